@@ -1,0 +1,58 @@
+"""The error classes of the state and of the controllers that use it.
+
+A caller tells them apart by class; `concerns` narrows one to a kind. The texts name the resource and the reason, never
+a spec, so that no secret can travel in an error.
+"""
+
+
+class StateError(Exception):
+    """Any refusal by a state. `namespace` and `type` name the kind it is about, "" where it is about none."""
+
+    def __init__(self, message: str, *, namespace: str = "", type: str = "") -> None:
+        super().__init__(message)
+        self.namespace = namespace
+        self.type = type
+
+    def concerns(self, *, namespace: str | None = None, type: str | None = None) -> bool:
+        """Whether the error is about this namespace and type; None stands for any."""
+        return namespace in (None, self.namespace) and type in (None, self.type)
+
+
+class NotFoundError(StateError):
+    """The addressed resource does not exist."""
+
+
+class ConflictError(StateError):
+    """The resource exists already, its version is another one, or finalizers hold it."""
+
+
+class OwnerConflictError(ConflictError):
+    """The resource belongs to another owner."""
+
+
+class PhaseConflictError(ConflictError):
+    """The resource is not in the phase that the caller expected."""
+
+
+class InvalidBookmarkError(StateError):
+    """The bookmark is malformed, of another state, too old, or in the future."""
+
+
+class UnsupportedError(StateError):
+    """This kind of state lacks the feature."""
+
+
+class WatchOptionsError(StateError):
+    """Options of one watch that exclude each other."""
+
+
+class OverrunError(StateError):
+    """The watcher was slower than the history is long; it must read the kind anew."""
+
+
+class AccessError(StateError):
+    """A controller touched what it did not declare, or an outsider what the state's filter denies."""
+
+
+class RegistrationError(Exception):
+    """A controller, an input, an output or a resource type cannot be registered; says what stands in the way."""

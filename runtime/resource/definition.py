@@ -1,0 +1,248 @@
+"""Resource types: their names, the definitions derived from them, and the registry that knows them.
+
+A definition is itself a resource (namespace `meta`), so that a client that knows no type by name can find out which
+there are, what they are called for short, and which columns a table of them has.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, get_origin
+
+import attrs
+
+from runtime.errors import RegistrationError
+from runtime.resource.metadata import Kind, Metadata, Pointer, Resource
+from runtime.resource.plural import is_plural, singular
+from runtime.resource.spec import wire
+
+S = TypeVar("S")
+
+META = "meta"
+_NAME = re.compile(r"[A-Z][A-Za-z0-9-]+")
+_SUFFIX = re.compile(r"[a-z][a-z0-9-]+(\.[a-z][a-z0-9-]+)*")
+
+
+@attrs.frozen
+class PrintColumn:
+    """A column of the table output: its heading and the JSONPath, on the spec, of its cells."""
+
+    name: str
+    json_path: str
+
+
+@attrs.frozen(kw_only=True)
+class ResourceDefinitionSpec:
+    """What a client needs to know of a type. `all_aliases` is everything, but the full name, that resolves to it."""
+
+    type: str
+    display_type: str
+    default_namespace: str
+    aliases: tuple[str, ...] = ()
+    all_aliases: tuple[str, ...] = ()
+    skip_automatic_aliases: bool = attrs.field(default=False, metadata=wire(omit_empty=True))
+    print_columns: tuple[PrintColumn, ...] = ()
+    sensitivity: str = attrs.field(default="", metadata=wire(omit_empty=True))
+
+
+@attrs.frozen(kw_only=True)
+class NamespaceSpec:
+    """What a namespace is for."""
+
+    description: str = ""
+
+
+def check_type_name(type: str) -> tuple[str, str]:
+    """Split `Name.suffix` at the first dot, or raise ValueError with the first rule that the name breaks."""
+    name, dot, suffix = type.partition(".")
+    if not dot:
+        raise ValueError("missing suffix")
+    if not name:
+        raise ValueError("name is empty")
+    if not suffix:
+        raise ValueError("suffix is empty")
+    if name == name.lower():
+        raise ValueError("name should be in CamelCase")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f'name doesn\'t match "^{_NAME.pattern}$"')
+    if not _SUFFIX.fullmatch(suffix):
+        raise ValueError(f'suffix doesn\'t match "^{_SUFFIX.pattern}$"'.replace("\\", "\\\\"))
+    if not is_plural(name):
+        raise ValueError("name should be plural")
+    return name, suffix
+
+
+def define(
+    type: str,
+    *,
+    default_namespace: str,
+    aliases: Iterable[str] = (),
+    print_columns: Iterable[PrintColumn] = (),
+    sensitive: bool = False,
+    skip_automatic_aliases: bool = False,
+) -> ResourceDefinitionSpec:
+    """Derive the display name and the short names of a type. Raises RegistrationError if its name breaks a rule."""
+    try:
+        name, suffix = check_type_name(type)
+    except ValueError as error:
+        raise RegistrationError(f"resource type {type!r}: {error}") from error
+    display_type = singular(name)
+    known = list(aliases)
+    resolvable = []
+    if not skip_automatic_aliases:
+        known.append(display_type.lower())
+        labels = suffix.split(".")
+        resolvable = [".".join([name.lower(), *labels[:count]]) for count in range(len(labels))]
+        initials = "".join(letter for letter in name if letter.isupper())
+        if len(initials) > 1:
+            known.append(initials.lower())
+            if not initials.endswith("S"):
+                known.append(initials.lower() + "s")
+    return ResourceDefinitionSpec(
+        type=type,
+        display_type=display_type,
+        default_namespace=default_namespace,
+        aliases=tuple(known),
+        all_aliases=(*resolvable, *known),
+        skip_automatic_aliases=skip_automatic_aliases,
+        print_columns=tuple(print_columns),
+        sensitivity="sensitive" if sensitive else "",
+    )
+
+
+def _check_immutable(type: str, spec_class: type[Any]) -> None:
+    # attrs gives every frozen class one and the same __setattr__, known by its name.
+    if not attrs.has(spec_class) or spec_class.__setattr__.__name__ != "_frozen_setattrs":
+        raise RegistrationError(
+            f"resource type {type!r}: the spec class {spec_class.__name__} must be immutable, declare it @attrs.frozen"
+        )
+    for field in attrs.fields(spec_class):
+        if get_origin(field.type) in (list, dict, set) or field.type in (list, dict, set):
+            raise RegistrationError(
+                f"resource type {type!r}: {spec_class.__name__}.{field.name} is a {field.type}, which can change "
+                "in place: make it a tuple, a frozenset or a Mapping"
+            )
+
+
+class ResourceType(Generic[S]):
+    """A type of resource: its full name, the class of its specs, and what clients are told of it.
+
+        LinkStatus = ResourceType("LinkStatuses.net.talos.dev", LinkStatusSpec, namespace="network",
+                                  aliases=("link", "links"), columns={"Kind": ".kind"})
+
+    Such a declaration is the one source of the type's name, default namespace and short names. Columns map a heading to
+    a JSONPath on the spec. Resources of a `sensitive` type are shown to the owner of the socket only.
+    Raises RegistrationError for a name that breaks the rules or a spec class that is not a frozen attrs class.
+    """
+
+    __slots__ = ("definition", "kind", "spec_class")
+
+    def __init__(
+        self,
+        type: str,
+        spec_class: type[S],
+        *,
+        namespace: str,
+        aliases: Iterable[str] = (),
+        columns: Mapping[str, str] | None = None,
+        sensitive: bool = False,
+        skip_automatic_aliases: bool = False,
+    ) -> None:
+        _check_immutable(type, spec_class)
+        self.spec_class = spec_class
+        self.kind: Kind[S] = Kind(namespace, type)
+        self.definition = define(
+            type,
+            default_namespace=namespace,
+            aliases=aliases,
+            print_columns=[PrintColumn(name, path) for name, path in (columns or {}).items()],
+            sensitive=sensitive,
+            skip_automatic_aliases=skip_automatic_aliases,
+        )
+
+    @property
+    def name(self) -> str:
+        """The full name, `LinkStatuses.net.talos.dev`."""
+        return self.kind.type
+
+    @property
+    def is_sensitive(self) -> bool:
+        """Whether only the owner of the socket may read resources of this type."""
+        return bool(self.definition.sensitivity)
+
+    def within(self, namespace: str) -> Kind[S]:
+        """The kind of this type in another namespace than its default."""
+        return Kind(namespace, self.kind.type)
+
+    def pointer(self, id: str) -> Pointer[S]:
+        """The address of one resource in the default namespace."""
+        return self.kind.pointer(id)
+
+    def new(
+        self,
+        id: str,
+        spec: S,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Resource[S]:
+        """A resource that no state has seen yet: running, without owner, version undefined, made now."""
+        metadata = Metadata(
+            self.kind.namespace if namespace is None else namespace,
+            self.kind.type,
+            id,
+            labels=labels or {},
+            annotations=annotations or {},
+        )
+        return Resource(metadata, spec)
+
+    def __repr__(self) -> str:
+        return f"<ResourceType {self.name}>"
+
+
+# What reads and writes accept for "a kind": the type itself stands for its default namespace.
+KindLike = ResourceType[S] | Kind[S]
+
+
+def kind_of(kind: KindLike[S]) -> Kind[S]:
+    """The address that a type or a kind stands for."""
+    return kind.kind if isinstance(kind, ResourceType) else kind
+
+
+Namespace = ResourceType("Namespaces.meta.cosi.dev", NamespaceSpec, namespace=META, aliases=("ns",))
+ResourceDefinition = ResourceType(
+    "ResourceDefinitions.meta.cosi.dev",
+    ResourceDefinitionSpec,
+    namespace=META,
+    aliases=("api-resources",),
+    columns={"Aliases": "{.aliases[:]}"},
+)
+
+
+class Registry:
+    """The types that a process knows: full name → type. A name is given once."""
+
+    def __init__(self, types: Iterable[ResourceType[Any]] = ()) -> None:
+        self._types: dict[str, ResourceType[Any]] = {}
+        self.add(Namespace)
+        self.add(ResourceDefinition)
+        for type in types:
+            self.add(type)
+
+    def add(self, type: ResourceType[Any]) -> None:
+        """Make the type known; the very same declaration again is no error, another one of the same name is."""
+        known = self._types.setdefault(type.name, type)
+        if known is not type:
+            raise RegistrationError(f"resource type {type.name!r} is already registered")
+
+    def find(self, name: str) -> ResourceType[Any] | None:
+        """The type of this full name, None if there is none."""
+        return self._types.get(name)
+
+    def __iter__(self) -> Iterator[ResourceType[Any]]:
+        return iter(self._types.values())
+
+
+def definition_resource(type: ResourceType[Any]) -> Resource[ResourceDefinitionSpec]:
+    """The resource that tells clients about the type: id is the full name in lower case."""
+    return ResourceDefinition.new(type.name.lower(), type.definition)

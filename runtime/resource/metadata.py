@@ -1,0 +1,243 @@
+"""What every resource carries: its address, version, owner, phase, labels, annotations and finalizers.
+
+Everything here is immutable. A change makes a new value; a state decides which value is the current one. That is what
+lets readers share one object without a lock or a copy.
+"""
+
+import enum
+import re
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, NamedTuple, Never, TypeVar
+
+import attrs
+
+S_co = TypeVar("S_co", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+# Undefined (None) until a state has stored the resource, then 1, 2, 3 ...
+Version = int | None
+
+_UINT64 = 1 << 64
+_DECIMAL = re.compile(r"[+-]?[0-9]+")
+
+
+def format_version(version: Version) -> str:
+    """The text form: decimal digits, or `undefined`."""
+    return "undefined" if version is None else str(version)
+
+
+def parse_version(text: str) -> Version:
+    """Read `undefined` or a signed 64-bit decimal, a negative one taken as unsigned. Raises ValueError for the rest."""
+    if text == "undefined":
+        return None
+    if not _DECIMAL.fullmatch(text) or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError(f"{text!r} is not a version, expected decimal digits or `undefined`")
+    return int(text) % _UINT64
+
+
+def next_version(version: Version) -> int:
+    """The version after this one; the first is 1."""
+    return 1 if version is None else version + 1
+
+
+class Phase(enum.StrEnum):
+    """The life of a resource: running, then tearing down while finalizers hold it. No state polices the way."""
+
+    RUNNING = "running"
+    TEARING_DOWN = "tearingDown"
+
+
+class FrozenMapping(dict[str, str]):
+    """String pairs, sorted by key, that nothing can change: what labels and annotations are made of."""
+
+    __slots__ = ()
+
+    def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(sorted(dict(pairs).items()))
+
+    def with_(self, pairs: Mapping[str, str]) -> "FrozenMapping":
+        """A copy in which these pairs are set."""
+        return FrozenMapping({**self, **pairs})
+
+    def without(self, *keys: str) -> "FrozenMapping":
+        """A copy that lacks these keys."""
+        return FrozenMapping({key: value for key, value in self.items() if key not in keys})
+
+    def _refuse(self, *_: Any, **__: Any) -> Never:
+        raise TypeError("labels and annotations cannot be changed in place: make a copy with with_() or without()")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+    def __reduce__(self) -> tuple[type["FrozenMapping"], tuple[dict[str, str]]]:
+        return FrozenMapping, (dict(self),)
+
+
+EMPTY = FrozenMapping()
+
+
+def _frozen(pairs: Mapping[str, str]) -> FrozenMapping:
+    if type(pairs) is FrozenMapping:
+        return pairs
+    return FrozenMapping(pairs) if pairs else EMPTY
+
+
+class Kind(NamedTuple, Generic[S_co]):
+    """A collection's address: namespace and type. The parameter is the spec class of what lives there."""
+
+    namespace: str
+    type: str
+
+    def pointer(self, id: str) -> "Pointer[S_co]":
+        """The address of one resource of the kind."""
+        return Pointer(self.namespace, self.type, id)
+
+    def __str__(self) -> str:
+        return f"{self.type}({self.namespace})"
+
+
+class Pointer(NamedTuple, Generic[S_co]):
+    """A resource's address: namespace, type and id."""
+
+    namespace: str
+    type: str
+    id: str
+
+    @property
+    def kind(self) -> Kind[S_co]:
+        """The address of the collection."""
+        return Kind(self.namespace, self.type)
+
+    def __str__(self) -> str:
+        return f"{self.type}({self.namespace}/{self.id})"
+
+
+@attrs.frozen
+class Metadata:
+    """All of a resource but its spec. Times are wall-clock nanoseconds since the epoch and take no part in equality."""
+
+    namespace: str
+    type: str
+    id: str
+    version: Version = None
+    owner: str = ""
+    phase: Phase = Phase.RUNNING
+    created: int = attrs.field(factory=time.time_ns, eq=False)
+    updated: int = attrs.field(default=attrs.Factory(lambda self: self.created, takes_self=True), eq=False)
+    labels: FrozenMapping = attrs.field(default=EMPTY, converter=_frozen)
+    annotations: FrozenMapping = attrs.field(default=EMPTY, converter=_frozen)
+    finalizers: tuple[str, ...] = attrs.field(default=(), eq=frozenset)
+
+    @property
+    def kind(self) -> Kind[Any]:
+        """The address of the collection."""
+        return Kind(self.namespace, self.type)
+
+    @property
+    def pointer(self) -> Pointer[Any]:
+        """The address of the resource."""
+        return Pointer(self.namespace, self.type, self.id)
+
+    @property
+    def is_tearing_down(self) -> bool:
+        """Whether the resource is on its way out."""
+        return self.phase is Phase.TEARING_DOWN
+
+    @property
+    def is_destroy_ready(self) -> bool:
+        """Whether the resource is tearing down and nothing holds it any more."""
+        return self.phase is Phase.TEARING_DOWN and not self.finalizers
+
+    def owned_by(self, owner: str) -> "Metadata":
+        """A copy with this owner. Raises ValueError if another owner is set: ownership is given once."""
+        if self.owner and self.owner != owner:
+            raise ValueError(f"owner of {self} is already set to {self.owner!r}, it cannot become {owner!r}")
+        return attrs.evolve(self, owner=owner)
+
+    def with_finalizers(self, *finalizers: str) -> "Metadata":
+        """A copy that carries these finalizers too, each once, in the order they came; itself if it already does."""
+        new = tuple(dict.fromkeys((*self.finalizers, *finalizers)))
+        return self if new == self.finalizers else attrs.evolve(self, finalizers=new)
+
+    def without_finalizers(self, *finalizers: str) -> "Metadata":
+        """A copy that lacks these finalizers; itself if it carries none of them."""
+        new = tuple(name for name in self.finalizers if name not in finalizers)
+        return self if new == self.finalizers else attrs.evolve(self, finalizers=new)
+
+    def __str__(self) -> str:
+        return f"{self.type}({self.namespace}/{self.id}@{format_version(self.version)})"
+
+
+@attrs.frozen(repr=False)
+class Resource(Generic[T_co]):
+    """One typed fact about the node: metadata and an immutable spec.
+
+    Two resources are equal when metadata (without times) and spec are.
+    """
+
+    metadata: Metadata
+    spec: T_co
+
+    @property
+    def id(self) -> str:
+        """The id within its kind."""
+        return self.metadata.id
+
+    @property
+    def kind(self) -> Kind[T_co]:
+        """The address of the collection."""
+        return self.metadata.kind
+
+    @property
+    def pointer(self) -> Pointer[T_co]:
+        """The address of the resource."""
+        return self.metadata.pointer
+
+    def evolve(self, **changes: Any) -> "Resource[T_co]":
+        """A copy whose metadata differs in the named fields."""
+        return Resource(attrs.evolve(self.metadata, **changes), self.spec)
+
+    def with_spec(self, spec: T_co) -> "Resource[T_co]":  # type: ignore[misc]  # a new value, nothing is written to
+        """A copy with this spec; itself if the spec is equal."""
+        return self if spec == self.spec else Resource(self.metadata, spec)
+
+    def with_labels(self, labels: Mapping[str, str]) -> "Resource[T_co]":
+        """A copy in which these labels are set; itself if they already are."""
+        new = self.metadata.labels.with_(labels)
+        return self if new == self.metadata.labels else self.evolve(labels=new)
+
+    def __str__(self) -> str:
+        return str(self.pointer)
+
+    def __repr__(self) -> str:
+        # Specs may hold secrets, and reprs end up in logs and tracebacks.
+        return f"<Resource {self.metadata}>"
+
+
+class _NoSpec:
+    """Stands where a tombstone has no spec; reading anything from it is a programming error."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<no spec>"
+
+    def __getattr__(self, name: str) -> Never:
+        raise AttributeError(f"a tombstone has no spec, {name!r} cannot be read from it")
+
+
+NO_SPEC = _NoSpec()
+
+
+def tombstone(kind: Kind[Any], id: str = "") -> Resource[Any]:
+    """Stands for a missing resource in events: the address, an undefined version, no spec."""
+    return Resource(Metadata(kind.namespace, kind.type, id), NO_SPEC)
+
+
+def is_tombstone(resource: Resource[Any]) -> bool:
+    """Whether the resource only stands for a missing one."""
+    return resource.spec is NO_SPEC

@@ -1,0 +1,19 @@
+"""The State interface and its kinds."""
+
+from runtime.state.base import ANY_PHASE, AnyPhase, ExpectedPhase, Mutate, Sink, State, View
+from runtime.state.events import Event, EventType, Watch
+from runtime.state.memory import MemoryState
+
+__all__ = [
+    "ANY_PHASE",
+    "AnyPhase",
+    "Event",
+    "EventType",
+    "ExpectedPhase",
+    "MemoryState",
+    "Mutate",
+    "Sink",
+    "State",
+    "View",
+    "Watch",
+]
