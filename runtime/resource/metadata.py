@@ -158,15 +158,31 @@ class Metadata:
             raise ValueError(f"owner of {self} is already set to {self.owner!r}, it cannot become {owner!r}")
         return attrs.evolve(self, owner=owner)
 
+    def _held_by(self, finalizers: tuple[str, ...]) -> "Metadata":
+        # By position, because holding and letting go is what most writes of a busy node do.
+        return Metadata(
+            self.namespace,
+            self.type,
+            self.id,
+            self.version,
+            self.owner,
+            self.phase,
+            self.created,
+            self.updated,
+            self.labels,
+            self.annotations,
+            finalizers,
+        )
+
     def with_finalizers(self, *finalizers: str) -> "Metadata":
         """A copy that carries these finalizers too, each once, in the order they came; itself if it already does."""
         new = tuple(dict.fromkeys((*self.finalizers, *finalizers)))
-        return self if new == self.finalizers else attrs.evolve(self, finalizers=new)
+        return self if new == self.finalizers else self._held_by(new)
 
     def without_finalizers(self, *finalizers: str) -> "Metadata":
         """A copy that lacks these finalizers; itself if it carries none of them."""
         new = tuple(name for name in self.finalizers if name not in finalizers)
-        return self if new == self.finalizers else attrs.evolve(self, finalizers=new)
+        return self if new == self.finalizers else self._held_by(new)
 
     def __str__(self) -> str:
         return f"{self.type}({self.namespace}/{self.id}@{format_version(self.version)})"

@@ -179,10 +179,10 @@ class State(ABC):
             changed = mutate(current)
             if changed == current:
                 return current
+            if changed.metadata.version != current.metadata.version:
+                changed = changed.evolve(version=current.metadata.version)
             try:
-                return await self.update(
-                    changed.evolve(version=current.metadata.version), owner=owner, expected_phase=expected_phase
-                )
+                return await self.update(changed, owner=owner, expected_phase=expected_phase)
             except (OwnerConflictError, PhaseConflictError):
                 raise
             except ConflictError:

@@ -1,0 +1,46 @@
+"""Everything that the author of a controller needs: declarations, base classes, and the generic controllers."""
+
+from runtime.controller.base import (
+    Controller,
+    Input,
+    InputMode,
+    Output,
+    OutputMode,
+    QueueController,
+    Requeue,
+    SkipReconcile,
+    destroy_ready,
+    exclusive,
+    mapped,
+    mapped_destroy_ready,
+    primary,
+    shared,
+    strong,
+    weak,
+)
+from runtime.controller.context import Access, ControllerContext, Counters, Logger, QueueContext, RateLimit
+
+__all__ = [
+    "Access",
+    "Controller",
+    "ControllerContext",
+    "Counters",
+    "Input",
+    "InputMode",
+    "Logger",
+    "Output",
+    "OutputMode",
+    "QueueContext",
+    "QueueController",
+    "RateLimit",
+    "Requeue",
+    "SkipReconcile",
+    "destroy_ready",
+    "exclusive",
+    "mapped",
+    "mapped_destroy_ready",
+    "primary",
+    "shared",
+    "strong",
+    "weak",
+]

@@ -1,0 +1,413 @@
+"""What a controller is given to read and write with: the state, narrowed to what it declared.
+
+Reads look up one table; a kind is in the table only if the controller declared it, so that the access check costs
+nothing beside the lookup. Writes carry the controller's name as owner.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any, Protocol, Self, TypeVar
+
+import attrs
+import trio
+
+from runtime.controller.base import Input, Output
+from runtime.errors import AccessError, ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from runtime.resource import (
+    Kind,
+    KindLike,
+    LabelQuery,
+    Metadata,
+    Phase,
+    Resource,
+    build_filter,
+    kind_of,
+)
+from runtime.state import ExpectedPhase, Mutate, State
+from runtime.state.base import not_found
+
+S = TypeVar("S")
+
+
+class Logger(Protocol):
+    """What a controller logs through: an event in words, and its facts as keywords."""
+
+    def bind(self, **facts: Any) -> "Logger": ...
+    def debug(self, event: str, **facts: Any) -> Any: ...
+    def info(self, event: str, **facts: Any) -> Any: ...
+    def warning(self, event: str, **facts: Any) -> Any: ...
+    def error(self, event: str, **facts: Any) -> Any: ...
+
+
+@attrs.define
+class Counters:
+    """How much a controller did, since the process started."""
+
+    wakeups: int = 0
+    reads: int = 0
+    writes: int = 0
+    crashes: int = 0
+
+
+class RateLimit:
+    """A token bucket: `rate` changes a second on average, `burst` of them at once. Starts full."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        if burst < 1:
+            raise ValueError(f"a rate limit needs a burst of at least 1, got {burst}: nothing could ever be written")
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._at: float | None = None
+
+    async def take(self) -> None:
+        """Take one token; waits, cancellably, for as long as there is none."""
+        now = trio.current_time()
+        if self._at is not None:
+            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        self._tokens -= 1
+        if self._tokens < 0:
+            await trio.sleep(-self._tokens / self._rate)
+
+
+class Access:
+    """Reading what was declared as input or output, writing what was declared as output.
+
+    Reads are synchronous and hand out immutable resources. A call outside the declarations raises AccessError.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: State,
+        inputs: Iterable[Input],
+        outputs: Iterable[Output],
+        log: Logger,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.counters = Counters()
+        self._state = state
+        self._inputs = tuple(inputs)
+        self._outputs = frozenset(output.type_name for output in outputs)
+        self._rate_limit = rate_limit
+        # Readable as a whole: asked for by type or by kind, whichever the controller uses.
+        self._items: dict[KindLike[Any], Mapping[str, Resource[Any]]] = {}
+
+    # Reads.
+
+    def find(self, kind: KindLike[S], id: str) -> Resource[S] | None:
+        """The resource, or None."""
+        self.counters.reads += 1
+        items = self._items.get(kind)
+        if items is None:
+            items = self._open(kind, id)
+        return items.get(id)
+
+    def get(self, kind: KindLike[S], id: str) -> Resource[S]:
+        """The resource. Raises NotFoundError."""
+        found = self.find(kind, id)
+        if found is None:
+            raise not_found(kind, id)
+        return found
+
+    def list(
+        self, kind: KindLike[S], *, labels: Iterable[LabelQuery] = (), id_query: str | None = None
+    ) -> list[Resource[S]]:
+        """The resources of a kind that pass the queries, sorted by id."""
+        self.counters.reads += 1
+        if kind not in self._items:
+            self._open(kind, None)
+        return self._state.view(kind).list(build_filter(labels, id_query))
+
+    def while_running(self, kind: KindLike[Any], id: str) -> AbstractContextManager[trio.CancelScope]:
+        """A scope that is cancelled when the resource is torn down or gone; see `State.while_running`."""
+        self._open(kind, id)
+        return self._state.while_running(kind, id)
+
+    def _open(self, kind: KindLike[Any], id: str | None) -> Mapping[str, Resource[Any]]:
+        """Check the declarations, and remember the kind if all of it may be read."""
+        address = kind_of(kind)
+        items = self._state.view(address).items
+        if address.type in self._outputs or any(input.covers(address, None) for input in self._inputs):
+            self._items[kind] = items
+        elif id is None or not any(input.covers(address, id) for input in self._inputs):
+            wanted = f"list {address}" if id is None else f"read {address.pointer(id)}"
+            raise AccessError(
+                f"controller {self.name!r} may not {wanted}: it is neither declared as an input nor as an output",
+                namespace=address.namespace,
+                type=address.type,
+            )
+        return items
+
+    # Writes.
+
+    async def create(self, resource: Resource[S], *, owned: bool = True) -> Resource[S]:
+        """Store a new output; `owned=False` leaves it without owner. Raises ConflictError if it exists."""
+        await self._before_write(resource.kind, resource.id, track=True)
+        self.counters.writes += 1
+        return await self._state.create(resource, owner=self.name if owned else "")
+
+    async def update(self, resource: Resource[S]) -> Resource[S]:
+        """Replace a running output, version for version. Raises as `State.update` does."""
+        await self._before_write(resource.kind, resource.id, track=True)
+        self.counters.writes += 1
+        return await self._state.update(resource, owner=self.name)
+
+    async def modify(
+        self,
+        initial: Resource[S],
+        mutate: Mutate[S],
+        *,
+        owned: bool = True,
+        expected_phase: ExpectedPhase = Phase.RUNNING,
+    ) -> Resource[S]:
+        """Create `mutate(initial)`, or update the stored output by `mutate`; nothing is written if nothing changes."""
+        await self._before_write(initial.kind, initial.id, track=True)
+        before = self._state.find(initial.kind, initial.id)
+        self.counters.reads += 1
+        after = await self._state.modify(
+            initial, mutate, owner=self.name if owned else "", expected_phase=expected_phase
+        )
+        self.counters.writes += after is not before
+        return after
+
+    async def put(
+        self,
+        kind: KindLike[S],
+        id: str,
+        spec: S,
+        *,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Resource[S]:
+        """Make the output have this spec (and these labels and annotations, where given), creating it if it is missing.
+
+        Nothing is written if it is so already. Raises OwnerConflictError if somebody else owns it, PhaseConflictError
+        while it is tearing down.
+        """
+        address = kind_of(kind)
+        await self._before_write(address, id, track=True)
+        return await self._store(address, id, spec, labels, annotations)
+
+    async def _store(
+        self,
+        kind: Kind[S],
+        id: str,
+        spec: S,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Resource[S]:
+        while True:
+            self.counters.reads += 1
+            current: Resource[S] | None = self._state.find(kind, id)
+            if current is None:
+                self.counters.writes += 1
+                new = Metadata(kind.namespace, kind.type, id, labels=labels or {}, annotations=annotations or {})
+                return await self._state.create(Resource(new, spec), owner=self.name)
+            metadata = current.metadata
+            if (
+                current.spec == spec
+                and (labels is None or metadata.labels == labels)
+                and (annotations is None or metadata.annotations == annotations)
+            ):
+                return current
+            if labels is not None or annotations is not None:
+                metadata = attrs.evolve(
+                    metadata,
+                    labels=metadata.labels if labels is None else labels,
+                    annotations=metadata.annotations if annotations is None else annotations,
+                )
+            self.counters.writes += 1
+            try:
+                return await self._state.update(Resource(metadata, spec), owner=self.name)
+            except (OwnerConflictError, PhaseConflictError):
+                raise
+            except ConflictError:
+                # Somebody wrote in between, which takes a state that really waits: look again.
+                await trio.lowlevel.checkpoint()
+
+    async def teardown(self, kind: KindLike[Any], id: str, *, owner: str | None = None) -> bool:
+        """Start the end of an output; returns whether nothing holds it. `owner` is the controller unless given."""
+        address = kind_of(kind)
+        await self._before_write(address, id, track=False)
+        self.counters.writes += 1
+        return await self._state.teardown(address, id, owner=self.name if owner is None else owner)
+
+    async def destroy(self, kind: KindLike[Any], id: str, *, owner: str | None = None) -> None:
+        """Remove an output that nothing holds. Raises ConflictError while it has finalizers."""
+        address = kind_of(kind)
+        await self._before_write(address, id, track=False)
+        self.counters.writes += 1
+        await self._state.destroy(address, id, owner=self.name if owner is None else owner)
+
+    async def teardown_and_destroy(self, kind: KindLike[Any], id: str) -> None:
+        """Tear an output down, wait until nothing holds it, and remove it."""
+        address = kind_of(kind)
+        await self._before_write(address, id, track=False)
+        self.counters.writes += 1
+        await self._state.teardown_and_destroy(address, id, owner=self.name)
+
+    async def add_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
+        """Hold an input (by the controller's name, unless others are given). Raises NotFoundError."""
+        address = kind_of(kind)
+        await self._before_finalizer(address, id)
+        await self._state.add_finalizer(address, id, *(finalizers or (self.name,)))
+
+    async def remove_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
+        """Let go of an input; one that is gone is no error."""
+        address = kind_of(kind)
+        await self._before_finalizer(address, id)
+        try:
+            await self._state.remove_finalizer(address, id, *(finalizers or (self.name,)))
+        except NotFoundError:
+            return
+
+    async def _before_write(self, kind: Kind[Any], id: str, *, track: bool) -> None:
+        if self._rate_limit is not None:
+            await self._rate_limit.take()
+        if kind.type not in self._outputs:
+            raise AccessError(
+                f"controller {self.name!r} may not write {kind.pointer(id)}: {kind.type} is not declared as an output",
+                namespace=kind.namespace,
+                type=kind.type,
+            )
+        if track:
+            self._track(kind, id)
+
+    def _track(self, kind: Kind[Any], id: str) -> None:
+        """Overridden where outputs are tracked."""
+
+    async def _before_finalizer(self, kind: Kind[Any], id: str) -> None:
+        if self._rate_limit is not None:
+            await self._rate_limit.take()
+        if not any(input.mode.grants_finalizers and input.covers(kind, id) for input in self._inputs):
+            raise AccessError(
+                f"controller {self.name!r} may not put finalizers on {kind.pointer(id)}: "
+                "it is not declared as a strong, primary or mapped input",
+                namespace=kind.namespace,
+                type=kind.type,
+            )
+        self.counters.writes += 1
+
+
+class ControllerContext(Access):
+    """The wake-ups of one controller, and its access to the state.
+
+    Iterate over it: each turn stands for any number of changes since the last, so look at all inputs anew. Coming back
+    for the next turn says that the last one went well, which resets the delay of restarts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: State,
+        inputs: Iterable[Input],
+        outputs: Iterable[Output],
+        log: Logger,
+        rate_limit: RateLimit | None = None,
+        *,
+        change_inputs: Callable[[tuple[Input, ...]], None] | None = None,
+        reset_backoff: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(name, state, inputs, outputs, log, rate_limit)
+        self._change_inputs = change_inputs
+        self._reset_backoff = reset_backoff
+        self._pending = False
+        self._in_turn = False
+        self._lot = trio.lowlevel.ParkingLot()
+        self._tracked: set[tuple[str, str, str]] | None = None
+
+    # Wake-ups.
+
+    def wake(self) -> None:
+        """Ask for a turn; one that is pending already is the same. Call it from the trio thread only."""
+        if not self._pending:
+            self._pending = True
+            self.counters.wakeups += 1
+            self._lot.unpark_all()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> None:
+        if self._in_turn:
+            self._in_turn = False
+            self._reset_backoff()
+        # Always a checkpoint, so that a controller that wakes itself without end leaves the others their turns.
+        if self._pending:
+            await trio.lowlevel.checkpoint()
+        while not self._pending:
+            await self._lot.park()
+        self._pending = False
+        self._in_turn = True
+
+    def reset_backoff(self) -> None:
+        """Say that things go well, so that the next crash restarts after the shortest delay."""
+        self._reset_backoff()
+
+    def begin_run(self) -> None:
+        """For the engine: forget what an earlier run left behind, and queue the first turn."""
+        self._tracked = None
+        self._in_turn = False
+        self.wake()
+
+    # Inputs that change while running.
+
+    def set_inputs(self, inputs: Iterable[Input]) -> None:
+        """Replace all inputs, those of the declaration included.
+
+        Wakes nothing by itself: call it in a turn, before reading, so that later changes wake the controller. Raises
+        RegistrationError, and changes nothing then.
+        """
+        new = tuple(inputs)
+        if self._change_inputs is not None:
+            self._change_inputs(new)
+        self._inputs = new
+        self._items.clear()
+
+    # Outputs that are no longer wanted.
+
+    def start_tracking_outputs(self) -> None:
+        """From here on, note which outputs are created, updated or put, whether or not that succeeds."""
+        if self._tracked is not None:
+            raise RuntimeError(f"{self.name}: outputs are being tracked already, clean up before starting anew")
+        self._tracked = set()
+
+    async def cleanup_outputs(self, *kinds: KindLike[Any]) -> None:
+        """Destroy the outputs of these kinds that this controller owns and did not touch since tracking started.
+
+        A plain destroy: one that somebody holds by a finalizer raises ConflictError. Ends the tracking.
+        """
+        if self._tracked is None:
+            raise RuntimeError(f"{self.name}: outputs are not being tracked, there is nothing to clean up by")
+        for kind in kinds:
+            for resource in self.list(kind):
+                metadata = resource.metadata
+                if metadata.owner == self.name and metadata.pointer not in self._tracked:
+                    await self.destroy(metadata.kind, metadata.id)
+        self._tracked = None
+        self._reset_backoff()
+
+    @asynccontextmanager
+    async def tracked_outputs(self, *kinds: KindLike[Any]) -> AsyncIterator[None]:
+        """Write all outputs of these kinds within the block; those not written are destroyed at its end.
+
+        A block left by an exception destroys nothing.
+        """
+        self.start_tracking_outputs()
+        try:
+            yield
+            await self.cleanup_outputs(*kinds)
+        finally:
+            self._tracked = None
+
+    def _track(self, kind: Kind[Any], id: str) -> None:
+        if self._tracked is not None:
+            self._tracked.add((kind.namespace, kind.type, id))
+
+
+class QueueContext(Access):
+    """The access of a queue controller to the state; its calls need no wake-ups."""

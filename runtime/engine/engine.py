@@ -1,0 +1,158 @@
+"""The engine: takes controllers, checks them against each other, and runs them side by side."""
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+import trio
+
+from runtime.controller import Controller, Logger, QueueController, RateLimit
+from runtime.engine.loop_monitor import LoopMonitor
+from runtime.engine.queue_runner import QueueRunner
+from runtime.engine.runner import ControllerRunner, Runner, check_shape
+from runtime.engine.status import ControllerStatus
+from runtime.errors import RegistrationError
+from runtime.graph import Graph
+from runtime.resource import Resource
+from runtime.state import State
+from runtime.state.meta import check_types, register_types
+
+# How often, in seconds, the statuses of controllers are brought up to date with their counts. What goes wrong is shown
+# at once.
+STATUS_INTERVAL = 5.0
+OWNER = "runtime"
+
+
+class Engine:
+    """Runs controllers on a state.
+
+    A change of a resource marks what it concerns: a pending turn for a controller, a key in the queue of a queue
+    controller. Marks are made within the write and are never a history, so that a burst of changes costs memory for the
+    distinct items only, and a slow controller loses nothing.
+
+    `seed` fixes the random part of restart delays. `change_rate` and `change_burst` limit how often each controller may
+    write. `monitor_loop` finds controllers that keep the others waiting; leave it off under a virtual clock.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        log: Logger | None = None,
+        seed: int | None = None,
+        change_rate: float | None = None,
+        change_burst: int = 1,
+        monitor_loop: bool = False,
+    ) -> None:
+        self.state = state
+        self.graph = Graph()
+        self._log: Logger = structlog.get_logger() if log is None else log
+        self._random = random.Random(seed)  # noqa: S311  # spreads restarts, keeps no secret
+        self._rate = (change_rate, change_burst)
+        self._monitor_loop = monitor_loop
+        self._runners: dict[str, Runner] = {}
+        self._nursery: trio.Nursery | None = None
+        self._started = False
+        self._dirty = trio.Event()
+
+    @property
+    def runners(self) -> Mapping[str, Runner]:
+        """By name, what is known of each controller."""
+        return self._runners
+
+    async def register(self, controller: Controller | QueueController) -> None:
+        """Add a controller, before or while the engine runs; in the latter case it starts at once.
+
+        The types that it declares become known to clients. Raises RegistrationError, and changes nothing, if its name
+        is taken, it writes what somebody else writes, or its declarations are wrong in themselves.
+        """
+        check_shape(controller)
+        runner = self._runner(controller)
+        inputs, outputs = tuple(controller.inputs), tuple(controller.outputs)
+        types = [input.type for input in inputs if input.type] + [output.type for output in outputs if output.type]
+        check_types(self.state, types)
+        self.graph.add(controller.name, inputs, outputs, is_queue=isinstance(controller, QueueController))
+        await register_types(self.state, types)
+        self._runners[controller.name] = runner
+        runner.subscribe()
+        if self._nursery is not None:
+            self._start(self._nursery, runner)
+
+    def _runner(self, controller: Controller | QueueController) -> Runner:
+        name = controller.name
+        log = self._log.bind(controller=name)
+        rate, burst = self._rate
+        rate_limit = None if rate is None else RateLimit(rate, burst)
+        if isinstance(controller, QueueController):
+            return QueueRunner(controller, self.state, log, self._random, self._mark_dirty, rate_limit=rate_limit)
+        if isinstance(controller, Controller):
+            return ControllerRunner(
+                controller,
+                self.state,
+                log,
+                self._random,
+                self._mark_dirty,
+                check_inputs=lambda inputs: self.graph.set_inputs(name, inputs),
+                rate_limit=rate_limit,
+            )
+        raise RegistrationError(f"{controller!r} is neither a Controller nor a QueueController")
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run all controllers until cancelled. An engine runs once; raises RuntimeError the second time."""
+        if self._started:
+            raise RuntimeError("this engine has been started already, make another one")
+        self._started = True
+        await register_types(self.state, [ControllerStatus])
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for runner in self._runners.values():
+                    self._start(nursery, runner)
+                task_status.started()
+                if self._monitor_loop:
+                    with LoopMonitor(self._held_the_loop, self._log):
+                        await self._report_statuses()
+                else:
+                    await self._report_statuses()
+        finally:
+            self._nursery = None
+            for runner in self._runners.values():
+                runner.unsubscribe()
+
+    def _start(self, nursery: trio.Nursery, runner: Runner) -> None:
+        nursery.start_soon(runner.run, name=runner.name)
+        self._mark_dirty()
+
+    def _mark_dirty(self) -> None:
+        self._dirty.set()
+
+    def _held_the_loop(self, name: str, seconds: float) -> None:
+        runner = self._runners.get(name)
+        if runner is not None:
+            runner.held_the_loop(seconds)
+        else:
+            self._log.warning("the loop was kept busy by a task of no controller", ms=round(seconds * 1000))
+
+    async def _report_statuses(self) -> None:
+        noticed = trio.current_time()
+        while True:
+            with trio.move_on_at(noticed + STATUS_INTERVAL):
+                await self._dirty.wait()
+            self._dirty = trio.Event()
+            now = trio.current_time()
+            if now >= noticed + STATUS_INTERVAL:
+                for runner in self._runners.values():
+                    runner.notice(now - noticed)
+                noticed = now
+            for runner in list(self._runners.values()):
+                await self._report(runner)
+
+    async def _report(self, runner: Runner) -> None:
+        status = runner.status()
+        initial = ControllerStatus.new(runner.name, status)
+
+        def with_status(resource: Resource[Any]) -> Resource[Any]:
+            return resource.with_spec(status)
+
+        await self.state.modify(initial, with_status, owner=OWNER)

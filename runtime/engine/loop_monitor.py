@@ -1,0 +1,77 @@
+"""Finds the controller that keeps everybody else waiting.
+
+In a cooperative loop one controller that computes without awaiting stops all. trio tells an instrument when each step
+of a task begins and ends; a step that took long is laid to the controller whose task it was. A step that does not end
+at all is noticed by a thread, which logs where the code stands.
+"""
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextvars import ContextVar
+
+import trio
+
+from runtime.controller import Logger
+
+# Set in the tasks of each controller, and inherited by the tasks that these start.
+current_controller: ContextVar[str] = ContextVar("current_controller", default="")
+
+SLOW_STEP = 0.1
+STUCK_STEP = 2.0
+
+
+class LoopMonitor(trio.abc.Instrument):
+    """Reports steps longer than `SLOW_STEP` seconds to `report(controller, seconds)`, and logs stuck ones.
+
+    Enter it within the trio run that it is to watch. Its cost is one clock reading at either end of a step.
+    """
+
+    def __init__(self, report: Callable[[str, float], None], log: Logger) -> None:
+        self._report = report
+        self._log = log
+        self._step: tuple[str, float] | None = None
+        self._stop = threading.Event()
+        self._thread_of_loop = threading.get_ident()
+        self._watchdog = threading.Thread(target=self._watch, name="nodespan-loop-monitor", daemon=True)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """trio calls this as a task is about to run."""
+        self._step = (task.context.get(current_controller, ""), time.perf_counter())
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002  # trio's signature
+        """trio calls this as a task has given way."""
+        if self._step is not None:
+            name, since = self._step
+            self._step = None
+            seconds = time.perf_counter() - since
+            if seconds > SLOW_STEP:
+                self._report(name, seconds)
+
+    def __enter__(self) -> "LoopMonitor":
+        trio.lowlevel.add_instrument(self)
+        self._watchdog.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        trio.lowlevel.remove_instrument(self)
+        self._watchdog.join()
+
+    def _watch(self) -> None:
+        reported: tuple[str, float] | None = None
+        while not self._stop.wait(STUCK_STEP / 2):
+            step = self._step
+            if step is None or step is reported or time.perf_counter() - step[1] < STUCK_STEP:
+                continue
+            reported = step
+            frame = sys._current_frames().get(self._thread_of_loop)
+            stack = "".join(traceback.format_stack(frame, limit=20)) if frame else ""
+            self._log.error(
+                "a controller does not await and keeps everything else waiting",
+                controller=step[0] or "(none)",
+                seconds=round(time.perf_counter() - step[1], 1),
+                stack=stack,
+            )

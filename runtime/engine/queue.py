@@ -1,0 +1,113 @@
+"""The queue of a queue controller: keys wait once each, and are handed out to one worker at a time.
+
+What is put while its key waits only refreshes the value; what is put while its key is being worked on is kept, latest
+wins, and waits again as soon as the work is released. So no key is worked on twice at once, no change is lost, and the
+queue is never longer than the number of distinct keys.
+"""
+
+import heapq
+from collections import deque
+from typing import Generic, TypeVar
+
+import trio
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class KeyedQueue(Generic[K, V]):
+    """Keys with their latest values, ordered by the time at which they may be handed out; equal times in turn.
+
+    `put`, `release` and `take_ready` never wait. Times are those of trio's clock, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[K, V] = {}
+        # Every key of _values that is not delayed is in here exactly once.
+        self._ready: deque[K] = deque()
+        # Key → when it is released. Entries of the heap that do not agree with it are out of date.
+        self._delayed: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._sequence = 0
+        # The keys being worked on, and what was put for them meanwhile.
+        self._held: dict[K, list[V]] = {}
+        self._held_count = 0
+        self._idle = trio.lowlevel.ParkingLot()
+
+    def __len__(self) -> int:
+        """Keys that wait, and changes held back; what is being worked on is not counted."""
+        return len(self._values) + self._held_count
+
+    def put(self, key: K, value: V) -> None:
+        """Let the key be handed out as soon as there is a worker, even if it was delayed."""
+        held = self._held.get(key)
+        if held is not None:
+            if held:
+                held[0] = value
+            else:
+                held.append(value)
+                self._held_count += 1
+            return
+        if self._delayed:
+            self._release_due()
+            if self._delayed.pop(key, None) is not None:
+                self._values.pop(key)
+        if key not in self._values:
+            self._ready.append(key)
+            self._idle.unpark()
+        self._values[key] = value
+
+    def take_ready(self) -> tuple[K, V] | None:
+        """The next key whose time has come, now on hold until `release`; None if there is none."""
+        if self._delayed:
+            self._release_due()
+        if not self._ready:
+            return None
+        key = self._ready.popleft()
+        self._held[key] = []
+        return key, self._values.pop(key)
+
+    async def take(self) -> tuple[K, V]:
+        """Wait, cancellably, for the next key whose time has come. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            taken = self.take_ready()
+            if taken is not None:
+                return taken
+            with trio.move_on_at(self._heap[0][0] if self._heap else float("inf")):
+                await self._idle.park()
+
+    def release(self, key: K, value: V, *, after: float | None = None) -> None:
+        """The work on the key is done; `after` so many seconds it is to be handed out again with this value.
+
+        Something that was put meanwhile is handed out at once instead.
+        """
+        held = self._held.pop(key)
+        if held:
+            self._held_count -= 1
+            self.put(key, held[0])
+        elif after is not None:
+            self._delay(key, value, trio.current_time() + after)
+
+    def _delay(self, key: K, value: V, until: float) -> None:
+        self._values[key] = value
+        self._delayed[key] = until
+        self._sequence += 1
+        heapq.heappush(self._heap, (until, self._sequence, key))
+        if self._heap[0][2] == key:
+            self._idle.unpark()  # somebody has to wait for a shorter time than so far
+
+    def _release_due(self) -> None:
+        """Move the delayed keys whose time has come to the ready ones."""
+        now = trio.current_time()
+        while self._heap:
+            until, _, key = self._heap[0]
+            if self._delayed.get(key) != until:
+                heapq.heappop(self._heap)
+            elif until <= now:
+                heapq.heappop(self._heap)
+                del self._delayed[key]
+                self._ready.append(key)
+                self._idle.unpark()
+            else:
+                return

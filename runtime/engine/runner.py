@@ -1,0 +1,231 @@
+"""Runs one controller: its wake-ups, its restarts, and what is known of how it fares."""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import trio
+
+from runtime.controller import Controller, ControllerContext, Input, Logger, Output, RateLimit
+from runtime.controller.context import Access
+from runtime.engine.backoff import Backoff
+from runtime.engine.loop_monitor import current_controller
+from runtime.engine.status import ControllerState, ControllerStatusSpec
+from runtime.errors import RegistrationError
+from runtime.resource import Resource
+from runtime.state import State
+
+# More turns a second than this, on the average of a reporting interval, is worth an operator's look: a controller that
+# wakes itself by what it writes makes thousands.
+BUSY_WAKEUPS = 200.0
+
+
+def describe(error: BaseException) -> str:
+    """One line for a status: the class and the text of an error, of the first one in a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def failure_in(error: BaseException) -> BaseException | None:
+    """What of a raised error is the controller's own failure.
+
+    None where it is none: a cancellation, or an interruption by the user, which is everybody's.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return None if isinstance(error, trio.Cancelled | KeyboardInterrupt) else error
+    if error.subgroup(KeyboardInterrupt) is not None:
+        return None
+    return error.split(trio.Cancelled)[1]
+
+
+class Runner(ABC):
+    """What the engine keeps for each controller, of either shape."""
+
+    shape: str
+
+    def __init__(self, name: str, access: Access, log: Logger, changed: Callable[[], None]) -> None:
+        self.name = name
+        self.access = access
+        self.log = log
+        self.state = ControllerState.RUNNING
+        self.last_error = ""
+        self.longest_step = 0.0
+        self._changed = changed
+        self._reported_wakeups = 0
+        self._notice = ""
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Run until cancelled; never raises because of the controller."""
+
+    @abstractmethod
+    def subscribe(self) -> None:
+        """Have the inputs wake the controller from now on."""
+
+    @abstractmethod
+    def unsubscribe(self) -> None:
+        """Undo `subscribe`."""
+
+    @property
+    def queue_length(self) -> int:
+        """What waits in the queue, for a queue controller."""
+        return 0
+
+    def crashed(self, error: BaseException, delay: float, **facts: object) -> None:
+        """Count and log a failure of the controller; it is tried again after `delay` seconds."""
+        self.access.counters.crashes += 1
+        self.last_error = describe(error)
+        self.log.error(
+            "controller failed",
+            error=self.last_error,
+            retry_in=round(delay, 2),
+            exc_info=error,
+            **facts,
+        )
+        self._changed()
+
+    def set_state(self, state: ControllerState) -> None:
+        """Note where the controller is in its life."""
+        if state is not self.state:
+            self.state = state
+            self._changed()
+
+    def held_the_loop(self, seconds: float) -> None:
+        """Note that the controller kept everything waiting for so long."""
+        self.log.warning("controller kept everything else waiting by not awaiting", ms=round(seconds * 1000))
+        self.longest_step = max(self.longest_step, seconds)
+        self._changed()
+
+    def notice(self, interval: float) -> None:
+        """Look back at an interval of so many seconds, and note what an operator should know."""
+        wakeups = self.access.counters.wakeups
+        rate = (wakeups - self._reported_wakeups) / interval
+        self._reported_wakeups = wakeups
+        notice = ""
+        if rate > BUSY_WAKEUPS:
+            notice = f"{rate:,.0f} wake-ups a second: does it write what it reads?"
+            if not self._notice:
+                self.log.warning(
+                    "controller wakes without pause: does it write what it reads?", wakeups_per_second=round(rate)
+                )
+        self._notice = notice
+
+    def status(self) -> ControllerStatusSpec:
+        """How the controller fares."""
+        counters = self.access.counters
+        notices = [self._notice] if self._notice else []
+        if self.longest_step:
+            notices.append(f"kept everything waiting for {self.longest_step * 1000:.0f} ms")
+        return ControllerStatusSpec(
+            shape=self.shape,
+            state=self.state,
+            wakeups=counters.wakeups,
+            reads=counters.reads,
+            writes=counters.writes,
+            crashes=counters.crashes,
+            queue_length=self.queue_length,
+            longest_step_ms=round(self.longest_step * 1000),
+            last_error=self.last_error,
+            notice="; ".join(notices),
+        )
+
+
+class ControllerRunner(Runner):
+    """Runs a `Controller`: one routine, restarted when it fails."""
+
+    shape = "run"
+
+    def __init__(
+        self,
+        controller: Controller,
+        state: State,
+        log: Logger,
+        random: random.Random,
+        changed: Callable[[], None],
+        *,
+        check_inputs: Callable[[tuple[Input, ...]], None],
+        rate_limit: RateLimit | None,
+    ) -> None:
+        self._controller = controller
+        self._state = state
+        self._backoff = Backoff(random)
+        self._check_inputs = check_inputs
+        self._subscriptions: dict[Input, Callable[[], None]] = {}
+        inputs, outputs = tuple(controller.inputs), tuple[Output, ...](controller.outputs)
+        self._inputs = inputs
+        self._context = ControllerContext(
+            controller.name,
+            state,
+            inputs,
+            outputs,
+            log,
+            rate_limit,
+            change_inputs=self._change_inputs,
+            reset_backoff=self._backoff.reset,
+        )
+        super().__init__(controller.name, self._context, log, changed)
+
+    def subscribe(self) -> None:
+        for input in self._inputs:
+            self._subscriptions[input] = self._subscribe_to(input)
+        self._context.wake()
+
+    def unsubscribe(self) -> None:
+        for unsubscribe in self._subscriptions.values():
+            unsubscribe()
+        self._subscriptions.clear()
+
+    def _subscribe_to(self, input: Input) -> Callable[[], None]:
+        wake = self._context.wake
+        if input.mode.only_destroy_ready:
+
+            def on_change(resource: Resource[object], destroyed: bool) -> None:  # noqa: ARG001
+                if resource.metadata.is_destroy_ready:
+                    wake()
+        else:
+
+            def on_change(resource: Resource[object], destroyed: bool) -> None:  # noqa: ARG001
+                wake()
+
+        return self._state.view(input.kind).subscribe(on_change, input.id)
+
+    def _change_inputs(self, inputs: tuple[Input, ...]) -> None:
+        self._check_inputs(inputs)
+        for input in self._subscriptions.keys() - set(inputs):
+            self._subscriptions.pop(input)()
+        for input in inputs:
+            if input not in self._subscriptions:
+                self._subscriptions[input] = self._subscribe_to(input)
+        self._inputs = inputs
+
+    async def run(self) -> None:
+        current_controller.set(self.name)
+        while True:
+            self._context.begin_run()
+            self.set_state(ControllerState.RUNNING)
+            try:
+                await self._controller.run(self._context)
+            except BaseException as error:
+                failure = failure_in(error)
+                if failure is None:
+                    raise
+                await self._back_off(failure)
+            else:
+                self.set_state(ControllerState.FINISHED)
+                self.log.info("controller finished")
+                return
+
+    async def _back_off(self, failure: BaseException) -> None:
+        delay = self._backoff.next()
+        self.crashed(failure, delay)
+        self.set_state(ControllerState.BACKOFF)
+        await trio.sleep(delay)
+
+
+def check_shape(controller: object) -> None:
+    """Raise RegistrationError for what only looks like a controller."""
+    name = getattr(controller, "name", None)
+    if not isinstance(name, str) or not name:
+        raise RegistrationError(f"{controller!r} has no name: set `name` on its class")

@@ -1,0 +1,51 @@
+"""The `meta` namespace: resources that tell clients which namespaces and types there are."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from runtime.errors import RegistrationError
+from runtime.resource import (
+    META,
+    Namespace,
+    NamespaceSpec,
+    ResourceDefinition,
+    ResourceType,
+    definition_resource,
+)
+from runtime.state.base import State
+
+
+async def register_namespace(state: State, name: str, description: str = "") -> None:
+    """Make a namespace known. Raises ConflictError if it is."""
+    await state.create(Namespace.new(name, NamespaceSpec(description=description)), owner=META)
+
+
+async def register_meta(state: State) -> None:
+    """Make the meta namespace itself known, with its two types. Raises ConflictError if it is."""
+    await register_namespace(state, META, "What there is to know about the resources themselves.")
+    for type in (ResourceDefinition, Namespace):
+        await state.create(definition_resource(type), owner=META)
+
+
+def check_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
+    """Raise RegistrationError if one of the types is known already by another definition."""
+    for type in types:
+        known = state.find(ResourceDefinition, type.name.lower())
+        if known is not None and known.spec != type.definition:
+            raise RegistrationError(f"resource type {type.name!r} is already registered with another definition")
+
+
+async def register_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
+    """Make types and their default namespaces known; those that are known already are left as they are.
+
+    Raises RegistrationError if another type is known by the same name.
+    """
+    types = tuple(types)
+    check_types(state, types)
+    if state.find(Namespace, META) is None:
+        await register_meta(state)
+    for type in types:
+        if state.find(Namespace, type.kind.namespace) is None:
+            await register_namespace(state, type.kind.namespace)
+        if state.find(ResourceDefinition, type.name.lower()) is None:
+            await state.create(definition_resource(type), owner=META)
