@@ -5,7 +5,7 @@ sides. What it exports can be drawn by `runtime.drawing`.
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -71,33 +71,30 @@ class Graph:
         if not name:
             raise RegistrationError("a controller has no name: set `name` on its class")
         if name in self._inputs:
-            raise RegistrationError(f"controller {name!r} already registered")
+            raise RegistrationError(f'controller "{name}" already registered')
         _check_inputs(name, inputs, is_queue=is_queue)
         claimed: dict[str, OutputMode] = {}
         for output in outputs:
-            if output.type_name in claimed:
-                raise RegistrationError(
-                    f"duplicate {output.mode.name.lower()} controller output: {output.type_name!r} -> {name!r}"
-                )
+            own = claimed.get(output.type_name)
+            if own is output.mode is OutputMode.SHARED:
+                raise RegistrationError(f'duplicate shared controller output: "{output.type_name}" -> "{name}"')
+            writers = self._writers.get(output.type_name, {})
+            _check_output(name, output, writers if own is None else {**writers, name: own})
             claimed[output.type_name] = output.mode
-            self._check_output(name, output)
         self._inputs[name] = inputs
         for output in outputs:
             self._writers.setdefault(output.type_name, {})[name] = output.mode
+
+    def remove(self, name: str) -> None:
+        """Forget a controller."""
+        del self._inputs[name]
+        for writers in self._writers.values():
+            writers.pop(name, None)
 
     def set_inputs(self, name: str, inputs: tuple[Input, ...]) -> None:
         """Replace the inputs of a controller, or raise RegistrationError and leave them as they were."""
         _check_inputs(name, inputs, is_queue=False)
         self._inputs[name] = inputs
-
-    def _check_output(self, name: str, output: Output) -> None:
-        writers = self._writers.get(output.type_name, {})
-        for writer, mode in sorted(writers.items()):
-            if OutputMode.EXCLUSIVE in (mode, output.mode):
-                raise RegistrationError(
-                    f"resource {output.type_name!r} is already managed in {mode.name.lower()} mode by {writer!r}, "
-                    f"{name!r} cannot declare it as {output.mode.name.lower()} output"
-                )
 
     @property
     def controllers(self) -> tuple[str, ...]:
@@ -120,15 +117,24 @@ class Graph:
         return tuple(sorted(edges, key=lambda edge: edge.sort_key))
 
 
+def _check_output(name: str, output: Output, writers: Mapping[str, OutputMode]) -> None:
+    for writer, mode in sorted(writers.items()):
+        if OutputMode.EXCLUSIVE in (mode, output.mode):
+            raise RegistrationError(
+                f'resource "{output.type_name}" is already managed in {mode.name.lower()} mode by "{writer}", '
+                f'"{name}" cannot declare it as {output.mode.name.lower()} output'
+            )
+
+
 def _check_inputs(name: str, inputs: tuple[Input, ...], *, is_queue: bool) -> None:
     seen: dict[tuple[Any, str | None], Input] = {}
     for input in inputs:
         if input.mode.is_for_queues != is_queue:
             shape = "queue controller" if is_queue else "controller"
             raise RegistrationError(
-                f"invalid input kind {input.mode.name.lower()} ({input.mode:d}) for {shape} {name!r}: {input.kind}"
+                f'invalid input kind {input.mode:d} ({input.mode.name.lower()}) for {shape} "{name}": {input.kind}'
             )
         if (input.kind, input.id) in seen:
             what = input.kind if input.id is None else input.kind.pointer(input.id)
-            raise RegistrationError(f"duplicate controller input: {what} -> {name!r}")
+            raise RegistrationError(f'duplicate controller input: {what} -> "{name}"')
         seen[input.kind, input.id] = input

@@ -37,6 +37,7 @@ class Logger(Protocol):
     def info(self, event: str, **facts: Any) -> Any: ...
     def warning(self, event: str, **facts: Any) -> Any: ...
     def error(self, event: str, **facts: Any) -> Any: ...
+    def exception(self, event: str, **facts: Any) -> Any: ...
 
 
 @attrs.define
@@ -53,6 +54,8 @@ class RateLimit:
     """A token bucket: `rate` changes a second on average, `burst` of them at once. Starts full."""
 
     def __init__(self, rate: float, burst: int) -> None:
+        if rate <= 0:
+            raise ValueError(f"a rate limit needs a rate above 0, got {rate}: leave it out to have no limit")
         if burst < 1:
             raise ValueError(f"a rate limit needs a burst of at least 1, got {burst}: nothing could ever be written")
         self._rate = rate
@@ -348,16 +351,24 @@ class ControllerContext(Access):
         """Say that things go well, so that the next crash restarts after the shortest delay."""
         self._reset_backoff()
 
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether the controller is between being woken and coming back for the next turn."""
+        return self._in_turn
+
     def begin_run(self) -> None:
-        """For the engine: forget what an earlier run left behind, and queue the first turn."""
+        """For the engine: queue the first turn of a run."""
+        self.wake()
+
+    def end_run(self) -> None:
+        """For the engine: forget what a run left behind. Inputs that were set stay."""
         self._tracked = None
         self._in_turn = False
-        self.wake()
 
     # Inputs that change while running.
 
     def set_inputs(self, inputs: Iterable[Input]) -> None:
-        """Replace all inputs, those of the declaration included.
+        """Replace all inputs, those of the declaration included; they stay if the controller is restarted.
 
         Wakes nothing by itself: call it in a turn, before reading, so that later changes wake the controller. Raises
         RegistrationError, and changes nothing then.

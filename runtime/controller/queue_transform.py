@@ -120,7 +120,7 @@ class QueueTransform(QueueController, Generic[I, O]):
     async def _write(self, ctx: QueueContext, input: Resource[I], id: str) -> None:
         output = ctx.find(self._output, id)
         if output is not None and output.metadata.is_tearing_down:
-            if output.metadata.finalizers:
+            if output.metadata.finalizers or output.metadata.owner != self.name:
                 return
             await ctx.destroy(self._output, id)
         try:

@@ -80,8 +80,8 @@ class Transform(Controller, Generic[I, O]):
 
     `finalize` makes the controller hold its inputs by a finalizer (its own name): an input that is torn down is let go
     of when `finalize` has returned and the output is gone. `ignore_tearing_down` treats torn-down inputs as live ones.
-    `before` and `after` are called in every turn, `shutdown` once at the end; `events` runs beside and calls the
-    function that it is given to have a turn. The output is exclusive unless `shared_output`.
+    `before` and `after` are called in every turn, `shutdown` whenever the routine ends, be it to be restarted; `events`
+    runs beside and calls the function that it is given to have a turn. The output is exclusive unless `shared_output`.
 
     An error in one input does not keep the others from being processed; the turn then ends with all the errors.
     """

@@ -7,12 +7,12 @@ from typing import Any
 import structlog
 import trio
 
-from runtime.controller import Controller, Logger, QueueController, RateLimit
+from runtime.controller import Controller, Input, Logger, Output, QueueController, RateLimit
 from runtime.engine.loop_monitor import LoopMonitor
 from runtime.engine.queue_runner import QueueRunner
-from runtime.engine.runner import ControllerRunner, Runner, check_shape
+from runtime.engine.runner import ControllerRunner, Runner, declarations
 from runtime.engine.status import ControllerStatus
-from runtime.errors import RegistrationError
+from runtime.errors import StateError
 from runtime.graph import Graph
 from runtime.resource import Resource
 from runtime.state import State
@@ -67,36 +67,43 @@ class Engine:
         The types that it declares become known to clients. Raises RegistrationError, and changes nothing, if its name
         is taken, it writes what somebody else writes, or its declarations are wrong in themselves.
         """
-        check_shape(controller)
-        runner = self._runner(controller)
-        inputs, outputs = tuple(controller.inputs), tuple(controller.outputs)
+        inputs, outputs = declarations(controller)
+        runner = self._runner(controller, inputs, outputs)
         types = [input.type for input in inputs if input.type] + [output.type for output in outputs if output.type]
         check_types(self.state, types)
         self.graph.add(controller.name, inputs, outputs, is_queue=isinstance(controller, QueueController))
-        await register_types(self.state, types)
+        try:
+            await register_types(self.state, types)
+        except BaseException:
+            self.graph.remove(controller.name)
+            raise
         self._runners[controller.name] = runner
         runner.subscribe()
         if self._nursery is not None:
             self._start(self._nursery, runner)
 
-    def _runner(self, controller: Controller | QueueController) -> Runner:
+    def _runner(
+        self, controller: Controller | QueueController, inputs: tuple[Input, ...], outputs: tuple[Output, ...]
+    ) -> Runner:
         name = controller.name
         log = self._log.bind(controller=name)
         rate, burst = self._rate
         rate_limit = None if rate is None else RateLimit(rate, burst)
         if isinstance(controller, QueueController):
-            return QueueRunner(controller, self.state, log, self._random, self._mark_dirty, rate_limit=rate_limit)
-        if isinstance(controller, Controller):
-            return ControllerRunner(
-                controller,
-                self.state,
-                log,
-                self._random,
-                self._mark_dirty,
-                check_inputs=lambda inputs: self.graph.set_inputs(name, inputs),
-                rate_limit=rate_limit,
+            return QueueRunner(
+                controller, inputs, outputs, self.state, log, self._random, self._mark_dirty, rate_limit=rate_limit
             )
-        raise RegistrationError(f"{controller!r} is neither a Controller nor a QueueController")
+        return ControllerRunner(
+            controller,
+            inputs,
+            outputs,
+            self.state,
+            log,
+            self._random,
+            self._mark_dirty,
+            check_inputs=lambda inputs: self.graph.set_inputs(name, inputs),
+            rate_limit=rate_limit,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all controllers until cancelled. An engine runs once; raises RuntimeError the second time."""
@@ -119,6 +126,11 @@ class Engine:
             self._nursery = None
             for runner in self._runners.values():
                 runner.unsubscribe()
+
+    def wake_all(self) -> None:
+        """Have every controller look at everything anew."""
+        for runner in self._runners.values():
+            runner.wake()
 
     def _start(self, nursery: trio.Nursery, runner: Runner) -> None:
         nursery.start_soon(runner.run, name=runner.name)
@@ -155,4 +167,10 @@ class Engine:
         def with_status(resource: Resource[Any]) -> Resource[Any]:
             return resource.with_spec(status)
 
-        await self.state.modify(initial, with_status, owner=OWNER)
+        try:
+            await self.state.modify(initial, with_status, owner=OWNER)
+        except StateError as error:
+            # What can be seen of the controllers must not decide whether they run.
+            self._log.warning(
+                "the status of a controller could not be written", controller=runner.name, error=str(error)
+            )

@@ -38,6 +38,11 @@ class KeyedQueue(Generic[K, V]):
         """Keys that wait, and changes held back; what is being worked on is not counted."""
         return len(self._values) + self._held_count
 
+    @property
+    def held(self) -> int:
+        """Keys that are being worked on."""
+        return len(self._held)
+
     def put(self, key: K, value: V) -> None:
         """Let the key be handed out as soon as there is a worker, even if it was delayed."""
         held = self._held.get(key)
@@ -93,6 +98,10 @@ class KeyedQueue(Generic[K, V]):
         self._values[key] = value
         self._delayed[key] = until
         self._sequence += 1
+        if len(self._heap) > 2 * len(self._delayed) + 64:
+            # Mostly out of date: keys that are delayed again and again would otherwise pile up here.
+            self._heap = [entry for entry in self._heap if self._delayed.get(entry[2]) == entry[0] and entry[2] != key]
+            heapq.heapify(self._heap)
         heapq.heappush(self._heap, (until, self._sequence, key))
         if self._heap[0][2] == key:
             self._idle.unpark()  # somebody has to wait for a shorter time than so far

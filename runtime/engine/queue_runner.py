@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -12,6 +12,7 @@ from runtime.controller import (
     Input,
     InputMode,
     Logger,
+    Output,
     QueueContext,
     QueueController,
     RateLimit,
@@ -60,19 +61,49 @@ class _Source:
 _Key = tuple[int, str]
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it was raised from, and the members of groups."""
-    seen: set[int] = set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        current = todo.pop()
-        if current is None or id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        if isinstance(current, BaseExceptionGroup):
-            todo += current.exceptions
-        todo += [current.__cause__, current.__context__]
+@attrs.frozen
+class Verdict:
+    """What follows from a failed job: an error to count, None if it was none, and what the job asked for."""
+
+    error: BaseException | None
+    requeue: Requeue | None = None
+    skipped: bool = False
+
+
+def judge(failure: BaseException) -> Verdict:
+    """Find a `Requeue` or `SkipReconcile` in the failure, in what it was raised from, or in all members of a group.
+
+    What an error merely happened to be raised while handling (its context) does not count: it would hide the error.
+    """
+    chain: list[BaseException] = []
+    current: BaseException | None = failure
+    while current is not None and not any(current is earlier for earlier in chain):
+        chain.append(current)
+        current = current.__cause__
+    verdict: Verdict | None = None
+    for error in reversed(chain):
+        if isinstance(error, SkipReconcile):
+            verdict = Verdict(None, skipped=True)
+        elif isinstance(error, Requeue):
+            verdict = Verdict(None, error) if verdict is None else attrs.evolve(verdict, requeue=error)
+        elif isinstance(error, BaseExceptionGroup):
+            verdict = _judge_together(error)
+        elif verdict is None or (verdict.error is not None and verdict.requeue is None):
+            verdict = Verdict(error)
+    assert verdict is not None  # the chain has at least the failure itself
+    return verdict
+
+
+def _judge_together(group: BaseExceptionGroup[BaseException]) -> Verdict:
+    members = [judge(member) for member in group.exceptions]
+    if any(member.error is not None and member.requeue is None for member in members):
+        return Verdict(group)
+    requeues = [member.requeue for member in members if member.requeue is not None]
+    return Verdict(
+        next((member.error for member in members if member.error is not None), None),
+        min(requeues, key=lambda requeue: requeue.after, default=None),
+        skipped=all(member.skipped for member in members),
+    )
 
 
 class QueueRunner(Runner):
@@ -83,6 +114,8 @@ class QueueRunner(Runner):
     def __init__(
         self,
         controller: QueueController,
+        inputs: tuple[Input, ...],
+        outputs: tuple[Output, ...],
         state: State,
         log: Logger,
         random: random.Random,
@@ -97,13 +130,13 @@ class QueueRunner(Runner):
         self._controller = controller
         self._state = state
         self._random = random
-        self._context = QueueContext(controller.name, state, controller.inputs, controller.outputs, log, rate_limit)
+        self._context = QueueContext(controller.name, state, inputs, outputs, log, rate_limit)
         super().__init__(controller.name, self._context, log, changed)
         self.jobs = QueueCounters()
         self._queue: KeyedQueue[_Key, Metadata] = KeyedQueue()
         self._backoffs: dict[_Key, Backoff] = {}
         self._subscriptions: list[Callable[[], None]] = []
-        self._sources = [_Source(input, input.mode is InputMode.PRIMARY) for input in controller.inputs]
+        self._sources = [_Source(input, input.mode is InputMode.PRIMARY) for input in inputs]
         for source in self._sources:
             if source.is_primary and source.input.id is not None:
                 raise RegistrationError(
@@ -111,6 +144,10 @@ class QueueRunner(Runner):
                     f"{source.input.kind.pointer(source.input.id)} names one resource"
                 )
         self._primaries = {source.input.kind: index for index, source in enumerate(self._sources) if source.is_primary}
+
+    @property
+    def is_at_work(self) -> bool:
+        return self._queue.held > 0
 
     @property
     def queue_length(self) -> int:
@@ -122,9 +159,12 @@ class QueueRunner(Runner):
         for index, source in enumerate(self._sources):
             view = self._state.view(source.input.kind)
             self._subscriptions.append(view.subscribe(self._sink(index, source), source.input.id))
-            if source.is_primary:
-                for resource in view.list():
-                    self._queue.put((index, resource.metadata.id), resource.metadata)
+        self.wake()
+
+    def wake(self) -> None:
+        for kind, index in self._primaries.items():
+            for resource in self._state.view(kind).list():
+                self._queue.put((index, resource.metadata.id), resource.metadata)
 
     def unsubscribe(self) -> None:
         for unsubscribe in self._subscriptions:
@@ -157,13 +197,21 @@ class QueueRunner(Runner):
                     nursery.start_soon(self._work)
                 nursery.start_soon(self._run_hook)
         finally:
-            # The hook gets to say goodbye although the controller is being cancelled, but not for long.
-            with trio.CancelScope(deadline=trio.current_time() + SHUTDOWN_GRACE, shield=True):
-                try:
-                    await self._controller.shutdown(self._context)
-                except Exception as error:
-                    self.crashed(error, 0.0, hook="shutdown")
+            await self._shut_down()
             self.set_state(ControllerState.FINISHED)
+
+    async def _shut_down(self) -> None:
+        # The hook gets to say goodbye although the controller is being cancelled, but not for long.
+        with trio.CancelScope(deadline=trio.current_time() + SHUTDOWN_GRACE, shield=True) as grace:
+            try:
+                await self._controller.shutdown(self._context)
+            except BaseException as error:
+                failure = failure_in(error)
+                if failure is None:
+                    raise
+                self.crashed(failure, None, hook="shutdown")
+        if grace.cancelled_caught:
+            self.log.error("the shutdown of a controller took too long and was cut off", seconds=SHUTDOWN_GRACE)
 
     async def _work(self) -> None:
         queue = self._queue
@@ -212,22 +260,18 @@ class QueueRunner(Runner):
 
     def _after_failure(self, key: _Key, metadata: Metadata, failure: BaseException) -> float | None:
         """Decide, by what was raised, when the job is run again: None is not before the next change."""
-        requeue = next((cause for cause in _causes(failure) if isinstance(cause, Requeue)), None)
-        skipped = any(isinstance(cause, SkipReconcile) for cause in _causes(failure))
-        if skipped or (requeue is not None and requeue.__cause__ is None):
-            self._backoffs.pop(key, None)
-            if skipped:
-                self.jobs.skips += 1
-            else:
-                self.jobs.requeues += 1
-            return requeue.after if requeue is not None and requeue.after > 0 else None
-        if requeue is not None and requeue.after > 0:
-            delay = requeue.after
-        else:
-            delay = self._backoffs.setdefault(key, Backoff(self._random)).next()
-        cause = requeue.__cause__ if requeue is not None and requeue.__cause__ is not None else failure
-        self.crashed(cause, delay, item=str(metadata.pointer))
-        return delay
+        verdict = judge(failure)
+        wanted = verdict.requeue.after if verdict.requeue is not None and verdict.requeue.after > 0 else None
+        if verdict.error is not None:
+            delay = self._backoffs.setdefault(key, Backoff(self._random)).next() if wanted is None else wanted
+            self.crashed(verdict.error, delay, item=str(metadata.pointer))
+            return delay
+        self._backoffs.pop(key, None)
+        if verdict.skipped:
+            self.jobs.skips += 1
+        elif wanted is not None:
+            self.jobs.requeues += 1
+        return wanted
 
     async def _run_hook(self) -> None:
         backoff = Backoff(self._random)

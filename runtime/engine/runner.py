@@ -1,12 +1,22 @@
 """Runs one controller: its wake-ups, its restarts, and what is known of how it fares."""
 
+import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import trio
 
-from runtime.controller import Controller, ControllerContext, Input, Logger, Output, RateLimit
+from runtime.controller import (
+    Controller,
+    ControllerContext,
+    Input,
+    Logger,
+    Output,
+    QueueController,
+    RateLimit,
+)
 from runtime.controller.context import Access
 from runtime.engine.backoff import Backoff
 from runtime.engine.loop_monitor import current_controller
@@ -19,25 +29,33 @@ from runtime.state import State
 # wakes itself by what it writes makes thousands.
 BUSY_WAKEUPS = 200.0
 
+T = TypeVar("T")
+
 
 def describe(error: BaseException) -> str:
     """One line for a status: the class and the text of an error, of the first one in a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = str(error).partition("\n")[0]
+    try:
+        text = str(error).partition("\n")[0]
+    except Exception:
+        text = "(an error whose text cannot be made)"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def failure_in(error: BaseException) -> BaseException | None:
     """What of a raised error is the controller's own failure.
 
-    None where it is none: a cancellation, or an interruption by the user, which is everybody's.
+    None where it is none: a cancellation of the caller, or an interruption by the user, which is everybody's. Any other
+    Cancelled leaked from a scope of the controller's own, and is a failure like any other.
     """
-    if not isinstance(error, BaseExceptionGroup):
-        return None if isinstance(error, trio.Cancelled | KeyboardInterrupt) else error
-    if error.subgroup(KeyboardInterrupt) is not None:
+    group = error if isinstance(error, BaseExceptionGroup) else BaseExceptionGroup("", [error])
+    if group.subgroup((KeyboardInterrupt, GeneratorExit)) is not None:
         return None
-    return error.split(trio.Cancelled)[1]
+    if trio.current_effective_deadline() > -math.inf:
+        return error
+    failed = group.split(trio.Cancelled)[1]
+    return failed if failed is None or group is error else error
 
 
 class Runner(ABC):
@@ -69,21 +87,28 @@ class Runner(ABC):
         """Undo `subscribe`."""
 
     @property
+    @abstractmethod
+    def is_at_work(self) -> bool:
+        """Whether it is in the middle of a turn, or of a job."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Have the controller look at everything anew."""
+
+    @property
     def queue_length(self) -> int:
         """What waits in the queue, for a queue controller."""
         return 0
 
-    def crashed(self, error: BaseException, delay: float, **facts: object) -> None:
-        """Count and log a failure of the controller; it is tried again after `delay` seconds."""
+    def crashed(self, error: BaseException, delay: float | None, **facts: object) -> None:
+        """Count and log a failure of the controller; it is tried again after `delay` seconds, never if None."""
         self.access.counters.crashes += 1
-        self.last_error = describe(error)
-        self.log.error(
-            "controller failed",
-            error=self.last_error,
-            retry_in=round(delay, 2),
-            exc_info=error,
-            **facts,
-        )
+        text = describe(error)
+        # What fails in the same way again and again shows its traceback once.
+        trace = {"exc_info": error} if text != self.last_error else {}
+        self.last_error = text
+        retry = {} if delay is None else {"retry_in": round(delay, 2)}
+        self.log.error("controller failed", error=text, **retry, **facts, **trace)
         self._changed()
 
     def set_state(self, state: ControllerState) -> None:
@@ -140,6 +165,8 @@ class ControllerRunner(Runner):
     def __init__(
         self,
         controller: Controller,
+        inputs: tuple[Input, ...],
+        outputs: tuple[Output, ...],
         state: State,
         log: Logger,
         random: random.Random,
@@ -153,7 +180,6 @@ class ControllerRunner(Runner):
         self._backoff = Backoff(random)
         self._check_inputs = check_inputs
         self._subscriptions: dict[Input, Callable[[], None]] = {}
-        inputs, outputs = tuple(controller.inputs), tuple[Output, ...](controller.outputs)
         self._inputs = inputs
         self._context = ControllerContext(
             controller.name,
@@ -167,9 +193,16 @@ class ControllerRunner(Runner):
         )
         super().__init__(controller.name, self._context, log, changed)
 
+    @property
+    def is_at_work(self) -> bool:
+        return self._context.is_in_turn
+
     def subscribe(self) -> None:
         for input in self._inputs:
             self._subscriptions[input] = self._subscribe_to(input)
+        self._context.wake()
+
+    def wake(self) -> None:
         self._context.wake()
 
     def unsubscribe(self) -> None:
@@ -213,19 +246,34 @@ class ControllerRunner(Runner):
                     raise
                 await self._back_off(failure)
             else:
+                self._context.end_run()
                 self.set_state(ControllerState.FINISHED)
                 self.log.info("controller finished")
                 return
 
     async def _back_off(self, failure: BaseException) -> None:
+        self._context.end_run()
         delay = self._backoff.next()
         self.crashed(failure, delay)
         self.set_state(ControllerState.BACKOFF)
         await trio.sleep(delay)
 
 
-def check_shape(controller: object) -> None:
-    """Raise RegistrationError for what only looks like a controller."""
+def declarations(controller: Controller | QueueController) -> tuple[tuple[Input, ...], tuple[Output, ...]]:
+    """The inputs and outputs of a controller. Raises RegistrationError for what only looks like one."""
+    if not isinstance(controller, Controller | QueueController):
+        raise RegistrationError(f"{controller!r} is neither a Controller nor a QueueController")
     name = getattr(controller, "name", None)
     if not isinstance(name, str) or not name:
-        raise RegistrationError(f"{controller!r} has no name: set `name` on its class")
+        raise RegistrationError(f"a {type(controller).__name__} has no name: set `name` on its class")
+    inputs = _declared(name, "inputs", controller.inputs, Input, "weak(), strong(), primary() ...")
+    return inputs, _declared(name, "outputs", controller.outputs, Output, "exclusive() or shared()")
+
+
+def _declared(name: str, what: str, given: object, of: type[T], makers: str) -> tuple[T, ...]:
+    declared = tuple(given) if isinstance(given, Iterable) else None
+    if declared is None or not all(isinstance(each, of) for each in declared):
+        raise RegistrationError(
+            f"the {what} of controller {name!r} must be a tuple of what {makers} make, not {given!r}"
+        )
+    return declared

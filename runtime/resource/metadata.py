@@ -8,7 +8,7 @@ import enum
 import re
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Generic, NamedTuple, Never, TypeVar
+from typing import Any, Generic, NamedTuple, Never, Self, TypeVar
 
 import attrs
 
@@ -53,8 +53,14 @@ class FrozenMapping(dict[str, str]):
 
     __slots__ = ()
 
+    def __new__(cls, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Self:
+        new = super().__new__(cls)
+        dict.update(new, sorted(dict(pairs).items()))
+        return new
+
     def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        super().__init__(sorted(dict(pairs).items()))
+        # What __new__ filled; that of dict, called on a value in use, would change it.
+        pass
 
     def with_(self, pairs: Mapping[str, str]) -> "FrozenMapping":
         """A copy in which these pairs are set."""

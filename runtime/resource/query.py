@@ -40,7 +40,11 @@ def parse_quantity(text: str) -> int | None:
     text = text.strip()
     digits = re.match(r"[0-9-]*", text)
     assert digits is not None  # the pattern matches the empty string
-    if not re.fullmatch(r"-?[0-9]+", digits[0]) or not -(1 << 63) <= int(digits[0]) < 1 << 63:
+    try:
+        number = int(digits[0])
+    except ValueError:
+        return None
+    if not -(1 << 63) <= number < 1 << 63:
         return None
     unit = text[digits.end() :].strip().lower()
     if not unit:
@@ -49,7 +53,7 @@ def parse_quantity(text: str) -> int | None:
         factor = _BINARY_UNITS.get(unit[:2]) or _DECIMAL_UNITS.get(unit[0])
     if factor is None:
         return None
-    return (int(digits[0]) * factor + (1 << 63)) % (1 << 64) - (1 << 63)
+    return (number * factor + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 @attrs.frozen
@@ -79,12 +83,12 @@ class Term:
                 return (value in self.values) != self.invert
         if first is None:
             return self.invert
-        left: str | int | bytes | None
-        right: str | int | bytes | None
+        left: str | int | None
+        right: str | int | None
         if self.operation in _NUMERIC:
             left, right = parse_quantity(value), parse_quantity(first)
         else:
-            left, right = value.encode(), first.encode()
+            left, right = value, first  # code points are in the order of their UTF-8 bytes
         if left is None or right is None:
             return False
         less = left < right  # type: ignore[operator]  # both of one type
@@ -148,17 +152,18 @@ def build_filter(labels: Iterable[LabelQuery] = (), id_query: str | re.Pattern[s
 
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
+_MEMBER = rf'\s*{_QUOTED}\s*|[^(),"]*'
+_MEMBERS = re.compile(rf"({_MEMBER}),")
 _TERM = re.compile(
     rf"""\s*(?:
         (?P<absent>!)\s*(?P<absent_key>[^\s,!=<>()"]+)
       | (?P<key>[^\s,!=<>()"]+)
-        (?:\s+(?P<set>in|notin)\s*\((?P<members>(?:{_QUOTED}|[^()"])*)\)
+        (?:\s+(?P<set>in|notin)\s*\((?P<members>(?:{_MEMBER})(?:,(?:{_MEMBER}))*)\)
          | \s*(?P<op>==|!=|<=|>=|=|<|>)\s*(?P<value>{_QUOTED}|[^,"]*)
         )?
     )\s*(?:,|$)""",
     re.VERBOSE,
 )
-_MEMBER = re.compile(rf"\s*({_QUOTED}|[^,\"]*)\s*(?:,|$)")
 _OPERATIONS = {
     "=": (Operation.EQUAL, False),
     "==": (Operation.EQUAL, False),
@@ -176,7 +181,7 @@ def _unquote(text: str) -> str:
 
 
 def _members(text: str) -> tuple[str, ...]:
-    return tuple(sorted({_unquote(match[1]) for match in _MEMBER.finditer(text) if match[0] or not text.strip()}))
+    return tuple(sorted({_unquote(member) for member in _MEMBERS.findall(text + ",")}))
 
 
 def parse_selector(text: str) -> LabelQuery:

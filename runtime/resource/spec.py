@@ -15,6 +15,8 @@ Choices are `enum.StrEnum` classes whose values are the outside text; sets of bi
 import enum
 from typing import Any, Self
 
+import attrs
+
 _KEY = "nodespan.key"
 _OMIT_EMPTY = "nodespan.omit_empty"
 
@@ -55,3 +57,13 @@ class TextFlag(enum.IntFlag):
                 raise ValueError(f"unknown flag {word!r}, expected some of {', '.join(bits)}")
             value |= bits[word]
         return cls(value)
+
+
+def outside_name(field: "attrs.Attribute[Any]") -> str:
+    """What a field of a spec class is called outside."""
+    return field.metadata.get(_KEY) or camel(field.name)
+
+
+def is_omitted_when_empty(field: "attrs.Attribute[Any]") -> bool:
+    """Whether a field is left out of the outside form while it has its default."""
+    return bool(field.metadata.get(_OMIT_EMPTY))

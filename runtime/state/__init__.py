@@ -1,6 +1,6 @@
 """The State interface and its kinds."""
 
-from runtime.state.base import ANY_PHASE, AnyPhase, ExpectedPhase, Mutate, Sink, State, View
+from runtime.state.base import ANY_PHASE, AnyPhase, ExpectedPhase, Mutate, Sink, State, View, count_by_type
 from runtime.state.events import Event, EventType, Watch
 from runtime.state.memory import MemoryState
 
@@ -16,4 +16,5 @@ __all__ = [
     "State",
     "View",
     "Watch",
+    "count_by_type",
 ]

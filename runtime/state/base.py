@@ -6,6 +6,7 @@ own watch. Only writes and watches are asynchronous.
 
 import enum
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -13,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import trio
 
 from runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
-from runtime.resource import EVERYTHING, Filter, KindLike, LabelQuery, Phase, Resource, build_filter, kind_of
+from runtime.resource import EVERYTHING, Filter, Kind, KindLike, LabelQuery, Phase, Resource, build_filter, kind_of
 from runtime.state.events import Event, EventType, Watch
 
 S = TypeVar("S")
@@ -70,6 +71,10 @@ class State(ABC):
     @abstractmethod
     def view(self, kind: KindLike[Any]) -> View:
         """The local contents of a kind; an unknown one is empty."""
+
+    @abstractmethod
+    def kinds(self) -> Iterable[Kind[Any]]:
+        """Every kind that was ever touched, in no order."""
 
     @abstractmethod
     async def create(self, resource: Resource[S], *, owner: str = "") -> Resource[S]:
@@ -315,3 +320,11 @@ def phase_conflict(current: Resource[Any], expected: Phase) -> PhaseConflictErro
     metadata = current.metadata
     message = f"resource {metadata} is not in phase {expected}"
     return PhaseConflictError(message, namespace=metadata.namespace, type=metadata.type)
+
+
+def count_by_type(state: State) -> Counter[str]:
+    """How many resources of each type there are, over all namespaces."""
+    counts: Counter[str] = Counter()
+    for kind in state.kinds():
+        counts[kind.type] += len(state.view(kind).items)
+    return counts

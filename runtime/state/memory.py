@@ -7,7 +7,7 @@ dict, appends to a ring, calls the sinks of the kind and wakes those who watch i
 import secrets
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
 import trio
@@ -33,6 +33,7 @@ S = TypeVar("S")
 
 _POSITION = struct.Struct(">q")
 _COOKIE_SIZE = 8
+_CAPACITY = 100
 # A committed change as the ring first holds it: why, the new state (or the last), the state before.
 _Change = tuple[EventType, Resource[Any], Resource[Any] | None]
 
@@ -408,18 +409,23 @@ class MemoryState(State):
     """Resources in memory, gone with the process.
 
     The history of each kind starts with room for `initial_capacity` events and doubles up to `max_capacity` while it
-    is filled for the first time; a watcher that falls behind further gets an ERRORED event. `gap` is how many of the
-    oldest events are not offered to those who resume. `now` gives wall-clock nanoseconds.
+    is filled for the first time; a watcher that falls behind further gets an ERRORED event. Both are 100 by default,
+    less or more where the other says so. `gap` is how many of the oldest events are not offered to those who resume.
+    `now` gives wall-clock nanoseconds.
     """
 
     def __init__(
         self,
         *,
-        initial_capacity: int = 100,
-        max_capacity: int = 100,
+        initial_capacity: int | None = None,
+        max_capacity: int | None = None,
         gap: int = 5,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
+        if initial_capacity is None:
+            initial_capacity = _CAPACITY if max_capacity is None else min(_CAPACITY, max_capacity)
+        if max_capacity is None:
+            max_capacity = max(_CAPACITY, initial_capacity)
         if not 0 <= gap < initial_capacity <= max_capacity:
             raise ValueError(f"need 0 <= gap < initial <= max capacity, got {gap}, {initial_capacity}, {max_capacity}")
         self._initial_capacity = initial_capacity
@@ -432,9 +438,8 @@ class MemoryState(State):
     def view(self, kind: KindLike[Any]) -> _Collection:
         return self._collection(kind_of(kind))
 
-    def kinds(self) -> Mapping[Kind[Any], _Collection]:
-        """Every kind that was ever touched."""
-        return self._collections
+    def kinds(self) -> Iterable[Kind[Any]]:
+        return tuple(self._collections)
 
     def _collection(self, kind: Kind[Any]) -> _Collection:
         found = self._collections.get(kind)

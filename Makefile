@@ -1,0 +1,82 @@
+# One verb per job; `make help` lists them. Everything is set up on first use: python3, make and git are enough.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# The Python that .venv is made from, and extra arguments for pytest: make test-unit ARGS='-k merge'.
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+RESULTS := .cache/test
+PYTEST = $(BIN)/python -m pytest --junit-xml=$(RESULTS)/$(@:test-%=%).xml
+PACKAGES = $(PYTHON) tests/support/packages.py
+
+MESH_PACKAGES := iproute2 nftables ethtool pci.ids
+
+# What `make run` shows.
+define SHOW
+export NODESPAN_STATE_DIR=$(CURDIR)/.cache/run/state NODESPAN_SOCKET=$(CURDIR)/.cache/run/agent.sock
+mkdir -p .cache/run/state
+rm -f "$$NODESPAN_SOCKET"
+$(BIN)/nodespan agent & agent=$$!
+trap 'kill $$agent 2>/dev/null || true; wait $$agent || true' EXIT
+until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
+$(BIN)/nodespan get links -w
+endef
+
+.PHONY: help run test test-unit test-mesh test-vm lint format bench clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+run: .venv/installed ## start an agent on this machine and watch its links
+	@$(SHOW)
+
+test: .venv/installed ## lint and all three test tiers; as root, or mesh and vm are skipped
+	@rm -rf $(RESULTS); failed=
+	for verb in lint test-unit test-mesh test-vm; do
+	    echo "== $$verb"
+	    $(MAKE) $$verb || failed="$$failed $$verb"
+	done
+	[ -z "$$failed" ] || echo "failed:$$failed"
+	$(BIN)/python tests/support/tally.py $(RESULTS)/{unit,mesh,vm}.xml || failed=yes
+	[ -z "$$failed" ]
+
+test-unit: .venv/installed ## seconds, no privileges
+	@$(PYTEST) -m 'not mesh and not vm' $(ARGS)
+
+test-mesh: .venv/installed ## network namespaces; root
+	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; what needs them is skipped
+	$(PYTEST) -m mesh $(ARGS)
+
+test-vm: .venv/installed ## a Debian kernel under QEMU, for what this kernel lacks
+	@$(BIN)/python -m tests.vm.run $(ARGS)
+
+lint: .venv/installed ## ruff and mypy
+	@$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+
+format: .venv/installed ## rewrite the code in its one format
+	@$(BIN)/ruff check --quiet --fix --select I
+	$(BIN)/ruff format
+
+bench: .venv/installed ## measure; prints tables
+	@$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove everything that was made here, .venv included
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(PACKAGES) python3-venv
+	[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
+	echo "installing into .venv"
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@

@@ -1,0 +1,219 @@
+"""The rules for devices of the main document.
+
+The names in square brackets are those that the original puts into its errors, so that they can be looked up.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from controllers.config.finding import Finding, at, under, warn
+from controllers.config.masking import quote
+from controllers.config.notation import (
+    CIDR_HINT,
+    ENDPOINT_HINT,
+    IP_HINT,
+    KEY_HINT,
+    is_cidr,
+    is_host_port,
+    is_ip,
+    is_ip_or_cidr,
+    is_key,
+)
+from resources.config.bond import Bond, BondMode
+from resources.config.device import Device, DeviceRoute, DeviceWireguard, Vlan
+from resources.config.selector import DeviceSelector
+
+_LABEL = "networking.os.device"
+_ADDRESS_HINT = "write it like 10.0.0.5/24 or fd00::5/64"
+MODES_WITH_PRIMARY = (BondMode.ACTIVE_BACKUP, BondMode.BALANCE_TLB, BondMode.BALANCE_ALB)
+_ADAPTIVE = (BondMode.BALANCE_TLB, BondMode.BALANCE_ALB)
+
+
+def check_devices(devices: tuple[Device, ...]) -> Iterator[Finding]:
+    """All devices together: who is enslaved to whom, then each device that is not ignored."""
+    masters: dict[str, Device] = {}
+    for index, device in enumerate(devices):
+        yield from under((index,), _check_masters(device, masters))
+    for index, device in enumerate(devices):
+        if not device.ignore:
+            yield from under((index,), check_device(device, enslaved=masters))
+
+
+def _check_masters(device: Device, masters: dict[str, Device]) -> Iterator[Finding]:
+    """Notes the device's members in `masters`; an interface has at most one master."""
+    if device.bond and device.bridge:
+        yield at("bridge", message="a device is either a bond or a bridge", hint="take one of the two away")
+    if device.bond and device.bond.interfaces and device.bond.device_selectors:
+        yield at(
+            "bond",
+            "deviceSelectors",
+            message="bond.interfaces and bond.deviceSelectors exclude each other",
+            hint="name the members in one way",
+        )
+    section, members = "bond", device.bond.interfaces if device.bond else ()
+    if device.bridge:
+        section, members = "bridge", device.bridge.interfaces
+    for position, member in enumerate(members):
+        other = masters.setdefault(member, device)
+        if other is not device and (other.interface != device.interface or not device.interface):
+            yield at(
+                section,
+                "interfaces",
+                position,
+                message=f"{quote(member)} is a member of {quote(other.interface)} already",
+                hint="an interface can have only one master",
+            )
+    if device.bridge_port and device.interface:
+        other = masters.setdefault(device.interface, device)
+        if other is not device and other.interface != device.bridge_port.master:
+            yield at(
+                "bridgePort",
+                "master",
+                message=f"{quote(device.interface)} is a member of {quote(other.interface)} already",
+                hint="an interface can have only one master",
+            )
+
+
+def check_device(device: Device, *, enslaved: Mapping[str, object]) -> Iterator[Finding]:
+    """One device, knowing which interfaces are members of a bond or bridge."""
+    yield from _check_choice_of_link(device)
+    if device.bond:
+        yield from under(("bond",), check_bond(device.bond))
+    if device.wireguard:
+        yield from under(("wireguard",), check_wireguard(device.wireguard))
+    for index, vlan in enumerate(device.vlans):
+        yield from under(("vlans", index), check_vlan(vlan))
+    yield from _check_addressing(device, is_enslaved=device.interface in enslaved)
+    for index, route in enumerate(device.routes):
+        yield from under(("routes", index), check_route(route, index))
+
+
+def _check_choice_of_link(device: Device) -> Iterator[Finding]:
+    label = f"[{_LABEL}.interface, {_LABEL}.deviceSelector]"
+    if not device.interface and device.device_selector is None:
+        yield at(
+            "interface",
+            message=f"neither interface nor deviceSelector is given {label}",
+            hint="name the link, or say by which of its properties it is found",
+        )
+    if device.interface and device.device_selector is not None:
+        yield at(
+            "deviceSelector",
+            message=f"interface and deviceSelector exclude each other {label}",
+            hint="take one of the two away",
+        )
+    if device.device_selector == DeviceSelector():
+        yield at(
+            "deviceSelector",
+            message=f"the selector is empty, so it matches nothing [{_LABEL}.deviceSelector]",
+            hint="give at least one of busPath, hardwareAddr, permanentAddr, pciID, driver, physical",
+        )
+
+
+def _check_addressing(device: Device, *, is_enslaved: bool) -> Iterator[Finding]:
+    if is_enslaved:
+        given = {"dhcp": device.dhcp, "cidr": device.cidr, "addresses": device.addresses, "vip": device.vip}
+        for key in (key for key, value in given.items() if value):
+            yield at(
+                key,
+                message=f"{quote(device.interface)} is a member of a bond or bridge and takes no addresses [{_LABEL}]",
+                hint="give the addresses to the bond or bridge",
+            )
+    if device.cidr:
+        if device.addresses:
+            yield at("cidr", message=f"cidr and addresses exclude each other [{_LABEL}]", hint="use addresses only")
+        if not is_ip_or_cidr(device.cidr):
+            yield _bad_address("cidr", text=device.cidr, label=f"{_LABEL}.CIDR")
+        yield warn("cidr", message="cidr is deprecated", hint=f"write addresses: [{device.cidr}]")
+    for index, address in enumerate(device.addresses):
+        if not is_ip_or_cidr(address):
+            yield _bad_address("addresses", index, text=address, label=f"{_LABEL}.addresses")
+    if device.vip and not is_ip(device.vip.ip):
+        yield at("vip", "ip", message=f"{quote(device.vip.ip)} is not an IP address [{_LABEL}.vip]", hint=IP_HINT)
+
+
+def _bad_address(*path: str | int, text: str, label: str) -> Finding:
+    message = f"{quote(text)} is neither an IP address nor a CIDR [{label}]"
+    return at(*path, message=message, hint=_ADDRESS_HINT)
+
+
+def check_route(route: DeviceRoute, index: int) -> Iterator[Finding]:
+    """A route, which is number `index` of its device."""
+    label = f"{_LABEL}.route[{index}]"
+    if not route.network and not route.gateway:
+        yield at(
+            "network",
+            message=f"neither network nor gateway is given [{label}]",
+            hint="a route needs a destination, a gateway, or both",
+        )
+    if route.network and not is_cidr(route.network):
+        yield at("network", message=f"{quote(route.network)} is not a CIDR [{label}.network]", hint=CIDR_HINT)
+    for key, text in (("gateway", route.gateway), ("source", route.source)):
+        if text and not is_ip(text):
+            yield at(key, message=f"{quote(text)} is not an IP address [{label}.{key}]", hint=IP_HINT)
+
+
+def check_vlan(vlan: Vlan) -> Iterator[Finding]:
+    """A VLAN of a device. Its routes and virtual IP are looked at only when they are applied."""
+    label = f"{_LABEL}.vlan"
+    if vlan.cidr:
+        if vlan.addresses:
+            yield at("cidr", message=f"cidr and addresses exclude each other [{label}]", hint="use addresses only")
+        if not is_ip_or_cidr(vlan.cidr):
+            yield _bad_address("cidr", text=vlan.cidr, label=f"{label}.CIDR")
+    for index, address in enumerate(vlan.addresses):
+        if not is_ip_or_cidr(address):
+            yield _bad_address("addresses", index, text=address, label=f"{label}.addresses")
+
+
+def check_bond(bond: Bond) -> Iterator[Finding]:
+    """Which options go with which mode."""
+    mode = bond.mode or BondMode.BALANCE_RR
+    for key, delay in (("updelay", bond.updelay), ("downdelay", bond.downdelay)):
+        if delay and not bond.miimon:
+            yield at(key, message=f"bond.{key} needs bond.miimon", hint="set miimon, for example to 100")
+        elif delay and bond.miimon and delay % bond.miimon:
+            yield at(key, message=f"bond.{key} is not a multiple of bond.miimon ({bond.miimon})")
+    if bond.arp_ip_target:
+        yield at("arpIPTarget", message="bond.arpIPTarget is not supported", hint="use a BondConfig document")
+    if bond.ad_actor_system:
+        yield at("adActorSystem", message="bond.adActorSystem is not supported")
+    # The option, whether it is given, and the modes that have it.
+    with_arp = tuple(each for each in BondMode if each not in (BondMode.LACP, *_ADAPTIVE))
+    bound: tuple[tuple[str, object, tuple[BondMode, ...]], ...] = (
+        ("lacpRate", bond.lacp_rate, (BondMode.LACP,)),
+        ("adActorSysPrio", bond.ad_actor_sys_prio, (BondMode.LACP,)),
+        ("adUserPortKey", bond.ad_user_port_key, (BondMode.LACP,)),
+        ("arpValidate", bond.arp_validate, with_arp),
+        ("arpInterval", bond.arp_interval, with_arp),
+        ("primary", bond.primary, MODES_WITH_PRIMARY),
+        ("packetsPerSlave", (bond.packets_per_slave or 0) > 1, (BondMode.BALANCE_RR,)),
+        ("tlbDynamicLb", bond.tlb_dynamic_lb, _ADAPTIVE),
+    )
+    for key, value, modes in bound:
+        if value and mode not in modes:
+            yield at(key, message=f"bond.{key} is not available in mode {mode}", hint=f"only in {', '.join(modes)}")
+
+
+def check_wireguard(wireguard: DeviceWireguard) -> Iterator[Finding]:
+    """Keys, endpoints and allowed addresses."""
+    yield from check_private_key(wireguard.private_key)
+    for index, peer in enumerate(wireguard.peers):
+        yield from under(("peers", index), check_peer(peer.public_key, peer.allowed_ips))
+        if peer.endpoint and not is_host_port(peer.endpoint):
+            message = f"{quote(peer.endpoint)} is not host:port"
+            yield at("peers", index, "endpoint", message=message, hint=ENDPOINT_HINT)
+
+
+def check_private_key(private_key: str) -> Iterator[Finding]:
+    """The private key of a WireGuard link, which is never shown."""
+    if not is_key(private_key):
+        yield at("privateKey", message="the private key is not base64 of 32 bytes", hint=KEY_HINT)
+
+
+def check_peer(public_key: str, allowed_ips: tuple[str, ...]) -> Iterator[Finding]:
+    """What WireGuard peers have in common in all documents."""
+    if not is_key(public_key):
+        yield at("publicKey", message=f"{quote(public_key)} is not base64 of 32 bytes", hint=KEY_HINT)
+    for index, network in enumerate(allowed_ips):
+        if not is_cidr(network):
+            yield at("allowedIPs", index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)

@@ -1,0 +1,71 @@
+"""What a machine configuration holds besides nodespan's part: keys and documents that other systems act on.
+
+A class listed here is open: keys that it does not know are left alone. The keys named are those known to belong to
+others; any further one that is nearly a key of the class is taken for a misspelling of it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from resources.config.main import Cluster, ControlPlane, Features, Install, Machine, MainDocument
+
+OPEN: Final[Mapping[type, frozenset[str]]] = {
+    MainDocument: frozenset(),
+    Machine: frozenset(
+        {
+            "acceptedCAs",
+            "baseRuntimeSpecOverrides",
+            "ca",
+            "certSANs",
+            "controlPlane",
+            "disks",
+            "kernel",
+            "kubelet",
+            "logging",
+            "nodeAnnotations",
+            "nodeLabels",
+            "nodeTaints",
+            "pods",
+            "registries",
+            "seccompProfiles",
+            "sysctls",
+            "sysfs",
+            "systemDiskEncryption",
+            "token",
+            "udev",
+        }
+    ),
+    Install: frozenset({"bootloader", "disk", "diskSelector", "extensions", "image", "legacyBIOSSupport", "wipe"}),
+    Features: frozenset(
+        {"apidCheckExtKeyUsage", "diskQuotaSupport", "imageCache", "kubePrism", "kubernetesTalosAPIAccess", "rbac"}
+    ),
+    Cluster: frozenset(
+        {
+            "acceptedCAs",
+            "adminKubeconfig",
+            "aescbcEncryptionSecret",
+            "aggregatorCA",
+            "allowSchedulingOnControlPlanes",
+            "allowSchedulingOnMasters",
+            "apiServer",
+            "ca",
+            "controllerManager",
+            "coreDNS",
+            "etcd",
+            "externalCloudProvider",
+            "extraManifestHeaders",
+            "extraManifests",
+            "inlineManifests",
+            "network",
+            "proxy",
+            "scheduler",
+            "secretboxEncryptionSecret",
+            "serviceAccount",
+            "token",
+        }
+    ),
+    ControlPlane: frozenset({"localAPIServerPort"}),
+}
+
+# Kinds of documents that exist, are not nodespan's, and resemble some of nodespan's.
+KINDS: Final = frozenset({"MacvlanConfig", "VRFConfig", "VXLANConfig", "VethConfig"})

@@ -1,0 +1,98 @@
+"""Hides secrets in what people are shown of a configuration, also where the text is too broken to be understood.
+
+Three signs give a secret away: the name of the key it belongs to, the shape of key material, and the place of a
+password in a URL. Hidden characters become stars one by one, so that columns stay where they are.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+
+# Names whose value is never shown, in lower case; a name that is nearly one of them is taken for a misspelling.
+_SECRET_NAMES = (
+    "secret",
+    "clustersecret",
+    "privatekey",
+    "presharedkey",
+    "apitoken",
+    "token",
+    "password",
+    "passphrase",
+    "content",
+    "contents",
+    "certificates",
+    "crt",
+)
+_SECRET_ENDINGS = ("key", "secret", "token", "password", "passphrase")
+_KEY = re.compile(
+    r"""(?P<before>^[ \t]*(?:-[ \t]+)*|[{,\[][ \t]*)(?P<quote>["']?)(?P<name>[\w.-]+)(?P=quote)[ \t]*:(?=[ \t]|$)"""
+)
+_FLOW_VALUE = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*"?|'[^']*'?|[^,}\]]*)""")
+_MATERIAL = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+_USER_INFO = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
+_LONGEST_QUOTE = 80
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a key of this name, or of a name that was probably meant by it, holds a secret."""
+    lower = name.lower()
+    if lower == "publickey":
+        return False
+    return lower.endswith(_SECRET_ENDINGS) or bool(difflib.get_close_matches(lower, _SECRET_NAMES, n=1, cutoff=0.75))
+
+
+def mask_url(text: str) -> str:
+    """The text without the passwords of the URLs in it."""
+    return _USER_INFO.sub(lambda match: "*" * len(match[0]), text)
+
+
+def quote(text: str) -> str:
+    """A value in double quotes for a message: on one line, not too long, without passwords."""
+    shown = mask_url(text)
+    if len(shown) > _LONGEST_QUOTE:
+        shown = shown[: _LONGEST_QUOTE - 1] + "…"
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def mask_line(lines: Sequence[str], index: int, *, key_column: int | None = None) -> str:
+    """Line `index` of a configuration with stars for its secrets.
+
+    `key_column` (0-based) is where a key stands that nobody knows, so that nobody knows either what its value is.
+    """
+    line = lines[index]
+    if _inside_secret(lines, index):
+        return _stars(line, len(line) - len(line.lstrip()), len(line))
+    keys = list(_KEY.finditer(line))
+    if not keys:
+        return mask_url(_MATERIAL.sub(lambda match: "*" * len(match[0]), line))
+    masked = line
+    for match in keys:
+        if is_secret_name(match["name"]) or match.start("name") - len(match["quote"]) == key_column:
+            flow = match["before"].strip()[:1] in {"{", ",", "["} and bool(match["before"].strip())
+            value = _FLOW_VALUE.match(line, match.end()) if flow else None
+            masked = _stars(masked, match.end(), value.end() if value else len(line))
+    return mask_url(masked)
+
+
+def _stars(line: str, start: int, end: int) -> str:
+    return line[:start] + re.sub(r"[^ \t]", "*", line[start:end]) + line[end:]
+
+
+def _inside_secret(lines: Sequence[str], index: int) -> bool:
+    """Whether the line belongs to the value of a secret key that stands further up, as those of a block text do."""
+    depth = _indent(lines[index])
+    for line in reversed(lines[:index]):
+        if not line.strip() or _indent(line) >= depth:
+            continue
+        depth = _indent(line)
+        match = _KEY.match(line)
+        if match and is_secret_name(match["name"]):
+            return True
+        if depth == 0:
+            return False
+    return False
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))

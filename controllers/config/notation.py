@@ -1,0 +1,105 @@
+"""How addresses, keys and URLs are written: one small test for each notation, and the hints that show it."""
+
+import base64
+import binascii
+import ipaddress
+import re
+import urllib.parse
+from typing import Final
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+CIDR_HINT: Final = "write it like 10.0.0.0/16 or fd00::/64"
+IP_HINT: Final = "write it like 10.0.0.1 or fd00::1"
+ENDPOINT_HINT: Final = "write it like 192.0.2.1:51820 or [2001:db8::1]:51820"
+KEY_HINT: Final = "make one with `wg genkey`, and the public one from it with `wg pubkey`"
+
+_KEY_SIZE = 32
+_HIGHEST_PORT = 65535
+_MAC = re.compile(r"[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(:[0-9A-Fa-f]{2}){7}|(-[0-9A-Fa-f]{2}){5})")
+_LABEL_LIMIT, _FQDN_LIMIT = 63, 253
+
+
+def parse_ip(text: str) -> IpAddress | None:
+    """The address, None if it is none. An address with a zone (`fe80::1%eth0`) is none."""
+    try:
+        return None if "%" in text else ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def parse_cidr(text: str) -> IpInterface | None:
+    """The address with its prefix length, None if it is none. Host bits may be set; a netmask is no prefix length."""
+    address, _, length = text.partition("/")
+    if parse_ip(address) is None or not (length.isascii() and length.isdecimal()):
+        return None
+    try:
+        return ipaddress.ip_interface(text)
+    except ValueError:
+        return None
+
+
+def is_ip(text: str) -> bool:
+    """Whether the text is an address."""
+    return parse_ip(text) is not None
+
+
+def is_cidr(text: str) -> bool:
+    """Whether the text is an address with a prefix length."""
+    return parse_cidr(text) is not None
+
+
+def is_ip_or_cidr(text: str) -> bool:
+    """Whether the text is an address, with or without a prefix length."""
+    return is_ip(text) or is_cidr(text)
+
+
+def is_key(text: str) -> bool:
+    """Whether the text is 32 bytes in base64 of the standard alphabet, with padding."""
+    try:
+        return len(base64.b64decode(text, validate=True)) == _KEY_SIZE
+    except (binascii.Error, ValueError):
+        return False
+
+
+def is_host_port(text: str) -> bool:
+    """Whether the text is a name or an address, a colon, and a port; IPv6 addresses stand in brackets."""
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= _HIGHEST_PORT):
+        return False
+    if host.startswith("[") and host.endswith("]"):
+        return is_ip(host[1:-1])
+    return bool(host) and ":" not in host
+
+
+def is_ip_port(text: str) -> bool:
+    """Whether the text is `ip:port`, with IPv6 addresses in brackets."""
+    host = text.rpartition(":")[0]
+    return is_host_port(text) and is_ip(host.strip("[]"))
+
+
+def is_mac(text: str) -> bool:
+    """Whether the text is a hardware address of 6 or 8 bytes."""
+    return _MAC.fullmatch(text) is not None
+
+
+def is_url(text: str, *schemes: str) -> bool:
+    """Whether the text is a URL of one of the schemes with a host."""
+    try:
+        url = urllib.parse.urlsplit(text)
+        port = url.port
+    except ValueError:
+        return False
+    return url.scheme in schemes and bool(url.hostname) and port != 0 and " " not in text
+
+
+def url_path(text: str) -> str:
+    """The path of a URL that `is_url` accepts."""
+    return urllib.parse.urlsplit(text).path
+
+
+def is_hostname(text: str) -> bool:
+    """Whether the first label is 1 to 63 bytes long and the whole name at most 253."""
+    label = text.partition(".")[0]
+    return 0 < len(label.encode()) <= _LABEL_LIMIT and len(text.encode()) <= _FQDN_LIMIT

@@ -1,0 +1,97 @@
+"""A problem as people are shown it: where in which file, what, and what to do; with the line and a caret under it."""
+
+import re
+import unicodedata
+from typing import Final
+
+import attrs
+
+from controllers.config.finding import Severity
+from controllers.config.masking import mask_line
+
+# What the YAML reader takes for the end of a line.
+_LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+_WINDOW = 100
+
+
+@attrs.frozen(kw_only=True)
+class Problem:
+    """Line and column count from 1; 0 says that there is no place to show, as for a file that cannot be read.
+
+    `width` is how many characters from the column on are meant. `path` is like `machine.network.interfaces[0].mtu`.
+    `hides_value` says that the value of the key at this place may be a secret.
+    """
+
+    severity: Severity
+    message: str
+    file: str
+    line: int = 0
+    column: int = 0
+    width: int = 1
+    path: str = ""
+    hint: str = ""
+    hides_value: bool = False
+
+    def __str__(self) -> str:
+        place = f":{self.line}:{self.column}" if self.line else ""
+        path = f"{self.path}: " if self.path else ""
+        return f"{self.file}{place}: {self.severity}: {path}{self.message}"
+
+
+@attrs.frozen(kw_only=True)
+class Ignored:
+    """A part of a configuration that belongs to another system; the line counts from 1."""
+
+    path: str
+    line: int
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text, counted as the reader counts them, without their ends and without a byte order mark."""
+    return _LINE_END.split(text.removeprefix("\ufeff"))
+
+
+def render(problem: Problem, source_text: str) -> str:
+    """The problem, its line with a caret under what is meant, and the hint. Secrets on the line are stars."""
+    rendered = [str(problem)]
+    lines = split_lines(source_text)
+    if 0 < problem.line <= len(lines):
+        start = problem.column - 1
+        line = mask_line(lines, problem.line - 1, key_column=start if problem.hides_value else None)
+        shown, start = _window(line, start)
+        end = max(start + 1, min(start + problem.width, len(shown)))
+        margin = f"{problem.line:>5}"
+        rendered.append(f"{margin} | {_printable(shown)}".rstrip())
+        rendered.append(f"{' ' * len(margin)} | {_blank(shown[:start])}{'^' * max(1, _columns(shown[start:end]))}")
+    if problem.hint:
+        rendered.append(problem.hint)
+    return "\n".join(rendered)
+
+
+def _window(line: str, start: int) -> tuple[str, int]:
+    """The part of a long line around `start`, and where `start` is in it."""
+    if len(line) <= _WINDOW:
+        return line, start
+    first = max(0, min(start - _WINDOW // 2, len(line) - _WINDOW))
+    last = first + _WINDOW
+    head = "…" if first else ""
+    return head + line[first:last] + ("…" if last < len(line) else ""), start - first + len(head)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char == "\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _char_columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
+
+
+def _columns(text: str) -> int:
+    return sum(map(_char_columns, text))
+
+
+def _blank(text: str) -> str:
+    """White space as wide as the text; tabs stay tabs, whatever their width is."""
+    return "".join("\t" if char == "\t" else " " * _char_columns(char) for char in text)

@@ -1,0 +1,289 @@
+"""A tree of YAML nodes to values of the configuration's classes, by their type hints.
+
+One walk over both: every mistake becomes a finding, the field keeps its default, and the walk goes on. A field that is
+left out of `repr` holds a secret, and findings about it do not say what was written.
+"""
+
+import datetime
+import difflib
+import enum
+import functools
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as AnySequence
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import attrs
+
+from controllers.config.finding import Finding, Path, Span, key_text, warn
+from controllers.config.foreign import OPEN
+from controllers.config.masking import quote
+from controllers.config.tree import Node, Scalar, Sequence, Table
+from resources.config.notation import Bounds, Octal
+from runtime.resource.spec import outside_name
+
+T = TypeVar("T")
+
+_CLOSE_ENOUGH = 0.7
+_TRUE = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"}
+_FALSE = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"}
+_INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)")
+_OCTAL = re.compile(r"0o?[0-7]+")
+_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_MICROSECONDS = {"ns": 0.001, "us": 1, "µs": 1, "μs": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
+
+
+class _Absent(enum.Enum):
+    """Stands for a value that was not given, or could not be understood."""
+
+    ABSENT = enum.auto()
+
+
+_ABSENT: Final = _Absent.ABSENT
+
+
+def closest(word: str, known: AnySequence[str], *, cutoff: float = _CLOSE_ENOUGH) -> str:
+    """The one of the known words that was probably meant, "" if none is near."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[near[0]] if near else ""
+
+
+def parse_duration(text: str) -> datetime.timedelta:
+    """`1h2m3.5s`, `-5s`, `0`. Raises ValueError for anything else; what is below a microsecond is rounded."""
+    sign, body = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if body == "0":
+        return datetime.timedelta()
+    if not body or _DURATION_PART.sub("", body):
+        raise ValueError(f"{text!r} is not a duration")
+    try:
+        microseconds = sum(float(number) * _MICROSECONDS[unit] for number, unit in _DURATION_PART.findall(body))
+        return sign * datetime.timedelta(microseconds=microseconds)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is too long") from error
+
+
+@attrs.frozen(kw_only=True)
+class Structured(typing.Generic[T]):
+    """A value, what is wrong with it, and the parts beside it that belong to others."""
+
+    value: T
+    findings: tuple[Finding, ...]
+    foreign: tuple[tuple[Path, Span], ...]
+
+
+def structure(cls: type[T], node: Table) -> Structured[T]:
+    """The value of class `cls` that the document says."""
+    walk = _Walk()
+    value: T = walk.instance(cls, node, ())
+    return Structured(value=value, findings=tuple(walk.findings), foreign=tuple(walk.foreign))
+
+
+@attrs.frozen
+class _Field:
+    attribute: str
+    hint: Any
+    is_secret: bool
+
+
+@functools.cache
+def _fields(cls: type[Any]) -> Mapping[str, _Field]:
+    """The fields of a class by the names they have in a configuration."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {
+        outside_name(field): _Field(
+            field.name, _without_none(hints[field.name]), field.repr is False
+        )
+        for field in attrs.fields(cls)
+    }
+
+
+def _without_none(hint: Any) -> Any:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+    return hint
+
+
+class _Walk:
+    """Collects findings on the way through a document."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+        self.foreign: list[tuple[Path, Span]] = []
+
+    def instance(self, cls: Any, node: Table, path: Path) -> Any:
+        fields = _fields(cls)
+        found: dict[str, Any] = {}
+        for key, given, part in self._known(cls, node, path):
+            field = fields[key]
+            value = self._value(field.hint, part, (*path, given), is_secret=field.is_secret)
+            if value is not _ABSENT:
+                found[field.attribute] = value
+        return cls(**found)
+
+    def _known(self, cls: type, node: Table, path: Path) -> Iterator[tuple[str, str, Node]]:
+        """Key, key as written and value for each key of the class; a misspelled one counts as the one meant."""
+        fields = _fields(cls)
+        foreign = OPEN.get(cls)
+        for given, (span, part) in node.values.items():
+            if given in fields:
+                yield given, given, part
+                continue
+            meant = "" if foreign is not None and given in foreign else closest(given, tuple(fields))
+            if foreign is not None and not meant:
+                self.foreign.append(((*path, given), span))
+                continue
+            known = ", ".join(key for key in fields if key not in {"apiVersion", "kind"})
+            self.findings.append(
+                Finding(
+                    path=(*path, given),
+                    message=f"unknown key {quote(key_text(given))}",
+                    hint=f'did you mean "{meant}"?' if meant else f"known here: {known}",
+                    on_key=True,
+                    hides_value=not meant or fields[meant].is_secret,
+                )
+            )
+            if meant and meant not in node.values:
+                yield meant, given, part
+
+    def _value(self, hint: Any, node: Node, path: Path, *, is_secret: bool) -> Any:
+        if isinstance(node, Scalar) and node.is_null:
+            return _ABSENT
+        origin = typing.get_origin(hint)
+        if origin is Literal:
+            return _ABSENT
+        if origin is tuple:
+            return self._list(typing.get_args(hint)[0], node, path, is_secret=is_secret)
+        if origin is Mapping:
+            return self._pairs(node, path, is_secret=is_secret)
+        if attrs.has(hint):
+            if isinstance(node, Table):
+                return self.instance(hint, node, path)
+            return self._refuse(path, f"must have keys of its own, not {_kind(node)}", _keys_hint(hint))
+        if not isinstance(node, Scalar):
+            return self._refuse(path, f"must be a single value, not {_kind(node)}")
+        if node.tag:
+            return self._refuse(path, "has a tag, which has no meaning here", "leave the word that starts with ! away")
+        return self._scalar(hint, node, path, is_secret=is_secret)
+
+    def _list(self, hint: Any, node: Node, path: Path, *, is_secret: bool) -> Any:
+        if not isinstance(node, Sequence):
+            return self._refuse(path, f"must be a list, not {_kind(node)}", "put a dash in front of each item")
+        items = []
+        for index, item in enumerate(node.items):
+            if isinstance(item, Scalar) and item.is_null:
+                self._refuse((*path, index), "an item of the list is empty", "fill it in or take it away")
+            value = self._value(hint, item, (*path, index), is_secret=is_secret)
+            # A placeholder keeps the positions of the items that follow.
+            items.append(hint() if value is _ABSENT else value)
+        return tuple(items)
+
+    def _pairs(self, node: Node, path: Path, *, is_secret: bool) -> Any:
+        if not isinstance(node, Table):
+            return self._refuse(path, f"must be a table of names and values, not {_kind(node)}", "write NAME: value")
+        pairs = {}
+        for name, (_, item) in node.values.items():
+            value = self._value(str, item, (*path, name), is_secret=is_secret)
+            pairs[name] = "" if value is _ABSENT else value
+        return pairs
+
+    def _scalar(self, hint: Any, node: Scalar, path: Path, *, is_secret: bool) -> Any:
+        notes: tuple[Any, ...] = ()
+        if typing.get_origin(hint) is Annotated:
+            hint, *rest = typing.get_args(hint)
+            notes = tuple(rest)
+        shown = "the value" if is_secret else quote(node.text)
+        if hint is str:
+            return node.text
+        if hint is bool:
+            if node.plain and node.text in _TRUE | _FALSE:
+                return node.text in _TRUE
+            return self._refuse(path, f"{shown} is neither true nor false", "write true or false, without quotes")
+        if hint is int:
+            return self._number(node, path, shown, notes)
+        if hint is datetime.timedelta:
+            try:
+                return parse_duration(node.text)
+            except ValueError:
+                return self._refuse(path, f"{shown} is not a duration", "write it like 5s, 1m30s or 500ms")
+        if issubclass(hint, enum.StrEnum):
+            return self._choice(hint, node, path)
+        raise TypeError(f"no rule for fields of type {hint!r} in a configuration")
+
+    def _number(self, node: Scalar, path: Path, shown: str, notes: tuple[Any, ...]) -> Any:
+        is_octal = any(isinstance(note, Octal) for note in notes)
+        if is_octal and _OCTAL.fullmatch(node.text):
+            number = int(node.text.replace("o", ""), 8)
+        elif is_octal and len(node.text) > 1 and node.text.startswith("0"):
+            return self._refuse(path, f"{shown} is not an octal number", "octal digits are 0 to 7, as in 0644")
+        elif not node.plain or not _INTEGER.fullmatch(node.text):
+            hint = "write it without quotes" if _INTEGER.fullmatch(node.text) else ""
+            return self._refuse(path, f"{shown} is not a whole number", hint)
+        else:
+            number = _integer(node.text)
+        for bounds in notes:
+            if isinstance(bounds, Bounds) and not bounds.low <= number <= bounds.high:
+                limits = f"{bounds.low:#o} and {bounds.high:#o}" if is_octal else f"{bounds.low} and {bounds.high}"
+                return self._refuse(path, f"{shown} is not between {limits}")
+        if is_octal and number and not node.text.startswith("0"):
+            self.findings.append(
+                warn(
+                    *path,
+                    message=f"{shown} has no leading zero, so it is a decimal number and means {number:#o}",
+                    hint=f"write {number:#o}, or 0{node.text} if that is what you mean",
+                )
+            )
+        return number
+
+    def _choice(self, hint: type[enum.StrEnum], node: Scalar, path: Path) -> Any:
+        if not node.text:
+            return _ABSENT
+        try:
+            choice = hint(node.text)
+            if choice != node.text:
+                self.findings.append(warn(*path, message=f"{quote(node.text)} is an older word", hint=f"write {choice}"))
+            return choice
+        except ValueError:
+            meant = closest(node.text, tuple(hint))
+            self.findings.append(
+                Finding(
+                    path=path,
+                    message=f"{quote(node.text)} is none of {', '.join(hint)}",
+                    hint=f'did you mean "{meant}"?' if meant else "",
+                    choice=True,
+                )
+            )
+            return _ABSENT
+
+    def _refuse(self, path: Path, message: str, hint: str = "") -> _Absent:
+        self.findings.append(Finding(path=path, message=message, hint=hint))
+        return _ABSENT
+
+
+def _integer(text: str) -> int:
+    """A whole number in the notations of YAML 1.2, and 1.1's octal with a leading zero."""
+    body = text.lstrip("+-").replace("_", "")
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(body[:2], 10)
+    if base != 10:
+        number = int(body[2:] or "0", base)
+    elif body.startswith("0") and re.fullmatch("[0-7]+", body):
+        number = int(body, 8)
+    else:
+        number = int(body[:40] or "0")
+    return -number if text.startswith("-") else number
+
+
+def _kind(node: Node) -> str:
+    match node:
+        case Scalar():
+            return "a single value"
+        case Sequence():
+            return "a list"
+        case Table():
+            return "a table of keys and values"
+
+
+def _keys_hint(cls: type) -> str:
+    return f"known here: {', '.join(_fields(cls))}"

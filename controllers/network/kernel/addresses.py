@@ -1,0 +1,75 @@
+"""IP addresses as rtnetlink describes them."""
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import attrs
+from pyroute2.netlink import rtnl
+
+from controllers.network.kernel.mirror import Effect, Kind
+from controllers.network.kernel.rtnetlink import Kernel, Message, number, text
+from resources.network.address import AddressStatusSpec
+from resources.network.enums import AddressFlags, Family, Scope
+
+
+@attrs.frozen
+class AddressKey:
+    """What tells addresses apart outside: the link's index, and the address with its prefix length."""
+
+    link_index: int
+    address: str
+
+
+def read_address(message: Message) -> AddressStatusSpec:
+    """The address that an RTM_NEWADDR or RTM_DELADDR message describes; the link's name is not in it."""
+    local = text(message, "IFA_LOCAL")
+    address = text(message, "IFA_ADDRESS") or local
+    flags = message.get_attr("IFA_FLAGS")
+    return AddressStatusSpec(
+        address=f"{address}/{message['prefixlen']}",
+        local=local,
+        broadcast=text(message, "IFA_BROADCAST"),
+        anycast=text(message, "IFA_ANYCAST"),
+        multicast=text(message, "IFA_MULTICAST"),
+        link_index=message["index"],
+        family=Family.of(message["family"]),
+        scope=Scope.of(message["scope"]),
+        # The header has room for the first eight flags only.
+        flags=AddressFlags(message["flags"] if flags is None else flags),
+        priority=number(message, "IFA_RT_PRIORITY"),
+    )
+
+
+def key_of(address: AddressStatusSpec) -> AddressKey:
+    """The key of an address."""
+    return AddressKey(address.link_index, address.address)
+
+
+class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
+    """Addresses by key: usually one, but point-to-point addresses with one far end may differ in their near one."""
+
+    groups: ClassVar[int] = rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV6_IFADDR
+
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """All addresses of both families; blocks."""
+        return kernel.get_addr()
+
+    def collect(self, messages: Iterable[Message]) -> dict[AddressKey, tuple[AddressStatusSpec, ...]]:
+        """The addresses by key."""
+        items: dict[AddressKey, tuple[AddressStatusSpec, ...]] = {}
+        for message in messages:
+            address = read_address(message)
+            key = key_of(address)
+            items[key] = (*items.get(key, ()), address)
+        return items
+
+    def fold(
+        self, items: Mapping[AddressKey, tuple[AddressStatusSpec, ...]], message: Message
+    ) -> Effect[AddressKey, tuple[AddressStatusSpec, ...]]:
+        """A message replaces or removes the address it names."""
+        address = read_address(message)
+        key = key_of(address)
+        rest = tuple(other for other in items.get(key, ()) if other.local != address.local)
+        if message["header"]["type"] == rtnl.RTM_NEWADDR:
+            return Effect(changes={key: (*rest, address)})
+        return Effect(changes={key: rest or None})

@@ -1,0 +1,253 @@
+"""A copy, in memory, of one kind of kernel object, kept true by the kernel's notifications.
+
+The order of things makes the copy true. The socket subscribes before the first dump, so that nothing falls between
+the two. While a dump runs no notification is consumed: those that arrive meanwhile are folded in afterwards, and
+folding one that the dump knew already changes nothing in the end, since the last one about an object wins. Before a
+dump whatever is queued is thrown away, for the dump contains it. When the kernel says that it lost notifications
+(ENOBUFS, which comes before anything that is still queued) nothing more is believed until the next dump.
+
+What notifications do not tell (see the kinds) is found by a dump every minute.
+"""
+
+import errno
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import ClassVar, Generic, TypeVar
+
+import attrs
+import trio
+
+from controllers.network.kernel.netns import in_netns
+from controllers.network.kernel.rtnetlink import DUMP_INTERRUPTED, Kernel, Message, make_parser, open_kernel
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+RESYNC_INTERVAL = 60.0
+_DEBOUNCE = 0.05
+# A dump that takes long comes back no sooner than after this many times its own duration.
+_REST = 4.0
+_DUMP_ATTEMPTS = 5
+# For how long notifications are taken in before the loop lets others run, and before it reports.
+_SLICE = 0.005
+_REPORT = 0.1
+_DATAGRAM = 65536
+_RECEIVE_BUFFER = 8 << 20
+_SO_RCVBUFFORCE = 33
+
+
+@attrs.frozen(kw_only=True)
+class Effect(Generic[K, V]):
+    """What one notification means: objects that are now so (None: gone), objects to read again, or a dump to make."""
+
+    changes: Mapping[K, V | None] = attrs.field(factory=dict)
+    reread: frozenset[K] = frozenset()
+    resync: bool = False
+
+
+class Kind(ABC, Generic[K, V]):
+    """A kind of kernel object: where it is announced, how it is listed and what its notifications mean.
+
+    Values are immutable and equal if nothing that matters differs. Instances keep no state.
+    """
+
+    groups: ClassVar[int]
+
+    @abstractmethod
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """All messages about the kind; blocks."""
+
+    @abstractmethod
+    def collect(self, messages: Iterable[Message]) -> dict[K, V]:
+        """The objects that these messages of a dump describe."""
+
+    @abstractmethod
+    def fold(self, items: Mapping[K, V], message: Message) -> Effect[K, V]:
+        """What a notification does to `items`. Called for every message of the groups."""
+
+    def reread(self, kernel: Kernel, key: K) -> V | None:
+        """One object as it is now, None if it is gone; blocks. Needed only if `fold` asks for it."""
+        raise NotImplementedError(f"{type(self).__name__} cannot read {key!r} alone")
+
+
+class Mirror(Generic[K, V]):
+    """The objects of a kind, and which of them changed. Made by `open_mirror`; one task may wait for changes."""
+
+    def __init__(self, kind: Kind[K, V], netns: str | None, on_change: Callable[[], None], receive_buffer: int) -> None:
+        self.items: Mapping[K, V] = MappingProxyType({})
+        self._kind = kind
+        self._netns = netns
+        self._on_change = on_change
+        self._items: dict[K, V] = {}
+        self._touched: set[K] = set()
+        self._news = trio.Event()
+        self._parser = make_parser()
+        self._resync_at = 0.0
+        self._rest = _DEBOUNCE
+        self._lost = False
+        self._socket = _subscribe(kind.groups, netns, receive_buffer)
+
+    def take(self) -> frozenset[K]:
+        """The keys of all objects that appeared, changed or went since the last call; at first, all there are."""
+        touched = frozenset(self._touched)
+        self._touched.clear()
+        if self._news.is_set():
+            self._news = trio.Event()
+        return touched
+
+    async def changed(self) -> frozenset[K]:
+        """Wait until there is something to take, and take it. A checkpoint; nothing is lost by cancelling."""
+        await trio.lowlevel.checkpoint()
+        await self._news.wait()
+        return self.take()
+
+    async def resync(self) -> None:
+        """List everything anew and report what differs. Waits for a worker thread, which is not interrupted."""
+        self._discard_queued()
+        self._lost = False
+        started = trio.current_time()
+        items, complete = await trio.to_thread.run_sync(self._dump)
+        now = trio.current_time()
+        self._rest = max(_DEBOUNCE, _REST * (now - started))
+        self._resync_at = now + (RESYNC_INTERVAL if complete else self._rest)
+        touched = {key for key, value in items.items() if self._items.get(key) != value}
+        touched |= self._items.keys() - items.keys()
+        self._items = items
+        self.items = MappingProxyType(items)
+        self._report(touched)
+
+    async def follow(self) -> None:
+        """Take in notifications until cancelled. Raises OSError and NetlinkError if the kernel refuses."""
+        while True:
+            if trio.current_time() >= self._resync_at:
+                await self.resync()
+                continue
+            with trio.move_on_at(self._resync_at) as waiting:
+                await trio.lowlevel.wait_readable(self._socket)
+            if not waiting.cancelled_caught:
+                await self._take_in()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    async def _take_in(self) -> None:
+        touched: set[K] = set()
+        reread: set[K] = set()
+        started = slice_started = trio.current_time()
+        while (data := self._receive()) is not None:
+            if not self._lost:
+                for message in self._parser.parse(data):
+                    self._apply(self._kind.fold(self._items, message), touched, reread)
+            now = trio.current_time()
+            if now - started > _REPORT:
+                break
+            if now - slice_started > _SLICE:
+                await trio.lowlevel.checkpoint()
+                slice_started = trio.current_time()
+        if reread:
+            found = await trio.to_thread.run_sync(self._reread, reread)
+            self._apply(Effect(changes=found), touched, set())
+        self._report(touched)
+
+    def _apply(self, effect: Effect[K, V], touched: set[K], reread: set[K]) -> None:
+        for key, value in effect.changes.items():
+            if self._items.get(key) == value:
+                continue
+            touched.add(key)
+            if value is None:
+                del self._items[key]
+            else:
+                self._items[key] = value
+        reread |= effect.reread
+        if effect.resync:
+            self._resync_soon()
+
+    def _resync_soon(self) -> None:
+        self._resync_at = min(self._resync_at, trio.current_time() + self._rest)
+
+    def _report(self, touched: set[K]) -> None:
+        if touched:
+            self._touched |= touched
+            self._news.set()
+            self._on_change()
+
+    def _receive(self) -> bytes | None:
+        """The next datagram, b"" after a loss, None if nothing is queued."""
+        try:
+            return self._socket.recv(_DATAGRAM)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self._lost = True
+            self._resync_soon()
+            return b""
+
+    def _discard_queued(self) -> None:
+        while self._receive() is not None:
+            pass
+
+    def _dump(self) -> tuple[dict[K, V], bool]:
+        """In a worker thread: the objects, and whether they are of one moment."""
+        with open_kernel(self._netns) as kernel:
+            for _ in range(_DUMP_ATTEMPTS):
+                messages = list(self._kind.dump(kernel))
+                complete = not any(message["header"]["flags"] & DUMP_INTERRUPTED for message in messages)
+                if complete:
+                    break
+        return self._kind.collect(messages), complete
+
+    def _reread(self, keys: Iterable[K]) -> dict[K, V | None]:
+        with open_kernel(self._netns) as kernel:
+            return {key: self._kind.reread(kernel, key) for key in keys}
+
+
+def _subscribe(groups: int, netns: str | None, receive_buffer: int) -> socket.socket:
+    with in_netns(netns):
+        subscription = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+    try:
+        try:
+            subscription.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
+        except PermissionError:
+            # Without privileges the system's limit applies; losses are noticed and made good.
+            subscription.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        subscription.bind((0, groups))
+    except BaseException:
+        subscription.close()
+        raise
+    return subscription
+
+
+def _nothing() -> None:
+    pass
+
+
+@asynccontextmanager
+async def open_mirror(
+    kind: Kind[K, V],
+    *,
+    netns: str | None = None,
+    on_change: Callable[[], None] = _nothing,
+    receive_buffer: int = _RECEIVE_BUFFER,
+) -> AsyncIterator[Mirror[K, V]]:
+    """Mirror the objects of a kind in a network namespace (a path; None: the own one).
+
+    On entry the mirror is complete, and every object counts as changed. `on_change` is called, in this thread, after
+    each round of changes. The block is cancelled, and raises OSError or NetlinkError, if the kernel refuses to answer.
+    """
+    mirror = Mirror(kind, netns, on_change, receive_buffer)
+    try:
+        await mirror.resync()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mirror.follow)
+            yield mirror
+            nursery.cancel_scope.cancel()
+    finally:
+        mirror.close()

@@ -1,0 +1,42 @@
+"""Entering another network namespace for as long as it takes to open sockets there."""
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+
+_CLONE_NEWNET = 0x40000000
+_OWN = "/proc/thread-self/ns/net"
+
+
+def _setns(fd: int) -> None:
+    # os.setns exists from Python 3.12 on.
+    if ctypes.CDLL(None, use_errno=True).setns(fd, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot enter the network namespace: {os.strerror(number)}")
+
+
+@contextlib.contextmanager
+def in_netns(path: str | None) -> Iterator[None]:
+    """Move the calling thread, and only it, into the namespace at `path` (`/run/netns/n1`); None stays.
+
+    Sockets keep the namespace they were opened in. Nothing inside may await: another task of the thread would find
+    itself in the wrong namespace. Needs CAP_SYS_ADMIN. Raises FileNotFoundError for a wrong path.
+    """
+    if path is None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, home)
+        target = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, target)
+        _setns(target)
+        try:
+            yield
+        finally:
+            try:
+                _setns(home)
+            except OSError:
+                # A thread that serves other tasks from the wrong namespace would configure the wrong network.
+                os.abort()

@@ -1,0 +1,160 @@
+"""Routes as rtnetlink describes them.
+
+IPv4 routes vanish without a word when their link goes down or their source address is removed, so such messages about
+links and addresses lead to a dump. So does any message that leaves open which of several routes it is about: the kernel
+may hold many for one destination and metric, and replaces or merges some of them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from socket import AF_INET, AF_INET6
+from typing import ClassVar
+
+import attrs
+from pyroute2.netlink import NLM_F_REPLACE, rtnl
+
+from controllers.network.kernel.mirror import Effect, Kind
+from controllers.network.kernel.rtnetlink import AF_UNSPEC, Kernel, Message, number, prefix, text
+from resources.network.enums import Family, LinkFlags, RouteFlags, RouteProtocol, RouteType, RoutingTable, Scope
+from resources.network.route import NextHop, RouteStatusSpec
+
+_NAMED_FLAGS = sum(RouteFlags)
+
+
+@attrs.frozen
+class RouteKey:
+    """What routes are filed under: all of one key compete for the same packets."""
+
+    family: Family
+    table: RoutingTable
+    dst: str
+    priority: int
+
+
+@attrs.frozen(kw_only=True)
+class KernelRoute:
+    """A route whose links are still numbers: `hop_links` are those of the next hops. `tos` only tells routes apart."""
+
+    status: RouteStatusSpec
+    hop_links: tuple[int, ...] = ()
+    tos: int = 0
+
+    @property
+    def links(self) -> frozenset[int]:
+        """The indexes of all links that the route goes out of."""
+        return frozenset({*self.hop_links, self.status.out_link_index} - {0})
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether some way out goes through a gateway."""
+        return bool(self.status.gateway or any(hop.gateway for hop in self.status.next_hops))
+
+
+def _gateway(attributes: Message) -> str:
+    via = attributes.get_attr("RTA_VIA")
+    return text(attributes, "RTA_GATEWAY") if via is None else str(via["addr"])
+
+
+def read_route(message: Message) -> KernelRoute:
+    """The route that an RTM_NEWROUTE or RTM_DELROUTE message describes; the names of links are not in it."""
+    metrics = message.get_attr("RTA_METRICS")
+    hops = message.get_attr("RTA_MULTIPATH") or ()
+    status = RouteStatusSpec(
+        family=Family.of(message["family"]),
+        dst=prefix(message, "RTA_DST", "dst_len"),
+        src=text(message, "RTA_PREFSRC"),
+        gateway=_gateway(message),
+        out_link_index=number(message, "RTA_OIF"),
+        # The header has room for tables up to 255 only.
+        table=RoutingTable.of(message.get_attr("RTA_TABLE") or message["table"]),
+        priority=number(message, "RTA_PRIORITY"),
+        scope=Scope.of(message["scope"]),
+        type=RouteType.of(message["type"]),
+        flags=RouteFlags(message["flags"] & _NAMED_FLAGS),
+        protocol=RouteProtocol.of(message["proto"]),
+        mtu=0 if metrics is None else number(metrics, "RTAX_MTU"),
+        next_hops=tuple(NextHop(gateway=_gateway(hop), weight=hop["hops"] + 1) for hop in hops),
+    )
+    return KernelRoute(status=status, hop_links=tuple(hop["oif"] for hop in hops), tos=message["tos"])
+
+
+def with_names(route: KernelRoute, name_of: Callable[[int], str]) -> RouteStatusSpec:
+    """The status with the names of its links; `name_of` gives "" for an index it does not know."""
+    status = route.status
+    hops = tuple(
+        attrs.evolve(hop, out_link_name=name_of(index))
+        for hop, index in zip(status.next_hops, route.hop_links, strict=True)
+    )
+    name = name_of(status.out_link_index) if status.out_link_index else ""
+    return attrs.evolve(status, out_link_name=name, next_hops=hops)
+
+
+def key_of(route: RouteStatusSpec) -> RouteKey:
+    """The key of a route."""
+    return RouteKey(route.family, route.table, route.dst, route.priority)
+
+
+_Items = Mapping[RouteKey, tuple[KernelRoute, ...]]
+_Effect = Effect[RouteKey, tuple[KernelRoute, ...]]
+
+
+class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
+    """Routes of all tables and both families, without cached ones, by what they compete for."""
+
+    groups: ClassVar[int] = rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_ROUTE | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_LINK
+
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """All routes; blocks."""
+        yield from kernel.get_routes(family=AF_INET)
+        yield from kernel.get_routes(family=AF_INET6)
+
+    def collect(self, messages: Iterable[Message]) -> dict[RouteKey, tuple[KernelRoute, ...]]:
+        """The routes by key."""
+        items: dict[RouteKey, tuple[KernelRoute, ...]] = {}
+        for message in messages:
+            if not message["flags"] & RouteFlags.CLONED:
+                route = read_route(message)
+                key = key_of(route.status)
+                items[key] = (*items.get(key, ()), route)
+        return items
+
+    def fold(self, items: _Items, message: Message) -> _Effect:
+        """Routes that are alone are replaced and removed at once; where it is not certain which is meant, list anew."""
+        match message["header"]["type"]:
+            case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE if message["flags"] & RouteFlags.CLONED:
+                return Effect()
+            case rtnl.RTM_NEWROUTE:
+                return _add(items, read_route(message), replace=bool(message["header"]["flags"] & NLM_F_REPLACE))
+            case rtnl.RTM_DELROUTE:
+                return _remove(items, read_route(message))
+            case rtnl.RTM_NEWLINK:
+                return Effect(resync=message["family"] == AF_UNSPEC and not message["flags"] & LinkFlags.UP)
+            case rtnl.RTM_DELLINK:
+                return Effect(resync=message["family"] == AF_UNSPEC)
+            case rtnl.RTM_DELADDR:
+                return Effect(resync=True)
+            case _:
+                return Effect()
+
+
+def _add(items: _Items, route: KernelRoute, *, replace: bool) -> _Effect:
+    key = key_of(route.status)
+    rivals = items.get(key, ())
+    if route in rivals:
+        return Effect()
+    if not rivals:
+        return Effect(changes={key: (route,)})
+    if replace:
+        certain = len(rivals) == 1 and rivals[0].tos == route.tos
+        return Effect(changes={key: (route,)}) if certain else Effect(resync=True)
+    if route.status.family == Family.INET6 and route.has_gateway:
+        # The kernel merges IPv6 routes through gateways into one with several next hops.
+        return Effect(resync=True)
+    return Effect(changes={key: (*rivals, route)})
+
+
+def _remove(items: _Items, route: KernelRoute) -> _Effect:
+    key = key_of(route.status)
+    rivals = items.get(key, ())
+    if route not in rivals:
+        return Effect(resync=bool(rivals))
+    return Effect(changes={key: tuple(rival for rival in rivals if rival != route) or None})

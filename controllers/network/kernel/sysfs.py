@@ -1,0 +1,48 @@
+"""What the bus says of a link's device, from sysfs.
+
+sysfs shows the links of the network namespace it was mounted in, which need not be the one asked about: a link is
+believed to be the right one only if its index agrees.
+"""
+
+import re
+from pathlib import Path
+
+import attrs
+
+_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+
+@attrs.frozen(kw_only=True)
+class DeviceFacts:
+    """The device behind a link: its driver, and if it sits on PCI its ids (`8086:10FB`) and its address."""
+
+    driver: str = ""
+    pci_id: str = ""
+    bus_path: str = ""
+
+
+def read_device(name: str, index: int, root: Path) -> DeviceFacts:
+    """The device of a link; empty for links without one. Reads files of the kernel, which do not block."""
+    link = root / "class" / "net" / name
+    if _read(link / "ifindex") != str(index):
+        return DeviceFacts()
+    facts = dict(line.partition("=")[::2] for line in _read(link / "device" / "uevent").splitlines())
+    return DeviceFacts(
+        driver=facts.get("DRIVER", ""), pci_id=facts.get("PCI_ID", ""), bus_path=facts.get("PCI_SLOT_NAME", "")
+    )
+
+
+def read_pci_ids(bus_path: str, root: Path) -> tuple[str, str]:
+    """Vendor and product (`0x8086`, `0x10fb`) of the device at a PCI address; two empty texts for any other path."""
+    if not _PCI_ADDRESS.fullmatch(bus_path):
+        return "", ""
+    device = root / "bus" / "pci" / "devices" / bus_path
+    return _read(device / "vendor"), _read(device / "device")
+
+
+def _read(path: Path) -> str:
+    """The text of a file, "" if it is not there or its driver does not answer."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

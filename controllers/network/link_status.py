@@ -1,0 +1,97 @@
+"""network.LinkStatusController: shows each network interface of the kernel, and what its driver and bus say of it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+import trio
+
+from controllers.network.kernel.links import KernelLink, Links, with_names
+from controllers.network.kernel.mirror import Mirror, open_mirror
+from controllers.network.link_facts import complete, read_facts
+from controllers.network.publication import Publication
+from resources.network import LinkStatus, LinkStatusSpec
+from runtime.controller import Controller, ControllerContext, exclusive
+
+# Drivers, buses and WireGuard devices announce nothing; what they say is asked for anew this often.
+_REFRESH_INTERVAL = 60.0
+
+
+class LinkStatusController(Controller):
+    """One status per link, by name. An event about a link reads that link, and those that show its name."""
+
+    name = "network.LinkStatusController"
+    outputs = (exclusive(LinkStatus),)
+
+    def __init__(self, *, netns: str | None = None, sysfs_root: Path = Path("/sys")) -> None:
+        self._netns = netns
+        self._sysfs_root = sysfs_root
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the kernel."""
+        refresh = _Refresh()
+        async with (
+            open_mirror(Links(), netns=self._netns, on_change=ctx.wake) as mirror,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(refresh.tick, ctx)
+            publication: Publication[int, LinkStatusSpec] = Publication(ctx, LinkStatus)
+            names: dict[int, str] = {}
+            async for _ in ctx:
+                touched = set(mirror.take())
+                if refresh.take():
+                    touched.update(mirror.items)
+                touched |= _shown_by(mirror, _renamed(mirror, touched, names))
+                await publication.publish(await self._statuses(mirror, touched))
+
+    async def _statuses(
+        self, mirror: Mirror[int, KernelLink], indexes: set[int]
+    ) -> dict[int, dict[str, LinkStatusSpec]]:
+        links = {index: mirror.items[index] for index in indexes if index in mirror.items}
+        facts = await trio.to_thread.run_sync(
+            lambda: read_facts(links.values(), netns=self._netns, sysfs_root=self._sysfs_root)
+        )
+
+        def name_of(index: int) -> str:
+            return mirror.items[index].name if index in mirror.items else ""
+
+        statuses: dict[int, dict[str, LinkStatusSpec]] = {index: {} for index in indexes}
+        for index, link in links.items():
+            statuses[index] = {link.name: complete(with_names(link, name_of), facts[index])}
+        return statuses
+
+
+@attrs.define
+class _Refresh:
+    due: bool = False
+
+    async def tick(self, ctx: ControllerContext) -> None:
+        while True:
+            await trio.sleep(_REFRESH_INTERVAL)
+            self.due = True
+            ctx.wake()
+
+    def take(self) -> bool:
+        due, self.due = self.due, False
+        return due
+
+
+def _renamed(mirror: Mirror[int, KernelLink], touched: Iterable[int], names: dict[int, str]) -> list[int]:
+    """Those of the touched links that have another name than last time, new ones included; notes the names."""
+    renamed = []
+    for index in touched:
+        link = mirror.items.get(index)
+        if link is None:
+            names.pop(index, None)
+        elif names.get(index) != link.name:
+            names[index] = link.name
+            renamed.append(index)
+    return renamed
+
+
+def _shown_by(mirror: Mirror[int, KernelLink], indexes: Iterable[int]) -> set[int]:
+    """The links whose statuses show the names of these: the other end of a veth pair, the bond of a member."""
+    statuses = [mirror.items[index].status for index in indexes]
+    shown_by = {status.link_index for status in statuses if status.veth is not None}
+    shown_by |= {status.master_index for status in statuses}
+    return shown_by & mirror.items.keys()

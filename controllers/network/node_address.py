@@ -1,0 +1,69 @@
+"""network.NodeAddressController: says which IP addresses the node has, and which one stands for it."""
+
+from controllers.network.node_address_rules import (
+    current_addresses,
+    default_address,
+    filter_addresses,
+    routed_addresses,
+    sort_addresses,
+)
+from resources.network import (
+    AddressSortAlgorithm,
+    AddressStatus,
+    LinkStatus,
+    NodeAddress,
+    NodeAddressFilter,
+    NodeAddressSortAlgorithm,
+    NodeAddressSpec,
+)
+from runtime.controller import Controller, ControllerContext, exclusive, weak
+
+CURRENT = "current"
+ROUTED = "routed"
+ACCUMULATIVE = "accumulative"
+DEFAULT = "default"
+
+
+class NodeAddressController(Controller):
+    """Writes `current`, `routed` and `accumulative`, each also as `<kind>-<filter>`, and `default`."""
+
+    name = "network.NodeAddressController"
+    inputs = (
+        weak(AddressStatus),
+        weak(LinkStatus),
+        weak(NodeAddressFilter),
+        weak(NodeAddressSortAlgorithm, DEFAULT),
+    )
+    outputs = (exclusive(NodeAddress),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the addresses and the links."""
+        async for _ in ctx:
+            async with ctx.tracked_outputs(NodeAddress):
+                for id, spec in _node_addresses(ctx).items():
+                    await ctx.put(NodeAddress, id, spec)
+
+
+def _node_addresses(ctx: ControllerContext) -> dict[str, NodeAddressSpec]:
+    configured = ctx.find(NodeAddressSortAlgorithm, DEFAULT)
+    algorithm = AddressSortAlgorithm.V1 if configured is None else configured.spec.algorithm
+    links = {link.id: link.spec for link in ctx.list(LinkStatus)}
+    found = current_addresses([address.spec for address in ctx.list(AddressStatus)], links)
+    seen = ctx.find(NodeAddress, ACCUMULATIVE)
+
+    current = sort_addresses((candidate.address for candidate in found), algorithm)
+    lists = {
+        CURRENT: current,
+        ROUTED: routed_addresses(current),
+        ACCUMULATIVE: sort_addresses((*current, *(() if seen is None else seen.spec.addresses)), algorithm),
+    }
+    for rule in ctx.list(NodeAddressFilter):
+        for kind in (CURRENT, ROUTED, ACCUMULATIVE):
+            lists[f"{kind}-{rule.id}"] = filter_addresses(lists[kind], rule.spec)
+
+    last = ctx.find(NodeAddress, DEFAULT)
+    previous = last.spec.addresses[0] if last is not None and last.spec.sort_algorithm == algorithm else None
+    default = default_address(found, algorithm, previous)
+    if default is not None:
+        lists[DEFAULT] = (default,)
+    return {id: NodeAddressSpec(addresses=addresses, sort_algorithm=algorithm) for id, addresses in lists.items()}

@@ -1,0 +1,25 @@
+"""network.NodeAddressSortAlgorithmController: says in which order the node's addresses are listed."""
+
+from resources.config import MachineConfig
+from resources.network import AddressSortAlgorithm, NodeAddressSortAlgorithm, NodeAddressSortAlgorithmSpec
+from runtime.controller import Controller, ControllerContext, exclusive, weak
+
+_CONFIG = "v1alpha1"
+_DEFAULT = "default"
+
+
+class NodeAddressSortAlgorithmController(Controller):
+    """Writes `default`: what the configuration says, and v1 without one."""
+
+    name = "network.NodeAddressSortAlgorithmController"
+    inputs = (weak(MachineConfig, _CONFIG),)
+    outputs = (exclusive(NodeAddressSortAlgorithm),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration."""
+        async for _ in ctx:
+            config = ctx.find(MachineConfig, _CONFIG)
+            algorithm = AddressSortAlgorithm.V1
+            if config is not None:
+                algorithm = AddressSortAlgorithm(config.spec.machine.features.node_address_sort_algorithm.value)
+            await ctx.put(NodeAddressSortAlgorithm, _DEFAULT, NodeAddressSortAlgorithmSpec(algorithm=algorithm))

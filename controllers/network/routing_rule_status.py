@@ -1,0 +1,29 @@
+"""network.RoutingRuleStatusController: shows each routing rule of the kernel."""
+
+from controllers.network.kernel.mirror import open_mirror
+from controllers.network.kernel.rules import RuleKey, Rules
+from controllers.network.publication import Publication
+from resources.network import RoutingRuleStatus, RoutingRuleStatusSpec, routing_rule_id
+from runtime.controller import Controller, ControllerContext, exclusive
+
+
+class RoutingRuleStatusController(Controller):
+    """One status per family and priority."""
+
+    name = "network.RoutingRuleStatusController"
+    outputs = (exclusive(RoutingRuleStatus),)
+
+    def __init__(self, *, netns: str | None = None) -> None:
+        self._netns = netns
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the kernel."""
+        async with open_mirror(Rules(), netns=self._netns, on_change=ctx.wake) as rules:
+            publication: Publication[RuleKey, RoutingRuleStatusSpec] = Publication(ctx, RoutingRuleStatus)
+            async for _ in ctx:
+                await publication.publish(
+                    {
+                        key: {routing_rule_id(key.family, key.priority): rules.items[key]} if key in rules.items else {}
+                        for key in rules.take()
+                    }
+                )

@@ -1,0 +1,1 @@
+"""The typed specs of everything a node knows, one package or module per family."""

@@ -1,0 +1,139 @@
+"""The machine configuration: what the operator wants of this node, as typed values."""
+
+from typing import TypeVar
+
+import attrs
+
+from resources.config.bond import Bond
+from resources.config.device import Device
+from resources.config.host import (
+    EnvironmentConfig,
+    EtcFileConfig,
+    HostnameConfig,
+    ResolverConfig,
+    StaticHostConfig,
+    TimeSyncConfig,
+    TrustedRootsConfig,
+)
+from resources.config.kubespan import (
+    DiscoveryIdentityConfig,
+    DiscoveryServiceConfig,
+    KubeSpanConfig,
+    KubeSpanEndpointsConfig,
+)
+from resources.config.links import (
+    BondConfig,
+    BridgeConfig,
+    CommonLink,
+    DummyLinkConfig,
+    LinkAliasConfig,
+    LinkConfig,
+    VLANConfig,
+    WireguardConfig,
+)
+from resources.config.main import Cluster, Machine, MachineType, MainDocument
+from resources.config.network import (
+    BlackholeRouteConfig,
+    DHCPv4Config,
+    DHCPv6Config,
+    HCloudVIPConfig,
+    Layer2VIPConfig,
+    RoutingRuleConfig,
+)
+from resources.config.nodespan import NodespanConfig
+from resources.config.selector import DeviceSelector
+from runtime.resource import ResourceType
+
+Document = (
+    BlackholeRouteConfig
+    | BondConfig
+    | BridgeConfig
+    | DHCPv4Config
+    | DHCPv6Config
+    | DiscoveryIdentityConfig
+    | DiscoveryServiceConfig
+    | DummyLinkConfig
+    | EnvironmentConfig
+    | EtcFileConfig
+    | HCloudVIPConfig
+    | HostnameConfig
+    | KubeSpanConfig
+    | KubeSpanEndpointsConfig
+    | Layer2VIPConfig
+    | LinkAliasConfig
+    | LinkConfig
+    | ResolverConfig
+    | RoutingRuleConfig
+    | StaticHostConfig
+    | TimeSyncConfig
+    | TrustedRootsConfig
+    | VLANConfig
+    | WireguardConfig
+)
+D = TypeVar("D")
+
+
+@attrs.frozen(kw_only=True)
+class MachineConfigSpec:
+    """One whole configuration. `documents` keeps the order of the text; `text` is what the operator wrote."""
+
+    main: MainDocument = attrs.field(factory=MainDocument)
+    documents: tuple[Document, ...] = ()
+    nodespan: NodespanConfig = attrs.field(factory=NodespanConfig)
+    text: str = attrs.field(default="", repr=False)
+
+    @property
+    def machine(self) -> Machine:
+        """The machine section, with all defaults if there is none."""
+        return self.main.machine or Machine()
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster section, with all defaults if there is none."""
+        return self.main.cluster or Cluster()
+
+    def documents_of(self, kind: type[D]) -> tuple[D, ...]:
+        """The documents of this class, in the order of the text."""
+        return tuple(document for document in self.documents if isinstance(document, kind))
+
+
+MachineConfig = ResourceType("MachineConfigs.config.talos.dev", MachineConfigSpec, namespace="config", sensitive=True)
+
+__all__ = [
+    "BlackholeRouteConfig",
+    "Bond",
+    "BondConfig",
+    "BridgeConfig",
+    "Cluster",
+    "CommonLink",
+    "DHCPv4Config",
+    "DHCPv6Config",
+    "Device",
+    "DeviceSelector",
+    "DiscoveryIdentityConfig",
+    "DiscoveryServiceConfig",
+    "Document",
+    "DummyLinkConfig",
+    "EnvironmentConfig",
+    "EtcFileConfig",
+    "HCloudVIPConfig",
+    "HostnameConfig",
+    "KubeSpanConfig",
+    "KubeSpanEndpointsConfig",
+    "Layer2VIPConfig",
+    "LinkAliasConfig",
+    "LinkConfig",
+    "Machine",
+    "MachineConfig",
+    "MachineConfigSpec",
+    "MachineType",
+    "MainDocument",
+    "NodespanConfig",
+    "ResolverConfig",
+    "RoutingRuleConfig",
+    "StaticHostConfig",
+    "TimeSyncConfig",
+    "TrustedRootsConfig",
+    "VLANConfig",
+    "WireguardConfig",
+]

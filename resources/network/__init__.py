@@ -1,0 +1,87 @@
+"""The network as the kernel shows it: links, addresses, routes, rules, and what is derived from them."""
+
+from resources.network.address import AddressStatus, AddressStatusSpec, address_id
+from resources.network.enums import (
+    AddressFlags,
+    Family,
+    LinkFlags,
+    LinkType,
+    OperationalState,
+    RouteFlags,
+    RouteProtocol,
+    RouteType,
+    RoutingTable,
+    RuleAction,
+    Scope,
+)
+from resources.network.hostname import HostnameStatus, HostnameStatusSpec
+from resources.network.link import (
+    VLAN,
+    BondMaster,
+    BridgeMaster,
+    LinkStatus,
+    LinkStatusSpec,
+    Veth,
+    VRFMaster,
+    WireguardPeerStatus,
+    WireguardStatus,
+)
+from resources.network.namespace import NAMESPACE
+from resources.network.node_address import (
+    AddressSortAlgorithm,
+    HardwareAddr,
+    HardwareAddrSpec,
+    NodeAddress,
+    NodeAddressFilter,
+    NodeAddressFilterSpec,
+    NodeAddressSortAlgorithm,
+    NodeAddressSortAlgorithmSpec,
+    NodeAddressSpec,
+)
+from resources.network.route import NextHop, RouteStatus, RouteStatusSpec, route_id
+from resources.network.routing_rule import RoutingRuleStatus, RoutingRuleStatusSpec, routing_rule_id
+
+__all__ = [
+    "NAMESPACE",
+    "VLAN",
+    "AddressFlags",
+    "AddressSortAlgorithm",
+    "AddressStatus",
+    "AddressStatusSpec",
+    "BondMaster",
+    "BridgeMaster",
+    "Family",
+    "HardwareAddr",
+    "HardwareAddrSpec",
+    "HostnameStatus",
+    "HostnameStatusSpec",
+    "LinkFlags",
+    "LinkStatus",
+    "LinkStatusSpec",
+    "LinkType",
+    "NextHop",
+    "NodeAddress",
+    "NodeAddressFilter",
+    "NodeAddressFilterSpec",
+    "NodeAddressSortAlgorithm",
+    "NodeAddressSortAlgorithmSpec",
+    "NodeAddressSpec",
+    "OperationalState",
+    "RouteFlags",
+    "RouteProtocol",
+    "RouteStatus",
+    "RouteStatusSpec",
+    "RouteType",
+    "RoutingRuleStatus",
+    "RoutingRuleStatusSpec",
+    "RoutingTable",
+    "RuleAction",
+    "Scope",
+    "VRFMaster",
+    "Veth",
+    "WireguardPeerStatus",
+    "WireguardStatus",
+    "address_id",
+    "route_id",
+    "routing_rule_id",
+]

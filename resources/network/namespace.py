@@ -1,0 +1,3 @@
+"""The namespace of everything about the network that is merged or seen."""
+
+NAMESPACE = "network"

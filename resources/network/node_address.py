@@ -1,0 +1,67 @@
+"""The addresses that stand for the node: the first hardware address, the IP addresses, their filters and order."""
+
+import enum
+
+import attrs
+
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType
+
+
+class AddressSortAlgorithm(enum.StrEnum):
+    """The order of address lists. v1: by number. v2: IPv4 first, more specific prefixes first."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
+@attrs.frozen(kw_only=True)
+class HardwareAddrSpec:
+    """A link and its hardware address."""
+
+    name: str = ""
+    hardware_addr: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class NodeAddressSpec:
+    """A list of addresses with their prefix lengths, in the order of the algorithm."""
+
+    addresses: tuple[str, ...] = ()
+    sort_algorithm: AddressSortAlgorithm = AddressSortAlgorithm.V1
+
+
+@attrs.frozen(kw_only=True)
+class NodeAddressFilterSpec:
+    """Which addresses to keep: those in some included subnet (all, if none is given) and in no excluded one."""
+
+    include_subnets: tuple[str, ...] = ()
+    exclude_subnets: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class NodeAddressSortAlgorithmSpec:
+    """The algorithm in force."""
+
+    algorithm: AddressSortAlgorithm = AddressSortAlgorithm.V1
+
+
+HardwareAddr = ResourceType("HardwareAddresses.net.talos.dev", HardwareAddrSpec, namespace=NAMESPACE)
+NodeAddress = ResourceType(
+    "NodeAddresses.net.talos.dev",
+    NodeAddressSpec,
+    namespace=NAMESPACE,
+    columns={"Addresses": ".addresses", "SortAlgorithm": ".sortAlgorithm"},
+)
+NodeAddressFilter = ResourceType(
+    "NodeAddressFilters.net.talos.dev",
+    NodeAddressFilterSpec,
+    namespace=NAMESPACE,
+    columns={"Include Subnets": ".includeSubnets", "Exclude Subnets": ".excludeSubnets"},
+)
+NodeAddressSortAlgorithm = ResourceType(
+    "NodeAddressSortAlgorithms.net.talos.dev",
+    NodeAddressSortAlgorithmSpec,
+    namespace=NAMESPACE,
+    columns={"Algorithm": ".algorithm"},
+)

@@ -1,0 +1,39 @@
+"""RoutingRuleStatus: which packets look into which routing table, as the kernel has it."""
+
+import attrs
+
+from resources.network.enums import Family, RoutingTable, RuleAction
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType, wire
+
+_OPTIONAL = wire(omit_empty=True)
+
+
+@attrs.frozen(kw_only=True)
+class RoutingRuleStatusSpec:
+    """A rule. `src` and `dst` are prefixes, "" for any; a packet matches if its mark under `fw_mask` is `fw_mark`."""
+
+    family: Family = Family.INET4
+    src: str = ""
+    dst: str = ""
+    table: RoutingTable = RoutingTable.MAIN
+    priority: int = 0
+    action: RuleAction = RuleAction.UNICAST
+    iif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    oif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    fw_mark: int = attrs.field(default=0, metadata=_OPTIONAL)
+    fw_mask: int = attrs.field(default=0, metadata=_OPTIONAL)
+
+
+def routing_rule_id(family: Family, priority: int) -> str:
+    """`inet4/01000`."""
+    return f"{family.value}/{priority:05}"
+
+
+RoutingRuleStatus = ResourceType(
+    "RoutingRuleStatuses.net.talos.dev",
+    RoutingRuleStatusSpec,
+    namespace=NAMESPACE,
+    aliases=("routingrule", "routingrules"),
+    columns={"Src": ".src", "Dst": ".dst", "Table": ".table", "Priority": ".priority"},
+)

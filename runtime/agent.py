@@ -1,0 +1,115 @@
+"""The agent: puts state, engine, controllers and the socket together, and runs them until it is told to stop."""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from runtime import plugins
+from runtime.api.local import LocalServer, listen
+from runtime.controller import Logger
+from runtime.engine import Engine
+from runtime.privileges import missing_privileges
+from runtime.resource import Namespace, NamespaceSpec, Resource
+from runtime.state import MemoryState
+from runtime.state.base import State
+
+# What users and `get -w` may fall behind by, in events of one kind, before they are told to list anew.
+_HISTORY = 4096
+
+_NAMESPACES = {
+    "config": "What the operator wants of this node.",
+    "files": "Files that nodespan writes.",
+    "network": "The network as it is seen, and as it is wanted once everything is merged.",
+    "network-config": "What each source wants of the network.",
+    "runtime": "The agent itself and the system that it runs on.",
+}
+
+
+@attrs.frozen(kw_only=True)
+class AgentOptions:
+    """How to run an agent. `metrics` is where to serve metrics over HTTP, None for not at all."""
+
+    socket: Path
+    state_dir: Path
+    config: Path | None = None
+    controllers: tuple[str, ...] = ()
+    metrics: tuple[str, int] | None = None
+
+
+class Agent:
+    """One node's agent. Make it, then `run` it once."""
+
+    def __init__(self, options: AgentOptions, *, version: str, log: Logger | None = None) -> None:
+        self._options = options
+        self._version = version
+        self._log: Logger = structlog.get_logger() if log is None else log
+        self.state: State = MemoryState(max_capacity=_HISTORY)
+        self.engine = Engine(self.state, log=self._log, monitor_loop=True)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled or told to stop by SIGTERM or SIGINT; SIGHUP gives every controller a turn.
+
+        Reports as started when the socket answers. Raises AlreadyServedError, OSError for files and addresses that
+        cannot be used, and RegistrationError for controllers that were asked for by name and do not fit.
+        """
+        options = self._options
+        _make_state_dir(options.state_dir)
+        async with AsyncExitStack() as stack:
+            listener = await stack.enter_async_context(listen(options.socket))
+            settings = plugins.Settings(config=options.config, state_dir=options.state_dir)
+            await self._register(settings)
+            await self._describe_namespaces()
+            for line in missing_privileges():
+                self._log.warning(line)
+            signals = stack.enter_context(trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._heed_signals, signals, nursery.cancel_scope)
+                await nursery.start(self.engine.run)
+                if options.metrics is not None:
+                    from runtime.api.metrics import serve_metrics
+
+                    await nursery.start(serve_metrics, self.engine, self.state, options.metrics)
+                server = LocalServer(self.state, self.engine, self._log, version=self._version)
+                nursery.start_soon(server.serve, listener)
+                self._log.info(
+                    "agent runs",
+                    version=self._version,
+                    socket=str(options.socket),
+                    controllers=len(self.engine.runners),
+                )
+                task_status.started()
+
+    async def _register(self, settings: plugins.Settings) -> None:
+        for controller in plugins.load_installed(settings, self._log):
+            await self.engine.register(controller)
+        for reference in self._options.controllers:
+            for controller in plugins.load_named(reference, settings):
+                await self.engine.register(controller)
+
+    async def _describe_namespaces(self) -> None:
+        for name, description in _NAMESPACES.items():
+            spec = NamespaceSpec(description=description)
+
+            def described(known: Resource[NamespaceSpec], spec: NamespaceSpec = spec) -> Resource[NamespaceSpec]:
+                return known.with_spec(spec)
+
+            await self.state.modify(Namespace.new(name, spec), described, owner="meta")
+
+    async def _heed_signals(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                self._log.info("told to look at everything anew")
+                self.engine.wake_all()
+            else:
+                self._log.info("told to stop", signal=signal.Signals(number).name)
+                scope.cancel()
+
+
+def _make_state_dir(path: Path) -> None:
+    """The agent's own directory, readable by its user only: identities and secrets are kept in it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""How the outside reads the state: the local socket and the metrics page."""

@@ -1,0 +1,339 @@
+"""The local socket: serves the state of this process to users of this machine."""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgpack
+import trio
+
+from runtime.api import protocol
+from runtime.codec.plain import metadata_to_plain, resource_to_plain, spec_to_plain
+from runtime.codec.yamltext import dump_resource
+from runtime.controller import Logger
+from runtime.engine import Engine
+from runtime.errors import AccessError, NotFoundError, OverrunError
+from runtime.resource import (
+    Filter,
+    Kind,
+    Namespace,
+    Pointer,
+    Resource,
+    ResourceDefinition,
+    ResourceDefinitionSpec,
+    build_filter,
+    parse_selector,
+)
+from runtime.state import Event, EventType, State, count_by_type
+from runtime.state.filtered import FilteredState, Rule, Verb
+
+_CHUNK = 64 * 1024
+_PEER_CREDENTIALS = struct.Struct("iII")
+# How long, in seconds, a client may take to say what it wants.
+_REQUEST_TIMEOUT = 10.0
+_EVENTS = {
+    EventType.CREATED: protocol.CREATED,
+    EventType.UPDATED: protocol.UPDATED,
+    EventType.DESTROYED: protocol.DESTROYED,
+    EventType.BOOTSTRAPPED: protocol.BOOTSTRAPPED,
+}
+
+
+class AlreadyServedError(Exception):
+    """Another agent serves this socket."""
+
+
+class _RequestError(Exception):
+    """The request cannot be answered; `code` says why to a program, the text to a person."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@attrs.frozen
+class Peer:
+    """Who is at the other end, as the kernel says."""
+
+    pid: int
+    uid: int
+
+
+def read_rule(state: State, *, is_owner: bool) -> Rule:
+    """What an outsider may do: read what is registered, and what is sensitive only as the owner of the socket."""
+
+    def rule(pointer: Pointer[Any], verb: Verb) -> None:
+        kind = {"namespace": pointer.namespace, "type": pointer.type}
+        if not verb.only_reads:
+            raise AccessError(f"{pointer.kind} can only be read here", **kind)
+        definition = state.find(ResourceDefinition, pointer.type.lower())
+        if definition is None:
+            raise AccessError(f"no such type is registered: {pointer.type}", **kind)
+        if state.find(Namespace, pointer.namespace) is None:
+            raise AccessError(f"no such namespace is registered: {pointer.namespace}", **kind)
+        if definition.spec.sensitivity and not is_owner:
+            raise AccessError(f"{pointer.type} is sensitive: only the user that runs the agent may read it", **kind)
+
+    return rule
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold the right to serve at a path, by a lock that ends with the process, however it ends.
+
+    Raises AlreadyServedError with the holder's pid if somebody else has it, OSError if the directory cannot be used.
+    """
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            raise AlreadyServedError(
+                f"another agent (pid {holder or 'unknown'}) already serves {path}: "
+                "stop it first, or give this one another --socket"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        # Whoever left a socket here is gone, or the lock would be held.
+        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
+
+
+@asynccontextmanager
+async def listen(path: Path) -> AsyncIterator[trio.SocketListener]:
+    """A listening socket of mode 0600. Raises AlreadyServedError, or OSError that names the path."""
+    with claim(path):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            try:
+                sock.bind(str(path))
+            except OSError as error:
+                if error.errno is None and "too long" in str(error):
+                    raise OSError(errno.ENAMETOOLONG, f"{path}: a socket's path has at most 107 bytes") from error
+                raise
+            os.chmod(path, 0o600)  # before listening, so that nobody else ever gets in
+            sock.listen(128)
+        except BaseException:
+            sock.close()
+            raise
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        async with listener:
+            yield listener
+
+
+class LocalServer:
+    """Answers the requests of `runtime.api.protocol` from a state and its engine."""
+
+    def __init__(self, state: State, engine: Engine, log: Logger, *, version: str) -> None:
+        self._state = state
+        self._engine = engine
+        self._log = log
+        self._version = version
+
+    async def serve(self, listener: trio.SocketListener) -> None:
+        """Serve until cancelled. A client that misbehaves loses its connection, nobody else notices."""
+        await trio.serve_listeners(self._converse, [listener])
+
+    async def _converse(self, stream: trio.SocketStream) -> None:
+        try:
+            async with stream:
+                try:
+                    with trio.fail_after(_REQUEST_TIMEOUT):
+                        request = await _receive_request(stream)
+                    if request is not None:
+                        await self._answer(stream, request, _peer_of(stream))
+                except _RequestError as error:
+                    await _send(stream, {"error": error.code, "message": str(error)})
+                except trio.TooSlowError:
+                    await _send(stream, {"error": protocol.INVALID, "message": "no request came"})
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the client went away: that is how it ends a watch
+        except Exception:
+            self._log.exception("a request on the local socket failed")
+
+    async def _answer(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
+        match request.get("call"):
+            case "version":
+                await _send(stream, {"version": self._version, "pid": os.getpid(), "node": socket.gethostname()})
+            case "graph":
+                await _send(stream, self._graph())
+            case "get":
+                await self._get(stream, request, peer)
+            case other:
+                raise _RequestError(
+                    protocol.INVALID, f"unknown call {other!r}: is the agent (version {self._version}) too old?"
+                )
+
+    # get
+
+    async def _get(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
+        definition = self._resolve(_text(request, "type"))
+        namespace = _text(request, "namespace", default="") or definition.default_namespace
+        kind: Kind[Any] = Kind(namespace, definition.type)
+        id = request.get("id")
+        try:
+            filter = build_filter([parse_selector(selector) for selector in request.get("selectors") or ()])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _RequestError(protocol.INVALID, str(error)) from error
+        render = _render_yaml if request.get("form") == "yaml" else _render_data
+        visible = FilteredState(self._state, read_rule(self._state, is_owner=peer.uid in (os.geteuid(), 0)))
+        head = {"definition": spec_to_plain(definition)}
+        try:
+            if request.get("watch"):
+                async with _follow(visible, kind, id, filter) as batches:
+                    await self._send_events(stream, head, batches, render)
+                return
+            found = visible.list(kind) if id is None else [visible.get(kind, id)]
+        except NotFoundError as error:
+            raise _RequestError(protocol.NOT_FOUND, str(error)) from error
+        except AccessError as error:
+            raise _RequestError(protocol.DENIED, str(error)) from error
+        except OverrunError as error:
+            raise _RequestError(protocol.OVERRUN, str(error)) from error
+        resources = [resource for resource in found if filter.matches(resource.metadata)]
+        await _send(stream, head, *(render(protocol.CREATED, resource) for resource in resources))
+
+    async def _send_events(
+        self,
+        stream: trio.SocketStream,
+        head: dict[str, Any],
+        batches: AsyncIterator[list[Event]],
+        render: Callable[[str, Resource[Any]], dict[str, Any]],
+    ) -> None:
+        await _send(stream, head)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_eof, stream, nursery.cancel_scope)
+            async for batch in batches:
+                messages: list[dict[str, Any]] = []
+                for event in batch:
+                    if event.error is not None:
+                        await _send(stream, *messages, {"error": protocol.OVERRUN, "message": str(event.error)})
+                        nursery.cancel_scope.cancel()
+                        return
+                    assert event.resource is not None  # only errors come without
+                    if event.type is EventType.BOOTSTRAPPED:
+                        messages.append({"event": protocol.BOOTSTRAPPED})
+                    else:
+                        messages.append(render(_EVENTS[event.type], event.resource))
+                await _send(stream, *messages)
+
+    def _resolve(self, typed: str) -> ResourceDefinitionSpec:
+        wanted = typed.lower()
+        found = [
+            definition
+            for definition in self._state.list(ResourceDefinition)
+            if wanted == definition.id or wanted in (alias.lower() for alias in definition.spec.all_aliases)
+        ]
+        if not found:
+            raise _RequestError(
+                protocol.NOT_FOUND, f"no such type is registered: {typed!r}; `nodespan get rd` lists what there is"
+            )
+        if len(found) > 1:
+            names = ", ".join(definition.id for definition in found)
+            raise _RequestError(protocol.INVALID, f"type {typed!r} is ambiguous, it may be any of: {names}")
+        return found[0].spec
+
+    # graph
+
+    def _graph(self) -> dict[str, Any]:
+        edges = self._engine.graph.edges
+        runners = self._engine.runners
+        counts = count_by_type(self._state)
+        return {
+            "controllers": {
+                name: {"wakeups": runner.access.counters.wakeups, "crashes": runner.access.counters.crashes}
+                for name, runner in runners.items()
+            },
+            "edges": [[edge.controller, edge.namespace, edge.type, edge.id, int(edge.kind)] for edge in edges],
+            "resources": {edge.type: counts[edge.type] for edge in edges},
+        }
+
+
+@asynccontextmanager
+async def _follow(
+    state: State, kind: Kind[Any], id: str | None, filter: Filter
+) -> AsyncIterator[AsyncIterator[list[Event]]]:
+    if id is None:
+        async with state.watch_kind_aggregated(kind, bootstrap_contents=True, filter=filter) as watch:
+            yield watch
+    else:
+        async with state.watch(kind, id) as one:
+            yield _in_batches(one)
+
+
+async def _in_batches(events: AsyncIterator[Event]) -> AsyncIterator[list[Event]]:
+    async for event in events:
+        yield [event]
+
+
+async def _cancel_on_eof(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    """Notice that the client went away, also while there is nothing to send."""
+    while await stream.receive_some(1024):
+        pass
+    scope.cancel()
+
+
+def _render_data(event: str, resource: Resource[Any]) -> dict[str, Any]:
+    return {"event": event, "resource": resource_to_plain(resource)}
+
+
+def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
+    metadata = metadata_to_plain(resource.metadata)
+    return {"event": event, "metadata": metadata, "yaml": dump_resource(metadata, spec_to_plain(resource.spec))}
+
+
+def _text(request: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = request.get(key, default)
+    if not isinstance(value, str):
+        raise _RequestError(protocol.INVALID, f"the request's {key!r} must be text, not {value!r}")
+    return value
+
+
+async def _receive_request(stream: trio.SocketStream) -> dict[str, Any] | None:
+    """The one request of a connection; None if the client closes without one."""
+    unpacker = msgpack.Unpacker(max_buffer_size=protocol.MAX_REQUEST)
+    while True:
+        data = await stream.receive_some(_CHUNK)
+        if not data:
+            return None
+        try:
+            unpacker.feed(data)
+            for request in unpacker:
+                if not isinstance(request, dict):
+                    raise _RequestError(protocol.INVALID, "a request must be a msgpack map")
+                return request
+        except (ValueError, msgpack.exceptions.UnpackException, msgpack.BufferFull) as error:
+            raise _RequestError(protocol.INVALID, f"the request is not msgpack: {error}") from error
+
+
+async def _send(stream: trio.SocketStream, *messages: dict[str, Any]) -> None:
+    """Send messages; waits, cancellably, while the client does not read."""
+    packer = msgpack.Packer(autoreset=False)
+    for message in messages:
+        packer.pack(message)
+        if len(packer.getbuffer()) >= _CHUNK:
+            await stream.send_all(packer.bytes())
+            packer.reset()
+    await stream.send_all(packer.bytes())
+
+
+def _peer_of(stream: trio.SocketStream) -> Peer:
+    raw = stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+    assert isinstance(raw, bytes)
+    pid, uid, _ = _PEER_CREDENTIALS.unpack(raw)
+    return Peer(pid, uid)

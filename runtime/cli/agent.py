@@ -1,0 +1,52 @@
+"""`nodespan agent`."""
+
+import argparse
+from pathlib import Path
+
+import trio
+
+from runtime import logs
+from runtime.agent import Agent, AgentOptions
+from runtime.api.local import AlreadyServedError
+from runtime.cli.errors import CommandError
+from runtime.cli.version import own_version
+from runtime.errors import RegistrationError
+from runtime.paths import agent_socket
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`host:port` or `[v6]:port`. Raises CommandError."""
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise CommandError(f"--metrics {text!r}: write it like 127.0.0.1:9600 or [::1]:9600")
+    return host or "127.0.0.1", int(port)
+
+
+def agent(options: argparse.Namespace) -> int:
+    """Run the agent until it is told to stop."""
+    logs.configure(options.log_format, options.log_level)
+    wanted = AgentOptions(
+        socket=Path(options.socket or agent_socket()),
+        state_dir=Path(options.state_dir),
+        config=Path(options.config) if options.config else None,
+        controllers=tuple(options.controllers),
+        metrics=parse_address(options.metrics) if options.metrics else None,
+    )
+    try:
+        trio.run(Agent(wanted, version=own_version()).run)
+    except (AlreadyServedError, RegistrationError, OSError) as error:
+        raise CommandError(str(error)) from error
+    except BaseExceptionGroup as group:
+        # One error that stops the agent arrives wrapped by the nurseries it went through.
+        expected, unexpected = group.split((AlreadyServedError, RegistrationError, OSError))
+        if unexpected is not None or expected is None:
+            raise
+        raise CommandError("; ".join(str(error) for error in _leaves(expected))) from group
+    return 0
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for member in error.exceptions for leaf in _leaves(member)]
+    return [error]

@@ -1,0 +1,74 @@
+"""The client's end of the local wire: blocking, and cheap to import."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from runtime.api import protocol
+from runtime.cli.errors import CommandError
+
+_CHUNK = 256 * 1024
+
+
+class AgentGoneError(CommandError):
+    """Nobody serves the socket, or the agent went away in the middle of an answer."""
+
+
+class OverrunError(CommandError):
+    """The agent gave up on sending every change; ask anew."""
+
+
+class Connection:
+    """One request to the agent. Iterate over it for the answers; closing it ends the request."""
+
+    def __init__(self, path: str, request: dict[str, Any]) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.connect(path)
+            self._socket.sendall(msgpack.packb(request))
+        except OSError as error:
+            self._socket.close()
+            raise _explain(path, error) from error
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        unpacker = msgpack.Unpacker(max_buffer_size=0)
+        while True:
+            try:
+                data = self._socket.recv(_CHUNK)
+            except OSError as error:
+                raise _explain(self._path, error) from error
+            if not data:
+                return
+            unpacker.feed(data)
+            for answer in unpacker:
+                if "error" in answer:
+                    raise (OverrunError if answer["error"] == protocol.OVERRUN else CommandError)(answer["message"])
+                yield answer
+
+    def close(self) -> None:
+        """End the request."""
+        self._socket.close()
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _explain(path: str, error: OSError) -> CommandError:
+    if isinstance(error, PermissionError):
+        return CommandError(f"{path}: permission denied: only the user that runs the agent may read its state")
+    return AgentGoneError(
+        f"no agent answers at {path} ({error.strerror or error}): start one with `nodespan agent`, "
+        "or say where it listens with --socket or NODESPAN_SOCKET"
+    )
+
+
+def ask(path: str, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """All answers to one request."""
+    with Connection(path, request) as connection:
+        return list(connection)

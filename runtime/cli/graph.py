@@ -1,0 +1,90 @@
+"""`nodespan graph`: the dependency graph as a drawing, from declarations or from the running agent."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from runtime.cli.client import ask
+from runtime.cli.errors import CommandError
+from runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid, svg
+from runtime.errors import RegistrationError
+from runtime.graph import Edge, EdgeKind, Graph
+from runtime.paths import client_socket
+
+_RENDERERS = {"dot": dot, "mermaid": mermaid, "svg": svg}
+_STYLES: dict[EdgeKind, Style] = {
+    EdgeKind.OUTPUT_EXCLUSIVE: "exclusive",
+    EdgeKind.OUTPUT_SHARED: "shared",
+    EdgeKind.INPUT_STRONG: "strong",
+    EdgeKind.INPUT_WEAK: "weak",
+    EdgeKind.INPUT_DESTROY_READY: "destroy-ready",
+    EdgeKind.INPUT_PRIMARY: "primary",
+    EdgeKind.INPUT_MAPPED: "mapped",
+    EdgeKind.INPUT_MAPPED_DESTROY_READY: "destroy-ready",
+}
+
+
+def graph(options: argparse.Namespace) -> int:
+    """Print the drawing that the options ask for."""
+    if options.live:
+        (answer,) = ask(options.socket or client_socket(), {"call": "graph"})
+        drawing = _live(answer)
+    else:
+        drawing = draw(*_declared(options.controllers))
+    sys.stdout.write(_RENDERERS[options.output](drawing))
+    return 0
+
+
+def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
+    """What the installed controllers declare; none of them is run."""
+    import structlog
+
+    from runtime import logs
+    from runtime.controller import QueueController
+    from runtime.plugins import Settings, load_installed, load_named
+
+    logs.configure(level="warning")
+    declared = Graph()
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            settings = Settings(state_dir=Path(scratch))
+            controllers = load_installed(settings, structlog.get_logger())
+            for reference in references:
+                controllers += load_named(reference, settings)
+        for controller in controllers:
+            is_queue = isinstance(controller, QueueController)
+            declared.add(controller.name, controller.inputs, controller.outputs, is_queue=is_queue)
+    except RegistrationError as error:
+        raise CommandError(str(error)) from error
+    return list(declared.controllers), list(declared.edges)
+
+
+def _live(answer: dict[str, Any]) -> Drawing:
+    edges = [
+        Edge(controller, namespace, type, id, EdgeKind(kind))
+        for controller, namespace, type, id, kind in answer["edges"]
+    ]
+    notes = {type: f"{count:,} resources" for type, count in answer["resources"].items()}
+    for name, counts in answer["controllers"].items():
+        crashes = f", {counts['crashes']:,} crashes" if counts["crashes"] else ""
+        notes[name] = f"{counts['wakeups']:,} wake-ups{crashes}"
+    return draw(list(answer["controllers"]), edges, notes)
+
+
+def draw(controllers: list[str], edges: list[Edge], notes: dict[str, str] | None = None) -> Drawing:
+    """The drawing of a graph; `notes` are shown with the controller or type of that name."""
+    notes = notes or {}
+    types = sorted({edge.type for edge in edges})
+    arrows = [
+        Arrow(edge.controller, edge.type, _STYLES[edge.kind], edge.id)
+        if edge.is_output
+        else Arrow(edge.type, edge.controller, _STYLES[edge.kind], edge.id)
+        for edge in edges
+    ]
+    return Drawing(
+        controllers=tuple(Node(name, name, notes.get(name, "")) for name in sorted(controllers)),
+        types=tuple(Node(name, name, notes.get(name, "")) for name in types),
+        edges=tuple(arrows),
+    )

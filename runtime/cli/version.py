@@ -1,0 +1,31 @@
+"""`nodespan version`."""
+
+import importlib.metadata
+import platform
+
+from runtime.cli.client import AgentGoneError, ask
+
+
+def own_version() -> str:
+    """The version of the installed distribution."""
+    return importlib.metadata.version("nodespan")
+
+
+def version(socket_path: str | None) -> int:
+    """Print the versions of this command and, if there is one and it is asked for, of the agent."""
+    print("Client:")
+    print(f"    Tag:      v{own_version()}")
+    print(f"    Python:   {platform.python_version()}")
+    print(f"    OS/Arch:  {platform.system().lower()}/{platform.machine()}")
+    if socket_path is None:
+        return 0
+    print("Server:")
+    try:
+        (answer,) = ask(socket_path, {"call": "version"})
+    except AgentGoneError as error:
+        print(f"    {error}")
+        return 0
+    print(f"    NODE:     {answer['node']}")
+    print(f"    Tag:      v{answer['version']}")
+    print(f"    PID:      {answer['pid']}")
+    return 0

@@ -1,0 +1,137 @@
+"""Specs and resources as plain data (dicts, lists, text, numbers), which YAML, JSON and the local wire are made of.
+
+What a field is called outside and whether it is left out when empty is said by the spec class; see
+`runtime.resource.spec`.
+"""
+
+import base64
+import enum
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from typing import Any, TypeVar
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from runtime.resource import FrozenMapping, Metadata, Phase, Resource, TextFlag, format_version, parse_version
+from runtime.resource.metadata import NO_SPEC
+from runtime.resource.spec import is_omitted_when_empty, outside_name
+
+T = TypeVar("T")
+_BILLION = 10**9
+_ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
+
+
+def _overrides(cls: type[Any]) -> dict[str, Any]:
+    return {
+        field.name: override(rename=outside_name(field), omit_if_default=is_omitted_when_empty(field))
+        for field in attrs.fields(cls)
+    }
+
+
+def _unstructure_class(cls: type[Any], converter: Converter) -> Callable[[Any], Any]:
+    return make_dict_unstructure_fn(cls, converter, **_overrides(cls))
+
+
+def _structure_class(cls: type[Any], converter: Converter) -> Callable[[Any, Any], Any]:
+    return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **_overrides(cls))
+
+
+def _is_text_flag(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, TextFlag)
+
+
+def _make_converter() -> Converter:
+    converter = Converter(detailed_validation=False)
+    converter.register_unstructure_hook_factory(attrs.has, lambda cls: _unstructure_class(cls, converter))
+    converter.register_structure_hook_factory(attrs.has, lambda cls: _structure_class(cls, converter))
+    converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
+    converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value, validate=True))
+    for address in _ADDRESSES:
+        converter.register_unstructure_hook(address, str)
+        converter.register_structure_hook(address, lambda value, cls: cls(value))
+    # Choices are text already; as members they would not survive msgpack or YAML.
+    converter.register_unstructure_hook_func(
+        lambda cls: isinstance(cls, type) and issubclass(cls, enum.Enum), lambda value: value.value
+    )
+    converter.register_unstructure_hook_func(_is_text_flag, lambda value: value.text())
+    converter.register_structure_hook_func(_is_text_flag, lambda value, cls: cls.parse(value))
+    return converter
+
+
+_converter = _make_converter()
+
+
+def spec_to_plain(spec: object) -> Any:
+    """Plain data for a spec; for a resource without one (a tombstone) an empty mapping.
+
+    A spec class with a method `to_plain` decides for itself what it looks like outside.
+    """
+    if spec is NO_SPEC:
+        return {}
+    own = getattr(spec, "to_plain", None)
+    return _converter.unstructure(spec) if own is None else own()
+
+
+def spec_from_plain(cls: type[T], data: Any) -> T:
+    """The spec that plain data stands for. Raises ValueError, TypeError or KeyError for data that is none."""
+    return _converter.structure(data, cls)
+
+
+def format_time(nanoseconds: int) -> str:
+    """Wall-clock nanoseconds as RFC 3339 text: UTC, whole seconds."""
+    moment = datetime.fromtimestamp(nanoseconds // _BILLION, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds for RFC 3339 text. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"time {text!r} has no zone, write it like 2026-01-02T03:04:05Z")
+    return int(moment.timestamp()) * _BILLION + moment.microsecond * 1000
+
+
+def metadata_to_plain(metadata: Metadata) -> dict[str, Any]:
+    """Metadata in the order that users see; all values are text, empty collections are left out."""
+    plain: dict[str, Any] = {
+        "namespace": metadata.namespace,
+        "type": metadata.type,
+        "id": metadata.id,
+        "version": format_version(metadata.version),
+        "owner": metadata.owner,
+        "phase": metadata.phase.value,
+        "created": format_time(metadata.created),
+        "updated": format_time(metadata.updated),
+    }
+    if metadata.labels:
+        plain["labels"] = dict(metadata.labels)
+    if metadata.annotations:
+        plain["annotations"] = dict(metadata.annotations)
+    if metadata.finalizers:
+        plain["finalizers"] = list(metadata.finalizers)
+    return plain
+
+
+def metadata_from_plain(plain: Mapping[str, Any]) -> Metadata:
+    """Metadata from what `metadata_to_plain` gave. Raises ValueError or KeyError for anything else."""
+    return Metadata(
+        plain["namespace"],
+        plain["type"],
+        plain["id"],
+        parse_version(plain["version"]),
+        plain["owner"],
+        Phase(plain["phase"]),
+        parse_time(plain["created"]),
+        parse_time(plain["updated"]),
+        FrozenMapping(plain.get("labels", {})),
+        FrozenMapping(plain.get("annotations", {})),
+        tuple(plain.get("finalizers", ())),
+    )
+
+
+def resource_to_plain(resource: Resource[Any]) -> dict[str, Any]:
+    """`metadata` and `spec`, as plain data."""
+    return {"metadata": metadata_to_plain(resource.metadata), "spec": spec_to_plain(resource.spec)}

@@ -1,0 +1,88 @@
+"""Finds controllers: the built-in ones and those of users, through one and the same door.
+
+The door is the entry-point group `nodespan.controllers`, or `--controllers module:attribute` for what is not installed.
+What stands behind it is a controller, a controller class, or a function that takes the agent's settings; the function
+returns such things, one or many.
+"""
+
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from runtime.controller import Controller, Logger, QueueController
+from runtime.errors import RegistrationError
+
+GROUP = "nodespan.controllers"
+AnyController = Controller | QueueController
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What an agent was told: what the functions behind the door are given.
+
+    `config` is the machine configuration file, None if there is none. `state_dir` is a directory of the agent's own,
+    which exists.
+    """
+
+    state_dir: Path
+    config: Path | None = None
+
+
+def instantiate(found: object, settings: Settings, where: str) -> Iterator[AnyController]:
+    """The controllers that something found behind the door stands for. Raises RegistrationError naming `where`."""
+    if isinstance(found, AnyController):
+        yield found
+    elif isinstance(found, type) and issubclass(found, AnyController):
+        yield from instantiate(found(), settings, where)
+    elif isinstance(found, Iterable) and not isinstance(found, str | bytes):
+        for item in found:
+            yield from instantiate(item, settings, where)
+    elif callable(found) and not isinstance(found, type):
+        yield from instantiate(found(settings), settings, where)
+    else:
+        raise RegistrationError(
+            f"{where} is {found!r}: expected a controller, a controller class, or a function from settings to those"
+        )
+
+
+def load_named(reference: str, settings: Settings) -> list[AnyController]:
+    """The controllers at `module:attribute`, looked for in the current directory too.
+
+    Raises RegistrationError that says which part of the reference is wrong.
+    """
+    module_name, colon, attribute = reference.partition(":")
+    if not (module_name and colon and attribute):
+        raise RegistrationError(f"--controllers {reference!r}: write it like mypackage.mymodule:MyController")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ImportError as error:
+        raise RegistrationError(f"--controllers {reference!r}: cannot import {module_name}: {error}") from error
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise RegistrationError(f"--controllers {reference!r}: {error}") from error
+    return list(instantiate(found, settings, f"--controllers {reference!r}"))
+
+
+def load_installed(settings: Settings, log: Logger) -> list[AnyController]:
+    """The controllers of all installed distributions.
+
+    An entry point that cannot be loaded is logged and left out: one broken package does not stop a node.
+    """
+    controllers: list[AnyController] = []
+    for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        where = f"entry point {entry_point.name!r} = {entry_point.value!r}"
+        try:
+            controllers += instantiate(entry_point.load(), settings, where)
+        except Exception:
+            log.exception("controllers of an installed package cannot be loaded", entry_point=where)
+    return controllers

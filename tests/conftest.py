@@ -1,0 +1,77 @@
+"""How tests run here: async tests on trio with a deadline, tiers marked by directory, nothing left on the machine."""
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from tests.support import probe, run
+
+REAL_DEADLINE = 30.0
+# In virtual time a test that waits for something that never happens jumps here at once, instead of hanging.
+VIRTUAL_DEADLINE = 30 * 86400.0
+
+TIERS = ("mesh", "vm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs_link(*kinds): skipped where the kernel makes no links of these kinds")
+    config.addinivalue_line("markers", "needs_program(*names): skipped where these programs are not installed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        tier = item.path.relative_to(here).parts[0]
+        if tier in TIERS:
+            item.add_marker(tier)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, lacks in (("needs_link", probe.no_link), ("needs_program", probe.no_program)):
+        for mark in item.iter_markers(marker):
+            for name in mark.args:
+                if reason := lacks(name):
+                    pytest.skip(reason)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    on_trio = functools.partial(_on_trio, virtual=pyfuncitem.get_closest_marker("virtual_clock") is not None)
+    if hypothesis := getattr(pyfuncitem.obj, "hypothesis", None):
+        # Hypothesis calls the inner test once per example: each gets a trio run of its own.
+        if inspect.iscoroutinefunction(hypothesis.inner_test):
+            hypothesis.inner_test = on_trio(hypothesis.inner_test)
+        return None
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    on_trio(pyfuncitem.obj)(**{name: pyfuncitem.funcargs[name] for name in names})
+    return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    directory = run.begin()
+    yield
+    if left := run.leftovers(directory):
+        pytest.fail("this test run left behind (now removed):\n  " + "\n  ".join(left), pytrace=False)
+
+
+def _on_trio(test: Callable[..., Awaitable[None]], *, virtual: bool) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run_test(*arguments: object, **named: object) -> None:
+        async def main() -> None:
+            with trio.fail_after(VIRTUAL_DEADLINE if virtual else REAL_DEADLINE):
+                await test(*arguments, **named)
+
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0) if virtual else None)
+
+    # Hypothesis looks through __wrapped__ and would find the coroutine function again.
+    del run_test.__wrapped__
+    return run_test

@@ -1,0 +1,71 @@
+"""Whatever the text is: loading ends, with a value or with problems that can be shown, and shows no secret."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from controllers.config.loading import load, load_bytes
+from controllers.config.problem import render, split_lines
+from tests.controllers.config.samples import KEY_A, SAMPLES, SECRET
+
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Pieces that mean something to YAML or to a configuration.
+PIECES = st.sampled_from(
+    ["\n", "  ", "\t", "- ", ": ", "{", "}", "[", "]", ",", "&a ", "*a", "<<: ", "!x ", "!!int ", "|\n", ">-\n", "'", '"']
+    + ["---\n", "...\n", "%YAML 1.1\n", "# ", "\\", "\r\n", "\x85", "\ufeff", "~", "? ", "@", "`", "0x", "-1", "1e999"]
+    + ["machine", "network", "interfaces", "addresses", "kind", "apiVersion: v1alpha1\n", "kind: BondConfig\n", "name"]
+)
+SOUP = st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=30).map("".join)
+
+
+def check(text: str) -> None:
+    loaded = load(text)
+    lines = split_lines(text)
+    for problem in loaded.problems:
+        assert 0 <= problem.line <= len(lines)
+        shown = render(problem, text)
+        assert str(problem) in shown
+        assert KEY_A not in shown
+        assert SECRET not in shown
+    repr(loaded)
+
+
+@QUICK
+@given(st.text())
+def test_any_text_can_be_loaded(text: str) -> None:
+    check(text)
+
+
+@QUICK
+@given(SOUP)
+def test_any_soup_of_yaml_can_be_loaded(text: str) -> None:
+    check(text)
+
+
+@QUICK
+@given(st.binary(max_size=200))
+def test_any_bytes_can_be_loaded(raw: bytes) -> None:
+    load_bytes(raw)
+
+
+@QUICK
+@given(st.sampled_from(sorted(SAMPLES)), st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 6), PIECES), max_size=4))
+def test_a_damaged_configuration_can_be_loaded(name: str, damage: list[tuple[int, int, str]]) -> None:
+    text = SAMPLES[name]
+    for place, removed, piece in damage:
+        place %= len(text)
+        text = text[:place] + piece + text[place + removed :]
+    check(text)
+
+
+@QUICK
+@given(st.sampled_from(sorted(SAMPLES)), st.data())
+def test_a_configuration_with_lines_moved_can_be_loaded(name: str, data: st.DataObject) -> None:
+    lines = SAMPLES[name].split("\n")
+    check("\n".join(data.draw(st.lists(st.sampled_from(lines), max_size=20))))
+
+
+@pytest.mark.parametrize("depth", [64, 10_000])
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
+def test_deep_nesting_is_an_error_and_not_a_crash(opening: str, depth: int) -> None:
+    assert load(opening * depth).problems

@@ -1,0 +1,247 @@
+"""A text becomes a typed value; what cannot be read, or is not nodespan's, is said with its place."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from controllers.config.finding import Severity
+from controllers.config.loading import load, load_bytes, read_and_load
+from controllers.config.tree import LARGEST_TEXT
+from resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
+from resources.config.bond import AdLacpActive, BondMode
+from tests.controllers.config.marked import unmark
+from tests.controllers.config.samples import DOCUMENTS, KEY_A, SAMPLES, SECRET, WIREGUARD
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_complete_example_has_no_problems(name: str) -> None:
+    loaded = load(SAMPLES[name])
+    assert loaded.problems == ()
+    assert loaded.ignored == ()
+    assert loaded.config.text == SAMPLES[name]
+    assert hash(loaded.config) == hash(load(SAMPLES[name]).config)
+
+
+def test_all_examples_together_differ_from_the_defaults_where_they_say_so() -> None:
+    config = load(DOCUMENTS).config
+    (bond,) = config.documents_of(BondConfig)
+    assert (bond.bond_mode, bond.miimon, bond.ad_lacp_active) == (BondMode.LACP, 100, AdLacpActive.ON)
+    (wireguard,) = config.documents_of(WireguardConfig)
+    assert wireguard.peers[0].persistent_keepalive_interval == datetime.timedelta(seconds=25)
+    assert config.nodespan.vip.lease_ttl == datetime.timedelta(seconds=5)
+    assert config.nodespan.etcd.key == "/pki/c.key"
+    assert config.main.machine is None
+
+
+@pytest.mark.parametrize("text", ["", "\n", "null", "--- ~\n---\n", "# nothing\n", "\ufeff"])
+def test_a_stream_of_empty_documents_leaves_everything_at_its_default(text: str) -> None:
+    loaded = load(text)
+    assert loaded.problems == ()
+    assert loaded.config == MachineConfigSpec(text=text)
+
+
+@pytest.mark.parametrize(
+    ("written", "mode"), [("0644", 0o644), ("0o644", 0o644), ('"0644"', 0o644), ("0", 0), ("0o4755", 0o4755)]
+)
+def test_permissions_are_octal_in_both_spellings(written: str, mode: int) -> None:
+    loaded = load(f"machine:\n  files: [{{permissions: {written}, path: /a, op: create}}]\n")
+    assert loaded.problems == ()
+    assert loaded.config.machine.files[0].permissions == mode
+
+
+def test_permissions_without_a_leading_zero_are_decimal_and_worth_a_warning() -> None:
+    loaded = load("machine:\n  files: [{permissions: 420, path: /a, op: create}]\n")
+    assert loaded.config.machine.files[0].permissions == 0o644
+    (problem,) = loaded.problems
+    assert (problem.severity, problem.line, problem.column) == (Severity.WARNING, 2, 25)
+    assert "0o644" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [("0x20", 32), ("1_000", 1000), ("010", 8), ("0b11", 3), ("+7", 7), ("0o17", 15)]
+)
+def test_whole_numbers_have_several_notations(written: str, expected: int) -> None:
+    loaded = load(f"machine: {{network: {{interfaces: [{{interface: a, mtu: {written}}}]}}}}")
+    assert loaded.problems == ()
+    assert loaded.config.machine.network.interfaces[0].mtu == expected
+
+
+@pytest.mark.parametrize("written", ["true", "True", "yes", "on"])
+def test_switches_have_several_words(written: str) -> None:
+    assert load(f"machine: {{time: {{disabled: {written}}}}}").config.machine.time.disabled
+
+
+def test_words_and_numbers_are_texts_where_texts_are_meant() -> None:
+    env = load("machine: {env: {A: on, B: 0644, C: 1.10, D: ~}}").config.machine.env
+    assert env == {"A": "on", "B": "0644", "C": "1.10", "D": ""}
+
+
+def test_an_older_name_of_a_machine_type_is_understood() -> None:
+    assert load("machine: {type: join}").config.machine.type is MachineType.WORKER
+
+
+def test_unset_and_empty_search_domains_differ() -> None:
+    assert load("machine: {network: {}}").config.machine.network.search_domains is None
+    assert load("machine: {network: {searchDomains: []}}").config.machine.network.search_domains == ()
+
+
+def test_aliases_and_merge_keys_stand_for_what_they_repeat() -> None:
+    text = """
+machine:
+  network:
+    interfaces:
+      - &first {interface: a, mtu: 1400, dhcp: true}
+      - {<<: *first, interface: b}
+"""
+    first, second = load(text).config.machine.network.interfaces
+    assert (first.interface, second.interface, second.mtu, second.dhcp) == ("a", "b", 1400, True)
+
+
+def test_what_belongs_to_other_systems_is_named_and_left_alone() -> None:
+    text, places = unmark("""
+        machine:
+          type: worker
+          ‸kubelet: {whatever: [1, 2]}
+          features: {‸rbac: true}
+        cluster:
+          ‸network: {podSubnets: [10.244.0.0/16]}
+          controlPlane: {‸localAPIServerPort: 6443}
+        ---
+        apiVersion: v1alpha1
+        ‸kind: SwapVolumeConfig
+        name: swap
+    """)
+    loaded = load(text)
+    assert loaded.problems == ()
+    assert [ignored.line for ignored in loaded.ignored] == [line for line, _ in places]
+    assert [ignored.path for ignored in loaded.ignored] == [
+        "machine.kubelet",
+        "machine.features.rbac",
+        "cluster.network",
+        "cluster.controlPlane.localAPIServerPort",
+        "SwapVolumeConfig[swap]",
+    ]
+
+
+def test_all_mistakes_are_reported_in_the_order_of_the_text() -> None:
+    text, places = unmark("""
+        machine:
+          ‸netwrok: {}
+          type: ‸boss
+          time: ‸[]
+          network:
+            ‸kubespam: {enabled: false, ‸mut: 0}
+            interfaces:
+              - interface: eth0
+                ‸adress: 10.0.0.1/24
+                mtu: ‸"1500"
+                dhcp: ‸"true"
+                addresses: ‸10.0.0.2/24
+              - ‸eth1
+              - interface: eth2
+                addresses: [‸~, ‸{a: b}]
+                vlans: [{vlanId: ‸65536}]
+                ‸interface: eth3
+    """)
+    loaded = load(text, name="node.yaml")
+    assert [(problem.line, problem.column) for problem in loaded.problems] == places
+    assert {problem.file for problem in loaded.problems} == {"node.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("marked", "message", "hint"),
+    [
+        ("‸\tmachine: {}", "cannot start any token", "spaces"),
+        ("machine: {type: worker\n‸", "not valid YAML", ""),
+        ("machine:\n  type: worker\n ‸time: {}", "not valid YAML", ""),
+        ("a: b‸: c", "mapping values are not allowed", "quotes"),
+        ("machine: ‸*base", "no anchor", "quotes"),
+        ("machine: &a [‸*a]", "stands inside", ""),
+        ("machine: ‸@here", "cannot start any token", "quotes"),
+        ("machine: ‸\0", "U+0000", "right file"),
+        ("‸just a text", "must have keys", "right file"),
+        ("‸[machine]", "must have keys", "right file"),
+        ("{‸[1]: 2}", "a key must be a text", ""),
+        ("‸machin: {}", "neither kind nor", '"machine:"'),
+        ("apiVersion: v1alpha1\nkind: ‸BondConfg", 'unknown kind "BondConfg"', '"BondConfig"'),
+        ("‸kind: HostnameConfig\nhostname: a", "apiVersion of HostnameConfig must be v1alpha1", ""),
+        ("apiVersion: ‸v1\nkind: NodespanConfig", "must be nodespan.dev/v1alpha1", ""),
+        ("version: ‸v2\nmachine: {}", "version", "v1alpha1"),
+        ("machine:\n  type: worker\n  ‸type: worker", 'the key "type" is given twice', "line 2"),
+        ("machine: {time: {disabled: ‸!secret x}}", "has a tag", ""),
+        ("machine: {<<: ‸text}", "<< must be followed", ""),
+        ("machine: " + "[" * 63 + "‸[", "nested more than", ""),
+    ],
+)
+def test_a_text_that_cannot_be_understood_gives_one_error(marked: str, message: str, hint: str) -> None:
+    text, [(line, column)] = unmark(marked)
+    (problem,) = load(text).problems
+    assert problem.severity is Severity.ERROR
+    assert message in problem.message
+    assert hint in problem.hint
+    assert (problem.line, problem.column) == (line, column)
+
+
+def test_a_key_that_is_nearly_a_known_one_is_reported_even_among_keys_of_others() -> None:
+    (problem,) = load("machine:\n  kubelet: {}\n  evn: {}\n  nodeLabels: {}\n  tpye: worker\n").problems
+    assert (problem.line, problem.message, problem.hint) == (5, 'unknown key "tpye"', 'did you mean "type"?')
+
+
+def test_a_misspelled_key_is_followed_all_the_same() -> None:
+    loaded = load("machine: {netwrok: {interfaces: [{intrface: eth0, mtu: -5}]}}")
+    assert [problem.path for problem in loaded.problems] == [
+        "machine.netwrok",
+        "machine.netwrok.interfaces[0].intrface",
+        "machine.netwrok.interfaces[0].mtu",
+    ]
+
+
+def test_aliases_cannot_make_much_of_little() -> None:
+    levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 9)]
+    (problem,) = load("\n".join(["l0: &l0 [a, a, a, a, a, a, a, a, a]", *levels])).problems
+    assert "aliases make more than" in problem.message
+    assert problem.line > 1
+
+
+def test_a_text_that_is_too_large_is_refused_at_once() -> None:
+    (problem,) = load("a: b\n" * (10 * 2**20 // 5)).problems
+    assert f"{LARGEST_TEXT:,}" in problem.message
+
+
+def test_an_escape_that_stands_for_no_character_is_an_error() -> None:
+    (problem,) = load('a: "\\U99999999"').problems
+    assert "cannot be read" in problem.message
+
+
+def test_bytes_that_are_not_utf8_are_an_error_with_a_place() -> None:
+    (problem,) = load_bytes("grün: 1\nb: ".encode() + b"\xff").problems
+    assert (problem.line, problem.column) == (2, 4)
+    assert "0xff" in problem.message
+
+
+@pytest.mark.parametrize("prefix", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_ends_and_byte_order_marks_do_not_shift_places(prefix: str, end: str) -> None:
+    (problem,) = load(prefix + end.join(["machine:", "  type: boss", ""])).problems
+    assert (problem.line, problem.column) == (2, 9)
+
+
+def test_a_file_is_read_and_its_name_is_in_the_problems(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text("machine: {type: boss}")
+    (problem,) = read_and_load(path).problems
+    assert problem.file == str(path)
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    (missing,) = read_and_load(tmp_path / "none.yaml").problems
+    assert "No such file" in missing.message
+    (directory,) = read_and_load(tmp_path).problems
+    assert directory.severity is Severity.ERROR
+
+
+def test_secrets_do_not_show_in_the_value() -> None:
+    shown = repr(load(WIREGUARD).config) + repr(load(DOCUMENTS).config)
+    assert KEY_A not in shown
+    assert SECRET not in shown

@@ -1,0 +1,343 @@
+"""Every rule is a row: the shortest configuration that breaks it, with a mark where the problem is shown."""
+
+import pytest
+
+from controllers.config.finding import Severity
+from controllers.config.loading import load
+from tests.controllers.config.marked import unmark
+from tests.controllers.config.samples import KEY_A, KEY_B, SECRET
+
+ADDRESS = "neither an IP address nor a CIDR"
+
+
+def device(body: str) -> str:
+    """A main document with one more device."""
+    return f"machine:\n  type: controlplane\n  network:\n    interfaces:\n      - {body}\n"
+
+
+def bond(body: str) -> str:
+    return device(f"{{interface: bond0, bond: {{{body}}}}}")
+
+
+def document(kind: str, body: str) -> str:
+    return f"apiVersion: v1alpha1\nkind: {kind}\n{body}\n"
+
+
+MAIN_DOCUMENT = [
+    (device("‸{dhcp: true}"), "[networking.os.device.interface"),
+    (device("{interface: a, ‸deviceSelector: {driver: b}}"), "exclude each other [networking.os.device.interface"),
+    (device("{‸deviceSelector: {}}"), "[networking.os.device.deviceSelector]"),
+    (device("{interface: a, addresses: [10.0.0.1, ‸10.0.0.300/24]}"), f"{ADDRESS} [networking.os.device.addresses]"),
+    (device("{interface: a, addresses: [‸10.0.0.1/255.0.0.0]}"), ADDRESS),
+    (device("{interface: a, addresses: [‸fe80::1%eth0]}"), ADDRESS),
+    (device("{interface: a, addresses: [‸10.0.0.1/33]}"), ADDRESS),
+    (device("{interface: a, routes: [{network: ‸10.0.0.0}]}"), "[networking.os.device.route[0].network]"),
+    (
+        device("{interface: a, routes: [{gateway: 10.0.0.1}, {gateway: ‸10.0.0.0/8}]}"),
+        "[networking.os.device.route[1].gateway]",
+    ),
+    (
+        device("{interface: a, routes: [{gateway: 10.0.0.1, source: ‸here}]}"),
+        "[networking.os.device.route[0].source]",
+    ),
+    (device("{interface: a, routes: [‸{metric: 5}]}"), "neither network nor gateway is given"),
+    (device("{interface: a, vip: {ip: ‸10.0.0.1/24}}"), "[networking.os.device.vip]"),
+    (device("{interface: a, ‸vip: {}}"), "[networking.os.device.vip]"),
+    (
+        device("{interface: a, vlans: [{vlanId: 5, addresses: [‸x]}]}"),
+        f"{ADDRESS} [networking.os.device.vlan.addresses]",
+    ),
+    (device("{interface: a, vlans: [{vlanId: 5, cidr: ‸x}]}"), f"{ADDRESS} [networking.os.device.vlan.CIDR]"),
+    (
+        device("{interface: a, vlans: [{cidr: ‸10.0.0.1/8, addresses: [10.0.0.2/8]}]}"),
+        "exclude each other [networking.os.device.vlan]",
+    ),
+    (device("{interface: a, bond: {interfaces: [b]}, ‸bridge: {interfaces: [c]}}"), "either a bond or a bridge"),
+    (
+        bond("interfaces: [b], deviceSelectors: ‸[{driver: c}]"),
+        "bond.interfaces and bond.deviceSelectors exclude each other",
+    ),
+    (
+        device("{interface: a, bond: {interfaces: [x]}}\n      - {interface: b, bridge: {interfaces: [y, ‸x]}}"),
+        '"x" is a member of "a" already',
+    ),
+    (
+        device("{interface: a, bridge: {interfaces: [x]}}\n      - {interface: x, bridgePort: {master: ‸b}}"),
+        '"x" is a member of "a" already',
+    ),
+    (bond("mode: ‸fast"), "none of balance-rr, active-backup"),
+    (bond("xmitHashPolicy: ‸layer3"), "none of layer2, layer3+4"),
+    (bond("updelay: ‸200"), "bond.updelay needs bond.miimon"),
+    (bond("miimon: 0, downdelay: ‸200"), "bond.downdelay needs bond.miimon"),
+    (bond("miimon: 100, updelay: ‸250"), "not a multiple of bond.miimon (100)"),
+    (bond("miimon: 100, downdelay: ‸250"), "not a multiple of bond.miimon (100)"),
+    (bond("arpIPTarget: ‸[10.0.0.1]"), "bond.arpIPTarget is not supported"),
+    (bond("adActorSystem: ‸02:00:00:00:00:01"), "bond.adActorSystem is not supported"),
+    (bond("lacpRate: ‸slow"), "bond.lacpRate is not available in mode balance-rr"),
+    (bond("mode: active-backup, adActorSysPrio: ‸5"), "bond.adActorSysPrio is not available in mode active-backup"),
+    (bond("adUserPortKey: ‸5"), "bond.adUserPortKey is not available"),
+    (bond("mode: 802.3ad, arpValidate: ‸none"), "bond.arpValidate is not available in mode 802.3ad"),
+    (bond("mode: balance-tlb, arpInterval: ‸100"), "bond.arpInterval is not available in mode balance-tlb"),
+    (bond("mode: balance-alb, arpInterval: ‸100"), "bond.arpInterval is not available in mode balance-alb"),
+    (bond("primary: ‸eth0"), "bond.primary is not available in mode balance-rr"),
+    (bond("mode: broadcast, packetsPerSlave: ‸2"), "bond.packetsPerSlave is not available in mode broadcast"),
+    (bond("tlbDynamicLb: ‸1"), "bond.tlbDynamicLb is not available in mode balance-rr"),
+    (bond("miimon: ‸fast"), "is not a whole number"),
+    (device(f"{{interface: a, wireguard: {{privateKey: ‸{KEY_A[:-4]}}}}}"), "private key is not base64 of 32 bytes"),
+    (device("{interface: a, ‸wireguard: {}}"), "private key is not base64 of 32 bytes"),
+    (
+        device(f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: ‸abc}}]}}}}"),
+        '"abc" is not base64 of 32 bytes',
+    ),
+    (
+        device(f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: {KEY_B}, endpoint: ‸host}}]}}}}"),
+        '"host" is not host:port',
+    ),
+    (
+        device(
+            f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: {KEY_B}, allowedIPs: [‸10.0.0.1]}}]}}}}"
+        ),
+        '"10.0.0.1" is not a CIDR',
+    ),
+    (
+        device(
+            f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: {KEY_B}, "
+            "persistentKeepaliveInterval: ‸soon}]}}"
+        ),
+        '"soon" is not a duration',
+    ),
+    (
+        "machine: {type: worker, network: {interfaces: [{interface: a, ‸vip: {ip: 10.0.0.1}}]}}",
+        "not allowed on a worker",
+    ),
+    (
+        "machine: {network: {interfaces: [{interface: a, vlans: [{vlanId: 1, ‸vip: {ip: 10.0.0.1}}]}]}}",
+        "not allowed on a worker",
+    ),
+    (
+        "machine: {install: {extraKernelArgs: ‸[a], grubUseUKICmdline: true}}",
+        "install.extraKernelArgs and install.grubUseUKICmdline exclude each other",
+    ),
+    ("machine: {features: {nodeAddressSortAlgorithm: ‸v3}}", "none of v1, v2"),
+    (f"machine: {{network: {{hostname: ‸{'a' * 64}}}}}", "is not a host name"),
+    ("machine: {network: {extraHostEntries: [{ip: ‸localhost}]}}", "is not an IP address"),
+    ("machine: {time: {bootTimeout: ‸5 minutes}}", "is not a duration"),
+]
+
+ENSLAVED = "\n      - {interface: bond0, bond: {interfaces: [a]}}"
+ENSLAVED_ROWS = [
+    (device("{interface: a, dhcp: ‸true}" + ENSLAVED), "[networking.os.device]"),
+    (device("{interface: a, addresses: ‸[10.0.0.1/24]}" + ENSLAVED), "[networking.os.device]"),
+    (device("{interface: a, ‸vip: {ip: 10.0.0.1}}" + ENSLAVED), "[networking.os.device]"),
+    (device("{interface: a, dhcp: ‸true, bridgePort: {master: br0}}"), "[networking.os.device]"),
+]
+
+SERVICE = document("DiscoveryServiceConfig", "name: a\nendpoint: https://discovery.example.org")
+IDENTITY = document("DiscoveryIdentityConfig", f"clusterID: a\nclusterSecret: {SECRET}")
+DISCOVERY = f"cluster:\n  id: a\n  secret: {SECRET}\n  discovery: {{enabled: true}}\n"
+
+KUBESPAN = [
+    (f"machine: {{network: {{kubespan: {{enabled: true, mtu: ‸576}}}}}}\n{DISCOVERY}", "mtu 576 is less than 1280"),
+    (
+        f"machine: {{network: {{kubespan: {{enabled: true, filters: {{endpoints: [‸'!!10.0.0.0/8']}}}}}}}}\n{DISCOVERY}",
+        "with or without a ! in front",
+    ),
+    (
+        "machine: {network: {kubespan: {enabled: true, filters: {excludeAdvertisedNetworks: [‸10.0.0.1]}}}}\n" + DISCOVERY,
+        "is not a CIDR",
+    ),
+    ("machine: {network: {kubespan: {enabled: ‸true}}}", "KubeSpan needs a discovery service"),
+    (document("KubeSpanConfig", "enabled: ‸true"), "KubeSpan needs a discovery service"),
+    (document("KubeSpanConfig", "enabled: false\nmtu: ‸576"), "mtu 576 is less than 1280"),
+    (document("KubeSpanConfig", "mtu: ‸0"), "mtu 0 is less than 1280"),
+    (document("KubeSpanConfig", "filters: {endpoints: [0.0.0.0/0, ‸'!/8']}"), "neither an IP address nor a CIDR"),
+    (document("KubeSpanEndpointsConfig", "extraAnnouncedEndpoints: [‸host:51820]"), "is not ip:port"),
+    (document("KubeSpanEndpointsConfig", "extraAnnouncedEndpoints: [‸10.0.0.1]"), "is not ip:port"),
+    (f"‸cluster:\n  discovery: {{enabled: true}}\n  secret: {SECRET}", "needs cluster.id"),
+    ("‸cluster: {id: a, discovery: {enabled: true}}", "needs cluster.secret"),
+    ("cluster: {id: a, secret: ‸AAAAAAAAAAAAAAAAAAAAAA==}", "secret is not base64 of 32 bytes"),
+    (
+        DISCOVERY.replace("{enabled: true}", "{enabled: true, registries: {service: {endpoint: ‸https://a.example/b}}}"),
+        "has a path",
+    ),
+    (
+        DISCOVERY.replace("{enabled: true}", "{enabled: true, registries: {service: {endpoint: ‸a.example}}}"),
+        "is not a URL of a discovery service",
+    ),
+    ("cluster: {controlPlane: {endpoint: ‸10.0.0.1}}", "is not a URL"),
+    (document("DiscoveryIdentityConfig", f"clusterID: ‸''\nclusterSecret: {SECRET}"), "needs clusterID"),
+    (document("DiscoveryIdentityConfig", "clusterID: a\nclusterSecret: ‸AAAA"), "clusterSecret is not base64 of 32"),
+    (IDENTITY + "---\n" + document("DiscoveryServiceConfig", "name: ‸''\nendpoint: https://a"), "needs name"),
+    (IDENTITY + "---\n" + document("DiscoveryServiceConfig", "name: a\nendpoint: ‸ftp://a"), "is not a URL"),
+    (
+        f"machine: {{network: {{kubespan: {{enabled: true}}}}}}\n{DISCOVERY}---\n"
+        + document("‸KubeSpanConfig", "enabled: true"),
+        "machine.network.kubespan is given in the main document too",
+    ),
+    (
+        f"cluster: {{discovery: {{enabled: false}}}}\n---\n{IDENTITY}---\n"
+        + document("‸DiscoveryServiceConfig", "name: a\nendpoint: https://a"),
+        "cluster.discovery is given in the main document too",
+    ),
+    (
+        "cluster: {id: a}\n---\n" + document("‸DiscoveryIdentityConfig", f"clusterID: a\nclusterSecret: {SECRET}"),
+        "cluster.id is given in the main document too",
+    ),
+]
+
+LINK = "name: a\n"
+PEERS = f"name: a\nprivateKey: {KEY_A}\npeers:\n  - publicKey: {KEY_B}\n    "
+
+DOCUMENTS = [
+    ("‸apiVersion: v1alpha1\nkind: LinkConfig", "LinkConfig needs name"),
+    (document("LinkConfig", LINK + "addresses: [{address: ‸10.0.0.1}]"), "is not an address with a prefix length"),
+    (document("LinkConfig", LINK + "routes: [{destination: ‸10.0.0.0}]"), "is not a CIDR"),
+    (document("LinkConfig", LINK + "routes: [{destination: ‸0.0.0.0/0, gateway: 10.0.0.1}]"), "not allowed"),
+    (document("LinkConfig", LINK + "routes: [{gateway: ‸0.0.0.0}]"), "not allowed here"),
+    (document("LinkConfig", LINK + "routes: [{gateway: 10.0.0.1, source: ‸'::'}]"), "not allowed here"),
+    (document("LinkConfig", LINK + "routes: [{gateway: 10.0.0.1, table: ‸mine}]"), "is not a routing table"),
+    (document("LinkConfig", LINK + "routes: [‸{metric: 1}]"), "neither destination nor gateway"),
+    (document("BondConfig", LINK + "bondMode: balance-rr\nlinks: ‸[]"), "BondConfig needs links"),
+    (document("BondConfig", LINK + "links: [b]\nbondMode: ‸''"), "BondConfig needs bondMode"),
+    (document("BondConfig", LINK + "links: [b]\nbondMode: active-backup\nprimary: ‸c"), "is not one of links"),
+    (document("BondConfig", LINK + "links: [b]\nbondMode: balance-rr\nprimary: ‸b"), "not available in mode"),
+    (document("BondConfig", LINK + "links: [b]\nbondMode: balance-rr\narpIpTargets: [‸'::1']"), "IPv4"),
+    (document("BondConfig", LINK + "links: [b]\nbondMode: balance-rr\nhardwareAddr: ‸02:00"), "hardware address"),
+    (document("BondConfig", LINK + "links: [b]\nbondMode: balance-rr\nadLACPActive: ‸maybe"), "none of off, on"),
+    (document("VLANConfig", LINK + "parent: b\nvlanID: ‸0"), "vlanID 0 is not between 1 and 4094"),
+    (document("VLANConfig", LINK + "parent: b\nvlanID: ‸4095"), "vlanID 4095 is not between 1 and 4094"),
+    (document("VLANConfig", LINK + "vlanID: 5\nparent: ‸''"), "VLANConfig needs parent"),
+    (document("VLANConfig", LINK + "parent: b\nvlanID: 5\nvlanMode: ‸802.1x"), "none of 802.1q, 802.1ad"),
+    (document("WireguardConfig", LINK + "privateKey: ‸short"), "private key is not base64"),
+    (document("WireguardConfig", PEERS + "presharedKey: ‸short"), "preshared key is not base64"),
+    (document("WireguardConfig", PEERS + "endpoint: ‸host.example:51820"), "is not ip:port"),
+    (document("WireguardConfig", PEERS + "persistentKeepaliveInterval: ‸-5s"), "the interval is negative"),
+    (document("WireguardConfig", PEERS + "allowedIPs: [10.0.0.0/8, ‸10.0.0.1]"), "is not a CIDR"),
+    (document("WireguardConfig", f"name: a\nprivateKey: {KEY_A}\nlistenPort: ‸65536"), "not between 0 and 65535"),
+    (document("DummyLinkConfig", LINK + "hardwareAddr: ‸x"), "hardware address"),
+    (document("Layer2VIPConfig", "name: ‸a\nlink: b"), "must be an IP address"),
+    (document("Layer2VIPConfig", "name: 10.0.0.1\nlink: ‸''"), "needs link"),
+    (document("HCloudVIPConfig", "name: 10.0.0.1\nlink: b\napiToken: ‸''"), "needs apiToken"),
+    (document("DHCPv4Config", "name: a\nclientIdentifier: duid\nduidRaw: ‸''"), "duid needs duidRaw"),
+    (document("DHCPv6Config", "name: a\nduidRaw: ‸0001"), "only with clientIdentifier: duid"),
+    (document("DHCPv6Config", "name: a\nclientIdentifier: duid\nduidRaw: ‸xyz"), "hexadecimal"),
+    (document("DHCPv4Config", "name: ‸''"), "needs name"),
+    (document("LinkAliasConfig", "name: ‸net%d0\nselector: {match: 'true'}"), "only in a %d at its end"),
+    (document("LinkAliasConfig", "name: ‸net%s\nselector: {match: 'true'}"), "only in a %d at its end"),
+    (document("LinkAliasConfig", "name: net0\nselector: {match: ‸''}"), "needs selector.match"),
+    (document("ResolverConfig", "nameservers: [{address: ‸dns.example}]"), "is not an IP address"),
+    (
+        document("ResolverConfig", "hostDNS: {enabled: true}\nnameservers: [{address: 9.9.9.9, protocol: DoT, tlsServerName: ‸''}]"),
+        "DoT needs tlsServerName",
+    ),
+    (document("ResolverConfig", "nameservers: [{address: 9.9.9.9, tlsServerName: ‸a}]"), "only with DoT and DoH"),
+    (
+        document("ResolverConfig", "nameservers: [{address: 9.9.9.9, protocol: ‸DoH, tlsServerName: a}]"),
+        "DoH needs host DNS",
+    ),
+    (document("ResolverConfig", "hostDNS: {resolveMemberNames: ‸true}"), "needs hostDNS.enabled"),
+    (
+        "machine: {network: {nameservers: [10.0.0.1]}}\n---\n" + document("‸ResolverConfig", "nameservers: []"),
+        "machine.network.nameservers is given in the main document too",
+    ),
+    (
+        "machine: {network: {searchDomains: []}}\n---\n" + document("‸ResolverConfig", "nameservers: []"),
+        "machine.network.searchDomains is given in the main document too",
+    ),
+    (document("TimeSyncConfig", "ntp: {}\n‸ptp: {devices: [/dev/ptp0]}"), "ntp and ptp exclude"),
+    (document("TimeSyncConfig", "ntp: {useNTS: true, servers: [‸10.0.0.1]}"), "NTS needs names"),
+    (document("TimeSyncConfig", "bootTimeout: ‸-1s"), "the timeout is negative"),
+    (document("HostnameConfig", "hostname: a\nauto: ‸stable"), "auto and hostname exclude each other"),
+    (document("HostnameConfig", f"hostname: ‸{'a' * 64}.example"), "is not a host name"),
+    (document("HostnameConfig", f"hostname: ‸a.{'b' * 252}"), "is not a host name"),
+    (document("HostnameConfig", "hostname: ‸''"), "needs auto or hostname"),
+    (document("StaticHostConfig", "name: ‸a\nhostnames: [b]"), "must be an IP address"),
+    (document("StaticHostConfig", "name: 10.0.0.1\nhostnames: ‸[]"), "needs hostnames"),
+    (document("RoutingRuleConfig", "name: ‸first\ntable: main"), "must be a priority"),
+    *((document("RoutingRuleConfig", f"name: ‸{n}\ntable: main"), "is taken") for n in (0, 32500, 32766, 32767)),
+    (document("RoutingRuleConfig", "name: 1000\ntable: ‸''"), "neither a table nor an action"),
+    (document("RoutingRuleConfig", "name: 1000\ntable: 5\nfwMask: ‸0x60"), "fwMask needs fwMark"),
+    (document("RoutingRuleConfig", "name: 1000\ntable: 5\nsrc: ‸10.0.0.1"), "is not a CIDR"),
+    (document("BlackholeRouteConfig", "name: ‸10.0.0.1"), "must be a CIDR"),
+    (document("EnvironmentConfig", "variables: {A: b, ‸1C: d}"), "is not the name of a variable"),
+    (document("TrustedRootsConfig", "name: a\ncertificates: ‸''"), "needs certificates"),
+    (document("EtcFileConfig", "name: ‸/etc/motd"), "must be a path below /etc"),
+    (document("EtcFileConfig", "name: ‸../motd"), "must be a path below /etc"),
+    (document("EtcFileConfig", "name: ‸.hidden"), "must be a path below /etc"),
+    (document("EtcFileConfig", "name: ‸a/../b"), "must be a path below /etc"),
+    (document("EtcFileConfig", "name: ‸hosts"), "/etc/hosts cannot be set here"),
+    (document("EtcFileConfig", "name: ‸ssl/certs/a"), "cannot be set here"),
+    (document("EtcFileConfig", "name: ‸apparmor.d/a"), "cannot be set here"),
+    (document("EtcFileConfig", "name: motd\nmode: ‸0999"), "is not an octal number"),
+    ("machine: {}\n---\n‸cluster: {}", "a main document stands further up already"),
+    (document("LinkConfig", LINK) + "---\n" + document("LinkConfig", "name: ‸a"), 'a LinkConfig named "a" stands'),
+    (document("HostnameConfig", "auto: off") + "---\n" + document("‸HostnameConfig", "auto: off"), "a HostnameConfig stands"),
+    (document("LinkConfig", LINK) + "---\n" + document("DummyLinkConfig", "name: ‸a"), 'described by a LinkConfig already'),
+    (document("VRFConfig", LINK) + "---\n" + document("LinkConfig", "name: ‸a"), 'described by a VRFConfig already'),
+    (
+        document("Layer2VIPConfig", "name: 10.0.0.1\nlink: a") + "---\n"
+        + document("HCloudVIPConfig", "name: ‸10.0.0.1\nlink: a\napiToken: t"),
+        "described by a Layer2VIPConfig already",
+    ),
+    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\netcd: {endpoints: [‸10.0.0.1:2379]}", "URL of etcd"),
+    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\n‸etcd: {cert: /a}", "go together"),
+    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\nvip: {leaseTTL: ‸500ms}", "whole seconds"),
+    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\npodNetworks: [‸10.0.0.1]", "is not a CIDR"),
+]
+
+
+@pytest.mark.parametrize(("marked", "message"), MAIN_DOCUMENT + ENSLAVED_ROWS + KUBESPAN + DOCUMENTS)
+def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> None:
+    text, [(line, column)] = unmark(marked)
+    (problem,) = load(text).problems
+    assert problem.severity is Severity.ERROR
+    assert message in problem.message
+    assert (problem.line, problem.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("marked", "message"),
+    [
+        (device("{interface: a, cidr: ‸10.0.0.1/24}"), "cidr is deprecated"),
+        (document("BondConfig", LINK + "links: [b]\nminLinks: 1\nmiimon: 1\nupdelay: 1\nbondMode: 802.3ad"), "downdelay"),
+        ("machine: {type: ‸join}", "older word"),
+    ],
+)
+def test_what_the_original_warns_about_is_a_warning(marked: str, message: str) -> None:
+    text, places = unmark(marked)
+    (problem,) = load(text).problems
+    assert problem.severity is Severity.WARNING
+    assert message in problem.message
+    assert places in ([], [(problem.line, problem.column)])
+
+
+def test_cidr_and_addresses_together_are_refused() -> None:
+    problems = load(device("{interface: a, cidr: x, addresses: [10.0.0.1/8]}")).problems
+    assert [(problem.severity.value, problem.column) for problem in problems] == [
+        ("error", 30),
+        ("error", 30),
+        ("warning", 30),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        device("{interface: a, ignore: true, addresses: [x], bond: {mode: y}, vip: {ip: z}, routes: [{}]}"),
+        device("{interface: a, vlans: [{vlanId: 5, addresses: [10.0.0.1], routes: [{gateway: x}], vip: {ip: y}}]}"),
+        bond("mode: 802.3ad, lacpRate: fast, adActorSysPrio: 5, adUserPortKey: 5, miimon: 100, updelay: 300"),
+        bond("mode: active-backup, primary: eth0, arpInterval: 100, arpValidate: all"),
+        bond("mode: '', xmitHashPolicy: '', packetsPerSlave: 5"),
+        bond("mode: balance-alb, tlbDynamicLb: 1"),
+        "machine: {files: [{op: explode, path: /a}], env: {'1': b}}",
+        "machine: {network: {nameservers: [not an address], kubespan: {enabled: false, mtu: 576, filters: {endpoints: [x]}}}}",
+        f"machine: {{network: {{kubespan: {{enabled: true, mtu: 0}}}}}}\n{DISCOVERY}",
+        document("KubeSpanConfig", "enabled: true") + "---\n" + SERVICE + "---\n" + IDENTITY,
+        document("HostnameConfig", "auto: off\nhostname: a.example"),
+        document("RoutingRuleConfig", "name: 32000\naction: blackhole"),
+        document("EtcFileConfig", "name: hosts.allow"),
+        SERVICE + "---\n" + SERVICE.replace("name: a", "name: b") + "---\n" + IDENTITY,
+    ],
+)
+def test_what_only_looks_wrong_is_accepted(text: str) -> None:
+    assert load(text).problems == ()

@@ -1,0 +1,98 @@
+"""The namespaces that the mesh tier is built from."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support import run
+from tests.support.nested import run_pytest
+from tests.support.netns import connect, entered, namespace, namespaces
+from tests.support.process import eventually, running
+
+
+def test_a_namespace_is_gone_after_its_block() -> None:
+    with namespace() as made:
+        assert made.path.exists()
+    assert not made.path.exists()
+
+
+def test_a_namespace_is_removed_with_the_processes_in_it() -> None:
+    with namespace() as made:
+        daemon = subprocess.Popen(made.inside("sleep", "1000"))
+        while made.processes() != (daemon.pid,):
+            os.sched_yield()
+    assert daemon.wait() == -signal.SIGTERM
+    assert not made.path.exists()
+
+
+def test_a_namespace_is_removed_when_its_block_fails() -> None:
+    kept = contextlib.ExitStack()
+    with contextlib.suppress(RuntimeError), kept:
+        made = kept.enter_context(namespace())
+        raise RuntimeError
+    assert not made.path.exists()
+
+
+@pytest.mark.needs_link("veth")
+def test_connected_namespaces_reach_each_other() -> None:
+    with namespaces("left", "right") as (left, right):
+        connect(left, "uplink", right, "uplink")
+        left.run("ip", "address", "add", "192.0.2.1/24", "dev", "uplink")
+        right.run("ip", "address", "add", "192.0.2.2/24", "dev", "uplink")
+        with entered(right):
+            listener = socket.create_server(("192.0.2.2", 0))
+        with entered(left):
+            client = socket.socket()
+        with listener, client:
+            client.settimeout(5)
+            client.connect(listener.getsockname())
+
+
+def test_only_the_entering_thread_moves() -> None:
+    def here() -> str:
+        return os.readlink("/proc/thread-self/ns/net")
+
+    home = here()
+    with namespace() as made, ThreadPoolExecutor(1) as other:
+        assert (
+            other.submit(here).result() == home
+        )  # from now on the pool has its thread; a new one would start where we are
+        with entered(made):
+            assert here() != home
+            assert other.submit(here).result() == home
+        assert here() == home
+
+
+async def test_a_daemon_runs_inside() -> None:
+    with namespace() as inside:
+        async with running("sleep", "1000", namespace=inside) as daemon:
+            assert await eventually(inside.processes) == (daemon.pid,)
+
+
+def test_names_tell_whose_run_they_belong_to() -> None:
+    with namespace("router") as made:
+        assert made.name.startswith(f"{run.NAME}-router")
+        assert json.loads(made.run("ip", "-json", "link", "show", "lo"))[0]["ifname"] == "lo"
+
+
+def test_a_run_that_leaves_a_namespace_behind_fails_and_removes_it(tmp_path: Path) -> None:
+    outcome = run_pytest(
+        tmp_path,
+        """
+from tests.support import netns, run
+
+def test_it():
+    netns.execute("ip", "netns", "add", f"{run.NAME}-lost-0")
+""",
+    )
+    assert outcome.code == pytest.ExitCode.TESTS_FAILED
+    (lost,) = re.findall(r"network namespace (\S+-lost-\d+)", outcome.output)
+    assert not (run.NETNS_DIRECTORY / lost).exists()

@@ -1,0 +1,114 @@
+"""How tables look, in lists and in watches."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.cli.table import Table
+
+LINKS = """\
+NODE           NAMESPACE   TYPE         ID       VERSION   ALIAS   TYPE       KIND   HW ADDR             OPER STATE   LINK STATE
+192.168.0.10   network     LinkStatus   bond0    2                 ether      bond   00:50:56:8e:8f:e4   up           true
+192.168.0.10   network     LinkStatus   enp1s0   3         net0    ether             00:50:56:8e:8f:e4   up           true
+192.168.0.10   network     LinkStatus   lo       1                 loopback          00:00:00:00:00:00   unknown      true
+"""  # noqa: E501
+
+WATCH = """\
+NODE           *   NAMESPACE   TYPE            ID                       VERSION   ADDRESS           LINK
+192.168.0.10   +   network     AddressStatus   enp1s0/192.168.0.10/24   1         192.168.0.10/24   enp1s0
+192.168.0.10   +   network     AddressStatus   lo/127.0.0.1/8           1         127.0.0.1/8       lo
+192.168.0.10   +   network   AddressStatus   enp1s0/192.168.0.15/32   1   192.168.0.15/32   enp1s0
+192.168.0.10       network   AddressStatus   enp1s0/192.168.0.10/24   2   192.168.0.10/24   enp1s0
+192.168.0.10   -   network   AddressStatus   enp1s0/192.168.0.15/32   1   192.168.0.15/32   enp1s0
+"""
+
+
+def test_a_list_is_aligned_as_a_whole() -> None:
+    table = Table(
+        ["NODE", "NAMESPACE", "TYPE", "ID", "VERSION", "ALIAS", "TYPE", "KIND", "HW ADDR", "OPER STATE", "LINK STATE"]
+    )
+    head = ["192.168.0.10", "network", "LinkStatus"]
+    table.add([*head, "bond0", "2", "", "ether", "bond", "00:50:56:8e:8f:e4", "up", "true"])
+    table.add([*head, "enp1s0", "3", "net0", "ether", "", "00:50:56:8e:8f:e4", "up", "true"])
+    table.add([*head, "lo", "1", "", "loopback", "", "00:00:00:00:00:00", "unknown", "true"])
+    assert table.flush() == LINKS
+
+
+def test_a_watch_aligns_the_initial_contents_and_then_each_line_by_itself() -> None:
+    def row(event: str, version: str, address: str, link: str) -> list[str]:
+        return [
+            "192.168.0.10",
+            event,
+            "network",
+            "AddressStatus",
+            f"{link}/{address}",
+            version,
+            address,
+            link,
+        ]
+
+    table = Table(["NODE", "*", "NAMESPACE", "TYPE", "ID", "VERSION", "ADDRESS", "LINK"])
+    table.add(row("+", "1", "192.168.0.10/24", "enp1s0"))
+    table.add(row("+", "1", "127.0.0.1/8", "lo"))
+    shown = table.flush()
+    for later in (
+        row("+", "1", "192.168.0.15/32", "enp1s0"),
+        row(" ", "2", "192.168.0.10/24", "enp1s0"),
+        row("-", "1", "192.168.0.15/32", "enp1s0"),
+    ):
+        table.add(later)
+        shown += table.flush()
+    assert shown == WATCH
+
+
+def test_an_empty_list_shows_the_header() -> None:
+    table = Table(["NODE", "ID"])
+    assert table.flush() == "NODE   ID\n"
+    assert table.flush() == ""
+
+
+def test_width_is_counted_in_characters() -> None:
+    table = Table(["A", "B"])
+    table.add(["größe", "x"])
+    table.add(["✓", "y"])
+    assert table.flush() == "A       B\ngröße   x\n✓       y\n"
+
+
+def test_no_line_ends_in_blanks() -> None:
+    table = Table(["A", "B", "C"])
+    table.add(["one", "", ""])
+    assert table.flush() == "A     B   C\none\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("two\nlines", r"two\nlines"),
+        ("a\tb\r", r"a\tb\r"),
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("\x9b2J\x00\x7f", r"\x9b2J\x00\x7f"),
+        ("line\u2028separator \u202eright to left", r"line\u2028separator \u202eright to left"),
+        ("\ud800", r"\ud800"),
+        (r"back\slash", r"back\slash"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(cell: str, shown: str) -> None:
+    table = Table(["A", "B"])
+    table.add([cell, "x"])
+    assert table.flush() == f"{'A'.ljust(len(shown))}   B\n{shown}   x\n"
+
+
+@pytest.mark.parametrize("row", [[], ["a"], ["a", "b", "c"]])
+def test_a_row_must_have_a_cell_for_each_column(row: list[str]) -> None:
+    with pytest.raises(ValueError, match="does not fit a table of 2 columns"):
+        Table(["A", "B"]).add(row)
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=5))
+def test_whatever_the_cells_hold_every_row_is_one_line_that_can_be_printed(rows: list[tuple[str, str, str]]) -> None:
+    table = Table(["A", "B", "C"])
+    for row in rows:
+        table.add(row)
+    lines = table.flush().split("\n")
+    assert len(lines) == len(rows) + 2
+    assert all(line.isprintable() and not line.endswith(" ") for line in lines)

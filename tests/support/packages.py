@@ -1,0 +1,47 @@
+"""Install the Debian packages among those named that are missing: `python3 tests/support/packages.py NAME...`.
+
+Runs before anything else is installed, so on nothing but the standard library. What is there is found without apt.
+"""
+
+# ruff: noqa: T201 (a command of its own: printing is how it speaks)
+
+import os
+import shutil
+import subprocess
+import sys
+
+# The exit code that says: not on this machine, or not as this user.
+NOT_HERE = 3
+
+
+def install(*names: str) -> str | None:
+    """Make sure that these packages are installed; if this machine does not let us, return why and what to do.
+
+    Blocks for minutes. Raises SystemExit if apt could have done it and failed.
+    """
+    if shutil.which("apt-get") is None:
+        return f"this is not Debian or a relative of it; install what it calls {' '.join(names)}"
+    missing = [name for name in names if not _installed(name)]
+    if not missing:
+        return None
+    if os.geteuid() != 0:
+        return f"missing packages; run as root: apt-get install --no-install-recommends {' '.join(missing)}"
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    print(f"installing {' '.join(missing)}", flush=True)
+    for step in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+        done = subprocess.run(["apt-get", "-qq", *step], env=environment, capture_output=True, text=True)
+        # One unreachable repository among many fails an update, and is no reason not to try.
+        if done.returncode != 0 and step[0] == "install":
+            raise SystemExit(f"apt-get {' '.join(step)}: exit {done.returncode}: {done.stderr.strip()}")
+    return None
+
+
+def _installed(name: str) -> bool:
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", name]
+    return subprocess.run(query, capture_output=True, text=True).stdout == "installed"
+
+
+if __name__ == "__main__":
+    if reason := install(*sys.argv[1:]):
+        print(reason, file=sys.stderr)
+        sys.exit(NOT_HERE)

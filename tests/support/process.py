@@ -1,0 +1,56 @@
+"""Daemons for tests: a process that runs for as long as a block does, and waiting for what it makes come true."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TypeVar
+
+import trio
+
+from tests.support.netns import Namespace
+
+Value = TypeVar("Value")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *command: str, namespace: Namespace | None = None, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[trio.Process]:
+    """Run a daemon beside the block; at its end SIGTERM, after 5 seconds SIGKILL. Its output is the test's output.
+
+    `environment` is added to this process's own. The daemon may end by itself; whoever cares looks at `returncode`.
+    """
+    process = await trio.lowlevel.open_process(
+        namespace.inside(*command) if namespace else command,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **(environment or {})},
+    )
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            process.send_signal(signal.SIGTERM)
+            with trio.move_on_after(5):
+                await process.wait()
+            process.kill()
+            await process.wait()
+
+
+async def eventually(check: Callable[[], Value], *, within: float = 5.0) -> Value:
+    """Wait until `check` returns something true, and return that; for what the kernel or another process does.
+
+    An AssertionError from `check` means "not yet". After `within` seconds the last one is raised.
+    """
+    deadline = trio.current_time() + within
+    while True:
+        try:
+            value = check()
+            assert value, f"{check} still returns {value!r}"
+        except AssertionError:
+            if trio.current_time() >= deadline:
+                raise
+            await trio.sleep(0.005)
+        else:
+            return value

@@ -1,0 +1,95 @@
+"""The house rules of tests/conftest.py and tests/support, tried on pytest itself in a process of its own."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.nested import run_pytest
+from tests.support.process import eventually, running
+from tests.support.tally import tally
+
+
+async def test_an_async_test_runs_on_trio() -> None:
+    assert trio.lowlevel.in_trio_run()
+
+
+@pytest.mark.parametrize("value", [1, 2])
+async def test_an_async_test_takes_parameters_and_fixtures(value: int, tmp_path: Path) -> None:
+    await trio.Path(tmp_path / "file").write_text(str(value))
+    assert (tmp_path / "file").read_text() == str(value)
+
+
+@given(st.integers())
+async def test_every_example_of_a_property_runs_on_trio(number: int) -> None:
+    await trio.lowlevel.checkpoint()
+    assert number == int(str(number))
+
+
+@pytest.mark.virtual_clock
+async def test_a_day_of_virtual_time_takes_no_time() -> None:
+    start = trio.current_time()
+    await trio.sleep(86400)
+    assert trio.current_time() - start == 86400
+
+
+@pytest.mark.parametrize("mark", ["", "@pytest.mark.virtual_clock"])
+def test_a_test_that_waits_forever_ends_at_its_deadline(mark: str, tmp_path: Path) -> None:
+    test = f"import pytest, trio\n\n{mark}\nasync def test_it():\n    await trio.sleep_forever()\n"
+    outcome = run_pytest(tmp_path, test, settings="REAL_DEADLINE = 0.01")
+    assert outcome.code == pytest.ExitCode.TESTS_FAILED
+    assert "TooSlowError" in outcome.output
+
+
+async def test_a_daemon_lives_as_long_as_its_block(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    async with running("sh", "-c", f"touch {started}; exec sleep 1000") as daemon:
+        await eventually(started.exists)
+        assert daemon.returncode is None
+    assert daemon.returncode is not None
+
+
+async def test_eventually_ends_with_the_last_complaint() -> None:
+    def check() -> None:
+        raise AssertionError("not yet")
+
+    with pytest.raises(AssertionError, match="not yet"):
+        await eventually(check, within=0.02)
+
+
+LEFTOVERS = {
+    "a process": "import subprocess; subprocess.Popen(['sleep', '1000'])",
+    "a daemon that left its parent": "import subprocess; subprocess.run('sleep 1000 >/dev/null 2>&1 &', shell=True)",
+    "a file": "import tempfile; tempfile.mkstemp()",
+}
+
+
+@pytest.mark.parametrize("body", LEFTOVERS.values(), ids=LEFTOVERS.keys())
+def test_a_run_that_leaves_something_behind_fails(body: str, tmp_path: Path) -> None:
+    outcome = run_pytest(tmp_path, f"def test_it():\n    {body}\n")
+    assert outcome.code == pytest.ExitCode.TESTS_FAILED
+    assert "this test run left behind" in outcome.output
+    assert "1 passed, 1 error" in outcome.output
+
+
+def test_a_run_that_leaves_nothing_behind_passes(tmp_path: Path) -> None:
+    outcome = run_pytest(tmp_path, "async def test_it():\n    pass\n")
+    assert outcome.code == pytest.ExitCode.OK
+    assert "1 passed" in outcome.output
+
+
+def test_a_coroutine_that_fails_fails_its_test(tmp_path: Path) -> None:
+    outcome = run_pytest(tmp_path, "async def test_it():\n    assert 1 == 2\n")
+    assert outcome.code == pytest.ExitCode.TESTS_FAILED
+    assert "assert 1 == 2" in outcome.output
+
+
+def test_a_tally_adds_up_the_tiers_and_misses_none(tmp_path: Path) -> None:
+    unit = tmp_path / "unit.xml"
+    unit.write_text('<testsuites><testsuite tests="9" failures="2" errors="1" skipped="1" time="1.5"/></testsuites>')
+    counts, seconds, complaints = tally([unit, tmp_path / "mesh.xml"])
+    assert counts == {"failed": 2, "passed": 5, "skipped": 1, "errors": 1}
+    assert seconds == 1.5
+    assert complaints == ["the mesh tier ran no test"]

@@ -1,0 +1,15 @@
+"""The vm tier: these tests run inside the guest that tests.vm.run boots, and nowhere else."""
+
+import os
+
+import pytest
+
+# Set by tests/vm/guest.sh.
+IN_GUEST = "NODESPAN_VM_GUEST"
+# Set by tests.vm.run on a machine that cannot boot a guest: the reason.
+REFUSED = "NODESPAN_VM_REFUSED"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if IN_GUEST not in os.environ:
+        pytest.skip(os.environ.get(REFUSED, "runs in a virtual machine: make test-vm"))

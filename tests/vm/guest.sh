@@ -1,0 +1,24 @@
+#!/bin/bash
+# Runs as root inside the guest, in place of a login: puts the project's disk over the project's own path, then tests.
+# Arguments: the disk's device, the project directory, where the host keeps Python's standard library, the results
+# directory, then arguments for pytest.
+set -eu
+device=$1 project=$2 library=$3 results=$4
+shift 4
+
+# The first look at the hardware was before the modules' directory was there, if the project lies under /tmp or /var/tmp.
+udevadm trigger --action=add
+udevadm settle
+
+# The kernel's modules stay where the host has them, below the directory that the disk is about to cover.
+mkdir -p /run/cache /run/disk
+mount --bind "$project/.cache" /run/cache
+mount "$device" /run/disk
+mount --bind /run/disk/project "$project"
+mount --bind /run/cache "$project/.cache"
+mkdir -p "$library"
+mount --bind /run/disk/library "$library"
+
+cd "$project"
+export NODESPAN_VM_GUEST=1 PYTHONDONTWRITEBYTECODE=1
+exec .venv/bin/python -m pytest -p no:cacheprovider --junit-xml="$results/vm.xml" tests/vm "$@"

@@ -1,0 +1,23 @@
+"""What the other tests of the vm tier build on. If something is missing here, the guest is the wrong one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.netns import namespace
+from tests.support.probe import make_link
+from tests.vm.run import MAC_PREFIX, NETWORK_CARDS
+
+
+@pytest.mark.parametrize("kind", ["bond", "bridge", "dummy", "ipvlan", "veth", "vlan", "vrf", "wireguard"])
+def test_the_guest_kernel_makes(kind: str) -> None:
+    with namespace() as inside:
+        make_link(inside, kind, "made")
+        (link,) = json.loads(inside.run("ip", "-json", "-details", "link", "show", "made"))
+    assert link["linkinfo"]["info_kind"] == kind
+
+
+def test_the_guest_has_its_network_cards() -> None:
+    present = {path.read_text().strip() for path in Path("/sys/class/net").glob("*/address")}
+    assert present >= {f"{MAC_PREFIX}{number:02x}" for number in range(len(NETWORK_CARDS))}
