@@ -48,11 +48,11 @@ test: .venv/installed ## lint and all three test tiers; as root, or mesh and vm 
 	[ -z "$$failed" ]
 
 test-unit: .venv/installed ## seconds, no privileges
-	@$(PYTEST) -m 'not mesh and not vm' $(ARGS)
+	@$(PYTEST) --ignore=tests/mesh --ignore=tests/vm $(ARGS)
 
 test-mesh: .venv/installed ## network namespaces; root
 	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; what needs them is skipped
-	$(PYTEST) -m mesh $(ARGS)
+	$(PYTEST) tests/mesh $(ARGS)
 
 test-vm: .venv/installed ## a Debian kernel under QEMU, for what this kernel lacks
 	@$(BIN)/python -m tests.vm.run $(ARGS)

@@ -35,12 +35,28 @@ async def test_a_day_of_virtual_time_takes_no_time() -> None:
     assert trio.current_time() - start == 86400
 
 
-@pytest.mark.parametrize("mark", ["", "@pytest.mark.virtual_clock"])
-def test_a_test_that_waits_forever_ends_at_its_deadline(mark: str, tmp_path: Path) -> None:
-    test = f"import pytest, trio\n\n{mark}\nasync def test_it():\n    await trio.sleep_forever()\n"
-    outcome = run_pytest(tmp_path, test, settings="REAL_DEADLINE = 0.01")
+def test_a_test_that_fails_or_waits_forever_fails(tmp_path: Path) -> None:
+    outcome = run_pytest(
+        tmp_path,
+        """
+import pytest, trio
+
+async def test_wrong():
+    assert 1 == 2
+
+async def test_waiting():
+    await trio.sleep_forever()
+
+@pytest.mark.virtual_clock
+async def test_waiting_in_virtual_time():
+    await trio.sleep_forever()
+""",
+        settings="REAL_DEADLINE = 0.01",
+    )
     assert outcome.code == pytest.ExitCode.TESTS_FAILED
-    assert "TooSlowError" in outcome.output
+    assert "assert 1 == 2" in outcome.output
+    assert "test_waiting - trio.TooSlowError" in outcome.output
+    assert "test_waiting_in_virtual_time - trio.TooSlowError" in outcome.output
 
 
 async def test_a_daemon_lives_as_long_as_its_block(tmp_path: Path) -> None:
@@ -59,31 +75,28 @@ async def test_eventually_ends_with_the_last_complaint() -> None:
         await eventually(check, within=0.02)
 
 
-LEFTOVERS = {
-    "a process": "import subprocess; subprocess.Popen(['sleep', '1000'])",
-    "a daemon that left its parent": "import subprocess; subprocess.run('sleep 1000 >/dev/null 2>&1 &', shell=True)",
-    "a file": "import tempfile; tempfile.mkstemp()",
-}
+def test_a_run_that_leaves_something_behind_fails(tmp_path: Path) -> None:
+    outcome = run_pytest(
+        tmp_path,
+        """
+import subprocess, tempfile
 
+kept = []
 
-@pytest.mark.parametrize("body", LEFTOVERS.values(), ids=LEFTOVERS.keys())
-def test_a_run_that_leaves_something_behind_fails(body: str, tmp_path: Path) -> None:
-    outcome = run_pytest(tmp_path, f"def test_it():\n    {body}\n")
+def test_process():
+    kept.append(subprocess.Popen(["sleep", "1001"]))
+
+def test_daemon_that_left_its_parent():
+    subprocess.run("sleep 1002 >/dev/null 2>&1 &", shell=True)
+
+def test_file():
+    tempfile.mkstemp(suffix="-lost")
+""",
+    )
     assert outcome.code == pytest.ExitCode.TESTS_FAILED
-    assert "this test run left behind" in outcome.output
-    assert "1 passed, 1 error" in outcome.output
-
-
-def test_a_run_that_leaves_nothing_behind_passes(tmp_path: Path) -> None:
-    outcome = run_pytest(tmp_path, "async def test_it():\n    pass\n")
-    assert outcome.code == pytest.ExitCode.OK
-    assert "1 passed" in outcome.output
-
-
-def test_a_coroutine_that_fails_fails_its_test(tmp_path: Path) -> None:
-    outcome = run_pytest(tmp_path, "async def test_it():\n    assert 1 == 2\n")
-    assert outcome.code == pytest.ExitCode.TESTS_FAILED
-    assert "assert 1 == 2" in outcome.output
+    assert "3 passed, 1 error" in outcome.output
+    for lost in ("sleep 1001", "sleep 1002", "-lost"):
+        assert lost in outcome.output
 
 
 def test_a_tally_adds_up_the_tiers_and_misses_none(tmp_path: Path) -> None:

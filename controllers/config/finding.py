@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from controllers.config.masking import key_text
+
 # ("machine", "network", "interfaces", 0, "mtu"), as the keys are written.
 Path = tuple[str | int, ...]
-
-
-_LONGEST_KEY, _KEY_HEAD = 40, 8
 
 
 class Severity(enum.StrEnum):
@@ -69,8 +68,3 @@ def path_text(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{key_text(part)}" if text else key_text(part)
     return text
-
-
-def key_text(key: str) -> str:
-    """A key to show; no key is as long as a line of a certificate that has slipped out of its place."""
-    return key if len(key) <= _LONGEST_KEY else key[:_KEY_HEAD] + "…"

@@ -32,6 +32,8 @@ _FLOW_VALUE = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*"?|'[^']*'?|[^,}\]]*)""")
 _MATERIAL = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _USER_INFO = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
 _LONGEST_QUOTE = 80
+# No key of any configuration is as long as a line of a certificate.
+LONGEST_KEY, _KEY_HEAD = 40, 8
 
 
 def is_secret_name(name: str) -> bool:
@@ -55,6 +57,11 @@ def quote(text: str) -> str:
     return json.dumps(shown, ensure_ascii=False)
 
 
+def key_text(key: str) -> str:
+    """A key to show; one that is too long for a key may be a piece of a secret that slipped out of its place."""
+    return key if len(key) <= LONGEST_KEY else key[:_KEY_HEAD] + "…"
+
+
 def mask_line(lines: Sequence[str], index: int, *, key_column: int | None = None) -> str:
     """Line `index` of a configuration with stars for its secrets.
 
@@ -68,6 +75,8 @@ def mask_line(lines: Sequence[str], index: int, *, key_column: int | None = None
         return mask_url(_MATERIAL.sub(lambda match: "*" * len(match[0]), line))
     masked = line
     for match in keys:
+        if len(match["name"]) > LONGEST_KEY:
+            masked = _stars(masked, match.start("name"), match.end("name"))
         if is_secret_name(match["name"]) or match.start("name") - len(match["quote"]) == key_column:
             flow = match["before"].strip()[:1] in {"{", ",", "["} and bool(match["before"].strip())
             value = _FLOW_VALUE.match(line, match.end()) if flow else None
@@ -80,7 +89,14 @@ def _stars(line: str, start: int, end: int) -> str:
 
 
 def _inside_secret(lines: Sequence[str], index: int) -> bool:
-    """Whether the line belongs to the value of a secret key that stands further up, as those of a block text do."""
+    """Whether the line belongs to the value of a secret key that stands further up, as those of a block text do.
+
+    A line that says nothing by itself may have slipped out of such a text, whatever its indentation is.
+    """
+    before = next((line for line in reversed(lines[:index]) if _says_something(line)), "")
+    match = _KEY.match(before)
+    if match and is_secret_name(match["name"]) and not _says_something(lines[index]):
+        return True
     depth = _indent(lines[index])
     for line in reversed(lines[:index]):
         if not line.strip() or _indent(line) >= depth:
@@ -92,6 +108,11 @@ def _inside_secret(lines: Sequence[str], index: int) -> bool:
         if depth == 0:
             return False
     return False
+
+
+def _says_something(line: str) -> bool:
+    """Whether the line holds a key or is an item of a list."""
+    return bool(_KEY.match(line)) or line.lstrip().startswith("- ")
 
 
 def _indent(line: str) -> int:

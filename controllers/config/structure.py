@@ -17,9 +17,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import attrs
 
-from controllers.config.finding import Finding, Path, Span, key_text, warn
+from controllers.config.finding import Finding, Path, Span, warn
 from controllers.config.foreign import OPEN
-from controllers.config.masking import quote
+from controllers.config.masking import key_text, quote
 from controllers.config.tree import Node, Scalar, Sequence, Table
 from resources.config.notation import Bounds, Octal
 from runtime.resource.spec import outside_name
@@ -93,9 +93,7 @@ def _fields(cls: type[Any]) -> Mapping[str, _Field]:
     """The fields of a class by the names they have in a configuration."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {
-        outside_name(field): _Field(
-            field.name, _without_none(hints[field.name]), field.repr is False
-        )
+        outside_name(field): _Field(field.name, _without_none(hints[field.name]), field.repr is False)
         for field in attrs.fields(cls)
     }
 
@@ -243,7 +241,9 @@ class _Walk:
         try:
             choice = hint(node.text)
             if choice != node.text:
-                self.findings.append(warn(*path, message=f"{quote(node.text)} is an older word", hint=f"write {choice}"))
+                self.findings.append(
+                    warn(*path, message=f"{quote(node.text)} is an older word", hint=f"write {choice}")
+                )
             return choice
         except ValueError:
             meant = closest(node.text, tuple(hint))

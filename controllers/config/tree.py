@@ -22,8 +22,8 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from controllers.config.finding import Finding, Path, Span, key_text
-from controllers.config.masking import quote
+from controllers.config.finding import Finding, Path, Span
+from controllers.config.masking import key_text, quote
 from controllers.config.problem import split_lines
 
 LARGEST_TEXT = 2**20

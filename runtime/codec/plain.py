@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import attrs
 from cattrs import Converter
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn, override
 
 from runtime.resource import FrozenMapping, Metadata, Phase, Resource, TextFlag, format_version, parse_version
 from runtime.resource.metadata import NO_SPEC
@@ -24,19 +24,24 @@ _BILLION = 10**9
 _ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
 
 
-def _overrides(cls: type[Any]) -> dict[str, Any]:
-    return {
-        field.name: override(rename=outside_name(field), omit_if_default=is_omitted_when_empty(field))
-        for field in attrs.fields(cls)
-    }
-
-
 def _unstructure_class(cls: type[Any], converter: Converter) -> Callable[[Any], Any]:
-    return make_dict_unstructure_fn(cls, converter, **_overrides(cls))
+    # Not cattrs' own: that puts what may be left out behind all the rest, and users see the order of the fields.
+    fields = [(field.name, outside_name(field), is_omitted_when_empty(field)) for field in attrs.fields(cls)]
+
+    def unstructure(spec: Any) -> dict[str, Any]:
+        plain = {}
+        for name, outside, omit_empty in fields:
+            value = getattr(spec, name)
+            if value or not omit_empty:
+                plain[outside] = converter.unstructure(value)
+        return plain
+
+    return unstructure
 
 
 def _structure_class(cls: type[Any], converter: Converter) -> Callable[[Any, Any], Any]:
-    return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **_overrides(cls))
+    renamed: Any = {field.name: override(rename=outside_name(field)) for field in attrs.fields(cls)}
+    return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **renamed)
 
 
 def _is_text_flag(cls: Any) -> bool:

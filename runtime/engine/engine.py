@@ -1,7 +1,7 @@
 """The engine: takes controllers, checks them against each other, and runs them side by side."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -32,7 +32,8 @@ class Engine:
     distinct items only, and a slow controller loses nothing.
 
     `seed` fixes the random part of restart delays. `change_rate` and `change_burst` limit how often each controller may
-    write. `monitor_loop` finds controllers that keep the others waiting; leave it off under a virtual clock.
+    write. `monitor_loop` finds controllers that keep the others waiting; leave it off under a virtual clock. `on_crash`
+    is told the name of a controller and the error whenever one fails, and must neither block nor raise.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Engine:
         change_rate: float | None = None,
         change_burst: int = 1,
         monitor_loop: bool = False,
+        on_crash: Callable[[str, BaseException], None] = lambda _name, _error: None,
     ) -> None:
         self.state = state
         self.graph = Graph()
@@ -51,6 +53,7 @@ class Engine:
         self._random = random.Random(seed)  # noqa: S311  # spreads restarts, keeps no secret
         self._rate = (change_rate, change_burst)
         self._monitor_loop = monitor_loop
+        self._on_crash = on_crash
         self._runners: dict[str, Runner] = {}
         self._nursery: trio.Nursery | None = None
         self._started = False
@@ -69,6 +72,7 @@ class Engine:
         """
         inputs, outputs = declarations(controller)
         runner = self._runner(controller, inputs, outputs)
+        runner.on_crash = self._on_crash
         types = [input.type for input in inputs if input.type] + [output.type for output in outputs if output.type]
         check_types(self.state, types)
         self.graph.add(controller.name, inputs, outputs, is_queue=isinstance(controller, QueueController))

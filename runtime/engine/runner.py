@@ -70,6 +70,7 @@ class Runner(ABC):
         self.state = ControllerState.RUNNING
         self.last_error = ""
         self.longest_step = 0.0
+        self.on_crash: Callable[[str, BaseException], None] = lambda _name, _error: None
         self._changed = changed
         self._reported_wakeups = 0
         self._notice = ""
@@ -109,6 +110,7 @@ class Runner(ABC):
         self.last_error = text
         retry = {} if delay is None else {"retry_in": round(delay, 2)}
         self.log.error("controller failed", error=text, **retry, **facts, **trace)
+        self.on_crash(self.name, error)
         self._changed()
 
     def set_state(self, state: ControllerState) -> None:

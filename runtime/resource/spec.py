@@ -22,7 +22,7 @@ _OMIT_EMPTY = "nodespan.omit_empty"
 
 
 def wire(key: str | None = None, *, omit_empty: bool = False) -> dict[str, Any]:
-    """Metadata for `attrs.field`: the outside name of the field, and whether an empty value is left out."""
+    """Metadata for `attrs.field`: the outside name of the field, and whether an empty (false) value is left out."""
     return {_KEY: key, _OMIT_EMPTY: omit_empty}
 
 
@@ -65,5 +65,5 @@ def outside_name(field: "attrs.Attribute[Any]") -> str:
 
 
 def is_omitted_when_empty(field: "attrs.Attribute[Any]") -> bool:
-    """Whether a field is left out of the outside form while it has its default."""
+    """Whether a field is left out of the outside form while it is empty."""
     return bool(field.metadata.get(_OMIT_EMPTY))

@@ -1,4 +1,4 @@
-"""Helpers shared by the tests; from here on the administrator's tools are on the path, as not in every shell they are."""
+"""Helpers shared by the tests. From here on the administrator's tools are on the path, which not every shell does."""
 
 import os
 

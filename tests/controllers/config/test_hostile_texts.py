@@ -11,7 +11,27 @@ from tests.controllers.config.samples import KEY_A, SAMPLES, SECRET
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Pieces that mean something to YAML or to a configuration.
 PIECES = st.sampled_from(
-    ["\n", "  ", "\t", "- ", ": ", "{", "}", "[", "]", ",", "&a ", "*a", "<<: ", "!x ", "!!int ", "|\n", ">-\n", "'", '"']
+    [
+        "\n",
+        "  ",
+        "\t",
+        "- ",
+        ": ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!x ",
+        "!!int ",
+        "|\n",
+        ">-\n",
+        "'",
+        '"',
+    ]
     + ["---\n", "...\n", "%YAML 1.1\n", "# ", "\\", "\r\n", "\x85", "\ufeff", "~", "? ", "@", "`", "0x", "-1", "1e999"]
     + ["machine", "network", "interfaces", "addresses", "kind", "apiVersion: v1alpha1\n", "kind: BondConfig\n", "name"]
 )
@@ -49,7 +69,9 @@ def test_any_bytes_can_be_loaded(raw: bytes) -> None:
 
 
 @QUICK
-@given(st.sampled_from(sorted(SAMPLES)), st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 6), PIECES), max_size=4))
+@given(
+    st.sampled_from(sorted(SAMPLES)), st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 6), PIECES), max_size=4)
+)
 def test_a_damaged_configuration_can_be_loaded(name: str, damage: list[tuple[int, int, str]]) -> None:
     text = SAMPLES[name]
     for place, removed, piece in damage:

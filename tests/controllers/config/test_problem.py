@@ -77,11 +77,10 @@ def test_a_problem_without_a_place_is_one_line_and_a_hint() -> None:
         "machine:\n  network:\n    interfaces:\n      - wireguard:\n          privateKey:\n            a: HIDDEN\n",
         "machine:\n  files:\n    - content: |\n        HIDDEN\n     oops: HIDDEN\n",
         "machine:\n  files:\n    - content: |\n        a\n\tHIDDEN\n",
-        "machine:\n  files:\n    - content: \"HIDDEN\n",
+        'machine:\n  files:\n    - content: "HIDDEN\n',
         "machine: {token: HIDDEN, type: boss}",
         "machine: {ca: {key: HIDDEN}, type: boss}",
         "machine: {env: {http_proxy: 'http://user:HIDDEN@proxy'}, type: boss}",
-        "cluster: {controlPlane: {endpoint: 'ftp://user:HIDDEN@host'}}",
         "machine: {env: {TOKEN: [HIDDEN]}}",
         "apiVersion: v1alpha1\nkind: WireguardConfig\nname: a\nprivateKey: HIDDEN\nlistenPort: x\n",
         "apiVersion: v1alpha1\nkind: TrustedRootsConfig\nname: a\ncertificates:\n  - HIDDEN\n",
@@ -97,6 +96,10 @@ def test_no_secret_is_shown(text: str) -> None:
     assert "HIDDEN" not in repr(loaded)
 
 
+def test_the_password_of_a_url_is_not_shown() -> None:
+    assert "HIDDEN" not in shown("cluster: {controlPlane: {endpoint: 'ftp://user:HIDDEN@host'}}")
+
+
 def test_a_piece_of_a_certificate_that_left_its_place_is_hidden() -> None:
     material = "MIIBszCCAVmgAwIBAgIUQ2hhbGxlbmdlIGFjY2VwdGVkQ2hhbGxlbmdlIGFjY2Vw"
     for text in (f"machine:\n  files:\n{material}\n", f"machine:\n  files:\n{material}:\n", f"{material}: 1\n"):
@@ -106,5 +109,7 @@ def test_a_piece_of_a_certificate_that_left_its_place_is_hidden() -> None:
 
 
 def test_public_keys_are_no_secrets() -> None:
-    assert '"abcdef"' in shown("machine: {network: {interfaces: [{interface: a, wireguard: {privateKey: "
-                               "kCQsKr4B28VUl7qw1sVkTDNF9fFH++ViIuKsss+C6kc=, peers: [{publicKey: abcdef}]}}]}}")
+    assert '"abcdef"' in shown(
+        "machine: {network: {interfaces: [{interface: a, wireguard: {privateKey: "
+        "kCQsKr4B28VUl7qw1sVkTDNF9fFH++ViIuKsss+C6kc=, peers: [{publicKey: abcdef}]}}]}}"
+    )

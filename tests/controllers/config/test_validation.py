@@ -90,7 +90,9 @@ MAIN_DOCUMENT = [
         '"abc" is not base64 of 32 bytes',
     ),
     (
-        device(f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: {KEY_B}, endpoint: ‸host}}]}}}}"),
+        device(
+            f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: {KEY_B}, endpoint: ‸host}}]}}}}"
+        ),
         '"host" is not host:port',
     ),
     (
@@ -143,7 +145,8 @@ KUBESPAN = [
         "with or without a ! in front",
     ),
     (
-        "machine: {network: {kubespan: {enabled: true, filters: {excludeAdvertisedNetworks: [‸10.0.0.1]}}}}\n" + DISCOVERY,
+        "machine: {network: {kubespan: {enabled: true, filters: {excludeAdvertisedNetworks: [‸10.0.0.1]}}}}\n"
+        + DISCOVERY,
         "is not a CIDR",
     ),
     ("machine: {network: {kubespan: {enabled: ‸true}}}", "KubeSpan needs a discovery service"),
@@ -157,7 +160,9 @@ KUBESPAN = [
     ("‸cluster: {id: a, discovery: {enabled: true}}", "needs cluster.secret"),
     ("cluster: {id: a, secret: ‸AAAAAAAAAAAAAAAAAAAAAA==}", "secret is not base64 of 32 bytes"),
     (
-        DISCOVERY.replace("{enabled: true}", "{enabled: true, registries: {service: {endpoint: ‸https://a.example/b}}}"),
+        DISCOVERY.replace(
+            "{enabled: true}", "{enabled: true, registries: {service: {endpoint: ‸https://a.example/b}}}"
+        ),
         "has a path",
     ),
     (
@@ -227,7 +232,10 @@ DOCUMENTS = [
     (document("LinkAliasConfig", "name: net0\nselector: {match: ‸''}"), "needs selector.match"),
     (document("ResolverConfig", "nameservers: [{address: ‸dns.example}]"), "is not an IP address"),
     (
-        document("ResolverConfig", "hostDNS: {enabled: true}\nnameservers: [{address: 9.9.9.9, protocol: DoT, tlsServerName: ‸''}]"),
+        document(
+            "ResolverConfig",
+            "hostDNS: {enabled: true}\nnameservers: [{address: 9.9.9.9, protocol: DoT, tlsServerName: ‸''}]",
+        ),
         "DoT needs tlsServerName",
     ),
     (document("ResolverConfig", "nameservers: [{address: 9.9.9.9, tlsServerName: ‸a}]"), "only with DoT and DoH"),
@@ -271,11 +279,18 @@ DOCUMENTS = [
     (document("EtcFileConfig", "name: motd\nmode: ‸0999"), "is not an octal number"),
     ("machine: {}\n---\n‸cluster: {}", "a main document stands further up already"),
     (document("LinkConfig", LINK) + "---\n" + document("LinkConfig", "name: ‸a"), 'a LinkConfig named "a" stands'),
-    (document("HostnameConfig", "auto: off") + "---\n" + document("‸HostnameConfig", "auto: off"), "a HostnameConfig stands"),
-    (document("LinkConfig", LINK) + "---\n" + document("DummyLinkConfig", "name: ‸a"), 'described by a LinkConfig already'),
-    (document("VRFConfig", LINK) + "---\n" + document("LinkConfig", "name: ‸a"), 'described by a VRFConfig already'),
     (
-        document("Layer2VIPConfig", "name: 10.0.0.1\nlink: a") + "---\n"
+        document("HostnameConfig", "auto: off") + "---\n" + document("‸HostnameConfig", "auto: off"),
+        "a HostnameConfig stands",
+    ),
+    (
+        document("LinkConfig", LINK) + "---\n" + document("DummyLinkConfig", "name: ‸a"),
+        "described by a LinkConfig already",
+    ),
+    (document("VRFConfig", LINK) + "---\n" + document("LinkConfig", "name: ‸a"), "described by a VRFConfig already"),
+    (
+        document("Layer2VIPConfig", "name: 10.0.0.1\nlink: a")
+        + "---\n"
         + document("HCloudVIPConfig", "name: ‸10.0.0.1\nlink: a\napiToken: t"),
         "described by a Layer2VIPConfig already",
     ),
@@ -299,7 +314,10 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
     ("marked", "message"),
     [
         (device("{interface: a, cidr: ‸10.0.0.1/24}"), "cidr is deprecated"),
-        (document("BondConfig", LINK + "links: [b]\nminLinks: 1\nmiimon: 1\nupdelay: 1\nbondMode: 802.3ad"), "downdelay"),
+        (
+            document("BondConfig", LINK + "links: [b]\nminLinks: 1\nmiimon: 1\nupdelay: 1\nbondMode: 802.3ad"),
+            "downdelay",
+        ),
         ("machine: {type: ‸join}", "older word"),
     ],
 )
