@@ -1,0 +1,24 @@
+"""`make bench`: measures and prints a table; ends with status 1 if a ratio is above its limit."""
+
+import sys
+
+from bench import engine, state
+
+
+def main() -> int:
+    print(f"{'what':<66} {'ours':>9} {'baseline':>9} {'':<5} {'ratio':>6} {'limit':>6}")
+    good = True
+    for measure in (*state.FIGURES, *engine.FIGURES):
+        figure = measure()
+        mark = "" if figure.holds else "  above the limit"
+        good = good and figure.holds
+        print(
+            f"{figure.what:<66} {figure.ours:>9.3g} {figure.baseline:>9.3g} {figure.unit:<5}"
+            f" {figure.ratio:>6.2f} {figure.limit:>6}{mark}",
+            flush=True,
+        )
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""How the measurements are taken: both sides in turn, several times, so that a machine that slows down slows both."""
+
+import gc
+import time
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+REPEATS = 7
+
+
+@attrs.frozen
+class Figure:
+    """One line of the table. `ours` and `baseline` are in `unit`; the ratio is to be at most `limit`."""
+
+    what: str
+    ours: float
+    baseline: float
+    limit: float
+    unit: str = "us"
+
+    @property
+    def ratio(self) -> float:
+        """Ours against the baseline."""
+        return self.ours / self.baseline
+
+    @property
+    def holds(self) -> bool:
+        """Whether the ratio is within its limit."""
+        return self.ratio <= self.limit
+
+
+def time_call(function: Callable[[], object], times: int) -> float:
+    """Microseconds per call, of so many calls in a row."""
+    calls = range(times)
+    gc.collect()
+    started = time.perf_counter()
+    for _ in calls:
+        function()
+    return (time.perf_counter() - started) / times * 1e6
+
+
+def compare(ours: Callable[[], float], baseline: Callable[[], float]) -> tuple[float, float]:
+    """The best of both sides, measured in turn: what others do on the machine only ever adds."""
+    pairs = [(ours(), baseline()) for _ in range(REPEATS)]
+    return min(first for first, _ in pairs), min(second for _, second in pairs)
+
+
+def compare_runs(ours: Callable[[], Awaitable[float]], baseline: Callable[[], Awaitable[float]]) -> tuple[float, float]:
+    """`compare`, for measurements that need a trio run of their own."""
+    return compare(lambda: trio.run(ours), lambda: trio.run(baseline))
