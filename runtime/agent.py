@@ -11,6 +11,7 @@ import trio
 
 from runtime import plugins
 from runtime.api.local import LocalServer, listen
+from runtime.api.metrics import serve_metrics
 from runtime.controller import Logger
 from runtime.engine import Engine
 from runtime.privileges import missing_privileges
@@ -71,8 +72,6 @@ class Agent:
                 nursery.start_soon(self._heed_signals, signals, nursery.cancel_scope)
                 await nursery.start(self.engine.run)
                 if options.metrics is not None:
-                    from runtime.api.metrics import serve_metrics
-
                     await nursery.start(serve_metrics, self.engine, self.state, options.metrics)
                 server = LocalServer(self.state, self.engine, self._log, version=self._version)
                 nursery.start_soon(server.serve, listener)

@@ -15,6 +15,7 @@ from runtime.engine.queue_runner import QueueRunner
 from runtime.resource import ResourceDefinition
 from runtime.state import State, count_by_type
 
+Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -75,6 +76,15 @@ class _Collector:
             yield family
 
 
+async def _live(receive: Receive, send: Send) -> None:
+    """The part of ASGI that is about start and end: there is nothing to be done at either."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
 async def serve_metrics(
     engine: Engine,
     state: State,
@@ -86,8 +96,9 @@ async def serve_metrics(
     registry = CollectorRegistry()
     registry.register(_Collector(engine, state))
 
-    async def app(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Send) -> None:  # noqa: ARG001
-        if scope["type"] != "http":
+    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
             return
         known = scope["path"] == "/metrics"
         body = generate_latest(registry) if known else b"metrics are at /metrics\n"

@@ -13,44 +13,59 @@ The networking layers of Talos Linux for any Linux machine: a node agent, and th
 _OUTPUTS = ("table", "yaml", "json", "jsonpath=EXPRESSION")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    parser = argparse.ArgumentParser(prog="nodespan", description=_DESCRIPTION)
-    parser.add_argument("--socket", metavar="PATH", help=f"the agent's socket (NODESPAN_SOCKET; {client_socket()})")
-    verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """What the arguments mean. Exits, as argparse does, after printing help or what is wrong with them."""
+    parser = argparse.ArgumentParser(
+        prog="nodespan", description=_DESCRIPTION, epilog=_summary(), formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {client_socket()})"
+    )
+    parser.add_argument("verb", metavar="COMMAND", choices=[*_VERBS, *_ALIASES], help="see below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="nodespan COMMAND --help tells more")
+    given = parser.parse_args(arguments)
+    verb = _ALIASES.get(given.verb, given.verb)
+    description, add_arguments = _VERBS[verb]
+    of_verb = argparse.ArgumentParser(prog=f"nodespan {verb}", description=description)
+    add_arguments(of_verb)
+    options = of_verb.parse_intermixed_args(given.arguments)
+    options.verb = verb
+    options.socket = getattr(options, "socket", None) or given.socket
+    return options
 
-    agent = verbs.add_parser("agent", help="run the agent", description="Run the agent in the foreground.")
-    agent.add_argument("--config", metavar="FILE", help="the machine configuration; read again when it changes")
-    agent.add_argument(
+
+def _summary() -> str:
+    lines = [f"  {verb:<12}{description}" for verb, (description, _) in _VERBS.items()]
+    return "\n".join(["commands:", *lines])
+
+
+def _add_socket(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {default})")
+
+
+def _agent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="the machine configuration; read again when it changes")
+    parser.add_argument(
         "--state-dir", metavar="DIR", default=default_state_dir(), help="(NODESPAN_STATE_DIR; %(default)s)"
     )
-    # Not lost when given before the verb.
-    agent.add_argument(
-        "--socket", metavar="PATH", default=argparse.SUPPRESS, help=f"(NODESPAN_SOCKET; {agent_socket()})"
-    )
-    agent.add_argument(
-        "--controllers",
-        metavar="MODULE:ATTRIBUTE",
-        action="append",
-        default=[],
-        help="run these controllers too; may be repeated",
-    )
-    agent.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics over HTTP")
-    agent.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
-    agent.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    _add_socket(parser, agent_socket())
+    _add_controllers(parser, "run these controllers too; may be repeated")
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics over HTTP")
+    parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
-    get = verbs.add_parser(
-        "get",
-        aliases=["g"],
-        help="show resources",
-        description="Show resources of a type, or one of them. `nodespan get rd` lists the types.",
-    )
-    get.add_argument("type", metavar="TYPE", help="a type or one of its short names")
-    get.add_argument("id", metavar="ID", nargs="?", help="one resource")
-    get.add_argument("-o", "--output", default="table", metavar="FORM", help=" | ".join(_OUTPUTS))
-    get.add_argument("-w", "--watch", action="store_true", help="go on showing what changes")
-    get.add_argument("-n", "--namespace", default="", help="the type's default namespace unless given")
-    get.add_argument(
+
+def _add_controllers(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--controllers", metavar="MODULE:ATTRIBUTE", action="append", default=[], help=help)
+
+
+def _get(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
+    parser.add_argument("id", metavar="ID", nargs="?", help="one resource")
+    parser.add_argument("-o", "--output", default="table", metavar="FORM", help=" | ".join(_OUTPUTS))
+    parser.add_argument("-w", "--watch", action="store_true", help="go on showing what changes")
+    parser.add_argument("-n", "--namespace", default="", help="the type's default namespace unless given")
+    parser.add_argument(
         "-l",
         "--labels",
         metavar="SELECTOR",
@@ -58,32 +73,38 @@ def build_parser() -> argparse.ArgumentParser:
         default=[],
         help="only with such labels, e.g. app=web,tier!=test; repeated: any of them",
     )
-    get.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    _add_socket(parser, client_socket())
 
-    graph = verbs.add_parser(
-        "graph",
-        help="draw which controller reads and writes what",
-        description="Draw the dependency graph: as declared, or that of the running agent.",
-    )
-    graph.add_argument("-o", "--output", choices=("dot", "mermaid", "svg"), default="dot")
-    graph.add_argument("--live", action="store_true", help="ask the agent, and show counts of resources and wake-ups")
-    graph.add_argument("--controllers", metavar="MODULE:ATTRIBUTE", action="append", default=[], help="draw these too")
-    graph.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
-    validate = verbs.add_parser("validate", help="check a machine configuration", description="Check a configuration.")
-    validate.add_argument("file", metavar="FILE", help="- for standard input")
+def _graph(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", choices=("dot", "mermaid", "svg"), default="dot")
+    parser.add_argument("--live", action="store_true", help="ask the agent, and show counts of resources and wake-ups")
+    _add_controllers(parser, "draw these too; not with --live")
+    _add_socket(parser, client_socket())
 
-    version = verbs.add_parser("version", help="print the versions of this command and of the agent")
-    version.add_argument("--client", action="store_true", help="of this command only")
-    version.add_argument("--socket", metavar="PATH", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
-    completion = verbs.add_parser(
-        "completion",
-        help="print a shell's completion script",
-        description='Print a completion script; for bash: eval "$(nodespan completion bash)"',
-    )
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
-    return parser
+def _validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="- for standard input")
+
+
+def _version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--client", action="store_true", help="of this command only")
+    _add_socket(parser, client_socket())
+
+
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help='for bash: eval "$(nodespan completion bash)"')
+
+
+_VERBS = {
+    "agent": ("run the agent in the foreground", _agent),
+    "get": ("show resources of a type, or one of them", _get),
+    "graph": ("draw which controller reads and writes what", _graph),
+    "validate": ("check a machine configuration", _validate),
+    "version": ("print the versions of this command and of the agent", _version),
+    "completion": ("print a shell's completion script", _completion),
+}
+_ALIASES = {"g": "get"}
 
 
 def run(arguments: list[str]) -> int:
@@ -92,7 +113,7 @@ def run(arguments: list[str]) -> int:
         from runtime.cli.completion import complete
 
         return complete(arguments[1:])
-    options = build_parser().parse_args(arguments)
+    options = parse(arguments)
     try:
         status = _dispatch(options)
         sys.stdout.flush()
@@ -110,7 +131,7 @@ def run(arguments: list[str]) -> int:
 
 def _dispatch(options: argparse.Namespace) -> int:
     match options.verb:
-        case "get" | "g":
+        case "get":
             from runtime.cli.get import get
 
             return get(

@@ -121,7 +121,9 @@ class Runner(ABC):
 
     def held_the_loop(self, seconds: float) -> None:
         """Note that the controller kept everything waiting for so long."""
-        self.log.warning("controller kept everything else waiting by not awaiting", ms=round(seconds * 1000))
+        # One that does so all the time is said anew only as it gets worse; the status keeps the longest.
+        if seconds > 1.5 * self.longest_step:
+            self.log.warning("controller kept everything else waiting by not awaiting", ms=round(seconds * 1000))
         self.longest_step = max(self.longest_step, seconds)
         self._changed()
 

@@ -6,7 +6,7 @@ there are, what they are called for short, and which columns a table of them has
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar, get_origin
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import attrs
 
@@ -109,6 +109,12 @@ def define(
     )
 
 
+def _can_change(annotation: Any) -> bool:
+    return (get_origin(annotation) or annotation) in (list, dict, set, bytearray) or any(
+        _can_change(part) for part in get_args(annotation)
+    )
+
+
 def _check_immutable(type: str, spec_class: type[Any]) -> None:
     # attrs gives every frozen class one and the same __setattr__, known by its name.
     if not attrs.has(spec_class) or spec_class.__setattr__.__name__ != "_frozen_setattrs":
@@ -116,7 +122,7 @@ def _check_immutable(type: str, spec_class: type[Any]) -> None:
             f"resource type {type!r}: the spec class {spec_class.__name__} must be immutable, declare it @attrs.frozen"
         )
     for field in attrs.fields(spec_class):
-        if get_origin(field.type) in (list, dict, set) or field.type in (list, dict, set):
+        if _can_change(field.type):
             raise RegistrationError(
                 f"resource type {type!r}: {spec_class.__name__}.{field.name} is a {field.type}, which can change "
                 "in place: make it a tuple, a frozenset or a Mapping"

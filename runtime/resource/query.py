@@ -151,17 +151,19 @@ def build_filter(labels: Iterable[LabelQuery] = (), id_query: str | re.Pattern[s
         raise ValueError(f"id query {id_query!r} is not a regular expression: {error}") from error
 
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_MEMBER = rf'\s*{_QUOTED}\s*|[^(),"]*'
+# Nothing is tried twice (`*+`): a selector may come from a stranger, and must not take long to be refused.
+_KEY = r'[^\s,!=<>()"]++'
+_QUOTED = r'\s*+"(?:[^"\\]|\\.)*+"\s*+'
+_MEMBER = rf'{_QUOTED}|[^(),"]*+'
 _MEMBERS = re.compile(rf"({_MEMBER}),")
 _TERM = re.compile(
-    rf"""\s*(?:
-        (?P<absent>!)\s*(?P<absent_key>[^\s,!=<>()"]+)
-      | (?P<key>[^\s,!=<>()"]+)
-        (?:\s+(?P<set>in|notin)\s*\((?P<members>(?:{_MEMBER})(?:,(?:{_MEMBER}))*)\)
-         | \s*(?P<op>==|!=|<=|>=|=|<|>)\s*(?P<value>{_QUOTED}|[^,"]*)
+    rf"""\s*+(?:
+        (?P<absent>!)\s*+(?P<absent_key>{_KEY})
+      | (?P<key>{_KEY})
+        (?:\s++(?P<set>in|notin)\s*+\((?P<members>(?:{_MEMBER})(?:,(?:{_MEMBER}))*+)\)
+         | \s*+(?P<op>==|!=|<=|>=|=|<|>)(?P<value>{_QUOTED}|[^,"]*+)
         )?
-    )\s*(?:,|$)""",
+    )\s*+(?:,|$)""",
     re.VERBOSE,
 )
 _OPERATIONS = {
