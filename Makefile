@@ -29,7 +29,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run test test-unit test-mesh test-vm lint format bench clean
+.PHONY: help run test test-unit test-mesh test-vm lint format protobuf bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -65,6 +65,11 @@ lint: .venv/installed ## ruff and mypy
 format: .venv/installed ## rewrite the code in its one format
 	@$(BIN)/ruff check --quiet --fix --select I
 	$(BIN)/ruff format
+
+protobuf: ## generate discovery/wire/*_pb2 anew from the .proto files
+	@[ -x .cache/protobuf/bin/python ] || $(PYTHON) -m venv .cache/protobuf
+	.cache/protobuf/bin/pip install --quiet --disable-pip-version-check grpcio-tools
+	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. discovery/wire/*.proto
 
 bench: .venv/installed ## measure; prints tables
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,1 @@
+"""The discovery protocol: messages, ciphers, client and service."""
