@@ -22,6 +22,8 @@ _MAIN_KEYS = ("machine", "cluster", "debug", "persist")
 _CLASSES: dict[str, type] = {
     str(attrs.fields_dict(cls)["kind"].default): cls for cls in (*typing.get_args(Document), NodespanConfig)
 }
+# More help nobody, and each costs a look at the text when it is shown.
+_MOST_PROBLEMS = 100
 # A kind that is found under two spellings.
 _SPELLINGS = {"KubespanEndpointsConfig": "KubeSpanEndpointsConfig"}
 
@@ -59,6 +61,15 @@ def load(text: str, *, name: str = "<config>") -> Loaded:
             findings.append((index, finding))
     problems = [parts[index].problem(finding, name) for index, finding in findings]
     problems.sort(key=lambda problem: (problem.line, problem.column))
+    if len(problems) > _MOST_PROBLEMS:
+        # Errors first, so that a flood of warnings does not hide that the configuration is unusable.
+        problems.sort(key=lambda problem: problem.severity is not Severity.ERROR)
+        left_out = Problem(
+            severity=problems[_MOST_PROBLEMS].severity,
+            message=f"{len(problems) - _MOST_PROBLEMS:,} more problems are not listed",
+            file=name,
+        )
+        problems = [*problems[:_MOST_PROBLEMS], left_out]
     values = [part.entry.value for part in parts]
     return Loaded(
         config=MachineConfigSpec(
@@ -75,7 +86,7 @@ def load(text: str, *, name: str = "<config>") -> Loaded:
 def read_and_load(path: FilePath) -> Loaded:
     """Read a file and check it; never raises, a file that cannot be read is a problem.
 
-    Blocks on the disk, and for large files up to seconds on the processor.
+    Blocks on the disk, and for the largest files for seconds on the processor.
     """
     name = str(path)
     try:

@@ -24,12 +24,16 @@ _SECRET_NAMES = (
     "certificates",
     "crt",
 )
+_PUBLIC_KEY = "publickey"
 _SECRET_ENDINGS = ("key", "secret", "token", "password", "passphrase")
 _KEY = re.compile(
-    r"""(?P<before>^[ \t]*(?:-[ \t]+)*|[{,\[][ \t]*)(?P<quote>["']?)(?P<name>[\w.-]+)(?P=quote)[ \t]*:(?=[ \t]|$)"""
+    r"""(?P<before>^[ \t]*(?:-[ \t]+)*|[{,\[][ \t]*|(?<=\s))"""
+    r"""(?P<quote>["']?)(?P<name>[\w.-]+)(?P=quote)[ \t]*:(?=[ \t]|$)"""
 )
 _FLOW_VALUE = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*"?|'[^']*'?|[^,}\]]*)""")
-_MATERIAL = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
+# Key material on a line that makes no sense, and on one that does: there, names and paths are seldom that long.
+_MATERIAL = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
+_LONG_MATERIAL = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 _USER_INFO = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
 _LONGEST_QUOTE = 80
 # No key of any configuration is as long as a line of a certificate.
@@ -39,7 +43,7 @@ LONGEST_KEY, _KEY_HEAD = 40, 8
 def is_secret_name(name: str) -> bool:
     """Whether a key of this name, or of a name that was probably meant by it, holds a secret."""
     lower = name.lower()
-    if lower == "publickey":
+    if lower == _PUBLIC_KEY:
         return False
     return lower.endswith(_SECRET_ENDINGS) or bool(difflib.get_close_matches(lower, _SECRET_NAMES, n=1, cutoff=0.75))
 
@@ -62,8 +66,8 @@ def key_text(key: str) -> str:
     return key if len(key) <= LONGEST_KEY else key[:_KEY_HEAD] + "…"
 
 
-def mask_line(lines: Sequence[str], index: int, *, key_column: int | None = None) -> str:
-    """Line `index` of a configuration with stars for its secrets.
+def mask_line(lines: Sequence[str], index: int, *, understood: bool, key_column: int | None = None) -> str:
+    """Line `index` of a configuration with stars for its secrets; more of them if the text could not be understood.
 
     `key_column` (0-based) is where a key stands that nobody knows, so that nobody knows either what its value is.
     """
@@ -71,9 +75,11 @@ def mask_line(lines: Sequence[str], index: int, *, key_column: int | None = None
     if _inside_secret(lines, index):
         return _stars(line, len(line) - len(line.lstrip()), len(line))
     keys = list(_KEY.finditer(line))
-    if not keys:
-        return mask_url(_MATERIAL.sub(lambda match: "*" * len(match[0]), line))
     masked = line
+    if not (keys and understood):
+        masked = _MATERIAL.sub(lambda match: "*" * len(match[0]), line)
+    elif not any(match["name"].lower() == _PUBLIC_KEY for match in keys):
+        masked = _LONG_MATERIAL.sub(lambda match: "*" * len(match[0]), line)
     for match in keys:
         if len(match["name"]) > LONGEST_KEY:
             masked = _stars(masked, match.start("name"), match.end("name"))
@@ -93,21 +99,23 @@ def _inside_secret(lines: Sequence[str], index: int) -> bool:
 
     A line that says nothing by itself may have slipped out of such a text, whatever its indentation is.
     """
-    before = next((line for line in reversed(lines[:index]) if _says_something(line)), "")
-    match = _KEY.match(before)
-    if match and is_secret_name(match["name"]) and not _says_something(lines[index]):
-        return True
+    if not _says_something(lines[index]):
+        before = next((line for line in reversed(lines[:index]) if _says_something(line)), "")
+        if _names_secret(before):
+            return True
     depth = _indent(lines[index])
     for line in reversed(lines[:index]):
-        if not line.strip() or _indent(line) >= depth:
-            continue
-        depth = _indent(line)
-        match = _KEY.match(line)
-        if match and is_secret_name(match["name"]):
-            return True
         if depth == 0:
             return False
+        if line.strip() and _indent(line) < depth:
+            depth = _indent(line)
+            if _names_secret(line):
+                return True
     return False
+
+
+def _names_secret(line: str) -> bool:
+    return any(is_secret_name(match["name"]) for match in _KEY.finditer(line))
 
 
 def _says_something(line: str) -> bool:

@@ -57,7 +57,8 @@ def render(problem: Problem, source_text: str) -> str:
     lines = split_lines(source_text)
     if 0 < problem.line <= len(lines):
         start = problem.column - 1
-        line = mask_line(lines, problem.line - 1, key_column=start if problem.hides_value else None)
+        key_column = start if problem.hides_value else None
+        line = mask_line(lines, problem.line - 1, understood=bool(problem.path), key_column=key_column)
         shown, start = _window(line, start)
         end = max(start + 1, min(start + problem.width, len(shown)))
         margin = f"{problem.line:>5}"

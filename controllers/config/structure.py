@@ -12,7 +12,6 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from collections.abc import Sequence as AnySequence
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import attrs
@@ -44,7 +43,8 @@ class _Absent(enum.Enum):
 _ABSENT: Final = _Absent.ABSENT
 
 
-def closest(word: str, known: AnySequence[str], *, cutoff: float = _CLOSE_ENOUGH) -> str:
+@functools.lru_cache(maxsize=1024)
+def closest(word: str, known: tuple[str, ...], *, cutoff: float = _CLOSE_ENOUGH) -> str:
     """The one of the known words that was probably meant, "" if none is near."""
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
@@ -240,11 +240,6 @@ class _Walk:
             return _ABSENT
         try:
             choice = hint(node.text)
-            if choice != node.text:
-                self.findings.append(
-                    warn(*path, message=f"{quote(node.text)} is an older word", hint=f"write {choice}")
-                )
-            return choice
         except ValueError:
             meant = closest(node.text, tuple(hint))
             self.findings.append(
@@ -256,6 +251,9 @@ class _Walk:
                 )
             )
             return _ABSENT
+        if choice != node.text:
+            self.findings.append(warn(*path, message=f"{quote(node.text)} is an older word", hint=f"write {choice}"))
+        return choice
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> _Absent:
         self.findings.append(Finding(path=path, message=message, hint=hint))

@@ -91,7 +91,7 @@ class ConfigSyntaxError(Exception):
 def read_documents(text: str) -> tuple[DocumentNode, ...]:
     """The documents of the text. Raises ConfigSyntaxError, and nothing else, if it cannot be read.
 
-    Takes about two seconds for a text of LARGEST_TEXT characters.
+    Takes up to ten seconds of the processor for a dense text of LARGEST_TEXT characters.
     """
     if len(text) > LARGEST_TEXT:
         raise ConfigSyntaxError(

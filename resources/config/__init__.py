@@ -92,6 +92,10 @@ class MachineConfigSpec:
         """The cluster section, with all defaults if there is none."""
         return self.main.cluster or Cluster()
 
+    def to_plain(self) -> str:
+        """What clients are shown: the text as the operator wrote it, secrets included, for the type is sensitive."""
+        return self.text
+
     def documents_of(self, kind: type[D]) -> tuple[D, ...]:
         """The documents of this class, in the order of the text."""
         return tuple(document for document in self.documents if isinstance(document, kind))

@@ -12,9 +12,6 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 # Pieces that mean something to YAML or to a configuration.
 PIECES = st.sampled_from(
     [
-        "\n",
-        "  ",
-        "\t",
         "- ",
         ": ",
         "{",
@@ -27,14 +24,37 @@ PIECES = st.sampled_from(
         "<<: ",
         "!x ",
         "!!int ",
-        "|\n",
         ">-\n",
         "'",
         '"',
+        "---\n",
+        "...\n",
+        "%YAML 1.1\n",
+        "# ",
+        "\\",
+        "\r\n",
+        "\x85",
+        "\ufeff",
+        "~",
+        "? ",
+        "@",
+        "`",
+        "0x",
+        "-1",
+        "1e999",
+        "\n",
+        "  ",
+        "\t",
+        "machine",
+        "network",
+        "interfaces",
+        "addresses",
+        "kind",
+        "apiVersion: v1alpha1\n",
+        "kind: BondConfig\n",
+        "name",
     ]
-    + ["---\n", "...\n", "%YAML 1.1\n", "# ", "\\", "\r\n", "\x85", "\ufeff", "~", "? ", "@", "`", "0x", "-1", "1e999"]
-    + ["machine", "network", "interfaces", "addresses", "kind", "apiVersion: v1alpha1\n", "kind: BondConfig\n", "name"]
-)
+) | st.just("|\n")
 SOUP = st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=30).map("".join)
 
 

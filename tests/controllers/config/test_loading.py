@@ -10,6 +10,7 @@ from controllers.config.loading import load, load_bytes, read_and_load
 from controllers.config.tree import LARGEST_TEXT
 from resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
 from resources.config.bond import AdLacpActive, BondMode
+from runtime.codec.plain import spec_to_plain
 from tests.controllers.config.marked import unmark
 from tests.controllers.config.samples import DOCUMENTS, KEY_A, SAMPLES, SECRET, WIREGUARD
 
@@ -241,7 +242,21 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     assert directory.severity is Severity.ERROR
 
 
+def test_clients_are_shown_what_the_operator_wrote() -> None:
+    assert spec_to_plain(load(DOCUMENTS).config) == DOCUMENTS
+
+
 def test_secrets_do_not_show_in_the_value() -> None:
     shown = repr(load(WIREGUARD).config) + repr(load(DOCUMENTS).config)
     assert KEY_A not in shown
     assert SECRET not in shown
+
+
+def test_more_than_a_hundred_problems_are_counted_and_not_listed() -> None:
+    text = (
+        "machine:\n  network:\n    interfaces:\n" + "      - {interface: a, cidr: 10.0.0.1/8}\n" * 150 + "      - 5\n"
+    )
+    problems = load(text).problems
+    assert len(problems) == 101
+    assert problems[0].severity is Severity.ERROR
+    assert problems[-1].message == "51 more problems are not listed"

@@ -21,9 +21,9 @@ def test_the_line_the_caret_and_the_hint_are_shown() -> None:
                 addresses:
                   - 10.0.0.300/24
     """)
+    message = '"10.0.0.300/24" is neither an IP address nor a CIDR [networking.os.device.addresses]'
     assert shown(text).splitlines() == [
-        "node.yaml:6:13: error: machine.network.interfaces[0].addresses[0]: "
-        '"10.0.0.300/24" is neither an IP address nor a CIDR [networking.os.device.addresses]',
+        f"node.yaml:6:13: error: machine.network.interfaces[0].addresses[0]: {message}",
         "    6 |           - 10.0.0.300/24",
         "      |             ^^^^^^^^^^^^^",
         "write it like 10.0.0.5/24 or fd00::5/64",
@@ -34,7 +34,7 @@ def test_the_line_the_caret_and_the_hint_are_shown() -> None:
     ("text", "line", "caret"),
     [
         ("machine: {日本: 1, type: 犬}", "machine: {日本: 1, type: 犬}", " " * 25 + "^^"),
-        ('"machine":\t{type: boss}', '"machine":\t{type: boss}', " " * 10 + "\t" + " " * 7 + "^^^^"),
+        ("machine: {'\t': 1, type: boss}", "machine: {'\t': 1, type: boss}", " " * 11 + "\t" + " " * 12 + "^^^^"),
         ("machine: {type: boss}\r\n", "machine: {type: boss}", " " * 16 + "^^^^"),
         ("\ufeffmachine: {type: boss}", "machine: {type: boss}", " " * 16 + "^^^^"),
         ("machine: \x01", "machine: \N{REPLACEMENT CHARACTER}", " " * 9 + "^"),
@@ -69,7 +69,7 @@ def test_a_problem_without_a_place_is_one_line_and_a_hint() -> None:
         "machine: {network: {interfaces: [{interface: a, wireguard: {privateKey: HIDDEN, peers: 5}}]}}",
         "machine: {network: {interfaces: [{interface: a, wireguard: {'privateKey': 'HIDDEN, }', peers: 5}}]}}",
         "machine: {network: {interfaces: [{interface: a, wireguard: {privatKey: HIDDEN}}]}}",
-        "machine:\n  network:\n    interfaces:\n      - interface: a\n        vip: {ip: x, hcloud: {apiToken: HIDDEN}}\n",
+        "machine:\n  network:\n    interfaces:\n      - vip: {ip: x, hcloud: {apiToken: HIDDEN}}\n",
         "machine:\n  network:\n    interfaces:\n      - wireguard:\n          privateKey: %HIDDEN\n",
         "machine:\n  network:\n    interfaces:\n      - wireguard:\n          privateKey: *HIDDEN\n",
         "machine:\n  network:\n    interfaces:\n      - wireguard:\n          privateKey: !!x!HIDDEN y\n",
@@ -79,6 +79,9 @@ def test_a_problem_without_a_place_is_one_line_and_a_hint() -> None:
         "machine:\n  files:\n    - content: |\n        a\n\tHIDDEN\n",
         'machine:\n  files:\n    - content: "HIDDEN\n',
         "machine: {token: HIDDEN, type: boss}",
+        "cluster:\n  id: any text secret: HIDDEN\n",
+        "cluster: {secret:\n    HIDDEN, id: [x]}",
+        "cluster: {secret:\n  HIDDEN: x}",
         "machine: {ca: {key: HIDDEN}, type: boss}",
         "machine: {env: {http_proxy: 'http://user:HIDDEN@proxy'}, type: boss}",
         "machine: {env: {TOKEN: [HIDDEN]}}",

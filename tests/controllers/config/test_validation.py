@@ -97,7 +97,8 @@ MAIN_DOCUMENT = [
     ),
     (
         device(
-            f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: {KEY_B}, allowedIPs: [‸10.0.0.1]}}]}}}}"
+            f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{{publicKey: {KEY_B}, "
+            "allowedIPs: [‸10.0.0.1]}]}}"
         ),
         '"10.0.0.1" is not a CIDR',
     ),
@@ -141,7 +142,7 @@ DISCOVERY = f"cluster:\n  id: a\n  secret: {SECRET}\n  discovery: {{enabled: tru
 KUBESPAN = [
     (f"machine: {{network: {{kubespan: {{enabled: true, mtu: ‸576}}}}}}\n{DISCOVERY}", "mtu 576 is less than 1280"),
     (
-        f"machine: {{network: {{kubespan: {{enabled: true, filters: {{endpoints: [‸'!!10.0.0.0/8']}}}}}}}}\n{DISCOVERY}",
+        f"machine: {{network: {{kubespan: {{enabled: true, filters: {{endpoints: [‸'!!10.0.0.0']}}}}}}}}\n{DISCOVERY}",
         "with or without a ! in front",
     ),
     (
@@ -348,7 +349,7 @@ def test_cidr_and_addresses_together_are_refused() -> None:
         bond("mode: '', xmitHashPolicy: '', packetsPerSlave: 5"),
         bond("mode: balance-alb, tlbDynamicLb: 1"),
         "machine: {files: [{op: explode, path: /a}], env: {'1': b}}",
-        "machine: {network: {nameservers: [not an address], kubespan: {enabled: false, mtu: 576, filters: {endpoints: [x]}}}}",
+        "machine: {network: {nameservers: [not an address], kubespan: {mtu: 576, filters: {endpoints: [x]}}}}",
         f"machine: {{network: {{kubespan: {{enabled: true, mtu: 0}}}}}}\n{DISCOVERY}",
         document("KubeSpanConfig", "enabled: true") + "---\n" + SERVICE + "---\n" + IDENTITY,
         document("HostnameConfig", "auto: off\nhostname: a.example"),

@@ -1,0 +1,119 @@
+"""The configuration in the state follows the file, and stays as it was while the file has mistakes."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import structlog.testing
+import trio
+from structlog.typing import EventDict
+
+from controllers.config.machine_config import CONFIG_ID, FileController
+from resources.config import MachineConfig, MachineConfigSpec
+from runtime.engine import Engine
+from runtime.state import MemoryState
+
+GOOD = "machine: {type: controlplane, kubelet: {}}\n"
+BETTER = "machine: {type: worker}\n"
+BAD = "cluster: {secret: HIDDEN}\n"
+
+
+class Node:
+    """An engine that runs nothing but the controller."""
+
+    def __init__(self, path: Path) -> None:
+        self.state = MemoryState()
+        self.engine = Engine(self.state, seed=1)
+        self.path = path
+
+    @property
+    def config(self) -> MachineConfigSpec | None:
+        found = self.state.find(MachineConfig, CONFIG_ID)
+        return found.spec if found else None
+
+    @property
+    def text(self) -> str | None:
+        return self.config.text if self.config else None
+
+    def replace(self, text: str) -> None:
+        """Write the file as careful programs do."""
+        new = self.path.with_suffix(".new")
+        new.write_text(text)
+        os.replace(new, self.path)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # in virtual time, and files tell nobody that they changed
+        await trio.sleep(0.5)
+
+
+@asynccontextmanager
+async def running(path: Path) -> AsyncIterator[tuple[Node, list[EventDict]]]:
+    node = Node(path)
+    with structlog.testing.capture_logs() as logs:
+        await node.engine.register(FileController(path))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.engine.run)
+            yield node, logs
+            nursery.cancel_scope.cancel()
+
+
+def said(logs: list[EventDict], words: str) -> int:
+    return sum(words in log["event"] for log in logs)
+
+
+@pytest.mark.virtual_clock
+async def test_the_configuration_follows_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(GOOD)
+    async with running(path) as (node, logs):
+        await until(lambda: node.text == GOOD)
+        assert node.config is not None
+        assert node.config.machine.type.is_control_plane
+        node.replace(BETTER)
+        await until(lambda: node.text == BETTER)
+        assert said(logs, "ignored") == 1
+
+
+@pytest.mark.virtual_clock
+async def test_a_file_with_mistakes_leaves_the_last_good_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(GOOD)
+    async with running(path) as (node, logs):
+        await until(lambda: node.text == GOOD)
+        node.replace(BAD)
+        await until(lambda: said(logs, "the last good one stays in effect") == 1)
+        assert node.text == GOOD
+        os.utime(path)
+        await trio.sleep(10)
+        assert said(logs, "is not base64 of 32 bytes") == 1
+        node.replace(BETTER)
+        await until(lambda: node.text == BETTER)
+        assert "HIDDEN" not in str(logs)
+
+
+@pytest.mark.virtual_clock
+async def test_a_file_that_is_missing_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    async with running(path) as (node, logs):
+        await until(lambda: said(logs, "none is in effect") == 1)
+        assert said(logs, "cannot read the configuration") == 1
+        node.replace(GOOD)
+        await until(lambda: node.text == GOOD)
+        path.unlink()
+        await until(lambda: said(logs, "the last good one stays in effect") == 1)
+        assert node.text == GOOD
+
+
+@pytest.mark.virtual_clock
+async def test_a_file_that_is_written_again_unchanged_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(GOOD)
+    async with running(path) as (node, _):
+        await until(lambda: node.text == GOOD)
+        before = node.state.find(MachineConfig, CONFIG_ID)
+        node.replace(GOOD)
+        await trio.sleep(10)
+        assert node.state.find(MachineConfig, CONFIG_ID) is before
