@@ -18,7 +18,8 @@ class KernelEnum(enum.StrEnum):
 
     number: int
 
-    def __new__(cls, text: str, number: int) -> Self:
+    # The number has a default only so that type checkers accept a lookup, `RouteProtocol("dhcp")`.
+    def __new__(cls, text: str, number: int = 0) -> Self:
         """A member of the table: `KERNEL = "kernel", 2`."""
         member = str.__new__(cls, text)
         member._value_ = text

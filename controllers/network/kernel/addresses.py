@@ -7,9 +7,17 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from controllers.network.kernel.mirror import Effect, Kind
-from controllers.network.kernel.rtnetlink import Kernel, Message, number, text
+from controllers.network.kernel.rtnetlink import Kernel, Message, integer, ip_address
 from resources.network.address import AddressStatusSpec
 from resources.network.enums import AddressFlags, Family, Scope
+
+_ADDRESS = 1
+_LOCAL = 2
+_BROADCAST = 4
+_ANYCAST = 5
+_MULTICAST = 7
+_FLAGS = 8
+_PRIORITY = 9
 
 
 @attrs.frozen
@@ -22,21 +30,25 @@ class AddressKey:
 
 def read_address(message: Message) -> AddressStatusSpec:
     """The address that an RTM_NEWADDR or RTM_DELADDR message describes; the link's name is not in it."""
-    local = text(message, "IFA_LOCAL")
-    address = text(message, "IFA_ADDRESS") or local
-    flags = message.get_attr("IFA_FLAGS")
+    family, length, flags, scope, index = message.fields
+    attributes = message.attributes
+
+    def address_in(number: int) -> str:
+        return ip_address(attributes.get(number, b""))
+
+    local = address_in(_LOCAL)
     return AddressStatusSpec(
-        address=f"{address}/{message['prefixlen']}",
+        address=f"{address_in(_ADDRESS) or local}/{length}",
         local=local,
-        broadcast=text(message, "IFA_BROADCAST"),
-        anycast=text(message, "IFA_ANYCAST"),
-        multicast=text(message, "IFA_MULTICAST"),
-        link_index=message["index"],
-        family=Family.of(message["family"]),
-        scope=Scope.of(message["scope"]),
+        broadcast=address_in(_BROADCAST),
+        anycast=address_in(_ANYCAST),
+        multicast=address_in(_MULTICAST),
+        link_index=index,
+        family=Family.of(family),
+        scope=Scope.of(scope),
         # The header has room for the first eight flags only.
-        flags=AddressFlags(message["flags"] if flags is None else flags),
-        priority=number(message, "IFA_RT_PRIORITY"),
+        flags=AddressFlags(integer(attributes, _FLAGS) or flags),
+        priority=integer(attributes, _PRIORITY),
     )
 
 
@@ -52,7 +64,7 @@ class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """All addresses of both families; blocks."""
-        return kernel.get_addr()
+        return kernel.dump(rtnl.RTM_GETADDR)
 
     def collect(self, messages: Iterable[Message]) -> dict[AddressKey, tuple[AddressStatusSpec, ...]]:
         """The addresses by key."""
@@ -70,6 +82,6 @@ class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
         address = read_address(message)
         key = key_of(address)
         rest = tuple(other for other in items.get(key, ()) if other.local != address.local)
-        if message["header"]["type"] == rtnl.RTM_NEWADDR:
+        if message.type == rtnl.RTM_NEWADDR:
             return Effect(changes={key: (*rest, address)})
         return Effect(changes={key: rest or None})

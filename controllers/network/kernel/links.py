@@ -7,15 +7,24 @@ alternative names, options of a bridge or bond).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, ClassVar
 
 import attrs
 from pyroute2.netlink import rtnl
-from pyroute2.netlink.exceptions import NetlinkError
 
 from controllers.network.kernel.mirror import Effect, Kind
-from controllers.network.kernel.rtnetlink import AF_UNSPEC, ENODEV, Kernel, Message, hardware_address, number, raw, text
+from controllers.network.kernel.rtnetlink import (
+    AF_UNSPEC,
+    Attributes,
+    Kernel,
+    Message,
+    c_text,
+    inside,
+    integer,
+    ip_address,
+    members,
+    text,
+)
 from resources.network.enums import (
     ADLACPActive,
     ADSelect,
@@ -34,6 +43,31 @@ from resources.network.enums import (
 )
 from resources.network.link import STP, VLAN, BondMaster, BridgeMaster, BridgeVLAN, LinkStatusSpec, Veth, VRFMaster
 
+_ADDRESS = 1
+_BROADCAST = 2
+_IFNAME = 3
+_MTU = 4
+_LINK = 5
+_QDISC = 6
+_MASTER = 10
+_OPERSTATE = 16
+_LINKINFO = 18
+_IFALIAS = 20
+_CARRIER = 33
+_LINK_NETNSID = 37
+_PROP_LIST = 52
+_ALT_IFNAME = 53
+
+_INFO_KIND = 1
+_INFO_DATA = 2
+_INFO_SLAVE_KIND = 4
+
+_VLAN_ID = 1
+_VLAN_PROTOCOL = 5
+_BRIDGE_STP_STATE = 5
+_BRIDGE_VLAN_FILTERING = 7
+_VRF_TABLE = 1
+
 
 @attrs.frozen(kw_only=True)
 class KernelLink:
@@ -47,100 +81,97 @@ class KernelLink:
     parent_is_elsewhere: bool = False
 
 
-def _bond_master(options: Message) -> BondMaster:
-    def choice(table: Any, name: str) -> Any:
-        return table.of(number(options, f"IFLA_BOND_{name}"))
+def _bond_master(options: Attributes) -> BondMaster:
+    def of(number: int) -> int:
+        return integer(options, number)
 
-    def count(name: str) -> int:
-        return number(options, f"IFLA_BOND_{name}")
+    def targets(number: int) -> tuple[str, ...]:
+        return tuple(ip_address(target) for _, target in members(options.get(number, b"")))
 
+    # By the kernel's numbers of its options.
     return BondMaster(
-        mode=choice(BondMode, "MODE"),
-        xmit_hash_policy=choice(XmitHashPolicy, "XMIT_HASH_POLICY"),
-        lacp_rate=choice(LACPRate, "AD_LACP_RATE"),
-        arp_validate=choice(ARPValidate, "ARP_VALIDATE"),
-        arp_all_targets=choice(ARPAllTargets, "ARP_ALL_TARGETS"),
-        primary_index=count("PRIMARY"),
-        primary_reselect=choice(PrimaryReselect, "PRIMARY_RESELECT"),
-        fail_over_mac=choice(FailOverMAC, "FAIL_OVER_MAC"),
-        ad_select=choice(ADSelect, "AD_SELECT"),
-        miimon=count("MIIMON"),
-        updelay=count("UPDELAY"),
-        downdelay=count("DOWNDELAY"),
-        arp_interval=count("ARP_INTERVAL"),
-        resend_igmp=count("RESEND_IGMP"),
-        min_links=count("MIN_LINKS"),
-        lp_interval=count("LP_INTERVAL"),
-        packets_per_slave=count("PACKETS_PER_SLAVE"),
-        num_peer_notif=count("NUM_PEER_NOTIF"),
-        tlb_logical_lb=count("TLB_DYNAMIC_LB"),
-        all_slaves_active=count("ALL_SLAVES_ACTIVE"),
-        use_carrier=bool(count("USE_CARRIER")),
-        ad_actor_sys_prio=count("AD_ACTOR_SYS_PRIO"),
-        ad_user_port_key=count("AD_USER_PORT_KEY"),
-        peer_notify_delay=count("PEER_NOTIF_DELAY"),
-        arp_ip_targets=_targets(raw(options, "IFLA_BOND_ARP_IP_TARGET"), AF_INET, 4),
-        ns_ip6_targets=_targets(raw(options, "IFLA_BOND_NS_IP6_TARGET"), AF_INET6, 16),
-        ad_lacp_active=choice(ADLACPActive, "AD_LACP_ACTIVE"),
-        missed_max=count("MISSED_MAX"),
+        mode=BondMode.of(of(1)),
+        miimon=of(3),
+        updelay=of(4),
+        downdelay=of(5),
+        use_carrier=bool(of(6)),
+        arp_interval=of(7),
+        arp_ip_targets=targets(8),
+        arp_validate=ARPValidate.of(of(9)),
+        arp_all_targets=ARPAllTargets.of(of(10)),
+        primary_index=of(11),
+        primary_reselect=PrimaryReselect.of(of(12)),
+        fail_over_mac=FailOverMAC.of(of(13)),
+        xmit_hash_policy=XmitHashPolicy.of(of(14)),
+        resend_igmp=of(15),
+        num_peer_notif=of(16),
+        all_slaves_active=of(17),
+        min_links=of(18),
+        lp_interval=of(19),
+        packets_per_slave=of(20),
+        lacp_rate=LACPRate.of(of(21)),
+        ad_select=ADSelect.of(of(22)),
+        ad_actor_sys_prio=of(24),
+        ad_user_port_key=of(25),
+        tlb_logical_lb=of(27),
+        peer_notify_delay=of(28),
+        ad_lacp_active=ADLACPActive.of(of(29)),
+        missed_max=of(30),
+        ns_ip6_targets=targets(31),
     )
 
 
-def _targets(nest: bytes, family: int, width: int) -> tuple[str, ...]:
-    # Attributes numbered by slot: a header of 4 bytes and an address each.
-    size = 4 + width
-    return tuple(inet_ntop(family, nest[end - width : end]) for end in range(size, len(nest) + 1, size))
-
-
-def _of_kind(kind: str, options: Message | None) -> dict[str, Any]:
+def _of_kind(kind: str, options: Attributes) -> dict[str, Any]:
     """The fields of a status that only links of this kind have."""
     match kind:
         case "veth":
             return {"veth": Veth()}
-        case "vlan" if options is not None:
-            protocol = VLANProtocol.of(number(options, "IFLA_VLAN_PROTOCOL"))
-            return {"vlan": VLAN(vlan_id=number(options, "IFLA_VLAN_ID"), vlan_protocol=protocol)}
-        case "bridge" if options is not None:
-            stp = STP(enabled=bool(number(options, "IFLA_BR_STP_STATE")))
-            vlan = BridgeVLAN(filtering_enabled=bool(number(options, "IFLA_BR_VLAN_FILTERING")))
+        case "vlan" if options:
+            protocol = VLANProtocol.of(int.from_bytes(options.get(_VLAN_PROTOCOL, b""), "big"))
+            return {"vlan": VLAN(vlan_id=integer(options, _VLAN_ID), vlan_protocol=protocol)}
+        case "bridge" if options:
+            stp = STP(enabled=bool(integer(options, _BRIDGE_STP_STATE)))
+            vlan = BridgeVLAN(filtering_enabled=bool(integer(options, _BRIDGE_VLAN_FILTERING)))
             return {"bridge_master": BridgeMaster(stp=stp, vlan=vlan)}
-        case "bond" if options is not None:
+        case "bond" if options:
             return {"bond_master": _bond_master(options)}
-        case "vrf" if options is not None:
-            return {"vrf_master": VRFMaster(table=RoutingTable.of(number(options, "IFLA_VRF_TABLE")))}
+        case "vrf" if options:
+            return {"vrf_master": VRFMaster(table=RoutingTable.of(integer(options, _VRF_TABLE)))}
         case _:
             return {}
 
 
+def _index(message: Message) -> int:
+    return message.fields[2]
+
+
 def read_link(message: Message) -> KernelLink:
     """The link that a full RTM_NEWLINK message describes."""
-    info = message.get_attr("IFLA_LINKINFO")
-    kind = "" if info is None else text(info, "IFLA_INFO_KIND")
-    properties = message.get_attr("IFLA_PROP_LIST")
-    flags = LinkFlags(message["flags"])
+    _, type, index, bits, _ = message.fields
+    attributes = message.attributes
+    info = inside(attributes, _LINKINFO)
+    kind = text(info, _INFO_KIND)
+    properties = members(attributes.get(_PROP_LIST, b""))
+    flags = LinkFlags(bits)
     status = LinkStatusSpec(
-        alias=text(message, "IFLA_IFALIAS"),
-        alt_names=() if properties is None else tuple(properties.get_attrs("IFLA_ALT_IFNAME")),
-        index=message["index"],
-        type=LinkType.of(message["ifi_type"]),
-        link_index=number(message, "IFLA_LINK"),
+        alias=text(attributes, _IFALIAS),
+        alt_names=tuple(c_text(name) for number, name in properties if number == _ALT_IFNAME),
+        index=index,
+        type=LinkType.of(type),
+        link_index=integer(attributes, _LINK),
         flags=flags,
-        hardware_addr=hardware_address(message, "IFLA_ADDRESS"),
-        broadcast_addr=hardware_address(message, "IFLA_BROADCAST"),
-        mtu=number(message, "IFLA_MTU"),
-        queue_disc=text(message, "IFLA_QDISC"),
-        master_index=number(message, "IFLA_MASTER"),
-        operational_state=OperationalState.of(int.from_bytes(raw(message, "IFLA_OPERSTATE"))),
+        hardware_addr=attributes.get(_ADDRESS, b"").hex(":"),
+        broadcast_addr=attributes.get(_BROADCAST, b"").hex(":"),
+        mtu=integer(attributes, _MTU),
+        queue_disc=text(attributes, _QDISC),
+        master_index=integer(attributes, _MASTER),
+        operational_state=OperationalState.of(integer(attributes, _OPERSTATE)),
         kind=kind,
-        slave_kind="" if info is None else text(info, "IFLA_INFO_SLAVE_KIND"),
-        link_state=LinkFlags.UP in flags and bool(number(message, "IFLA_CARRIER")),
-        **_of_kind(kind, None if info is None else info.get_attr("IFLA_INFO_DATA")),
+        slave_kind=text(info, _INFO_SLAVE_KIND),
+        link_state=LinkFlags.UP in flags and bool(integer(attributes, _CARRIER)),
+        **_of_kind(kind, inside(info, _INFO_DATA)),
     )
-    return KernelLink(
-        name=text(message, "IFLA_IFNAME"),
-        status=status,
-        parent_is_elsewhere=message.get_attr("IFLA_LINK_NETNSID") is not None,
-    )
+    return KernelLink(name=text(attributes, _IFNAME), status=status, parent_is_elsewhere=_LINK_NETNSID in attributes)
 
 
 def with_names(link: KernelLink, name_of: Callable[[int], str]) -> LinkStatusSpec:
@@ -166,33 +197,28 @@ class Links(Kind[int, KernelLink]):
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """All links; blocks."""
-        return kernel.link("dump")
+        return kernel.dump(rtnl.RTM_GETLINK)
 
     def collect(self, messages: Iterable[Message]) -> dict[int, KernelLink]:
         """The links by index."""
-        return {message["index"]: read_link(message) for message in messages}
+        return {_index(message): read_link(message) for message in messages}
 
     def reread(self, kernel: Kernel, key: int) -> KernelLink | None:
         """One link, None if there is none of this index; blocks."""
-        try:
-            messages = list(kernel.link("get", index=key))
-        except NetlinkError as error:
-            if error.code != ENODEV:
-                raise
-            return None
-        return read_link(messages[0])
+        message = kernel.link(key)
+        return None if message is None else read_link(message)
 
     def fold(self, items: Mapping[int, KernelLink], message: Message) -> Effect[int, KernelLink]:
         """A link's own message replaces it; one about its port, its wireless part or its queues makes it read again."""
-        match message["header"]["type"]:
+        match message.type:
             case rtnl.RTM_NEWQDISC | rtnl.RTM_DELQDISC:
-                return Effect(reread=frozenset(items.keys() & {message["index"]}))
-            case rtnl.RTM_NEWLINK | rtnl.RTM_DELLINK if message["family"] != AF_UNSPEC:
-                return Effect(reread=frozenset({message["index"]}))
+                return Effect(reread=frozenset(items.keys() & {message.fields[1]}))
+            case rtnl.RTM_NEWLINK | rtnl.RTM_DELLINK if message.family != AF_UNSPEC:
+                return Effect(reread=frozenset({_index(message)}))
             case rtnl.RTM_DELLINK:
-                return Effect(changes={message["index"]: None})
-            case rtnl.RTM_NEWLINK if message.get_attr("IFLA_MTU") is None:
-                return Effect(reread=frozenset({message["index"]}))
+                return Effect(changes={_index(message): None})
+            case rtnl.RTM_NEWLINK if _MTU not in message.attributes:
+                return Effect(reread=frozenset({_index(message)}))
             case rtnl.RTM_NEWLINK:
                 link = read_link(message)
                 return Effect(changes={link.status.index: link}, reread=_peer_that_does_not_know(items, link))
@@ -215,15 +241,15 @@ class LinkNames(Kind[int, str]):
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """All links; blocks."""
-        return kernel.link("dump")
+        return kernel.dump(rtnl.RTM_GETLINK)
 
     def collect(self, messages: Iterable[Message]) -> dict[int, str]:
         """The names by index."""
-        return {message["index"]: text(message, "IFLA_IFNAME") for message in messages}
+        return {_index(message): text(message.attributes, _IFNAME) for message in messages}
 
     def fold(self, items: Mapping[int, str], message: Message) -> Effect[int, str]:  # noqa: ARG002
         """Messages about ports say nothing about names."""
-        if message["family"] != AF_UNSPEC:
+        if message.family != AF_UNSPEC:
             return Effect()
-        gone = message["header"]["type"] == rtnl.RTM_DELLINK
-        return Effect(changes={message["index"]: None if gone else text(message, "IFLA_IFNAME")})
+        gone = message.type == rtnl.RTM_DELLINK
+        return Effect(changes={_index(message): None if gone else text(message.attributes, _IFNAME)})

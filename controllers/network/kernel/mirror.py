@@ -21,7 +21,7 @@ import attrs
 import trio
 
 from controllers.network.kernel.netns import in_netns
-from controllers.network.kernel.rtnetlink import DUMP_INTERRUPTED, Kernel, Message, make_parser, open_kernel
+from controllers.network.kernel.rtnetlink import Kernel, Message, open_kernel, parse
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -84,7 +84,6 @@ class Mirror(Generic[K, V]):
         self._items: dict[K, V] = {}
         self._touched: set[K] = set()
         self._news = trio.Event()
-        self._parser = make_parser()
         self._resync_at = 0.0
         self._rest = _DEBOUNCE
         self._lost = False
@@ -120,7 +119,7 @@ class Mirror(Generic[K, V]):
         self._report(touched)
 
     async def follow(self) -> None:
-        """Take in notifications until cancelled. Raises OSError and NetlinkError if the kernel refuses."""
+        """Take in notifications until cancelled. Raises OSError if the kernel refuses."""
         while True:
             if trio.current_time() >= self._resync_at:
                 await self.resync()
@@ -140,7 +139,7 @@ class Mirror(Generic[K, V]):
         started = slice_started = trio.current_time()
         while (data := self._receive()) is not None:
             if not self._lost:
-                for message in self._parser.parse(data):
+                for message in parse(data):
                     self._apply(self._kind.fold(self._items, message), touched, reread)
             now = trio.current_time()
             if now - started > _REPORT:
@@ -196,11 +195,11 @@ class Mirror(Generic[K, V]):
         """In a worker thread: the objects, and whether they are of one moment."""
         with open_kernel(self._netns) as kernel:
             for _ in range(_DUMP_ATTEMPTS):
-                messages = list(self._kind.dump(kernel))
-                complete = not any(message["header"]["flags"] & DUMP_INTERRUPTED for message in messages)
-                if complete:
+                kernel.interrupted = False
+                items = self._kind.collect(self._kind.dump(kernel))
+                if not kernel.interrupted:
                     break
-        return self._kind.collect(messages), complete
+            return items, not kernel.interrupted
 
     def _reread(self, keys: Iterable[K]) -> dict[K, V | None]:
         with open_kernel(self._netns) as kernel:
@@ -240,7 +239,7 @@ async def open_mirror(
     """Mirror the objects of a kind in a network namespace (a path; None: the own one).
 
     On entry the mirror is complete, and every object counts as changed. `on_change` is called, in this thread, after
-    each round of changes. The block is cancelled, and raises OSError or NetlinkError, if the kernel refuses to answer.
+    each round of changes. The block is cancelled, and raises OSError, if the kernel refuses to answer.
     """
     mirror = Mirror(kind, netns, on_change, receive_buffer)
     try:

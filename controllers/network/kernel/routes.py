@@ -5,7 +5,8 @@ links and addresses lead to a dump. So does any message that leaves open which o
 may hold many for one destination and metric, and replaces or merges some of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from socket import AF_INET, AF_INET6
 from typing import ClassVar
 
@@ -13,11 +14,34 @@ import attrs
 from pyroute2.netlink import NLM_F_REPLACE, rtnl
 
 from controllers.network.kernel.mirror import Effect, Kind
-from controllers.network.kernel.rtnetlink import AF_UNSPEC, Kernel, Message, number, prefix, text
+from controllers.network.kernel.rtnetlink import (
+    AF_UNSPEC,
+    Attributes,
+    Kernel,
+    Message,
+    inside,
+    integer,
+    ip_address,
+    ip_prefix,
+    members,
+)
 from resources.network.enums import Family, LinkFlags, RouteFlags, RouteProtocol, RouteType, RoutingTable, Scope
 from resources.network.route import NextHop, RouteStatusSpec
 
 _NAMED_FLAGS = sum(RouteFlags)
+
+_DST = 1
+_OIF = 4
+_GATEWAY = 5
+_PRIORITY = 6
+_PREFSRC = 7
+_METRICS = 8
+_MULTIPATH = 9
+_TABLE = 15
+_VIA = 18
+_METRIC_MTU = 2
+
+_HOP = struct.Struct("=HBBi")  # length, flags, weight - 1, index of the link
 
 
 @attrs.frozen
@@ -49,32 +73,48 @@ class KernelRoute:
         return bool(self.status.gateway or any(hop.gateway for hop in self.status.next_hops))
 
 
-def _gateway(attributes: Message) -> str:
-    via = attributes.get_attr("RTA_VIA")
-    return text(attributes, "RTA_GATEWAY") if via is None else str(via["addr"])
+@attrs.frozen
+class _Hop:
+    link: int
+    next_hop: NextHop
+
+
+def _hops(data: bytes) -> Iterator[_Hop]:
+    offset = 0
+    while offset + _HOP.size <= len(data):
+        length, _, weight, link = _HOP.unpack_from(data, offset)
+        gateway = _gateway(dict(members(data[offset + _HOP.size : offset + length])))
+        yield _Hop(link, NextHop(gateway=gateway, weight=weight + 1))
+        offset += max(_HOP.size, (length + 3) & ~3)
+
+
+def _gateway(attributes: Attributes) -> str:
+    # A gateway of the other family comes behind the number of its family.
+    return ip_address(attributes[_VIA][2:] if _VIA in attributes else attributes.get(_GATEWAY, b""))
 
 
 def read_route(message: Message) -> KernelRoute:
     """The route that an RTM_NEWROUTE or RTM_DELROUTE message describes; the names of links are not in it."""
-    metrics = message.get_attr("RTA_METRICS")
-    hops = message.get_attr("RTA_MULTIPATH") or ()
+    family, dst_length, _, tos, table, protocol, scope, type, flags = message.fields
+    attributes = message.attributes
+    hops = tuple(_hops(attributes.get(_MULTIPATH, b"")))
     status = RouteStatusSpec(
-        family=Family.of(message["family"]),
-        dst=prefix(message, "RTA_DST", "dst_len"),
-        src=text(message, "RTA_PREFSRC"),
-        gateway=_gateway(message),
-        out_link_index=number(message, "RTA_OIF"),
+        family=Family.of(family),
+        dst=ip_prefix(attributes.get(_DST, b""), dst_length),
+        src=ip_address(attributes.get(_PREFSRC, b"")),
+        gateway=_gateway(attributes),
+        out_link_index=integer(attributes, _OIF),
         # The header has room for tables up to 255 only.
-        table=RoutingTable.of(message.get_attr("RTA_TABLE") or message["table"]),
-        priority=number(message, "RTA_PRIORITY"),
-        scope=Scope.of(message["scope"]),
-        type=RouteType.of(message["type"]),
-        flags=RouteFlags(message["flags"] & _NAMED_FLAGS),
-        protocol=RouteProtocol.of(message["proto"]),
-        mtu=0 if metrics is None else number(metrics, "RTAX_MTU"),
-        next_hops=tuple(NextHop(gateway=_gateway(hop), weight=hop["hops"] + 1) for hop in hops),
+        table=RoutingTable.of(integer(attributes, _TABLE) or table),
+        priority=integer(attributes, _PRIORITY),
+        scope=Scope.of(scope),
+        type=RouteType.of(type),
+        flags=RouteFlags(flags & _NAMED_FLAGS),
+        protocol=RouteProtocol.of(protocol),
+        mtu=integer(inside(attributes, _METRICS), _METRIC_MTU),
+        next_hops=tuple(hop.next_hop for hop in hops),
     )
-    return KernelRoute(status=status, hop_links=tuple(hop["oif"] for hop in hops), tos=message["tos"])
+    return KernelRoute(status=status, hop_links=tuple(hop.link for hop in hops), tos=tos)
 
 
 def with_names(route: KernelRoute, name_of: Callable[[int], str]) -> RouteStatusSpec:
@@ -93,6 +133,10 @@ def key_of(route: RouteStatusSpec) -> RouteKey:
     return RouteKey(route.family, route.table, route.dst, route.priority)
 
 
+def _is_cached(message: Message) -> bool:
+    return bool(message.fields[-1] & RouteFlags.CLONED)
+
+
 _Items = Mapping[RouteKey, tuple[KernelRoute, ...]]
 _Effect = Effect[RouteKey, tuple[KernelRoute, ...]]
 
@@ -104,14 +148,14 @@ class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """All routes; blocks."""
-        yield from kernel.get_routes(family=AF_INET)
-        yield from kernel.get_routes(family=AF_INET6)
+        yield from kernel.dump(rtnl.RTM_GETROUTE, AF_INET)
+        yield from kernel.dump(rtnl.RTM_GETROUTE, AF_INET6)
 
     def collect(self, messages: Iterable[Message]) -> dict[RouteKey, tuple[KernelRoute, ...]]:
         """The routes by key."""
         items: dict[RouteKey, tuple[KernelRoute, ...]] = {}
         for message in messages:
-            if not message["flags"] & RouteFlags.CLONED:
+            if not _is_cached(message):
                 route = read_route(message)
                 key = key_of(route.status)
                 items[key] = (*items.get(key, ()), route)
@@ -119,17 +163,17 @@ class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
 
     def fold(self, items: _Items, message: Message) -> _Effect:
         """Routes that are alone are replaced and removed at once; where it is not certain which is meant, list anew."""
-        match message["header"]["type"]:
-            case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE if message["flags"] & RouteFlags.CLONED:
+        match message.type:
+            case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE if _is_cached(message):
                 return Effect()
             case rtnl.RTM_NEWROUTE:
-                return _add(items, read_route(message), replace=bool(message["header"]["flags"] & NLM_F_REPLACE))
+                return _add(items, read_route(message), replace=bool(message.flags & NLM_F_REPLACE))
             case rtnl.RTM_DELROUTE:
                 return _remove(items, read_route(message))
             case rtnl.RTM_NEWLINK:
-                return Effect(resync=message["family"] == AF_UNSPEC and not message["flags"] & LinkFlags.UP)
+                return Effect(resync=message.family == AF_UNSPEC and not message.fields[3] & LinkFlags.UP)
             case rtnl.RTM_DELLINK:
-                return Effect(resync=message["family"] == AF_UNSPEC)
+                return Effect(resync=message.family == AF_UNSPEC)
             case rtnl.RTM_DELADDR:
                 return Effect(resync=True)
             case _:

@@ -11,9 +11,18 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from controllers.network.kernel.mirror import Effect, Kind
-from controllers.network.kernel.rtnetlink import Kernel, Message, number, prefix, text
+from controllers.network.kernel.rtnetlink import Kernel, Message, integer, ip_prefix, text
 from resources.network.enums import Family, RoutingTable, RuleAction
 from resources.network.routing_rule import RoutingRuleStatusSpec
+
+_DST = 1
+_SRC = 2
+_IIFNAME = 3
+_PRIORITY = 6
+_FWMARK = 10
+_TABLE = 15
+_FWMASK = 16
+_OIFNAME = 17
 
 
 @attrs.frozen
@@ -26,18 +35,20 @@ class RuleKey:
 
 def read_rule(message: Message) -> RoutingRuleStatusSpec:
     """The rule that an RTM_NEWRULE message describes."""
+    family, dst_length, src_length, _, table, _, _, action, _ = message.fields
+    attributes = message.attributes
     return RoutingRuleStatusSpec(
-        family=Family.of(message["family"]),
-        src=prefix(message, "FRA_SRC", "src_len"),
-        dst=prefix(message, "FRA_DST", "dst_len"),
+        family=Family.of(family),
+        src=ip_prefix(attributes.get(_SRC, b""), src_length),
+        dst=ip_prefix(attributes.get(_DST, b""), dst_length),
         # The header has room for tables up to 255 only.
-        table=RoutingTable.of(message.get_attr("FRA_TABLE") or message["table"]),
-        priority=number(message, "FRA_PRIORITY"),
-        action=RuleAction.of(message["action"]),
-        iif_name=text(message, "FRA_IIFNAME"),
-        oif_name=text(message, "FRA_OIFNAME"),
-        fw_mark=number(message, "FRA_FWMARK"),
-        fw_mask=number(message, "FRA_FWMASK"),
+        table=RoutingTable.of(integer(attributes, _TABLE) or table),
+        priority=integer(attributes, _PRIORITY),
+        action=RuleAction.of(action),
+        iif_name=text(attributes, _IIFNAME),
+        oif_name=text(attributes, _OIFNAME),
+        fw_mark=integer(attributes, _FWMARK),
+        fw_mask=integer(attributes, _FWMASK),
     )
 
 
@@ -49,8 +60,8 @@ class Rules(Kind[RuleKey, RoutingRuleStatusSpec]):
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """The rules of both families; blocks."""
         # Without a family the answer has those of multicast routing too.
-        yield from kernel.get_rules(family=AF_INET)
-        yield from kernel.get_rules(family=AF_INET6)
+        yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET)
+        yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET6)
 
     def collect(self, messages: Iterable[Message]) -> dict[RuleKey, RoutingRuleStatusSpec]:
         """The rules by key."""

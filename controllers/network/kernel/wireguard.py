@@ -5,17 +5,22 @@ The kernel's answer carries the private key and the peers' pre-shared keys; neit
 
 import datetime
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import wireguard
 
 from controllers.network.kernel.netns import in_netns
-from controllers.network.kernel.rtnetlink import Message, number
 from resources.network.link import WireguardPeerStatus, WireguardStatus
 
 _WireGuard: Any = wireguard.WireGuard
+
+
+class Part(Protocol):
+    """A message or a nest of attributes, as pyroute2 hands them out; decoded when asked."""
+
+    def get_attr(self, name: str) -> Any: ...
 
 
 def read_wireguard(name: str, netns: str | None) -> WireguardStatus | None:
@@ -28,7 +33,7 @@ def read_wireguard(name: str, netns: str | None) -> WireguardStatus | None:
         return None
 
 
-def read_device(messages: Iterable[Message]) -> WireguardStatus:
+def read_device(messages: Iterable[Part]) -> WireguardStatus:
     """The device that the messages of one answer describe: a long list of peers comes in several."""
     status = WireguardStatus()
     peers: dict[str, WireguardPeerStatus] = {}
@@ -37,8 +42,8 @@ def read_device(messages: Iterable[Message]) -> WireguardStatus:
         if key is not None:
             status = WireguardStatus(
                 public_key=key.decode(),
-                listen_port=number(message, "WGDEVICE_A_LISTEN_PORT"),
-                firewall_mark=number(message, "WGDEVICE_A_FWMARK"),
+                listen_port=message.get_attr("WGDEVICE_A_LISTEN_PORT") or 0,
+                firewall_mark=message.get_attr("WGDEVICE_A_FWMARK") or 0,
             )
         for part in message.get_attr("WGDEVICE_A_PEERS") or ():
             peer = _read_peer(part)
@@ -50,13 +55,13 @@ def read_device(messages: Iterable[Message]) -> WireguardStatus:
     return attrs.evolve(status, peers=tuple(peers[key] for key in sorted(peers)))
 
 
-def _read_peer(part: Message) -> WireguardPeerStatus:
+def _read_peer(part: Part) -> WireguardPeerStatus:
     endpoint = part.get_attr("WGPEER_A_ENDPOINT")
     return WireguardPeerStatus(
         public_key=part.get_attr("WGPEER_A_PUBLIC_KEY").decode(),
         endpoint="" if endpoint is None else _endpoint(endpoint["addr"], endpoint["port"]),
         persistent_keepalive_interval=datetime.timedelta(
-            seconds=number(part, "WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL")
+            seconds=part.get_attr("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") or 0
         ),
         allowed_ips=tuple(allowed["addr"] for allowed in part.get_attr("WGPEER_A_ALLOWEDIPS") or ()),
     )

@@ -1,4 +1,4 @@
-"""Messages as the kernel sends them: encoded, and parsed again by what the mirrors parse with."""
+"""Messages as the kernel sends them: encoded by pyroute2, and parsed by what the mirrors parse with."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,12 +8,30 @@ from pyroute2.netlink.generic.wireguard import wgmsg
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ifinfmsg.plugins.bond import bond
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
-from controllers.network.kernel.rtnetlink import Message, make_parser
+from controllers.network.kernel.rtnetlink import Message, parse
+from controllers.network.kernel.wireguard import Part
 
 Attributes = Sequence[tuple[str, Any]]
+
+_BOND_OPTIONS: tuple[Any, ...] = bond.nla_map
+_LINK_INFO: Any = ifinfmsg.ifinfo
+
+
+class _Bond(bond):
+    # With the options that are newer than pyroute2's list.
+    nla_map: tuple[Any, ...] = (
+        *_BOND_OPTIONS,
+        ("IFLA_BOND_PEER_NOTIF_DELAY", "uint32"),
+        ("IFLA_BOND_AD_LACP_ACTIVE", "uint8"),
+        ("IFLA_BOND_MISSED_MAX", "uint8"),
+    )
+
+
+_LINK_INFO.register_link_kind(module={"bond": _Bond})
 
 
 def _encoded(kind: Any, type: int, flags: int, fields: Mapping[str, Any], attributes: Attributes) -> bytes:
@@ -27,7 +45,7 @@ def _encoded(kind: Any, type: int, flags: int, fields: Mapping[str, Any], attrib
 
 
 def _parsed(kind: Any, type: int, flags: int, fields: Mapping[str, Any], attributes: Attributes) -> Message:
-    (message,) = make_parser().parse(_encoded(kind, type, flags, fields, attributes))
+    (message,) = parse(_encoded(kind, type, flags, fields, attributes))
     return message
 
 
@@ -68,9 +86,9 @@ def rule(*attributes: tuple[str, Any], **fields: Any) -> Message:
     return _parsed(fibmsg, rtnl.RTM_NEWRULE, 0, {"family": 2, "table": 254, "action": 1, **fields}, attributes)
 
 
-def wireguard(*attributes: tuple[str, Any]) -> Message:
+def wireguard(*attributes: tuple[str, Any]) -> Part:
     """A part of the answer about a WireGuard device."""
     kind: Any = wgmsg
-    message: Message = kind(_encoded(wgmsg, 30, 0, {"cmd": 0, "version": 1}, attributes))
+    message: Part = kind(_encoded(wgmsg, 30, 0, {"cmd": 0, "version": 1}, attributes))
     getattr(message, "decode")()  # noqa: B009  # not part of what is used of messages elsewhere
     return message

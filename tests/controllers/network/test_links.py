@@ -100,6 +100,7 @@ def test_a_link_that_is_down_has_no_link_state(flags: LinkFlags, carrier: int, s
                 ("IFLA_BOND_AD_LACP_ACTIVE", 1),
                 ("IFLA_BOND_MISSED_MAX", 2),
                 ("IFLA_BOND_PRIMARY", 3),
+                ("IFLA_BOND_ARP_IP_TARGET", ["192.0.2.1", "192.0.2.2"]),
             ],
             "bond_master",
             BondMaster(
@@ -113,6 +114,7 @@ def test_a_link_that_is_down_has_no_link_state(flags: LinkFlags, carrier: int, s
                 ad_lacp_active=ADLACPActive.ON,
                 missed_max=2,
                 primary_index=3,
+                arp_ip_targets=("192.0.2.1", "192.0.2.2"),
             ),
         ),
         ("veth", [], "veth", Veth()),
@@ -123,6 +125,15 @@ def test_the_options_of_a_kind_are_read(kind: str, options: list[tuple[str, Any]
     status = read_link(link(("IFLA_IFNAME", "x"), ("IFLA_LINKINFO", nest(*info)))).status
     assert status.kind == kind
     assert getattr(status, field) == value
+
+
+def test_the_primary_of_a_bond_is_shown_by_name() -> None:
+    options = nest(("IFLA_BOND_MODE", 1), ("IFLA_BOND_PRIMARY", 3))
+    bond = link(
+        ("IFLA_IFNAME", "bond0"), ("IFLA_LINKINFO", nest(("IFLA_INFO_KIND", "bond"), ("IFLA_INFO_DATA", options)))
+    )
+    status = with_names(read_link(bond), "eth{}".format)
+    assert status.bond_master == BondMaster(mode=BondMode.ACTIVE_BACKUP, primary_index=3, primary="eth3")
 
 
 def veth(index: int, name: str, peer: int = 0, *attributes: tuple[str, Any]) -> Any:

@@ -122,9 +122,7 @@ def via6(gateway: str, **fields: Any) -> Any:
     return via(gateway, family=10, dst="2001:db8::", **fields)
 
 
-A, B, A_TOS = (
-    read_route(via(*at[:1], **at[1])) for at in (("192.0.2.1", {}), ("192.0.2.2", {}), ("192.0.2.1", {"tos": 4}))
-)
+A, B, A_TOS = read_route(via("192.0.2.1")), read_route(via("192.0.2.2")), read_route(via("192.0.2.1", tos=4))
 A6, L3, L4 = read_route(via6("2001:db8::a")), read_route(on_link(3)), read_route(on_link(4))
 RESYNC: Effect[Any, Any] = Effect(resync=True)
 NOTHING: Effect[Any, Any] = Effect()
