@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import attrs
@@ -14,13 +13,16 @@ from runtime.api.local import LocalServer, listen
 from runtime.api.metrics import serve_metrics
 from runtime.controller import Logger
 from runtime.engine import Engine
+from runtime.errors import RegistrationError
 from runtime.privileges import missing_privileges
+from runtime.quiet import wait_quiet
 from runtime.resource import Namespace, NamespaceSpec, Resource
 from runtime.state import MemoryState
 from runtime.state.base import State
 
 # What users and `get -w` may fall behind by, in events of one kind, before they are told to list anew.
 _HISTORY = 4096
+_FIRST_LOOK_PATIENCE = 3.0
 
 _NAMESPACES = {
     "config": "What the operator wants of this node.",
@@ -60,17 +62,16 @@ class Agent:
         """
         options = self._options
         _make_state_dir(options.state_dir)
-        async with AsyncExitStack() as stack:
-            listener = await stack.enter_async_context(listen(options.socket))
-            settings = plugins.Settings(config=options.config, state_dir=options.state_dir)
-            await self._register(settings)
-            await self._describe_namespaces()
-            for line in missing_privileges():
-                self._log.warning(line)
-            signals = stack.enter_context(trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
-            async with trio.open_nursery() as nursery:
+        # The signals are left last, so that a second one cannot cut the cleaning up short.
+        with trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
+            async with listen(options.socket) as listener, trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed_signals, signals, nursery.cancel_scope)
+                await self._register(plugins.Settings(config=options.config, state_dir=options.state_dir))
+                await self._describe_namespaces()
+                for line in missing_privileges():
+                    self._log.warning(line)
                 await nursery.start(self.engine.run)
+                await self._first_look()
                 if options.metrics is not None:
                     await nursery.start(serve_metrics, self.engine, self.state, options.metrics)
                 server = LocalServer(self.state, self.engine, self._log, version=self._version)
@@ -85,10 +86,24 @@ class Agent:
 
     async def _register(self, settings: plugins.Settings) -> None:
         for controller in plugins.load_installed(settings, self._log):
-            await self.engine.register(controller)
+            try:
+                await self.engine.register(controller)
+            except RegistrationError:
+                # As with what cannot be loaded: one broken package does not stop a node.
+                name = type(controller).__qualname__
+                self._log.exception("a controller of an installed package cannot be registered", controller=name)
         for reference in self._options.controllers:
             for controller in plugins.load_named(reference, settings):
                 await self.engine.register(controller)
+
+    async def _first_look(self) -> None:
+        """Wait until the controllers have seen what there is, but not long for one that is kept waiting itself.
+
+        Who asks before that would be told that there is nothing, and a watch that outlived the agent before this one
+        that everything went away.
+        """
+        with trio.move_on_after(_FIRST_LOOK_PATIENCE):
+            await wait_quiet(lambda: any(runner.is_at_work for runner in self.engine.runners.values()))
 
     async def _describe_namespaces(self) -> None:
         for name, description in _NAMESPACES.items():

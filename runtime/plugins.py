@@ -38,7 +38,10 @@ def instantiate(found: object, settings: Settings, where: str) -> Iterator[AnyCo
     if isinstance(found, AnyController):
         yield found
     elif isinstance(found, type) and issubclass(found, AnyController):
-        yield from instantiate(found(), settings, where)
+        try:
+            yield found()
+        except TypeError as error:
+            raise RegistrationError(f"{where}: {error}; name a function from settings to the controller") from error
     elif isinstance(found, Iterable) and not isinstance(found, str | bytes):
         for item in found:
             yield from instantiate(item, settings, where)

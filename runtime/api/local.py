@@ -2,10 +2,12 @@
 
 import errno
 import fcntl
+import itertools
 import os
 import socket
+import stat
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,8 +48,12 @@ _EVENTS = {
 }
 
 
+_END = {"end": True}
+_Render = Callable[[str, Resource[Any]], dict[str, Any]]
+
+
 class AlreadyServedError(Exception):
-    """Another agent serves this socket."""
+    """Somebody else serves this socket."""
 
 
 class _RequestError(Exception):
@@ -88,7 +94,8 @@ def read_rule(state: State, *, is_owner: bool) -> Rule:
 def claim(path: Path) -> Iterator[None]:
     """Hold the right to serve at a path, by a lock that ends with the process, however it ends.
 
-    Raises AlreadyServedError with the holder's pid if somebody else has it, OSError if the directory cannot be used.
+    A socket that was left behind is removed, anything else that stands there is not. Raises AlreadyServedError, with
+    the pid if another agent has it, and OSError if the path cannot be used.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -101,10 +108,9 @@ def claim(path: Path) -> Iterator[None]:
                 f"another agent (pid {holder or 'unknown'}) already serves {path}: "
                 "stop it first, or give this one another --socket"
             ) from None
+        _remove_stale(path)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        # Whoever left a socket here is gone, or the lock would be held.
-        path.unlink(missing_ok=True)
         try:
             yield
         finally:
@@ -114,19 +120,36 @@ def claim(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens at. An agent would hold the lock, but not every socket is an agent's."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "something that is no socket is in the way", str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
+            raise AlreadyServedError(
+                f"another program, which is no nodespan agent, serves {path}: give the agent another --socket"
+            )
+    path.unlink()
+
+
 @asynccontextmanager
 async def listen(path: Path) -> AsyncIterator[trio.SocketListener]:
     """A listening socket of mode 0600. Raises AlreadyServedError, or OSError that names the path."""
     with claim(path):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            os.fchmod(sock.fileno(), 0o600)  # Linux gives the file the mode of the socket, from its first moment
             try:
                 sock.bind(str(path))
             except OSError as error:
-                if error.errno is None and "too long" in str(error):
-                    raise OSError(errno.ENAMETOOLONG, f"{path}: a socket's path has at most 107 bytes") from error
-                raise
-            os.chmod(path, 0o600)  # before listening, so that nobody else ever gets in
+                # Python itself refuses a path that is too long, without a number.
+                number, reason = error.errno or errno.ENAMETOOLONG, error.strerror or "a socket's path has 107 bytes"
+                raise OSError(number, reason, str(path)) from error
             sock.listen(128)
         except BaseException:
             sock.close()
@@ -158,20 +181,24 @@ class LocalServer:
                     if request is not None:
                         await self._answer(stream, request, _peer_of(stream))
                 except _RequestError as error:
-                    await _send(stream, {"error": error.code, "message": str(error)})
+                    await _send(stream, [_error(error.code, str(error))])
                 except trio.TooSlowError:
-                    await _send(stream, {"error": protocol.INVALID, "message": "no request came"})
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the client went away: that is how it ends a watch
-        except Exception:
-            self._log.exception("a request on the local socket failed")
+                    await _send(stream, [_error(protocol.INVALID, "no request came")])
+                except trio.BrokenResourceError:
+                    raise
+                except Exception:
+                    self._log.exception("a request on the local socket failed")
+                    await _send(stream, [_error(protocol.INTERNAL, "the agent failed to answer, its log tells why")])
+        except trio.BrokenResourceError:
+            return  # the client went away, which is its right
 
     async def _answer(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
         match request.get("call"):
             case "version":
-                await _send(stream, {"version": self._version, "pid": os.getpid(), "node": socket.gethostname()})
+                answer = {"version": self._version, "pid": os.getpid(), "node": socket.gethostname()}
+                await _send(stream, [answer, _END])
             case "graph":
-                await _send(stream, self._graph())
+                await _send(stream, [self._graph(), _END])
             case "get":
                 await self._get(stream, request, peer)
             case other:
@@ -185,12 +212,12 @@ class LocalServer:
         definition = self._resolve(_text(request, "type"))
         namespace = _text(request, "namespace", default="") or definition.default_namespace
         kind: Kind[Any] = Kind(namespace, definition.type)
-        id = request.get("id")
-        try:
-            filter = build_filter([parse_selector(selector) for selector in request.get("selectors") or ()])
-        except (ValueError, TypeError, AttributeError) as error:
-            raise _RequestError(protocol.INVALID, str(error)) from error
-        render = _render_yaml if request.get("form") == "yaml" else _render_data
+        id = None if request.get("id") is None else _text(request, "id")
+        filter = _filter(request.get("selectors"))
+        form = _text(request, "form", default="data")
+        render = _RENDERERS.get(form)
+        if render is None:
+            raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(_RENDERERS)}")
         visible = FilteredState(self._state, read_rule(self._state, is_owner=peer.uid in (os.geteuid(), 0)))
         head = {"definition": spec_to_plain(definition)}
         try:
@@ -206,31 +233,24 @@ class LocalServer:
         except OverrunError as error:
             raise _RequestError(protocol.OVERRUN, str(error)) from error
         resources = [resource for resource in found if filter.matches(resource.metadata)]
-        await _send(stream, head, *(render(protocol.CREATED, resource) for resource in resources))
+        await _send(stream, itertools.chain([head], (render(protocol.CREATED, one) for one in resources), [_END]))
 
     async def _send_events(
         self,
         stream: trio.SocketStream,
         head: dict[str, Any],
         batches: AsyncIterator[list[Event]],
-        render: Callable[[str, Resource[Any]], dict[str, Any]],
+        render: _Render,
     ) -> None:
-        await _send(stream, head)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_on_eof, stream, nursery.cancel_scope)
-            async for batch in batches:
-                messages: list[dict[str, Any]] = []
-                for event in batch:
-                    if event.error is not None:
-                        await _send(stream, *messages, {"error": protocol.OVERRUN, "message": str(event.error)})
-                        nursery.cancel_scope.cancel()
-                        return
-                    assert event.resource is not None  # only errors come without
-                    if event.type is EventType.BOOTSTRAPPED:
-                        messages.append({"event": protocol.BOOTSTRAPPED})
-                    else:
-                        messages.append(render(_EVENTS[event.type], event.resource))
-                await _send(stream, *messages)
+        await _send(stream, [head])
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_eof, stream, nursery.cancel_scope)
+                async for batch in batches:
+                    await _send(stream, (_message(event, render) for event in batch))
+                nursery.cancel_scope.cancel()  # the watch ended, by an error that was sent
+        except* trio.BrokenResourceError:
+            pass  # the client went away: that is how it ends a watch
 
     def _resolve(self, typed: str) -> ResourceDefinitionSpec:
         wanted = typed.lower()
@@ -288,6 +308,19 @@ async def _cancel_on_eof(stream: trio.SocketStream, scope: trio.CancelScope) -> 
     scope.cancel()
 
 
+def _message(event: Event, render: _Render) -> dict[str, Any]:
+    if event.error is not None:
+        return _error(protocol.OVERRUN, str(event.error))
+    assert event.resource is not None  # only errors come without
+    if event.type is EventType.BOOTSTRAPPED:
+        return {"event": protocol.BOOTSTRAPPED}
+    return render(_EVENTS[event.type], event.resource)
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": code, "message": message}
+
+
 def _render_data(event: str, resource: Resource[Any]) -> dict[str, Any]:
     return {"event": event, "resource": resource_to_plain(resource)}
 
@@ -297,6 +330,9 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
     return {"event": event, "metadata": metadata, "yaml": dump_resource(metadata, spec_to_plain(resource.spec))}
 
 
+_RENDERERS: dict[str, _Render] = {"data": _render_data, "yaml": _render_yaml}
+
+
 def _text(request: dict[str, Any], key: str, default: str | None = None) -> str:
     value = request.get(key, default)
     if not isinstance(value, str):
@@ -304,26 +340,37 @@ def _text(request: dict[str, Any], key: str, default: str | None = None) -> str:
     return value
 
 
+def _filter(selectors: object) -> Filter:
+    given = [] if selectors is None else selectors
+    if not isinstance(given, list) or not all(isinstance(selector, str) for selector in given):
+        raise _RequestError(protocol.INVALID, f"the request's 'selectors' must be a list of texts, not {selectors!r}")
+    try:
+        return build_filter([parse_selector(selector) for selector in given])
+    except ValueError as error:
+        raise _RequestError(protocol.INVALID, str(error)) from error
+
+
 async def _receive_request(stream: trio.SocketStream) -> dict[str, Any] | None:
     """The one request of a connection; None if the client closes without one."""
-    unpacker = msgpack.Unpacker(max_buffer_size=protocol.MAX_REQUEST)
-    while True:
-        data = await stream.receive_some(_CHUNK)
-        if not data:
-            return None
+    unpacker = msgpack.Unpacker(max_buffer_size=protocol.MAX_REQUEST, unicode_errors=protocol.UNICODE_ERRORS)
+    while data := await stream.receive_some(_CHUNK):
         try:
             unpacker.feed(data)
             for request in unpacker:
                 if not isinstance(request, dict):
                     raise _RequestError(protocol.INVALID, "a request must be a msgpack map")
                 return request
-        except (ValueError, msgpack.exceptions.UnpackException, msgpack.BufferFull) as error:
+        except msgpack.BufferFull as error:
+            text = f"the request is longer than {protocol.MAX_REQUEST:,} bytes"
+            raise _RequestError(protocol.INVALID, text) from error
+        except (ValueError, msgpack.UnpackException) as error:
             raise _RequestError(protocol.INVALID, f"the request is not msgpack: {error}") from error
+    return None
 
 
-async def _send(stream: trio.SocketStream, *messages: dict[str, Any]) -> None:
-    """Send messages; waits, cancellably, while the client does not read."""
-    packer = msgpack.Packer(autoreset=False)
+async def _send(stream: trio.SocketStream, messages: Iterable[dict[str, Any]]) -> None:
+    """Send messages, made only as they are sent; waits, cancellably, while the client does not read."""
+    packer = msgpack.Packer(autoreset=False, unicode_errors=protocol.UNICODE_ERRORS)
     for message in messages:
         packer.pack(message)
         if len(packer.getbuffer()) >= _CHUNK:

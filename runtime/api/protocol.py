@@ -3,25 +3,25 @@
 A client sends one map and then only reads; closing the connection ends the request. The server answers with a stream of
 maps and closes. What a request may be:
 
-    {"call": "version"}                                             → {"version", "pid", "node"}
-    {"call": "graph"}                                               → {"controllers", "edges", "resources"}
+    {"call": "version"}                                             → {"version", "pid", "node"}, end
+    {"call": "graph"}                                               → {"controllers", "edges", "resources"}, end
     {"call": "get", "type": as the user typed it, "namespace": or "", "id": or None, "selectors": [text],
      "watch": bool, "form": "data" | "yaml"}
         → {"definition": {...}} once, then for each resource {"event": "created"} with "resource", or, in the form
-          "yaml", with "metadata" and the text in "yaml". With "watch" {"event": "bootstrapped"} follows the present
-          resources of a kind, and then changes as they come
+          "yaml", with "metadata" and the text in "yaml", then end. With "watch" there is no end: {"event":
+          "bootstrapped"} follows the present resources of a kind, and then changes as they come
 
-and any answer may be {"error": code, "message": text}, which ends it. This module is what both ends share; it is on the
-way of every start of the command line, so it imports next to nothing.
+where end is {"end": true}, without which an answer was cut off. Any answer may be {"error": code, "message": text},
+which ends it. This module is what both ends share; it is on the way of every start of the command line, so it imports
+next to nothing.
 """
-
-VERSION = 1
 
 NOT_FOUND = "not_found"
 INVALID = "invalid"
 DENIED = "denied"
 # The server could not keep up with sending: list anew.
 OVERRUN = "overrun"
+# The agent failed; its log says how.
 INTERNAL = "internal"
 
 # Far above any request, far below what would hurt.
@@ -31,3 +31,6 @@ CREATED = "created"
 UPDATED = "updated"
 DESTROYED = "destroyed"
 BOOTSTRAPPED = "bootstrapped"
+
+# Text goes both ways unharmed, also what stands for bytes that are no text: names of links may be such.
+UNICODE_ERRORS = "surrogatepass"

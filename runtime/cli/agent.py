@@ -36,14 +36,20 @@ def agent(options: argparse.Namespace) -> int:
     try:
         trio.run(Agent(wanted, version=own_version()).run)
     except (AlreadyServedError, RegistrationError, OSError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(_explain(error)) from error
     except BaseExceptionGroup as group:
         # One error that stops the agent arrives wrapped by the nurseries it went through.
         expected, unexpected = group.split((AlreadyServedError, RegistrationError, OSError))
         if unexpected is not None or expected is None:
             raise
-        raise CommandError("; ".join(str(error) for error in _leaves(expected))) from group
+        raise CommandError("; ".join(_explain(error) for error in _leaves(expected))) from group
     return 0
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

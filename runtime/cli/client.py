@@ -21,31 +21,36 @@ class OverrunError(CommandError):
 
 
 class Connection:
-    """One request to the agent. Iterate over it for the answers; closing it ends the request."""
+    """One request to the agent. Iterate over it for the answers; closing it ends the request.
+
+    Raises CommandError with what the agent says is wrong, AgentGoneError if the answer is cut off.
+    """
 
     def __init__(self, path: str, request: dict[str, Any]) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.connect(path)
-            self._socket.sendall(msgpack.packb(request))
+            self._socket.sendall(msgpack.packb(request, unicode_errors=protocol.UNICODE_ERRORS))
         except OSError as error:
             self._socket.close()
             raise _explain(path, error) from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        unpacker = msgpack.Unpacker(max_buffer_size=0)
+        unpacker = msgpack.Unpacker(max_buffer_size=0, strict_map_key=False, unicode_errors=protocol.UNICODE_ERRORS)
         while True:
             try:
                 data = self._socket.recv(_CHUNK)
             except OSError as error:
                 raise _explain(self._path, error) from error
             if not data:
-                return
+                raise AgentGoneError(f"the agent at {self._path} went away before it had answered")
             unpacker.feed(data)
             for answer in unpacker:
                 if "error" in answer:
                     raise (OverrunError if answer["error"] == protocol.OVERRUN else CommandError)(answer["message"])
+                if "end" in answer:
+                    return
                 yield answer
 
     def close(self) -> None:

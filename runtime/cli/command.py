@@ -1,6 +1,7 @@
 """The verbs of the command line and their options. Each verb imports what it needs when it is used."""
 
 import argparse
+import io
 import os
 import sys
 
@@ -19,7 +20,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         prog="nodespan", description=_DESCRIPTION, epilog=_summary(), formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {client_socket()})"
+        "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {_escaped(client_socket())})"
     )
     parser.add_argument("verb", metavar="COMMAND", choices=[*_VERBS, *_ALIASES], help="see below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="nodespan COMMAND --help tells more")
@@ -40,7 +41,13 @@ def _summary() -> str:
 
 
 def _add_socket(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {default})")
+    parser.add_argument(
+        "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {_escaped(default)})"
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")  # argparse fills in what stands behind a percent sign
 
 
 def _agent(parser: argparse.ArgumentParser) -> None:
@@ -114,18 +121,22 @@ def run(arguments: list[str]) -> int:
 
         return complete(arguments[1:])
     options = parse(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's character set lacks is shown escaped, rather than being the end of the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    status = 0
     try:
-        status = _dispatch(options)
+        try:
+            status = _dispatch(options)
+        except CommandError as error:
+            print(f"nodespan: {error}", file=sys.stderr)
+            status = 1
         sys.stdout.flush()
-    except CommandError as error:
-        print(f"nodespan: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader of a pipe has seen enough; keep the interpreter from complaining at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return status
 
 

@@ -5,6 +5,7 @@ The last word is the one to be completed, possibly empty; candidates are printed
 
 import contextlib
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from runtime.cli.client import ask
@@ -16,35 +17,43 @@ _OUTPUTS = ("json", "jsonpath=", "table", "yaml")
 _DRAWINGS = ("dot", "mermaid", "svg")
 _SHELLS = ("bash", "fish", "zsh")
 # Options that take a value, which is not a positional word.
-_WITH_VALUE = ("-o", "--output", "-n", "--namespace", "-l", "--labels", "--socket", "--controllers", "--config")
+_OUTPUT = ("-o", "--output")
+_NAMESPACE = ("-n", "--namespace")
+_WITH_VALUE = (
+    *(*_OUTPUT, *_NAMESPACE, "-l", "--labels", "--socket", "--controllers", "--config", "--state-dir"),
+    *("--metrics", "--log-format", "--log-level"),
+)
 
 _SCRIPTS = {
     "bash": """\
 _nodespan() {
-    local IFS=$'\\n'
-    COMPREPLY=($(nodespan __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace
-    return 0
+    # Bash has taken the line apart at colons and equals signs too, which ids are full of.
+    local -a words
+    read -ra words <<< "${COMP_LINE:0:COMP_POINT}"
+    [[ "${COMP_LINE:0:COMP_POINT}" == *[[:space:]] ]] && words+=("")
+    [[ "${words[0]##*/}" == get-resources ]] && words=(nodespan get "${words[@]:1}")
+    local current="${words[${#words[@]}-1]}"
+    local taken="${current%"${current##*[:=]}"}"
+    mapfile -t COMPREPLY < <(nodespan __complete "${words[@]:1}" 2>/dev/null)
+    [[ ${#COMPREPLY[@]} -eq 1 && "${COMPREPLY[0]}" == *= ]] && compopt -o nospace
+    COMPREPLY=("${COMPREPLY[@]#"$taken"}")
 }
-_get_resources() {
-    local IFS=$'\\n'
-    COMPREPLY=($(nodespan __complete get "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-    return 0
-}
-complete -F _nodespan nodespan
-complete -F _get_resources get-resources
+complete -F _nodespan nodespan get-resources
 """,
     "zsh": """\
-#compdef nodespan
+#compdef nodespan get-resources
 _nodespan() {
-    local -a candidates
-    candidates=("${(@f)$(nodespan __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    local -a typed candidates
+    typed=("${(@)words[2,CURRENT]}")
+    [[ ${words[1]:t} == get-resources ]] && typed=(get "${(@)typed}")
+    candidates=(${(f)"$(nodespan __complete "${(@)typed}" 2>/dev/null)"})
     compadd -a candidates
 }
-compdef _nodespan nodespan
+compdef _nodespan nodespan get-resources
 """,
     "fish": """\
 complete -c nodespan -f -a '(nodespan __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+complete -c get-resources -f -a '(nodespan __complete get (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 """,
 }
 
@@ -65,38 +74,48 @@ def complete(words: list[str]) -> int:
 def candidates(words: list[str], socket_path: str) -> list[str]:
     """What the last word may become, sorted. Raises CommandError if the agent cannot be asked."""
     *before, current = words or [""]
-    namespace = ""
+    given: dict[str, str] = {}
     positional: list[str] = []
-    previous = ""
+    option = ""
     for word in before:
-        if previous == "--socket":
-            socket_path = word
-        if previous in ("-n", "--namespace"):
-            namespace = word
-        if previous not in _WITH_VALUE and not word.startswith("-"):
+        if option:
+            given[option], option = word, ""
+        elif word.startswith("-"):
+            name, equals, value = word.partition("=")
+            if equals:
+                given[name] = value
+            elif name in _WITH_VALUE:
+                option = name
+        else:
             positional.append(word)
-        previous = word
-    found = _possible(positional, previous, current, namespace, socket_path)
+    socket_path = given.get("--socket", socket_path)
+    if option:
+        found = _values(option, positional, socket_path)
+    else:
+        namespace = next((given[name] for name in _NAMESPACE if name in given), "")
+        found = _words(positional, current, namespace, socket_path)
     return sorted(candidate for candidate in set(found) if candidate.startswith(current))
 
 
-def _possible(
-    positional: list[str], previous: str, current: str, namespace: str, socket_path: str
-) -> tuple[str, ...] | list[str]:
-    if not positional:
-        return _VERBS
-    verb, *rest = positional
-    if previous in ("-o", "--output"):
-        return _DRAWINGS if verb == "graph" else _OUTPUTS
-    if verb == "completion":
-        return _SHELLS
-    if verb not in ("get", "g"):
-        return ()
-    if previous in ("-n", "--namespace"):
+def _values(option: str, positional: list[str], socket_path: str) -> Iterable[str]:
+    if option in _OUTPUT:
+        return _DRAWINGS if positional[:1] == ["graph"] else _OUTPUTS
+    if option in _NAMESPACE:
         return _ids(socket_path, "namespaces", "")
-    if not rest:
-        return _types(socket_path, with_aliases=bool(current))
-    return _ids(socket_path, rest[0], namespace) if len(rest) == 1 else ()
+    return ()
+
+
+def _words(positional: list[str], current: str, namespace: str, socket_path: str) -> Iterable[str]:
+    match positional:
+        case []:
+            return _VERBS
+        case ["completion"]:
+            return _SHELLS
+        case ["get" | "g"]:
+            return _types(socket_path, with_aliases=bool(current))
+        case ["get" | "g", type]:
+            return _ids(socket_path, type, namespace)
+    return ()
 
 
 def _list(socket_path: str, type: str, namespace: str) -> list[dict[str, Any]]:

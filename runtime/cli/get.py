@@ -6,17 +6,20 @@ A watch outlives the agent: when the agent comes back, what changed in between i
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from runtime.api import protocol
 from runtime.cli.client import AgentGoneError, Connection, OverrunError
 from runtime.cli.errors import CommandError
 from runtime.cli.table import Table
+from runtime.cli.untyped import untyped
 from runtime.jsonpath import JSONPathError, Template, compile
 
 _RECONNECT_INTERVAL = 0.3
 _MARKS = {protocol.CREATED: "+", protocol.UPDATED: " ", protocol.DESTROYED: "-"}
+# The originals' JSON is safe to paste into HTML.
+_HTML_SAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 Answer = dict[str, Any]
 
 
@@ -97,7 +100,7 @@ class JsonOutput(_Output):
 
     def _object(self, event: str, answer: Answer) -> Answer:
         resource = answer["resource"]
-        found = {"metadata": _untyped(resource["metadata"]), "node": self._node, "spec": resource["spec"]}
+        found = {"metadata": untyped(resource["metadata"]), "node": self._node, "spec": resource["spec"]}
         return {"event": event, **found} if self._watch else found
 
 
@@ -109,43 +112,22 @@ class JsonPathOutput(JsonOutput):
         self._template = compile(expression)
 
     def show(self, event: str, answer: Answer) -> None:
+        if event == protocol.DESTROYED and answer["resource"]["metadata"]["version"] == "undefined":
+            return  # it never was, so there is nothing to find anything in
         for found in self._template.find(self._object(event, answer), allow_missing=False):
-            if isinstance(found, dict | list):
-                text = _to_json(found)
-            elif isinstance(found, bool):
-                text = "true" if found else "false"
-            else:
-                text = "" if found is None else str(found)
-            sys.stdout.write(text + "\n")
+            sys.stdout.write((_to_json(found) if isinstance(found, dict | list) else _to_text(found)) + "\n")
+
+
+def _to_text(scalar: object) -> str:
+    if isinstance(scalar, bool):
+        return "true" if scalar else "false"
+    return "<nil>" if scalar is None else str(scalar).removesuffix(".0") if isinstance(scalar, float) else str(scalar)
 
 
 def _to_json(value: object) -> str:
     import json
 
-    text = json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _untyped(metadata: Answer) -> Answer:
-    """Metadata as a reader of the YAML form sees it: what looks like a number is one, what is empty is null."""
-    return {
-        key: _untyped(value)
-        if isinstance(value, dict)
-        else [_scalar(item) for item in value]
-        if isinstance(value, list)
-        else _scalar(value)
-        for key, value in metadata.items()
-    }
-
-
-def _scalar(text: str) -> object:
-    if text in ("", "~", "null", "Null", "NULL"):
-        return None
-    if text in ("true", "True", "TRUE", "false", "False", "FALSE"):
-        return text.lower() == "true"
-    if text.lstrip("+-").isdigit() and text.isascii():
-        return int(text)
-    return text
+    return json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False).translate(_HTML_SAFE)
 
 
 def make_output(form: str, node: str, *, watch: bool) -> _Output:
@@ -244,35 +226,49 @@ class Follower:
         self._of_one = of_one
         self._known: dict[str, Answer] = {}
         self._begun = False
+        self._complete = False
 
-    def follow(self, answers: "Connection | Iterator[Answer]") -> None:
+    def follow(self, answers: Iterable[Answer]) -> None:
         """Show one stream of answers to its end."""
+        # The ids that the new stream tells of, until what is present is complete; then each event stands for itself.
         present: set[str] | None = set()
         for answer in answers:
             if "definition" in answer:
-                if not self._begun:
-                    self._shown.begin(answer["definition"])
-                    self._begun = True
-                continue
-            event = answer["event"]
-            if event == protocol.BOOTSTRAPPED:
-                self._forget_all_but(present or set())
-                present = None
+                self._begin(answer["definition"])
+            elif present is None:
+                self._show(answer["event"], answer)
                 self._shown.flush()
-                continue
-            id = _metadata(answer)["id"]
-            if present is not None:
-                present.add(id)
-                known = self._known.get(id)
-                if known is not None:
-                    if _content(known) == _content(answer):
-                        self._known[id] = answer
-                        continue
-                    event = protocol.UPDATED if event == protocol.CREATED else event
-            self._show(event, answer)
-            if present is None or self._of_one:
-                present = None
-                self._shown.flush()
+            else:
+                is_last = answer["event"] == protocol.BOOTSTRAPPED
+                if not is_last:
+                    present.add(_metadata(answer)["id"])
+                    self._compare(answer)
+                if is_last or self._of_one:
+                    self._forget_all_but(present)
+                    self._complete = True
+                    self._shown.flush()
+                    present = None
+
+    def _begin(self, definition: Answer) -> None:
+        if not self._begun:
+            self._shown.begin(definition)
+            self._begun = True
+
+    def _compare(self, answer: Answer) -> None:
+        """Show how a resource, as it is at the begin of a stream, differs from what was shown last."""
+        id = _metadata(answer)["id"]
+        known = self._known.get(id)
+        if answer["event"] == protocol.DESTROYED:
+            if known is not None:
+                self._show(protocol.DESTROYED, known)
+            elif not self._complete:
+                self._show(protocol.DESTROYED, answer)
+        elif known is None:
+            self._show(protocol.CREATED, answer)
+        elif _content(known) != _content(answer):
+            self._show(protocol.UPDATED, answer)
+        else:
+            self._known[id] = answer
 
     def _show(self, event: str, answer: Answer) -> None:
         self._shown.show(event, answer)
@@ -284,7 +280,7 @@ class Follower:
 
     def _forget_all_but(self, present: set[str]) -> None:
         for id in sorted(self._known.keys() - present):
-            self._shown.show(protocol.DESTROYED, self._known.pop(id))
+            self._show(protocol.DESTROYED, self._known[id])
 
 
 def _metadata(answer: Answer) -> Answer:

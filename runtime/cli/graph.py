@@ -8,6 +8,7 @@ from typing import Any
 
 from runtime.cli.client import ask
 from runtime.cli.errors import CommandError
+from runtime.controller import Controller, QueueController
 from runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid, svg
 from runtime.errors import RegistrationError
 from runtime.graph import Edge, EdgeKind, Graph
@@ -38,27 +39,34 @@ def graph(options: argparse.Namespace) -> int:
 
 
 def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
-    """What the installed controllers declare; none of them is run."""
+    """What the controllers declare that an agent would run; none of them is run here."""
     import structlog
 
     from runtime import logs
-    from runtime.controller import QueueController
     from runtime.plugins import Settings, load_installed, load_named
 
     logs.configure(level="warning")
+    log = structlog.get_logger()
     declared = Graph()
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            settings = Settings(state_dir=Path(scratch))
-            controllers = load_installed(settings, structlog.get_logger())
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = Settings(state_dir=Path(scratch))
+        for controller in load_installed(settings, log):
+            try:
+                _declare(declared, controller)
+            except RegistrationError as error:
+                log.warning("a controller of an installed package does not fit", error=str(error))
+        try:
             for reference in references:
-                controllers += load_named(reference, settings)
-        for controller in controllers:
-            is_queue = isinstance(controller, QueueController)
-            declared.add(controller.name, controller.inputs, controller.outputs, is_queue=is_queue)
-    except RegistrationError as error:
-        raise CommandError(str(error)) from error
+                for controller in load_named(reference, settings):
+                    _declare(declared, controller)
+        except RegistrationError as error:
+            raise CommandError(str(error)) from error
     return list(declared.controllers), list(declared.edges)
+
+
+def _declare(declared: Graph, controller: Controller | QueueController) -> None:
+    is_queue = isinstance(controller, QueueController)
+    declared.add(controller.name, controller.inputs, controller.outputs, is_queue=is_queue)
 
 
 def _live(answer: dict[str, Any]) -> Drawing:

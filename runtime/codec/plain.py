@@ -7,7 +7,7 @@ What a field is called outside and whether it is left out when empty is said by 
 import base64
 import enum
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Any, TypeVar
 
@@ -15,28 +15,35 @@ import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn, override
 
+from runtime.codec.duration import format_duration, parse_duration
 from runtime.resource import FrozenMapping, Metadata, Phase, Resource, TextFlag, format_version, parse_version
 from runtime.resource.metadata import NO_SPEC
 from runtime.resource.spec import is_omitted_when_empty, outside_name
 
 T = TypeVar("T")
 _BILLION = 10**9
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
 
 
 def _unstructure_class(cls: type[Any], converter: Converter) -> Callable[[Any], Any]:
     # Not cattrs' own: that puts what may be left out behind all the rest, and users see the order of the fields.
-    fields = [(field.name, outside_name(field), is_omitted_when_empty(field)) for field in attrs.fields(cls)]
+    fields = [(field, outside_name(field), is_omitted_when_empty(field)) for field in attrs.fields(cls)]
 
     def unstructure(spec: Any) -> dict[str, Any]:
         plain = {}
-        for name, outside, omit_empty in fields:
-            value = getattr(spec, name)
-            if value or not omit_empty:
+        for field, outside, omit_empty in fields:
+            value = getattr(spec, field.name)
+            if not omit_empty or not _is_empty(value, field.default):
                 plain[outside] = converter.unstructure(value)
         return plain
 
     return unstructure
+
+
+def _is_empty(value: Any, default: Any) -> bool:
+    # A choice is text and never false: the one that stands for "nothing chosen" is the default.
+    return value == default if isinstance(value, enum.Enum) else not value
 
 
 def _structure_class(cls: type[Any], converter: Converter) -> Callable[[Any, Any], Any]:
@@ -54,6 +61,8 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_factory(attrs.has, lambda cls: _structure_class(cls, converter))
     converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
     converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value, validate=True))
+    converter.register_unstructure_hook(timedelta, format_duration)
+    converter.register_structure_hook(timedelta, lambda value, _: parse_duration(value))
     for address in _ADDRESSES:
         converter.register_unstructure_hook(address, str)
         converter.register_structure_hook(address, lambda value, cls: cls(value))
@@ -88,15 +97,15 @@ def spec_from_plain(cls: type[T], data: Any) -> T:
 def format_time(nanoseconds: int) -> str:
     """Wall-clock nanoseconds as RFC 3339 text: UTC, whole seconds."""
     moment = datetime.fromtimestamp(nanoseconds // _BILLION, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.replace(tzinfo=None).isoformat()}Z"
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds for RFC 3339 text. Raises ValueError."""
+    """Nanoseconds for RFC 3339 text; what is below a microsecond is cut off. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"time {text!r} has no zone, write it like 2026-01-02T03:04:05Z")
-    return int(moment.timestamp()) * _BILLION + moment.microsecond * 1000
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def metadata_to_plain(metadata: Metadata) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class KeyedQueue(Generic[K, V]):
                 held.append(value)
                 self._held_count += 1
             return
-        if self._delayed:
+        if self._heap:
             self._release_due()
             if self._delayed.pop(key, None) is not None:
                 self._values.pop(key)
@@ -64,7 +64,7 @@ class KeyedQueue(Generic[K, V]):
 
     def take_ready(self) -> tuple[K, V] | None:
         """The next key whose time has come, now on hold until `release`; None if there is none."""
-        if self._delayed:
+        if self._heap:
             self._release_due()
         if not self._ready:
             return None

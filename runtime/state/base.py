@@ -8,7 +8,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -308,7 +308,9 @@ class State(ABC):
                         return
                     if event.resource is not None and not event.resource.metadata.finalizers:
                         break
-        await self.destroy(kind, id, owner=owner)
+        # Whoever else wanted it gone may have been faster.
+        with suppress(NotFoundError):
+            await self.destroy(kind, id, owner=owner)
 
 
 def _with_metadata(resource: Resource[S], metadata: Any) -> Resource[S]:

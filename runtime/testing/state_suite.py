@@ -332,7 +332,7 @@ class StateSuite(ABC):
             assert sorted(state.get(kind, "held").metadata.finalizers) == list("DEFGH")
 
     async def test_context_with_teardown(self) -> None:
-        """A scope bound to a resource is cancelled once that is missing, torn down or destroyed, and by nothing else."""
+        """A scope bound to a resource is cancelled once that is missing, torn down or destroyed, by nothing else."""
         async with self._opened() as (state, kind):
             with trio.fail_after(self.patience), state.while_running(kind, "missing") as missing:
                 await trio.sleep_forever()

@@ -85,8 +85,10 @@ def test_a_name_that_breaks_none_is_split_at_its_first_dot(type: str) -> None:
             "api-resources",
             "ResourceDefinition",
             "api-resources resourcedefinition rd rds",
-            "resourcedefinitions resourcedefinitions.meta resourcedefinitions.meta.cosi "
-            "api-resources resourcedefinition rd rds",
+            (
+                "resourcedefinitions resourcedefinitions.meta resourcedefinitions.meta.cosi "
+                "api-resources resourcedefinition rd rds"
+            ),
         ),
         (
             "Namespaces.meta.cosi.dev",
@@ -119,9 +121,7 @@ def test_a_name_that_breaks_none_is_split_at_its_first_dot(type: str) -> None:
         ("Links.net", "", "Link", "link", "links link"),
     ],
 )
-def test_short_names_are_derived(
-    type: str, explicit: str, display_type: str, aliases: str, all_aliases: str
-) -> None:
+def test_short_names_are_derived(type: str, explicit: str, display_type: str, aliases: str, all_aliases: str) -> None:
     definition = define(type, default_namespace="default", aliases=explicit.split())
     assert definition.display_type == display_type
     assert definition.aliases == tuple(aliases.split())
@@ -143,9 +143,7 @@ def test_the_meta_types_are_as_the_ecosystem_knows_them() -> None:
     assert ResourceDefinition.kind == Kind("meta", "ResourceDefinitions.meta.cosi.dev")
     assert ResourceDefinition.definition.print_columns == (PrintColumn("Aliases", "{.aliases[:]}"),)
     resource = definition_resource(ResourceDefinition)
-    assert resource.pointer == Pointer(
-        "meta", "ResourceDefinitions.meta.cosi.dev", "resourcedefinitions.meta.cosi.dev"
-    )
+    assert resource.pointer == Pointer("meta", "ResourceDefinitions.meta.cosi.dev", "resourcedefinitions.meta.cosi.dev")
     assert resource.spec is ResourceDefinition.definition
 
 
@@ -236,6 +234,6 @@ def test_a_registry_knows_its_types_and_those_of_the_meta_namespace() -> None:
 def test_a_name_is_registered_once() -> None:
     link = ResourceType("LinkSpecs.net", LinkSpec, namespace="network")
     registry = Registry([link, link])
-    with pytest.raises(RegistrationError, match="'LinkSpecs.net' is already registered"):
+    with pytest.raises(RegistrationError, match=r"'LinkSpecs\.net' is already registered"):
         registry.add(ResourceType("LinkSpecs.net", LinkSpec, namespace="network"))
     assert registry.find("LinkSpecs.net") is link

@@ -1,6 +1,7 @@
 """The text form of label queries."""
 
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -98,12 +99,12 @@ def test_any_text_is_a_selector_or_a_value_error(text: str) -> None:
     assert isinstance(query, LabelQuery)
 
 
-@pytest.mark.parametrize("text", ["k in (" + " " * 3000, 'k in ("' + "\\" * 3000, "k = " + " " * 3000 + '"', "k" * 3000])
-def test_hostile_text_is_read_in_no_time(text: str) -> None:
-    try:
-        parse_selector(text)
-    except ValueError as error:
-        assert "cannot be read" in str(error)
+@pytest.mark.parametrize("start", ["k", "k ", "k in (", 'k in ("', "k = ", 'k = "', "!"])
+@pytest.mark.parametrize("filling", [" ", "k", "\\", ",", '"', "=", "(", "k,", '"",'])
+@pytest.mark.parametrize("end", ["", '"', ")", "!", "="])
+def test_hostile_text_is_read_in_no_time(start: str, filling: str, end: str) -> None:
+    with suppress(ValueError):
+        parse_selector(start + filling * 20_000 + end)
 
 
 def _quoted(value: str) -> str:

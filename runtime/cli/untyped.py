@@ -1,0 +1,50 @@
+"""Metadata as a reader of the YAML form takes it, where every scalar stands plain: what looks like a number is one.
+
+That is what JSON and JSONPath show in the originals, for they read their own YAML again.
+"""
+
+import math
+import re
+from typing import Any
+
+_WORDS: dict[str, bool | None] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True)
+_WORDS |= dict.fromkeys(("false", "False", "FALSE"), False)
+
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0b[01]+|0o[0-7]+)")
+_OLD_OCTAL = re.compile(r"[-+]?0[0-7]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_LARGEST = 1 << 64
+
+
+def untyped(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata, which is all text, lists and mappings of text, with its scalars read."""
+    return {key: _read(value) for key, value in metadata.items()}
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, dict):
+        return untyped(value)
+    if isinstance(value, list):
+        return [_read(item) for item in value]
+    return read_scalar(value)
+
+
+def read_scalar(text: str) -> str | int | float | bool | None:
+    """What a plain YAML scalar stands for."""
+    if text in _WORDS:
+        return _WORDS[text]
+    digits = text.replace("_", "") if not text.startswith("_") else text
+    number: float
+    if _INTEGER.fullmatch(digits):
+        number = int(digits, 0)
+    elif _OLD_OCTAL.fullmatch(digits):
+        number = int(digits, 8)
+    elif _FLOAT.fullmatch(digits):
+        number = float(digits)
+    else:
+        return text
+    if not -_LARGEST < number < _LARGEST:
+        number = float(digits) if _FLOAT.fullmatch(digits) else math.inf
+        return number if math.isfinite(number) else text
+    return int(number) if number == int(number) else number
