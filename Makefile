@@ -29,7 +29,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run test test-unit test-mesh test-vm lint format protobuf bench clean
+.PHONY: help run test test-unit test-mesh test-vm lint format protobuf docs bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -70,6 +70,9 @@ protobuf: ## generate discovery/wire/*_pb2 anew from the .proto files
 	@[ -x .cache/protobuf/bin/python ] || $(PYTHON) -m venv .cache/protobuf
 	.cache/protobuf/bin/pip install --quiet --disable-pip-version-check grpcio-tools
 	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. discovery/wire/*.proto
+
+docs: .venv/installed ## draw the graph in docs/ anew
+	@$(BIN)/nodespan graph -o svg > docs/graph.svg
 
 bench: .venv/installed ## measure; prints tables
 	@$(BIN)/python -m bench $(ARGS)

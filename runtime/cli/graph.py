@@ -1,6 +1,7 @@
 """`nodespan graph`: the dependency graph as a drawing, from declarations or from the running agent."""
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path

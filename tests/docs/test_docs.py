@@ -1,0 +1,166 @@
+"""What the documents show works: Python runs, commands parse, links lead somewhere, lists are complete."""
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from runtime.api.metrics import _Collector
+from runtime.cli.command import _VERBS, parse
+from runtime.engine import Engine
+from runtime.state import MemoryState
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+# The word before a command: none, a pipe, sudo, or the name of the namespace of `ip netns exec`.
+_COMES_BEFORE = ("", "|", "&&", "sudo", "blue")
+PATIENCE = 20.0
+
+
+@attrs.frozen
+class Block:
+    """A fenced block and where it begins."""
+
+    path: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        """`docs/controllers.md:12`."""
+        return f"{self.path.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    """All blocks in these languages."""
+    return [
+        Block(path, text.count("\n", 0, match.start()) + 2, match[1], match[2])
+        for path, text in ((path, path.read_text()) for path in DOCUMENTS)
+        for match in _FENCED.finditer(text)
+        if match[1] in languages
+    ]
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Where, and the arguments of, every command of ours."""
+    for block in blocks("console", "ini"):
+        for number, line in enumerate(block.text.splitlines()):
+            command = re.sub(r"^(\$ |ExecStart=)", "", line)
+            if command != line:
+                for arguments in calls(command):
+                    yield f"{block.path.relative_to(ROOT)}:{block.line + number}", arguments
+
+
+def calls(line: str) -> Iterator[list[str]]:
+    """The arguments of each `nodespan` in a line of shell: alone, in a pipe, behind sudo, in a substitution."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    arguments: list[str] | None = None
+    before = ""
+    for word in words:
+        if word.startswith("$("):
+            yield from calls(word[2:-1])
+        elif arguments is not None and set(word) <= set("|&;<>()"):
+            yield arguments
+            arguments = None
+        elif arguments is not None:
+            arguments.append(word)
+        elif Path(word).name == "nodespan" and before in _COMES_BEFORE:
+            arguments = []
+        before = word
+    if arguments is not None:
+        yield arguments
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.place)
+def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of the block keep their numbers in the document; what `main` is, is run."""
+    module = types.ModuleType("shown_in_a_document")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    source = "\n" * (block.line - 1) + block.text
+    exec(compile(source, block.path, "exec", dont_inherit=True), vars(module))
+
+    async def main() -> None:
+        with trio.fail_after(PATIENCE):
+            await vars(module)["main"]()
+
+    if "main" in vars(module):
+        trio.run(main)
+
+
+@pytest.mark.parametrize(("place", "words"), list(commands()))
+def test_command_lines_parse(place: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        parse(words)
+    except SystemExit:
+        pytest.fail(f"{place}: nodespan {shlex.join(words)}\n{capsys.readouterr().err}", pytrace=False)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(blocks("python")) > 8
+    assert len(list(commands())) > 20
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text()
+    lost = []
+    for target, fragment in _LINK.findall(text):
+        found = (path.parent / target).resolve() if target else path
+        if not found.exists():
+            lost.append(target)
+        elif fragment and fragment not in map(anchor, _HEADING.findall(_FENCED.sub("", found.read_text()))):
+            lost.append(f"{target}#{fragment}")
+    assert not lost, f"{path.name} links to what is not there: {lost}"
+
+
+def anchor(heading: str) -> str:
+    """What a heading is linked by."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_operators_guide_lists_every_metric() -> None:
+    state = MemoryState()
+    told = set(re.findall(r"`(nodespan_\w+)`", (ROOT / "docs/operators.md").read_text()))
+    served = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in _Collector(Engine(state), state).collect()
+    }
+    assert told == served
+
+
+def test_the_operators_guide_names_every_verb_and_option() -> None:
+    text = (ROOT / "docs/operators.md").read_text()
+    assert [word for word in verbs_and_options() if not re.search(rf"(?<![\w-]){word}(?![\w-])", text)] == []
+
+
+def verbs_and_options() -> Iterator[str]:
+    """`get`, `--output`, `-o` ..."""
+    for verb, (_, add_arguments) in _VERBS.items():
+        yield verb
+        parser = argparse.ArgumentParser(add_help=False)
+        add_arguments(parser)
+        for action in parser._actions:
+            yield from action.option_strings
+
+
+def test_the_picture_of_the_graph_is_that_of_the_declarations() -> None:
+    # A process of its own, as a user would run it: the verb sets up logging for the process that it is in.
+    nodespan = Path(sys.executable).with_name("nodespan")
+    command = [str(nodespan), "graph", "-o", "svg"]
+    drawn = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert (ROOT / "docs/graph.svg").read_text() == drawn, (
+        "docs/graph.svg is out of date: nodespan graph -o svg > docs/graph.svg"
+    )
