@@ -43,14 +43,13 @@ def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
     """What the controllers declare that an agent would run; none of them is run here."""
     import structlog
 
-    from runtime import logs
     from runtime.plugins import Settings, load_installed, load_named
 
-    logs.configure(level="warning")
-    log = structlog.get_logger()
+    log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
     declared = Graph()
     with tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(state_dir=Path(scratch))
+        # What is only there with a configuration is drawn too; nothing is read.
+        settings = Settings(state_dir=Path(scratch), config=Path(os.devnull))
         for controller in load_installed(settings, log):
             try:
                 _declare(declared, controller)
