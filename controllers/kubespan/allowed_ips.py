@@ -1,0 +1,162 @@
+"""What is routed to which peer: the allowed IPs of all peers, without overlap, kept up to date one affiliate at a time.
+
+Each affiliate claims a set of addresses: those of the node and those it advertises, without the networks that it
+excludes, and its address in the mesh, which cannot be excluded. Affiliates are ranked by their id, bytewise; where
+claims overlap, the lower id keeps the addresses and the other one loses them. If several affiliates carry one public
+key, the peer is what the highest of their ids makes of it.
+
+A change of one affiliate therefore concerns itself and those of higher rank that its old or its new claim overlaps;
+they are found through an index and nobody else is looked at.
+"""
+
+import heapq
+from collections.abc import Iterable
+
+import attrs
+
+from controllers.kubespan.ip_ranges import IPSet, parse_network
+from controllers.kubespan.prefix_index import PrefixIndex
+from resources.cluster import AffiliateSpec
+
+
+@attrs.frozen
+class Claim:
+    """What an affiliate says of itself that matters to routing."""
+
+    public_key: str
+    label: str
+    address: str
+    endpoints: tuple[str, ...]
+    wanted: IPSet
+
+
+@attrs.frozen
+class Overlap:
+    """An affiliate lost addresses to another one of lower id."""
+
+    affiliate_id: str
+    holder_id: str
+
+
+@attrs.frozen
+class Changes:
+    """Public keys whose peer is to be looked at anew, and the overlaps that were found on the way."""
+
+    keys: frozenset[str]
+    overlaps: tuple[Overlap, ...]
+
+
+def claim_of(affiliate: AffiliateSpec) -> Claim | None:
+    """The claim of an affiliate; None if it is no peer. Raises ValueError if an address of it cannot be read."""
+    kubespan = affiliate.kubespan
+    if kubespan is None or not kubespan.public_key:
+        return None
+    named = (*kubespan.additional_addresses, *affiliate.addresses)
+    excluded = IPSet.of(map(parse_network, kubespan.exclude_advertised_networks))
+    own = IPSet.of([parse_network(kubespan.address)])
+    return Claim(
+        public_key=kubespan.public_key,
+        label=affiliate.nodename,
+        address=kubespan.address,
+        endpoints=tuple(kubespan.endpoints),
+        wanted=(IPSet.of(map(parse_network, named)) - excluded) | own,
+    )
+
+
+class AllowedIPs:
+    """The claims of all affiliates, and what each is granted."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, Claim] = {}
+        self._granted: dict[str, IPSet] = {}
+        self._index: PrefixIndex[str] = PrefixIndex()
+        # The affiliates that carry a public key, in the order of their ids.
+        self._carriers: dict[str, tuple[str, ...]] = {}
+
+    def assign(self, affiliate_id: str, claim: Claim | None) -> Changes:
+        """The affiliate claims this from now on; None is nothing. Says which peers may differ from before."""
+        before = self._claims.get(affiliate_id)
+        if before == claim:
+            return Changes(frozenset(), ())
+        keys = {held.public_key for held in (before, claim) if held is not None}
+        todo: list[str] = []
+        if before is not None:
+            todo += self._higher(affiliate_id, before.wanted)
+            self._forget(affiliate_id, before)
+        if claim is not None:
+            self._claims[affiliate_id] = claim
+            self._index.assign(affiliate_id, claim.wanted.prefixes())
+            carriers = (*self._carriers.get(claim.public_key, ()), affiliate_id)
+            self._carriers[claim.public_key] = tuple(sorted(carriers, key=_rank))
+            todo += self._higher(affiliate_id, claim.wanted)
+            todo.append(affiliate_id)
+        # Who shares the key ranks anew as well, and so does everybody whom that concerns.
+        for key in keys:
+            for other in self._carriers.get(key, ()):
+                todo += [other, *self._higher(other, self._claims[other].wanted)]
+        return self._recompute(todo, keys)
+
+    def peer(self, public_key: str) -> tuple[Claim, IPSet] | None:
+        """The claim that stands for a public key and what it is granted; None if nobody carries the key."""
+        carriers = self._carriers.get(public_key)
+        if not carriers:
+            return None
+        return self._claims[carriers[-1]], self._granted[carriers[-1]]
+
+    def affiliates(self) -> Iterable[str]:
+        """The ids of all who claim something."""
+        return self._claims.keys()
+
+    def _forget(self, affiliate_id: str, claim: Claim) -> None:
+        del self._claims[affiliate_id]
+        self._granted.pop(affiliate_id, None)
+        self._index.assign(affiliate_id, ())
+        carriers = tuple(other for other in self._carriers[claim.public_key] if other != affiliate_id)
+        if carriers:
+            self._carriers[claim.public_key] = carriers
+        else:
+            del self._carriers[claim.public_key]
+
+    def _higher(self, affiliate_id: str, addresses: IPSet) -> list[str]:
+        """Those of higher rank who claim some of the addresses."""
+        rank = _rank(affiliate_id)
+        return [other for other in self._index.overlapping(addresses.prefixes()) if _rank(other) > rank]
+
+    def _recompute(self, todo: Iterable[str], keys: set[str]) -> Changes:
+        """Grant anew in the order of rank; whoever is granted something else passes that on to those above."""
+        queue = [(_rank(id), id) for id in set(todo) if id in self._claims]
+        heapq.heapify(queue)
+        queued = {id for _, id in queue}
+        overlaps: list[Overlap] = []
+        while queue:
+            _, id = heapq.heappop(queue)
+            queued.discard(id)
+            claim = self._claims[id]
+            granted = claim.wanted
+            for holder in self._holders_below(id, claim):
+                if granted.overlaps(self._granted[holder]):
+                    granted = granted - self._granted[holder]
+                    overlaps.append(Overlap(id, holder))
+            if self._granted.get(id) == granted:
+                continue
+            self._granted[id] = granted
+            keys.add(claim.public_key)
+            for other in self._higher(id, claim.wanted):
+                if other not in queued:
+                    queued.add(other)
+                    heapq.heappush(queue, (_rank(other), other))
+        return Changes(frozenset(keys), tuple(overlaps))
+
+    def _holders_below(self, affiliate_id: str, claim: Claim) -> list[str]:
+        """Those of lower rank who claim some of the same, as far as they stand for their key at this rank."""
+        rank = _rank(affiliate_id)
+        below = [other for other in self._index.overlapping(claim.wanted.prefixes()) if _rank(other) < rank]
+        return [other for other in sorted(below, key=_rank) if self._stands_below(other, rank)]
+
+    def _stands_below(self, affiliate_id: str, rank: bytes) -> bool:
+        carriers = self._carriers[self._claims[affiliate_id].public_key]
+        return next(other for other in reversed(carriers) if _rank(other) < rank) == affiliate_id
+
+
+def _rank(affiliate_id: str) -> bytes:
+    return affiliate_id.encode()

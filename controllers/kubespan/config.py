@@ -1,0 +1,62 @@
+"""kubespan.ConfigController: the settings of KubeSpan, from whichever documents they stand in."""
+
+from controllers.kubespan.data_path import DEFAULT_MTU
+from resources.config import DiscoveryIdentityConfig, KubeSpanEndpointsConfig, MachineConfig, MachineConfigSpec
+from resources.config import KubeSpanConfig as KubeSpanDocument
+from resources.config.kubespan import KubeSpan
+from resources.kubespan import CONFIG_ID, KubeSpanConfig, KubeSpanConfigSpec
+from runtime.controller import Controller, ControllerContext, exclusive, weak
+
+MACHINE_CONFIG_ID = "v1alpha1"
+
+
+def kubespan_config(machine: MachineConfigSpec) -> KubeSpanConfigSpec | None:
+    """The settings in effect; None where there is no cluster identity to work with.
+
+    The document of its own stands before the section of the main document, and the cluster's id and secret of the main
+    document before those of the identity document; validation refuses to have both.
+    """
+    identities = machine.documents_of(DiscoveryIdentityConfig)
+    cluster_id, secret = machine.cluster.id, machine.cluster.secret
+    if not (cluster_id or secret) and identities:
+        cluster_id, secret = identities[0].cluster_id, identities[0].cluster_secret
+    if not (cluster_id or secret):
+        return None
+    documents = machine.documents_of(KubeSpanDocument)
+    settings: KubeSpan | KubeSpanDocument = (
+        documents[0] if documents else machine.machine.network.kubespan or KubeSpan()
+    )
+    filters = settings.filters
+    return KubeSpanConfigSpec(
+        enabled=settings.enabled,
+        cluster_id=cluster_id,
+        shared_secret=secret,
+        force_routing=not settings.allow_down_peer_bypass,
+        advertise_kubernetes_networks=settings.advertise_kubernetes_networks,
+        mtu=settings.mtu or DEFAULT_MTU,
+        endpoint_filters=None if filters is None else filters.endpoints,
+        harvest_extra_endpoints=settings.harvest_extra_endpoints,
+        extra_endpoints=tuple(
+            endpoint
+            for document in machine.documents_of(KubeSpanEndpointsConfig)
+            for endpoint in document.extra_announced_endpoints
+        ),
+        exclude_advertised_networks=() if filters is None else filters.exclude_advertised_networks,
+    )
+
+
+class ConfigController(Controller):
+    """Writes `kubespan` while the machine has a configuration with a cluster identity."""
+
+    name = "kubespan.ConfigController"
+    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID),)
+    outputs = (exclusive(KubeSpanConfig),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration."""
+        async for _ in ctx:
+            async with ctx.tracked_outputs(KubeSpanConfig):
+                machine = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                config = None if machine is None else kubespan_config(machine.spec)
+                if config is not None:
+                    await ctx.put(KubeSpanConfig, CONFIG_ID, config)

@@ -1,0 +1,48 @@
+"""How packets find the tunnel: marks, and the numbers that go with them.
+
+A packet to a peer's address gets the mark `FORCE_MARK` and is routed anew by a rule to a table of its own, whose one
+route leads into the tunnel. The packet that WireGuard makes of it carries `FIREWALL_MARK`, which says: this one is to
+be left alone.
+"""
+
+LINK_NAME = "kubespan"
+LISTEN_PORT = 51820
+DEFAULT_MTU = 1420
+MINIMUM_MTU = 1280
+KEEPALIVE = 25
+
+FIREWALL_MARK = 0x20
+FORCE_MARK = 0x40
+MARK_MASK = FIREWALL_MARK | FORCE_MARK
+
+ROUTING_TABLE = 180
+RULE_PRIORITY = 32500
+ROUTE_METRIC = 1
+
+PREROUTING_CHAIN = "kubespan_prerouting"
+OUTGOING_CHAIN = "kubespan_outgoing"
+ROUTED_SET = "kubespan_routed"
+
+# IP header, TCP header and TCP options that go with a full segment.
+_IPV4_OVERHEAD = 20 + 20 + 12
+_IPV6_OVERHEAD = 40 + 20 + 12
+
+
+def largest_segment_v4(mtu: int) -> int:
+    """The TCP segment size that fits a tunnel of this MTU, over IPv4."""
+    return mtu - _IPV4_OVERHEAD
+
+
+def largest_segment_v6(mtu: int) -> int:
+    """The TCP segment size that fits a tunnel of this MTU, over IPv6."""
+    return mtu - _IPV6_OVERHEAD
+
+
+def is_tunnel_packet(mark: int) -> bool:
+    """Whether a packet is one that WireGuard sends out, which must not enter the tunnel."""
+    return mark & MARK_MASK == FIREWALL_MARK
+
+
+def forced(mark: int) -> int:
+    """The mark that sends a packet into the tunnel, the bits of others kept."""
+    return (mark & ~MARK_MASK & 0xFFFFFFFF) ^ FORCE_MARK

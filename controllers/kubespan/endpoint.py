@@ -1,0 +1,66 @@
+"""kubespan.EndpointController: tells at which endpoints this node sees its peers, for the others to try."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from resources.cluster import Affiliate
+from resources.kubespan import (
+    CONFIG_ID,
+    KubeSpanConfig,
+    KubeSpanEndpoint,
+    KubeSpanEndpointSpec,
+    KubeSpanPeerStatus,
+    PeerState,
+)
+from runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from runtime.resource import Metadata, Pointer
+
+
+class EndpointController(QueueController):
+    """One endpoint per peer that is up, while harvesting is switched on and the peer is a known affiliate."""
+
+    name = "kubespan.EndpointController"
+    inputs = (primary(KubeSpanPeerStatus), mapped(KubeSpanConfig, CONFIG_ID), mapped(Affiliate))
+    outputs = (exclusive(KubeSpanEndpoint),)
+
+    def __init__(self) -> None:
+        # Which affiliate carries which public key, kept so that a status need not look at all of them.
+        self._keys: dict[str, str] = {}
+        self._affiliates: dict[str, str] = {}
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
+        """The peer of a changed affiliate; everybody where the switch was turned."""
+        if changed.type != Affiliate.name:
+            return [status.pointer for status in ctx.list(KubeSpanPeerStatus)]
+        return [KubeSpanPeerStatus.pointer(key) for key in self._note(ctx, changed.id)]
+
+    def _note(self, ctx: QueueContext, affiliate_id: str) -> set[str]:
+        """Remember the key that an affiliate carries; the keys for which that is news."""
+        affiliate = ctx.find(Affiliate, affiliate_id)
+        kubespan = None if affiliate is None else affiliate.spec.kubespan
+        key = kubespan.public_key if kubespan is not None else ""
+        before = self._affiliates.pop(affiliate_id, "")
+        if before and self._keys.get(before) == affiliate_id:
+            del self._keys[before]
+        if key:
+            self._affiliates[affiliate_id] = key
+            self._keys[key] = affiliate_id
+        return {known for known in (before, key) if known}
+
+    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
+        """Publish the endpoint of one peer, or take it back."""
+        config, status = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(KubeSpanPeerStatus, item.id)
+        affiliate_id = self._keys.get(item.id)
+        if (
+            config is not None
+            and config.spec.enabled
+            and config.spec.harvest_extra_endpoints
+            and status is not None
+            and status.spec.state is PeerState.UP
+            and status.spec.endpoint
+            and affiliate_id is not None
+        ):
+            spec = KubeSpanEndpointSpec(affiliate_id=affiliate_id, endpoint=status.spec.endpoint)
+            await ctx.put(KubeSpanEndpoint, item.id, spec)
+        elif ctx.find(KubeSpanEndpoint, item.id) is not None:
+            await ctx.destroy(KubeSpanEndpoint, item.id)

@@ -1,0 +1,131 @@
+"""kubespan.IdentityController: the key pair of this node, made once and kept in a file, and its address in the mesh."""
+
+import base64
+import secrets
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from controllers.kubespan.addressing import Purpose, cluster_prefix, node_address
+from controllers.secret_file import write_secret
+from resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanIdentity, KubeSpanIdentitySpec
+from resources.network import HardwareAddr
+from runtime.codec.yamltext import dump
+from runtime.controller import Controller, ControllerContext, exclusive, weak
+
+FILE_NAME = "kubespan-identity.yaml"
+_KEY_BYTES = 32
+_FIRST = "first"
+
+
+class IdentityFileError(Exception):
+    """The identity file cannot be used. The text says what is wrong with it and what to do, and quotes none of it."""
+
+
+def clamp(random_bytes: bytes) -> bytes:
+    """A private key of X25519 from 32 random bytes (RFC 7748, section 5)."""
+    key = bytearray(random_bytes)
+    key[0] &= 0xF8
+    key[31] = key[31] & 0x7F | 0x40
+    return bytes(key)
+
+
+def public_key_of(private_key: bytes) -> bytes:
+    """The public half."""
+    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+
+
+def new_keys(random_bytes: bytes) -> KubeSpanIdentitySpec:
+    """A key pair from 32 random bytes, without an address yet."""
+    private = clamp(random_bytes)
+    return KubeSpanIdentitySpec(
+        private_key=base64.b64encode(private).decode(), public_key=base64.b64encode(public_key_of(private)).decode()
+    )
+
+
+def with_address(keys: KubeSpanIdentitySpec, cluster_id: str, mac: str) -> KubeSpanIdentitySpec:
+    """The key pair with the address that the cluster's id and the first hardware address give."""
+    subnet = cluster_prefix(cluster_id, Purpose.KUBESPAN)
+    return KubeSpanIdentitySpec(
+        address=f"{node_address(subnet, mac)}/128",
+        subnet=str(subnet),
+        private_key=keys.private_key,
+        public_key=keys.public_key,
+    )
+
+
+def format_file(keys: KubeSpanIdentitySpec) -> str:
+    """The text of the file: the keys only, for the address follows from the cluster and the network card."""
+    return dump({"address": "", "subnet": "", "privateKey": keys.private_key, "publicKey": keys.public_key})
+
+
+def parse_file(text: str, path: Path) -> KubeSpanIdentitySpec:
+    """The key pair in a file. Raises IdentityFileError."""
+    what_to_do = (
+        f"restore {path} from a backup, or remove it to get a new key pair: "
+        "the peers accept the new one as soon as discovery has told them"
+    )
+    try:
+        data = YAML(typ="safe", pure=True).load(StringIO(text))
+    except YAMLError as error:
+        raise IdentityFileError(f"{path} is damaged, it is not YAML: {what_to_do}") from error
+    if not isinstance(data, dict) or not data.get("privateKey"):
+        raise IdentityFileError(f"{path} is damaged, it holds no private key: {what_to_do}")
+    try:
+        private = base64.b64decode(str(data["privateKey"]), validate=True)
+    except ValueError as error:
+        raise IdentityFileError(f"{path} is damaged, its private key is not base64: {what_to_do}") from error
+    if len(private) != _KEY_BYTES:
+        raise IdentityFileError(f"{path} is damaged, its private key has not {_KEY_BYTES} bytes: {what_to_do}")
+    public = base64.b64encode(public_key_of(private)).decode()
+    if data.get("publicKey", public) != public:
+        raise IdentityFileError(f"{path} is damaged, its two keys do not belong together: {what_to_do}")
+    return KubeSpanIdentitySpec(private_key=str(data["privateKey"]), public_key=public)
+
+
+def load_or_create(path: Path, random_bytes: Callable[[int], bytes]) -> KubeSpanIdentitySpec:
+    """The key pair of the file, which is made if there is none. Blocks. Raises IdentityFileError, OSError."""
+    try:
+        return parse_file(path.read_text(), path)
+    except FileNotFoundError:
+        keys = new_keys(random_bytes(_KEY_BYTES))
+        write_secret(path, format_file(keys))
+        return keys
+    except UnicodeDecodeError as error:
+        raise IdentityFileError(f"{path} is damaged, it is not text: restore it from a backup, or remove it") from error
+
+
+class IdentityController(Controller):
+    """Writes `local` while KubeSpan is enabled and the node has a network card.
+
+    An identity that is there is kept as it is: another network card or cluster id counts from the next time that the
+    feature is switched on. The file stays when the feature is switched off.
+    """
+
+    name = "kubespan.IdentityController"
+    inputs = (weak(KubeSpanConfig, CONFIG_ID), weak(HardwareAddr, _FIRST))
+    outputs = (exclusive(KubeSpanIdentity),)
+
+    def __init__(self, state_dir: Path, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
+        self._path = state_dir / FILE_NAME
+        self._random_bytes = random_bytes
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration and the network card."""
+        async for _ in ctx:
+            async with ctx.tracked_outputs(KubeSpanIdentity):
+                config, first = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(HardwareAddr, _FIRST)
+                if config is None or not config.spec.enabled or not config.spec.cluster_id or first is None:
+                    continue
+                known = ctx.find(KubeSpanIdentity, LOCAL)
+                if known is None:
+                    keys = await trio.to_thread.run_sync(load_or_create, self._path, self._random_bytes)
+                    identity = with_address(keys, config.spec.cluster_id, first.spec.hardware_addr)
+                else:
+                    identity = known.spec
+                await ctx.put(KubeSpanIdentity, LOCAL, identity)

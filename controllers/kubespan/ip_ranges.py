@@ -1,0 +1,99 @@
+"""Sets of IP addresses as sorted ranges of numbers: union, difference, and the fewest prefixes that cover them.
+
+A set holds both families, apart. All operations take time proportional to the ranges of their operands.
+"""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+import attrs
+
+Network = IPv4Network | IPv6Network
+# First and last address of a range, both part of it.
+Range = tuple[int, int]
+_BITS = {4: 32, 6: 128}
+
+
+def parse_network(text: str) -> Network:
+    """A network or an address, host bits dropped. Raises ValueError."""
+    return ip_network(text, strict=False)
+
+
+@attrs.frozen
+class IPSet:
+    """Addresses of both families; the ranges are sorted and neither overlap nor touch."""
+
+    v4: tuple[Range, ...] = ()
+    v6: tuple[Range, ...] = ()
+
+    @classmethod
+    def of(cls, networks: Iterable[Network]) -> "IPSet":
+        """The union of networks."""
+        ranges: dict[int, list[Range]] = {4: [], 6: []}
+        for network in networks:
+            first = int(network.network_address)
+            ranges[network.version].append((first, first + network.num_addresses - 1))
+        return cls(_joined(ranges[4]), _joined(ranges[6]))
+
+    def __bool__(self) -> bool:
+        return bool(self.v4 or self.v6)
+
+    def __or__(self, other: "IPSet") -> "IPSet":
+        return IPSet(_joined([*self.v4, *other.v4]), _joined([*self.v6, *other.v6]))
+
+    def __sub__(self, other: "IPSet") -> "IPSet":
+        return IPSet(_without(self.v4, other.v4), _without(self.v6, other.v6))
+
+    def overlaps(self, other: "IPSet") -> bool:
+        """Whether the sets have an address in common."""
+        return _meet(self.v4, other.v4) or _meet(self.v6, other.v6)
+
+    def prefixes(self) -> tuple[Network, ...]:
+        """The fewest networks that cover the set, IPv4 first, ascending."""
+        v4 = [IPv4Network((first, 32 - size)) for first, size in _blocks(self.v4, 32)]
+        v6 = [IPv6Network((first, 128 - size)) for first, size in _blocks(self.v6, 128)]
+        return (*v4, *v6)
+
+
+def _joined(ranges: list[Range]) -> tuple[Range, ...]:
+    if len(ranges) < 2:
+        return tuple(ranges)
+    ranges.sort()
+    joined = [ranges[0]]
+    for first, last in ranges[1:]:
+        if first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
+
+
+def _without(ranges: tuple[Range, ...], holes: tuple[Range, ...]) -> tuple[Range, ...]:
+    left: list[Range] = []
+    for first, last in ranges:
+        at = first
+        for hole_first, hole_last in holes:
+            if hole_last < at or hole_first > last:
+                continue
+            if hole_first > at:
+                left.append((at, hole_first - 1))
+            at = hole_last + 1
+        if at <= last:
+            left.append((at, last))
+    return tuple(left)
+
+
+def _meet(left: tuple[Range, ...], right: tuple[Range, ...]) -> bool:
+    return any(a_first <= b_last and b_first <= a_last for a_first, a_last in left for b_first, b_last in right)
+
+
+def _blocks(ranges: tuple[Range, ...], bits: int) -> Iterator[tuple[int, int]]:
+    """Aligned blocks that make up the ranges: first address, and the number of host bits."""
+    for first, last in ranges:
+        at = first
+        while at <= last:
+            aligned = (at & -at).bit_length() - 1 if at else bits
+            fitting = (last - at + 1).bit_length() - 1
+            size = min(aligned, fitting)
+            yield at, size
+            at += 1 << size

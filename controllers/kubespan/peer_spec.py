@@ -1,0 +1,83 @@
+"""kubespan.PeerSpecController: makes peers of the affiliates that take part in KubeSpan."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of
+from resources.cluster import Affiliate, Identity
+from resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanPeerSpec, KubeSpanPeerSpecSpec
+from runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from runtime.resource import Metadata, Pointer
+
+
+class PeerSpecController(QueueController):
+    """One peer per public key. A change of an affiliate touches it, and those whose addresses overlap its own."""
+
+    name = "kubespan.PeerSpecController"
+    inputs = (primary(Affiliate), mapped(KubeSpanConfig, CONFIG_ID), mapped(Identity, LOCAL))
+    outputs = (exclusive(KubeSpanPeerSpec),)
+
+    def __init__(self) -> None:
+        self._allowed = AllowedIPs()
+        # Said once for each pair: a floating address moves between nodes again and again.
+        self._said: set[Overlap] = set()
+        self._unreadable: dict[str, str] = {}
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
+        """Whether KubeSpan is on, and which node is this one, concerns everybody."""
+        known = {affiliate.id for affiliate in ctx.list(Affiliate)} | set(self._allowed.affiliates())
+        return [Affiliate.pointer(id) for id in known]
+
+    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
+        """An affiliate came, changed or went."""
+        changes = self._allowed.assign(item.id, self._claim(ctx, item.id))
+        for overlap in changes.overlaps:
+            self._warn(ctx, overlap)
+        for key in changes.keys:
+            await self._write(ctx, key)
+
+    def _claim(self, ctx: QueueContext, id: str) -> Claim | None:
+        config, local = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(Identity, LOCAL)
+        affiliate = ctx.find(Affiliate, id)
+        if config is None or not config.spec.enabled or local is None or affiliate is None:
+            return None
+        if affiliate.metadata.is_tearing_down or id == local.spec.node_id:
+            return None
+        try:
+            claim = claim_of(affiliate.spec)
+        except ValueError as error:
+            if self._unreadable.get(id) != str(error):
+                self._unreadable[id] = str(error)
+                ctx.log.warning("a peer is ignored: it announces an address that is none", node=id, error=str(error))
+            return None
+        self._unreadable.pop(id, None)
+        return claim
+
+    def _warn(self, ctx: QueueContext, overlap: Overlap) -> None:
+        if overlap in self._said:
+            return
+        self._said.add(overlap)
+        ctx.log.warning(
+            "two nodes announce the same addresses: the one with the lower id keeps them",
+            kept_by=self._name(ctx, overlap.holder_id),
+            lost_by=self._name(ctx, overlap.affiliate_id),
+        )
+
+    def _name(self, ctx: QueueContext, id: str) -> str:
+        affiliate = ctx.find(Affiliate, id)
+        return f"{affiliate.spec.nodename} ({id})" if affiliate is not None and affiliate.spec.nodename else id
+
+    async def _write(self, ctx: QueueContext, key: str) -> None:
+        peer = self._allowed.peer(key)
+        if peer is None:
+            if ctx.find(KubeSpanPeerSpec, key) is not None:
+                await ctx.destroy(KubeSpanPeerSpec, key)
+            return
+        claim, granted = peer
+        spec = KubeSpanPeerSpecSpec(
+            address=claim.address,
+            allowed_ips=tuple(map(str, granted.prefixes())),
+            endpoints=claim.endpoints,
+            label=claim.label,
+        )
+        await ctx.put(KubeSpanPeerSpec, key, spec)

@@ -1,0 +1,124 @@
+"""kubespan.PeerStatusController: looks at the WireGuard device, says how each peer fares and which endpoint to use.
+
+A peer that is not up, or that was sent something and has not been heard from since, is looked at every second. While
+the tunnel carries traffic everybody is looked at every few seconds, else every 30 s. What a look finds unchanged is
+not written.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import trio
+
+from controllers.kubespan.peer_state import Path, Seen, step
+from resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, KubeSpanPeerStatusSpec
+from resources.kubespan import PeerState as State
+from runtime.controller import QueueContext, QueueController, exclusive, primary
+from runtime.resource import Pointer
+
+POLL_INTERVAL = 30.0
+# While the tunnel carries traffic, a peer may fall silent in the middle of it.
+BUSY_INTERVAL = 3.0
+ATTENTIVE_INTERVAL = 1.0
+# A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be asked more often.
+RETRY_LOOKS = 5
+
+
+class Device(Protocol):
+    """The WireGuard device of the mesh."""
+
+    async def read(self) -> Mapping[str, Seen]:
+        """What it says of each peer, by public key; empty while there is no device. Raises OSError."""
+        ...
+
+    def traffic(self) -> int:
+        """How many packets it has carried; 0 while there is no device."""
+        ...
+
+    def ask(self, addresses: Iterable[str]) -> None:
+        """Send something that is answered to these addresses of the mesh; does not wait."""
+        ...
+
+
+class PeerStatusController(QueueController):
+    """One status per peer. `now` gives wall-clock seconds, which is what the device tells handshakes in."""
+
+    name = "kubespan.PeerStatusController"
+    inputs = (primary(KubeSpanPeerSpec),)
+    outputs = (exclusive(KubeSpanPeerStatus),)
+
+    def __init__(self, device: Device, *, now: Callable[[], float] = time.time) -> None:
+        self._device = device
+        self._now = now
+        self._paths: dict[str, Path] = {}
+        self._seen: Mapping[str, Seen] | None = None
+        # Those that are to be looked at every second, and those among them that may just have fallen silent.
+        self._unsettled: set[str] = set()
+        self._doubtful: set[str] = set()
+
+    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
+        """A peer came, changed or went."""
+        spec = ctx.find(KubeSpanPeerSpec, item.id)
+        if spec is None:
+            self._paths.pop(item.id, None)
+            self._unsettled.discard(item.id)
+            self._doubtful.discard(item.id)
+            if ctx.find(KubeSpanPeerStatus, item.id) is not None:
+                await ctx.destroy(KubeSpanPeerStatus, item.id)
+            return
+        if self._seen is None:
+            # Tunnels that an agent before this one has left up are to be left as they are.
+            self._seen = await self._device.read()
+        await self._look(ctx, item.id, spec.spec)
+
+    async def run(self, ctx: QueueContext) -> None:
+        """Look at everybody, as often as it takes."""
+        looked, traffic, looks = trio.current_time(), self._device.traffic(), 0
+        while True:
+            await trio.sleep(ATTENTIVE_INTERVAL)
+            carried = self._device.traffic()
+            is_busy, traffic = carried != traffic, carried
+            due = ATTENTIVE_INTERVAL if self._unsettled else BUSY_INTERVAL if is_busy else POLL_INTERVAL
+            if trio.current_time() < looked + due:
+                continue
+            looked, looks = trio.current_time(), looks + 1
+            self._seen = await self._device.read()
+            self._device.ask(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
+            for peer in ctx.list(KubeSpanPeerSpec):
+                await self._look(ctx, peer.id, peer.spec)
+
+    def _addresses(self, ctx: QueueContext, ids: Iterable[str]) -> list[str]:
+        peers = [ctx.find(KubeSpanPeerSpec, id) for id in sorted(ids)]
+        return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
+
+    async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec) -> None:
+        assert self._seen is not None  # read before the first look
+        seen = self._seen.get(id)
+        path, state = step(self._paths.get(id, Path()), spec.endpoints, seen, self._now())
+        self._paths[id] = path
+        _mark(self._doubtful, id, state is State.UP and path.probed is not None)
+        _mark(self._unsettled, id, state is not State.UP or path.probed is not None)
+        status = KubeSpanPeerStatusSpec(
+            endpoint=path.endpoint,
+            label=spec.label,
+            state=state,
+            receive_bytes=path.received,
+            transmit_bytes=path.sent,
+            last_handshake_time=_moment(path.last_handshake),
+            last_used_endpoint=path.last_used,
+            last_endpoint_change=_moment(path.last_change),
+        )
+        await ctx.put(KubeSpanPeerStatus, id, status)
+
+
+def _mark(marked: set[str], id: str, is_marked: bool) -> None:
+    if is_marked:
+        marked.add(id)
+    else:
+        marked.discard(id)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

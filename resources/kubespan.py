@@ -1,0 +1,124 @@
+"""KubeSpan: what this node is in the mesh, who its peers are, and how each of them fares."""
+
+import enum
+from datetime import datetime
+
+import attrs
+
+from runtime.resource import ResourceType, wire
+
+NAMESPACE = "kubespan"
+CONFIG_NAMESPACE = "config"
+
+# The one identity of this node, and the one configuration of the feature.
+LOCAL = "local"
+CONFIG_ID = "kubespan"
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanConfigSpec:
+    """The settings in effect, whichever documents they came from.
+
+    `shared_secret` is the preshared key of every peer. `endpoint_filters` None keeps all endpoints, () none of them.
+    """
+
+    enabled: bool = False
+    cluster_id: str = ""
+    shared_secret: str = attrs.field(default="", repr=False)
+    force_routing: bool = True
+    advertise_kubernetes_networks: bool = False
+    mtu: int = attrs.field(default=0, metadata=wire(omit_empty=True))
+    endpoint_filters: tuple[str, ...] | None = attrs.field(default=None, metadata=wire(omit_empty=True))
+    harvest_extra_endpoints: bool = False
+    extra_endpoints: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    exclude_advertised_networks: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanIdentitySpec:
+    """This node's address (/128) and key pair (base64) in the mesh, and the subnet (/64) that all nodes share."""
+
+    address: str = ""
+    subnet: str = ""
+    private_key: str = attrs.field(default="", repr=False)
+    public_key: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanPeerSpecSpec:
+    """A peer as it is wanted: what is routed to it, and where it says it can be reached, best first."""
+
+    address: str = ""
+    allowed_ips: tuple[str, ...] = attrs.field(default=(), metadata=wire("allowedIPs"))
+    endpoints: tuple[str, ...] = ()
+    label: str = ""
+
+
+class PeerState(enum.StrEnum):
+    """Whether there are fresh handshakes with a peer; unknown while an endpoint is being tried."""
+
+    UNKNOWN = "unknown"
+    UP = "up"
+    DOWN = "down"
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanPeerStatusSpec:
+    """A peer as it is seen.
+
+    `endpoint` is what the device uses, `last_used_endpoint` what this node last told it to use, "" for none; times are
+    None where there was none.
+    """
+
+    endpoint: str = ""
+    label: str = ""
+    state: PeerState = PeerState.UNKNOWN
+    receive_bytes: int = 0
+    transmit_bytes: int = 0
+    last_handshake_time: datetime | None = None
+    last_used_endpoint: str = ""
+    last_endpoint_change: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanEndpointSpec:
+    """An endpoint at which this node sees a peer, to be told to the other nodes."""
+
+    affiliate_id: str = attrs.field(default="", metadata=wire("affiliateID"))
+    endpoint: str = ""
+
+
+KubeSpanConfig = ResourceType(
+    "KubeSpanConfigs.kubespan.talos.dev", KubeSpanConfigSpec, namespace=CONFIG_NAMESPACE, sensitive=True
+)
+KubeSpanIdentity = ResourceType(
+    "KubeSpanIdentities.kubespan.talos.dev",
+    KubeSpanIdentitySpec,
+    namespace=NAMESPACE,
+    columns={"Address": ".address", "PublicKey": ".publicKey"},
+    sensitive=True,
+)
+KubeSpanPeerSpec = ResourceType(
+    "KubeSpanPeerSpecs.kubespan.talos.dev",
+    KubeSpanPeerSpecSpec,
+    namespace=NAMESPACE,
+    columns={"Label": ".label", "Endpoints": ".endpoints"},
+)
+KubeSpanPeerStatus = ResourceType(
+    "KubeSpanPeerStatuses.kubespan.talos.dev",
+    KubeSpanPeerStatusSpec,
+    namespace=NAMESPACE,
+    columns={
+        "Label": ".label",
+        "Endpoint": ".endpoint",
+        "State": ".state",
+        "Rx": ".receiveBytes",
+        "Tx": ".transmitBytes",
+    },
+)
+KubeSpanEndpoint = ResourceType(
+    "KubeSpanEndpoints.kubespan.talos.dev",
+    KubeSpanEndpointSpec,
+    namespace=NAMESPACE,
+    columns={"Endpoint": ".endpoint", "Affiliate ID": ".affiliateID"},
+)

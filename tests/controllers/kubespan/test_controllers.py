@@ -1,0 +1,257 @@
+from collections.abc import Iterable, Mapping
+
+import pytest
+import trio
+import trio.testing
+
+from controllers.config.loading import load
+from controllers.kubespan.config import ConfigController, kubespan_config
+from controllers.kubespan.endpoint import EndpointController
+from controllers.kubespan.peer_spec import PeerSpecController
+from controllers.kubespan.peer_state import Seen
+from controllers.kubespan.peer_status import PeerStatusController
+from resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
+from resources.config import MachineConfig
+from resources.kubespan import (
+    CONFIG_ID,
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanEndpoint,
+    KubeSpanEndpointSpec,
+    KubeSpanPeerSpec,
+    KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatus,
+    PeerState,
+)
+from runtime.testing.kit import Node, running
+
+SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+ENABLED = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", harvest_extra_endpoints=True)
+
+OLD = f"""
+machine:
+  type: worker
+  network:
+    kubespan:
+      enabled: true
+      allowDownPeerBypass: true
+      filters: {{endpoints: [0.0.0.0/0], excludeAdvertisedNetworks: [10.0.0.0/8]}}
+cluster:
+  id: cluster
+  secret: {SECRET}
+  discovery: {{enabled: true}}
+"""
+NEW = f"""
+apiVersion: v1alpha1
+kind: KubeSpanConfig
+enabled: true
+allowDownPeerBypass: true
+filters: {{endpoints: [0.0.0.0/0], excludeAdvertisedNetworks: [10.0.0.0/8]}}
+---
+apiVersion: v1alpha1
+kind: DiscoveryIdentityConfig
+clusterID: cluster
+clusterSecret: {SECRET}
+---
+apiVersion: v1alpha1
+kind: DiscoveryServiceConfig
+name: default
+endpoint: https://discovery.example.org/
+---
+apiVersion: v1alpha1
+kind: KubeSpanEndpointsConfig
+extraAnnouncedEndpoints: ["203.0.113.5:51820"]
+"""
+
+
+@pytest.mark.parametrize(("text", "extra"), [(OLD, ()), (NEW, ("203.0.113.5:51820",))], ids=["old", "new"])
+def test_both_kinds_of_configuration_say_the_same(text: str, extra: tuple[str, ...]) -> None:
+    loaded = load(text)
+    assert not loaded.errors
+    assert kubespan_config(loaded.config) == KubeSpanConfigSpec(
+        enabled=True,
+        cluster_id="cluster",
+        shared_secret=SECRET,
+        force_routing=False,
+        mtu=1420,
+        endpoint_filters=("0.0.0.0/0",),
+        extra_endpoints=extra,
+        exclude_advertised_networks=("10.0.0.0/8",),
+    )
+
+
+async def test_the_settings_go_with_the_configuration() -> None:
+    async with running(ConfigController()) as node:
+        await node.put(MachineConfig, "v1alpha1", load(OLD).config)
+        await node.eventually(KubeSpanConfig, CONFIG_ID)
+        await node.destroy(MachineConfig, "v1alpha1")
+        await node.gone(KubeSpanConfig, CONFIG_ID)
+
+
+def _affiliate(name: str, *addresses: str, number: int = 1) -> AffiliateSpec:
+    return AffiliateSpec(
+        node_id=name,
+        nodename=name,
+        addresses=addresses,
+        kubespan=KubeSpanAffiliate(
+            public_key=f"key-{name}", address=f"fd00::{number}", endpoints=(f"{addresses[0]}:1",)
+        ),
+    )
+
+
+async def _enable(node: Node) -> None:
+    await node.put(KubeSpanConfig, CONFIG_ID, ENABLED)
+    await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+
+
+async def test_affiliates_become_peers_and_the_own_node_does_not() -> None:
+    async with running(PeerSpecController()) as node:
+        await node.put(Affiliate, "me", _affiliate("me", "192.0.2.1"))
+        await node.put(Affiliate, "a", _affiliate("a", "192.0.2.2", number=2))
+        await _enable(node)
+        peer = await node.eventually(KubeSpanPeerSpec, "key-a")
+        assert peer.spec == KubeSpanPeerSpecSpec(
+            address="fd00::2", allowed_ips=("192.0.2.2/32", "fd00::2/128"), endpoints=("192.0.2.2:1",), label="a"
+        )
+        await node.settled()
+        assert [peer.id for peer in node.state.list(KubeSpanPeerSpec)] == ["key-a"]
+        await node.put(KubeSpanConfig, CONFIG_ID, KubeSpanConfigSpec())
+        await node.gone(KubeSpanPeerSpec, "key-a")
+
+
+async def test_an_overlap_is_said_once_and_names_both(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running(PeerSpecController()) as node:
+        await _enable(node)
+        await node.put(Affiliate, "a", _affiliate("a", "192.0.2.2", number=2))
+        for _ in range(20):
+            await node.put(Affiliate, "b", _affiliate("b", "192.0.2.3", "192.0.2.2", number=3))
+            await node.settled()
+            assert "192.0.2.2/32" in node.state.get(KubeSpanPeerSpec, "key-a").spec.allowed_ips
+            assert "192.0.2.2/32" not in node.state.get(KubeSpanPeerSpec, "key-b").spec.allowed_ips
+            await node.put(Affiliate, "b", _affiliate("b", "192.0.2.3", number=3))
+            await node.settled()
+    said = [line for line in capsys.readouterr().out.splitlines() if "announce the same" in line]
+    assert len(said) == 1
+    assert "a (a)" in said[0]
+    assert "b (b)" in said[0]
+
+
+async def test_a_peer_with_an_address_that_is_none_is_left_out_and_the_others_are_not() -> None:
+    async with running(PeerSpecController()) as node:
+        await _enable(node)
+        await node.put(Affiliate, "bad", _affiliate("bad", "nonsense", number=2))
+        await node.put(Affiliate, "good", _affiliate("good", "192.0.2.3", number=3))
+        await node.eventually(KubeSpanPeerSpec, "key-good")
+        await node.settled()
+        assert node.state.find(KubeSpanPeerSpec, "key-bad") is None
+        await node.put(Affiliate, "bad", _affiliate("bad", "192.0.2.2", number=2))
+        await node.eventually(KubeSpanPeerSpec, "key-bad")
+
+
+class FakeDevice:
+    """A device whose answers the test sets; counts how often it is read."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, Seen] = {}
+        self.reads = 0
+        self.packets = 0
+        self.asked: list[str] = []
+
+    async def read(self) -> Mapping[str, Seen]:
+        self.reads += 1
+        return dict(self.peers)
+
+    def traffic(self) -> int:
+        return self.packets
+
+    def ask(self, addresses: Iterable[str]) -> None:
+        self.asked += addresses
+
+
+def _peer(*endpoints: str) -> KubeSpanPeerSpecSpec:
+    return KubeSpanPeerSpecSpec(address="fd00::2", endpoints=endpoints, label="two")
+
+
+@pytest.mark.virtual_clock
+async def test_a_settled_mesh_costs_one_look_per_half_minute_and_no_write() -> None:
+    device = FakeDevice()
+    for number in range(200):
+        device.peers[f"key-{number}"] = Seen(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
+    controller = PeerStatusController(device, now=trio.current_time)
+    async with running(controller) as node:
+        for number in range(200):
+            await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer("192.0.2.2:1")))
+        await node.settled()
+        await trio.sleep(31)
+        reads, writes = device.reads, node.engine.runners[controller.name].access.counters.writes
+        await trio.sleep(150)
+        assert device.reads - reads == 5
+        assert node.engine.runners[controller.name].access.counters.writes == writes
+        assert not device.asked
+
+
+@pytest.mark.virtual_clock
+async def test_a_peer_without_a_handshake_is_looked_at_every_second_and_moves_on() -> None:
+    device = FakeDevice()
+    controller = PeerStatusController(device, now=trio.current_time)
+    async with running(controller) as node:
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
+        first = await node.eventually(KubeSpanPeerStatus, "key")
+        assert (first.spec.last_used_endpoint, first.spec.state) == ("192.0.2.2:1", PeerState.UNKNOWN)
+        began, reads = trio.current_time(), device.reads
+        await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.last_used_endpoint == "192.0.2.3:1")
+        assert 5 <= trio.current_time() - began <= 7.1
+        assert device.reads - reads >= 5
+        assert "fd00::2" in device.asked
+        device.peers["key"] = Seen(endpoint="192.0.2.3:1", last_handshake=trio.current_time() + 1)
+        await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
+
+
+@pytest.mark.virtual_clock
+async def test_a_path_that_dies_under_traffic_is_left_within_15_seconds() -> None:
+    device = FakeDevice()
+    controller = PeerStatusController(device, now=trio.current_time)
+    async with running(controller) as node:
+        seen = Seen(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=1000, sent=1000)
+        device.peers["key"] = seen
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
+        await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
+        # Up by an inbound handshake: no endpoint was forced upon the device.
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.last_used_endpoint == ""
+        await trio.sleep(10)
+        began = trio.current_time()
+        while node.state.get(KubeSpanPeerStatus, "key").spec.last_used_endpoint == "":
+            await trio.sleep(0.5)
+            device.packets += 1
+            device.peers["key"] = Seen(
+                endpoint=seen.endpoint,
+                last_handshake=seen.last_handshake,
+                received=1000,
+                sent=device.peers["key"].sent + 100,
+            )
+        assert trio.current_time() - began <= 15
+
+
+@pytest.mark.virtual_clock
+async def test_the_status_goes_with_the_peer() -> None:
+    async with running(PeerStatusController(FakeDevice(), now=trio.current_time)) as node:
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
+        await node.eventually(KubeSpanPeerStatus, "key")
+        await node.destroy(KubeSpanPeerSpec, "key")
+        await node.gone(KubeSpanPeerStatus, "key")
+        await trio.sleep(60)
+
+
+@pytest.mark.virtual_clock
+async def test_endpoints_of_peers_that_are_up_are_harvested() -> None:
+    device = FakeDevice()
+    device.peers["key-a"] = Seen(endpoint="198.51.100.7:4242", last_handshake=trio.current_time())
+    async with running(PeerStatusController(device, now=trio.current_time), EndpointController()) as node:
+        await node.put(KubeSpanConfig, CONFIG_ID, ENABLED)
+        await node.put(Affiliate, "a", _affiliate("a", "192.0.2.2"))
+        await node.create(KubeSpanPeerSpec.new("key-a", _peer("192.0.2.2:1")))
+        harvested = await node.eventually(KubeSpanEndpoint, "key-a")
+        assert harvested.spec == KubeSpanEndpointSpec(affiliate_id="a", endpoint="198.51.100.7:4242")
+        await node.put(KubeSpanConfig, CONFIG_ID, KubeSpanConfigSpec(enabled=True))
+        await node.gone(KubeSpanEndpoint, "key-a")
