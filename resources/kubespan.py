@@ -1,7 +1,7 @@
 """KubeSpan: what this node is in the mesh, who its peers are, and how each of them fares."""
 
 import enum
-from datetime import datetime
+from datetime import UTC, datetime
 
 import attrs
 
@@ -13,6 +13,9 @@ CONFIG_NAMESPACE = "config"
 # The one identity of this node, and the one configuration of the feature.
 LOCAL = "local"
 CONFIG_ID = "kubespan"
+
+# The time of what has not happened.
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,8 +69,7 @@ class PeerState(enum.StrEnum):
 class KubeSpanPeerStatusSpec:
     """A peer as it is seen.
 
-    `endpoint` is what the device uses, `last_used_endpoint` what this node last told it to use, "" for none; times are
-    None where there was none.
+    `endpoint` is what the device uses, `last_used_endpoint` what this node last told it to use, "" for none.
     """
 
     endpoint: str = ""
@@ -75,9 +77,9 @@ class KubeSpanPeerStatusSpec:
     state: PeerState = PeerState.UNKNOWN
     receive_bytes: int = 0
     transmit_bytes: int = 0
-    last_handshake_time: datetime | None = None
+    last_handshake_time: datetime = NEVER
     last_used_endpoint: str = ""
-    last_endpoint_change: datetime | None = None
+    last_endpoint_change: datetime = NEVER
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import trio
 
 from controllers.kubespan.peer_state import Path, Seen, step
-from resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, KubeSpanPeerStatusSpec
+from resources.kubespan import NEVER, KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, KubeSpanPeerStatusSpec
 from resources.kubespan import PeerState as State
 from runtime.controller import QueueContext, QueueController, exclusive, primary
 from runtime.resource import Pointer
@@ -120,5 +120,5 @@ def _mark(marked: set[str], id: str, is_marked: bool) -> None:
         marked.discard(id)
 
 
-def _moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def _moment(seconds: float | None) -> datetime:
+    return NEVER if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -246,6 +246,20 @@ class Access:
         self.counters.writes += 1
         await self._state.destroy(address, id, owner=self.name if owner is None else owner)
 
+    async def remove(self, kind: KindLike[Any], id: str) -> bool:
+        """Take an output away as far as its finalizers allow, and return whether it is gone.
+
+        While somebody holds it, it is left torn down: declare the type as a destroy-ready input too, and remove it
+        again when that wakes. One that is missing is no error.
+        """
+        try:
+            if not await self.teardown(kind, id):
+                return False
+            await self.destroy(kind, id)
+        except NotFoundError:
+            return True
+        return True
+
     async def teardown_and_destroy(self, kind: KindLike[Any], id: str) -> None:
         """Tear an output down, wait until nothing holds it, and remove it."""
         address = kind_of(kind)

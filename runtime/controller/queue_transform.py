@@ -26,7 +26,7 @@ from runtime.controller.transform import (
     settle,
     write_output,
 )
-from runtime.errors import ConflictError, NotFoundError
+from runtime.errors import ConflictError
 from runtime.resource import Kind, KindLike, LabelQuery, Metadata, Pointer, Resource, kind_of
 
 I = TypeVar("I")  # noqa: E741
@@ -126,7 +126,7 @@ class QueueTransform(QueueController, Generic[I, O]):
         try:
             wanted = await settle(self._transform(ctx, input))
         except DestroyOutput:
-            await self._destroy_output(ctx, id)
+            await ctx.remove(self._output, id)
             return
         try:
             requeue_after = await write_output(ctx, self._output, id, wanted)
@@ -141,18 +141,8 @@ class QueueTransform(QueueController, Generic[I, O]):
     async def _remove(self, ctx: QueueContext, input: Resource[I], id: str) -> None:
         if self._finalize is not None:
             await settle(self._finalize(ctx, input))
-        if await self._destroy_output(ctx, id):
+        if await ctx.remove(self._output, id):
             await ctx.remove_finalizer(self._input, input.metadata.id)
-
-    async def _destroy_output(self, ctx: QueueContext, id: str) -> bool:
-        """Destroy the output as far as its finalizers allow; returns whether it is gone."""
-        try:
-            if not await ctx.teardown(self._output, id):
-                return False
-            await ctx.destroy(self._output, id)
-        except NotFoundError:
-            return True
-        return True
 
 
 def map_to_same_id(_ctx: QueueContext, changed: Metadata) -> Iterable[str]:

@@ -1,0 +1,225 @@
+"""kubespan.ManagerController: what the mesh needs of the network, as specs; it touches no kernel itself.
+
+The link with this node's keys, its address, one route and one rule per family that lead marked packets into it, and
+the two chains that mark them. Peers, and the addresses that are marked, are kept one by one by
+`kubespan.PeerController`.
+"""
+
+from ipaddress import IPv6Interface
+
+from controllers.kubespan.data_path import (
+    FIREWALL_MARK,
+    FORCE_MARK,
+    LINK_NAME,
+    LISTEN_PORT,
+    MARK_MASK,
+    OUTGOING_CHAIN,
+    PREROUTING_CHAIN,
+    ROUTE_METRIC,
+    ROUTED_SET,
+    ROUTING_TABLE,
+    RULE_PRIORITY,
+)
+from resources.kubespan import (
+    CONFIG_ID,
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+)
+from resources.network import (
+    CONFIG_NAMESPACE,
+    AddressFlags,
+    AddressMatch,
+    AddressSpec,
+    AddressSpecSpec,
+    ChainHook,
+    ChainPriority,
+    ChainType,
+    ClampMSS,
+    ConfigLayer,
+    Family,
+    IfNameMatch,
+    LinkSpec,
+    LinkSpecSpec,
+    LinkType,
+    Mark,
+    NfTablesChain,
+    NfTablesChainSpec,
+    NfTablesRule,
+    RouteProtocol,
+    RouteSpec,
+    RouteSpecSpec,
+    RouteType,
+    RoutingRuleSpec,
+    RoutingRuleSpecSpec,
+    RoutingTable,
+    RuleAction,
+    Scope,
+    Verdict,
+    WireguardSpec,
+    address_id,
+    layered_id,
+    route_id,
+    routing_rule_id,
+)
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
+from runtime.errors import PhaseConflictError
+
+_LAYER = ConfigLayer.OPERATOR
+_LINKS = LinkSpec.within(CONFIG_NAMESPACE)
+_ADDRESSES = AddressSpec.within(CONFIG_NAMESPACE)
+_ROUTES = RouteSpec.within(CONFIG_NAMESPACE)
+_RULES = RoutingRuleSpec.within(CONFIG_NAMESPACE)
+_CHAINS = NfTablesChain.kind
+
+
+def link_spec(config: KubeSpanConfigSpec, identity: KubeSpanIdentitySpec) -> LinkSpecSpec:
+    """The WireGuard link, without its peers."""
+    return LinkSpecSpec(
+        name=LINK_NAME,
+        logical=True,
+        up=True,
+        mtu=config.mtu,
+        kind="wireguard",
+        type=LinkType.NOHDR,
+        wireguard=WireguardSpec(private_key=identity.private_key, listen_port=LISTEN_PORT, firewall_mark=FIREWALL_MARK),
+        layer=_LAYER,
+    )
+
+
+def address_spec(identity: KubeSpanIdentitySpec) -> AddressSpecSpec:
+    """This node's address with the prefix that all nodes share, so that they are reached without a mark."""
+    address, subnet = IPv6Interface(identity.address), IPv6Interface(identity.subnet)
+    return AddressSpecSpec(
+        address=f"{address.ip}/{subnet.network.prefixlen}",
+        link_name=LINK_NAME,
+        family=Family.INET6,
+        scope=Scope.GLOBAL,
+        flags=AddressFlags.PERMANENT,
+        layer=_LAYER,
+    )
+
+
+def route_spec(family: Family, mtu: int) -> RouteSpecSpec:
+    """The default route of the table that marked packets are looked up in."""
+    return RouteSpecSpec(
+        family=family,
+        out_link_name=LINK_NAME,
+        table=RoutingTable.of(ROUTING_TABLE),
+        priority=ROUTE_METRIC,
+        scope=Scope.GLOBAL,
+        type=RouteType.UNICAST,
+        protocol=RouteProtocol.STATIC,
+        mtu=mtu,
+        layer=_LAYER,
+    )
+
+
+def rule_spec(family: Family) -> RoutingRuleSpecSpec:
+    """Sends marked packets to that table."""
+    return RoutingRuleSpecSpec(
+        family=family,
+        table=RoutingTable.of(ROUTING_TABLE),
+        priority=RULE_PRIORITY,
+        action=RuleAction.UNICAST,
+        fw_mark=FORCE_MARK,
+        fw_mask=MARK_MASK,
+        layer=_LAYER,
+    )
+
+
+def spec_route_id(route: RouteSpecSpec) -> str:
+    """The id of a route that is wanted."""
+    return route_id(
+        table=route.table,
+        family=route.family,
+        out_link_name=route.out_link_name,
+        gateway=route.gateway,
+        dst=route.dst,
+        priority=route.priority,
+    )
+
+
+_TUNNEL_PACKETS = NfTablesRule(match_mark=Mark(mask=MARK_MASK, value=FIREWALL_MARK), verdict=Verdict.ACCEPT)
+_TO_PEERS = AddressMatch(set_name=ROUTED_SET)
+_FORCE = NfTablesRule(
+    match_destination_address=_TO_PEERS,
+    set_mark=Mark(mask=~MARK_MASK & 0xFFFFFFFF, xor=FORCE_MARK),
+    verdict=Verdict.ACCEPT,
+)
+
+
+def prerouting_chain() -> NfTablesChainSpec:
+    """Marks what is forwarded to addresses of peers."""
+    return NfTablesChainSpec(
+        type=ChainType.FILTER,
+        hook=ChainHook.PREROUTING,
+        priority=ChainPriority.FILTER,
+        policy=Verdict.ACCEPT,
+        rules=(_TUNNEL_PACKETS, _FORCE),
+    )
+
+
+def outgoing_chain(mtu: int) -> NfTablesChainSpec:
+    """Marks what this node sends to addresses of peers, and keeps its TCP segments small enough for the tunnel."""
+    return NfTablesChainSpec(
+        type=ChainType.ROUTE,
+        hook=ChainHook.OUTPUT,
+        priority=ChainPriority.FILTER,
+        policy=Verdict.ACCEPT,
+        rules=(
+            _TUNNEL_PACKETS,
+            NfTablesRule(match_oif_name=IfNameMatch(interface_names=("lo",)), verdict=Verdict.ACCEPT),
+            NfTablesRule(match_destination_address=_TO_PEERS, clamp_mss=ClampMSS(mtu=mtu)),
+            _FORCE,
+        ),
+    )
+
+
+class ManagerController(Controller):
+    """Writes its specs while KubeSpan is on and the node has an identity, and takes them away otherwise."""
+
+    name = "kubespan.ManagerController"
+    inputs = (weak(KubeSpanConfig, CONFIG_ID), weak(KubeSpanIdentity, LOCAL), destroy_ready(NfTablesChain))
+    outputs = (
+        shared(LinkSpec),
+        shared(AddressSpec),
+        shared(RouteSpec),
+        shared(RoutingRuleSpec),
+        exclusive(NfTablesChain),
+    )
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the switch and the identity."""
+        async for _ in ctx:
+            config, identity = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
+            if config is None or not config.spec.enabled or identity is None:
+                await self._remove_all(ctx)
+            else:
+                await self._write(ctx, config.spec, identity.spec)
+
+    async def _write(self, ctx: ControllerContext, config: KubeSpanConfigSpec, identity: KubeSpanIdentitySpec) -> None:
+        async with ctx.tracked_outputs(_LINKS, _ADDRESSES, _ROUTES, _RULES):
+            await ctx.put(_LINKS, layered_id(_LAYER, LINK_NAME), link_spec(config, identity))
+            await ctx.put(
+                _ADDRESSES, layered_id(_LAYER, address_id(LINK_NAME, identity.address)), address_spec(identity)
+            )
+            for family in (Family.INET4, Family.INET6):
+                route, rule = route_spec(family, config.mtu), rule_spec(family)
+                await ctx.put(_ROUTES, layered_id(_LAYER, spec_route_id(route)), route)
+                await ctx.put(_RULES, layered_id(_LAYER, routing_rule_id(family, RULE_PRIORITY)), rule)
+            chains = {PREROUTING_CHAIN: prerouting_chain(), OUTGOING_CHAIN: outgoing_chain(config.mtu)}
+            for name, chain in chains.items():
+                try:
+                    await ctx.put(_CHAINS, name, chain)
+                except PhaseConflictError:
+                    # Still being taken down from before: it is put anew when that is done.
+                    if await ctx.remove(_CHAINS, name):
+                        await ctx.put(_CHAINS, name, chain)
+
+    async def _remove_all(self, ctx: ControllerContext) -> None:
+        async with ctx.tracked_outputs(_LINKS, _ADDRESSES, _ROUTES, _RULES):
+            for name in (PREROUTING_CHAIN, OUTGOING_CHAIN):
+                await ctx.remove(_CHAINS, name)

@@ -1,0 +1,122 @@
+"""kubespan.PeerController: hands peers to the WireGuard link, and their addresses to the set of what is sent there."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
+
+from controllers.kubespan.addressing import Purpose, has_purpose
+from controllers.kubespan.data_path import KEEPALIVE, LINK_NAME, ROUTED_SET
+from controllers.kubespan.peer_state import Path
+from resources.kubespan import (
+    CONFIG_ID,
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanIdentity,
+    KubeSpanPeerSpec,
+    KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatus,
+    KubeSpanPeerStatusSpec,
+    PeerState,
+)
+from resources.network import (
+    NfTablesSetElements,
+    NfTablesSetElementsSpec,
+    WireguardPeer,
+    WireguardPeerSpec,
+    nftables_set_elements_id,
+    wireguard_peer_id,
+)
+from resources.network.wireguard import split_wireguard_peer_id
+from runtime.controller import (
+    QueueContext,
+    QueueController,
+    mapped,
+    mapped_destroy_ready,
+    primary,
+    shared,
+)
+from runtime.resource import Kind, Metadata, Pointer
+
+
+def routed_prefixes(allowed_ips: Iterable[str]) -> tuple[str, ...]:
+    """What of a peer's addresses needs a mark to find the tunnel: the mesh's own prefix has a route anyway."""
+    networks = [ip_network(prefix) for prefix in allowed_ips]
+    return tuple(str(network) for network in networks if not has_purpose(network.network_address, Purpose.KUBESPAN))
+
+
+def is_routed(config: KubeSpanConfigSpec, state: PeerState) -> bool:
+    """Whether packets to a peer are sent into the tunnel: always, unless a peer that is down may be bypassed."""
+    return config.force_routing or state is PeerState.UP
+
+
+def wireguard_peer(
+    key: str, config: KubeSpanConfigSpec, spec: KubeSpanPeerSpecSpec, status: KubeSpanPeerStatusSpec
+) -> WireguardPeer:
+    """The peer as the device is to have it. An endpoint that the device found itself is left to it."""
+    path = Path(endpoint=status.endpoint, last_used=status.last_used_endpoint)
+    return WireguardPeer(
+        public_key=key,
+        preshared_key=config.shared_secret,
+        endpoint=path.wanted_endpoint,
+        persistent_keepalive_interval=timedelta(seconds=KEEPALIVE),
+        allowed_ips=spec.allowed_ips,
+    )
+
+
+class PeerController(QueueController):
+    """One peer of the link per peer of the mesh. A join writes one peer and the elements of that peer."""
+
+    name = "kubespan.PeerController"
+    inputs = (
+        primary(KubeSpanPeerSpec),
+        mapped(KubeSpanPeerStatus),
+        mapped(KubeSpanConfig, CONFIG_ID),
+        mapped(KubeSpanIdentity, LOCAL),
+        mapped_destroy_ready(WireguardPeerSpec),
+        mapped_destroy_ready(NfTablesSetElements),
+    )
+    outputs = (shared(WireguardPeerSpec), shared(NfTablesSetElements))
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
+        """The peer that a status, a peer of the link or a set's elements belong to; everybody for the switch."""
+        match changed.type:
+            case KubeSpanPeerStatus.name:
+                return (KubeSpanPeerSpec.pointer(changed.id),)
+            case WireguardPeerSpec.name | NfTablesSetElements.name:
+                return (KubeSpanPeerSpec.pointer(split_wireguard_peer_id(changed.id)[1]),)
+            case _:
+                held = {split_wireguard_peer_id(peer.id)[1] for peer in ctx.list(WireguardPeerSpec)}
+                held.update(peer.id for peer in ctx.list(KubeSpanPeerSpec))
+                return [KubeSpanPeerSpec.pointer(key) for key in held]
+
+    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
+        """Make the link's peer right, and what is sent to it."""
+        key = item.id
+        config, spec = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(KubeSpanPeerSpec, key)
+        status = ctx.find(KubeSpanPeerStatus, key)
+        peer: WireguardPeer | None = None
+        elements: NfTablesSetElementsSpec | None = None
+        if (
+            config is not None
+            and config.spec.enabled
+            and ctx.find(KubeSpanIdentity, LOCAL) is not None
+            and spec is not None
+            and status is not None
+        ):
+            peer = wireguard_peer(key, config.spec, spec.spec, status.spec)
+            prefixes = routed_prefixes(spec.spec.allowed_ips)
+            if prefixes and is_routed(config.spec, status.spec.state):
+                elements = NfTablesSetElementsSpec(set_name=ROUTED_SET, prefixes=prefixes)
+        await _make(ctx, WireguardPeerSpec.kind, wireguard_peer_id(LINK_NAME, key), peer)
+        await _make(ctx, NfTablesSetElements.kind, nftables_set_elements_id(ROUTED_SET, key), elements)
+
+
+async def _make(ctx: QueueContext, kind: Kind[Any], id: str, spec: object | None) -> None:
+    """Make the output have this spec, or, for None, be gone. One that is going is made anew when it has gone."""
+    current = ctx.find(kind, id)
+    is_in_the_way = current is not None and (spec is None or current.metadata.is_tearing_down)
+    if (is_in_the_way and not await ctx.remove(kind, id)) or spec is None:
+        return
+    await ctx.put(kind, id, spec)
