@@ -7,6 +7,8 @@ import os
 
 SYSTEM_STATE_DIR = "/var/lib/nodespan"
 SYSTEM_SOCKET = "/run/nodespan/agent.sock"
+# The agents of clusters that were made on this machine.
+_NODES = "/run/nodespan/nodes"
 
 
 def default_state_dir() -> str:
@@ -39,3 +41,8 @@ def client_socket() -> str:
     if os.environ.get("NODESPAN_SOCKET") or os.path.exists(own):
         return own
     return SYSTEM_SOCKET
+
+
+def node_socket(node: str) -> str:
+    """Where the agent of a node listens that `nodespan cluster` made on this machine."""
+    return os.path.join(_NODES, f"{node}.sock")

@@ -6,7 +6,7 @@ import os
 import sys
 
 from runtime.cli.errors import CommandError
-from runtime.paths import agent_socket, client_socket, default_state_dir
+from runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
 
 _DESCRIPTION = """\
 The networking layers of Talos Linux for any Linux machine: a node agent, and this command to look at it.
@@ -17,27 +17,60 @@ _OUTPUTS = ("table", "yaml", "json", "jsonpath=EXPRESSION")
 def parse(arguments: list[str]) -> argparse.Namespace:
     """What the arguments mean. Exits, as argparse does, after printing help or what is wrong with them."""
     parser = argparse.ArgumentParser(
-        prog="nodespan", description=_DESCRIPTION, epilog=_summary(), formatter_class=argparse.RawTextHelpFormatter
+        prog="nodespan",
+        description=_DESCRIPTION,
+        epilog=_summary() if _asks_for_help(arguments) else None,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
+    parser.add_argument("--node", metavar="NAME", help="a node of a cluster that `nodespan cluster` made")
     parser.add_argument(
         "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {_escaped(client_socket())})"
     )
-    parser.add_argument("verb", metavar="COMMAND", choices=[*_VERBS, *_ALIASES], help="see below")
+    parser.add_argument("verb", metavar="COMMAND", help="see below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="nodespan COMMAND --help tells more")
     given = parser.parse_args(arguments)
     verb = _ALIASES.get(given.verb, given.verb)
-    description, add_arguments = _VERBS[verb]
-    of_verb = argparse.ArgumentParser(prog=f"nodespan {verb}", description=description)
-    add_arguments(of_verb)
-    options = of_verb.parse_intermixed_args(given.arguments)
+    if verb in _VERBS:
+        description, add_arguments = _VERBS[verb]
+        of_verb = argparse.ArgumentParser(prog=f"nodespan {verb}", description=description)
+        add_arguments(of_verb)
+        options = of_verb.parse_intermixed_args(given.arguments)
+    else:
+        options = _parse_extension(parser, verb, given.arguments)
     options.verb = verb
+    options.node = given.node
     options.socket = getattr(options, "socket", None) or given.socket
+    if options.socket is None and given.node is not None:
+        options.socket = node_socket(given.node)
     return options
 
 
+def _parse_extension(parser: argparse.ArgumentParser, verb: str, arguments: list[str]) -> argparse.Namespace:
+    from runtime.cli import extension
+
+    command = extension.load(verb)
+    if command is None:
+        known = ", ".join([*_VERBS, *extension.names()])
+        parser.error(f"unknown command {verb!r}, expected one of: {known}")
+    of_verb = argparse.ArgumentParser(prog=f"nodespan {verb}", description=command.description)
+    command.add_arguments(of_verb)
+    options = of_verb.parse_args(arguments)
+    options.extension = command
+    return options
+
+
+def _asks_for_help(arguments: list[str]) -> bool:
+    return not arguments or arguments[0] in ("-h", "--help")
+
+
 def _summary() -> str:
-    lines = [f"  {verb:<12}{description}" for verb, (description, _) in _VERBS.items()]
-    return "\n".join(["commands:", *lines])
+    from runtime.cli import extension
+
+    described = {verb: description for verb, (description, _) in _VERBS.items()}
+    for verb in extension.names():
+        command = extension.load(verb)
+        described[verb] = "" if command is None else command.description
+    return "\n".join(["commands:", *(f"  {verb:<12}{text}" for verb, text in described.items())])
 
 
 def _add_socket(parser: argparse.ArgumentParser, default: str) -> None:
@@ -153,6 +186,7 @@ def _dispatch(options: argparse.Namespace) -> int:
                 namespace=options.namespace,
                 selectors=options.labels,
                 watch=options.watch,
+                node=options.node or os.uname().nodename,
             )
         case "agent":
             from runtime.cli.agent import agent
@@ -170,8 +204,11 @@ def _dispatch(options: argparse.Namespace) -> int:
             from runtime.cli.version import version
 
             return version(None if options.client else options.socket or client_socket())
-        case _:
+        case "completion":
             from runtime.cli.completion import script
 
             sys.stdout.write(script(options.shell))
             return 0
+        case _:
+            status: int = options.extension.run(options)
+            return status

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from runtime.cli import extension
 from runtime.cli.client import ask
 from runtime.cli.errors import CommandError
 from runtime.paths import client_socket
@@ -108,7 +109,7 @@ def _values(option: str, positional: list[str], socket_path: str) -> Iterable[st
 def _words(positional: list[str], current: str, namespace: str, socket_path: str) -> Iterable[str]:
     match positional:
         case []:
-            return _VERBS
+            return (*_VERBS, *extension.names())
         case ["completion"]:
             return _SHELLS
         case ["get" | "g"]:

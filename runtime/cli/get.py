@@ -3,7 +3,6 @@
 A watch outlives the agent: when the agent comes back, what changed in between is shown as changes.
 """
 
-import os
 import sys
 import time
 from collections.abc import Iterable
@@ -156,9 +155,10 @@ def get(
     namespace: str,
     selectors: list[str],
     watch: bool,
+    node: str,
 ) -> int:
     """Show resources; with `watch` go on until interrupted. Raises CommandError."""
-    shown = make_output(output, os.uname().nodename, watch=watch)
+    shown = make_output(output, node, watch=watch)
     request = {
         "call": "get",
         "type": type,
