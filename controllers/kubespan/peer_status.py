@@ -80,13 +80,18 @@ class PeerStatusController(QueueController):
             await trio.sleep(ATTENTIVE_INTERVAL)
             carried = self._device.traffic()
             is_busy, traffic = carried != traffic, carried
-            due = ATTENTIVE_INTERVAL if self._unsettled else BUSY_INTERVAL if is_busy else POLL_INTERVAL
-            if trio.current_time() < looked + due:
+            everybody_is_due = trio.current_time() >= looked + (BUSY_INTERVAL if is_busy else POLL_INTERVAL)
+            if not (everybody_is_due or self._unsettled):
                 continue
-            looked, looks = trio.current_time(), looks + 1
+            looks += 1
             self._seen = await self._device.read()
             self._device.ask(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
-            for peer in ctx.list(KubeSpanPeerSpec):
+            if everybody_is_due:
+                looked = trio.current_time()
+                peers = ctx.list(KubeSpanPeerSpec)
+            else:
+                peers = [peer for peer in (ctx.find(KubeSpanPeerSpec, id) for id in sorted(self._unsettled)) if peer]
+            for peer in peers:
                 await self._look(ctx, peer.id, peer.spec)
 
     def _addresses(self, ctx: QueueContext, ids: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 
 import trio
 
@@ -32,23 +32,24 @@ class LoopMonitor(trio.abc.Instrument):
     def __init__(self, report: Callable[[str, float], None], log: Logger) -> None:
         self._report = report
         self._log = log
-        self._step: tuple[str, float] | None = None
+        # A task names its controller within its first step, so names are looked up when they are needed.
+        self._step: tuple[Context, float] | None = None
         self._stop = threading.Event()
         self._thread_of_loop = threading.get_ident()
         self._watchdog = threading.Thread(target=self._watch, name="nodespan-loop-monitor", daemon=True)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """trio calls this as a task is about to run."""
-        self._step = (task.context.get(current_controller, ""), time.perf_counter())
+        self._step = (task.context, time.perf_counter())
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002  # trio's signature
         """trio calls this as a task has given way."""
         if self._step is not None:
-            name, since = self._step
+            context, since = self._step
             self._step = None
             seconds = time.perf_counter() - since
             if seconds > SLOW_STEP:
-                self._report(name, seconds)
+                self._report(context.get(current_controller, ""), seconds)
 
     def __enter__(self) -> "LoopMonitor":
         trio.lowlevel.add_instrument(self)
@@ -61,7 +62,7 @@ class LoopMonitor(trio.abc.Instrument):
         self._watchdog.join()
 
     def _watch(self) -> None:
-        reported: tuple[str, float] | None = None
+        reported: tuple[Context, float] | None = None
         while not self._stop.wait(STUCK_STEP / 2):
             step = self._step
             if step is None or step is reported or time.perf_counter() - step[1] < STUCK_STEP:
@@ -71,7 +72,7 @@ class LoopMonitor(trio.abc.Instrument):
             stack = "".join(traceback.format_stack(frame, limit=20)) if frame else ""
             self._log.error(
                 "a controller does not await and keeps everything else waiting",
-                controller=step[0] or "(none)",
+                controller=step[0].get(current_controller) or "(none)",
                 seconds=round(time.perf_counter() - step[1], 1),
                 stack=stack,
             )

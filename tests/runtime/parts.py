@@ -14,7 +14,7 @@ from runtime.controller import (
     QueueContext,
     QueueController,
 )
-from runtime.resource import Kind, Metadata, Phase, Pointer, Resource
+from runtime.resource import Kind, Metadata, Pointer, Resource
 from runtime.state import State
 from runtime.testing.engine_suite import IntegerSpec, TextSpec
 
@@ -95,4 +95,14 @@ def text(kind: Kind[TextSpec], id: str, value: str = "", **metadata: Any) -> Res
     return Resource(Metadata(kind.namespace, kind.type, id, **metadata), TextSpec(value))
 
 
-TORN_DOWN = Phase.TEARING_DOWN
+def spell(parameter: Any) -> str:
+    """The part of a test's name that stands for declarations; others have none."""
+    if isinstance(parameter, Input):
+        return f"{parameter.mode.name.lower()}-{parameter.kind.namespace}" + (
+            f"-{parameter.id}" if parameter.id else ""
+        )
+    if isinstance(parameter, Output):
+        return parameter.mode.name.lower()
+    if isinstance(parameter, Iterable):
+        return "+".join(filter(None, map(spell, parameter)))
+    return getattr(parameter, "__name__", "") if callable(parameter) and not isinstance(parameter, type) else ""

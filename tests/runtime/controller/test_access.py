@@ -21,7 +21,7 @@ from runtime.errors import AccessError, NotFoundError, OwnerConflictError, Phase
 from runtime.resource import Kind, LabelQuery, Phase, Term
 from runtime.state import ANY_PHASE, MemoryState
 from runtime.testing.engine_suite import Integer, IntegerSpec
-from tests.runtime.parts import access, integer
+from tests.runtime.parts import access, integer, spell
 
 HERE, THERE = Integer.within("here"), Integer.within("there")
 
@@ -114,7 +114,7 @@ CALLS = [*READ, *LIST, *WRITE, *FINALIZE]
         ([weak(HERE, "two"), weak(HERE, "one")], [], [READ]),
         ([strong(HERE)], [shared(HERE)], [READ, LIST, WRITE, FINALIZE]),
     ],
-    ids=str,
+    ids=spell,
 )
 async def test_a_call_goes_through_exactly_where_the_declarations_allow_it(
     inputs: list[Input], outputs: list[Output], allowed: list[list[Call]], call: Call

@@ -1,0 +1,246 @@
+"""What it costs the discovery service to tell a large cluster of its own growth.
+
+Three processes: the service, the watchers, and this one, where the affiliates join.
+"""
+
+import functools
+import gc
+import logging
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import structlog
+import trio
+
+from bench.measure import Figure
+from discovery.service.server import DiscoveryOptions, serve_discovery
+from discovery.wire import server_pb2 as wire
+from runtime.api.grpc import frame
+
+WATCHERS = 1_000
+AFFILIATES = 1_000
+# How much memory, in KiB, a watcher may take.
+ALLOWANCE = 64
+# Of the notifications written one by one, so many to each stream are measured: they fit into its idle socket.
+SAMPLE = 50
+CLUSTER = "8XuV9TZHW08DOk3bVxQjH9ih_TBKjnh-j44tsCLSBzo="
+SERVICE = "/sidero.discovery.server.Cluster"
+WATCH = (
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", f"{SERVICE}/Watch"),
+    (":authority", "localhost"),
+    ("te", "trailers"),
+    ("content-type", "application/grpc"),
+)
+WINDOW = 2**31 - 1
+Answer = Callable[[], str]
+
+
+def affiliate(number: int) -> wire.Affiliate:
+    """An affiliate with a record of the usual size."""
+    blob = number.to_bytes(2, "big")
+    return wire.Affiliate(id=f"{number:044}", data=blob * 127, endpoints=(blob * 8, (blob + b"\1\2") * 4))
+
+
+def memory() -> Figure:
+    """What the service holds for each watcher."""
+    kib, _ = _measured()
+    return Figure("memory of a watcher, against its allowance", kib, ALLOWANCE, 1, "KiB")
+
+
+def fan_out() -> Figure:
+    """Everybody hears of everybody."""
+    _, seconds = _measured()
+    return Figure("1,000 join before 1,000 watchers, against telling each singly", seconds, _one_by_one(), 0.2, "s")
+
+
+def _allow_many_files() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@functools.cache
+def _measured() -> tuple[float, float]:
+    """KiB per watcher, and the seconds until every watcher has seen every affiliate."""
+    with ExitStack() as stack:
+        server, answer = stack.enter_context(_program("serve"))
+        port = answer()
+        channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
+        update = channel.unary_unary(
+            f"{SERVICE}/AffiliateUpdate",
+            request_serializer=wire.AffiliateUpdateRequest.SerializeToString,
+            response_deserializer=wire.AffiliateUpdateResponse.FromString,
+        )
+        before = _resident_kib(server.pid)
+        _, report = stack.enter_context(_program("watch", port))
+        assert report() == "watching"
+        per_watcher = (_resident_kib(server.pid) - before) / WATCHERS
+        started = time.perf_counter()
+        for number in range(AFFILIATES):
+            joining = affiliate(number)
+            request = wire.AffiliateUpdateRequest(
+                cluster_id=CLUSTER,
+                affiliate_id=joining.id,
+                affiliate_data=joining.data,
+                affiliate_endpoints=joining.endpoints,
+            )
+            request.ttl.seconds = 1800
+            update(request, timeout=60)
+        assert report() == "seen"
+        return per_watcher, time.perf_counter() - started
+
+
+def _one_by_one() -> float:
+    """The seconds that it takes to encode and write every notification by itself, all streams being idle."""
+    _allow_many_files()
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        streams = []
+        for _ in range(WATCHERS):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+            accepted = stack.enter_context(listener.accept()[0])
+            streams.append((_idle_stream(), accepted))
+        affiliates = [affiliate(number) for number in range(SAMPLE)]
+        gc.collect()
+        started = time.perf_counter()
+        for joined in affiliates:
+            for machine, connection in streams:
+                machine.send_data(1, frame(wire.WatchResponse(affiliates=(joined,)).SerializeToString()))
+                connection.sendall(machine.data_to_send())
+        return (time.perf_counter() - started) * AFFILIATES / SAMPLE
+
+
+def _idle_stream() -> h2.connection.H2Connection:
+    """A server's end of a connection on which a watch has begun, with all the window one could want."""
+    client, server = (
+        h2.connection.H2Connection(h2.config.H2Configuration(client_side=side, header_encoding=None))
+        for side in (True, False)
+    )
+    _begin_watch(client)
+    server.initiate_connection()
+    server.receive_data(client.data_to_send())
+    server.send_headers(1, ((":status", "200"), ("content-type", "application/grpc")))
+    server.data_to_send()
+    return server
+
+
+def _begin_watch(client: h2.connection.H2Connection) -> None:
+    client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
+    client.initiate_connection()
+    client.increment_flow_control_window(WINDOW - 65_535)
+    client.send_headers(1, WATCH)
+    client.send_data(1, frame(wire.WatchRequest(cluster_id=CLUSTER).SerializeToString()), end_stream=True)
+
+
+# The other processes.
+
+
+@contextmanager
+def _program(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Answer]]:
+    """This module as a process of its own, and what it says, line by line."""
+    command = (sys.executable, "-m", "bench.discovery", *arguments)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = process.stdout
+        try:
+            yield process, lambda: lines.readline().strip()
+        finally:
+            process.kill()
+
+
+def _resident_kib(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 1024
+
+
+async def _serve() -> None:
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(serve_discovery, DiscoveryOptions(listen=("127.0.0.1", 0), rate=0))
+        print(bound.port, flush=True)
+
+
+async def _watch(port: int) -> None:
+    unseen = WATCHERS
+
+    async def watch(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal unseen
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            watcher = _Watcher(stream)
+            await watcher.begin()
+            await watcher.response()
+            task_status.started()
+            seen: set[str] = set()
+            while len(seen) < AFFILIATES:
+                seen.update(found.id for found in (await watcher.response()).affiliates)
+            unseen -= 1
+            if not unseen:
+                print("seen", flush=True)
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(WATCHERS):
+            await nursery.start(watch)
+        print("watching", flush=True)
+
+
+class _Watcher:
+    """A client that watches the cluster; no better than it needs to be."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._machine = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+        self._received = bytearray()
+
+    async def begin(self) -> None:
+        """Ask for the watch."""
+        _begin_watch(self._machine)
+        await self._stream.send_all(self._machine.data_to_send())
+
+    async def response(self) -> wire.WatchResponse:
+        """The next message."""
+        while (response := self._whole()) is None:
+            data = await self._stream.receive_some(256 * 1024)
+            assert data, "the service has closed the connection"
+            for event in self._machine.receive_data(data):
+                if isinstance(event, h2.events.DataReceived):
+                    self._received += event.data
+            if answer := self._machine.data_to_send():
+                await self._stream.send_all(answer)
+        return response
+
+    def _whole(self) -> wire.WatchResponse | None:
+        end = 5 + int.from_bytes(self._received[1:5], "big")
+        if len(self._received) < end:
+            return None
+        response = wire.WatchResponse.FromString(bytes(self._received[5:end]))
+        del self._received[:end]
+        return response
+
+
+FIGURES = (memory, fan_out)
+
+
+def _main(arguments: list[str]) -> None:
+    _allow_many_files()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    match arguments:
+        case ["serve"]:
+            trio.run(_serve)
+        case ["watch", port]:
+            trio.run(_watch, int(port))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

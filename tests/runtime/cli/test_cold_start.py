@@ -1,0 +1,45 @@
+"""Asking the agent something imports only what it takes, for that is most of the time that it takes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = (
+    *("trio", "attrs", "attr", "cattrs", "ruamel", "structlog", "hypercorn", "prometheus_client", "pyroute2"),
+    *("importlib.metadata", "asyncio", "ssl", "ipaddress", "email", "runtime.resource", "runtime.state", "resources"),
+)
+RUN = """
+import sys
+from runtime.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("IMPORTED", *sorted(sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("get", "links"),
+        ("get", "links", "-w"),
+        ("get", "links", "-o", "json"),
+        ("get", "links", "-o", "yaml"),
+        ("get", "links", "-o", "jsonpath={.spec.mtu}"),
+        ("__complete", "get", ""),
+        ("--help",),
+        ("completion", "bash"),
+    ],
+)
+def test_what_is_asked_often_imports_little(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    command = (sys.executable, "-c", RUN, "--socket", str(tmp_path / "none"), *arguments)
+    if arguments[0] == "__complete":
+        command = (sys.executable, "-c", RUN, *arguments)
+    environment = {"NODESPAN_SOCKET": str(tmp_path / "none")}
+    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    imported = done.stderr.partition("IMPORTED ")[2].split()
+    assert "runtime.cli" in imported, done.stderr
+    assert not set(HEAVY) & set(imported)
