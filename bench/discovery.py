@@ -137,8 +137,8 @@ def _idle_stream() -> h2.connection.H2Connection:
 
 
 def _begin_watch(client: h2.connection.H2Connection) -> None:
-    client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
     client.initiate_connection()
+    client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW})
     client.increment_flow_control_window(WINDOW - 65_535)
     client.send_headers(1, WATCH)
     client.send_data(1, frame(wire.WatchRequest(cluster_id=CLUSTER).SerializeToString()), end_stream=True)

@@ -64,7 +64,8 @@ class SettledDevice:
         return 0
 
     def ask(self, addresses: Iterable[str]) -> None:
-        raise AssertionError(f"nobody is in doubt, but {addresses} are asked")
+        for address in addresses:
+            raise AssertionError(f"nobody is in doubt, but {address} is asked")
 
     def settle(self, numbers: Iterable[int]) -> None:
         """These nodes have made a handshake just now."""

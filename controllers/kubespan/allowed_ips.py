@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from controllers.kubespan.ip_ranges import IPSet, parse_network
+from controllers.kubespan.ip_ranges import Block, IPSet, parse_network
 from controllers.kubespan.prefix_index import PrefixIndex
 from resources.cluster import AffiliateSpec
 
@@ -28,6 +28,12 @@ class Claim:
     address: str
     endpoints: tuple[str, ...]
     wanted: IPSet
+    # The same, as the index wants it: made once, looked up often.
+    blocks: tuple[Block, ...] = attrs.field(init=False, eq=False, repr=False)
+
+    @blocks.default
+    def _blocks(self) -> tuple[Block, ...]:
+        return self.wanted.blocks()
 
 
 @attrs.frozen
@@ -81,19 +87,20 @@ class AllowedIPs:
         keys = {held.public_key for held in (before, claim) if held is not None}
         todo: list[str] = []
         if before is not None:
-            todo += self._higher(affiliate_id, before.wanted)
+            todo += self._higher(affiliate_id, before)
             self._forget(affiliate_id, before)
         if claim is not None:
             self._claims[affiliate_id] = claim
-            self._index.assign(affiliate_id, claim.wanted.prefixes())
+            self._index.assign(affiliate_id, claim.blocks)
             carriers = (*self._carriers.get(claim.public_key, ()), affiliate_id)
             self._carriers[claim.public_key] = tuple(sorted(carriers, key=_rank))
-            todo += self._higher(affiliate_id, claim.wanted)
+            todo += self._higher(affiliate_id, claim)
             todo.append(affiliate_id)
         # Who shares the key ranks anew as well, and so does everybody whom that concerns.
         for key in keys:
             for other in self._carriers.get(key, ()):
-                todo += [other, *self._higher(other, self._claims[other].wanted)]
+                if other != affiliate_id:
+                    todo += [other, *self._higher(other, self._claims[other])]
         return self._recompute(todo, keys)
 
     def peer(self, public_key: str) -> tuple[Claim, IPSet] | None:
@@ -117,10 +124,10 @@ class AllowedIPs:
         else:
             del self._carriers[claim.public_key]
 
-    def _higher(self, affiliate_id: str, addresses: IPSet) -> list[str]:
-        """Those of higher rank who claim some of the addresses."""
+    def _higher(self, affiliate_id: str, claim: Claim) -> list[str]:
+        """Those of higher rank who claim some of the same."""
         rank = _rank(affiliate_id)
-        return [other for other in self._index.overlapping(addresses.prefixes()) if _rank(other) > rank]
+        return [other for other in self._index.overlapping(claim.blocks) if _rank(other) > rank]
 
     def _recompute(self, todo: Iterable[str], keys: set[str]) -> Changes:
         """Grant anew in the order of rank; whoever is granted something else passes that on to those above."""
@@ -141,7 +148,7 @@ class AllowedIPs:
                 continue
             self._granted[id] = granted
             keys.add(claim.public_key)
-            for other in self._higher(id, claim.wanted):
+            for other in self._higher(id, claim):
                 if other not in queued:
                     queued.add(other)
                     heapq.heappush(queue, (_rank(other), other))
@@ -150,7 +157,7 @@ class AllowedIPs:
     def _holders_below(self, affiliate_id: str, claim: Claim) -> list[str]:
         """Those of lower rank who claim some of the same, as far as they stand for their key at this rank."""
         rank = _rank(affiliate_id)
-        below = [other for other in self._index.overlapping(claim.wanted.prefixes()) if _rank(other) < rank]
+        below = [other for other in self._index.overlapping(claim.blocks) if _rank(other) < rank]
         return [other for other in sorted(below, key=_rank) if self._stands_below(other, rank)]
 
     def _stands_below(self, affiliate_id: str, rank: bytes) -> bool:

@@ -11,7 +11,8 @@ import attrs
 Network = IPv4Network | IPv6Network
 # First and last address of a range, both part of it.
 Range = tuple[int, int]
-_BITS = {4: 32, 6: 128}
+# A network in numbers: version, first address, prefix length.
+Block = tuple[int, int, int]
 
 
 def parse_network(text: str) -> Network:
@@ -48,11 +49,18 @@ class IPSet:
         """Whether the sets have an address in common."""
         return _meet(self.v4, other.v4) or _meet(self.v6, other.v6)
 
-    def prefixes(self) -> tuple[Network, ...]:
-        """The fewest networks that cover the set, IPv4 first, ascending."""
-        v4 = [IPv4Network((first, 32 - size)) for first, size in _blocks(self.v4, 32)]
-        v6 = [IPv6Network((first, 128 - size)) for first, size in _blocks(self.v6, 128)]
+    def blocks(self) -> tuple[Block, ...]:
+        """The fewest networks that cover the set, as numbers: IPv4 first, ascending."""
+        v4 = [(4, first, 32 - size) for first, size in _blocks(self.v4, 32)]
+        v6 = [(6, first, 128 - size) for first, size in _blocks(self.v6, 128)]
         return (*v4, *v6)
+
+    def prefixes(self) -> tuple[Network, ...]:
+        """The same as networks."""
+        return tuple(
+            IPv4Network((first, length)) if version == 4 else IPv6Network((first, length))
+            for version, first, length in self.blocks()
+        )
 
 
 def _joined(ranges: list[Range]) -> tuple[Range, ...]:

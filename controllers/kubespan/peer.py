@@ -42,8 +42,12 @@ from runtime.resource import Kind, Metadata, Pointer
 
 def routed_prefixes(allowed_ips: Iterable[str]) -> tuple[str, ...]:
     """What of a peer's addresses needs a mark to find the tunnel: the mesh's own prefix has a route anyway."""
-    networks = [ip_network(prefix) for prefix in allowed_ips]
-    return tuple(str(network) for network in networks if not has_purpose(network.network_address, Purpose.KUBESPAN))
+    return tuple(
+        prefix
+        for prefix in allowed_ips
+        # Only what begins like a private prefix of IPv6 can be one of the mesh.
+        if not (prefix.startswith("fd") and has_purpose(ip_network(prefix).network_address, Purpose.KUBESPAN))
+    )
 
 
 def is_routed(config: KubeSpanConfigSpec, state: PeerState) -> bool:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
-from controllers.kubespan.ip_ranges import Network
+from controllers.kubespan.ip_ranges import Block
 
 H = TypeVar("H", bound=Hashable)
 # First address and prefix length.
@@ -63,27 +63,22 @@ class PrefixIndex(Generic[H]):
 
     def __init__(self) -> None:
         self._families: dict[int, _Family[H]] = {4: _Family(32), 6: _Family(128)}
-        self._held: dict[H, frozenset[tuple[int, _Prefix]]] = {}
+        self._held: dict[H, frozenset[Block]] = {}
 
-    def assign(self, holder: H, networks: Iterable[Network]) -> None:
+    def assign(self, holder: H, networks: Iterable[Block]) -> None:
         """These are the networks of the holder from now on; none forgets it."""
-        after = frozenset(_address_of(network) for network in networks)
+        after = frozenset(networks)
         before = self._held.pop(holder, frozenset())
         if after:
             self._held[holder] = after
-        for version, prefix in before - after:
-            self._families[version].discard(prefix, holder)
-        for version, prefix in after - before:
-            self._families[version].add(prefix, holder)
+        for version, first, length in before - after:
+            self._families[version].discard((first, length), holder)
+        for version, first, length in after - before:
+            self._families[version].add((first, length), holder)
 
-    def overlapping(self, networks: Iterable[Network]) -> set[H]:
+    def overlapping(self, networks: Iterable[Block]) -> set[H]:
         """Everybody who holds an address of one of the networks."""
         found: set[H] = set()
-        for network in networks:
-            version, prefix = _address_of(network)
-            found |= self._families[version].overlapping(prefix)
+        for version, first, length in networks:
+            found |= self._families[version].overlapping((first, length))
         return found
-
-
-def _address_of(network: Network) -> tuple[int, _Prefix]:
-    return network.version, (int(network.network_address), network.prefixlen)

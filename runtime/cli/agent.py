@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from runtime import logs
+from runtime import garbage, logs
 from runtime.agent import Agent, AgentOptions
 from runtime.api.local import AlreadyServedError
 from runtime.cli.errors import CommandError
@@ -26,6 +26,7 @@ def parse_address(text: str) -> tuple[str, int]:
 def agent(options: argparse.Namespace) -> int:
     """Run the agent until it is told to stop."""
     logs.configure(options.log_format, options.log_level)
+    garbage.tune()
     wanted = AgentOptions(
         socket=Path(options.socket or agent_socket()),
         state_dir=Path(options.state_dir),

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from runtime.cli import extension
 from runtime.cli.client import ask
 from runtime.cli.errors import CommandError
-from runtime.paths import client_socket
+from runtime.paths import client_socket, node_socket
 
 _VERBS = ("agent", "completion", "get", "graph", "validate", "version")
 _OUTPUTS = ("json", "jsonpath=", "table", "yaml")
@@ -22,7 +21,7 @@ _OUTPUT = ("-o", "--output")
 _NAMESPACE = ("-n", "--namespace")
 _WITH_VALUE = (
     *(*_OUTPUT, *_NAMESPACE, "-l", "--labels", "--socket", "--controllers", "--config", "--state-dir"),
-    *("--metrics", "--log-format", "--log-level"),
+    *("--metrics", "--log-format", "--log-level", "--node"),
 )
 
 _SCRIPTS = {
@@ -89,6 +88,8 @@ def candidates(words: list[str], socket_path: str) -> list[str]:
                 option = name
         else:
             positional.append(word)
+    if "--node" in given:
+        socket_path = node_socket(given["--node"])
     socket_path = given.get("--socket", socket_path)
     if option:
         found = _values(option, positional, socket_path)
@@ -109,6 +110,8 @@ def _values(option: str, positional: list[str], socket_path: str) -> Iterable[st
 def _words(positional: list[str], current: str, namespace: str, socket_path: str) -> Iterable[str]:
     match positional:
         case []:
+            from runtime.cli import extension
+
             return (*_VERBS, *extension.names())
         case ["completion"]:
             return _SHELLS

@@ -124,7 +124,7 @@ def test_the_index_finds_exactly_those_who_overlap(changes: list[tuple[str, list
     index: PrefixIndex[str] = PrefixIndex()
     held: dict[str, list[Any]] = {}
     for holder, networks in changes:
-        index.assign(holder, networks)
+        index.assign(holder, IPSet.of(networks).blocks())
         held[holder] = networks
     expected = {holder for holder, networks in held.items() if any(asked.overlaps(network) for network in networks)}
-    assert index.overlapping([asked]) == expected
+    assert index.overlapping(IPSet.of([asked]).blocks()) == expected
