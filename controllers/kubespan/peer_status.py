@@ -41,6 +41,10 @@ class Device(Protocol):
         """Send something that is answered to these addresses of the mesh; does not wait."""
         ...
 
+    async def is_tunnelled(self, endpoint: str) -> bool:
+        """Whether packets of the tunnel to this endpoint would themselves be led into it."""
+        ...
+
 
 class PeerStatusController(QueueController):
     """One status per peer. `now` gives wall-clock seconds, which is what the device tells handshakes in."""
@@ -57,6 +61,7 @@ class PeerStatusController(QueueController):
         # Those that are to be looked at every second, and those among them that may just have fallen silent.
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """A peer came, changed or went."""
@@ -94,14 +99,26 @@ class PeerStatusController(QueueController):
             for peer in peers:
                 await self._look(ctx, peer.id, peer.spec)
 
+    def _warn(self, ctx: QueueContext, label: str, endpoint: str) -> None:
+        if (label, endpoint) not in self._said:
+            self._said.add((label, endpoint))
+            ctx.log.warning(
+                "an endpoint is not used: the way to it leads into the tunnel itself", peer=label, endpoint=endpoint
+            )
+
     def _addresses(self, ctx: QueueContext, ids: Iterable[str]) -> list[str]:
         peers = [ctx.find(KubeSpanPeerSpec, id) for id in sorted(ids)]
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
 
     async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec) -> None:
         assert self._seen is not None  # read before the first look
-        seen = self._seen.get(id)
-        path, state = step(self._paths.get(id, Path()), spec.endpoints, seen, self._now())
+        seen, before = self._seen.get(id), self._paths.get(id, Path())
+        endpoints = spec.endpoints
+        path, state = step(before, endpoints, seen, self._now())
+        while path.last_used != before.last_used and await self._device.is_tunnelled(path.last_used):
+            self._warn(ctx, spec.label, path.last_used)
+            endpoints = tuple(endpoint for endpoint in endpoints if endpoint != path.last_used)
+            path, state = step(before, endpoints, seen, self._now())
         self._paths[id] = path
         _mark(self._doubtful, id, state is State.UP and path.probed is not None)
         _mark(self._unsettled, id, state is not State.UP or path.probed is not None)

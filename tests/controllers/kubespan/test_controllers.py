@@ -157,6 +157,7 @@ class FakeDevice:
         self.reads = 0
         self.packets = 0
         self.asked: list[str] = []
+        self.tunnelled: set[str] = set()
 
     async def read(self) -> Mapping[str, Seen]:
         self.reads += 1
@@ -167,6 +168,9 @@ class FakeDevice:
 
     def ask(self, addresses: Iterable[str]) -> None:
         self.asked += addresses
+
+    async def is_tunnelled(self, endpoint: str) -> bool:
+        return endpoint in self.tunnelled
 
 
 def _peer(*endpoints: str) -> KubeSpanPeerSpecSpec:
@@ -231,6 +235,19 @@ async def test_a_path_that_dies_under_traffic_is_left_within_15_seconds() -> Non
                 sent=device.peers["key"].sent + 100,
             )
         assert trio.current_time() - began <= 15
+
+
+@pytest.mark.virtual_clock
+async def test_an_endpoint_within_the_tunnel_is_skipped_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    device = FakeDevice()
+    device.tunnelled = {"192.0.2.2:1"}
+    async with running(PeerStatusController(device, now=trio.current_time)) as node:
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
+        status = await node.eventually(KubeSpanPeerStatus, "key")
+        assert status.spec.last_used_endpoint == "192.0.2.3:1"
+        await trio.sleep(30)
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.last_used_endpoint == "192.0.2.3:1"
+    assert capsys.readouterr().out.count("leads into the tunnel") == 1
 
 
 @pytest.mark.virtual_clock

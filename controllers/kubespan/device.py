@@ -1,0 +1,103 @@
+"""The WireGuard device of the mesh as the peer statuses are made from it."""
+
+import os
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+import pyroute2
+import trio
+from pyroute2.netlink.exceptions import NetlinkError
+
+from controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
+from controllers.kubespan.peer_state import Seen
+from controllers.kubespan.probe import Probe
+from controllers.network.kernel.netns import in_netns
+from controllers.network.kernel.wireguard.device import DeviceState, WireguardBackend, parse_endpoint
+
+_IPRoute: Any = vars(pyroute2)["IPRoute"]  # which comes without types
+
+
+def seen_peers(device: DeviceState | None) -> dict[str, Seen]:
+    """What a device says of its peers, by public key."""
+    if device is None:
+        return {}
+    return {
+        key: Seen(
+            endpoint=peer.config.endpoint,
+            last_handshake=None if peer.last_handshake_time is None else peer.last_handshake_time.timestamp(),
+            received=peer.receive_bytes,
+            sent=peer.transmit_bytes,
+        )
+        for key, peer in device.peers.items()
+    }
+
+
+class WireguardDevice:
+    """The link `kubespan` of one network namespace, None for the agent's own. Needs CAP_NET_ADMIN and CAP_NET_RAW.
+
+    Use it as a context manager; entering raises PermissionError without the capabilities.
+    """
+
+    def __init__(self, backend: WireguardBackend, netns: str | None = None) -> None:
+        self._backend = backend
+        self._netns = netns
+
+    def __enter__(self) -> "WireguardDevice":
+        self._probe = Probe(self._netns)
+        # An open file of the namespace's own list of links: it stays that of the namespace it was opened in.
+        with in_netns(self._netns):
+            self._counters = os.open("/proc/thread-self/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+        return self
+
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.close(self._counters)
+        self._probe.close()
+
+    async def read(self) -> Mapping[str, Seen]:
+        """What the device says of each peer; empty while there is no device. Raises OSError."""
+        return seen_peers(await trio.to_thread.run_sync(self._backend.read, LINK_NAME))
+
+    def traffic(self) -> int:
+        """How many packets the link has carried, both ways."""
+        return packets_of(LINK_NAME, self._read_counters())
+
+    def _read_counters(self) -> str:
+        parts = []
+        at = 0
+        while part := os.pread(self._counters, 1 << 16, at):
+            parts.append(part)
+            at += len(part)
+        return b"".join(parts).decode()
+
+    def ask(self, addresses: Iterable[str]) -> None:
+        """Ask for a sign of life; does not wait."""
+        self._probe.ask(addresses)
+
+    async def is_tunnelled(self, endpoint: str) -> bool:
+        """Whether packets of the tunnel to this endpoint would themselves be led into it."""
+        return await trio.to_thread.run_sync(_leads_to_link, endpoint, self._netns)
+
+
+def packets_of(link: str, text: str) -> int:
+    """The packets received and sent, by the text of /proc/net/dev; 0 for a link that is not there."""
+    for line in text.splitlines():
+        name, _, counters = line.partition(":")
+        if name.strip() == link:
+            columns = counters.split()
+            return int(columns[1]) + int(columns[9])
+    return 0
+
+
+def _leads_to_link(endpoint: str, netns: str | None) -> bool:
+    host, _ = parse_endpoint(endpoint)
+    with in_netns(netns), _IPRoute() as kernel:
+        try:
+            (route,) = kernel.route("get", dst=host, mark=FIREWALL_MARK)
+            (link,) = kernel.get_links(route.get_attr("RTA_OIF"))
+        except NetlinkError:
+            return False  # there is no way to it at all, which WireGuard will find out itself
+        name: str = link.get_attr("IFLA_IFNAME")
+    return name == LINK_NAME
