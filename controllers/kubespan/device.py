@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from types import TracebackType
+from functools import cached_property
 from typing import Any
 
 import pyroute2
@@ -34,27 +34,33 @@ def seen_peers(device: DeviceState | None) -> dict[str, Seen]:
 
 
 class WireguardDevice:
-    """The link `kubespan` of one network namespace, None for the agent's own. Needs CAP_NET_ADMIN and CAP_NET_RAW.
+    """The link `kubespan` of one network namespace, None for the agent's own.
 
-    Use it as a context manager; entering raises PermissionError without the capabilities.
+    Needs CAP_NET_ADMIN and CAP_NET_RAW from the first use on; without them every call raises PermissionError.
     """
 
     def __init__(self, backend: WireguardBackend, netns: str | None = None) -> None:
         self._backend = backend
         self._netns = netns
 
-    def __enter__(self) -> "WireguardDevice":
-        self._probe = Probe(self._netns)
+    @cached_property
+    def _probe(self) -> Probe:
+        return Probe(self._netns)
+
+    @cached_property
+    def _counters(self) -> int:
         # An open file of the namespace's own list of links: it stays that of the namespace it was opened in.
         with in_netns(self._netns):
-            self._counters = os.open("/proc/thread-self/net/dev", os.O_RDONLY | os.O_CLOEXEC)
-        return self
+            return os.open("/proc/thread-self/net/dev", os.O_RDONLY | os.O_CLOEXEC)
 
-    def __exit__(
-        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        os.close(self._counters)
-        self._probe.close()
+    def close(self) -> None:
+        """Give back what was opened; it is opened again on use."""
+        if "_probe" in vars(self):
+            self._probe.close()
+            del self._probe
+        if "_counters" in vars(self):
+            os.close(self._counters)
+            del self._counters
 
     async def read(self) -> Mapping[str, Seen]:
         """What the device says of each peer; empty while there is no device. Raises OSError."""

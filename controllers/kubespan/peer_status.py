@@ -33,6 +33,10 @@ class Device(Protocol):
         """What it says of each peer, by public key; empty while there is no device. Raises OSError."""
         ...
 
+    def close(self) -> None:
+        """Give back what was opened for it."""
+        ...
+
     def traffic(self) -> int:
         """How many packets it has carried; 0 while there is no device."""
         ...
@@ -98,6 +102,10 @@ class PeerStatusController(QueueController):
                 peers = [peer for peer in (ctx.find(KubeSpanPeerSpec, id) for id in sorted(self._unsettled)) if peer]
             for peer in peers:
                 await self._look(ctx, peer.id, peer.spec)
+
+    async def shutdown(self, ctx: QueueContext) -> None:  # noqa: ARG002
+        """Let go of the device."""
+        self._device.close()
 
     def _warn(self, ctx: QueueContext, label: str, endpoint: str) -> None:
         if (label, endpoint) not in self._said:

@@ -163,6 +163,9 @@ class FakeDevice:
         self.reads += 1
         return dict(self.peers)
 
+    def close(self) -> None:
+        self.closed = True
+
     def traffic(self) -> int:
         return self.packets
 
