@@ -1,20 +1,21 @@
-"""Example: one output per link, made anew only for the link that changed.
+"""Example: one output per link, without a loop of your own.
 
-    nodespan agent --controllers examples.link_summary:LinkSummaryController
+    nodespan agent --controllers examples.link_summary:controllers
     nodespan get linksummaries -w
     nodespan get linksummaries -l medium=hardware
 
-A queue controller is called for each item by itself. A change costs the same on a machine with three links and on one
-with three thousand.
+A queue transform is called for the link that changed and for no other, so it costs the same on a machine with three
+links and on one with three thousand. It destroys the output when the link goes.
 """
-
-from typing import Any
 
 import attrs
 
 from resources.network import LinkStatus, LinkStatusSpec
-from runtime.controller import QueueContext, QueueController, exclusive, primary
-from runtime.resource import Pointer, ResourceType
+from runtime.controller import Access
+from runtime.controller.queue_transform import QueueTransform
+from runtime.controller.transform import Draft
+from runtime.plugins import Settings
+from runtime.resource import Resource, ResourceType
 
 
 @attrs.frozen(kw_only=True)
@@ -27,23 +28,17 @@ class LinkSummarySpec:
 LinkSummary = ResourceType("LinkSummaries.example.dev", LinkSummarySpec, namespace="example", columns={"Text": ".text"})
 
 
-class LinkSummaryController(QueueController):
-    """Writes one summary per link, of the same id."""
-
-    name = "example.LinkSummaryController"
-    inputs = (primary(LinkStatus),)
-    outputs = (exclusive(LinkSummary),)
-
-    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """Make the summary of one link right. What happened to the link is not said, and need not be known."""
-        link = ctx.find(LinkStatus, item.id)
-        if link is not None:
-            labels = {"medium": "hardware" if link.spec.physical else "software"}
-            await ctx.put(LinkSummary, item.id, LinkSummarySpec(text=summary(link.spec)), labels=labels)
-        elif ctx.find(LinkSummary, item.id) is not None:
-            await ctx.destroy(LinkSummary, item.id)
-
-
-def summary(link: LinkStatusSpec) -> str:
-    """`veth, up, MTU 1500`."""
+def describe(link: LinkStatusSpec) -> str:
+    """The rule, apart from everything else."""
     return f"{link.kind or link.type.value}, {link.operational_state.value}, MTU {link.mtu}"
+
+
+def summarize(_ctx: Access, link: Resource[LinkStatusSpec]) -> Draft[LinkSummarySpec]:
+    """From input to output. A transform that needs no labels returns the spec alone."""
+    medium = "hardware" if link.spec.physical else "software"
+    return Draft(LinkSummarySpec(text=describe(link.spec)), labels={"medium": medium})
+
+
+def controllers(_settings: Settings) -> QueueTransform[LinkStatusSpec, LinkSummarySpec]:
+    """What --controllers or an entry point names: called once with the agent's settings."""
+    return QueueTransform("example.LinkSummaryController", input=LinkStatus, output=LinkSummary, transform=summarize)

@@ -7,13 +7,14 @@ from controllers.network.kernel.links import LinkNames
 from controllers.network.kernel.mirror import open_mirror
 from controllers.network.publication import LinkIndex, Publication
 from resources.network import AddressStatus, AddressStatusSpec, address_id
-from runtime.controller import Controller, ControllerContext, exclusive
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
 
 class AddressStatusController(Controller):
     """One status per address and link. An event about an address touches that address, a new name of a link its own."""
 
     name = "network.AddressStatusController"
+    inputs = (destroy_ready(AddressStatus),)
     outputs = (exclusive(AddressStatus),)
 
     def __init__(self, *, netns: str | None = None) -> None:

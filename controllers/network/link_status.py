@@ -1,6 +1,5 @@
 """network.LinkStatusController: shows each network interface of the kernel, and what its driver and bus say of it."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
@@ -9,18 +8,20 @@ import trio
 from controllers.network.kernel.links import KernelLink, Links, with_names
 from controllers.network.kernel.mirror import Mirror, open_mirror
 from controllers.network.link_facts import complete, read_facts
+from controllers.network.link_stack import LinkStack
 from controllers.network.publication import Publication
 from resources.network import LinkStatus, LinkStatusSpec
-from runtime.controller import Controller, ControllerContext, exclusive
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
 # Drivers, buses and WireGuard devices announce nothing; what they say is asked for anew this often.
 _REFRESH_INTERVAL = 60.0
 
 
 class LinkStatusController(Controller):
-    """One status per link, by name. An event about a link reads that link, and those that show its name."""
+    """One status per link, by name. An event about a link reads that link, and those that rest on it."""
 
     name = "network.LinkStatusController"
+    inputs = (destroy_ready(LinkStatus),)
     outputs = (exclusive(LinkStatus),)
 
     def __init__(self, *, netns: str | None = None, sysfs_root: Path = Path("/sys")) -> None:
@@ -36,16 +37,15 @@ class LinkStatusController(Controller):
         ):
             nursery.start_soon(refresh.tick, ctx)
             publication: Publication[int, LinkStatusSpec] = Publication(ctx, LinkStatus)
-            names: dict[int, str] = {}
+            stack = LinkStack()
             async for _ in ctx:
                 touched = set(mirror.take())
                 if refresh.take():
                     touched.update(mirror.items)
-                touched |= _shown_by(mirror, _renamed(mirror, touched, names))
-                await publication.publish(await self._statuses(mirror, touched))
+                await publication.publish(await self._statuses(mirror, stack.note(mirror.items, touched)))
 
     async def _statuses(
-        self, mirror: Mirror[int, KernelLink], indexes: set[int]
+        self, mirror: Mirror[int, KernelLink], indexes: frozenset[int]
     ) -> dict[int, dict[str, LinkStatusSpec]]:
         links = {index: mirror.items[index] for index in indexes if index in mirror.items}
         facts = await trio.to_thread.run_sync(
@@ -74,24 +74,3 @@ class _Refresh:
     def take(self) -> bool:
         due, self.due = self.due, False
         return due
-
-
-def _renamed(mirror: Mirror[int, KernelLink], touched: Iterable[int], names: dict[int, str]) -> list[int]:
-    """Those of the touched links that have another name than last time, new ones included; notes the names."""
-    renamed = []
-    for index in touched:
-        link = mirror.items.get(index)
-        if link is None:
-            names.pop(index, None)
-        elif names.get(index) != link.name:
-            names[index] = link.name
-            renamed.append(index)
-    return renamed
-
-
-def _shown_by(mirror: Mirror[int, KernelLink], indexes: Iterable[int]) -> set[int]:
-    """The links whose statuses show the names of these: the other end of a veth pair, the bond of a member."""
-    statuses = [mirror.items[index].status for index in indexes]
-    shown_by = {status.link_index for status in statuses if status.veth is not None}
-    shown_by |= {status.master_index for status in statuses}
-    return shown_by & mirror.items.keys()

@@ -47,10 +47,21 @@ def sort_addresses(addresses: Iterable[str], algorithm: AddressSortAlgorithm) ->
     return tuple(sorted(set(addresses), key=lambda address: sort_key(address, algorithm)))
 
 
+# What a container or a network namespace has in place of a NIC.
+_GUEST_KINDS = ("veth", "macvlan", "macvtap", "ipvlan")
+
+
 def first_hardware_address(links: Mapping[str, LinkStatusSpec]) -> HardwareAddrSpec | None:
-    """The first NIC by name, None if the node has none."""
-    names = sorted(name for name, link in links.items() if link.physical and link.hardware_addr)
-    return HardwareAddrSpec(name=names[0], hardware_addr=links[names[0]].hardware_addr) if names else None
+    """The first NIC by name; where there is none, the first link that takes its place in a container.
+
+    The originals know NICs only; in a container they have no address in the mesh.
+    """
+    named = {name: link for name, link in sorted(links.items()) if link.hardware_addr}
+    nics = [name for name, link in named.items() if link.physical]
+    guests = [name for name, link in named.items() if link.kind in _GUEST_KINDS]
+    for name in (*nics, *guests):
+        return HardwareAddrSpec(name=name, hardware_addr=named[name].hardware_addr)
+    return None
 
 
 def own_address(status: AddressStatusSpec) -> str:

@@ -7,13 +7,14 @@ from controllers.network.kernel.mirror import open_mirror
 from controllers.network.kernel.routes import KernelRoute, RouteKey, Routes, with_names
 from controllers.network.publication import LinkIndex, Publication
 from resources.network import RouteStatus, RouteStatusSpec, route_id
-from runtime.controller import Controller, ControllerContext, exclusive
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
 
 class RouteStatusController(Controller):
     """One status per route. Of routes that have one id, which differ in what is not shown, it is the first."""
 
     name = "network.RouteStatusController"
+    inputs = (destroy_ready(RouteStatus),)
     outputs = (exclusive(RouteStatus),)
 
     def __init__(self, *, netns: str | None = None) -> None:

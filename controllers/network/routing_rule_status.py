@@ -4,13 +4,14 @@ from controllers.network.kernel.mirror import open_mirror
 from controllers.network.kernel.rules import RuleKey, Rules
 from controllers.network.publication import Publication
 from resources.network import RoutingRuleStatus, RoutingRuleStatusSpec, routing_rule_id
-from runtime.controller import Controller, ControllerContext, exclusive
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
 
 class RoutingRuleStatusController(Controller):
     """One status per family and priority."""
 
     name = "network.RoutingRuleStatusController"
+    inputs = (destroy_ready(RoutingRuleStatus),)
     outputs = (exclusive(RoutingRuleStatus),)
 
     def __init__(self, *, netns: str | None = None) -> None:

@@ -74,3 +74,31 @@ def test_an_index_knows_the_keys_of_each_link() -> None:
     index.set("a", ())
     index.set("b", ())
     assert not index.keys([1, 2, 3])
+
+
+async def test_an_output_that_somebody_holds_goes_when_it_is_let_go() -> None:
+    state = MemoryState()
+    publication: Publication[int, HostnameStatusSpec] = Publication(context(state), HostnameStatus)
+    await publication.publish({1: {"a": spec("A")}})
+    await state.add_finalizer(HostnameStatus, "a", "somebody")
+    await publication.publish({1: {}})
+    assert state.get(HostnameStatus, "a").metadata.is_tearing_down
+    await publication.publish({})
+    await state.remove_finalizer(HostnameStatus, "a", "somebody")
+    await publication.publish({})
+    assert stored(state) == {}
+
+
+async def test_an_output_that_comes_back_while_its_old_one_is_held_waits_for_it() -> None:
+    state = MemoryState()
+    publication: Publication[int, HostnameStatusSpec] = Publication(context(state), HostnameStatus)
+    await publication.publish({1: {"a": spec("A")}})
+    await state.add_finalizer(HostnameStatus, "a", "somebody")
+    await publication.publish({1: {}})
+    await publication.publish({2: {"a": spec("B")}})
+    await publication.publish({2: {"a": spec("C")}})
+    assert stored(state) == {"a": "A"}
+    await state.remove_finalizer(HostnameStatus, "a", "somebody")
+    await publication.publish({})
+    assert stored(state) == {"a": "C"}
+    assert not state.get(HostnameStatus, "a").metadata.is_tearing_down
