@@ -1,7 +1,7 @@
 """The agent: puts state, engine, controllers and the socket together, and runs them until it is told to stop."""
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
 import attrs
@@ -45,11 +45,19 @@ class AgentOptions:
 
 
 class Agent:
-    """One node's agent. Make it, then `run` it once."""
+    """One node's agent. Make it, then `run` it once. What is to run `beside` it is given its state."""
 
-    def __init__(self, options: AgentOptions, *, version: str, log: Logger | None = None) -> None:
+    def __init__(
+        self,
+        options: AgentOptions,
+        *,
+        version: str,
+        log: Logger | None = None,
+        beside: Iterable[Callable[[State], Awaitable[None]]] = (),
+    ) -> None:
         self._options = options
         self._version = version
+        self._beside = tuple(beside)
         self._log: Logger = structlog.get_logger() if log is None else log
         self.state: State = MemoryState(max_capacity=_HISTORY)
         self.engine = Engine(self.state, log=self._log, monitor_loop=True)
@@ -74,6 +82,8 @@ class Agent:
                 await self._first_look()
                 if options.metrics is not None:
                     await nursery.start(serve_metrics, self.engine, self.state, options.metrics)
+                for service in self._beside:
+                    nursery.start_soon(service, self.state)
                 server = LocalServer(self.state, self.engine, self._log, version=self._version)
                 nursery.start_soon(server.serve, listener)
                 self._log.info(

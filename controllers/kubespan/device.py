@@ -13,7 +13,8 @@ from controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
 from controllers.kubespan.peer_state import Seen
 from controllers.kubespan.probe import Probe
 from controllers.network.kernel.netns import in_netns
-from controllers.network.kernel.wireguard.device import DeviceState, WireguardBackend, parse_endpoint
+from controllers.network.kernel.wireguard import DeviceState, read_device
+from controllers.network.kernel.wireguard.device import parse_endpoint
 
 _IPRoute: Any = vars(pyroute2)["IPRoute"]  # which comes without types
 
@@ -39,8 +40,7 @@ class WireguardDevice:
     Needs CAP_NET_ADMIN and CAP_NET_RAW from the first use on; without them every call raises PermissionError.
     """
 
-    def __init__(self, backend: WireguardBackend, netns: str | None = None) -> None:
-        self._backend = backend
+    def __init__(self, netns: str | None = None) -> None:
         self._netns = netns
 
     @cached_property
@@ -64,7 +64,7 @@ class WireguardDevice:
 
     async def read(self) -> Mapping[str, Seen]:
         """What the device says of each peer; empty while there is no device. Raises OSError."""
-        return seen_peers(await trio.to_thread.run_sync(self._backend.read, LINK_NAME))
+        return seen_peers(await trio.to_thread.run_sync(read_device, LINK_NAME, self._netns))
 
     def traffic(self) -> int:
         """How many packets the link has carried, both ways."""

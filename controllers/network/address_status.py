@@ -7,7 +7,7 @@ from controllers.network.kernel.links import LinkNames
 from controllers.network.kernel.mirror import open_mirror
 from controllers.network.publication import LinkIndex, Publication
 from resources.network import AddressStatus, AddressStatusSpec, address_id
-from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
+from runtime.controller import Controller, ControllerContext, destroy_ready, shared
 
 
 class AddressStatusController(Controller):
@@ -15,7 +15,8 @@ class AddressStatusController(Controller):
 
     name = "network.AddressStatusController"
     inputs = (destroy_ready(AddressStatus),)
-    outputs = (exclusive(AddressStatus),)
+    # Shared, for the discovery service controller shows the public address as one too.
+    outputs = (shared(AddressStatus),)
 
     def __init__(self, *, netns: str | None = None) -> None:
         self._netns = netns
