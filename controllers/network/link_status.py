@@ -1,10 +1,12 @@
 """network.LinkStatusController: shows each network interface of the kernel, and what its driver and bus say of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
 import trio
 
+from controllers.network.kernel.ethtool_news import DriverNews, open_driver_news
 from controllers.network.kernel.links import KernelLink, Links, with_names
 from controllers.network.kernel.mirror import Mirror, open_mirror
 from controllers.network.link_facts import complete, read_facts
@@ -13,7 +15,7 @@ from controllers.network.publication import Publication
 from resources.network import LinkStatus, LinkStatusSpec
 from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
-# Drivers, buses and WireGuard devices announce nothing; what they say is asked for anew this often.
+# Drivers announce little, buses and WireGuard devices nothing; what they say is asked for anew this often.
 _REFRESH_INTERVAL = 60.0
 
 
@@ -30,19 +32,20 @@ class LinkStatusController(Controller):
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the kernel."""
-        refresh = _Refresh()
-        async with (
-            open_mirror(Links(), netns=self._netns, on_change=ctx.wake) as mirror,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(refresh.tick, ctx)
-            publication: Publication[int, LinkStatusSpec] = Publication(ctx, LinkStatus)
-            stack = LinkStack()
-            async for _ in ctx:
-                touched = set(mirror.take())
-                if refresh.take():
-                    touched.update(mirror.items)
-                await publication.publish(await self._statuses(mirror, stack.note(mirror.items, touched)))
+        due = _Due()
+        with open_driver_news(self._netns) as news:
+            async with (
+                open_mirror(Links(), netns=self._netns, on_change=ctx.wake) as mirror,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(due.tick, ctx)
+                if news is not None:
+                    nursery.start_soon(due.listen, ctx, news)
+                publication: Publication[int, LinkStatusSpec] = Publication(ctx, LinkStatus)
+                stack = LinkStack()
+                async for _ in ctx:
+                    touched = mirror.take() | due.take(mirror.items)
+                    await publication.publish(await self._statuses(mirror, stack.note(mirror.items, touched)))
 
     async def _statuses(
         self, mirror: Mirror[int, KernelLink], indexes: frozenset[int]
@@ -62,15 +65,29 @@ class LinkStatusController(Controller):
 
 
 @attrs.define
-class _Refresh:
-    due: bool = False
+class _Due:
+    """Links to look at although the kernel's own messages about them say nothing new."""
+
+    indexes: set[int] = attrs.field(factory=set)
+    all: bool = False
 
     async def tick(self, ctx: ControllerContext) -> None:
         while True:
             await trio.sleep(_REFRESH_INTERVAL)
-            self.due = True
+            self.all = True
             ctx.wake()
 
-    def take(self) -> bool:
-        due, self.due = self.due, False
+    async def listen(self, ctx: ControllerContext, news: DriverNews) -> None:
+        while True:
+            about = await news.receive()
+            if about is None:
+                self.all = True
+            else:
+                self.indexes |= about
+            ctx.wake()
+
+    def take(self, links: Iterable[int]) -> frozenset[int]:
+        due = frozenset(links if self.all else self.indexes)
+        self.all = False
+        self.indexes.clear()
         return due

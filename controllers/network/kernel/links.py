@@ -221,7 +221,14 @@ class Links(Kind[int, KernelLink]):
                 return Effect(reread=frozenset({_index(message)}))
             case rtnl.RTM_NEWLINK:
                 link = read_link(message)
-                return Effect(changes={link.status.index: link}, reread=_peer_that_does_not_know(items, link))
+                index = link.status.index
+                # The kernel may speak of what only the driver tells in full: a bond that took another member for its
+                # active one looks the same here.
+                return Effect(
+                    changes={index: link},
+                    announced=frozenset({index}),
+                    reread=_peer_that_does_not_know(items, link),
+                )
             case _:
                 return Effect()
 

@@ -41,9 +41,13 @@ _SO_RCVBUFFORCE = 33
 
 @attrs.frozen(kw_only=True)
 class Effect(Generic[K, V]):
-    """What one notification means: objects that are now so (None: gone), objects to read again, or a dump to make."""
+    """What one notification means: objects that are now so (None: gone), objects to read again, or a dump to make.
+
+    `announced` are reported as changed even if they look the same.
+    """
 
     changes: Mapping[K, V | None] = attrs.field(factory=dict)
+    announced: frozenset[K] = frozenset()
     reread: frozenset[K] = frozenset()
     resync: bool = False
 
@@ -90,7 +94,7 @@ class Mirror(Generic[K, V]):
         self._socket = _subscribe(kind.groups, netns, receive_buffer)
 
     def take(self) -> frozenset[K]:
-        """The keys of all objects that appeared, changed or went since the last call; at first, all there are."""
+        """The keys of all objects that appeared, changed, went or were announced since the last call; at first, all."""
         touched = frozenset(self._touched)
         self._touched.clear()
         if self._news.is_set():
@@ -161,6 +165,7 @@ class Mirror(Generic[K, V]):
                 del self._items[key]
             else:
                 self._items[key] = value
+        touched |= effect.announced
         reread |= effect.reread
         if effect.resync:
             self._resync_soon()

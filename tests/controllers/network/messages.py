@@ -13,7 +13,6 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from controllers.network.kernel.rtnetlink import Message, parse
-from controllers.network.kernel.wireguard import Part
 
 Attributes = Sequence[tuple[str, Any]]
 
@@ -86,9 +85,6 @@ def rule(*attributes: tuple[str, Any], **fields: Any) -> Message:
     return _parsed(fibmsg, rtnl.RTM_NEWRULE, 0, {"family": 2, "table": 254, "action": 1, **fields}, attributes)
 
 
-def wireguard(*attributes: tuple[str, Any]) -> Part:
+def wireguard(*attributes: tuple[str, Any]) -> bytes:
     """A part of the answer about a WireGuard device."""
-    kind: Any = wgmsg
-    message: Part = kind(_encoded(wgmsg, 30, 0, {"cmd": 0, "version": 1}, attributes))
-    getattr(message, "decode")()  # noqa: B009  # not part of what is used of messages elsewhere
-    return message
+    return _encoded(wgmsg, 30, 0, {"cmd": 0, "version": 1}, attributes)

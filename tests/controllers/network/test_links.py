@@ -169,22 +169,28 @@ HALF = read_link(veth(7, "a"))
 @pytest.mark.parametrize(
     ("items", "message", "effect"),
     [
-        ({}, link(("IFLA_IFNAME", "eth0")), Effect(changes={7: ETH0})),
+        ({}, link(("IFLA_IFNAME", "eth0")), Effect(changes={7: ETH0}, announced=frozenset({7}))),
+        ({7: ETH0}, link(("IFLA_IFNAME", "eth0")), Effect(changes={7: ETH0}, announced=frozenset({7}))),
         ({7: ETH0}, link(("IFLA_IFNAME", "eth0"), gone=True), Effect(changes={7: None})),
         ({7: ETH0}, link(family=7), Effect(reread=frozenset({7}))),
         ({7: ETH0}, link(family=7, gone=True), Effect(reread=frozenset({7}))),
         ({7: ETH0}, link(("IFLA_IFNAME", "eth0"), partial=True), Effect(reread=frozenset({7}))),
         ({7: ETH0}, queue(7), Effect(reread=frozenset({7}))),
         ({7: ETH0}, queue(8), Effect()),
-        ({7: HALF}, veth(8, "b", 7), Effect(changes={8: read_link(veth(8, "b", 7))}, reread=frozenset({7}))),
+        (
+            {7: HALF},
+            veth(8, "b", 7),
+            Effect(changes={8: read_link(veth(8, "b", 7))}, announced=frozenset({8}), reread=frozenset({7})),
+        ),
         (
             {7: read_link(veth(7, "a", 8))},
             veth(8, "b", 7),
-            Effect(changes={8: read_link(veth(8, "b", 7))}),
+            Effect(changes={8: read_link(veth(8, "b", 7))}, announced=frozenset({8})),
         ),
     ],
     ids=[
         "new",
+        "announced without a visible change",
         "gone",
         "about the port",
         "port left its bridge",

@@ -5,7 +5,8 @@ from base64 import b64encode
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
-from controllers.network.kernel.wireguard import read_device
+from controllers.network.kernel.wireguard.genl import read_device
+from controllers.network.kernel.wireguard.status import status_of
 from resources.network import WireguardPeerStatus, WireguardStatus
 from tests.controllers.network.messages import wireguard
 
@@ -59,7 +60,7 @@ def test_a_device_is_read_with_its_peers_sorted() -> None:
             ],
         ),
     )
-    assert read_device([answer]) == WireguardStatus(
+    assert status_of(read_device([answer])) == WireguardStatus(
         public_key=OWN,
         listen_port=51820,
         firewall_mark=0x20,
@@ -80,7 +81,7 @@ def test_a_peer_split_over_two_messages_is_one() -> None:
         wireguard(*DEVICE, ("WGDEVICE_A_PEERS", [peer(FIRST, allowed(V4))])),
         wireguard(("WGDEVICE_A_IFNAME", "wg0"), ("WGDEVICE_A_PEERS", [peer(FIRST, allowed(V6)), peer(SECOND)])),
     ]
-    peers = read_device(messages).peers
+    peers = status_of(read_device(messages)).peers
     assert [(each.public_key, each.allowed_ips) for each in peers] == [
         (FIRST, ("192.0.2.0/24", "2001:db8::/32")),
         (SECOND, ()),
@@ -88,9 +89,10 @@ def test_a_peer_split_over_two_messages_is_one() -> None:
 
 
 def test_no_secret_is_in_a_status() -> None:
-    status = read_device([wireguard(*DEVICE, ("WGDEVICE_A_PEERS", [peer(FIRST)]))])
-    assert SECRET not in repr(status)
+    device = read_device([wireguard(*DEVICE, ("WGDEVICE_A_PEERS", [peer(FIRST)]))])
+    assert SECRET not in repr(device)
+    assert SECRET not in repr(status_of(device))
 
 
 def test_a_device_without_a_key_is_empty() -> None:
-    assert read_device([wireguard(("WGDEVICE_A_IFNAME", "wg0"))]) == WireguardStatus()
+    assert status_of(read_device([wireguard(("WGDEVICE_A_IFNAME", "wg0"))])) == WireguardStatus()
