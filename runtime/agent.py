@@ -24,9 +24,17 @@ from runtime.state.base import State
 _HISTORY = 4096
 _FIRST_LOOK_PATIENCE = 3.0
 
+# In seconds: how long taking back may last, and how long it may take to begin.
+_CLEANUP_PATIENCE = 20.0
+_CLEANUP_START = 0.5
+
 _NAMESPACES = {
+    "cluster": "The nodes of the cluster, as all sources together know them.",
+    "cluster-raw": "The nodes of the cluster, as each source knows them.",
     "config": "What the operator wants of this node.",
+    "controlplane": "Where the cluster's control plane is.",
     "files": "Files that nodespan writes.",
+    "kubespan": "The mesh: this node's part in it, its peers, and how they fare.",
     "network": "The network as it is seen, and as it is wanted once everything is merged.",
     "network-config": "What each source wants of the network.",
     "runtime": "The agent itself and the system that it runs on.",
@@ -35,13 +43,18 @@ _NAMESPACES = {
 
 @attrs.frozen(kw_only=True)
 class AgentOptions:
-    """How to run an agent. `metrics` is where to serve metrics over HTTP, None for not at all."""
+    """How to run an agent.
+
+    `metrics` is where to serve metrics over HTTP, None for not at all. `cleanup` takes back, when the agent is told to
+    stop, what it did to the system; without it, that stays as it is for the next agent.
+    """
 
     socket: Path
     state_dir: Path
     config: Path | None = None
     controllers: tuple[str, ...] = ()
     metrics: tuple[str, int] | None = None
+    cleanup: bool = False
 
 
 class Agent:
@@ -61,6 +74,7 @@ class Agent:
         self._log: Logger = structlog.get_logger() if log is None else log
         self.state: State = MemoryState(max_capacity=_HISTORY)
         self.engine = Engine(self.state, log=self._log, monitor_loop=True)
+        self._settings = plugins.Settings(config=options.config, state_dir=options.state_dir)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled or told to stop by SIGTERM or SIGINT; SIGHUP gives every controller a turn.
@@ -73,8 +87,8 @@ class Agent:
         # The signals are left last, so that a second one cannot cut the cleaning up short.
         with trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
             async with listen(options.socket) as listener, trio.open_nursery() as nursery:
-                nursery.start_soon(self._heed_signals, signals, nursery.cancel_scope)
-                await self._register(plugins.Settings(config=options.config, state_dir=options.state_dir))
+                nursery.start_soon(self._heed_signals, signals, nursery)
+                await self._register(self._settings)
                 await self._describe_namespaces()
                 for line in missing_privileges():
                     self._log.warning(line)
@@ -124,14 +138,37 @@ class Agent:
 
             await self.state.modify(Namespace.new(name, spec), described, owner="meta")
 
-    async def _heed_signals(self, signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async def _heed_signals(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        scope = nursery.cancel_scope
         async for number in signals:
             if number == signal.SIGHUP:
                 self._log.info("told to look at everything anew")
                 self.engine.wake_all()
             else:
                 self._log.info("told to stop", signal=signal.Signals(number).name)
-                scope.cancel()
+                if not self._options.cleanup or self._settings.leaving.is_set():
+                    scope.cancel()
+                else:
+                    self._settings.leaving.set()
+                    nursery.start_soon(self._clean_up, nursery.cancel_scope)
+
+    async def _clean_up(self, scope: trio.CancelScope) -> None:
+        """Stop when everything has been taken back, or after a while; told to stop again, at once."""
+        self._log.info("taking back what was done to the system; stop again to leave it")
+        with trio.move_on_after(_CLEANUP_PATIENCE) as patience:
+            await trio.sleep(_CLEANUP_START)
+            await wait_quiet(self._is_cleaning)
+        if patience.cancelled_caught:
+            self._log.error("not everything could be taken back in time", left=self._going())
+        scope.cancel()
+
+    def _is_cleaning(self) -> bool:
+        return bool(self._going()) or any(runner.is_at_work for runner in self.engine.runners.values())
+
+    def _going(self) -> list[str]:
+        """The resources that are being taken down."""
+        views = (self.state.view(kind) for kind in self.state.kinds())
+        return [str(found) for view in views for found in view.items.values() if found.metadata.is_tearing_down]
 
 
 def _make_state_dir(path: Path) -> None:

@@ -7,23 +7,24 @@ from typing import Any
 import structlog
 
 
-def configure(form: str = "auto", level: str = "info") -> None:
-    """Set up logging for the process. `form` is text, json, or auto: text on a terminal, json elsewhere."""
-    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+def processors(form: str = "auto") -> list[Any]:
+    """What makes a line of an event. `form` is text, json, or auto: text on a terminal, json elsewhere."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if as_text:
-        shared.append(
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        )
-    else:
-        # Plain tracebacks: the locals of frames may hold secrets.
-        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # Plain tracebacks: the locals of frames may hold secrets.
+    if form == "text" or (form == "auto" and sys.stderr.isatty()):
+        plain = structlog.dev.plain_traceback
+        return [*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def configure(form: str = "auto", level: str = "info") -> None:
+    """Set up logging for the process; `form` as in `processors`."""
     structlog.configure(
-        processors=shared,
+        processors=processors(form),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import trio
 
 from runtime.controller import Controller, Logger, QueueController
 from runtime.errors import RegistrationError
@@ -26,11 +27,12 @@ class Settings:
     """What an agent was told: what the functions behind the door are given.
 
     `config` is the machine configuration file, None if there is none. `state_dir` is a directory of the agent's own,
-    which exists.
+    which exists. `leaving` is set when the agent is about to stop and is to take back what it did to the system.
     """
 
     state_dir: Path
     config: Path | None = None
+    leaving: trio.Event = attrs.field(factory=trio.Event, eq=False)
 
 
 def instantiate(found: object, settings: Settings, where: str) -> Iterator[AnyController]:

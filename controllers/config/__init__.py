@@ -8,7 +8,7 @@ from runtime.plugins import Settings
 
 def controllers(settings: Settings) -> list[Controller]:
     """What the entry point of the family stands for: without a file there is nothing to read."""
-    return [] if settings.config is None else [FileController(settings.config)]
+    return [] if settings.config is None else [FileController(settings.config, leaving=settings.leaving)]
 
 
 __all__ = ["FileController", "check_file", "controllers"]

@@ -8,7 +8,7 @@ from controllers.config.finding import Severity
 from controllers.config.loading import Loaded, read_and_load
 from controllers.config.problem import render
 from resources.config import MachineConfig
-from runtime.controller import Controller, ControllerContext, exclusive
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
 CONFIG_ID = "v1alpha1"
 _POLL_INTERVAL = 1.0
@@ -20,14 +20,17 @@ _Signature = tuple[int, ...] | None
 class FileController(Controller):
     """Reads the file at start and whenever it changes, within a second.
 
-    A file with mistakes, or none, leaves the configuration as it is: it says so, and keeps the last good one.
+    A file with mistakes, or none, leaves the configuration as it is: it says so, and keeps the last good one. When the
+    node leaves, the configuration is taken away, and with it everything that was done for it.
     """
 
     name = "config.FileController"
+    inputs = (destroy_ready(MachineConfig),)
     outputs = (exclusive(MachineConfig),)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, leaving: trio.Event | None = None) -> None:
         self._path = path
+        self._leaving = trio.Event() if leaving is None else leaving
         self._signature: _Signature = None
         # What has been said already, for a restart of the controller is no reason to say it again.
         self._said: tuple[object, ...] = ()
@@ -35,12 +38,20 @@ class FileController(Controller):
     async def run(self, ctx: ControllerContext) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_file, ctx)
+            nursery.start_soon(self._wait_to_leave, ctx)
             async for _ in ctx:
+                if self._leaving.is_set():
+                    await ctx.remove(MachineConfig, CONFIG_ID)
+                    continue
                 self._signature = _signature(self._path)
                 loaded = await trio.to_thread.run_sync(read_and_load, self._path, abandon_on_cancel=True)
                 self._report(ctx, loaded)
                 if not loaded.errors:
                     await ctx.put(MachineConfig, CONFIG_ID, loaded.config)
+
+    async def _wait_to_leave(self, ctx: ControllerContext) -> None:
+        await self._leaving.wait()
+        ctx.wake()
 
     async def _watch_file(self, ctx: ControllerContext) -> None:
         """Asks for a turn when the file is another than the one last read."""

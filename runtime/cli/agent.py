@@ -32,6 +32,7 @@ def agent(options: argparse.Namespace) -> int:
         state_dir=Path(options.state_dir),
         config=Path(options.config) if options.config else None,
         controllers=tuple(options.controllers),
+        cleanup=options.cleanup,
         metrics=parse_address(options.metrics) if options.metrics else None,
     )
     try:

@@ -91,6 +91,7 @@ def _agent(parser: argparse.ArgumentParser) -> None:
     _add_socket(parser, agent_socket())
     _add_controllers(parser, "run these controllers too; may be repeated")
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics over HTTP")
+    parser.add_argument("--cleanup", action="store_true", help="take back, when stopped, what was done to the system")
     parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 

@@ -43,9 +43,10 @@ def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
     """What the controllers declare that an agent would run; none of them is run here."""
     import structlog
 
+    from runtime import logs
     from runtime.plugins import Settings, load_installed, load_named
 
-    log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
+    log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=logs.processors())
     declared = Graph()
     with tempfile.TemporaryDirectory() as scratch:
         # What is only there with a configuration is drawn too; nothing is read.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import attrs
 from cattrs import Converter
+from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from runtime.codec.duration import format_duration, parse_duration
@@ -48,11 +49,14 @@ def _is_empty(value: Any, default: Any) -> bool:
 
 def _structure_class(cls: type[Any], converter: Converter) -> Callable[[Any, Any], Any]:
     renamed: Any = {field.name: override(rename=outside_name(field)) for field in attrs.fields(cls)}
-    return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **renamed)
+    structure_mapping = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **renamed)
 
+    def structure(data: Any, wanted: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise TypeError(f"{cls.__name__} is made of a mapping, not of a {type(data).__name__}")
+        return structure_mapping(data, wanted)
 
-def _is_text_flag(cls: Any) -> bool:
-    return isinstance(cls, type) and issubclass(cls, TextFlag)
+    return structure
 
 
 def _make_converter() -> Converter:
@@ -61,17 +65,20 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_factory(attrs.has, lambda cls: _structure_class(cls, converter))
     converter.register_unstructure_hook(bytes, lambda value: base64.b64encode(value).decode())
     converter.register_structure_hook(bytes, lambda value, _: base64.b64decode(value, validate=True))
+    converter.register_unstructure_hook(
+        datetime, lambda value: value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    )
+    converter.register_structure_hook(datetime, lambda value, _: datetime.fromisoformat(value))
     converter.register_unstructure_hook(timedelta, format_duration)
     converter.register_structure_hook(timedelta, lambda value, _: parse_duration(value))
     for address in _ADDRESSES:
         converter.register_unstructure_hook(address, str)
         converter.register_structure_hook(address, lambda value, cls: cls(value))
-    # Choices are text already; as members they would not survive msgpack or YAML.
-    converter.register_unstructure_hook_func(
-        lambda cls: isinstance(cls, type) and issubclass(cls, enum.Enum), lambda value: value.value
-    )
-    converter.register_unstructure_hook_func(_is_text_flag, lambda value: value.text())
-    converter.register_structure_hook_func(_is_text_flag, lambda value, cls: cls.parse(value))
+    # Choices and flags are text and numbers already, but as members they would survive neither msgpack nor YAML. By
+    # class, for by predicate they would come behind text and numbers.
+    converter.register_unstructure_hook(enum.StrEnum, lambda value: value.value)
+    converter.register_unstructure_hook(TextFlag, lambda value: value.text())
+    converter.register_structure_hook(TextFlag, lambda value, cls: cls.parse(value))
     return converter
 
 
@@ -91,7 +98,10 @@ def spec_to_plain(spec: object) -> Any:
 
 def spec_from_plain(cls: type[T], data: Any) -> T:
     """The spec that plain data stands for. Raises ValueError, TypeError or KeyError for data that is none."""
-    return _converter.structure(data, cls)
+    try:
+        return _converter.structure(data, cls)
+    except ForbiddenExtraKeysError as error:
+        raise ValueError(str(error)) from error
 
 
 def format_time(nanoseconds: int) -> str:

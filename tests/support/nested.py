@@ -22,6 +22,7 @@ def run_pytest(directory: Path, test: str, *, settings: str = "") -> Outcome:
     conftest = (PROJECT / "tests/conftest.py").read_text()
     (directory / "conftest.py").write_text(f"{conftest}\n{settings}\n")
     (directory / "test_it.py").write_text(test)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--confcutdir", str(directory), str(directory)]
+    configuration = ["-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(directory), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *configuration, str(directory)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
     return Outcome(done.returncode, done.stdout + done.stderr)

@@ -38,6 +38,8 @@ def main(files: list[Path]) -> int:
     # A tier that broke counts as an error, so that the line alone tells the truth.
     counts["errors"] += len(complaints)
     words = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    if counts["errors"] == 1:
+        words = words.removesuffix("s")
     print("all tiers:")
     print(f" {words} in {seconds:.2f}s ".center(80, "="))
     return 1 if counts["failed"] or counts["errors"] else 0

@@ -2,7 +2,7 @@
 
 import json
 import os
-from pathlib import Path
+import time
 
 import attrs
 import trio
@@ -27,17 +27,10 @@ class ThingController(Controller):
     outputs = (exclusive(Thing), exclusive(Secret))
 
     async def run(self, ctx: ControllerContext) -> None:
-        await trio.to_thread.run_sync(lambda: Path(os.environ["NODESPAN_TEST_THINGS"]).stat())
-        await trio.to_thread.run_sync(_take_a_moment)
+        await trio.to_thread.run_sync(time.sleep, 0.3)
         async for _ in ctx:
-            things = json.loads(Path(os.environ["NODESPAN_TEST_THINGS"]).read_text())
+            things = json.loads(await trio.Path(os.environ["NODESPAN_TEST_THINGS"]).read_text())
             async with ctx.tracked_outputs(Thing, Secret):
                 for id, text in things.items():
                     await ctx.put(Thing, id, ThingSpec(text=text))
                 await ctx.put(Secret, "one", ThingSpec(text="hush"))
-
-
-def _take_a_moment() -> None:
-    import time
-
-    time.sleep(0.3)

@@ -4,26 +4,35 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
-from tests.support.agent import COMMAND, AgentProcess, agent, environment, nodespan
-from tests.support.process import eventually
+from tests.support.agent import COMMAND, agent, environment, nodespan
+from tests.support.process import eventually, running
 
 THINGS = ("--controllers", "tests.runtime.cli.fixtures:ThingController")
 FIND_TESTS = ("env", f"PYTHONPATH={Path(__file__).parents[3]}")
 
 
-@pytest.fixture
-def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@attrs.frozen
+class Things:
     """The file that says which things there are."""
-    path = tmp_path / "things.json"
-    path.write_text(json.dumps({"a": "one", "b": "two"}))
-    monkeypatch.setenv("NODESPAN_TEST_THINGS", str(path))
-    yield path
+
+    path: Path
+
+    def are(self, **things: str) -> None:
+        self.path.write_text(json.dumps(things))
+
+
+@pytest.fixture
+def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Things:
+    found = Things(tmp_path / "things.json")
+    found.are(a="one", b="two")
+    monkeypatch.setenv("NODESPAN_TEST_THINGS", str(found.path))
+    return found
 
 
 def rows(text: str) -> list[list[str]]:
@@ -56,16 +65,7 @@ class Watching:
         self.process.wait()
 
 
-async def test_a_watch_goes_on_over_a_restart_and_shows_exactly_what_differs(things: Path, tmp_path: Path) -> None:
-    async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
-        watching = Watching(tmp_path, "things")
-        with watching:
-            await eventually(lambda: "two" in watching.out)
-    with watching:
-        pass
-
-
-async def test_a_watch_shows_exactly_what_differs_after_a_restart(things: Path, tmp_path: Path) -> None:
+async def test_a_watch_shows_exactly_what_differs_after_a_restart(things: Things, tmp_path: Path) -> None:
     with Watching(tmp_path, "things") as too_early:
         assert await trio.to_thread.run_sync(too_early.process.wait) == 1
         assert "no agent answers at" in too_early.said
@@ -75,14 +75,14 @@ async def test_a_watch_shows_exactly_what_differs_after_a_restart(things: Path, 
         os.kill(first.pid, signal.SIGKILL)
     with watching:
         await eventually(lambda: "the agent went away, waiting for it to come back" in watching.said)
-        things.write_text(json.dumps({"a": "one", "b": "zwei", "c": "three"}))
+        things.are(a="one", b="zwei", c="three")
         async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
             await eventually(lambda: "three" in watching.out)
-            things.write_text(json.dumps({"b": "zwei", "c": "three"}))
+            things.are(b="zwei", c="three")
         async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS) as third:
             await eventually(lambda: "-" in watching.out)
             os.kill(third.pid, signal.SIGHUP)
-            things.write_text(json.dumps({"c": "three"}))
+            things.are(c="three")
             os.kill(third.pid, signal.SIGHUP)
             await eventually(lambda: watching.out.count("-") == 2)
         assert rows(watching.out) == [
@@ -100,17 +100,11 @@ async def test_a_watch_shows_exactly_what_differs_after_a_restart(things: Path, 
         assert "Traceback" not in watching.said
 
 
-async def test_the_first_question_is_answered_in_full(things: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        (*FIND_TESTS, *COMMAND, "agent", *THINGS), env=environment(tmp_path), stderr=subprocess.DEVNULL
-    )
-    try:
+async def test_the_first_question_is_answered_in_full(things: Things, tmp_path: Path) -> None:
+    async with running(*FIND_TESTS, *COMMAND, "agent", *THINGS, environment=environment(tmp_path)):
         await eventually((tmp_path / "agent.sock").exists, within=15)
-        asked = AgentProcess(tmp_path, process.pid).run("get", "things", "-o", "jsonpath={.metadata.id}")
-        assert asked == "a\nb\n"
-    finally:
-        process.terminate()
-        process.wait()
+        done = nodespan("get", "things", "-o", "jsonpath={.metadata.id}", directory=tmp_path)
+        assert (done.stdout, done.stderr) == ("a\nb\n", "")
 
 
 STATUSES = [
@@ -125,15 +119,15 @@ STATUSES = [
     (("get", "things", "-l", "(("), 1, "selector '((' cannot be read"),
     (("get",), 2, "TYPE"),
     (("get", "things", "a", "b"), 2, "unrecognized arguments: b"),
-    (("nosuch",), 2, "invalid choice: 'nosuch'"),
+    (("nosuch",), 2, "unknown command 'nosuch'"),
     ((), 2, "COMMAND"),
 ]
 
 
-async def test_the_exit_status_and_the_words_on_stderr_say_what_went_wrong(things: Path, tmp_path: Path) -> None:
+async def test_the_exit_status_and_the_words_on_stderr_say_what_went_wrong(things: Things, tmp_path: Path) -> None:
     async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
         for arguments, status, words in STATUSES:
-            done = await trio.to_thread.run_sync(lambda given=arguments: nodespan(*given, directory=tmp_path))
+            done = nodespan(*arguments, directory=tmp_path)
             assert (done.returncode, words in done.stderr) == (status, True), (arguments, done.stderr)
             assert "Traceback" not in done.stderr
             assert bool(done.stderr) is (status != 0)
@@ -160,8 +154,8 @@ def test_without_an_agent_it_is_said_how_to_get_one(tmp_path: Path, arguments: t
 PIPES = ["get things | head -1", "get things -w | head -1", "get things -o yaml | head -1", "graph --live | head -1"]
 
 
-async def test_a_reader_that_has_seen_enough_is_no_error(things: Path, tmp_path: Path) -> None:
-    async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
+async def test_a_reader_that_has_seen_enough_is_no_error(things: Things, tmp_path: Path) -> None:
+    async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS) as served:
         for pipe in PIPES:
             script = f'set -o pipefail; "$0" "$1" "$2" {pipe}; echo "status $?"'
             shell = await trio.lowlevel.open_process(
@@ -175,8 +169,8 @@ async def test_a_reader_that_has_seen_enough_is_no_error(things: Path, tmp_path:
             if "-w" in pipe:
                 # A watch notices with the next change.
                 await shell.stdout.receive_some()
-                things.write_text(json.dumps({"a": "uno"}))
-                os.kill(AgentProcess(tmp_path, version_of(tmp_path)).pid, signal.SIGHUP)
+                things.are(a="uno")
+                os.kill(served.pid, signal.SIGHUP)
             out = b"".join([part async for part in shell.stdout])
             errors = b"".join([part async for part in shell.stderr])
             await shell.wait()
@@ -184,21 +178,14 @@ async def test_a_reader_that_has_seen_enough_is_no_error(things: Path, tmp_path:
             assert errors == b""
 
 
-def version_of(directory: Path) -> int:
-    from runtime.cli.client import ask
-
-    return int(ask(str(directory / "agent.sock"), {"call": "version"})[0]["pid"])
-
-
-async def test_options_may_stand_anywhere(things: Path, tmp_path: Path) -> None:
-    socket = str(tmp_path / "agent.sock")
+async def test_options_may_stand_anywhere(things: Things, tmp_path: Path) -> None:
+    socket, elsewhere = str(tmp_path / "agent.sock"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
     async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
         for arguments in (
             ("--socket", socket, "get", "-o", "jsonpath={.spec.text}", "things", "a"),
             ("get", "things", "-o", "jsonpath={.spec.text}", "a", "--socket", socket),
             ("g", "things", "a", "-o", "jsonpath={.spec.text}", f"--socket={socket}"),
         ):
-            done = await trio.to_thread.run_sync(
-                lambda given=arguments: nodespan(*given, directory=tmp_path / "nosuch")
-            )
+            done = nodespan(*arguments, directory=elsewhere)
             assert done.stdout == "one\n"

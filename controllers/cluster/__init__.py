@@ -1,0 +1,44 @@
+"""From the settings of a cluster to the nodes that belong to it: identity, discovery, affiliates, members."""
+
+import importlib.metadata
+
+from controllers.cluster.affiliate_merge import AffiliateMergeController
+from controllers.cluster.config import ConfigController
+from controllers.cluster.discovery_service import DiscoveryServiceController
+from controllers.cluster.endpoint import EndpointController
+from controllers.cluster.info import InfoController
+from controllers.cluster.leave import LeaveController
+from controllers.cluster.local_affiliate import LocalAffiliateController
+from controllers.cluster.member import MemberController
+from controllers.cluster.node_identity import NodeIdentityController
+from runtime.plugins import AnyController, Settings
+
+
+def controllers(settings: Settings) -> list[AnyController]:
+    """What the entry point of the family stands for."""
+    version = f"v{importlib.metadata.version('nodespan')}"
+    return [
+        ConfigController(),
+        InfoController(),
+        NodeIdentityController(settings.state_dir),
+        LocalAffiliateController(version=version),
+        DiscoveryServiceController(version=version),
+        AffiliateMergeController(),
+        MemberController(),
+        EndpointController(),
+        LeaveController(),
+    ]
+
+
+__all__ = [
+    "AffiliateMergeController",
+    "ConfigController",
+    "DiscoveryServiceController",
+    "EndpointController",
+    "InfoController",
+    "LeaveController",
+    "LocalAffiliateController",
+    "MemberController",
+    "NodeIdentityController",
+    "controllers",
+]

@@ -1,0 +1,54 @@
+"""Affiliates as resources and as what travels to and from a discovery service: pure rules."""
+
+from discovery.affiliate import AffiliateData, ControlPlanePart, KubeSpanPart
+from discovery.view import SeenAffiliate
+from resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
+
+
+def to_wire(affiliate: AffiliateSpec) -> tuple[AffiliateData, tuple[str, ...]]:
+    """What a service is told of this node: data and endpoints. Without a public key it is no part of the mesh."""
+    kubespan = affiliate.kubespan if affiliate.kubespan is not None and affiliate.kubespan.public_key else None
+    data = AffiliateData(
+        node_id=affiliate.node_id,
+        addresses=affiliate.addresses,
+        hostname=affiliate.hostname,
+        nodename=affiliate.nodename,
+        machine_type=affiliate.machine_type.value,
+        operating_system=affiliate.operating_system,
+        kubespan=None
+        if kubespan is None
+        else KubeSpanPart(
+            public_key=kubespan.public_key,
+            address=kubespan.address,
+            additional_addresses=kubespan.additional_addresses,
+            exclude_advertised_addresses=kubespan.exclude_advertised_networks,
+        ),
+        control_plane=None
+        if affiliate.control_plane is None
+        else ControlPlanePart(api_server_port=affiliate.control_plane.port),
+    )
+    return data, () if kubespan is None else kubespan.endpoints
+
+
+def from_wire(seen: SeenAffiliate) -> AffiliateSpec:
+    """Another node as a service tells of it. Endpoints count only for a node that is part of the mesh."""
+    data = seen.data
+    kubespan = None
+    if data.kubespan is not None:
+        kubespan = KubeSpanAffiliate(
+            public_key=data.kubespan.public_key,
+            address=data.kubespan.address,
+            additional_addresses=data.kubespan.additional_addresses,
+            endpoints=seen.endpoints,
+            exclude_advertised_networks=data.kubespan.exclude_advertised_addresses,
+        )
+    return AffiliateSpec(
+        node_id=data.node_id,
+        addresses=data.addresses,
+        hostname=data.hostname,
+        nodename=data.nodename,
+        operating_system=data.operating_system,
+        machine_type=MachineType(data.machine_type),
+        kubespan=None if kubespan == KubeSpanAffiliate() else kubespan,
+        control_plane=None if data.control_plane is None else ControlPlane(port=data.control_plane.api_server_port),
+    )

@@ -1,0 +1,291 @@
+"""cluster.DiscoveryServiceController: speaks with the discovery services, and publishes what they tell.
+
+One task per service runs its client. The controller's turns tell the clients what this node says of itself. A task
+beside them publishes what the clients hear; it is not a turn, so that news of one node does not look at what all the
+others are told. Nothing that a service told is given up before a service that is in use has told all that it knows: a
+controller that starts over, or a service that is exchanged for another one, does not tear down the mesh.
+"""
+
+import random
+import secrets
+from collections.abc import Callable
+from ipaddress import ip_interface
+
+import attrs
+import trio
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.cluster.conversion import from_wire, to_wire
+from controllers.cluster.raw_affiliates import RawAffiliates
+from discovery.client import Client, ClientOptions, Transport
+from discovery.endpoint_url import DialAddress
+from discovery.transport import GrpcTransport
+from resources.cluster import (
+    CONFIG_ID,
+    LOCAL,
+    NAMESPACE,
+    PUBLIC_ADDRESS_ID,
+    RAW_AFFILIATE,
+    RESET_ID,
+    Affiliate,
+    DiscoveryConfig,
+    Identity,
+    MachineResetSignal,
+)
+from resources.config import MachineConfig, TrustedRootsConfig
+from resources.kubespan import KubeSpanEndpoint
+from resources.network import AddressStatus, AddressStatusSpec, Family
+from runtime.controller import Controller, ControllerContext, shared, strong, weak
+
+_PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
+_SOURCE = "service/"
+
+# Makes the transport of a controller, given what returns the certificate authorities of the configuration.
+TransportFactory = Callable[[Callable[[], bytes]], Transport]
+
+
+class DiscoveryServiceController(Controller):
+    """Writes `service/<node id>` in cluster-raw for each node that a service tells of, and the public address.
+
+    The own record is deleted from all services while there is a MachineResetSignal. The signal is held by a finalizer
+    until they have confirmed it: whoever wants to leave creates the signal, tears it down and waits for as long as it
+    is worth it. Stopping deletes nothing: the record lives on until its time is over.
+    """
+
+    name = "cluster.DiscoveryServiceController"
+    inputs = (
+        weak(DiscoveryConfig, CONFIG_ID),
+        weak(Identity, LOCAL),
+        # Narrowed to the own one as soon as its id is known.
+        weak(Affiliate),
+        weak(KubeSpanEndpoint),
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+        strong(MachineResetSignal, RESET_ID),
+    )
+    outputs = (shared(Affiliate), shared(AddressStatus))
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        transport: TransportFactory = GrpcTransport,
+        random: random.Random | None = None,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._version = version
+        self._own_input = weak(Affiliate)
+        self._extra_roots = b""
+        self._transport = transport(lambda: self._extra_roots)
+        self._random = _system_random if random is None else random
+        self._random_bytes = random_bytes
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Run the clients, and have them told and heard."""
+        async with trio.open_nursery() as nursery:
+            service = _Run(ctx, nursery, self._new_client)
+            nursery.start_soon(service.publish_forever)
+            async for _ in ctx:
+                self._extra_roots = _trusted_roots(ctx)
+                self._narrow_inputs(ctx)
+                service.use(self._wanted(ctx))
+                await service.tell()
+
+    def _narrow_inputs(self, ctx: ControllerContext) -> None:
+        identity = ctx.find(Identity, LOCAL)
+        own = weak(Affiliate, None if identity is None else identity.spec.node_id)
+        if own != self._own_input:
+            self._own_input = own
+            ctx.set_inputs(own if input.kind == own.kind else input for input in self.inputs)
+
+    def _wanted(self, ctx: ControllerContext) -> dict[str, ClientOptions]:
+        config, identity = ctx.find(DiscoveryConfig, CONFIG_ID), ctx.find(Identity, LOCAL)
+        if config is None or identity is None:
+            return {}
+        return {
+            service.name: ClientOptions(
+                target=DialAddress(service.endpoint, service.insecure),
+                cluster_id=config.spec.service_cluster_id,
+                node_id=identity.spec.node_id,
+                key=config.spec.service_encryption_key,
+                version=self._version,
+            )
+            for service in config.spec.service_endpoints
+        }
+
+    def _new_client(
+        self, ctx: ControllerContext, name: str, options: ClientOptions, on_change: Callable[[], None]
+    ) -> Client:
+        return Client(
+            options,
+            self._transport,
+            log=ctx.log.bind(discovery=name),
+            on_change=on_change,
+            random=self._random,
+            random_bytes=self._random_bytes,
+        )
+
+
+_system_random = random.SystemRandom()
+_NewClient = Callable[[ControllerContext, str, ClientOptions, Callable[[], None]], Client]
+
+
+@attrs.frozen(eq=False)
+class _Service:
+    """A client at work."""
+
+    client: Client
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    async def run(self) -> None:
+        with self.scope:
+            await self.client.run()
+
+
+class _Run:
+    """One run of the controller: its clients and what they told."""
+
+    def __init__(self, ctx: ControllerContext, nursery: trio.Nursery, new_client: _NewClient) -> None:
+        self._ctx = ctx
+        self._nursery = nursery
+        self._new_client = new_client
+        self._services: dict[str, _Service] = {}
+        # No longer used; what they told counts until those in use have told all that they know.
+        self._retired: list[_Service] = []
+        self._records: RawAffiliates[_Service] = RawAffiliates()
+        self._touched: set[str] = set()
+        self._has_swept = False
+        self._news = trio.Event()
+
+    # The turns: which services, and what they are told.
+
+    def use(self, wanted: dict[str, ClientOptions]) -> None:
+        """Use these services from now on, each with a client of its own."""
+        for name, service in list(self._services.items()):
+            options = wanted.get(name)
+            if options == service.client.options:
+                continue
+            service.scope.cancel()
+            del self._services[name]
+            self._hear(service)
+            self._retired.append(service)
+        clusters = {(options.cluster_id, options.node_id, options.key) for options in wanted.values()}
+        for service in list(self._retired):
+            options = service.client.options
+            if (options.cluster_id, options.node_id, options.key) not in clusters:
+                self._give_up(service)
+        for name, options in wanted.items():
+            if name not in self._services:
+                service = _Service(self._new_client(self._ctx, name, options, self._wake))
+                self._services[name] = service
+                self._nursery.start_soon(service.run)
+        # The order of the configuration, which is also that of the public addresses.
+        self._services = {name: self._services[name] for name in wanted}
+        self._wake()
+
+    async def tell(self) -> None:
+        """Tell the services what this node says of itself, or that it leaves."""
+        signal = self._ctx.find(MachineResetSignal, RESET_ID)
+        if signal is not None:
+            if not signal.metadata.is_tearing_down:
+                await self._ctx.add_finalizer(MachineResetSignal, RESET_ID)
+            for service in self._services.values():
+                service.client.leave()
+            return
+        identity = self._ctx.find(Identity, LOCAL)
+        own = None if identity is None else self._ctx.find(Affiliate, identity.spec.node_id)
+        if own is None or own.metadata.is_tearing_down:
+            return
+        observed: dict[str, tuple[str, ...]] = {}
+        for endpoint in self._ctx.list(KubeSpanEndpoint):
+            affiliate_id = endpoint.spec.affiliate_id
+            if affiliate_id != own.id:
+                observed[affiliate_id] = (*observed.get(affiliate_id, ()), endpoint.spec.endpoint)
+        data, endpoints = to_wire(own.spec)
+        for service in self._services.values():
+            service.client.publish(data, endpoints)
+            service.client.report(observed)
+
+    # Beside the turns: what the services tell.
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    async def publish_forever(self) -> None:
+        """Publish what is heard, as it is heard."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            for service in self._services.values():
+                self._hear(service)
+            if all(service.client.is_synced for service in self._services.values()):
+                self._clear_out()
+            touched, self._touched = self._touched, set()
+            for node_id in touched:
+                await self._publish(node_id)
+            await self._publish_address()
+            await self._let_go_of_signal()
+
+    def _hear(self, service: _Service) -> None:
+        """Take in what a client heard since the last time."""
+        client = service.client
+        changes = {}
+        for id in client.take_changes():
+            seen = client.affiliates.get(id)
+            spec = None if seen is None else from_wire(seen)
+            # A record with this node's id that is not its own was copied, or made up by another member.
+            changes[id] = None if spec is None or spec.node_id in ("", client.options.node_id) else spec
+        self._touched |= self._records.take(service, changes)
+
+    def _give_up(self, service: _Service) -> None:
+        self._retired.remove(service)
+        self._touched |= self._records.forget(service)
+
+    def _clear_out(self) -> None:
+        """All services in use have told all that they know: what none of them told is gone."""
+        for service in list(self._retired):
+            self._give_up(service)
+        if not self._has_swept:
+            self._has_swept = True
+            mine = (raw for raw in self._ctx.list(RAW_AFFILIATE) if raw.metadata.owner == self._ctx.name)
+            self._touched |= self._records.unknown(raw.metadata.id.removeprefix(_SOURCE) for raw in mine)
+
+    async def _publish(self, node_id: str) -> None:
+        id = f"{_SOURCE}{node_id}"
+        spec = self._records.latest(node_id)
+        if spec is not None:
+            await self._ctx.put(RAW_AFFILIATE, id, spec)
+        elif self._ctx.find(RAW_AFFILIATE, id) is not None:
+            await self._ctx.teardown_and_destroy(RAW_AFFILIATE, id)
+
+    async def _publish_address(self) -> None:
+        for service in self._services.values():
+            spec = public_address(service.client.public_address)
+            if spec is not None:
+                await self._ctx.put(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID, spec)
+                return
+
+    async def _let_go_of_signal(self) -> None:
+        signal = self._ctx.find(MachineResetSignal, RESET_ID)
+        has_left = all(service.client.has_left for service in self._services.values())
+        if has_left and signal is not None and signal.metadata.is_tearing_down:
+            await self._ctx.remove_finalizer(MachineResetSignal, RESET_ID)
+
+
+def public_address(address: str) -> AddressStatusSpec | None:
+    """The status of the address that a service sees this node at; None if it sees none where others can reach it.
+
+    A service on the node itself sees the loopback address, which every peer would look for on itself.
+    """
+    if not address:
+        return None
+    own = ip_interface(address)
+    if own.ip.is_loopback or own.ip.is_link_local or own.ip.is_unspecified or own.ip.is_multicast:
+        return None
+    return AddressStatusSpec(address=str(own), family=Family.INET4 if own.version == 4 else Family.INET6)
+
+
+def _trusted_roots(ctx: ControllerContext) -> bytes:
+    config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+    if config is None:
+        return b""
+    return "\n".join(roots.certificates for roots in config.spec.documents_of(TrustedRootsConfig)).encode()

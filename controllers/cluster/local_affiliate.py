@@ -1,0 +1,127 @@
+"""cluster.LocalAffiliateController: what this node says of itself to the others."""
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.cluster.local_affiliate_rules import (
+    container_addresses,
+    node_addresses,
+    own_endpoints,
+    plain_addresses,
+)
+from resources.cluster import (
+    CONFIG_ID,
+    LOCAL,
+    NAMESPACE,
+    PUBLIC_ADDRESS_ID,
+    Affiliate,
+    AffiliateSpec,
+    DiscoveryConfig,
+    Identity,
+    KubeSpanAffiliate,
+    MachineType,
+)
+from resources.config import MachineConfig, MachineConfigSpec
+from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
+from resources.kubespan import KubeSpanConfig, KubeSpanIdentity
+from resources.network import AddressStatus, HostnameStatus, LinkStatus, NodeAddress
+from runtime.controller import Controller, ControllerContext, shared, weak
+
+_HOSTNAME = "hostname"
+_ROUTED, _CURRENT = "routed", "current"
+_PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
+
+
+class LocalAffiliateController(Controller):
+    """Writes the affiliate of this node's id while a discovery service is configured.
+
+    A machine without Kubernetes goes by its host name as node name. It serves no Kubernetes API, hence there is never a
+    control-plane part; `podNetworks` of the configuration stand in for what a Kubernetes node would know of its pods.
+    """
+
+    name = "cluster.LocalAffiliateController"
+    inputs = (
+        weak(DiscoveryConfig, CONFIG_ID),
+        weak(Identity, LOCAL),
+        weak(HostnameStatus, _HOSTNAME),
+        weak(NodeAddress),
+        weak(AddressStatus),
+        weak(LinkStatus),
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(KubeSpanConfig, KUBESPAN_CONFIG_ID),
+        weak(KubeSpanIdentity, LOCAL),
+        weak(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID),
+    )
+    outputs = (shared(Affiliate),)
+
+    def __init__(self, *, version: str) -> None:
+        self._operating_system = f"nodespan ({version})"
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow everything that the node says of itself."""
+        # Looked for once: there are as many affiliates as there are nodes.
+        published = {found.id for found in ctx.list(Affiliate) if found.metadata.owner == self.name}
+        async for _ in ctx:
+            spec = self._spec(ctx)
+            for node_id in published - ({spec.node_id} if spec is not None else set()):
+                await ctx.teardown_and_destroy(Affiliate, node_id)
+                published.discard(node_id)
+            if spec is not None:
+                await ctx.put(Affiliate, spec.node_id, spec)
+                published.add(spec.node_id)
+
+    def _spec(self, ctx: ControllerContext) -> AffiliateSpec | None:
+        config, identity = ctx.find(DiscoveryConfig, CONFIG_ID), ctx.find(Identity, LOCAL)
+        hostname, machine = ctx.find(HostnameStatus, _HOSTNAME), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+        routed, current = ctx.find(NodeAddress, _ROUTED), ctx.find(NodeAddress, _CURRENT)
+        if (
+            config is None
+            or identity is None
+            or hostname is None
+            or machine is None
+            or routed is None
+            or current is None
+        ):
+            return None
+        if not config.spec.service_endpoints or not hostname.spec.hostname:
+            return None
+        host, domain = hostname.spec.hostname, hostname.spec.domainname
+        container = container_addresses(
+            (address.spec for address in ctx.list(AddressStatus)),
+            {link.id: link.spec for link in ctx.list(LinkStatus)},
+        )
+        pod_networks = machine.spec.nodespan.pod_networks
+
+        def own(addresses: tuple[str, ...]) -> tuple[str, ...]:
+            return node_addresses(addresses, pod_networks=pod_networks, container=container)
+
+        return AffiliateSpec(
+            node_id=identity.spec.node_id,
+            addresses=plain_addresses(own(routed.spec.addresses)),
+            hostname=f"{host}.{domain}" if domain else host,
+            nodename=host,
+            operating_system=self._operating_system,
+            machine_type=MachineType(machine.spec.machine.type.value),
+            kubespan=_kubespan(ctx, machine.spec, own(current.spec.addresses)),
+        )
+
+
+def _kubespan(
+    ctx: ControllerContext, machine: MachineConfigSpec, addresses: tuple[str, ...]
+) -> KubeSpanAffiliate | None:
+    config, identity = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
+    if config is None or identity is None:
+        return None
+    public = ctx.find(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID)
+    address = identity.spec.address.partition("/")[0]
+    return KubeSpanAffiliate(
+        public_key=identity.spec.public_key,
+        address=address,
+        additional_addresses=machine.nodespan.pod_networks if config.spec.advertise_kubernetes_networks else (),
+        endpoints=own_endpoints(
+            kubespan_address=address,
+            current_addresses=addresses,
+            public_addresses=() if public is None else plain_addresses([public.spec.address]),
+            filters=config.spec.endpoint_filters,
+            extra=config.spec.extra_endpoints,
+        ),
+        exclude_advertised_networks=config.spec.exclude_advertised_networks,
+    )

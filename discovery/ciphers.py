@@ -1,0 +1,89 @@
+"""How affiliates and endpoints are hidden from the service that stores them. One key, the cluster's, for both.
+
+    affiliate      nonce (12, random) | AES-256-GCM of the serialized affiliate | tag (16)         28 bytes more
+    endpoint       AES-256-ECB of: length (1) | the serialized endpoint | zeros up to a multiple of 16
+
+ECB is on purpose: the same endpoint, whoever reports it, gives the same bytes, and so the service can tell that it
+knows it already without being able to read it. So short a text has no repeated blocks that would show anything.
+
+Whatever is wrong with a blob (the key, the length, the tag, the content) raises BlobError and nothing else.
+"""
+
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from discovery.addresses import AddressError
+from discovery.affiliate import (
+    AffiliateData,
+    AffiliateError,
+    decode_affiliate,
+    decode_endpoint,
+    encode_affiliate,
+    encode_endpoint,
+)
+
+NONCE_SIZE, TAG_SIZE = 12, 16
+OVERHEAD = NONCE_SIZE + TAG_SIZE
+_BLOCK = 16
+
+
+class BlobError(ValueError):
+    """A blob that cannot be read. The text says why, and shows none of the content."""
+
+
+class ClusterCipher:
+    """Hides and shows what the nodes of one cluster tell each other.
+
+    `key` is 32 bytes; `random_bytes` gives the nonces and must never give the same one twice.
+    """
+
+    def __init__(self, key: bytes, random_bytes: Callable[[int], bytes]) -> None:
+        self._gcm = AESGCM(key)
+        self._ecb = Cipher(AES256(key), ECB())  # noqa: S305  # see above: it has to be deterministic
+        self._random_bytes = random_bytes
+
+    def encrypt_affiliate(self, data: AffiliateData) -> bytes:
+        """The blob of an affiliate. Raises AddressError for an address that is none."""
+        nonce = self._random_bytes(NONCE_SIZE)
+        return nonce + self._gcm.encrypt(nonce, encode_affiliate(data), None)
+
+    def decrypt_affiliate(self, blob: bytes) -> AffiliateData:
+        """The affiliate in a blob. Raises BlobError."""
+        if len(blob) < OVERHEAD:
+            raise BlobError(f"it has {len(blob)} bytes, which is too few for a nonce and a tag")
+        try:
+            serialized = self._gcm.decrypt(blob[:NONCE_SIZE], blob[NONCE_SIZE:], None)
+        except InvalidTag as error:
+            raise BlobError("it was changed on the way, or encrypted with another cluster's secret") from error
+        try:
+            return decode_affiliate(serialized)
+        except AffiliateError as error:
+            raise BlobError(str(error)) from error
+
+    def encrypt_endpoint(self, endpoint: str) -> bytes:
+        """The blob of `ip:port`. Raises AddressError for what is no endpoint."""
+        serialized = encode_endpoint(endpoint)
+        if len(serialized) > 0xFF:
+            raise AddressError(f"the zone of {endpoint!r} is too long to be told to others")
+        plain = bytes([len(serialized)]) + serialized
+        encryptor = self._ecb.encryptor()
+        return encryptor.update(plain + bytes(-len(plain) % _BLOCK)) + encryptor.finalize()
+
+    def decrypt_endpoint(self, blob: bytes) -> str:
+        """The endpoint in a blob. Raises BlobError."""
+        if not blob or len(blob) % _BLOCK:
+            raise BlobError(f"it has {len(blob)} bytes, which is not a number of blocks of {_BLOCK}")
+        decryptor = self._ecb.decryptor()
+        plain = decryptor.update(blob) + decryptor.finalize()
+        length = plain[0]
+        if length > len(plain) - 1:
+            raise BlobError(f"it says that {length} bytes follow, but there are {len(plain) - 1}")
+        try:
+            return decode_endpoint(plain[1 : 1 + length])
+        except (AffiliateError, AddressError) as error:
+            raise BlobError(str(error)) from error

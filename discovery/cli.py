@@ -1,0 +1,126 @@
+"""`nodespan discovery serve`: runs the discovery service by itself.
+
+Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+from runtime.cli.errors import CommandError
+from runtime.paths import default_state_dir
+
+
+class DiscoveryCommand:
+    """The verb `discovery`."""
+
+    description = "run a discovery service, by which nodes find each other"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the verb's arguments."""
+        parser.add_argument("action", choices=("serve",), help="serve until told to stop")
+        parser.add_argument("--listen", metavar="ADDR:PORT", default=":3000", help="(%(default)s: any address)")
+        parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM; read again when it changes")
+        parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
+        parser.add_argument("--insecure", action="store_true", help="plain text instead of TLS")
+        snapshot = os.path.join(default_state_dir(), "discovery", "state.binpb")
+        parser.add_argument(
+            "--snapshot", metavar="FILE", default=snapshot, help='survives a restart; "" for none (%(default)s)'
+        )
+        parser.add_argument("--snapshot-interval", metavar="SECONDS", type=float, default=600.0, help="(%(default)s)")
+        parser.add_argument("--gc-interval", metavar="SECONDS", type=float, default=60.0, help="(%(default)s)")
+        parser.add_argument("--metrics", metavar="ADDR:PORT", help="serve Prometheus metrics over HTTP")
+        parser.add_argument("--pages", metavar="ADDR:PORT", help="serve the status pages over plain HTTP too")
+        parser.add_argument("--redirect", metavar="HOST:PORT", default="", help="send clients to another service")
+        parser.add_argument("--trust-x-real-ip", action="store_true", help="behind a proxy that sets this field")
+        parser.add_argument("--trust-first-x-forwarded-for", action="store_true", help="the same, for this field")
+        parser.add_argument("--hide-client-address", action="store_true", help="do not tell clients their address")
+        parser.add_argument(
+            "--rate-limit",
+            metavar="N",
+            type=float,
+            default=15.0,
+            help="requests a second from one address, four times as many at once; 0: any number (%(default)s)",
+        )
+        parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
+        parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Serve until SIGINT or SIGTERM. Raises CommandError."""
+        import signal
+
+        import structlog
+        import trio
+
+        from discovery.service.client_address import Trust
+        from discovery.service.server import DiscoveryOptions, serve_discovery
+        from runtime import logs
+
+        if bool(options.tls_cert) != bool(options.tls_key):
+            raise CommandError("--tls-cert and --tls-key belong together: give both")
+        if bool(options.tls_cert) == options.insecure:
+            raise CommandError("give either --tls-cert and --tls-key, or --insecure for plain text")
+        for name in ("snapshot_interval", "gc_interval"):
+            if not getattr(options, name) > 0:
+                raise CommandError(f"--{name.replace('_', '-')}: must be more than 0 seconds")
+        if not options.rate_limit >= 0:
+            raise CommandError("--rate-limit: must not be negative")
+        logs.configure(options.log_format, options.log_level)
+        wanted = DiscoveryOptions(
+            listen=parse_address("--listen", options.listen),
+            certificate=(Path(options.tls_cert), Path(options.tls_key)) if options.tls_cert else None,
+            snapshot=Path(options.snapshot) if options.snapshot else None,
+            snapshot_interval=options.snapshot_interval,
+            collect_interval=options.gc_interval,
+            metrics=parse_address("--metrics", options.metrics, "127.0.0.1") if options.metrics else None,
+            pages=parse_address("--pages", options.pages, "127.0.0.1") if options.pages else None,
+            redirect=options.redirect,
+            trust=Trust(x_real_ip=options.trust_x_real_ip, first_x_forwarded_for=options.trust_first_x_forwarded_for),
+            tells_address=not options.hide_client_address,
+            rate=options.rate_limit,
+        )
+
+        async def serve() -> None:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(serve_discovery, wanted)
+                    number = await anext(signals)
+                    structlog.get_logger().info("told to stop", signal=signal.Signals(number).name)
+                    nursery.cancel_scope.cancel()
+
+        _allow_many_connections()
+        try:
+            trio.run(serve)
+        except BaseExceptionGroup as group:
+            # What cannot be used arrives wrapped by the nurseries that it went through.
+            expected, unexpected = group.split(OSError)
+            if unexpected is not None or expected is None:
+                raise
+            raise CommandError("; ".join(str(error) for error in _leaves(expected))) from group
+        return 0
+
+
+def parse_address(option: str, text: str, default_host: str = "") -> tuple[str, int]:
+    """`host:port`, `[v6]:port` or `:port`. Raises CommandError that names the option."""
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):
+        raise CommandError(f"{option} {text!r}: write it like 192.0.2.1:3000, [2001:db8::1]:3000 or :3000")
+    return bare or default_host, int(port)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for member in error.exceptions for leaf in _leaves(member)]
+    return [error]
+
+
+def _allow_many_connections() -> None:
+    """Every watcher is an open file: as many as the system lets us have."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+command = DiscoveryCommand()

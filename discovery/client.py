@@ -1,0 +1,387 @@
+"""The client of one discovery service: tells it about this node, and keeps up with what it tells of the others.
+
+Theory of operation. The client goes round a circle for as long as it lives:
+
+    wait (backoff) → connect → hello → [redirected: again, elsewhere] → watch → refresh → ... → something fails: again
+
+The wait comes first also the first time, so that a cluster whose nodes start together does not fall upon its service.
+While a watch is open two things go on side by side: messages are taken into the view, and what is to be told is sent,
+at once where it changed, and all of it when half of the record's life is over. Only a record that was accepted resets
+the backoff: a service that says hello and then refuses is not asked ever faster. A refresh that fails ends the watch,
+and the circle starts over at once, not when the next refresh would be due: by then the record could have expired.
+
+What others know of this node lives on at the service until its time is over; `leave` makes it go away at once.
+"""
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Protocol
+
+import attrs
+import trio
+
+from discovery.addresses import AddressError, decode_address
+from discovery.affiliate import AffiliateData, encode_affiliate
+from discovery.ciphers import OVERHEAD, ClusterCipher
+from discovery.endpoint_url import DialAddress, EndpointURLError, redirected
+from discovery.view import Rejection, SeenAffiliate, View
+from discovery.wire import server_pb2
+from runtime.controller import Logger
+from runtime.engine.backoff import Backoff
+
+TTL = 30 * 60.0
+HELLO_LIMIT = 10.0
+REFRESH_LIMIT = 30.0
+# What a service accepts: bytes of an affiliate's data and of an endpoint, endpoints of an affiliate.
+MOST_DATA = 2048
+MOST_ENDPOINT = 32
+MOST_ENDPOINTS = 64
+# So many different complaints are remembered as said: whoever knows a cluster's id can make up ever more.
+_MOST_SAID = 4096
+
+# What a service answers to a request that it does not like, as opposed to not answering at all.
+_REFUSALS = frozenset({"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "PERMISSION_DENIED"})
+
+
+class TransportError(Exception):
+    """A call that failed: `code` is the name of its gRPC status."""
+
+    def __init__(self, code: str, details: str) -> None:
+        super().__init__(f"{code}: {details}" if details else code)
+        self.code = code
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the service answered and refused."""
+        return self.code in _REFUSALS
+
+
+class Connection(Protocol):
+    """A service that was dialled. All calls raise TransportError and can be cancelled."""
+
+    async def hello(self, request: server_pb2.HelloRequest) -> server_pb2.HelloResponse: ...
+    async def update(self, request: server_pb2.AffiliateUpdateRequest) -> None: ...
+    async def delete(self, request: server_pb2.AffiliateDeleteRequest) -> None: ...
+    def watch(
+        self, request: server_pb2.WatchRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[server_pb2.WatchResponse]]:
+        """The messages of a watch; they end when the service ends them."""
+        ...
+
+
+class Transport(Protocol):
+    """How a service is reached. `keepalive` is how often a quiet connection is tested, in seconds."""
+
+    def connect(self, target: DialAddress, *, keepalive: float) -> AbstractAsyncContextManager[Connection]: ...
+
+
+@attrs.frozen(kw_only=True)
+class ClientOptions:
+    """Who speaks to whom: another value in any of these takes another client. Times are seconds."""
+
+    target: DialAddress
+    cluster_id: str
+    node_id: str
+    key: bytes = attrs.field(repr=False)
+    version: str = ""
+    ttl: float = TTL
+
+
+@attrs.frozen
+class _Own:
+    """What is to be told of this node; the data is None until there is some."""
+
+    data: AffiliateData | None = None
+    endpoints: tuple[str, ...] = ()
+    blob: bytes = b""
+    endpoint_blobs: tuple[bytes, ...] = ()
+
+
+@attrs.frozen
+class _Others:
+    """What is to be told of other nodes, by affiliate id."""
+
+    endpoints: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    blobs: Mapping[str, tuple[bytes, ...]] = attrs.field(factory=dict)
+
+
+@attrs.define
+class _Told:
+    """What the service was told since the last time that it was told everything."""
+
+    own: _Own | None = None
+    others: dict[str, tuple[bytes, ...]] = attrs.field(factory=dict)
+
+
+class Client:
+    """One client. Make it, `run` it in a task of its own, and tell it what to tell with the other methods.
+
+    `on_change` is called, in the trio thread, whenever `take_changes` or one of the properties has news.
+    `random_bytes` gives the nonces. All methods but `run` return at once.
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        transport: Transport,
+        *,
+        log: Logger,
+        on_change: Callable[[], None] = lambda: None,
+        random: random.Random,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.options = options
+        self._transport = transport
+        self._log = log
+        self._on_change = on_change
+        self._cipher = ClusterCipher(options.key, random_bytes)
+        self._view = View(options.node_id, self._cipher)
+        self._changed: set[str] = set()
+        self._backoff = Backoff(random)
+        self._target = options.target
+        self._own = _Own()
+        self._others = _Others()
+        self._is_leaving = False
+        self._has_left = False
+        # Set when something is to be told to the service.
+        self._untold = trio.Event()
+        self._said: set[Rejection] = set()
+        self._public_address = ""
+        self._is_synced = False
+
+    # What it knows.
+
+    @property
+    def affiliates(self) -> Mapping[str, SeenAffiliate]:
+        """The other nodes by the id that the service has for them: live, not to be changed."""
+        return self._view.known
+
+    @property
+    def public_address(self) -> str:
+        """The address that the service sees this node at, "" if it does not say."""
+        return self._public_address
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the service has ever told all that it knows."""
+        return self._is_synced
+
+    @property
+    def rejected(self) -> int:
+        """How many blobs could not be read so far."""
+        return self._view.rejected
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the service has deleted the own record, as `leave` asked for."""
+        return self._has_left
+
+    def take_changes(self) -> frozenset[str]:
+        """The ids in `affiliates` that are new, other, or gone since the last call."""
+        changed, self._changed = frozenset(self._changed), set()
+        return changed
+
+    # What it tells.
+
+    def publish(self, data: AffiliateData, endpoints: tuple[str, ...]) -> None:
+        """Tell this of the own node from now on; what was told already is not told again. Takes `leave` back.
+
+        What a service would refuse as too large is cut to size, with a warning: a node that is known by some of its
+        addresses is better than one that is not known. Raises AddressError for an address that is none.
+        """
+        if not self._is_leaving and (data, endpoints) == (self._own.data, self._own.endpoints):
+            return
+        self._is_leaving = self._has_left = False
+        fitting = self._fit(data)
+        self._own = _Own(data, endpoints, self._cipher.encrypt_affiliate(fitting), self._fit_endpoints(endpoints))
+        self._untold.set()
+
+    def report(self, endpoints: Mapping[str, tuple[str, ...]]) -> None:
+        """Tell these endpoints of other nodes, by affiliate id, from now on. Raises AddressError."""
+        if endpoints == self._others.endpoints:
+            return
+        told = {id: self._fit_endpoints(observed) for id, observed in endpoints.items()}
+        self._others = _Others(dict(endpoints), told)
+        self._untold.set()
+
+    def leave(self) -> None:
+        """Have the own record deleted, and tell nothing any more."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._own, self._others = _Own(), _Others()
+            self._untold.set()
+
+    # What it does.
+
+    async def run(self) -> None:
+        """Go round the circle until cancelled. Raises nothing that a service or a network can cause."""
+        while True:
+            await trio.sleep(self._backoff.next())
+            try:
+                async with self._transport.connect(self._target, keepalive=max(10.0, self.options.ttl / 10)) as service:
+                    if await self._hello(service):
+                        await self._follow(service)
+            except* TransportError as group:
+                for error in _leaves(group):
+                    self._log.warning(
+                        "the discovery service cannot be used, trying again",
+                        service=self._target.address,
+                        error=str(error),
+                    )
+
+    async def _hello(self, service: Connection) -> bool:
+        """Say hello; returns whether this is the service to stay with."""
+        options = self.options
+        request = server_pb2.HelloRequest(cluster_id=options.cluster_id, client_version=options.version)
+        with _limit(HELLO_LIMIT, "hello"):
+            response = await service.hello(request)
+        self._set_public_address(response.client_ip)
+        endpoint = response.redirect.endpoint
+        if not endpoint:
+            return True
+        try:
+            self._target = redirected(self._target, endpoint)
+        except EndpointURLError as error:
+            raise TransportError("INVALID_REDIRECT", str(error)) from error
+        self._log.info("the discovery service redirects", service=options.target.address, to=self._target.address)
+        return False
+
+    def _set_public_address(self, packed: bytes) -> None:
+        try:
+            address = decode_address(packed)
+        except AddressError as error:
+            self._log.warning("the discovery service sees this node at no address", error=str(error))
+            address = ""
+        if address != self._public_address:
+            self._public_address = address
+            self._on_change()
+
+    async def _follow(self, service: Connection) -> None:
+        """Watch and refresh until one of them fails."""
+        async with service.watch(server_pb2.WatchRequest(cluster_id=self.options.cluster_id)) as messages:
+            self._view.begin_stream()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._receive, messages)
+                await self._refresh_forever(service)
+
+    async def _receive(self, messages: AsyncIterator[server_pb2.WatchResponse]) -> None:
+        async for message in messages:
+            change = self._view.receive(message)
+            for rejection in change.rejections:
+                self._complain(rejection)
+            if change.ids or not self._is_synced:
+                self._is_synced = True
+                self._changed |= change.ids
+                self._on_change()
+        raise TransportError("END_OF_STREAM", "the service ended the watch")
+
+    def _complain(self, rejection: Rejection) -> None:
+        if rejection in self._said:
+            return
+        if len(self._said) >= _MOST_SAID:
+            self._said.clear()
+        self._said.add(rejection)
+        self._log.warning(
+            "something that the discovery service tells cannot be read, it is skipped",
+            service=self._target.address,
+            affiliate=rejection.affiliate_id,
+            part="endpoint" if rejection.is_endpoint else "data",
+            reason=rejection.reason,
+            rejected_so_far=self._view.rejected,
+        )
+
+    async def _refresh_forever(self, service: Connection) -> None:
+        while True:
+            due, told = trio.current_time() + self.options.ttl / 2, _Told()
+            while trio.current_time() < due:
+                # Made before anything is told, so that what changes meanwhile is told after.
+                self._untold = trio.Event()
+                await self._refresh(service, told)
+                self._backoff.reset()
+                with trio.move_on_at(due):
+                    await self._untold.wait()
+
+    async def _refresh(self, service: Connection, told: _Told) -> None:
+        """Tell what was not told yet."""
+        own, others, options = self._own, self._others, self.options
+        if self._is_leaving:
+            request = server_pb2.AffiliateDeleteRequest(cluster_id=options.cluster_id, affiliate_id=options.node_id)
+            with _limit(REFRESH_LIMIT, "the deletion of the own record"):
+                await service.delete(request)
+            self._note_left()
+        elif own.data is not None:
+            if own is not told.own:
+                with _limit(REFRESH_LIMIT, "the refresh of the own record"):
+                    await service.update(self._update(options.node_id, own.endpoint_blobs, own.blob))
+                told.own = own
+            for id, blobs in others.blobs.items():
+                if told.others.get(id) != blobs:
+                    told.others[id] = blobs
+                    await self._report(service, id, blobs)
+
+    async def _report(self, service: Connection, id: str, blobs: tuple[bytes, ...]) -> None:
+        try:
+            with _limit(REFRESH_LIMIT, "the report of an endpoint"):
+                await service.update(self._update(id, blobs))
+        except TransportError as error:
+            # A node with too many endpoints, or that is not known any more, is no reason to lose all others.
+            if not error.is_refusal:
+                raise
+            self._log.warning("an observed endpoint was refused", affiliate=id, error=str(error))
+
+    def _note_left(self) -> None:
+        # It may have been taken back while the call was under way.
+        if self._is_leaving and not self._has_left:
+            self._has_left = True
+            self._on_change()
+
+    def _update(
+        self, id: str, endpoints: tuple[bytes, ...], data: bytes | None = None
+    ) -> server_pb2.AffiliateUpdateRequest:
+        request = server_pb2.AffiliateUpdateRequest(
+            cluster_id=self.options.cluster_id, affiliate_id=id, affiliate_data=data, affiliate_endpoints=endpoints
+        )
+        request.ttl.FromMilliseconds(round(self.options.ttl * 1000))
+        return request
+
+    def _fit(self, data: AffiliateData) -> AffiliateData:
+        """The data with as many of its addresses as a service accepts, the first ones."""
+        fitting = data
+        while len(encode_affiliate(fitting)) > MOST_DATA - OVERHEAD and fitting.addresses:
+            fitting = attrs.evolve(fitting, addresses=fitting.addresses[:-1])
+        if fitting is not data:
+            self._log.warning(
+                "this node has more addresses than fit into its record, the last ones are not told to other nodes",
+                addresses=len(data.addresses),
+                told=len(fitting.addresses),
+            )
+        return fitting
+
+    def _fit_endpoints(self, endpoints: tuple[str, ...]) -> tuple[bytes, ...]:
+        blobs = tuple(self._cipher.encrypt_endpoint(endpoint) for endpoint in endpoints)
+        fitting = tuple(blob for blob in blobs if len(blob) <= MOST_ENDPOINT)[:MOST_ENDPOINTS]
+        if len(fitting) < len(blobs):
+            self._log.warning(
+                "the discovery service takes fewer endpoints of a node, the last ones are not told to other nodes",
+                endpoints=len(blobs),
+                told=len(fitting),
+            )
+        return fitting
+
+
+@contextmanager
+def _limit(seconds: float, what: str) -> Iterator[None]:
+    """Raises TransportError where a block takes too long."""
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TransportError("DEADLINE_EXCEEDED", f"{what} took longer than {seconds:g} s")
+
+
+def _leaves(group: BaseExceptionGroup[TransportError]) -> Iterator[TransportError]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

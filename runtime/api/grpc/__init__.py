@@ -1,0 +1,31 @@
+"""A gRPC server for trio: unary methods and streams of responses, as plain functions over protobuf messages.
+
+async def greet(request: Name, call: Call) -> Greeting:
+    return Greeting(text=f"hello, {request.name}")
+
+service = Service(methods=methods(unary("/example.Greeter/Greet", Name, greet)), log=log)
+await Server(service).serve(await trio.open_tcp_listeners(8080))
+"""
+
+from runtime.api.grpc.framing import frame
+from runtime.api.grpc.limits import Limits
+from runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
+from runtime.api.grpc.server import Server
+from runtime.api.grpc.status import Code, RPCError, Status
+from runtime.api.grpc.stream import Service
+
+__all__ = [
+    "Call",
+    "Code",
+    "Limits",
+    "Method",
+    "Peer",
+    "RPCError",
+    "Server",
+    "Service",
+    "Status",
+    "frame",
+    "methods",
+    "server_stream",
+    "unary",
+]

@@ -1,0 +1,122 @@
+"""What a server offers: methods, and the calls of them as their handlers see them."""
+
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Protocol, TypeVar
+
+import attrs
+from google.protobuf.message import Message
+
+from runtime.api.grpc.framing import frame
+
+Request = TypeVar("Request", bound=Message)
+
+
+@attrs.frozen(kw_only=True)
+class Peer:
+    """Who is at the other end. IPv4 peers of a dual-stack listener count as IPv4.
+
+    No address on a unix socket. `certificate` is the DER form of what the peer authenticated with, if it did.
+    """
+
+    address: IPv4Address | IPv6Address | None = None
+    port: int = 0
+    certificate: bytes | None = None
+
+    def __str__(self) -> str:
+        if self.address is None:
+            return "local"
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+class Outlet(Protocol):
+    """Where a call's answers go."""
+
+    async def send(self, data: bytes) -> None:
+        """Send a part of the response's body."""
+        ...
+
+
+class Call:
+    """One call, while it lasts."""
+
+    __slots__ = ("_outlet", "admitted", "deadline", "metadata", "method", "peer", "request", "sent")
+
+    def __init__(
+        self,
+        method: "Method",
+        peer: Peer,
+        metadata: tuple[tuple[str, str], ...],
+        deadline: float,
+        outlet: Outlet,
+    ) -> None:
+        self.method = method
+        self.peer = peer
+        # The header fields of the request, names in lower case.
+        self.metadata = metadata
+        # In the time of trio's clock; infinite if the client gave none.
+        self.deadline = deadline
+        self.request: Message | None = None
+        # Whether the call came as far as its handler.
+        self.admitted = False
+        # Messages sent so far.
+        self.sent = 0
+        self._outlet = outlet
+
+    def header(self, name: str) -> str | None:
+        """The first header field of this (lower-case) name."""
+        return next((value for key, value in self.metadata if key == name), None)
+
+    async def send(self, message: Message) -> None:
+        """Send a message of a stream. Waits, cancellably, while the client does not read; always a checkpoint.
+
+        Raises RPCError if the client is gone.
+        """
+        await self.send_framed(frame(message.SerializeToString()))
+
+    async def send_framed(self, data: bytes, messages: int = 1) -> None:
+        """`send` for messages that somebody else encoded and framed, once for all calls that get the same bytes."""
+        await self._outlet.send(data)
+        self.sent += messages
+
+
+@attrs.frozen
+class Method:
+    """One method: make it with `unary` or `server_stream`. The path is `/package.Service/Name`."""
+
+    path: str
+    request: type[Message]
+    handler: Callable[[Any, Call], Awaitable[Message | None]]
+    is_stream: bool
+
+    @property
+    def service(self) -> str:
+        """`package.Service`."""
+        return self.path.split("/")[1]
+
+    @property
+    def name(self) -> str:
+        """The name alone."""
+        return self.path.split("/")[2]
+
+
+def unary(path: str, request: type[Request], handler: Callable[[Request, Call], Awaitable[Message]]) -> Method:
+    """A method whose handler turns a request into the one response, or raises RPCError.
+
+    The handler is cancelled when the client gives up or the deadline passes. Other exceptions than RPCError are logged,
+    the client gets INTERNAL without a word of them.
+    """
+    return Method(path, request, handler, is_stream=False)
+
+
+def server_stream(path: str, request: type[Request], handler: Callable[[Request, Call], Awaitable[None]]) -> Method:
+    """A method whose handler sends any number of messages by `call.send`; returning ends the stream.
+
+    Errors are as with `unary`. When the server stops, the handler is cancelled and the stream ends with OK.
+    """
+    return Method(path, request, handler, is_stream=True)
+
+
+def methods(*members: Method) -> dict[str, Method]:
+    """Methods by path, as a service has them."""
+    return {method.path: method for method in members}

@@ -1,0 +1,108 @@
+"""The server: takes connections from its listeners and serves each by itself, until it is told to stop."""
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+
+import trio
+
+from runtime.api.grpc.connection import Connection
+from runtime.api.grpc.method import Peer
+from runtime.api.grpc.stream import Service
+
+TLSContext = Callable[[], ssl.SSLContext]
+
+
+class Server:
+    """A gRPC server for one service. Make it, then `serve`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._connections: set[Connection] = set()
+
+    async def serve(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        tls: TLSContext | None = None,
+        grace: float = 5.0,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled: over TLS with the settings that `tls` returns for each connection, or in plain text.
+
+        When cancelled, no more connections and calls are taken, streams end with OK, and other calls have `grace`
+        seconds to finish. The listeners are closed. A client that misbehaves loses its connection, nobody else notices.
+        """
+        accepting = trio.CancelScope()
+        life = trio.CancelScope(shield=True)
+
+        async def converse(transport: trio.SocketStream) -> None:
+            await self._converse(transport, tls)
+
+        async def live() -> None:
+            with life:
+                async with trio.open_nursery() as conversations:
+                    with accepting:
+                        await trio.serve_listeners(converse, list(listeners), handler_nursery=conversations)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(live)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                accepting.cancel()
+                life.deadline = trio.current_time() + grace
+                for connection in tuple(self._connections):
+                    connection.stop()
+
+    async def _converse(self, transport: trio.SocketStream, tls: TLSContext | None) -> None:
+        log = self._service.log
+        stream: trio.abc.Stream = transport
+        try:
+            _probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
+            certificate = None
+            if tls is not None:
+                secure = trio.SSLStream(transport, tls(), server_side=True, https_compatible=True)
+                with trio.fail_after(self._service.limits.handshake):
+                    await secure.do_handshake()
+                certificate = secure.getpeercert(binary_form=True)
+                stream = secure
+            connection = Connection(stream, _peer_of(transport, certificate), self._service)
+            self._connections.add(connection)
+            try:
+                await connection.run()
+            finally:
+                self._connections.discard(connection)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError) as error:
+            # No client of ours, or one that left at once.
+            log.debug("a connection failed before it began", error=str(error.__cause__ or error))
+        except Exception:
+            log.exception("a connection failed")
+        finally:
+            await trio.aclose_forcefully(transport)
+
+
+def _probe_when_idle(transport: trio.SocketStream, idle: float, dead_after: float) -> None:
+    """Have the kernel break the connection when the peer is gone without a word."""
+    if transport.socket.family == socket.AF_UNIX:
+        return
+    interval = max(1, round((dead_after - idle) / 2))
+    for option, value in (
+        (socket.TCP_KEEPIDLE, round(idle)),
+        (socket.TCP_KEEPINTVL, interval),
+        (socket.TCP_KEEPCNT, 2),
+        (socket.TCP_USER_TIMEOUT, round(dead_after * 1000)),
+    ):
+        transport.setsockopt(socket.IPPROTO_TCP, option, value)
+    transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def _peer_of(transport: trio.SocketStream, certificate: bytes | None) -> Peer:
+    if transport.socket.family == socket.AF_UNIX:
+        return Peer(certificate=certificate)
+    host, port = transport.socket.getpeername()[:2]
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return Peer(address=mapped or address, port=port, certificate=certificate)

@@ -1,0 +1,182 @@
+"""One request on a connection, and the response to it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+import attrs
+import h2.errors
+import h2.exceptions
+import trio
+from google.protobuf.message import DecodeError, Message
+
+from runtime.api.grpc.framing import OneMessage, frame
+from runtime.api.grpc.limits import Limits
+from runtime.api.grpc.method import Call, Method
+from runtime.api.grpc.output import Output
+from runtime.api.grpc.status import Code, RPCError, Status
+from runtime.api.pages import Page, Respond, answer
+from runtime.controller import Logger
+
+Headers = tuple[tuple[str, str], ...]
+_RESPONSE: Headers = ((":status", "200"), ("content-type", "application/grpc"))
+
+
+class Finished(Protocol):
+    """Is told how each call ended, and how many seconds after its start."""
+
+    def __call__(self, call: Call, status: Status, seconds: float, /) -> None: ...
+
+
+async def admit_all(_call: Call) -> None:
+    """Lets every call through."""
+
+
+def ignore(_call: Call, _status: Status, _seconds: float) -> None:
+    """Is not interested in how calls end."""
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """What all connections of a server share.
+
+    `admit` is awaited before a call's handler, within its deadline; it may wait, or raise RPCError. `respond` answers
+    HTTP/2 requests that are no gRPC calls.
+    """
+
+    methods: Mapping[str, Method]
+    log: Logger
+    limits: Limits = attrs.Factory(Limits)
+    admit: Callable[[Call], Awaitable[None]] = admit_all
+    finished: Finished = ignore
+    respond: Respond | None = None
+
+
+class Stream:
+    """A request. What came of it is fed to `body`; then `run` it, or `answer_page`."""
+
+    __slots__ = (
+        "_forced",
+        "_has_begun",
+        "_has_part",
+        "_head",
+        "_on_end",
+        "_output",
+        "_service",
+        "body",
+        "call",
+        "id",
+        "is_complete",
+        "scope",
+    )
+
+    def __init__(self, id: int, output: Output, service: Service, on_end: Callable[["Stream"], None]) -> None:
+        self.id = id
+        self.body = OneMessage(service.limits.max_message)
+        self.scope = trio.CancelScope()
+        # None if a page was asked for.
+        self.call: Call | None = None
+        # Whether the client has said all.
+        self.is_complete = False
+        self._output = output
+        self._service = service
+        self._on_end = on_end
+        self._forced: Status | None = None
+        self._head = _RESPONSE
+        self._has_begun = False
+        self._has_part = False
+
+    def end(self, status: Status) -> None:
+        """Cancel what runs; it ends with this status."""
+        self._forced = status
+        self.scope.cancel()
+
+    async def run(self, call: Call) -> None:
+        """Answer the call, whose request is complete."""
+        started = trio.current_time()
+        status = Status(Code.CANCELLED, "the connection was lost")
+        try:
+            with self.scope:
+                status = await self._perform(call)
+            if self.scope.cancelled_caught:
+                status = self._forced or Status(Code.DEADLINE_EXCEEDED, "the deadline has passed")
+        finally:
+            self._service.finished(call, status, trio.current_time() - started)
+        self.finish(status)
+
+    async def _perform(self, call: Call) -> Status:
+        try:
+            await self._service.admit(call)
+            call.admitted = True
+            call.request = _decode(call.method, self.body.take())
+            response = await call.method.handler(call.request, call)
+            if response is not None:
+                await call.send_framed(frame(response.SerializeToString()))
+        except RPCError as error:
+            return error.status
+        except Exception:
+            self._service.log.exception("a call failed", method=call.method.path, peer=str(call.peer))
+            return Status(Code.INTERNAL, "internal error")
+        return Status(Code.OK)
+
+    async def answer_page(self, method: str, target: str) -> None:
+        """Answer a request that is no call."""
+        respond = self._service.respond
+        page = answer(respond, method, target) if respond else Page(status=415, body=b"only gRPC is spoken here\n")
+        self._head = ((":status", str(page.status)), *page.fields())
+        with self.scope, suppress(RPCError):
+            await self.send(page.body if method != "HEAD" else b"")
+            self._end_with(())
+
+    async def send(self, data: bytes) -> None:
+        """Send a part of the body: waits for the peer's window and for the writer. Raises RPCError if it is gone."""
+        await trio.lowlevel.checkpoint()
+        output, machine = self._output, self._output.machine
+        try:
+            if not self._has_begun:
+                machine.send_headers(self.id, self._head)
+                self._has_begun = True
+                output.add(0)
+            rest = memoryview(data)
+            while rest:
+                room = await output.room()
+                size = min(len(rest), room, machine.local_flow_control_window(self.id), machine.max_outbound_frame_size)
+                if size <= 0:
+                    await output.window_opened.park()
+                    continue
+                machine.send_data(self.id, rest[:size])
+                rest = rest[size:]
+                self._has_part = bool(rest)
+                output.add(size)
+        except h2.exceptions.ProtocolError as error:
+            raise RPCError(Code.CANCELLED, "the client is gone") from error
+
+    def finish(self, status: Status) -> None:
+        """Say how the call ended, unless the client does not want to know any more."""
+        head = () if self._has_begun else self._head
+        self._end_with((*head, *status.trailers()))
+
+    def _end_with(self, last: Headers) -> None:
+        machine = self._output.machine
+        try:
+            if self._has_part:
+                # Trailers after half a message would be taken for damage.
+                machine.reset_stream(self.id, h2.errors.ErrorCodes.CANCEL)
+            else:
+                if last:
+                    machine.send_headers(self.id, last, end_stream=True)
+                else:
+                    machine.end_stream(self.id)
+                if not self.is_complete:
+                    machine.reset_stream(self.id, h2.errors.ErrorCodes.NO_ERROR)
+        except h2.exceptions.ProtocolError:
+            pass  # the client has reset the stream, or the connection is being closed
+        self._on_end(self)
+        self._output.add(0)
+
+
+def _decode(method: Method, data: bytes) -> Message:
+    try:
+        return method.request.FromString(data)
+    except DecodeError as error:
+        raise RPCError(Code.INTERNAL, f"the request is no {method.request.DESCRIPTOR.full_name}") from error

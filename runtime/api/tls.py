@@ -1,0 +1,46 @@
+"""The certificate that a server shows, read again when its files change."""
+
+import ssl
+from pathlib import Path
+
+from runtime.controller import Logger
+
+_Stamps = tuple[tuple[int, int, int], ...]
+
+
+class ServerCertificate:
+    """Makes TLS settings (at least 1.2) for an HTTP/2 server from a certificate chain and its key, both in PEM files.
+
+    Raises OSError (of which SSLError is one) if they cannot be used at the start. Later, files that cannot be used are
+    logged, and the server goes on with those it has.
+    """
+
+    def __init__(self, certificate: Path, key: Path, log: Logger) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._log = log
+        self._stamps = self._look()
+        self._context = self._load()
+
+    def context(self) -> ssl.SSLContext:
+        """The settings for the next connection."""
+        try:
+            stamps = self._look()
+            if stamps != self._stamps:
+                self._stamps = stamps
+                self._context = self._load()
+                self._log.info("certificate read again", path=str(self._certificate))
+        except OSError as error:
+            self._log.error("certificate cannot be read again, the old one stays in use", error=str(error))
+        return self._context
+
+    def _look(self) -> _Stamps:
+        found = (self._certificate.stat(), self._key.stat())
+        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in found)
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["h2"])
+        context.load_cert_chain(self._certificate, self._key)
+        return context

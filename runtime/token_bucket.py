@@ -1,0 +1,32 @@
+"""A token bucket: so many a second on the long run, so many at once. Has no clock of its own."""
+
+
+class TokenBucket:
+    """Holds at most `burst` tokens, full at first, and gains `rate` a second. Times are seconds of any one clock."""
+
+    __slots__ = ("_burst", "_rate", "_tokens", "_updated")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._updated = now
+
+    def take(self, now: float, patience: float = 0.0) -> float | None:
+        """Take one token, if need be one of the future.
+
+        Returns the seconds until it is there, 0 for at once; None, and nothing is taken, if that exceeds `patience`.
+        """
+        tokens = self._at(now) - 1
+        wait = max(0.0, -tokens / self._rate)
+        if wait > patience:
+            return None
+        self._tokens, self._updated = tokens, now
+        return wait
+
+    def is_full(self, now: float) -> bool:
+        """Whether the bucket is as good as a new one."""
+        return self._at(now) >= self._burst
+
+    def _at(self, now: float) -> float:
+        return min(self._burst, self._tokens + max(0.0, now - self._updated) * self._rate)

@@ -1,0 +1,328 @@
+"""What the discovery services are told, and what is made of what they tell."""
+
+import os
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from controllers.cluster.affiliate_merge import AffiliateMergeController
+from controllers.cluster.config import ConfigController
+from controllers.cluster.conversion import to_wire
+from controllers.cluster.discovery_service import DiscoveryServiceController
+from discovery.ciphers import ClusterCipher
+from discovery.client import Connection, Transport
+from discovery.endpoint_url import DialAddress
+from discovery.wire import server_pb2
+from resources.cluster import (
+    LOCAL,
+    NAMESPACE,
+    PUBLIC_ADDRESS_ID,
+    RAW_AFFILIATE,
+    RESET_ID,
+    Affiliate,
+    AffiliateSpec,
+    Identity,
+    IdentitySpec,
+    MachineResetSignal,
+    MachineResetSignalSpec,
+)
+from resources.config import MachineConfig, TrustedRootsConfig
+from resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
+from resources.network import AddressStatus, AddressStatusSpec, Family
+from runtime.state import MemoryState
+from runtime.testing.kit import Node, running
+from tests.controllers.cluster.samples import CONFIG_ID, KEY, affiliate, machine_config, with_services
+from tests.discovery.fake_service import FakeService
+
+pytestmark = pytest.mark.virtual_clock
+
+NAME = "cluster.DiscoveryServiceController"
+CIPHER = ClusterCipher(KEY, os.urandom)
+PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
+
+
+@attrs.define
+class Network:
+    """Services by the name that they are dialled by."""
+
+    services: defaultdict[str, FakeService] = attrs.field(factory=lambda: defaultdict(FakeService))
+    roots: Callable[[], bytes] = attrs.field(default=bytes)
+
+    def transport(self, roots: Callable[[], bytes]) -> Transport:
+        self.roots = roots
+        return self
+
+    @asynccontextmanager
+    async def connect(self, target: DialAddress, *, keepalive: float) -> AsyncIterator[Connection]:
+        async with self.services[target.host.partition(".")[0]].connect(target, keepalive=keepalive) as connection:
+            yield connection
+
+
+def controller(network: Network) -> DiscoveryServiceController:
+    return DiscoveryServiceController(version="v1.0.0", transport=network.transport, random=random.Random(0))
+
+
+@asynccontextmanager
+async def started(network: Network, *names: str, state: MemoryState | None = None) -> AsyncIterator[Node]:
+    async with running(ConfigController(), controller(network), state=state) as node:
+        await node.put(MachineConfig, CONFIG_ID, with_services(*names))
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+        yield node
+
+
+def blob(spec: AffiliateSpec, id: str = "") -> server_pb2.Affiliate:
+    data, endpoints = to_wire(spec)
+    return server_pb2.Affiliate(
+        id=id or spec.node_id,
+        data=CIPHER.encrypt_affiliate(data),
+        endpoints=[CIPHER.encrypt_endpoint(endpoint) for endpoint in endpoints],
+    )
+
+
+def ids(node: Node) -> list[str]:
+    return [found.id for found in node.state.list(RAW_AFFILIATE)]
+
+
+async def test_what_a_service_tells_is_published_and_follows_it() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.put(blob(affiliate("a", "10.0.0.1")))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/a", spec=affiliate("a", "10.0.0.1"))
+        one.put(blob(affiliate("a", "10.0.0.2")))
+        await node.eventually(RAW_AFFILIATE, "service/a", spec=affiliate("a", "10.0.0.2"))
+        one.put(blob(affiliate("b")))
+        await node.eventually(RAW_AFFILIATE, "service/b")
+        one.drop("a")
+        await node.gone(RAW_AFFILIATE, "service/a")
+        assert ids(node) == ["service/b"]
+
+
+async def test_the_own_affiliate_is_told_to_every_service() -> None:
+    network = Network()
+    async with started(network, "one", "two") as node:
+        await node.put(Affiliate, "me", affiliate("me", "10.0.0.9"))
+        await trio.sleep(2)
+        for name in ("one", "two"):
+            told = network.services[name].affiliates["me"]
+            assert CIPHER.decrypt_affiliate(told.data) == to_wire(affiliate("me", "10.0.0.9"))[0]
+            assert [CIPHER.decrypt_endpoint(e) for e in told.endpoints] == ["10.0.0.9:51820"]
+        await node.put(Affiliate, "me", affiliate("me", "10.0.0.8"))
+        await trio.sleep(2)
+        assert CIPHER.decrypt_affiliate(network.services["two"].affiliates["me"].data).addresses == ("10.0.0.8",)
+        assert ids(node) == []
+
+
+async def test_observed_endpoints_of_others_are_told() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.put(blob(affiliate("a", "10.0.0.1")))
+    async with started(network, "one") as node:
+        await node.put(Affiliate, "me", affiliate("me"))
+        observed = KubeSpanEndpointSpec(affiliate_id="a", endpoint="203.0.113.5:4000")
+        await node.put(KubeSpanEndpoint, "key-a", observed)
+        seen = await node.eventually(RAW_AFFILIATE, "service/a", lambda found: len(_endpoints(found.spec)) == 2)
+        assert _endpoints(seen.spec) == ("10.0.0.1:51820", "203.0.113.5:4000")
+
+
+def _endpoints(spec: AffiliateSpec) -> tuple[str, ...]:
+    return () if spec.kubespan is None else spec.kubespan.endpoints
+
+
+@pytest.mark.parametrize(
+    ("told", "spec"),
+    [
+        ("203.0.113.7", AddressStatusSpec(address="203.0.113.7/32", family=Family.INET4)),
+        ("2001:db8::7", AddressStatusSpec(address="2001:db8::7/128", family=Family.INET6)),
+    ],
+)
+async def test_the_public_address_is_published_and_stays(told: str, spec: AddressStatusSpec) -> None:
+    network = Network()
+    one = network.services["one"]
+    one.client_ip = told
+    async with started(network, "one") as node:
+        await node.eventually(PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID, spec=spec)
+        one.client_ip = ""
+        one.end_watches()
+        await trio.sleep(10)
+        await node.settled()
+        assert node.state.get(PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID).spec == spec
+
+
+@pytest.mark.parametrize("told", ["127.0.0.1", "::1", "fe80::1", "0.0.0.0", ""])
+async def test_an_address_at_which_nobody_else_finds_the_node_is_not_published(told: str) -> None:
+    network = Network()
+    network.services["one"].client_ip = told
+    network.services["two"].client_ip = "203.0.113.7"
+    async with started(network, "one") as node:
+        await trio.sleep(2)
+        assert node.state.find(PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID) is None
+        await node.put(MachineConfig, CONFIG_ID, with_services("one", "two"))
+        await node.eventually(PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID)
+
+
+async def test_several_services_complete_each_other() -> None:
+    network = Network()
+    network.services["one"].put(blob(affiliate("a")))
+    network.services["two"].put(blob(affiliate("a", "10.0.0.1")))
+    network.services["two"].put(blob(affiliate("b")))
+    async with started(network, "one", "two") as node:
+        await node.eventually(RAW_AFFILIATE, "service/b")
+        await trio.sleep(2)
+        network.services["one"].put(blob(affiliate("a", "10.0.0.2")))
+        await node.eventually(RAW_AFFILIATE, "service/a", spec=affiliate("a", "10.0.0.2"))
+        network.services["one"].drop("a")
+        await node.eventually(RAW_AFFILIATE, "service/a", spec=affiliate("a", "10.0.0.1"))
+        network.services["two"].drop("a")
+        await node.gone(RAW_AFFILIATE, "service/a")
+
+
+async def test_a_dead_service_takes_nobody_away() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.put(blob(affiliate("a")))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/a")
+        one.stop()
+        await trio.sleep(3600)
+        assert ids(node) == ["service/a"]
+        del one.affiliates["a"]
+        one.is_down = False
+        await node.gone(RAW_AFFILIATE, "service/a", within=100)
+
+
+async def test_a_service_that_is_exchanged_hands_over_without_a_gap() -> None:
+    network = Network()
+    network.services["one"].put(blob(affiliate("a")))
+    network.services["one"].put(blob(affiliate("b")))
+    network.services["two"].put(blob(affiliate("a")))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/b")
+        version = node.state.get(RAW_AFFILIATE, "service/a").metadata.version
+        network.services["two"].is_down = True
+        await node.put(MachineConfig, CONFIG_ID, with_services("two"))
+        await trio.sleep(600)
+        assert ids(node) == ["service/a", "service/b"]
+        network.services["two"].is_down = False
+        await node.gone(RAW_AFFILIATE, "service/b", within=100)
+        assert node.state.get(RAW_AFFILIATE, "service/a").metadata.version == version
+        assert not network.services["one"].watchers
+
+
+async def test_another_cluster_has_other_nodes_at_once() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.put(blob(affiliate("a")))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/a")
+        one.is_down = True
+        await node.put(MachineConfig, CONFIG_ID, with_services("one", cluster_id="other"))
+        await node.gone(RAW_AFFILIATE, "service/a")
+
+
+async def test_without_services_nothing_is_known() -> None:
+    network = Network()
+    network.services["one"].put(blob(affiliate("a")))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/a")
+        await node.put(MachineConfig, CONFIG_ID, machine_config())
+        await node.gone(RAW_AFFILIATE, "service/a")
+        await node.settled()
+        assert not network.services["one"].watchers
+
+
+async def test_a_controller_that_starts_over_takes_nobody_away_before_it_knows() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.put(blob(affiliate("a")))
+    one.put(blob(affiliate("b")))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/b")
+    one.is_down = True
+    async with running(ConfigController(), controller(network), state=node.state) as again:
+        await trio.sleep(100)
+        assert ids(again) == ["service/a", "service/b"]
+        del one.affiliates["b"]
+        one.is_down = False
+        await again.gone(RAW_AFFILIATE, "service/b", within=100)
+        assert ids(again) == ["service/a"]
+
+
+async def test_records_that_claim_to_be_this_node_or_nobody_are_passed_over() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.put(blob(affiliate("me", "10.6.6.6"), "copy"))
+    one.put(blob(affiliate(""), "nobody"))
+    one.put(server_pb2.Affiliate(id="garbage", data=os.urandom(100)))
+    one.put(blob(affiliate("a"), "id-of-a"))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/a")
+        await node.settled()
+        assert ids(node) == ["service/a"]
+
+
+async def test_leaving_deletes_the_record_before_the_signal_is_let_go() -> None:
+    network = Network()
+    one, two = network.services["one"], network.services["two"]
+    async with started(network, "one", "two") as node:
+        await node.put(Affiliate, "me", affiliate("me"))
+        await trio.sleep(2)
+        two.is_down = True
+        two.end_watches()
+        await node.create(MachineResetSignal.new(RESET_ID, MachineResetSignalSpec()))
+        await node.eventually(MachineResetSignal, RESET_ID, lambda found: NAME in found.metadata.finalizers)
+        await node.teardown(MachineResetSignal, RESET_ID)
+        await trio.sleep(30)
+        assert "me" not in one.affiliates
+        assert NAME in node.state.get(MachineResetSignal, RESET_ID).metadata.finalizers
+        two.is_down = False
+        await node.eventually(MachineResetSignal, RESET_ID, lambda found: not found.metadata.finalizers, within=100)
+        assert "me" not in two.affiliates
+        await node.destroy(MachineResetSignal, RESET_ID)
+        await trio.sleep(2)
+        assert "me" in one.affiliates
+
+
+async def test_stopping_leaves_the_record_at_the_service() -> None:
+    network = Network()
+    async with started(network, "one") as node:
+        await node.put(Affiliate, "me", affiliate("me"))
+        await trio.sleep(2)
+    assert "me" in network.services["one"].affiliates
+    assert not network.services["one"].watchers
+
+
+async def test_certificate_authorities_of_the_configuration_are_trusted() -> None:
+    network = Network()
+    async with started(network, "one") as node:
+        await node.settled()
+        assert network.roots() == b""
+        roots = [TrustedRootsConfig(name=name, certificates=f"PEM of {name}\n") for name in "ab"]
+        await node.put(MachineConfig, CONFIG_ID, machine_config(*roots))
+        await node.settled()
+        assert network.roots() == b"PEM of a\n\nPEM of b\n"
+
+
+@pytest.mark.parametrize("size", [10, 300])
+async def test_news_of_one_node_cost_the_same_in_any_cluster(size: int) -> None:
+    network = Network()
+    one = network.services["one"]
+    for number in range(size):
+        one.put(blob(affiliate(f"n{number}")))
+    async with running(ConfigController(), controller(network), AffiliateMergeController()) as node:
+        await node.put(MachineConfig, CONFIG_ID, with_services("one"))
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+        await node.put(Affiliate, "me", affiliate("me"))
+        await node.eventually(Affiliate, f"n{size - 1}")
+        await node.settled()
+        counters = node.engine.runners[NAME].access.counters
+        before = (counters.wakeups, counters.reads, counters.writes)
+        one.put(blob(affiliate("n7", "10.0.0.7")))
+        await node.eventually(Affiliate, "n7", spec=affiliate("n7", "10.0.0.7"))
+        after = (counters.wakeups, counters.reads, counters.writes)
+        assert [b - a for a, b in zip(before, after, strict=True)] == [0, 3, 1]

@@ -1,0 +1,149 @@
+"""What a node says of itself."""
+
+import attrs
+import pytest
+
+from controllers.cluster.local_affiliate import LocalAffiliateController
+from resources.cluster import (
+    CONFIG_ID,
+    LOCAL,
+    NAMESPACE,
+    PUBLIC_ADDRESS_ID,
+    Affiliate,
+    AffiliateSpec,
+    DiscoveryConfig,
+    DiscoveryConfigSpec,
+    DiscoveryService,
+    Identity,
+    IdentitySpec,
+    KubeSpanAffiliate,
+    MachineType,
+)
+from resources.config import MachineConfig
+from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
+from resources.kubespan import KubeSpanConfig, KubeSpanConfigSpec, KubeSpanIdentity, KubeSpanIdentitySpec
+from resources.network import (
+    AddressStatus,
+    AddressStatusSpec,
+    HostnameStatus,
+    HostnameStatusSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    NodeAddress,
+    NodeAddressSpec,
+)
+from runtime.testing.kit import Node, running
+from tests.controllers.cluster.samples import CONFIG_ID as MACHINE_CONFIG_ID
+from tests.controllers.cluster.samples import affiliate, machine_config
+
+NAME = "cluster.LocalAffiliateController"
+ULA = "fd7f:175a:b97c:5602:e871:1bff:feb2:ccee"
+CURRENT = ("10.5.0.1/24", "10.244.3.1/24", "172.17.0.1/16", f"{ULA}/64", "fdae:41e4:649b:9303::1/128")
+CONFIG = DiscoveryConfigSpec(service_endpoints=(DiscoveryService(name="one", endpoint="a:443"),))
+KUBESPAN = KubeSpanConfigSpec(
+    enabled=True, extra_endpoints=("1.2.3.4:5678",), exclude_advertised_networks=("10.9.0.0/16",)
+)
+
+
+async def set_up(node: Node) -> None:
+    await node.put(DiscoveryConfig, CONFIG_ID, CONFIG)
+    await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+    await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="host", domainname="example.org"))
+    await node.put(NodeAddress, "current", NodeAddressSpec(addresses=CURRENT))
+    await node.put(NodeAddress, "routed", NodeAddressSpec(addresses=CURRENT[:-1]))
+    await node.put(LinkStatus, "docker0", LinkStatusSpec(kind="bridge"))
+    await node.put(
+        AddressStatus, "docker0/172.17.0.1/16", AddressStatusSpec(address="172.17.0.1/16", link_name="docker0")
+    )
+    await node.put(MachineConfig, MACHINE_CONFIG_ID, machine_config(pods=("10.244.3.0/24",)))
+
+
+async def set_up_kubespan(node: Node) -> None:
+    await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KUBESPAN)
+    await node.put(KubeSpanIdentity, LOCAL, KubeSpanIdentitySpec(address=f"{ULA}/128", public_key="key"))
+
+
+async def test_a_node_without_mesh_tells_its_names_and_addresses() -> None:
+    async with running(LocalAffiliateController(version="v1.0.0")) as node:
+        await set_up(node)
+        await node.eventually(
+            Affiliate,
+            "me",
+            spec=AffiliateSpec(
+                node_id="me",
+                addresses=("10.5.0.1", ULA),
+                hostname="host.example.org",
+                nodename="host",
+                operating_system="nodespan (v1.0.0)",
+                machine_type=MachineType.WORKER,
+            ),
+        )
+
+
+async def test_a_node_of_the_mesh_tells_its_endpoints_too() -> None:
+    async with running(LocalAffiliateController(version="v1.0.0")) as node:
+        await set_up(node)
+        await set_up_kubespan(node)
+        public = AddressStatusSpec(address="203.0.113.7/32")
+        await node.create(AddressStatus.new(PUBLIC_ADDRESS_ID, public, namespace=NAMESPACE))
+        part = KubeSpanAffiliate(
+            public_key="key",
+            address=ULA,
+            endpoints=("10.5.0.1:51820", "203.0.113.7:51820", "1.2.3.4:5678"),
+            exclude_advertised_networks=("10.9.0.0/16",),
+        )
+        await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan == part)
+        await node.put(
+            KubeSpanConfig,
+            KUBESPAN_CONFIG_ID,
+            attrs.evolve(KUBESPAN, advertise_kubernetes_networks=True, endpoint_filters=("203.0.113.0/24",)),
+        )
+        part = attrs.evolve(
+            part, endpoints=("203.0.113.7:51820", "1.2.3.4:5678"), additional_addresses=("10.244.3.0/24",)
+        )
+        await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan == part)
+        await node.destroy(KubeSpanIdentity, LOCAL)
+        await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan is None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "id"),
+    [
+        (DiscoveryConfig, CONFIG_ID),
+        (Identity, LOCAL),
+        (HostnameStatus, "hostname"),
+        (NodeAddress, "current"),
+        (NodeAddress, "routed"),
+        (MachineConfig, MACHINE_CONFIG_ID),
+    ],
+)
+async def test_nothing_is_said_before_everything_is_known(kind: object, id: str) -> None:
+    async with running(LocalAffiliateController(version="v1.0.0")) as node:
+        await set_up(node)
+        await node.eventually(Affiliate, "me")
+        await node.destroy(kind, id)  # type: ignore[arg-type]
+        await node.gone(Affiliate, "me")
+
+
+async def test_nothing_is_said_without_a_service_to_say_it_to() -> None:
+    async with running(LocalAffiliateController(version="v1.0.0")) as node:
+        await set_up(node)
+        await node.eventually(Affiliate, "me")
+        await node.put(DiscoveryConfig, CONFIG_ID, DiscoveryConfigSpec())
+        await node.gone(Affiliate, "me")
+
+
+async def test_a_node_with_a_new_id_is_no_more_the_old_one() -> None:
+    async with running(LocalAffiliateController(version="v1.0.0")) as node:
+        await node.create(Affiliate.new("earlier", affiliate("earlier")), owner=NAME)
+        await node.create(Affiliate.new("other", affiliate("other")), owner="cluster.AffiliateMergeController")
+        await set_up(node)
+        await node.eventually(Affiliate, "me")
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="new"))
+        await node.eventually(Affiliate, "new")
+        await node.gone(Affiliate, "me")
+        assert node.state.find(Affiliate, "other") is not None
+    # What an earlier process left is found at the start of a run only.
+    async with running(LocalAffiliateController(version="v1.0.0"), state=node.state) as again:
+        await again.gone(Affiliate, "earlier")
+        await again.eventually(Affiliate, "new")

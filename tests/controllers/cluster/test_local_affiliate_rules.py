@@ -1,0 +1,93 @@
+"""Which addresses and endpoints a node tells the others."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controllers.cluster.local_affiliate_rules import (
+    EndpointFilterError,
+    container_addresses,
+    filter_endpoints,
+    is_container_bridge,
+    node_addresses,
+    own_endpoints,
+    parse_filter_entry,
+    plain_addresses,
+)
+from resources.network import AddressStatusSpec, LinkStatusSpec
+from tests.support.vectors import cases
+
+
+@pytest.mark.parametrize("case", cases("endpoint_filter"))
+def test_known_filters(case: dict[str, Any]) -> None:
+    assert filter_endpoints(case["ips"], case["filter"]) == tuple(case["result"])
+
+
+@pytest.mark.parametrize("case", cases("endpoint_filter_syntax"))
+def test_what_is_an_entry_of_a_filter(case: dict[str, Any]) -> None:
+    if case["valid"]:
+        assert parse_filter_entry(case["entry"]).is_negative == case["entry"].startswith("!")
+    else:
+        with pytest.raises(EndpointFilterError, match="write it like"):
+            parse_filter_entry(case["entry"])
+
+
+@given(st.text())
+def test_any_text_is_an_entry_or_an_error(text: str) -> None:
+    try:
+        parse_filter_entry(text)
+    except EndpointFilterError:
+        return
+
+
+@pytest.mark.parametrize("case", cases("local_endpoints"))
+def test_known_endpoints(case: dict[str, Any]) -> None:
+    inputs = case["inputs"]
+    endpoints = own_endpoints(
+        kubespan_address=inputs["kubespan_address"],
+        current_addresses=inputs["current_addresses"],
+        public_addresses=inputs["public_ips"],
+        filters=inputs["filter"],
+        extra=inputs["extra"],
+    )
+    assert endpoints == tuple(case["endpoints"])
+
+
+def test_addresses_lose_their_lengths_and_come_once() -> None:
+    assert plain_addresses(["10.0.0.1/24", "10.0.0.1/32", "fd00::1/64"]) == ("10.0.0.1", "fd00::1")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "is_container"),
+    [
+        ("docker0", "bridge", True),
+        ("br-0123456789ab", "bridge", True),
+        ("cni0", "bridge", True),
+        ("cni-podman0", "bridge", True),
+        ("podman1", "bridge", True),
+        ("virbr0", "bridge", True),
+        ("lxdbr0", "bridge", True),
+        ("br0", "bridge", False),
+        ("br-lan", "bridge", False),
+        ("vmbr0", "bridge", False),
+        ("docker0", "", False),
+        ("eth0", "veth", False),
+    ],
+)
+def test_bridges_of_containers_are_known_by_kind_and_name(name: str, kind: str, is_container: bool) -> None:
+    assert is_container_bridge(name, LinkStatusSpec(kind=kind)) == is_container
+
+
+def test_a_node_is_neither_its_pods_nor_its_containers() -> None:
+    links = {"eth0": LinkStatusSpec(), "docker0": LinkStatusSpec(kind="bridge")}
+    statuses = [
+        AddressStatusSpec(address="10.0.0.1/24", link_name="eth0"),
+        AddressStatusSpec(address="172.17.0.1/16", local="172.17.0.1", link_name="docker0"),
+    ]
+    container = container_addresses(statuses, links)
+    assert container == {"172.17.0.1/16"}
+    found = ["10.0.0.1/24", "10.244.1.1/24", "172.17.0.1/16", "fd00::1/64"]
+    assert node_addresses(found, pod_networks=("10.244.0.0/16",), container=container) == ("10.0.0.1/24", "fd00::1/64")
+    assert node_addresses(found, pod_networks=(), container=()) == tuple(found)

@@ -1,0 +1,405 @@
+"""The client of a discovery service, in virtual time."""
+
+import itertools
+import os
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+import trio
+from structlog.testing import capture_logs
+from trio.testing import wait_all_tasks_blocked
+
+from discovery.ciphers import ClusterCipher
+from discovery.client import TTL, Client, ClientOptions, TransportError
+from discovery.endpoint_url import DialAddress
+from discovery.wire import server_pb2
+from tests.discovery.fake_service import FakeService
+from tests.discovery.samples import KEY, OTHER_KEY, node
+from tests.support.vectors import load
+
+pytestmark = pytest.mark.virtual_clock
+
+TARGET = DialAddress("discovery.example.org:443")
+CIPHER = ClusterCipher(KEY, os.urandom)
+
+
+class Middle(random.Random):
+    """Waits are their nominal length."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return (a + b) / 2
+
+
+class News:
+    """Counts what the client says."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def __call__(self) -> None:
+        self.count += 1
+        self._lot.unpark_all()
+
+    async def next(self) -> None:
+        await self._lot.park()
+
+
+def make_client(service: FakeService, id: str = "me", on_change: Any = lambda: None, seed: Any = None) -> Client:
+    options = ClientOptions(target=TARGET, cluster_id="cluster", node_id=id, key=KEY, version="v1.2.3")
+    return Client(
+        options,
+        service,
+        log=structlog.get_logger(),
+        on_change=on_change,
+        random=Middle() if seed is None else random.Random(seed),
+        random_bytes=os.urandom,
+    )
+
+
+@asynccontextmanager
+async def running(client: Client) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def blob(id: str, *endpoints: str, key: bytes = KEY) -> server_pb2.Affiliate:
+    cipher = ClusterCipher(key, os.urandom)
+    return server_pb2.Affiliate(
+        id=id, data=cipher.encrypt_affiliate(node(id)), endpoints=map(cipher.encrypt_endpoint, endpoints)
+    )
+
+
+async def test_the_first_round_is_hello_watch_and_the_own_record() -> None:
+    service, news = FakeService(), News()
+    service.put(blob("a", "10.0.0.1:51820"))
+    client = make_client(service, on_change=news)
+    client.publish(node("me", "10.0.0.9"), ("10.0.0.9:51820",))
+    async with running(client):
+        await trio.sleep(1)
+        hello, watch, update = service.calls
+        assert hello.at == 0.5
+        assert hello.request == server_pb2.HelloRequest(cluster_id="cluster", client_version="v1.2.3")
+        assert watch.request == server_pb2.WatchRequest(cluster_id="cluster")
+        assert isinstance(update.request, server_pb2.AffiliateUpdateRequest)
+        assert update.request.ttl.seconds == TTL == 1800
+        assert CIPHER.decrypt_affiliate(update.request.affiliate_data) == node("me", "10.0.0.9")
+        assert [CIPHER.decrypt_endpoint(e) for e in update.request.affiliate_endpoints] == ["10.0.0.9:51820"]
+        assert client.public_address == "192.0.2.7"
+        assert client.is_synced
+        assert {id: seen.data for id, seen in client.affiliates.items()} == {"a": node("a")}
+        assert client.affiliates["a"].endpoints == ("10.0.0.1:51820",)
+        assert client.take_changes() == {"a"}
+        assert client.take_changes() == frozenset()
+        assert service.keepalive == 180
+
+
+async def test_others_come_change_and_go() -> None:
+    service, news = FakeService(), News()
+    client = make_client(service, on_change=news)
+    async with running(client):
+        await trio.sleep(1)
+        assert client.is_synced
+        service.put(blob("a"))
+        await news.next()
+        assert client.take_changes() == {"a"} == client.affiliates.keys()
+        service.put(blob("a", "10.0.0.1:1"))
+        await news.next()
+        assert client.take_changes() == {"a"}
+        service.drop("a")
+        await news.next()
+        assert client.take_changes() == {"a"}
+        assert not client.affiliates
+
+
+async def test_two_clients_find_each_other() -> None:
+    service = FakeService()
+    one, two = make_client(service, "one"), make_client(service, "two")
+    one.publish(node("one", "10.0.0.1"), ("10.0.0.1:51820",))
+    two.publish(node("two", "10.0.0.2"), ())
+    async with running(one), running(two):
+        await trio.sleep(2)
+        assert one.affiliates["two"].data == node("two", "10.0.0.2")
+        assert two.affiliates["one"].endpoints == ("10.0.0.1:51820",)
+        one.report({"two": ("203.0.113.1:4000",)})
+        await trio.sleep(1)
+        assert one.affiliates["two"].endpoints == ("203.0.113.1:4000",)
+
+
+async def test_nothing_is_sent_while_there_is_nothing_to_tell() -> None:
+    service = FakeService()
+    async with running(make_client(service)):
+        await trio.sleep(2 * TTL)
+    assert service.names() == ["hello", "watch"]
+
+
+async def test_the_record_is_refreshed_at_half_its_life_with_the_same_bytes() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(2 * TTL + 1)
+    updates = [call for call in service.calls if call.name == "update"]
+    assert [call.at for call in updates] == [0.5 + n * TTL / 2 for n in range(5)]
+    assert (
+        len({call.request.SerializeToString() for call in updates if hasattr(call.request, "SerializeToString")}) == 1
+    )
+
+
+async def test_a_change_is_told_at_once_and_once() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(1)
+        for number in range(3):
+            client.publish(node("me", f"10.0.0.{number}"), ())
+        client.publish(node("me", "10.0.0.2"), ())
+        await trio.sleep(1)
+        client.publish(node("me", "10.0.0.2"), ())
+        await trio.sleep(1)
+    assert service.names() == ["hello", "watch", "update", "update"]
+    assert service.calls[-1].at == 1
+
+
+async def test_redirects_are_followed_and_stay() -> None:
+    service = FakeService(redirects=deque(["b.example.org:1", "[::2]:2"]))
+    client = make_client(service)
+    async with running(client):
+        await trio.sleep(5)
+        service.end_watches()
+        await trio.sleep(20)
+    # The wait is not reset by a redirect: 0.5, 0.75, 1.125 and then 1.6875 seconds.
+    assert [(target.address, at) for target, at in service.dialled] == [
+        ("discovery.example.org:443", 0.5),
+        ("b.example.org:1", 1.25),
+        ("[::2]:2", 2.375),
+        ("[::2]:2", 5 + 0.5),
+    ]
+    assert service.names() == ["hello"] * 3 + ["watch", "hello", "watch"]
+
+
+async def test_a_redirect_to_nowhere_is_a_failure() -> None:
+    service = FakeService(redirects=deque(["unix:/run/other.sock"]))
+    with capture_logs() as logs:
+        async with running(make_client(service)):
+            await trio.sleep(2)
+    assert [target for target, _ in service.dialled] == [TARGET, TARGET]
+    assert "unix:/run/other.sock" in logs[0]["error"]
+
+
+@pytest.mark.parametrize("case", load("client_backoff"), ids=lambda case: case["name"])
+async def test_a_dead_service_is_tried_ever_less_often(case: dict[str, Any]) -> None:
+    for seed in range(20):
+        service = FakeService(is_down=True)
+        began = trio.current_time()
+        async with running(make_client(service, seed=seed)):
+            await trio.sleep(20 * 60)
+        times = [began, *(call.at for call in service.calls)]
+        waits = [after - before for before, after in itertools.pairwise(times)]
+        for wait, bounds in zip(waits, case["sequence"], strict=False):
+            assert bounds["min_s"] - 1e-6 <= wait <= bounds["max_s"] + 1e-6
+
+
+async def test_only_an_accepted_record_resets_the_wait() -> None:
+    service = FakeService(failures={"update": deque([TransportError("RESOURCE_EXHAUSTED", "full")] * 3)})
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(10)
+        assert [round(at, 4) for _, at in service.dialled] == [0.5, 1.25, 2.375, 4.0625]
+        service.end_watches()
+        await trio.sleep(10)
+        assert service.dialled[-1][1] == 10.5
+
+
+async def test_a_failed_refresh_is_tried_again_at_once_and_not_when_the_next_is_due() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(TTL / 2)
+        service.failures["update"] = deque([TransportError("UNAVAILABLE", "gone")])
+        await trio.sleep(5)
+    assert service.names() == ["hello", "watch", "update", "update", "hello", "watch", "update"]
+    assert service.calls[-1].at == pytest.approx(0.5 + TTL / 2 + 0.5)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("hello", 10), ("update", 30)])
+async def test_a_service_that_does_not_answer_is_given_up(name: str, limit: float) -> None:
+    service = FakeService(hangs={name})
+    client = make_client(service)
+    client.publish(node("me"), ())
+    with capture_logs() as logs:
+        async with running(client):
+            await trio.sleep(limit + 1.4)
+    assert [round(at, 4) for _, at in service.dialled] == [0.5, 0.5 + limit + 0.75]
+    assert "DEADLINE_EXCEEDED" in logs[0]["error"]
+
+
+async def test_what_was_known_stays_while_the_service_is_dead_and_what_changed_meanwhile_arrives() -> None:
+    service = FakeService()
+    for id in "ab":
+        service.put(blob(id))
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(1)
+        service.stop()
+        await trio.sleep(300)
+        client.take_changes()
+        assert client.affiliates.keys() == {"a", "b"}
+        client.publish(node("me", "10.9.9.9"), ())
+        del service.affiliates["a"], service.affiliates["me"]
+        service.affiliates["c"] = blob("c")
+        service.is_down = False
+        await trio.sleep(100)
+        assert client.affiliates.keys() == {"b", "c"}
+        # Its blob is another than before, its content is not: that is no news.
+        assert client.take_changes() == {"a", "c"}
+        assert CIPHER.decrypt_affiliate(service.affiliates["me"].data) == node("me", "10.9.9.9")
+
+
+async def test_leaving_deletes_the_record_and_nothing_is_told_any_more() -> None:
+    service, news = FakeService(), News()
+    client = make_client(service, on_change=news)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(1)
+        assert "me" in service.affiliates
+        client.leave()
+        assert not client.has_left
+        await news.next()
+        assert client.has_left
+        assert "me" not in service.affiliates
+        await trio.sleep(TTL)
+        assert "me" not in service.affiliates
+        client.publish(node("me"), ())
+        assert not client.has_left
+        await trio.sleep(1)
+        assert "me" in service.affiliates
+
+
+async def test_leaving_outlasts_a_dead_service() -> None:
+    service, news = FakeService(), News()
+    client = make_client(service, on_change=news)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(1)
+        service.is_down = True
+        service.end_watches()
+        client.leave()
+        await trio.sleep(60)
+        assert "me" in service.affiliates
+        service.is_down = False
+        await news.next()
+        assert client.has_left
+        assert "me" not in service.affiliates
+
+
+async def test_stopping_leaves_the_record_alone_and_nothing_running() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(1)
+    assert "me" in service.affiliates
+    assert not service.watchers
+    assert service.names() == ["hello", "watch", "update"]
+
+
+async def test_blobs_that_cannot_be_read_are_skipped_counted_and_named_once() -> None:
+    service = FakeService()
+    client = make_client(service)
+    garbage = server_pb2.Affiliate(id="garbage", data=os.urandom(300), endpoints=[b"", os.urandom(33)])
+    with capture_logs() as logs:
+        async with running(client):
+            await trio.sleep(1)
+            service.put(blob("other", key=OTHER_KEY))
+            service.put(garbage)
+            service.put(garbage)
+            service.put(server_pb2.Affiliate(id="big", data=os.urandom(100_000)))
+            service.put(blob("good"))
+            await trio.sleep(1)
+            assert client.affiliates.keys() == {"good"}
+            assert client.rejected == 4
+    assert [log["affiliate"] for log in logs] == ["other", "garbage", "big"]
+
+
+async def test_a_refused_endpoint_of_another_node_does_not_cost_the_watch() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(1)
+        service.failures["update"] = deque()
+        client.report({"a": ("10.0.0.1:1",), "b": ("10.0.0.2:2",)})
+        refused = TransportError("RESOURCE_EXHAUSTED", "too many endpoints")
+        original = service.update
+
+        def update(request: server_pb2.AffiliateUpdateRequest) -> None:
+            if request.affiliate_id == "a":
+                raise refused
+            original(request)
+
+        service.update = update  # type: ignore[method-assign]
+        await trio.sleep(1)
+        assert service.names() == ["hello", "watch", "update", "update", "update"]
+        assert "b" in service.affiliates
+        assert len(service.watchers) == 1
+
+
+async def test_of_many_observed_endpoints_only_new_ones_are_told_between_two_refreshes() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    observed = {f"n{number}": (f"10.0.0.{number}:1",) for number in range(10)}
+    client.report(observed)
+    async with running(client):
+        await trio.sleep(1)
+        assert service.names().count("update") == 11
+        client.report({**observed, "n3": ("10.0.1.3:1",)})
+        await trio.sleep(1)
+        assert service.names().count("update") == 12
+        client.publish(node("me", "10.0.0.9"), ())
+        await trio.sleep(1)
+        assert service.names().count("update") == 13
+        await trio.sleep(TTL / 2)
+        assert service.names().count("update") == 24
+
+
+async def test_a_record_that_is_too_large_is_cut_to_what_a_service_takes() -> None:
+    service = FakeService()
+    client = make_client(service)
+    addresses = tuple(f"2001:db8::{n:x}" for n in range(1, 301))
+    with capture_logs() as logs:
+        client.publish(node("me", *addresses), tuple(f"10.0.0.{n}:1" for n in range(100)))
+    async with running(client):
+        await trio.sleep(1)
+    told = service.affiliates["me"]
+    assert 2030 < len(told.data) <= 2048
+    data = CIPHER.decrypt_affiliate(told.data)
+    assert data.addresses == addresses[: len(data.addresses)]
+    assert len(told.endpoints) == 64
+    assert [(log["log_level"], log["told"]) for log in logs] == [("warning", len(data.addresses)), ("warning", 64)]
+
+
+async def test_an_address_of_the_service_s_own_making_is_no_address() -> None:
+    service = FakeService()
+    client = make_client(service)
+
+    async with running(client):
+        await trio.sleep(1)
+        assert client.public_address == "192.0.2.7"
+        service.client_ip = ""
+        service.end_watches()
+        await trio.sleep(5)
+        await wait_all_tasks_blocked()
+        assert client.public_address == ""

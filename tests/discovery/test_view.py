@@ -1,0 +1,100 @@
+"""What a client makes of the messages of a service."""
+
+import os
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discovery.affiliate import AffiliateData
+from discovery.ciphers import ClusterCipher
+from discovery.view import Change, Rejection, SeenAffiliate, View
+from discovery.wire import server_pb2
+from tests.discovery.samples import KEY, OTHER_KEY, node
+from tests.support.vectors import cases
+
+CIPHER = ClusterCipher(KEY, os.urandom)
+
+
+def entry(id: str, data: AffiliateData | None = None, *endpoints: str) -> server_pb2.Affiliate:
+    blobs = [CIPHER.encrypt_endpoint(endpoint) for endpoint in endpoints]
+    return server_pb2.Affiliate(id=id, data=CIPHER.encrypt_affiliate(data or node(id)), endpoints=blobs)
+
+
+def message(*entries: server_pb2.Affiliate, deleted: bool = False) -> server_pb2.WatchResponse:
+    return server_pb2.WatchResponse(affiliates=entries, deleted=deleted)
+
+
+@pytest.mark.parametrize("case", cases("client_view"))
+def test_known_courses_of_events(case: dict[str, Any]) -> None:
+    view = View(case["own_id"], CIPHER)
+    blobs = {
+        "": b"",
+        "x": CIPHER.encrypt_affiliate(node("x")),
+        "undecryptable": ClusterCipher(OTHER_KEY, os.urandom).encrypt_affiliate(node("x")),
+    }
+    for event, known in zip(case["messages"], case["known_after_each"], strict=True):
+        if event.get("stream") == "restart":
+            view.begin_stream()
+        else:
+            entries = [server_pb2.Affiliate(id=e["id"], data=blobs[e.get("data", "")]) for e in event["affiliates"]]
+            view.receive(message(*entries, deleted=event.get("deleted", False)))
+        assert sorted(view.known) == known
+
+
+def test_a_change_names_what_is_new_other_and_gone() -> None:
+    view = View("me", CIPHER)
+    assert view.receive(message(entry("a"), entry("b"))) == Change(frozenset({"a", "b"}))
+    assert view.receive(message(entry("a"))) == Change()
+    assert view.receive(message(entry("a", None, "10.0.0.1:51820"))) == Change(frozenset({"a"}))
+    assert view.known["a"] == SeenAffiliate(node("a"), ("10.0.0.1:51820",))
+    assert view.receive(message(entry("b"), entry("c"), deleted=True)) == Change(frozenset({"b"}))
+    view.begin_stream()
+    assert view.receive(message(entry("c"))) == Change(frozenset({"a", "c"}))
+
+
+def test_what_cannot_be_read_is_counted_and_named_and_spares_the_rest() -> None:
+    view = View("me", CIPHER)
+    broken = server_pb2.Affiliate(id="a", data=b"\0" * 40)
+    half = entry("b", None, "10.0.0.1:51820")
+    half.endpoints.extend([b"", b"\0" * 15])
+    change = view.receive(message(broken, half, entry("c")))
+    assert change.ids == {"b", "c"}
+    assert [(r.affiliate_id, r.is_endpoint) for r in change.rejections] == [("a", False), ("b", True), ("b", True)]
+    assert isinstance(change.rejections[0], Rejection)
+    assert view.known["b"].endpoints == ("10.0.0.1:51820",)
+    assert view.rejected == 3
+
+
+@pytest.mark.parametrize("case", cases("affiliate_gcm_ignore"))
+def test_an_affiliate_without_data_is_no_error(case: dict[str, Any]) -> None:
+    view = View("me", CIPHER)
+    assert view.receive(message(server_pb2.Affiliate(id="a", data=bytes.fromhex(case["blob_hex"])))) == Change()
+    assert view.rejected == 0
+
+
+@given(
+    st.lists(
+        st.builds(
+            server_pb2.WatchResponse,
+            affiliates=st.lists(
+                st.builds(
+                    server_pb2.Affiliate,
+                    id=st.sampled_from("abm"),
+                    data=st.binary(max_size=60) | st.just(CIPHER.encrypt_affiliate(node("x"))),
+                    endpoints=st.lists(st.binary(max_size=40), max_size=3),
+                ),
+                max_size=4,
+            ),
+            deleted=st.booleans(),
+        )
+    )
+)
+def test_no_message_breaks_a_view(messages: list[server_pb2.WatchResponse]) -> None:
+    view = View("m", CIPHER)
+    for received in messages:
+        before = dict(view.known)
+        change = view.receive(received)
+        assert {id for id in before.keys() | view.known.keys() if before.get(id) != view.known.get(id)} == change.ids
+        assert "m" not in view.known

@@ -1,0 +1,56 @@
+"""Logs are lines for people or for machines, and no traceback tells more than where."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from runtime import logs
+
+
+def logger(form: str) -> tuple[Any, io.StringIO]:
+    written = io.StringIO()
+    return structlog.wrap_logger(structlog.PrintLogger(written), processors=logs.processors(form)), written
+
+
+def test_a_machine_gets_one_object_a_line() -> None:
+    log, written = logger("json")
+    log.warning("it happened", where="here", many=2)
+    (line,) = written.getvalue().splitlines()
+    entry = json.loads(line)
+    assert entry.pop("timestamp").endswith("Z")
+    assert entry == {"event": "it happened", "level": "warning", "where": "here", "many": 2}
+
+
+def test_a_person_gets_a_readable_line() -> None:
+    log, written = logger("text")
+    log.info("it happened", where="here")
+    assert "it happened" in written.getvalue()
+    assert "where=here" in written.getvalue()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_shows_no_values(form: str) -> None:
+    log, written = logger(form)
+    secret = "".join(("hu", "sh"))
+    try:
+        raise ValueError(len(secret))
+    except ValueError:
+        log.exception("it failed")
+    assert "ValueError: 4" in written.getvalue()
+    assert "hush" not in written.getvalue()
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", 2), ("info", 1), ("error", 0)])
+def test_the_level_chooses(capsys: pytest.CaptureFixture[str], level: str, shown: int) -> None:
+    before = structlog.get_config()
+    try:
+        logs.configure("json", level)
+        log = structlog.get_logger()
+        log.debug("low")
+        log.info("middle")
+    finally:
+        structlog.configure(**before)
+    assert len(capsys.readouterr().err.splitlines()) == shown

@@ -1,0 +1,82 @@
+"""Real agents and commands for tests, each agent with a socket and a state directory of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+
+from runtime.cli.client import ask
+from runtime.cli.errors import CommandError
+from tests.support.netns import Namespace
+from tests.support.process import eventually, running
+
+# The installed command, by the interpreter that runs the tests.
+COMMAND = (sys.executable, "-c", "import sys; from runtime.cli import main; sys.exit(main())")
+
+
+@attrs.frozen
+class AgentProcess:
+    """A running agent: where it is, and what it says."""
+
+    directory: Path
+    pid: int
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.directory / "agent.sock"
+
+    @property
+    def log(self) -> str:
+        """What it has written to stderr so far, and those before it in the same directory."""
+        return (self.directory / "agent.log").read_text()
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """What a command prints that asks this agent. Blocks."""
+        done = nodespan(*arguments, directory=self.directory)
+        assert not check or done.returncode == 0, f"nodespan {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """The variables by which a command finds the agent of a directory, and only that one."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("NODESPAN_S", "XDG_"))}
+    return kept | {"NODESPAN_SOCKET": str(directory / "agent.sock"), "NODESPAN_STATE_DIR": str(directory / "state")}
+
+
+def nodespan(*arguments: str, directory: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. Blocks, for at most 20 seconds."""
+    return subprocess.run(
+        (*COMMAND, *arguments),
+        env=environment(directory),
+        cwd=directory,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+
+@contextlib.asynccontextmanager
+async def agent(
+    directory: Path, *options: str, namespace: Namespace | None = None, wrapper: tuple[str, ...] = ()
+) -> AsyncIterator[AgentProcess]:
+    """An agent that answers, for as long as the block lasts; `wrapper` is a command that starts the one behind it."""
+    log = directory / "agent.log"
+    with_log = ("sh", "-c", 'cd "$1" && exec 2>>"$0" && shift && exec "$@"', str(log), str(directory))
+    command = (*with_log, *wrapper, *COMMAND, "agent", *options)
+    async with running(*command, namespace=namespace, environment=environment(directory)) as process:
+
+        def answers() -> AgentProcess:
+            assert process.returncode is None, f"the agent ended with {process.returncode}: {log.read_text()}"
+            try:
+                pid = ask(str(directory / "agent.sock"), {"call": "version"})[0]["pid"]
+            except CommandError as error:
+                raise AssertionError(str(error)) from error
+            return AgentProcess(directory, pid)
+
+        yield await eventually(answers, within=15)

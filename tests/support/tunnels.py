@@ -1,0 +1,27 @@
+"""WireGuard for tests: keys, and reading devices with the field's own tool."""
+
+import os
+from base64 import b64encode
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from tests.support import run
+from tests.support.netns import Namespace
+
+
+def key_pair(seed: int | None = None) -> tuple[str, str]:
+    """A private key and its public key, base64; the same for the same seed."""
+    raw = os.urandom(32) if seed is None else (seed << 8).to_bytes(32, "little")
+    private = bytes([raw[0] & 0xF8, *raw[1:31], raw[31] & 0x7F | 0x40])
+    public = X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    return b64encode(private).decode(), b64encode(public).decode()
+
+
+def link_name(label: str) -> str:
+    """A name for a WireGuard link that nobody else on this machine has: the sockets of wireguard-go share a directory."""
+    return f"{run.NAME[-6:]}{label}"[:15]
+
+
+def show(inside: Namespace, link: str, what: str) -> dict[str, str]:
+    """One column of `wg show LINK WHAT`, by peer."""
+    return dict(line.split("\t", 1) for line in inside.run("wg", "show", link, what).splitlines())
