@@ -2,6 +2,7 @@
 
 import importlib.metadata
 
+from controllers.cluster.affiliate_cache import AffiliateCacheController
 from controllers.cluster.affiliate_merge import AffiliateMergeController
 from controllers.cluster.config import ConfigController
 from controllers.cluster.discovery_service import DiscoveryServiceController
@@ -23,6 +24,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         NodeIdentityController(settings.state_dir),
         LocalAffiliateController(version=version),
         DiscoveryServiceController(version=version),
+        AffiliateCacheController(settings.state_dir),
         AffiliateMergeController(),
         MemberController(),
         EndpointController(),
@@ -31,6 +33,7 @@ def controllers(settings: Settings) -> list[AnyController]:
 
 
 __all__ = [
+    "AffiliateCacheController",
     "AffiliateMergeController",
     "ConfigController",
     "DiscoveryServiceController",

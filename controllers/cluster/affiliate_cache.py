@@ -1,0 +1,130 @@
+"""cluster.AffiliateCacheController: remembers the other nodes across restarts, for when no discovery service answers.
+
+What the services told last is kept in a file. A new agent publishes it as `cache/<node id>` until a service tells of
+anybody, whose snapshot then counts alone, or until the records would have expired there too. Nothing in the file is
+secret, but it is nobody else's business either.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from resources.cluster import CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
+from runtime.codec.plain import spec_from_plain, spec_to_plain
+from runtime.controller import Controller, ControllerContext, shared, weak
+
+FILE_NAME = "affiliates.json"
+# How long a discovery service keeps what is not refreshed, in seconds.
+TTL = 30 * 60.0
+# The file is written at most so often when something changes, and so often anyway, to show that it still holds.
+_SAVE_INTERVAL = 5.0
+_REFRESH_INTERVAL = 5 * 60.0
+_FROM_SERVICE = "service/"
+_FROM_CACHE = "cache/"
+Affiliates = Mapping[str, AffiliateSpec]
+
+
+def save(path: Path, cluster_id: str, affiliates: Affiliates, now: float) -> None:
+    """Replace the file, at once and as a whole. Blocks. Raises OSError."""
+    plain = {"clusterId": cluster_id, "time": now, "affiliates": [spec_to_plain(spec) for spec in affiliates.values()]}
+    new = path.with_suffix(".tmp")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
+        json.dump(plain, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+
+
+def load(path: Path, cluster_id: str, now: float) -> tuple[Affiliates, float]:
+    """What the file says of this cluster, by node id, and until when that counts; nothing where there is no such file.
+
+    Blocks. Raises OSError for a file that cannot be read, ValueError for one that is damaged.
+    """
+    try:
+        plain: Any = json.loads(path.read_text())
+        if plain["clusterId"] != cluster_id or not now - TTL < plain["time"] <= now:
+            return {}, now
+        specs = [spec_from_plain(AffiliateSpec, found) for found in plain["affiliates"]]
+        return {spec.node_id: spec for spec in specs}, plain["time"] + TTL
+    except FileNotFoundError:
+        return {}, now
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+class AffiliateCacheController(Controller):
+    """Writes `cache/<node id>` in cluster-raw while no service has told of anybody. `now` is wall-clock seconds."""
+
+    name = "cluster.AffiliateCacheController"
+    inputs = (weak(RAW_AFFILIATE), weak(DiscoveryConfig, CONFIG_ID))
+    outputs = (shared(RAW_AFFILIATE),)
+
+    def __init__(self, state_dir: Path, *, now: Callable[[], float] = time.time) -> None:
+        self._path = state_dir / FILE_NAME
+        self._now = now
+        self._cluster_id = ""
+        self._told: Affiliates = {}
+        self._saved: Affiliates = {}
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Remember, and remind."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._save_forever, ctx)
+            expiry = trio.CancelScope()
+            async for _ in ctx:
+                config = ctx.find(DiscoveryConfig, CONFIG_ID)
+                cluster_id = "" if config is None else config.spec.service_cluster_id
+                self._told = {
+                    affiliate.spec.node_id: affiliate.spec
+                    for affiliate in ctx.list(RAW_AFFILIATE)
+                    if affiliate.id.startswith(_FROM_SERVICE)
+                }
+                if self._told or cluster_id != self._cluster_id:
+                    expiry.cancel()
+                    await self._forget(ctx)
+                if cluster_id != self._cluster_id:
+                    self._cluster_id = cluster_id
+                    if cluster_id and not self._told:
+                        expiry = trio.CancelScope()
+                        nursery.start_soon(self._remind, ctx, expiry)
+
+    async def _remind(self, ctx: ControllerContext, scope: trio.CancelScope) -> None:
+        """Publish what is in the file, until its time is over."""
+        with scope:
+            try:
+                known, until = await trio.to_thread.run_sync(load, self._path, self._cluster_id, self._now())
+            except (OSError, ValueError) as error:
+                ctx.log.warning("the nodes known before the restart are not remembered", error=str(error))
+                return
+            if not known:
+                return
+            ctx.log.info(
+                "until a discovery service answers, the nodes known before the restart count", nodes=len(known)
+            )
+            for node_id, spec in known.items():
+                await ctx.put(RAW_AFFILIATE, _FROM_CACHE + node_id, spec)
+            await trio.sleep(max(0.0, until - self._now()))
+            await self._forget(ctx)
+
+    async def _forget(self, ctx: ControllerContext) -> None:
+        for affiliate in ctx.list(RAW_AFFILIATE):
+            if affiliate.metadata.owner == self.name:
+                await ctx.remove(RAW_AFFILIATE, affiliate.id)
+
+    async def _save_forever(self, ctx: ControllerContext) -> None:
+        saved_at = -_REFRESH_INTERVAL
+        while True:
+            await trio.sleep(_SAVE_INTERVAL)
+            told = self._told
+            if not told or (told == self._saved and trio.current_time() < saved_at + _REFRESH_INTERVAL):
+                continue
+            try:
+                await trio.to_thread.run_sync(save, self._path, self._cluster_id, told, self._now())
+            except OSError as error:
+                ctx.log.warning("the nodes of the cluster cannot be kept for a restart", error=str(error))
+            self._saved, saved_at = told, trio.current_time()

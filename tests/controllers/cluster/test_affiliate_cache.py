@@ -1,0 +1,90 @@
+import stat
+from pathlib import Path
+
+import pytest
+import trio
+
+from controllers.cluster.affiliate_cache import FILE_NAME, TTL, AffiliateCacheController, load, save
+from resources.cluster import (
+    CONFIG_ID,
+    RAW_AFFILIATE,
+    Affiliate,
+    AffiliateSpec,
+    DiscoveryConfig,
+    DiscoveryConfigSpec,
+    KubeSpanAffiliate,
+)
+from runtime.resource import Resource
+from runtime.testing.kit import running
+
+CLUSTER = DiscoveryConfigSpec(service_cluster_id="cluster")
+OTHER = AffiliateSpec(
+    node_id="other",
+    nodename="b",
+    addresses=("192.0.2.2",),
+    kubespan=KubeSpanAffiliate(public_key="key", address="fd00::2", endpoints=("192.0.2.2:51820",)),
+)
+
+
+def test_what_is_saved_is_loaded_again_for_its_cluster_and_its_time(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    save(path, "cluster", {"other": OTHER}, 1000.0)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load(path, "cluster", 1001.0) == ({"other": OTHER}, 1000.0 + TTL)
+    assert load(path, "another cluster", 1001.0)[0] == {}
+    assert load(path, "cluster", 1000.0 + TTL)[0] == {}
+    assert load(path, "cluster", 999.0)[0] == {}
+    assert load(tmp_path / "none", "cluster", 1001.0)[0] == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"clusterId": 1', '{"clusterId": "c", "time": 1, "affiliates": [1]}']
+)
+def test_a_damaged_file_is_a_value_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE_NAME).write_text(text)
+    with pytest.raises(ValueError):  # noqa: PT011  # of JSON, of the codec, or of our own
+        load(tmp_path / FILE_NAME, "c", 2.0)
+
+
+async def test_a_restart_without_discovery_remembers_the_others(tmp_path: Path) -> None:
+    save(tmp_path / FILE_NAME, "cluster", {"other": OTHER}, trio.current_time())
+    async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
+        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        remembered = await node.eventually(RAW_AFFILIATE, "cache/other")
+        assert remembered.spec == OTHER
+        # A service answers: its snapshot counts alone.
+        await node.create(_told("third"))
+        await node.gone(RAW_AFFILIATE, "cache/other")
+
+
+@pytest.mark.virtual_clock
+async def test_what_services_tell_is_kept(tmp_path: Path) -> None:
+    async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
+        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        await node.create(_told("third"))
+        while not (tmp_path / FILE_NAME).exists():  # noqa: ASYNC110  # a file is no event
+            await trio.sleep(1)
+        assert set(load(tmp_path / FILE_NAME, "cluster", trio.current_time())[0]) == {"third"}
+
+
+async def test_what_is_remembered_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    # Not in virtual time, which does not wait for the thread that reads the file.
+    save(tmp_path / FILE_NAME, "cluster", {"other": OTHER}, trio.current_time() - TTL + 0.3)
+    async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
+        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        await node.eventually(RAW_AFFILIATE, "cache/other")
+        await node.gone(RAW_AFFILIATE, "cache/other")
+
+
+async def test_a_damaged_file_is_said_and_does_no_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / FILE_NAME).write_text("{")
+    async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
+        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        await node.settled()
+        await trio.to_thread.run_sync(lambda: None)
+        await node.settled()
+    assert "not remembered" in capsys.readouterr().out
+
+
+def _told(node_id: str) -> Resource[AffiliateSpec]:
+    return Affiliate.new(f"service/{node_id}", AffiliateSpec(node_id=node_id), namespace=RAW_AFFILIATE.namespace)
