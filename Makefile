@@ -16,10 +16,10 @@ RESULTS := .cache/test
 PYTEST = $(BIN)/python -m pytest --junit-xml=$(RESULTS)/$(@:test-%=%).xml
 PACKAGES = $(PYTHON) tests/support/packages.py
 
-MESH_PACKAGES := iproute2 nftables ethtool pci.ids
+MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping
 
-# What `make run` shows.
-define SHOW
+# What `make run` shows where there can be no cluster.
+define WATCH_LINKS
 export NODESPAN_STATE_DIR=$(CURDIR)/.cache/run/state NODESPAN_SOCKET=$(CURDIR)/.cache/run/agent.sock
 mkdir -p .cache/run/state
 rm -f "$$NODESPAN_SOCKET"
@@ -34,8 +34,12 @@ endef
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-run: .venv/installed ## start an agent on this machine and watch its links
-	@$(SHOW)
+run: .venv/installed ## a mesh of three nodes on this machine; without root an agent that only watches links
+	@$(PACKAGES) $(MESH_PACKAGES) || true # what is missing is named by the next command
+	status=0; $(BIN)/nodespan cluster create --nodes 3 || status=$$?
+	[ $$status = 3 ] || exit $$status # 3: not on this machine, or not as this user
+	echo "so an agent watches the links of this machine instead, and changes nothing"
+	$(WATCH_LINKS)
 
 test: .venv/installed ## lint and all three test tiers; as root, or mesh and vm are skipped
 	@rm -rf $(RESULTS); failed=

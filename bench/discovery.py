@@ -18,10 +18,10 @@ from pathlib import Path
 import grpc
 import h2.config
 import h2.connection
-import h2.events
 import h2.settings
 import structlog
 import trio
+from hyperframe.frame import DataFrame
 
 from bench.measure import Figure
 from discovery.service.server import DiscoveryOptions, serve_discovery
@@ -30,6 +30,8 @@ from runtime.api.grpc import frame
 
 WATCHERS = 1_000
 AFFILIATES = 1_000
+# What others do on the machine only ever adds: the best of so many counts.
+REPEATS = 3
 # How much memory, in KiB, a watcher may take.
 ALLOWANCE = 64
 # Of the notifications written one by one, so many to each stream are measured: they fit into its idle socket.
@@ -56,14 +58,15 @@ def affiliate(number: int) -> wire.Affiliate:
 
 def memory() -> Figure:
     """What the service holds for each watcher."""
-    kib, _ = _measured()
+    kib = max(kib for kib, _ in _measured())
     return Figure("memory of a watcher, against its allowance", kib, ALLOWANCE, 1, "KiB")
 
 
 def fan_out() -> Figure:
     """Everybody hears of everybody."""
-    _, seconds = _measured()
-    return Figure("1,000 join before 1,000 watchers, against telling each singly", seconds, _one_by_one(), 0.2, "s")
+    ours = min(seconds for _, seconds in _measured())
+    baseline = min(_one_by_one() for _ in range(REPEATS))
+    return Figure("1,000 join before 1,000 watchers, against telling each singly", ours, baseline, 0.2, "s")
 
 
 def _allow_many_files() -> None:
@@ -72,7 +75,11 @@ def _allow_many_files() -> None:
 
 
 @functools.cache
-def _measured() -> tuple[float, float]:
+def _measured() -> tuple[tuple[float, float], ...]:
+    return tuple(_measure() for _ in range(REPEATS))
+
+
+def _measure() -> tuple[float, float]:
     """KiB per watcher, and the seconds until every watcher has seen every affiliate."""
     with ExitStack() as stack:
         server, answer = stack.enter_context(_program("serve"))
@@ -181,9 +188,9 @@ async def _watch(port: int) -> None:
             await watcher.begin()
             await watcher.response()
             task_status.started()
-            seen: set[str] = set()
-            while len(seen) < AFFILIATES:
-                seen.update(found.id for found in (await watcher.response()).affiliates)
+            seen = 0  # each joins once, and is told once
+            while seen < AFFILIATES:
+                seen += len((await watcher.response()).affiliates)
             unseen -= 1
             if not unseen:
                 print("seen", flush=True)
@@ -196,37 +203,37 @@ async def _watch(port: int) -> None:
 
 
 class _Watcher:
-    """A client that watches the cluster; no better than it needs to be."""
+    """A client that watches the cluster; no better than it needs to be, for it is not what is measured."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self._machine = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         self._received = bytearray()
+        self._body = bytearray()
 
     async def begin(self) -> None:
         """Ask for the watch."""
-        _begin_watch(self._machine)
-        await self._stream.send_all(self._machine.data_to_send())
+        machine = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+        _begin_watch(machine)
+        await self._stream.send_all(machine.data_to_send())
 
     async def response(self) -> wire.WatchResponse:
         """The next message."""
-        while (response := self._whole()) is None:
-            data = await self._stream.receive_some(256 * 1024)
-            assert data, "the service has closed the connection"
-            for event in self._machine.receive_data(data):
-                if isinstance(event, h2.events.DataReceived):
-                    self._received += event.data
-            if answer := self._machine.data_to_send():
-                await self._stream.send_all(answer)
-        return response
+        while (message := self._take(self._body, 5, int.from_bytes(self._body[1:5], "big"))) is None:
+            received = self._received
+            while (found := self._take(received, 9, int.from_bytes(received[:3], "big"))) is None:
+                data = await self._stream.receive_some(256 * 1024)
+                assert data, "the service has closed the connection"
+                received += data
+            if found[3] == DataFrame.type:
+                self._body += found[9:]
+        return wire.WatchResponse.FromString(message[5:])
 
-    def _whole(self) -> wire.WatchResponse | None:
-        end = 5 + int.from_bytes(self._received[1:5], "big")
-        if len(self._received) < end:
+    def _take(self, buffer: bytearray, head: int, length: int) -> bytes | None:
+        if len(buffer) < head + length:
             return None
-        response = wire.WatchResponse.FromString(bytes(self._received[5:end]))
-        del self._received[:end]
-        return response
+        taken = bytes(buffer[: head + length])
+        del buffer[: head + length]
+        return taken
 
 
 FIGURES = (memory, fan_out)

@@ -1,4 +1,4 @@
-"""Controllers of KubeSpan, a full mesh of WireGuard tunnels between the nodes of a cluster, and the rules they follow."""
+"""Controllers of KubeSpan, a full mesh of WireGuard tunnels between the nodes of a cluster, and their rules."""
 
 from controllers.kubespan.config import ConfigController
 from controllers.kubespan.device import WireguardDevice

@@ -19,6 +19,10 @@ ROUTING_TABLE = 180
 RULE_PRIORITY = 32500
 ROUTE_METRIC = 1
 
+# The kernel's reverse-path filter, in its loose form too, drops all IPv4 from a link that has no IPv4 address at all.
+# This one (the dummy address of RFC 7600) is of host scope, so that it is never chosen as a source.
+IPV4_PRESENCE = "192.0.0.8/32"
+
 PREROUTING_CHAIN = "kubespan_prerouting"
 OUTGOING_CHAIN = "kubespan_outgoing"
 ROUTED_SET = "kubespan_routed"

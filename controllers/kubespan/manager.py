@@ -10,6 +10,7 @@ from ipaddress import IPv6Interface
 from controllers.kubespan.data_path import (
     FIREWALL_MARK,
     FORCE_MARK,
+    IPV4_PRESENCE,
     LINK_NAME,
     LISTEN_PORT,
     MARK_MASK,
@@ -84,7 +85,12 @@ def link_spec(config: KubeSpanConfigSpec, identity: KubeSpanIdentitySpec) -> Lin
         mtu=config.mtu,
         kind="wireguard",
         type=LinkType.NOHDR,
-        wireguard=WireguardSpec(private_key=identity.private_key, listen_port=LISTEN_PORT, firewall_mark=FIREWALL_MARK),
+        wireguard=WireguardSpec(
+            private_key=identity.private_key,
+            listen_port=LISTEN_PORT,
+            firewall_mark=FIREWALL_MARK,
+            loose_reverse_path=True,
+        ),
         layer=_LAYER,
     )
 
@@ -97,6 +103,18 @@ def address_spec(identity: KubeSpanIdentitySpec) -> AddressSpecSpec:
         link_name=LINK_NAME,
         family=Family.INET6,
         scope=Scope.GLOBAL,
+        flags=AddressFlags.PERMANENT,
+        layer=_LAYER,
+    )
+
+
+def presence_spec() -> AddressSpecSpec:
+    """An IPv4 address that nobody uses, without which no IPv4 is let in from the tunnel."""
+    return AddressSpecSpec(
+        address=IPV4_PRESENCE,
+        link_name=LINK_NAME,
+        family=Family.INET4,
+        scope=Scope.HOST,
         flags=AddressFlags.PERMANENT,
         layer=_LAYER,
     )
@@ -206,6 +224,7 @@ class ManagerController(Controller):
             await ctx.put(
                 _ADDRESSES, layered_id(_LAYER, address_id(LINK_NAME, identity.address)), address_spec(identity)
             )
+            await ctx.put(_ADDRESSES, layered_id(_LAYER, address_id(LINK_NAME, IPV4_PRESENCE)), presence_spec())
             for family in (Family.INET4, Family.INET6):
                 route, rule = route_spec(family, config.mtu), rule_spec(family)
                 await ctx.put(_ROUTES, layered_id(_LAYER, spec_route_id(route)), route)

@@ -74,6 +74,6 @@ def read_facts(links: Iterable[KernelLink], *, netns: str | None, sysfs_root: Pa
                 product_id=product_id,
                 vendor=vendor,
                 product=product,
-                wireguard=read_wireguard(link.name, netns) if link.status.kind == "wireguard" else None,
+                wireguard=read_wireguard(link.name, link.status.kind, netns),
             )
     return found

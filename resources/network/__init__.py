@@ -1,6 +1,13 @@
-"""The network as the kernel shows it: links, addresses, routes, rules, and what is derived from them."""
+"""The network as the kernel shows it and as it is wanted: links, addresses, routes, rules, packet filter."""
 
-from resources.network.address import AddressStatus, AddressStatusSpec, address_id
+from resources.network.address import (
+    MANAGED_ADDRESS_FLAGS,
+    AddressSpec,
+    AddressSpecSpec,
+    AddressStatus,
+    AddressStatusSpec,
+    address_id,
+)
 from resources.network.enums import (
     AddressFlags,
     Family,
@@ -15,10 +22,13 @@ from resources.network.enums import (
     Scope,
 )
 from resources.network.hostname import HostnameStatus, HostnameStatusSpec
+from resources.network.layer import ConfigLayer, layered_id
 from resources.network.link import (
+    STP,
     VLAN,
     BondMaster,
     BridgeMaster,
+    BridgeVLAN,
     LinkStatus,
     LinkStatusSpec,
     Veth,
@@ -26,7 +36,31 @@ from resources.network.link import (
     WireguardPeerStatus,
     WireguardStatus,
 )
-from resources.network.namespace import NAMESPACE
+from resources.network.link_spec import BridgeSlave, LinkSpec, LinkSpecSpec, VRFSlave, WireguardPeer, WireguardSpec
+from resources.network.namespace import CONFIG_NAMESPACE, NAMESPACE
+from resources.network.nftables import (
+    AddressMatch,
+    ChainHook,
+    ChainPriority,
+    ChainType,
+    ClampMSS,
+    ConntrackStateMatch,
+    ICMPTypeMatch,
+    IfNameMatch,
+    Layer4Match,
+    LimitMatch,
+    Mark,
+    MatchOperator,
+    NfTablesChain,
+    NfTablesChainSpec,
+    NfTablesRule,
+    NfTablesSetElements,
+    NfTablesSetElementsSpec,
+    PortMatch,
+    PortRange,
+    Verdict,
+    nftables_set_elements_id,
+)
 from resources.network.node_address import (
     AddressSortAlgorithm,
     HardwareAddr,
@@ -38,28 +72,65 @@ from resources.network.node_address import (
     NodeAddressSortAlgorithmSpec,
     NodeAddressSpec,
 )
-from resources.network.route import NextHop, RouteStatus, RouteStatusSpec, route_id
-from resources.network.routing_rule import RoutingRuleStatus, RoutingRuleStatusSpec, routing_rule_id
+from resources.network.problem import NetworkProblem, NetworkProblemSpec, network_problem_id
+from resources.network.route import NextHop, RouteSpec, RouteSpecSpec, RouteStatus, RouteStatusSpec, route_id
+from resources.network.routing_rule import (
+    RoutingRuleSpec,
+    RoutingRuleSpecSpec,
+    RoutingRuleStatus,
+    RoutingRuleStatusSpec,
+    routing_rule_id,
+)
+from resources.network.wireguard import WireguardPeerSpec, split_wireguard_peer_id, wireguard_peer_id
 
 __all__ = [
+    "CONFIG_NAMESPACE",
+    "MANAGED_ADDRESS_FLAGS",
     "NAMESPACE",
+    "STP",
     "VLAN",
     "AddressFlags",
+    "AddressMatch",
     "AddressSortAlgorithm",
+    "AddressSpec",
+    "AddressSpecSpec",
     "AddressStatus",
     "AddressStatusSpec",
     "BondMaster",
     "BridgeMaster",
+    "BridgeSlave",
+    "BridgeVLAN",
+    "ChainHook",
+    "ChainPriority",
+    "ChainType",
+    "ClampMSS",
+    "ConfigLayer",
+    "ConntrackStateMatch",
     "Family",
     "HardwareAddr",
     "HardwareAddrSpec",
     "HostnameStatus",
     "HostnameStatusSpec",
+    "ICMPTypeMatch",
+    "IfNameMatch",
+    "Layer4Match",
+    "LimitMatch",
     "LinkFlags",
+    "LinkSpec",
+    "LinkSpecSpec",
     "LinkStatus",
     "LinkStatusSpec",
     "LinkType",
+    "Mark",
+    "MatchOperator",
+    "NetworkProblem",
+    "NetworkProblemSpec",
     "NextHop",
+    "NfTablesChain",
+    "NfTablesChainSpec",
+    "NfTablesRule",
+    "NfTablesSetElements",
+    "NfTablesSetElementsSpec",
     "NodeAddress",
     "NodeAddressFilter",
     "NodeAddressFilterSpec",
@@ -67,21 +138,37 @@ __all__ = [
     "NodeAddressSortAlgorithmSpec",
     "NodeAddressSpec",
     "OperationalState",
+    "PortMatch",
+    "PortRange",
     "RouteFlags",
     "RouteProtocol",
+    "RouteSpec",
+    "RouteSpecSpec",
     "RouteStatus",
     "RouteStatusSpec",
     "RouteType",
+    "RoutingRuleSpec",
+    "RoutingRuleSpecSpec",
     "RoutingRuleStatus",
     "RoutingRuleStatusSpec",
     "RoutingTable",
     "RuleAction",
     "Scope",
     "VRFMaster",
+    "VRFSlave",
+    "Verdict",
     "Veth",
+    "WireguardPeer",
+    "WireguardPeerSpec",
     "WireguardPeerStatus",
+    "WireguardSpec",
     "WireguardStatus",
     "address_id",
+    "layered_id",
+    "network_problem_id",
+    "nftables_set_elements_id",
     "route_id",
     "routing_rule_id",
+    "split_wireguard_peer_id",
+    "wireguard_peer_id",
 ]

@@ -1,8 +1,9 @@
-"""AddressStatus: an IP address on a link, as the kernel has it. The id is `<link>/<address>`."""
+"""AddressStatus: an address on a link, as the kernel has it; AddressSpec: as it is wanted. Id: `<link>/<address>`."""
 
 import attrs
 
 from resources.network.enums import AddressFlags, Family, Scope
+from resources.network.layer import ConfigLayer
 from resources.network.namespace import NAMESPACE
 from runtime.resource import ResourceType, wire
 
@@ -30,6 +31,36 @@ class AddressStatusSpec:
     priority: int = 0
 
 
+@attrs.frozen(kw_only=True)
+class AddressSpecSpec:
+    """An address that a link is to have.
+
+    Only those flags count that are the business of whoever adds an address (`MANAGED_ADDRESS_FLAGS`). `priority` is the
+    metric of the routes that come with it, 0 the kernel's choice. `announce_with_arp`: tell the neighbours once it is
+    there, who may know it from another node.
+    """
+
+    address: str
+    link_name: str
+    family: Family = Family.INET4
+    scope: Scope = Scope.GLOBAL
+    flags: AddressFlags = AddressFlags.PERMANENT
+    announce_with_arp: bool = attrs.field(default=False, metadata=wire("announceWithARP", omit_empty=True))
+    priority: int = attrs.field(default=0, metadata=_OPTIONAL)
+    layer: ConfigLayer = ConfigLayer.DEFAULT
+
+
+# The others are the kernel's own notes.
+MANAGED_ADDRESS_FLAGS = (
+    AddressFlags.PERMANENT
+    | AddressFlags.NODAD
+    | AddressFlags.HOMEADDRESS
+    | AddressFlags.MNGMTMPADDR
+    | AddressFlags.NOPREFIXROUTE
+    | AddressFlags.MCAUTOJOIN
+)
+
+
 def address_id(link_name: str, address: str) -> str:
     """`eth0/10.0.0.5/24`."""
     return f"{link_name}/{address}"
@@ -42,3 +73,4 @@ AddressStatus = ResourceType(
     aliases=("address", "addresses"),
     columns={"Address": ".address", "Link": ".linkName"},
 )
+AddressSpec = ResourceType("AddressSpecs.net.talos.dev", AddressSpecSpec, namespace=NAMESPACE)

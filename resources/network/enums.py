@@ -129,8 +129,9 @@ class RuleAction(KernelEnum):
 
 
 class LinkType(KernelEnum):
-    """Kinds of hardware (ARPHRD)."""
+    """Kinds of hardware (ARPHRD). The first also stands for "not said", as in the originals."""
 
+    NETROM = "netrom", 0
     ETHER = "ether", 1
     INFINIBAND = "infiniband", 32
     PPP = "ppp", 512
@@ -206,6 +207,7 @@ class XmitHashPolicy(KernelEnum):
     LAYER23 = "layer2+3", 2
     ENCAP23 = "encap2+3", 3
     ENCAP34 = "encap3+4", 4
+    VLAN_SRCMAC = "vlan+srcmac", 5
 
 
 class LACPRate(KernelEnum):

@@ -1,8 +1,9 @@
-"""RouteStatus: an entry of a routing table, as the kernel has it."""
+"""RouteStatus: an entry of a routing table, as the kernel has it; RouteSpec: as it is wanted."""
 
 import attrs
 
 from resources.network.enums import Family, RouteFlags, RouteProtocol, RouteType, RoutingTable, Scope
+from resources.network.layer import ConfigLayer
 from resources.network.namespace import NAMESPACE
 from runtime.resource import ResourceType, wire
 
@@ -42,6 +43,29 @@ class RouteStatusSpec:
     next_hops: tuple[NextHop, ...] = attrs.field(default=(), metadata=_OPTIONAL)
 
 
+@attrs.frozen(kw_only=True)
+class RouteSpecSpec:
+    """A route that is to be. Empty texts as in `RouteStatusSpec`; priority 0 is 1024 for IPv6, MTU 0 that of the link.
+
+    The protocol also says whose the route is: one that another protocol has put there already is left alone.
+    """
+
+    family: Family = Family.INET4
+    dst: str = ""
+    src: str = ""
+    gateway: str = ""
+    out_link_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    table: RoutingTable = RoutingTable.MAIN
+    priority: int = attrs.field(default=0, metadata=_OPTIONAL)
+    scope: Scope = Scope.GLOBAL
+    type: RouteType = RouteType.UNICAST
+    flags: RouteFlags = attrs.field(default=RouteFlags(0))
+    protocol: RouteProtocol = RouteProtocol.STATIC
+    layer: ConfigLayer = ConfigLayer.DEFAULT
+    mtu: int = attrs.field(default=0, metadata=_OPTIONAL)
+    next_hops: tuple[NextHop, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+
+
 def route_id(
     *, table: RoutingTable, family: Family, gateway: str, dst: str, priority: int, out_link_name: str = ""
 ) -> str:
@@ -61,3 +85,4 @@ RouteStatus = ResourceType(
     aliases=("route", "routes"),
     columns={"Destination": ".dst", "Gateway": ".gateway", "Link": ".outLinkName", "Metric": ".priority"},
 )
+RouteSpec = ResourceType("RouteSpecs.net.talos.dev", RouteSpecSpec, namespace=NAMESPACE)

@@ -1,8 +1,9 @@
-"""RoutingRuleStatus: which packets look into which routing table, as the kernel has it."""
+"""RoutingRuleStatus: which packets look into which table, as the kernel has it; RoutingRuleSpec: as it is wanted."""
 
 import attrs
 
 from resources.network.enums import Family, RoutingTable, RuleAction
+from resources.network.layer import ConfigLayer
 from resources.network.namespace import NAMESPACE
 from runtime.resource import ResourceType, wire
 
@@ -25,6 +26,23 @@ class RoutingRuleStatusSpec:
     fw_mask: int = attrs.field(default=0, metadata=_OPTIONAL)
 
 
+@attrs.frozen(kw_only=True)
+class RoutingRuleSpecSpec:
+    """A rule that is to be. A mark with `fw_mask` 0 is compared as a whole."""
+
+    family: Family = Family.INET4
+    src: str = ""
+    dst: str = ""
+    table: RoutingTable = RoutingTable.MAIN
+    priority: int = 0
+    action: RuleAction = RuleAction.UNICAST
+    iif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    oif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    fw_mark: int = attrs.field(default=0, metadata=_OPTIONAL)
+    fw_mask: int = attrs.field(default=0, metadata=_OPTIONAL)
+    layer: ConfigLayer = ConfigLayer.DEFAULT
+
+
 def routing_rule_id(family: Family, priority: int) -> str:
     """`inet4/01000`."""
     return f"{family.value}/{priority:05}"
@@ -37,3 +55,4 @@ RoutingRuleStatus = ResourceType(
     aliases=("routingrule", "routingrules"),
     columns={"Src": ".src", "Dst": ".dst", "Table": ".table", "Priority": ".priority"},
 )
+RoutingRuleSpec = ResourceType("RoutingRuleSpecs.net.talos.dev", RoutingRuleSpecSpec, namespace=NAMESPACE)

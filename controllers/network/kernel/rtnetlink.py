@@ -1,8 +1,8 @@
-"""rtnetlink: asking the kernel and reading its messages.
+"""rtnetlink: asking the kernel, telling it, and the form of its messages.
 
-Messages are read here and not by pyroute2, which makes objects of attributes: 5,000 routes take it more than half a
-second, in which the interpreter's lock and the garbage hold up all other tasks; this takes a tenth of that. It also
-knows neither the newer options of bonds nor hardware addresses of other than 6 bytes.
+Messages are read and written here and not by pyroute2, which makes objects of attributes: 5,000 routes take it more
+than half a second, in which the interpreter's lock and the garbage hold up all other tasks; this takes a tenth of that.
+It also knows neither the newer options of bonds nor hardware addresses of other than 6 bytes.
 
 A message is a header (netlink's own), a fixed part whose fields depend on the type, and attributes: a length, a number
 and bytes each, padded to 4. An attribute's bytes may be attributes in turn. Numbers are in the machine's byte order.
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import attrs
-from pyroute2.netlink import NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, rtnl
+from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, rtnl
 
 from controllers.network.kernel.netns import in_netns
 
@@ -25,6 +25,13 @@ AF_UNSPEC = 0
 
 _DUMP_INTERRUPTED = 0x10
 _DATAGRAM = 65536
+_SOL_NETLINK = 270
+_CAPPED_ACK = 10
+_EXTENDED_ACK = 11
+_EXTENDED_ANSWER = 0x200
+_REASON = 1
+_LONGEST = 0xFFFF
+_NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 # Beside its number, the number of an attribute says whether it holds others and in which byte order it is.
@@ -72,14 +79,14 @@ class Message:
 
 def parse(data: bytes) -> Iterator[Message]:
     """The messages of a datagram; types that nothing here is about are left out."""
-    for type, flags, start, end in _split(data):
+    for type, flags, start, end in split(data):
         fixed = _FIXED_PARTS.get(type)
         if fixed is not None:
             yield Message(type, flags, fixed.unpack_from(data, start), dict(_walk(data, start + fixed.size, end)))
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Type, flags, and where the content of each message starts and ends."""
+def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Of each message of a datagram: type, flags, and where its content starts and ends."""
     offset = 0
     while offset + _HEADER.size <= len(data):
         length, type, flags, _, _ = _HEADER.unpack_from(data, offset)
@@ -139,6 +146,39 @@ def ip_prefix(data: bytes, length: int) -> str:
     return f"{ip_address(data)}/{length}" if length and data else ""
 
 
+def attribute(number: int, data: bytes) -> bytes:
+    """An attribute, padded, to be joined with others. Raises ValueError for one that is too long to have a length."""
+    length = _ATTRIBUTE.size + len(data)
+    if length > _LONGEST:
+        raise ValueError(f"netlink attribute {number} is {length} bytes long, more than {_LONGEST}")
+    return _ATTRIBUTE.pack(length, number) + data + bytes(_aligned(length) - length)
+
+
+def number8(number: int, value: int) -> bytes:
+    """An attribute of one byte."""
+    return attribute(number, struct.pack("=B", value))
+
+
+def number16(number: int, value: int) -> bytes:
+    """An attribute of two bytes."""
+    return attribute(number, struct.pack("=H", value))
+
+
+def number32(number: int, value: int) -> bytes:
+    """An attribute of four bytes."""
+    return attribute(number, struct.pack("=I", value))
+
+
+def nest(number: int, *attributes: bytes) -> bytes:
+    """An attribute that holds others."""
+    return attribute(number | _NESTED, b"".join(attributes))
+
+
+def zero_terminated(number: int, value: str) -> bytes:
+    """A text."""
+    return attribute(number, value.encode() + b"\0")
+
+
 class Kernel:
     """A connection to ask over; see `open_kernel`. Every call blocks, and raises OSError if the kernel refuses."""
 
@@ -153,7 +193,7 @@ class Kernel:
         while True:
             data = self._connection.recv(_DATAGRAM)
             yield from parse(data)
-            for answer, flags, start, _ in _split(data):
+            for answer, flags, start, _ in split(data):
                 self.interrupted |= bool(flags & _DUMP_INTERRUPTED)
                 if answer in (NLMSG_DONE, NLMSG_ERROR):
                     _check(data, start)
@@ -163,7 +203,7 @@ class Kernel:
         """One link, None if there is none of this index."""
         self._send(rtnl.RTM_GETLINK, 0, _LINK.pack(AF_UNSPEC, 0, index, 0, 0))
         data = self._connection.recv(_DATAGRAM)
-        for answer, _, start, _ in _split(data):
+        for answer, _, start, _ in split(data):
             if answer == NLMSG_ERROR:
                 try:
                     _check(data, start)
@@ -171,6 +211,15 @@ class Kernel:
                     if error.errno != errno.ENODEV:
                         raise
         return next(parse(data), None)
+
+    def change(self, type: int, flags: int, fields: tuple[int, ...], *attributes: bytes) -> None:
+        """Have something made, changed or removed (RTM_NEW..., RTM_DEL...). The error says it in the kernel's words."""
+        body = _FIXED_PARTS[type].pack(*fields) + b"".join(attributes)
+        self._send(type, flags | NLM_F_ACK, body)
+        data = self._connection.recv(_DATAGRAM)
+        for answer, answer_flags, start, end in split(data):
+            if answer == NLMSG_ERROR:
+                _check_change(data, answer_flags, start, end)
 
     def _send(self, type: int, flags: int, body: bytes) -> None:
         body = body.ljust(_FIXED_PARTS[type].size, b"\0")
@@ -184,10 +233,20 @@ def _check(data: bytes, start: int) -> None:
         raise OSError(-code, f"the kernel does not list its network: {os.strerror(-code)}")
 
 
+def _check_change(data: bytes, flags: int, start: int, end: int) -> None:
+    (code,) = struct.unpack_from("=i", data, start)
+    if code:
+        # What was sent comes back behind the code, capped to its header, and the reason in words behind that.
+        reason = dict(_walk(data, start + 4 + _HEADER.size, end)) if flags & _EXTENDED_ANSWER else {}
+        raise OSError(-code, text(reason, _REASON) or os.strerror(-code))
+
+
 @contextmanager
 def open_kernel(netns: str | None) -> Iterator[Kernel]:
     """A connection to the kernel in a network namespace (a path; None: the own one)."""
     with in_netns(netns):
         connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     with connection:
+        connection.setsockopt(_SOL_NETLINK, _EXTENDED_ACK, 1)
+        connection.setsockopt(_SOL_NETLINK, _CAPPED_ACK, 1)
         yield Kernel(connection)

@@ -5,15 +5,17 @@ There are few of them, and they differ in more than is shown of them; so every c
 
 from collections.abc import Iterable, Mapping
 from socket import AF_INET, AF_INET6
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import attrs
 from pyroute2.netlink import rtnl
 
 from controllers.network.kernel.mirror import Effect, Kind
 from controllers.network.kernel.rtnetlink import Kernel, Message, integer, ip_prefix, text
-from resources.network.enums import Family, RoutingTable, RuleAction
+from resources.network.enums import Family, RouteProtocol, RoutingTable, RuleAction
 from resources.network.routing_rule import RoutingRuleStatusSpec
+
+V = TypeVar("V")
 
 _DST = 1
 _SRC = 2
@@ -23,6 +25,7 @@ _FWMARK = 10
 _TABLE = 15
 _FWMASK = 16
 _OIFNAME = 17
+_PROTOCOL = 21
 
 
 @attrs.frozen
@@ -52,9 +55,20 @@ def read_rule(message: Message) -> RoutingRuleStatusSpec:
     )
 
 
-class Rules(Kind[RuleKey, RoutingRuleStatusSpec]):
-    """Rules by family and priority. Of several with one priority it is the first, which the kernel asks first."""
+@attrs.frozen
+class KernelRule:
+    """A rule with everything that the kernel says of it, so that exactly this one can be told from others.
 
+    `header` is the fixed part of the message, `attributes` all of its attributes.
+    """
+
+    status: RoutingRuleStatusSpec
+    protocol: RouteProtocol
+    header: tuple[int, ...]
+    attributes: Mapping[int, bytes]
+
+
+class _AnyRules(Kind[RuleKey, V]):
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_RULE | rtnl.RTMGRP_IPV6_RULE
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
@@ -62,6 +76,14 @@ class Rules(Kind[RuleKey, RoutingRuleStatusSpec]):
         # Without a family the answer has those of multicast routing too.
         yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET)
         yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET6)
+
+    def fold(self, items: Mapping[RuleKey, V], message: Message) -> Effect[RuleKey, V]:  # noqa: ARG002
+        """Any change leads to a dump."""
+        return Effect(resync=True)
+
+
+class Rules(_AnyRules[RoutingRuleStatusSpec]):
+    """Rules by family and priority. Of several with one priority it is the first, which the kernel asks first."""
 
     def collect(self, messages: Iterable[Message]) -> dict[RuleKey, RoutingRuleStatusSpec]:
         """The rules by key."""
@@ -71,10 +93,16 @@ class Rules(Kind[RuleKey, RoutingRuleStatusSpec]):
             items.setdefault(RuleKey(rule.family, rule.priority), rule)
         return items
 
-    def fold(
-        self,
-        items: Mapping[RuleKey, RoutingRuleStatusSpec],  # noqa: ARG002
-        message: Message,  # noqa: ARG002
-    ) -> Effect[RuleKey, RoutingRuleStatusSpec]:
-        """Any change leads to a dump."""
-        return Effect(resync=True)
+
+class RuleLists(_AnyRules[tuple[KernelRule, ...]]):
+    """All rules by family and priority, for whoever adds and removes some of them."""
+
+    def collect(self, messages: Iterable[Message]) -> dict[RuleKey, tuple[KernelRule, ...]]:
+        """The rules by key, in the kernel's order."""
+        items: dict[RuleKey, tuple[KernelRule, ...]] = {}
+        for message in messages:
+            status = read_rule(message)
+            key = RuleKey(status.family, status.priority)
+            protocol = RouteProtocol.of(integer(message.attributes, _PROTOCOL))
+            items[key] = (*items.get(key, ()), KernelRule(status, protocol, message.fields, message.attributes))
+        return items

@@ -1,71 +1,58 @@
-"""WireGuard devices of the kernel, read over generic netlink. Needs CAP_NET_ADMIN.
-
-The kernel's answer carries the private key and the peers' pre-shared keys; neither is decoded, let alone kept.
-"""
+"""What is shown of a WireGuard device in the status of its link. Secrets are not."""
 
 import datetime
-from collections.abc import Iterable
-from typing import Any, Protocol
 
-import attrs
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic import wireguard
-
-from controllers.network.kernel.netns import in_netns
+from controllers.network.kernel.wireguard.device import DeviceState, PeerState, WireguardBackend
+from controllers.network.kernel.wireguard.genl import KernelWireguard
+from controllers.network.kernel.wireguard.uapi import UserspaceWireguard
 from resources.network.link import WireguardPeerStatus, WireguardStatus
 
-_WireGuard: Any = wireguard.WireGuard
+KERNEL_KIND = "wireguard"
+USERSPACE_KIND = "tun"
 
 
-class Part(Protocol):
-    """A message or a nest of attributes, as pyroute2 hands them out; decoded when asked."""
+def backend_for(kind: str, netns: str | None) -> WireguardBackend:
+    """Who answers for a link of this kind. Raises ValueError for a kind that has no WireGuard devices."""
+    match kind:
+        case "wireguard":
+            return KernelWireguard(netns)
+        case "tun":
+            return UserspaceWireguard(netns)
+        case _:
+            raise ValueError(f"a link of kind {kind!r} is no WireGuard device")
 
-    def get_attr(self, name: str) -> Any: ...
+
+def read_device(name: str, netns: str | None) -> DeviceState | None:
+    """The device behind a link, whoever runs it; None if there is none. Blocks. Raises OSError: EPERM."""
+    return UserspaceWireguard(netns).read(name) or KernelWireguard(netns).read(name)
 
 
-def read_wireguard(name: str, netns: str | None) -> WireguardStatus | None:
-    """The device behind a link of kind `wireguard`; None if it is gone or may not be read. Blocks."""
-    # A link of this kind exists only where the kernel has WireGuard, which is why there is nothing to probe.
-    try:
-        with in_netns(netns), _WireGuard() as kernel:
-            return read_device(kernel.info(name))
-    except NetlinkError:
+def read_wireguard(name: str, kind: str, netns: str | None) -> WireguardStatus | None:
+    """What to show of a link of this kind; None if it has no device or it may not be read. Blocks."""
+    if kind not in (KERNEL_KIND, USERSPACE_KIND):
         return None
+    try:
+        device = backend_for(kind, netns).read(name)
+    except OSError:
+        return None
+    return None if device is None else status_of(device)
 
 
-def read_device(messages: Iterable[Part]) -> WireguardStatus:
-    """The device that the messages of one answer describe: a long list of peers comes in several."""
-    status = WireguardStatus()
-    peers: dict[str, WireguardPeerStatus] = {}
-    for message in messages:
-        key = message.get_attr("WGDEVICE_A_PUBLIC_KEY")
-        if key is not None:
-            status = WireguardStatus(
-                public_key=key.decode(),
-                listen_port=message.get_attr("WGDEVICE_A_LISTEN_PORT") or 0,
-                firewall_mark=message.get_attr("WGDEVICE_A_FWMARK") or 0,
-            )
-        for part in message.get_attr("WGDEVICE_A_PEERS") or ():
-            peer = _read_peer(part)
-            earlier = peers.get(peer.public_key)
-            if earlier is not None:
-                # The rest of a list of prefixes that did not fit.
-                peer = attrs.evolve(earlier, allowed_ips=earlier.allowed_ips + peer.allowed_ips)
-            peers[peer.public_key] = peer
-    return attrs.evolve(status, peers=tuple(peers[key] for key in sorted(peers)))
-
-
-def _read_peer(part: Part) -> WireguardPeerStatus:
-    endpoint = part.get_attr("WGPEER_A_ENDPOINT")
-    return WireguardPeerStatus(
-        public_key=part.get_attr("WGPEER_A_PUBLIC_KEY").decode(),
-        endpoint="" if endpoint is None else _endpoint(endpoint["addr"], endpoint["port"]),
-        persistent_keepalive_interval=datetime.timedelta(
-            seconds=part.get_attr("WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL") or 0
-        ),
-        allowed_ips=tuple(allowed["addr"] for allowed in part.get_attr("WGPEER_A_ALLOWEDIPS") or ()),
+def status_of(device: DeviceState) -> WireguardStatus:
+    """The device without what is secret."""
+    return WireguardStatus(
+        public_key=device.public_key,
+        listen_port=device.listen_port,
+        firewall_mark=device.firewall_mark,
+        peers=tuple(map(_peer_status, device.peers.values())),
     )
 
 
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def _peer_status(peer: PeerState) -> WireguardPeerStatus:
+    config = peer.config
+    return WireguardPeerStatus(
+        public_key=config.public_key,
+        endpoint=config.endpoint,
+        persistent_keepalive_interval=datetime.timedelta(seconds=config.persistent_keepalive),
+        allowed_ips=config.allowed_ips,
+    )

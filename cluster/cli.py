@@ -1,0 +1,115 @@
+"""`nodespan cluster`: clusters in network namespaces of this machine, for trying things out.
+
+Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
+"""
+
+import argparse
+import os
+import sys
+
+from runtime.cli.errors import CommandError
+
+# The exit status that says: not on this machine, or not as this user.
+CANNOT = 3
+
+
+class ClusterCommand:
+    """The verb `cluster`."""
+
+    description = "try things out: several nodes on this machine, one of them behind NAT"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the verb's arguments."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="create|show|exec|destroy")
+        create = actions.add_parser(
+            "create", description="Make a cluster and show how its nodes find each other. Ctrl-C removes it."
+        )
+        create.add_argument("--nodes", metavar="N", type=int, default=3, help="how many (%(default)s)")
+        _add_name(create)
+        create.add_argument("--keep", action="store_true", help="leave it running and return")
+        create.add_argument(
+            "--timeout", metavar="SECONDS", type=float, default=60.0, help="until all must be up (%(default)s)"
+        )
+        actions.add_parser("show", description="List clusters, their nodes, processes and addresses.")
+        execute = actions.add_parser("exec", description="Run a command inside a node.")
+        execute.add_argument("station", metavar="NODE")
+        execute.add_argument("command", metavar="-- COMMAND", nargs=argparse.REMAINDER)
+        destroy = actions.add_parser("destroy", description="Remove a cluster, whatever state it is in.")
+        _add_name(destroy)
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do what the options say; returns the exit status. Raises CommandError."""
+        try:
+            match options.action:
+                case "create":
+                    return _create(options)
+                case "show":
+                    return _show()
+                case "exec":
+                    return _execute(options.station, options.command)
+                case _:
+                    return _destroy(options.name)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            if isinstance(error, PermissionError) and os.geteuid() != 0:
+                raise CommandError("clusters belong to root: run it with sudo") from error
+            raise CommandError(str(error)) from error
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    from cluster.plan import DEFAULT_NAME
+
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        default=DEFAULT_NAME,
+        help="the cluster (%(default)s); the nodes of others than that are called NAME-a and so on",
+    )
+
+
+def _create(options: argparse.Namespace) -> int:
+    from cluster.create import CreateOptions, create
+    from cluster.plan import Plan
+    from cluster.requirements import missing_requirements
+    from cluster.terminal import Terminal
+
+    plan = Plan(name=options.name, size=options.nodes)
+    if missing := missing_requirements():
+        for reason in missing:
+            sys.stderr.write(f"nodespan: {reason}\n")
+        return CANNOT
+    return create(CreateOptions(plan=plan, keep=options.keep, timeout=options.timeout), Terminal(sys.stdout))
+
+
+def _show() -> int:
+    from cluster.show import show
+    from cluster.terminal import Terminal
+
+    show(Terminal(sys.stdout))
+    return 0
+
+
+def _execute(name: str, command: list[str]) -> int:
+    from cluster.commands import enter
+    from cluster.show import station_of
+
+    station = station_of(name)
+    words = tuple(command[1:] if command[:1] == ["--"] else command)
+    if not words:
+        raise CommandError(f"say what to run in {name}, for example: nodespan cluster exec {name} -- wg show")
+    line = enter(station, words)
+    os.execvp(line[0], line)  # noqa: S606
+
+
+def _destroy(name: str) -> int:
+    from cluster.destroy import destroy
+
+    if not destroy(name):
+        raise CommandError(f"there is no cluster {name!r}; nodespan cluster show lists those that are there")
+    return 0
+
+
+command = ClusterCommand()

@@ -1,0 +1,108 @@
+"""The commands that a cluster is made with, in order: data, nothing is run here."""
+
+import sys
+from collections.abc import Iterator
+
+from cluster.plan import (
+    BRIDGE_ADDRESS,
+    DISCOVERY_PORT,
+    ROUTER_LAN_ADDRESS,
+    WIREGUARD_SOCKETS,
+    Plan,
+    Station,
+)
+
+Command = tuple[str, ...]
+
+LINK = "eth0"
+_LAN_LINK = "lan"
+_BRIDGE = "bridge"
+# The installed command, by the interpreter that runs this; -P: never from the current directory.
+NODESPAN: Command = (sys.executable, "-P", "-c", "import sys; from runtime.cli import main; sys.exit(main())")
+
+# Per namespace, below /proc/sys/net. What comes out of the tunnel has addresses whose way back leads elsewhere as long as
+# nothing is marked: strict reverse-path filtering drops that, and loose filtering drops all IPv4 on a link without an
+# IPv4 address of its own. The kernel takes the stricter one of `all` and the link; new links begin with `default`.
+NODE_SETTINGS = {"ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0"}
+ROUTER_SETTINGS = {"ipv4/ip_forward": "1"}
+
+# New connections that come to the router itself are dropped without a trace. If it answered them, its own entry for
+# them would take the port that a node behind it is about to be known by, and the two ends could never meet.
+ROUTER_RULES = f"""\
+table ip nat {{
+    chain input {{
+        type filter hook input priority 0; policy accept;
+        iifname "{LINK}" ct state new drop
+    }}
+    chain forward {{
+        type filter hook forward priority 0; policy drop;
+        ct state established,related accept
+        iifname "{_LAN_LINK}" accept
+    }}
+    chain postrouting {{
+        type nat hook postrouting priority 100;
+        oifname "{LINK}" masquerade
+    }}
+}}
+"""
+
+# Every process of a station sees the directory of its own at the place where wireguard-go has its sockets, also one
+# that is started later; and it has the station's name as the name of its host.
+_ENTER = f'mount --bind "$1" {WIREGUARD_SOCKETS} && echo "$2" > /proc/sys/kernel/hostname && shift 2 && exec "$@"'
+
+
+def network_commands(plan: Plan) -> Iterator[Command]:
+    """Namespaces, links, addresses, routes."""
+    for station in plan.stations:
+        yield ("ip", "netns", "add", station.namespace)
+    for station in plan.stations:
+        yield _ip(station, "link", "set", "lo", "up")
+    yield _ip(plan.internet, "link", "add", _BRIDGE, "type", "bridge")
+    yield _ip(plan.internet, "address", "add", f"{BRIDGE_ADDRESS}/24", "dev", _BRIDGE)
+    yield _ip(plan.internet, "link", "set", _BRIDGE, "up")
+    *public, hidden = plan.nodes
+    for number, station in enumerate((plan.discovery, plan.router, *public)):
+        port = f"port{number}"
+        yield from _cable(station, LINK, plan.internet, port)
+        yield _ip(plan.internet, "link", "set", port, "master", _BRIDGE)
+        yield from _attach(station)
+    yield from _cable(hidden, LINK, plan.router, _LAN_LINK)
+    yield _ip(plan.router, "address", "add", f"{ROUTER_LAN_ADDRESS}/24", "dev", _LAN_LINK)
+    yield from _attach(hidden)
+
+
+def enter(station: Station, command: Command) -> Command:
+    """The command line that runs a command at a station."""
+    prepared = ("sh", "-c", _ENTER, "sh", str(station.wireguard_sockets), station.name)
+    return ("ip", "netns", "exec", station.namespace, "unshare", "--uts", *prepared, *command)
+
+
+def discovery_command(plan: Plan) -> Command:
+    """The discovery service."""
+    station = plan.discovery
+    serve = ("discovery", "serve", "--listen", f"{station.address}:{DISCOVERY_PORT}", "--insecure")
+    snapshot = ("--snapshot", str(station.state_dir / "state.binpb"), "--log-format", "text")
+    return enter(station, (*NODESPAN, *serve, *snapshot))
+
+
+def agent_command(node: Station) -> Command:
+    """The agent of a node."""
+    files = ("--config", str(node.config), "--state-dir", str(node.state_dir), "--socket", str(node.socket))
+    return enter(node, (*NODESPAN, "agent", *files, "--log-format", "text"))
+
+
+def _ip(station: Station, *arguments: str) -> Command:
+    return ("ip", "-n", station.namespace, *arguments)
+
+
+def _cable(one: Station, link: str, other: Station, other_link: str) -> Iterator[Command]:
+    """A cable between two stations, both ends up."""
+    ends = ("netns", one.namespace, "type", "veth", "peer", "name", other_link, "netns", other.namespace)
+    yield ("ip", "link", "add", link, *ends)
+    yield _ip(one, "link", "set", link, "up")
+    yield _ip(other, "link", "set", other_link, "up")
+
+
+def _attach(station: Station) -> Iterator[Command]:
+    yield _ip(station, "address", "add", f"{station.address}/24", "dev", LINK)
+    yield _ip(station, "route", "add", "default", "via", station.gateway)

@@ -1,0 +1,275 @@
+"""Making a cluster, showing how its nodes find each other, and looking after it until told to stop."""
+
+import json
+import socket
+import subprocess
+import time
+
+import attrs
+
+from cluster.commands import (
+    NODE_SETTINGS,
+    ROUTER_RULES,
+    ROUTER_SETTINGS,
+    agent_command,
+    discovery_command,
+    network_commands,
+)
+from cluster.echo import ping
+from cluster.interruption import ignore_signals, interruptible
+from cluster.machine_config import config_text, new_mesh
+from cluster.ownership import owned
+from cluster.peers import NO_AGENT, NOT_FOUND, MeshView, PeerView, changes, kubespan_address, look, table
+from cluster.plan import DEFAULT_NAME, DISCOVERY_PORT, NODES, WIREGUARD_SOCKETS, Plan, Station
+from cluster.removal import namespaces_of, remove
+from cluster.station_processes import NAMESPACES, CommandFailedError, run, start
+from cluster.terminal import Terminal
+from controllers.network.kernel.netns import in_netns
+from controllers.secret_file import write_secret
+from runtime.cli.errors import CommandError
+from runtime.cli.table import Table
+
+_START_PATIENCE = 20.0
+_LOOK_INTERVAL = 0.2
+_SETTLED_INTERVAL = 1.0
+_PING_PATIENCE = 5.0
+_LAST_LINES = 8
+_Process = subprocess.Popen[bytes]
+
+
+@attrs.frozen(kw_only=True)
+class CreateOptions:
+    """`keep` leaves the cluster running; `timeout` is how many seconds everybody has to come up."""
+
+    plan: Plan
+    keep: bool = False
+    timeout: float = 60.0
+
+
+def create(options: CreateOptions, terminal: Terminal) -> int:
+    """Make the cluster; returns the exit status. Unless it is kept, stays until interrupted and removes it.
+
+    Raises CommandError if it cannot be made or not everybody comes up, KeyboardInterrupt if told to stop before that.
+    """
+    plan = options.plan
+    _reserve(plan)
+    keep = False
+    with interruptible(), owned(plan):
+        try:
+            processes = _build(plan, terminal)
+            keep = options.keep  # from now on there is something to look at, also if not everybody comes up
+            _wait_until_up(options, processes, terminal)
+            _ping_all(plan, terminal)
+            _tell_what_to_try(options, terminal)
+            if not keep:
+                _look_after(plan, processes, terminal)
+        except CommandFailedError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            keep = False
+            raise
+        finally:
+            ignore_signals()
+            if not keep:
+                _remove(plan, terminal)
+    return 0
+
+
+def _reserve(plan: Plan) -> None:
+    """Make the directory of the cluster, which nobody else can make then. Raises CommandError."""
+    how = f"remove it with: nodespan cluster destroy{name_option(plan)}"
+    if namespaces_of(plan):
+        raise CommandError(f"there is a cluster {plan.name!r} already: {how}, or choose another --name")
+    NODES.mkdir(mode=0o755, parents=True, exist_ok=True)
+    plan.clusters.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        plan.directory.mkdir(mode=0o700)
+    except FileExistsError:
+        raise CommandError(f"there is a cluster {plan.name!r} already: {how}, or choose another --name") from None
+    plan.record.write_text(json.dumps({"size": plan.size}))
+
+
+def name_option(plan: Plan) -> str:
+    """The option that names the cluster, "" where none is needed."""
+    return "" if plan.name == DEFAULT_NAME else f" --name {plan.name}"
+
+
+def _build(plan: Plan, terminal: Terminal) -> dict[Station, _Process]:
+    *public, hidden = plan.nodes
+    terminal.line(f"making the cluster {plan.name!r} of {plan.size} nodes, in network namespaces of this machine")
+    for station in (plan.discovery, *plan.nodes):
+        for directory in (station.directory, station.state_dir, station.wireguard_sockets):
+            directory.mkdir(mode=0o700)
+    WIREGUARD_SOCKETS.mkdir(mode=0o755, parents=True, exist_ok=True)
+    for command in network_commands(plan):
+        run(command)
+    for node in plan.nodes:
+        _set(node, NODE_SETTINGS)
+    _set(plan.router, ROUTER_SETTINGS)
+    run(("ip", "netns", "exec", plan.router.namespace, "nft", "-f", "-"), stdin=ROUTER_RULES)
+    terminal.line(f"  the internet is a bridge with {', '.join(node.name for node in public)} on it")
+    terminal.line(f"  {hidden.name} is behind a router that translates its address and lets nobody in")
+
+    mesh = new_mesh(plan.name, plan.discovery_url, harvest_extra_endpoints=True)
+    for node in plan.nodes:
+        write_secret(node.config, config_text(mesh, purpose=f"The node {node.name} of the cluster {plan.name!r}."))
+    processes = {plan.discovery: start(plan.discovery, discovery_command(plan))}
+    _wait_for_discovery(plan, processes[plan.discovery])
+    terminal.line(f"  the discovery service answers at {plan.discovery.address}:{DISCOVERY_PORT}")
+    for node in plan.nodes:
+        processes[node] = start(node, agent_command(node))
+    terminal.line(f"  {plan.size} agents are starting")
+    return processes
+
+
+def _set(station: Station, settings: dict[str, str]) -> None:
+    # Below /proc/sys/net everybody sees the settings of the namespace that he is in.
+    with in_netns(str(NAMESPACES / station.namespace)):
+        for name, value in settings.items():
+            with open(f"/proc/sys/net/{name}", "w") as file:
+                file.write(value)
+
+
+def _wait_for_discovery(plan: Plan, process: _Process) -> None:
+    deadline = time.monotonic() + _START_PATIENCE
+    while not _listens(plan.discovery, DISCOVERY_PORT):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise CommandError(f"the discovery service does not start:\n{_end_of_log(plan.discovery)}")
+        time.sleep(_LOOK_INTERVAL)
+
+
+def _listens(station: Station, port: int) -> bool:
+    with in_netns(str(NAMESPACES / station.namespace)):
+        connection = socket.socket()
+    with connection:
+        return connection.connect_ex((station.address, port)) == 0
+
+
+def _wait_until_up(options: CreateOptions, processes: dict[Station, _Process], terminal: Terminal) -> None:
+    """Show the peers of all nodes until all are up. Raises CommandError when it takes too long."""
+    began = time.monotonic()
+    view: MeshView = {}
+    terminal.line()
+    while True:
+        before, view = view, look(options.plan)
+        if not terminal.live(table(view)):
+            for line in changes(before, view):
+                terminal.line(f"  {line}")
+        took = time.monotonic() - began
+        if all(seen.is_up for seen in view.values()):
+            break
+        dead = [station for station, process in processes.items() if process.poll() is not None]
+        if dead or took > options.timeout:
+            terminal.settle()
+            raise CommandError(_report(options, view, dead))
+        time.sleep(_LOOK_INTERVAL)
+    terminal.settle()
+    terminal.line(f"\nall {len(view)} tunnel ends are up, {took:.1f} s after the agents were started")
+
+
+def _report(options: CreateOptions, view: MeshView, dead: list[Station]) -> str:
+    """Who is not up, as far as can be told why, and what they said last."""
+    lines = [
+        f"{' and '.join(station.name for station in dead)} ended"
+        if dead
+        else f"not everybody is up after {options.timeout:g} s"
+    ]
+    lines += [f"  {_reason(node, peer, seen)}" for (node, peer), seen in view.items() if not seen.is_up]
+    concerned = {node for (node, _), seen in view.items() if not seen.is_up}
+    for station in dead or [node for node in options.plan.nodes if node.name in concerned]:
+        lines.append(_end_of_log(station))
+    if not options.keep:
+        lines.append("to look at it while it runs, create it with --keep")
+    return "\n".join(lines)
+
+
+def _reason(node: str, peer: str, seen: PeerView) -> str:
+    if seen.state == NO_AGENT:
+        return f"{node}, {peer}: the agent of {node} does not answer"
+    if seen.state == NOT_FOUND:
+        return f"{node}, {peer}: {node} was not told of {peer} by the discovery service"
+    tried = f"tried last at {seen.endpoint}" if seen.endpoint else "there is no endpoint to try"
+    return f"{node}, {peer}: {seen.state}, no handshake, {tried}"
+
+
+def _end_of_log(station: Station) -> str:
+    text = station.log.read_text(errors="replace") if station.log.exists() else ""
+    last = text.splitlines()[-_LAST_LINES:] or ["(nothing)"]
+    return "\n".join([f"the end of {station.log}:", *(f"    {line}" for line in last)])
+
+
+def _ping_all(plan: Plan, terminal: Terminal) -> None:
+    """Ping each node from each other one. Raises CommandError if one does not answer."""
+    addresses = {node.name: kubespan_address(node) for node in plan.nodes}
+    rows = Table(["FROM", "TO", "KUBESPAN ADDRESS", "TIME", "NODE ADDRESS", "TIME"])
+    silent = []
+    for node, peer in plan.pairs:
+        cells = [node.name, peer.name]
+        for address in (addresses[peer.name], peer.address):
+            took = _ping(node, address)
+            cells += [address, "no answer" if took is None else f"{took * 1000:.1f} ms"]
+            if took is None:
+                silent.append(f"{peer.name} does not answer {node.name} at {address}")
+        rows.add(cells)
+    terminal.line("\npings through the tunnels")
+    for line in rows.flush().splitlines():
+        terminal.line(line)
+    if silent:
+        raise CommandError("; ".join(silent))
+
+
+def _ping(node: Station, address: str) -> float | None:
+    deadline = time.monotonic() + _PING_PATIENCE
+    sequence = 0
+    while time.monotonic() < deadline:
+        sequence += 1
+        took = ping(NAMESPACES / node.namespace, address, sequence=sequence)
+        if took is not None:
+            return took
+    return None
+
+
+def _tell_what_to_try(options: CreateOptions, terminal: Terminal) -> None:
+    plan = options.plan
+    first, hidden = plan.nodes[0].name, plan.nodes[-1].name
+    terminal.line("\nin another terminal, as root:\n")
+    terminal.line(f"    nodespan --node {first} get kubespanpeerstatuses -w")
+    terminal.line(f"    nodespan --node {hidden} get affiliates")
+    terminal.line(f"    nodespan cluster exec {first} -- wg show")
+    terminal.line(f"    nodespan cluster exec {hidden} -- ping {plan.nodes[0].address}")
+    if options.keep:
+        terminal.line(f"\nthe cluster goes on running until: nodespan cluster destroy{name_option(plan)}")
+    else:
+        terminal.line("\nCtrl-C ends it and removes everything")
+
+
+def _look_after(plan: Plan, processes: dict[Station, _Process], terminal: Terminal) -> None:
+    """Tell what changes, and start again what has ended, until interrupted or the cluster is gone."""
+    view = look(plan)
+    try:
+        while plan.record.exists():
+            time.sleep(_SETTLED_INTERVAL)
+            for station, process in processes.items():
+                if process.poll() is not None:
+                    what = "the discovery service" if station == plan.discovery else f"the agent of {station.name}"
+                    terminal.line(f"{what} ended ({_how(process.returncode)}); starting it again")
+                    command = discovery_command(plan) if station == plan.discovery else agent_command(station)
+                    processes[station] = start(station, command)
+            before, view = view, look(plan)
+            for line in changes(before, view):
+                terminal.line(line)
+    except KeyboardInterrupt:
+        return
+
+
+def _how(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def _remove(plan: Plan, terminal: Terminal) -> None:
+    try:
+        terminal.settle()
+        terminal.line(f"\nremoving the cluster {plan.name!r}")
+    finally:
+        # Also when nobody reads any more what is written.
+        remove(plan)

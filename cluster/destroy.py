@@ -1,0 +1,45 @@
+"""Removing a cluster from outside: through the process that looks after it, or in its place if it is gone."""
+
+import os
+import select
+import signal
+
+from cluster.ownership import owner_of
+from cluster.removal import recorded, remove
+from cluster.station_processes import CommandFailedError
+from runtime.cli.errors import CommandError
+
+_PATIENCE = 30.0
+
+
+def destroy(name: str) -> bool:
+    """Remove the cluster; returns whether there was one. Blocks for seconds.
+
+    Raises CommandError, NameRefusedError, OSError.
+    """
+    if os.geteuid() != 0:
+        raise PermissionError
+    plan = recorded(name)
+    owner = owner_of(plan)
+    if owner is not None:
+        _stop(owner, name)
+    try:
+        return remove(plan) or owner is not None
+    except CommandFailedError as error:
+        raise CommandError(str(error)) from error
+
+
+def _stop(owner: int, name: str) -> None:
+    """Have the process remove the cluster, and wait for its end. Raises CommandError if it does not come."""
+    try:
+        process = os.pidfd_open(owner)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        end = select.poll()
+        end.register(process, select.POLLIN)
+        if not end.poll(_PATIENCE * 1000):
+            raise CommandError(f"process {owner}, which looks after {name!r}, does not stop: kill -9 {owner}")
+    finally:
+        os.close(process)

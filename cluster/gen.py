@@ -1,0 +1,124 @@
+"""`nodespan gen config`: the machine configurations of a new mesh, or of nodes that join one that is there.
+
+Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from runtime.cli.errors import CommandError
+
+_SHARED = "config"
+# A name of a node is the name of a file.
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
+
+
+class GenCommand:
+    """The verb `gen`."""
+
+    description = "make the configuration of a mesh"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the verb's arguments."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="config")
+        config = actions.add_parser(
+            "config",
+            description="Make the machine configuration of a mesh, with a new cluster id and secret, or of nodes that "
+            "join the mesh of an existing configuration.",
+        )
+        config.add_argument("--cluster-name", metavar="NAME", help="what the new mesh is called")
+        config.add_argument(
+            "--endpoint", metavar="URL", help="the discovery service; the public one of Talos Linux unless given"
+        )
+        config.add_argument(
+            "--ca", metavar="FILE", help="who signed that service's certificate, PEM, if not a known CA"
+        )
+        config.add_argument("--join", metavar="FILE", help="an existing machine configuration, as of a Talos node")
+        config.add_argument("--output-dir", metavar="DIR", default=".", help="where to write (%(default)s)")
+        config.add_argument(
+            "--nodes", metavar="NAME", nargs="+", default=[], help="a file for each of these instead of one for all"
+        )
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Write the files and say what to do with them. Raises CommandError."""
+        from cluster.machine_config import MachineConfigError
+
+        try:
+            return _gen_config(options)
+        except MachineConfigError as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}") from error
+
+
+def _gen_config(options: argparse.Namespace) -> int:
+    from cluster.machine_config import config_text, new_mesh, read_mesh
+    from controllers.secret_file import write_secret
+    from resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
+
+    files = _files(Path(options.output_dir), options.nodes)
+    remarks: tuple[str, ...] = ()
+    if options.join:
+        if options.cluster_name or options.endpoint or options.ca:
+            raise CommandError(
+                "--join takes name, discovery service and trusted roots from the file: "
+                "leave --cluster-name, --endpoint and --ca out"
+            )
+        mesh, remarks = read_mesh(Path(options.join))
+    elif not options.cluster_name:
+        raise CommandError("give the new mesh a --cluster-name, or the configuration of an existing one with --join")
+    else:
+        roots = (("discovery", Path(options.ca).read_text()),) if options.ca else ()
+        mesh = new_mesh(options.cluster_name, options.endpoint or DEFAULT_DISCOVERY_ENDPOINT, trusted_roots=roots)
+    called = f"the mesh {mesh.cluster_name!r}" if mesh.cluster_name else "the mesh"
+    texts = {
+        file: config_text(mesh, purpose=f"The node {node} of {called}." if node else f"Any node of {called}.")
+        for file, node in files.items()
+    }
+    for file, text in texts.items():
+        write_secret(file, text)
+        sys.stdout.write(f"{file}\n")
+    for remark in remarks:
+        sys.stdout.write(f"note: {remark}\n")
+    urls = [service.url for service in mesh.services]
+    sys.stdout.write(_what_to_do(bool(options.nodes), urls, uses_public=DEFAULT_DISCOVERY_ENDPOINT in urls))
+    return 0
+
+
+def _files(directory: Path, nodes: list[str]) -> dict[Path, str]:
+    """The files to write, and the nodes they are for, "" for any. Raises CommandError if one of them is there."""
+    for node in nodes:
+        if not _NODE_NAME.fullmatch(node):
+            raise CommandError(f"--nodes: {node!r} cannot be the name of a node: letters, digits, hyphens and dots")
+    if len(set(nodes)) < len(nodes):
+        raise CommandError("--nodes: a name is given twice")
+    if not directory.is_dir():
+        raise CommandError(f"--output-dir {directory}: there is no such directory")
+    files = {directory / f"{node or _SHARED}.yaml": node for node in (nodes or [""])}
+    for file in files:
+        if file.exists():
+            raise CommandError(
+                f"{file} is there already, and its secret may be in use: move it away, or choose another --output-dir"
+            )
+    return files
+
+
+def _what_to_do(has_own_files: bool, urls: list[str], *, uses_public: bool) -> str:
+    lines = [
+        "Each node gets its file" if has_own_files else "All nodes get the same file",
+        ", as /etc/nodespan/config.yaml with mode 0600; whoever has it can join the mesh.\n",
+        "What a node may have of its own is described at its top. Check it after changes:\n\n",
+        "    nodespan validate /etc/nodespan/config.yaml\n\n",
+        f"The nodes find each other through {', '.join(urls)}; what they tell it is encrypted.\n",
+    ]
+    if uses_public:
+        lines.append(
+            "That is the public service of Talos Linux, and its operator's terms apply; for one of your own give\n"
+            "--endpoint, see nodespan discovery serve --help.\n"
+        )
+    return "".join(lines)
+
+
+command = GenCommand()

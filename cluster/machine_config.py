@@ -1,0 +1,173 @@
+"""Machine configurations that make nodes a mesh: for new clusters, and for nodes that join one that is there."""
+
+import base64
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import attrs
+
+from controllers.cluster.config import cluster_identity, discovery_config, wants_kubernetes_registry
+from controllers.config.loading import Loaded, load, read_and_load
+from controllers.config.problem import render
+from controllers.kubespan.config import kubespan_config
+from resources.config import DiscoveryServiceConfig, MachineConfigSpec, TrustedRootsConfig
+from resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
+from runtime.codec.yamltext import dump
+
+_KEY_BYTES = 32
+_DEFAULT_SERVICE = "default"
+_OWN_SETTINGS = """\
+# What a node may have of its own goes into this file too, each as one more document behind a line of three dashes:
+#
+#   apiVersion: v1alpha1                          endpoints at which it can be reached besides its own addresses,
+#   kind: KubeSpanEndpointsConfig                 such as that of a port forwarding
+#   extraAnnouncedEndpoints: [203.0.113.7:51820]
+#
+#   apiVersion: nodespan.dev/v1alpha1             networks behind it that the others shall reach through it; they are
+#   kind: NodespanConfig                          told of them if advertiseKubernetesNetworks is true
+#   podNetworks: [10.244.1.0/24]
+"""
+
+
+class MachineConfigError(Exception):
+    """A configuration cannot be made from what was given. The text says why and what to do, without any secret."""
+
+
+@attrs.frozen(kw_only=True)
+class DiscoveryService:
+    """A discovery service by name and URL."""
+
+    name: str = _DEFAULT_SERVICE
+    url: str = DEFAULT_DISCOVERY_ENDPOINT
+
+
+@attrs.frozen(kw_only=True)
+class Mesh:
+    """What all nodes of a mesh have in common. `trusted_roots` are PEM texts by name."""
+
+    cluster_name: str
+    cluster_id: str
+    cluster_secret: str = attrs.field(repr=False)
+    services: tuple[DiscoveryService, ...] = (DiscoveryService(),)
+    trusted_roots: tuple[tuple[str, str], ...] = ()
+    harvest_extra_endpoints: bool = False
+    mtu: int | None = None
+    exclude_advertised_networks: tuple[str, ...] = ()
+
+
+def new_mesh(
+    cluster_name: str,
+    url: str = DEFAULT_DISCOVERY_ENDPOINT,
+    *,
+    trusted_roots: tuple[tuple[str, str], ...] = (),
+    harvest_extra_endpoints: bool = False,
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+) -> Mesh:
+    """A mesh of its own, with an id and a secret that nobody else has."""
+    return Mesh(
+        cluster_name=cluster_name,
+        cluster_id=base64.b64encode(random_bytes(_KEY_BYTES)).decode(),
+        cluster_secret=base64.b64encode(random_bytes(_KEY_BYTES)).decode(),
+        services=(DiscoveryService(url=url),),
+        trusted_roots=trusted_roots,
+        harvest_extra_endpoints=harvest_extra_endpoints,
+    )
+
+
+def config_text(mesh: Mesh, *, purpose: str) -> str:
+    """The machine configuration of any node of the mesh. `purpose` is a line for its head.
+
+    Raises MachineConfigError where the result would not be valid, with what `nodespan validate` has to say.
+    """
+    text = "---\n".join((_head(mesh, purpose), *(_document(kind, spec) for kind, spec in _documents(mesh))))
+    _refuse_mistakes(load(text, name="the configuration"))
+    return text
+
+
+def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:
+    """The mesh that a machine configuration, of Talos or of nodespan, belongs to, and remarks for whoever joins it.
+
+    Blocks on the disk. Raises MachineConfigError.
+    """
+    loaded = read_and_load(path)
+    _refuse_mistakes(loaded)
+    config = loaded.config
+    cluster_id, secret = cluster_identity(config)
+    if not (cluster_id and secret):
+        raise MachineConfigError(
+            f"{path} holds no cluster id and secret (cluster.id and cluster.secret, or a document of the kind "
+            "DiscoveryIdentityConfig): take the configuration of a node that is part of the mesh"
+        )
+    services = tuple(_services(config))
+    if not services:
+        raise MachineConfigError(
+            f"{path} names no discovery service, and by the Kubernetes registry alone nodespan cannot find the others: "
+            "switch the service registry on for the whole cluster first (cluster.discovery, or a document of the kind "
+            "DiscoveryServiceConfig)"
+        )
+    settings = kubespan_config(config)
+    remarks = []
+    if settings is None or not settings.enabled:
+        remarks.append(f"KubeSpan is off in {path}: the nodes there have no mesh to join until it is on for them too")
+    if wants_kubernetes_registry(config):
+        remarks.append(
+            "the cluster uses the Kubernetes registry as well, which nodespan does not: the nodes there are found by "
+            "the discovery service only"
+        )
+    mesh = Mesh(
+        cluster_name=config.cluster.cluster_name,
+        cluster_id=cluster_id,
+        cluster_secret=secret,
+        services=services,
+        trusted_roots=tuple((root.name, root.certificates) for root in config.documents_of(TrustedRootsConfig)),
+        harvest_extra_endpoints=settings is not None and settings.harvest_extra_endpoints,
+        mtu=None if settings is None else settings.mtu,
+        # Only if both ends of a tunnel leave out the same networks do packets go the same way there and back.
+        exclude_advertised_networks=() if settings is None else settings.exclude_advertised_networks,
+    )
+    return mesh, tuple(remarks)
+
+
+def _services(config: MachineConfigSpec) -> Iterable[DiscoveryService]:
+    """Those in effect, with the URLs as they were written."""
+    if not discovery_config(config).service_endpoints:
+        return
+    section = config.cluster.discovery
+    if section is not None and section.enabled and not section.registries.service.disabled:
+        yield DiscoveryService(url=section.registries.service.endpoint or DEFAULT_DISCOVERY_ENDPOINT)
+        return
+    for document in config.documents_of(DiscoveryServiceConfig):
+        yield DiscoveryService(name=document.name, url=document.endpoint)
+
+
+def _head(mesh: Mesh, purpose: str) -> str:
+    main: dict[str, object] = {"version": "v1alpha1", "machine": {"type": "worker"}}
+    if mesh.cluster_name:
+        main["cluster"] = {"clusterName": mesh.cluster_name}
+    warning = "# Whoever has this file can join the mesh: it holds the cluster's secret."
+    return f"# {purpose}\n{warning}\n#\n{_OWN_SETTINGS}{dump(main)}"
+
+
+def _documents(mesh: Mesh) -> Iterable[tuple[str, dict[str, object]]]:
+    kubespan: dict[str, object] = {"enabled": True, "harvestExtraEndpoints": mesh.harvest_extra_endpoints}
+    if mesh.mtu is not None:
+        kubespan["mtu"] = mesh.mtu
+    if mesh.exclude_advertised_networks:
+        kubespan["filters"] = {"excludeAdvertisedNetworks": mesh.exclude_advertised_networks}
+    yield "KubeSpanConfig", kubespan
+    yield "DiscoveryIdentityConfig", {"clusterID": mesh.cluster_id, "clusterSecret": mesh.cluster_secret}
+    for service in mesh.services:
+        yield "DiscoveryServiceConfig", {"name": service.name, "endpoint": service.url}
+    for name, certificates in mesh.trusted_roots:
+        yield "TrustedRootsConfig", {"name": name, "certificates": certificates}
+
+
+def _document(kind: str, spec: dict[str, object]) -> str:
+    return dump({"apiVersion": "v1alpha1", "kind": kind, **spec})
+
+
+def _refuse_mistakes(loaded: Loaded) -> None:
+    if loaded.errors:
+        shown = "\n\n".join(render(problem, loaded.config.text) for problem in loaded.errors)
+        raise MachineConfigError(f"not a valid machine configuration:\n{shown}")

@@ -1,0 +1,91 @@
+"""What the agents of a cluster say of each other, and what of that is new."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from cluster.plan import Plan, Station
+from runtime.api import protocol
+from runtime.cli.client import AgentGoneError, ask
+from runtime.cli.table import Table
+
+UP = "up"
+NOT_FOUND = "not found yet"
+NO_AGENT = "no agent"
+
+
+@attrs.frozen(kw_only=True)
+class PeerView:
+    """What one node says of another: a state, or one of NOT_FOUND and NO_AGENT."""
+
+    state: str = NOT_FOUND
+    endpoint: str = ""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there are fresh handshakes."""
+        return self.state == UP
+
+
+# By the names of the node that says so and of the one it says it of.
+MeshView = Mapping[tuple[str, str], PeerView]
+
+
+def look(plan: Plan) -> MeshView:
+    """Ask all agents. Blocks for a moment. Raises CommandError for an answer that is none."""
+    found: dict[tuple[str, str], PeerView] = {}
+    for node in plan.nodes:
+        try:
+            statuses = specs_of(node, "kubespanpeerstatuses")
+        except AgentGoneError:
+            found |= {(node.name, peer.name): PeerView(state=NO_AGENT) for peer in plan.nodes if peer != node}
+            continue
+        by_label = {spec["label"]: PeerView(state=spec["state"], endpoint=spec["endpoint"]) for spec in statuses}
+        found |= {(node.name, peer.name): by_label.get(peer.name, PeerView()) for peer in plan.nodes if peer != node}
+    return found
+
+
+def kubespan_address(node: Station) -> str:
+    """The node's address in the mesh, "" while it has none. Raises AgentGoneError, CommandError."""
+    for spec in specs_of(node, "kubespanidentities"):
+        return str(spec["address"]).partition("/")[0]
+    return ""
+
+
+def specs_of(node: Station, type: str) -> list[dict[str, Any]]:
+    """The specs of the resources of a type that an agent has. Raises AgentGoneError, CommandError."""
+    request: dict[str, Any] = {
+        "call": "get",
+        "type": type,
+        "namespace": "",
+        "id": None,
+        "selectors": [],
+        "watch": False,
+        "form": "data",
+    }
+    answers = ask(str(node.socket), request)
+    return [answer["resource"]["spec"] for answer in answers if answer.get("event") == protocol.CREATED]
+
+
+def table(view: MeshView) -> list[str]:
+    """The lines of a table of all pairs."""
+    rows = Table(["NODE", "PEER", "STATE", "ENDPOINT"])
+    for (node, peer), seen in view.items():
+        rows.add([node, peer, seen.state, seen.endpoint])
+    return rows.flush().splitlines()
+
+
+def changes(before: MeshView, after: MeshView) -> Iterator[str]:
+    """A line for each pair whose state or endpoint is another now, and for each agent that fell silent."""
+    silent: set[str] = set()
+    for (node, peer), seen in after.items():
+        known = before.get((node, peer), PeerView(state=NO_AGENT))
+        if seen == known or (seen.state == NOT_FOUND and known.state == NO_AGENT):
+            continue
+        if seen.state != NO_AGENT:
+            at = f" at {seen.endpoint}" if seen.endpoint else ""
+            yield f"{node}: {peer} is {seen.state}{at}"
+        elif node not in silent:
+            silent.add(node)
+            yield f"{node}: its agent does not answer"

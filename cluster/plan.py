@@ -1,0 +1,176 @@
+"""What a cluster on one machine consists of: names, addresses, files. Everything follows from its name and its size.
+
+    198.51.100.0/24, the internet           192.0.2.0/24, the network behind NAT
+
+      discovery  .2 ─┐                        ┌─ .11  the last node
+      a         .11 ─┤                        │
+      b         .12 ─┴─ bridge .1 ─── .3 router .1
+
+Every box is a network namespace, also the bridge: nothing is made in the machine's own namespace, and the addresses
+are those set aside for documentation. The bridge's address is everybody's default gateway and forwards nothing.
+"""
+
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from runtime.paths import node_socket
+
+DEFAULT_NAME = "demo"
+FEWEST_NODES, MOST_NODES = 2, 200
+CLUSTERS = Path("/run/nodespan/clusters")
+NODES = Path(node_socket("any")).parent
+# Where all sockets of wireguard-go lie, of whichever namespace.
+WIREGUARD_SOCKETS = Path("/var/run/wireguard")
+
+PREFIX = "nodespan-"
+BRIDGE_ADDRESS = "198.51.100.1"
+ROUTER_WAN_ADDRESS = "198.51.100.3"
+ROUTER_LAN_ADDRESS = "192.0.2.1"
+DISCOVERY_PORT = 3000
+_FIRST_NODE = 11
+# Without a hyphen, so that the names of one cluster's namespaces never begin like those of another.
+_NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
+
+
+class NameRefusedError(ValueError):
+    """The text cannot be the name of a cluster."""
+
+
+@attrs.frozen(kw_only=True)
+class Station:
+    """A network namespace with one link to the others. A station that runs something has a directory for its files."""
+
+    name: str
+    namespace: str
+    address: str
+    gateway: str = BRIDGE_ADDRESS
+    directory: Path
+
+    @property
+    def log(self) -> Path:
+        """What its process says."""
+        return self.directory / "log"
+
+    @property
+    def config(self) -> Path:
+        """The machine configuration of a node."""
+        return self.directory / "config.yaml"
+
+    @property
+    def state_dir(self) -> Path:
+        """What a node keeps."""
+        return self.directory / "state"
+
+    @property
+    def wireguard_sockets(self) -> Path:
+        """What stands in for WIREGUARD_SOCKETS at this station."""
+        return self.directory / "wireguard"
+
+    @property
+    def socket(self) -> Path:
+        """Where the agent of a node listens."""
+        return Path(node_socket(self.name))
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A cluster of `size` nodes. Raises NameRefusedError, ValueError for a size that is not provided for."""
+
+    name: str = attrs.field(default=DEFAULT_NAME)
+    size: int = attrs.field(default=3)
+    clusters: Path = CLUSTERS
+
+    @name.validator
+    def _check_name(self, _attribute: object, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise NameRefusedError(
+                f"{name!r} cannot be the name of a cluster: take up to 16 lower-case letters and digits, a letter first"
+            )
+
+    @size.validator
+    def _check_size(self, _attribute: object, size: int) -> None:
+        if not FEWEST_NODES <= size <= MOST_NODES:
+            raise ValueError(f"a cluster has between {FEWEST_NODES} and {MOST_NODES} nodes, not {size}")
+
+    @property
+    def directory(self) -> Path:
+        """All files of the cluster but the sockets of its agents."""
+        return self.clusters / self.name
+
+    @property
+    def lock(self) -> Path:
+        """Held by the `cluster create` that stays in the foreground, and holds its pid."""
+        return self.directory / "lock"
+
+    @property
+    def record(self) -> Path:
+        """Says how many nodes there are."""
+        return self.directory / "cluster.json"
+
+    @property
+    def nodes(self) -> tuple[Station, ...]:
+        """In the order of their names; the last one is behind NAT."""
+        labels = [label_of(number) for number in range(self.size)]
+        public = [self._station(label, f"198.51.100.{_FIRST_NODE + n}") for n, label in enumerate(labels[:-1])]
+        hidden = self._station(labels[-1], f"192.0.2.{_FIRST_NODE}", ROUTER_LAN_ADDRESS)
+        return (*public, hidden)
+
+    @property
+    def discovery(self) -> Station:
+        """Where the discovery service runs."""
+        return self._station("discovery", "198.51.100.2")
+
+    @property
+    def router(self) -> Station:
+        """What the last node is behind."""
+        return self._station("router", ROUTER_WAN_ADDRESS)
+
+    @property
+    def internet(self) -> Station:
+        """The bridge."""
+        return self._station("internet", BRIDGE_ADDRESS)
+
+    @property
+    def stations(self) -> tuple[Station, ...]:
+        """All of them."""
+        return (self.internet, self.discovery, self.router, *self.nodes)
+
+    @property
+    def pairs(self) -> Iterator[tuple[Station, Station]]:
+        """Each node with each other node, both ways."""
+        return ((node, peer) for node in self.nodes for peer in self.nodes if node != peer)
+
+    @property
+    def discovery_url(self) -> str:
+        """Where the nodes find each other; plain text, for it does not leave the machine."""
+        return f"http://{self.discovery.address}:{DISCOVERY_PORT}/"
+
+    @property
+    def namespace_prefix(self) -> str:
+        """How the names of this cluster's namespaces begin, and nobody else's."""
+        return f"{PREFIX}{self.name}-"
+
+    def _station(self, label: str, address: str, gateway: str = BRIDGE_ADDRESS) -> Station:
+        # Names of nodes are those of their sockets, so only one cluster can have the short ones.
+        name = label if self.name == DEFAULT_NAME else f"{self.name}-{label}"
+        return Station(
+            name=name,
+            namespace=f"{self.namespace_prefix}{label}",
+            address=address,
+            gateway=gateway,
+            directory=self.directory / label,
+        )
+
+
+def label_of(number: int) -> str:
+    """a, b ... z, aa, ab ... for 0, 1 ..."""
+    label = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, len(string.ascii_lowercase))
+        label = string.ascii_lowercase[letter] + label
+    return label

@@ -1,0 +1,48 @@
+"""Taking a cluster away again: whole or half made, by who made it or by somebody later."""
+
+import json
+import shutil
+
+from cluster.plan import NODES, Plan
+from cluster.station_processes import NAMESPACES, end_processes, run
+
+_LOCK_SUFFIX = ".lock"
+
+
+def remove(plan: Plan) -> bool:
+    """Remove processes, namespaces, sockets, files; returns whether there was anything. Blocks for seconds.
+
+    Raises CommandFailedError, OSError.
+    """
+    namespaces = namespaces_of(plan)
+    was_there = bool(namespaces) or plan.directory.exists()
+    # The nodes first: they say goodbye to the discovery service.
+    serving = {plan.discovery.namespace, plan.router.namespace, plan.internet.namespace}
+    end_processes(name for name in namespaces if name not in serving)
+    end_processes(name for name in namespaces if name in serving)
+    for name in namespaces:
+        run(("ip", "netns", "delete", name))
+    for node in plan.nodes if plan.record.exists() else ():
+        node.socket.unlink(missing_ok=True)
+        node.socket.with_name(node.socket.name + _LOCK_SUFFIX).unlink(missing_ok=True)
+    if plan.directory.exists():
+        shutil.rmtree(plan.directory)
+    for directory in (plan.clusters, NODES, NODES.parent):
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+    return was_there
+
+
+def namespaces_of(plan: Plan) -> tuple[str, ...]:
+    """The namespaces of the cluster's name that there are, whatever became of the rest of it."""
+    if not NAMESPACES.is_dir():
+        return ()
+    return tuple(sorted(path.name for path in NAMESPACES.iterdir() if path.name.startswith(plan.namespace_prefix)))
+
+
+def recorded(name: str) -> Plan:
+    """The plan of the cluster of this name as it was made; one of the usual size if there is no telling any more."""
+    plan = Plan(name=name)
+    if plan.record.exists():
+        return Plan(name=name, size=json.loads(plan.record.read_text())["size"])
+    return plan

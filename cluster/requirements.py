@@ -1,0 +1,61 @@
+"""What a machine must have for a cluster on it, found out by trying."""
+
+import os
+import shutil
+import subprocess
+
+from cluster.plan import PREFIX
+from controllers.network.kernel.wireguard.daemon import PROGRAM as WIREGUARD_GO
+
+# Programs, and the packages of Debian and its relatives that bring them; Fedora's names differ in one place.
+_PROGRAMS = {"ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "mount": "mount"}
+_FEDORA = {"iproute2": "iproute", "mount": "util-linux"}
+_TUN = "/dev/net/tun"
+
+
+def missing_requirements() -> list[str]:
+    """Why a cluster cannot be made here, a sentence each, with what to do; empty if it can. Blocks for a moment."""
+    if os.geteuid() != 0:
+        return ["network namespaces need root: run it with sudo"]
+    if packages := [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]:
+        return [f"programs are missing: {how_to_install(*packages)}"]
+    probe = f"{PREFIX}probe-{os.getpid()}"
+    if reason := _refusal("ip", "netns", "add", probe):
+        return [f"network namespaces cannot be made here, as in most containers ({reason}): use a machine of its own"]
+    try:
+        return list(_missing_in(probe))
+    finally:
+        _refusal("ip", "netns", "delete", probe)
+
+
+def _missing_in(namespace: str) -> list[str]:
+    missing = []
+    for kind in ("veth", "bridge"):
+        if reason := _refusal("ip", "-n", namespace, "link", "add", f"try{kind}", "type", kind):
+            missing.append(f"this kernel makes no {kind} links ({reason}): load the module {kind}")
+    if reason := _refusal("ip", "netns", "exec", namespace, "nft", "add", "table", "inet", "probe"):
+        missing.append(f"this kernel has no nftables ({reason}): load the module nf_tables")
+    if _refusal("ip", "-n", namespace, "link", "add", "trywg", "type", "wireguard"):
+        if shutil.which(WIREGUARD_GO) is None:
+            missing.append(
+                "this kernel has no WireGuard, and wireguard-go is not installed: load the module wireguard "
+                f"(modprobe wireguard), or {how_to_install(WIREGUARD_GO)}"
+            )
+        elif not os.path.exists(_TUN):
+            missing.append(f"this kernel has no WireGuard, and wireguard-go needs {_TUN}: load the module tun")
+    return missing
+
+
+def how_to_install(*packages: str) -> str:
+    """What to type for packages that are called so by Debian."""
+    if shutil.which("apt-get"):
+        return f"apt-get install --no-install-recommends {' '.join(packages)}"
+    if shutil.which("dnf"):
+        return f"dnf install {' '.join(dict.fromkeys(_FEDORA.get(package, package) for package in packages))}"
+    return f"install what this system calls {' '.join(packages)}"
+
+
+def _refusal(*command: str) -> str:
+    """Run a command; "" if it succeeds, else its own words."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"exit status {done.returncode}"

@@ -1,0 +1,57 @@
+"""The clusters of this machine, and finding a node of theirs."""
+
+from cluster.ownership import owner_of
+from cluster.peers import kubespan_address
+from cluster.plan import CLUSTERS, Plan, Station
+from cluster.removal import recorded
+from cluster.station_processes import pids_in
+from cluster.terminal import Terminal
+from runtime.cli.client import AgentGoneError
+from runtime.cli.errors import CommandError
+from runtime.cli.table import Table
+
+
+def clusters() -> list[Plan]:
+    """Those that were made and not removed. Raises PermissionError without root."""
+    if not CLUSTERS.is_dir():
+        return []
+    return [recorded(path.name) for path in sorted(CLUSTERS.iterdir())]
+
+
+def show(terminal: Terminal) -> None:
+    """Print all clusters. Raises PermissionError without root."""
+    plans = clusters()
+    if not plans:
+        terminal.line("there is no cluster; make one with: nodespan cluster create")
+    for plan in plans:
+        owner = owner_of(plan)
+        kept = "kept running" if owner is None else f"in the foreground of process {owner}"
+        terminal.line(f"{plan.name}: {plan.size} nodes, {kept}")
+        for line in _table(plan):
+            terminal.line(line)
+
+
+def station_of(name: str) -> Station:
+    """The station of this name in any cluster. Raises CommandError, PermissionError without root."""
+    stations = {station.name: station for plan in clusters() for station in plan.stations}
+    if name not in stations:
+        known = f"there are: {', '.join(stations)}" if stations else "make a cluster with: nodespan cluster create"
+        raise CommandError(f"no node of a cluster is called {name!r}; {known}")
+    return stations[name]
+
+
+def _table(plan: Plan) -> list[str]:
+    rows = Table(["NODE", "NAMESPACE", "PIDS", "ADDRESS", "KUBESPAN ADDRESS"])
+    for station in plan.stations:
+        pids = ",".join(map(str, pids_in(station.namespace)))
+        rows.add([station.name, station.namespace, pids, station.address, _address(plan, station)])
+    return rows.flush().splitlines()
+
+
+def _address(plan: Plan, station: Station) -> str:
+    if station not in plan.nodes:
+        return ""
+    try:
+        return kubespan_address(station)
+    except AgentGoneError:
+        return ""

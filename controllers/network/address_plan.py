@@ -1,0 +1,76 @@
+"""Which addresses to add and remove, so that links have those that are wanted and keep all that nobody named."""
+
+from collections.abc import Mapping
+
+from controllers.network.kernel.address_changes import AddressToAdd
+from controllers.network.kernel.addresses import AddressKey
+from controllers.network.kernel.links import KernelLink
+from controllers.network.kernel.prefixes import parse_address
+from controllers.network.link_lookup import LinkLookup
+from controllers.network.plan import Plan, Step
+from resources.network import MANAGED_ADDRESS_FLAGS, AddressFlags, AddressSpecSpec, AddressStatusSpec
+
+AddressPlan = Plan[AddressToAdd, AddressStatusSpec]
+AddressStep = Step[AddressToAdd, AddressStatusSpec]
+Addresses = Mapping[AddressKey, tuple[AddressStatusSpec, ...]]
+
+
+def is_as_wanted(seen: AddressStatusSpec, spec: AddressSpecSpec) -> bool:
+    """Whether the kernel's address agrees with the spec in all that a spec decides."""
+    # A spec has no lifetime, and an address without one is permanent whether or not that was said.
+    wanted = (spec.flags | AddressFlags.PERMANENT) & MANAGED_ADDRESS_FLAGS
+    return (seen.scope, seen.flags & MANAGED_ADDRESS_FLAGS, seen.priority) == (spec.scope, wanted, spec.priority)
+
+
+def find(spec: AddressSpecSpec, link_index: int, addresses: Addresses) -> AddressStatusSpec | None:
+    """The kernel's address that the spec is about: same link, address and prefix length."""
+    prefix = parse_address(spec.address)
+    own = prefix.text.partition("/")[0]
+    for seen in addresses.get(AddressKey(link_index, prefix.text), ()):
+        # On a point-to-point link an address may be that of the far end.
+        if seen.local in ("", own):
+            return seen
+    return None
+
+
+def plan_addresses(
+    wanted: Mapping[str, AddressSpecSpec],
+    leaving: Mapping[str, AddressSpecSpec],
+    links: Mapping[int, KernelLink],
+    addresses: Addresses,
+) -> AddressPlan:
+    """The steps from what the kernel has to what is wanted, by the ids of the specs."""
+    lookup = LinkLookup(links)
+    kept: set[AddressKey] = set()
+    steps: list[AddressStep] = []
+    waiting: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for id, spec in wanted.items():
+        try:
+            prefix = parse_address(spec.address)
+        except ValueError as error:
+            refused[id] = f"{error}, write it like 10.0.0.5/24"
+            continue
+        link = lookup.find(spec.link_name)
+        if link is None:
+            waiting[id] = f"there is no link {spec.link_name}"
+            continue
+        kept.add(AddressKey(link.status.index, prefix.text))
+        seen = find(spec, link.status.index, addresses)
+        if seen is None or not is_as_wanted(seen, spec):
+            remove = () if seen is None else (seen,)
+            steps.append(Step(id=id, remove=remove, add=AddressToAdd(spec=spec, link_index=link.status.index)))
+    for id, spec in leaving.items():
+        link = lookup.find(spec.link_name)
+        gone = _leaving(spec, link, addresses)
+        if link is not None and gone is not None and AddressKey(link.status.index, gone.address) not in kept:
+            steps.insert(0, Step(id=id, remove=(gone,)))
+    return Plan(steps=tuple(steps), waiting=waiting, refused=refused)
+
+
+def _leaving(spec: AddressSpecSpec, link: KernelLink | None, addresses: Addresses) -> AddressStatusSpec | None:
+    try:
+        return None if link is None else find(spec, link.status.index, addresses)
+    except ValueError:
+        # Never was an address, so it is not there.
+        return None

@@ -1,0 +1,139 @@
+"""Making, changing and removing links over rtnetlink."""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
+
+from controllers.network.kernel.rtnetlink import (
+    AF_UNSPEC,
+    Kernel,
+    attribute,
+    nest,
+    number8,
+    number16,
+    number32,
+    zero_terminated,
+)
+from resources.network.enums import LinkFlags
+from resources.network.link_spec import LinkSpecSpec
+
+_ADDRESS = 1
+_IFNAME = 3
+_MTU = 4
+_LINK = 5
+_MASTER = 10
+_LINKINFO = 18
+
+_INFO_KIND = 1
+_INFO_DATA = 2
+
+_VLAN_ID = 1
+_VLAN_PROTOCOL = 5
+_BRIDGE_STP_STATE = 5
+_BRIDGE_VLAN_FILTERING = 7
+_VRF_TABLE = 1
+_VETH_PEER = 1
+
+_ANY_TYPE = 0
+
+
+@attrs.frozen(kw_only=True)
+class LinkChange:
+    """What to change of a link; None leaves it. `master` is an index, 0 for none."""
+
+    index: int
+    up: bool | None = None
+    multicast: bool | None = None
+    mtu: int | None = None
+    hardware_addr: str | None = None
+    master: int | None = None
+    stp: bool | None = None
+    vlan_filtering: bool | None = None
+
+
+def _bridge(stp: bool | None, vlan_filtering: bool | None) -> tuple[bytes, ...]:
+    options = () if stp is None else (number32(_BRIDGE_STP_STATE, stp),)
+    return options if vlan_filtering is None else (*options, number8(_BRIDGE_VLAN_FILTERING, vlan_filtering))
+
+
+def _bridge_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.bridge_master is None:
+        return ()
+    # What is off is off to begin with; a kernel without VLAN filtering refuses to hear of it.
+    return _bridge(spec.bridge_master.stp.enabled or None, spec.bridge_master.vlan.filtering_enabled or None)
+
+
+def _vlan_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.vlan is None:
+        return ()
+    protocol = spec.vlan.vlan_protocol.number.to_bytes(2, "big")
+    return (number16(_VLAN_ID, spec.vlan.vlan_id), attribute(_VLAN_PROTOCOL, protocol))
+
+
+def _veth_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.veth is None or not spec.veth.peer_name:
+        return ()
+    # The other end is described by a whole message of its own.
+    return (attribute(_VETH_PEER, bytes(16) + zero_terminated(_IFNAME, spec.veth.peer_name)),)
+
+
+def _vrf_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    return () if spec.vrf_master is None else (number32(_VRF_TABLE, spec.vrf_master.table.number),)
+
+
+def _nothing(_spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    return ()
+
+
+# What each kind is told when it is made. Kinds that are not here cannot be made.
+_OPTIONS: Mapping[str, Callable[[LinkSpecSpec], tuple[bytes, ...]]] = {
+    "bridge": _bridge_of,
+    "dummy": _nothing,
+    "veth": _veth_of,
+    "vlan": _vlan_of,
+    "vrf": _vrf_of,
+    "wireguard": _nothing,
+}
+CREATABLE = frozenset(_OPTIONS)
+
+
+def create_link(kernel: Kernel, spec: LinkSpecSpec, parent_index: int) -> None:
+    """Make a logical link, down. Raises OSError: EOPNOTSUPP if the kernel has no such kind, EEXIST."""
+    options = _OPTIONS[spec.kind](spec)
+    info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
+    attributes = [zero_terminated(_IFNAME, spec.name), info]
+    if parent_index:
+        attributes.append(number32(_LINK, parent_index))
+    if spec.hardware_addr:
+        attributes.append(_hardware_address(spec.hardware_addr))
+    kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, 0, 0), *attributes)
+
+
+def change_link(kernel: Kernel, change: LinkChange) -> None:
+    """Change a link. Raises OSError."""
+    flags = mask = 0
+    for flag, wanted in ((LinkFlags.UP, change.up), (LinkFlags.MULTICAST, change.multicast)):
+        if wanted is not None:
+            mask |= flag
+            flags |= flag if wanted else 0
+    attributes: list[bytes] = []
+    if change.mtu is not None:
+        attributes.append(number32(_MTU, change.mtu))
+    if change.hardware_addr is not None:
+        attributes.append(_hardware_address(change.hardware_addr))
+    if change.master is not None:
+        attributes.append(number32(_MASTER, change.master))
+    if change.stp is not None or change.vlan_filtering is not None:
+        data = nest(_INFO_DATA, *_bridge(change.stp, change.vlan_filtering))
+        attributes.append(nest(_LINKINFO, attribute(_INFO_KIND, b"bridge"), data))
+    kernel.change(rtnl.RTM_NEWLINK, 0, (AF_UNSPEC, _ANY_TYPE, change.index, flags, mask), *attributes)
+
+
+def delete_link(kernel: Kernel, index: int) -> None:
+    """Remove a link. Raises OSError: ENODEV if it is not there."""
+    kernel.change(rtnl.RTM_DELLINK, 0, (AF_UNSPEC, _ANY_TYPE, index, 0, 0))
+
+
+def _hardware_address(text: str) -> bytes:
+    return attribute(_ADDRESS, bytes.fromhex(text.replace(":", "")))

@@ -1,0 +1,50 @@
+"""Addresses and prefixes as text, as the kernel prints them, and as bytes, as it takes them."""
+
+import socket
+from ipaddress import ip_interface, ip_network
+
+import attrs
+
+
+@attrs.frozen
+class Prefix:
+    """An address and a prefix length; whether host bits are set is up to whoever made it."""
+
+    packed: bytes
+    length: int
+
+    @property
+    def text(self) -> str:
+        """As the kernel's messages are shown: `10.0.0.5/24`."""
+        family = socket.AF_INET if len(self.packed) == 4 else socket.AF_INET6
+        return f"{socket.inet_ntop(family, self.packed)}/{self.length}"
+
+
+def parse_address(text: str) -> Prefix:
+    """An address with its prefix length, a full one if it has none. Raises ValueError."""
+    interface = ip_interface(text)
+    return Prefix(interface.ip.packed, interface.network.prefixlen)
+
+
+def parse_prefix(text: str) -> Prefix | None:
+    """A prefix, None for "" and for one that holds everything. Raises ValueError."""
+    if not text:
+        return None
+    network = ip_network(text, strict=False)
+    return Prefix(network.network_address.packed, network.prefixlen) if network.prefixlen else None
+
+
+def prefix_text(text: str) -> str:
+    """The one text that the kernel's messages have for a prefix: `""` for the default. Raises ValueError."""
+    prefix = parse_prefix(text)
+    return "" if prefix is None else prefix.text
+
+
+def pack_ip(text: str) -> bytes:
+    """4 or 16 bytes, none for "". Raises ValueError."""
+    return parse_address(text).packed if text else b""
+
+
+def ip_text(text: str) -> str:
+    """The one text that the kernel's messages have for an address, "" for none. Raises ValueError."""
+    return parse_address(text).text.partition("/")[0] if text else ""

@@ -1,0 +1,170 @@
+"""WireGuard devices as values: what they are, what they are told, and when nothing has to be told."""
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Protocol
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from resources.network.link_spec import WireguardPeer, WireguardSpec
+
+KEY_SIZE = 32
+_NO_KEY = bytes(KEY_SIZE)
+_LONGEST_KEEPALIVE = 0xFFFF
+
+
+@attrs.frozen(kw_only=True)
+class PeerConfig:
+    """What a device is told of a peer, in one canonical form: keys in base64, an endpoint with a numeric address.
+
+    "" stands for no preshared key, and for whichever endpoint the device has. The keepalive is in seconds, 0 for none;
+    allowed IPs are sorted, IPv4 first.
+    """
+
+    public_key: str
+    preshared_key: str = attrs.field(default="", repr=False)
+    endpoint: str = ""
+    persistent_keepalive: int = 0
+    allowed_ips: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class PeerState:
+    """A peer as the device has it. `endpoint` in its config is where its last valid packet came from."""
+
+    config: PeerConfig
+    last_handshake_time: datetime | None = None
+    receive_bytes: int = 0
+    transmit_bytes: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class DeviceState:
+    """A device: its own public key ("" if it has none), and its peers by public key. The private key is not kept."""
+
+    public_key: str = ""
+    listen_port: int = 0
+    firewall_mark: int = 0
+    peers: Mapping[str, PeerState] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class DeviceChange:
+    """What to tell a device; None leaves a setting. Peers are given whole, others stay as they are."""
+
+    private_key: str | None = attrs.field(default=None, repr=False)
+    listen_port: int | None = None
+    firewall_mark: int | None = None
+    peers: tuple[PeerConfig, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != DeviceChange()
+
+
+class WireguardBackend(Protocol):
+    """Talks to the devices of one network namespace. All calls block, and raise OSError if they are refused."""
+
+    def read(self, name: str, *, peers: bool = True) -> DeviceState | None:
+        """The device, None if there is none of this name; without peers it costs the same however many there are."""
+        ...
+
+    def change(self, name: str, change: DeviceChange) -> None:
+        """Apply a change. Peers that it does not mention are not disturbed."""
+        ...
+
+
+def parse_key(text: str) -> bytes:
+    """The 32 bytes of a key. Raises ValueError, which does not repeat the text."""
+    try:
+        key = b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValueError("the key is not base64") from error
+    if len(key) != KEY_SIZE:
+        raise ValueError(f"the key has {len(key)} bytes, a WireGuard key has {KEY_SIZE}")
+    return key
+
+
+def format_key(key: bytes) -> str:
+    """A key as base64, "" for one of zeros, which stands for none."""
+    return "" if key == _NO_KEY else b64encode(key).decode()
+
+
+def public_key_of(private_key: str) -> str:
+    """The public half. Raises ValueError for what is no key."""
+    return format_key(X25519PrivateKey.from_private_bytes(parse_key(private_key)).public_key().public_bytes_raw())
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """Host and port of `192.0.2.1:51820`, `[2001:db8::1]:51820` or `host.example:51820`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{text!r} is no endpoint, write it like 192.0.2.1:51820 or [2001:db8::1]:51820")
+    return host, int(port)
+
+
+def format_endpoint(address: str, port: int) -> str:
+    """The one text of an endpoint: an IPv4 address within IPv6 is shown as what it is, a zone is left out."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return f"[{parsed}]:{port}" if parsed.version == 6 else f"{parsed}:{port}"
+
+
+def is_numeric(host: str) -> bool:
+    """Whether the host of an endpoint needs no look-up."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def sort_allowed_ips(prefixes: "tuple[str, ...] | list[str]") -> tuple[str, ...]:
+    """IPv4 first, by address, then by length; each once, without host bits. Raises ValueError."""
+    networks = {ip_network(prefix, strict=False) for prefix in prefixes}
+    ordered = sorted(networks, key=lambda each: (each.version, int(each.network_address), each.prefixlen))
+    return tuple(map(str, ordered))
+
+
+def canonical_peer(peer: WireguardPeer, endpoint: str) -> PeerConfig:
+    """What a wanted peer means for a device, with this endpoint (numeric, or ""). Raises ValueError."""
+    keepalive = round(peer.persistent_keepalive_interval.total_seconds())
+    if not 0 <= keepalive <= _LONGEST_KEEPALIVE:
+        raise ValueError(f"a keepalive of {keepalive} s is not between 0 and {_LONGEST_KEEPALIVE}")
+    key = format_key(parse_key(peer.public_key))
+    if not key:
+        raise ValueError("the key is all zeros")
+    return PeerConfig(
+        public_key=key,
+        preshared_key=format_key(parse_key(peer.preshared_key)) if peer.preshared_key else "",
+        endpoint=format_endpoint(*parse_endpoint(endpoint)) if endpoint else "",
+        persistent_keepalive=keepalive,
+        allowed_ips=sort_allowed_ips(peer.allowed_ips),
+    )
+
+
+def wireguard_peer_equal(current: PeerConfig, wanted: PeerConfig) -> bool:
+    """Whether the device need not be told. An empty wanted endpoint never differs: a peer that roamed stays there."""
+    if not wanted.endpoint:
+        wanted = attrs.evolve(wanted, endpoint=current.endpoint)
+    return current == wanted
+
+
+def device_difference(wanted: WireguardSpec, current: DeviceState) -> DeviceChange:
+    """What to tell the device of its own settings; its peers are another matter. Raises ValueError for a bad key.
+
+    A wanted port of 0 agrees with any, a wanted key of "" leaves the device its own.
+    """
+    change = DeviceChange()
+    if wanted.private_key and public_key_of(wanted.private_key) != current.public_key:
+        change = attrs.evolve(change, private_key=wanted.private_key)
+    if wanted.listen_port and wanted.listen_port != current.listen_port:
+        change = attrs.evolve(change, listen_port=wanted.listen_port)
+    if wanted.firewall_mark != current.firewall_mark:
+        change = attrs.evolve(change, firewall_mark=wanted.firewall_mark)
+    return change

@@ -1,0 +1,30 @@
+"""What stands between what is wanted and what the kernel has: steps to do now, and what has to wait."""
+
+from typing import Generic, TypeVar
+
+import attrs
+
+A = TypeVar("A")
+W = TypeVar("W")
+
+
+@attrs.frozen(kw_only=True)
+class Step(Generic[W, A]):
+    """For one spec, by its id: kernel objects to remove, and what to add. `add_first`: the order that leaves no gap."""
+
+    id: str
+    remove: tuple[A, ...] = ()
+    add: W | None = None
+    add_first: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Plan(Generic[W, A]):
+    """The steps in order, and for each spec that cannot be served yet, the reason. What is in neither is as wanted.
+
+    `refused` are those that will not be served as long as things are as they are, which an operator should know.
+    """
+
+    steps: tuple[Step[W, A], ...] = ()
+    waiting: dict[str, str] = attrs.field(factory=dict)
+    refused: dict[str, str] = attrs.field(factory=dict)

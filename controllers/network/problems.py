@@ -1,0 +1,65 @@
+"""What an applier could not do: shown as resources, and logged once each."""
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from resources.network import NetworkProblem, NetworkProblemSpec, network_problem_id
+from runtime.controller.context import Access
+from runtime.errors import NotFoundError
+from runtime.resource import ResourceType
+
+_NO_PRIVILEGES = "the agent may not change the network: it lacks CAP_NET_ADMIN, start it as root"
+
+
+def reason_of(error: OSError) -> str:
+    """An error of the kernel in words for an operator."""
+    if error.errno == errno.EPERM:
+        return _NO_PRIVILEGES
+    return error.strerror or os.strerror(error.errno or 0)
+
+
+class Problems:
+    """The problems with the specs of one type, by the ids of the specs."""
+
+    def __init__(self, ctx: Access, type: ResourceType[Any]) -> None:
+        self._ctx = ctx
+        self._type = type
+        # An earlier run of the controller may have left some.
+        self._shown = {
+            problem.spec.id: problem.spec.message
+            for problem in ctx.list(NetworkProblem)
+            if problem.metadata.owner == ctx.name and problem.spec.type == type.name
+        }
+        self._logged: dict[str, str] = {}
+
+    async def show(self, problems: Mapping[str, str], *, loud: frozenset[str] = frozenset()) -> None:
+        """Make these, by the ids of the specs, be all the problems there are; those in `loud` are logged when new."""
+        for id in self._shown.keys() - problems.keys():
+            await self.clear(id)
+        for id, message in problems.items():
+            await self.set(id, message, loud=id in loud)
+
+    async def set(self, id: str, message: str, *, loud: bool = True) -> None:
+        """This is the problem with one spec."""
+        if self._shown.get(id) == message:
+            return
+        self._shown[id] = message
+        # What is wrong with everything, as missing privileges are, is said once.
+        subject = "" if message == _NO_PRIVILEGES else id
+        if loud and self._logged.get(subject) != message:
+            self._logged[subject] = message
+            self._ctx.log.warning("cannot apply", what=self._type.name, id=subject, reason=message)
+        spec = NetworkProblemSpec(type=self._type.name, id=id, message=message)
+        await self._ctx.put(NetworkProblem, network_problem_id(self._type.name, id), spec)
+
+    async def clear(self, id: str) -> None:
+        """There is no problem with this spec any more."""
+        if self._shown.pop(id, None) is None:
+            return
+        self._logged.pop(id, None)
+        try:
+            await self._ctx.destroy(NetworkProblem, network_problem_id(self._type.name, id))
+        except NotFoundError:
+            return

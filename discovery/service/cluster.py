@@ -1,0 +1,238 @@
+"""The clusters: what the state holds, by cluster, and those who watch it.
+
+Watchers of a cluster are woken together: at once when it has been quiet, and otherwise in beats, with a rest after each
+that grows with the time the beat took. So telling a large cluster of its growth leaves time for everybody else. What
+changes between two beats piles up; it is encoded once and goes out as one message to all who stand at the same place.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from discovery.service.affiliate import Affiliate, AffiliateSpec
+from discovery.service.change_log import ChangeLog
+from discovery.wire import server_pb2 as wire
+from runtime.api.grpc import frame
+from runtime.resource import Resource
+from runtime.state import State
+
+# How many affiliates may have changed behind a watcher's back before it is given up.
+_MAX_BEHIND = 2048
+# Increments are split into messages of about so many bytes: a client need not accept more than 4 MiB in one.
+_MAX_INCREMENT = 1 << 20
+# How much longer than a beat the rest after it is while changes keep coming, and the longest rest, in seconds. Once so
+# many seconds pass without a change, a quarter of it is enough.
+_REST = 4
+_LONGEST_REST = 0.5
+_LULL = 0.02
+# In so many rounds of the loop watchers send what is little. Of more, the beat lasts until most are done: one that does
+# not read must not hold up the others.
+_ROUNDS = 3
+_MOST = 7 / 8
+_LOOK_AGAIN = 0.01
+_LOOKS = 100
+
+
+@attrs.frozen
+class Framed:
+    """Messages ready to be sent, and how many they are."""
+
+    data: bytes
+    count: int
+
+
+def encode_entry(spec: AffiliateSpec) -> bytes:
+    """An affiliate as it stands in a list or watch response: such a response is the entries, one behind the other."""
+    endpoints = (endpoint.data for endpoint in spec.endpoints)
+    entry = wire.Affiliate(id=spec.affiliate, data=spec.data, endpoints=endpoints)
+    return wire.WatchResponse(affiliates=(entry,)).SerializeToString()
+
+
+class Cluster:
+    """The affiliates of one cluster, and its watchers."""
+
+    __slots__ = (
+        "_entries",
+        "_increments",
+        "_is_beating",
+        "_log",
+        "_nursery",
+        "_snapshot",
+        "_woken",
+        "affiliates",
+        "watchers",
+    )
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.affiliates: dict[str, AffiliateSpec] = {}
+        self.watchers = 0
+        self._nursery = nursery
+        self._log = ChangeLog(_MAX_BEHIND)
+        self._entries: dict[str, bytes] = {}
+        # What was encoded since the latest change, for the next who stands at the same place.
+        self._snapshot: Framed | None = None
+        self._increments: dict[int, Framed] = {}
+        self._woken = trio.lowlevel.ParkingLot()
+        self._is_beating = False
+
+    @property
+    def position(self) -> int:
+        """Where a watcher stands that has seen everything."""
+        return self._log.position
+
+    def put(self, spec: AffiliateSpec) -> None:
+        """An affiliate is now this; watchers are told if it was announced anew."""
+        before = self.affiliates.get(spec.affiliate)
+        self.affiliates[spec.affiliate] = spec
+        if before is None or before.announcement != spec.announcement:
+            self._entries.pop(spec.affiliate, None)
+            self._changed(spec.affiliate, gone=spec.withdrawn)
+
+    def remove(self, id: str) -> None:
+        """An affiliate is gone."""
+        self.affiliates.pop(id, None)
+        self._entries.pop(id, None)
+        self._changed(id, gone=True)
+
+    def _changed(self, id: str, *, gone: bool) -> None:
+        self._snapshot = None
+        self._increments.clear()
+        if not self.watchers:
+            return
+        self._log.record(id, gone=gone)
+        if not self._is_beating:
+            self._is_beating = True
+            self._nursery.start_soon(self._beat)
+
+    async def _beat(self) -> None:
+        """Wake the watchers, rest, and again until nothing has changed since."""
+        beaten = -1
+        while beaten != self._log.position:
+            beaten = self._log.position
+            started = trio.current_time()
+            self._woken.unpark_all()
+            for _ in range(_ROUNDS):
+                await trio.lowlevel.checkpoint()
+            for _ in range(_LOOKS):
+                if len(self._woken) >= self.watchers * _MOST:
+                    break
+                await trio.sleep(_LOOK_AGAIN)
+            took = trio.current_time() - started
+            await self._rest(min(_REST * took, _LONGEST_REST))
+        self._is_beating = False
+
+    async def _rest(self, longest: float) -> None:
+        end = trio.current_time() + longest
+        await trio.sleep(longest / 4)
+        position = -1
+        while position != self._log.position and trio.current_time() < end:
+            position = self._log.position
+            await trio.sleep(_LULL)
+
+    # For watchers.
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While somebody watches, changes are remembered."""
+        self.watchers += 1
+        try:
+            yield
+        finally:
+            self.watchers -= 1
+            if not self.watchers:
+                self._log.clear()
+
+    async def wait_beyond(self, position: int) -> None:
+        """Wait until there is more to see than was seen at the position. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._log.position == position:
+            await self._woken.park()
+
+    def snapshot(self) -> Framed:
+        """The one message with all affiliates."""
+        if self._snapshot is None:
+            self._snapshot = Framed(frame(self.entries()), 1)
+        return self._snapshot
+
+    def entries(self) -> bytes:
+        """All affiliates, encoded as the body of a list or watch response."""
+        return b"".join(map(self._entry, self.affiliates))
+
+    def increment(self, position: int) -> Framed | None:
+        """Everything that changed since a position; None if too much did for it to be known."""
+        framed = self._increments.get(position)
+        if framed is None:
+            changes = self._log.since(position)
+            if changes is None:
+                return None
+            messages = [frame(message) for message in _join(map(self._entry, changes.changed))]
+            if changes.gone:
+                entries = (wire.Affiliate(id=id) for id in changes.gone)
+                messages.append(frame(wire.WatchResponse(affiliates=entries, deleted=True).SerializeToString()))
+            framed = self._increments[position] = Framed(b"".join(messages), len(messages))
+        return framed
+
+    def _entry(self, id: str) -> bytes:
+        entry = self._entries.get(id)
+        if entry is None:
+            entry = self._entries[id] = encode_entry(self.affiliates[id])
+        return entry
+
+
+def _join(entries: Iterable[bytes]) -> Iterator[bytes]:
+    """Entries as messages of bounded size."""
+    pending: list[bytes] = []
+    size = 0
+    for entry in entries:
+        if pending and size + len(entry) > _MAX_INCREMENT:
+            yield b"".join(pending)
+            pending, size = [], 0
+        pending.append(entry)
+        size += len(entry)
+    if pending:
+        yield b"".join(pending)
+
+
+class Clusters:
+    """All clusters of a state, kept up to date by its changes until `close` is called."""
+
+    def __init__(self, state: State, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._clusters: dict[str, Cluster] = {}
+        view = state.view(Affiliate)
+        for resource in view.list():
+            self.mention(resource.spec.cluster).put(resource.spec)
+        # Ends the keeping up to date.
+        self.close = view.subscribe(self._see)
+
+    def _see(self, resource: Resource[Any], destroyed: bool) -> None:
+        spec: AffiliateSpec = resource.spec
+        if destroyed:
+            self.mention(spec.cluster).remove(spec.affiliate)
+        else:
+            self.mention(spec.cluster).put(spec)
+
+    def mention(self, id: str) -> Cluster:
+        """The cluster, made if there is none."""
+        cluster = self._clusters.get(id)
+        if cluster is None:
+            cluster = self._clusters[id] = Cluster(self._nursery)
+        return cluster
+
+    def find(self, id: str) -> Cluster | None:
+        """The cluster, None if nobody mentioned it."""
+        return self._clusters.get(id)
+
+    def items(self) -> tuple[tuple[str, Cluster], ...]:
+        """All clusters with their ids, as of now."""
+        return tuple(self._clusters.items())
+
+    def drop_unused(self) -> int:
+        """Forget the clusters without affiliates and watchers, and say how many those were."""
+        unused = [id for id, cluster in self._clusters.items() if not cluster.affiliates and not cluster.watchers]
+        for id in unused:
+            del self._clusters[id]
+        return len(unused)

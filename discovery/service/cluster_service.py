@@ -1,0 +1,170 @@
+"""The methods of the service `sidero.discovery.server.Cluster`."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from discovery.addresses import encode_address
+from discovery.service import rules
+from discovery.service.affiliate import OWNER, Affiliate, AffiliateSpec, affiliate_id
+from discovery.service.client_address import Trust, client_address
+from discovery.service.cluster import Cluster, Clusters
+from discovery.service.version_label import version_label
+from discovery.wire import server_pb2 as wire
+from runtime.api.grpc import Call, Code, Method, RPCError, methods, server_stream, unary
+from runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from runtime.resource import Resource
+from runtime.state import State
+
+SERVICE = "sidero.discovery.server.Cluster"
+# How long, in seconds, a watcher may take to read one batch.
+_MAX_STALL = 60.0
+
+
+class ClusterService:
+    """Answers calls from a state and its clusters. `now` is the wall clock, in nanoseconds.
+
+    `greeted` is told the version label of each client that says hello; `redirect` is where clients are sent to, if
+    anywhere; `tells_address` whether they are told their address.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        clusters: Clusters,
+        *,
+        now: Callable[[], int],
+        greeted: Callable[[str], None],
+        trust: Trust,
+        redirect: str = "",
+        tells_address: bool = True,
+    ) -> None:
+        self._state = state
+        self._clusters = clusters
+        self._now = now
+        self._greeted = greeted
+        self._trust = trust
+        self._redirect = redirect
+        self._tells_address = tells_address
+
+    def methods(self) -> dict[str, Method]:
+        """What a server serves."""
+        return methods(
+            unary(f"/{SERVICE}/Hello", wire.HelloRequest, self._hello),
+            unary(f"/{SERVICE}/AffiliateUpdate", wire.AffiliateUpdateRequest, self._update),
+            unary(f"/{SERVICE}/AffiliateDelete", wire.AffiliateDeleteRequest, self._delete),
+            unary(f"/{SERVICE}/List", wire.ListRequest, self._list),
+            server_stream(f"/{SERVICE}/Watch", wire.WatchRequest, self._watch),
+        )
+
+    def _cluster(self, id: str) -> Cluster:
+        rules.check_cluster_id(id)
+        return self._clusters.mention(id)
+
+    async def _hello(self, request: wire.HelloRequest, call: Call) -> wire.HelloResponse:
+        self._greeted(version_label(request.client_version))
+        self._cluster(request.cluster_id)
+        response = wire.HelloResponse()
+        if self._redirect:
+            response.redirect.endpoint = self._redirect
+        address = client_address(call.header, call.peer.address, self._trust)
+        if self._tells_address and address is not None:
+            response.client_ip = encode_address(str(address))
+        return response
+
+    async def _update(self, request: wire.AffiliateUpdateRequest, _call: Call) -> wire.AffiliateUpdateResponse:
+        cluster_id, id = request.cluster_id, request.affiliate_id
+        rules.check_cluster_id(cluster_id)
+        rules.check_affiliate_id(id)
+        ttl = request.ttl.seconds * 10**9 + request.ttl.nanos
+        rules.check_report(request.affiliate_data, request.affiliate_endpoints, ttl)
+        cluster = self._clusters.mention(cluster_id)
+        if id not in cluster.affiliates and len(cluster.affiliates) >= rules.MAX_AFFILIATES:
+            message = f"the cluster has {rules.MAX_AFFILIATES} affiliates, no more are kept"
+            raise RPCError(Code.RESOURCE_EXHAUSTED, message)
+        # A TTL of ages ago is as good as any that has passed, and a state need not hold numbers of any size.
+        expiry = max(self._now() + ttl, 0)
+        error: RPCError | None = None
+
+        def merged(known: Resource[AffiliateSpec]) -> Resource[AffiliateSpec]:
+            nonlocal error
+            spec, error = rules.merge(known.spec, request.affiliate_data, request.affiliate_endpoints, expiry)
+            return known.with_spec(spec)
+
+        fresh = Affiliate.new(affiliate_id(cluster_id, id), AffiliateSpec(cluster=cluster_id, affiliate=id))
+        await _despite_others(lambda: self._state.modify(fresh, merged, owner=OWNER))
+        if error is not None:
+            raise error
+        return wire.AffiliateUpdateResponse()
+
+    async def _delete(self, request: wire.AffiliateDeleteRequest, _call: Call) -> wire.AffiliateDeleteResponse:
+        cluster = self._cluster(request.cluster_id)
+        rules.check_affiliate_id(request.affiliate_id)
+        if request.affiliate_id in cluster.affiliates:
+            await self._destroy(request.cluster_id, request.affiliate_id)
+        return wire.AffiliateDeleteResponse()
+
+    async def _list(self, request: wire.ListRequest, _call: Call) -> wire.ListResponse:
+        return wire.ListResponse.FromString(self._cluster(request.cluster_id).entries())
+
+    async def _watch(self, request: wire.WatchRequest, call: Call) -> None:
+        cluster = self._cluster(request.cluster_id)
+        with cluster.watched(), trio.CancelScope() as patience:
+            position, framed = cluster.position, cluster.snapshot()
+            while True:
+                patience.deadline = trio.current_time() + _MAX_STALL
+                await call.send_framed(framed.data, framed.count)
+                patience.deadline = float("inf")
+                await cluster.wait_beyond(position)
+                increment = cluster.increment(position)
+                if increment is None:
+                    raise RPCError(Code.ABORTED, "the watcher is too slow: watch anew")
+                position, framed = cluster.position, increment
+        raise RPCError(Code.ABORTED, f"the watcher has not read for {_MAX_STALL:g} s")
+
+    # What happens by itself.
+
+    async def collect(self) -> int:
+        """Drop what has expired, and say how many affiliates did."""
+        now = self._now()
+        count = 0
+        for cluster_id, cluster in self._clusters.items():
+            for id, spec in tuple(cluster.affiliates.items()):
+                left = rules.prune(spec, now)
+                if left is None:
+                    await self._destroy(cluster_id, id)
+                    count += 1
+                elif left is not spec:
+                    await self._prune(cluster_id, id, now)
+            await trio.lowlevel.checkpoint()  # calls come in between
+        return count
+
+    async def _prune(self, cluster_id: str, id: str, now: int) -> None:
+        def pruned(known: Resource[AffiliateSpec]) -> Resource[AffiliateSpec]:
+            return known.with_spec(rules.prune(known.spec, now) or known.spec)
+
+        with suppress(NotFoundError):  # somebody may have deleted it meanwhile
+            await self._state.update_with_conflicts(Affiliate, affiliate_id(cluster_id, id), pruned, owner=OWNER)
+
+    async def _destroy(self, cluster_id: str, id: str) -> None:
+        with suppress(NotFoundError):  # somebody may have been faster
+            await self._state.destroy(Affiliate, affiliate_id(cluster_id, id), owner=OWNER)
+
+    async def restore(self, spec: AffiliateSpec) -> None:
+        """Take in an affiliate from elsewhere, unless there is one of its name."""
+        with suppress(ConflictError):  # if the state itself survived, it knows better
+            await self._state.create(Affiliate.new(affiliate_id(spec.cluster, spec.affiliate), spec), owner=OWNER)
+
+
+async def _despite_others(write: Callable[[], Awaitable[object]]) -> None:
+    """Write, again when somebody else who uses the state created or destroyed the same resource in between."""
+    while True:
+        try:
+            await write()
+        except (OwnerConflictError, PhaseConflictError):
+            raise
+        except (ConflictError, NotFoundError):
+            await trio.lowlevel.checkpoint()
+        else:
+            return

@@ -1,0 +1,127 @@
+"""What operators see of the service: counters and gauges, none of which names a cluster, a client or an address."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
+from discovery.service.cluster import Clusters
+from runtime.api.grpc import Call, Method, Status
+from runtime.api.pages import Page
+
+_BUCKETS = (0.01, 0.1, 0.25, 0.5, 1, 2.5)
+_METHOD = ("grpc_type", "grpc_service", "grpc_method")
+
+
+class _State:
+    """Counts the clusters' contents when a scrape asks for them."""
+
+    def __init__(self, clusters: Clusters) -> None:
+        self._clusters = clusters
+
+    def collect(self) -> Iterator[Metric]:
+        clusters = [cluster for _, cluster in self._clusters.items()]
+        affiliates = [affiliate for cluster in clusters for affiliate in cluster.affiliates.values()]
+        for name, text, value in (
+            ("clusters", "Clusters that are known.", len(clusters)),
+            ("affiliates", "Affiliates of all clusters.", len(affiliates)),
+            ("endpoints", "Endpoints of all affiliates.", sum(len(affiliate.endpoints) for affiliate in affiliates)),
+            ("subscriptions", "Watches under way.", sum(cluster.watchers for cluster in clusters)),
+        ):
+            yield GaugeMetricFamily(f"discovery_state_{name}", text, value=value)
+
+
+class StorageOutcome(Protocol):
+    """What a snapshot held that was saved or loaded."""
+
+    clusters: int
+    affiliates: int
+    endpoints: int
+    size: int
+
+
+class Metrics:
+    """All metrics of one service."""
+
+    def __init__(self, clusters: Clusters) -> None:
+        registry = self._registry = CollectorRegistry()
+        registry.register(_State(clusters))
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"discovery_storage_last_{name}", text, ("operation",), registry=registry)
+
+        self._hellos = counter("discovery_server_hello_requests", "Hello requests.", ("client_version",))
+        self._gc_runs = counter("discovery_state_gc_runs", "Collections of what has expired.")
+        self._gc_clusters = counter("discovery_state_gc_clusters", "Clusters that were dropped.")
+        self._gc_affiliates = counter("discovery_state_gc_affiliates", "Affiliates that expired.")
+        self._storage = counter("discovery_storage_operations", "Snapshots.", ("operation", "status"))
+        self._size = gauge("snapshot_size_bytes", "Size of the latest snapshot.")
+        self._clusters = gauge("operation_clusters", "Clusters in the latest snapshot.")
+        self._affiliates = gauge("operation_affiliates", "Affiliates in the latest snapshot.")
+        self._endpoints = gauge("operation_endpoints", "Endpoints in the latest snapshot.")
+        self._duration = gauge("operation_duration_seconds", "How long the latest snapshot took.")
+        self._started = counter("grpc_server_started", "Calls that came as far as their handler.", _METHOD)
+        self._handled = counter("grpc_server_handled", "Calls that have ended.", (*_METHOD, "grpc_code"))
+        self._received = counter("grpc_server_msg_received", "Messages from clients.", _METHOD)
+        self._sent = counter("grpc_server_msg_sent", "Messages to clients.", _METHOD)
+        self._handling = Histogram(
+            "grpc_server_handling_seconds", "How long calls took.", _METHOD, buckets=_BUCKETS, registry=registry
+        )
+
+    def greeted(self, client_version: str) -> None:
+        """A client of this version label said hello."""
+        self._hellos.labels(client_version).inc()
+
+    def collected(self, clusters: int, affiliates: int) -> None:
+        """A collection dropped so many."""
+        self._gc_runs.inc()
+        self._gc_clusters.inc(clusters)
+        self._gc_affiliates.inc(affiliates)
+
+    def stored(self, operation: str, outcome: StorageOutcome, seconds: float) -> None:
+        """A `save` or a `load` is done."""
+        self._storage.labels(operation, "success").inc()
+        for gauge, value in (
+            (self._size, outcome.size),
+            (self._clusters, outcome.clusters),
+            (self._affiliates, outcome.affiliates),
+            (self._endpoints, outcome.endpoints),
+            (self._duration, seconds),
+        ):
+            gauge.labels(operation).set(value)
+
+    def not_stored(self, operation: str) -> None:
+        """A `save` or a `load` failed."""
+        self._storage.labels(operation, "error").inc()
+
+    def started(self, call: Call) -> None:
+        """A call comes to its handler."""
+        self._started.labels(*_labels(call.method)).inc()
+
+    def finished(self, call: Call, status: Status, seconds: float) -> None:
+        """A call that had started has ended."""
+        labels = _labels(call.method)
+        self._handled.labels(*labels, _camel_case(status.code.name)).inc()
+        self._received.labels(*labels).inc(call.request is not None)
+        self._sent.labels(*labels).inc(call.sent)
+        self._handling.labels(*labels).observe(seconds)
+
+    def respond(self, target: str) -> Page:
+        """The page for a scrape."""
+        if target.partition("?")[0] != "/metrics":
+            return Page(status=404, body=b"metrics are at /metrics\n")
+        return Page(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self._registry))
+
+
+def _labels(method: Method) -> tuple[str, str, str]:
+    return ("server_stream" if method.is_stream else "unary", method.service, method.name)
+
+
+def _camel_case(code: str) -> str:
+    """RESOURCE_EXHAUSTED as ResourceExhausted, and OK as it is: that is how dashboards know the codes."""
+    return code if code == "OK" else code.title().replace("_", "")

@@ -1,0 +1,89 @@
+"""The rules of the service: what it accepts, how reports are merged, and what expires. No clock, no waiting.
+
+An affiliate is whatever was reported under an id of a cluster: a blob that its owner sends, and endpoints that anybody
+may add. A report lasts for its TTL. A report with data sets the affiliate's expiry; everything else only ever prolongs.
+"""
+
+from collections.abc import Iterable
+
+import attrs
+
+from discovery.service.affiliate import AffiliateSpec, EndpointRecord
+from runtime.api.grpc import Code, RPCError
+
+MAX_ID = 256
+MAX_DATA = 2048
+MAX_ENDPOINT = 32
+MAX_ENDPOINTS = 64
+MAX_AFFILIATES = 1024
+MAX_TTL = 30 * 60 * 10**9
+
+
+def check_cluster_id(id: str) -> None:
+    """Raises RPCError for an id that no cluster can have."""
+    _check_id("cluster id", id)
+
+
+def check_affiliate_id(id: str) -> None:
+    """Raises RPCError for an id that no affiliate can have."""
+    _check_id("affiliate id", id)
+
+
+def _check_id(what: str, id: str) -> None:
+    size = len(id.encode())
+    if not 1 <= size <= MAX_ID:
+        raise RPCError(Code.INVALID_ARGUMENT, f"the {what} has {size} bytes: it must have 1 to {MAX_ID}")
+
+
+def check_report(data: bytes, endpoints: Iterable[bytes], ttl: int) -> None:
+    """Raises RPCError for what is too large, or a TTL (in nanoseconds) that is too long."""
+    if len(data) > MAX_DATA:
+        raise RPCError(Code.INVALID_ARGUMENT, f"the affiliate data has {len(data)} bytes: at most {MAX_DATA} are kept")
+    for endpoint in endpoints:
+        if len(endpoint) > MAX_ENDPOINT:
+            message = f"an affiliate endpoint has {len(endpoint)} bytes: at most {MAX_ENDPOINT} are kept"
+            raise RPCError(Code.INVALID_ARGUMENT, message)
+    if ttl > MAX_TTL:
+        raise RPCError(Code.INVALID_ARGUMENT, f"the TTL is {ttl / 1e9:g} s: at most {MAX_TTL // 10**9} s are granted")
+
+
+def merge(
+    known: AffiliateSpec, data: bytes, endpoints: Iterable[bytes], expiry: int
+) -> tuple[AffiliateSpec, RPCError | None]:
+    """The affiliate after a report that expires at `expiry`, and the error of a report that did not fit in full.
+
+    What fitted is kept all the same. An affiliate that was never announced is new.
+    """
+    error = None
+    changed = known.announcement == 0 or bool(data)
+    kept = {endpoint.data: endpoint for endpoint in known.endpoints}
+    for blob in endpoints:
+        before = kept.get(blob)
+        if before is None and len(kept) >= MAX_ENDPOINTS:
+            error = RPCError(Code.RESOURCE_EXHAUSTED, f"the affiliate has {MAX_ENDPOINTS} endpoints, no more are kept")
+            break
+        changed = changed or before is None
+        kept[blob] = EndpointRecord(data=blob, expiry=expiry if before is None else max(before.expiry, expiry))
+    lasts = expiry if data else known.expiry
+    if error is None:
+        lasts = max(lasts, expiry)
+    merged = attrs.evolve(known, data=data or known.data, endpoints=tuple(kept.values()), expiry=lasts)
+    return (_announced(merged, withdrawn=False) if changed else merged), error
+
+
+def prune(known: AffiliateSpec, now: int) -> AffiliateSpec | None:
+    """The affiliate without what has expired: None if it has itself, the very same if nothing has.
+
+    When only endpoints are dropped, watchers are told to forget the affiliate until its next report. That is odd, but
+    what clients know the service to do.
+    """
+    if known.expiry < now:
+        return None
+    endpoints = tuple(endpoint for endpoint in known.endpoints if endpoint.expiry > now)
+    if len(endpoints) == len(known.endpoints):
+        return known
+    return _announced(attrs.evolve(known, endpoints=endpoints), withdrawn=True)
+
+
+def _announced(affiliate: AffiliateSpec, *, withdrawn: bool) -> AffiliateSpec:
+    return attrs.evolve(affiliate, announcement=affiliate.announcement + 1, withdrawn=withdrawn)

@@ -1,0 +1,210 @@
+"""The service put together: state, methods, listeners, and what happens by itself at intervals."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import attrs
+import structlog
+import trio
+
+from discovery.service.client_address import Trust, client_address
+from discovery.service.cluster import Clusters
+from discovery.service.cluster_service import ClusterService
+from discovery.service.metrics import Metrics
+from discovery.service.rate_limit import RateLimit
+from discovery.service.status_pages import StatusPages
+from discovery.service.storage import Storage
+from runtime.api.grpc import Call, Code, Limits, Server, Service, Status
+from runtime.api.pages import Respond, serve_pages
+from runtime.api.tls import ServerCertificate
+from runtime.controller import Logger
+from runtime.state import MemoryState, State
+
+Address = tuple[str, int]
+_LIMITS = Limits(max_message=256 << 10, max_buffered=16 << 20, min_ping_interval=10.0)
+_SAVE_AT_END = 10.0
+_DROP_IDLE_CLIENTS = 60.0
+# Of a request, where it has them.
+_LOGGED = ("cluster_id", "affiliate_id", "client_version")
+
+
+@attrs.frozen(kw_only=True)
+class DiscoveryOptions:
+    """How to run a discovery service. Times are in seconds.
+
+    An empty host in `listen` stands for all addresses, IPv4 and IPv6. `certificate` is the chain and its key, None for
+    plain text. `rate` is how many requests a second one client may send (four times as many at once), 0 for any number.
+    What is None is not served, or not kept.
+    """
+
+    listen: Address
+    certificate: tuple[Path, Path] | None = None
+    snapshot: Path | None = None
+    snapshot_interval: float = 600.0
+    collect_interval: float = 60.0
+    metrics: Address | None = None
+    pages: Address | None = None
+    redirect: str = ""
+    trust: Trust = attrs.Factory(Trust)
+    tells_address: bool = True
+    rate: float = 15.0
+
+
+@attrs.frozen(kw_only=True)
+class Bound:
+    """Where a service is to be reached: its port, and the URLs of what else it serves."""
+
+    port: int
+    metrics: str = ""
+    pages: str = ""
+
+
+async def serve_discovery(
+    options: DiscoveryOptions,
+    *,
+    state: State | None = None,
+    log: Logger | None = None,
+    now: Callable[[], int] = time.time_ns,
+    task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; then end the streams, let calls finish for some seconds, and save.
+
+    The affiliates live in `state`, by default one of the service's own. `now` is the wall clock in nanoseconds. Reports
+    as started once everything answers. Raises OSError for addresses and files that cannot be used.
+    """
+    log = structlog.get_logger() if log is None else log
+    certificate = None if options.certificate is None else ServerCertificate(*options.certificate, log)
+    state = MemoryState() if state is None else state
+    async with _open_clusters(state) as clusters:
+        metrics = Metrics(clusters)
+        service = ClusterService(
+            state,
+            clusters,
+            now=now,
+            greeted=metrics.greeted,
+            trust=options.trust,
+            redirect=options.redirect,
+            tells_address=options.tells_address,
+        )
+        pages = StatusPages(clusters, time.monotonic)
+        gate = _Gate(options, metrics, log)
+        server = Server(
+            Service(
+                methods=service.methods(),
+                log=log,
+                limits=_LIMITS,
+                admit=gate.admit,
+                finished=gate.finished,
+                respond=pages.respond,
+            )
+        )
+
+        async def collect() -> None:
+            expired = await service.collect()
+            metrics.collected(clusters.drop_unused(), expired)
+
+        async with AsyncExitStack() as stack:
+            if options.snapshot is not None:
+                storage = Storage(options.snapshot, clusters, service, metrics, log, now)
+                await stack.enter_async_context(_kept(storage, options.snapshot_interval))
+            await collect()
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            nursery.start_soon(_repeat, collect, options.collect_interval)
+            nursery.start_soon(_repeat, gate.drop_idle, _DROP_IDLE_CLIENTS)
+            metrics_url = await _start_pages(nursery, metrics.respond, options.metrics)
+            pages_url = await _start_pages(nursery, pages.respond, options.pages)
+            host, port = options.listen
+            listeners = await trio.open_tcp_listeners(port, host=host or None)
+            tls = None if certificate is None else certificate.context
+            await nursery.start(lambda task_status: server.serve(listeners, tls=tls, task_status=task_status))
+            bound = Bound(port=listeners[0].socket.getsockname()[1], metrics=metrics_url, pages=pages_url)
+            log.info("discovery service runs", host=host, tls=tls is not None, **attrs.asdict(bound))
+            task_status.started(bound)
+            await trio.sleep_forever()
+
+
+class _Gate:
+    """What stands before and behind every call: the limit on a client's calls, the metrics, the log."""
+
+    def __init__(self, options: DiscoveryOptions, metrics: Metrics, log: Logger) -> None:
+        self._trust = options.trust
+        self._metrics = metrics
+        self._log = log
+        self._limit = RateLimit(options.rate, trio.current_time) if options.rate else None
+
+    async def admit(self, call: Call) -> None:
+        client = client_address(call.header, call.peer.address, self._trust)
+        if self._limit is not None and client is not None:
+            wait = self._limit.reserve(client, call.deadline)
+            if wait:
+                await trio.sleep(wait)
+        self._metrics.started(call)
+
+    def finished(self, call: Call, status: Status, seconds: float) -> None:
+        if call.method.is_stream and status.code is Code.CANCELLED:
+            status = Status(Code.OK)  # that is how a watch is meant to end
+        if call.admitted:
+            self._metrics.finished(call, status, seconds)
+        tell = self._log.info if status.code is Code.OK else self._log.error
+        fields = {"error": status.text} if status.text else {}
+        if not call.method.is_stream:
+            fields |= {name: value for name in _LOGGED if (value := getattr(call.request, name, ""))}
+        tell(
+            "request",
+            method=call.method.path,
+            duration=round(seconds, 6),
+            code=status.code.name,
+            peer=str(call.peer),
+            **fields,
+        )
+
+    async def drop_idle(self) -> None:
+        if self._limit is not None:
+            self._limit.drop_idle()
+
+
+@asynccontextmanager
+async def _open_clusters(state: State) -> AsyncIterator[Clusters]:
+    async with trio.open_nursery() as nursery:
+        clusters = Clusters(state, nursery)
+        try:
+            yield clusters
+        finally:
+            clusters.close()
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _kept(storage: Storage, interval: float) -> AsyncIterator[None]:
+    """Load at the start, save at intervals and at the end."""
+
+    async def save() -> None:
+        # Two at once would write the same file.
+        with trio.CancelScope(shield=True):
+            await storage.save()
+
+    await storage.load()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_repeat, save, interval)
+            yield
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.move_on_after(_SAVE_AT_END, shield=True):
+            await storage.save()
+
+
+async def _repeat(action: Callable[[], Awaitable[None]], interval: float) -> None:
+    while True:
+        await trio.sleep(interval)
+        await action()
+
+
+async def _start_pages(nursery: trio.Nursery, respond: Respond, address: Address | None) -> str:
+    if address is None:
+        return ""
+    where = address
+    url: str = await nursery.start(lambda task_status: serve_pages(respond, where, task_status=task_status))
+    return url

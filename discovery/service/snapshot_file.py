@@ -1,0 +1,117 @@
+"""The file in which affiliates survive a restart of the service.
+
+It is one StateSnapshot, read and written as a stream of its records: one record per cluster, each behind its tag and
+length. What is kept of a lifetime is how much was left of it: a service that is stopped does not age its records.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from google.protobuf.message import DecodeError
+
+from discovery.service.affiliate import AffiliateSpec, EndpointRecord
+from discovery.wire import storage_pb2 as storage
+
+# Field 1, length-delimited.
+_TAG = 0x0A
+MAX_RECORD = 137_912_579
+_SECOND = 10**9
+
+
+class SnapshotError(Exception):
+    """A snapshot file is damaged; says where."""
+
+
+def encode_cluster(id: str, affiliates: Iterable[AffiliateSpec], now: int) -> bytes:
+    """The record of one cluster at a wall-clock time in nanoseconds."""
+    cluster = storage.ClusterSnapshot(id=id)
+    for affiliate in affiliates:
+        kept = cluster.affiliates.add(id=affiliate.affiliate, data=affiliate.data)
+        kept.ttl.seconds = _whole_seconds(affiliate.expiry - now)
+        for endpoint in affiliate.endpoints:
+            kept.endpoints.add(data=endpoint.data).ttl.seconds = _whole_seconds(endpoint.expiry - now)
+    return storage.StateSnapshot(clusters=(cluster,)).SerializeToString()
+
+
+def _whole_seconds(nanoseconds: int) -> int:
+    return nanoseconds // _SECOND if nanoseconds >= 0 else -(-nanoseconds // _SECOND)
+
+
+def decode_cluster(record: storage.ClusterSnapshot, now: int) -> tuple[AffiliateSpec, ...]:
+    """The affiliates of a record that is read at a wall-clock time in nanoseconds."""
+    return tuple(
+        AffiliateSpec(
+            cluster=record.id,
+            affiliate=affiliate.id,
+            data=affiliate.data,
+            endpoints=tuple(
+                EndpointRecord(data=endpoint.data, expiry=_expiry(endpoint, now)) for endpoint in affiliate.endpoints
+            ),
+            expiry=_expiry(affiliate, now),
+            announcement=1,
+        )
+        for affiliate in record.affiliates
+    )
+
+
+def _expiry(kept: storage.AffiliateSnapshot | storage.EndpointSnapshot, now: int) -> int:
+    if kept.HasField("ttl"):
+        return max(0, now + kept.ttl.seconds * _SECOND + kept.ttl.nanos)
+    return max(0, kept.expiration.seconds * _SECOND + kept.expiration.nanos)
+
+
+def read_records(file: BinaryIO) -> Iterator[storage.ClusterSnapshot]:
+    """The clusters of a file, one by one. Raises SnapshotError at the first damage."""
+    seen: set[str] = set()
+    while True:
+        start = file.tell()
+        tag = file.read(1)
+        if not tag:
+            return
+        if tag[0] != _TAG:
+            raise SnapshotError(f"at byte {start}: no cluster record begins with {tag.hex()}")
+        length = _read_varint(file, start)
+        if length > MAX_RECORD:
+            raise SnapshotError(f"at byte {start}: a record of {length} bytes, at most {MAX_RECORD} are read")
+        data = file.read(length)
+        if len(data) < length:
+            raise SnapshotError(f"at byte {start}: the file ends in the middle of a record")
+        try:
+            record = storage.ClusterSnapshot.FromString(data)
+        except DecodeError as error:
+            raise SnapshotError(f"at byte {start}: the record cannot be read: {error}") from error
+        if record.id in seen:
+            raise SnapshotError(f"at byte {start}: the cluster occurs a second time")
+        seen.add(record.id)
+        yield record
+
+
+def _read_varint(file: BinaryIO, start: int) -> int:
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = file.read(1)
+        if not byte:
+            break
+        value |= (byte[0] & 0x7F) << shift
+        if not byte[0] & 0x80:
+            return value
+    raise SnapshotError(f"at byte {start}: the length of the record cannot be read")
+
+
+def write(path: Path, records: Iterable[bytes]) -> int:
+    """Replace the file at once by one with these records, and say how many bytes it has. Raises OSError.
+
+    No records make an empty file: what has been deleted is not to come back from an older one.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        for record in records:
+            file.write(record)
+        size = file.tell()
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return size

@@ -1,0 +1,88 @@
+"""The pages that people can open: what this is, what is known of one cluster, and how much there is in all."""
+
+import json
+from collections.abc import Callable
+from html import escape
+from urllib.parse import parse_qs
+
+from discovery.service.cluster import Clusters
+from runtime.api.pages import Page
+
+# How often, in seconds, the public number is counted anew.
+_STATS_INTERVAL = 3600.0
+_LAYOUT = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+code {{ overflow-wrap: anywhere }}
+</style>
+<h1>{title}</h1>
+{content}
+</html>
+"""
+_INTRODUCTION = """\
+<p>Nodes of a cluster find each other here. Each leaves its record, encrypted with a key that only the cluster's nodes
+have, and is told when the records of the others change. The service knows how many there are, and reads none.</p>
+<p><a href="/inspect">Look at what is kept of a cluster</a></p>"""
+_FORM = """\
+<form action="/inspect"><label>Cluster id <input name="clusterID" size="48" value="{id}"></label>
+<button>Inspect</button></form>"""
+_SECURITY = (
+    ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+)
+
+
+class StatusPages:
+    """Makes the pages of a service. `now` is a clock, in seconds."""
+
+    def __init__(self, clusters: Clusters, now: Callable[[], float]) -> None:
+        self._clusters = clusters
+        self._now = now
+        self._counted = float("-inf")
+        self._affiliates = 0
+
+    def respond(self, target: str) -> Page:
+        """The page for a request."""
+        path, _, query = target.partition("?")
+        match path:
+            case "/":
+                return _html("Discovery service", _INTRODUCTION)
+            case "/inspect":
+                return self._inspect(parse_qs(query).get("clusterID", [""])[0])
+            case "/stats":
+                return self._stats()
+            case _:
+                return Page(status=404, body=b"there are /, /inspect and /stats\n")
+
+    def _inspect(self, id: str) -> Page:
+        parts = [_FORM.format(id=escape(id))]
+        cluster = self._clusters.find(id)
+        if cluster is not None and cluster.affiliates:
+            parts += [
+                f"<h2><code>{escape(affiliate.affiliate)}</code></h2>\n<p>Data: <code>{affiliate.data.hex()}</code></p>"
+                + "".join(f"\n<p>Endpoint: <code>{endpoint.data.hex()}</code></p>" for endpoint in affiliate.endpoints)
+                for affiliate in sorted(cluster.affiliates.values(), key=lambda affiliate: affiliate.affiliate)
+            ]
+        elif id:
+            parts.append("<p>Nothing is kept under this id.</p>")
+        return _html("Inspect a cluster", "\n".join(parts))
+
+    def _stats(self) -> Page:
+        now = self._now()
+        if now - self._counted >= _STATS_INTERVAL:
+            self._counted = now
+            self._affiliates = sum(len(cluster.affiliates) for _, cluster in self._clusters.items())
+        body = json.dumps({"affiliates": self._affiliates}).encode()
+        headers = (("access-control-allow-origin", "*"),)
+        return Page(content_type="application/json", body=body, headers=headers)
+
+
+def _html(title: str, content: str) -> Page:
+    body = _LAYOUT.format(title=title, content=content).encode()
+    return Page(content_type="text/html; charset=utf-8", body=body, headers=_SECURITY)

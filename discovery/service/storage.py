@@ -1,0 +1,91 @@
+"""Saves the clusters to the snapshot file, at intervals and at the end, and loads them at the start."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from discovery.service import snapshot_file
+from discovery.service.cluster import Clusters
+from discovery.service.cluster_service import ClusterService
+from discovery.service.metrics import Metrics
+from runtime.controller import Logger
+
+
+@attrs.define
+class _Tally:
+    clusters: int = 0
+    affiliates: int = 0
+    endpoints: int = 0
+    size: int = 0
+
+
+class Storage:
+    """Keeps one file. `now` is the wall clock, in nanoseconds."""
+
+    def __init__(
+        self,
+        path: Path,
+        clusters: Clusters,
+        service: ClusterService,
+        metrics: Metrics,
+        log: Logger,
+        now: Callable[[], int],
+    ) -> None:
+        self._path = path
+        self._clusters = clusters
+        self._service = service
+        self._metrics = metrics
+        self._log = log
+        self._now = now
+
+    async def load(self) -> None:
+        """Take in what the file holds, up to the first damage, if there is one."""
+        started = time.perf_counter()
+        tally = _Tally()
+        now = self._now()
+        try:
+            with self._path.open("rb") as file:
+                for record in snapshot_file.read_records(file):
+                    self._clusters.mention(record.id)
+                    tally.clusters += 1
+                    for spec in snapshot_file.decode_cluster(record, now):
+                        await self._service.restore(spec)
+                        tally.affiliates += 1
+                        tally.endpoints += len(spec.endpoints)
+                    tally.size = file.tell()
+                    await trio.lowlevel.checkpoint()
+        except FileNotFoundError:
+            self._metrics.not_stored("load")
+            self._log.warning("no snapshot yet, starting without records", path=str(self._path))
+        except (OSError, snapshot_file.SnapshotError) as error:
+            self._metrics.not_stored("load")
+            self._log.warning(
+                "snapshot not read to its end", path=str(self._path), error=str(error), affiliates=tally.affiliates
+            )
+        else:
+            self._metrics.stored("load", tally, time.perf_counter() - started)
+            self._log.info("snapshot read", path=str(self._path), affiliates=tally.affiliates)
+
+    async def save(self) -> None:
+        """Write the file anew; a failure is logged. When cancelled, the writing may go on in the background."""
+        started = time.perf_counter()
+        tally = _Tally()
+        now = self._now()
+        records = []
+        for id, cluster in self._clusters.items():
+            records.append(snapshot_file.encode_cluster(id, cluster.affiliates.values(), now))
+            tally.clusters += 1
+            tally.affiliates += len(cluster.affiliates)
+            tally.endpoints += sum(len(affiliate.endpoints) for affiliate in cluster.affiliates.values())
+            await trio.lowlevel.checkpoint()
+        try:
+            tally.size = await trio.to_thread.run_sync(snapshot_file.write, self._path, records, abandon_on_cancel=True)
+        except OSError as error:
+            self._metrics.not_stored("save")
+            self._log.error("snapshot not saved", path=str(self._path), error=str(error))
+        else:
+            self._metrics.stored("save", tally, time.perf_counter() - started)
+            self._log.debug("snapshot saved", path=str(self._path), affiliates=tally.affiliates)

@@ -1,0 +1,18 @@
+"""Who wants something of the network: the layers of configuration, of which a higher one wins."""
+
+from resources.network.enums import KernelEnum
+
+
+class ConfigLayer(KernelEnum):
+    """A layer; the higher the number, the more it has to say."""
+
+    DEFAULT = "default", 0
+    CMDLINE = "cmdline", 1
+    PLATFORM = "platform", 2
+    OPERATOR = "operator", 3
+    CONFIGURATION = "configuration", 4
+
+
+def layered_id(layer: ConfigLayer, id: str) -> str:
+    """The id of an unmerged spec: `configuration/eth0`."""
+    return f"{layer.value}/{id}"

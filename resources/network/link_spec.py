@@ -1,0 +1,89 @@
+"""LinkSpec: a network interface as it is wanted. The id is its name, in `network-config` with the layer in front."""
+
+import datetime
+
+import attrs
+
+from resources.network.enums import LinkType
+from resources.network.layer import ConfigLayer
+from resources.network.link import VLAN, BondMaster, BridgeMaster, Veth, VRFMaster
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType, wire
+
+_OPTIONAL = wire(omit_empty=True)
+
+
+@attrs.frozen(kw_only=True)
+class BridgeSlave:
+    """The bridge that a link is a port of."""
+
+    master_name: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class VRFSlave:
+    """The VRF that a link belongs to."""
+
+    master_name: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class WireguardPeer:
+    """A peer as it is wanted: keys are base64, an empty endpoint leaves the one that the device has.
+
+    The endpoint is `host:port`; a name is looked up when it is handed to the device.
+    """
+
+    public_key: str
+    preshared_key: str = attrs.field(default="", repr=False, metadata=_OPTIONAL)
+    endpoint: str = ""
+    persistent_keepalive_interval: datetime.timedelta = datetime.timedelta()
+    allowed_ips: tuple[str, ...] = attrs.field(default=(), metadata=wire("allowedIPs"))
+
+
+@attrs.frozen(kw_only=True)
+class WireguardSpec:
+    """A WireGuard device as it is wanted. Port 0 leaves the choice to the device; `private_key` "" leaves its own.
+
+    Peers that come and go are resources of their own (`WireguardPeerSpec`); those here come in addition.
+    `loose_reverse_path` accepts packets whose answers would not go back by this link, as where a mark chooses the link.
+    """
+
+    private_key: str = attrs.field(default="", repr=False, metadata=_OPTIONAL)
+    listen_port: int = 0
+    firewall_mark: int = 0
+    peers: tuple[WireguardPeer, ...] = ()
+    loose_reverse_path: bool = attrs.field(default=False, metadata=_OPTIONAL)
+
+
+@attrs.frozen(kw_only=True)
+class LinkSpecSpec:
+    """A link as it is wanted. A `logical` one is made and removed by the agent, others are only set up if they exist.
+
+    MTU 0, an empty hardware address and `multicast` None leave what the link has. `master_name` is the bond that this
+    link is member number `slave_index` of.
+    """
+
+    name: str
+    logical: bool = False
+    up: bool = False
+    mtu: int = 0
+    kind: str = ""
+    type: LinkType = LinkType.NETROM
+    hardware_addr: str = attrs.field(default="", metadata=_OPTIONAL)
+    parent_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    master_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    slave_index: int = attrs.field(default=0, metadata=_OPTIONAL)
+    bridge_slave: BridgeSlave | None = attrs.field(default=None, metadata=_OPTIONAL)
+    vrf_slave: VRFSlave | None = attrs.field(default=None, metadata=_OPTIONAL)
+    vlan: VLAN | None = attrs.field(default=None, metadata=_OPTIONAL)
+    bond_master: BondMaster | None = attrs.field(default=None, metadata=_OPTIONAL)
+    bridge_master: BridgeMaster | None = attrs.field(default=None, metadata=_OPTIONAL)
+    vrf_master: VRFMaster | None = attrs.field(default=None, metadata=_OPTIONAL)
+    wireguard: WireguardSpec | None = attrs.field(default=None, metadata=_OPTIONAL)
+    veth: Veth | None = attrs.field(default=None, metadata=_OPTIONAL)
+    layer: ConfigLayer = ConfigLayer.DEFAULT
+    multicast: bool | None = None
+
+
+LinkSpec = ResourceType("LinkSpecs.net.talos.dev", LinkSpecSpec, namespace=NAMESPACE, sensitive=True)

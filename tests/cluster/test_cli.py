@@ -1,0 +1,84 @@
+"""`nodespan cluster` as far as it needs no root."""
+
+import argparse
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cluster import requirements, show
+from cluster.cli import CANNOT, command
+from cluster.ownership import owned, owner_of
+from cluster.plan import Plan
+from runtime.cli.errors import CommandError
+
+
+def cluster(line: str) -> int:
+    """Run the verb as a user would."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(shlex.split(line)))
+
+
+def test_without_root_it_says_so_and_ends_with_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cluster("create") == CANNOT == 3
+    assert "need root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("has", "advice"),
+    [
+        ({"apt-get"}, "apt-get install --no-install-recommends iproute2 nftables"),
+        ({"dnf"}, "dnf install iproute nftables"),
+        (set(), "install what this system calls iproute2 nftables"),
+    ],
+)
+def test_what_is_missing_is_named_as_the_system_calls_it(
+    monkeypatch: pytest.MonkeyPatch, has: set[str], advice: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in has | {"unshare", "mount"} else None)
+    assert requirements.missing_requirements() == [f"programs are missing: {advice}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("create --name A-B", "cannot be the name"),
+        ("create --nodes 1", "between 2 and 200"),
+        ("destroy --name ../x", "cannot be the name"),
+    ],
+)
+def test_names_and_sizes_are_checked_first(monkeypatch: pytest.MonkeyPatch, line: str, reason: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(CommandError, match=reason):
+        cluster(line)
+
+
+def test_a_node_that_is_not_there_is_answered_with_those_that_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(show, "CLUSTERS", tmp_path)
+    with pytest.raises(CommandError, match="make a cluster with"):
+        cluster("exec a -- wg show")
+    (tmp_path / "lab").mkdir()
+    with pytest.raises(CommandError, match="lab-router, lab-a, lab-b, lab-c"):
+        cluster("exec a -- wg show")
+    with pytest.raises(CommandError, match="say what to run in lab-a"):
+        cluster("exec lab-a")
+
+
+def test_whoever_looks_after_a_cluster_is_known_for_as_long_as_he_does(tmp_path: Path) -> None:
+    plan = Plan(clusters=tmp_path)
+    plan.directory.mkdir()
+    assert owner_of(plan) is None
+    with owned(plan):
+        assert owner_of(plan) == os.getpid()
+        with pytest.raises(BlockingIOError), owned(plan):
+            pass
+    assert owner_of(plan) is None

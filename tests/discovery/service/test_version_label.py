@@ -1,0 +1,20 @@
+"""The labels of client versions, against the original's."""
+
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from discovery.service.version_label import version_label
+from tests.support.vectors import cases
+
+
+@pytest.mark.parametrize("case", cases("client_version_label"))
+def test_a_version_is_counted_under_the_originals_label(case: dict[str, Any]) -> None:
+    assert version_label(case["version"]) == case["label"]
+
+
+@given(st.text(alphabet="v019.-x"))
+def test_there_is_no_end_of_versions_but_of_labels(version: str) -> None:
+    assert len(version_label(version)) <= len("v99.99-pre")

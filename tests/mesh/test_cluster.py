@@ -1,0 +1,303 @@
+"""`nodespan cluster` as users run it: real tunnels between nodes, and nothing left of them."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from cluster.commands import agent_command
+from cluster.echo import ping
+from cluster.peers import kubespan_address, look
+from cluster.plan import Plan, Station
+from cluster.station_processes import NAMESPACES, pids_in, start
+from runtime.cli.client import ask
+from runtime.cli.errors import CommandError
+from tests.support import run
+from tests.support.agent import COMMAND
+from tests.support.netns import execute
+
+pytestmark = [
+    pytest.mark.needs_link("veth", "bridge"),
+    pytest.mark.needs_program("nft", "unshare", "wg"),
+]
+
+_UP_WITHIN = 60
+_GONE_WITHIN = 30
+_PING_INTERVAL = 0.02
+
+
+def plan_called(suffix: str, size: int = 3) -> Plan:
+    """A cluster whose name tells whose run it belongs to."""
+    return Plan(name=f"{run.NAME}{suffix}", size=size)
+
+
+def nodespan(*arguments: str, within: float = _UP_WITHIN + 30) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run((*COMMAND, *arguments), capture_output=True, text=True, timeout=within)
+
+
+def traces(plan: Plan) -> list[str]:
+    """What there is of a cluster on the machine."""
+    found = [path.name for path in NAMESPACES.iterdir() if path.name.startswith(plan.namespace_prefix)]
+    found += [str(path) for path in Path("/run/nodespan").rglob(f"*{plan.name}*")]
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and plan.name.encode() in (entry / "cmdline").read_bytes():
+                found.append(f"process {entry.name}")
+    return found
+
+
+def eventually(check: Callable[[], bool], within: float) -> None:
+    """Wait until it is true."""
+    deadline = time.monotonic() + within
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@attrs.frozen
+class Kept:
+    """A cluster that was made with `--keep`, and what was printed."""
+
+    plan: Plan
+    output: str
+
+    def node(self, number: int) -> Station:
+        """The node of this number."""
+        return self.plan.nodes[number]
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Kept]:
+    plan = plan_called("k")
+    rules = execute("nft", "list", "ruleset")
+    made = nodespan("cluster", "create", "--name", plan.name, "--keep", "--timeout", str(_UP_WITHIN))
+    try:
+        assert made.returncode == 0, made.stdout + made.stderr
+        yield Kept(plan, made.stdout)
+    finally:
+        destroyed = nodespan("cluster", "destroy", "--name", plan.name)
+    assert destroyed.returncode == 0, destroyed.stderr
+    assert traces(plan) == []
+    assert execute("nft", "list", "ruleset") == rules
+
+
+def agent_pid(node: Station) -> int:
+    """The process that answers for a node."""
+    return int(ask(str(node.socket), {"call": "version"})[0]["pid"])
+
+
+def wg(node: Station, what: str) -> str:
+    """What `wg show` prints inside a node."""
+    done = nodespan("cluster", "exec", node.name, "--", "wg", "show", "kubespan", what)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class Pinging:
+    """Pings without pause, from a thread, for as long as the block lasts."""
+
+    def __init__(self, node: Station, address: str) -> None:
+        self._node = node
+        self._address = address
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._ping)
+        self.sent = self.lost = 0
+
+    def _ping(self) -> None:
+        while not self._over.is_set():
+            self.sent += 1
+            took = ping(NAMESPACES / self._node.namespace, self._address, sequence=self.sent & 0xFFFF)
+            self.lost += took is None
+            time.sleep(_PING_INTERVAL)
+
+    def __enter__(self) -> "Pinging":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def test_an_agent_is_killed_and_no_packet_is_lost(kept: Kept) -> None:
+    victim, other = kept.node(1), kept.node(2)
+    address = kubespan_address(victim)
+    handshakes = wg(victim, "latest-handshakes")
+    with Pinging(other, address) as through_mesh, Pinging(other, victim.address) as to_node:
+        pid = agent_pid(victim)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: pid not in pids_in(victim.namespace), 5)
+        reaped = start(victim, agent_command(victim))
+        eventually(lambda: agent_answers(victim), 15)
+        eventually(lambda: all(seen.is_up for seen in look(kept.plan).values()), 15)
+    assert through_mesh.sent > 20
+    assert (through_mesh.lost, to_node.lost) == (0, 0)
+    assert wg(victim, "latest-handshakes") == handshakes
+    assert reaped.poll() is None
+    threading.Thread(target=reaped.wait, daemon=True).start()
+
+
+def agent_answers(node: Station) -> bool:
+    """Whether the agent of a node is back."""
+    try:
+        return agent_pid(node) > 0
+    except CommandError:
+        return False
+
+
+def test_it_tells_how_the_nodes_find_each_other(kept: Kept) -> None:
+    assert "all 6 tunnel ends are up" in kept.output
+    assert f"{kept.node(0).name}: {kept.node(1).name} is up" in kept.output
+    assert "no answer" not in kept.output
+    assert "nodespan cluster destroy" in kept.output
+
+
+def test_every_node_reaches_every_other_one_through_the_tunnels(kept: Kept) -> None:
+    for node, peer in kept.plan.pairs:
+        assert ping(NAMESPACES / node.namespace, kubespan_address(peer)) is not None
+        before = int(sum_of(wg(node, "transfer")))
+        assert ping(NAMESPACES / node.namespace, peer.address) is not None
+        assert int(sum_of(wg(node, "transfer"))) > before
+
+
+def sum_of(transfer: str) -> int:
+    """All bytes that the lines of `wg show ... transfer` count."""
+    return sum(int(number) for line in transfer.splitlines() for number in line.split()[1:])
+
+
+def test_the_node_behind_nat_is_seen_at_the_address_of_its_router(kept: Kept) -> None:
+    hidden = kept.node(-1).name
+    view = look(kept.plan)
+    assert view[kept.node(0).name, hidden].endpoint.startswith("198.51.100.3:")
+
+
+def test_nodes_are_asked_by_name(kept: Kept) -> None:
+    listed = nodespan("--node", kept.node(0).name, "get", "kubespanpeerstatuses")
+    assert kept.node(1).name in listed.stdout, listed.stderr
+
+
+def test_commands_run_inside_a_node(kept: Kept) -> None:
+    node = kept.node(2)
+    done = nodespan("cluster", "exec", node.name, "--", "sh", "-c", "uname -n; ip -brief address show eth0; exit 7")
+    assert done.returncode == 7
+    assert done.stdout.split()[0] == node.name
+    assert "192.0.2.11/24" in done.stdout
+
+
+def test_clusters_are_listed_with_processes_and_addresses(kept: Kept) -> None:
+    listed = nodespan("cluster", "show").stdout
+    assert f"{kept.plan.name}: 3 nodes, kept running" in listed
+    for node in kept.plan.nodes:
+        assert str(agent_pid(node)) in listed
+        assert kubespan_address(node) in listed
+
+
+def test_a_second_cluster_of_the_name_is_refused_and_the_first_one_stays(kept: Kept) -> None:
+    refused = nodespan("cluster", "create", "--name", kept.plan.name)
+    assert refused.returncode == 1
+    assert f"nodespan cluster destroy --name {kept.plan.name}" in refused.stderr
+    assert all(seen.is_up for seen in look(kept.plan).values())
+
+
+def test_its_files_are_for_root_only(kept: Kept) -> None:
+    assert kept.plan.directory.stat().st_mode & 0o777 == 0o700
+    for node in kept.plan.nodes:
+        assert node.config.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_secret_is_in_no_log_and_no_process_list(kept: Kept) -> None:
+    (secret,) = {
+        line.split()[1]
+        for node in kept.plan.nodes
+        for line in node.config.read_text().splitlines()
+        if "clusterSecret" in line
+    }
+    assert secret not in kept.output
+    for station in kept.plan.stations:
+        assert not station.log.exists() or secret not in station.log.read_text()
+        for pid in pids_in(station.namespace):
+            assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@contextlib.contextmanager
+def creating(plan: Plan, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A cluster in the foreground of a process; whatever is left of it is removed at the end."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            (*COMMAND, "cluster", "create", "--name", plan.name, "--nodes", str(plan.size)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        nodespan("cluster", "destroy", "--name", plan.name)
+
+
+def is_written(log: Path, text: str) -> Callable[[], bool]:
+    """Whether a text has been written."""
+    return lambda: text in log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stays_until_interrupted_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    plan, log = plan_called("f", size=2), tmp_path / "log"
+    with creating(plan, log) as process:
+        eventually(is_written(log, "Ctrl-C ends it"), _UP_WITHIN)
+        pid = agent_pid(plan.nodes[0])
+        os.kill(pid, signal.SIGKILL)
+        eventually(is_written(log, f"the agent of {plan.nodes[0].name} ended (signal 9); starting it again"), 10)
+        process.send_signal(number)
+        assert process.wait(_GONE_WITHIN) == 0, log.read_text()
+        assert traces(plan) == []
+
+
+@pytest.mark.parametrize("moment", ["making the cluster", "the internet is a bridge", "agents are starting"])
+def test_it_leaves_nothing_when_interrupted_half_way(moment: str, tmp_path: Path) -> None:
+    plan, log = plan_called("h", size=2), tmp_path / "log"
+    with creating(plan, log) as process:
+        eventually(is_written(log, moment), 30)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(_GONE_WITHIN) == 130
+        assert traces(plan) == []
+
+
+@pytest.mark.parametrize("moment", ["making the cluster", "agents are starting", "Ctrl-C ends it"])
+def test_what_a_killed_command_left_is_destroyed(moment: str, tmp_path: Path) -> None:
+    plan, log = plan_called("x", size=2), tmp_path / "log"
+    with creating(plan, log) as process:
+        eventually(is_written(log, moment), _UP_WITHIN)
+        process.kill()
+        process.wait()
+        destroyed = nodespan("cluster", "destroy", "--name", plan.name)
+        assert destroyed.returncode == 0, destroyed.stderr
+        assert traces(plan) == []
+
+
+def test_a_cluster_in_the_foreground_is_destroyed_from_outside(tmp_path: Path) -> None:
+    plan, log = plan_called("o", size=2), tmp_path / "log"
+    with creating(plan, log) as process:
+        eventually(is_written(log, "agents are starting"), 30)
+        assert nodespan("cluster", "destroy", "--name", plan.name).returncode == 0
+        assert traces(plan) == []
+        assert process.wait(5) == 130
+
+
+def test_who_does_not_come_up_in_time_is_named_with_the_end_of_his_log(tmp_path: Path) -> None:
+    plan = plan_called("t", size=2)
+    made = nodespan("cluster", "create", "--name", plan.name, "--nodes", "2", "--timeout", "0")
+    assert made.returncode == 1
+    assert "not everybody is up after 0 s" in made.stderr
+    assert f"{plan.nodes[0].name}, {plan.nodes[1].name}: " in made.stderr
+    assert f"the end of {plan.nodes[0].log}" in made.stderr
+    assert traces(plan) == []
