@@ -146,8 +146,13 @@ def step(path: Path, endpoints: tuple[str, ...], seen: Seen | None, now: float) 
     """
     path = path.seen(seen, now)
     state = path.state(now)
-    if path.is_silent(now) if state is PeerState.UP else _has_failed(path, now):
-        following = next_endpoint(endpoints, last_used=path.last_used, observed=path.endpoint)
+    if state is PeerState.UP:
+        # What has fallen silent is what the device uses, and it may be the device that chose it.
+        has_failed, tried = path.is_silent(now), path.endpoint if path.endpoint in endpoints else path.last_used
+    else:
+        has_failed, tried = _has_failed(path, now), path.last_used
+    if has_failed:
+        following = next_endpoint(endpoints, last_used=tried, observed=path.endpoint)
         if following is not None:
             return path.to(following, now), PeerState.UNKNOWN
     if path.wanted_endpoint:

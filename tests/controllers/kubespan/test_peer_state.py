@@ -118,6 +118,13 @@ def test_a_peer_that_falls_silent_is_left_for_its_next_endpoint() -> None:
     assert (path.last_used, state) == ("10.0.0.2:1", PeerState.UNKNOWN)
 
 
+def test_one_that_fell_silent_on_an_endpoint_of_the_device_s_own_choice_is_not_sent_there_again() -> None:
+    path = Path(endpoint="10.0.0.1:1", last_handshake=NOW - 10, received=1, sent=100, probed=NOW - 20)
+    seen = Seen(endpoint="10.0.0.1:1", last_handshake=NOW - 10, received=1, sent=200)
+    path, _ = step(path, ENDPOINTS, seen, NOW)
+    assert path.last_used == "10.0.0.2:1"
+
+
 def test_what_is_heard_on_the_new_endpoint_makes_the_peer_up_without_a_handshake() -> None:
     path = _up().to("10.0.0.2:1", NOW)
     seen = Seen(endpoint="10.0.0.2:1", last_handshake=NOW - 100, received=1500, sent=1500)
