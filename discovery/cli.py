@@ -6,9 +6,13 @@ Found by the command line through the entry-point group `nodespan.commands`; imp
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runtime.cli.errors import CommandError
 from runtime.paths import default_state_dir
+
+if TYPE_CHECKING:
+    from discovery.service.server import DiscoveryOptions
 
 
 class DiscoveryCommand:
@@ -42,6 +46,14 @@ class DiscoveryCommand:
             default=15.0,
             help="requests a second from one address, four times as many at once; 0: any number (%(default)s)",
         )
+        parser.add_argument(
+            "--embedded", action="store_true", help="inside an agent, whose state then holds the affiliates"
+        )
+        parser.add_argument("--config", metavar="FILE", help="with --embedded: the agent's machine configuration")
+        parser.add_argument(
+            "--state-dir", metavar="DIR", default=default_state_dir(), help="with --embedded: the agent's (%(default)s)"
+        )
+        parser.add_argument("--socket", metavar="PATH", help="with --embedded: where the agent listens")
         parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
         parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
@@ -80,6 +92,9 @@ class DiscoveryCommand:
             rate=options.rate_limit,
         )
 
+        if options.embedded:
+            return _run_in_agent(options, wanted)
+
         async def serve() -> None:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async with trio.open_nursery() as nursery:
@@ -98,6 +113,30 @@ class DiscoveryCommand:
                 raise
             raise CommandError("; ".join(str(error) for error in _leaves(expected))) from group
         return 0
+
+
+def _run_in_agent(options: argparse.Namespace, wanted: "DiscoveryOptions") -> int:
+    """Run an agent with the service beside its controllers."""
+    from discovery.service.affiliate import Affiliate
+    from discovery.service.server import serve_discovery
+    from runtime.agent import Agent, AgentOptions
+    from runtime.cli.agent import run_agent
+    from runtime.cli.version import own_version
+    from runtime.paths import agent_socket
+    from runtime.state import State
+    from runtime.state.meta import register_types
+
+    async def serve(state: State) -> None:
+        await register_types(state, [Affiliate])
+        await serve_discovery(wanted, state=state)
+
+    agent = AgentOptions(
+        socket=Path(options.socket or agent_socket()),
+        state_dir=Path(options.state_dir),
+        config=Path(options.config) if options.config else None,
+    )
+    _allow_many_connections()
+    return run_agent(Agent(agent, version=own_version(), beside=[serve]))
 
 
 def parse_address(option: str, text: str, default_host: str = "") -> tuple[str, int]:

@@ -33,6 +33,7 @@ _NAMESPACES = {
     "cluster-raw": "The nodes of the cluster, as each source knows them.",
     "config": "What the operator wants of this node.",
     "controlplane": "Where the cluster's control plane is.",
+    "discovery": "What the discovery service of this process keeps for its clients; it cannot be read here either.",
     "files": "Files that nodespan writes.",
     "kubespan": "The mesh: this node's part in it, its peers, and how they fare.",
     "network": "The network as it is seen, and as it is wanted once everything is merged.",

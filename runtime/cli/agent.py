@@ -35,8 +35,13 @@ def agent(options: argparse.Namespace) -> int:
         cleanup=options.cleanup,
         metrics=parse_address(options.metrics) if options.metrics else None,
     )
+    return run_agent(Agent(wanted, version=own_version()))
+
+
+def run_agent(agent: Agent) -> int:
+    """Run an agent until it is told to stop. Raises CommandError for what its operator can mend."""
     try:
-        trio.run(Agent(wanted, version=own_version()).run)
+        trio.run(agent.run)
     except (AlreadyServedError, RegistrationError, OSError) as error:
         raise CommandError(_explain(error)) from error
     except BaseExceptionGroup as group:

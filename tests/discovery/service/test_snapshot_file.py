@@ -55,7 +55,7 @@ _seconds = st.integers(-3600, 1800)
     st.dictionaries(
         st.text(min_size=1, max_size=8),
         st.dictionaries(
-            st.text(min_size=1, max_size=8), st.tuples(_blobs, _seconds, st.dictionaries(_blobs, _seconds))
+            st.text(min_size=1, max_size=8), st.tuples(_blobs, _seconds, st.dictionaries(_blobs, _seconds, max_size=3))
         ),
     )
 )
