@@ -5,7 +5,7 @@ import trio
 from controllers.cluster.discovery_service import DiscoveryServiceController
 from resources.cluster import RESET_ID, MachineResetSignal, MachineResetSignalSpec
 from resources.config import MachineConfig
-from runtime.controller import Controller, ControllerContext, shared, strong
+from runtime.controller import Controller, ControllerContext, destroy_ready, shared, strong
 
 MACHINE_CONFIG_ID = "v1alpha1"
 # How long, in seconds, the discovery services may take: a node that cannot reach them leaves all the same.
@@ -13,31 +13,45 @@ _PATIENCE = 5.0
 
 
 class LeaveController(Controller):
-    """Holds the configuration by a finalizer; when it is torn down, deletes the node's records, and lets it go."""
+    """Holds the configuration by a finalizer; when it is torn down, deletes the node's records, and lets it go.
+
+    The signal that has them deleted stays until the configuration is gone, or they would be written anew.
+    """
 
     name = "cluster.LeaveController"
-    inputs = (strong(MachineConfig, MACHINE_CONFIG_ID),)
+    inputs = (strong(MachineConfig, MACHINE_CONFIG_ID), destroy_ready(MachineResetSignal))
     outputs = (shared(MachineResetSignal),)
 
     async def run(self, ctx: ControllerContext) -> None:
         """Wait for the end of the configuration."""
-        async for _ in ctx:
-            config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-            if config is None:
-                continue
-            if not config.metadata.is_tearing_down:
-                await ctx.add_finalizer(MachineConfig, MACHINE_CONFIG_ID)
-            elif self.name in config.metadata.finalizers:
-                await self._leave(ctx)
-                await ctx.remove_finalizer(MachineConfig, MACHINE_CONFIG_ID)
+        async with trio.open_nursery() as nursery:
+            patience = trio.CancelScope()
+            async for _ in ctx:
+                config, signal = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(MachineResetSignal, RESET_ID)
+                if config is None:
+                    patience.cancel()
+                    if signal is not None and signal.metadata.is_destroy_ready:
+                        await ctx.remove(MachineResetSignal, RESET_ID)
+                elif not config.metadata.is_tearing_down:
+                    await ctx.add_finalizer(MachineConfig, MACHINE_CONFIG_ID)
+                elif self.name not in config.metadata.finalizers:
+                    continue
+                elif signal is None:
+                    await self._send_signal(ctx)
+                    patience = trio.CancelScope()
+                    nursery.start_soon(self._give_up, ctx, patience)
+                elif signal.metadata.is_destroy_ready:
+                    patience.cancel()
+                    await ctx.remove_finalizer(MachineConfig, MACHINE_CONFIG_ID)
 
-    async def _leave(self, ctx: ControllerContext) -> None:
-        # Held from the start by the one who deletes the records: a signal that nobody holds yet would be gone at once.
-        signal = MachineResetSignal.new(RESET_ID, MachineResetSignalSpec()).evolve(
-            finalizers=(DiscoveryServiceController.name,)
-        )
-        await ctx.create(signal)
-        with trio.move_on_after(_PATIENCE) as patience:
-            await ctx.teardown_and_destroy(MachineResetSignal, RESET_ID)
-        if patience.cancelled_caught:
+    async def _send_signal(self, ctx: ControllerContext) -> None:
+        # Held from the start by the one who deletes the records: a signal that nobody holds yet would be done at once.
+        signal = MachineResetSignal.new(RESET_ID, MachineResetSignalSpec())
+        await ctx.create(signal.evolve(finalizers=(DiscoveryServiceController.name,)))
+        await ctx.teardown(MachineResetSignal, RESET_ID)
+
+    async def _give_up(self, ctx: ControllerContext, patience: trio.CancelScope) -> None:
+        with patience:
+            await trio.sleep(_PATIENCE)
             ctx.log.warning("the discovery services were not told that this node leaves; its record ends by itself")
+            await ctx.remove_finalizer(MachineConfig, MACHINE_CONFIG_ID)
