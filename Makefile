@@ -77,6 +77,7 @@ protobuf: ## generate discovery/wire/*_pb2 anew from the .proto files
 
 docs: .venv/installed ## draw the graph in docs/ anew
 	@$(BIN)/nodespan graph -o svg > docs/graph.svg
+	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg
 
 bench: .venv/installed ## measure; prints tables
 	@$(BIN)/python -m bench $(ARGS)

@@ -120,6 +120,9 @@ def _get(parser: argparse.ArgumentParser) -> None:
 def _graph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("dot", "mermaid", "svg"), default="dot")
     parser.add_argument("--live", action="store_true", help="ask the agent, and show counts of resources and wake-ups")
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", default=[], help="controllers whose names begin so; may be repeated"
+    )
     _add_controllers(parser, "draw these too; not with --live")
     _add_socket(parser, client_socket())
 

@@ -32,9 +32,9 @@ def graph(options: argparse.Namespace) -> int:
     """Print the drawing that the options ask for."""
     if options.live:
         (answer,) = ask(options.socket or client_socket(), {"call": "graph"})
-        drawing = _live(answer)
+        drawing = _live(answer, tuple(options.only))
     else:
-        drawing = draw(*_declared(options.controllers))
+        drawing = draw(*_declared(options.controllers), only=tuple(options.only))
     sys.stdout.write(_RENDERERS[options.output](drawing))
     return 0
 
@@ -70,7 +70,7 @@ def _declare(declared: Graph, controller: Controller | QueueController) -> None:
     declared.add(controller.name, controller.inputs, controller.outputs, is_queue=is_queue)
 
 
-def _live(answer: dict[str, Any]) -> Drawing:
+def _live(answer: dict[str, Any], only: tuple[str, ...]) -> Drawing:
     edges = [
         Edge(controller, namespace, type, id, EdgeKind(kind))
         for controller, namespace, type, id, kind in answer["edges"]
@@ -79,12 +79,24 @@ def _live(answer: dict[str, Any]) -> Drawing:
     for name, counts in answer["controllers"].items():
         crashes = f", {counts['crashes']:,} crashes" if counts["crashes"] else ""
         notes[name] = f"{counts['wakeups']:,} wake-ups{crashes}"
-    return draw(list(answer["controllers"]), edges, notes)
+    return draw(list(answer["controllers"]), edges, notes, only=only)
 
 
-def draw(controllers: list[str], edges: list[Edge], notes: dict[str, str] | None = None) -> Drawing:
-    """The drawing of a graph; `notes` are shown with the controller or type of that name."""
+def draw(
+    controllers: list[str],
+    edges: list[Edge],
+    notes: dict[str, str] | None = None,
+    *,
+    only: tuple[str, ...] = (),
+) -> Drawing:
+    """The drawing of a graph; `notes` are shown with the controller or type of that name.
+
+    `only` leaves the controllers whose names begin with one of these, and what they read and write.
+    """
     notes = notes or {}
+    if only:
+        controllers = [name for name in controllers if name.startswith(only)]
+        edges = [edge for edge in edges if edge.controller in controllers]
     types = sorted({edge.type for edge in edges})
     arrows = [
         Arrow(edge.controller, edge.type, _STYLES[edge.kind], edge.id)
