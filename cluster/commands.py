@@ -20,10 +20,7 @@ _BRIDGE = "bridge"
 # The installed command, by the interpreter that runs this; -P: never from the current directory.
 NODESPAN: Command = (sys.executable, "-P", "-c", "import sys; from runtime.cli import main; sys.exit(main())")
 
-# Per namespace, below /proc/sys/net. What comes out of the tunnel has addresses whose way back leads elsewhere as long as
-# nothing is marked: strict reverse-path filtering drops that, and loose filtering drops all IPv4 on a link without an
-# IPv4 address of its own. The kernel takes the stricter one of `all` and the link; new links begin with `default`.
-NODE_SETTINGS = {"ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0"}
+# Below /proc/sys/net.
 ROUTER_SETTINGS = {"ipv4/ip_forward": "1"}
 
 # New connections that come to the router itself are dropped without a trace. If it answered them, its own entry for

@@ -8,7 +8,6 @@ import time
 import attrs
 
 from cluster.commands import (
-    NODE_SETTINGS,
     ROUTER_RULES,
     ROUTER_SETTINGS,
     agent_command,
@@ -103,8 +102,6 @@ def _build(plan: Plan, terminal: Terminal) -> dict[Station, _Process]:
     WIREGUARD_SOCKETS.mkdir(mode=0o755, parents=True, exist_ok=True)
     for command in network_commands(plan):
         run(command)
-    for node in plan.nodes:
-        _set(node, NODE_SETTINGS)
     _set(plan.router, ROUTER_SETTINGS)
     run(("ip", "netns", "exec", plan.router.namespace, "nft", "-f", "-"), stdin=ROUTER_RULES)
     terminal.line(f"  the internet is a bridge with {', '.join(node.name for node in public)} on it")
@@ -226,6 +223,7 @@ def _ping(node: Station, address: str) -> float | None:
         took = ping(NAMESPACES / node.namespace, address, sequence=sequence)
         if took is not None:
             return took
+        time.sleep(_LOOK_INTERVAL)
     return None
 
 

@@ -24,7 +24,8 @@ class Terminal:
         columns, rows = os.get_terminal_size(self._stream.fileno())
         if len(lines) >= rows or any(len(line) > columns for line in lines):
             return False
-        self._write([], lines)
+        if lines != self._live:
+            self._write([], lines)
         return True
 
     def settle(self) -> None:

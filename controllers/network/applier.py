@@ -46,7 +46,7 @@ _GONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno
 
 @attrs.frozen
 class _Outcome:
-    """What a worker thread did: ids of the specs it did steps for, and why some failed."""
+    """What a worker thread did: the specs whose steps it did, and why those of others failed."""
 
     done: frozenset[str]
     failed: Mapping[str, OSError]
@@ -168,7 +168,7 @@ class Applier(Controller, ABC, Generic[S, K, A, W, O]):
                     self._do(kernel, step, links)
                 except OSError as error:
                     failed[step.id] = error
-        return _Outcome(frozenset(step.id for step in steps), failed)
+        return _Outcome(frozenset(step.id for step in steps if step.id not in failed), failed)
 
     def _do(self, kernel: Kernel, step: Step[W, O], links: Mapping[int, KernelLink]) -> None:
         if step.add_first and step.add is not None:

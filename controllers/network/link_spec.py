@@ -45,6 +45,8 @@ from runtime.controller import Controller, ControllerContext, shared, strong
 _LAG = 0.2
 # More steps than any link takes.
 _STEPS = 8
+# How long a spec that failed is left alone, in seconds; twice as long after each further failure.
+_FIRST_DELAY = 1.0
 
 
 @attrs.frozen
@@ -55,6 +57,16 @@ class _Device:
     settings: WireguardSpec
 
 
+@attrs.frozen
+class _Failure:
+    """A spec that could not be brought about, why, and when it is tried again."""
+
+    spec: LinkSpecSpec
+    reason: str
+    again_at: float
+    delay: float
+
+
 @attrs.define
 class _Memory:
     """What the controller knows of its own doing. Nothing in it is needed: a new process learns it anew."""
@@ -63,13 +75,22 @@ class _Memory:
     made: dict[str, str] = attrs.field(factory=dict)
     mastered: dict[str, str] = attrs.field(factory=dict)
     devices: dict[str, _Device] = attrs.field(factory=dict)
-    # The specs that failed, as they were then.
-    failed: dict[str, LinkSpecSpec] = attrs.field(factory=dict)
-    reasons: dict[str, str] = attrs.field(factory=dict)
+    failures: dict[str, _Failure] = attrs.field(factory=dict)
 
     def forget(self, name: str) -> None:
-        for known in (self.made, self.mastered, self.devices, self.failed, self.reasons):
+        for known in (self.made, self.mastered, self.devices, self.failures):
             known.pop(name, None)
+
+    def is_resting(self, spec: LinkSpecSpec, now: float) -> bool:
+        """Whether this very spec failed a short while ago."""
+        failure = self.failures.get(spec.name)
+        return failure is not None and failure.spec == spec and now < failure.again_at
+
+    def note_failure(self, spec: LinkSpecSpec, reason: str, now: float) -> None:
+        before = self.failures.get(spec.name)
+        known = before is not None and before.spec == spec
+        delay = min(before.delay * 2, RETRY_INTERVAL) if known and before is not None else _FIRST_DELAY
+        self.failures[spec.name] = _Failure(spec, reason, now + delay, delay)
 
 
 @attrs.frozen
@@ -100,40 +121,45 @@ class LinkSpecController(Controller):
             nursery.start_soon(self._retry, ctx)
             async for _ in ctx:
                 links.take()
-                if await self._turn(ctx, problems, links.items):
-                    nursery.start_soon(self._look_again, ctx)
+                again = await self._turn(ctx, problems, links.items)
+                if again is not None:
+                    nursery.start_soon(self._look_again, ctx, again)
 
     async def _retry(self, ctx: ControllerContext) -> None:
         while True:
             await trio.sleep(RETRY_INTERVAL)
-            self._memory.failed.clear()
             self._memory.devices.clear()
             ctx.wake()
 
-    async def _look_again(self, ctx: ControllerContext) -> None:
-        await trio.sleep(_LAG)
+    async def _look_again(self, ctx: ControllerContext, delay: float) -> None:
+        await trio.sleep(delay)
         ctx.wake()
 
-    async def _turn(self, ctx: ControllerContext, problems: Problems, links: Mapping[int, KernelLink]) -> bool:
-        """Compare and do what is to be done; returns whether the mirror has not caught up yet."""
+    async def _turn(self, ctx: ControllerContext, problems: Problems, links: Mapping[int, KernelLink]) -> float | None:
+        """Compare and do what is to be done; returns after how many seconds to look again, None for no need to."""
         wanted, leaving = await hold(ctx, LinkSpec)
         lookup = LinkLookup(links)
         differing = [spec for spec in wanted.values() if self._differs(spec, lookup)]
         outcome = _Outcome({}, frozenset())
         if differing or leaving:
-            outcome = await trio.to_thread.run_sync(self._apply, in_order(wanted.values()), tuple(leaving.values()))
+            now = trio.current_time()
+            outcome = await trio.to_thread.run_sync(
+                self._apply, in_order(wanted.values()), tuple(leaving.values()), now
+            )
         for name in outcome.gone:
             self._memory.forget(name)
             await ctx.remove_finalizer(LinkSpec, name)
         waiting, refused = self._undone(wanted.values(), lookup)
-        loud = refused | {name: self._memory.reasons[name] for name in self._memory.failed if name in wanted}
-        loud |= {name: reason_of(error) for name, error in outcome.failed.items()}
+        failures = self._memory.failures
+        loud = refused | {name: failures[name].reason for name in wanted if name in failures}
+        loud |= {name: reason_of(outcome.failed[name]) for name in outcome.failed if name in leaving}
         await problems.show(waiting | loud, loud=frozenset(loud))
-        return bool(differing) and not outcome.failed
+        delays = [failures[name].delay for name in outcome.failed if name in failures]
+        return min(delays, default=_LAG if differing else None)
 
     def _differs(self, spec: LinkSpecSpec, lookup: LinkLookup) -> bool:
         memory = self._memory
-        if memory.failed.get(spec.name) == spec:
+        if memory.is_resting(spec, trio.current_time()):
             return False
         match existence(spec, lookup, memory.made):
             case Create() | Remove():
@@ -160,7 +186,7 @@ class LinkSpecController(Controller):
 
     # In a worker thread.
 
-    def _apply(self, wanted: Iterable[LinkSpecSpec], leaving: Iterable[LinkSpecSpec]) -> _Outcome:
+    def _apply(self, wanted: Iterable[LinkSpecSpec], leaving: Iterable[LinkSpecSpec], now: float) -> _Outcome:
         failed: dict[str, OSError] = {}
         gone: set[str] = set()
         with open_kernel(self._netns) as kernel:
@@ -174,16 +200,15 @@ class LinkSpecController(Controller):
                         continue
                 gone.add(spec.name)
             for spec in wanted:
-                if self._memory.failed.get(spec.name) == spec:
+                if self._memory.is_resting(spec, now):
                     continue
                 try:
                     self._bring_about(kernel, spec)
                 except OSError as error:
                     failed[spec.name] = error
-                    self._memory.failed[spec.name] = spec
-                    self._memory.reasons[spec.name] = reason_of(error)
+                    self._memory.note_failure(spec, reason_of(error), now)
                 else:
-                    self._memory.failed.pop(spec.name, None)
+                    self._memory.failures.pop(spec.name, None)
         return _Outcome(failed, frozenset(gone))
 
     def _take_away(self, kernel: Kernel, spec: LinkSpecSpec) -> None:

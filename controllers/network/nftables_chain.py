@@ -126,6 +126,7 @@ class NfTablesChainController(QueueController):
 
     async def _take_in_chains(self, ctx: QueueContext, problems: Problems) -> None:
         touched, self._touched_chains = self._touched_chains, set()
+        had_chains = bool(self._chains)
         for name in touched:
             resource: Resource[NfTablesChainSpec] | None = ctx.find(NfTablesChain, name)
             before = self._chains.pop(name, None)
@@ -146,6 +147,9 @@ class NfTablesChainController(QueueController):
             self._stale_chains.discard(name)
             if before != chain:
                 self._compare_at = 0.0
+        if had_chains and not self._chains:
+            # Whoever wanted what was there before has been back, and wants it no more.
+            self._forget_what_was_before()
 
     async def _take_in_elements(self, ctx: QueueContext, problems: Problems) -> None:
         touched, self._touched_owners = self._touched_owners, set()

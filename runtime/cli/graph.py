@@ -70,7 +70,7 @@ def _declare(declared: Graph, controller: Controller | QueueController) -> None:
     declared.add(controller.name, controller.inputs, controller.outputs, is_queue=is_queue)
 
 
-def _live(answer: dict[str, Any], only: tuple[str, ...]) -> Drawing:
+def _live(answer: dict[str, Any], only: tuple[str, ...] = ()) -> Drawing:
     edges = [
         Edge(controller, namespace, type, id, EdgeKind(kind))
         for controller, namespace, type, id, kind in answer["edges"]

@@ -18,7 +18,7 @@ def key_pair(seed: int | None = None) -> tuple[str, str]:
 
 
 def link_name(label: str) -> str:
-    """A name for a WireGuard link that nobody else on this machine has: the sockets of wireguard-go share a directory."""
+    """A name for a link that nobody else on this machine has, for the sockets of wireguard-go share a directory."""
     return f"{run.NAME[-6:]}{label}"[:15]
 
 

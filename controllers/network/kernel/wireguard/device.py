@@ -1,7 +1,7 @@
 """WireGuard devices as values: what they are, what they are told, and when nothing has to be told."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from controllers.network.kernel.prefixes import Prefix
 from resources.network.link_spec import WireguardPeer, WireguardSpec
 
 KEY_SIZE = 32
@@ -124,11 +125,11 @@ def is_numeric(host: str) -> bool:
     return True
 
 
-def sort_allowed_ips(prefixes: "tuple[str, ...] | list[str]") -> tuple[str, ...]:
+def sort_allowed_ips(prefixes: Iterable[str]) -> tuple[str, ...]:
     """IPv4 first, by address, then by length; each once, without host bits. Raises ValueError."""
-    networks = {ip_network(prefix, strict=False) for prefix in prefixes}
-    ordered = sorted(networks, key=lambda each: (each.version, int(each.network_address), each.prefixlen))
-    return tuple(map(str, ordered))
+    networks = (ip_network(prefix, strict=False) for prefix in prefixes)
+    found = {Prefix(network.network_address.packed, network.prefixlen) for network in networks}
+    return tuple(each.text for each in sorted(found, key=lambda each: (len(each.packed), each.packed, each.length)))
 
 
 def canonical_peer(peer: WireguardPeer, endpoint: str) -> PeerConfig:

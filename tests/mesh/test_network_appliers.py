@@ -1,0 +1,312 @@
+"""Wanted addresses, routes and rules come true in a namespace, are healed, and leave nothing; the rest stays."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import pytest
+
+from controllers.network.address_spec import AddressSpecController
+from controllers.network.merge import AddressMergeController, RouteMergeController, RoutingRuleMergeController
+from controllers.network.route_spec import RouteSpecController
+from controllers.network.routing_rule_spec import RoutingRuleSpecController
+from resources.network import (
+    CONFIG_NAMESPACE,
+    AddressSpec,
+    AddressSpecSpec,
+    ConfigLayer,
+    Family,
+    NetworkProblem,
+    NextHop,
+    RouteSpec,
+    RouteSpecSpec,
+    RouteType,
+    RoutingRuleSpec,
+    RoutingRuleSpecSpec,
+    RoutingTable,
+    layered_id,
+)
+from resources.network.enums import RouteProtocol, Scope
+from runtime.resource import ResourceType
+from runtime.testing.kit import Node, running
+from tests.support.monitor import watching
+from tests.support.netns import Namespace, connect, namespace
+from tests.support.process import eventually
+
+pytestmark = pytest.mark.needs_link("veth")
+
+TABLE = RoutingTable.of(180)
+OPERATOR = ConfigLayer.OPERATOR
+
+
+@contextlib.asynccontextmanager
+async def node(*, allow_crashes: bool = False) -> AsyncIterator[tuple[Namespace, Node]]:
+    """A namespace with a cable to another one, and the appliers at work in it."""
+    with namespace() as inside, namespace("far") as far:
+        connect(inside, "eth0", far, "eth0")
+        async with running(*controllers(inside), allow_crashes=allow_crashes) as runtime:
+            yield inside, runtime
+
+
+def controllers(inside: Namespace) -> tuple[Any, ...]:
+    netns = str(inside.path)
+    return (
+        AddressMergeController(),
+        RouteMergeController(),
+        RoutingRuleMergeController(),
+        AddressSpecController(netns=netns),
+        RouteSpecController(netns=netns),
+        RoutingRuleSpecController(netns=netns),
+    )
+
+
+async def want(runtime: Node, type: ResourceType[Any], id: str, spec: Any) -> None:
+    resource = type.new(layered_id(spec.layer, id), spec, namespace=CONFIG_NAMESPACE)
+    await runtime.state.modify(resource, lambda known: known.with_spec(spec))
+
+
+async def unwant(runtime: Node, type: ResourceType[Any], id: str, layer: ConfigLayer = OPERATOR) -> None:
+    await runtime.state.destroy(type.within(CONFIG_NAMESPACE), layered_id(layer, id))
+
+
+def ip(inside: Namespace, *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(inside.run("ip", "-json", "-details", *arguments) or "[]")
+    return [each for each in found if each]
+
+
+def addresses(inside: Namespace) -> dict[str, dict[str, Any]]:
+    (link,) = ip(inside, "addr", "show", "dev", "eth0")
+    return {f"{each['local']}/{each['prefixlen']}": each for each in link["addr_info"]}
+
+
+def table(inside: Namespace, option: str = "-4") -> list[dict[str, Any]]:
+    return ip(inside, option, "route", "show", "table", "180")
+
+
+def rules(inside: Namespace, family: str = "-4") -> list[dict[str, Any]]:
+    return [rule for rule in ip(inside, family, "rule", "show") if rule["priority"] == 32500]
+
+
+def address(text: str, **changes: Any) -> AddressSpecSpec:
+    family = Family.INET6 if ":" in text else Family.INET4
+    return AddressSpecSpec(address=text, link_name="eth0", family=family, layer=OPERATOR, **changes)
+
+
+def default_route(family: Family, **changes: Any) -> RouteSpecSpec:
+    return attrs.evolve(
+        RouteSpecSpec(family=family, table=TABLE, priority=1, mtu=1420, out_link_name="eth0", layer=OPERATOR), **changes
+    )
+
+
+def rule(family: Family, **changes: Any) -> RoutingRuleSpecSpec:
+    spec = RoutingRuleSpecSpec(family=family, table=TABLE, priority=32500, fw_mark=0x40, fw_mask=0x60, layer=OPERATOR)
+    return attrs.evolve(spec, **changes)
+
+
+# Addresses.
+
+
+async def test_wanted_addresses_come_and_go_and_others_stay() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "addr", "add", "192.0.2.77/24", "dev", "eth0")
+        foreign = addresses(inside).keys()
+        await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
+        await want(runtime, AddressSpec, "b", address("fd00::5/64"))
+        await eventually(lambda: addresses(inside).keys() == foreign | {"198.51.100.1/24", "fd00::5/64"})
+        shown = addresses(inside)["198.51.100.1/24"]
+        assert (shown["broadcast"], shown["scope"]) == ("198.51.100.255", "global")
+        await unwant(runtime, AddressSpec, "a")
+        await unwant(runtime, AddressSpec, "b")
+        await eventually(lambda: addresses(inside).keys() == foreign)
+        await runtime.gone(AddressSpec, "eth0/198.51.100.1/24")
+
+
+async def test_a_removed_address_is_added_again() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, AddressSpec, "a", address("fd00::5/64"))
+        for _ in range(3):
+            await eventually(lambda: "fd00::5/64" in addresses(inside))
+            inside.run("ip", "addr", "del", "fd00::5/64", "dev", "eth0")
+        await eventually(lambda: "fd00::5/64" in addresses(inside))
+
+
+async def test_an_address_waits_for_its_link() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, AddressSpec, "a", attrs.evolve(address("192.0.2.1/24"), link_name="later0"))
+        problem = await runtime.eventually(NetworkProblem, "AddressSpecs/later0/192.0.2.1/24")
+        assert problem.spec.message == "there is no link later0"
+        inside.run("ip", "link", "add", "later0", "type", "veth", "peer", "name", "later1")
+        await eventually(lambda: "192.0.2.1" in inside.run("ip", "addr", "show", "dev", "later0"))
+        await runtime.gone(NetworkProblem, "AddressSpecs/later0/192.0.2.1/24")
+        inside.run("ip", "link", "del", "later0")
+        await unwant(runtime, AddressSpec, "a")
+        await runtime.gone(AddressSpec, "later0/192.0.2.1/24")
+
+
+async def test_an_address_that_differs_is_made_anew() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0", "scope", "link", "metric", "9")
+        await want(runtime, AddressSpec, "a", address("192.0.2.1/24"))
+        await eventually(lambda: addresses(inside)["192.0.2.1/24"]["scope"] == "global")
+        await want(runtime, AddressSpec, "a", address("192.0.2.1/24", priority=77, scope=Scope.LINK))
+        await eventually(lambda: addresses(inside)["192.0.2.1/24"].get("metric") == 77)
+        assert addresses(inside)["192.0.2.1/24"]["scope"] == "link"
+
+
+async def test_one_bad_address_does_not_stop_the_others() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, AddressSpec, "a", address("no address"))
+        await want(runtime, AddressSpec, "b", address("192.0.2.1/24"))
+        await eventually(lambda: "192.0.2.1/24" in addresses(inside))
+        problem = await runtime.eventually(NetworkProblem, "AddressSpecs/eth0/no address")
+        assert "write it like 10.0.0.5/24" in problem.spec.message
+
+
+# Routes.
+
+
+async def test_routes_of_a_table_of_ours_come_and_go() -> None:
+    async with node() as (inside, runtime):
+        for family in Family:
+            await want(runtime, RouteSpec, family.value, default_route(family))
+        await eventually(lambda: bool(table(inside, "-4")) and bool(table(inside, "-6")))
+        (v4,) = table(inside)
+        assert (v4["dst"], v4["dev"], v4["metric"], v4["protocol"]) == ("default", "eth0", 1, "static")
+        assert v4["metrics"] == [{"mtu": 1420}]
+        for family in Family:
+            await unwant(runtime, RouteSpec, family.value)
+        await eventually(lambda: not table(inside) and not ip(inside, "-6", "route", "show", "table", "180"))
+
+
+async def test_a_changed_route_is_replaced_without_a_gap() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, RouteSpec, "r", default_route(Family.INET4))
+        await eventually(lambda: bool(table(inside)))
+        await want(runtime, RouteSpec, "r", default_route(Family.INET4, mtu=1300))
+        await eventually(lambda: table(inside)[0]["metrics"] == [{"mtu": 1300}])
+
+
+@pytest.mark.parametrize("family", list(Family))
+async def test_routes_that_were_removed_or_lost_with_their_link_come_again(family: Family) -> None:
+    option = "-4" if family == Family.INET4 else "-6"
+    async with node() as (inside, runtime):
+        await want(runtime, RouteSpec, "r", default_route(family))
+        await eventually(lambda: bool(ip(inside, option, "route", "show", "table", "180")))
+        inside.run("ip", option, "route", "flush", "table", "180")
+        await eventually(lambda: bool(ip(inside, option, "route", "show", "table", "180")))
+        inside.run("ip", "link", "set", "eth0", "down")
+        await eventually(lambda: not ip(inside, option, "route", "show", "table", "180"))
+        inside.run("ip", "link", "set", "eth0", "up")
+        await eventually(lambda: bool(ip(inside, option, "route", "show", "table", "180")))
+
+
+async def test_a_route_of_another_protocol_is_left_alone_and_named() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "route", "add", "203.0.113.0/24", "dev", "eth0", "proto", "dhcp", "metric", "5")
+        spec = RouteSpecSpec(dst="203.0.113.0/24", out_link_name="eth0", priority=5, layer=OPERATOR)
+        await want(runtime, RouteSpec, "r", spec)
+        problem = await runtime.eventually(NetworkProblem, "RouteSpecs/inet4//203.0.113.0/24/5")
+        assert "protocol dhcp" in problem.spec.message
+        await unwant(runtime, RouteSpec, "r")
+        await runtime.gone(RouteSpec, "inet4//203.0.113.0/24/5")
+        assert "203.0.113.0/24" in inside.run("ip", "route")
+
+
+async def test_a_gateway_is_waited_for() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, RouteSpec, "r", RouteSpecSpec(dst="203.0.113.0/24", gateway="192.0.2.9", layer=OPERATOR))
+        await runtime.eventually(NetworkProblem, "RouteSpecs/inet4/192.0.2.9/203.0.113.0/24/0")
+        inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+        await eventually(lambda: "203.0.113.0/24 via 192.0.2.9" in inside.run("ip", "route"))
+
+
+async def test_kinds_of_routes() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+        hops = (NextHop(gateway="192.0.2.8", weight=3), NextHop(gateway="192.0.2.9", weight=1))
+        wanted = {
+            "blackhole": RouteSpecSpec(dst="198.51.100.0/24", type=RouteType.BLACKHOLE, layer=OPERATOR),
+            "multipath": RouteSpecSpec(dst="203.0.113.0/24", next_hops=hops, layer=OPERATOR),
+            "source": RouteSpecSpec(dst="10.9.0.0/16", out_link_name="eth0", src="192.0.2.1", scope=Scope.LINK),
+            "via the other family": RouteSpecSpec(dst="10.8.0.0/16", gateway="fe80::1", out_link_name="eth0"),
+        }
+        for id, spec in wanted.items():
+            await want(runtime, RouteSpec, id, attrs.evolve(spec, layer=OPERATOR))
+        await eventually(lambda: len(ip(inside, "route")) == 5)
+        shown = inside.run("ip", "route")
+        assert "blackhole 198.51.100.0/24 proto static" in shown
+        assert "nexthop via 192.0.2.8 dev eth0 weight 3" in shown
+        assert "10.9.0.0/16 dev eth0 proto static scope link src 192.0.2.1" in shown
+        assert "10.8.0.0/16 via inet6 fe80::1 dev eth0" in shown
+        await runtime.settled()
+        assert not runtime.state.list(NetworkProblem)
+        for id in wanted:
+            await unwant(runtime, RouteSpec, id)
+        await eventually(lambda: len(ip(inside, "route")) == 1)
+
+
+async def test_a_layer_that_changes_the_protocol_takes_the_route_over() -> None:
+    async with node() as (inside, runtime):
+        spec = RouteSpecSpec(dst="203.0.113.0/24", out_link_name="eth0", priority=5, layer=OPERATOR)
+        await want(runtime, RouteSpec, "r", attrs.evolve(spec, protocol=RouteProtocol.BOOT))
+        await eventually(lambda: "203.0.113.0/24 dev eth0 proto boot" in inside.run("ip", "-d", "route"))
+        await want(runtime, RouteSpec, "r", attrs.evolve(spec, layer=ConfigLayer.CONFIGURATION))
+        await eventually(lambda: "203.0.113.0/24 dev eth0 proto static" in inside.run("ip", "-d", "route"))
+        assert len([line for line in inside.run("ip", "route").splitlines() if "203.0.113" in line]) == 1
+
+
+# Rules.
+
+
+@pytest.mark.parametrize("family", list(Family))
+async def test_rules_come_are_healed_and_go(family: Family) -> None:
+    option = "-4" if family == Family.INET4 else "-6"
+    async with node() as (inside, runtime):
+        inside.run("ip", option, "rule", "add", "priority", "32500", "fwmark", "7", "table", "7", "protocol", "kernel")
+        await want(runtime, RoutingRuleSpec, "r", rule(family))
+        await eventually(lambda: len(rules(inside, option)) == 2)
+        (own,) = [each for each in rules(inside, option) if each["protocol"] == "static"]
+        assert (own["table"], own["fwmark"], own["fwmask"]) == ("180", "0x40", "0x60")
+        inside.run("ip", option, "rule", "del", "priority", "32500", "table", "180")
+        await eventually(lambda: len(rules(inside, option)) == 2)
+        await want(runtime, RoutingRuleSpec, "r", rule(family, table=RoutingTable.of(1000)))
+        await eventually(lambda: [each["table"] for each in rules(inside, option)] == ["7", "1000"])
+        await unwant(runtime, RoutingRuleSpec, "r")
+        await eventually(lambda: [each["table"] for each in rules(inside, option)] == ["7"])
+
+
+async def test_rules_of_all_sorts() -> None:
+    async with node() as (inside, runtime):
+        spec = RoutingRuleSpecSpec(
+            src="192.0.2.0/24", dst="198.51.100.0/24", table=TABLE, priority=100, iif_name="eth0", layer=OPERATOR
+        )
+        await want(runtime, RoutingRuleSpec, "r", spec)
+        wanted = "from 192.0.2.0/24 to 198.51.100.0/24 iif eth0 lookup 180 proto static"
+        await eventually(lambda: wanted in inside.run("ip", "rule"))
+        await runtime.settled()
+        assert inside.run("ip", "rule").count("static") == 1
+        await unwant(runtime, RoutingRuleSpec, "r")
+        await eventually(lambda: "static" not in inside.run("ip", "rule"))
+
+
+# All of them.
+
+
+async def test_what_is_there_already_is_not_touched_by_a_restart() -> None:
+    async with node() as (inside, runtime):
+        await fill(runtime)
+        await eventually(lambda: rules(inside) and table(inside) and "fd00::5/64" in addresses(inside))
+        await runtime.settled()
+        async with watching(inside, "address", "route", "rule") as seen, running(*controllers(inside)) as again:
+            await fill(again)
+            await again.eventually(RoutingRuleSpec, "inet4/32500", lambda found: bool(found.metadata.finalizers))
+            await again.settled()
+        assert seen() == ""
+
+
+async def fill(runtime: Node) -> None:
+    await want(runtime, AddressSpec, "a", address("fd00::5/64"))
+    await want(runtime, RouteSpec, "r", default_route(Family.INET4))
+    await want(runtime, RoutingRuleSpec, "r", rule(Family.INET4))

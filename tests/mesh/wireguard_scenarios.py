@@ -1,0 +1,314 @@
+"""What must hold of WireGuard links whoever runs them: tried with wireguard-go (mesh) and with the kernel (vm)."""
+
+import contextlib
+import datetime
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+
+from controllers.network.address_spec import AddressSpecController
+from controllers.network.kernel.wireguard import read_device
+from controllers.network.link_spec import LinkSpecController
+from controllers.network.link_status import LinkStatusController
+from controllers.network.merge import AddressMergeController, LinkMergeController
+from controllers.network.wireguard_peer import WireguardPeerController
+from resources.network import (
+    CONFIG_NAMESPACE,
+    AddressSpec,
+    AddressSpecSpec,
+    ConfigLayer,
+    Family,
+    LinkSpec,
+    LinkSpecSpec,
+    LinkStatus,
+    LinkType,
+    NetworkProblem,
+    WireguardPeer,
+    WireguardPeerSpec,
+    WireguardSpec,
+    layered_id,
+    wireguard_peer_id,
+)
+from runtime.testing.kit import Node, running
+from tests.support.monitor import watching
+from tests.support.netns import Namespace, connect, entered, namespaces
+from tests.support.process import eventually
+from tests.support.tunnels import key_pair, link_name, show
+
+OPERATOR = ConfigLayer.OPERATOR
+PORT = 51820
+# A first packet that is lost, for the other end is not there yet, is sent again after more than five seconds.
+HANDSHAKES = 15.0
+SECRET = key_pair(77)[0]
+STRANGER = key_pair(99)[1]
+
+
+@attrs.frozen
+class End:
+    """One end of a tunnel: the addresses are those of the cable, then that of the tunnel."""
+
+    inside: Namespace
+    runtime: Node
+    link: str
+    private: str
+    public: str
+    outer: str
+    inner: str
+
+    @property
+    def link_spec(self) -> LinkSpecSpec:
+        return LinkSpecSpec(
+            name=self.link,
+            logical=True,
+            up=True,
+            mtu=1420,
+            kind="wireguard",
+            type=LinkType.NOHDR,
+            wireguard=WireguardSpec(private_key=self.private, listen_port=PORT, firewall_mark=0x20),
+            layer=OPERATOR,
+        )
+
+    @property
+    def peer_spec(self) -> WireguardPeer:
+        """This end as a peer of the other."""
+        return WireguardPeer(
+            public_key=self.public,
+            preshared_key=SECRET,
+            endpoint=f"{self.outer}:{PORT}",
+            persistent_keepalive_interval=datetime.timedelta(seconds=25),
+            allowed_ips=(f"{self.inner}/128", "198.51.100.0/24"),
+        )
+
+    async def want_link(self, runtime: Node | None = None, **changes: Any) -> None:
+        spec = attrs.evolve(self.link_spec, **changes)
+        link = LinkSpec.new(layered_id(OPERATOR, self.link), spec, namespace=CONFIG_NAMESPACE)
+        await (runtime or self.runtime).state.modify(link, lambda known: known.with_spec(spec))
+        address = AddressSpecSpec(address=f"{self.inner}/64", link_name=self.link, family=Family.INET6, layer=OPERATOR)
+        wanted = AddressSpec.new(layered_id(OPERATOR, self.link), address, namespace=CONFIG_NAMESPACE)
+        await (runtime or self.runtime).state.modify(wanted, lambda known: known.with_spec(address))
+
+    async def want_peer(self, spec: WireguardPeer, runtime: Node | None = None) -> None:
+        await (runtime or self.runtime).put(WireguardPeerSpec, wireguard_peer_id(self.link, spec.public_key), spec)
+
+    async def unwant_peer(self, public_key: str) -> None:
+        await self.runtime.destroy(WireguardPeerSpec, wireguard_peer_id(self.link, public_key))
+
+    def show(self, what: str) -> dict[str, str]:
+        return show(self.inside, self.link, what)
+
+    def index(self) -> str:
+        return self.inside.run("ip", "-o", "link", "show", "dev", self.link).partition(":")[0]
+
+    def reaches(self, other: "End") -> bool:
+        """Whether a packet gets there and an answer comes back: a refusal, for nobody listens."""
+        with entered(self.inside):
+            probe = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        with probe:
+            probe.settimeout(0.05)
+            try:
+                probe.connect((other.inner, 9))
+            except ConnectionRefusedError:
+                return True
+            except OSError:
+                return False
+        raise AssertionError("somebody listens to the port for discarding")
+
+
+def controllers(inside: Namespace, **settings: Any) -> tuple[Any, ...]:
+    netns = str(inside.path)
+    return (
+        LinkMergeController(),
+        AddressMergeController(),
+        LinkSpecController(netns=netns),
+        AddressSpecController(netns=netns),
+        WireguardPeerController(netns=netns, **settings),
+        LinkStatusController(netns=netns),
+    )
+
+
+@contextlib.asynccontextmanager
+async def two_ends() -> AsyncIterator[tuple[End, End]]:
+    """Two namespaces on a cable, each with its controllers; no tunnel is wanted yet."""
+    with namespaces("left", "right") as (left, right):
+        connect(left, "eth0", right, "eth0")
+        left.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+        right.run("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+        async with running(*controllers(left)) as left_runtime, running(*controllers(right)) as right_runtime:
+            yield (
+                End(left, left_runtime, link_name("l"), *key_pair(1), "192.0.2.1", "fd00::1"),
+                End(right, right_runtime, link_name("r"), *key_pair(2), "192.0.2.2", "fd00::2"),
+            )
+
+
+@contextlib.asynccontextmanager
+async def tunnel() -> AsyncIterator[tuple[End, End]]:
+    """Two ends that reach each other."""
+    async with two_ends() as (left, right):
+        for end, other in ((left, right), (right, left)):
+            await end.want_link()
+            await end.want_peer(other.peer_spec)
+        await eventually(lambda: left.reaches(right), within=HANDSHAKES)
+        yield left, right
+
+
+async def packets_go_through_a_wanted_tunnel() -> None:
+    async with tunnel() as (left, right):
+        assert right.reaches(left)
+        assert left.show("preshared-keys") == {right.public: SECRET}
+        assert left.show("persistent-keepalive") == {right.public: "25"}
+        assert left.inside.run("wg", "show", left.link, "listen-port").strip() == str(PORT)
+        assert left.inside.run("wg", "show", left.link, "fwmark").strip() == "0x20"
+        assert set(left.show("allowed-ips")[right.public].split()) == {"fd00::2/128", "198.51.100.0/24"}
+        assert "mtu 1420" in left.inside.run("ip", "link", "show", left.link)
+        device = read_device(left.link, str(left.inside.path))
+        assert device is not None
+        assert (device.public_key, device.listen_port, device.firewall_mark) == (left.public, PORT, 0x20)
+        peer = device.peers[right.public]
+        assert peer.config.endpoint == "192.0.2.2:51820"
+        assert peer.receive_bytes > 0
+        assert peer.transmit_bytes > 0
+        assert peer.last_handshake_time is not None
+        age = datetime.datetime.now(datetime.UTC) - peer.last_handshake_time
+        assert abs(age) < datetime.timedelta(seconds=30)
+        status = await left.runtime.eventually(
+            LinkStatus, left.link, lambda link: bool(link.spec.wireguard and link.spec.wireguard.public_key)
+        )
+        assert status.spec.type == LinkType.NOHDR
+        assert status.spec.wireguard is not None
+        assert status.spec.wireguard.public_key == left.public
+        assert not left.runtime.state.list(NetworkProblem)
+
+
+async def a_change_of_one_peer_leaves_the_sessions_of_others() -> None:
+    async with tunnel() as (left, right):
+        handshakes = left.show("latest-handshakes")
+        third = WireguardPeer(public_key=STRANGER, endpoint="203.0.113.9:51820", allowed_ips=("203.0.113.0/24",))
+        await left.want_peer(third)
+        await eventually(lambda: STRANGER in left.show("endpoints"))
+        await left.want_peer(attrs.evolve(third, allowed_ips=("203.0.113.0/25",), endpoint="203.0.113.10:7"))
+        await eventually(lambda: left.show("allowed-ips")[STRANGER] == "203.0.113.0/25")
+        assert left.show("endpoints")[STRANGER] == "203.0.113.10:7"
+        await left.want_peer(attrs.evolve(right.peer_spec, endpoint="", allowed_ips=("fd00::2/128",)))
+        await eventually(lambda: left.show("allowed-ips")[right.public] == "fd00::2/128")
+        assert left.show("endpoints")[right.public] == "192.0.2.2:51820"
+        await left.unwant_peer(STRANGER)
+        await eventually(lambda: STRANGER not in left.show("endpoints"))
+        assert left.reaches(right)
+        assert left.show("latest-handshakes") == handshakes
+
+
+async def a_peer_that_moved_is_not_moved_back() -> None:
+    async with tunnel() as (left, right):
+        right.inside.run("ip", "addr", "add", "192.0.2.22/24", "dev", "eth0")
+        right.inside.run("ip", "addr", "del", "192.0.2.2/24", "dev", "eth0")
+        if "192.0.2.22" not in right.inside.run("ip", "addr"):
+            # The second address of a subnet goes with the first.
+            right.inside.run("ip", "addr", "add", "192.0.2.22/24", "dev", "eth0")
+        await eventually(lambda: right.reaches(left), within=HANDSHAKES)
+        await eventually(lambda: left.show("endpoints")[right.public] == "192.0.2.22:51820")
+        await left.want_peer(attrs.evolve(right.peer_spec, allowed_ips=("fd00::2/128",)))
+        await eventually(lambda: left.show("allowed-ips")[right.public] == "fd00::2/128")
+        assert left.show("endpoints")[right.public] == "192.0.2.22:51820"
+        assert left.reaches(right)
+
+
+async def a_restart_of_the_agent_disturbs_nothing() -> None:
+    async with tunnel() as (left, right):
+        before = (left.index(), left.show("latest-handshakes"), left.show("endpoints"))
+        async with watching(left.inside, "address") as seen, running(*controllers(left.inside)) as again:
+            await left.want_link(again)
+            await again.eventually(LinkSpec, left.link, lambda link: bool(link.metadata.finalizers))
+            await again.settled()
+            # Peers come to be known one after the other; those of before stay meanwhile.
+            assert left.reaches(right)
+            await left.want_peer(right.peer_spec, again)
+            await again.settled()
+            assert left.reaches(right)
+        # The cable may be busy with detecting duplicates of its own addresses.
+        disturbed = [line for line in seen().splitlines() if left.link in line]
+        assert not disturbed, disturbed
+        assert (left.index(), left.show("latest-handshakes"), left.show("endpoints")) == before
+
+
+async def peers_that_nobody_wants_after_a_restart_go_in_the_end() -> None:
+    async with tunnel() as (left, right):
+        left.inside.run("wg", "set", left.link, "peer", STRANGER, "allowed-ips", "203.0.113.0/24")
+        async with running(*controllers(left.inside, stale_after=0.0)) as again:
+            await left.want_peer(right.peer_spec, again)
+            await left.want_link(again)
+            await eventually(lambda: STRANGER not in left.show("endpoints"))
+            assert left.reaches(right)
+
+
+async def a_bad_peer_does_not_stop_the_others() -> None:
+    async with two_ends() as (left, right):
+        await left.want_link()
+        for bad in ("no key", "AAAA", "!"):
+            await left.want_peer(WireguardPeer(public_key=bad, allowed_ips=("203.0.113.0/24",)))
+        await left.want_peer(WireguardPeer(public_key=STRANGER, allowed_ips=("not a prefix",)))
+        await left.want_peer(right.peer_spec)
+        await eventually(lambda: left.show("endpoints") == {right.public: "192.0.2.2:51820"})
+        refused = {wireguard_peer_id(left.link, key) for key in ("no key", "AAAA", "!", STRANGER)}
+        await eventually(lambda: {problem.spec.id for problem in left.runtime.state.list(NetworkProblem)} == refused)
+
+
+async def a_link_that_is_no_longer_wanted_goes_and_others_stay() -> None:
+    async with tunnel() as (left, _right):
+        await left.runtime.state.destroy(LinkSpec.within(CONFIG_NAMESPACE), layered_id(OPERATOR, left.link))
+        await left.runtime.gone(LinkSpec, left.link)
+        assert left.link not in left.inside.run("ip", "link")
+        assert "eth0" in left.inside.run("ip", "link")
+
+
+async def a_link_that_somebody_removed_comes_again() -> None:
+    async with tunnel() as (left, right):
+        left.inside.run("ip", "link", "del", left.link)
+        await eventually(lambda: left.reaches(right), within=HANDSHAKES)
+        left.inside.run("ip", "link", "set", left.link, "down")
+        await eventually(lambda: left.reaches(right), within=HANDSHAKES)
+
+
+async def changed_settings_of_a_device_are_set_alone() -> None:
+    async with tunnel() as (left, right):
+        index = left.index()
+        private, public = key_pair(3)
+        settings = WireguardSpec(private_key=private, listen_port=PORT + 1, firewall_mark=0x21)
+        await left.want_link(wireguard=settings, mtu=1300)
+        await eventually(lambda: left.inside.run("wg", "show", left.link, "public-key").strip() == public)
+        assert left.inside.run("wg", "show", left.link, "listen-port").strip() == str(PORT + 1)
+        assert left.inside.run("wg", "show", left.link, "fwmark").strip() == "0x21"
+        await eventually(lambda: "mtu 1300" in left.inside.run("ip", "link", "show", left.link))
+        assert left.index() == index
+        assert list(left.show("endpoints")) == [right.public]
+
+
+async def many_peers_at_once() -> None:
+    async with two_ends() as (left, _right):
+        await left.want_link()
+        for seed in range(1000, 1700):
+            prefixes = (f"fd00::{seed:x}/128", f"10.{seed // 256}.{seed % 256}.0/24")
+            await left.want_peer(WireguardPeer(public_key=key_pair(seed)[1], allowed_ips=prefixes))
+        long = tuple(f"2001:db8:{number:x}::/48" for number in range(1200))
+        await left.want_peer(WireguardPeer(public_key=STRANGER, allowed_ips=long))
+        await eventually(lambda: len(left.show("endpoints")) == 701, within=25)
+        assert len(left.show("allowed-ips")[STRANGER].split()) == 1200
+        device = read_device(left.link, str(left.inside.path))
+        assert device is not None
+        assert len(device.peers) == 701
+        assert len(device.peers[STRANGER].config.allowed_ips) == 1200
+
+
+SCENARIOS = (
+    packets_go_through_a_wanted_tunnel,
+    a_change_of_one_peer_leaves_the_sessions_of_others,
+    a_peer_that_moved_is_not_moved_back,
+    a_restart_of_the_agent_disturbs_nothing,
+    peers_that_nobody_wants_after_a_restart_go_in_the_end,
+    a_bad_peer_does_not_stop_the_others,
+    a_link_that_is_no_longer_wanted_goes_and_others_stay,
+    a_link_that_somebody_removed_comes_again,
+    changed_settings_of_a_device_are_set_alone,
+    many_peers_at_once,
+)
