@@ -18,3 +18,8 @@ def load(group: str) -> list[dict[str, Any]]:
     """The cases of a group."""
     found: list[dict[str, Any]] = json.loads((_DIRECTORY / f"{group}.json").read_text())
     return found
+
+
+def each(group: str) -> pytest.MarkDecorator:
+    """One test per case of a group, given as `vector`."""
+    return pytest.mark.parametrize("vector", cases(group))

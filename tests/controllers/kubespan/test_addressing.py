@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controllers.kubespan.addressing import Purpose, cluster_prefix, has_purpose, node_address
-from tests.vectors import each
+from tests.support.vectors import each
 
 
 @each("kubespan_address")

@@ -9,7 +9,7 @@ from controllers.kubespan.allowed_ips import AllowedIPs, Claim, claim_of
 from controllers.kubespan.ip_ranges import IPSet, parse_network
 from controllers.kubespan.prefix_index import PrefixIndex
 from resources.cluster import AffiliateSpec, KubeSpanAffiliate
-from tests.vectors import each
+from tests.support.vectors import each
 
 
 def _affiliate(plain: dict[str, Any]) -> AffiliateSpec:

@@ -1,7 +1,7 @@
 from typing import Any
 
 from controllers.kubespan.data_path import forced, is_tunnel_packet, largest_segment_v4, largest_segment_v6
-from tests.vectors import each
+from tests.support.vectors import each
 
 
 @each("mss_clamp")

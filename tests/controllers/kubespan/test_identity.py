@@ -27,7 +27,7 @@ from resources.kubespan import (
 )
 from resources.network import HardwareAddr, HardwareAddrSpec
 from runtime.testing.kit import running
-from tests.vectors import each, load
+from tests.support.vectors import each, load
 
 MAC = "ea:71:1b:b2:cc:ee"
 

@@ -33,7 +33,7 @@ from resources.network import (
     routing_rule_id,
 )
 from runtime.testing.kit import running
-from tests.vectors import each, load
+from tests.support.vectors import each, load
 
 CONFIG = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", shared_secret="preshared", mtu=1420)
 IDENTITY = KubeSpanIdentitySpec(

@@ -5,7 +5,7 @@ import pytest
 
 from controllers.kubespan.peer_state import Path, Seen, next_endpoint, peer_state, step
 from resources.kubespan import PeerState
-from tests.vectors import each, load
+from tests.support.vectors import each, load
 
 NOW = 1_000_000.0
 # Where we do better than the original: see the module's head.
