@@ -1,9 +1,12 @@
 """Making a cluster, showing how its nodes find each other, and looking after it until told to stop."""
 
 import json
+import shutil
 import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import attrs
 
@@ -231,14 +234,22 @@ def _tell_what_to_try(options: CreateOptions, terminal: Terminal) -> None:
     plan = options.plan
     first, hidden = plan.nodes[0].name, plan.nodes[-1].name
     terminal.line("\nin another terminal, as root:\n")
-    terminal.line(f"    nodespan --node {first} get kubespanpeerstatuses -w")
-    terminal.line(f"    nodespan --node {hidden} get affiliates")
-    terminal.line(f"    nodespan cluster exec {first} -- wg show")
-    terminal.line(f"    nodespan cluster exec {hidden} -- ping {plan.nodes[0].address}")
+    command = _command()
+    terminal.line(f"    {command} --node {first} get kubespanpeerstatuses -w")
+    terminal.line(f"    {command} --node {hidden} get affiliates")
+    terminal.line(f"    {command} cluster exec {first} -- wg show")
+    terminal.line(f"    {command} cluster exec {hidden} -- ping {plan.nodes[0].address}")
     if options.keep:
-        terminal.line(f"\nthe cluster goes on running until: nodespan cluster destroy{name_option(plan)}")
+        terminal.line(f"\nthe cluster goes on running until: {command} cluster destroy{name_option(plan)}")
     else:
         terminal.line("\nCtrl-C ends it and removes everything")
+
+
+def _command() -> str:
+    """What to type for this command: in a checkout it is not on the path."""
+    called = Path(sys.argv[0])
+    is_called_by_path = called.name == "nodespan" and shutil.which("nodespan") is None
+    return str(called) if is_called_by_path else "nodespan"
 
 
 def _look_after(plan: Plan, processes: dict[Station, _Process], terminal: Terminal) -> None:

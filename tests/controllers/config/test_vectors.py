@@ -14,6 +14,7 @@ SERVICE = {"kind": "DiscoveryServiceConfig", "name": "default", "endpoint": "htt
 
 def stream(document: dict[str, Any]) -> str:
     """The document of a case among the others of its mesh."""
+    documents: list[dict[str, Any]]
     settings = {key: value for key, value in document.items() if key != "kind"}
     match document["kind"]:
         case "v1alpha1":
