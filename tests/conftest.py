@@ -2,9 +2,11 @@
 
 import functools
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
@@ -16,6 +18,11 @@ REAL_DEADLINE = 30.0
 VIRTUAL_DEADLINE = 30 * 86400.0
 
 TIERS = ("mesh", "vm")
+
+# The same examples in every run, so that a red test is a change's doing; HYPOTHESIS_PROFILE=search looks for new ones.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,10 +50,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     on_trio = functools.partial(_on_trio, virtual=pyfuncitem.get_closest_marker("virtual_clock") is not None)
-    if hypothesis := getattr(pyfuncitem.obj, "hypothesis", None):
+    if given := getattr(pyfuncitem.obj, "hypothesis", None):
         # Hypothesis calls the inner test once per example: each gets a trio run of its own.
-        if inspect.iscoroutinefunction(hypothesis.inner_test):
-            hypothesis.inner_test = on_trio(hypothesis.inner_test)
+        if inspect.iscoroutinefunction(given.inner_test):
+            given.inner_test = on_trio(given.inner_test)
         return None
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None

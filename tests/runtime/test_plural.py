@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from runtime.resource.plural import is_plural, singular
@@ -143,6 +143,7 @@ def test_the_case_of_what_is_replaced_stays(plural: str, one: str) -> None:
 
 @given(st.from_regex(re.compile(r"[A-Z][a-z0-9]{0,8}"), fullmatch=True), st.sampled_from(sorted(REGULAR)))
 def test_a_compound_name_follows_its_last_word(prefix: str, plural: str) -> None:
+    assume(prefix != "A")  # Abuses has a rule of its own, and so may other words that one letter makes
     assert is_plural(prefix + plural)
     assert singular(prefix + plural) == prefix + REGULAR[plural]
 
