@@ -20,7 +20,7 @@ from runtime.resource import Pointer
 
 POLL_INTERVAL = 30.0
 # While the tunnel carries traffic, a peer may fall silent in the middle of it.
-BUSY_INTERVAL = 2.0
+BUSY_INTERVAL = 1.0
 ATTENTIVE_INTERVAL = 1.0
 # A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be asked more often.
 RETRY_LOOKS = 5

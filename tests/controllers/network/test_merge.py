@@ -27,7 +27,7 @@ from resources.network import (
 )
 from runtime.resource import ResourceType
 from runtime.testing.kit import Node, running
-from tests.vectors import load
+from tests.support.vectors import load
 
 pytestmark = pytest.mark.virtual_clock
 

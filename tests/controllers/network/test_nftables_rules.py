@@ -21,7 +21,7 @@ from resources.network import (
     NfTablesRule,
     Verdict,
 )
-from tests.vectors import each
+from tests.support.vectors import each
 
 MARK = {"meta": {"key": "mark"}}
 ACCEPT = {"accept": None}

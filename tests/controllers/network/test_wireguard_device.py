@@ -26,7 +26,7 @@ from controllers.network.kernel.wireguard.device import (
 from controllers.network.wireguard_peers import PeerLedger
 from resources.network import WireguardPeer, WireguardSpec
 from tests.support.tunnels import key_pair
-from tests.vectors import each
+from tests.support.vectors import each
 
 KEYS = st.binary(min_size=32, max_size=32).filter(any).map(lambda raw: b64encode(raw).decode())
 ENDPOINTS = st.one_of(

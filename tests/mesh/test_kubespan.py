@@ -1,0 +1,541 @@
+"""A mesh of five nodes, one of them behind NAT, and what becomes of it when something changes or breaks.
+
+Each test leaves the mesh as it found it, so they run in any order.
+"""
+
+import base64
+import contextlib
+import http.client
+import itertools
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from cluster.commands import LINK, Command, agent_command, discovery_command
+from cluster.echo import ping
+from cluster.peers import kubespan_address, look, specs_of
+from cluster.plan import Plan, Station
+from cluster.station_processes import NAMESPACES, pids_in, start
+from controllers.kubespan.data_path import LINK_NAME, LISTEN_PORT, ROUTING_TABLE
+from controllers.network.kernel.netns import in_netns
+from runtime.cli.client import ask
+from runtime.cli.errors import CommandError
+from tests.support import run
+from tests.support.agent import COMMAND
+
+pytestmark = [
+    pytest.mark.needs_link("veth", "bridge"),
+    pytest.mark.needs_program("nft", "unshare", "wg"),
+]
+
+_UP_WITHIN = 60.0
+_SETTLED_WITHIN = 30.0
+_FAILED_OVER_WITHIN = 15.0
+_PING_INTERVAL = 0.02
+_ANSWERS_WITHIN = 0.5
+# As often as WireGuard makes new keys by itself, in seconds.
+_REKEY_AFTER = 120
+_METRICS = ("127.0.0.1", 9600)
+_OVERLAP_WARNING = "two nodes announce the same addresses"
+
+
+@attrs.frozen
+class Mesh:
+    """A cluster that is up, and the addresses that its nodes keep."""
+
+    plan: Plan
+    addresses: dict[str, str]
+
+    def node(self, number: int) -> Station:
+        """The node of this number; the last one is behind NAT."""
+        return self.plan.nodes[number]
+
+    def address(self, node: Station) -> str:
+        """That of a node in the mesh."""
+        return self.addresses[node.name]
+
+    def peer(self, node: Station, peer: Station, type: str = "kubespanpeerspecs") -> dict[str, Any]:
+        """What a node has on a peer, {} if nothing."""
+        return next((spec for spec in specs_of(node, type) if spec["label"] == peer.name), {})
+
+    def others(self, node: Station) -> tuple[Station, ...]:
+        """All but one."""
+        return tuple(other for other in self.plan.nodes if other != node)
+
+    def is_up(self) -> bool:
+        """Whether every node sees every other one up."""
+        return all(seen.is_up for seen in look(self.plan).values())
+
+    def allowed(self, node: Station, peer: Station) -> list[str]:
+        """The prefixes that a node sends to a peer."""
+        return list(self.peer(node, peer).get("allowedIPs", ()))
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Iterator[Mesh]:
+    plan = Plan(name=f"{run.NAME}m", size=5)
+    made = nodespan("cluster", "create", "--name", plan.name, "--nodes", str(plan.size), "--keep")
+    try:
+        assert made.returncode == 0, made.stdout + made.stderr
+        yield Mesh(plan, {node.name: kubespan_address(node) for node in plan.nodes})
+    finally:
+        destroyed = nodespan("cluster", "destroy", "--name", plan.name)
+    assert destroyed.returncode == 0, destroyed.stderr
+
+
+def nodespan(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run((*COMMAND, *arguments), capture_output=True, text=True, timeout=_UP_WITHIN + 30)
+
+
+def inside(station: Station, *command: str, stdin: str | None = None) -> str:
+    """What a command prints in the namespace of a station."""
+    done = subprocess.run(
+        ("ip", "netns", "exec", station.namespace, *command), input=stdin, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def wg(node: Station, what: str) -> dict[str, str]:
+    """The values that `wg show` prints inside a node, by public key."""
+    done = nodespan("cluster", "exec", node.name, "--", "wg", "show", LINK_NAME, what)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split("\t", 1) for line in done.stdout.splitlines())
+
+
+def eventually(check: Callable[[], bool], within: float = _SETTLED_WITHIN) -> float:
+    """Wait until it is true; how long that took. An agent that does not answer is not true yet."""
+    began = time.monotonic()
+    while True:
+        with contextlib.suppress(CommandError):
+            if check():
+                return time.monotonic() - began
+        assert time.monotonic() - began < within, f"still not so after {within:g} s"
+        time.sleep(0.05)
+
+
+def answers(node: Station, address: str) -> bool:
+    """Whether an address answers one ping from a node."""
+    return ping(NAMESPACES / node.namespace, address) is not None
+
+
+class Pinging:
+    """Pings without pause, from a thread, for as long as the block lasts."""
+
+    def __init__(self, node: Station, address: str) -> None:
+        self._node = node
+        self._address = address
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._ping)
+        self.sent = self.lost = 0
+        self.answered_at = 0.0
+
+    def _ping(self) -> None:
+        for number in itertools.count(1):
+            if self._over.is_set():
+                return
+            self.sent = number
+            if (
+                ping(
+                    NAMESPACES / self._node.namespace, self._address, sequence=number & 0xFFFF, timeout=_ANSWERS_WITHIN
+                )
+                is None
+            ):
+                self.lost += 1
+            else:
+                self.answered_at = time.monotonic()
+            time.sleep(_PING_INTERVAL)
+
+    def answers_since(self, moment: float) -> bool:
+        """Whether one was sent and answered after that."""
+        return self.answered_at > moment + 1.0
+
+    def __enter__(self) -> "Pinging":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def agent_pid(node: Station) -> int:
+    """The process that answers for a node."""
+    return int(ask(str(node.socket), {"call": "version"})[0]["pid"])
+
+
+def stop_agent(node: Station, number: signal.Signals) -> None:
+    """End the agent of a node, and wait until it has."""
+    pid = agent_pid(node)
+    os.kill(pid, number)
+    eventually(lambda: pid not in pids_in(node.namespace), 10)
+
+
+def begin(station: Station, command: Command) -> None:
+    """Start what runs at a station; it ends with the cluster."""
+    process = start(station, command)
+    threading.Thread(target=process.wait, daemon=True).start()
+
+
+def restart_agent(mesh: Mesh, node: Station, *options: str) -> None:
+    """Have the agent of a node run with other options, and the mesh up."""
+    with contextlib.suppress(CommandError):
+        stop_agent(node, signal.SIGTERM)
+    begin(node, (*agent_command(node), *options))
+    eventually(lambda: agent_pid(node) > 0 and mesh.is_up())
+
+
+@contextlib.contextmanager
+def extra_address(mesh: Mesh, node: Station, address: str) -> Iterator[None]:
+    """A further address of a node, and at the end nobody sends there any more.
+
+    As an endpoint it stays known: the discovery service forgets endpoints only with their time.
+    """
+    prefix = f"{address.partition('/')[0]}/32"
+    inside(node, "ip", "address", "add", address, "dev", LINK)
+    try:
+        yield
+    finally:
+        inside(node, "ip", "address", "del", address, "dev", LINK)
+        eventually(lambda: not any(prefix in mesh.allowed(other, node) for other in mesh.others(node)))
+
+
+def test_every_node_reaches_every_other_one(mesh: Mesh) -> None:
+    eventually(mesh.is_up)
+    for node, peer in mesh.plan.pairs:
+        assert answers(node, mesh.address(peer)), f"{node.name}: {peer.name} is silent in the mesh"
+        assert answers(node, peer.address), f"{node.name}: {peer.name} is silent at its own address"
+
+
+def test_a_peer_whose_endpoint_is_cut_off_is_reached_at_its_other_one(
+    mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    node, peer = mesh.node(0), mesh.node(1)
+    second = "198.51.100.112"
+    cut = "table inet cut { chain input { type filter hook input priority -10; ip daddr %s udp dport %d drop; }; }"
+    with extra_address(mesh, peer, f"{second}/24"):
+        both = {f"{peer.address}:{LISTEN_PORT}", f"{second}:{LISTEN_PORT}"}
+        eventually(lambda: both <= set(mesh.peer(node, peer)["endpoints"]))
+        key = specs_of(peer, "kubespanidentities")[0]["publicKey"]
+        used = wg(node, "endpoints")[key]
+        (other,) = both - {used}
+        with Pinging(node, mesh.address(peer)) as pinging:
+            eventually(lambda: pinging.answered_at > 0)
+            try:
+                inside(peer, "nft", "-f", "-", stdin=cut % (used.partition(":")[0], LISTEN_PORT))
+                began = time.monotonic()
+                eventually(lambda: pinging.answers_since(began), _FAILED_OVER_WITHIN)
+                record_property("failover_seconds", round(pinging.answered_at - began, 1))
+                assert pinging.lost > 0
+                assert wg(node, "endpoints")[key] == other
+                eventually(lambda: mesh.peer(node, peer, "kubespanpeerstatuses")["endpoint"] == other)
+            finally:
+                inside(peer, "nft", "delete", "table", "inet", "cut")
+    eventually(mesh.is_up)
+
+
+def test_where_the_node_behind_nat_is_seen_is_told_to_the_others_and_used(mesh: Mesh) -> None:
+    *public, hidden = mesh.plan.nodes
+    hidden_id = specs_of(hidden, "identities")[0]["nodeId"]
+    for node in public:
+        eventually(partial(is_told_and_used, mesh, node, hidden, hidden_id))
+    # It cannot know this of itself: what the others have was observed.
+    assert specs_of(hidden, "kubespanendpoints")
+    assert mesh.plan.router.address not in inside(hidden, "ip", "address", "show")
+
+
+def is_told_and_used(mesh: Mesh, node: Station, hidden: Station, hidden_id: str) -> bool:
+    """Whether a node tells where it sees the hidden one, was told the same, and sends there."""
+    seen = next(
+        (str(spec["endpoint"]) for spec in specs_of(node, "kubespanendpoints") if spec["affiliateID"] == hidden_id), ""
+    )
+    key = specs_of(hidden, "kubespanidentities")[0]["publicKey"]
+    return (
+        seen.startswith(f"{mesh.plan.router.address}:")
+        and seen in mesh.peer(node, hidden)["endpoints"]
+        and wg(node, "endpoints")[key] == seen
+    )
+
+
+def test_without_the_discovery_service_traffic_flows_and_changes_arrive_later(
+    mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    node, peer, discovery = mesh.node(0), mesh.node(2), mesh.plan.discovery
+    address = "203.0.113.4"
+    with contextlib.ExitStack() as undo, Pinging(node, mesh.address(peer)) as pinging:
+        for pid in pids_in(discovery.namespace):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not pids_in(discovery.namespace))
+        try:
+            undo.enter_context(extra_address(mesh, peer, f"{address}/32"))
+            began = time.monotonic()
+            eventually(lambda: pinging.answers_since(began + 2))
+            assert f"{address}/32" not in mesh.allowed(node, peer)
+        finally:
+            begin(discovery, discovery_command(mesh.plan))
+        took = eventually(lambda: all(f"{address}/32" in mesh.allowed(other, peer) for other in mesh.others(peer)))
+        record_property("arrived_seconds", round(took, 1))
+        eventually(lambda: answers(node, address))
+        undo.close()
+    assert pinging.sent > 20
+    assert pinging.lost == 0
+
+
+def test_a_killed_agent_loses_no_packet_and_makes_no_new_keys(mesh: Mesh) -> None:
+    victim, other = mesh.node(1), mesh.node(3)
+    handshakes, link = wg(victim, "latest-handshakes"), link_index(victim)
+    with (
+        link_events(victim) as events,
+        Pinging(other, mesh.address(victim)) as through_mesh,
+        Pinging(victim, other.address) as to_node,
+    ):
+        stop_agent(victim, signal.SIGKILL)
+        begin(victim, agent_command(victim))
+        eventually(lambda: agent_pid(victim) > 0 and mesh.is_up())
+        # What it does to the kernel once it knows everything shows within its first seconds.
+        eventually(lambda: to_node.sent > 100)
+    assert (through_mesh.lost, to_node.lost) == (0, 0)
+    assert link_index(victim) == link
+    assert events() == []
+    for key, moment in wg(victim, "latest-handshakes").items():
+        age = int(moment) - int(handshakes[key])
+        assert age == 0 or age >= _REKEY_AFTER - 5, f"{key}: keys of {handshakes[key]}, made anew at {moment}"
+
+
+def link_index(node: Station) -> str:
+    """The index of the link of the mesh."""
+    return inside(node, "ip", "-oneline", "link", "show", LINK_NAME).partition(":")[0]
+
+
+@contextlib.contextmanager
+def link_events(node: Station) -> Iterator[Callable[[], list[str]]]:
+    """What the kernel says of the link of the mesh while the block lasts, to be asked for at its end."""
+    command = ("ip", "netns", "exec", node.namespace, "ip", "-oneline", "monitor", "link")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        seen: list[str] = []
+
+        def read() -> None:
+            assert process.stdout is not None
+            seen.extend(line for line in process.stdout if LINK_NAME in line)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield lambda: seen
+        finally:
+            process.terminate()
+            reader.join()
+
+
+def test_switched_off_nothing_is_left_and_on_again_it_is_up(
+    mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    node = mesh.node(2)
+    config = node.config.read_text()
+    assert config.count("enabled: true") == 1
+    assert traces(node) != []
+    try:
+        rewrite(node.config, config.replace("enabled: true", "enabled: false"))
+        eventually(lambda: traces(node) == [])
+        assert specs_of(node, "kubespanpeerspecs") == []
+        record_property(
+            "left_seconds", eventually(lambda: not any(mesh.peer(other, node) for other in mesh.others(node)))
+        )
+    finally:
+        rewrite(node.config, config)
+        record_property("up_again_seconds", eventually(mesh.is_up))
+    assert answers(mesh.node(0), mesh.address(node))
+    assert answers(node, mesh.node(4).address)
+
+
+def rewrite(file: Path, text: str) -> None:
+    """Replace a file as editors do."""
+    new = file.with_name(f"{file.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(file)
+
+
+def traces(node: Station) -> list[str]:
+    """What there is of the mesh in the kernel of a node; nodes have no other rules or tables."""
+    found = [line for line in inside(node, "ip", "-oneline", "link").splitlines() if LINK_NAME in line]
+    found += inside(node, "nft", "list", "ruleset").splitlines()
+    for family in ("-4", "-6"):
+        routes = inside(node, "ip", family, "route", "show", "table", "all").splitlines()
+        found += [line for line in routes if f"table {ROUTING_TABLE}" in line or LINK_NAME in line]
+        found += [line for line in inside(node, "ip", family, "rule").splitlines() if str(ROUTING_TABLE) in line]
+    return found
+
+
+def test_of_two_nodes_with_one_network_the_lower_id_holds_it(mesh: Mesh) -> None:
+    third = mesh.node(3)
+    lower, higher = sorted(mesh.plan.nodes[:2], key=lambda node: str(specs_of(node, "identities")[0]["nodeId"]))
+    network = "10.244.9.0/24"
+    before = {node: node.config.read_text() for node in (lower, higher)}
+    said = len(overlap_warnings(third))
+    try:
+        for node in (lower, higher):
+            rewrite(node.config, advertising(before[node], network))
+        eventually(lambda: network in advertised(third, lower) and network in advertised(third, higher))
+        eventually(lambda: network in mesh.allowed(third, lower))
+        assert network not in mesh.allowed(third, higher)
+        key = specs_of(lower, "kubespanidentities")[0]["publicKey"]
+        assert network in wg(third, "allowed-ips")[key]
+        assert sum(network in allowed for allowed in wg(third, "allowed-ips").values()) == 1
+        # To and fro, as an address that floats between nodes; nobody is told again.
+        for _ in range(4):
+            rewrite(lower.config, before[lower])
+            eventually(lambda: network in mesh.allowed(third, higher))
+            rewrite(lower.config, advertising(before[lower], network))
+            eventually(lambda: network in mesh.allowed(third, lower) and network not in mesh.allowed(third, higher))
+        warnings = overlap_warnings(third)[said:]
+        assert len(warnings) == 1
+        assert lower.name in warnings[0]
+        assert higher.name in warnings[0]
+    finally:
+        for node, config in before.items():
+            rewrite(node.config, config)
+        eventually(lambda: not any(network in mesh.allowed(third, node) for node in before))
+    eventually(mesh.is_up)
+
+
+def advertising(config: str, network: str) -> str:
+    """A configuration that has the others send to a network through the node."""
+    own = f"---\napiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\npodNetworks: [{network}]\n"
+    return config.replace("enabled: true", "enabled: true\nadvertiseKubernetesNetworks: true") + own
+
+
+def advertised(node: Station, peer: Station) -> list[str]:
+    """The networks that a node was told of by a peer."""
+    (spec,) = (spec for spec in specs_of(node, "affiliates") if spec["nodename"] == peer.name)
+    return list(spec["kubespan"]["additionalAddresses"])
+
+
+def overlap_warnings(node: Station) -> list[str]:
+    """The lines of a node's log that tell of an overlap."""
+    return [line for line in node.log.read_text().splitlines() if _OVERLAP_WARNING in line]
+
+
+def test_a_node_that_changes_its_address_keeps_its_peers(
+    mesh: Mesh, record_property: Callable[[str, object], None]
+) -> None:
+    node, moved = mesh.node(0), mesh.node(3)
+    new = "198.51.100.114"
+    try:
+        with Pinging(node, mesh.address(moved)) as pinging:
+            eventually(lambda: pinging.answered_at > 0)
+            began = time.monotonic()
+            move(moved, new)
+            eventually(lambda: pinging.answers_since(began))
+            record_property("reached_seconds", round(pinging.answered_at - began, 1))
+            eventually(lambda: mesh.is_up() and all(is_at(mesh, moved, new, other) for other in mesh.others(moved)))
+            record_property("moved_seconds", round(time.monotonic() - began, 1))
+    finally:
+        move(moved, moved.address)
+    eventually(lambda: mesh.is_up() and all(is_at(mesh, moved, moved.address, other) for other in mesh.others(moved)))
+
+
+def move(node: Station, address: str) -> None:
+    """Give a node this address instead of the one that it has."""
+    inside(node, "ip", "-4", "address", "flush", "dev", LINK)
+    inside(node, "ip", "address", "add", f"{address}/24", "dev", LINK)
+    inside(node, "ip", "route", "add", "default", "via", node.gateway)
+
+
+def is_at(mesh: Mesh, node: Station, address: str, to: Station) -> bool:
+    """Whether another node knows this address of a node, and no other one to reach it at."""
+    peer = mesh.peer(to, node)
+    endpoint = str(mesh.peer(to, node, "kubespanpeerstatuses").get("endpoint", ""))
+    return f"{address}/32" in peer.get("allowedIPs", ()) and endpoint == f"{address}:{LISTEN_PORT}"
+
+
+def test_a_node_that_leaves_takes_everything_along(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
+    node = mesh.node(1)
+    try:
+        restart_agent(mesh, node, "--cleanup")
+        began = time.monotonic()
+        stop_agent(node, signal.SIGTERM)
+        assert traces(node) == []
+        assert pids_in(node.namespace) == ()
+        eventually(lambda: not any(mesh.peer(other, node) for other in mesh.others(node)))
+        record_property("dropped_seconds", round(time.monotonic() - began, 1))
+    finally:
+        restart_agent(mesh, node)
+    assert answers(mesh.node(0), mesh.address(node))
+
+
+def test_no_secret_is_told(mesh: Mesh) -> None:
+    node = mesh.node(3)
+    restart_agent(mesh, node, "--metrics", "{}:{}".format(*_METRICS))
+    try:
+        secrets = [form for secret in all_secrets(mesh) for form in forms(secret)]
+        readable = told(mesh, node)
+        with ThreadPoolExecutor(4) as pool:
+            texts = dict(zip(readable, pool.map(lambda read: read(), readable.values()), strict=True))
+        assert len(texts) > 40
+        for where, text in texts.items():
+            assert text, where
+            for secret in secrets:
+                assert secret not in text, f"a secret is in {where}"
+    finally:
+        restart_agent(mesh, node)
+
+
+def all_secrets(mesh: Mesh) -> set[str]:
+    """The cluster's secret, which is the preshared key as well, and the private keys."""
+    found = set()
+    for node in mesh.plan.nodes:
+        found |= set(re.findall(r"clusterSecret: (\S+)", node.config.read_text()))
+        found |= set(re.findall(r"privateKey: (\S+)", (node.state_dir / "kubespan-identity.yaml").read_text()))
+        found |= set(wg(node, "preshared-keys").values())
+    assert len(found) == 1 + len(mesh.plan.nodes)
+    return found
+
+
+def forms(secret: str) -> tuple[bytes, ...]:
+    """How a secret may be written."""
+    raw = base64.b64decode(secret)
+    return secret.encode(), raw, raw.hex().encode(), repr(raw)[2:-1].encode()
+
+
+def told(mesh: Mesh, node: Station) -> dict[str, Callable[[], bytes]]:
+    """What can be read by whoever may not read secrets: how to get each text, by its name."""
+    texts: dict[str, Callable[[], bytes]] = {"the metrics": partial(metrics, node)}
+    for definition in specs_of(node, "resourcedefinitions"):
+        name = definition["type"]
+        texts[f"the table of {name}"] = partial(shown, node, name)
+        if not definition.get("sensitivity"):
+            texts[f"the YAML of {name}"] = partial(shown, node, name, "-o", "yaml")
+    for station in mesh.plan.stations:
+        if station.log.exists():
+            texts[f"the log of {station.name}"] = station.log.read_bytes
+        for pid in pids_in(station.namespace):
+            texts[f"the command of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes
+    return texts
+
+
+def shown(node: Station, type: str, *options: str) -> bytes:
+    """What `get` prints."""
+    done = nodespan("--node", node.name, "get", type, *options)
+    assert done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).encode() or b"(none of these)"
+
+
+def metrics(node: Station) -> bytes:
+    """What the agent of a node has to say to Prometheus."""
+    connection = http.client.HTTPConnection(*_METRICS)
+    with in_netns(str(NAMESPACES / node.namespace)), contextlib.closing(connection):
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
