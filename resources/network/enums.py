@@ -6,7 +6,8 @@ does), and such digits are read back: `RouteProtocol("77").number == 77`.
 
 import enum
 import functools
-from typing import Self, TypeVar
+from collections.abc import Callable
+from typing import Self, SupportsIndex, TypeVar
 
 from runtime.resource import TextFlag
 
@@ -43,6 +44,10 @@ class KernelEnum(enum.StrEnum):
         unnamed._name_ = unnamed._value_ = str(number)
         unnamed.number = number
         return unnamed
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[int], Self], tuple[int]]:
+        """Copied and pickled by number: by name, as some Pythons do it, those without one could not be."""
+        return type(self).of, (self.number,)
 
 
 @functools.cache
