@@ -6,8 +6,7 @@ does), and such digits are read back: `RouteProtocol("77").number == 77`.
 
 import enum
 import functools
-from collections.abc import Callable
-from typing import Self, SupportsIndex, TypeVar
+from typing import Any, Self, TypeVar
 
 from runtime.resource import TextFlag
 
@@ -45,7 +44,7 @@ class KernelEnum(enum.StrEnum):
         unnamed.number = number
         return unnamed
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Callable[[int], Self], tuple[int]]:
+    def __reduce_ex__(self, proto: object) -> tuple[Any, ...]:
         """Copied and pickled by number: by name, as some Pythons do it, those without one could not be."""
         return type(self).of, (self.number,)
 
