@@ -14,6 +14,8 @@ import trio.testing
 from tests.support import probe, run
 
 REAL_DEADLINE = 30.0
+# The guest's processor is emulated.
+VM_DEADLINE = 120.0
 # In virtual time a test that waits for something that never happens jumps here at once, instead of hanging.
 VIRTUAL_DEADLINE = 30 * 86400.0
 
@@ -49,7 +51,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    on_trio = functools.partial(_on_trio, virtual=pyfuncitem.get_closest_marker("virtual_clock") is not None)
+    on_trio = functools.partial(
+        _on_trio,
+        deadline=VM_DEADLINE if pyfuncitem.get_closest_marker("vm") else REAL_DEADLINE,
+        virtual=pyfuncitem.get_closest_marker("virtual_clock") is not None,
+    )
     if given := getattr(pyfuncitem.obj, "hypothesis", None):
         # Hypothesis calls the inner test once per example: each gets a trio run of its own.
         if inspect.iscoroutinefunction(given.inner_test):
@@ -70,11 +76,11 @@ def _nothing_left_behind() -> Iterator[None]:
         pytest.fail("this test run left behind (now removed):\n  " + "\n  ".join(left), pytrace=False)
 
 
-def _on_trio(test: Callable[..., Awaitable[None]], *, virtual: bool) -> Callable[..., None]:
+def _on_trio(test: Callable[..., Awaitable[None]], *, deadline: float, virtual: bool) -> Callable[..., None]:
     @functools.wraps(test)
     def run_test(*arguments: object, **named: object) -> None:
         async def main() -> None:
-            with trio.fail_after(VIRTUAL_DEADLINE if virtual else REAL_DEADLINE):
+            with trio.fail_after(VIRTUAL_DEADLINE if virtual else deadline):
                 await test(*arguments, **named)
 
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0) if virtual else None)

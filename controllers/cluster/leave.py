@@ -3,9 +3,9 @@
 import trio
 
 from controllers.cluster.discovery_service import DiscoveryServiceController
-from resources.cluster import RESET_ID, MachineResetSignal, MachineResetSignalSpec
+from resources.cluster import CONFIG_ID, RESET_ID, DiscoveryConfig, MachineResetSignal, MachineResetSignalSpec
 from resources.config import MachineConfig
-from runtime.controller import Controller, ControllerContext, destroy_ready, shared, strong
+from runtime.controller import Controller, ControllerContext, destroy_ready, shared, strong, weak
 
 MACHINE_CONFIG_ID = "v1alpha1"
 # How long, in seconds, the discovery services may take: a node that cannot reach them leaves all the same.
@@ -15,11 +15,16 @@ _PATIENCE = 5.0
 class LeaveController(Controller):
     """Holds the configuration by a finalizer; when it is torn down, deletes the node's records, and lets it go.
 
-    The signal that has them deleted stays until the configuration is gone, or they would be written anew.
+    The signal that has them deleted stays until the configuration is gone, and with it the discovery services, or they
+    would be written anew.
     """
 
     name = "cluster.LeaveController"
-    inputs = (strong(MachineConfig, MACHINE_CONFIG_ID), destroy_ready(MachineResetSignal))
+    inputs = (
+        strong(MachineConfig, MACHINE_CONFIG_ID),
+        weak(DiscoveryConfig, CONFIG_ID),
+        destroy_ready(MachineResetSignal),
+    )
     outputs = (shared(MachineResetSignal),)
 
     async def run(self, ctx: ControllerContext) -> None:
@@ -30,7 +35,8 @@ class LeaveController(Controller):
                 config, signal = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(MachineResetSignal, RESET_ID)
                 if config is None:
                     patience.cancel()
-                    if signal is not None and signal.metadata.is_destroy_ready:
+                    is_served = ctx.find(DiscoveryConfig, CONFIG_ID) is not None
+                    if signal is not None and signal.metadata.is_destroy_ready and not is_served:
                         await ctx.remove(MachineResetSignal, RESET_ID)
                 elif not config.metadata.is_tearing_down:
                     await ctx.add_finalizer(MachineConfig, MACHINE_CONFIG_ID)

@@ -19,8 +19,9 @@ from runtime.controller import QueueContext, QueueController, exclusive, primary
 from runtime.resource import Pointer
 
 POLL_INTERVAL = 30.0
-# While the tunnel carries traffic, a peer may fall silent in the middle of it.
+# While the tunnel carries traffic, a peer may fall silent in the middle of it. A look at very many takes its time.
 BUSY_INTERVAL = 1.0
+PEERS_PER_SECOND = 1000
 ATTENTIVE_INTERVAL = 1.0
 # A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be asked more often.
 RETRY_LOOKS = 5
@@ -89,7 +90,8 @@ class PeerStatusController(QueueController):
             await trio.sleep(ATTENTIVE_INTERVAL)
             carried = self._device.traffic()
             is_busy, traffic = carried != traffic, carried
-            everybody_is_due = trio.current_time() >= looked + (BUSY_INTERVAL if is_busy else POLL_INTERVAL)
+            interval = max(BUSY_INTERVAL, len(self._paths) / PEERS_PER_SECOND) if is_busy else POLL_INTERVAL
+            everybody_is_due = trio.current_time() >= looked + interval
             if not (everybody_is_due or self._unsettled):
                 continue
             looks += 1

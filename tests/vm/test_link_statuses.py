@@ -640,17 +640,17 @@ async def test_a_new_speed_of_a_card_is_noticed_though_the_carrier_stays() -> No
 async def test_cards_of_a_bond_keep_their_permanent_addresses_and_lend_it_their_speed() -> None:
     _, second, third = card_names()
     async with observed(None) as node:
-        execute("ip", "link", "add", "bond0", "type", "bond", "mode", "active-backup", "miimon", "100")
+        execute("ip", "link", "add", "bondcards", "type", "bond", "mode", "active-backup", "miimon", "100")
         try:
             for name in (third, second):
-                execute("ip", "link", "set", name, "master", "bond0")
-            execute("ip", "link", "set", "bond0", "up", "type", "bond", "primary", third)
-            await become(node, {"bond0/speedMbit": 1000, f"{second}/linkState": True})
-            links = await agree_on_cards(node, (second, third, "bond0"))
-            assert links[second]["hardwareAddr"] == links[third]["hardwareAddr"] == links["bond0"]["hardwareAddr"]
+                execute("ip", "link", "set", name, "master", "bondcards")
+            execute("ip", "link", "set", "bondcards", "up", "type", "bond", "primary", third)
+            await become(node, {"bondcards/speedMbit": 1000, f"{second}/linkState": True})
+            links = await agree_on_cards(node, (second, third, "bondcards"))
+            assert links[second]["hardwareAddr"] == links[third]["hardwareAddr"] == links["bondcards"]["hardwareAddr"]
             assert [links[name]["permanentAddr"] for name in (second, third)] == [f"{MAC_PREFIX}01", f"{MAC_PREFIX}02"]
-            assert links["bond0"]["permanentAddr"] == ""
+            assert links["bondcards"]["permanentAddr"] == ""
         finally:
-            execute("ip", "link", "delete", "bond0")
+            execute("ip", "link", "delete", "bondcards")
             for name in (second, third):
                 execute("ip", "link", "set", name, "down")

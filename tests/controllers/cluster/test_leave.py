@@ -3,7 +3,7 @@ import trio
 
 from controllers.cluster.discovery_service import DiscoveryServiceController
 from controllers.cluster.leave import LeaveController
-from resources.cluster import RESET_ID, MachineResetSignal
+from resources.cluster import CONFIG_ID, RESET_ID, DiscoveryConfig, DiscoveryConfigSpec, MachineResetSignal
 from resources.config import MachineConfig, MachineConfigSpec
 from runtime.testing.kit import Node, running
 
@@ -25,6 +25,19 @@ async def test_the_configuration_goes_when_the_records_are_deleted_and_the_signa
         await node.eventually(MachineConfig, ID, lambda found: not found.metadata.finalizers)
         assert node.state.find(MachineResetSignal, RESET_ID) is not None
         await node.destroy(MachineConfig, ID)
+        await node.gone(MachineResetSignal, RESET_ID)
+
+
+async def test_the_signal_stays_while_a_discovery_service_could_be_told_anew() -> None:
+    async with running(LeaveController()) as node:
+        await node.create(DiscoveryConfig.new(CONFIG_ID, DiscoveryConfigSpec()))
+        await _leave(node)
+        await node.state.remove_finalizer(MachineResetSignal, RESET_ID, DiscoveryServiceController.name)
+        await node.eventually(MachineConfig, ID, lambda found: not found.metadata.finalizers)
+        await node.destroy(MachineConfig, ID)
+        await node.settled()
+        assert node.state.find(MachineResetSignal, RESET_ID) is not None
+        await node.destroy(DiscoveryConfig, CONFIG_ID)
         await node.gone(MachineResetSignal, RESET_ID)
 
 
