@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Who is started in the background by a script ignores interrupts, and so would all commands that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "needs_link(*kinds): skipped where the kernel makes no links of these kinds")
     config.addinivalue_line("markers", "needs_program(*names): skipped where these programs are not installed")
 
