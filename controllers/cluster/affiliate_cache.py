@@ -64,9 +64,12 @@ class AffiliateCacheController(Controller):
     inputs = (weak(RAW_AFFILIATE), weak(DiscoveryConfig, CONFIG_ID))
     outputs = (shared(RAW_AFFILIATE),)
 
-    def __init__(self, state_dir: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, state_dir: Path, *, now: Callable[[], float] = time.time, save_interval: float = _SAVE_INTERVAL
+    ) -> None:
         self._path = state_dir / FILE_NAME
         self._now = now
+        self._save_interval = save_interval
         self._cluster_id = ""
         self._told: Affiliates = {}
         self._saved: Affiliates = {}
@@ -119,7 +122,7 @@ class AffiliateCacheController(Controller):
     async def _save_forever(self, ctx: ControllerContext) -> None:
         saved_at = -_REFRESH_INTERVAL
         while True:
-            await trio.sleep(_SAVE_INTERVAL)
+            await trio.sleep(self._save_interval)
             told = self._told
             if not told or (told == self._saved and trio.current_time() < saved_at + _REFRESH_INTERVAL):
                 continue
