@@ -67,6 +67,7 @@ class DiscoveryCommand:
         from discovery.service.client_address import Trust
         from discovery.service.server import DiscoveryOptions, serve_discovery
         from runtime import logs
+        from runtime.errors import leaves
 
         if bool(options.tls_cert) != bool(options.tls_key):
             raise CommandError("--tls-cert and --tls-key belong together: give both")
@@ -111,7 +112,7 @@ class DiscoveryCommand:
             expected, unexpected = group.split(OSError)
             if unexpected is not None or expected is None:
                 raise
-            raise CommandError("; ".join(str(error) for error in _leaves(expected))) from group
+            raise CommandError("; ".join(str(error) for error in leaves(expected))) from group
         return 0
 
 
@@ -146,12 +147,6 @@ def parse_address(option: str, text: str, default_host: str = "") -> tuple[str, 
     if not colon or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):
         raise CommandError(f"{option} {text!r}: write it like 192.0.2.1:3000, [2001:db8::1]:3000 or :3000")
     return bare or default_host, int(port)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for member in error.exceptions for leaf in _leaves(member)]
-    return [error]
 
 
 def _allow_many_connections() -> None:

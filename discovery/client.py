@@ -29,6 +29,7 @@ from discovery.view import Rejection, SeenAffiliate, View
 from discovery.wire import server_pb2
 from runtime.controller import Logger
 from runtime.engine.backoff import Backoff
+from runtime.errors import leaves
 
 TTL = 30 * 60.0
 HELLO_LIMIT = 10.0
@@ -223,7 +224,7 @@ class Client:
                     if await self._hello(service):
                         await self._follow(service)
             except* TransportError as group:
-                for error in _leaves(group):
+                for error in leaves(group):
                     self._log.warning(
                         "the discovery service cannot be used, trying again",
                         service=self._target.address,
@@ -377,11 +378,3 @@ def _limit(seconds: float, what: str) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise TransportError("DEADLINE_EXCEEDED", f"{what} took longer than {seconds:g} s")
-
-
-def _leaves(group: BaseExceptionGroup[TransportError]) -> Iterator[TransportError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

@@ -4,6 +4,17 @@ A caller tells them apart by class; `concerns` narrows one to a kind. The texts 
 a spec, so that no secret can travel in an error.
 """
 
+from collections.abc import Iterator
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deep; an error that is no group is its own leaf."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from leaves(member)
+    else:
+        yield error
+
 
 class StateError(Exception):
     """Any refusal by a state. `namespace` and `type` name the kind it is about, "" where it is about none."""

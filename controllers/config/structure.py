@@ -21,6 +21,7 @@ from controllers.config.foreign import OPEN
 from controllers.config.masking import key_text, quote
 from controllers.config.tree import Node, Scalar, Sequence, Table
 from resources.config.notation import Bounds, Octal
+from runtime.codec.duration import parse_duration
 from runtime.resource.spec import outside_name
 
 T = TypeVar("T")
@@ -30,8 +31,6 @@ _TRUE = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"
 _FALSE = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"}
 _INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)")
 _OCTAL = re.compile(r"0o?[0-7]+")
-_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_MICROSECONDS = {"ns": 0.001, "us": 1, "µs": 1, "μs": 1, "ms": 1e3, "s": 1e6, "m": 60e6, "h": 3600e6}
 
 
 class _Absent(enum.Enum):
@@ -49,20 +48,6 @@ def closest(word: str, known: tuple[str, ...], *, cutoff: float = _CLOSE_ENOUGH)
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[near[0]] if near else ""
-
-
-def parse_duration(text: str) -> datetime.timedelta:
-    """`1h2m3.5s`, `-5s`, `0`. Raises ValueError for anything else; what is below a microsecond is rounded."""
-    sign, body = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
-    if body == "0":
-        return datetime.timedelta()
-    if not body or _DURATION_PART.sub("", body):
-        raise ValueError(f"{text!r} is not a duration")
-    try:
-        microseconds = sum(float(number) * _MICROSECONDS[unit] for number, unit in _DURATION_PART.findall(body))
-        return sign * datetime.timedelta(microseconds=microseconds)
-    except OverflowError as error:
-        raise ValueError(f"{text!r} is too long") from error
 
 
 @attrs.frozen(kw_only=True)

@@ -26,27 +26,3 @@ IPV4_PRESENCE = "192.0.0.8/32"
 PREROUTING_CHAIN = "kubespan_prerouting"
 OUTGOING_CHAIN = "kubespan_outgoing"
 ROUTED_SET = "kubespan_routed"
-
-# IP header, TCP header and TCP options that go with a full segment.
-_IPV4_OVERHEAD = 20 + 20 + 12
-_IPV6_OVERHEAD = 40 + 20 + 12
-
-
-def largest_segment_v4(mtu: int) -> int:
-    """The TCP segment size that fits a tunnel of this MTU, over IPv4."""
-    return mtu - _IPV4_OVERHEAD
-
-
-def largest_segment_v6(mtu: int) -> int:
-    """The TCP segment size that fits a tunnel of this MTU, over IPv6."""
-    return mtu - _IPV6_OVERHEAD
-
-
-def is_tunnel_packet(mark: int) -> bool:
-    """Whether a packet is one that WireGuard sends out, which must not enter the tunnel."""
-    return mark & MARK_MASK == FIREWALL_MARK
-
-
-def forced(mark: int) -> int:
-    """The mark that sends a packet into the tunnel, the bits of others kept."""
-    return (mark & ~MARK_MASK & 0xFFFFFFFF) ^ FORCE_MARK

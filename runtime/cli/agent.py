@@ -10,7 +10,7 @@ from runtime.agent import Agent, AgentOptions
 from runtime.api.local import AlreadyServedError
 from runtime.cli.errors import CommandError
 from runtime.cli.version import own_version
-from runtime.errors import RegistrationError
+from runtime.errors import RegistrationError, leaves
 from runtime.paths import agent_socket
 
 
@@ -49,7 +49,7 @@ def run_agent(agent: Agent) -> int:
         expected, unexpected = group.split((AlreadyServedError, RegistrationError, OSError))
         if unexpected is not None or expected is None:
             raise
-        raise CommandError("; ".join(_explain(error) for error in _leaves(expected))) from group
+        raise CommandError("; ".join(_explain(error) for error in leaves(expected))) from group
     return 0
 
 
@@ -57,9 +57,3 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for member in error.exceptions for leaf in _leaves(member)]
-    return [error]

@@ -4,6 +4,7 @@ Reads look up one table; a kind is in the table only if the controller declared 
 nothing beside the lookup. Writes carry the controller's name as owner.
 """
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Protocol, Self, TypeVar
@@ -25,6 +26,7 @@ from runtime.resource import (
 )
 from runtime.state import ExpectedPhase, Mutate, State
 from runtime.state.base import not_found
+from runtime.token_bucket import TokenBucket
 
 S = TypeVar("S")
 
@@ -58,20 +60,16 @@ class RateLimit:
             raise ValueError(f"a rate limit needs a rate above 0, got {rate}: leave it out to have no limit")
         if burst < 1:
             raise ValueError(f"a rate limit needs a burst of at least 1, got {burst}: nothing could ever be written")
-        self._rate = rate
-        self._burst = burst
-        self._tokens = float(burst)
-        self._at: float | None = None
+        self._rate, self._burst = rate, burst
+        self._bucket: TokenBucket | None = None
 
     async def take(self) -> None:
         """Take one token; waits, cancellably, for as long as there is none."""
         now = trio.current_time()
-        if self._at is not None:
-            self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        self._tokens -= 1
-        if self._tokens < 0:
-            await trio.sleep(-self._tokens / self._rate)
+        if self._bucket is None:
+            self._bucket = TokenBucket(self._rate, self._burst, now)
+        if wait := self._bucket.take(now, math.inf):
+            await trio.sleep(wait)
 
 
 class Access:
