@@ -21,3 +21,19 @@ KernelCmdline = ResourceType(
     aliases=("cmdline",),
     columns={"Cmdline": ".cmdline"},
 )
+
+
+@attrs.frozen(kw_only=True)
+class EnvironmentSpec:
+    """Variables as `NAME=value`, sorted. They may hold passwords of proxies."""
+
+    variables: tuple[str, ...] = attrs.field(default=(), repr=False)
+
+
+Environment = ResourceType(
+    "Environments.runtime.talos.dev",
+    EnvironmentSpec,
+    namespace=NAMESPACE,
+    aliases=("env",),
+    columns={"Variables": ".variables"},
+)

@@ -8,6 +8,7 @@ from resources.network.address import (
     AddressStatusSpec,
     address_id,
 )
+from resources.network.device_config import DeviceConfigSpec, DeviceConfigSpecSpec, device_config_id
 from resources.network.enums import (
     AddressFlags,
     Family,
@@ -21,7 +22,7 @@ from resources.network.enums import (
     RuleAction,
     Scope,
 )
-from resources.network.hostname import HostnameStatus, HostnameStatusSpec
+from resources.network.hostname import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, HostnameStatusSpec
 from resources.network.layer import ConfigLayer, layered_id
 from resources.network.link import (
     STP,
@@ -36,6 +37,7 @@ from resources.network.link import (
     WireguardPeerStatus,
     WireguardStatus,
 )
+from resources.network.link_alias import LinkAliasSpec, LinkAliasSpecSpec
 from resources.network.link_spec import BridgeSlave, LinkSpec, LinkSpecSpec, VRFSlave, WireguardPeer, WireguardSpec
 from resources.network.namespace import CONFIG_NAMESPACE, NAMESPACE
 from resources.network.nftables import (
@@ -72,7 +74,26 @@ from resources.network.node_address import (
     NodeAddressSortAlgorithmSpec,
     NodeAddressSpec,
 )
+from resources.network.operator import (
+    ClientIdentifierSpec,
+    DHCP4OperatorSpec,
+    DHCP6OperatorSpec,
+    Operator,
+    OperatorSpec,
+    OperatorSpecSpec,
+    VIPOperatorSpec,
+    operator_id,
+)
 from resources.network.problem import NetworkProblem, NetworkProblemSpec, network_problem_id
+from resources.network.resolver import (
+    RESOLVERS_ID,
+    DNSProtocol,
+    NameServer,
+    ResolverSpec,
+    ResolverSpecSpec,
+    ResolverStatus,
+    ResolverStatusSpec,
+)
 from resources.network.route import NextHop, RouteSpec, RouteSpecSpec, RouteStatus, RouteStatusSpec, route_id
 from resources.network.routing_rule import (
     RoutingRuleSpec,
@@ -81,13 +102,25 @@ from resources.network.routing_rule import (
     RoutingRuleStatusSpec,
     routing_rule_id,
 )
+from resources.network.static_host import StaticHost, StaticHostSpec
+from resources.network.time_server import (
+    TIME_SERVERS_ID,
+    TimeServerSpec,
+    TimeServerSpecSpec,
+    TimeServerStatus,
+    TimeServerStatusSpec,
+)
+from resources.network.vip import VIPState, VIPStatus, VIPStatusSpec
 from resources.network.wireguard import WireguardPeerSpec, split_wireguard_peer_id, wireguard_peer_id
 
 __all__ = [
     "CONFIG_NAMESPACE",
+    "HOSTNAME_ID",
     "MANAGED_ADDRESS_FLAGS",
     "NAMESPACE",
+    "RESOLVERS_ID",
     "STP",
+    "TIME_SERVERS_ID",
     "VLAN",
     "AddressFlags",
     "AddressMatch",
@@ -104,17 +137,27 @@ __all__ = [
     "ChainPriority",
     "ChainType",
     "ClampMSS",
+    "ClientIdentifierSpec",
     "ConfigLayer",
     "ConntrackStateMatch",
+    "DHCP4OperatorSpec",
+    "DHCP6OperatorSpec",
+    "DNSProtocol",
+    "DeviceConfigSpec",
+    "DeviceConfigSpecSpec",
     "Family",
     "HardwareAddr",
     "HardwareAddrSpec",
+    "HostnameSpec",
+    "HostnameSpecSpec",
     "HostnameStatus",
     "HostnameStatusSpec",
     "ICMPTypeMatch",
     "IfNameMatch",
     "Layer4Match",
     "LimitMatch",
+    "LinkAliasSpec",
+    "LinkAliasSpecSpec",
     "LinkFlags",
     "LinkSpec",
     "LinkSpecSpec",
@@ -123,6 +166,7 @@ __all__ = [
     "LinkType",
     "Mark",
     "MatchOperator",
+    "NameServer",
     "NetworkProblem",
     "NetworkProblemSpec",
     "NextHop",
@@ -138,8 +182,15 @@ __all__ = [
     "NodeAddressSortAlgorithmSpec",
     "NodeAddressSpec",
     "OperationalState",
+    "Operator",
+    "OperatorSpec",
+    "OperatorSpecSpec",
     "PortMatch",
     "PortRange",
+    "ResolverSpec",
+    "ResolverSpecSpec",
+    "ResolverStatus",
+    "ResolverStatusSpec",
     "RouteFlags",
     "RouteProtocol",
     "RouteSpec",
@@ -154,6 +205,16 @@ __all__ = [
     "RoutingTable",
     "RuleAction",
     "Scope",
+    "StaticHost",
+    "StaticHostSpec",
+    "TimeServerSpec",
+    "TimeServerSpecSpec",
+    "TimeServerStatus",
+    "TimeServerStatusSpec",
+    "VIPOperatorSpec",
+    "VIPState",
+    "VIPStatus",
+    "VIPStatusSpec",
     "VRFMaster",
     "VRFSlave",
     "Verdict",
@@ -164,9 +225,11 @@ __all__ = [
     "WireguardSpec",
     "WireguardStatus",
     "address_id",
+    "device_config_id",
     "layered_id",
     "network_problem_id",
     "nftables_set_elements_id",
+    "operator_id",
     "route_id",
     "routing_rule_id",
     "split_wireguard_peer_id",

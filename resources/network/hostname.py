@@ -1,9 +1,12 @@
-"""HostnameStatus: the name that the kernel has for the node."""
+"""HostnameStatus: the name that the kernel has for the node; HostnameSpec: the one it is to have. Id: `hostname`."""
 
 import attrs
 
+from resources.network.layer import ConfigLayer
 from resources.network.namespace import NAMESPACE
 from runtime.resource import ResourceType
+
+HOSTNAME_ID = "hostname"
 
 
 @attrs.frozen(kw_only=True)
@@ -14,6 +17,15 @@ class HostnameStatusSpec:
     domainname: str = ""
 
 
+@attrs.frozen(kw_only=True)
+class HostnameSpecSpec:
+    """The name that the host is to have and, "" for none, its domain."""
+
+    hostname: str = ""
+    domainname: str = ""
+    layer: ConfigLayer = ConfigLayer.DEFAULT
+
+
 HostnameStatus = ResourceType(
     "HostnameStatuses.net.talos.dev",
     HostnameStatusSpec,
@@ -21,3 +33,4 @@ HostnameStatus = ResourceType(
     aliases=("hostname",),
     columns={"Hostname": ".hostname", "Domainname": ".domainname"},
 )
+HostnameSpec = ResourceType("HostnameSpecs.net.talos.dev", HostnameSpecSpec, namespace=NAMESPACE)

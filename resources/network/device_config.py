@@ -1,0 +1,24 @@
+"""DeviceConfigSpec: one entry of `machine.network.interfaces` with the link that it is about. Id: `<link>/<index>`."""
+
+import attrs
+
+from resources.config.device import Device
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType
+
+
+@attrs.frozen(kw_only=True)
+class DeviceConfigSpecSpec:
+    """The entry; where it has a selector, `device.interface` is the link that the selector found."""
+
+    device: Device
+
+
+def device_config_id(link_name: str, index: int) -> str:
+    """`eth0/003`: the index is the entry's place in the list."""
+    return f"{link_name}/{index:03}"
+
+
+DeviceConfigSpec = ResourceType(
+    "DeviceConfigSpecs.net.talos.dev", DeviceConfigSpecSpec, namespace=NAMESPACE, sensitive=True
+)

@@ -1,0 +1,18 @@
+"""LinkAliasSpec: another name that a link is to go by. The id is the link's own name."""
+
+import attrs
+
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType
+
+
+@attrs.frozen(kw_only=True)
+class LinkAliasSpecSpec:
+    """The alias."""
+
+    alias: str
+
+
+LinkAliasSpec = ResourceType(
+    "LinkAliasSpecs.net.talos.dev", LinkAliasSpecSpec, namespace=NAMESPACE, columns={"Alias": ".alias"}
+)

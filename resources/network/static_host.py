@@ -1,0 +1,18 @@
+"""StaticHost: the addresses of a host that no name server is asked for. The id is its name in lower case."""
+
+import attrs
+
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType
+
+
+@attrs.frozen(kw_only=True)
+class StaticHostSpec:
+    """The addresses."""
+
+    addresses: tuple[str, ...] = ()
+
+
+StaticHost = ResourceType(
+    "StaticHosts.net.talos.dev", StaticHostSpec, namespace=NAMESPACE, columns={"Addresses": ".addresses"}
+)

@@ -1,0 +1,36 @@
+"""TimeServerSpec: which servers the node is to ask for the time; TimeServerStatus: which it asks. Id: `timeservers`."""
+
+import attrs
+
+from resources.network.layer import ConfigLayer
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType, wire
+
+TIME_SERVERS_ID = "timeservers"
+
+
+@attrs.frozen(kw_only=True)
+class TimeServerSpecSpec:
+    """Names or addresses of time servers, or `/dev/ptp*`; `use_nts` asks for authenticated time (RFC 8915)."""
+
+    time_servers: tuple[str, ...] = ()
+    use_nts: bool = attrs.field(default=False, metadata=wire("useNTS", omit_empty=True))
+    layer: ConfigLayer = ConfigLayer.DEFAULT
+
+
+@attrs.frozen(kw_only=True)
+class TimeServerStatusSpec:
+    """The servers that are in effect."""
+
+    time_servers: tuple[str, ...] = ()
+    use_nts: bool = attrs.field(default=False, metadata=wire("useNTS"))
+
+
+TimeServerSpec = ResourceType("TimeServerSpecs.net.talos.dev", TimeServerSpecSpec, namespace=NAMESPACE)
+TimeServerStatus = ResourceType(
+    "TimeServerStatuses.net.talos.dev",
+    TimeServerStatusSpec,
+    namespace=NAMESPACE,
+    aliases=("timeserver", "timeservers"),
+    columns={"TimeServers": ".timeServers", "UseNTS": ".useNTS"},
+)
