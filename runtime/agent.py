@@ -1,5 +1,6 @@
 """The agent: puts state, engine, controllers and the socket together, and runs them until it is told to stop."""
 
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from runtime.api.metrics import serve_metrics
 from runtime.controller import Logger
 from runtime.engine import Engine
 from runtime.errors import RegistrationError
+from runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from runtime.privileges import missing_privileges
 from runtime.quiet import wait_quiet
 from runtime.resource import Namespace, NamespaceSpec, Resource
@@ -27,6 +29,9 @@ _FIRST_LOOK_PATIENCE = 3.0
 # In seconds: how long taking back may last, and how long it may take to begin.
 _CLEANUP_PATIENCE = 20.0
 _CLEANUP_START = 0.5
+# How long controllers may take to hand over what other nodes wait for, in seconds.
+_HANDOVER_PATIENCE = 15.0
+_OWNER = "agent"
 
 _NAMESPACES = {
     "cluster": "The nodes of the cluster, as all sources together know them.",
@@ -75,6 +80,7 @@ class Agent:
         self._log: Logger = structlog.get_logger() if log is None else log
         self.state: State = MemoryState(max_capacity=_HISTORY)
         self.engine = Engine(self.state, log=self._log, monitor_loop=True)
+        self._is_stopping = False
         self._settings = plugins.Settings(config=options.config, state_dir=options.state_dir)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -91,6 +97,8 @@ class Agent:
                 nursery.start_soon(self._heed_signals, signals, nursery)
                 await self._register(self._settings)
                 await self._describe_namespaces()
+                agent = AgentLifecycle.new(AGENT_ID, AgentLifecycleSpec(pid=os.getpid()))
+                await self.state.create(agent, owner=_OWNER)
                 for line in missing_privileges():
                     self._log.warning(line)
                 await nursery.start(self.engine.run)
@@ -147,21 +155,32 @@ class Agent:
                 self.engine.wake_all()
             else:
                 self._log.info("told to stop", signal=signal.Signals(number).name)
-                if not self._options.cleanup or self._settings.leaving.is_set():
+                if self._is_stopping or self.state.find(AgentLifecycle, AGENT_ID) is None:
                     scope.cancel()
                 else:
-                    self._settings.leaving.set()
-                    nursery.start_soon(self._clean_up, nursery.cancel_scope)
+                    self._is_stopping = True
+                    nursery.start_soon(self._stop, scope)
 
-    async def _clean_up(self, scope: trio.CancelScope) -> None:
-        """Stop when everything has been taken back, or after a while; told to stop again, at once."""
+    async def _stop(self, scope: trio.CancelScope) -> None:
+        """Stop when what others wait for has been handed over; told to stop again, at once."""
+        with trio.move_on_after(_HANDOVER_PATIENCE) as patience:
+            await self.state.teardown_and_destroy(AgentLifecycle, AGENT_ID, owner=_OWNER)
+        if patience.cancelled_caught:
+            holders = self.state.get(AgentLifecycle, AGENT_ID).metadata.finalizers
+            self._log.error("not everything could be handed over in time", waiting_for=sorted(holders))
+        if self._options.cleanup:
+            self._settings.leaving.set()
+            await self._clean_up()
+        scope.cancel()
+
+    async def _clean_up(self) -> None:
+        """Until everything has been taken back, or a while has passed."""
         self._log.info("taking back what was done to the system; stop again to leave it")
         with trio.move_on_after(_CLEANUP_PATIENCE) as patience:
             await trio.sleep(_CLEANUP_START)
             await wait_quiet(self._is_cleaning)
         if patience.cancelled_caught:
             self._log.error("not everything could be taken back in time", left=self._going())
-        scope.cancel()
 
     def _is_cleaning(self) -> bool:
         return bool(self._going()) or any(runner.is_at_work for runner in self.engine.runners.values())

@@ -1,0 +1,103 @@
+"""What an operator is: a loop over one link that says, whenever that changes, all that it wants of the network.
+
+The `network.OperatorSpecController` runs it while its link is there, starts it anew when it fails, and takes back what
+it wanted when it has ended.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeVar
+
+import attrs
+import trio
+
+from resources.network import (
+    AddressSpecSpec,
+    HostnameSpecSpec,
+    LinkSpecSpec,
+    OperatorSpecSpec,
+    ResolverSpecSpec,
+    RouteSpecSpec,
+    TimeServerSpecSpec,
+    VIPStatusSpec,
+)
+from runtime.controller import Logger
+from runtime.controller.context import Access
+from runtime.resource import KindLike, Resource
+
+S = TypeVar("S")
+
+
+@attrs.frozen(kw_only=True)
+class Wishes:
+    """All that an operator wants at one time, and what it has to say of itself."""
+
+    addresses: tuple[AddressSpecSpec, ...] = ()
+    links: tuple[LinkSpecSpec, ...] = ()
+    routes: tuple[RouteSpecSpec, ...] = ()
+    hostname: HostnameSpecSpec | None = None
+    resolvers: ResolverSpecSpec | None = None
+    time_servers: TimeServerSpecSpec | None = None
+    vip_status: VIPStatusSpec | None = None
+    problem: str = ""
+
+
+class OperatorContext:
+    """What an operator has: its spec, the state, and turns: `async for _ in ctx` gives one at the start and on changes.
+
+    `stopping` is set when the operator is to come to an end by itself; it is cancelled if it takes too long.
+    """
+
+    def __init__(self, access: Access, spec: OperatorSpecSpec, report: Callable[[Wishes], Awaitable[None]]) -> None:
+        self.spec = spec
+        self.link_name = spec.link_name
+        self.log: Logger = access.log.bind(link=spec.link_name)
+        self.stopping = trio.Event()
+        self._access = access
+        self._report = report
+        self._woken = trio.Event()
+        self._woken.set()
+
+    def find(self, kind: KindLike[S], id: str) -> Resource[S] | None:
+        """The resource, None if there is none; the kind must be an input of the OperatorSpecController."""
+        return self._access.find(kind, id)
+
+    def list(self, kind: KindLike[S]) -> tuple[Resource[S], ...]:
+        """All resources of a kind that is an input of the OperatorSpecController."""
+        return tuple(self._access.list(kind))
+
+    async def report(self, wishes: Wishes) -> None:
+        """This is all that is wanted from now on. Returns when it is written, not when it is in effect."""
+        await self._report(wishes)
+
+    def wake(self) -> None:
+        """Give a turn."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Ask the operator to come to an end."""
+        self.stopping.set()
+        self._woken.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> None:
+        await self._woken.wait()
+        self._woken = trio.Event()
+
+
+class Operator(ABC):
+    """One operator of one link, for as long as its spec stays as it is.
+
+    `hands_over`: another node waits for what it holds, so it is given time to let go before the agent stops.
+    """
+
+    hands_over: bool = False
+
+    @abstractmethod
+    async def run(self, ctx: OperatorContext) -> None:
+        """Run until `ctx.stopping` is set, or cancelled. To return earlier is to start anew a second later."""
+
+
+OperatorFactory = Callable[[OperatorSpecSpec], Operator]

@@ -1,0 +1,201 @@
+"""The controller that runs operators: when they run, what becomes of what they want, and how they come to an end."""
+
+import attrs
+import pytest
+import trio
+
+from controllers.network.operator_spec import PATIENCE, OperatorSpecController, can_run
+from controllers.network.operators.base import Operator, OperatorContext, Wishes
+from resources.network import (
+    CONFIG_NAMESPACE,
+    AddressSpec,
+    AddressSpecSpec,
+    ConfigLayer,
+    HostnameSpec,
+    HostnameSpecSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    NetworkProblem,
+    OperationalState,
+    OperatorSpec,
+    OperatorSpecSpec,
+    VIPOperatorSpec,
+)
+from resources.network.operator import DHCP4OperatorSpec
+from resources.network.operator import Operator as OperatorKind
+from runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
+from runtime.testing.kit import Node, running
+
+pytestmark = pytest.mark.virtual_clock
+
+ADDRESSES = AddressSpec.within(CONFIG_NAMESPACE)
+HOSTNAMES = HostnameSpec.within(CONFIG_NAMESPACE)
+DHCP = OperatorSpecSpec(operator=OperatorKind.DHCP4, link_name="eth0", dhcp4=DHCP4OperatorSpec())
+VIP = OperatorSpecSpec(operator=OperatorKind.VIP, link_name="eth0", vip=VIPOperatorSpec(ip="192.0.2.9"))
+LEASED = AddressSpecSpec(address="192.0.2.7/24", link_name="eth0", layer=ConfigLayer.OPERATOR)
+LEASED_ID = "dhcp4/eth0/eth0/192.0.2.7/24"
+
+
+@attrs.define(eq=False)
+class Scripted(Operator):
+    """Wants what it is told, and notes what happens to it."""
+
+    wishes: Wishes
+    hands_over: bool = False
+    failures: int = 0
+    stubborn: bool = False
+    release: trio.Event = attrs.field(factory=trio.Event)
+    events: list[str] = attrs.field(factory=list)
+
+    async def run(self, ctx: OperatorContext) -> None:
+        self.events.append("started")
+        try:
+            async for _ in ctx:
+                await ctx.report(self.wishes)
+                if self.failures:
+                    self.failures -= 1
+                    raise OSError("no luck")
+                if ctx.stopping.is_set():
+                    if self.stubborn:
+                        await trio.sleep_forever()
+                    if self.hands_over:
+                        await self.release.wait()
+                    self.events.append("ended")
+                    return
+        except trio.Cancelled:
+            self.events.append("cut off")
+            raise
+
+
+def controller(*operators: Scripted) -> OperatorSpecController:
+    waiting = list(operators)
+    return OperatorSpecController(
+        {OperatorKind.DHCP4: lambda _: waiting.pop(0), OperatorKind.VIP: lambda _: waiting.pop(0)}
+    )
+
+
+async def link(node: Node, state: OperationalState) -> None:
+    new = LinkStatus.new("eth0", LinkStatusSpec(operational_state=state))
+    await node.state.modify(new, lambda known: known.with_spec(new.spec))
+
+
+@pytest.mark.parametrize(
+    ("state", "require_up", "runs"),
+    [
+        (OperationalState.UP, True, True),
+        (OperationalState.UNKNOWN, True, True),
+        (OperationalState.DOWN, True, False),
+        (OperationalState.DOWN, False, True),
+        (None, False, False),
+    ],
+)
+def test_an_operator_needs_a_link_that_is_up_if_it_says_so(
+    state: OperationalState | None, require_up: bool, runs: bool
+) -> None:
+    status = None if state is None else LinkStatusSpec(operational_state=state)
+    assert can_run(attrs.evolve(DHCP, require_up=require_up), status) is runs
+
+
+async def test_what_an_operator_wants_lasts_as_long_as_its_link_is_up() -> None:
+    first, second = Scripted(Wishes(addresses=(LEASED,))), Scripted(Wishes(addresses=(LEASED,)))
+    async with running(controller(first, second)) as node:
+        await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
+        await node.settled()
+        assert not first.events
+        await link(node, OperationalState.UP)
+        await node.eventually(ADDRESSES, LEASED_ID, spec=LEASED)
+        await link(node, OperationalState.DOWN)
+        await node.gone(ADDRESSES, LEASED_ID)
+        assert first.events == ["started", "ended"]
+        await link(node, OperationalState.UP)
+        await node.eventually(ADDRESSES, LEASED_ID, spec=LEASED)
+        assert second.events == ["started"]
+
+
+async def test_what_is_no_longer_wanted_is_taken_back() -> None:
+    operator = Scripted(Wishes(addresses=(LEASED,), hostname=HostnameSpecSpec(hostname="one")))
+    async with running(controller(operator)) as node:
+        await link(node, OperationalState.UP)
+        await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
+        await node.eventually(HOSTNAMES, "dhcp4/eth0/hostname")
+        operator.wishes = Wishes(problem="no server answers")
+        await link(node, OperationalState.UNKNOWN)
+        await node.gone(HOSTNAMES, "dhcp4/eth0/hostname")
+        await node.gone(ADDRESSES, LEASED_ID)
+        problem = await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
+        assert problem.spec.message == "no server answers"
+        await node.state.destroy(OperatorSpec.kind, "dhcp4/eth0")
+        await node.gone(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
+
+
+async def test_an_operator_that_fails_is_started_anew_and_keeps_what_it_wanted() -> None:
+    operator = Scripted(Wishes(addresses=(LEASED,)), failures=3)
+    async with running(controller(operator)) as node:
+        await link(node, OperationalState.UP)
+        await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
+        await node.eventually(ADDRESSES, LEASED_ID)
+        version = node.state.get(ADDRESSES, LEASED_ID).metadata.version
+        await trio.sleep(60)
+        assert operator.events == ["started"] * 4
+        assert node.state.get(ADDRESSES, LEASED_ID).metadata.version == version
+        assert node.state.find(NetworkProblem, "OperatorSpecs/dhcp4/eth0") is None
+
+
+async def test_a_changed_spec_ends_the_old_operator_before_the_new_one_starts() -> None:
+    first, second = Scripted(Wishes(), hands_over=True), Scripted(Wishes(addresses=(LEASED,)))
+    async with running(controller(first, second)) as node:
+        await link(node, OperationalState.UP)
+        await node.create(OperatorSpec.new("vip/eth0/192.0.2.9", VIP))
+        await node.settled()
+        changed = attrs.evolve(VIP, require_up=False)
+        await node.state.modify(OperatorSpec.new("vip/eth0/192.0.2.9", VIP), lambda known: known.with_spec(changed))
+        await node.settled()
+        assert (first.events, second.events) == (["started"], [])
+        first.release.set()
+        await node.settled()
+        await trio.sleep(1)
+        assert (first.events, second.events) == (["started", "ended"], ["started"])
+
+
+async def test_the_layer_of_a_spec_is_no_reason_to_start_anew() -> None:
+    operator = Scripted(Wishes())
+    async with running(controller(operator)) as node:
+        await link(node, OperationalState.UP)
+        await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
+        await node.settled()
+        layered = attrs.evolve(DHCP, layer=ConfigLayer.CONFIGURATION)
+        await node.state.modify(OperatorSpec.new("dhcp4/eth0", DHCP), lambda known: known.with_spec(layered))
+        await trio.sleep(5)
+        assert operator.events == ["started"]
+
+
+async def test_one_that_does_not_come_to_an_end_is_cut_off() -> None:
+    operator = Scripted(Wishes(), stubborn=True)
+    async with running(controller(operator)) as node:
+        await link(node, OperationalState.UP)
+        await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
+        await node.settled()
+        await node.state.destroy(OperatorSpec.kind, "dhcp4/eth0")
+        await trio.sleep(PATIENCE + 1)
+        assert operator.events == ["started", "cut off"]
+
+
+async def test_the_agent_stops_when_what_others_wait_for_is_handed_over() -> None:
+    vip, dhcp = Scripted(Wishes(), hands_over=True), Scripted(Wishes(addresses=(LEASED,)))
+    runs = OperatorSpecController({OperatorKind.DHCP4: lambda _: dhcp, OperatorKind.VIP: lambda _: vip})
+    async with running(runs) as node:
+        await node.create(AgentLifecycle.new(AGENT_ID, AgentLifecycleSpec(pid=1)))
+        await link(node, OperationalState.UP)
+        await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
+        await node.create(OperatorSpec.new("vip/eth0/192.0.2.9", VIP))
+        await node.settled()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.state.teardown_and_destroy, AgentLifecycle, AGENT_ID)
+            await trio.sleep(2)
+            assert node.state.find(AgentLifecycle, AGENT_ID) is not None
+            vip.release.set()
+            with trio.fail_after(1):
+                await node.gone(AgentLifecycle, AGENT_ID)
+        assert vip.events == ["started", "ended"]
+        assert dhcp.events == ["started"]
+        assert node.state.find(ADDRESSES, LEASED_ID) is not None
