@@ -19,6 +19,7 @@ from controllers.network.route_spec import RouteSpecController
 from controllers.network.route_status import RouteStatusController
 from controllers.network.routing_rule_spec import RoutingRuleSpecController
 from controllers.network.routing_rule_status import RoutingRuleStatusController
+from controllers.network.vip_condition import VIPConditionController
 from controllers.network.wireguard_peer import WireguardPeerController
 
 # What the entry point of the family stands for.
@@ -40,5 +41,6 @@ controllers = (
     RoutingRuleMergeController,
     RoutingRuleSpecController,
     RoutingRuleStatusController,
+    VIPConditionController,
     WireguardPeerController,
 )

@@ -5,6 +5,7 @@ from typing import Literal
 
 import attrs
 
+from resources.config.vip_condition import VipCondition
 from runtime.resource import wire
 
 
@@ -26,7 +27,21 @@ class VipSettings:
     """
 
     lease_ttl: datetime.timedelta = attrs.field(default=datetime.timedelta(seconds=60), metadata=wire("leaseTTL"))
-    conditions: tuple[str, ...] = ()
+    conditions: tuple[VipCondition, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class DefaultsSettings:
+    """What is done without being named, as the originals do it. All of it is off unless it is asked for here.
+
+    `dhcp`: NICs that nothing mentions are set up and get their addresses by DHCPv4, and lo is set up with 127.0.0.1/8.
+    `hostname`, `resolvers`, `time_servers`: what is in effect where the configuration does not say.
+    """
+
+    dhcp: bool = False
+    hostname: bool = False
+    resolvers: bool = False
+    time_servers: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -38,3 +53,4 @@ class NodespanConfig:
     etcd: EtcdSettings = EtcdSettings()
     vip: VipSettings = VipSettings()
     pod_networks: tuple[str, ...] = ()
+    defaults: DefaultsSettings = DefaultsSettings()

@@ -31,6 +31,7 @@ from runtime.resource import (
     ResourceDefinition,
     ResourceDefinitionSpec,
     build_filter,
+    named_definitions,
     parse_selector,
 )
 from runtime.state import Event, EventType, State, count_by_type
@@ -253,20 +254,15 @@ class LocalServer:
             pass  # the client went away: that is how it ends a watch
 
     def _resolve(self, typed: str) -> ResourceDefinitionSpec:
-        wanted = typed.lower()
-        found = [
-            definition
-            for definition in self._state.list(ResourceDefinition)
-            if wanted == definition.id or wanted in (alias.lower() for alias in definition.spec.all_aliases)
-        ]
+        found = named_definitions(self._state.list(ResourceDefinition), typed)
         if not found:
             raise _RequestError(
                 protocol.NOT_FOUND, f"no such type is registered: {typed!r}; `nodespan get rd` lists what there is"
             )
         if len(found) > 1:
-            names = ", ".join(definition.id for definition in found)
+            names = ", ".join(definition.type.lower() for definition in found)
             raise _RequestError(protocol.INVALID, f"type {typed!r} is ambiguous, it may be any of: {names}")
-        return found[0].spec
+        return found[0]
 
     # graph
 

@@ -12,6 +12,7 @@ from runtime.resource.definition import (
     ResourceType,
     definition_resource,
     kind_of,
+    named_definitions,
 )
 from runtime.resource.metadata import (
     FrozenMapping,
@@ -58,6 +59,7 @@ __all__ = [
     "format_version",
     "is_tombstone",
     "kind_of",
+    "named_definitions",
     "next_version",
     "parse_selector",
     "parse_version",

@@ -225,6 +225,18 @@ ResourceDefinition = ResourceType(
 )
 
 
+def named_definitions(
+    definitions: Iterable[Resource[ResourceDefinitionSpec]], typed: str
+) -> list[ResourceDefinitionSpec]:
+    """The types that a user can mean: by the full name or a short one, in any case of letters."""
+    wanted = typed.lower()
+    return [
+        definition.spec
+        for definition in definitions
+        if wanted == definition.id or wanted in (alias.lower() for alias in definition.spec.all_aliases)
+    ]
+
+
 class Registry:
     """The types that a process knows: full name → type. A name is given once."""
 

@@ -1,0 +1,74 @@
+"""One look at a condition: a connection, a page, a unit. A failure is an exception whose text is for an operator."""
+
+import functools
+import ssl
+
+import httpx
+import trio
+
+from resources.config.vip_condition import VipCondition
+
+
+class CheckFailedError(Exception):
+    """The condition does not hold; the text says why."""
+
+
+async def check(condition: VipCondition) -> None:
+    """Look whether a condition on the network or on a unit holds. Raises CheckFailedError; cancellable."""
+    timeout = condition.timeout.total_seconds()
+    try:
+        with trio.fail_after(timeout):
+            if condition.tcp:
+                await _connect(condition.tcp)
+            elif condition.http:
+                await _request(condition.http, condition.ca, timeout)
+            else:
+                await _unit(condition.unit)
+    except trio.TooSlowError:
+        raise CheckFailedError(f"no answer within {timeout:g} s") from None
+
+
+async def _connect(target: str) -> None:
+    host, _, port = target.rpartition(":")
+    try:
+        stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
+    except OSError as error:
+        raise CheckFailedError(f"no connection: {_reason(error)}") from error
+    await stream.aclose()
+
+
+async def _request(url: str, ca: str, timeout: float) -> None:
+    try:
+        # Reading certificates is slow, and they may have been replaced since the last look.
+        context = await trio.to_thread.run_sync(functools.partial(ssl.create_default_context, cafile=ca or None))
+    except OSError as error:
+        raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
+    # The node is asked, not a proxy on the way to it.
+    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=timeout) as client:
+        try:
+            response = await client.get(url)
+        except httpx.HTTPError as error:
+            raise CheckFailedError(f"no answer: {str(error) or type(error).__name__}") from error
+    if not response.is_success:
+        raise CheckFailedError(f"the answer is {response.status_code} {response.reason_phrase}")
+
+
+async def _unit(unit: str) -> None:
+    try:
+        done = await trio.run_process(["systemctl", "is-active", "--", unit], capture_stdout=True, check=False)
+    except FileNotFoundError as error:
+        raise CheckFailedError("there is no systemctl on this machine") from error
+    if done.returncode != 0:
+        raise CheckFailedError(f"the unit is {done.stdout.decode(errors='replace').strip() or 'unknown'}")
+
+
+def _reason(error: OSError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[-1]
+        elif isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        else:
+            cause = cause.__cause__
+    return str(error)

@@ -1,0 +1,23 @@
+"""VIPCondition: whether a condition for owning virtual IPs holds on this node. The id is the condition's name."""
+
+import attrs
+
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType, wire
+
+
+@attrs.frozen(kw_only=True)
+class VIPConditionSpec:
+    """`since` is when that began to be so (RFC 3339, UTC); `reason` says why it does not hold, or not yet again."""
+
+    ok: bool
+    since: str
+    reason: str = attrs.field(default="", metadata=wire(omit_empty=True))
+
+
+VIPCondition = ResourceType(
+    "VIPConditions.net.nodespan.dev",
+    VIPConditionSpec,
+    namespace=NAMESPACE,
+    columns={"OK": ".ok", "Since": ".since", "Reason": ".reason"},
+)
