@@ -37,14 +37,14 @@ async def _connect(target: str) -> None:
     await stream.aclose()
 
 
-async def _request(url: str, ca: str, timeout: float) -> None:
+async def _request(url: str, ca: str, within: float) -> None:
     try:
         # Reading certificates is slow, and they may have been replaced since the last look.
         context = await trio.to_thread.run_sync(functools.partial(ssl.create_default_context, cafile=ca or None))
     except OSError as error:
         raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
     # The node is asked, not a proxy on the way to it.
-    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=timeout) as client:
+    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=within) as client:
         try:
             response = await client.get(url)
         except httpx.HTTPError as error:
