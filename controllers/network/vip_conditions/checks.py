@@ -1,12 +1,16 @@
 """One look at a condition: a connection, a page, a unit. A failure is an exception whose text is for an operator."""
 
 import functools
+import http
 import ssl
 
-import httpx
+import httpcore
 import trio
 
 from resources.config.vip_condition import VipCondition
+
+_SUCCESS = range(200, 300)
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol)
 
 
 class CheckFailedError(Exception):
@@ -21,7 +25,7 @@ async def check(condition: VipCondition) -> None:
             if condition.tcp:
                 await _connect(condition.tcp)
             elif condition.http:
-                await _request(condition.http, condition.ca, timeout)
+                await _request(condition.http, condition.ca)
             else:
                 await _unit(condition.unit)
     except trio.TooSlowError:
@@ -37,20 +41,25 @@ async def _connect(target: str) -> None:
     await stream.aclose()
 
 
-async def _request(url: str, ca: str, within: float) -> None:
+async def _request(url: str, ca: str) -> None:
     try:
         # Reading certificates is slow, and they may have been replaced since the last look.
         context = await trio.to_thread.run_sync(functools.partial(ssl.create_default_context, cafile=ca or None))
     except OSError as error:
         raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
-    # The node is asked, not a proxy on the way to it.
-    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=within) as client:
+    async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
         try:
-            response = await client.get(url)
-        except httpx.HTTPError as error:
+            # The answer is in its first line; a page without an end is none of our business.
+            async with pool.stream("GET", url) as response:
+                status: int = response.status
+        except (*_FAILURES, OSError) as error:
             raise CheckFailedError(f"no answer: {str(error) or type(error).__name__}") from error
-    if not response.is_success:
-        raise CheckFailedError(f"the answer is {response.status_code} {response.reason_phrase}")
+    if status not in _SUCCESS:
+        raise CheckFailedError(f"the answer is {status} {_phrase(status)}".rstrip())
+
+
+def _phrase(status: int) -> str:
+    return next((known.phrase for known in http.HTTPStatus if known == status), "")
 
 
 async def _unit(unit: str) -> None:

@@ -1,0 +1,197 @@
+"""The client of an etcd cluster: keys, transactions, leases and watches over the JSON gateway of its members."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+import trio
+
+from etcd.errors import EtcdError, LeaseGoneError
+from etcd.gateway import TLSFiles, result_of
+from etcd.members import TIMEOUT, Members
+from etcd.values import (
+    Compare,
+    Delete,
+    DeleteAnswer,
+    Get,
+    Header,
+    Json,
+    Lease,
+    LeaseStatus,
+    MemberStatus,
+    Operation,
+    Put,
+    PutAnswer,
+    RangeAnswer,
+    Renewal,
+    Sort,
+    TxnAnswer,
+)
+from etcd.watch import Events, watched
+
+Parsed = TypeVar("Parsed")
+
+
+class EtcdClient:
+    """A client of the cluster that has these members; an async context manager.
+
+    An endpoint is `https://HOST:PORT`, or `http:`. Every call ends within `timeout` seconds, with UnavailableError if
+    no member answered until then, can be cancelled, and may run beside others. Calls that may be done twice without
+    harm are repeated, at other members and also at several at once; which are not is said with them. All raise
+    AuthError and RefusedError for what etcd does not allow.
+
+    Raises EndpointError at once, and TLSFilesError when it is entered, which also reads the files.
+    """
+
+    def __init__(self, endpoints: Sequence[str], *, tls: TLSFiles | None = None, timeout: float = TIMEOUT) -> None:
+        self._members = Members(endpoints, tls=tls, timeout=timeout)
+
+    async def __aenter__(self) -> "EtcdClient":
+        await self._members.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._members.__aexit__(*raised)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The members, in the order given."""
+        return self._members.endpoints
+
+    @property
+    def timeout(self) -> float:
+        """How long a call takes at most, in seconds."""
+        return self._members.timeout
+
+    async def range(
+        self,
+        key: bytes,
+        *,
+        prefix: bool = False,
+        sort: Sort | None = None,
+        limit: int = 0,
+        max_create_revision: int = 0,
+        serializable: bool = False,
+        keys_only: bool = False,
+        within: float | None = None,
+    ) -> RangeAnswer:
+        """Read a key, or all that begin with it; `Get` says what the options mean."""
+        get = Get(
+            key=key,
+            prefix=prefix,
+            sort=sort,
+            limit=limit,
+            max_create_revision=max_create_revision,
+            serializable=serializable,
+            keys_only=keys_only,
+        )
+        return await self._call("kv/range", get.request(), RangeAnswer.of, within=within)
+
+    async def put(self, key: bytes, value: bytes, *, lease: int = 0) -> Header:
+        """Write a key. Not repeated: an UnavailableError says whether it may have been written all the same.
+
+        Raises LeaseGoneError if it is to be bound to a lease that is over.
+        """
+        put = Put(key=key, value=value, lease=lease)
+        return (await self._call("kv/put", put.request(), PutAnswer.of, repeat=False)).header
+
+    async def delete(self, key: bytes, *, prefix: bool = False) -> int:
+        """Delete a key, or all that begin with it, and say how many. Not repeated, as `put`."""
+        delete = Delete(key=key, prefix=prefix)
+        return (await self._call("kv/deleterange", delete.request(), DeleteAnswer.of, repeat=False)).deleted
+
+    async def txn(
+        self,
+        *,
+        compare: Sequence[Compare] = (),
+        success: Sequence[Operation] = (),
+        failure: Sequence[Operation] = (),
+        repeat: bool = False,
+        within: float | None = None,
+    ) -> TxnAnswer:
+        """Do `success` if all conditions hold, otherwise `failure`, at one moment.
+
+        `repeat` is for transactions that do no harm when they are done again, also much later: those that only read
+        and those whose conditions fail once they are done. Then the answer may be that of the second time.
+        """
+        request = {
+            "compare": [each.condition() for each in compare],
+            "success": [each.operation() for each in success],
+            "failure": [each.operation() for each in failure],
+        }
+        return await self._call("kv/txn", request, TxnAnswer.of, repeat=repeat, within=within)
+
+    async def grant(self, ttl: float) -> Lease:
+        """Get a lease of about `ttl` seconds, at least one; its own `ttl` is what counts.
+
+        If it is repeated, a lease that nobody knows of may be left, and ends by itself.
+        """
+
+        def parse(answer: Json) -> Lease:
+            return Lease(int(answer["ID"]), int(answer["TTL"]))
+
+        return await self._call("lease/grant", {"TTL": str(max(1, round(ttl)))}, parse)
+
+    async def keepalive(self, lease: int, *, within: float | None = None) -> Renewal:
+        """Renew a lease. Raises LeaseGoneError if it is over.
+
+        The answer alone does not prove that the cluster knows: a member that is cut off may have given it.
+        """
+
+        def parse(answer: Json) -> Renewal:
+            result = result_of(answer)
+            return Renewal(header=Header.of(result["header"]), ttl=int(result.get("TTL", 0)))
+
+        renewal = await self._call("lease/keepalive", {"ID": str(lease)}, parse, within=within)
+        if renewal.ttl <= 0:
+            raise LeaseGoneError("the lease has ended at etcd")
+        return renewal
+
+    async def revoke(self, lease: int, *, within: float | None = None) -> None:
+        """End a lease, and delete the keys that are bound to it. One that is over already is no error."""
+        try:
+            await self._call("lease/revoke", {"ID": str(lease)}, lambda _: None, within=within)
+        except LeaseGoneError:
+            return
+
+    async def time_to_live(self, lease: int) -> LeaseStatus:
+        """What is known of a lease. Raises LeaseGoneError if it is over."""
+        status = await self._call("lease/timetolive", {"ID": str(lease), "keys": True}, LeaseStatus.of)
+        if status.ttl <= 0:
+            raise LeaseGoneError("the lease has ended at etcd")
+        return status
+
+    async def status(self) -> tuple[MemberStatus, ...]:
+        """How each member sees itself, in the order of the endpoints. One that cannot be asked is no error."""
+        found: dict[str, MemberStatus] = {}
+
+        async def ask(endpoint: str) -> None:
+            try:
+                found[endpoint] = await self._members.ask(
+                    endpoint, "maintenance/status", {}, lambda answer: MemberStatus.of(endpoint, answer)
+                )
+            except EtcdError as error:
+                found[endpoint] = MemberStatus(endpoint=endpoint, trouble=str(error))
+
+        async with trio.open_nursery() as nursery:
+            for endpoint in self.endpoints:
+                nursery.start_soon(ask, endpoint)
+        return tuple(found[endpoint] for endpoint in self.endpoints)
+
+    def watch(self, key: bytes, *, prefix: bool = False, from_revision: int = 0) -> AbstractAsyncContextManager[Events]:
+        """Watch a key, or all that begin with it, from a revision on, for as long as the block; 0 is from now on.
+
+        Dead members are left within two seconds, and the watch goes on at another one. `Events` says what ends it.
+        """
+        return watched(self._members, key, prefix=prefix, from_revision=from_revision)
+
+    async def _call(
+        self,
+        path: str,
+        request: Json,
+        parse: Callable[[Json], Parsed],
+        *,
+        repeat: bool = True,
+        within: float | None = None,
+    ) -> Parsed:
+        return await self._members.call(path, request, parse, repeat=repeat, within=within)

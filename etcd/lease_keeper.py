@@ -1,0 +1,257 @@
+"""Keeps a lease alive, and knows at each moment whether its holder may act as its holder.
+
+Theory of operation. A beat is a renewal and, after it, a linearizable read that confirms it (`etcd.lease_clock` says
+why). The read is of the key that hangs on the lease, so it also notices within a beat when somebody else deleted that.
+
+A lease that is kept is in one of three states, and the holder acts in the first only:
+
+    valid ⇄ invalid → lost        (valid → lost as well)
+
+It becomes invalid by the holder's own clock, when no confirmed renewal came in time; whatever etcd thinks by then. It
+becomes valid again by the next one, for etcd may have kept it all the while: a new leader of etcd starts all leases
+anew, so after most outages they live on, with their keys, and the order of an election does. It is lost for good when
+etcd says that it is over, when its key is gone, or when etcd was restored to a past in which anything may be otherwise.
+"""
+
+import contextlib
+import math
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import attrs
+import trio
+
+from etcd.background import background
+from etcd.errors import EtcdError, HistoryError, LeaseGoneError, MemberFailedError
+from etcd.history import History
+from etcd.lease_clock import LeaseClock, beat_interval, boot_time, valid_for
+from etcd.values import Lease, RangeAnswer, Renewal, Sort
+
+# Between two attempts while there is no confirmed renewal.
+_PAUSE = 0.1
+# Trio's clock stands still while the machine sleeps, so the holder's is looked at again after waking.
+_LOOK = 0.1
+_ANY_KEY = b"\0"
+
+
+class LeaseService(Protocol):
+    """What keeping a lease needs of etcd; `EtcdClient` is one."""
+
+    @property
+    def timeout(self) -> float: ...
+    async def grant(self, ttl: float) -> Lease: ...
+    async def keepalive(self, lease: int, *, within: float | None = None) -> Renewal: ...
+    async def revoke(self, lease: int, *, within: float | None = None) -> None: ...
+    async def range(
+        self,
+        key: bytes,
+        *,
+        prefix: bool = False,
+        sort: Sort | None = None,
+        limit: int = 0,
+        keys_only: bool = False,
+        within: float | None = None,
+    ) -> RangeAnswer: ...
+
+
+@contextlib.asynccontextmanager
+async def kept_lease(
+    service: LeaseService, ttl: float, *, clock: Callable[[], float] = boot_time, revoke_within: float = 3.0
+) -> AsyncIterator["LeaseKeeper"]:
+    """Get a lease of about `ttl` seconds and keep it alive for as long as the block.
+
+    At the block's end the lease is revoked, unless `abandon` was called, and with it goes what hangs on it. Whoever
+    waits for that acts at once: what the lease guards must be given up before. Revoking takes at most `revoke_within`
+    seconds and cannot be cancelled; if it fails then the lease ends by itself, a TTL later.
+
+    Raises what `grant` raises.
+    """
+    sent = clock()
+    keeper = LeaseKeeper(service, await service.grant(ttl), clock, sent)
+    try:
+        async with background(keeper.run):
+            yield keeper
+    finally:
+        with trio.CancelScope(shield=True):
+            await keeper.revoke(revoke_within)
+
+
+@attrs.frozen
+class _Guarded:
+    """The key that hangs on the lease, and the prefix of those among which it has to be the oldest, None for none."""
+
+    key: bytes
+    create_revision: int
+    oldest_of: bytes | None = None
+
+
+class LeaseKeeper:
+    """A lease that is kept alive; `kept_lease` makes it. Its clock is the one that `valid_until` is read on."""
+
+    def __init__(self, service: LeaseService, lease: Lease, clock: Callable[[], float], sent: float) -> None:
+        self.lease = lease
+        self._service = service
+        self._clock = clock
+        # Granting went through a majority: it needs no confirmation.
+        self._deadline = LeaseClock().renewed(sent=sent, ttl=lease.ttl)
+        self._history = History()
+        self._guarded: _Guarded | None = None
+        self._trouble = ""
+        self._lost: str | None = None
+        self._is_abandoned = False
+        # Replaced at each change.
+        self._changed = trio.Event()
+
+    @property
+    def valid_until(self) -> float:
+        """Until when the holder may act, on the clock given; minus infinity once the lease is lost."""
+        return -math.inf if self._lost is not None else self._deadline.valid_until
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the holder may act now."""
+        return self._clock() < self.valid_until
+
+    @property
+    def trouble(self) -> str:
+        """Why the last beat failed, "" if it did not."""
+        return self._trouble
+
+    @property
+    def lost(self) -> str | None:
+        """Why the lease is lost for good, None while it is not."""
+        return self._lost
+
+    def guard(self, key: bytes, create_revision: int, *, oldest_of: bytes | None = None) -> None:
+        """From now on the lease counts as lost when this key, created at this revision, is gone.
+
+        And when it is not the oldest key of a prefix, if one is given. That does not happen as long as etcd's history
+        goes on; but in one that was restored from a snapshot somebody else may be first who had resigned since.
+        """
+        self._guarded = _Guarded(key, create_revision, oldest_of)
+
+    def unguard(self) -> None:
+        """The lease does not depend on a key any more."""
+        self._guarded = None
+
+    async def wait_valid(self) -> None:
+        """Wait until the holder may act. Raises LeaseGoneError once the lease is lost."""
+        while not self.is_valid:
+            await self._wait_changed()
+
+    async def wait_renewed(self) -> None:
+        """Wait until `valid_until` is another one. Raises LeaseGoneError once the lease is lost."""
+        before = self.valid_until
+        while self.valid_until == before:
+            await self._wait_changed()
+
+    async def wait_invalid(self) -> str:
+        """Wait until the holder may not act any more, and say why; it may be allowed to again later."""
+        while self.is_valid:
+            remaining = self._deadline.remaining(self._clock())
+            with trio.move_on_after(min(remaining, _LOOK)):
+                await self._changed.wait()
+        if self._lost is not None:
+            return self._lost
+        return f"the lease was not renewed in time: {self._trouble or 'this process was stopped for too long'}"
+
+    async def wait_lost(self) -> str:
+        """Wait until the lease is lost for good, and say why."""
+        while self._lost is None:
+            await self._changed.wait()
+        return self._lost
+
+    @contextlib.asynccontextmanager
+    async def while_not_lost(self) -> AsyncIterator[None]:
+        """Run a block until it ends, or until the lease is lost: then it is cancelled, and LeaseGoneError raised."""
+        with trio.CancelScope() as scope:
+
+            async def end() -> None:
+                await self.wait_lost()
+                scope.cancel()
+
+            async with background(end):
+                yield
+        if scope.cancelled_caught:
+            raise LeaseGoneError(self._lost or "")
+
+    def abandon(self) -> None:
+        """Stop renewing the lease, and let it run out instead of revoking it at the block's end; it is lost at once.
+
+        For when it is not certain that what the lease guards was given up: nobody shall get it before the time is over.
+        """
+        self._is_abandoned = True
+        self._lose("the lease was abandoned, to run out at etcd")
+
+    async def run(self) -> None:
+        """Renew the lease until it is lost."""
+        interval = beat_interval(self.lease.ttl)
+        while self._lost is None:
+            began = trio.current_time()
+            try:
+                await self._beat()
+            except (LeaseGoneError, HistoryError) as error:
+                self._trouble = str(error)
+                self._lose(str(error))
+            except EtcdError as error:
+                self._trouble = str(error)
+                await trio.sleep(_PAUSE)
+            else:
+                self._trouble = ""
+                self._tell()
+                await trio.sleep_until(began + interval)
+
+    async def revoke(self, within: float) -> None:
+        """Give the lease up, trying for some seconds to revoke it; if that cannot be done, `trouble` says why."""
+        self._lose("the lease was given up")
+        if self._is_abandoned:
+            return
+        try:
+            await self._service.revoke(self.lease.id, within=within)
+        except EtcdError as error:
+            self._trouble = str(error)
+
+    async def _beat(self) -> None:
+        # Time for a second attempt within the life of the lease, also if it is a short one.
+        within = min(self._service.timeout, valid_for(self.lease.ttl) / 2)
+        sent = self._clock()
+        renewal = await self._service.keepalive(self.lease.id, within=within)
+        guarded = self._guarded
+        seen = await self._look(guarded, within)
+        self._history = self._history.of_cluster(renewal.header).followed_by(seen.header)
+        if renewal.header.raft_term != seen.header.raft_term:
+            raise MemberFailedError("the lease was renewed by a member that the majority does not follow")
+        if guarded is self._guarded and guarded and not _stands(guarded, seen):
+            raise LeaseGoneError(
+                "the own key at etcd was deleted by somebody else"
+                if guarded.oldest_of is None
+                else "at etcd this candidate is not the first any more: somebody deleted its key, or etcd was restored"
+            )
+        self._deadline = self._deadline.renewed(sent=sent, ttl=renewal.ttl)
+
+    async def _look(self, guarded: _Guarded | None, within: float) -> RangeAnswer:
+        if guarded is None or guarded.oldest_of is None:
+            key = guarded.key if guarded else _ANY_KEY
+            return await self._service.range(key, limit=1, keys_only=True, within=within)
+        return await self._service.range(
+            guarded.oldest_of, prefix=True, sort=Sort.CREATED_ASCENDING, limit=1, keys_only=True, within=within
+        )
+
+    def _lose(self, reason: str) -> None:
+        self._lost = self._lost or reason
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def _wait_changed(self) -> None:
+        if self._lost is not None:
+            raise LeaseGoneError(self._lost)
+        await self._changed.wait()
+
+
+def _stands(guarded: _Guarded, seen: RangeAnswer) -> bool:
+    return any(
+        (found.key, found.create_revision) == (guarded.key, guarded.create_revision) for found in seen.key_values
+    )

@@ -1,0 +1,141 @@
+"""The members of an etcd cluster as one that answers: fail-over and time-outs in one place.
+
+Theory of operation. A request that may safely be done twice goes to the member that served last. If it fails there, or
+is not answered within a moment, the next one gets it too, and so on round and round until the time is over, while those
+asked earlier may still answer. A stopped member so costs a moment, not the time-out, and a slow answer counts. Members
+that are silent are asked anew because of the elections of etcd's own leader: a request that came before the election
+waits in its member for a second after it, a new one is served at once. The first answer wins, and its member is asked
+first from then on.
+
+A request that must not be done twice goes to the next member only while it is certain that no member has got it.
+"""
+
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from etcd.errors import EndpointError, EtcdError, MemberFailedError, UnavailableError
+from etcd.gateway import Gateway, TLSFiles, parse_endpoint
+from etcd.values import Json
+
+TIMEOUT = 1.5
+# A member that has not answered for so long gets company.
+_PATIENCE = 0.25
+# After a failure, once all were asked.
+_PAUSE = 0.1
+
+Parsed = TypeVar("Parsed")
+
+
+class Members:
+    """The members behind these endpoints. An async context manager; the connections live as long as its block."""
+
+    def __init__(self, endpoints: Sequence[str], *, tls: TLSFiles | None, timeout: float) -> None:
+        self.endpoints = tuple(dict.fromkeys(map(parse_endpoint, endpoints)))
+        if not self.endpoints:
+            raise EndpointError("etcd needs at least one endpoint")
+        self.timeout = timeout
+        self._gateway = Gateway(tls or TLSFiles())
+        self._first = 0
+
+    async def __aenter__(self) -> "Members":
+        await self._gateway.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self._gateway.__aexit__(*raised)
+
+    @property
+    def in_order(self) -> tuple[str, ...]:
+        """The endpoints in the order in which they are asked."""
+        return self.endpoints[self._first :] + self.endpoints[: self._first]
+
+    def prefer(self, endpoint: str) -> None:
+        """Ask this one first from now on."""
+        self._first = self.endpoints.index(endpoint)
+
+    def avoid(self, endpoint: str) -> None:
+        """Ask the one after this first, if this one was."""
+        if self.in_order[0] == endpoint:
+            self._first = (self._first + 1) % len(self.endpoints)
+
+    async def call(
+        self, path: str, request: Json, parse: Callable[[Json], Parsed], *, repeat: bool, within: float | None = None
+    ) -> Parsed:
+        """Ask until a member answers, at most for `within` seconds. `repeat`: it may be done more than once.
+
+        Raises UnavailableError, or what the answer says.
+        """
+        limit = self.timeout if within is None else within
+        ask = self._anyone if repeat else self._once
+        return await ask(lambda endpoint: self.ask(endpoint, path, request, parse), limit)
+
+    async def ask(
+        self, endpoint: str, path: str, request: Json, parse: Callable[[Json], Parsed], *, within: float | None = None
+    ) -> Parsed:
+        """Ask this member only. Raises MemberFailedError, or what the answer says."""
+        limit = self.timeout if within is None else within
+        with trio.move_on_after(limit):
+            return await self._gateway.ask(endpoint, path, request, parse)
+        raise MemberFailedError(_silent(limit))
+
+    async def stream(self, endpoint: str, path: str, request: Json, take: Callable[[bytes], None]) -> None:
+        """Ask this member for a stream, as `Gateway.stream`: without a time-out."""
+        await self._gateway.stream(endpoint, path, request, take)
+
+    async def _anyone(self, ask: Callable[[str], Awaitable[Parsed]], limit: float) -> Parsed:
+        reasons: dict[str, str] = {}
+        outcomes: list[Parsed | EtcdError] = []
+
+        async def attempt(endpoint: str, failed: trio.Event) -> None:
+            try:
+                outcomes.append(await ask(endpoint))
+            except MemberFailedError as error:
+                reasons[endpoint] = str(error)
+                failed.set()
+                return
+            except EtcdError as error:
+                outcomes.append(error)
+            self.prefer(endpoint)
+            nursery.cancel_scope.cancel()
+
+        with trio.move_on_after(limit):
+            async with trio.open_nursery() as nursery:
+                for number, endpoint in enumerate(itertools.cycle(self.in_order)):
+                    failed = trio.Event()
+                    nursery.start_soon(attempt, endpoint, failed)
+                    with trio.move_on_after(_PATIENCE):
+                        await failed.wait()
+                        if number + 1 >= len(self.endpoints):
+                            await trio.sleep(_PAUSE)
+        if not outcomes:
+            raise UnavailableError({endpoint: reasons.get(endpoint, _silent(limit)) for endpoint in self.in_order})
+        outcome = outcomes[0]
+        if isinstance(outcome, EtcdError):
+            raise outcome
+        return outcome
+
+    async def _once(self, ask: Callable[[str], Awaitable[Parsed]], limit: float) -> Parsed:
+        reasons = {}
+        asked = self.in_order[0]
+        with trio.move_on_after(limit):
+            for asked in self.in_order:
+                try:
+                    answer = await ask(asked)
+                except MemberFailedError as error:
+                    reasons[asked] = str(error)
+                    self.avoid(asked)
+                    if error.was_sent:
+                        raise UnavailableError(reasons, maybe_applied=True) from None
+                else:
+                    self.prefer(asked)
+                    return answer
+            raise UnavailableError(reasons)
+        self.avoid(asked)
+        raise UnavailableError({**reasons, asked: _silent(limit)}, maybe_applied=True)
+
+
+def _silent(seconds: float) -> str:
+    return f"no answer within {seconds:.1f} s"

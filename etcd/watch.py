@@ -1,0 +1,191 @@
+"""A watch that survives its members: events of a key or a prefix, in order, none twice and none left out.
+
+Theory of operation. etcd says nothing at all in an open watch when its member is stopped, or is cut off from the
+majority: the stream is silent, as it is when nothing happens. So beside each stream the same member is asked, in short
+intervals, for a linearizable read, which only a member in touch with a majority can answer. A member that fails in
+this, or whose stream ends, is left for the next one, and the watch goes on there after the last revision that was seen
+completely. If no member has proved itself for a while, the watch ends with what was wrong with each.
+
+The reads also show when etcd was restored: a watch that begins at a revision which the restored etcd has not reached
+yet would wait for it without a word.
+"""
+
+import collections
+import contextlib
+from collections.abc import AsyncIterator
+
+import attrs
+import trio
+
+from etcd.background import background
+from etcd.errors import CompactedError, EtcdError, MemberFailedError, RefusedError, UnavailableError
+from etcd.gateway import read_result
+from etcd.history import History
+from etcd.members import Members
+from etcd.values import Event, Get, Header, Json, RangeAnswer, watch_request
+
+# Between two reads, and how long one may take: a dead member is noticed within the sum of both.
+BEAT = 0.75
+_BEAT_LIMIT = 1.0
+# No member for so long: the watch is over.
+_GIVE_UP = 5.0
+_PAUSE = 0.1
+# Answers that nobody has taken yet. With more of them the stream is closed until somebody did.
+_MOST_WAITING = 64
+
+_ANY_KEY = Get(key=b"\0", limit=1, keys_only=True)
+
+
+class Events:
+    """The events of one watch, to be iterated by one task.
+
+    Raises CompactedError if the watch would have to start in a part of the history that is forgotten, HistoryError if
+    etcd was restored, UnavailableError if no member could be watched for five seconds; then it is over.
+    """
+
+    def __init__(self, batches: trio.MemoryReceiveChannel[tuple[Event, ...]]) -> None:
+        self._batches = batches
+        self._waiting: collections.deque[Event] = collections.deque()
+        self.failure: EtcdError | None = None
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._waiting:
+            try:
+                self._waiting.extend(await self._batches.receive())
+            except trio.EndOfChannel:
+                raise self.failure or StopAsyncIteration from None
+        return self._waiting.popleft()
+
+
+@contextlib.asynccontextmanager
+async def watched(members: Members, key: bytes, *, prefix: bool, from_revision: int) -> AsyncIterator[Events]:
+    """Watch a key, or all keys that begin with it, from this revision on; 0 is from now on."""
+    send, receive = trio.open_memory_channel[tuple[Event, ...]](_MOST_WAITING)
+    events = Events(receive)
+    async with background(_Watch(members, key, prefix, from_revision, send, events).run):
+        yield events
+
+
+@attrs.frozen(kw_only=True)
+class _Notice:
+    """One answer in the stream."""
+
+    header: Header
+    created: bool
+    canceled: bool
+    compact_revision: int
+    reason: str
+    events: tuple[Event, ...]
+
+    @classmethod
+    def of(cls, fields: Json) -> "_Notice":
+        return cls(
+            header=Header.of(fields["header"]),
+            created=bool(fields.get("created")),
+            canceled=bool(fields.get("canceled")),
+            compact_revision=int(fields.get("compact_revision", 0)),
+            reason=str(fields.get("cancel_reason", "")),
+            events=tuple(map(Event.of, fields.get("events", ()))),
+        )
+
+
+@attrs.define
+class _Watch:
+    _members: Members
+    _key: bytes
+    _prefix: bool
+    _next: int
+    _send: trio.MemorySendChannel[tuple[Event, ...]]
+    _events: Events
+    _history: History = attrs.field(init=False)
+    # Taken from the stream, but there was no room for it.
+    _held: tuple[Event, ...] = attrs.field(default=(), init=False)
+    _failure: EtcdError | None = attrs.field(default=None, init=False)
+    _proved: float = attrs.field(factory=trio.current_time, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._history = History(revision=max(0, self._next - 1))
+
+    async def run(self) -> None:
+        reasons: dict[str, str] = {}
+        with self._send:
+            while True:
+                endpoint = self._members.in_order[0]
+                failure = await self._follow(endpoint)
+                if isinstance(failure, MemberFailedError):
+                    reasons[endpoint] = str(failure)
+                    self._members.avoid(endpoint)
+                    if trio.current_time() - self._proved > _GIVE_UP:
+                        failure = UnavailableError(reasons)
+                if failure is None:
+                    await self._send.send(self._held)
+                elif isinstance(failure, MemberFailedError):
+                    await trio.sleep(_PAUSE)
+                else:
+                    self._events.failure = failure
+                    return
+
+    async def _follow(self, endpoint: str) -> EtcdError | None:
+        """Read one member's stream until something is wrong with it, or, None, until nobody takes what comes."""
+        request = watch_request(self._key, prefix=self._prefix, from_revision=self._next)
+        self._failure, self._held = None, ()
+        async with trio.open_nursery() as nursery:
+
+            def end(failure: EtcdError | None) -> None:
+                if not nursery.cancel_scope.cancel_called:
+                    self._failure = failure
+                    nursery.cancel_scope.cancel()
+
+            def take(line: bytes) -> None:
+                # Lines may still come after the end.
+                if nursery.cancel_scope.cancel_called:
+                    return
+                try:
+                    if not self._take(read_result(line, _Notice.of)):
+                        end(None)
+                except EtcdError as error:
+                    end(error)
+
+            async def read() -> None:
+                try:
+                    await self._members.stream(endpoint, "watch", request, take)
+                except EtcdError as error:
+                    end(error)
+                end(MemberFailedError("it has ended the watch"))
+
+            async def prove() -> None:
+                try:
+                    while True:
+                        await self._prove(endpoint)
+                        await trio.sleep(BEAT)
+                except EtcdError as error:
+                    end(error)
+
+            nursery.start_soon(read)
+            nursery.start_soon(prove)
+        return self._failure
+
+    def _take(self, notice: _Notice) -> bool:
+        """Hand on what the notice brings, and say whether there was room for it."""
+        if notice.canceled:
+            if notice.compact_revision:
+                raise CompactedError(notice.compact_revision)
+            raise RefusedError(notice.reason or "it has cancelled the watch", 0)
+        if notice.created and not self._next:
+            self._next = notice.header.revision + 1
+        if notice.events:
+            self._next = notice.events[-1].key_value.mod_revision + 1
+            try:
+                self._send.send_nowait(notice.events)
+            except trio.WouldBlock:
+                self._held = notice.events
+                return False
+        return True
+
+    async def _prove(self, endpoint: str) -> None:
+        answer = await self._members.ask(endpoint, "kv/range", _ANY_KEY.request(), RangeAnswer.of, within=_BEAT_LIMIT)
+        self._history = self._history.followed_by(answer.header)
+        self._proved = trio.current_time()
