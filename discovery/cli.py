@@ -49,7 +49,13 @@ class DiscoveryCommand:
         parser.add_argument(
             "--embedded", action="store_true", help="inside an agent, whose state then holds the affiliates"
         )
-        parser.add_argument("--config", metavar="FILE", help="with --embedded: the agent's machine configuration")
+        parser.add_argument(
+            "--config",
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="with --embedded: the agent's machine configuration; may be repeated",
+        )
         parser.add_argument(
             "--state-dir", metavar="DIR", default=default_state_dir(), help="with --embedded: the agent's (%(default)s)"
         )
@@ -134,7 +140,7 @@ def _run_in_agent(options: argparse.Namespace, wanted: "DiscoveryOptions") -> in
     agent = AgentOptions(
         socket=Path(options.socket or agent_socket()),
         state_dir=Path(options.state_dir),
-        config=Path(options.config) if options.config else None,
+        config=tuple(map(Path, options.config)),
     )
     _allow_many_connections()
     return run_agent(Agent(agent, version=own_version(), beside=[serve]))

@@ -147,6 +147,7 @@ class Client:
         self._has_left = False
         # Set when something is to be told to the service.
         self._untold = trio.Event()
+        self._attempt = trio.CancelScope()
         self._said: set[Rejection] = set()
         self._public_address = ""
         self._is_synced = False
@@ -213,23 +214,33 @@ class Client:
             self._own, self._others = _Own(), _Others()
             self._untold.set()
 
+    def reconnect(self) -> None:
+        """Give the connection, or the attempt at one, up and dial anew: what it is dialled with has changed."""
+        self._backoff.reset()
+        self._attempt.cancel()
+
     # What it does.
 
     async def run(self) -> None:
         """Go round the circle until cancelled. Raises nothing that a service or a network can cause."""
         while True:
-            await trio.sleep(self._backoff.next())
-            try:
-                async with self._transport.connect(self._target, keepalive=max(10.0, self.options.ttl / 10)) as service:
-                    if await self._hello(service):
-                        await self._follow(service)
-            except* TransportError as group:
-                for error in leaves(group):
-                    self._log.warning(
-                        "the discovery service cannot be used, trying again",
-                        service=self._target.address,
-                        error=str(error),
-                    )
+            with trio.CancelScope() as self._attempt:
+                await self._try()
+
+    async def _try(self) -> None:
+        """One connection, for as long as it lasts."""
+        await trio.sleep(self._backoff.next())
+        try:
+            async with self._transport.connect(self._target, keepalive=max(10.0, self.options.ttl / 10)) as service:
+                if await self._hello(service):
+                    await self._follow(service)
+        except* TransportError as group:
+            for error in leaves(group):
+                self._log.warning(
+                    "the discovery service cannot be used, trying again",
+                    service=self._target.address,
+                    error=str(error),
+                )
 
     async def _hello(self, service: Connection) -> bool:
         """Say hello; returns whether this is the service to stay with."""

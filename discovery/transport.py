@@ -6,13 +6,12 @@ over and waits until it was taken, so that a slow reader slows the service down 
 with the watch.
 
 Each connection is dialled anew, with the roots of trust and the proxy as they are then: a certificate authority that
-was added counts from the next attempt on. Proxies are those of the environment (https_proxy for TLS, http_proxy for
-plain text, no_proxy; in capitals too); they are asked to CONNECT. SOCKS is not provided.
+was added counts from the next attempt on. Proxies are those of the environment that the transport is given
+(`discovery.proxy`); they are asked to CONNECT. SOCKS is not provided.
 """
 
 import os
-import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import trio
 
 from discovery.client import Connection, TransportError
 from discovery.endpoint_url import DialAddress
+from discovery.proxy import ProxyError, proxy_for
 from discovery.wire import server_pb2
 
 _SERVICE = "/sidero.discovery.server.Cluster/"
@@ -61,15 +61,27 @@ def system_roots() -> bytes:
 
 
 class GrpcTransport:
-    """Connects by gRPC. `extra_roots` gives more certificate authorities, as PEM, whenever something is dialled."""
+    """Connects by gRPC.
 
-    def __init__(self, extra_roots: Callable[[], bytes] = lambda: b"") -> None:
+    Whenever something is dialled, `extra_roots` gives more certificate authorities, as PEM, and `environment` the
+    variables that name proxies: unless given, those of this process.
+    """
+
+    def __init__(
+        self,
+        extra_roots: Callable[[], bytes] = lambda: b"",
+        environment: Callable[[], Mapping[str, str]] = lambda: os.environ,
+    ) -> None:
         self._extra_roots = extra_roots
+        self._environment = environment
 
     @asynccontextmanager
     async def connect(self, target: DialAddress, *, keepalive: float) -> AsyncIterator[Connection]:
-        """A connection for as long as the block lasts. Nothing is dialled before the first call."""
-        options = (*_options(keepalive), *_proxy_options(target))
+        """A connection for as long as the block lasts. Nothing is dialled before the first call.
+
+        Raises TransportError for trust or a proxy that cannot be used.
+        """
+        options = (*_options(keepalive), *_proxy_options(target, self._environment()))
         # The resolver is named, so that an address that the service redirects to can only be a host and a port.
         name = f"dns:///{target.address}"
         if target.insecure:
@@ -97,12 +109,12 @@ def _options(keepalive: float) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _proxy_options(target: DialAddress) -> tuple[tuple[str, str | int], ...]:
-    proxies = urllib.request.getproxies_environment()
-    proxy = proxies.get("http" if target.insecure else "https")
-    if not proxy or urllib.request.proxy_bypass(target.host):
-        return (("grpc.enable_http_proxy", 0),)
-    return (("grpc.http_proxy", proxy if "://" in proxy else f"http://{proxy}"),)
+def _proxy_options(target: DialAddress, environment: Mapping[str, str]) -> tuple[tuple[str, str | int], ...]:
+    try:
+        proxy = proxy_for(target, environment)
+    except ProxyError as error:
+        raise TransportError("BAD_PROXY", str(error)) from error
+    return (("grpc.enable_http_proxy", 0),) if proxy is None else (("grpc.http_proxy", proxy),)
 
 
 class GrpcConnection:

@@ -1,4 +1,8 @@
-"""EtcFileSpec: a file below /etc as it is wanted; EtcFileStatus: it has been written. The id is the path below /etc."""
+"""Files of the machine.
+
+EtcFileSpec: a file below /etc as it is wanted; EtcFileStatus: it has been written. The id is the path below /etc.
+MachineFileStatus: what became of an entry of `machine.files`.
+"""
 
 import attrs
 
@@ -25,10 +29,36 @@ class EtcFileStatusSpec:
 EtcFileSpec = ResourceType("EtcFileSpecs.files.talos.dev", EtcFileSpecSpec, namespace=NAMESPACE, sensitive=True)
 EtcFileStatus = ResourceType("EtcFileStatuses.files.talos.dev", EtcFileStatusSpec, namespace=NAMESPACE)
 
+
+@attrs.frozen(kw_only=True)
+class MachineFileStatusSpec:
+    """What became of one entry of `machine.files`; `error` says why nothing did."""
+
+    path: str = ""
+    op: str = ""
+    applied: bool = False
+    error: str = ""
+
+
+def machine_file_id(index: int) -> str:
+    """The position of the entry in the configuration, with three digits: `007`."""
+    return f"{index:03}"
+
+
+MachineFileStatus = ResourceType(
+    "MachineFileStatuses.files.nodespan.dev",
+    MachineFileStatusSpec,
+    namespace=NAMESPACE,
+    columns={"Path": ".path", "Op": ".op", "Applied": ".applied", "Error": ".error"},
+)
+
 __all__ = [
     "NAMESPACE",
     "EtcFileSpec",
     "EtcFileSpecSpec",
     "EtcFileStatus",
     "EtcFileStatusSpec",
+    "MachineFileStatus",
+    "MachineFileStatusSpec",
+    "machine_file_id",
 ]

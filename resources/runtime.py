@@ -5,6 +5,7 @@ import attrs
 from runtime.resource import ResourceType
 
 NAMESPACE = "runtime"
+ENVIRONMENT_ID = "machined"
 
 
 @attrs.frozen(kw_only=True)
@@ -36,4 +37,6 @@ Environment = ResourceType(
     namespace=NAMESPACE,
     aliases=("env",),
     columns={"Variables": ".variables"},
+    # Proxies have passwords.
+    sensitive=True,
 )

@@ -63,6 +63,7 @@ class ConfigController(Controller):
     """Writes `cluster` while there is a configuration; without a discovery service in it, one that names none."""
 
     name = "cluster.ConfigController"
+    only_derives = True
     inputs = (weak(MachineConfig, MACHINE_CONFIG_ID),)
     outputs = (exclusive(DiscoveryConfig),)
 

@@ -6,19 +6,20 @@ others are told. Nothing that a service told is given up before a service that i
 controller that starts over, or a service that is exchanged for another one, does not tear down the mesh.
 """
 
+import os
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_interface
 
 import attrs
 import trio
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
 from controllers.cluster.conversion import from_wire, to_wire
 from controllers.cluster.raw_affiliates import RawAffiliates
 from discovery.client import Client, ClientOptions, Transport
 from discovery.endpoint_url import DialAddress
+from discovery.proxy import ProxyError, proxy_for
 from discovery.transport import GrpcTransport
 from resources.cluster import (
     CONFIG_ID,
@@ -32,16 +33,18 @@ from resources.cluster import (
     Identity,
     MachineResetSignal,
 )
-from resources.config import MachineConfig, TrustedRootsConfig
 from resources.kubespan import KubeSpanEndpoint
 from resources.network import AddressStatus, AddressStatusSpec, Family
+from resources.runtime import ENVIRONMENT_ID, Environment
+from resources.trust import TRUST_BUNDLE_ID, TrustBundle
 from runtime.controller import Controller, ControllerContext, shared, strong, weak
 
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 _SOURCE = "service/"
 
-# Makes the transport of a controller, given what returns the certificate authorities of the configuration.
-TransportFactory = Callable[[Callable[[], bytes]], Transport]
+# Makes the transport of a controller, given what returns the certificate authorities that the configuration adds, and
+# the environment with its proxies.
+TransportFactory = Callable[[Callable[[], bytes], Callable[[], Mapping[str, str]]], Transport]
 
 
 class DiscoveryServiceController(Controller):
@@ -59,7 +62,8 @@ class DiscoveryServiceController(Controller):
         # Narrowed to the own one as soon as its id is known.
         weak(Affiliate),
         weak(KubeSpanEndpoint),
-        weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(TrustBundle, TRUST_BUNDLE_ID),
+        weak(Environment, ENVIRONMENT_ID),
         strong(MachineResetSignal, RESET_ID),
     )
     outputs = (shared(Affiliate), shared(AddressStatus))
@@ -74,8 +78,8 @@ class DiscoveryServiceController(Controller):
     ) -> None:
         self._version = version
         self._own_input = weak(Affiliate)
-        self._extra_roots = b""
-        self._transport = transport(lambda: self._extra_roots)
+        self._surroundings = _Surroundings()
+        self._transport = transport(lambda: self._surroundings.added_roots, lambda: self._surroundings.environment)
         self._random = _system_random if random is None else random
         self._random_bytes = random_bytes
 
@@ -85,9 +89,10 @@ class DiscoveryServiceController(Controller):
             service = _Run(ctx, nursery, self._new_client)
             nursery.start_soon(service.publish_forever)
             async for _ in ctx:
-                self._extra_roots = _trusted_roots(ctx)
+                self._surroundings = _surroundings(ctx)
                 self._narrow_inputs(ctx)
                 service.use(self._wanted(ctx))
+                service.redial(self._surroundings)
                 await service.tell()
 
     def _narrow_inputs(self, ctx: ControllerContext) -> None:
@@ -129,11 +134,30 @@ _system_random = random.SystemRandom()
 _NewClient = Callable[[ControllerContext, str, ClientOptions, Callable[[], None]], Client]
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
+class _Surroundings:
+    """What connections are dialled with: authorities that are added to those of the system, and proxies."""
+
+    added_roots: bytes = b""
+    # Changes with the authorities of the system too.
+    roots_digest: str = ""
+    environment: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ))
+
+    def way_to(self, target: DialAddress) -> tuple[str, str]:
+        """What concerns connections to a service: another value takes another connection."""
+        try:
+            proxy = proxy_for(target, self.environment) or ""
+        except ProxyError as error:
+            proxy = str(error)
+        return proxy, "" if target.insecure else self.roots_digest
+
+
+@attrs.define(eq=False)
 class _Service:
-    """A client at work."""
+    """A client at work, and the way by which it reaches its service; None before it was told one."""
 
     client: Client
+    way: tuple[str, str] | None = None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def run(self) -> None:
@@ -181,6 +205,14 @@ class _Run:
         # The order of the configuration, which is also that of the public addresses.
         self._services = {name: self._services[name] for name in wanted}
         self._wake()
+
+    def redial(self, surroundings: _Surroundings) -> None:
+        """Have those services reached anew that are to be reached by another way than before."""
+        for service in self._services.values():
+            way = surroundings.way_to(service.client.options.target)
+            if service.way not in (None, way):
+                service.client.reconnect()
+            service.way = way
 
     async def tell(self) -> None:
         """Tell the services what this node says of itself, or that it leaves."""
@@ -284,8 +316,12 @@ def public_address(address: str) -> AddressStatusSpec | None:
     return AddressStatusSpec(address=str(own), family=Family.INET4 if own.version == 4 else Family.INET6)
 
 
-def _trusted_roots(ctx: ControllerContext) -> bytes:
-    config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-    if config is None:
-        return b""
-    return "\n".join(roots.certificates for roots in config.spec.documents_of(TrustedRootsConfig)).encode()
+def _surroundings(ctx: ControllerContext) -> _Surroundings:
+    bundle, environment = ctx.find(TrustBundle, TRUST_BUNDLE_ID), ctx.find(Environment, ENVIRONMENT_ID)
+    found = _Surroundings()
+    if bundle is not None:
+        found = attrs.evolve(found, added_roots=bundle.spec.added.encode(), roots_digest=bundle.spec.digest)
+    if environment is not None:
+        variables = (variable.partition("=") for variable in environment.spec.variables)
+        found = attrs.evolve(found, environment={name: value for name, _, value in variables})
+    return found

@@ -101,6 +101,23 @@ async def test_the_first_round_is_hello_watch_and_the_own_record() -> None:
         assert service.keepalive == 180
 
 
+async def test_a_client_dials_anew_at_once_when_told_to_and_keeps_what_it_knows() -> None:
+    service, news = FakeService(), News()
+    service.put(blob("a"))
+    client = make_client(service, on_change=news)
+    async with running(client):
+        await trio.sleep(1)
+        service.is_down = True
+        client.reconnect()
+        await trio.sleep(100)
+        assert client.affiliates.keys() == {"a"}
+        service.is_down = False
+        client.reconnect()
+        await trio.sleep(1)
+        assert [call.name for call in service.calls[-2:]] == ["hello", "watch"]
+        assert client.affiliates.keys() == {"a"}
+
+
 async def test_others_come_change_and_go() -> None:
     service, news = FakeService(), News()
     client = make_client(service, on_change=news)

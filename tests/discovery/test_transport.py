@@ -227,6 +227,29 @@ async def test_no_proxy_is_asked_for_what_needs_none(monkeypatch: pytest.MonkeyP
         assert proxy.asked == []
 
 
+async def test_the_proxy_is_that_of_the_environment_that_is_given(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    environment = {"https_proxy": "socks5://user:word@proxy.example.org:1080"}
+    async with service(authority.issue(tmp_path, "discovery.test")) as port, proxied(port) as (proxy, address):
+        transport = GrpcTransport(environment=lambda: environment)
+        target, hello = DialAddress("discovery.test:443"), server_pb2.HelloRequest(cluster_id="c")
+        refused = None
+        try:
+            async with transport.connect(target, keepalive=60) as connection:
+                await connection.hello(hello)
+        except TransportError as error:
+            refused = str(error)
+        assert refused is not None
+        assert "https_proxy names a proxy of kind socks5" in refused
+        assert "word" not in refused
+        environment["https_proxy"] = address
+        async with transport.connect(target, keepalive=60) as connection:
+            await connection.hello(hello)
+        assert proxy.asked == ["CONNECT discovery.test:443 HTTP/1.1"]
+
+
 # A service that behaves as told.
 
 

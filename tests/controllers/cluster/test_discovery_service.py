@@ -3,7 +3,7 @@
 import os
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
@@ -31,9 +31,11 @@ from resources.cluster import (
     MachineResetSignal,
     MachineResetSignalSpec,
 )
-from resources.config import MachineConfig, TrustedRootsConfig
+from resources.config import MachineConfig
 from resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
 from resources.network import AddressStatus, AddressStatusSpec, Family
+from resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
+from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from runtime.state import MemoryState
 from runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import CONFIG_ID, KEY, affiliate, machine_config, with_services
@@ -52,9 +54,10 @@ class Network:
 
     services: defaultdict[str, FakeService] = attrs.field(factory=lambda: defaultdict(FakeService))
     roots: Callable[[], bytes] = attrs.field(default=bytes)
+    environment: Callable[[], Mapping[str, str]] = attrs.field(default=dict)
 
-    def transport(self, roots: Callable[[], bytes]) -> Transport:
-        self.roots = roots
+    def transport(self, roots: Callable[[], bytes], environment: Callable[[], Mapping[str, str]]) -> Transport:
+        self.roots, self.environment = roots, environment
         return self
 
     @asynccontextmanager
@@ -297,15 +300,41 @@ async def test_stopping_leaves_the_record_at_the_service() -> None:
     assert not network.services["one"].watchers
 
 
-async def test_certificate_authorities_of_the_configuration_are_trusted() -> None:
+async def test_added_certificate_authorities_are_trusted_from_the_next_connection_on() -> None:
     network = Network()
     async with started(network, "one") as node:
         await node.settled()
         assert network.roots() == b""
-        roots = [TrustedRootsConfig(name=name, certificates=f"PEM of {name}\n") for name in "ab"]
-        await node.put(MachineConfig, CONFIG_ID, machine_config(*roots))
+        await node.put(TrustBundle, TRUST_BUNDLE_ID, TrustBundleSpec(digest="1", added="PEM of a\n"))
         await node.settled()
-        assert network.roots() == b"PEM of a\n\nPEM of b\n"
+        assert network.roots() == b"PEM of a\n"
+
+
+def variables(**given: str) -> EnvironmentSpec:
+    return EnvironmentSpec(variables=tuple(f"{name}={value}" for name, value in sorted(given.items())))
+
+
+async def test_another_proxy_and_other_trust_take_another_connection_and_nothing_else_does() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.put(blob(affiliate("a", "10.0.0.1")))
+    async with started(network, "one") as node:
+        for environment, digest, dialled in (
+            (variables(), "1", 1),
+            (variables(https_proxy="http://p:1"), "1", 2),
+            # Not for what this service is spoken to with, and not for it.
+            (variables(https_proxy="http://p:1", http_proxy="http://q:1"), "1", 2),
+            (variables(https_proxy="http://p:1", no_proxy="elsewhere.example"), "1", 2),
+            (variables(https_proxy="http://p:1", no_proxy="elsewhere.example"), "2", 3),
+            (variables(https_proxy="http://p:1", no_proxy="example.org"), "2", 4),
+        ):
+            await node.put(Environment, ENVIRONMENT_ID, environment)
+            await node.put(TrustBundle, TRUST_BUNDLE_ID, TrustBundleSpec(digest=digest))
+            await trio.sleep(2)
+            assert len(one.dialled) == dialled, environment.variables
+        assert network.environment()["no_proxy"] == "example.org"
+        # What was told before is there all the time.
+        assert ids(node) == ["service/a"]
 
 
 @pytest.mark.parametrize("size", [10, 300])

@@ -17,10 +17,11 @@ from resources.cluster import (
     MachineResetSignalSpec,
     Member,
 )
-from resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig, TrustedRootsConfig
+from resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
 from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
 from resources.kubespan import LOCAL, KubeSpanConfig, KubeSpanConfigSpec, KubeSpanIdentity, KubeSpanIdentitySpec
 from resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
+from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from runtime.plugins import Settings
 from runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import CONFIG_ID, SECRET, machine_config
@@ -43,8 +44,8 @@ async def node(directory: Path, name: str, address: str, port: int) -> AsyncIter
         config = machine_config(
             DiscoveryIdentityConfig(cluster_id="cluster", cluster_secret=SECRET),
             DiscoveryServiceConfig(name="default", endpoint=f"https://127.0.0.1:{port}"),
-            TrustedRootsConfig(name="private", certificates=AUTHORITY.pem.decode()),
         )
+        await made.put(TrustBundle, TRUST_BUNDLE_ID, TrustBundleSpec(digest="one", added=AUTHORITY.pem.decode()))
         await made.put(MachineConfig, CONFIG_ID, config)
         yield made
 

@@ -1,0 +1,47 @@
+"""What the configuration says of the machine as a whole: names, resolvers, time, files, trust, environment.
+
+Only what is named is changed; what it was before is kept in the state directory, and put back when it is named no more.
+"""
+
+from controllers.host.environment import EnvironmentController
+from controllers.host.etc_file import EtcFileController
+from controllers.host.etc_file_config import EtcFileConfigController
+from controllers.host.host import this_host
+from controllers.host.hostname_config import HostnameConfigController
+from controllers.host.hostname_spec import HostnameSpecController
+from controllers.host.machine_file import MachineFileController
+from controllers.host.managed_files import ManagedFiles
+from controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
+from controllers.host.resolver_config import ResolverConfigController
+from controllers.host.static_host import StaticHostController
+from controllers.host.statuses import ResolverSpecController, TimeServerSpecController
+from controllers.host.time_server_config import TimeServerConfigController
+from controllers.host.trusted_roots import TrustedRootsController
+from runtime.plugins import AnyController, Settings
+
+ORIGINALS = "originals"
+
+
+def controllers(settings: Settings) -> list[AnyController]:
+    """What the entry point of the family stands for."""
+    host = this_host(settings.root)
+    files = ManagedFiles(host, settings.state_dir / ORIGINALS)
+    leaving = settings.leaving
+    return [
+        EnvironmentController(host),
+        EtcFileConfigController(),
+        EtcFileController(files, leaving=leaving),
+        HostnameConfigController(),
+        HostnameSpecController(host, settings.state_dir, leaving=leaving),
+        MachineFileController(files, leaving=leaving),
+        NetworkEtcFileController(host),
+        ResolverConfigController(),
+        ResolverSpecController(),
+        StaticHostController(),
+        TimeServerConfigController(),
+        TimeServerSpecController(),
+        TrustedRootsController(files, settings.state_dir, leaving=leaving),
+    ]
+
+
+__all__ = ["ORIGINALS", "controllers"]

@@ -1,0 +1,91 @@
+"""What is done to a file: pure rules from what others wrote to what is to be there, and back.
+
+    Whole       the file is ours
+    Appended    what others wrote stays, ours stands at its end
+    Block       what others wrote stays, ours stands between two lines that mark it
+
+`apply` gives the content on top of a base, None being no file. `strip` takes our part out of a file that somebody else
+has changed in the meantime, and gives None where that cannot be told apart.
+"""
+
+from typing import Any, TypeAlias
+
+import attrs
+
+from controllers.host.host import HostError
+
+_BEGIN = b"# BEGIN nodespan: these lines are written anew when somebody changes them\n"
+_END = b"# END nodespan\n"
+
+
+@attrs.frozen
+class Whole:
+    """The file is ours; with `must_exist` only if somebody had one there before."""
+
+    content: bytes = attrs.field(repr=False)
+    must_exist: bool = False
+
+    def apply(self, base: bytes | None) -> bytes:
+        """Our content."""
+        if base is None and self.must_exist:
+            raise HostError("there is no such file to overwrite: write op: create")
+        return self.content
+
+    def strip(self, current: bytes) -> None:  # noqa: ARG002
+        """Nothing of a changed file is known to be ours."""
+        return
+
+
+@attrs.frozen
+class Appended:
+    """Our text at the end, after a new line."""
+
+    content: bytes = attrs.field(repr=False)
+
+    def apply(self, base: bytes | None) -> bytes:
+        """What others wrote, and ours."""
+        if base is None:
+            raise HostError("there is no such file to append to: write op: create")
+        return base + b"\n" + self.content
+
+    def strip(self, current: bytes) -> bytes | None:
+        """All before our text, if that still ends the file."""
+        ours = b"\n" + self.content
+        return current[: -len(ours)] if current.endswith(ours) else None
+
+
+@attrs.frozen
+class Block:
+    """Our lines between marks, at the end of what others wrote."""
+
+    lines: bytes = attrs.field(repr=False)
+
+    def apply(self, base: bytes | None) -> bytes:
+        """What others wrote, and our lines."""
+        others = base or b""
+        if others and not others.endswith(b"\n"):
+            others += b"\n"
+        return others + _BEGIN + self.lines + _END
+
+    def strip(self, current: bytes) -> bytes | None:
+        """What stands outside of the marks."""
+        before, begin, rest = current.partition(_BEGIN)
+        _, end, after = rest.partition(_END)
+        return before + after if begin and end else None
+
+
+Edit: TypeAlias = Whole | Appended | Block
+_KINDS: dict[str, type[Any]] = {"whole": Whole, "appended": Appended, "block": Block}
+
+
+def edit_to_plain(edit: Edit) -> dict[str, Any]:
+    """As plain data: what a later process needs to take the edit back."""
+    kind = next(name for name, cls in _KINDS.items() if isinstance(edit, cls))
+    return {"kind": kind, **attrs.asdict(edit)}
+
+
+def edit_from_plain(plain: dict[str, Any]) -> Edit:
+    """The edit again. Raises KeyError or TypeError for what is none."""
+    fields = dict(plain)
+    edit: Edit = _KINDS[fields.pop("kind")](**fields)
+    return edit

@@ -1,0 +1,91 @@
+"""runtime.EnvironmentController: the variables that our own connections go by, and that services are given.
+
+The later wins: the agent's own, `talos.environment` of the kernel line, `machine.env`, EnvironmentConfig documents. The
+first are not handed on to services.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+
+import trio
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
+from controllers.host.host import Host
+from controllers.network.config.cmdline import parameters
+from controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
+from resources.config import EnvironmentConfig, MachineConfig, MachineConfigSpec
+from resources.files import EtcFileSpecSpec
+from resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec, KernelCmdline
+from runtime.controller import Controller, ControllerContext, exclusive, weak
+
+USER_FILE = "environment.d/50-nodespan.conf"
+SYSTEM_FILE = "systemd/system.conf.d/50-nodespan.conf"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADER = "# Written by nodespan from the machine configuration.\n"
+
+
+def configured_environment(config: MachineConfigSpec | None, cmdline: str) -> dict[str, str]:
+    """The variables that are given, from all places."""
+    given = (value.partition("=") for value in parameters(cmdline).get("talos.environment", ()))
+    variables = {name: value for name, equals, value in given if name and equals}
+    if config is not None:
+        variables |= config.machine.env
+        for document in config.documents_of(EnvironmentConfig):
+            variables |= document.variables
+    return variables
+
+
+def environment_files(variables: Mapping[str, str]) -> dict[str, EtcFileSpecSpec]:
+    """The files by which services and sessions get the variables, none without variables.
+
+    What their syntax cannot express is left out: names that are none, and values of several lines.
+    """
+    fitting = {
+        name: value
+        for name, value in sorted(variables.items())
+        if _NAME.fullmatch(name) and not any(ord(character) < 32 for character in value)
+    }
+    if not fitting:
+        return {}
+    users = "".join(f'{name}="{_quoted(value).replace("$", "$$")}"\n' for name, value in fitting.items())
+    system = " ".join(f'"{name}={_quoted(value).replace("%", "%%")}"' for name, value in fitting.items())
+    return {
+        USER_FILE: EtcFileSpecSpec(contents=f"{_HEADER}{users}".encode()),
+        # Only the service manager reads it, and proxies have passwords.
+        SYSTEM_FILE: EtcFileSpecSpec(
+            contents=f"{_HEADER}[Manager]\nDefaultEnvironment={system}\n".encode(), mode=0o600
+        ),
+    }
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+class EnvironmentController(Controller):
+    """Writes `machined`, and where there is systemd the files that it reads."""
+
+    name = "runtime.EnvironmentController"
+    only_derives = True
+    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(KernelCmdline, CMDLINE_ID), ETC_FILE_INPUT)
+    outputs = (exclusive(Environment), *ETC_FILE_OUTPUTS)
+
+    def __init__(self, host: Host, *, own: Mapping[str, str] | None = None) -> None:
+        self._host = host
+        self._own = dict(os.environ if own is None else own)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration."""
+        files = EtcFiles(ctx)
+        async for _ in ctx:
+            config, line = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(KernelCmdline, CMDLINE_ID)
+            variables = configured_environment(
+                None if config is None else config.spec, "" if line is None else line.spec.cmdline
+            )
+            everything = sorted(f"{name}={value}" for name, value in (self._own | variables).items())
+            await ctx.put(Environment, ENVIRONMENT_ID, EnvironmentSpec(variables=tuple(everything)))
+            # Without a configuration nothing of the machine is touched, whatever the kernel line says.
+            has_systemd = await trio.to_thread.run_sync(self._host.exists, "/etc/systemd")
+            await files.publish(environment_files(variables) if has_systemd and config is not None else {})

@@ -1,0 +1,183 @@
+"""files.EtcFileController: writes the files below /etc that are wanted, and puts back those that no longer are.
+
+Whoever reads a file only once is told of it: a service is reloaded after its file has changed. What is told of which
+file stands in `follow_up`.
+"""
+
+import errno
+from collections.abc import Iterable, Mapping
+
+import attrs
+import trio
+
+from controllers.host.commands import CommandFailedError
+from controllers.host.edits import Block, Edit, Whole
+from controllers.host.host import HostError
+from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from controllers.host.managed_files import ManagedFiles
+from controllers.host.wakeups import wake_every, wake_on_change
+from controllers.network.problems import Problems
+from resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
+from resources.network import NetworkProblem
+from runtime.controller import Controller, ControllerContext, exclusive, shared, strong
+from runtime.resource import format_version
+
+# Seconds between two looks at the files, and between two tries of what failed.
+POLL_INTERVAL = 2.0
+RETRY_INTERVAL = 60.0
+# Of these files only some lines are ours.
+_SHARED = frozenset({"hosts", "chrony.conf", "chrony/chrony.conf"})
+# Who may not write has not written either.
+_FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS)
+
+
+def follow_up(id: str) -> tuple[str, ...]:
+    """The command by which those who read a file below /etc are told that it changed; none for most."""
+    first, _, rest = id.partition("/")
+    if first == "systemd":
+        match rest.partition("/")[0]:
+            case "resolved.conf.d":
+                return ("systemctl", "try-reload-or-restart", "systemd-resolved.service")
+            case "timesyncd.conf.d":
+                return ("systemctl", "try-restart", "systemd-timesyncd.service")
+            case "system.conf.d":
+                return ("systemctl", "daemon-reload")
+    if rest.startswith("sources.d/") and first == "chrony":
+        return ("chronyc", "reload", "sources")
+    if first in ("chrony", "chrony.conf"):
+        return ("systemctl", "try-restart", "chronyd.service")
+    return ()
+
+
+def _edit(id: str, contents: bytes) -> Edit:
+    return Block(contents) if id in _SHARED else Whole(contents)
+
+
+@attrs.define
+class _Outcome:
+    """What became of the files, by their ids: problems, those to be told of, and those put back for good."""
+
+    problems: dict[str, str] = attrs.field(factory=dict)
+    untold: list[str] = attrs.field(factory=list)
+    gone: list[str] = attrs.field(factory=list)
+    left: list[str] = attrs.field(factory=list)
+
+
+class EtcFileController(Controller):
+    """A spec is held by a finalizer until its file has been put back."""
+
+    name = "files.EtcFileController"
+    inputs = (strong(EtcFileSpec), CONFIG_INPUT)
+    outputs = (exclusive(EtcFileStatus), shared(NetworkProblem))
+
+    def __init__(
+        self,
+        files: ManagedFiles,
+        *,
+        leaving: trio.Event,
+        poll_interval: float = POLL_INTERVAL,
+        retry_interval: float = RETRY_INTERVAL,
+        grace: float = GRACE,
+    ) -> None:
+        self._files = files
+        self._leftovers = Leftovers(leaving, grace=grace)
+        self._poll_interval = poll_interval
+        self._retry_interval = retry_interval
+        self._signature: tuple[object, ...] = ()
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the specs and the files."""
+        problems = Problems(ctx, EtcFileSpec)
+        for damage in await trio.to_thread.run_sync(self._files.damages):
+            ctx.log.error(damage)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leftovers.watch, ctx)
+            nursery.start_soon(wake_every, self._retry_interval, ctx)
+            nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
+            async for _ in ctx:
+                await self._turn(ctx, problems, sweeps=self._leftovers.may_go(ctx, nursery))
+                self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
+
+    def _has_changed(self) -> bool:
+        return self._files.signature(self.name) != self._signature
+
+    async def _turn(self, ctx: ControllerContext, problems: Problems, *, sweeps: bool) -> None:
+        wanted: dict[str, EtcFileSpecSpec] = {}
+        versions: dict[str, str] = {}
+        unwanted: set[str] = set()
+        for resource in ctx.list(EtcFileSpec):
+            metadata = resource.metadata
+            if not metadata.is_tearing_down:
+                await ctx.add_finalizer(EtcFileSpec, resource.id)
+                wanted[resource.id] = resource.spec
+                versions[resource.id] = format_version(metadata.version)
+            elif self.name in metadata.finalizers:
+                unwanted.add(resource.id)
+        outcome = await trio.to_thread.run_sync(self._change, wanted, unwanted, sweeps)
+        await self._tell(outcome)
+        await trio.to_thread.run_sync(self._conclude, outcome)
+        for message in outcome.left:
+            ctx.log.warning(message)
+        for id in unwanted:
+            if id not in outcome.problems:
+                await ctx.remove_finalizer(EtcFileSpec, id)
+        async with ctx.tracked_outputs(EtcFileStatus):
+            for id, version in versions.items():
+                if id not in outcome.problems:
+                    await ctx.put(EtcFileStatus, id, EtcFileStatusSpec(spec_version=version))
+        await problems.show(outcome.problems, loud=frozenset(outcome.problems))
+
+    def _change(self, wanted: Mapping[str, EtcFileSpecSpec], unwanted: Iterable[str], sweeps: bool) -> _Outcome:
+        """Write and put back; in a worker thread."""
+        outcome = _Outcome()
+        leftovers = self._files.owned(self.name).keys() - wanted.keys() if sweeps else set()
+        for id in sorted({*unwanted, *leftovers}):
+            try:
+                left = self._files.restore(self.name, id)
+            except (HostError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _FORBIDDEN:
+                    outcome.left.append(reason(error))
+                else:
+                    outcome.problems[id] = reason(error)
+                continue
+            if left:
+                outcome.left.append(left)
+            outcome.gone.append(id)
+        for id, spec in wanted.items():
+            mode = None if id in _SHARED else spec.mode
+            try:
+                if self._files.apply(self.name, id, f"/etc/{id}", _edit(id, spec.contents), mode=mode):
+                    outcome.untold.append(id)
+            except (HostError, OSError) as error:
+                outcome.problems[id] = reason(error)
+        return outcome
+
+    async def _tell(self, outcome: _Outcome) -> None:
+        commands: dict[tuple[str, ...], list[str]] = {}
+        for id in (*outcome.untold, *outcome.gone):
+            commands.setdefault(follow_up(id), []).append(id)
+        commands.pop((), None)
+        host = self._files.host
+        for command, ids in commands.items():
+            if host.commands is None or (command[0] == "systemctl" and not host.has_systemd):
+                continue
+            try:
+                await host.commands.run(*command)
+            except CommandFailedError as error:
+                outcome.left += [f"/etc/{id} is as it was before, but: {error}" for id in ids if id in outcome.gone]
+                outcome.problems |= {id: f"it is written, but: {error}" for id in ids if id in outcome.untold}
+
+    def _conclude(self, outcome: _Outcome) -> None:
+        for id in outcome.untold:
+            if id not in outcome.problems:
+                self._files.settle(self.name, id)
+        for id in outcome.gone:
+            self._files.forget(self.name, id)
+
+
+def reason(error: HostError | OSError) -> str:
+    """An error in words for an operator."""
+    if isinstance(error, OSError):
+        what_to_do = ": start the agent as root" if error.errno in (errno.EPERM, errno.EACCES) else ""
+        return f"{error.filename or 'a file'}: {error.strerror}{what_to_do}"
+    return str(error)

@@ -1,0 +1,26 @@
+"""files.EtcFileConfigController: the files below /etc that the configuration gives."""
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
+from resources.config import EtcFileConfig, MachineConfig
+from resources.files import EtcFileSpecSpec
+from runtime.controller import Controller, ControllerContext, weak
+
+
+class EtcFileConfigController(Controller):
+    """One EtcFileSpec for each document. Which paths may be given is the validation's matter."""
+
+    name = "files.EtcFileConfigController"
+    only_derives = True
+    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID), ETC_FILE_INPUT)
+    outputs = ETC_FILE_OUTPUTS
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration."""
+        files = EtcFiles(ctx)
+        async for _ in ctx:
+            config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+            documents = () if config is None else config.spec.documents_of(EtcFileConfig)
+            await files.publish(
+                {file.name: EtcFileSpecSpec(contents=file.contents.encode(), mode=file.mode) for file in documents}
+            )

@@ -1,0 +1,33 @@
+"""The files below /etc that one controller wants, as resources."""
+
+from collections.abc import Mapping
+
+from controllers.network.problems import Problems
+from controllers.network.publication import Publication
+from resources.config import MachineConfig
+from resources.files import EtcFileSpec, EtcFileSpecSpec
+from resources.network import NetworkProblem
+from runtime.controller import ControllerContext, shared, weak
+
+# What a controller declares that publishes such files.
+ETC_FILE_INPUT = weak(EtcFileSpec)
+ETC_FILE_OUTPUTS = (shared(EtcFileSpec), shared(NetworkProblem))
+
+
+class EtcFiles:
+    """Publishes them. A file that another controller wants already stays that one's, and that is a problem."""
+
+    def __init__(self, ctx: ControllerContext) -> None:
+        self._ctx = ctx
+        self._publication: Publication[str, EtcFileSpecSpec] = Publication(ctx, EtcFileSpec)
+        self._problems = Problems(ctx, MachineConfig)
+
+    async def publish(self, files: Mapping[str, EtcFileSpecSpec]) -> None:
+        """Make these, by their paths below /etc, be all."""
+        taken: dict[str, str] = {}
+        for path in files:
+            found = self._ctx.find(EtcFileSpec, path)
+            if found is not None and found.metadata.owner != self._ctx.name:
+                taken[f"/etc/{path}"] = f"/etc/{path} is written by {found.metadata.owner} already: name it only once"
+        await self._publication.publish({"": {p: spec for p, spec in files.items() if f"/etc/{p}" not in taken}})
+        await self._problems.show(taken, loud=frozenset(taken))

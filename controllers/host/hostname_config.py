@@ -1,0 +1,103 @@
+"""network.HostnameConfigController: what kernel line, configuration and defaults want the node to be called.
+
+Without being asked for there is no default: an ordinary machine has a name.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from ipaddress import ip_interface
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.network.config.cmdline import parse_cmdline
+from controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
+from resources.cluster import LOCAL, Identity
+from resources.config import HostnameConfig, MachineConfig, MachineConfigSpec
+from resources.config.host import AutoHostname
+from resources.network import (
+    CONFIG_NAMESPACE,
+    HOSTNAME_ID,
+    ConfigLayer,
+    HostnameSpec,
+    HostnameSpecSpec,
+    NodeAddress,
+    layered_id,
+)
+from resources.runtime import KernelCmdline
+from runtime.controller import Controller, ControllerContext, shared, weak
+
+_UNMERGED = HostnameSpec.within(CONFIG_NAMESPACE)
+_DEFAULT_ADDRESS = "default"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def hostname_specs(
+    config: MachineConfigSpec, *, cmdline: str, address: str, node_id: str
+) -> Iterator[HostnameSpecSpec]:
+    """The names of all layers. Address (with or without prefix length) and node id are "" while they are not known."""
+    if given := parse_cmdline(cmdline).first_hostname:
+        yield _spec(given, ConfigLayer.CMDLINE)
+    documents = config.documents_of(HostnameConfig)
+    machine = config.machine
+    auto = AutoHostname.STABLE if machine.features.stable_hostname else None
+    name = machine.network.hostname
+    if documents:
+        auto, name = documents[0].auto, documents[0].hostname
+    if name:
+        yield _spec(name, ConfigLayer.CONFIGURATION)
+    if auto is AutoHostname.STABLE:
+        if node_id:
+            yield _spec(stable_name(node_id), ConfigLayer.DEFAULT)
+    elif config.nodespan.defaults.hostname and auto is None and address:
+        yield _spec(address_name(address), ConfigLayer.DEFAULT)
+
+
+def stable_name(node_id: str) -> str:
+    """The name that follows from the node's identity: `talos-xxx-xxx`."""
+    number = int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:8])
+    text = ""
+    while number:
+        number, digit = divmod(number, 36)
+        text = _DIGITS[digit] + text
+    return f"talos-{text[1:4]}-{text[4:7]}"
+
+
+def address_name(address: str) -> str:
+    """The name that follows from the node's address: `talos-10-0-0-5`."""
+    return f"talos-{str(ip_interface(address).ip).replace(':', '').replace('.', '-')}"
+
+
+def _spec(name: str, layer: ConfigLayer) -> HostnameSpecSpec:
+    hostname, _, domainname = name.partition(".")
+    return HostnameSpecSpec(hostname=hostname, domainname=domainname, layer=layer)
+
+
+class HostnameConfigController(Controller):
+    """Writes a spec for each layer that names one, while there is a configuration."""
+
+    name = "network.HostnameConfigController"
+    only_derives = True
+    inputs = (
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(NodeAddress, _DEFAULT_ADDRESS),
+        weak(Identity, LOCAL),
+        weak(KernelCmdline, CMDLINE_ID),
+    )
+    outputs = (shared(HostnameSpec),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow what names depend on."""
+        async for _ in ctx:
+            async with ctx.tracked_outputs(_UNMERGED):
+                config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                if config is None:
+                    continue
+                address = ctx.find(NodeAddress, _DEFAULT_ADDRESS)
+                identity, line = ctx.find(Identity, LOCAL), ctx.find(KernelCmdline, CMDLINE_ID)
+                specs = hostname_specs(
+                    config.spec,
+                    cmdline="" if line is None else line.spec.cmdline,
+                    address=address.spec.addresses[0] if address and address.spec.addresses else "",
+                    node_id="" if identity is None else identity.spec.node_id,
+                )
+                for spec in specs:
+                    await ctx.put(_UNMERGED, layered_id(spec.layer, HOSTNAME_ID), spec)

@@ -1,0 +1,176 @@
+"""network.HostnameSpecController: gives the kernel the name that is wanted, and later the one that it had before."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import trio
+
+from controllers.host.host import Host, HostError
+from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from controllers.network.damping import Damper
+from controllers.network.problems import Problems
+from resources.network import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, NetworkProblem
+from runtime.controller import Controller, ControllerContext, shared, strong, weak
+
+_KERNEL = Path("/proc/sys/kernel")
+FILE_NAME = "hostname.json"
+
+
+@attrs.frozen
+class Names:
+    """What the kernel calls the host; its domain is "(none)" while nobody has set it."""
+
+    hostname: str
+    domainname: str
+
+
+class KernelNames(Protocol):
+    """The two names of the kernel; tests give some of their own."""
+
+    def read(self) -> Names:
+        """What they are."""
+        ...
+
+    def write(self, names: Names) -> None:
+        """Set them. Raises OSError."""
+        ...
+
+
+class SystemNames:
+    """Those of the UTS namespace that the agent is in."""
+
+    def read(self) -> Names:
+        """What they are."""
+        return Names((_KERNEL / "hostname").read_text().strip(), (_KERNEL / "domainname").read_text().strip())
+
+    def write(self, names: Names) -> None:
+        """Set those that differ. Raises OSError."""
+        before = self.read()
+        for file, old, new in (
+            ("hostname", before.hostname, names.hostname),
+            ("domainname", before.domainname, names.domainname),
+        ):
+            if old != new:
+                # A new line, for nothing at all would change nothing.
+                (_KERNEL / file).write_text(f"{new}\n")
+
+
+@attrs.frozen
+class _Kept:
+    """The names that others gave last, and those that we did since."""
+
+    original: Names
+    ours: Names
+
+
+class HostnameSpecController(Controller):
+    """The spec is held by a finalizer until the name has been given back."""
+
+    name = "network.HostnameSpecController"
+    inputs = (
+        strong(HostnameSpec),
+        weak(HostnameStatus, HOSTNAME_ID),
+        CONFIG_INPUT,
+    )
+    outputs = (shared(NetworkProblem),)
+
+    def __init__(
+        self,
+        host: Host,
+        directory: Path,
+        *,
+        leaving: trio.Event,
+        grace: float = GRACE,
+        names: KernelNames | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._host = host
+        self._file = directory / FILE_NAME
+        self._names = SystemNames() if names is None else names
+        self._clock = clock
+        self._damper = Damper()
+        self._leftovers = Leftovers(leaving, grace=grace)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the spec and the kernel."""
+        problems = Problems(ctx, HostnameSpec)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leftovers.watch, ctx)
+            async for _ in ctx:
+                problem = ""
+                try:
+                    await self._turn(ctx, sweeps=self._leftovers.may_go(ctx, nursery))
+                except HostError as error:
+                    problem = str(error)
+                except OSError as error:
+                    problem = f"the host name cannot be set: {error.strerror}: start the agent as root"
+                await problems.show({HOSTNAME_ID: problem} if problem else {}, loud=frozenset({HOSTNAME_ID}))
+
+    async def _turn(self, ctx: ControllerContext, *, sweeps: bool) -> None:
+        resource = ctx.find(HostnameSpec, HOSTNAME_ID)
+        if resource is not None and not resource.metadata.is_tearing_down:
+            await ctx.add_finalizer(HostnameSpec, HOSTNAME_ID)
+            await trio.to_thread.run_sync(self._apply, resource.spec)
+        elif resource is not None or sweeps:
+            try:
+                if left := await trio.to_thread.run_sync(self._restore):
+                    ctx.log.warning("the host name was changed by somebody else, and is left so", hostname=left)
+            finally:
+                # What cannot be given back is no reason to hold up everything else.
+                if resource is not None:
+                    await ctx.remove_finalizer(HostnameSpec, HOSTNAME_ID)
+
+    def _apply(self, spec: HostnameSpecSpec) -> None:
+        if self._host.refusal:
+            raise HostError(self._host.refusal)
+        if self._host.commands is None:
+            return  # below another root the kernel's name is not the one in question
+        current, kept = self._names.read(), self._read()
+        domain = spec.domainname
+        if not domain and current.domainname == "(none)":
+            domain = current.domainname
+        wanted = Names(spec.hostname, domain)
+        if current == wanted:
+            return
+        is_ours = kept is not None and current == kept.ours
+        if kept is not None and kept.ours == wanted and not self._damper.may_try(HOSTNAME_ID, self._clock()):
+            raise HostError("somebody else sets the host name again and again: find out who, or do not name it")
+        self._write(_Kept(kept.original if kept is not None and is_ours else current, wanted))
+        self._names.write(wanted)
+        self._damper.done(HOSTNAME_ID, self._clock())
+
+    def _restore(self) -> str:
+        """Give the name back; returns the one that somebody else has given in the meantime, "" if nobody has."""
+        kept = self._read()
+        if kept is None:
+            return ""
+        current = self._names.read()
+        if current == kept.ours:
+            self._names.write(kept.original)
+        with contextlib.suppress(FileNotFoundError):
+            self._file.unlink()
+        return "" if current in (kept.ours, kept.original) else current.hostname
+
+    def _read(self) -> _Kept | None:
+        try:
+            plain = json.loads(self._file.read_text())
+            return _Kept(Names(*plain["original"]), Names(*plain["ours"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise HostError(f"{self._file} is damaged: set the host name by hand, then remove the file") from error
+
+    def _write(self, kept: _Kept) -> None:
+        plain = {"original": attrs.astuple(kept.original), "ours": attrs.astuple(kept.ours)}
+        temporary = self._file.with_suffix(".tmp")
+        with temporary.open("w") as stream:
+            json.dump(plain, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, self._file)

@@ -1,0 +1,104 @@
+"""files.MachineFileController: does what `machine.files` says, and puts the files back when it says so no more.
+
+What is appended to the bundle of certificate authorities is the matter of secrets.TrustedRootsController.
+"""
+
+import attrs
+import trio
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.host.etc_file import POLL_INTERVAL, RETRY_INTERVAL, reason
+from controllers.host.host import HostError
+from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from controllers.host.machine_file_rules import FilePlan, plan_files
+from controllers.host.managed_files import ManagedFiles
+from controllers.host.trust_rules import file_entry_name, is_trust
+from controllers.host.wakeups import wake_every, wake_on_change
+from resources.config import MachineConfig
+from resources.config.main import MachineFile
+from resources.files import MachineFileStatus, MachineFileStatusSpec, machine_file_id
+from resources.trust import TrustedRoot
+from runtime.controller import Controller, ControllerContext, exclusive, weak
+
+
+@attrs.define
+class _Outcome:
+    """Why entries could not be applied, by their positions, and what was left as somebody else made it."""
+
+    errors: dict[int, str]
+    left: list[str] = attrs.field(factory=list)
+
+
+class MachineFileController(Controller):
+    """Writes what became of each entry. One that cannot be applied does not keep the others from it."""
+
+    name = "files.MachineFileController"
+    inputs = (CONFIG_INPUT, weak(TrustedRoot))
+    outputs = (exclusive(MachineFileStatus),)
+
+    def __init__(
+        self,
+        files: ManagedFiles,
+        *,
+        leaving: trio.Event,
+        poll_interval: float = POLL_INTERVAL,
+        retry_interval: float = RETRY_INTERVAL,
+        grace: float = GRACE,
+    ) -> None:
+        self._files = files
+        self._leftovers = Leftovers(leaving, grace=grace)
+        self._poll_interval = poll_interval
+        self._retry_interval = retry_interval
+        self._signature: tuple[object, ...] = ()
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration and the files."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leftovers.watch, ctx)
+            nursery.start_soon(wake_every, self._retry_interval, ctx)
+            nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
+            async for _ in ctx:
+                may_go = self._leftovers.may_go(ctx, nursery)
+                config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                # All that is wanted is in the configuration, so with one there is nothing to wait for.
+                if config is not None or may_go:
+                    await self._turn(ctx, () if config is None else config.spec.machine.files)
+                self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
+
+    def _has_changed(self) -> bool:
+        return self._files.signature(self.name) != self._signature
+
+    async def _turn(self, ctx: ControllerContext, entries: tuple[MachineFile, ...]) -> None:
+        plan = plan_files((index, file) for index, file in enumerate(entries) if not is_trust(file))
+        outcome = await trio.to_thread.run_sync(self._change, plan)
+        for message in outcome.left:
+            ctx.log.warning(message)
+        async with ctx.tracked_outputs(MachineFileStatus):
+            for index, file in enumerate(entries):
+                id, before = machine_file_id(index), ctx.find(MachineFileStatus, machine_file_id(index))
+                applied, error = True, outcome.errors.get(index, "")
+                if is_trust(file):
+                    root = ctx.find(TrustedRoot, file_entry_name(index))
+                    applied, error = root is not None, "" if root is None else root.spec.error
+                if error and (before is None or before.spec.error != error):
+                    ctx.log.warning("cannot apply", what=f"machine.files[{index}]", path=file.path, reason=error)
+                spec = MachineFileStatusSpec(path=file.path, op=file.op, applied=applied and not error, error=error)
+                await ctx.put(MachineFileStatus, id, spec)
+
+    def _change(self, plan: FilePlan) -> _Outcome:
+        """Put back and write; in a worker thread."""
+        outcome = _Outcome(dict(plan.errors))
+        for path in self._files.owned(self.name).keys() - {file.path for file in plan.files}:
+            try:
+                if left := self._files.restore(self.name, path):
+                    outcome.left.append(left)
+                self._files.forget(self.name, path)
+            except (HostError, OSError) as error:
+                outcome.left.append(f"{path} cannot be put back: {reason(error)}")
+        for file in plan.files:
+            try:
+                self._files.apply(self.name, file.path, file.path, file.edit, mode=file.mode)
+                self._files.settle(self.name, file.path)
+            except (HostError, OSError) as error:
+                outcome.errors |= dict.fromkeys(file.entries, reason(error))
+        return outcome

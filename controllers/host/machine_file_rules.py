@@ -1,0 +1,78 @@
+"""What the entries of `machine.files` come to, file by file: pure rules.
+
+Entries of one path count one after the other: what is appended to a file that is created or overwritten is part of it.
+"""
+
+from collections.abc import Iterable
+
+import attrs
+
+from controllers.host.edits import Appended, Edit, Whole
+from resources.config.main import MachineFile
+
+_OPS = ("create", "append", "overwrite")
+
+
+@attrs.frozen(kw_only=True)
+class PlannedFile:
+    """One file: what is done to it, its mode (None leaves it), and the entries that say so by their positions."""
+
+    path: str
+    edit: Edit
+    mode: int | None
+    entries: tuple[int, ...]
+
+
+@attrs.frozen
+class FilePlan:
+    """The files, and the entries that come to nothing by their positions, with the reasons."""
+
+    files: tuple[PlannedFile, ...]
+    errors: dict[int, str]
+
+
+def entry_error(file: MachineFile) -> str:
+    """Why an entry cannot be applied anywhere, "" if it can."""
+    if file.op not in _OPS:
+        return f"op {file.op!r} is not known: write one of {', '.join(_OPS)}"
+    if not file.path.startswith("/"):
+        return f"{file.path!r} is not an absolute path: begin it with /"
+    if file.path.endswith("/") or "\0" in file.path:
+        return f"{file.path!r} is not the path of a file"
+    return ""
+
+
+def plan_files(entries: Iterable[tuple[int, MachineFile]]) -> FilePlan:
+    """Entries with their positions in the configuration, by file in the order of first mention."""
+    by_path: dict[str, list[tuple[int, MachineFile]]] = {}
+    errors: dict[int, str] = {}
+    for index, file in entries:
+        if error := entry_error(file):
+            errors[index] = error
+        else:
+            by_path.setdefault(file.path, []).append((index, file))
+    return FilePlan(tuple(_planned(path, parts) for path, parts in by_path.items()), errors)
+
+
+def _planned(path: str, parts: list[tuple[int, MachineFile]]) -> PlannedFile:
+    edit: Edit | None = None
+    mode: int | None = None
+    for _, file in parts:
+        content = file.content.encode()
+        if file.op == "append":
+            edit = Appended(content) if edit is None else _extended(edit, content)
+        else:
+            # One that overwrites what an entry before has made finds a file.
+            must_exist = file.op == "overwrite" and not isinstance(edit, Whole)
+            edit = Whole(content, must_exist or (isinstance(edit, Whole) and edit.must_exist))
+        # 0 is what is read where none is given, and no file is for nobody.
+        mode = file.permissions or mode
+    assert edit is not None  # there is no path without an entry
+    return PlannedFile(path=path, edit=edit, mode=mode, entries=tuple(index for index, _ in parts))
+
+
+def _extended(edit: Edit, content: bytes) -> Edit:
+    if isinstance(edit, Whole):
+        return attrs.evolve(edit, content=edit.apply(b"") + b"\n" + content)
+    assert isinstance(edit, Appended)  # nothing else is made here
+    return Appended(edit.content + b"\n" + content)

@@ -1,0 +1,248 @@
+"""Changes files of the machine so that they can be put back, and puts them back.
+
+Where others change such a file as well, theirs becomes the new base: our part is applied on top of it anew, but not for
+ever if they go on, and what is put back in the end is what they wrote last.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+
+from controllers.host.edits import Edit
+from controllers.host.host import Host, HostError
+from controllers.host.originals import FileContent, Originals, Record, digest, sync_directory
+from controllers.network.damping import Damper
+
+_DEFAULT_MODE = 0o644
+_DIRECTORY_MODE = 0o755
+
+
+class ManagedFiles:
+    """The changed files of one agent, below the root of a host. All calls block, and may come from any thread."""
+
+    def __init__(self, host: Host, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.host = host
+        self._originals = Originals(directory)
+        self._clock = clock
+        self._damper = Damper()
+        self._lock = threading.Lock()
+
+    def owned(self, owner: str) -> Mapping[str, str]:
+        """The paths that a controller has changed, by what it calls them."""
+        with self._lock:
+            return {record.key: path for path, record in self._originals.all().items() if record.owner == owner}
+
+    def damages(self) -> tuple[str, ...]:
+        """What is wrong with records that cannot be read: their files can be neither changed nor put back."""
+        with self._lock:
+            return tuple(str(error) for error in self._originals.damaged())
+
+    def apply(self, owner: str, key: str, path: str, edit: Edit, *, mode: int | None = None) -> bool:
+        """Make the file at an absolute path be as the edit says; no mode leaves the one it has.
+
+        Returns whether those who read it are to be told, which stays true until `settle`. Raises HostError and OSError.
+        """
+        with self._lock:
+            if self.host.refusal:
+                raise HostError(self.host.refusal)
+            target = self.host.resolve(path)
+            name = self.host.shown(target)
+            record = self._originals.get(name)
+            if record is not None and (record.owner, record.key) != (owner, key):
+                raise HostError(f"{name} is written by {record.owner} for {record.key!r} already: name it only once")
+            current = read_file(target)
+            original = _base(record, current)
+            content = edit.apply(None if original is None else original.content)
+            wanted = _wanted(content, mode, original)
+            if current == wanted and record is not None and record.edit == edit and record.mode == mode:
+                return record.unsettled
+            is_ours = record is not None and current is not None and digest(current.content) in record.written
+            if record is not None and record.edit == edit and record.mode == mode and not is_ours:
+                self._check_war(name)
+            kept = Record(
+                path=name,
+                owner=owner,
+                key=key,
+                original=original,
+                # What is there now, if it is ours, and what is about to be.
+                written=(*((digest(current.content),) if is_ours and current else ()), digest(content)),
+                edit=edit,
+                mode=mode,
+                directories=(record.directories if record else ()) or self._missing_directories(target),
+            )
+            self._originals.put(kept)
+            if current != wanted:
+                write_file(target, wanted, like=current is not None)
+                self._damper.done(name, self._clock())
+            return True
+
+    def settle(self, owner: str, key: str) -> None:
+        """Those who read the file have been told of it."""
+        with self._lock:
+            record = self._find(owner, key)
+            if record is not None and record.unsettled:
+                self._originals.put(attrs.evolve(record, unsettled=False))
+
+    def restore(self, owner: str, key: str) -> str:
+        """Put a file back as others wrote it last; returns why it was left as it is, "" if it was not.
+
+        What was kept of it stays until `forget`. Raises HostError and OSError.
+        """
+        with self._lock:
+            record = self._find(owner, key)
+            if record is None:
+                return ""
+            target = self.host.root / record.path.lstrip("/")
+            current = read_file(target)
+            if current is None:
+                if record.original is not None and record.written:
+                    return f"{record.path} was removed by somebody else, and is left so"
+            elif digest(current.content) in record.written:
+                _put_back(target, record)
+            elif record.original is None or current.content != record.original.content:
+                others = record.edit.strip(current.content)
+                if others is None:
+                    return f"{record.path} was changed by somebody else, and is left so"
+                write_file(target, attrs.evolve(current, content=others), like=True)
+            for directory in reversed(record.directories):
+                with contextlib.suppress(OSError):  # others may use it by now
+                    (self.host.root / directory.lstrip("/")).rmdir()
+            return ""
+
+    def forget(self, owner: str, key: str) -> None:
+        """What was put back is done with."""
+        with self._lock:
+            record = self._find(owner, key)
+            if record is not None:
+                self._originals.forget(record.path)
+                self._damper.forget(record.path)
+
+    def signature(self, owner: str) -> tuple[object, ...]:
+        """Changes when anybody changes one of the files of a controller."""
+        with self._lock:
+            paths = [path for path, record in self._originals.all().items() if record.owner == owner]
+        return tuple((path, _signature(self.host.root / path.lstrip("/"))) for path in sorted(paths))
+
+    def _find(self, owner: str, key: str) -> Record | None:
+        records = self._originals.all().values()
+        return next((record for record in records if (record.owner, record.key) == (owner, key)), None)
+
+    def _check_war(self, name: str) -> None:
+        if not self._damper.may_try(name, self._clock()):
+            raise HostError(f"{name} is changed by somebody else again and again: find out who, or do not name it")
+
+    def _missing_directories(self, target: Path) -> tuple[str, ...]:
+        missing = []
+        for directory in target.parents:
+            if directory.exists():
+                break
+            missing.append(self.host.shown(directory))
+        return tuple(reversed(missing))
+
+
+def _base(record: Record | None, current: FileContent | None) -> FileContent | None:
+    """What others wrote last, seen from what is there now."""
+    if record is None or current is None:
+        return current
+    original = record.original
+    if digest(current.content) in record.written:
+        return original
+    if original is not None and current.content == original.content:
+        return current
+    others = record.edit.strip(current.content)
+    return current if others is None else attrs.evolve(original or current, content=others)
+
+
+def _wanted(content: bytes, mode: int | None, original: FileContent | None) -> FileContent:
+    if original is not None:
+        return attrs.evolve(original, content=content, mode=original.mode if mode is None else mode)
+    return FileContent(
+        content=content, mode=_DEFAULT_MODE if mode is None else mode, uid=os.geteuid(), gid=os.getegid()
+    )
+
+
+def _put_back(target: Path, record: Record) -> None:
+    if record.original is not None:
+        write_file(target, record.original, like=True)
+        return
+    target.unlink()
+    sync_directory(target.parent)
+
+
+def read_file(path: Path) -> FileContent | None:
+    """A regular file, None if there is none. Raises HostError for something else, OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise HostError(f"{path} is not a regular file") from error
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise HostError(f"{path} is not a regular file")
+    with os.fdopen(descriptor, "rb") as stream:
+        return FileContent(
+            content=stream.read(), mode=stat.S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid
+        )
+
+
+def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
+    """Put a file in place, whole or not at all, also at a power cut; `like` keeps the extended attributes of the old.
+
+    Raises HostError for a file that is a mount of its own, OSError.
+    """
+    try:
+        path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise HostError(f"{path.parent} is not a directory") from error
+    # Always the same name: what a killed process left is found by the next one.
+    temporary = path.with_name(f".{path.name}.nodespan")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as stream:
+            stream.write(wanted.content)
+            if (wanted.uid, wanted.gid) != (os.geteuid(), os.getegid()):
+                os.fchown(stream.fileno(), wanted.uid, wanted.gid)
+            os.fchmod(stream.fileno(), wanted.mode)
+            if like:
+                _copy_attributes(path, stream.fileno())
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        if error.errno == errno.EBUSY:
+            raise HostError(f"{path} is a mount of its own, as containers have it, and is left as it is") from error
+        raise
+    sync_directory(path.parent)
+
+
+def _copy_attributes(path: Path, descriptor: int) -> None:
+    """The label that a security module goes by, above all."""
+    try:
+        for name in os.listxattr(path, follow_symlinks=False):
+            os.setxattr(descriptor, name, os.getxattr(path, name, follow_symlinks=False))
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.ENODATA, errno.ENOENT, errno.EPERM):
+            raise
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode, status.st_uid)

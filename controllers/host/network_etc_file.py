@@ -1,0 +1,176 @@
+"""network.EtcFileController: host name, hosts, name servers and time servers as files below /etc.
+
+Which files those are depends on the services that the machine has; what none of them can do is a problem that is named.
+Nothing is written that the configuration, a lease or the kernel line does not name.
+"""
+
+from collections.abc import Mapping
+from ipaddress import ip_interface
+
+import attrs
+import trio
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.host import texts
+from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
+from controllers.host.host import Host, HostError
+from controllers.host.services import (
+    Resolving,
+    Timekeeping,
+    TimeService,
+    chrony_reads_sources,
+    find_resolving,
+    find_timekeeping,
+)
+from controllers.host.static_host import configured_hosts, own_names
+from controllers.host.time_server_config import time_is_kept
+from controllers.host.wakeups import wake_every
+from controllers.network.problems import Problems
+from resources.config import MachineConfig, MachineConfigSpec
+from resources.files import EtcFileSpecSpec
+from resources.network import (
+    HOSTNAME_ID,
+    RESOLVERS_ID,
+    TIME_SERVERS_ID,
+    ConfigLayer,
+    DNSProtocol,
+    HostnameSpec,
+    HostnameSpecSpec,
+    NodeAddress,
+    ResolverSpec,
+    ResolverStatus,
+    ResolverStatusSpec,
+    TimeServerSpec,
+    TimeServerStatus,
+    TimeServerStatusSpec,
+)
+from runtime.controller import Controller, ControllerContext, weak
+
+# Seconds between two looks at which services there are.
+LOOK_INTERVAL = 30.0
+_DEFAULT_ADDRESS = "default"
+# Names that are to last; those of a lease or of the kernel line are the kernel's only.
+_LASTING = (ConfigLayer.CONFIGURATION, ConfigLayer.DEFAULT)
+_RESOLVED_FILE = "systemd/resolved.conf.d/50-nodespan.conf"
+_TIMESYNCD_FILE = "systemd/timesyncd.conf.d/50-nodespan.conf"
+_CHRONY_SOURCES = "chrony/sources.d/nodespan.sources"
+
+
+@attrs.frozen
+class Files:
+    """Texts by paths below /etc, and what could not be made a file of."""
+
+    texts: Mapping[str, str] = attrs.field(factory=dict)
+    problem: str = ""
+
+
+def name_files(config: MachineConfigSpec, hostname: HostnameSpecSpec | None, address: str) -> dict[str, str]:
+    """The host name, and the lines of /etc/hosts. `address` is the node's, "" while it has none."""
+    found: dict[str, str] = {}
+    own = None
+    if hostname is not None and hostname.layer in _LASTING:
+        found["hostname"] = f"{hostname.hostname}\n"
+        if address:
+            own = (str(ip_interface(address).ip), own_names(hostname.hostname, hostname.domainname))
+    if lines := texts.hosts_lines(own, configured_hosts(config)):
+        found["hosts"] = lines
+    return found
+
+
+def resolver_files(spec: ResolverStatusSpec, resolving: Resolving) -> Files:
+    """How those who look names up are told of the servers."""
+    if resolving.problem:
+        return Files(problem=resolving.problem)
+    servers = texts.servers_of(spec)
+    unable = (DNSProtocol.DOH,) if resolving.by_resolved else (DNSProtocol.DOH, DNSProtocol.DOT)
+    left_out = [f"{server.addr} ({server.protocol.value})" for server in servers if server.protocol in unable]
+    who = "systemd-resolved" if resolving.by_resolved else "/etc/resolv.conf"
+    problem = f"{who} cannot do it, left out: {', '.join(left_out)}" if left_out else ""
+    if resolving.by_resolved:
+        return Files({_RESOLVED_FILE: texts.resolved_conf(spec)}, problem)
+    if texts.plain_servers(spec):
+        return Files({"resolv.conf": texts.resolv_conf(spec)}, problem)
+    return Files(problem=problem or "search domains without name servers are not applied here: name the servers too")
+
+
+def time_files(spec: TimeServerStatusSpec, timekeeping: Timekeeping, *, reads_sources: bool) -> Files:
+    """How those who set the clock are told of the servers."""
+    servers = spec.time_servers
+    clocks = [server for server in servers if texts.is_clock(server)]
+    match timekeeping.service:
+        case TimeService.CHRONY if timekeeping.file:
+            lines = texts.chrony_lines(servers, use_nts=spec.use_nts)
+            # A clock is read from the main file only.
+            file = _CHRONY_SOURCES if reads_sources and not clocks else timekeeping.file
+            return Files({file: lines})
+        case TimeService.CHRONY:
+            return Files(problem="chrony runs, but its configuration is not found below /etc: name the servers there")
+        case TimeService.TIMESYNCD:
+            lacks = ["NTS"] if spec.use_nts else []
+            lacks += clocks
+            problem = f"systemd-timesyncd cannot do {', '.join(lacks)}: install chrony" if lacks else ""
+            # Who asked for authenticated time is not given any other.
+            if spec.use_nts or len(clocks) == len(servers):
+                return Files(problem=problem)
+            return Files({_TIMESYNCD_FILE: texts.timesyncd_conf(servers)}, problem)
+    return Files(problem="nothing sets the clock here, so nobody is told of these: install chrony or systemd-timesyncd")
+
+
+class EtcFileController(Controller):
+    """Writes a spec for each file, while there is a configuration."""
+
+    name = "network.EtcFileController"
+    only_derives = True
+    inputs = (
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(HostnameSpec, HOSTNAME_ID),
+        weak(NodeAddress, _DEFAULT_ADDRESS),
+        weak(ResolverStatus, RESOLVERS_ID),
+        weak(TimeServerStatus, TIME_SERVERS_ID),
+        ETC_FILE_INPUT,
+    )
+    outputs = ETC_FILE_OUTPUTS
+
+    def __init__(self, host: Host, *, look_interval: float = LOOK_INTERVAL) -> None:
+        self._host = host
+        self._look_interval = look_interval
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow what is wanted, and which services there are."""
+        files = EtcFiles(ctx)
+        problems = (Problems(ctx, ResolverSpec), RESOLVERS_ID), (Problems(ctx, TimeServerSpec), TIME_SERVERS_ID)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wake_every, self._look_interval, ctx)
+            async for _ in ctx:
+                config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                names: dict[str, str] = {}
+                asked = Files(), Files()
+                if config is not None:
+                    hostname, address = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(NodeAddress, _DEFAULT_ADDRESS)
+                    names = name_files(
+                        config.spec,
+                        None if hostname is None or hostname.metadata.is_tearing_down else hostname.spec,
+                        address.spec.addresses[0] if address and address.spec.addresses else "",
+                    )
+                    asked = await self._resolvers(ctx), await self._time_servers(ctx, config.spec)
+                every = names | dict(asked[0].texts) | dict(asked[1].texts)
+                await files.publish({path: EtcFileSpecSpec(contents=text.encode()) for path, text in every.items()})
+                for (kind, id), found in zip(problems, asked, strict=True):
+                    await kind.show({id: found.problem} if found.problem else {}, loud=frozenset({id}))
+
+    async def _resolvers(self, ctx: ControllerContext) -> Files:
+        status = ctx.find(ResolverStatus, RESOLVERS_ID)
+        if status is None or status.metadata.is_tearing_down:
+            return Files()
+        try:
+            return resolver_files(status.spec, await find_resolving(self._host))
+        except HostError as error:
+            return Files(problem=str(error))
+
+    async def _time_servers(self, ctx: ControllerContext, config: MachineConfigSpec) -> Files:
+        status = ctx.find(TimeServerStatus, TIME_SERVERS_ID)
+        if status is None or status.metadata.is_tearing_down or not time_is_kept(config):
+            return Files()
+        timekeeping = await find_timekeeping(self._host)
+        reads_sources = chrony_reads_sources(self._host, timekeeping.file) if timekeeping.file else False
+        return time_files(status.spec, timekeeping, reads_sources=reads_sources)

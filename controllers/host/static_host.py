@@ -1,0 +1,79 @@
+"""network.StaticHostController: the hosts whose addresses the configuration gives, and this one."""
+
+from collections.abc import Iterable
+from ipaddress import ip_interface
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from resources.config import MachineConfig, MachineConfigSpec, StaticHostConfig
+from resources.network import (
+    HOSTNAME_ID,
+    HostnameStatus,
+    HostnameStatusSpec,
+    NodeAddress,
+    StaticHost,
+    StaticHostSpec,
+)
+from runtime.controller import Controller, ControllerContext, exclusive, weak
+
+_CURRENT = "current"
+
+
+def configured_hosts(config: MachineConfigSpec) -> dict[str, tuple[str, ...]]:
+    """The names that the configuration gives to addresses, by the text of the address."""
+    given = [(entry.ip, entry.aliases) for entry in config.machine.network.extra_host_entries]
+    given += [(document.name, document.hostnames) for document in config.documents_of(StaticHostConfig)]
+    hosts: dict[str, tuple[str, ...]] = {}
+    for address, names in given:
+        hosts[address] = tuple(dict.fromkeys((*hosts.get(address, ()), *names)))
+    return dict(sorted(hosts.items()))
+
+
+def own_names(hostname: str, domainname: str) -> tuple[str, ...]:
+    """What the node is called, the longest first."""
+    if not hostname:
+        return ()
+    return (f"{hostname}.{domainname}", hostname) if domainname else (hostname,)
+
+
+def static_hosts(
+    config: MachineConfigSpec, own: HostnameStatusSpec | None, addresses: Iterable[str]
+) -> dict[str, StaticHostSpec]:
+    """The hosts by their names in lower case; the node's own have the addresses given."""
+    found: dict[str, tuple[str, ...]] = {}
+    names = () if own is None else own_names(own.hostname, own.domainname)
+    own_addresses = tuple(str(ip_interface(address).ip) for address in addresses)
+    given = [(name, own_addresses) for name in names if own_addresses]
+    given += [(name, (address,)) for address, aliases in configured_hosts(config).items() for name in aliases]
+    for name, some in given:
+        key = name.lower()
+        found[key] = tuple(dict.fromkeys((*found.get(key, ()), *some)))
+    return {name: StaticHostSpec(addresses=some) for name, some in found.items()}
+
+
+class StaticHostController(Controller):
+    """Writes a resource for each name, while there is a configuration."""
+
+    name = "network.StaticHostController"
+    only_derives = True
+    inputs = (
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(HostnameStatus, HOSTNAME_ID),
+        weak(NodeAddress, _CURRENT),
+    )
+    outputs = (exclusive(StaticHost),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow names and addresses."""
+        async for _ in ctx:
+            async with ctx.tracked_outputs(StaticHost):
+                config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                if config is None:
+                    continue
+                own, addresses = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(NodeAddress, _CURRENT)
+                hosts = static_hosts(
+                    config.spec,
+                    None if own is None else own.spec,
+                    () if addresses is None else addresses.spec.addresses,
+                )
+                for name, spec in hosts.items():
+                    await ctx.put(StaticHost, name, spec)

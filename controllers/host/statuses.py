@@ -1,0 +1,51 @@
+"""network.ResolverSpecController and network.TimeServerSpecController: what is wanted, as what is in effect.
+
+The name servers and the time servers are asked by others, who are told of them by network.EtcFileController.
+"""
+
+from resources.network import (
+    ResolverSpec,
+    ResolverSpecSpec,
+    ResolverStatus,
+    ResolverStatusSpec,
+    TimeServerSpec,
+    TimeServerSpecSpec,
+    TimeServerStatus,
+    TimeServerStatusSpec,
+)
+from runtime.controller.context import Access
+from runtime.controller.transform import Transform
+from runtime.resource import Resource
+
+
+def _resolvers(_ctx: Access, input: Resource[ResolverSpecSpec]) -> ResolverStatusSpec:
+    spec = input.spec
+    return ResolverStatusSpec(
+        dns_servers=spec.dns_servers, name_servers=spec.name_servers, search_domains=spec.search_domains
+    )
+
+
+def _time_servers(_ctx: Access, input: Resource[TimeServerSpecSpec]) -> TimeServerStatusSpec:
+    return TimeServerStatusSpec(time_servers=input.spec.time_servers, use_nts=input.spec.use_nts)
+
+
+class ResolverSpecController(Transform[ResolverSpecSpec, ResolverStatusSpec]):
+    """Copies the merged spec to the status."""
+
+    only_derives = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "network.ResolverSpecController", input=ResolverSpec, output=ResolverStatus, transform=_resolvers
+        )
+
+
+class TimeServerSpecController(Transform[TimeServerSpecSpec, TimeServerStatusSpec]):
+    """Copies the merged spec to the status."""
+
+    only_derives = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "network.TimeServerSpecController", input=TimeServerSpec, output=TimeServerStatus, transform=_time_servers
+        )

@@ -1,0 +1,180 @@
+"""secrets.TrustedRootsController: makes us and the system trust the authorities that the configuration adds.
+
+For our own connections there is a bundle of a file, which also has those of the system. The system is told in the way
+of its distribution.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+import trio
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.host.commands import CommandFailedError
+from controllers.host.edits import Appended, Edit, Whole
+from controllers.host.etc_file import reason
+from controllers.host.host import HostError
+from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from controllers.host.managed_files import ManagedFiles, read_file, write_file
+from controllers.host.originals import FileContent
+from controllers.host.trust_mechanism import Mechanism, find_bundle, find_mechanism
+from controllers.host.trust_rules import TrustEntry, anchor_files, bundle_digest, combined_bundle, trust_entries
+from controllers.host.wakeups import wake_every, wake_on_change
+from discovery.client import TransportError
+from discovery.transport import system_roots
+from resources.config import MachineConfig
+from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
+from runtime.controller import Controller, ControllerContext, exclusive
+
+POLL_INTERVAL = 5.0
+RETRY_INTERVAL = 60.0
+_DIRECTORY = "trust"
+_FILE_NAME = "ca-bundle.crt"
+
+
+@attrs.define
+class _Told:
+    """How the system was told: where its files are, those that it is to be told of, those put back, and what failed."""
+
+    place: str = ""
+    untold: list[str] = attrs.field(factory=list)
+    gone: list[str] = attrs.field(factory=list)
+    left: list[str] = attrs.field(factory=list)
+    error: str = ""
+
+
+class TrustedRootsController(Controller):
+    """Writes `ca-bundle`, and what became of each entry."""
+
+    name = "secrets.TrustedRootsController"
+    inputs = (CONFIG_INPUT,)
+    outputs = (exclusive(TrustBundle), exclusive(TrustedRoot))
+
+    def __init__(
+        self,
+        files: ManagedFiles,
+        state_dir: Path,
+        *,
+        leaving: trio.Event,
+        poll_interval: float = POLL_INTERVAL,
+        retry_interval: float = RETRY_INTERVAL,
+        grace: float = GRACE,
+    ) -> None:
+        self._files = files
+        self._bundle = state_dir.absolute() / _DIRECTORY / _FILE_NAME
+        self._leftovers = Leftovers(leaving, grace=grace)
+        self._poll_interval = poll_interval
+        self._retry_interval = retry_interval
+        self._seen: object = None
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration, the files and the bundle of the system."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leftovers.watch, ctx)
+            nursery.start_soon(wake_every, self._retry_interval, ctx)
+            nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
+            async for _ in ctx:
+                may_go = self._leftovers.may_go(ctx, nursery)
+                config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+                entries = () if config is None else tuple(trust_entries(config.spec))
+                # Ours first: the system's tools take their time.
+                await self._publish(ctx, entries)
+                # All that is wanted is in the configuration, so with one there is nothing to wait for.
+                if config is not None or may_go:
+                    await self._tell_system(ctx, entries)
+                    await self._publish(ctx, entries)
+                self._seen = await trio.to_thread.run_sync(self._look)
+
+    def _look(self) -> object:
+        return self._files.signature(self.name), bundle_digest(_system_bundle()), self._bundle.exists()
+
+    def _has_changed(self) -> bool:
+        return self._look() != self._seen
+
+    async def _publish(self, ctx: ControllerContext, entries: Sequence[TrustEntry]) -> None:
+        digest = await trio.to_thread.run_sync(self._write_bundle, entries)
+        added = "".join(anchor_files(entries, "").values())
+        spec = TrustBundleSpec(path=str(self._bundle), digest=digest, added=added)
+        await ctx.put(TrustBundle, TRUST_BUNDLE_ID, spec)
+
+    def _write_bundle(self, entries: Sequence[TrustEntry]) -> str:
+        bundle = combined_bundle(_system_bundle(), entries)
+        before = read_file(self._bundle)
+        if before is None or before.content != bundle:
+            self._bundle.parent.mkdir(mode=0o700, exist_ok=True)
+            status = self._bundle.parent.stat()
+            content = FileContent(content=bundle, mode=0o644, uid=status.st_uid, gid=status.st_gid)
+            write_file(self._bundle, content, like=False)
+        return bundle_digest(bundle)
+
+    async def _tell_system(self, ctx: ControllerContext, entries: Sequence[TrustEntry]) -> None:
+        mechanism = await trio.to_thread.run_sync(find_mechanism, self._files.host)
+        told = await trio.to_thread.run_sync(self._write_anchors, entries, mechanism)
+        commands = self._files.host.commands
+        if mechanism is not None and commands is not None and (told.untold or told.gone):
+            try:
+                await commands.run(*mechanism.command)
+            except CommandFailedError as error:
+                told.error = str(error)
+        if not told.error:
+            await trio.to_thread.run_sync(self._conclude, told)
+        if told.error and not entries:
+            ctx.log.warning("certificate authorities cannot be taken back from the system", error=told.error)
+        for message in told.left:
+            ctx.log.warning(message)
+        await self._report(ctx, entries, told)
+
+    def _write_anchors(self, entries: Sequence[TrustEntry], mechanism: Mechanism | None) -> _Told:
+        """Write the files of the system and put back those that are no longer wanted; in a worker thread."""
+        host = self._files.host
+        wanted: dict[str, Edit] = {}
+        told = _Told()
+        if mechanism is not None:
+            told.place = mechanism.directory
+            anchors = anchor_files(entries, mechanism.suffix)
+            wanted = {f"{mechanism.directory}/{name}": Whole(pem.encode()) for name, pem in anchors.items()}
+        elif added := "".join(anchor_files(entries, "").values()):
+            told.place = find_bundle(host)
+            if told.place:
+                wanted = {told.place: Appended(added.encode())}
+            else:
+                told.error = "this system has no place for certificate authorities: install ca-certificates"
+        try:
+            for path in self._files.owned(self.name).keys() - wanted.keys():
+                if left := self._files.restore(self.name, path):
+                    told.left.append(left)
+                told.gone.append(path)
+            for path, edit in wanted.items():
+                if self._files.apply(self.name, path, path, edit):
+                    told.untold.append(path)
+        except (HostError, OSError) as error:
+            told.error = reason(error)
+        return told
+
+    def _conclude(self, told: _Told) -> None:
+        for path in told.untold:
+            self._files.settle(self.name, path)
+        for path in told.gone:
+            self._files.forget(self.name, path)
+
+    async def _report(self, ctx: ControllerContext, entries: Sequence[TrustEntry], told: _Told) -> None:
+        async with ctx.tracked_outputs(TrustedRoot):
+            for entry in entries:
+                before = ctx.find(TrustedRoot, entry.name)
+                spec = TrustedRootSpec(
+                    source=entry.source,
+                    subjects=tuple(certificate.subject for certificate in entry.certificates),
+                    installed="" if entry.error or told.error else told.place,
+                    error=entry.error or (f"we trust it, but not the system: {told.error}" if told.error else ""),
+                )
+                if spec.error and (before is None or before.spec.error != spec.error):
+                    ctx.log.warning("certificate authorities", name=entry.name, source=entry.source, error=spec.error)
+                await ctx.put(TrustedRoot, entry.name, spec)
+
+
+def _system_bundle() -> bytes:
+    try:
+        return system_roots()
+    except TransportError:
+        return b""  # a machine that trusts nobody; what is added is all there is then

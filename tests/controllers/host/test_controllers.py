@@ -1,0 +1,469 @@
+"""From the configuration to the files of a machine, and back; in real time, for there are worker threads."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from controllers.cluster.config import MACHINE_CONFIG_ID
+from controllers.host.environment import EnvironmentController
+from controllers.host.etc_file import EtcFileController
+from controllers.host.etc_file_config import EtcFileConfigController
+from controllers.host.host import Host
+from controllers.host.hostname_config import HostnameConfigController
+from controllers.host.hostname_spec import HostnameSpecController, Names
+from controllers.host.machine_file import MachineFileController
+from controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
+from controllers.host.resolver_config import ResolverConfigController
+from controllers.host.static_host import StaticHostController
+from controllers.host.statuses import ResolverSpecController, TimeServerSpecController
+from controllers.host.time_server_config import TimeServerConfigController
+from controllers.host.trusted_roots import TrustedRootsController
+from controllers.network.merge import HostnameMergeController, ResolverMergeController, TimeServerMergeController
+from resources.config import (
+    Document,
+    EnvironmentConfig,
+    EtcFileConfig,
+    MachineConfig,
+    MachineConfigSpec,
+    MainDocument,
+    TrustedRootsConfig,
+)
+from resources.config import (
+    Machine as MachineSection,
+)
+from resources.config.main import HostEntry, MachineFile, Network, TimeSettings
+from resources.files import EtcFileSpec, EtcFileStatus, MachineFileStatus
+from resources.network import (
+    HOSTNAME_ID,
+    HostnameSpec,
+    NetworkProblem,
+    NodeAddress,
+    NodeAddressSpec,
+    ResolverStatus,
+    StaticHost,
+    TimeServerStatus,
+)
+from resources.runtime import ENVIRONMENT_ID, Environment
+from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
+from runtime.resource import FrozenMapping
+from runtime.testing.kit import Node, running
+from tests.controllers.host.machine import Machine, machine, unchanged
+from tests.support.certificates import Authority
+from tests.support.process import eventually
+
+AUTHORITY = Authority("corp")
+SYSTEM = Authority("system")
+BUNDLE = "/etc/ssl/certs/ca-certificates"
+RESOLVED = "/etc/systemd/resolved.conf.d/50-nodespan.conf"
+TIMESYNCD = "/etc/systemd/timesyncd.conf.d/50-nodespan.conf"
+
+
+@attrs.define
+class FakeNames:
+    """The names of a kernel of the test's own."""
+
+    names: Names = attrs.field(factory=lambda: Names("before", "(none)"))
+
+    def read(self) -> Names:
+        """What they are."""
+        return self.names
+
+    def write(self, names: Names) -> None:
+        """Set them."""
+        self.names = names
+
+
+@attrs.frozen
+class Run:
+    """A node on a machine."""
+
+    node: Node
+    machine: Machine
+    leaving: trio.Event
+    names: FakeNames
+
+    async def configure(self, *documents: Document, **section: object) -> None:
+        """Give it this configuration."""
+        given = MachineSection(**section)  # type: ignore[arg-type]
+        spec = MachineConfigSpec(main=MainDocument(machine=given), documents=documents)
+        await self.node.put(MachineConfig, MACHINE_CONFIG_ID, spec)
+
+    async def has(self, path: str, content: str | None) -> None:
+        """Wait until a file has this content."""
+        await eventually(lambda: self.machine.read(path) == content)
+
+    async def unconfigure(self) -> None:
+        """Take the configuration away."""
+        await self.node.destroy(MachineConfig, MACHINE_CONFIG_ID)
+
+    def problems(self) -> list[str]:
+        """What could not be done."""
+        files = [found.spec.error for found in self.node.state.list(MachineFileStatus) if found.spec.error]
+        return files + [found.spec.message for found in self.node.state.list(NetworkProblem)]
+
+    async def until(self, check: Callable[[], bool]) -> None:
+        """Wait for something."""
+        await eventually(check)
+
+
+@asynccontextmanager
+async def run(
+    on: Machine, *, names: FakeNames | None = None, host: Host | None = None, grace: float = 0.2
+) -> AsyncIterator[Run]:
+    files, leaving, names = on.managed_files(), trio.Event(), names or FakeNames()
+    if host is not None:
+        files.host = host
+    look = files.host
+    controllers = (
+        EnvironmentController(look, own={"HOME": "/root"}),
+        EtcFileConfigController(),
+        EtcFileController(files, leaving=leaving, poll_interval=0.05, retry_interval=0.3, grace=grace),
+        HostnameConfigController(),
+        HostnameMergeController(),
+        HostnameSpecController(look, on.state_dir, leaving=leaving, names=names, grace=grace),
+        MachineFileController(files, leaving=leaving, poll_interval=0.05, retry_interval=0.3, grace=grace),
+        NetworkEtcFileController(look, look_interval=0.3),
+        ResolverConfigController(),
+        ResolverMergeController(),
+        ResolverSpecController(),
+        StaticHostController(),
+        TimeServerConfigController(),
+        TimeServerMergeController(),
+        TimeServerSpecController(),
+        TrustedRootsController(
+            files, on.state_dir, leaving=leaving, poll_interval=0.05, retry_interval=0.3, grace=grace
+        ),
+    )
+    async with running(*controllers) as node:
+        await node.put(NodeAddress, "default", NodeAddressSpec(addresses=("192.0.2.7/24",)))
+        yield Run(node, on, leaving, names)
+
+
+@pytest.fixture
+def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine with systemd and what an ordinary distribution has."""
+    made = machine(tmp_path)
+    made.run_systemd()
+    made.commands.failing |= {"systemctl is-active --quiet chrony"}
+    made.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 before\n")
+    made.write("/etc/hostname", "before\n")
+    made.write("/usr/sbin/update-ca-certificates", "#!/bin/sh\n", mode=0o755)
+    made.write("/usr/local/share/ca-certificates/own.crt", "theirs")
+    made.write("/etc/ssl/certs/ca-certificates.crt", SYSTEM.pem.decode())
+    made.write("/run/systemd/resolve/stub-resolv.conf", "nameserver 127.0.0.53\n")
+    made.path("/etc/resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.path("/etc/ssl/certs/ca-certificates.crt")))
+    return made
+
+
+def entry(path: str, op: str, content: str = "", permissions: int = 0o644) -> MachineFile:
+    return MachineFile(path=path, op=op, content=content, permissions=permissions)
+
+
+async def test_a_whole_configuration_is_applied_and_taken_back(debian: Machine) -> None:
+    with unchanged(debian):
+        async with run(debian) as at:
+            await at.configure(
+                EtcFileConfig(name="app/app.conf", contents="app\n", mode=0o600),
+                EnvironmentConfig(variables=FrozenMapping({"https_proxy": "http://p:3128"})),
+                TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
+                files=(entry("/srv/data/x", "create", "x\n", 0o640), entry("/etc/hostname", "append", "no\n")),
+                time=TimeSettings(servers=("ntp.example",)),
+                network=Network(
+                    hostname="web.corp.example",
+                    nameservers=("10.0.0.53",),
+                    extra_host_entries=(HostEntry(ip="10.0.0.1", aliases=("one",)),),
+                ),
+            )
+            await at.has("/etc/app/app.conf", "app\n")
+            await at.has("/srv/data/x", "x\n")
+            await at.until(lambda: "DNS=10.0.0.53\n" in (debian.read(RESOLVED) or ""))
+            await at.until(lambda: "NTP=ntp.example\n" in (debian.read(TIMESYNCD) or ""))
+            await at.until(lambda: at.names.read() == Names("web", "corp.example"))
+            await at.until(lambda: "192.0.2.7 web.corp.example web\n" in (debian.read("/etc/hosts") or ""))
+            assert (debian.read("/etc/hosts") or "").startswith("127.0.0.1 localhost\n127.0.1.1 before\n")
+            await at.has("/usr/local/share/ca-certificates/nodespan-corp.crt", AUTHORITY.pem.decode())
+            await at.until(lambda: debian.path("/etc/systemd/system.conf.d/50-nodespan.conf").exists())
+            status = await at.node.eventually(MachineFileStatus, "000", lambda found: found.spec.applied)
+            assert status.spec.path == "/srv/data/x"
+            # Whichever names a file first has it; the other says so.
+            await at.until(lambda: any("/etc/hostname is written by" in problem for problem in at.problems()))
+            told = {
+                "systemctl try-restart systemd-timesyncd.service",
+                "systemctl try-reload-or-restart systemd-resolved.service",
+                "systemctl daemon-reload",
+                "update-ca-certificates --fresh",
+            }
+            await at.until(lambda: told <= set(debian.commands.asked))
+            debian.commands.changes()
+            await at.unconfigure()
+            await at.until(lambda: debian.kept() == [])
+            await at.until(lambda: at.names.read() == Names("before", "(none)"))
+            assert told <= set(debian.commands.changes())
+            await at.until(lambda: at.node.state.list(EtcFileSpec) == [])
+            await at.until(lambda: at.node.state.list(MachineFileStatus) == [])
+
+
+async def test_nothing_is_touched_that_is_not_named(debian: Machine) -> None:
+    with unchanged(debian):
+        async with run(debian) as at:
+            await at.configure()
+            await trio.sleep(0.5)
+            assert debian.commands.changes() == []
+            assert at.names.read() == Names("before", "(none)")
+
+
+async def test_a_restart_changes_nothing_and_a_later_configuration_takes_back(debian: Machine) -> None:
+    given = {
+        "files": (entry("/etc/hosts.allow", "create", "x"),),
+        "network": Network(hostname="web", nameservers=("10.0.0.53",)),
+    }
+    with unchanged(debian):
+        names = FakeNames()
+        async with run(debian, names=names) as at:
+            await at.configure(**given)
+            await at.has("/etc/hostname", "web\n")
+            await at.until(lambda: debian.path(RESOLVED).exists() and debian.path("/etc/hosts.allow").exists())
+            await at.node.eventually(EtcFileStatus, "hostname")
+            await at.until(lambda: "systemctl try-reload-or-restart systemd-resolved.service" in debian.commands.asked)
+            await at.node.settled()
+        after = debian.tree()
+        debian.commands.changes()
+        async with run(debian, names=names) as at:
+            await trio.sleep(0.3)
+            assert debian.tree() == after
+            await at.configure(**given)
+            await trio.sleep(0.5)
+            assert debian.tree() == after
+            assert names.read().hostname == "web"
+            assert debian.commands.changes() == []
+        async with run(debian, names=names) as at:
+            await at.configure()
+            await at.until(lambda: debian.kept() == [])
+            await at.until(lambda: names.read() == Names("before", "(none)"))
+
+
+async def test_leaving_takes_back_even_what_an_earlier_process_did_for_a_configuration_that_is_lost(
+    debian: Machine,
+) -> None:
+    with unchanged(debian):
+        async with run(debian) as at:
+            await at.configure(
+                TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
+                files=(entry("/etc/new", "create", "x"),),
+                network=Network(hostname="web"),
+            )
+            await at.until(lambda: len(debian.kept()) == 4)
+            await at.has("/etc/hostname", "web\n")
+        async with run(debian) as at:
+            await trio.sleep(0.3)
+            assert len(debian.kept()) == 4
+            at.leaving.set()
+            await at.until(lambda: debian.kept() == [])
+
+
+async def test_each_entry_of_the_files_has_a_status_and_bad_ones_leave_the_others(debian: Machine) -> None:
+    async with run(debian) as at:
+        await at.configure(
+            files=(
+                entry("/etc/absent", "append", "x"),
+                entry("relative", "create", "x"),
+                entry("/etc/hosts/below-a-file", "create", "x"),
+                entry("/etc/good", "create", "good"),
+                entry("/etc/systemd", "create", "x"),
+                entry(BUNDLE, "append", "no certificate"),
+                entry(BUNDLE, "append", AUTHORITY.pem.decode()),
+            ),
+        )
+        found = {}
+        await at.node.eventually(MachineFileStatus, "006", lambda status: status.spec.applied)
+        for index in range(7):
+            status = await at.node.eventually(MachineFileStatus, f"{index:03}")
+            found[index] = status.spec.error
+        assert debian.read("/etc/good") == "good"
+        for index, error in (
+            (0, "no such file to append to"),
+            (1, "not an absolute path"),
+            (2, "/etc/hosts is not a directory"),
+            (4, "/etc/systemd is not a regular file"),
+            (5, "holds no certificate"),
+        ):
+            assert error in found[index], found[index]
+        assert found[3] == found[6] == ""
+
+
+async def test_a_file_that_somebody_changes_is_put_right_within_moments(debian: Machine) -> None:
+    debian.write("/etc/motd", "base\n")
+    async with run(debian) as at:
+        await at.configure(files=(entry("/etc/motd", "append", "ours\n"),), network=Network(hostname="web"))
+        await at.has("/etc/motd", "base\n\nours\n")
+        await at.has("/etc/hostname", "web\n")
+        debian.write("/etc/motd", "a new base\n")
+        debian.path("/etc/hostname").unlink()
+        await at.has("/etc/motd", "a new base\n\nours\n")
+        await at.has("/etc/hostname", "web\n")
+        await at.configure()
+        await at.has("/etc/motd", "a new base\n")
+        await at.has("/etc/hostname", None)
+
+
+async def test_a_name_that_somebody_else_gave_is_left(debian: Machine) -> None:
+    async with run(debian) as at:
+        await at.configure(network=Network(hostname="web"))
+        await at.until(lambda: at.names.read().hostname == "web")
+        at.names.write(Names("theirs", "(none)"))
+        await at.unconfigure()
+        await at.node.gone(HostnameSpec, HOSTNAME_ID)
+        assert at.names.read().hostname == "theirs"
+
+
+async def test_a_service_that_cannot_be_told_is_a_problem_until_it_can(debian: Machine) -> None:
+    failing = "systemctl try-restart systemd-timesyncd"
+    debian.commands.failing.add(failing)
+    async with run(debian) as at:
+        await at.configure(time=TimeSettings(servers=("ntp.example",)))
+        problem_id = "EtcFileSpecs/systemd/timesyncd.conf.d/50-nodespan.conf"
+        problem = await at.node.eventually(NetworkProblem, problem_id)
+        assert "it is written, but: systemctl try-restart" in problem.spec.message
+        debian.commands.failing.discard(failing)
+        await at.node.gone(NetworkProblem, problem_id)
+
+
+@pytest.mark.parametrize(
+    ("target", "content", "message"),
+    [
+        ("../run/NetworkManager/resolv.conf", "", "leads to /run/NetworkManager/resolv.conf, which somebody else"),
+        ("../run/systemd/resolve/stub-resolv.conf", "", "but systemd-resolved does not run"),
+        (
+            "",
+            "# Generated by NetworkManager\nnameserver 1.2.3.4\n",
+            "is written by NetworkManager, and is left as it is",
+        ),
+    ],
+)
+async def test_a_resolv_conf_of_somebody_else_is_named_and_not_fought(
+    debian: Machine, target: str, content: str, message: str
+) -> None:
+    debian.commands.failing.add("systemctl is-active")
+    debian.path("/etc/resolv.conf").unlink()
+    if target:
+        debian.path("/etc/resolv.conf").symlink_to(target)
+    else:
+        debian.write("/etc/resolv.conf", content)
+    with unchanged(debian):
+        async with run(debian) as at:
+            await at.configure(network=Network(nameservers=("10.0.0.53",)))
+            problem = await at.node.eventually(NetworkProblem, "ResolverSpecs/resolvers")
+            assert message in problem.spec.message
+            await at.node.eventually(ResolverStatus, "resolvers")
+
+
+async def test_an_ordinary_resolv_conf_is_written(debian: Machine) -> None:
+    debian.commands.failing.add("systemctl is-active")
+    debian.path("/etc/resolv.conf").unlink()
+    debian.write("/etc/resolv.conf", "nameserver 192.0.2.1\n")
+    with unchanged(debian):
+        async with run(debian) as at:
+            await at.configure(network=Network(nameservers=("10.0.0.53", "rubbish"), search_domains=("a.example",)))
+            await at.until(
+                lambda: "nameserver 10.0.0.53\n\nsearch a.example\n" in (debian.read("/etc/resolv.conf") or "")
+            )
+            problem = await at.node.eventually(NetworkProblem, "MachineConfigs/machine.network.nameservers")
+            assert "rubbish" in problem.spec.message
+            await at.configure(time=TimeSettings(servers=("a",)))
+            await at.node.eventually(NetworkProblem, "TimeServerSpecs/timeservers")
+            await at.node.eventually(TimeServerStatus, "timeservers")
+            await at.configure()
+            await at.until(lambda: debian.kept() == [])
+
+
+async def test_trust_reaches_our_own_bundle_and_the_systems_at_once(debian: Machine) -> None:
+    async with run(debian) as at:
+        empty = await at.node.eventually(TrustBundle, TRUST_BUNDLE_ID)
+        await at.configure(
+            TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
+            TrustedRootsConfig(name="bad", certificates="-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----"),
+        )
+        bundle = await at.node.eventually(
+            TrustBundle, TRUST_BUNDLE_ID, lambda found: found.spec.digest != empty.spec.digest
+        )
+        assert bundle.spec.added == AUTHORITY.pem.decode()
+        await at.until(lambda: Path(bundle.spec.path).read_bytes() == SYSTEM.pem + AUTHORITY.pem)
+        good = await at.node.eventually(TrustedRoot, "corp", lambda found: bool(found.spec.installed))
+        assert good.spec.subjects == ("CN=corp",)
+        assert good.spec.installed == "/usr/local/share/ca-certificates"
+        bad = await at.node.eventually(TrustedRoot, "bad")
+        assert bad.spec.error == "certificate 1 of 1 is damaged: copy it again, with every line of it"
+        # A package brings others.
+        other = Authority("other")
+        debian.write("/etc/ssl/certs/ca-certificates.crt", other.pem.decode())
+        await at.until(lambda: Path(bundle.spec.path).read_bytes() == other.pem + AUTHORITY.pem)
+        await at.configure()
+        await at.node.gone(TrustedRoot, "corp")
+        await at.until(lambda: Path(bundle.spec.path).read_bytes() == other.pem)
+
+
+async def test_a_system_whose_tool_fails_is_told_again(debian: Machine) -> None:
+    debian.commands.failing.add("update-ca-certificates")
+    async with run(debian) as at:
+        await at.configure(files=(entry(BUNDLE, "append", AUTHORITY.pem.decode()),))
+        root = await at.node.eventually(TrustedRoot, "machine-files-0", lambda found: bool(found.spec.error))
+        assert "we trust it, but not the system: update-ca-certificates" in root.spec.error
+        debian.commands.failing.clear()
+        await at.node.eventually(TrustedRoot, "machine-files-0", lambda found: not found.spec.error)
+
+
+async def test_a_system_without_a_tool_has_its_bundle_extended(debian: Machine) -> None:
+    debian.path("/usr/sbin/update-ca-certificates").unlink()
+    with unchanged(debian):
+        async with run(debian) as at:
+            await at.configure(files=(entry(BUNDLE, "append", AUTHORITY.pem.decode()),))
+            await at.has("/etc/ssl/certs/ca-certificates.crt", f"{SYSTEM.pem.decode()}\n{AUTHORITY.pem.decode()}")
+            await at.node.eventually(MachineFileStatus, "000", lambda found: found.spec.applied)
+            await at.configure()
+            await at.until(lambda: debian.kept() == [])
+
+
+async def test_a_guest_changes_nothing_and_says_why(debian: Machine) -> None:
+    guest = Host(root=debian.host.root, refusal="the agent is a guest")
+    with unchanged(debian):
+        async with run(debian, host=guest) as at:
+            await at.configure(
+                TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()),
+                files=(entry("/etc/new", "create", "x"),),
+                network=Network(hostname="web"),
+            )
+            for id in ("HostnameSpecs/hostname", "EtcFileSpecs/hostname"):
+                assert (await at.node.eventually(NetworkProblem, id)).spec.message == "the agent is a guest"
+            status = await at.node.eventually(MachineFileStatus, "000")
+            assert status.spec.error == "the agent is a guest"
+            # For our own connections it is trusted all the same.
+            await at.node.eventually(TrustBundle, TRUST_BUNDLE_ID, lambda found: bool(found.spec.added))
+            await at.unconfigure()
+            await at.node.gone(HostnameSpec, HOSTNAME_ID)
+
+
+async def test_the_environment_has_everything_and_is_sensitive(debian: Machine) -> None:
+    async with run(debian) as at:
+        await at.configure(env=FrozenMapping({"https_proxy": "http://p:1"}))
+        found = await at.node.eventually(
+            Environment, ENVIRONMENT_ID, lambda resource: len(resource.spec.variables) == 2
+        )
+        assert found.spec.variables == ("HOME=/root", "https_proxy=http://p:1")
+        assert Environment.is_sensitive
+        await at.configure(env=FrozenMapping({"https_proxy": "http://q:1"}))
+        await at.node.eventually(
+            Environment, ENVIRONMENT_ID, lambda resource: "https_proxy=http://q:1" in resource.spec.variables
+        )
+
+
+async def test_static_hosts_come_and_go(debian: Machine) -> None:
+    async with run(debian) as at:
+        await at.configure(network=Network(extra_host_entries=(HostEntry(ip="10.0.0.1", aliases=("One",)),)))
+        assert (await at.node.eventually(StaticHost, "one")).spec.addresses == ("10.0.0.1",)
+        await at.configure()
+        await at.node.gone(StaticHost, "one")

@@ -1,0 +1,329 @@
+"""Files are changed, follow others, and are put back, also after a process was killed at any point."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controllers.host.edits import Appended, Block, Edit, Whole
+from controllers.host.host import Host, HostError
+from controllers.host.managed_files import ManagedFiles
+from controllers.host.originals import DamagedRecordError
+from tests.controllers.host.machine import Machine, machine, unchanged
+
+OWNER = "test.Controller"
+FILE = "/etc/thing"
+EDITS = [Whole(b"ours\n"), Appended(b"ours\n"), Block(b"ours\n")]
+
+
+def apply(files: ManagedFiles, edit: Edit, path: str = FILE, mode: int | None = None) -> bool:
+    return files.apply(OWNER, path, path, edit, mode=mode)
+
+
+def take_back(files: ManagedFiles, path: str = FILE) -> str:
+    left = files.restore(OWNER, path)
+    files.forget(OWNER, path)
+    return left
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("base", ["theirs\n", "theirs", ""])
+def test_a_file_is_changed_once_and_put_back_as_it_was(tmp_path: Path, edit: Edit, base: str) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, base, mode=0o640)
+    with unchanged(host):
+        files = host.managed_files()
+        assert apply(files, edit)
+        files.settle(OWNER, FILE)
+        written = host.read(FILE)
+        assert written is not None
+        assert "ours" in written
+        assert host.path(FILE).stat().st_mode & 0o777 == 0o640
+        inode = host.path(FILE).stat().st_ino
+        assert not apply(files, edit)
+        assert not apply(host.managed_files(), edit)
+        assert host.path(FILE).stat().st_ino == inode
+        assert take_back(host.managed_files()) == ""
+
+
+@pytest.mark.parametrize("edit", [Whole(b"ours\n"), Block(b"ours\n")])
+def test_a_file_that_was_not_there_goes_again_with_its_directories(tmp_path: Path, edit: Edit) -> None:
+    host = machine(tmp_path)
+    path = "/etc/new/deep/thing"
+    files = host.managed_files()
+    old_mask = os.umask(0o077)
+    try:
+        apply(files, edit, path)
+    finally:
+        os.umask(old_mask)
+    assert host.path(path).stat().st_mode & 0o777 == 0o644
+    take_back(host.managed_files(), path)
+    assert not host.path("/etc").exists()
+
+
+def test_directories_that_others_use_by_now_stay(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    files = host.managed_files()
+    apply(files, Whole(b"ours"), "/etc/new/deep/thing")
+    host.write("/etc/new/other", "theirs")
+    take_back(files, "/etc/new/deep/thing")
+    assert host.tree().keys() == {"etc/new/other"}
+    assert not host.path("/etc/new/deep").exists()
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (Appended(b"ours"), "no such file to append to: write op: create"),
+        (Whole(b"ours", must_exist=True), "no such file to overwrite: write op: create"),
+    ],
+)
+def test_what_needs_a_file_says_so(tmp_path: Path, edit: Edit, message: str) -> None:
+    host = machine(tmp_path)
+    with unchanged(host), pytest.raises(HostError, match=message):
+        apply(host.managed_files(), edit)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_new_base_takes_our_part_and_is_what_is_put_back(tmp_path: Path, edit: Edit) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base 1\n")
+    files = host.managed_files()
+    apply(files, edit)
+    host.write(FILE, "base 2\n", mode=0o600)
+    assert apply(files, edit)
+    written = host.read(FILE)
+    assert written is not None
+    assert written.count("ours") == 1
+    assert ("base 2" in written) is not isinstance(edit, Whole)
+    assert take_back(files) == ""
+    assert host.tree() == {"etc/thing": ("base 2\n", 0o600)}
+
+
+@pytest.mark.parametrize("edit", [Appended(b"ours\n"), Block(b"ours\n")])
+def test_our_part_is_told_from_a_base_that_was_edited_around_it(tmp_path: Path, edit: Edit) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base\n")
+    files = host.managed_files()
+    apply(files, edit)
+    written = host.read(FILE)
+    assert written is not None
+    host.write(FILE, f"more\n{written}")
+    apply(files, edit)
+    again = host.read(FILE)
+    assert again is not None
+    assert again.count("ours") == 1
+    host.write(FILE, f"even {again}")
+    assert take_back(host.managed_files()) == ""
+    assert host.read(FILE) == "even more\nbase\n"
+
+
+def test_what_somebody_else_made_of_an_overwritten_file_is_left_and_said(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base\n")
+    files = host.managed_files()
+    apply(files, Whole(b"ours"))
+    host.write(FILE, "theirs\n")
+    assert take_back(host.managed_files()) == "/etc/thing was changed by somebody else, and is left so"
+    assert host.read(FILE) == "theirs\n"
+    assert host.kept() == []
+
+
+def test_a_file_that_somebody_else_removed_is_made_anew_while_wanted_and_left_afterwards(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base\n")
+    files = host.managed_files()
+    apply(files, Whole(b"ours"))
+    host.path(FILE).unlink()
+    assert "removed by somebody else" in files.restore(OWNER, FILE)
+    apply(files, Whole(b"ours"))
+    assert host.read(FILE) == "ours"
+    assert take_back(files) == ""
+    assert host.read(FILE) is None
+
+
+def test_another_edit_of_one_file_keeps_the_first_original(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base\n", mode=0o600)
+    with unchanged(host):
+        apply(host.managed_files(), Appended(b"one\n"), mode=0o644)
+        apply(host.managed_files(), Appended(b"two\n"), mode=0o640)
+        assert host.tree() == {"etc/thing": ("base\n\ntwo\n", 0o640)}
+        apply(host.managed_files(), Whole(b"three\n"))
+        take_back(host.managed_files())
+
+
+def test_a_file_belongs_to_who_named_it_first(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write("/etc/real", "base\n")
+    host.path("/etc/thing").symlink_to("real")
+    files = host.managed_files()
+    apply(files, Appended(b"ours"))
+    with pytest.raises(HostError, match=r"/etc/real is written by test\.Controller for '/etc/thing' already"):
+        files.apply("other.Controller", "x", "/etc/real", Whole(b"x"))
+
+
+def test_a_war_over_a_file_is_damped_and_named(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    now = 0.0
+    files = ManagedFiles(host.host, host.state_dir / "originals", clock=lambda: now)
+    apply(files, Whole(b"ours"))
+    with pytest.raises(HostError, match="changed by somebody else again and again"):  # noqa: PT012
+        for number in range(20):
+            now += 0.1
+            host.write(FILE, f"theirs {number}")
+            apply(files, Whole(b"ours"))
+    now += 3600
+    assert apply(files, Whole(b"ours"))
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "device"])
+def test_only_regular_files_are_written(tmp_path: Path, kind: str) -> None:
+    host = machine(tmp_path)
+    host.path("/etc").mkdir()
+    if kind == "directory":
+        host.path(FILE).mkdir()
+    elif kind == "fifo":
+        os.mkfifo(host.path(FILE))
+    else:
+        host.path(FILE).symlink_to("/dev/null")
+        host.path("/dev").mkdir()
+        os.mkfifo(host.path("/dev/null"))
+    with pytest.raises(HostError, match="not a regular file"):
+        apply(host.managed_files(), Whole(b"ours"))
+    assert host.kept() == []
+
+
+def test_links_lead_where_they_would_if_the_root_were_the_root(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write("/usr/lib/real", "base")
+    host.path("/etc").mkdir()
+    host.path("/etc/alternatives").symlink_to("/usr/lib")
+    host.path(FILE).symlink_to("../../../etc/alternatives/real")
+    files = host.managed_files()
+    apply(files, Whole(b"ours"))
+    assert host.read("/usr/lib/real") == "ours"
+    assert host.path(FILE).is_symlink()
+    host.path("/etc/round").symlink_to("round")
+    with pytest.raises(HostError, match="too many symbolic links"):
+        apply(files, Whole(b"ours"), "/etc/round")
+    with pytest.raises(HostError, match="not an absolute path"):
+        apply(files, Whole(b"ours"), "etc/thing")
+
+
+def test_a_host_that_is_not_our_own_is_left_alone(tmp_path: Path) -> None:
+    files = ManagedFiles(Host(root=tmp_path, refusal="not ours"), tmp_path / "state")
+    with pytest.raises(HostError, match="not ours"):
+        apply(files, Whole(b"ours"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    apply(host.managed_files(), Whole(b"ours"))
+    (record,) = (host.state_dir / "originals").iterdir()
+    record.write_text(record.read_text()[:-20])
+    files = host.managed_files()
+    with pytest.raises(DamagedRecordError, match="damaged"):
+        apply(files, Whole(b"ours"))
+    assert "put the file right by hand" in files.damages()[0]
+    apply(files, Whole(b"ours"), "/etc/other")
+
+
+def test_secrets_are_kept_for_the_owner_only(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "secret", mode=0o600)
+    apply(host.managed_files(), Whole(b"ours"))
+    (record,) = (host.state_dir / "originals").iterdir()
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert record.parent.stat().st_mode & 0o777 == 0o700
+
+
+@given(
+    st.lists(st.sampled_from(["one", "two", "append", "block", "kill"]), max_size=6), st.sampled_from(["base\n", "b"])
+)
+def test_whatever_was_done_before_the_file_is_put_back(steps: list[str], base: str) -> None:
+    edits: dict[str, Edit] = {
+        "one": Whole(b"1"),
+        "two": Whole(b"2\n"),
+        "append": Appended(b"3\n"),
+        "block": Block(b"4\n"),
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        host = machine(Path(directory))
+        host.write(FILE, base)
+        with unchanged(host):
+            files = host.managed_files()
+            for step in steps:
+                if step == "kill":
+                    files = host.managed_files()
+                else:
+                    apply(files, edits[step])
+            assert take_back(files) == ""
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed_at(number: int) -> Callable[[], None]:
+    """End at this many calls of what changes something on the disk; returns what takes that back."""
+    count = 0
+    patch = pytest.MonkeyPatch()
+
+    def wrap(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(*arguments: object, **named: object) -> object:
+            nonlocal count
+            count += 1
+            if count == number:
+                raise Killed
+            return real(*arguments, **named)
+
+        patch.setattr(os, name, call)
+
+    for name in ("replace", "fsync", "unlink", "open", "fchmod"):
+        wrap(name)
+    return patch.undo
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_killed_at_any_point_the_next_process_ends_up_right(tmp_path: Path, edit: Edit) -> None:
+    wanted = None
+    for number in range(1, 60):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        host = machine(directory)
+        host.write(FILE, "base\n")
+        with unchanged(host):
+            undo = killed_at(number)
+            finished = False
+            try:
+                files = host.managed_files()
+                apply(files, Appended(b"before\n"))
+                apply(files, edit)
+                files.settle(OWNER, FILE)
+                take_back(files)
+                finished = True
+            except Killed:
+                pass
+            finally:
+                undo()
+            files = host.managed_files()
+            apply(files, edit)
+            wanted = wanted or host.read(FILE)
+            assert host.read(FILE) == wanted
+            assert take_back(files) == ""
+            assert _leftovers(host) == []
+        if finished:
+            return
+    pytest.fail("there are more points than were tried")
+
+
+def _leftovers(host: Machine) -> list[str]:
+    return [name for name in host.tree() if name.endswith(".nodespan")]

@@ -1,0 +1,498 @@
+"""The pure rules: names, resolvers, time, hosts, environment, files, trust."""
+
+import pytest
+
+from controllers.host.environment import SYSTEM_FILE, USER_FILE, configured_environment, environment_files
+from controllers.host.etc_file import follow_up
+from controllers.host.hostname_config import hostname_specs, stable_name
+from controllers.host.machine_file_rules import plan_files
+from controllers.host.network_etc_file import name_files, resolver_files, time_files
+from controllers.host.resolver_config import resolver_specs, unreadable_servers
+from controllers.host.services import Resolving, Timekeeping, TimeService
+from controllers.host.static_host import configured_hosts, static_hosts
+from controllers.host.texts import hosts_lines, resolv_conf, resolved_conf
+from controllers.host.time_server_config import time_is_kept, time_server_specs
+from controllers.host.trust_rules import (
+    anchor_files,
+    bundle_digest,
+    combined_bundle,
+    parse_certificates,
+    trust_entries,
+)
+from resources.config import (
+    Document,
+    EnvironmentConfig,
+    HostnameConfig,
+    Machine,
+    MachineConfigSpec,
+    MainDocument,
+    NodespanConfig,
+    ResolverConfig,
+    StaticHostConfig,
+    TimeSyncConfig,
+    TrustedRootsConfig,
+)
+from resources.config.host import AutoHostname, DnsProtocol, Nameserver, Ntp, Ptp, SearchDomains
+from resources.config.main import Features, HostEntry, MachineFile, Network, TimeSettings
+from resources.config.nodespan import DefaultsSettings
+from resources.network import (
+    ConfigLayer,
+    DNSProtocol,
+    HostnameSpecSpec,
+    HostnameStatusSpec,
+    NameServer,
+    ResolverStatusSpec,
+    TimeServerStatusSpec,
+)
+from runtime.resource import FrozenMapping
+from tests.support.certificates import Authority
+
+ALL_DEFAULTS = DefaultsSettings(dhcp=True, hostname=True, resolvers=True, time_servers=True)
+DEFAULT, CMDLINE, CONFIGURATION = ConfigLayer.DEFAULT, ConfigLayer.CMDLINE, ConfigLayer.CONFIGURATION
+
+
+def config(
+    *documents: Document, machine: Machine | None = None, defaults: DefaultsSettings | None = None
+) -> MachineConfigSpec:
+    return MachineConfigSpec(
+        main=MainDocument(machine=machine),
+        documents=documents,
+        nodespan=NodespanConfig(defaults=defaults or DefaultsSettings()),
+    )
+
+
+def network(**given: object) -> Machine:
+    return Machine(network=Network(**given))  # type: ignore[arg-type]
+
+
+# The host name.
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "names"),
+    [
+        (config(), "", []),
+        (config(), "ip=192.0.2.1::192.0.2.254:24:fromip", [("cmdline", "fromip", "")]),
+        (config(), "ip=192.0.2.1::192.0.2.254:24:fromip talos.hostname=a.b.c", [("cmdline", "a", "b.c")]),
+        (config(), "talos.hostname=a ip=off", []),
+        (config(machine=network(hostname="web")), "", [("configuration", "web", "")]),
+        (config(machine=network(hostname="web.corp.example")), "", [("configuration", "web", "corp.example")]),
+        (config(HostnameConfig(hostname="doc"), machine=network(hostname="web")), "", [("configuration", "doc", "")]),
+        (config(defaults=ALL_DEFAULTS), "", [("default", "talos-192-0-2-7", "")]),
+        (config(HostnameConfig(auto=AutoHostname.OFF), defaults=ALL_DEFAULTS), "", []),
+        (config(HostnameConfig(auto=AutoHostname.STABLE)), "", [("default", stable_name("node"), "")]),
+        (config(machine=Machine(features=Features(stable_hostname=True))), "", [("default", stable_name("node"), "")]),
+    ],
+)
+def test_the_layers_of_the_host_name(given: MachineConfigSpec, line: str, names: list[tuple[str, str, str]]) -> None:
+    specs = hostname_specs(given, cmdline=line, address="192.0.2.7/24", node_id="node")
+    assert [(spec.layer.value, spec.hostname, spec.domainname) for spec in specs] == names
+
+
+def test_the_automatic_names() -> None:
+    (by_address,) = hostname_specs(config(defaults=ALL_DEFAULTS), cmdline="", address="2001:db8::7/64", node_id="")
+    assert by_address.hostname == "talos-2001db87"
+    assert list(hostname_specs(config(defaults=ALL_DEFAULTS), cmdline="", address="", node_id="n")) == []
+    # What the originals call a node of this identity.
+    assert stable_name("fGdOI05hVrx3YMagLo0Bwxa2Nm9BAswWm8XLeEj0aS4") == "talos-hwz-sw5"
+
+
+# Resolvers.
+
+
+def resolver(layer: ConfigLayer, *servers: str, domains: tuple[str, ...] = ()) -> tuple[object, ...]:
+    return layer, servers, domains
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "specs"),
+    [
+        (config(), "", []),
+        (config(defaults=ALL_DEFAULTS), "", [resolver(DEFAULT, "1.1.1.1", "8.8.8.8", domains=("corp.example",))]),
+        (
+            config(machine=network(nameservers=("10.0.0.1", "nonsense", "fd00::1"))),
+            "",
+            [
+                resolver(DEFAULT, domains=("corp.example",)),
+                resolver(CONFIGURATION, "10.0.0.1", "fd00::1"),
+            ],
+        ),
+        (
+            config(machine=network(nameservers=("10.0.0.1",), disable_search_domain=True)),
+            "",
+            [resolver(CONFIGURATION, "10.0.0.1")],
+        ),
+        (
+            config(machine=network(search_domains=("a.example",), disable_search_domain=True)),
+            "",
+            [resolver(CONFIGURATION, domains=("a.example",))],
+        ),
+        (
+            config(machine=network(disable_search_domain=True)),
+            "ip=192.0.2.1:::24:h:::192.0.2.53:192.0.2.54",
+            [resolver(CMDLINE, "192.0.2.53", "192.0.2.54")],
+        ),
+    ],
+)
+def test_the_layers_of_the_resolvers(given: MachineConfigSpec, line: str, specs: list[tuple[object, ...]]) -> None:
+    found = resolver_specs(given, cmdline=line, domain="corp.example")
+    assert [(spec.layer, spec.dns_servers, spec.search_domains) for spec in found] == specs
+
+
+def test_a_document_replaces_the_resolvers_of_the_main_document() -> None:
+    document = ResolverConfig(
+        nameservers=(Nameserver(address="10.0.0.9", protocol=DnsProtocol.TLS, tls_server_name="dns.example"),),
+        search_domains=SearchDomains(domains=(), disable_default=True),
+    )
+    (spec,) = resolver_specs(config(document, machine=network(nameservers=("10.0.0.1",))), cmdline="", domain="d")
+    assert spec.name_servers == (NameServer(addr="10.0.0.9", protocol=DNSProtocol.DOT, tls_server_name="dns.example"),)
+    assert spec.search_domains_overridden
+    assert unreadable_servers(config(machine=network(nameservers=("10.0.0.1", "x.example")))) == ("x.example",)
+
+
+PLAIN = ResolverStatusSpec(dns_servers=("10.0.0.1", "fd00::1", "10.0.0.3", "10.0.0.4"), search_domains=("a.b", "c.d"))
+MIXED = ResolverStatusSpec(
+    name_servers=(
+        NameServer(addr="10.0.0.1"),
+        NameServer(addr="10.0.0.2", protocol=DNSProtocol.DOT, tls_server_name="dns.example"),
+        NameServer(addr="10.0.0.3", protocol=DNSProtocol.DOH, tls_server_name="doh.example"),
+    )
+)
+
+
+def body(text: str) -> list[str]:
+    return text.splitlines()[1:]
+
+
+def test_resolv_conf_has_three_servers_and_the_search_domains() -> None:
+    assert body(resolv_conf(PLAIN)) == [
+        "nameserver 10.0.0.1",
+        "nameserver fd00::1",
+        "nameserver 10.0.0.3",
+        "",
+        "search a.b c.d",
+    ]
+    assert body(resolv_conf(MIXED)) == ["nameserver 10.0.0.1"]
+
+
+def test_systemd_resolved_is_told_of_encrypted_servers_too() -> None:
+    assert body(resolved_conf(PLAIN)) == [
+        "[Resolve]",
+        "DNS=10.0.0.1 fd00::1 10.0.0.3 10.0.0.4",
+        "Domains=a.b c.d ~.",
+    ]
+    assert body(resolved_conf(MIXED)) == [
+        "[Resolve]",
+        "DNS=10.0.0.1 10.0.0.2#dns.example",
+        "DNSOverTLS=opportunistic",
+        "Domains=~.",
+    ]
+    only = ResolverStatusSpec(name_servers=MIXED.name_servers[1:2])
+    assert "DNSOverTLS=yes" in body(resolved_conf(only))
+    assert body(resolved_conf(ResolverStatusSpec(search_domains=("a.b",)))) == ["[Resolve]", "Domains=a.b"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "resolving", "files", "problem"),
+    [
+        (PLAIN, Resolving(by_resolved=True), ["systemd/resolved.conf.d/50-nodespan.conf"], ""),
+        (PLAIN, Resolving(), ["resolv.conf"], ""),
+        (PLAIN, Resolving(problem="somebody else's"), [], "somebody else's"),
+        (
+            MIXED,
+            Resolving(),
+            ["resolv.conf"],
+            "/etc/resolv.conf cannot do it, left out: 10.0.0.2 (DoT), 10.0.0.3 (DoH)",
+        ),
+        (
+            MIXED,
+            Resolving(by_resolved=True),
+            ["systemd/resolved.conf.d/50-nodespan.conf"],
+            "systemd-resolved cannot do it, left out: 10.0.0.3 (DoH)",
+        ),
+        (
+            ResolverStatusSpec(search_domains=("a.b",)),
+            Resolving(),
+            [],
+            "search domains without name servers are not applied here: name the servers too",
+        ),
+    ],
+)
+def test_how_resolvers_are_applied(
+    spec: ResolverStatusSpec, resolving: Resolving, files: list[str], problem: str
+) -> None:
+    found = resolver_files(spec, resolving)
+    assert (list(found.texts), found.problem) == (files, problem)
+
+
+# Time.
+
+
+@pytest.mark.parametrize(
+    ("given", "line", "specs"),
+    [
+        (config(), "", []),
+        (config(defaults=ALL_DEFAULTS), "", [(DEFAULT, ("time.cloudflare.com",), True)]),
+        (config(machine=Machine(time=TimeSettings(servers=("a", "b")))), "", [(CONFIGURATION, ("a", "b"), False)]),
+        (config(), "ip=192.0.2.1:::24:h:::::ntp.example", [(CMDLINE, ("ntp.example",), False)]),
+        (
+            config(
+                TimeSyncConfig(ntp=Ntp(servers=("n",), use_nts=True)),
+                machine=Machine(time=TimeSettings(servers=("a",))),
+            ),
+            "",
+            [(CONFIGURATION, ("n",), True)],
+        ),
+        (config(TimeSyncConfig(ptp=Ptp(devices=("/dev/ptp0",)))), "", [(CONFIGURATION, ("/dev/ptp0",), False)]),
+    ],
+)
+def test_the_layers_of_the_time_servers(given: MachineConfigSpec, line: str, specs: list[tuple[object, ...]]) -> None:
+    found = [(spec.layer, spec.time_servers, spec.use_nts) for spec in time_server_specs(given, cmdline=line)]
+    assert found == specs
+
+
+def test_time_that_is_switched_off_is_not_kept() -> None:
+    assert time_is_kept(config())
+    assert not time_is_kept(config(machine=Machine(time=TimeSettings(disabled=True))))
+    assert not time_is_kept(config(TimeSyncConfig(enabled=False)))
+
+
+CHRONY = Timekeeping(service=TimeService.CHRONY, file="chrony/chrony.conf")
+SERVERS = TimeServerStatusSpec(time_servers=("ntp1.example", "ntp2.example"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "timekeeping", "reads_sources", "files", "problem"),
+    [
+        (SERVERS, CHRONY, True, {"chrony/sources.d/nodespan.sources": "server ntp1.example iburst prefer\n"}, ""),
+        (SERVERS, CHRONY, False, {"chrony/chrony.conf": "server ntp2.example iburst prefer\n"}, ""),
+        (
+            TimeServerStatusSpec(time_servers=("ntp1.example",), use_nts=True),
+            CHRONY,
+            True,
+            {"chrony/sources.d/nodespan.sources": "server ntp1.example iburst prefer nts\n"},
+            "",
+        ),
+        (
+            TimeServerStatusSpec(time_servers=("/dev/ptp0",)),
+            CHRONY,
+            True,
+            {"chrony/chrony.conf": "refclock PHC /dev/ptp0 poll 2 prefer\n"},
+            "",
+        ),
+        (SERVERS, Timekeeping(service=TimeService.CHRONY), False, {}, "configuration is not found"),
+        (
+            SERVERS,
+            Timekeeping(service=TimeService.TIMESYNCD),
+            False,
+            {"systemd/timesyncd.conf.d/50-nodespan.conf": "[Time]\nNTP=ntp1.example ntp2.example\n"},
+            "",
+        ),
+        (
+            TimeServerStatusSpec(time_servers=("a",), use_nts=True),
+            Timekeeping(service=TimeService.TIMESYNCD),
+            False,
+            {},
+            "cannot do NTS: install chrony",
+        ),
+        (
+            TimeServerStatusSpec(time_servers=("/dev/ptp0", "a")),
+            Timekeeping(service=TimeService.TIMESYNCD),
+            False,
+            {"systemd/timesyncd.conf.d/50-nodespan.conf": "NTP=a\n"},
+            "cannot do /dev/ptp0",
+        ),
+        (SERVERS, Timekeeping(), False, {}, "nothing sets the clock here"),
+    ],
+)
+def test_how_time_servers_are_applied(
+    spec: TimeServerStatusSpec, timekeeping: Timekeeping, reads_sources: bool, files: dict[str, str], problem: str
+) -> None:
+    found = time_files(spec, timekeeping, reads_sources=reads_sources)
+    assert found.texts.keys() == files.keys()
+    for path, part in files.items():
+        assert part in found.texts[path]
+    assert problem in found.problem
+    assert bool(problem) is bool(found.problem)
+
+
+# Names of hosts.
+
+HOSTS = config(
+    StaticHostConfig(name="10.0.0.2", hostnames=("two",)),
+    StaticHostConfig(name="10.0.0.10", hostnames=("Ten", "ten.example")),
+    machine=network(extra_host_entries=(HostEntry(ip="10.0.0.2", aliases=("zwei", "two")),)),
+)
+
+
+def test_hosts_of_all_places_are_united_by_address() -> None:
+    assert configured_hosts(HOSTS) == {"10.0.0.10": ("Ten", "ten.example"), "10.0.0.2": ("zwei", "two")}
+
+
+def test_static_hosts_are_by_name_and_have_the_node_itself_among_them() -> None:
+    own = HostnameStatusSpec(hostname="Web", domainname="corp.example")
+    found = static_hosts(HOSTS, own, ("192.0.2.7/24", "fd00::7/64"))
+    assert found["web"].addresses == found["web.corp.example"].addresses == ("192.0.2.7", "fd00::7")
+    assert found["ten"].addresses == ("10.0.0.10",)
+    assert found.keys() == {"web", "web.corp.example", "ten", "ten.example", "two", "zwei"}
+    assert static_hosts(config(), own, ()) == {}
+
+
+def test_lines_of_hosts_stand_in_columns() -> None:
+    lines = hosts_lines(("192.0.2.77", ("web.corp.example", "web")), configured_hosts(HOSTS))
+    assert lines == "192.0.2.77 web.corp.example web\n10.0.0.10  Ten ten.example\n10.0.0.2   zwei two\n"
+
+
+@pytest.mark.parametrize(
+    ("layer", "paths"),
+    [
+        (ConfigLayer.CONFIGURATION, {"hostname", "hosts"}),
+        (ConfigLayer.DEFAULT, {"hostname", "hosts"}),
+        (ConfigLayer.OPERATOR, set()),
+        (ConfigLayer.CMDLINE, set()),
+        (None, set()),
+    ],
+)
+def test_only_a_lasting_name_goes_into_files(layer: ConfigLayer | None, paths: set[str]) -> None:
+    hostname = None if layer is None else HostnameSpecSpec(hostname="web", layer=layer)
+    assert name_files(config(), hostname, "192.0.2.7/24").keys() == paths
+
+
+# The environment.
+
+
+def test_later_variables_win() -> None:
+    given = config(
+        EnvironmentConfig(variables=FrozenMapping({"c": "doc1", "d": "doc1"})),
+        EnvironmentConfig(variables=FrozenMapping({"d": "doc2"})),
+        machine=Machine(env=FrozenMapping({"b": "machine", "c": "machine"})),
+    )
+    line = "quiet talos.environment=a=one=1 talos.environment=a=two=2 talos.environment=b=line talos.environment=odd"
+    assert configured_environment(given, line) == {"a": "two=2", "b": "machine", "c": "doc1", "d": "doc2"}
+    assert configured_environment(None, "talos.environment=a=1") == {"a": "1"}
+
+
+def test_the_files_of_services_quote_what_their_syntax_would_expand() -> None:
+    files = environment_files({"https_proxy": 'http://u:p%40$"\\@p', "A": "one two", "not a name": "x", "B": "a\nb"})
+    users, system = (files[path].contents.decode() for path in (USER_FILE, SYSTEM_FILE))
+    assert body(users) == ['A="one two"', 'https_proxy="http://u:p%40$$\\"\\\\@p"']
+    assert body(system) == ["[Manager]", 'DefaultEnvironment="A=one two" "https_proxy=http://u:p%%40$\\"\\\\@p"']
+    assert files[SYSTEM_FILE].mode == 0o600
+    assert environment_files({}) == {}
+
+
+# Files.
+
+
+def file(path: str, op: str, content: str = "", permissions: int = 0) -> MachineFile:
+    return MachineFile(path=path, op=op, content=content, permissions=permissions)
+
+
+def test_entries_of_one_path_count_one_after_the_other() -> None:
+    plan = plan_files(
+        enumerate(
+            [
+                file("/a", "create", "1", 0o600),
+                file("/b", "append", "x"),
+                file("/a", "append", "2"),
+                file("/b", "append", "y", 0o640),
+                file("/c", "append", "lost"),
+                file("/c", "overwrite", "3"),
+                file("/a", "overwrite", "4"),
+            ]
+        )
+    )
+    found = {planned.path: planned for planned in plan.files}
+    assert found["/a"].edit.apply(None) == b"4"
+    assert found["/a"].mode == 0o600
+    assert found["/a"].entries == (0, 2, 6)
+    assert found["/b"].edit.apply(b"base") == b"base\nx\ny"
+    assert found["/b"].mode == 0o640
+    assert found["/c"].edit.apply(b"base") == b"3"
+    assert found["/c"].mode is None
+    assert plan.errors == {}
+    (created,) = plan_files(enumerate([file("/a", "create", "1"), file("/a", "append", "2")])).files
+    assert created.edit.apply(None) == b"1\n2"
+
+
+@pytest.mark.parametrize(
+    ("entry", "error"),
+    [
+        (file("/a", "zap"), "op 'zap' is not known: write one of create, append, overwrite"),
+        (file("/a", ""), "op '' is not known"),
+        (file("a", "create"), "'a' is not an absolute path"),
+        (file("/a/", "create"), "'/a/' is not the path of a file"),
+    ],
+)
+def test_entries_that_cannot_be_applied_are_named_and_leave_the_others(entry: MachineFile, error: str) -> None:
+    plan = plan_files(enumerate([entry, file("/b", "create")]))
+    assert error in plan.errors[0]
+    assert [planned.path for planned in plan.files] == ["/b"]
+
+
+@pytest.mark.parametrize(
+    ("id", "command"),
+    [
+        ("hosts", ()),
+        ("resolv.conf", ()),
+        ("environment.d/50-nodespan.conf", ()),
+        ("systemd/network/x.network", ()),
+        ("systemd/resolved.conf.d/x.conf", ("systemctl", "try-reload-or-restart", "systemd-resolved.service")),
+        ("systemd/timesyncd.conf.d/x.conf", ("systemctl", "try-restart", "systemd-timesyncd.service")),
+        ("systemd/system.conf.d/x.conf", ("systemctl", "daemon-reload")),
+        ("chrony/sources.d/x.sources", ("chronyc", "reload", "sources")),
+        ("chrony/chrony.conf", ("systemctl", "try-restart", "chronyd.service")),
+        ("chrony.conf", ("systemctl", "try-restart", "chronyd.service")),
+    ],
+)
+def test_who_is_told_of_a_file(id: str, command: tuple[str, ...]) -> None:
+    assert follow_up(id) == command
+
+
+# Trust.
+
+ONE, TWO = Authority("one"), Authority("two")
+
+
+def test_certificates_come_from_documents_and_from_what_is_appended_to_a_bundle() -> None:
+    both = ONE.pem.decode() + "and\n" + TWO.pem.decode()
+    given = config(
+        TrustedRootsConfig(name="corp ca", certificates=both),
+        TrustedRootsConfig(name="empty", certificates="nothing"),
+        machine=Machine(
+            files=(
+                file("/etc/ssl/certs/ca-certificates", "append", ONE.pem.decode()),
+                file("/etc/ssl/certs/ca-certificates", "overwrite", "x"),
+                file("/etc/other", "append", ONE.pem.decode()),
+            )
+        ),
+    )
+    entries = list(trust_entries(given))
+    assert [(entry.name, entry.source, len(entry.certificates)) for entry in entries] == [
+        ("machine-files-0", "machine.files[0]", 1),
+        ("corp ca", "TrustedRootsConfig", 2),
+        ("empty", "TrustedRootsConfig", 0),
+    ]
+    assert "it holds no certificate" in entries[2].error
+    assert list(anchor_files(entries, ".crt")) == ["nodespan-machine-files-0.crt", "nodespan-corp-ca.crt"]
+    assert [certificate.subject for certificate in entries[1].certificates] == ["CN=one", "CN=two"]
+
+
+def test_several_certificates_of_one_entry_are_files_of_their_own() -> None:
+    given = config(TrustedRootsConfig(name="a", certificates=(ONE.pem + TWO.pem).decode()))
+    assert list(anchor_files(trust_entries(given), ".pem")) == ["nodespan-a.pem", "nodespan-a-2.pem"]
+
+
+def test_a_damaged_certificate_is_one_clear_error() -> None:
+    damaged = ONE.pem.decode().replace("MII", "NII", 1)
+    with pytest.raises(ValueError, match="certificate 2 of 2 is damaged: copy it again"):
+        list(parse_certificates(TWO.pem.decode() + damaged))
+
+
+def test_a_bundle_does_not_change_when_the_system_learns_what_we_added() -> None:
+    entries = tuple(trust_entries(config(TrustedRootsConfig(name="a", certificates=TWO.pem.decode()))))
+    before = combined_bundle(ONE.pem.rstrip(), entries)
+    after = combined_bundle(TWO.pem + ONE.pem, entries)
+    assert before == ONE.pem + TWO.pem
+    assert after == TWO.pem + ONE.pem
+    assert bundle_digest(before) == bundle_digest(after) != bundle_digest(ONE.pem)

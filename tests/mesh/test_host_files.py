@@ -1,0 +1,245 @@
+"""The real agent on a copy of this machine: its files, its host name and its own tools, and everything put back.
+
+The copy is a mount and UTS namespace in which /etc and /usr/local are overlaid: nothing reaches the machine itself.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.support.agent import AgentProcess, agent
+from tests.support.certificates import Authority
+from tests.support.netns import Namespace, execute, namespace
+from tests.support.process import eventually, running
+
+pytestmark = pytest.mark.needs_program("unshare", "nsenter")
+
+_SCRIPT = """\
+mount -t tmpfs none "$0" &&
+for place in /etc /usr/local; do
+    mkdir -p "$0$place/upper" "$0$place/work" &&
+    mount -t overlay overlay -o "lowerdir=$place,upperdir=$0$place/upper,workdir=$0$place/work" "$place" || exit 1
+done
+echo before > /proc/sys/kernel/hostname
+# A few authorities will do, for no keystores with the time in them, and as the tool would leave everything itself.
+rm -f /etc/ca-certificates/update.d/*
+if [ -s /etc/ca-certificates.conf ]; then
+    head -n 9 /etc/ca-certificates.conf > "$0/few" && cp "$0/few" /etc/ca-certificates.conf &&
+    update-ca-certificates --fresh > /dev/null || exit 1
+fi
+touch "$0/ready" && exec sleep 600
+"""
+# Every file and link that is within reach of the tests.
+_TREE = """\
+import hashlib, json, os
+found = {}
+for place in ("/etc", "/usr/local/share/ca-certificates"):
+    for directory, _, names in os.walk(place):
+        for name in names:
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            content = os.readlink(path) if os.path.islink(path) else ""
+            if os.path.isfile(path) and not content:
+                content = hashlib.sha256(open(path, "rb").read()).hexdigest()
+            found[path] = [content, status.st_mode, status.st_uid, status.st_gid]
+print(json.dumps(found))
+"""
+CONFIG = """\
+version: v1alpha1
+machine:
+  type: worker
+  env: {https_proxy: "http://proxy.corp.example:3128"}
+  files:
+    - {op: create, path: /etc/corp/motd, permissions: 0640, content: "hello\\n"}
+    - {op: append, path: /etc/hosts.corp, permissions: 0644, content: "x\\n"}
+    - {op: overwrite, path: /etc/issue, permissions: 0600, content: "ours\\n"}
+  network:
+    hostname: web.corp.example
+    nameservers: [192.0.2.53]
+    extraHostEntries: [{ip: 192.0.2.9, aliases: [nine.corp.example]}]
+---
+apiVersion: v1alpha1
+kind: EtcFileConfig
+name: corp/app.conf
+mode: 0600
+contents: "secret\\n"
+---
+apiVersion: v1alpha1
+kind: TrustedRootsConfig
+name: corp
+certificates: |
+"""
+EMPTY = "version: v1alpha1\nmachine: {type: worker}\n"
+
+
+@attrs.frozen
+class Copy:
+    """The copy of the machine, which lives as long as the process that holds it."""
+
+    pid: int
+    over: Path
+
+    @property
+    def wrapper(self) -> tuple[str, ...]:
+        """What to put before a command to have it run there. What it leaves half done is not seen outside."""
+        return ("nsenter", f"--target={self.pid}", "--mount", "--uts", "--", "env", f"TMPDIR={self.over}")
+
+    def run(self, *command: str) -> str:
+        """What a command prints there."""
+        return execute(*self.wrapper, *command)
+
+    def succeeds(self, *command: str) -> bool:
+        """Whether a command succeeds there."""
+        return subprocess.run((*self.wrapper, *command), capture_output=True).returncode == 0
+
+    def read(self, path: str) -> str:
+        """A file there."""
+        return self.run("cat", path)
+
+    def tree(self) -> dict[str, list[object]]:
+        """Every file that the agent might change."""
+        found: dict[str, list[object]] = json.loads(self.run(sys.executable, "-c", _TREE))
+        return found
+
+
+@contextlib.asynccontextmanager
+async def copy(directory: Path) -> AsyncIterator[Copy]:
+    over = directory / "over"
+    over.mkdir()
+    async with running("unshare", "--mount", "--uts", "sh", "-c", _SCRIPT, str(over)) as process:
+        made = Copy(process.pid, over)
+        await eventually(lambda: made.succeeds("test", "-e", f"{over}/ready"), within=15)
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    on: Copy, directory: Path, config: str, *options: str, inside: Namespace | None = None
+) -> AsyncIterator[AgentProcess]:
+    configure(directory, config)
+    root = () if "--root" in options else ("--root", "/")
+    async with agent(
+        directory, "--config", str(directory / "config.yaml"), *root, *options, namespace=inside, wrapper=on.wrapper
+    ) as it:
+        yield it
+        # Taking back takes its time.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(it.pid, signal.SIGTERM)
+        await eventually(lambda: not Path(f"/proc/{it.pid}/root/etc").is_dir(), within=20)
+
+
+def configure(directory: Path, config: str) -> None:
+    new = directory / "config.new"
+    new.write_text(config)
+    new.rename(directory / "config.yaml")
+
+
+def trusting(authority: Authority) -> str:
+    return CONFIG + "".join(f"  {line}\n" for line in authority.pem.decode().splitlines())
+
+
+def applied(on: Copy) -> bool:
+    return (
+        on.succeeds("grep", "-q", "nine.corp.example", "/etc/hosts")
+        and on.succeeds("test", "-e", "/etc/corp/app.conf", "-a", "-e", "/etc/corp/motd")
+        and on.read("/etc/hostname") == "web\n"
+        and on.run("hostname") == "web\n"
+    )
+
+
+async def test_a_machine_is_as_the_configuration_says_and_afterwards_as_it_was(tmp_path: Path) -> None:
+    async with copy(tmp_path) as machine:
+        before = machine.tree()
+        async with at_work(machine, tmp_path, trusting(Authority("corp")), "--cleanup") as served:
+            await eventually(lambda: applied(machine))
+            assert machine.read("/etc/issue") == "ours\n"
+            assert machine.read("/etc/corp/app.conf") == "secret\n"
+            assert machine.run("stat", "-c", "%a", "/etc/corp/motd", "/etc/issue", "/etc/corp/app.conf").split() == [
+                "640",
+                "600",
+                "600",
+            ]
+            assert machine.run("getent", "ahostsv4", "nine.corp.example").split()[0] == "192.0.2.9"
+            errors = served.run("get", "machinefilestatuses", "-o", "jsonpath={.spec.error}").splitlines()
+            assert [error for error in errors if error] == ["there is no such file to append to: write op: create"]
+            assert await eventually(lambda: "nameserver 192.0.2.53" in machine.read("/etc/resolv.conf"))
+        assert machine.tree() == before
+        assert machine.run("hostname") == "before\n"
+        assert not list((tmp_path / "state" / "originals").iterdir())
+
+
+@pytest.mark.needs_program("update-ca-certificates", "openssl")
+async def test_the_tools_of_the_system_trust_an_authority_for_as_long_as_it_is_configured(tmp_path: Path) -> None:
+    authority = Authority("corp")
+    certificate, _ = authority.issue(tmp_path, "server.corp.example")
+    verify = ("openssl", "verify", "-CApath", "/etc/ssl/certs", "-CAfile", "/etc/ssl/certs/ca-certificates.crt")
+
+    def is_trusted() -> bool:
+        return machine.succeeds(*verify, str(certificate))
+
+    async with copy(tmp_path) as machine:
+        before = machine.tree()
+        assert not is_trusted()
+        async with at_work(machine, tmp_path, trusting(authority)) as served:
+            await eventually(is_trusted, within=15)
+            status = served.run("get", "trustedroots", "corp", "-o", "jsonpath={.spec.installed}").strip()
+            assert status == "/usr/local/share/ca-certificates"
+            # An update of the package makes the bundle anew: nothing is lost.
+            machine.run("update-ca-certificates", "--fresh")
+            assert is_trusted()
+            configure(tmp_path, EMPTY)
+            await eventually(lambda: not is_trusted(), within=15)
+            await eventually(lambda: machine.tree() == before, within=15)
+
+
+async def test_an_agent_that_was_killed_leaves_nothing_that_the_next_one_does_not_take_back(tmp_path: Path) -> None:
+    async with copy(tmp_path) as machine:
+        before = machine.tree()
+        async with at_work(machine, tmp_path, trusting(Authority("corp"))) as served:
+            os.kill(served.pid, signal.SIGKILL)
+        async with at_work(machine, tmp_path, trusting(Authority("corp"))) as served:
+            await eventually(lambda: applied(machine))
+            os.kill(served.pid, signal.SIGKILL)
+        assert machine.tree() != before
+        async with at_work(machine, tmp_path, EMPTY, "--cleanup"):
+            pass
+        assert machine.tree() == before
+        assert machine.run("hostname") == "before\n"
+
+
+async def test_an_agent_in_a_named_namespace_takes_the_machine_for_somebody_elses(tmp_path: Path) -> None:
+    with namespace() as inside:
+        async with copy(tmp_path) as machine:
+            before = machine.tree()
+            async with at_work(machine, tmp_path, trusting(Authority("corp")), "--root", "", inside=inside) as served:
+                reason = await eventually(
+                    lambda: served.run(
+                        "get",
+                        "networkproblems",
+                        "HostnameSpecs/hostname",
+                        "-o",
+                        "jsonpath={.spec.message}",
+                        check=False,
+                    )
+                )
+                assert f"the agent runs in the network namespace {inside.name}" in reason
+            assert machine.tree() == before
+            assert machine.run("hostname") == "before\n"
+
+
+async def test_below_a_root_of_its_own_an_agent_writes_files_and_nothing_else(tmp_path: Path) -> None:
+    root = tmp_path / "elsewhere"
+    async with copy(tmp_path) as machine:
+        before = machine.tree()
+        async with at_work(machine, tmp_path, trusting(Authority("corp")), "--root", str(root)):
+            await eventually(lambda: (root / "etc/hostname").exists() and (root / "etc/corp/motd").exists())
+        assert machine.tree() == before
+        assert machine.run("hostname") == "before\n"
