@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import discovery, engine, kubespan, state
+from bench import discovery, engine, kubespan, network, state
 from runtime import garbage
 
 
@@ -10,7 +10,7 @@ def main() -> int:
     garbage.tune()  # as the agent does
     print(f"{'what':<66} {'ours':>9} {'baseline':>9} {'':<5} {'ratio':>6} {'limit':>6}")
     good = True
-    for measure in (*state.FIGURES, *engine.FIGURES, *kubespan.FIGURES, *discovery.FIGURES):
+    for measure in (*state.FIGURES, *engine.FIGURES, *kubespan.FIGURES, *network.FIGURES, *discovery.FIGURES):
         figure = measure()
         mark = "" if figure.holds else "  above the limit"
         good = good and figure.holds

@@ -6,6 +6,7 @@ Found by the command line through the entry-point group `nodespan.commands`; imp
 import argparse
 import os
 import sys
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from runtime.cli.errors import CommandError
 
@@ -25,6 +26,18 @@ class ClusterCommand:
             "create", description="Make a cluster and show how its nodes find each other. Ctrl-C removes it."
         )
         create.add_argument("--nodes", metavar="N", type=int, default=3, help="how many (%(default)s)")
+        create.add_argument(
+            "--control-planes", metavar="N", type=int, default=1, help="how many of them, the first ones (%(default)s)"
+        )
+        create.add_argument(
+            "--wireguard-cidr",
+            metavar="CIDR",
+            type=_network,
+            help="WireGuard devices by configuration, with addresses of this network, instead of KubeSpan",
+        )
+        create.add_argument(
+            "--with-kubespan", action="store_true", help="KubeSpan; so it is anyway unless --wireguard-cidr is given"
+        )
         _add_name(create)
         create.add_argument("--keep", action="store_true", help="leave it running and return")
         create.add_argument(
@@ -70,13 +83,26 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write it like 10.99.0.0/24") from error
+
+
 def _create(options: argparse.Namespace) -> int:
     from cluster.create import CreateOptions, create
     from cluster.plan import Plan
     from cluster.requirements import missing_requirements
     from cluster.terminal import Terminal
 
-    plan = Plan(name=options.name, size=options.nodes)
+    plan = Plan(
+        name=options.name,
+        size=options.nodes,
+        control_planes=options.control_planes,
+        kubespan=options.with_kubespan or options.wireguard_cidr is None,
+        wireguard=options.wireguard_cidr,
+    )
     if missing := missing_requirements():
         for reason in missing:
             sys.stderr.write(f"nodespan: {reason}\n")

@@ -1,6 +1,5 @@
 """Making a cluster, showing how its nodes find each other, and looking after it until told to stop."""
 
-import json
 import shutil
 import socket
 import subprocess
@@ -17,19 +16,20 @@ from cluster.commands import (
     discovery_command,
     network_commands,
 )
-from cluster.echo import ping
 from cluster.interruption import ignore_signals, interruptible
-from cluster.machine_config import config_text, new_mesh
+from cluster.node_configs import node_configs
 from cluster.ownership import owned
 from cluster.peers import NO_AGENT, NOT_FOUND, MeshView, PeerView, changes, kubespan_address, look, table
+from cluster.pings import ping_all
 from cluster.plan import DEFAULT_NAME, DISCOVERY_PORT, NODES, WIREGUARD_SOCKETS, Plan, Station
+from cluster.record import write_record
 from cluster.removal import namespaces_of, remove
 from cluster.station_processes import NAMESPACES, CommandFailedError, run, start
 from cluster.terminal import Terminal
+from cluster.wireguard import LINK as WIREGUARD_LINK
 from controllers.network.kernel.netns import in_netns
 from controllers.secret_file import write_secret
 from runtime.cli.errors import CommandError
-from runtime.cli.table import Table
 
 _START_PATIENCE = 20.0
 _LOOK_INTERVAL = 0.2
@@ -60,8 +60,9 @@ def create(options: CreateOptions, terminal: Terminal) -> int:
         try:
             processes = _build(plan, terminal)
             keep = options.keep  # from now on there is something to look at, also if not everybody comes up
-            _wait_until_up(options, processes, terminal)
-            _ping_all(plan, terminal)
+            if plan.kubespan:
+                _wait_until_up(options, processes, terminal)
+            _ping_all(options, terminal)
             _tell_what_to_try(options, terminal)
             if not keep:
                 _look_after(plan, processes, terminal)
@@ -88,7 +89,7 @@ def _reserve(plan: Plan) -> None:
         plan.directory.mkdir(mode=0o700)
     except FileExistsError:
         raise CommandError(f"there is a cluster {plan.name!r} already: {how}, or choose another --name") from None
-    plan.record.write_text(json.dumps({"size": plan.size}))
+    write_record(plan)
 
 
 def name_option(plan: Plan) -> str:
@@ -110,9 +111,8 @@ def _build(plan: Plan, terminal: Terminal) -> dict[Station, _Process]:
     terminal.line(f"  the internet is a bridge with {', '.join(node.name for node in public)} on it")
     terminal.line(f"  {hidden.name} is behind a router that translates its address and lets nobody in")
 
-    mesh = new_mesh(plan.name, plan.discovery_url, harvest_extra_endpoints=True)
-    for node in plan.nodes:
-        write_secret(node.config, config_text(mesh, purpose=f"The node {node.name} of the cluster {plan.name!r}."))
+    for node, text in node_configs(plan).items():
+        write_secret(node.config, text)
     processes = {plan.discovery: start(plan.discovery, discovery_command(plan))}
     _wait_for_discovery(plan, processes[plan.discovery])
     terminal.line(f"  the discovery service answers at {plan.discovery.address}:{DISCOVERY_PORT}")
@@ -198,51 +198,42 @@ def _end_of_log(station: Station) -> str:
     return "\n".join([f"the end of {station.log}:", *(f"    {line}" for line in last)])
 
 
-def _ping_all(plan: Plan, terminal: Terminal) -> None:
-    """Ping each node from each other one. Raises CommandError if one does not answer."""
-    addresses = {node.name: kubespan_address(node) for node in plan.nodes}
-    rows = Table(["FROM", "TO", "KUBESPAN ADDRESS", "TIME", "NODE ADDRESS", "TIME"])
-    silent = []
-    for node, peer in plan.pairs:
-        cells = [node.name, peer.name]
-        for address in (addresses[peer.name], peer.address):
-            took = _ping(node, address)
-            cells += [address, "no answer" if took is None else f"{took * 1000:.1f} ms"]
-            if took is None:
-                silent.append(f"{peer.name} does not answer {node.name} at {address}")
-        rows.add(cells)
-    terminal.line("\npings through the tunnels")
-    for line in rows.flush().splitlines():
-        terminal.line(line)
-    if silent:
-        raise CommandError("; ".join(silent))
-
-
-def _ping(node: Station, address: str) -> float | None:
-    deadline = time.monotonic() + _PING_PATIENCE
-    sequence = 0
-    while time.monotonic() < deadline:
-        sequence += 1
-        took = ping(NAMESPACES / node.namespace, address, sequence=sequence)
-        if took is not None:
-            return took
-        time.sleep(_LOOK_INTERVAL)
-    return None
+def _ping_all(options: CreateOptions, terminal: Terminal) -> None:
+    """Ping each node from each other one that it has a tunnel to. Raises CommandError if one does not answer."""
+    plan = options.plan
+    if plan.kubespan:
+        terminal.line("\npings through the tunnels")
+        addresses = {node: kubespan_address(node) for node in plan.nodes}
+        columns = {"KUBESPAN ADDRESS": addresses.__getitem__, "NODE ADDRESS": lambda node: node.address}
+        ping_all(plan.pairs, columns, terminal, patience=_PING_PATIENCE)
+    if plan.wireguard is not None:
+        terminal.line(f"\npings through {WIREGUARD_LINK}, which the configuration names")
+        # Nothing else tells that these tunnels are up.
+        patience = max(options.timeout, _PING_PATIENCE)
+        ping_all(plan.wireguard_pairs, {"WIREGUARD ADDRESS": plan.wireguard_address}, terminal, patience=patience)
 
 
 def _tell_what_to_try(options: CreateOptions, terminal: Terminal) -> None:
     plan = options.plan
-    first, hidden = plan.nodes[0].name, plan.nodes[-1].name
+    first, hidden = plan.nodes[0].name, plan.hidden_node.name
     terminal.line("\nin another terminal, as root:\n")
     command = _command()
-    terminal.line(f"    {command} --node {first} get kubespanpeerstatuses -w")
+    if plan.kubespan:
+        terminal.line(f"    {command} --node {first} get kubespanpeerstatuses -w")
+    if plan.wireguard is not None:
+        terminal.line(f"    {command} --node {first} get links {WIREGUARD_LINK} -o yaml")
     terminal.line(f"    {command} --node {hidden} get affiliates")
     terminal.line(f"    {command} cluster exec {first} -- wg show")
-    terminal.line(f"    {command} cluster exec {hidden} -- ping {plan.nodes[0].address}")
+    terminal.line(f"    {command} cluster exec {hidden} -- ping {_address_to_try(plan)}")
     if options.keep:
         terminal.line(f"\nthe cluster goes on running until: {command} cluster destroy{name_option(plan)}")
     else:
         terminal.line("\nCtrl-C ends it and removes everything")
+
+
+def _address_to_try(plan: Plan) -> str:
+    first = plan.nodes[0]
+    return plan.wireguard_address(first) if plan.wireguard is not None else first.address
 
 
 def _command() -> str:

@@ -5,7 +5,8 @@ import select
 import signal
 
 from cluster.ownership import owner_of
-from cluster.removal import recorded, remove
+from cluster.record import recorded
+from cluster.removal import remove
 from cluster.station_processes import CommandFailedError
 from runtime.cli.errors import CommandError
 

@@ -1,10 +1,11 @@
-"""`nodespan gen config`: the machine configurations of a new mesh, or of nodes that join one that is there.
+"""`nodespan gen`: machine configurations of a new mesh, or of nodes that join one that is there, and WireGuard keys.
 
 Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
 """
 
 import argparse
 import re
+import secrets
 import sys
 from pathlib import Path
 
@@ -18,11 +19,11 @@ _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 class GenCommand:
     """The verb `gen`."""
 
-    description = "make the configuration of a mesh"
+    description = "make the configuration of a mesh, or a WireGuard key"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="config")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="config|key")
         config = actions.add_parser(
             "config",
             description="Make the machine configuration of a mesh, with a new cluster id and secret, or of nodes that "
@@ -40,13 +41,17 @@ class GenCommand:
         config.add_argument(
             "--nodes", metavar="NAME", nargs="+", default=[], help="a file for each of these instead of one for all"
         )
+        key = actions.add_parser("key", description="Print a new private key of WireGuard, base64.")
+        key.add_argument(
+            "--public", action="store_true", help="read a private key from standard input and print its public one"
+        )
 
     def run(self, options: argparse.Namespace) -> int:
-        """Write the files and say what to do with them. Raises CommandError."""
+        """Write what is asked for; returns the exit status. Raises CommandError."""
         from cluster.machine_config import MachineConfigError
 
         try:
-            return _gen_config(options)
+            return _gen_key(public=options.public) if options.action == "key" else _gen_config(options)
         except MachineConfigError as error:
             raise CommandError(str(error)) from error
         except OSError as error:
@@ -84,6 +89,19 @@ def _gen_config(options: argparse.Namespace) -> int:
         sys.stdout.write(f"note: {remark}\n")
     urls = [service.url for service in mesh.services]
     sys.stdout.write(_what_to_do(bool(options.nodes), urls, uses_public=DEFAULT_DISCOVERY_ENDPOINT in urls))
+    return 0
+
+
+def _gen_key(*, public: bool) -> int:
+    from controllers.network.kernel.wireguard.keys import KEY_SIZE, new_private_key, public_key_of
+
+    if not public:
+        sys.stdout.write(f"{new_private_key(secrets.token_bytes(KEY_SIZE))}\n")
+        return 0
+    try:
+        sys.stdout.write(f"{public_key_of(sys.stdin.read().strip())}\n")
+    except ValueError as error:
+        raise CommandError(f"standard input holds no private key: {error}; nodespan gen key makes one") from error
     return 0
 
 

@@ -2,8 +2,9 @@
 
 import base64
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -44,16 +45,33 @@ class DiscoveryService:
 
 @attrs.frozen(kw_only=True)
 class Mesh:
-    """What all nodes of a mesh have in common. `trusted_roots` are PEM texts by name."""
+    """What all nodes of a mesh have in common. `trusted_roots` are PEM texts by name.
+
+    `kubespan`: whether they make tunnels to each other; without, they only know each other. `endpoint_filters` say
+    which of its addresses a node announces, None for all.
+    """
 
     cluster_name: str
     cluster_id: str
     cluster_secret: str = attrs.field(repr=False)
     services: tuple[DiscoveryService, ...] = (DiscoveryService(),)
     trusted_roots: tuple[tuple[str, str], ...] = ()
+    kubespan: bool = True
     harvest_extra_endpoints: bool = False
     mtu: int | None = None
+    endpoint_filters: tuple[str, ...] | None = None
     exclude_advertised_networks: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class NodePart:
+    """What one node has of its own. `interfaces` are entries of `machine.network.interfaces`."""
+
+    control_plane: bool = False
+    interfaces: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+
+
+_ANY_NODE = NodePart()
 
 
 def new_mesh(
@@ -61,7 +79,6 @@ def new_mesh(
     url: str = DEFAULT_DISCOVERY_ENDPOINT,
     *,
     trusted_roots: tuple[tuple[str, str], ...] = (),
-    harvest_extra_endpoints: bool = False,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Mesh:
     """A mesh of its own, with an id and a secret that nobody else has."""
@@ -71,16 +88,15 @@ def new_mesh(
         cluster_secret=base64.b64encode(random_bytes(_KEY_BYTES)).decode(),
         services=(DiscoveryService(url=url),),
         trusted_roots=trusted_roots,
-        harvest_extra_endpoints=harvest_extra_endpoints,
     )
 
 
-def config_text(mesh: Mesh, *, purpose: str) -> str:
-    """The machine configuration of any node of the mesh. `purpose` is a line for its head.
+def config_text(mesh: Mesh, *, purpose: str, node: NodePart = _ANY_NODE) -> str:
+    """The machine configuration of a node of the mesh. `purpose` is a line for its head.
 
     Raises MachineConfigError where the result would not be valid, with what `nodespan validate` has to say.
     """
-    text = "---\n".join((_head(mesh, purpose), *(_document(kind, spec) for kind, spec in _documents(mesh))))
+    text = "---\n".join((_head(mesh, purpose, node), *(_document(kind, spec) for kind, spec in _documents(mesh))))
     _refuse_mistakes(load(text, name="the configuration"))
     return text
 
@@ -141,8 +157,11 @@ def _services(config: MachineConfigSpec) -> Iterable[DiscoveryService]:
         yield DiscoveryService(name=document.name, url=document.endpoint)
 
 
-def _head(mesh: Mesh, purpose: str) -> str:
-    main: dict[str, object] = {"version": "v1alpha1", "machine": {"type": "worker"}}
+def _head(mesh: Mesh, purpose: str, node: NodePart) -> str:
+    machine: dict[str, object] = {"type": "controlplane" if node.control_plane else "worker"}
+    if node.interfaces:
+        machine["network"] = {"interfaces": list(node.interfaces)}
+    main: dict[str, object] = {"version": "v1alpha1", "machine": machine}
     if mesh.cluster_name:
         main["cluster"] = {"clusterName": mesh.cluster_name}
     warning = "# Whoever has this file can join the mesh: it holds the cluster's secret."
@@ -150,17 +169,25 @@ def _head(mesh: Mesh, purpose: str) -> str:
 
 
 def _documents(mesh: Mesh) -> Iterable[tuple[str, dict[str, object]]]:
-    kubespan: dict[str, object] = {"enabled": True, "harvestExtraEndpoints": mesh.harvest_extra_endpoints}
-    if mesh.mtu is not None:
-        kubespan["mtu"] = mesh.mtu
-    if mesh.exclude_advertised_networks:
-        kubespan["filters"] = {"excludeAdvertisedNetworks": mesh.exclude_advertised_networks}
-    yield "KubeSpanConfig", kubespan
+    if mesh.kubespan:
+        yield "KubeSpanConfig", _kubespan(mesh)
     yield "DiscoveryIdentityConfig", {"clusterID": mesh.cluster_id, "clusterSecret": mesh.cluster_secret}
     for service in mesh.services:
         yield "DiscoveryServiceConfig", {"name": service.name, "endpoint": service.url}
     for name, certificates in mesh.trusted_roots:
         yield "TrustedRootsConfig", {"name": name, "certificates": certificates}
+
+
+def _kubespan(mesh: Mesh) -> dict[str, object]:
+    kubespan: dict[str, object] = {"enabled": True, "harvestExtraEndpoints": mesh.harvest_extra_endpoints}
+    if mesh.mtu is not None:
+        kubespan["mtu"] = mesh.mtu
+    filters: dict[str, object] = {}
+    if mesh.endpoint_filters is not None:
+        filters["endpoints"] = mesh.endpoint_filters
+    if mesh.exclude_advertised_networks:
+        filters["excludeAdvertisedNetworks"] = mesh.exclude_advertised_networks
+    return {**kubespan, "filters": filters} if filters else kubespan
 
 
 def _document(kind: str, spec: dict[str, object]) -> str:

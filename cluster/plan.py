@@ -13,6 +13,7 @@ are those set aside for documentation. The bridge's address is everybody's defau
 import re
 import string
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 import attrs
@@ -31,6 +32,7 @@ BRIDGE_ADDRESS = "198.51.100.1"
 ROUTER_WAN_ADDRESS = "198.51.100.3"
 ROUTER_LAN_ADDRESS = "192.0.2.1"
 DISCOVERY_PORT = 3000
+_NETWORKS = (ip_network("198.51.100.0/24"), ip_network("192.0.2.0/24"))
 _FIRST_NODE = 11
 # Without a hyphen, so that the names of one cluster's namespaces never begin like those of another.
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
@@ -78,10 +80,17 @@ class Station:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A cluster of `size` nodes. Raises NameRefusedError, ValueError for a size that is not provided for."""
+    """A cluster of `size` nodes, of which the first `control_planes` are such.
+
+    `kubespan`: whether they make a KubeSpan mesh. `wireguard`: the network of WireGuard devices that the configuration
+    names, None for none. Raises NameRefusedError, and ValueError for what is not provided for.
+    """
 
     name: str = attrs.field(default=DEFAULT_NAME)
     size: int = attrs.field(default=3)
+    control_planes: int = attrs.field(default=1)
+    kubespan: bool = True
+    wireguard: IPv4Network | IPv6Network | None = attrs.field(default=None)
     clusters: Path = CLUSTERS
 
     @name.validator
@@ -95,6 +104,20 @@ class Plan:
     def _check_size(self, _attribute: object, size: int) -> None:
         if not FEWEST_NODES <= size <= MOST_NODES:
             raise ValueError(f"a cluster has between {FEWEST_NODES} and {MOST_NODES} nodes, not {size}")
+
+    @control_planes.validator
+    def _check_control_planes(self, _attribute: object, count: int) -> None:
+        if not 1 <= count <= self.size:
+            raise ValueError(f"of {self.size} nodes between 1 and {self.size} are control planes, not {count}")
+
+    @wireguard.validator
+    def _check_wireguard(self, _attribute: object, network: IPv4Network | IPv6Network | None) -> None:
+        if network is None:
+            return
+        if network.num_addresses < self.size + 2:
+            raise ValueError(f"the WireGuard network {network} has not enough addresses for {self.size} nodes")
+        if taken := [str(other) for other in _NETWORKS if network.version == 4 and network.overlaps(other)]:
+            raise ValueError(f"the WireGuard network {network} overlaps with {taken[0]}, which the cluster itself uses")
 
     @property
     def directory(self) -> Path:
@@ -120,6 +143,16 @@ class Plan:
         return (*public, hidden)
 
     @property
+    def control_plane_nodes(self) -> tuple[Station, ...]:
+        """The first ones."""
+        return self.nodes[: self.control_planes]
+
+    @property
+    def hidden_node(self) -> Station:
+        """The one behind NAT, which nobody can call."""
+        return self.nodes[-1]
+
+    @property
     def discovery(self) -> Station:
         """Where the discovery service runs."""
         return self._station("discovery", "198.51.100.2")
@@ -143,6 +176,18 @@ class Plan:
     def pairs(self) -> Iterator[tuple[Station, Station]]:
         """Each node with each other node, both ways."""
         return ((node, peer) for node in self.nodes for peer in self.nodes if node != peer)
+
+    @property
+    def wireguard_pairs(self) -> Iterator[tuple[Station, Station]]:
+        """Each node with each one that its WireGuard device knows: one of the two is a control plane."""
+        middle = self.control_plane_nodes
+        return ((node, peer) for node, peer in self.pairs if node in middle or peer in middle)
+
+    def wireguard_address(self, node: Station) -> str:
+        """The node's address in the WireGuard network. Raises ValueError if there is no such network."""
+        if self.wireguard is None:
+            raise ValueError(f"the cluster {self.name!r} has no WireGuard network")
+        return str(self.wireguard[self.nodes.index(node) + 1])
 
     @property
     def discovery_url(self) -> str:

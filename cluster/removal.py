@@ -1,6 +1,5 @@
 """Taking a cluster away again: whole or half made, by who made it or by somebody later."""
 
-import json
 import shutil
 
 from cluster.plan import NODES, Plan
@@ -38,11 +37,3 @@ def namespaces_of(plan: Plan) -> tuple[str, ...]:
     if not NAMESPACES.is_dir():
         return ()
     return tuple(sorted(path.name for path in NAMESPACES.iterdir() if path.name.startswith(plan.namespace_prefix)))
-
-
-def recorded(name: str) -> Plan:
-    """The plan of the cluster of this name as it was made; one of the usual size if there is no telling any more."""
-    plan = Plan(name=name)
-    if plan.record.exists():
-        return Plan(name=name, size=json.loads(plan.record.read_text())["size"])
-    return plan

@@ -3,7 +3,7 @@
 from cluster.ownership import owner_of
 from cluster.peers import kubespan_address
 from cluster.plan import CLUSTERS, Plan, Station
-from cluster.removal import recorded
+from cluster.record import recorded
 from cluster.station_processes import pids_in
 from cluster.terminal import Terminal
 from runtime.cli.client import AgentGoneError
@@ -41,16 +41,21 @@ def station_of(name: str) -> Station:
 
 
 def _table(plan: Plan) -> list[str]:
-    rows = Table(["NODE", "NAMESPACE", "PIDS", "ADDRESS", "KUBESPAN ADDRESS"])
+    headings = ["NODE", "NAMESPACE", "PIDS", "ADDRESS"]
+    headings += ["KUBESPAN ADDRESS"] if plan.kubespan else []
+    headings += ["WIREGUARD ADDRESS"] if plan.wireguard is not None else []
+    rows = Table(headings)
     for station in plan.stations:
         pids = ",".join(map(str, pids_in(station.namespace)))
-        rows.add([station.name, station.namespace, pids, station.address, _address(plan, station)])
+        cells = [station.name, station.namespace, pids, station.address]
+        is_node = station in plan.nodes
+        cells += [_address(station) if is_node else ""] if plan.kubespan else []
+        cells += [plan.wireguard_address(station) if is_node else ""] if plan.wireguard is not None else []
+        rows.add(cells)
     return rows.flush().splitlines()
 
 
-def _address(plan: Plan, station: Station) -> str:
-    if station not in plan.nodes:
-        return ""
+def _address(station: Station) -> str:
     try:
         return kubespan_address(station)
     except AgentGoneError:

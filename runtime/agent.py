@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from runtime import plugins
+from runtime.actions import Action, OffersActions
 from runtime.api.local import LocalServer, listen
 from runtime.api.metrics import serve_metrics
 from runtime.controller import Logger
@@ -44,6 +45,7 @@ _NAMESPACES = {
     "network": "The network as it is seen, and as it is wanted once everything is merged.",
     "network-config": "What each source wants of the network.",
     "runtime": "The agent itself and the system that it runs on.",
+    "secrets": "Whom this node trusts.",
 }
 
 
@@ -51,14 +53,16 @@ _NAMESPACES = {
 class AgentOptions:
     """How to run an agent.
 
+    `root` is the directory below which the files of the system are, None for wherever the agent runs.
     `metrics` is where to serve metrics over HTTP, None for not at all. `cleanup` takes back, when the agent is told to
     stop, what it did to the system; without it, that stays as it is for the next agent.
     """
 
     socket: Path
     state_dir: Path
-    config: Path | None = None
+    config: tuple[Path, ...] = ()
     controllers: tuple[str, ...] = ()
+    root: Path | None = None
     metrics: tuple[str, int] | None = None
     cleanup: bool = False
 
@@ -81,7 +85,10 @@ class Agent:
         self.state: State = MemoryState(max_capacity=_HISTORY)
         self.engine = Engine(self.state, log=self._log, monitor_loop=True)
         self._is_stopping = False
-        self._settings = plugins.Settings(config=options.config, state_dir=options.state_dir)
+        self._actions: dict[str, Action] = {}
+        self._settings = plugins.Settings(
+            config=options.config, state_dir=options.state_dir, root=options.root, settled=self.engine.settled
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled or told to stop by SIGTERM or SIGINT; SIGHUP gives every controller a turn.
@@ -107,7 +114,7 @@ class Agent:
                     await nursery.start(serve_metrics, self.engine, self.state, options.metrics)
                 for service in self._beside:
                     nursery.start_soon(service, self.state)
-                server = LocalServer(self.state, self.engine, self._log, version=self._version)
+                server = LocalServer(self.state, self.engine, self._log, version=self._version, actions=self._actions)
                 nursery.start_soon(server.serve, listener)
                 self._log.info(
                     "agent runs",
@@ -120,14 +127,19 @@ class Agent:
     async def _register(self, settings: plugins.Settings) -> None:
         for controller in plugins.load_installed(settings, self._log):
             try:
-                await self.engine.register(controller)
+                await self._take(controller)
             except RegistrationError:
                 # As with what cannot be loaded: one broken package does not stop a node.
                 name = type(controller).__qualname__
                 self._log.exception("a controller of an installed package cannot be registered", controller=name)
         for reference in self._options.controllers:
             for controller in plugins.load_named(reference, settings):
-                await self.engine.register(controller)
+                await self._take(controller)
+
+    async def _take(self, controller: plugins.AnyController) -> None:
+        await self.engine.register(controller)
+        if isinstance(controller, OffersActions):
+            self._actions.update(controller.actions)
 
     async def _first_look(self) -> None:
         """Wait until the controllers have seen what there is, but not long for one that is kept waiting itself.
@@ -135,8 +147,7 @@ class Agent:
         Who asks before that would be told that there is nothing, and a watch that outlived the agent before this one
         that everything went away.
         """
-        with trio.move_on_after(_FIRST_LOOK_PATIENCE):
-            await wait_quiet(lambda: any(runner.is_at_work for runner in self.engine.runners.values()))
+        await self.engine.settled(_FIRST_LOOK_PATIENCE)
 
     async def _describe_namespaces(self) -> None:
         for name, description in _NAMESPACES.items():

@@ -8,7 +8,7 @@ returns such things, one or many.
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,27 @@ GROUP = "nodespan.controllers"
 AnyController = Controller | QueueController
 
 
+async def at_once(_within: float) -> bool:
+    """Where there is no engine, nothing has anything to do."""
+    return True
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """What an agent was told: what the functions behind the door are given.
 
-    `config` is the machine configuration file, None if there is none. `state_dir` is a directory of the agent's own,
-    which exists. `leaving` is set when the agent is about to stop and is to take back what it did to the system.
+    `config` is what the machine configuration consists of, files or directories; without any it is what was applied,
+    which is kept in `state_dir`. That is a directory of the agent's own, which exists. `root` is the directory below
+    which the files of the system are, None for wherever the agent runs. `leaving` is set when the agent is about to
+    stop and is to take back what it did to the system. `settled` waits, for at most so many seconds, until no
+    controller has anything to do, and returns whether that came; it must not be awaited in a turn.
     """
 
     state_dir: Path
-    config: Path | None = None
+    config: tuple[Path, ...] = ()
+    root: Path | None = None
     leaving: trio.Event = attrs.field(factory=trio.Event, eq=False)
+    settled: Callable[[float], Awaitable[bool]] = attrs.field(default=at_once, eq=False)
 
 
 def instantiate(found: object, settings: Settings, where: str) -> Iterator[AnyController]:

@@ -1,14 +1,28 @@
-"""From the text of a machine configuration to its typed value: reading, checking, showing what is wrong with it."""
+"""From the text of a machine configuration to its typed value: reading, checking, applying, showing what is wrong."""
 
-from controllers.config.check import check_file
-from controllers.config.machine_config import FileController
-from runtime.controller import Controller
-from runtime.plugins import Settings
+from typing import TYPE_CHECKING
 
-
-def controllers(settings: Settings) -> list[Controller]:
-    """What the entry point of the family stands for: without a file there is nothing to read."""
-    return [] if settings.config is None else [FileController(settings.config, leaving=settings.leaving)]
+if TYPE_CHECKING:
+    from runtime.controller import Controller
+    from runtime.plugins import AnyController, Settings
 
 
-__all__ = ["FileController", "check_file", "controllers"]
+def controllers(settings: "Settings") -> "list[Controller]":
+    """What the entry point of the family stands for. The import is late, for the command line passes here too."""
+    import structlog
+
+    from controllers.config.machine_config import FileController
+    from runtime.plugins import load_installed
+
+    def new_controllers() -> "list[AnyController]":
+        return load_installed(settings, structlog.get_logger())
+
+    return [
+        FileController(
+            *settings.config,
+            state_dir=settings.state_dir,
+            leaving=settings.leaving,
+            settled=settings.settled,
+            new_controllers=new_controllers,
+        )
+    ]

@@ -1,26 +1,30 @@
-"""What `nodespan validate` says about a file."""
+"""What `nodespan validate` says about files, which it takes for one configuration."""
 
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from controllers.config.loading import load_bytes, read_and_load
-from controllers.config.problem import render
+from controllers.config.loading import Loaded, read_and_load
 
 
-def check_file(path: Path | None) -> tuple[str, bool]:
-    """The text to show, and whether the file may be used; None stands for standard input. Blocks on reading."""
-    if path is None:
-        loaded, name = load_bytes(sys.stdin.buffer.read(), name="<stdin>"), "<stdin>"
-    else:
-        loaded, name = read_and_load(path), str(path)
-    parts = [render(problem, loaded.config.text) + "\n\n" for problem in loaded.problems]
-    parts += [
-        f"{name}:{ignored.line}: {ignored.path} is not managed by nodespan, ignored\n" for ignored in loaded.ignored
-    ]
+def check_files(paths: Sequence[Path | None]) -> tuple[str, bool]:
+    """The text to show, and whether the files may be used together; None stands for standard input.
+
+    Blocks on reading.
+    """
+    loaded = read_and_load(*paths)
+    name = " + ".join("<stdin>" if path is None else str(path) for path in paths)
+    return "".join(report(loaded, name)), not loaded.errors
+
+
+def report(loaded: Loaded, name: str) -> Iterator[str]:
+    """Everything that is to be said of a configuration that is called `name`."""
+    for problem in loaded.problems:
+        yield loaded.render(problem) + "\n\n"
+    for ignored in loaded.ignored:
+        yield f"{ignored}\n"
     errors, warnings = len(loaded.errors), len(loaded.problems) - len(loaded.errors)
     verdict = "is not valid" if errors else "is valid"
-    parts.append(f"{name} {verdict}: {_count(errors, 'error')}, {_count(warnings, 'warning')}\n")
-    return "".join(parts), not errors
+    yield f"{name} {verdict}: {_count(errors, 'error')}, {_count(warnings, 'warning')}\n"
 
 
 def _count(number: int, noun: str) -> str:

@@ -20,12 +20,14 @@ from controllers.config.notation import (
 )
 from resources.config.bond import Bond, BondMode
 from resources.config.device import Device, DeviceRoute, DeviceWireguard, Vlan
+from resources.config.links import BondConfig
 from resources.config.selector import DeviceSelector
 
 _LABEL = "networking.os.device"
 _ADDRESS_HINT = "write it like 10.0.0.5/24 or fd00::5/64"
 MODES_WITH_PRIMARY = (BondMode.ACTIVE_BACKUP, BondMode.BALANCE_TLB, BondMode.BALANCE_ALB)
 _ADAPTIVE = (BondMode.BALANCE_TLB, BondMode.BALANCE_ALB)
+_MODES_WITH_ARP = tuple(each for each in BondMode if each not in (BondMode.LACP, *_ADAPTIVE))
 
 
 def check_devices(devices: tuple[Device, ...]) -> Iterator[Finding]:
@@ -78,6 +80,7 @@ def check_device(device: Device, *, enslaved: Mapping[str, object]) -> Iterator[
     yield from _check_choice_of_link(device)
     if device.bond:
         yield from under(("bond",), check_bond(device.bond))
+        yield from check_monitoring("bond", device.interface, device.bond.mode or BondMode.BALANCE_RR, device.bond)
     if device.wireguard:
         yield from under(("wireguard",), check_wireguard(device.wireguard))
     for index, vlan in enumerate(device.vlans):
@@ -178,13 +181,12 @@ def check_bond(bond: Bond) -> Iterator[Finding]:
     if bond.ad_actor_system:
         yield at("adActorSystem", message="bond.adActorSystem is not supported")
     # The option, whether it is given, and the modes that have it.
-    with_arp = tuple(each for each in BondMode if each not in (BondMode.LACP, *_ADAPTIVE))
     bound: tuple[tuple[str, object, tuple[BondMode, ...]], ...] = (
         ("lacpRate", bond.lacp_rate, (BondMode.LACP,)),
         ("adActorSysPrio", bond.ad_actor_sys_prio, (BondMode.LACP,)),
         ("adUserPortKey", bond.ad_user_port_key, (BondMode.LACP,)),
-        ("arpValidate", bond.arp_validate, with_arp),
-        ("arpInterval", bond.arp_interval, with_arp),
+        ("arpValidate", bond.arp_validate, _MODES_WITH_ARP),
+        ("arpInterval", bond.arp_interval, _MODES_WITH_ARP),
         ("primary", bond.primary, MODES_WITH_PRIMARY),
         ("packetsPerSlave", (bond.packets_per_slave or 0) > 1, (BondMode.BALANCE_RR,)),
         ("tlbDynamicLb", bond.tlb_dynamic_lb, _ADAPTIVE),
@@ -192,6 +194,13 @@ def check_bond(bond: Bond) -> Iterator[Finding]:
     for key, value, modes in bound:
         if value and mode not in modes:
             yield at(key, message=f"bond.{key} is not available in mode {mode}", hint=f"only in {', '.join(modes)}")
+
+
+def check_monitoring(key: str, name: str, mode: BondMode, bond: Bond | BondConfig) -> Iterator[Finding]:
+    """Whether a bond sees that a link is dead; in modes that cannot probe by ARP the kernel does so by itself."""
+    if mode in _MODES_WITH_ARP and not bond.miimon and not bond.arp_interval:
+        message = f"the bond {quote(name)} never notices that one of its links is dead"
+        yield warn(key, message=message, hint="set miimon, for example to 100")
 
 
 def check_wireguard(wireguard: DeviceWireguard) -> Iterator[Finding]:

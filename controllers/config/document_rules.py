@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from controllers.config.device_rules import MODES_WITH_PRIMARY, check_peer, check_private_key
+from controllers.config.device_rules import (
+    MODES_WITH_PRIMARY,
+    check_monitoring,
+    check_peer,
+    check_private_key,
+)
 from controllers.config.finding import Finding, at, under, warn
 from controllers.config.masking import quote
 from controllers.config.notation import (
@@ -14,6 +19,7 @@ from controllers.config.notation import (
     ENDPOINT_HINT,
     IP_HINT,
     is_cidr,
+    is_host_port,
     is_hostname,
     is_ip,
     is_ip_or_cidr,
@@ -24,6 +30,8 @@ from controllers.config.notation import (
     parse_cidr,
     parse_ip,
 )
+from controllers.link_expression import ExpressionError
+from controllers.link_expression import parse as parse_expression
 from resources.config.bond import BondMode
 from resources.config.host import (
     AutoHostname,
@@ -51,7 +59,10 @@ from resources.config.links import (
     LinkAliasConfig,
     LinkConfig,
     LinkRoute,
+    LinkSettings,
+    VethConfig,
     VLANConfig,
+    VRFConfig,
     WireguardConfig,
     WireguardPeer,
 )
@@ -65,12 +76,19 @@ from resources.config.network import (
     RoutingRuleConfig,
     RuleAction,
 )
-from resources.config.nodespan import NodespanConfig
+from resources.config.nodespan import EtcdSettings, NodespanConfig
+from resources.config.vip_condition import VipCondition
+from runtime import jsonpath
 
 LOWEST_KUBESPAN_MTU: Final = 1280
 _RESERVED_PRIORITIES = (0, 32500, 32766, 32767)
 _HIGHEST_VLAN = 4094
 _TABLES = ("local", "main", "default")
+_SYSTEM_TABLES = (253, 254, 255)
+_HIGHEST_TABLE = 2**32 - 1
+# Below that, no whole second is left of a lease for which the kernel could be given the address.
+_SHORTEST_LEASE: Final = timedelta(seconds=3)
+_EXPRESSION_HINT = 'write it like link.driver == "virtio_net" && glob("00:1a:2b:*", mac(link.permanent_addr))'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEX_BYTES = re.compile(r"([0-9A-Fa-f]{2}:?)+")
 _FOREIGN_ETC_FILES = frozenset(
@@ -130,6 +148,10 @@ def _check_ip_name(document: Any) -> Iterator[Finding]:
 
 def _check_common(link: CommonLink) -> Iterator[Finding]:
     yield from _required(link, ("name", link.name))
+    yield from _check_settings(link)
+
+
+def _check_settings(link: LinkSettings) -> Iterator[Finding]:
     for index, address in enumerate(link.addresses):
         if not is_cidr(address.address):
             message = f"{quote(address.address)} is not an address with a prefix length"
@@ -157,7 +179,7 @@ def _check_link_route(route: LinkRoute) -> Iterator[Finding]:
 
 
 def _check_table(table: str) -> Iterator[Finding]:
-    if table and table not in _TABLES and not _is_number(table, 1, 2**32 - 1):
+    if table and table not in _TABLES and not _is_number(table, 1, _HIGHEST_TABLE):
         message = f"{quote(table)} is not a routing table"
         yield at("table", message=message, hint=f"write its number, or one of {', '.join(_TABLES)}")
 
@@ -196,6 +218,8 @@ def check_bond_config(bond: BondConfig) -> Iterator[Finding]:
             wanted = 4 if key == "arpIpTargets" else 6
             if ip is None or ip.version != wanted:
                 yield at(key, index, message=f"{quote(target)} is not an IPv{wanted} address")
+    if bond.bond_mode is not None:
+        yield from check_monitoring("bondMode", bond.name, bond.bond_mode, bond)
     if bond.bond_mode is BondMode.LACP:
         for key, value in (("miimon", bond.miimon), ("updelay", bond.updelay), ("downdelay", bond.downdelay)):
             if value is None:
@@ -245,8 +269,28 @@ def check_dummy(dummy: DummyLinkConfig) -> Iterator[Finding]:
     yield from _check_mac(dummy.hardware_addr)
 
 
+def check_vrf_config(vrf: VRFConfig) -> Iterator[Finding]:
+    """VRFConfig. Its table is its own, so it cannot be one that the system uses."""
+    yield from _check_common(vrf)
+    yield from _check_mac(vrf.hardware_addr)
+    yield from _required(vrf, ("table", vrf.table))
+    if vrf.table and not (_is_number(vrf.table, 1, _HIGHEST_TABLE) and int(vrf.table) not in _SYSTEM_TABLES):
+        message = f"{quote(vrf.table)} is not the number of a routing table that is free"
+        yield at("table", message=message, hint="write a number other than 253, 254 and 255, like 100")
+
+
+def check_veth_config(veth: VethConfig) -> Iterator[Finding]:
+    """VethConfig: both ends."""
+    yield from _check_common(veth)
+    if not veth.peer.name:
+        yield at("peer", "name", message="VethConfig needs peer.name")
+    elif veth.peer.name == veth.name:
+        yield at("peer", "name", message=f"both ends are named {quote(veth.name)}", hint="choose another name")
+    yield from under(("peer",), _check_settings(veth.peer))
+
+
 def check_link_alias(alias: LinkAliasConfig) -> Iterator[Finding]:
-    """LinkAliasConfig. Whether the expression is a correct one shows when it is used."""
+    """LinkAliasConfig, its expression included."""
     yield from _required(alias, ("name", alias.name))
     if "%" in alias.name.removesuffix("%d"):
         message = f"the name {quote(alias.name)} may contain % only in a %d at its end"
@@ -256,8 +300,14 @@ def check_link_alias(alias: LinkAliasConfig) -> Iterator[Finding]:
             "selector",
             "match",
             message="LinkAliasConfig needs selector.match",
-            hint='write it like link.driver == "virtio_net"',
+            hint=_EXPRESSION_HINT,
         )
+        return
+    try:
+        parse_expression(alias.selector.match)
+    except ExpressionError as error:
+        message = f"{error.message} (at character {error.position + 1} of the expression)"
+        yield at("selector", "match", message=message, hint=_EXPRESSION_HINT)
 
 
 def check_layer2_vip(vip: Layer2VIPConfig) -> Iterator[Finding]:
@@ -429,19 +479,72 @@ def check_discovery_service(service: DiscoveryServiceConfig) -> Iterator[Finding
 
 def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
     """NodespanConfig."""
-    etcd = settings.etcd
-    for index, endpoint in enumerate(etcd.endpoints):
-        if not is_url(endpoint, "http", "https"):
-            message = f"{quote(endpoint)} is not a URL of etcd"
-            yield at("etcd", "endpoints", index, message=message, hint="write it like https://10.0.0.1:2379")
-    if bool(etcd.cert) != bool(etcd.key):
-        missing = "key" if etcd.cert else "cert"
-        yield at("etcd", missing, message="etcd.cert and etcd.key go together", hint=f"give etcd.{missing} too")
-    if settings.vip.lease_ttl < timedelta(seconds=1) or settings.vip.lease_ttl.microseconds:
-        yield at("vip", "leaseTTL", message="leaseTTL must be whole seconds, at least one", hint="write it like 5s")
+    yield from under(("etcd",), _check_etcd(settings.etcd))
+    ttl = settings.vip.lease_ttl
+    if ttl < _SHORTEST_LEASE or ttl.microseconds:
+        message = f"leaseTTL must be whole seconds, at least {_SHORTEST_LEASE.seconds}"
+        yield at("vip", "leaseTTL", message=message, hint="write it like 5s")
+    for index, condition in enumerate(settings.vip.conditions):
+        yield from under(("vip", "conditions", index), _check_condition(condition))
     for index, network in enumerate(settings.pod_networks):
         if not is_cidr(network):
             yield at("podNetworks", index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
+
+
+def _check_condition(condition: VipCondition) -> Iterator[Finding]:
+    kinds = {"tcp": condition.tcp, "http": condition.http, "unit": condition.unit, "resource": condition.resource}
+    given = [kind for kind, target in kinds.items() if target]
+    if len(given) != 1:
+        message = f"{' and '.join(given)} exclude each other" if given else "none of tcp, http, unit, resource is given"
+        yield at(given[1] if given else "tcp", message=message, hint="a condition checks one thing")
+    if condition.tcp and not is_host_port(condition.tcp):
+        yield at("tcp", message=f"{quote(condition.tcp)} is not host:port", hint="write it like 127.0.0.1:6443")
+    if condition.http and not is_url(condition.http, "http", "https"):
+        message = f"{quote(condition.http)} is not a URL"
+        yield at("http", message=message, hint="write it like https://127.0.0.1:6443/readyz")
+    if condition.ca and not condition.http.startswith("https:"):
+        yield at("ca", message="ca is used only with an http that is a URL of https")
+    if condition.resource and not all(condition.resource.partition("/")):
+        message = f"{quote(condition.resource)} is not TYPE/ID"
+        yield at("resource", message=message, hint="write it like linkstatus/eth0")
+    yield from _check_json_path(condition)
+    for key, duration in (("interval", condition.interval), ("timeout", condition.timeout)):
+        if duration <= timedelta():
+            yield at(key, message=f"{key} must be more than 0", hint="write it like 500ms")
+    if condition.failures < 1:
+        yield at("failures", message="failures must be at least 1")
+
+
+def _check_json_path(condition: VipCondition) -> Iterator[Finding]:
+    if condition.json_path and not condition.resource:
+        yield at("jsonPath", message="jsonPath is used only with resource")
+    if condition.equals and not condition.json_path:
+        yield at("equals", message="equals is used only with jsonPath", hint="say what is to be compared")
+    if condition.json_path:
+        try:
+            jsonpath.compile(condition.json_path)
+        except jsonpath.JSONPathError as error:
+            yield at("jsonPath", message=f"{quote(condition.json_path)} is not a JSONPath expression: {error}")
+
+
+def _check_etcd(etcd: EtcdSettings) -> Iterator[Finding]:
+    for index, endpoint in enumerate(etcd.endpoints):
+        if not is_url(endpoint, "http", "https"):
+            message = f"{quote(endpoint)} is not a URL of etcd"
+            yield at("endpoints", index, message=message, hint="write it like https://10.0.0.1:2379")
+    files = {"ca": etcd.ca, "cert": etcd.cert, "key": etcd.key}
+    given = [key for key, path in files.items() if path]
+    for key in given:
+        if not files[key].startswith("/"):
+            yield at(key, message=f"{quote(files[key])} is not an absolute path", hint="write it like /etc/etcd/ca.crt")
+    if bool(etcd.cert) != bool(etcd.key):
+        missing = "key" if etcd.cert else "cert"
+        yield at(missing, message="etcd.cert and etcd.key go together", hint=f"give etcd.{missing} too")
+    if given and not etcd.endpoints:
+        yield at("endpoints", message=f"etcd.{given[0]} needs etcd.endpoints", hint="say where etcd is")
+    elif given and not any(endpoint.startswith("https:") for endpoint in etcd.endpoints):
+        message = f"etcd.{given[0]} is for https, and no endpoint is a URL of https"
+        yield at(given[0], message=message, hint="write the endpoints like https://10.0.0.1:2379")
 
 
 DOCUMENT_RULES: Final[Mapping[type, Callable[[Any], Iterator[Finding]]]] = {
@@ -469,5 +572,7 @@ DOCUMENT_RULES: Final[Mapping[type, Callable[[Any], Iterator[Finding]]]] = {
     TimeSyncConfig: check_time_sync,
     TrustedRootsConfig: check_trusted_roots,
     VLANConfig: check_vlan_config,
+    VRFConfig: check_vrf_config,
+    VethConfig: check_veth_config,
     WireguardConfig: check_wireguard_config,
 }

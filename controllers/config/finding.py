@@ -20,11 +20,15 @@ class Severity(enum.StrEnum):
 
 @attrs.frozen
 class Span:
-    """A place in the text: line and column count from 0, width is the number of characters on that line."""
+    """A place in a text: line and column count from 0, width is the number of characters on that line.
+
+    `source` is the position of the text among those that are read together.
+    """
 
     line: int
     column: int
     width: int = 1
+    source: int = 0
 
 
 @attrs.frozen(kw_only=True)

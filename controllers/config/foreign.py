@@ -68,4 +68,4 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
 }
 
 # Kinds of documents that exist, are not nodespan's, and resemble some of nodespan's.
-KINDS: Final = frozenset({"MacvlanConfig", "VRFConfig", "VXLANConfig", "VethConfig"})
+KINDS: Final = frozenset({"MacvlanConfig", "VXLANConfig"})

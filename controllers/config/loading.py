@@ -1,7 +1,8 @@
-"""The text of a machine configuration to its typed value, with everything that is wrong with it and where."""
+"""The texts of a machine configuration to its typed value, with everything that is wrong with them and where."""
 
+import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -10,11 +11,23 @@ import attrs
 from controllers.config import foreign
 from controllers.config.finding import Finding, Path, Severity, Span, at, path_text
 from controllers.config.masking import quote
-from controllers.config.problem import Ignored, Problem
+from controllers.config.merging import KIND_SPELLINGS, merge_files
+from controllers.config.problem import Ignored, Problem, render
+from controllers.config.sources import SourceText, bundle, expand, unbundle
 from controllers.config.structure import Structured, closest, structure
-from controllers.config.tree import ConfigSyntaxError, DocumentNode, Node, Scalar, Table, locate, read_documents
+from controllers.config.tree import (
+    LARGEST_TEXT,
+    ConfigSyntaxError,
+    DocumentNode,
+    Node,
+    Scalar,
+    Table,
+    locate,
+    read_documents,
+)
 from controllers.config.validation import Entry, validate
 from resources.config import Document, MachineConfigSpec, MainDocument, NodespanConfig
+from runtime.resource import FrozenMapping
 
 T = TypeVar("T")
 
@@ -22,24 +35,32 @@ _MAIN_KEYS = ("machine", "cluster", "debug", "persist")
 _CLASSES: dict[str, type] = {
     str(attrs.fields_dict(cls)["kind"].default): cls for cls in (*typing.get_args(Document), NodespanConfig)
 }
+_OTHERS = tuple(_CLASSES.values())
+_STDIN = "<stdin>"
 # More help nobody, and each costs a look at the text when it is shown.
 _MOST_PROBLEMS = 100
-# A kind that is found under two spellings.
-_SPELLINGS = {"KubespanEndpointsConfig": "KubeSpanEndpointsConfig"}
 
 
 @attrs.frozen(kw_only=True)
 class Loaded:
-    """`config` may be used only if there are no `errors`; `ignored` is what belongs to other systems."""
+    """`config` may be used only if there are no `errors`; `ignored` is what belongs to other systems.
+
+    `texts` are those of the files by their names, as far as they could be read.
+    """
 
     config: MachineConfigSpec
     problems: tuple[Problem, ...] = ()
     ignored: tuple[Ignored, ...] = ()
+    texts: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping, repr=False)
 
     @property
     def errors(self) -> tuple[Problem, ...]:
         """The problems that make the configuration unusable."""
         return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
+
+    def render(self, problem: Problem) -> str:
+        """A problem with its line and a caret, as people are shown it."""
+        return render(problem, self.texts.get(problem.file, ""))
 
 
 def load(text: str, *, name: str = "<config>") -> Loaded:
@@ -47,77 +68,148 @@ def load(text: str, *, name: str = "<config>") -> Loaded:
 
     A text without documents is a configuration in which everything is left at its default.
     """
-    config = MachineConfigSpec(text=text)
-    try:
-        documents = read_documents(text)
-    except ConfigSyntaxError as error:
-        return Loaded(config=config, problems=(_syntax_problem(error, name),))
-    parts = [_Part.of(document) for document in documents if not _is_null(document.node)]
-    broken = [{finding.path for finding in part.findings} for part in parts]
-    findings = [(index, finding) for index, part in enumerate(parts) for finding in part.findings]
-    for index, finding in validate([part.entry for part in parts]):
-        # What could not be understood has been reported; that its default breaks a rule is no news.
-        if not any(finding.path[:depth] in broken[index] for depth in range(1, len(finding.path) + 1)):
-            findings.append((index, finding))
-    problems = [parts[index].problem(finding, name) for index, finding in findings]
-    problems.sort(key=lambda problem: (problem.line, problem.column))
-    if len(problems) > _MOST_PROBLEMS:
-        # Errors first, so that a flood of warnings does not hide that the configuration is unusable.
-        problems.sort(key=lambda problem: problem.severity is not Severity.ERROR)
-        left_out = Problem(
-            severity=problems[_MOST_PROBLEMS].severity,
-            message=f"{len(problems) - _MOST_PROBLEMS:,} more problems are not listed",
-            file=name,
-        )
-        problems = [*problems[:_MOST_PROBLEMS], left_out]
+    return load_sources([SourceText(name=name, text=text)])
+
+
+def load_sources(given: Sequence[SourceText], unreadable: Sequence[Problem] = ()) -> Loaded:
+    """`load` for several texts, which are merged; `unreadable` is what was wrong with further ones.
+
+    Blocks, for the largest texts for seconds on the processor.
+    """
+    texts = {source.name: source.text for source in given}
+    if unreadable:
+        config = MachineConfigSpec()
+    else:
+        config = MachineConfigSpec(text=bundle(given))
+        if len(given) > 1 and len(config.text) > LARGEST_TEXT:
+            unreadable = [_too_large(len(config.text))]
+    problems = list(unreadable)
+    files = []
+    sources = [part for source in given for part in unbundle(source)]
+    for index, source in enumerate(sources):
+        try:
+            files.append(read_documents(source.text, index))
+        except ConfigSyntaxError as error:
+            problems.append(_syntax_problem(error, source.name))
+    parts = [_Part.of(document) for document in merge_files(files) if not _is_null(document.node)]
+    found = _findings(parts, are_all=not problems)
+    found.sort(key=lambda located: (located[0].source, located[0].line, located[0].column))
+    problems += [parts[index].problem(finding, span, sources[span.source].name) for span, index, finding in found]
     values = [part.entry.value for part in parts]
     return Loaded(
-        config=MachineConfigSpec(
+        config=attrs.evolve(
+            config,
             main=_first(values, MainDocument) or MainDocument(),
             documents=tuple(value for value in values if isinstance(value, Document)),
             nodespan=_first(values, NodespanConfig) or NodespanConfig(),
-            text=text,
         ),
-        problems=tuple(problems),
-        ignored=tuple(ignored for part in parts for ignored in part.ignored()),
+        problems=_limited(problems),
+        ignored=tuple(ignored for part in parts for ignored in part.ignored(sources)),
+        texts=texts,
     )
 
 
-def read_and_load(path: FilePath) -> Loaded:
-    """Read a file and check it; never raises, a file that cannot be read is a problem.
+def _findings(parts: Sequence["_Part"], *, are_all: bool) -> list[tuple[Span, int, Finding]]:
+    """What is wrong, where, and in which part."""
+    broken = [{finding.path for finding in part.findings} for part in parts]
+    findings = [(index, finding) for index, part in enumerate(parts) for finding in part.findings]
+    for index, finding in validate([part.entry for part in parts], are_all=are_all):
+        # What could not be understood has been reported; that its default breaks a rule is no news.
+        if not any(finding.path[:depth] in broken[index] for depth in range(1, len(finding.path) + 1)):
+            findings.append((index, finding))
+    return [(parts[index].locate(finding), index, finding) for index, finding in findings]
 
-    Blocks on the disk, and for the largest files for seconds on the processor.
+
+def _limited(problems: list[Problem]) -> tuple[Problem, ...]:
+    if len(problems) <= _MOST_PROBLEMS:
+        return tuple(problems)
+    # Errors first, so that a flood of warnings does not hide that the configuration is unusable.
+    problems = sorted(problems, key=lambda problem: problem.severity is not Severity.ERROR)
+    left_out = Problem(
+        severity=problems[_MOST_PROBLEMS].severity,
+        message=f"{len(problems) - _MOST_PROBLEMS:,} more problems are not listed",
+        file=problems[_MOST_PROBLEMS].file,
+    )
+    return (*problems[:_MOST_PROBLEMS], left_out)
+
+
+def read_and_load(*paths: FilePath | None) -> Loaded:
+    """Read files as `read_sources` does, merge and check them.
+
+    Never raises. Blocks on the disk, and for the largest files for seconds on the processor.
     """
-    name = str(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        problem = Problem(
-            severity=Severity.ERROR,
-            message=f"cannot read the configuration: {reason}",
-            file=name,
-            hint="check the path and the permissions of the file",
-        )
-        return Loaded(config=MachineConfigSpec(), problems=(problem,))
-    return load_bytes(raw, name=name)
+    return load_sources(*read_sources(*paths))
+
+
+def read_sources(*paths: FilePath | None) -> tuple[list[SourceText], list[Problem]]:
+    """The texts of files (of a directory all that end in .yaml; None is standard input), and what cannot be read.
+
+    Never raises. Blocks on the disk.
+    """
+    files: list[tuple[str, bytes]] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            if path is None:
+                files.append((_STDIN, sys.stdin.buffer.read()))
+                continue
+            found = expand(path)
+            if not found:
+                problems.append(_unreadable(path, "no file in this directory ends in .yaml", "put one there"))
+            files += [(str(file), file.read_bytes()) for file in found]
+        except OSError as error:
+            message = f"cannot read the configuration: {error.strerror or type(error).__name__}"
+            place = FilePath(error.filename or path or _STDIN)
+            problems.append(_unreadable(place, message, "check the path and the permissions of the file"))
+    sources: list[SourceText] = []
+    for name, raw in files:
+        _decode(raw, name, sources, problems)
+    return sources, problems
 
 
 def load_bytes(raw: bytes, *, name: str = "<config>") -> Loaded:
     """`load` for what a file holds; text that is not UTF-8 is a problem."""
+    return load_files([(name, raw)])
+
+
+def load_files(files: Sequence[tuple[str, bytes]]) -> Loaded:
+    """`load_bytes` for several files, by name and content; they are merged."""
+    sources: list[SourceText] = []
+    problems: list[Problem] = []
+    for name, raw in files:
+        _decode(raw, name, sources, problems)
+    return load_sources(sources, problems)
+
+
+def _decode(raw: bytes, name: str, sources: list[SourceText], problems: list[Problem]) -> None:
+    """Adds what a file holds to `sources`, or what is wrong with it to `problems`."""
     try:
-        return load(raw.decode(), name=name)
+        sources.append(SourceText(name=name, text=raw.decode()))
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode(errors="replace").removeprefix("\ufeff")
-        problem = Problem(
-            severity=Severity.ERROR,
-            message=f"the byte 0x{raw[error.start]:02x} here is not UTF-8",
-            file=name,
-            line=before.count("\n") + 1,
-            column=len(before) - before.rfind("\n"),
-            hint="save the file as UTF-8; check that this is the right file",
+        problems.append(
+            Problem(
+                severity=Severity.ERROR,
+                message=f"the byte 0x{raw[error.start]:02x} here is not UTF-8",
+                file=name,
+                line=before.count("\n") + 1,
+                column=len(before) - before.rfind("\n"),
+                hint="save the file as UTF-8; check that this is the right file",
+            )
         )
-        return Loaded(config=MachineConfigSpec(), problems=(problem,))
+
+
+def _unreadable(path: FilePath, message: str, hint: str) -> Problem:
+    return Problem(severity=Severity.ERROR, message=message, file=str(path), hint=hint)
+
+
+def _too_large(length: int) -> Problem:
+    return Problem(
+        severity=Severity.ERROR,
+        message=f"the files have {length:,} characters together, more than the {LARGEST_TEXT:,} that are read",
+        file="<config>",
+        hint="check that these are the right files",
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -138,20 +230,22 @@ class _Part:
             )
             return cls(node=node, entry=Entry(), findings=(*document.findings, finding))
         api_version, kind, name = (_text(node, key) for key in ("apiVersion", "kind", "name"))
-        kind = _SPELLINGS.get(kind, kind)
+        kind = KIND_SPELLINGS.get(kind, kind)
         wanted = _class_of(node, kind)
         findings = (*document.findings, *_check_head(node, api_version, kind, wanted))
         if wanted is None:
             entry = Entry(api_version=api_version, kind=kind, name=name)
             span = locate(node, ("kind",))
             return cls(node=node, entry=entry, findings=findings, foreign=(((), span),) if not findings else ())
-        structured: Structured[Any] = structure(wanted, node)
+        structured: Structured[Any] = structure(wanted, node, others=_OTHERS if wanted is MainDocument else ())
         entry = Entry(api_version=api_version, kind=kind, name=name, value=structured.value)
         findings = (*findings, *_without_ignored_devices(structured.value, structured.findings))
         return cls(node=node, entry=entry, findings=findings, foreign=structured.foreign)
 
-    def problem(self, finding: Finding, name: str) -> Problem:
-        span = finding.place or locate(self.node, finding.path, on_key=finding.on_key)
+    def locate(self, finding: Finding) -> Span:
+        return finding.place or locate(self.node, finding.path, on_key=finding.on_key)
+
+    def problem(self, finding: Finding, span: Span, name: str) -> Problem:
         return Problem(
             severity=finding.severity,
             message=finding.message,
@@ -164,9 +258,9 @@ class _Part:
             hides_value=finding.hides_value,
         )
 
-    def ignored(self) -> Iterator[Ignored]:
+    def ignored(self, sources: Sequence[SourceText]) -> Iterator[Ignored]:
         for path, span in self.foreign:
-            yield Ignored(path=self._path_text(path), line=span.line + 1)
+            yield Ignored(path=self._path_text(path), line=span.line + 1, file=sources[span.source].name)
 
     def _path_text(self, path: Path) -> str:
         """The path within the stream: that of a document with a kind starts with the kind and the name."""

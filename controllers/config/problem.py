@@ -40,10 +40,14 @@ class Problem:
 
 @attrs.frozen(kw_only=True)
 class Ignored:
-    """A part of a configuration that belongs to another system; the line counts from 1."""
+    """A part of a configuration that belongs to another system; the line of the file counts from 1."""
 
     path: str
     line: int
+    file: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.path} is not managed by nodespan, ignored"
 
 
 def split_lines(text: str) -> list[str]:

@@ -9,24 +9,25 @@ import difflib
 import enum
 import functools
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import attrs
 
+from controllers.config.fields import fields_of, places_of
 from controllers.config.finding import Finding, Path, Span, warn
 from controllers.config.foreign import OPEN
 from controllers.config.masking import key_text, quote
 from controllers.config.tree import Node, Scalar, Sequence, Table
 from resources.config.notation import Bounds, Octal
 from runtime.codec.duration import parse_duration
-from runtime.resource.spec import outside_name
 
 T = TypeVar("T")
 
-_CLOSE_ENOUGH = 0.7
+_CLOSE_ENOUGH, _VERY_CLOSE = 0.7, 0.8
+# Naming more places than these helps nobody.
+_MOST_PLACES = 2
 _TRUE = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"}
 _FALSE = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"}
 _INTEGER = re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)")
@@ -59,45 +60,27 @@ class Structured(typing.Generic[T]):
     foreign: tuple[tuple[Path, Span], ...]
 
 
-def structure(cls: type[T], node: Table) -> Structured[T]:
-    """The value of class `cls` that the document says."""
-    walk = _Walk()
+def structure(cls: type[T], node: Table, *, others: tuple[type, ...] = ()) -> Structured[T]:
+    """The value of class `cls`, one of documents, that the document says.
+
+    `others` are the classes of other documents, in which a key that is unknown here may have its place.
+    """
+    walk = _Walk(cls, others)
     value: T = walk.instance(cls, node, ())
     return Structured(value=value, findings=tuple(walk.findings), foreign=tuple(walk.foreign))
-
-
-@attrs.frozen
-class _Field:
-    attribute: str
-    hint: Any
-    is_secret: bool
-
-
-@functools.cache
-def _fields(cls: type[Any]) -> Mapping[str, _Field]:
-    """The fields of a class by the names they have in a configuration."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return {
-        outside_name(field): _Field(field.name, _without_none(hints[field.name]), field.repr is False)
-        for field in attrs.fields(cls)
-    }
-
-
-def _without_none(hint: Any) -> Any:
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
-    return hint
 
 
 class _Walk:
     """Collects findings on the way through a document."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: type, others: tuple[type, ...]) -> None:
+        self._root = root
+        self._others = others
         self.findings: list[Finding] = []
         self.foreign: list[tuple[Path, Span]] = []
 
     def instance(self, cls: Any, node: Table, path: Path) -> Any:
-        fields = _fields(cls)
+        fields = fields_of(cls)
         found: dict[str, Any] = {}
         for key, given, part in self._known(cls, node, path):
             field = fields[key]
@@ -108,14 +91,18 @@ class _Walk:
 
     def _known(self, cls: type, node: Table, path: Path) -> Iterator[tuple[str, str, Node]]:
         """Key, key as written and value for each key of the class; a misspelled one counts as the one meant."""
-        fields = _fields(cls)
+        fields = fields_of(cls)
         foreign = OPEN.get(cls)
         for given, (span, part) in node.values.items():
             if given in fields:
                 yield given, given, part
                 continue
-            meant = "" if foreign is not None and given in foreign else closest(given, tuple(fields))
-            if foreign is not None and not meant:
+            place, meant = "", ""
+            if foreign is None or given not in foreign:
+                meant = closest(given, tuple(fields), cutoff=_VERY_CLOSE)
+                place = "" if meant else self._place(given, path)
+                meant = meant or ("" if place else closest(given, tuple(fields)))
+            if foreign is not None and not meant and not place:
                 self.foreign.append(((*path, given), span))
                 continue
             known = ", ".join(key for key in fields if key not in {"apiVersion", "kind"})
@@ -123,13 +110,32 @@ class _Walk:
                 Finding(
                     path=(*path, given),
                     message=f"unknown key {quote(key_text(given))}",
-                    hint=f'did you mean "{meant}"?' if meant else f"known here: {known}",
+                    hint=f"did you mean {place or quote(meant)}?" if place or meant else f"known here: {known}",
                     on_key=True,
                     hides_value=not meant or fields[meant].is_secret,
                 )
             )
             if meant and meant not in node.values:
                 yield meant, given, part
+
+    def _place(self, key: str, path: Path) -> str:
+        """Where a key belongs that is unknown at this path, "" if nowhere, or in too many places to name them."""
+        here = "".join("[]." if isinstance(part, int) else f".{part}" for part in path).replace("..", ".").strip(".")
+        places = places_of(self._root).get(key.lower(), ())
+        # What is further down from here is meant rather than what is somewhere else.
+        below = tuple(place for place in places if place.startswith(f"{here}."))
+        nearest = _shortest(below) or places
+        if nearest:
+            return " or ".join(nearest) if len(nearest) <= _MOST_PLACES else ""
+        elsewhere = [
+            (str(attrs.fields_dict(other)["kind"].default), found)
+            for other in self._others
+            for found in places_of(other).get(key.lower(), ())
+        ]
+        if len(elsewhere) != 1:
+            return ""
+        kind, found = elsewhere[0]
+        return f"{found} of a {kind} document"
 
     def _value(self, hint: Any, node: Node, path: Path, *, is_secret: bool) -> Any:
         if isinstance(node, Scalar) and node.is_null:
@@ -258,6 +264,11 @@ def _integer(text: str) -> int:
     return -number if text.startswith("-") else number
 
 
+def _shortest(places: tuple[str, ...]) -> tuple[str, ...]:
+    depth = min((place.count(".") for place in places), default=0)
+    return tuple(place for place in places if place.count(".") == depth)
+
+
 def _kind(node: Node) -> str:
     match node:
         case Scalar():
@@ -269,4 +280,4 @@ def _kind(node: Node) -> str:
 
 
 def _keys_hint(cls: type) -> str:
-    return f"known here: {', '.join(_fields(cls))}"
+    return f"known here: {', '.join(fields_of(cls))}"

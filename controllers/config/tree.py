@@ -88,8 +88,8 @@ class ConfigSyntaxError(Exception):
         self.hint = hint
 
 
-def read_documents(text: str) -> tuple[DocumentNode, ...]:
-    """The documents of the text. Raises ConfigSyntaxError, and nothing else, if it cannot be read.
+def read_documents(text: str, source: int = 0) -> tuple[DocumentNode, ...]:
+    """The documents of the text, whose spans are of this source. Raises ConfigSyntaxError, and nothing else.
 
     Takes up to ten seconds of the processor for a dense text of LARGEST_TEXT characters.
     """
@@ -98,7 +98,7 @@ def read_documents(text: str) -> tuple[DocumentNode, ...]:
             f"the configuration has {len(text):,} characters, more than the {LARGEST_TEXT:,} that are read",
             hint="check that this is the right file",
         )
-    reader = _Reader()
+    reader = _Reader(source)
     try:
         for event in YAML(typ="safe", pure=True).parse(text.removeprefix("\ufeff")):
             reader.take(event)
@@ -179,16 +179,17 @@ class _Level:
 class _Reader:
     """Builds the nodes of one stream from the events of the YAML reader, without recursion."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: int) -> None:
         self.documents: list[DocumentNode] = []
-        self.last = Span(0, 0)
+        self.last = Span(0, 0, source=source)
+        self._source = source
         self._levels: list[_Level] = []
         self._anchors: dict[str, Node | None] = {}
         self._aliased = 0
         self._findings: list[Finding] = []
 
     def take(self, event: Any) -> None:
-        self.last = _start(event.start_mark)
+        self.last = self._start(event.start_mark)
         match event:
             case DocumentStartEvent():
                 self._anchors = {}
@@ -196,7 +197,8 @@ class _Reader:
             case ScalarEvent():
                 tag = "" if event.tag is None else str(event.tag)
                 plain = event.style is None and (not tag or tag == "!")
-                self._place(Scalar(_scalar_span(event), event.value, plain, "" if tag == "!" else tag), event.anchor)
+                span = self._scalar_span(event)
+                self._place(Scalar(span, event.value, plain, "" if tag == "!" else tag), event.anchor)
             case AliasEvent():
                 self._place(self._aliased_node(event), None)
             case MappingStartEvent() | SequenceStartEvent():
@@ -230,9 +232,9 @@ class _Reader:
 
     def _close(self, event: Any) -> None:
         level = self._levels.pop()
-        span, end = level.span, _start(event.end_mark)
+        span, end = level.span, self._start(event.end_mark)
         if level.is_flow and end.line == span.line:
-            span = Span(span.line, span.column, end.column - span.column)
+            span = attrs.evolve(span, width=end.column - span.column)
         node: Node
         if level.is_table:
             for table in level.merged:
@@ -294,11 +296,10 @@ class _Reader:
             for level in self._levels[:-1]
         )
 
+    def _start(self, mark: StreamMark) -> Span:
+        return Span(mark.line, mark.column, source=self._source)
 
-def _start(mark: StreamMark) -> Span:
-    return Span(mark.line, mark.column)
-
-
-def _scalar_span(event: Any) -> Span:
-    start, end = event.start_mark, event.end_mark
-    return Span(start.line, start.column, max(1, end.column - start.column) if end.line == start.line else 1)
+    def _scalar_span(self, event: Any) -> Span:
+        start, end = event.start_mark, event.end_mark
+        width = max(1, end.column - start.column) if end.line == start.line else 1
+        return Span(start.line, start.column, width, self._source)

@@ -12,7 +12,7 @@ from controllers.config.document_rules import (
     check_filters,
     check_secret,
 )
-from controllers.config.finding import Finding, at, under
+from controllers.config.finding import Finding, Path, at, under
 from controllers.config.masking import quote
 from controllers.config.notation import is_hostname, is_ip, is_url, url_path
 from resources.config.host import DnsProtocol, ResolverConfig
@@ -23,7 +23,9 @@ from resources.config.kubespan import (
     KubeSpan,
     KubeSpanConfig,
 )
+from resources.config.links import BondConfig, BridgeConfig, VethConfig, VRFConfig
 from resources.config.main import Cluster, Machine, MainDocument, Network
+from resources.config.network import HCloudVIPConfig, Layer2VIPConfig
 
 _LINK_KINDS: Final = frozenset(
     {
@@ -39,6 +41,8 @@ _LINK_KINDS: Final = frozenset(
 )
 _VIP_KINDS: Final = frozenset({"HCloudVIPConfig", "Layer2VIPConfig"})
 _SERVICE_URL_HINT = "write it like https://discovery.example.org/"
+_NO_VIP = "a virtual IP is not allowed on a worker"
+_NO_VIP_HINT = "write machine.type: controlplane, or take the virtual IP away"
 _ONE_PLACE_HINT = "keep one of the two"
 
 
@@ -52,15 +56,22 @@ class Entry:
     value: Any = None
 
 
-def validate(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
-    """What the rules say, with the position of the document in `entries`."""
+def validate(entries: Sequence[Entry], *, are_all: bool = True) -> Iterator[tuple[int, Finding]]:
+    """What the rules say, with the position of the document in `entries`.
+
+    If these are not all documents, because others could not be read, each is looked at by itself only.
+    """
     for index, entry in enumerate(entries):
         if isinstance(entry.value, MainDocument):
             yield from ((index, finding) for finding in check_main(entry.value))
         elif entry.value is not None:
             yield from ((index, finding) for finding in DOCUMENT_RULES[type(entry.value)](entry.value))
     yield from check_repeated(entries)
+    if not are_all:
+        return
     yield from check_conflicts(entries)
+    yield from check_members(entries)
+    yield from check_virtual_ips(entries)
     yield from check_replaced(entries)
     yield from check_discovery_needs(entries)
 
@@ -89,14 +100,12 @@ def _check_machine(machine: Machine) -> Iterator[Finding]:
 
 
 def _check_no_vip(network: Network) -> Iterator[Finding]:
-    message = "a virtual IP is not allowed on a worker"
-    hint = "write machine.type: controlplane, or take the vip away"
     for index, device in enumerate(network.interfaces):
         if device.vip:
-            yield at(index, "vip", message=message, hint=hint)
+            yield at(index, "vip", message=_NO_VIP, hint=_NO_VIP_HINT)
         for position, vlan in enumerate(device.vlans):
             if vlan.vip:
-                yield at(index, "vlans", position, "vip", message=message, hint=hint)
+                yield at(index, "vlans", position, "vip", message=_NO_VIP, hint=_NO_VIP_HINT)
 
 
 def _check_network(network: Network) -> Iterator[Finding]:
@@ -155,16 +164,55 @@ def check_repeated(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
 
 
 def check_conflicts(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
-    """A link is of one kind, and so is a virtual IP."""
+    """A link is described once, and so is a virtual IP. One kind and name given twice is `check_repeated`'s matter."""
     for kinds in (_LINK_KINDS, _VIP_KINDS):
-        first: dict[str, str] = {}
+        first: dict[str, tuple[int, str, Path]] = {}
         for index, entry in enumerate(entries):
-            if entry.kind not in kinds or not entry.name:
+            if entry.kind not in kinds:
                 continue
-            other = first.setdefault(entry.name, entry.kind)
-            if other != entry.kind:
-                message = f"{quote(entry.name)} is described by a {other} already"
-                yield index, at("name", message=message, hint="keep one of the two documents")
+            for path, name in _names(entry):
+                other, kind, place = first.setdefault(name, (index, entry.kind, path))
+                is_repeated = kind == entry.kind and path == place == ("name",)
+                if other != index and not is_repeated:
+                    message = f"{quote(name)} is described by a {kind} already"
+                    yield index, at(*path, message=message, hint="keep one of the two documents")
+
+
+def _names(entry: Entry) -> Iterator[tuple[Path, str]]:
+    """The names that a document claims, and where they stand in it."""
+    if entry.name:
+        yield ("name",), entry.name
+    if isinstance(entry.value, VethConfig) and entry.value.peer.name:
+        yield ("peer", "name"), entry.value.peer.name
+
+
+def check_members(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
+    """A link has one master, whichever documents say so. Within the main document `check_devices` sees to that."""
+    first: dict[str, str] = {}
+    _, main = _first(entries, MainDocument)
+    for device in main.machine.network.interfaces if main and main.machine else ():
+        for section in filter(None, (device.bond, device.bridge)):
+            first.update(dict.fromkeys(section.interfaces, device.interface))
+        if device.bridge_port:
+            first[device.interface] = device.bridge_port.master
+    for index, entry in enumerate(entries):
+        if not isinstance(entry.value, BondConfig | BridgeConfig | VRFConfig):
+            continue
+        for position, member in enumerate(entry.value.links):
+            other = first.setdefault(member, entry.name)
+            if other != entry.name:
+                message = f"{quote(member)} is a member of {quote(other)} already"
+                yield index, at("links", position, message=message, hint="a link can have only one master")
+
+
+def check_virtual_ips(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
+    """The documents of virtual IPs are, as `vip` in the main document is, for nodes of the control plane."""
+    _, main = _first(entries, MainDocument)
+    if main is None or main.machine is None or main.machine.type.is_control_plane:
+        return
+    for index, entry in enumerate(entries):
+        if isinstance(entry.value, HCloudVIPConfig | Layer2VIPConfig):
+            yield index, at("name", message=_NO_VIP, hint=_NO_VIP_HINT)
 
 
 def _first(entries: Sequence[Entry], cls: type) -> tuple[int, Any]:

@@ -49,6 +49,7 @@ class ConfigController(Controller):
     """Writes `kubespan` while the machine has a configuration with a cluster identity."""
 
     name = "kubespan.ConfigController"
+    only_derives = True
     inputs = (weak(MachineConfig, MACHINE_CONFIG_ID),)
     outputs = (exclusive(KubeSpanConfig),)
 

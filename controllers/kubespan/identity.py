@@ -1,17 +1,16 @@
 """kubespan.IdentityController: the key pair of this node, made once and kept in a file, and its address in the mesh."""
 
-import base64
 import secrets
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import trio
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from controllers.kubespan.addressing import Purpose, cluster_prefix, node_address
+from controllers.network.kernel.wireguard.keys import KEY_SIZE, new_private_key, public_key_of
 from controllers.secret_file import write_secret
 from resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanIdentity, KubeSpanIdentitySpec
 from resources.network import HardwareAddr
@@ -19,7 +18,6 @@ from runtime.codec.yamltext import dump
 from runtime.controller import Controller, ControllerContext, exclusive, weak
 
 FILE_NAME = "kubespan-identity.yaml"
-_KEY_BYTES = 32
 _FIRST = "first"
 
 
@@ -27,25 +25,10 @@ class IdentityFileError(Exception):
     """The identity file cannot be used. The text says what is wrong with it and what to do, and quotes none of it."""
 
 
-def clamp(random_bytes: bytes) -> bytes:
-    """A private key of X25519 from 32 random bytes (RFC 7748, section 5)."""
-    key = bytearray(random_bytes)
-    key[0] &= 0xF8
-    key[31] = key[31] & 0x7F | 0x40
-    return bytes(key)
-
-
-def public_key_of(private_key: bytes) -> bytes:
-    """The public half."""
-    return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
-
-
 def new_keys(random_bytes: bytes) -> KubeSpanIdentitySpec:
     """A key pair from 32 random bytes, without an address yet."""
-    private = clamp(random_bytes)
-    return KubeSpanIdentitySpec(
-        private_key=base64.b64encode(private).decode(), public_key=base64.b64encode(public_key_of(private)).decode()
-    )
+    private = new_private_key(random_bytes)
+    return KubeSpanIdentitySpec(private_key=private, public_key=public_key_of(private))
 
 
 def with_address(keys: KubeSpanIdentitySpec, cluster_id: str, mac: str) -> KubeSpanIdentitySpec:
@@ -77,12 +60,9 @@ def parse_file(text: str, path: Path) -> KubeSpanIdentitySpec:
     if not isinstance(data, dict) or not data.get("privateKey"):
         raise IdentityFileError(f"{path} is damaged, it holds no private key: {what_to_do}")
     try:
-        private = base64.b64decode(str(data["privateKey"]), validate=True)
+        public = public_key_of(str(data["privateKey"]))
     except ValueError as error:
-        raise IdentityFileError(f"{path} is damaged, its private key is not base64: {what_to_do}") from error
-    if len(private) != _KEY_BYTES:
-        raise IdentityFileError(f"{path} is damaged, its private key has not {_KEY_BYTES} bytes: {what_to_do}")
-    public = base64.b64encode(public_key_of(private)).decode()
+        raise IdentityFileError(f"{path} is damaged, its private key cannot be used, {error}: {what_to_do}") from error
     if data.get("publicKey", public) != public:
         raise IdentityFileError(f"{path} is damaged, its two keys do not belong together: {what_to_do}")
     return KubeSpanIdentitySpec(private_key=str(data["privateKey"]), public_key=public)
@@ -93,7 +73,7 @@ def load_or_create(path: Path, random_bytes: Callable[[int], bytes]) -> KubeSpan
     try:
         return parse_file(path.read_text(), path)
     except FileNotFoundError:
-        keys = new_keys(random_bytes(_KEY_BYTES))
+        keys = new_keys(random_bytes(KEY_SIZE))
         write_secret(path, format_file(keys))
         return keys
     except UnicodeDecodeError as error:

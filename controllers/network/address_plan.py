@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from controllers.network.kernel.address_changes import AddressToAdd
+import attrs
+
+from controllers.network.kernel.address_changes import AddressToAdd, seconds_left
 from controllers.network.kernel.addresses import AddressKey
 from controllers.network.kernel.links import KernelLink
 from controllers.network.kernel.prefixes import parse_address
@@ -15,10 +17,19 @@ AddressStep = Step[AddressToAdd, AddressStatusSpec]
 Addresses = Mapping[AddressKey, tuple[AddressStatusSpec, ...]]
 
 
+@attrs.frozen(kw_only=True)
+class Fence:
+    """What counts for fenced addresses: the time, and up to when each one was last given to the kernel."""
+
+    now: float
+    given_until: Mapping[AddressKey, float] = attrs.field(factory=dict)
+
+
 def is_as_wanted(seen: AddressStatusSpec, spec: AddressSpecSpec) -> bool:
-    """Whether the kernel's address agrees with the spec in all that a spec decides."""
-    # A spec has no lifetime, and an address without one is permanent whether or not that was said.
-    wanted = (spec.flags | AddressFlags.PERMANENT) & MANAGED_ADDRESS_FLAGS
+    """Whether the kernel's address agrees with the spec in all that a spec decides, but for how long it is there."""
+    # An address without a lifetime is permanent whether or not that was said.
+    permanent = AddressFlags(0) if spec.valid_until else AddressFlags.PERMANENT
+    wanted = (spec.flags & ~AddressFlags.PERMANENT | permanent) & MANAGED_ADDRESS_FLAGS
     return (seen.scope, seen.flags & MANAGED_ADDRESS_FLAGS, seen.priority) == (spec.scope, wanted, spec.priority)
 
 
@@ -38,6 +49,7 @@ def plan_addresses(
     leaving: Mapping[str, AddressSpecSpec],
     links: Mapping[int, KernelLink],
     addresses: Addresses,
+    fence: Fence,
 ) -> AddressPlan:
     """The steps from what the kernel has to what is wanted, by the ids of the specs."""
     lookup = LinkLookup(links)
@@ -55,11 +67,25 @@ def plan_addresses(
         if link is None:
             waiting[id] = f"there is no link {spec.link_name}"
             continue
-        kept.add(AddressKey(link.status.index, prefix.text))
+        key = AddressKey(link.status.index, prefix.text)
+        kept.add(key)
         seen = find(spec, link.status.index, addresses)
-        if seen is None or not is_as_wanted(seen, spec):
-            remove = () if seen is None else (seen,)
-            steps.append(Step(id=id, remove=remove, add=AddressToAdd(spec=spec, link_index=link.status.index)))
+        add = AddressToAdd(spec=spec, link_index=link.status.index)
+        if not spec.valid_until:
+            if seen is None or not is_as_wanted(seen, spec):
+                steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
+        elif seen is not None and is_of_others(seen):
+            refused[id] = f"{link.name} has {prefix.text} for good already: somebody else gave it that address"
+        elif fence.now >= spec.valid_until:
+            waiting[id] = "the time to have it is over"
+            if seen is not None:
+                steps.append(Step(id=id, remove=(seen,)))
+        elif not seconds_left(spec.valid_until, fence.now):
+            waiting[id] = "the time to have it is as good as over"
+        elif seen is None or not is_as_wanted(seen, spec):
+            steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
+        elif fence.given_until.get(key) != spec.valid_until:
+            steps.append(Step(id=id, add=attrs.evolve(add, renews=True)))
     for id, spec in leaving.items():
         link = lookup.find(spec.link_name)
         gone = _leaving(spec, link, addresses)
@@ -68,9 +94,15 @@ def plan_addresses(
     return Plan(steps=tuple(steps), waiting=waiting, refused=refused)
 
 
+def is_of_others(seen: AddressStatusSpec) -> bool:
+    """Whether an address that is wanted as a fenced one was made by somebody else: fenced ones are not permanent."""
+    return AddressFlags.PERMANENT in seen.flags
+
+
 def _leaving(spec: AddressSpecSpec, link: KernelLink | None, addresses: Addresses) -> AddressStatusSpec | None:
     try:
-        return None if link is None else find(spec, link.status.index, addresses)
+        seen = None if link is None else find(spec, link.status.index, addresses)
     except ValueError:
         # Never was an address, so it is not there.
         return None
+    return None if seen is not None and spec.valid_until and is_of_others(seen) else seen

@@ -1,13 +1,15 @@
 """network.AddressSpecController: gives links the addresses that are wanted, and takes away those no longer wanted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from controllers.network.address_plan import AddressPlan, plan_addresses
+from controllers.network.address_plan import AddressPlan, Fence, plan_addresses
 from controllers.network.applier import Applier
 from controllers.network.kernel.address_changes import AddressToAdd, add_address, delete_address
-from controllers.network.kernel.addresses import Addresses, AddressKey
-from controllers.network.kernel.arp import announce
+from controllers.network.kernel.addresses import Addresses, AddressKey, key_of
+from controllers.network.kernel.announcement import announce
+from controllers.network.kernel.boot_time import boot_time
 from controllers.network.kernel.links import KernelLink
+from controllers.network.kernel.prefixes import parse_address
 from controllers.network.kernel.rtnetlink import Kernel
 from resources.network import AddressSpec, AddressSpecSpec, AddressStatusSpec
 
@@ -19,6 +21,12 @@ class AddressSpecController(Applier[AddressSpecSpec, AddressKey, _Seen, AddressT
 
     name = "network.AddressSpecController"
     type = AddressSpec
+
+    def __init__(self, *, netns: str | None = None, clock: Callable[[], float] = boot_time) -> None:
+        super().__init__(netns=netns)
+        self._clock = clock
+        # The kernel tells how long an address will stay in whole seconds, which is too coarse to compare with.
+        self._given_until: dict[AddressKey, float] = {}
 
     def kind(self) -> Addresses:
         """Addresses by link and prefix."""
@@ -33,18 +41,25 @@ class AddressSpecController(Applier[AddressSpecSpec, AddressKey, _Seen, AddressT
         items: Mapping[AddressKey, _Seen],
     ) -> AddressPlan:
         """See `plan_addresses`."""
-        return plan_addresses(wanted, leaving, links, items)
+        return plan_addresses(wanted, leaving, links, items, Fence(now=self._clock(), given_until=self._given_until))
 
     def add(self, kernel: Kernel, wanted: AddressToAdd) -> None:
-        """Add one address; blocks. Raises OSError."""
-        add_address(kernel, wanted)
+        """Add or prolong one address; blocks. Raises OSError."""
+        add_address(kernel, wanted, self._clock)
+        if wanted.spec.valid_until:
+            key = AddressKey(wanted.link_index, parse_address(wanted.spec.address).text)
+            self._given_until[key] = wanted.spec.valid_until
 
     def remove(self, kernel: Kernel, seen: AddressStatusSpec) -> None:
         """Remove one address; blocks. Raises OSError."""
         delete_address(kernel, seen)
+        self._given_until.pop(key_of(seen), None)
 
     def after_add(self, wanted: AddressToAdd, links: Mapping[int, KernelLink]) -> None:
         """Tell the neighbours, if that is wanted."""
         link = links.get(wanted.link_index)
-        if wanted.spec.announce_with_arp and link is not None:
-            announce(wanted.spec.address, link.name, link.status.hardware_addr, self._netns)
+        spec = wanted.spec
+        if not spec.announce_with_arp or wanted.renews or link is None:
+            return
+        if not spec.valid_until or self._clock() < spec.valid_until:
+            announce(spec.address, link.name, link.status.hardware_addr, self._netns)

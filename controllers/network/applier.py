@@ -1,72 +1,48 @@
-"""What the appliers of addresses, routes and rules have in common.
+"""What the appliers of addresses, routes and rules have in common: a plan is steps that add and remove kernel objects.
 
-The kernel's notifications and changed specs wake the controller. A turn compares what is wanted with a mirror of the
-kernel, which costs no system call where nothing differs. Where something does, a worker thread lists the kernel anew,
-plans on that, for a mirror lags behind, and does the steps. A spec is held by a finalizer until what it stood for is
-gone from the kernel.
-
-Because the mirror lags behind, "nothing to do" is not believed of a spec that is leaving; and after a step there is
-another look a little later, until the mirror agrees: what somebody undoes at once leaves no trace in it.
+Plans are pure and are made on a mirror of the kernel, for one spec at a time, or for those together that are about the
+same objects: an address that one spec lets go may be wanted by another.
 """
 
 import errno
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
 import attrs
-import trio
 
-from controllers.network.kernel.links import KernelLink, Links
-from controllers.network.kernel.mirror import Kind, open_mirror
-from controllers.network.kernel.rtnetlink import Kernel, open_kernel
+from controllers.network.interests import LinkIndex, LinkName, NotedItems, NotedLinks
+from controllers.network.kernel.links import KernelLink, LinkOutlines
+from controllers.network.kernel.mirror import Kind, Mirror
+from controllers.network.kernel.rtnetlink import Kernel
+from controllers.network.link_lookup import LinkTable
 from controllers.network.plan import Plan, Step
-from controllers.network.problems import Problems, reason_of
-from resources.network import NetworkProblem
-from runtime.controller import Controller, ControllerContext, shared, strong
-from runtime.resource import Resource, ResourceType
+from controllers.network.spec_applier import Judgement, LinkFollower, SpecApplier
 
 S = TypeVar("S")
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 O = TypeVar("O")  # noqa: E741
 W = TypeVar("W")
 
-# What could not be done is tried again this often, in seconds, if nothing happens before.
-RETRY_INTERVAL = 60.0
-# How long the mirror may take to show what was done.
-_LAG = 0.2
-# So often in a row a step is done that does not help, before it is left at that until the next retry.
-_ATTEMPTS = 3
-_DUMP_ATTEMPTS = 5
 _DONE_ALREADY = frozenset({errno.EEXIST})
 _GONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV})
 
 
-@attrs.frozen
-class _Outcome:
-    """What a worker thread did: the specs whose steps it did, and why those of others failed."""
-
-    done: frozenset[str]
-    failed: Mapping[str, OSError]
-
-
-class Applier(Controller, ABC, Generic[S, K, A, W, O]):
+class Applier(SpecApplier[S, Step[W, O]], Generic[S, K, A, W, O]):
     """Makes kernel objects (listed by a kind of key K and items A) be as specs of one type want them.
 
     Steps add W and remove O.
     """
 
-    type: ResourceType[S]
+    _follower: LinkFollower
+    _items: Mirror[K, A]
 
     def __init__(self, *, netns: str | None = None) -> None:
-        self._netns = netns
-        self.inputs = (strong(self.type),)
-        self.outputs = (shared(NetworkProblem),)
+        super().__init__(netns=netns)
         # The specs as they were when they last were in effect.
         self._before: dict[str, S] = {}
-        self._attempts: Counter[str] = Counter()
 
     @abstractmethod
     def kind(self) -> Kind[K, A]:
@@ -81,7 +57,7 @@ class Applier(Controller, ABC, Generic[S, K, A, W, O]):
         links: Mapping[int, KernelLink],
         items: Mapping[K, A],
     ) -> Plan[W, O]:
-        """The steps; pure."""
+        """The steps for some of the specs; pure. What it asks of `links` and `items` is what it depends on."""
 
     @abstractmethod
     def add(self, kernel: Kernel, wanted: W) -> None:
@@ -94,85 +70,77 @@ class Applier(Controller, ABC, Generic[S, K, A, W, O]):
     def after_add(self, wanted: W, links: Mapping[int, KernelLink]) -> None:
         """Called in the worker thread after something was added."""
 
-    async def run(self, ctx: ControllerContext) -> None:
-        """Follow specs and kernel."""
-        problems = Problems(ctx, self.type)
-        async with (
-            open_mirror(Links(), netns=self._netns, on_change=ctx.wake) as links,
-            open_mirror(self.kind(), netns=self._netns, on_change=ctx.wake) as objects,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(self._retry, ctx)
-            async for _ in ctx:
-                links.take()
-                objects.take()
-                if await self._turn(ctx, problems, links.items, objects.items):
-                    nursery.start_soon(self._look_again, ctx)
+    # What the common part asks for.
 
-    async def _retry(self, ctx: ControllerContext) -> None:
-        while True:
-            await trio.sleep(RETRY_INTERVAL)
-            self._attempts.clear()
-            ctx.wake()
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Mirrors of the links and of the objects."""
+        async with self.mirror(LinkOutlines()) as links, self.mirror(self.kind()) as items:
+            self._links = LinkTable()
+            self._follower = LinkFollower(links, self._links)
+            self._items = items
+            yield
 
-    async def _look_again(self, ctx: ControllerContext) -> None:
-        await trio.sleep(_LAG)
-        ctx.wake()
+    async def kernel_news(self, *, for_work: bool) -> set[Hashable]:
+        """The links and the keys of the objects that changed."""
+        topics = await self._follower.take()
+        await self._items.catch_up()
+        if for_work and not self._items.is_certain:
+            await self._items.resync()
+        return topics | self._items.take()
 
-    async def _turn(
-        self, ctx: ControllerContext, problems: Problems, links: Mapping[int, KernelLink], items: Mapping[K, A]
-    ) -> bool:
-        """Compare and do what is to be done; returns whether the mirror has not caught up yet."""
-        wanted, leaving = await hold(ctx, self.type)
-        plan = self.plan(wanted, leaving, self._before, links, items)
-        outcome = _Outcome(frozenset(), {})
-        stuck = {step.id for step in plan.steps if self._attempts[step.id] >= _ATTEMPTS}
-        differing = any(step.id not in stuck for step in plan.steps)
-        if leaving or differing:
-            outcome = await trio.to_thread.run_sync(self._apply, wanted, leaving, dict(self._before), stuck)
-        self._note(wanted, plan, outcome)
-        for id in leaving:
-            error = outcome.failed.get(id)
-            # Who may not change anything has not made it either.
-            if error is None or error.errno == errno.EPERM:
-                await ctx.remove_finalizer(self.type, id)
-        loud = plan.refused | {id: reason_of(error) for id, error in outcome.failed.items()}
-        loud |= dict.fromkeys(stuck, "the kernel does not keep it as it is wanted")
-        await problems.show(plan.waiting | loud, loud=frozenset(loud))
-        return differing and not outcome.failed
+    def judge(self, ids: Iterable[str]) -> dict[str, Judgement[Step[W, O]]]:
+        """By the plan for these and their rivals."""
+        judged: dict[str, Judgement[Step[W, O]]] = {}
+        for id in ids:
+            noted: set[Hashable] = set()
+            plan = self._plan({id}, NotedLinks(self._links, noted), NotedItems(self._items.items, noted))
+            self._interests.note(id, noted)
+            group = self._rivals(id, noted)
+            if len(group) > 1:
+                plan = self._plan(group, self._links, self._items.items)
+            judged |= _judgements(plan, group)
+        return judged
 
-    def _note(self, wanted: Mapping[str, S], plan: Plan[W, O], outcome: _Outcome) -> None:
-        differing = {step.id for step in plan.steps}
-        for id in self._attempts.keys() - differing:
-            del self._attempts[id]
-        self._attempts.update(outcome.done)
-        for id in self._before.keys() - wanted.keys():
-            del self._before[id]
-        for id, spec in wanted.items():
-            if id not in plan.waiting and id not in plan.refused and id not in outcome.failed:
-                if self._before.get(id) != spec:
-                    self._attempts.pop(id, None)
-                self._before[id] = spec
-
-    def _apply(
-        self, wanted: Mapping[str, S], leaving: Mapping[str, S], before: Mapping[str, S], stuck: Iterable[str]
-    ) -> _Outcome:
-        """In a worker thread."""
+    def work(self, jobs: Mapping[str, Step[W, O]]) -> Mapping[str, OSError]:
+        """Take the steps."""
         failed: dict[str, OSError] = {}
-        with open_kernel(self._netns) as kernel:
-            links = list_now(kernel, Links())
-            plan = self.plan(wanted, leaving, before, links, list_now(kernel, self.kind()))
-            steps = [step for step in plan.steps if step.id not in stuck]
-            for step in steps:
+        with self.kernel() as kernel:
+            for id, step in jobs.items():
                 try:
-                    self._do(kernel, step, links)
+                    self._do(kernel, step)
                 except OSError as error:
-                    failed[step.id] = error
-        return _Outcome(frozenset(step.id for step in steps if step.id not in failed), failed)
+                    failed[id] = error
+        return failed
 
-    def _do(self, kernel: Kernel, step: Step[W, O], links: Mapping[int, KernelLink]) -> None:
+    def holds(self, id: str, spec: S) -> None:
+        """Remember the spec as one that was in effect."""
+        self._before[id] = spec
+
+    def forget(self, id: str) -> None:
+        """Forget the spec that was in effect."""
+        self._before.pop(id, None)
+
+    # How it is done.
+
+    def _plan(self, ids: set[str], links: Mapping[int, KernelLink], items: Mapping[K, A]) -> Plan[W, O]:
+        wanted = {id: self._wanted[id] for id in sorted(ids) if id in self._wanted}
+        leaving = {id: self._leaving[id] for id in sorted(ids) if id in self._leaving}
+        return self.plan(wanted, leaving, self._before, links, items)
+
+    def _rivals(self, id: str, noted: Iterable[Hashable]) -> set[str]:
+        """Those that look at the same objects, and at those that they look at, and so on."""
+        group = {id}
+        reached = self._interests.of(_objects(noted)) - group
+        while reached:
+            group |= reached
+            topics = {topic for rival in reached for topic in self._interests.topics(rival)}
+            reached = self._interests.of(_objects(topics)) - group
+        return group
+
+    def _do(self, kernel: Kernel, step: Step[W, O]) -> None:
         if step.add_first and step.add is not None:
-            self._add(kernel, step.add, links)
+            self._add(kernel, step.add)
         for seen in step.remove:
             try:
                 self.remove(kernel, seen)
@@ -180,41 +148,59 @@ class Applier(Controller, ABC, Generic[S, K, A, W, O]):
                 if error.errno not in _GONE_ALREADY:
                     raise
         if not step.add_first and step.add is not None:
-            self._add(kernel, step.add, links)
+            self._add(kernel, step.add)
 
-    def _add(self, kernel: Kernel, wanted: W, links: Mapping[int, KernelLink]) -> None:
+    def _add(self, kernel: Kernel, wanted: W) -> None:
         try:
             self.add(kernel, wanted)
         except OSError as error:
             if error.errno not in _DONE_ALREADY:
                 raise
         else:
-            self.after_add(wanted, links)
+            self.after_add(wanted, self._links)
 
 
-async def hold(ctx: ControllerContext, type: ResourceType[S]) -> tuple[dict[str, S], dict[str, S]]:
-    """The specs that are wanted, each held by a finalizer from now on, and those that are leaving and held by it."""
-    wanted: dict[str, S] = {}
-    leaving: dict[str, S] = {}
-    resource: Resource[Any]
-    for resource in ctx.list(type):
-        metadata = resource.metadata
-        held = ctx.name in metadata.finalizers
-        if metadata.is_tearing_down:
-            if held:
-                leaving[resource.id] = resource.spec
-            continue
-        if not held:
-            await ctx.add_finalizer(type, resource.id)
-        wanted[resource.id] = resource.spec
-    return wanted, leaving
+def _objects(topics: Iterable[Hashable]) -> Iterable[Hashable]:
+    return (topic for topic in topics if not isinstance(topic, LinkName | LinkIndex))
 
 
-def list_now(kernel: Kernel, kind: Kind[K, A]) -> dict[K, A]:
-    """The objects of a kind as the kernel has them at this moment; blocks."""
-    for _ in range(_DUMP_ATTEMPTS):
-        kernel.interrupted = False
-        items = kind.collect(kind.dump(kernel))
-        if not kernel.interrupted:
-            break
-    return items
+def _judgements(plan: Plan[W, O], ids: Iterable[str]) -> dict[str, Judgement[Step[W, O]]]:
+    steps = {step.id: step for step in plan.steps}
+    return {
+        id: Judgement(
+            job=steps.get(id),
+            waiting=plan.waiting.get(id, ""),
+            refused=plan.refused.get(id, ""),
+            instead=_instead(steps[id]) if id in steps else "",
+        )
+        for id in ids
+    }
+
+
+def _instead(step: Step[Any, Any]) -> str:
+    """What the kernel has in the place of what is wanted, in words."""
+    if step.add is None:
+        return "it is there again"
+    found = step.instead or step.remove
+    if not found:
+        return "it is gone again"
+    return "; ".join(_differences(step.add, seen) for seen in found)
+
+
+def _differences(wanted: Any, seen: Any) -> str:
+    """Fields of the same name that differ. Either may carry its fields in a `spec` or `status`."""
+    wanted, seen = getattr(wanted, "spec", wanted), getattr(seen, "status", seen)
+    theirs = {field.name for field in attrs.fields(type(seen))}
+    pairs = [
+        (field.name, getattr(wanted, field.name), getattr(seen, field.name))
+        for field in attrs.fields(type(wanted))
+        if field.name in theirs and not field.name.endswith("link_name")
+    ]
+    differing = [f"{name} {_text(there)} instead of {_text(mine)}" for name, mine, there in pairs if mine != there]
+    return ", ".join(differing) or "there is another like it"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str | int) and not hasattr(value, "text"):
+        return str(value) or "none"
+    return str(value.text() or "none") if hasattr(value, "text") else str(value)

@@ -40,7 +40,7 @@ def complete(status: LinkStatusSpec, facts: LinkFacts) -> LinkStatusSpec:
     driver, device = facts.driver, facts.device
     return attrs.evolve(
         status,
-        permanent_addr=driver.permanent_addr,
+        permanent_addr=driver.permanent_addr or status.permanent_addr,
         bus_path=bus_path(driver, device),
         pci_id=device.pci_id,
         driver=device.driver or driver.driver,

@@ -1,52 +1,57 @@
 """network.LinkSpecController: makes, sets up and removes links as they are wanted.
 
-A turn asks the mirror of the kernel what differs; where something does, a worker thread goes through the specs in order
-and takes one step at a time, each decided on a fresh list. A spec that fails does not stop the others and is left alone
-until it changes or the next retry.
+A round decides, on a mirror of the kernel, which of the specs that something changed for differ; a worker thread goes
+through these in order and takes one step at a time, each decided on what the kernel has then. A spec that fails does
+not stop the others.
+
+A bond or bridge of the wanted name is taken over, whoever made it: the bonding driver makes a `bond0` of its own.
 
 WireGuard: the kernel's, or wireguard-go where the kernel has none. Here its key, port and mark are set; peers are the
 business of the WireguardPeerController. The kernel does not tell of changes to these, so they are looked at when the
-link or the spec is new, and every now and then.
+link or the spec is new, and every now and then; and whoever shows links is asked to look again.
 """
 
 import errno
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Mapping
+from contextlib import asynccontextmanager
 
 import attrs
-import trio
 
-from controllers.network.applier import RETRY_INTERVAL, hold, list_now
-from controllers.network.kernel.link_changes import change_link, create_link, delete_link
-from controllers.network.kernel.links import KernelLink, Links
-from controllers.network.kernel.mirror import open_mirror
+from controllers.network import bond_plan
+from controllers.network.interests import NotedLinks
+from controllers.network.kernel.bonding import load_bonding
+from controllers.network.kernel.link_changes import LinkChange, change_link, create_link, delete_link
+from controllers.network.kernel.links import KernelLink, PlainLinks, list_links, read_link
 from controllers.network.kernel.reverse_path import loosen_reverse_path
-from controllers.network.kernel.rtnetlink import Kernel, open_kernel
+from controllers.network.kernel.rtnetlink import Kernel
 from controllers.network.kernel.wireguard import backend_for, daemon
 from controllers.network.kernel.wireguard.device import device_difference
 from controllers.network.kernel.wireguard.uapi import UserspaceWireguard
-from controllers.network.link_lookup import LinkLookup
+from controllers.network.link_lookup import LinkLookup, LinkTable
 from controllers.network.link_plan import (
     Create,
     Refuse,
     Remove,
     Wait,
     adjustment,
+    complaint,
     existence,
     find,
     in_order,
+    in_words,
     is_of_kind,
     master_name,
 )
-from controllers.network.problems import Problems, reason_of
-from resources.network import LinkSpec, LinkSpecSpec, NetworkProblem, WireguardSpec
-from runtime.controller import Controller, ControllerContext, shared, strong
+from controllers.network.link_refresh import ask_for_refresh
+from controllers.network.master_address import KINDS as KINDS_WITH_ADDRESS
+from controllers.network.master_address import first_member_address
+from controllers.network.spec_applier import Judgement, LinkFollower, SpecApplier
+from resources.network import LinkFlags, LinkRefresh, LinkSpec, LinkSpecSpec, NetworkProblem, WireguardSpec
+from runtime.controller import QueueContext, shared
 
-# How long the mirror may take to show what was done.
-_LAG = 0.2
 # More steps than any link takes.
-_STEPS = 8
-# How long a spec that failed is left alone, in seconds; twice as long after each further failure.
-_FIRST_DELAY = 1.0
+_STEPS = 12
 
 
 @attrs.frozen
@@ -57,16 +62,6 @@ class _Device:
     settings: WireguardSpec
 
 
-@attrs.frozen
-class _Failure:
-    """A spec that could not be brought about, why, and when it is tried again."""
-
-    spec: LinkSpecSpec
-    reason: str
-    again_at: float
-    delay: float
-
-
 @attrs.define
 class _Memory:
     """What the controller knows of its own doing. Nothing in it is needed: a new process learns it anew."""
@@ -74,184 +69,245 @@ class _Memory:
     # Of which kind the links are that it made or took over, and into which masters it put links.
     made: dict[str, str] = attrs.field(factory=dict)
     mastered: dict[str, str] = attrs.field(factory=dict)
+    # The hardware addresses of masters, which the kernel changes when their last member goes.
+    addresses: dict[str, str] = attrs.field(factory=dict)
     devices: dict[str, _Device] = attrs.field(factory=dict)
-    failures: dict[str, _Failure] = attrs.field(factory=dict)
+    # Links that look like wanted ones and are somebody else's after all.
+    foreign: set[str] = attrs.field(factory=set)
 
     def forget(self, name: str) -> None:
-        for known in (self.made, self.mastered, self.devices, self.failures):
+        for known in (self.made, self.mastered, self.addresses, self.devices):
             known.pop(name, None)
-
-    def is_resting(self, spec: LinkSpecSpec, now: float) -> bool:
-        """Whether this very spec failed a short while ago."""
-        failure = self.failures.get(spec.name)
-        return failure is not None and failure.spec == spec and now < failure.again_at
-
-    def note_failure(self, spec: LinkSpecSpec, reason: str, now: float) -> None:
-        before = self.failures.get(spec.name)
-        known = before is not None and before.spec == spec
-        delay = min(before.delay * 2, RETRY_INTERVAL) if known and before is not None else _FIRST_DELAY
-        self.failures[spec.name] = _Failure(spec, reason, now + delay, delay)
+        self.foreign.discard(name)
 
 
-@attrs.frozen
-class _Outcome:
-    failed: Mapping[str, OSError]
-    # Leaving specs whose links are gone, or were never made.
-    gone: frozenset[str]
-
-
-class LinkSpecController(Controller):
+class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
     """Links that no spec names are never touched."""
 
     name = "network.LinkSpecController"
-    inputs = (strong(LinkSpec),)
-    outputs = (shared(NetworkProblem),)
+    type = LinkSpec
+
+    _follower: LinkFollower
 
     def __init__(self, *, netns: str | None = None) -> None:
-        self._netns = netns
+        super().__init__(netns=netns)
+        self.outputs = (shared(NetworkProblem), shared(LinkRefresh))
         self._memory = _Memory()
+        # Which specs say that they are members of which masters, both ways.
+        self._members: dict[str, set[str]] = {}
+        self._master_of: dict[str, str] = {}
+        # What the last work touched.
+        self._changed: set[int] = set()
+        self._refresh = False
 
-    async def run(self, ctx: ControllerContext) -> None:
-        """Follow specs and kernel."""
-        problems = Problems(ctx, LinkSpec)
-        async with (
-            open_mirror(Links(), netns=self._netns, on_change=ctx.wake) as links,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(self._retry, ctx)
-            async for _ in ctx:
-                links.take()
-                again = await self._turn(ctx, problems, links.items)
-                if again is not None:
-                    nursery.start_soon(self._look_again, ctx, again)
+    # What the common part asks for.
 
-    async def _retry(self, ctx: ControllerContext) -> None:
-        while True:
-            await trio.sleep(RETRY_INTERVAL)
-            self._memory.devices.clear()
-            ctx.wake()
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """A mirror of the links."""
+        async with self.mirror(PlainLinks()) as links:
+            self._links = LinkTable()
+            self._follower = LinkFollower(links, self._links)
+            yield
 
-    async def _look_again(self, ctx: ControllerContext, delay: float) -> None:
-        await trio.sleep(delay)
-        ctx.wake()
+    async def kernel_news(self, *, for_work: bool) -> set[Hashable]:  # noqa: ARG002
+        """The links that changed."""
+        return await self._follower.take()
 
-    async def _turn(self, ctx: ControllerContext, problems: Problems, links: Mapping[int, KernelLink]) -> float | None:
-        """Compare and do what is to be done; returns after how many seconds to look again, None for no need to."""
-        wanted, leaving = await hold(ctx, LinkSpec)
-        lookup = LinkLookup(links)
-        differing = [spec for spec in wanted.values() if self._differs(spec, lookup)]
-        outcome = _Outcome({}, frozenset())
-        if differing or leaving:
-            now = trio.current_time()
-            outcome = await trio.to_thread.run_sync(
-                self._apply, in_order(wanted.values()), tuple(leaving.values()), now
-            )
-        for name in outcome.gone:
-            self._memory.forget(name)
-            await ctx.remove_finalizer(LinkSpec, name)
-        waiting, refused = self._undone(wanted.values(), lookup)
-        failures = self._memory.failures
-        loud = refused | {name: failures[name].reason for name in wanted if name in failures}
-        loud |= {name: reason_of(outcome.failed[name]) for name in outcome.failed if name in leaving}
-        await problems.show(waiting | loud, loud=frozenset(loud))
-        delays = [failures[name].delay for name in outcome.failed if name in failures]
-        return min(delays, default=_LAG if differing else None)
+    def everything(self) -> None:
+        """Look at WireGuard devices anew, too."""
+        self._memory.devices.clear()
 
-    def _differs(self, spec: LinkSpecSpec, lookup: LinkLookup) -> bool:
+    def spec_changed(self, id: str) -> None:
+        """Keep who is a member of what."""
+        before = self._master_of.pop(id, "")
+        if before:
+            self._members[before].discard(id)
+        spec = self._wanted.get(id)
+        after = master_name(spec) if spec is not None else ""
+        if after:
+            self._master_of[id] = after
+            self._members.setdefault(after, set()).add(id)
+
+    def forget(self, id: str) -> None:
+        """Forget what was known of a link."""
+        self._memory.forget(id)
+        self._members.pop(id, None)
+
+    def judge(self, ids: Iterable[str]) -> dict[str, Judgement[LinkSpecSpec]]:
+        """Whether links are as they are wanted."""
+        judged: dict[str, Judgement[LinkSpecSpec]] = {}
+        for id in ids:
+            noted: set[Hashable] = set()
+            lookup = LinkLookup(NotedLinks(self._links, noted))
+            if id in self._wanted:
+                try:
+                    judged[id] = self._judge_wanted(self._wanted[id], lookup)
+                except ValueError as error:
+                    judged[id] = Judgement(refused=str(error))
+            else:
+                judged[id] = self._judge_leaving(self._leaving[id], lookup)
+            self._interests.note(id, noted)
+        return judged
+
+    def _judge_leaving(self, spec: LinkSpecSpec, lookup: LinkLookup) -> Judgement[LinkSpecSpec]:
+        """Only what was made is removed; a link that the agent did not make stays as it is."""
+        link = lookup.real(spec.name)
+        if not spec.logical or link is None or not is_of_kind(link, spec.kind) or spec.name in self._memory.foreign:
+            return Judgement()
+        return Judgement(job=spec, instead="it is there again")
+
+    def _judge_wanted(self, spec: LinkSpecSpec, lookup: LinkLookup) -> Judgement[LinkSpecSpec]:
         memory = self._memory
-        if memory.is_resting(spec, trio.current_time()):
-            return False
+        if spec.bond_master is not None:
+            bond_plan.filled(spec.bond_master)
         match existence(spec, lookup, memory.made):
-            case Create() | Remove():
+            case Create():
+                return Judgement(job=spec, instead="it is gone again")
+            case Remove():
+                return Judgement(job=spec, instead="it is made anew in another way")
+            case Wait(reason):
+                return Judgement(waiting=reason)
+            case Refuse(reason):
+                return Judgement(refused=reason)
+        link = find(spec, lookup)
+        if link is None:
+            return Judgement()
+        said: list[str] = []
+        if spec.bond_master is not None:
+            options = bond_plan.changes(spec.bond_master, link, lookup)
+            if options:
+                said.append(bond_plan.in_words(options, link.status.bond_master))
+        change = adjustment(spec, link, lookup, self._deciding(spec))
+        if change is not None:
+            said.append(in_words(change, link, lookup))
+        if spec.wireguard is not None and memory.devices.get(spec.name) != _device(spec.wireguard, link):
+            said.append("its WireGuard settings")
+        if said:
+            return Judgement(job=spec, instead=", ".join(said))
+        warning = "" if spec.bond_master is None else bond_plan.blindness(spec.name, spec.bond_master)
+        self._remember_address(spec, link)
+        return Judgement(refused=complaint(spec, link, lookup), warning=warning)
+
+    def _deciding(self, spec: LinkSpecSpec) -> Collection[str]:
+        """The masters that a link is released from if its spec does not name them."""
+        ours = {self._memory.mastered.get(spec.name, "")}
+        link = find(spec, LinkLookup(self._links))
+        current = self._links.get(link.status.master_index) if link is not None else None
+        if current is not None and current.name in self._wanted and self._wanted[current.name].logical:
+            ours.add(current.name)
+        return ours
+
+    def _remember_address(self, spec: LinkSpecSpec, link: KernelLink) -> None:
+        if spec.kind in KINDS_WITH_ADDRESS and self._links.members(link.status.index):
+            self._memory.addresses[spec.name] = link.status.hardware_addr
+
+    async def after_work(self, ctx: QueueContext) -> None:
+        """Look at links that are down, for the kernel does not tell all that changes of them."""
+        changed, self._changed = self._changed, set()
+        await self._follower.look_if_down(changed)
+        if self._refresh:
+            self._refresh = False
+            await ask_for_refresh(ctx)
+
+    # In a worker thread.
+
+    def work(self, jobs: Mapping[str, LinkSpecSpec]) -> Mapping[str, OSError]:
+        """Take links away and bring them about."""
+        failed: dict[str, OSError] = {}
+        leaving = [spec for id, spec in jobs.items() if id not in self._wanted]
+        wanted = in_order(spec for id, spec in jobs.items() if id in self._wanted)
+        with self.kernel() as kernel:
+            for spec in leaving:
+                try:
+                    self._take_away(kernel, spec)
+                except OSError as error:
+                    failed[spec.name] = error
+            for spec in wanted:
+                try:
+                    self._bring_about(kernel, spec)
+                except OSError as error:
+                    failed[spec.name] = error
+                except (ValueError, struct.error) as error:
+                    # A setting that does not fit into a message, which no check of a configuration lets through.
+                    failed[spec.name] = OSError(errno.EINVAL, str(error))
+        return failed
+
+    def _take_away(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
+        link = self._links.real(spec.name)
+        if link is None:
+            return
+        if self._is_foreign(spec, link):
+            self._memory.foreign.add(spec.name)
+        else:
+            self._remove(kernel, link.status.index)
+
+    def _bring_about(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
+        """Take steps until there is nothing to do, or nothing that can be done now. Raises OSError."""
+        relisted = False
+        for _ in range(_STEPS):
+            try:
+                if not self._step(kernel, spec):
+                    return
+            except OSError as error:
+                # What rests on a link vanishes with it: the list may be out of date.
+                if error.errno != errno.ENODEV or relisted:
+                    raise
+                relisted = True
+                self._relist(kernel)
+        raise OSError(errno.EIO, "the kernel does not keep it as it is wanted")
+
+    def _step(self, kernel: Kernel, spec: LinkSpecSpec) -> bool:
+        """Take one step; returns whether there may be more."""
+        lookup = LinkLookup(self._links)
+        match existence(spec, lookup, self._memory.made):
+            case Create(_, parent_index):
+                self._create(kernel, spec, parent_index)
+                return True
+            case Remove(index):
+                self._remove(kernel, index)
+                self._relist(kernel)
                 return True
             case Wait() | Refuse():
                 return False
         link = find(spec, lookup)
         if link is None:
             return False
-        if spec.wireguard is not None and memory.devices.get(spec.name) != _device(spec.wireguard, link):
-            return True
-        return adjustment(spec, link, lookup, memory.mastered) is not None
-
-    def _undone(self, specs: Iterable[LinkSpecSpec], lookup: LinkLookup) -> tuple[dict[str, str], dict[str, str]]:
-        waiting: dict[str, str] = {}
-        refused: dict[str, str] = {}
-        for spec in specs:
-            match existence(spec, lookup, self._memory.made):
-                case Wait(reason):
-                    waiting[spec.name] = reason
-                case Refuse(reason):
-                    refused[spec.name] = reason
-        return waiting, refused
-
-    # In a worker thread.
-
-    def _apply(self, wanted: Iterable[LinkSpecSpec], leaving: Iterable[LinkSpecSpec], now: float) -> _Outcome:
-        failed: dict[str, OSError] = {}
-        gone: set[str] = set()
-        with open_kernel(self._netns) as kernel:
-            for spec in leaving:
-                try:
-                    self._take_away(kernel, spec)
-                except OSError as error:
-                    failed[spec.name] = error
-                    # Who may not change anything has not made it either.
-                    if error.errno != errno.EPERM:
-                        continue
-                gone.add(spec.name)
-            for spec in wanted:
-                if self._memory.is_resting(spec, now):
-                    continue
-                try:
-                    self._bring_about(kernel, spec)
-                except OSError as error:
-                    failed[spec.name] = error
-                    self._memory.note_failure(spec, reason_of(error), now)
-                else:
-                    self._memory.failures.pop(spec.name, None)
-        return _Outcome(failed, frozenset(gone))
-
-    def _take_away(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
-        """Remove what was made; a link that the agent did not make stays as it is."""
-        if not spec.logical:
-            return
-        link = LinkLookup(list_now(kernel, Links())).real(spec.name)
-        if link is None or not is_of_kind(link, spec.kind) or self._is_foreign(spec, link):
-            return
-        _remove(kernel, link.status.index)
-
-    def _bring_about(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
-        """Take steps until there is nothing to do, or nothing that can be done now. Raises OSError."""
-        for _ in range(_STEPS):
-            lookup = LinkLookup(list_now(kernel, Links()))
-            match existence(spec, lookup, self._memory.made):
-                case Create(_, parent_index):
-                    self._create(kernel, spec, parent_index)
-                    continue
-                case Remove(index):
-                    _remove(kernel, index)
-                    continue
-                case Wait() | Refuse():
-                    return
-            link = find(spec, lookup)
-            if link is None:
-                continue
-            if self._is_foreign(spec, link):
-                raise FileExistsError(errno.EEXIST, f"there is a tun link {spec.name} that is no WireGuard device")
-            self._memory.made[spec.name] = link.status.kind
-            self._set_up_device(spec, link)
-            change = adjustment(spec, link, lookup, self._memory.mastered)
-            if change is None:
-                return
-            change_link(kernel, change)
-            if change.master is not None:
-                self._note_master(spec)
-        raise OSError(errno.EIO, "the kernel does not keep it as it is wanted")
+        if self._is_foreign(spec, link):
+            raise FileExistsError(errno.EEXIST, f"there is a tun link {spec.name} that is no WireGuard device")
+        self._memory.made[spec.name] = link.status.kind
+        self._set_up_device(spec, link)
+        if spec.bond_master is not None:
+            members = self._links.members(link.status.index)
+            if steps := bond_plan.steps(spec.bond_master, link, lookup, members):
+                for step in steps:
+                    self._change(kernel, step)
+                return True
+        change = adjustment(spec, link, lookup, self._deciding(spec))
+        if change is None:
+            return False
+        if change.master:
+            self._lend_address(kernel, change.master)
+        self._change(kernel, change)
+        if change.master is not None:
+            self._note_master(spec)
+            # What becomes of the master by that is told by the kernel.
+            self._reread(kernel, change.master)
+        # A link that was set down is so to join its master next.
+        return change.master is not None or (change.up is not True and master_name(spec) != "")
 
     def _create(self, kernel: Kernel, spec: LinkSpecSpec, parent_index: int) -> None:
+        lookup = LinkLookup(self._links)
+        options: bond_plan.Options = ()
+        if spec.bond_master is not None:
+            load_bonding()
+            options = bond_plan.creation(spec.bond_master, lookup)
+        if spec.kind in KINDS_WITH_ADDRESS and not spec.hardware_addr:
+            spec = attrs.evolve(spec, hardware_addr=self._address_of_master(spec.name, lookup))
         try:
-            create_link(kernel, spec, parent_index)
+            create_link(kernel, spec, parent_index, options)
         except FileExistsError:
+            self._relist(kernel)
             return
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
@@ -259,6 +315,81 @@ class LinkSpecController(Controller):
             if spec.kind != "wireguard":
                 raise OSError(error.errno, f"this kernel makes no {spec.kind} links") from error
             daemon.start(spec.name, self._netns)
+        message = kernel.link(name=spec.name)
+        if message is not None:
+            link = read_link(message)
+            self._note(link.status.index, link)
+
+    def _change(self, kernel: Kernel, change: LinkChange) -> None:
+        """Change what can be changed; what the kernel refuses does not stop the rest of it. Raises OSError."""
+        try:
+            change_link(kernel, change)
+        except OSError as error:
+            parts = change.apart()
+            if len(parts) == 1 or error.errno in (errno.ENODEV, errno.EPERM):
+                raise
+            refusals: list[OSError] = []
+            for part in parts:
+                try:
+                    change_link(kernel, part)
+                except OSError as refusal:
+                    refusals.append(refusal)
+            if refusals:
+                raise refusals[0] from error
+        finally:
+            self._changed.add(change.index)
+            # Nothing that is done next depends on whether a link without a master is up.
+            if change != LinkChange(index=change.index, up=True):
+                self._reread(kernel, change.index)
+
+    def _remove(self, kernel: Kernel, index: int) -> None:
+        try:
+            delete_link(kernel, index)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+        self._note(index, None)
+
+    def _lend_address(self, kernel: Kernel, index: int) -> None:
+        """A master without members gets the address that it is to keep before it gets its first."""
+        master = self._links.get(index)
+        if master is None or master.status.kind not in KINDS_WITH_ADDRESS or self._links.members(index):
+            return
+        spec = self._wanted.get(master.name)
+        if spec is None or spec.hardware_addr or not spec.logical:
+            return
+        address = self._address_of_master(spec.name, LinkLookup(self._links))
+        if address and address != master.status.hardware_addr:
+            # Set down meanwhile, for the link-local address is made of the hardware address when a link comes up.
+            is_up = LinkFlags.UP in master.status.flags
+            self._change(kernel, LinkChange(index=index, hardware_addr=address, up=False if is_up else None))
+            if is_up:
+                self._change(kernel, LinkChange(index=index, up=True))
+
+    def _address_of_master(self, name: str, lookup: LinkLookup) -> str:
+        known = self._memory.addresses.get(name)
+        if known is None:
+            known = first_member_address((self._wanted[id] for id in self._members.get(name, ())), lookup)
+            if known:
+                self._memory.addresses[name] = known
+        return known
+
+    def _relist(self, kernel: Kernel) -> None:
+        now = list_links(kernel)
+        for index in self._links.keys() - now.keys():
+            self._note(index, None)
+        for index, link in now.items():
+            if self._links.get(index) != link:
+                self._note(index, link)
+
+    def _reread(self, kernel: Kernel, index: int) -> None:
+        if index:
+            message = kernel.link(index)
+            self._note(index, None if message is None else read_link(message))
+
+    def _note(self, index: int, link: KernelLink | None) -> None:
+        self._links.set(index, link)
+        self._changed.add(index)
 
     def _set_up_device(self, spec: LinkSpecSpec, link: KernelLink) -> None:
         if spec.wireguard is None:
@@ -276,6 +407,7 @@ class LinkSpecController(Controller):
             raise OSError(errno.EINVAL, f"private key: {error}") from error
         if difference:
             backend.change(spec.name, difference)
+            self._refresh = True
         if spec.wireguard.loose_reverse_path:
             loosen_reverse_path(spec.name, self._netns)
         self._memory.devices[spec.name] = device
@@ -296,11 +428,3 @@ class LinkSpecController(Controller):
 
 def _device(settings: WireguardSpec, link: KernelLink) -> _Device:
     return _Device(link.status.index, attrs.evolve(settings, peers=()))
-
-
-def _remove(kernel: Kernel, index: int) -> None:
-    try:
-        delete_link(kernel, index)
-    except OSError as error:
-        if error.errno != errno.ENODEV:
-            raise

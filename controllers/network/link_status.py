@@ -10,10 +10,11 @@ from controllers.network.kernel.ethtool_news import DriverNews, open_driver_news
 from controllers.network.kernel.links import KernelLink, Links, with_names
 from controllers.network.kernel.mirror import Mirror, open_mirror
 from controllers.network.link_facts import complete, read_facts
+from controllers.network.link_plan import is_of_kind
 from controllers.network.link_stack import LinkStack
 from controllers.network.publication import Publication
-from resources.network import LinkStatus, LinkStatusSpec
-from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
+from resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
 
 # Drivers announce little, buses and WireGuard devices nothing; what they say is asked for anew this often.
 _REFRESH_INTERVAL = 60.0
@@ -23,7 +24,7 @@ class LinkStatusController(Controller):
     """One status per link, by name. An event about a link reads that link, and those that rest on it."""
 
     name = "network.LinkStatusController"
-    inputs = (destroy_ready(LinkStatus),)
+    inputs = (destroy_ready(LinkStatus), weak(LinkRefresh, WIREGUARD_REFRESH))
     outputs = (exclusive(LinkStatus),)
 
     def __init__(self, *, netns: str | None = None, sysfs_root: Path = Path("/sys")) -> None:
@@ -44,6 +45,7 @@ class LinkStatusController(Controller):
                 publication: Publication[int, LinkStatusSpec] = Publication(ctx, LinkStatus)
                 stack = LinkStack()
                 async for _ in ctx:
+                    due.refresh(ctx, mirror.items.items())
                     touched = mirror.take() | due.take(mirror.items)
                     await publication.publish(await self._statuses(mirror, stack.note(mirror.items, touched)))
 
@@ -70,6 +72,8 @@ class _Due:
 
     indexes: set[int] = attrs.field(factory=set)
     all: bool = False
+    # The last request to look at WireGuard links that was met.
+    generation: int = 0
 
     async def tick(self, ctx: ControllerContext) -> None:
         while True:
@@ -85,6 +89,12 @@ class _Due:
             else:
                 self.indexes |= about
             ctx.wake()
+
+    def refresh(self, ctx: ControllerContext, links: Iterable[tuple[int, KernelLink]]) -> None:
+        refresh = ctx.find(LinkRefresh, WIREGUARD_REFRESH)
+        if refresh is not None and refresh.spec.generation != self.generation:
+            self.generation = refresh.spec.generation
+            self.indexes.update(index for index, link in links if is_of_kind(link, "wireguard"))
 
     def take(self, links: Iterable[int]) -> frozenset[int]:
         due = frozenset(links if self.all else self.indexes)

@@ -1,4 +1,4 @@
-"""The merge controllers: what the layers want of one link, address, route or rule becomes one spec in `network`.
+"""The merge controllers: what the layers want of one link, address, route and so on becomes one spec in `network`.
 
 One changed layer concerns the one merged spec that it belongs to. Which one that is follows from the layer's spec, not
 from its id; what an unmerged spec belonged to last is remembered, for when it has gone.
@@ -8,18 +8,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from controllers.network.host_merge_rules import merge_hostnames, merge_resolvers, merge_time_servers
 from controllers.network.merge_rules import last_wins, merge_addresses, merge_links
 from resources.network import (
     CONFIG_NAMESPACE,
+    HOSTNAME_ID,
+    RESOLVERS_ID,
+    TIME_SERVERS_ID,
     AddressSpec,
     AddressSpecSpec,
+    HostnameSpec,
+    HostnameSpecSpec,
     LinkSpec,
     LinkSpecSpec,
+    OperatorSpec,
+    OperatorSpecSpec,
+    ResolverSpec,
+    ResolverSpecSpec,
     RouteSpec,
     RouteSpecSpec,
     RoutingRuleSpec,
     RoutingRuleSpecSpec,
+    TimeServerSpec,
+    TimeServerSpecSpec,
     address_id,
+    operator_id,
     route_id,
     routing_rule_id,
 )
@@ -39,6 +52,8 @@ S = TypeVar("S", bound=_Layered)
 
 class MergeController(QueueController, Generic[S]):
     """Merges the specs of one type: `id_of` says which of them belong together, `merge` what becomes of them."""
+
+    only_derives = True
 
     def __init__(self, type: ResourceType[S], *, id_of: Callable[[S], str], merge: Callable[[Sequence[S]], S]) -> None:
         self.name = type.name.replace("Spec", "MergeController", 1)
@@ -154,6 +169,13 @@ class AddressMergeController(MergeController[AddressSpecSpec]):
         super().__init__(AddressSpec, id_of=_address, merge=merge_addresses)
 
 
+class OperatorMergeController(MergeController[OperatorSpecSpec]):
+    """Operators by what they run and where."""
+
+    def __init__(self) -> None:
+        super().__init__(OperatorSpec, id_of=operator_id, merge=last_wins)
+
+
 class RouteMergeController(MergeController[RouteSpecSpec]):
     """Routes by what tells them apart."""
 
@@ -166,3 +188,24 @@ class RoutingRuleMergeController(MergeController[RoutingRuleSpecSpec]):
 
     def __init__(self) -> None:
         super().__init__(RoutingRuleSpec, id_of=_rule, merge=last_wins)
+
+
+class HostnameMergeController(MergeController[HostnameSpecSpec]):
+    """The one name of the node."""
+
+    def __init__(self) -> None:
+        super().__init__(HostnameSpec, id_of=lambda _: HOSTNAME_ID, merge=merge_hostnames)
+
+
+class ResolverMergeController(MergeController[ResolverSpecSpec]):
+    """The name servers of the node, all together."""
+
+    def __init__(self) -> None:
+        super().__init__(ResolverSpec, id_of=lambda _: RESOLVERS_ID, merge=merge_resolvers)
+
+
+class TimeServerMergeController(MergeController[TimeServerSpecSpec]):
+    """The time servers of the node, all together."""
+
+    def __init__(self) -> None:
+        super().__init__(TimeServerSpec, id_of=lambda _: TIME_SERVERS_ID, merge=merge_time_servers)

@@ -14,12 +14,12 @@ from typing import Any
 import attrs
 import trio
 
-from controllers.network.applier import RETRY_INTERVAL
 from controllers.network.kernel import nft
 from controllers.network.nftables_document import FAMILY, Document, SeenTable, is_current, read_table
 from controllers.network.nftables_rules import VERSIONS, RenderedChain, kernel_set, render
 from controllers.network.prefix_cover import PrefixCover, PrefixKey, prefix_key
 from controllers.network.problems import Problems, reason_of
+from controllers.network.spec_applier import RETRY_INTERVAL
 from resources.network import (
     NetworkProblem,
     NfTablesChain,

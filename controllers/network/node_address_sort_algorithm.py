@@ -12,6 +12,7 @@ class NodeAddressSortAlgorithmController(Controller):
     """Writes `default`: what the configuration says, and v1 without one."""
 
     name = "network.NodeAddressSortAlgorithmController"
+    only_derives = True
     inputs = (weak(MachineConfig, _CONFIG),)
     outputs = (exclusive(NodeAddressSortAlgorithm),)
 

@@ -22,6 +22,7 @@ from resources.network import (
     TIME_SERVERS_ID,
     AddressSpec,
     ConfigLayer,
+    DHCPLease,
     HostnameSpec,
     LinkSpec,
     LinkStatus,
@@ -41,6 +42,7 @@ from resources.network import (
 from resources.network.operator import Operator as OperatorKind
 from runtime.controller import Controller, ControllerContext, Input, shared, strong, weak
 from runtime.engine.backoff import Backoff
+from runtime.errors import leaves
 from runtime.lifecycle import AGENT_ID, AgentLifecycle
 from runtime.resource import Kind
 
@@ -89,6 +91,8 @@ def outputs_of(spec: OperatorSpecSpec, wishes: Wishes) -> _Outputs:
     outputs |= {(kind, f"{prefix}/{id}"): wish for kind, id, wish in single if wish is not None}
     if wishes.vip_status is not None:
         outputs[VIPStatus.kind, f"{spec.link_name}/{wishes.vip_status.ip}"] = wishes.vip_status
+    if wishes.dhcp_lease is not None:
+        outputs[DHCPLease.kind, prefix] = wishes.dhcp_lease
     return outputs
 
 
@@ -121,6 +125,7 @@ class OperatorSpecController(Controller):
     outputs = (
         *(shared(kind) for kind in (_ADDRESSES, _LINKS, _ROUTES, _HOSTNAMES, _RESOLVERS, _TIME_SERVERS)),
         shared(VIPStatus),
+        shared(DHCPLease),
         shared(NetworkProblem),
     )
 
@@ -136,6 +141,7 @@ class OperatorSpecController(Controller):
         self._tasks: dict[str, _Task] = {}
         # What each operator wants, also while none runs in its place for a moment.
         self._written: dict[str, _Outputs] = {}
+        self._is_leaving = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow specs and links."""
@@ -157,19 +163,22 @@ class OperatorSpecController(Controller):
                     await self._write(ctx, problems, id, {}, "")
                     del self._written[id]
                 if is_leaving and not any(task.operator.hands_over for task in self._tasks.values()):
-                    await ctx.remove_finalizer(AgentLifecycle, AGENT_ID)
+                    await self._let_go(ctx)
 
     async def _hold_agent(self, ctx: ControllerContext) -> bool:
-        """Hold the agent while it runs; returns whether it is about to stop and still waits for this controller."""
+        """Hold the agent while it runs; returns whether it is about to stop, or is as good as gone."""
         agent = ctx.find(AgentLifecycle, AGENT_ID)
-        if agent is None:
-            return False
-        is_held = ctx.name in agent.metadata.finalizers
-        if agent.metadata.is_tearing_down:
-            return is_held
-        if not is_held:
+        if agent is not None and agent.metadata.is_tearing_down:
+            self._is_leaving = True
+        elif agent is not None and ctx.name not in agent.metadata.finalizers:
             await ctx.add_finalizer(AgentLifecycle, AGENT_ID)
-        return False
+        # Turns may come until the very end, also after the agent was let go: what was handed over stays so.
+        return self._is_leaving
+
+    async def _let_go(self, ctx: ControllerContext) -> None:
+        agent = ctx.find(AgentLifecycle, AGENT_ID)
+        if agent is not None and ctx.name in agent.metadata.finalizers:
+            await ctx.remove_finalizer(AgentLifecycle, AGENT_ID)
 
     def _wanted(self, ctx: ControllerContext, *, is_leaving: bool) -> Iterator[tuple[str, OperatorSpecSpec]]:
         for resource in ctx.list(OperatorSpec):
@@ -211,7 +220,8 @@ class OperatorSpecController(Controller):
                 except Exception as error:
                     # As with controllers: one that fails is restarted, and the others go on.
                     task.ctx.log.exception("an operator failed and is started anew", operator=id)
-                    await problems.set(id, f"it failed and is started anew: {error}", loud=False)
+                    reason = "; ".join(str(leaf) for leaf in leaves(error))
+                    await problems.set(id, f"it failed and is started anew: {reason}", loud=False)
                     with trio.move_on_after(backoff.next()):
                         await task.ctx.stopping.wait()
                 else:

@@ -10,12 +10,16 @@ W = TypeVar("W")
 
 @attrs.frozen(kw_only=True)
 class Step(Generic[W, A]):
-    """For one spec, by its id: kernel objects to remove, and what to add. `add_first`: the order that leaves no gap."""
+    """For one spec, by its id: kernel objects to remove, and what to add. `add_first`: the order that leaves no gap.
+
+    `instead` are objects that adding replaces, as far as they are not removed first.
+    """
 
     id: str
     remove: tuple[A, ...] = ()
     add: W | None = None
     add_first: bool = False
+    instead: tuple[A, ...] = attrs.field(default=(), eq=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -2,10 +2,10 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
-from resources.network import NetworkProblem, NetworkProblemSpec, network_problem_id
+from resources.network import NetworkProblem, NetworkProblemSpec, Severity, network_problem_id
 from runtime.controller.context import Access
 from runtime.errors import NotFoundError
 from runtime.resource import ResourceType
@@ -41,8 +41,14 @@ class Problems:
         for id, message in problems.items():
             await self.set(id, message, loud=id in loud)
 
-    async def set(self, id: str, message: str, *, loud: bool = True) -> None:
-        """This is the problem with one spec."""
+    async def keep(self, ids: Container[str]) -> None:
+        """There are no problems with specs other than these."""
+        for id in tuple(self._shown):
+            if id not in ids:
+                await self.clear(id)
+
+    async def set(self, id: str, message: str, *, loud: bool = True, severity: Severity = Severity.ERROR) -> None:
+        """This is the problem with one spec; a `loud` one is logged when it is new."""
         if self._shown.get(id) == message:
             return
         self._shown[id] = message
@@ -50,8 +56,9 @@ class Problems:
         subject = "" if message == _NO_PRIVILEGES else id
         if loud and self._logged.get(subject) != message:
             self._logged[subject] = message
-            self._ctx.log.warning("cannot apply", what=self._type.name, id=subject, reason=message)
-        spec = NetworkProblemSpec(type=self._type.name, id=id, message=message)
+            event = "cannot apply" if severity is Severity.ERROR else "needs attention"
+            self._ctx.log.warning(event, what=self._type.name, id=subject, reason=message)
+        spec = NetworkProblemSpec(type=self._type.name, id=id, message=message, severity=severity)
         await self._ctx.put(NetworkProblem, network_problem_id(self._type.name, id), spec)
 
     async def clear(self, id: str) -> None:

@@ -44,12 +44,23 @@ def is_as_wanted(seen: KernelRoute, wanted: RouteToAdd) -> bool:
         and status.mtu == spec.mtu
         and (not spec.src or status.src == ip_text(spec.src))
         and (not wanted.out_link or status.out_link_index == wanted.out_link)
-        and _hops(status, seen.hop_links) == _hops(spec, wanted.hop_links)
+        and _agree(_hops(status, seen.hop_links), _hops(spec, wanted.hop_links))
     )
 
 
-def _hops(route: RouteSpecSpec | RouteStatusSpec, links: tuple[int, ...]) -> set[tuple[str, int, int]]:
-    return {(ip_text(hop.gateway), max(hop.weight, 1), link) for hop, link in zip(route.next_hops, links, strict=True)}
+_Hop = tuple[str, int, int]
+
+
+def _hops(route: RouteSpecSpec | RouteStatusSpec, links: tuple[int, ...]) -> list[_Hop]:
+    hops = zip(route.next_hops, links, strict=True)
+    return sorted((ip_text(hop.gateway), max(hop.weight, 1), link) for hop, link in hops)
+
+
+def _agree(seen: list[_Hop], wanted: list[_Hop]) -> bool:
+    """Whether the next hops are the same ones; the link of one that names none is the kernel's choice."""
+    return len(seen) == len(wanted) and all(
+        found[:2] == hop[:2] and hop[2] in (0, found[2]) for found, hop in zip(seen, wanted, strict=True)
+    )
 
 
 def plan_routes(
@@ -87,7 +98,7 @@ def plan_routes(
             refused[id] = _refusal(foreign[0].status)
         elif len(rivals) == 1 and ours:
             replacing = RouteToAdd(spec=spec, out_link=found.out_link, hop_links=found.hop_links, replace=True)
-            steps.append(Step(id=id, add=replacing))
+            steps.append(Step(id=id, add=replacing, instead=ours))
         else:
             steps.append(Step(id=id, remove=ours, add=found))
     for id, spec in leaving.items():

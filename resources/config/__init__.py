@@ -28,7 +28,9 @@ from resources.config.links import (
     DummyLinkConfig,
     LinkAliasConfig,
     LinkConfig,
+    VethConfig,
     VLANConfig,
+    VRFConfig,
     WireguardConfig,
 )
 from resources.config.main import Cluster, Machine, MachineType, MainDocument
@@ -68,6 +70,8 @@ Document = (
     | TimeSyncConfig
     | TrustedRootsConfig
     | VLANConfig
+    | VRFConfig
+    | VethConfig
     | WireguardConfig
 )
 D = TypeVar("D")
@@ -139,5 +143,7 @@ __all__ = [
     "TimeSyncConfig",
     "TrustedRootsConfig",
     "VLANConfig",
+    "VRFConfig",
+    "VethConfig",
     "WireguardConfig",
 ]

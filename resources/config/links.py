@@ -43,16 +43,22 @@ class LinkRoute:
 
 
 @attrs.frozen(kw_only=True)
-class CommonLink:
-    """What every link document can say. `multicast` None leaves the link's own."""
+class LinkSettings:
+    """What can be said of any link. `multicast` None leaves the link's own."""
 
-    api_version: Literal["v1alpha1"] = "v1alpha1"
     name: str = ""
     up: bool = True
     mtu: Unsigned32 = 0
     multicast: bool | None = None
     addresses: tuple[LinkAddress, ...] = ()
     routes: tuple[LinkRoute, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class CommonLink(LinkSettings):
+    """What every link document has."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
 
 
 @attrs.frozen(kw_only=True)
@@ -162,6 +168,29 @@ class DummyLinkConfig(CommonLink):
 
     kind: Literal["DummyLinkConfig"] = "DummyLinkConfig"
     hardware_addr: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class VRFConfig(CommonLink):
+    """A routing domain of its own over links; `table` is the number of its routing table."""
+
+    kind: Literal["VRFConfig"] = "VRFConfig"
+    hardware_addr: str = ""
+    links: tuple[str, ...] = ()
+    table: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class VethPeer(LinkSettings):
+    """The other end of a pair of virtual links."""
+
+
+@attrs.frozen(kw_only=True)
+class VethConfig(CommonLink):
+    """A pair of virtual links: what one sends the other receives."""
+
+    kind: Literal["VethConfig"] = "VethConfig"
+    peer: VethPeer = VethPeer()
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,7 @@
 """NodespanConfig: the settings that only nodespan has."""
 
 import datetime
+import enum
 from typing import Literal
 
 import attrs
@@ -23,10 +24,11 @@ class EtcdSettings:
 class VipSettings:
     """How long an owner that falls silent keeps a virtual IP, and the conditions that must hold to own one.
 
-    The default lease is that of etcd's elections, so that mixed clusters behave alike.
+    The originals take a minute. Nodes with different leases may share a virtual IP: each is waited for as its own lease
+    says.
     """
 
-    lease_ttl: datetime.timedelta = attrs.field(default=datetime.timedelta(seconds=60), metadata=wire("leaseTTL"))
+    lease_ttl: datetime.timedelta = attrs.field(default=datetime.timedelta(seconds=5), metadata=wire("leaseTTL"))
     conditions: tuple[VipCondition, ...] = ()
 
 
@@ -44,6 +46,21 @@ class DefaultsSettings:
     time_servers: bool = False
 
 
+class NamingScheme(enum.StrEnum):
+    """The edition of the rules for predictable names, by the version of systemd that it came with."""
+
+    V255 = "v255"
+    V257 = "v257"
+
+
+@attrs.frozen(kw_only=True)
+class LinkNameSettings:
+    """Predictable names of links. They are always shown; `rename` gives them to the links."""
+
+    rename: bool = False
+    scheme: NamingScheme = NamingScheme.V255
+
+
 @attrs.frozen(kw_only=True)
 class NodespanConfig:
     """`pod_networks` is what `advertiseKubernetesNetworks` advertises."""
@@ -54,3 +71,4 @@ class NodespanConfig:
     vip: VipSettings = VipSettings()
     pod_networks: tuple[str, ...] = ()
     defaults: DefaultsSettings = DefaultsSettings()
+    link_names: LinkNameSettings = LinkNameSettings()

@@ -9,6 +9,7 @@ from resources.network.address import (
     address_id,
 )
 from resources.network.device_config import DeviceConfigSpec, DeviceConfigSpecSpec, device_config_id
+from resources.network.dhcp_lease import DHCPLease, DHCPLeaseSpec
 from resources.network.enums import (
     AddressFlags,
     Family,
@@ -38,6 +39,8 @@ from resources.network.link import (
     WireguardStatus,
 )
 from resources.network.link_alias import LinkAliasSpec, LinkAliasSpecSpec
+from resources.network.link_name import LinkName, LinkNameSpec, NameRule
+from resources.network.link_refresh import WIREGUARD_REFRESH, LinkRefresh, LinkRefreshSpec
 from resources.network.link_spec import BridgeSlave, LinkSpec, LinkSpecSpec, VRFSlave, WireguardPeer, WireguardSpec
 from resources.network.namespace import CONFIG_NAMESPACE, NAMESPACE
 from resources.network.nftables import (
@@ -84,7 +87,7 @@ from resources.network.operator import (
     VIPOperatorSpec,
     operator_id,
 )
-from resources.network.problem import NetworkProblem, NetworkProblemSpec, network_problem_id
+from resources.network.problem import NetworkProblem, NetworkProblemSpec, Severity, network_problem_id
 from resources.network.resolver import (
     RESOLVERS_ID,
     DNSProtocol,
@@ -122,6 +125,7 @@ __all__ = [
     "STP",
     "TIME_SERVERS_ID",
     "VLAN",
+    "WIREGUARD_REFRESH",
     "AddressFlags",
     "AddressMatch",
     "AddressSortAlgorithm",
@@ -142,6 +146,8 @@ __all__ = [
     "ConntrackStateMatch",
     "DHCP4OperatorSpec",
     "DHCP6OperatorSpec",
+    "DHCPLease",
+    "DHCPLeaseSpec",
     "DNSProtocol",
     "DeviceConfigSpec",
     "DeviceConfigSpecSpec",
@@ -159,6 +165,10 @@ __all__ = [
     "LinkAliasSpec",
     "LinkAliasSpecSpec",
     "LinkFlags",
+    "LinkName",
+    "LinkNameSpec",
+    "LinkRefresh",
+    "LinkRefreshSpec",
     "LinkSpec",
     "LinkSpecSpec",
     "LinkStatus",
@@ -166,6 +176,7 @@ __all__ = [
     "LinkType",
     "Mark",
     "MatchOperator",
+    "NameRule",
     "NameServer",
     "NetworkProblem",
     "NetworkProblemSpec",
@@ -205,6 +216,7 @@ __all__ = [
     "RoutingTable",
     "RuleAction",
     "Scope",
+    "Severity",
     "StaticHost",
     "StaticHostSpec",
     "TimeServerSpec",

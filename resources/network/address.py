@@ -16,6 +16,7 @@ class AddressStatusSpec:
 
     On a point-to-point link `address` is the far end and `local` is this node's own; elsewhere they name the same
     address, and `local` may be empty (IPv6). `priority` is the metric of the routes that come with the address.
+    `fenced`: an agent gave it to the link for as long as it was elected to hold it.
     """
 
     address: str
@@ -29,6 +30,7 @@ class AddressStatusSpec:
     scope: Scope = Scope.GLOBAL
     flags: AddressFlags = attrs.field(default=AddressFlags(0))
     priority: int = 0
+    fenced: bool = attrs.field(default=False, metadata=_OPTIONAL)
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +39,11 @@ class AddressSpecSpec:
 
     Only those flags count that are the business of whoever adds an address (`MANAGED_ADDRESS_FLAGS`). `priority` is the
     metric of the routes that come with it, 0 the kernel's choice. `announce_with_arp`: tell the neighbours once it is
-    there, who may know it from another node.
+    there, who may know it from another node (IPv6: by neighbour advertisement).
+
+    `valid_until`, if it is not 0, fences the address: it is not to be on the link after that moment, in seconds on
+    CLOCK_BOOTTIME, whatever becomes of the agent. So the kernel is given the address for whole seconds up to then and
+    removes it by itself, unless a later moment is written in time. Such an address is never permanent.
     """
 
     address: str
@@ -47,6 +53,7 @@ class AddressSpecSpec:
     flags: AddressFlags = AddressFlags.PERMANENT
     announce_with_arp: bool = attrs.field(default=False, metadata=wire("announceWithARP", omit_empty=True))
     priority: int = attrs.field(default=0, metadata=_OPTIONAL)
+    valid_until: float = attrs.field(default=0.0, metadata=_OPTIONAL)
     layer: ConfigLayer = ConfigLayer.DEFAULT
 
 

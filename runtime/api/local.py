@@ -7,8 +7,8 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import attrs
 import msgpack
 import trio
 
+from runtime.actions import Action, ActionCall, ActionError
 from runtime.api import protocol
 from runtime.codec.plain import metadata_to_plain, resource_to_plain, spec_to_plain
 from runtime.codec.yamltext import dump_resource
@@ -49,7 +50,7 @@ _EVENTS = {
 }
 
 
-_END = {"end": True}
+_END: dict[str, Any] = {"end": True}
 _Render = Callable[[str, Resource[Any]], dict[str, Any]]
 
 
@@ -163,11 +164,20 @@ async def listen(path: Path) -> AsyncIterator[trio.SocketListener]:
 class LocalServer:
     """Answers the requests of `runtime.api.protocol` from a state and its engine."""
 
-    def __init__(self, state: State, engine: Engine, log: Logger, *, version: str) -> None:
+    def __init__(
+        self,
+        state: State,
+        engine: Engine,
+        log: Logger,
+        *,
+        version: str,
+        actions: Mapping[str, Action] | None = None,
+    ) -> None:
         self._state = state
         self._engine = engine
         self._log = log
         self._version = version
+        self._actions = {} if actions is None else actions
 
     async def serve(self, listener: trio.SocketListener) -> None:
         """Serve until cancelled. A client that misbehaves loses its connection, nobody else notices."""
@@ -202,6 +212,8 @@ class LocalServer:
                 await _send(stream, [self._graph(), _END])
             case "get":
                 await self._get(stream, request, peer)
+            case "action":
+                await self._act(stream, request, peer)
             case other:
                 raise _RequestError(
                     protocol.INVALID, f"unknown call {other!r}: is the agent (version {self._version}) too old?"
@@ -219,7 +231,7 @@ class LocalServer:
         render = _RENDERERS.get(form)
         if render is None:
             raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(_RENDERERS)}")
-        visible = FilteredState(self._state, read_rule(self._state, is_owner=peer.uid in (os.geteuid(), 0)))
+        visible = FilteredState(self._state, read_rule(self._state, is_owner=_is_owner(peer)))
         head = {"definition": spec_to_plain(definition)}
         try:
             if request.get("watch"):
@@ -263,6 +275,36 @@ class LocalServer:
             names = ", ".join(definition.type.lower() for definition in found)
             raise _RequestError(protocol.INVALID, f"type {typed!r} is ambiguous, it may be any of: {names}")
         return found[0]
+
+    # action
+
+    async def _act(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
+        name = _text(request, "name")
+        action = self._actions.get(name)
+        if action is None:
+            raise _RequestError(
+                protocol.NOT_FOUND, f"no such action: {name!r}; is the agent (version {self._version}) too old?"
+            )
+        if not _is_owner(peer):
+            raise _RequestError(protocol.DENIED, "only the user that runs the agent may ask it to do something")
+        arguments = request.get("arguments") or {}
+        if not isinstance(arguments, dict):
+            raise _RequestError(protocol.INVALID, "the request's 'arguments' must be a map")
+        call = ActionCall(arguments=arguments, state=self._state, settle=self._engine.settled)
+        last = _END
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_on_eof, stream, nursery.cancel_scope)
+                try:
+                    async with aclosing(action(call)) as answers:
+                        async for answer in answers:
+                            await _send(stream, [answer])
+                except ActionError as error:
+                    last = _error(protocol.INVALID, str(error))
+                await _send(stream, [last])
+                nursery.cancel_scope.cancel()
+        except* trio.BrokenResourceError:
+            pass  # the client went away, and does not want to know
 
     # graph
 
@@ -364,7 +406,7 @@ async def _receive_request(stream: trio.SocketStream) -> dict[str, Any] | None:
     return None
 
 
-async def _send(stream: trio.SocketStream, messages: Iterable[dict[str, Any]]) -> None:
+async def _send(stream: trio.SocketStream, messages: Iterable[Mapping[str, Any]]) -> None:
     """Send messages, made only as they are sent; waits, cancellably, while the client does not read."""
     packer = msgpack.Packer(autoreset=False, unicode_errors=protocol.UNICODE_ERRORS)
     for message in messages:
@@ -373,6 +415,10 @@ async def _send(stream: trio.SocketStream, messages: Iterable[dict[str, Any]]) -
             await stream.send_all(packer.bytes())
             packer.reset()
     await stream.send_all(packer.bytes())
+
+
+def _is_owner(peer: Peer) -> bool:
+    return peer.uid in (os.geteuid(), 0)
 
 
 def _peer_of(stream: trio.SocketStream) -> Peer:

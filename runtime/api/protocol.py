@@ -10,6 +10,7 @@ maps and closes. What a request may be:
         → {"definition": {...}} once, then for each resource {"event": "created"} with "resource", or, in the form
           "yaml", with "metadata" and the text in "yaml", then end. With "watch" there is no end: {"event":
           "bootstrapped"} follows the present resources of a kind, and then changes as they come
+    {"call": "action", "name": as a controller calls it, "arguments": {...}}       → what the action answers, end
 
 where end is {"end": true}, without which an answer was cut off. Any answer may be {"error": code, "message": text},
 which ends it. This module is what both ends share; it is on the way of every start of the command line, so it imports
@@ -24,8 +25,8 @@ OVERRUN = "overrun"
 # The agent failed; its log says how.
 INTERNAL = "internal"
 
-# Far above any request, far below what would hurt.
-MAX_REQUEST = 64 * 1024
+# Above any request: the longest holds a configuration. Far below what would hurt.
+MAX_REQUEST = 8 * 2**20
 
 CREATED = "created"
 UPDATED = "updated"

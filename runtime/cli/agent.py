@@ -30,8 +30,9 @@ def agent(options: argparse.Namespace) -> int:
     wanted = AgentOptions(
         socket=Path(options.socket or agent_socket()),
         state_dir=Path(options.state_dir),
-        config=Path(options.config) if options.config else None,
+        config=tuple(map(Path, options.config)),
         controllers=tuple(options.controllers),
+        root=Path(options.root) if options.root else None,
         cleanup=options.cleanup,
         metrics=parse_address(options.metrics) if options.metrics else None,
     )

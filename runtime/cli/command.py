@@ -84,9 +84,22 @@ def _escaped(text: str) -> str:
 
 
 def _agent(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help="the machine configuration; read again when it changes")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="the machine configuration, or a directory of .yaml files; may be repeated, all are merged; "
+        "read again when it changes (without it: what `nodespan apply` was given)",
+    )
     parser.add_argument(
         "--state-dir", metavar="DIR", default=default_state_dir(), help="(NODESPAN_STATE_DIR; %(default)s)"
+    )
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        default=os.environ.get("NODESPAN_ROOT", ""),
+        help="where the files of the system are, of which the configuration may name some (NODESPAN_ROOT; /)",
     )
     _add_socket(parser, agent_socket())
     _add_controllers(parser, "run these controllers too; may be repeated")
@@ -128,7 +141,9 @@ def _graph(parser: argparse.ArgumentParser) -> None:
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="- for standard input")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="several are merged; a directory is all its .yaml; - standard input"
+    )
 
 
 def _version(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +218,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         case "validate":
             from runtime.cli.validate import validate
 
-            return validate(options.file)
+            return validate(options.files)
         case "version":
             from runtime.cli.version import version
 

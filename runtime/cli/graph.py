@@ -1,7 +1,6 @@
 """`nodespan graph`: the dependency graph as a drawing, from declarations or from the running agent."""
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -49,8 +48,7 @@ def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
     log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=logs.processors())
     declared = Graph()
     with tempfile.TemporaryDirectory() as scratch:
-        # What is only there with a configuration is drawn too; nothing is read.
-        settings = Settings(state_dir=Path(scratch), config=Path(os.devnull))
+        settings = Settings(state_dir=Path(scratch))
         for controller in load_installed(settings, log):
             try:
                 _declare(declared, controller)

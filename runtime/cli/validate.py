@@ -1,10 +1,12 @@
-"""`nodespan validate`: hands a file to whoever knows configurations, by the entry-point group `nodespan.validators`.
+"""`nodespan validate`: hands files to whoever knows configurations, by the entry-point group `nodespan.validators`.
 
-A validator is a function from a path (None: standard input) to the text to show and whether the file is good.
+A validator is a function from paths (None: standard input) to the text to show and whether the files, taken together,
+are good.
 """
 
 import importlib.metadata
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli.errors import CommandError
@@ -12,14 +14,15 @@ from runtime.cli.errors import CommandError
 GROUP = "nodespan.validators"
 
 
-def validate(file: str) -> int:
-    """Print what is to be said about the file; returns 0 if it is good, 1 if not."""
+def validate(files: Sequence[str]) -> int:
+    """Print what is to be said about the files; returns 0 if they are good, 1 if not."""
     validators = importlib.metadata.entry_points(group=GROUP)
     if not validators:
         raise CommandError(f"nothing is installed that checks configurations (entry-point group {GROUP})")
+    paths = [None if file == "-" else Path(file) for file in files]
     good = True
     for entry_point in validators:
-        text, is_good = entry_point.load()(None if file == "-" else Path(file))
+        text, is_good = entry_point.load()(paths)
         (sys.stdout if is_good else sys.stderr).write(text)
         good = good and is_good
     return 0 if good else 1

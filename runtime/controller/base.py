@@ -8,7 +8,7 @@ is called for each item that changed, which is what to use where there may be ma
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -135,6 +135,9 @@ class _Declared:
     name: str
     inputs: Iterable[Input] = ()
     outputs: Iterable[Output] = ()
+    # Whether it changes nothing but its outputs, so that it may be run on a copy of the state too, to find out what
+    # would come of a change.
+    only_derives: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"<{self.name}>"

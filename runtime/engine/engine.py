@@ -14,6 +14,7 @@ from runtime.engine.runner import ControllerRunner, Runner, declarations
 from runtime.engine.status import ControllerStatus
 from runtime.errors import StateError
 from runtime.graph import Graph
+from runtime.quiet import wait_quiet
 from runtime.resource import Resource
 from runtime.state import State
 from runtime.state.meta import check_types, register_types
@@ -130,6 +131,16 @@ class Engine:
             self._nursery = None
             for runner in self._runners.values():
                 runner.unsubscribe()
+
+    async def settled(self, within: float) -> bool:
+        """Wait until nothing goes on any more, for at most so many seconds; returns whether there was such a moment.
+
+        A controller must not wait for this in a turn of its own.
+        """
+        with trio.move_on_after(within):
+            await wait_quiet(lambda: any(runner.is_at_work for runner in self._runners.values()))
+            return True
+        return False
 
     def wake_all(self) -> None:
         """Have every controller look at everything anew."""

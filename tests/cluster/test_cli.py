@@ -51,6 +51,10 @@ def test_what_is_missing_is_named_as_the_system_calls_it(
     [
         ("create --name A-B", "cannot be the name"),
         ("create --nodes 1", "between 2 and 200"),
+        ("create --control-planes 4", "between 1 and 3 are control planes, not 4"),
+        ("create --control-planes 0", "between 1 and 3 are control planes, not 0"),
+        ("create --wireguard-cidr 10.99.0.0/30", "not enough addresses for 3 nodes"),
+        ("create --wireguard-cidr 198.51.0.0/16", "overlaps with 198.51.100.0/24"),
         ("destroy --name ../x", "cannot be the name"),
     ],
 )
@@ -58,6 +62,13 @@ def test_names_and_sizes_are_checked_first(monkeypatch: pytest.MonkeyPatch, line
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(CommandError, match=reason):
         cluster(line)
+
+
+@pytest.mark.parametrize("network", ["10.99.0.1/24", "10.99.0.0/33", "wg0"])
+def test_a_network_that_is_none_is_explained(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cluster(f"create --wireguard-cidr {network}")
+    assert "write it like 10.99.0.0/24" in capsys.readouterr().err
 
 
 def test_a_node_that_is_not_there_is_answered_with_those_that_are(

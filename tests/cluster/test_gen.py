@@ -1,14 +1,17 @@
-"""`nodespan gen config`."""
+"""`nodespan gen`."""
 
 import argparse
+import base64
+import io
 import shlex
 from pathlib import Path
 
 import pytest
 
 from cluster.gen import command
-from controllers.config import check_file
+from controllers.config.check import check_files
 from runtime.cli.errors import CommandError
+from tests.support.vectors import load
 
 
 def gen(line: str) -> int:
@@ -21,7 +24,7 @@ def gen(line: str) -> int:
 def test_one_file_serves_all_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gen(f"config --cluster-name home --output-dir {tmp_path}") == 0
     (file,) = tmp_path.iterdir()
-    text, good = check_file(file)
+    text, good = check_files([file])
     assert good
     assert text.endswith("is valid: 0 errors, 0 warnings\n")
     assert file.stat().st_mode & 0o777 == 0o600
@@ -85,3 +88,32 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(
     with pytest.raises(CommandError, match=reason):
         gen(line)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_key_is_one_that_wireguard_takes_and_no_two_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gen("key") == 0
+    assert gen("key") == 0
+    one, other = capsys.readouterr().out.splitlines()
+    assert one != other
+    raw = base64.b64decode(one, validate=True)
+    assert len(raw) == 32
+    assert (raw[0] & 0x07, raw[31] & 0xC0) == (0, 0x40)
+
+
+def test_a_public_key_follows_from_the_private_one_on_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vector = next(each for each in load("wireguard_keypair") if each["derives"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{vector['private_key']}\n"))
+    assert gen("key --public") == 0
+    assert capsys.readouterr().out == f"{vector['public_key']}\n"
+
+
+@pytest.mark.parametrize(("text", "reason"), [("", "0 bytes"), ("?", "not base64"), ("QUJD\n", "3 bytes")])
+def test_what_is_no_private_key_is_refused_without_repeating_it(
+    text: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    with pytest.raises(CommandError, match=reason) as caught:
+        gen("key --public")
+    assert "QUJD" not in str(caught.value)

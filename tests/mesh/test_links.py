@@ -5,8 +5,10 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
-from resources.network import LinkSpec, NetworkProblem
+from controllers.network import damping
+from resources.network import BridgeMaster, BridgeSlave, LinkSpec, NetworkProblem, Veth
 from runtime.testing.kit import Node
 from tests.mesh.link_scenarios import (
     BASE,
@@ -22,6 +24,9 @@ from tests.support import probe
 from tests.support.process import eventually
 
 pytestmark = pytest.mark.needs_link("veth")
+
+PORTS = ("p0", "p1")
+LOWEST = "02:00:00:00:00:01"
 
 
 async def problem(runtime: Node, name: str) -> str:
@@ -103,3 +108,76 @@ async def test_what_the_kernel_cannot_make_is_named() -> None:
         assert await problem(runtime, "y0") == "there is no link later0"
         await want(runtime, attrs.evolve(BASE, name="p0", logical=False))
         await eventually(lambda: "UP" in links(inside)["p0"]["flags"])
+
+
+@pytest.mark.needs_link("bridge")
+async def test_a_bridge_has_the_address_of_its_first_port_after_each_start_and_keeps_it() -> None:
+    async with node() as (inside, runtime):
+        first = links(inside)["p0"]["address"]
+        ports = [
+            attrs.evolve(BASE, name=name, logical=False, bridge_slave=BridgeSlave(master_name="x0")) for name in PORTS
+        ]
+        for spec in (SPECS["bridge"], *ports):
+            await want(runtime, spec)
+        for _ in range(2):
+            await eventually(lambda: [links(inside)[name].get("master") for name in PORTS] == ["x0", "x0"])
+            assert links(inside)["x0"]["address"] == first
+            inside.run("ip", "link", "del", "x0")
+        await eventually(lambda: links(inside).get("x0", {}).get("address") == first)
+        # Another port has a lower address, and the first one goes.
+        await want(
+            runtime,
+            attrs.evolve(
+                BASE,
+                name="a0",
+                kind="veth",
+                veth=Veth(peer_name="a1"),
+                hardware_addr=LOWEST,
+                bridge_slave=BridgeSlave(master_name="x0"),
+            ),
+        )
+        await eventually(lambda: links(inside).get("a0", {}).get("master") == "x0")
+        await want(runtime, attrs.evolve(ports[0], bridge_slave=None))
+        await eventually(lambda: "master" not in links(inside)["p0"])
+        assert links(inside)["x0"]["address"] == first
+
+
+@pytest.mark.needs_link("bridge")
+async def test_a_bridge_that_was_made_before_its_ports_comes_up_with_their_address() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "link", "set", "p0", "address", "02:00:00:00:ab:cd")
+        await want(runtime, attrs.evolve(SPECS["bridge"], bridge_master=BridgeMaster()))
+        await eventually(lambda: "UP" in links(inside).get("x0", {}).get("flags", ()))
+        await want(runtime, attrs.evolve(BASE, name="p0", logical=False, bridge_slave=BridgeSlave(master_name="x0")))
+        await eventually(lambda: links(inside)["p0"].get("master") == "x0")
+        await eventually(lambda: "UP" in links(inside)["x0"]["flags"])
+        assert links(inside)["x0"]["address"] == links(inside)["p0"]["address"]
+        # The link-local address is made of it.
+        await eventually(lambda: "fe80::ff:fe00:abcd/64" in inside.run("ip", "-6", "address", "show", "dev", "x0"))
+
+
+async def test_a_war_over_a_link_is_damped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(damping, "CALM", 1.0)
+    async with node() as (inside, runtime):
+        await want(runtime, attrs.evolve(BASE, name="p0", logical=False, mtu=1400))
+        await eventually(lambda: links(inside)["p0"]["mtu"] == 1400)
+        turns = 0
+        while not runtime.state.list(NetworkProblem):
+            if links(inside)["p0"]["mtu"] == 1400:
+                turns += 1
+                inside.run("ip", "link", "set", "p0", "mtu", "1300")
+            await trio.sleep(0.01)
+        assert damping.FREE <= turns <= damping.FREE + 2
+        assert await problem(runtime, "p0") == (
+            "mtu 1300 instead of 1400: somebody else keeps undoing it; it is done ever less often"
+        )
+        await eventually(lambda: links(inside)["p0"]["mtu"] == 1400)
+        await runtime.gone(NetworkProblem, "LinkSpecs/p0", within=15)
+
+
+async def test_what_the_kernel_refuses_does_not_stop_the_rest_of_a_link() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, attrs.evolve(BASE, name="p0", logical=False, mtu=70000, hardware_addr="02:00:00:00:00:07"))
+        assert await problem(runtime, "p0") == "mtu greater than device maximum"
+        assert "UP" in links(inside)["p0"]["flags"]
+        assert links(inside)["p0"]["address"] == "02:00:00:00:00:07"

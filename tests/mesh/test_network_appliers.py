@@ -7,7 +7,9 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
+from controllers.network import damping
 from controllers.network.address_spec import AddressSpecController
 from controllers.network.merge import AddressMergeController, RouteMergeController, RoutingRuleMergeController
 from controllers.network.route_spec import RouteSpecController
@@ -310,3 +312,93 @@ async def fill(runtime: Node) -> None:
     await want(runtime, AddressSpec, "a", address("fd00::5/64"))
     await want(runtime, RouteSpec, "r", default_route(Family.INET4))
     await want(runtime, RoutingRuleSpec, "r", rule(Family.INET4))
+
+
+# What others do.
+
+
+async def test_what_others_undo_comes_back_within_a_second_until_it_is_a_war() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
+        await want(runtime, RouteSpec, "r", default_route(Family.INET4))
+        await want(runtime, RoutingRuleSpec, "r", rule(Family.INET4))
+        await eventually(lambda: rules(inside) and table(inside) and "198.51.100.1/24" in addresses(inside))
+        for undo in (
+            ("addr", "del", "198.51.100.1/24", "dev", "eth0"),
+            ("route", "flush", "table", "180"),
+            ("rule", "del", "priority", "32500"),
+        ):
+            inside.run("ip", *undo)
+            await eventually(
+                lambda: rules(inside) and table(inside) and "198.51.100.1/24" in addresses(inside), within=1.0
+            )
+        await runtime.settled()
+        assert not runtime.state.list(NetworkProblem)
+
+
+@pytest.mark.parametrize(
+    ("undo", "id", "said"),
+    [
+        (("addr", "del", "198.51.100.1/24", "dev", "eth0"), "AddressSpecs/eth0/198.51.100.1/24", "it is gone again"),
+        (
+            (
+                "route",
+                "replace",
+                "default",
+                "dev",
+                "eth0",
+                "table",
+                "180",
+                "metric",
+                "1",
+                "proto",
+                "static",
+                "mtu",
+                "900",
+            ),
+            "RouteSpecs/180/inet4///1",
+            "mtu 900 instead of 1420",
+        ),
+    ],
+)
+async def test_a_war_is_damped_and_named_and_over_some_time_later(
+    undo: tuple[str, ...], id: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damping, "CALM", 1.0)
+    async with node() as (inside, runtime):
+        await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
+        await want(runtime, RouteSpec, "r", default_route(Family.INET4))
+
+        def in_effect() -> bool:
+            return "198.51.100.1/24" in addresses(inside) and all("1420" in str(route) for route in table(inside))
+
+        await eventually(lambda: table(inside) and in_effect())
+        turns = 0
+        while not runtime.state.list(NetworkProblem):
+            if in_effect():
+                turns += 1
+                inside.run("ip", *undo)
+            await trio.sleep(0.01)
+        assert damping.FREE <= turns <= damping.FREE + 2
+        problem = (await runtime.eventually(NetworkProblem, id)).spec.message
+        assert said in problem
+        assert "somebody else keeps undoing it" in problem
+        # The others are none the worse for it.
+        assert [each.id for each in runtime.state.list(NetworkProblem)] == [id]
+        await eventually(in_effect, within=10)
+        await runtime.gone(NetworkProblem, id, within=15)
+
+
+async def test_an_address_that_one_spec_lets_go_stays_if_another_wants_it() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "link", "property", "add", "dev", "eth0", "altname", "uplink")
+        await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
+        await want(runtime, AddressSpec, "b", attrs.evolve(address("198.51.100.1/24"), link_name="uplink"))
+        await eventually(lambda: "198.51.100.1/24" in addresses(inside))
+        await runtime.settled()
+        async with watching(inside, "address") as seen:
+            await unwant(runtime, AddressSpec, "a")
+            await runtime.gone(AddressSpec, "eth0/198.51.100.1/24")
+        assert seen() == ""
+        await unwant(runtime, AddressSpec, "b")
+        await eventually(lambda: "198.51.100.1/24" not in addresses(inside))

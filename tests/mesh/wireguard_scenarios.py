@@ -3,12 +3,13 @@
 import contextlib
 import datetime
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import attrs
 
 from controllers.network.address_spec import AddressSpecController
+from controllers.network.endpoint_names import Silence
 from controllers.network.kernel.wireguard import read_device
 from controllers.network.link_spec import LinkSpecController
 from controllers.network.link_status import LinkStatusController
@@ -23,10 +24,12 @@ from resources.network import (
     LinkSpec,
     LinkSpecSpec,
     LinkStatus,
+    LinkStatusSpec,
     LinkType,
     NetworkProblem,
     WireguardPeer,
     WireguardPeerSpec,
+    WireguardPeerStatus,
     WireguardSpec,
     layered_id,
     wireguard_peer_id,
@@ -129,13 +132,16 @@ def controllers(inside: Namespace, **settings: Any) -> tuple[Any, ...]:
 
 
 @contextlib.asynccontextmanager
-async def two_ends() -> AsyncIterator[tuple[End, End]]:
-    """Two namespaces on a cable, each with its controllers; no tunnel is wanted yet."""
+async def two_ends(**settings: Any) -> AsyncIterator[tuple[End, End]]:
+    """Two namespaces on a cable, each with its controllers; no tunnel is wanted yet. The settings are for the left."""
     with namespaces("left", "right") as (left, right):
         connect(left, "eth0", right, "eth0")
         left.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
         right.run("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
-        async with running(*controllers(left)) as left_runtime, running(*controllers(right)) as right_runtime:
+        async with (
+            running(*controllers(left, **settings)) as left_runtime,
+            running(*controllers(right)) as right_runtime,
+        ):
             yield (
                 End(left, left_runtime, link_name("l"), *key_pair(1), "192.0.2.1", "fd00::1"),
                 End(right, right_runtime, link_name("r"), *key_pair(2), "192.0.2.2", "fd00::2"),
@@ -284,6 +290,56 @@ async def changed_settings_of_a_device_are_set_alone() -> None:
         assert list(left.show("endpoints")) == [right.public]
 
 
+async def an_endpoint_by_name_is_looked_up_again_when_its_peer_stays_silent() -> None:
+    answer: list[str] = []
+
+    async def lookup(host: str) -> Sequence[str]:
+        assert host == "vpn.example"
+        if not answer:
+            raise OSError(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return answer
+
+    quick = Silence(first=0.5, after=1.0, look_interval=0.2, pause=0.5)
+    async with two_ends(lookup=lookup, silence=quick) as (left, right):
+        await right.want_link()
+        await right.want_peer(
+            attrs.evolve(left.peer_spec, endpoint="", persistent_keepalive_interval=datetime.timedelta())
+        )
+        named = attrs.evolve(
+            right.peer_spec,
+            endpoint=f"vpn.example:{PORT}",
+            persistent_keepalive_interval=datetime.timedelta(seconds=1),
+        )
+        other = WireguardPeer(public_key=STRANGER, endpoint="203.0.113.9:51820", allowed_ips=("203.0.113.0/24",))
+        settings = WireguardSpec(private_key=left.private, listen_port=PORT, peers=(named, other))
+        await left.want_link(wireguard=settings)
+        # Everything else is applied, and shown at once.
+        problem = await left.runtime.eventually(
+            NetworkProblem, f"WireguardPeerSpecs/{wireguard_peer_id(left.link, right.public)}"
+        )
+        assert "Temporary failure in name resolution" in problem.spec.message
+        await eventually(
+            lambda: left.show("endpoints") == {right.public: "(none)", STRANGER: "203.0.113.9:51820"}, within=HANDSHAKES
+        )
+        await left.runtime.eventually(LinkStatus, left.link, lambda link: len(peers_of(link.spec)) == 2)
+        answer[:] = ["192.0.2.2"]
+        await eventually(lambda: left.reaches(right), within=HANDSHAKES)
+        await left.runtime.gone(NetworkProblem, problem.id)
+        await left.runtime.eventually(
+            LinkStatus, left.link, lambda link: f"192.0.2.2:{PORT}" in {peer.endpoint for peer in peers_of(link.spec)}
+        )
+        # The other end has another address and does not know where to say so.
+        right.inside.run("ip", "addr", "del", "192.0.2.2/24", "dev", "eth0")
+        right.inside.run("ip", "addr", "add", "192.0.2.22/24", "dev", "eth0")
+        answer[:] = ["192.0.2.22"]
+        await eventually(lambda: left.show("endpoints")[right.public] == f"192.0.2.22:{PORT}", within=HANDSHAKES)
+        await eventually(lambda: left.reaches(right), within=HANDSHAKES)
+
+
+def peers_of(link: LinkStatusSpec) -> tuple[WireguardPeerStatus, ...]:
+    return () if link.wireguard is None else link.wireguard.peers
+
+
 async def many_peers_at_once() -> None:
     async with two_ends() as (left, _right):
         await left.want_link()
@@ -310,5 +366,6 @@ SCENARIOS = (
     a_link_that_is_no_longer_wanted_goes_and_others_stay,
     a_link_that_somebody_removed_comes_again,
     changed_settings_of_a_device_are_set_alone,
+    an_endpoint_by_name_is_looked_up_again_when_its_peer_stays_silent,
     many_peers_at_once,
 )

@@ -16,7 +16,7 @@ from runtime.plugins import Settings, instantiate, load_installed, load_named
 from runtime.resource import Pointer
 from tests.support.agent import agent
 
-SETTINGS = Settings(state_dir=Path("/state"), config=Path("/config.yaml"))
+SETTINGS = Settings(state_dir=Path("/state"), config=(Path("/config.yaml"),))
 
 
 class One(Controller):
@@ -45,8 +45,8 @@ class Abstract(Controller):
 
 
 def made(settings: Settings) -> Configured:
-    assert settings.config is not None
-    return Configured(settings.config)
+    (path,) = settings.config
+    return Configured(path)
 
 
 def several(settings: Settings) -> list[Any]:

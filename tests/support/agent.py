@@ -43,9 +43,16 @@ class AgentProcess:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """The variables by which a command finds the agent of a directory, and only that one."""
+    """The variables by which a command finds the agent of a directory, and only that one.
+
+    An agent that has them writes the files of the system below that directory too, unless it is told otherwise.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("NODESPAN_S", "XDG_"))}
-    return kept | {"NODESPAN_SOCKET": str(directory / "agent.sock"), "NODESPAN_STATE_DIR": str(directory / "state")}
+    return kept | {
+        "NODESPAN_SOCKET": str(directory / "agent.sock"),
+        "NODESPAN_STATE_DIR": str(directory / "state"),
+        "NODESPAN_ROOT": str(directory / "root"),
+    }
 
 
 def nodespan(*arguments: str, directory: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -63,9 +70,16 @@ def nodespan(*arguments: str, directory: Path, stdin: str | None = None) -> subp
 
 @contextlib.asynccontextmanager
 async def agent(
-    directory: Path, *options: str, namespace: Namespace | None = None, wrapper: tuple[str, ...] = ()
+    directory: Path,
+    *options: str,
+    namespace: Namespace | None = None,
+    wrapper: tuple[str, ...] = (),
+    patience: float = 15.0,
 ) -> AsyncIterator[AgentProcess]:
-    """An agent that answers, for as long as the block lasts; `wrapper` is a command that starts the one behind it."""
+    """An agent that answers, for as long as the block lasts; `wrapper` is a command that starts the one behind it.
+
+    It is given `patience` seconds to begin to answer.
+    """
     log = directory / "agent.log"
     with_log = ("sh", "-c", 'cd "$1" && exec 2>>"$0" && shift && exec "$@"', str(log), str(directory))
     command = (*with_log, *wrapper, *COMMAND, "agent", *options)
@@ -79,4 +93,4 @@ async def agent(
                 raise AssertionError(str(error)) from error
             return AgentProcess(directory, pid)
 
-        yield await eventually(answers, within=15)
+        yield await eventually(answers, within=patience)

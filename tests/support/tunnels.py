@@ -1,10 +1,8 @@
 """WireGuard for tests: keys, and reading devices with the field's own tool."""
 
 import os
-from base64 import b64encode
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
+from controllers.network.kernel.wireguard.keys import new_private_key, public_key_of
 from tests.support import run
 from tests.support.netns import Namespace
 
@@ -12,9 +10,8 @@ from tests.support.netns import Namespace
 def key_pair(seed: int | None = None) -> tuple[str, str]:
     """A private key and its public key, base64; the same for the same seed."""
     raw = os.urandom(32) if seed is None else (seed << 8).to_bytes(32, "little")
-    private = bytes([raw[0] & 0xF8, *raw[1:31], raw[31] & 0x7F | 0x40])
-    public = X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
-    return b64encode(private).decode(), b64encode(public).decode()
+    private = new_private_key(raw)
+    return private, public_key_of(private)
 
 
 def link_name(label: str) -> str:

@@ -43,8 +43,25 @@ KERNEL = "linux-image-amd64"
 SECONDS = 480
 TIMED_OUT = (124, 137)
 MEMORY = "1G"
-# Driver and PCI address.
-NETWORK_CARDS = (("virtio-net-pci", "0x10"), ("virtio-net-pci", "0x11"), ("e1000e", "0x14"))
+# What cards are plugged into, beside the first bus: ports that a bus hangs on each, a bridge to an old bus, USB.
+PORTS = (
+    *("pcie-root-port,id=port1,chassis=1,slot=5,addr=0x16", "pcie-root-port,id=port2,chassis=2,slot=6,addr=0x17"),
+    *("pcie-root-port,id=port3,chassis=3,slot=7,addr=0x18", "pcie-pci-bridge,id=bridge,bus=port3"),
+    "qemu-xhci,id=usb,addr=0x15",
+)
+# Each at another kind of place, for where they sit is what links are named after.
+NETWORK_CARDS = (
+    "virtio-net-pci,addr=0x10",
+    "virtio-net-pci,addr=0x11,multifunction=on",
+    "e1000e,addr=0x14",
+    "virtio-net-pci,addr=0x11.1",
+    "virtio-net-pci,bus=port1",
+    "virtio-net-pci,bus=port2,acpi-index=3",
+    "virtio-net-pci,addr=0x13,acpi-index=4",
+    "e1000,bus=bridge,addr=4",
+)
+# Its hardware address is made up inside.
+USB_CARD = "usb-net,bus=usb.0"
 MAC_PREFIX = "52:54:00:aa:00:"
 # Large, and not needed inside.
 LEFT_OUT = (".git", ".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
@@ -172,9 +189,11 @@ def boot(kernel: Path, disk: Path, arguments: list[str]) -> int:
 def network_cards() -> tuple[str, ...]:
     """QEMU's options for the guest's cards, all on one segment; tests find them by MAC, for udev renames them."""
     options = []
-    for number, (driver, address) in enumerate(NETWORK_CARDS):
+    for port in PORTS:
+        options += ["-device", port]
+    for number, card in enumerate((*NETWORK_CARDS, USB_CARD)):
         options += ["-netdev", f"hubport,id=card{number},hubid=0"]
-        options += ["-device", f"{driver},netdev=card{number},mac={MAC_PREFIX}{number:02x},addr={address}"]
+        options += ["-device", f"{card},netdev=card{number},mac={MAC_PREFIX}{number:02x}"]
     return tuple(options)
 
 

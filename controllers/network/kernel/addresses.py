@@ -7,7 +7,7 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from controllers.network.kernel.mirror import Effect, Kind
-from controllers.network.kernel.rtnetlink import Kernel, Message, integer, ip_address
+from controllers.network.kernel.rtnetlink import Kernel, Message, integer, ip_address, open_kernel
 from resources.network.address import AddressStatusSpec
 from resources.network.enums import AddressFlags, Family, Scope
 
@@ -18,6 +18,9 @@ _ANYCAST = 5
 _MULTICAST = 7
 _FLAGS = 8
 _PRIORITY = 9
+_PROTOCOL = 11
+# Who made an address, as a number of ours. Kernels before 5.18 do not keep it.
+FENCED_BY_NODESPAN = 110
 
 
 @attrs.frozen
@@ -49,6 +52,7 @@ def read_address(message: Message) -> AddressStatusSpec:
         # The header has room for the first eight flags only.
         flags=AddressFlags(integer(attributes, _FLAGS) or flags),
         priority=integer(attributes, _PRIORITY),
+        fenced=integer(attributes, _PROTOCOL) == FENCED_BY_NODESPAN,
     )
 
 
@@ -85,3 +89,9 @@ class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
         if message.type == rtnl.RTM_NEWADDR:
             return Effect(changes={key: (*rest, address)})
         return Effect(changes={key: rest or None})
+
+
+def list_addresses(netns: str | None) -> tuple[AddressStatusSpec, ...]:
+    """The addresses as the kernel has them at this moment; blocks. Raises OSError."""
+    with open_kernel(netns) as kernel:
+        return tuple(read_address(message) for message in kernel.dump(rtnl.RTM_GETADDR))

@@ -1,10 +1,11 @@
 """Making, changing and removing links over rtnetlink."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
+from controllers.network.kernel.bond_options import BondValue, encode
 from controllers.network.kernel.rtnetlink import (
     AF_UNSPEC,
     Kernel,
@@ -40,7 +41,7 @@ _ANY_TYPE = 0
 
 @attrs.frozen(kw_only=True)
 class LinkChange:
-    """What to change of a link; None leaves it. `master` is an index, 0 for none."""
+    """What to change of a link; None leaves it. `master` is an index, 0 for none; `bond` are options by field."""
 
     index: int
     up: bool | None = None
@@ -50,6 +51,19 @@ class LinkChange:
     master: int | None = None
     stp: bool | None = None
     vlan_filtering: bool | None = None
+    bond: tuple[tuple[str, BondValue], ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != LinkChange(index=self.index)
+
+    def apart(self) -> tuple["LinkChange", ...]:
+        """The same, one thing at a time."""
+        differing = (
+            (field.name, getattr(self, field.name))
+            for field in attrs.fields(LinkChange)
+            if field.name != "index" and getattr(self, field.name) != field.default
+        )
+        return tuple(LinkChange(index=self.index, **{name: value}) for name, value in differing)
 
 
 def _bridge(stp: bool | None, vlan_filtering: bool | None) -> tuple[bytes, ...]:
@@ -86,8 +100,9 @@ def _nothing(_spec: LinkSpecSpec) -> tuple[bytes, ...]:
     return ()
 
 
-# What each kind is told when it is made. Kinds that are not here cannot be made.
+# What each kind is told when it is made, a bond beside its options. Kinds that are not here cannot be made.
 _OPTIONS: Mapping[str, Callable[[LinkSpecSpec], tuple[bytes, ...]]] = {
+    "bond": _nothing,
     "bridge": _bridge_of,
     "dummy": _nothing,
     "veth": _veth_of,
@@ -98,9 +113,11 @@ _OPTIONS: Mapping[str, Callable[[LinkSpecSpec], tuple[bytes, ...]]] = {
 CREATABLE = frozenset(_OPTIONS)
 
 
-def create_link(kernel: Kernel, spec: LinkSpecSpec, parent_index: int) -> None:
+def create_link(
+    kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = ()
+) -> None:
     """Make a logical link, down. Raises OSError: EOPNOTSUPP if the kernel has no such kind, EEXIST."""
-    options = _OPTIONS[spec.kind](spec)
+    options = (*_OPTIONS[spec.kind](spec), *(encode(field, value) for field, value in bond))
     info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
     attributes = [zero_terminated(_IFNAME, spec.name), info]
     if parent_index:
@@ -127,6 +144,9 @@ def change_link(kernel: Kernel, change: LinkChange) -> None:
     if change.stp is not None or change.vlan_filtering is not None:
         data = nest(_INFO_DATA, *_bridge(change.stp, change.vlan_filtering))
         attributes.append(nest(_LINKINFO, attribute(_INFO_KIND, b"bridge"), data))
+    if change.bond:
+        data = nest(_INFO_DATA, *(encode(field, value) for field, value in change.bond))
+        attributes.append(nest(_LINKINFO, attribute(_INFO_KIND, b"bond"), data))
     kernel.change(rtnl.RTM_NEWLINK, 0, (AF_UNSPEC, _ANY_TYPE, change.index, flags, mask), *attributes)
 
 

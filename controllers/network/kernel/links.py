@@ -57,16 +57,21 @@ _CARRIER = 33
 _LINK_NETNSID = 37
 _PROP_LIST = 52
 _ALT_IFNAME = 53
+_PERMANENT_ADDRESS = 54
 
 _INFO_KIND = 1
 _INFO_DATA = 2
 _INFO_SLAVE_KIND = 4
+_INFO_SLAVE_DATA = 5
 
 _VLAN_ID = 1
 _VLAN_PROTOCOL = 5
 _BRIDGE_STP_STATE = 5
 _BRIDGE_VLAN_FILTERING = 7
 _VRF_TABLE = 1
+_BOND_SLAVE_PERMANENT_ADDRESS = 4
+
+_DUMP_ATTEMPTS = 5
 
 
 @attrs.frozen(kw_only=True)
@@ -115,7 +120,8 @@ def _bond_master(options: Attributes) -> BondMaster:
         ad_user_port_key=of(25),
         tlb_logical_lb=of(27),
         peer_notify_delay=of(28),
-        ad_lacp_active=ADLACPActive.of(of(29)),
+        # A kernel that does not know the option sends them.
+        ad_lacp_active=ADLACPActive.of(of(29)) if 29 in options else ADLACPActive.ON,
         missed_max=of(30),
         ns_ip6_targets=targets(31),
     )
@@ -141,6 +147,13 @@ def _of_kind(kind: str, options: Attributes) -> dict[str, Any]:
             return {}
 
 
+def _permanent_address(attributes: Attributes, info: Attributes) -> bytes:
+    """The hardware's; of a link that has none, as a veth, the one that it had before a bond lent it another."""
+    if _PERMANENT_ADDRESS in attributes or text(info, _INFO_SLAVE_KIND) != "bond":
+        return attributes.get(_PERMANENT_ADDRESS, b"")
+    return inside(info, _INFO_SLAVE_DATA).get(_BOND_SLAVE_PERMANENT_ADDRESS, b"")
+
+
 def _index(message: Message) -> int:
     return message.fields[2]
 
@@ -151,16 +164,16 @@ def read_link(message: Message) -> KernelLink:
     attributes = message.attributes
     info = inside(attributes, _LINKINFO)
     kind = text(info, _INFO_KIND)
-    properties = members(attributes.get(_PROP_LIST, b""))
     flags = LinkFlags(bits)
     status = LinkStatusSpec(
         alias=text(attributes, _IFALIAS),
-        alt_names=tuple(c_text(name) for number, name in properties if number == _ALT_IFNAME),
+        alt_names=_alternative_names(attributes),
         index=index,
         type=LinkType.of(type),
         link_index=integer(attributes, _LINK),
         flags=flags,
         hardware_addr=attributes.get(_ADDRESS, b"").hex(":"),
+        permanent_addr=_permanent_address(attributes, info).hex(":"),
         broadcast_addr=attributes.get(_BROADCAST, b"").hex(":"),
         mtu=integer(attributes, _MTU),
         queue_disc=text(attributes, _QDISC),
@@ -172,6 +185,24 @@ def read_link(message: Message) -> KernelLink:
         **_of_kind(kind, inside(info, _INFO_DATA)),
     )
     return KernelLink(name=text(attributes, _IFNAME), status=status, parent_is_elsewhere=_LINK_NETNSID in attributes)
+
+
+def read_outline(message: Message) -> KernelLink:
+    """The same, with the names, the flags and the hardware address only."""
+    attributes = message.attributes
+    _, _, index, bits, _ = message.fields
+    status = LinkStatusSpec(
+        alias=text(attributes, _IFALIAS),
+        alt_names=_alternative_names(attributes),
+        index=index,
+        flags=LinkFlags(bits),
+        hardware_addr=attributes.get(_ADDRESS, b"").hex(":"),
+    )
+    return KernelLink(name=text(attributes, _IFNAME), status=status)
+
+
+def _alternative_names(attributes: Attributes) -> tuple[str, ...]:
+    return tuple(c_text(name) for number, name in members(attributes.get(_PROP_LIST, b"")) if number == _ALT_IFNAME)
 
 
 def with_names(link: KernelLink, name_of: Callable[[int], str]) -> LinkStatusSpec:
@@ -194,6 +225,13 @@ class Links(Kind[int, KernelLink]):
 
     # Queueing disciplines are announced apart from the links that carry them.
     groups: ClassVar[int] = rtnl.RTMGRP_LINK | rtnl.RTMGRP_TC
+    # Whether a link counts as changed whenever the kernel speaks of it: what only the driver tells in full looks the
+    # same here, as when a bond takes another member for its active one.
+    announces: ClassVar[bool] = True
+
+    def read(self, message: Message) -> KernelLink:
+        """The link that a full message describes."""
+        return read_link(message)
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """All links; blocks."""
@@ -201,12 +239,12 @@ class Links(Kind[int, KernelLink]):
 
     def collect(self, messages: Iterable[Message]) -> dict[int, KernelLink]:
         """The links by index."""
-        return {_index(message): read_link(message) for message in messages}
+        return {_index(message): self.read(message) for message in messages}
 
     def reread(self, kernel: Kernel, key: int) -> KernelLink | None:
         """One link, None if there is none of this index; blocks."""
         message = kernel.link(key)
-        return None if message is None else read_link(message)
+        return None if message is None else self.read(message)
 
     def fold(self, items: Mapping[int, KernelLink], message: Message) -> Effect[int, KernelLink]:
         """A link's own message replaces it; one about its port, its wireless part or its queues makes it read again."""
@@ -220,13 +258,11 @@ class Links(Kind[int, KernelLink]):
             case rtnl.RTM_NEWLINK if _MTU not in message.attributes:
                 return Effect(reread=frozenset({_index(message)}))
             case rtnl.RTM_NEWLINK:
-                link = read_link(message)
+                link = self.read(message)
                 index = link.status.index
-                # The kernel may speak of what only the driver tells in full: a bond that took another member for its
-                # active one looks the same here.
                 return Effect(
                     changes={index: link},
-                    announced=frozenset({index}),
+                    announced=frozenset({index}) if self.announces else frozenset(),
                     reread=_peer_that_does_not_know(items, link),
                 )
             case _:
@@ -239,6 +275,32 @@ def _peer_that_does_not_know(items: Mapping[int, KernelLink], link: KernelLink) 
     if peer is None or not _is_veth_peer(link) or not _is_veth_peer(peer):
         return frozenset()
     return frozenset() if peer.status.link_index == link.status.index else frozenset({peer.status.index})
+
+
+class PlainLinks(Links):
+    """Links by index, for whom it does not matter how they queue: changes of that are not heard of."""
+
+    groups: ClassVar[int] = rtnl.RTMGRP_LINK
+    announces: ClassVar[bool] = False
+
+
+class LinkOutlines(PlainLinks):
+    """Links by index, with no more of them than what matters to those who put something on links."""
+
+    def read(self, message: Message) -> KernelLink:
+        """The link's names, flags and hardware address."""
+        return read_outline(message)
+
+
+def list_links(kernel: Kernel) -> dict[int, KernelLink]:
+    """The links as the kernel has them at this moment; blocks."""
+    kind = Links()
+    for _ in range(_DUMP_ATTEMPTS):
+        kernel.interrupted = False
+        links = kind.collect(kind.dump(kernel))
+        if not kernel.interrupted:
+            break
+    return links
 
 
 class LinkNames(Kind[int, str]):

@@ -31,6 +31,7 @@ _DEBOUNCE = 0.05
 # A dump that takes long comes back no sooner than after this many times its own duration.
 _REST = 4.0
 _DUMP_ATTEMPTS = 5
+_BURST = 0.01
 # For how long notifications are taken in before the loop lets others run, and before it reports.
 _SLICE = 0.005
 _REPORT = 0.1
@@ -91,6 +92,8 @@ class Mirror(Generic[K, V]):
         self._resync_at = 0.0
         self._rest = _DEBOUNCE
         self._lost = False
+        self._doubtful = False
+        self._taking_in = trio.Lock()
         self._socket = _subscribe(kind.groups, netns, receive_buffer)
 
     def take(self) -> frozenset[K]:
@@ -107,8 +110,34 @@ class Mirror(Generic[K, V]):
         await self._news.wait()
         return self.take()
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether the mirror is true as far as notifications were taken in; if not, a dump is due."""
+        return not self._doubtful
+
+    async def catch_up(self) -> None:
+        """Take in what the kernel has told by now: everything that was done before the call is in the mirror then.
+
+        Except for what the mirror is not certain of. A checkpoint; after a loss it waits for a dump.
+        """
+        async with self._taking_in:
+            if not self._lost:
+                await self._take_in()
+            if self._lost:
+                await self._resync()
+
+    async def look(self, keys: Iterable[K]) -> None:
+        """Read these objects again, for those of whose changes the kernel tells nothing. Waits for a worker thread."""
+        async with self._taking_in:
+            await self._take_in(frozenset(keys))
+
     async def resync(self) -> None:
         """List everything anew and report what differs. Waits for a worker thread, which is not interrupted."""
+        async with self._taking_in:
+            await self._resync()
+
+    async def _resync(self) -> None:
+        doubtful, self._doubtful = self._doubtful, False
         self._discard_queued()
         self._lost = False
         started = trio.current_time()
@@ -121,6 +150,9 @@ class Mirror(Generic[K, V]):
         self._items = items
         self.items = MappingProxyType(items)
         self._report(touched)
+        if doubtful and not touched:
+            # Who waits for certainty has it now.
+            self._on_change()
 
     async def follow(self) -> None:
         """Take in notifications until cancelled. Raises OSError if the kernel refuses."""
@@ -131,15 +163,18 @@ class Mirror(Generic[K, V]):
             with trio.move_on_at(self._resync_at) as waiting:
                 await trio.lowlevel.wait_readable(self._socket)
             if not waiting.cancelled_caught:
-                await self._take_in()
+                # Notifications come in bursts, and taking in ten costs little more than taking in one.
+                await trio.sleep(_BURST)
+                async with self._taking_in:
+                    await self._take_in()
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    async def _take_in(self) -> None:
+    async def _take_in(self, reread_too: frozenset[K] = frozenset()) -> None:
         touched: set[K] = set()
-        reread: set[K] = set()
+        reread = set(reread_too)
         started = slice_started = trio.current_time()
         while (data := self._receive()) is not None:
             if not self._lost:
@@ -171,6 +206,7 @@ class Mirror(Generic[K, V]):
             self._resync_soon()
 
     def _resync_soon(self) -> None:
+        self._doubtful = True
         self._resync_at = min(self._resync_at, trio.current_time() + self._rest)
 
     def _report(self, touched: set[K]) -> None:

@@ -1,9 +1,13 @@
 """Addresses and prefixes as text, as the kernel prints them, and as bytes, as it takes them."""
 
+import functools
 import socket
 from ipaddress import ip_interface, ip_network
 
 import attrs
+
+# Plans read the same texts again and again.
+_remembered = functools.lru_cache(maxsize=1 << 14)
 
 
 @attrs.frozen
@@ -20,12 +24,14 @@ class Prefix:
         return f"{socket.inet_ntop(family, self.packed)}/{self.length}"
 
 
+@_remembered
 def parse_address(text: str) -> Prefix:
     """An address with its prefix length, a full one if it has none. Raises ValueError."""
     interface = ip_interface(text)
     return Prefix(interface.ip.packed, interface.network.prefixlen)
 
 
+@_remembered
 def parse_prefix(text: str) -> Prefix | None:
     """A prefix, None for "" and for one that holds everything. Raises ValueError."""
     if not text:
@@ -34,6 +40,7 @@ def parse_prefix(text: str) -> Prefix | None:
     return Prefix(network.network_address.packed, network.prefixlen) if network.prefixlen else None
 
 
+@_remembered
 def prefix_text(text: str) -> str:
     """The one text that the kernel's messages have for a prefix: `""` for the default. Raises ValueError."""
     prefix = parse_prefix(text)
@@ -45,6 +52,7 @@ def pack_ip(text: str) -> bytes:
     return parse_address(text).packed if text else b""
 
 
+@_remembered
 def ip_text(text: str) -> str:
     """The one text that the kernel's messages have for an address, "" for none. Raises ValueError."""
     return parse_address(text).text.partition("/")[0] if text else ""

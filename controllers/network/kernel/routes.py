@@ -29,6 +29,8 @@ from resources.network.enums import Family, LinkFlags, RouteFlags, RouteProtocol
 from resources.network.route import NextHop, RouteStatusSpec
 
 _NAMED_FLAGS = sum(RouteFlags)
+# What the message about a new link says has changed of its flags.
+_EVERYTHING = 0xFFFFFFFF
 
 _DST = 1
 _OIF = 4
@@ -171,13 +173,19 @@ class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
             case rtnl.RTM_DELROUTE:
                 return _remove(items, read_route(message))
             case rtnl.RTM_NEWLINK:
-                return Effect(resync=message.family == AF_UNSPEC and not message.fields[3] & LinkFlags.UP)
+                return Effect(resync=message.family == AF_UNSPEC and _went_down(message))
             case rtnl.RTM_DELLINK:
                 return Effect(resync=message.family == AF_UNSPEC)
             case rtnl.RTM_DELADDR:
                 return Effect(resync=True)
             case _:
                 return Effect()
+
+
+def _went_down(message: Message) -> bool:
+    """Whether a link was set down; one that was just made, or changed while it was down, never carried a route."""
+    _, _, _, flags, changed = message.fields
+    return bool(changed & ~flags & LinkFlags.UP) and changed != _EVERYTHING
 
 
 def _add(items: _Items, route: KernelRoute, *, replace: bool) -> _Effect:

@@ -30,6 +30,7 @@ _CAPPED_ACK = 10
 _EXTENDED_ACK = 11
 _EXTENDED_ANSWER = 0x200
 _REASON = 1
+_IFNAME = 3
 _LONGEST = 0xFFFF
 _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
@@ -46,6 +47,8 @@ _FIXED_PARTS = {
     rtnl.RTM_NEWLINK: _LINK,
     rtnl.RTM_DELLINK: _LINK,
     rtnl.RTM_GETLINK: _LINK,
+    rtnl.RTM_NEWLINKPROP: _LINK,
+    rtnl.RTM_DELLINKPROP: _LINK,
     rtnl.RTM_NEWADDR: _ADDRESS,
     rtnl.RTM_DELADDR: _ADDRESS,
     rtnl.RTM_GETADDR: _ADDRESS,
@@ -77,12 +80,42 @@ class Message:
         return self.fields[0]
 
 
+class _Unread(Mapping[int, bytes]):
+    """The attributes of a message, taken apart when they are asked for: of most messages only the fixed part matters.
+
+    The last of one number is the one that counts.
+    """
+
+    __slots__ = ("_data", "_end", "_found", "_start")
+
+    def __init__(self, data: bytes, start: int, end: int) -> None:
+        self._data, self._start, self._end = data, start, end
+        self._found: dict[int, bytes] | None = None
+
+    def _all(self) -> dict[int, bytes]:
+        if self._found is None:
+            self._found = _attributes(self._data, self._start, self._end)
+        return self._found
+
+    def __getitem__(self, number: int) -> bytes:
+        return self._all()[number]
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._all()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
 def parse(data: bytes) -> Iterator[Message]:
     """The messages of a datagram; types that nothing here is about are left out."""
     for type, flags, start, end in split(data):
         fixed = _FIXED_PARTS.get(type)
         if fixed is not None:
-            yield Message(type, flags, fixed.unpack_from(data, start), dict(_walk(data, start + fixed.size, end)))
+            yield Message(type, flags, fixed.unpack_from(data, start), _Unread(data, start + fixed.size, end))
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -103,6 +136,19 @@ def _walk(data: bytes, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
             return
         yield number & _ATTRIBUTE_NUMBER, data[offset + _ATTRIBUTE.size : offset + length]
         offset += _aligned(length)
+
+
+def _attributes(data: bytes, offset: int, end: int) -> dict[int, bytes]:
+    """The same at once, for the long lists of links."""
+    found: dict[int, bytes] = {}
+    unpack, size = _ATTRIBUTE.unpack_from, _ATTRIBUTE.size
+    while offset + size <= end:
+        length, number = unpack(data, offset)
+        if length < size:
+            break
+        found[number & _ATTRIBUTE_NUMBER] = data[offset + size : offset + length]
+        offset += (length + 3) & ~3
+    return found
 
 
 def _aligned(length: int) -> int:
@@ -199,9 +245,10 @@ class Kernel:
                     _check(data, start)
                     return
 
-    def link(self, index: int) -> Message | None:
-        """One link, None if there is none of this index."""
-        self._send(rtnl.RTM_GETLINK, 0, _LINK.pack(AF_UNSPEC, 0, index, 0, 0))
+    def link(self, index: int = 0, *, name: str = "") -> Message | None:
+        """One link by its index or its name, None if there is no such."""
+        wanted = zero_terminated(_IFNAME, name) if name else b""
+        self._send(rtnl.RTM_GETLINK, 0, _LINK.pack(AF_UNSPEC, 0, index, 0, 0) + wanted)
         data = self._connection.recv(_DATAGRAM)
         for answer, _, start, _ in split(data):
             if answer == NLMSG_ERROR:

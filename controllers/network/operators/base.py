@@ -13,6 +13,7 @@ import trio
 
 from resources.network import (
     AddressSpecSpec,
+    DHCPLeaseSpec,
     HostnameSpecSpec,
     LinkSpecSpec,
     OperatorSpecSpec,
@@ -39,6 +40,7 @@ class Wishes:
     resolvers: ResolverSpecSpec | None = None
     time_servers: TimeServerSpecSpec | None = None
     vip_status: VIPStatusSpec | None = None
+    dhcp_lease: DHCPLeaseSpec | None = None
     problem: str = ""
 
 

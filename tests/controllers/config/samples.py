@@ -258,8 +258,22 @@ endpoint: https://discovery.example.org/some/path
 apiVersion: nodespan.dev/v1alpha1
 kind: NodespanConfig
 etcd: {{endpoints: [https://10.0.0.1:2379], ca: /pki/ca.crt, cert: /pki/c.crt, key: /pki/c.key}}
-vip: {{leaseTTL: 5s, conditions: [etcd]}}
+vip: {{leaseTTL: 5s, conditions: [{{tcp: "127.0.0.1:6443"}}]}}
 podNetworks: [10.244.1.0/24]
+defaults: {{dhcp: true, hostname: true, resolvers: true, timeServers: true}}
+---
+apiVersion: v1alpha1
+kind: VRFConfig
+name: vrf0
+links: [enp9s0]
+table: "100"
+addresses: [{{address: 10.9.0.1/24}}]
+---
+apiVersion: v1alpha1
+kind: VethConfig
+name: veth-host
+addresses: [{{address: 192.0.2.1/30}}]
+peer: {{name: veth-router, mtu: 1400, up: false, addresses: [{{address: 192.0.2.2/30}}]}}
 """
 
 SAMPLES = {

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 import structlog.testing
 import trio
 from structlog.typing import EventDict
@@ -18,6 +17,7 @@ from runtime.state import MemoryState
 GOOD = "machine: {type: controlplane, kubelet: {}}\n"
 BETTER = "machine: {type: worker}\n"
 BAD = "cluster: {secret: HIDDEN}\n"
+POLL = 0.01
 
 
 class Node:
@@ -45,15 +45,16 @@ class Node:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # in virtual time, and files tell nobody that they changed
-        await trio.sleep(0.5)
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110  # files tell nobody that they changed
+            await trio.sleep(POLL)
 
 
 @asynccontextmanager
 async def running(path: Path) -> AsyncIterator[tuple[Node, list[EventDict]]]:
     node = Node(path)
     with structlog.testing.capture_logs() as logs:
-        await node.engine.register(FileController(path))
+        await node.engine.register(FileController(path, state_dir=path.parent, poll_interval=POLL))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(node.engine.run)
             yield node, logs
@@ -64,7 +65,6 @@ def said(logs: list[EventDict], words: str) -> int:
     return sum(words in log["event"] for log in logs)
 
 
-@pytest.mark.virtual_clock
 async def test_the_configuration_follows_the_file(tmp_path: Path) -> None:
     path = tmp_path / "node.yaml"
     path.write_text(GOOD)
@@ -77,7 +77,6 @@ async def test_the_configuration_follows_the_file(tmp_path: Path) -> None:
         assert said(logs, "ignored") == 1
 
 
-@pytest.mark.virtual_clock
 async def test_a_file_with_mistakes_leaves_the_last_good_configuration(tmp_path: Path) -> None:
     path = tmp_path / "node.yaml"
     path.write_text(GOOD)
@@ -87,14 +86,13 @@ async def test_a_file_with_mistakes_leaves_the_last_good_configuration(tmp_path:
         await until(lambda: said(logs, "the last good one stays in effect") == 1)
         assert node.text == GOOD
         os.utime(path)
-        await trio.sleep(10)
+        await trio.sleep(10 * POLL)
         assert said(logs, "is not base64 of 32 bytes") == 1
         node.replace(BETTER)
         await until(lambda: node.text == BETTER)
         assert "HIDDEN" not in str(logs)
 
 
-@pytest.mark.virtual_clock
 async def test_a_file_that_is_missing_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "node.yaml"
     async with running(path) as (node, logs):
@@ -107,7 +105,6 @@ async def test_a_file_that_is_missing_is_waited_for(tmp_path: Path) -> None:
         assert node.text == GOOD
 
 
-@pytest.mark.virtual_clock
 async def test_a_file_that_is_written_again_unchanged_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "node.yaml"
     path.write_text(GOOD)
@@ -115,5 +112,5 @@ async def test_a_file_that_is_written_again_unchanged_changes_nothing(tmp_path: 
         await until(lambda: node.text == GOOD)
         before = node.state.find(MachineConfig, CONFIG_ID)
         node.replace(GOOD)
-        await trio.sleep(10)
+        await trio.sleep(10 * POLL)
         assert node.state.find(MachineConfig, CONFIG_ID) is before

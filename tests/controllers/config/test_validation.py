@@ -23,6 +23,14 @@ def document(kind: str, body: str) -> str:
     return f"apiVersion: v1alpha1\nkind: {kind}\n{body}\n"
 
 
+def nodespan(body: str) -> str:
+    return f"apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\n{body}\n"
+
+
+def condition(body: str) -> str:
+    return nodespan(f"vip: {{conditions: [{body}]}}")
+
+
 MAIN_DOCUMENT = [
     (device("‸{dhcp: true}"), "[networking.os.device.interface"),
     (device("{interface: a, ‸deviceSelector: {driver: b}}"), "exclude each other [networking.os.device.interface"),
@@ -288,25 +296,76 @@ DOCUMENTS = [
         document("LinkConfig", LINK) + "---\n" + document("DummyLinkConfig", "name: ‸a"),
         "described by a LinkConfig already",
     ),
-    (document("VRFConfig", LINK) + "---\n" + document("LinkConfig", "name: ‸a"), "described by a VRFConfig already"),
+    (
+        document("VRFConfig", LINK + "table: 7") + "---\n" + document("LinkConfig", "name: ‸a"),
+        "described by a VRFConfig already",
+    ),
     (
         document("Layer2VIPConfig", "name: 10.0.0.1\nlink: a")
         + "---\n"
         + document("HCloudVIPConfig", "name: ‸10.0.0.1\nlink: a\napiToken: t"),
         "described by a Layer2VIPConfig already",
     ),
-    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\netcd: {endpoints: [‸10.0.0.1:2379]}", "URL of etcd"),
-    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\n‸etcd: {cert: /a}", "go together"),
-    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\nvip: {leaseTTL: ‸500ms}", "whole seconds"),
-    ("apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\npodNetworks: [‸10.0.0.1]", "is not a CIDR"),
+    (nodespan("etcd: {endpoints: [‸10.0.0.1:2379]}"), "URL of etcd"),
+    (nodespan("‸etcd: {endpoints: [https://a], cert: /a}"), "go together"),
+    (nodespan("‸etcd: {ca: /a}"), "etcd.ca needs etcd.endpoints"),
+    (nodespan("etcd: {endpoints: [http://10.0.0.1:2379], ca: ‸/a}"), "etcd.ca is for https"),
+    (nodespan("etcd: {endpoints: [https://10.0.0.1:2379], ca: ‸ca.crt}"), "not an absolute path"),
+    (nodespan("vip: {leaseTTL: ‸500ms}"), "whole seconds, at least 3"),
+    (nodespan("vip: {leaseTTL: ‸2s}"), "whole seconds, at least 3"),
+    (condition("‸{interval: 1s}"), "none of tcp, http, unit, resource is given"),
+    (condition("{tcp: 'a:1', unit: ‸b}"), "tcp and unit exclude each other"),
+    (condition("{tcp: ‸localhost}"), "is not host:port"),
+    (condition("{http: ‸localhost}"), "is not a URL"),
+    (condition("{http: 'http://a', ca: ‸/b}"), "only with an http that is a URL of https"),
+    (condition("{resource: ‸links}"), "is not TYPE/ID"),
+    (condition("{unit: a, jsonPath: ‸'{.spec}'}"), "jsonPath is used only with resource"),
+    (condition("{resource: links/a, equals: ‸b}"), "equals is used only with jsonPath"),
+    (condition("{resource: links/a, jsonPath: ‸'{.spec'}"), "is not a JSONPath expression"),
+    (condition("{unit: a, interval: ‸0s}"), "interval must be more than 0"),
+    (condition("{unit: a, timeout: ‸-1s}"), "timeout must be more than 0"),
+    (condition("{unit: a, failures: ‸0}"), "failures must be at least 1"),
+    (nodespan("podNetworks: [‸10.0.0.1]"), "is not a CIDR"),
+    (document("VRFConfig", LINK + "table: ‸main"), "not the number of a routing table that is free"),
+    (document("VRFConfig", LINK + "table: ‸254"), "not the number of a routing table that is free"),
+    (document("VRFConfig", LINK + "table: ‸''"), "VRFConfig needs table"),
+    (document("VRFConfig", LINK + "table: 10\nhardwareAddr: ‸x"), "hardware address"),
+    ("‸apiVersion: v1alpha1\nkind: VethConfig\nname: a\n", "VethConfig needs peer.name"),
+    (document("VethConfig", LINK + "peer: {name: ‸a}"), "both ends are named"),
+    (document("VethConfig", LINK + "peer: {name: b, addresses: [{address: ‸x}]}"), "with a prefix length"),
+    (
+        document("VethConfig", LINK + "peer: {name: b}") + "---\n" + document("LinkConfig", "name: ‸b"),
+        "described by a VethConfig already",
+    ),
+    (
+        document("VethConfig", LINK + "peer: {name: b}")
+        + "---\n"
+        + document("VethConfig", "name: c\npeer: {name: ‸a}"),
+        "described by a VethConfig already",
+    ),
+    (
+        document("VRFConfig", LINK + "table: 7\nlinks: [x]")
+        + "---\n"
+        + document("BridgeConfig", "name: b\nlinks: [y, ‸x]"),
+        '"x" is a member of "a" already',
+    ),
+    (
+        device("{interface: bond0, bond: {miimon: 100, interfaces: [x]}}")
+        + "---\n"
+        + document("BridgeConfig", "name: b\nlinks: [‸x]"),
+        '"x" is a member of "bond0" already',
+    ),
+    (
+        "machine: {type: worker}\n---\n" + document("Layer2VIPConfig", "name: ‸10.0.0.1\nlink: b"),
+        "not allowed on a worker",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("marked", "message"), MAIN_DOCUMENT + ENSLAVED_ROWS + KUBESPAN + DOCUMENTS)
 def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> None:
     text, [(line, column)] = unmark(marked)
-    (problem,) = load(text).problems
-    assert problem.severity is Severity.ERROR
+    (problem,) = load(text).errors
     assert message in problem.message
     assert (problem.line, problem.column) == (line, column)
 
@@ -320,6 +379,8 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
             "downdelay",
         ),
         ("machine: {type: ‸join}", "older word"),
+        (device("{interface: a, ‸bond: {interfaces: [b], mode: active-backup}}"), "never notices"),
+        (document("BondConfig", LINK + "links: [b]\nbondMode: ‸balance-xor"), "never notices"),
     ],
 )
 def test_what_the_original_warns_about_is_a_warning(marked: str, message: str) -> None:
@@ -346,7 +407,9 @@ def test_cidr_and_addresses_together_are_refused() -> None:
         device("{interface: a, vlans: [{vlanId: 5, addresses: [10.0.0.1], routes: [{gateway: x}], vip: {ip: y}}]}"),
         bond("mode: 802.3ad, lacpRate: fast, adActorSysPrio: 5, adUserPortKey: 5, miimon: 100, updelay: 300"),
         bond("mode: active-backup, primary: eth0, arpInterval: 100, arpValidate: all"),
-        bond("mode: '', xmitHashPolicy: '', packetsPerSlave: 5"),
+        bond("mode: '', xmitHashPolicy: '', packetsPerSlave: 5, miimon: 100"),
+        document("Layer2VIPConfig", "name: 10.0.0.1\nlink: b"),
+        document("VRFConfig", LINK + "table: 7\nlinks: [x]") + "---\n" + document("LinkConfig", "name: x"),
         bond("mode: balance-alb, tlbDynamicLb: 1"),
         "machine: {files: [{op: explode, path: /a}], env: {'1': b}}",
         "machine: {network: {nameservers: [not an address], kubespan: {mtu: 576, filters: {endpoints: [x]}}}}",

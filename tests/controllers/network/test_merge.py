@@ -8,6 +8,7 @@ import pytest
 from controllers.network.merge import (
     AddressMergeController,
     LinkMergeController,
+    OperatorMergeController,
     RouteMergeController,
     RoutingRuleMergeController,
 )
@@ -19,11 +20,15 @@ from resources.network import (
     Family,
     LinkSpec,
     LinkSpecSpec,
+    Operator,
+    OperatorSpec,
+    OperatorSpecSpec,
     RouteSpec,
     RouteSpecSpec,
     RoutingRuleSpec,
     RoutingRuleSpecSpec,
     RoutingTable,
+    VIPOperatorSpec,
 )
 from runtime.resource import ResourceType
 from runtime.testing.kit import Node, running
@@ -148,3 +153,17 @@ async def test_what_an_earlier_process_left_and_nothing_wants_goes() -> None:
             await node.gone(LinkSpec, "old0")
             await node.eventually(LinkSpec, "eth0")
             assert node.state.find(LinkSpec, "mine") is not None
+
+
+async def test_operators_are_merged_by_what_they_run_and_where() -> None:
+    default = OperatorSpecSpec(operator=Operator.DHCP4, link_name="eth0", layer=ConfigLayer.DEFAULT)
+    configured = attrs.evolve(default, require_up=False, layer=ConfigLayer.CONFIGURATION)
+    vip = OperatorSpecSpec(operator=Operator.VIP, link_name="eth0", vip=VIPOperatorSpec(ip="10.0.0.9"))
+    async with running(OperatorMergeController()) as node:
+        await put(node, OperatorSpec, "default/dhcp4/eth0", default)
+        await put(node, OperatorSpec, "configuration/dhcp4/eth0", configured)
+        await put(node, OperatorSpec, "configuration/vip/eth0/10.0.0.9", vip)
+        await node.eventually(OperatorSpec, "dhcp4/eth0", spec=configured)
+        await node.eventually(OperatorSpec, "vip/eth0/10.0.0.9", spec=vip)
+        await drop(node, OperatorSpec, "configuration/dhcp4/eth0")
+        await node.eventually(OperatorSpec, "dhcp4/eth0", spec=default)

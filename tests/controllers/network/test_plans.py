@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from controllers.network.address_plan import plan_addresses
+from controllers.network.address_plan import Fence, plan_addresses
 from controllers.network.kernel.address_changes import AddressToAdd
 from controllers.network.kernel.addresses import key_of as address_key
 from controllers.network.kernel.links import KernelLink
@@ -50,6 +50,7 @@ SEEN = AddressStatusSpec(
     address="192.0.2.1/24", local="192.0.2.1", link_index=2, flags=AddressFlags.PERMANENT | AddressFlags.TENTATIVE
 )
 ADD = AddressToAdd(spec=WANTED, link_index=2)
+FENCE = Fence(now=100.0)
 
 
 def addresses(*seen: AddressStatusSpec) -> dict[Any, Any]:
@@ -78,36 +79,36 @@ def addresses(*seen: AddressStatusSpec) -> dict[Any, Any]:
 def test_an_address_is_added_unless_it_is_there(
     seen: tuple[AddressStatusSpec, ...], step: Step[Any, Any] | None
 ) -> None:
-    plan = plan_addresses({"a": WANTED}, {}, LINKS, addresses(*seen))
+    plan = plan_addresses({"a": WANTED}, {}, LINKS, addresses(*seen), FENCE)
     assert plan.steps == (() if step is None else (step,))
 
 
 def test_an_address_that_leaves_is_removed_and_no_other() -> None:
     other = attrs.evolve(SEEN, address="192.0.2.2/24", local="192.0.2.2")
-    plan = plan_addresses({}, {"a": WANTED}, LINKS, addresses(SEEN, other))
+    plan = plan_addresses({}, {"a": WANTED}, LINKS, addresses(SEEN, other), FENCE)
     assert plan.steps == (Step(id="a", remove=(SEEN,)),)
-    assert not plan_addresses({}, {"a": WANTED}, LINKS, addresses(other)).steps
-    assert not plan_addresses({}, {"a": attrs.evolve(WANTED, link_name="gone0")}, LINKS, addresses(SEEN)).steps
+    assert not plan_addresses({}, {"a": WANTED}, LINKS, addresses(other), FENCE).steps
+    assert not plan_addresses({}, {"a": attrs.evolve(WANTED, link_name="gone0")}, LINKS, addresses(SEEN), FENCE).steps
     # Somebody else among the specs wants it still.
-    assert not plan_addresses({"b": WANTED}, {"a": WANTED}, LINKS, addresses(SEEN)).steps
+    assert not plan_addresses({"b": WANTED}, {"a": WANTED}, LINKS, addresses(SEEN), FENCE).steps
 
 
 @pytest.mark.parametrize("name", ["eth0", "uplink", "enp1s0"])
 def test_a_link_goes_by_all_its_names(name: str) -> None:
-    plan = plan_addresses({"a": attrs.evolve(WANTED, link_name=name)}, {}, LINKS, addresses(SEEN))
+    plan = plan_addresses({"a": attrs.evolve(WANTED, link_name=name)}, {}, LINKS, addresses(SEEN), FENCE)
     assert not plan.steps
     assert not plan.waiting
 
 
 def test_a_real_name_wins_over_another_links_alias() -> None:
-    (step,) = plan_addresses({"a": attrs.evolve(WANTED, link_name="lo")}, {}, LINKS, {}).steps
+    (step,) = plan_addresses({"a": attrs.evolve(WANTED, link_name="lo")}, {}, LINKS, {}, FENCE).steps
     assert step.add is not None
     assert step.add.link_index == 1
 
 
 def test_what_cannot_be_done_yet_and_what_never_can_are_told_apart() -> None:
     wanted = {"a": attrs.evolve(WANTED, link_name="later0"), "b": attrs.evolve(WANTED, address="bad")}
-    plan = plan_addresses(wanted, {}, LINKS, {})
+    plan = plan_addresses(wanted, {}, LINKS, {}, FENCE)
     assert plan.waiting == {"a": "there is no link later0"}
     assert plan.refused.keys() == {"b"}
 
@@ -116,7 +117,53 @@ def test_what_cannot_be_done_yet_and_what_never_can_are_told_apart() -> None:
 def test_an_address_is_the_same_however_it_is_written(text: str) -> None:
     seen = AddressStatusSpec(address="2001:db8::5/64", link_index=2, family=Family.INET6, flags=AddressFlags.PERMANENT)
     spec = attrs.evolve(WANTED, address=text, family=Family.INET6)
-    assert not plan_addresses({"a": spec}, {}, LINKS, addresses(seen)).steps
+    assert not plan_addresses({"a": spec}, {}, LINKS, addresses(seen), FENCE).steps
+
+
+FENCED = attrs.evolve(WANTED, address="192.0.2.10/32", flags=AddressFlags(0), valid_until=103.75)
+SEEN_FENCED = attrs.evolve(SEEN, address="192.0.2.10/32", local="192.0.2.10", flags=AddressFlags(0), fenced=True)
+FENCED_KEY = address_key(SEEN_FENCED)
+ADD_FENCED = AddressToAdd(spec=FENCED, link_index=2)
+RENEW = attrs.evolve(ADD_FENCED, renews=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "seen", "given_until", "step", "says"),
+    [
+        (100.0, (), 0.0, Step(id="a", add=ADD_FENCED), ""),
+        (100.0, (SEEN_FENCED,), 103.75, None, ""),
+        (100.0, (SEEN_FENCED,), 102.75, Step(id="a", add=RENEW), ""),
+        # The controller was started anew, and does not know until when it is there.
+        (100.0, (SEEN_FENCED,), 0.0, Step(id="a", add=RENEW), ""),
+        # The kernel knows whole seconds only, so the last one is left to it.
+        (102.8, (), 0.0, None, "as good as over"),
+        (102.8, (SEEN_FENCED,), 102.75, None, "as good as over"),
+        (103.75, (SEEN_FENCED,), 103.75, Step(id="a", remove=(SEEN_FENCED,)), "is over"),
+        (103.75, (), 103.75, None, "is over"),
+        *(
+            ((100.0, (other,), 103.75, Step(id="a", remove=(other,), add=ADD_FENCED), ""))
+            for other in (attrs.evolve(SEEN_FENCED, scope=Scope.LINK), attrs.evolve(SEEN_FENCED, priority=5))
+        ),
+    ],
+)
+def test_a_fenced_address_is_there_until_its_time_is_over(
+    now: float, seen: tuple[AddressStatusSpec, ...], given_until: float, step: Step[Any, Any] | None, says: str
+) -> None:
+    fence = Fence(now=now, given_until={FENCED_KEY: given_until})
+    plan = plan_addresses({"a": FENCED}, {}, LINKS, addresses(*seen), fence)
+    assert plan.steps == (() if step is None else (step,))
+    assert says in plan.waiting.get("a", "")
+    assert bool(says) == bool(plan.waiting)
+
+
+def test_a_permanent_address_of_somebody_else_is_neither_fenced_nor_removed() -> None:
+    foreign = attrs.evolve(SEEN_FENCED, flags=AddressFlags.PERMANENT, fenced=False)
+    for now in (100.0, 200.0):
+        plan = plan_addresses({"a": FENCED}, {}, LINKS, addresses(foreign), Fence(now=now))
+        assert not plan.steps
+        assert plan.refused == {"a": "eth0 has 192.0.2.10/32 for good already: somebody else gave it that address"}
+    assert not plan_addresses({}, {"a": FENCED}, LINKS, addresses(foreign), FENCE).steps
+    assert plan_addresses({}, {"a": FENCED}, LINKS, addresses(SEEN_FENCED), FENCE).steps
 
 
 # Routes.

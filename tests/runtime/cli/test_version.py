@@ -54,7 +54,7 @@ def test_standard_input_is_read(tmp_path: Path, text: str, status: int, verdict:
     assert f"<stdin> {verdict}" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("name", "words"), [("nosuch.yaml", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(("name", "words"), [("nosuch.yaml", "No such file"), (".", "no file in this directory")])
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path, name: str, words: str) -> None:
     done = nodespan("validate", name, directory=tmp_path)
     assert done.returncode == 1

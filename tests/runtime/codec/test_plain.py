@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import resources
 from resources.config import MachineConfig
+from resources.config.notation import Bounds
 from resources.network import LinkStatusSpec, WireguardPeerStatus, WireguardStatus
 from resources.network.enums import KernelEnum
 from resources.network.link import BondMaster
@@ -239,10 +240,18 @@ def test_there_are_types_to_be_tested() -> None:
     assert {"LinkStatuses.net.talos.dev", "KernelCmdlines.runtime.talos.dev"} <= {type.name for type in TYPES}
 
 
+def something(hint: Any) -> Any:
+    """A value for a field that has no default."""
+    if issubclass(hint, enum.Enum):
+        return next(iter(hint))
+    return hint() if attrs.has(hint) else hint("x", "utf-8") if hint is bytes else hint("1")
+
+
 @pytest.mark.parametrize("type", TYPES, ids=str)
 def test_the_default_spec_of_every_type_reads_back(type: ResourceType[Any]) -> None:
+    attrs.resolve_types(type.spec_class)
     required = [field for field in attrs.fields(type.spec_class) if field.default is attrs.NOTHING]
-    spec = type.spec_class(**{field.name: "x" for field in required})
+    spec = type.spec_class(**{field.name: something(field.type) for field in required})
     plain = spec_to_plain(spec)
     assert only_plain(plain)
     assert spec_from_plain(type.spec_class, plain) == spec
@@ -291,6 +300,9 @@ def field_strategy(hint: Any) -> st.SearchStrategy[Any]:
         return TEXT
     if hint is int:
         return st.integers(-(2**63), 2**64 - 1)
+    if origin is typing.Annotated:
+        (bounds,) = (extra for extra in hint.__metadata__ if isinstance(extra, Bounds))
+        return st.integers(bounds.low, bounds.high)
     return strategy(hint)
 
 

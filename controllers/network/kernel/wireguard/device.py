@@ -1,19 +1,16 @@
 """WireGuard devices as values: what they are, what they are told, and when nothing has to be told."""
 
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Protocol
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from controllers.network.kernel.prefixes import Prefix
+from controllers.network.kernel.wireguard.keys import format_key, parse_key, public_key_of
 from resources.network.link_spec import WireguardPeer, WireguardSpec
 
-KEY_SIZE = 32
-_NO_KEY = bytes(KEY_SIZE)
 _LONGEST_KEEPALIVE = 0xFFFF
 
 
@@ -76,27 +73,6 @@ class WireguardBackend(Protocol):
     def change(self, name: str, change: DeviceChange) -> None:
         """Apply a change. Peers that it does not mention are not disturbed."""
         ...
-
-
-def parse_key(text: str) -> bytes:
-    """The 32 bytes of a key. Raises ValueError, which does not repeat the text."""
-    try:
-        key = b64decode(text, validate=True)
-    except ValueError as error:
-        raise ValueError("the key is not base64") from error
-    if len(key) != KEY_SIZE:
-        raise ValueError(f"the key has {len(key)} bytes, a WireGuard key has {KEY_SIZE}")
-    return key
-
-
-def format_key(key: bytes) -> str:
-    """A key as base64, "" for one of zeros, which stands for none."""
-    return "" if key == _NO_KEY else b64encode(key).decode()
-
-
-def public_key_of(private_key: str) -> str:
-    """The public half. Raises ValueError for what is no key."""
-    return format_key(X25519PrivateKey.from_private_bytes(parse_key(private_key)).public_key().public_bytes_raw())
 
 
 def parse_endpoint(text: str) -> tuple[str, int]:

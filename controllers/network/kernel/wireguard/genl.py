@@ -35,16 +35,14 @@ from controllers.network.kernel.rtnetlink import (
     zero_terminated,
 )
 from controllers.network.kernel.wireguard.device import (
-    KEY_SIZE,
     DeviceChange,
     DeviceState,
     PeerConfig,
     PeerState,
     format_endpoint,
-    format_key,
     parse_endpoint,
-    parse_key,
 )
+from controllers.network.kernel.wireguard.keys import KEY_SIZE, format_key, parse_key
 
 _HEADER = struct.Struct("=IHHII")
 _GENERIC_HEADER = struct.Struct("=BBxx")  # command, version

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from controllers.network.kernel.wireguard.device import (
     DeviceChange,
@@ -22,11 +21,10 @@ from controllers.network.kernel.wireguard.device import (
     PeerConfig,
     PeerState,
     format_endpoint,
-    format_key,
     parse_endpoint,
-    parse_key,
     sort_allowed_ips,
 )
+from controllers.network.kernel.wireguard.keys import format_key, parse_key, public_key_of
 
 SOCKETS = Path("/var/run/wireguard")
 
@@ -67,10 +65,8 @@ def read_device(lines: Iterable[str], *, peers: bool = True) -> DeviceState:
 
 
 def _public_key(private_key: str) -> str:
-    if not private_key:
-        return ""
-    key = X25519PrivateKey.from_private_bytes(bytes.fromhex(private_key))
-    return format_key(key.public_key().public_bytes_raw())
+    key = format_key(bytes.fromhex(private_key))
+    return public_key_of(key) if key else ""
 
 
 def _read_peer(values: dict[str, str], allowed_ips: list[str]) -> PeerState:

@@ -1,0 +1,140 @@
+"""A kernel's links, addresses and routes in memory: takes the same messages, and tells of what they change at once."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Generic, TypeVar
+
+import attrs
+import trio
+from pyroute2.netlink import rtnl
+
+from controllers.network.kernel.addresses import Addresses
+from controllers.network.kernel.links import KernelLink, LinkOutlines, PlainLinks, read_link
+from controllers.network.kernel.mirror import Effect, Kind
+from controllers.network.kernel.routes import Routes
+from controllers.network.kernel.rtnetlink import Message, members
+from resources.network import LinkFlags, LinkStatusSpec
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_IFNAME = 3
+_MTU = 4
+_KINDS: Mapping[int, type[Kind[Any, Any]]] = {
+    rtnl.RTM_NEWADDR: Addresses,
+    rtnl.RTM_DELADDR: Addresses,
+    rtnl.RTM_NEWROUTE: Routes,
+    rtnl.RTM_DELROUTE: Routes,
+}
+
+
+class FakeMirror(Generic[K, V]):
+    """What a controller sees of one kind: always true, for whoever changes something tells it."""
+
+    is_certain = True
+
+    def __init__(self, items: dict[K, V], on_change: Callable[[], None]) -> None:
+        self.items: Mapping[K, V] = items
+        self._on_change = on_change
+        self._touched: set[K] = set(items)
+
+    def tell(self, keys: Iterable[K]) -> None:
+        """These changed."""
+        self._touched.update(keys)
+        self._on_change()
+
+    def take(self) -> frozenset[K]:
+        """What changed since the last call."""
+        touched = frozenset(self._touched)
+        self._touched.clear()
+        return touched
+
+    async def catch_up(self) -> None:
+        """Nothing is ever behind."""
+        await trio.lowlevel.checkpoint()
+
+    async def look(self, keys: Iterable[K]) -> None:
+        """Nothing is ever hidden."""
+
+    async def resync(self) -> None:
+        """Nothing is ever lost."""
+
+
+class FakeKernel:
+    """Network cards that are there from the start, and what was given to them."""
+
+    def __init__(self, cards: Iterable[str]) -> None:
+        self.writes = 0
+        self._items: dict[type[Kind[Any, Any]], dict[Any, Any]] = {
+            PlainLinks: {
+                index: read_link(_message(KernelLink(name=name, status=LinkStatusSpec(index=index, mtu=1500))))
+                for index, name in enumerate(cards, start=1)
+            },
+            Addresses: {},
+            Routes: {},
+        }
+        self._mirrors: dict[type[Kind[Any, Any]], list[FakeMirror[Any, Any]]] = {kind: [] for kind in self._items}
+
+    def count(self, kind: type[Kind[Any, Any]]) -> int:
+        """How many there are of a kind."""
+        return len(self._items[kind])
+
+    @asynccontextmanager
+    async def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AsyncIterator[FakeMirror[K, V]]:
+        """A mirror of one kind, for as long as the block lasts."""
+        # Everybody sees all that there is of a link.
+        which = PlainLinks if isinstance(kind, LinkOutlines) else type(kind)
+        mirror: FakeMirror[K, V] = FakeMirror(self._items[which], on_change)
+        self._mirrors[which].append(mirror)
+        try:
+            yield mirror
+        finally:
+            self._mirrors[which].remove(mirror)
+
+    @contextmanager
+    def open(self) -> Iterator["FakeKernel"]:
+        """A connection."""
+        yield self
+
+    def change(self, type: int, flags: int, fields: tuple[int, ...], *attributes: bytes) -> None:
+        """Take a message of a worker thread."""
+        self.writes += 1
+        message = Message(type, flags, fields, dict(members(b"".join(attributes))))
+        if type == rtnl.RTM_NEWLINK:
+            self._change_link(message)
+        else:
+            kind = _KINDS[type]
+            self._apply(kind, kind().fold(self._items[kind], message))
+
+    def link(self, index: int = 0, *, name: str = "") -> Message | None:
+        """One link; only by index, for none is made here."""
+        assert not name
+        return _message(self._items[PlainLinks][index])
+
+    def _change_link(self, message: Message) -> None:
+        _, _, index, bits, mask = message.fields
+        link: KernelLink = self._items[PlainLinks][index]
+        status = attrs.evolve(link.status, flags=LinkFlags((link.status.flags & ~mask) | (bits & mask)))
+        if _MTU in message.attributes:
+            status = attrs.evolve(status, mtu=int.from_bytes(message.attributes[_MTU], "little"))
+        self._apply(PlainLinks, Effect(changes={index: attrs.evolve(link, status=status)}))
+
+    def _apply(self, kind: type[Kind[Any, Any]], effect: Effect[Any, Any]) -> None:
+        items = self._items[kind]
+        for key, value in effect.changes.items():
+            if value is None:
+                del items[key]
+            else:
+                items[key] = value
+        trio.from_thread.run_sync(self._tell, kind, tuple(effect.changes))
+
+    def _tell(self, kind: type[Kind[Any, Any]], keys: Iterable[Any]) -> None:
+        for mirror in self._mirrors[kind]:
+            mirror.tell(keys)
+
+
+def _message(link: KernelLink) -> Message:
+    """A link as the kernel would describe it, as far as anything here can change it."""
+    status = link.status
+    attributes = {_IFNAME: link.name.encode() + b"\0", _MTU: status.mtu.to_bytes(4, "little")}
+    return Message(rtnl.RTM_NEWLINK, 0, (0, status.type.number, status.index, int(status.flags), 0), attributes)

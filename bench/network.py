@@ -1,0 +1,257 @@
+"""What it costs to bring a configured network about, and to change a little of a large one."""
+
+import contextlib
+import functools
+import gc
+import json
+import os
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+
+from bench.fake_kernel import FakeKernel
+from bench.measure import Figure, compare_runs
+from controllers.network.address_spec import AddressSpecController
+from controllers.network.kernel.addresses import Addresses
+from controllers.network.kernel.routes import Routes
+from controllers.network.link_spec import LinkSpecController
+from controllers.network.merge import AddressMergeController, LinkMergeController, RouteMergeController
+from controllers.network.route_spec import RouteSpecController
+from resources.network import (
+    CONFIG_NAMESPACE,
+    AddressSpec,
+    AddressSpecSpec,
+    ConfigLayer,
+    LinkSpec,
+    LinkSpecSpec,
+    LinkType,
+    RouteSpec,
+    RouteSpecSpec,
+    Veth,
+    layered_id,
+)
+from resources.network.enums import Scope
+from runtime.engine import Engine
+from runtime.resource import Resource, ResourceType
+from runtime.state import MemoryState
+
+LAYER = ConfigLayer.CONFIGURATION
+MANY, FEW = 2000, 20
+# For each link so many addresses, and a route through each of them.
+EACH = 2.5
+CHANGES = 60
+LINKS = 1000
+
+
+def unmerged(type: ResourceType[Any], id: str, spec: Any) -> Resource[Any]:
+    """A spec as a layer gives it."""
+    return type.new(layered_id(LAYER, id), spec, namespace=CONFIG_NAMESPACE)
+
+
+def address(number: int, link: str, **changes: Any) -> Resource[AddressSpecSpec]:
+    """An address of its own network."""
+    spec = AddressSpecSpec(address=f"10.{number >> 8}.{number & 255}.1/24", link_name=link, layer=LAYER)
+    return unmerged(AddressSpec, f"a{number}", attrs.evolve(spec, **changes))
+
+
+def route(number: int, link: str) -> Resource[RouteSpecSpec]:
+    """A route out of a link."""
+    dst = f"172.{16 + (number >> 8)}.{number & 255}.0/24"
+    return unmerged(RouteSpec, f"r{number}", RouteSpecSpec(dst=dst, out_link_name=link, scope=Scope.LINK, layer=LAYER))
+
+
+def configuration(links: int) -> list[Resource[Any]]:
+    """So many cards, with addresses and routes."""
+    found: list[Resource[Any]] = []
+    for number in range(links):
+        spec = LinkSpecSpec(name=f"card{number}", up=True, mtu=1400, layer=LAYER)
+        found.append(unmerged(LinkSpec, spec.name, spec))
+    for number in range(int(links * EACH)):
+        link = f"card{number % links}"
+        found += [address(number, link), route(number, link)]
+    return found
+
+
+class _InMemory:
+    """Controllers of a kernel in memory."""
+
+    kernel_in_memory: FakeKernel
+
+    def mirror(self, kind: Any) -> AbstractAsyncContextManager[Any]:
+        return self.kernel_in_memory.mirror(kind, self.wake)  # type: ignore[attr-defined]
+
+    def kernel(self) -> AbstractContextManager[Any]:
+        return self.kernel_in_memory.open()
+
+
+class _Links(_InMemory, LinkSpecController): ...
+
+
+class _Addresses(_InMemory, AddressSpecController): ...
+
+
+class _Routes(_InMemory, RouteSpecController): ...
+
+
+@contextlib.asynccontextmanager
+async def at_work(kernel: FakeKernel | None, *, netns: str | None = None) -> AsyncIterator[tuple[MemoryState, Engine]]:
+    """The controllers between the layers and the kernel."""
+    state = MemoryState()
+    engine = Engine(state)
+    appliers: list[Any] = [_Links(), _Addresses(), _Routes()]
+    if kernel is None:
+        appliers = [each(netns=netns) for each in (LinkSpecController, AddressSpecController, RouteSpecController)]
+    else:
+        for applier in appliers:
+            applier.kernel_in_memory = kernel
+    for controller in (LinkMergeController(), AddressMergeController(), RouteMergeController(), *appliers):
+        await engine.register(controller)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        yield state, engine
+        nursery.cancel_scope.cancel()
+
+
+async def settled(engine: Engine) -> None:
+    """Wait until no controller is at work on a spec."""
+    while True:
+        await trio.testing.wait_all_tasks_blocked()
+        if not any(runner.is_at_work for runner in engine.runners.values()):
+            return
+        await trio.sleep(0.0005)
+
+
+async def _apply(kernel: FakeKernel, state: MemoryState, engine: Engine, links: int) -> None:
+    """Bring a configuration about, to its end."""
+    for resource in configuration(links):
+        await state.create(resource)
+    while True:
+        await settled(engine)
+        writes = kernel.writes
+        # What one applier does wakes the others.
+        await trio.sleep(0.1)
+        if kernel.writes == writes and kernel.count(Addresses) == kernel.count(Routes) == int(links * EACH):
+            return
+
+
+async def _one_change(links: int) -> float:
+    """Microseconds from a changed spec to the changed kernel, of one address among many."""
+    kernel = FakeKernel(f"card{number}" for number in range(links))
+    seconds: list[float] = []
+    async with at_work(kernel) as (state, engine):
+        await _apply(kernel, state, engine, links)
+        gc.collect()
+        for turn in range(CHANGES):
+            changed = address(7, f"card{7 % links}", priority=turn + 1)
+            current = state.get(changed.kind, changed.id)
+            writes = kernel.writes
+            started = time.perf_counter()
+            await state.update(current.with_spec(changed.spec))
+            await settled(engine)
+            seconds.append(time.perf_counter() - started)
+            assert kernel.writes == writes + 2  # the old one goes, the new one comes
+    return sorted(seconds)[len(seconds) // 2] * 1e6
+
+
+def one_change() -> Figure:
+    """One address changed in a large configuration, against one in a small one."""
+    measured = compare_runs(lambda: _one_change(MANY), lambda: _one_change(FEW), repeats=3)
+    return Figure("one address changed: 2,000 links with 10,000 addresses and routes, against 20", *measured, 2)
+
+
+def same_again() -> Figure:
+    """What a new process writes that finds everything as it is wanted, against what the first one had to write."""
+
+    async def writes() -> tuple[int, int]:
+        kernel = FakeKernel(f"card{number}" for number in range(MANY))
+        written: list[int] = []
+        for _ in range(2):
+            async with at_work(kernel) as (state, engine):
+                await _apply(kernel, state, engine, MANY)
+            written.append(kernel.writes)
+        first, both = written
+        return both - first, first
+
+    again, first = trio.run(writes)
+    return Figure("the same configuration again: what is written, against the first time", again, first, 0, "msgs")
+
+
+def first_application() -> Figure:
+    """1,000 veth links with an address and a route each, against `ip -batch` doing the same."""
+    measured = compare_runs(_ours, _batch, repeats=3)
+    return Figure("1,000 veth links, each with an address and a route, against ip -batch", *measured, 3, "ms")
+
+
+@contextlib.contextmanager
+def _namespace() -> Any:
+    name = f"nodespan-bench-{os.getpid()}"
+    _run("ip", "netns", "add", name)
+    try:
+        yield name
+    finally:
+        _run("ip", "netns", "delete", name)
+
+
+def _run(*command: str, stdin: str | None = None) -> str:
+    return subprocess.run(command, input=stdin, check=True, capture_output=True, text=True).stdout
+
+
+async def _ours() -> float:
+    with _namespace() as name:
+        async with at_work(None, netns=f"/run/netns/{name}") as (state, engine):
+            specs: list[Resource[Any]] = []
+            for number in range(LINKS):
+                link = LinkSpecSpec(
+                    name=f"v{number}",
+                    logical=True,
+                    up=True,
+                    kind="veth",
+                    type=LinkType.ETHER,
+                    veth=Veth(peer_name=f"p{number}"),
+                    layer=LAYER,
+                )
+                specs += [unmerged(LinkSpec, link.name, link), address(number, link.name), route(number, link.name)]
+            await settled(engine)
+            gc.collect()
+            started = time.perf_counter()
+            for spec in specs:
+                await state.create(spec)
+            while True:
+                await settled(engine)
+                seconds = time.perf_counter() - started
+                if await trio.to_thread.run_sync(functools.partial(_made, name)) == (LINKS, LINKS):
+                    return seconds * 1e3
+
+
+async def _batch() -> float:
+    with _namespace() as name:
+        lines: list[str] = []
+        for number in range(LINKS):
+            one, two = address(number, "").spec.address, route(number, "").spec.dst
+            lines += [
+                f"link add v{number} type veth peer name p{number}",
+                f"link set v{number} up",
+                f"addr add {one} dev v{number}",
+                f"route add {two} dev v{number} proto static",
+            ]
+        started = time.perf_counter()
+        _run("ip", "-n", name, "-batch", "-", stdin="\n".join(lines))
+        seconds = time.perf_counter() - started
+        assert _made(name) == (LINKS, LINKS)
+        return seconds * 1e3
+
+
+def _made(name: str) -> tuple[int, int]:
+    """How many addresses and routes there are of those that are wanted."""
+    links = json.loads(_run("ip", "-n", name, "-json", "-4", "address"))
+    routes = json.loads(_run("ip", "-n", name, "-json", "-4", "route", "show", "proto", "static") or "[]")
+    return sum(len(link["addr_info"]) for link in links if link["ifname"] != "lo"), len(routes)
+
+
+FIGURES = (one_change, first_application, same_again)

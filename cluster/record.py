@@ -1,0 +1,26 @@
+"""What was asked for when a cluster was made, in a file of it, for whoever shows or removes it later."""
+
+import json
+from ipaddress import ip_network
+from pathlib import Path
+
+import attrs
+
+from cluster.plan import CLUSTERS, Plan
+
+
+def write_record(plan: Plan) -> None:
+    """Write the file. Blocks. Raises OSError."""
+    asked_for = {"size": plan.size, "control_planes": plan.control_planes, "kubespan": plan.kubespan}
+    wireguard = None if plan.wireguard is None else str(plan.wireguard)
+    plan.record.write_text(json.dumps({**asked_for, "wireguard": wireguard}))
+
+
+def recorded(name: str, *, clusters: Path = CLUSTERS) -> Plan:
+    """The plan of the cluster of this name as it was made; the usual one if there is no telling any more."""
+    plan = Plan(name=name, clusters=clusters)
+    if not plan.record.exists():
+        return plan
+    asked_for = json.loads(plan.record.read_text())
+    wireguard = asked_for.pop("wireguard", None)
+    return attrs.evolve(plan, wireguard=None if wireguard is None else ip_network(wireguard), **asked_for)

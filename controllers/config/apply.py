@@ -1,0 +1,138 @@
+"""What `nodespan apply` asks of the agent, and what it is told: the agent's side of the conversation.
+
+Every answer is a map with a "text" to show; one that is about something wrong has "problem": true. The last one has the
+exit "status" of the command.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import trio
+
+from controllers.config.check import report
+from controllers.config.dry_run import dry_run, dry_run_texts
+from controllers.config.loading import Loaded, load_files
+from resources.network import NetworkProblem, NetworkProblemSpec
+from resources.network.problem import Severity
+from runtime.actions import Action, ActionCall, ActionError
+from runtime.codec.duration import format_duration, parse_duration
+from runtime.plugins import AnyController
+from runtime.state import State
+
+APPLIED, REFUSED, APPLIED_WITH_PROBLEMS = 0, 1, 2
+APPLY, DRY_RUN, CONFIRM, CANCEL = "config.apply", "config.dry-run", "config.confirm", "config.cancel"
+
+# In seconds: how long what applies a configuration may take before it is looked at, and how long it takes to begin.
+_PATIENCE = 5.0
+_START = 0.2
+
+_Answers = AsyncGenerator[Mapping[str, Any], None]
+_Problems = Mapping[str, NetworkProblemSpec]
+
+
+class Keeper(Protocol):
+    """Who keeps the configuration. Each call returns when it has taken effect, and raises ActionError."""
+
+    async def apply(self, loaded: Loaded) -> str: ...
+    async def try_out(self, loaded: Loaded, seconds: float) -> str: ...
+    async def confirm(self) -> str: ...
+    async def cancel(self) -> str: ...
+
+
+def apply_actions(keeper: Keeper, new_controllers: Callable[[], Iterable[AnyController]]) -> Mapping[str, Action]:
+    """The actions by their names. `new_controllers` makes those of an agent once more, for dry runs."""
+
+    async def apply(call: ActionCall) -> _Answers:
+        timeout = _timeout(call.arguments)
+        files, loaded = await _load(call.arguments)
+        for text in report(loaded, files):
+            yield {"text": text, "problem": bool(loaded.errors)}
+        if loaded.errors:
+            yield {"text": "nothing was changed\n", "problem": True, "status": REFUSED}
+            return
+        before = _problems(call.state)
+        if timeout is None:
+            target = await keeper.apply(loaded)
+            yield {"text": f"applied, and kept in {target}\n"}
+        else:
+            await keeper.try_out(loaded, timeout.total_seconds())
+            yield {
+                "text": f"applied for {format_duration(timeout)}, then everything goes back: "
+                "`nodespan apply --confirm` keeps it, `nodespan apply --cancel` goes back at once\n"
+            }
+        async for answer in _follow_up(call, before):
+            yield answer
+
+    async def confirm(_call: ActionCall) -> _Answers:
+        target = await keeper.confirm()
+        yield {"text": f"confirmed, and kept in {target}\n", "status": APPLIED}
+
+    async def cancel(call: ActionCall) -> _Answers:
+        before = _problems(call.state)
+        await keeper.cancel()
+        yield {"text": "the configuration before the trial is in effect again\n"}
+        async for answer in _follow_up(call, before):
+            yield answer
+
+    async def try_dry(call: ActionCall) -> _Answers:
+        files, loaded = await _load(call.arguments)
+        for text in report(loaded, files):
+            yield {"text": text, "problem": bool(loaded.errors)}
+        if loaded.errors:
+            yield {"text": "", "status": REFUSED}
+            return
+        found = await dry_run(loaded.config, call.state, new_controllers())
+        for text, is_problem in dry_run_texts(found):
+            yield {"text": text, "problem": is_problem}
+        is_good = not found.problems and not found.failures
+        yield {"text": "nothing was changed\n", "status": APPLIED if is_good else APPLIED_WITH_PROBLEMS}
+
+    return {APPLY: apply, DRY_RUN: try_dry, CONFIRM: confirm, CANCEL: cancel}
+
+
+async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
+    """What the new configuration leads to within the next seconds."""
+    if not call.arguments.get("wait", True):
+        yield {"text": "", "status": APPLIED}
+        return
+    await trio.sleep(_START)
+    is_settled = await call.settle(_PATIENCE)
+    new = {id: problem for id, problem in _problems(call.state).items() if before.get(id) != problem}
+    for id, problem in new.items():
+        yield {"text": f"{problem.severity}: {id}: {problem.message}\n", "problem": True}
+    if not is_settled:
+        yield {"text": "work is still going on: `nodespan get networkproblems` tells what comes of it\n"}
+    has_errors = any(problem.severity is Severity.ERROR for problem in new.values())
+    yield {"text": "", "status": APPLIED_WITH_PROBLEMS if has_errors else APPLIED}
+
+
+def _problems(state: State) -> _Problems:
+    return {problem.id: problem.spec for problem in state.list(NetworkProblem)}
+
+
+async def _load(arguments: Mapping[str, Any]) -> tuple[str, Loaded]:
+    """The names of the files that the client sent, and what they say."""
+    given = arguments.get("files")
+    if not isinstance(given, list) or not given:
+        raise ActionError("the request holds no files")
+    files = []
+    for file in given:
+        if not (isinstance(file, list) and len(file) == 2 and isinstance(file[0], str) and isinstance(file[1], bytes)):
+            raise ActionError("each file of the request must be a name and bytes")
+        files.append((file[0], file[1]))
+    loaded = await trio.to_thread.run_sync(load_files, files)
+    return " + ".join(name for name, _ in files), loaded
+
+
+def _timeout(arguments: Mapping[str, Any]) -> Any:
+    """How long a trial is to last, None if it is none."""
+    given = arguments.get("timeout")
+    if given is None:
+        return None
+    try:
+        timeout = parse_duration(str(given))
+    except ValueError as error:
+        raise ActionError(f"--timeout {given!r} is not a duration: write it like 1m or 90s") from error
+    if timeout.total_seconds() <= 0:
+        raise ActionError("--timeout must be more than 0")
+    return timeout

@@ -1,0 +1,100 @@
+"""`nodespan apply`: hands a configuration to the agent, and shows what the agent says.
+
+Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from runtime.cli.errors import CommandError
+
+_STDIN = "-"
+_LARGEST = 4 * 2**20
+
+
+class ApplyCommand:
+    """The verb `apply`."""
+
+    description = "make a machine configuration the agent's"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the verb's arguments."""
+        parser.add_argument(
+            "files",
+            metavar="FILE",
+            nargs="*",
+            help="several are merged; a directory is all its .yaml; - standard input",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only show what would change")
+        parser.add_argument(
+            "--mode",
+            choices=("apply", "try"),
+            default="apply",
+            help="try: go back after --timeout unless --confirm comes (%(default)s)",
+        )
+        parser.add_argument("--timeout", metavar="TIME", default="1m", help="of --mode try (%(default)s)")
+        parser.add_argument("--no-wait", action="store_true", help="do not wait for what the configuration leads to")
+        end = parser.add_mutually_exclusive_group()
+        end.add_argument("--confirm", action="store_true", help="keep the configuration on trial")
+        end.add_argument("--cancel", "--rollback", action="store_true", help="go back from the configuration on trial")
+        parser.add_argument("--socket", metavar="PATH", help="where the agent listens (NODESPAN_SOCKET)")
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Ask the agent and show its answers; returns the exit status that it says. Raises CommandError."""
+        from runtime.cli.client import Connection
+        from runtime.paths import client_socket
+
+        action, arguments = _request(options)
+        request = {"call": "action", "name": action, "arguments": arguments}
+        status = 1
+        with Connection(options.socket or client_socket(), request) as answers:
+            for answer in answers:
+                out = sys.stderr if answer.get("problem") else sys.stdout
+                out.write(answer.get("text", ""))
+                out.flush()
+                status = answer.get("status", status)
+        return status
+
+
+def _request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """The action and its arguments. Raises CommandError for options that do not fit together."""
+    arguments: dict[str, object] = {"wait": not options.no_wait}
+    if options.confirm or options.cancel:
+        if options.files or options.dry_run or options.mode == "try":
+            raise CommandError("--confirm and --cancel are about the configuration on trial: give nothing else")
+        return "config.confirm" if options.confirm else "config.cancel", arguments
+    if not options.files:
+        raise CommandError("name the files to apply, or - for standard input")
+    if options.dry_run and options.mode == "try":
+        raise CommandError("--dry-run changes nothing, so there is nothing to try: give only one of the two")
+    arguments["files"] = _read(options.files)
+    if options.dry_run:
+        return "config.dry-run", arguments
+    if options.mode == "try":
+        arguments["timeout"] = options.timeout
+    return "config.apply", arguments
+
+
+def _read(names: list[str]) -> list[list[object]]:
+    """Each file by its name and its content; a directory stands for several. Raises CommandError."""
+    from controllers.config.sources import expand
+
+    files: list[list[object]] = []
+    for name in names:
+        try:
+            if name == _STDIN:
+                files.append(["<stdin>", sys.stdin.buffer.read()])
+                continue
+            found = expand(Path(name))
+            if not found:
+                raise CommandError(f"{name}: no file in this directory ends in .yaml")
+            files += [[str(file), file.read_bytes()] for file in found]
+        except OSError as error:
+            raise CommandError(f"{error.filename or name}: {error.strerror or error}") from error
+    if sum(len(content) for _, content in files if isinstance(content, bytes)) > _LARGEST:
+        raise CommandError("the files are too large for a configuration: check that these are the right ones")
+    return files
+
+
+command = ApplyCommand()

@@ -1,0 +1,83 @@
+"""How two sets of resources differ, in lines that people read: + for what comes, - for what goes, ~ for what changes.
+
+Values of secrets are not shown, only that they change.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from controllers.config.masking import is_secret_name, mask_url
+from runtime.codec.plain import spec_to_plain
+
+# By display type and id; the specs.
+Specs = Mapping[tuple[str, str], Any]
+
+_HIDDEN = "(secret)"
+_LONGEST = 60
+
+
+def difference_lines(before: Specs, after: Specs) -> Iterator[str]:
+    """One line for each resource that differs, in the order of types and ids."""
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        named = " ".join(key)
+        if new is None:
+            yield f"- {named}"
+        elif old is None:
+            fields = [f"{path} {_shown(path, value)}" for path, value in flat(new).items() if not _says_nothing(value)]
+            yield f"+ {named}: {', '.join(fields)}".removesuffix(": ")
+        else:
+            yield f"~ {named}: {', '.join(change_texts(flat(old), flat(new)))}"
+
+
+def change_texts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """`mtu 1500 -> 9000` for each field that differs, `addresses -10.0.0.5/24 +10.0.0.6/24` for a list."""
+    for path in sorted(old.keys() | new.keys()):
+        was, becomes = old.get(path), new.get(path)
+        if was == becomes or (None in (was, becomes) and _says_nothing(was) and _says_nothing(becomes)):
+            continue
+        if isinstance(was, list) and isinstance(becomes, list):
+            gone = [f"-{_shown(path, item)}" for item in was if item not in becomes]
+            come = [f"+{_shown(path, item)}" for item in becomes if item not in was]
+            yield " ".join([path, *gone, *come]) if gone or come else f"{path} in another order"
+        else:
+            yield f"{path} {_shown(path, was)} -> {_shown(path, becomes)}"
+
+
+def flat(spec: object) -> dict[str, Any]:
+    """The fields of a spec by their paths: `bondMaster.miimon`, `peers[0].endpoint`."""
+    return dict(_flatten(spec_to_plain(spec), ""))
+
+
+def _flatten(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _flatten(part, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, Sequence) and any(isinstance(item, Mapping) for item in value):
+        for index, part in enumerate(value):
+            yield from _flatten(part, f"{path}[{index}]")
+    else:
+        yield path or "text", value
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether a field has the value that it has when it is not given."""
+    return value is None or value is False or value in ("", 0) or (isinstance(value, Sequence) and not value)
+
+
+def _shown(path: str, value: Any) -> str:
+    if value is None or value in ("", []):
+        return "(none)"
+    if is_secret_name(path.rpartition(".")[2].partition("[")[0]):
+        return _HIDDEN
+    if isinstance(value, list):
+        return f"[{', '.join(_shown(path, item) for item in value)}]"
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    name, equals, _ = text.partition("=")
+    if equals and is_secret_name(name):
+        return f"{name}={_HIDDEN}"
+    text = " ".join(mask_url(text).split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,64 @@
+"""What has been in effect on this machine since it was started, and may have left its traces in the kernel.
+
+An agent that is killed cannot take back what it did. The one after it does, if it knows what that was: it puts the
+configuration of its predecessor into effect for a moment, which changes nothing that is there already, and then goes on
+to the one that is to be. So the same configuration leads to the same state, whatever was in effect before.
+"""
+
+import json
+from pathlib import Path
+
+from controllers.config.boot_clock import BootClock
+from controllers.config.config_file import remove_file, replace_file
+
+
+class InEffect:
+    """A record on disk of the texts that may have traces, the latest last; None is "no configuration". All calls block.
+
+    A record of an earlier run of the machine means nothing: the kernel has forgotten everything.
+    """
+
+    def __init__(self, path: Path, clock: BootClock) -> None:
+        self._path = path
+        self._clock = clock
+        self._texts: tuple[str | None, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str | None, ...]:
+        """What is on record."""
+        return self._texts
+
+    def load(self) -> None:
+        """Take up what an earlier process has left. Raises ValueError for a file that makes no sense, and OSError."""
+        try:
+            given = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return
+        match given:
+            case {"boot": str() as boot, "texts": list() as texts} if all(map(_is_text_or_none, texts)):
+                self._texts = tuple(texts) if boot == self._clock.boot else ()
+            case _:
+                raise ValueError(f"{self._path}: not the record of a configuration")
+
+    def begin(self, text: str | None) -> None:
+        """Note what is about to be put into effect. Raises OSError."""
+        if self._texts[-1:] != (text,):
+            self._store((*(known for known in self._texts if known != text), text))
+
+    def settle(self, text: str | None) -> None:
+        """Note that of all others no trace is left, unless another is in effect by now. Raises OSError."""
+        if self._texts[-1:] == (text,) and len(self._texts) > 1:
+            self._store((text,))
+
+    def forget(self) -> None:
+        """Note that no trace is left of any. Raises OSError."""
+        self._texts = ()
+        remove_file(self._path)
+
+    def _store(self, texts: tuple[str | None, ...]) -> None:
+        replace_file(self._path, json.dumps({"boot": self._clock.boot, "texts": texts}))
+        self._texts = texts
+
+
+def _is_text_or_none(given: object) -> bool:
+    return given is None or isinstance(given, str)

@@ -1,0 +1,192 @@
+"""What of the kernel changes when the merged specs do: links, addresses, routes and rules.
+
+It is derived from the specs before and after and from what the kernel has, so that a link that is there already, or an
+address that somebody else took away, is no difference.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from controllers.config.differences import change_texts, flat
+from resources.network import (
+    AddressSpec,
+    AddressSpecSpec,
+    AddressStatus,
+    Family,
+    LinkFlags,
+    LinkSpec,
+    LinkSpecSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    RouteSpec,
+    RouteSpecSpec,
+    RouteStatus,
+    RoutingRuleSpec,
+    RoutingRuleStatus,
+    address_id,
+    route_id,
+)
+from runtime.resource import ResourceType
+from runtime.resource.spec import outside_name
+from runtime.state import State
+
+S = TypeVar("S")
+
+_IPV6_METRIC = 1024
+# What a link is made with, or can be given later, by the names of the fields that specs and statuses share.
+_PARTS = ("vlan", "bond_master", "bridge_master", "vrf_master", "wireguard")
+
+
+@attrs.frozen
+class _Before:
+    """The state as it is, and as the new configuration makes it."""
+
+    live: State
+    after: State
+
+    def specs(self, type: ResourceType[S]) -> tuple[dict[str, S], dict[str, S]]:
+        """Those that are, and those that will be, by their ids."""
+        return _running(self.live, type), _running(self.after, type)
+
+
+def kernel_lines(live: State, after: State) -> Iterator[str]:
+    """A line for each object of the kernel that comes, goes or changes."""
+    both = _Before(live, after)
+    statuses = {status.id: status.spec for status in live.list(LinkStatus)}
+    names = _Names(statuses)
+    yield from _link_lines(*both.specs(LinkSpec), statuses, names)
+    addresses = {status.id for status in live.list(AddressStatus)}
+    yield from _lines(
+        *both.specs(AddressSpec),
+        seen=addresses,
+        key=lambda spec: address_id(names.real(spec.link_name), spec.address),
+        shown=_shown_address,
+    )
+    routes = {status.id for status in live.list(RouteStatus)}
+    yield from _lines(*both.specs(RouteSpec), seen=routes, key=lambda spec: _route_key(spec, names), shown=_shown_route)
+    yield from _lines(
+        *both.specs(RoutingRuleSpec),
+        seen={status.id for status in live.list(RoutingRuleStatus)},
+        key=lambda spec: f"{spec.family}/{spec.priority:05}",
+        shown=lambda spec: f"rule {spec.priority} ({spec.family})",
+    )
+
+
+class _Names:
+    """The real names of links: aliases and alternative names lead to them."""
+
+    def __init__(self, statuses: Mapping[str, LinkStatusSpec]) -> None:
+        self._statuses = statuses
+        self._real = {
+            other: name for name, status in statuses.items() for other in (status.alias, *status.alt_names) if other
+        }
+        self._by_index = {status.index: name for name, status in statuses.items()}
+
+    def real(self, name: str) -> str:
+        return name if name in self._statuses else self._real.get(name, name)
+
+    def of_index(self, index: int) -> str:
+        return self._by_index.get(index, "")
+
+
+def _running(state: State, type: ResourceType[S]) -> dict[str, S]:
+    return {found.id: found.spec for found in state.list(type) if not found.metadata.is_tearing_down}
+
+
+def _lines(
+    before: Mapping[str, S],
+    after: Mapping[str, S],
+    *,
+    seen: set[str],
+    key: Callable[[S], str],
+    shown: Callable[[S], str],
+) -> Iterator[str]:
+    wanted = {key(spec): spec for spec in after.values()}
+    for known, spec in {key(spec): spec for spec in before.values()}.items():
+        if known not in wanted and known in seen:
+            yield f"- {shown(spec)}"
+    for known, spec in wanted.items():
+        if known not in seen:
+            yield f"+ {shown(spec)}"
+
+
+def _link_lines(
+    before: Mapping[str, LinkSpecSpec],
+    after: Mapping[str, LinkSpecSpec],
+    statuses: Mapping[str, LinkStatusSpec],
+    names: _Names,
+) -> Iterator[str]:
+    for name, spec in before.items():
+        if name not in after and spec.logical and name in statuses:
+            yield f"- link {name} ({spec.kind})"
+    for name, spec in after.items():
+        status = statuses.get(names.real(name))
+        if status is not None:
+            changes = list(_link_changes(spec, before.get(name), status, names))
+            if changes:
+                yield f"~ link {name}: {', '.join(changes)}"
+        elif spec.logical:
+            yield f"+ link {name} ({spec.kind})"
+        elif before.get(name) is None:
+            yield f"  link {name} is not there; it is set up when it appears"
+
+
+def _link_changes(
+    spec: LinkSpecSpec, before: LinkSpecSpec | None, status: LinkStatusSpec, names: _Names
+) -> Iterator[str]:
+    wanted: dict[str, Any] = {"up": spec.up}
+    has: dict[str, Any] = {"up": LinkFlags.UP in status.flags}
+    master = spec.master_name
+    for slave in (spec.bridge_slave, spec.vrf_slave):
+        master = slave.master_name if slave is not None else master
+    for key, value, seen in (
+        ("mtu", spec.mtu, status.mtu),
+        ("hardwareAddr", spec.hardware_addr, status.hardware_addr),
+        ("master", names.real(master), names.of_index(status.master_index)),
+    ):
+        if value:
+            wanted[key], has[key] = value, seen
+    yield from change_texts(has, wanted)
+    for part in _PARTS:
+        yield from _part_changes(part, getattr(before, part, None), getattr(spec, part), getattr(status, part))
+
+
+def _part_changes(part: str, before: Any, wanted: Any, seen: Any) -> Iterator[str]:
+    """Of what the specs say anew, that in which the kernel differs."""
+    if wanted is None or seen is None:
+        return
+    comparable = {outside_name(field) for field in attrs.fields(type(seen))}
+    old, new, has = ({} if each is None else flat(each) for each in (before, wanted, seen))
+    asked = {
+        path
+        for path in old.keys() | new.keys()
+        if old.get(path) != new.get(path) and path.partition(".")[0].partition("[")[0] in comparable
+    }
+    for text in change_texts({path: has.get(path) for path in asked}, {path: new.get(path) for path in asked}):
+        yield f"{part.partition('_')[0]} {text}"
+
+
+def _route_key(spec: RouteSpecSpec, names: _Names) -> str:
+    is_v6 = spec.family == Family.INET6
+    return route_id(
+        table=spec.table,
+        family=spec.family,
+        gateway=spec.gateway,
+        dst=spec.dst,
+        priority=spec.priority or (_IPV6_METRIC if is_v6 else 0),
+        out_link_name=names.real(spec.out_link_name),
+    )
+
+
+def _shown_address(spec: AddressSpecSpec) -> str:
+    return f"address {spec.address} on {spec.link_name}"
+
+
+def _shown_route(spec: RouteSpecSpec) -> str:
+    parts = [f"route {spec.dst or f'default ({spec.family})'}"]
+    parts += [f"via {spec.gateway}"] if spec.gateway else []
+    parts += [f"on {spec.out_link_name}"] if spec.out_link_name else []
+    parts += [f"metric {spec.priority}"] if spec.priority else []
+    return " ".join(parts)

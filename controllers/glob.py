@@ -1,0 +1,19 @@
+"""The patterns by which links are selected: only `*` is special, it stands for any run of characters, also for none."""
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether the whole text is as the pattern says; case counts. Without a star that is equality."""
+    first, *others = pattern.split("*")
+    if not others:
+        return pattern == text
+    *middle, last = others
+    end = len(text) - len(last)
+    if end < len(first) or not (text.startswith(first) and text.endswith(last)):
+        return False
+    position = len(first)
+    for part in middle:
+        found = text.find(part, position, end)
+        if found < 0:
+            return False
+        position = found + len(part)
+    return True

@@ -1,0 +1,76 @@
+"""What devices and documents of the configuration want of addresses."""
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+
+from controllers.network.config.derived import Asked
+from controllers.network.config.vlan_name import vlan_link_name
+from controllers.network.kernel.prefixes import parse_address
+from resources.config.device import Device
+from resources.config.links import LinkSettings, VethConfig
+from resources.network import AddressFlags, AddressSpecSpec, ConfigLayer, Family, Scope, address_id, layered_id
+
+_LAYER = ConfigLayer.CONFIGURATION
+_IPV6_SIZE = 16
+# Link, address as written, metric of its routes, and whether it may stand without a prefix length.
+_Written = tuple[str, str, int, bool]
+
+
+def ask_addresses(part: object) -> Asked[AddressSpecSpec]:
+    """The addresses of a part; one that cannot be understood is a problem, and the others stand."""
+    wishes: list[tuple[str, AddressSpecSpec]] = []
+    problems: list[tuple[str, str]] = []
+    for link_name, text, priority, may_be_bare in _written(part):
+        try:
+            spec = address_spec(link_name, text, priority=priority, may_be_bare=may_be_bare)
+        except ValueError as error:
+            problems.append((layered_id(_LAYER, address_id(link_name, text)), str(error)))
+        else:
+            wishes.append((layered_id(_LAYER, address_id(link_name, spec.address)), spec))
+    return Asked(wishes=tuple(wishes), problems=tuple(problems))
+
+
+def address_spec(link_name: str, text: str, *, priority: int = 0, may_be_bare: bool = False) -> AddressSpecSpec:
+    """The spec of one address as it is written. Raises ValueError."""
+    if "/" not in text:
+        if not may_be_bare:
+            raise ValueError(f"the address {text!r} has no prefix length, write it like 10.0.0.5/24")
+        try:
+            text = f"{text}/{ipaddress.ip_address(text).max_prefixlen}"
+        except ValueError:
+            raise ValueError(f"{text!r} is not an IP address") from None
+    prefix = parse_address(text)
+    family = Family.INET6 if len(prefix.packed) == _IPV6_SIZE else Family.INET4
+    return AddressSpecSpec(
+        address=prefix.text,
+        link_name=link_name,
+        family=family,
+        scope=Scope.GLOBAL,
+        flags=AddressFlags.PERMANENT,
+        priority=priority,
+        layer=_LAYER,
+    )
+
+
+def loopback_address() -> AddressSpecSpec:
+    """What lo has by default."""
+    return AddressSpecSpec(address="127.0.0.1/8", link_name="lo", family=Family.INET4, scope=Scope.HOST)
+
+
+def _written(part: object) -> Iterator[_Written]:
+    match part:
+        case Device():
+            yield from _on(part.interface, (*part.addresses, part.cidr), may_be_bare=True)
+            for vlan in part.vlans:
+                name = vlan_link_name(part.interface, vlan.vlan_id)
+                yield from _on(name, (*vlan.addresses, vlan.cidr), may_be_bare=False)
+        case LinkSettings():
+            for address in part.addresses:
+                yield part.name, address.address, address.route_priority, False
+            if isinstance(part, VethConfig):
+                yield from _written(part.peer)
+
+
+def _on(link_name: str, texts: Iterable[str], *, may_be_bare: bool) -> Iterator[_Written]:
+    for text in filter(None, texts):
+        yield link_name, text, 0, may_be_bare

@@ -1,0 +1,133 @@
+"""network.DeviceConfigController: finds the link of each entry of `machine.network.interfaces`."""
+
+from typing import Any
+
+import attrs
+
+from controllers.network.config.derived import Asked, Derived, PartKey, last
+from controllers.network.config.follower import Follower
+from controllers.network.config.known_links import KnownLinks
+from controllers.network.config.parts import machine_config
+from controllers.network.config.selectors import SelectableLinks, selects
+from resources.config import MachineConfig
+from resources.config.device import Device
+from resources.config.selector import DeviceSelector
+from resources.network import (
+    NAMESPACE,
+    DeviceConfigSpec,
+    DeviceConfigSpecSpec,
+    LinkStatus,
+    NetworkProblem,
+    device_config_id,
+)
+from runtime.controller import QueueContext, exclusive, mapped, primary, shared
+
+# Where more links than this changed at once, all selectors are looked at.
+_FEW = 16
+
+
+@attrs.frozen
+class _Entry:
+    """An entry, its place in the list, and as of which change of links it is looked at."""
+
+    index: int
+    device: Device
+    looked_at: int
+
+
+def resolve_device(index: int, device: Device, links: SelectableLinks) -> Asked[DeviceConfigSpecSpec]:
+    """The entry with its links by name instead of by selectors, or why that cannot be said."""
+    problem_id = f"{index:03}"
+    if device.device_selector is not None:
+        selection = links.select_one(device.device_selector)
+        if not selection.link:
+            problem = ((problem_id, f"deviceSelector: {selection.problem}"),)
+            return Asked(problems=problem) if selection.is_mistake else Asked(warnings=problem)
+        device = attrs.evolve(device, interface=selection.link)
+    if device.bond is not None and device.bond.device_selectors:
+        members = links.select_members(device.interface, device.bond.device_selectors)
+        if not members:
+            text = f"bond.deviceSelectors: no link matches any of them, so there is no {device.interface}"
+            return Asked(warnings=((problem_id, text),))
+        device = attrs.evolve(device, bond=attrs.evolve(device.bond, interfaces=members, device_selectors=()))
+    return Asked(wishes=((device_config_id(device.interface, index), DeviceConfigSpecSpec(device=device)),))
+
+
+def selectors_of(device: Device) -> tuple[DeviceSelector, ...]:
+    """The selectors by which the entry's link and the members of its bond are found."""
+    of_link = () if device.device_selector is None else (device.device_selector,)
+    return (*of_link, *(device.bond.device_selectors if device.bond else ()))
+
+
+class DeviceConfigController(Follower):
+    """An entry whose selector means no link, or several, is left out and named as a problem; the others are not."""
+
+    name = "network.DeviceConfigController"
+    only_derives = True
+    inputs = (primary(MachineConfig), mapped(LinkStatus))
+    outputs = (exclusive(DeviceConfigSpec), shared(NetworkProblem))
+    _derived: Derived[DeviceConfigSpecSpec, DeviceConfigSpecSpec]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._links = KnownLinks()
+        self._devices: tuple[Device, ...] = ()
+        # The links that the selectors of an entry match, for entries that have any.
+        self._matching: dict[int, frozenset[str]] = {}
+        self._changes = 0
+
+    async def begin(self, ctx: QueueContext) -> None:
+        """Resolve all entries."""
+        self._derived = Derived(ctx, DeviceConfigSpec, NAMESPACE, last)
+        self._links = KnownLinks()
+        self._links.observe(ctx)
+        self._matching.clear()
+        self._devices = machine_config(ctx).machine.network.interfaces
+        entries = {(index,): _Entry(index, device, self._changes) for index, device in enumerate(self._devices)}
+        await self._derived.follow(entries, self._resolve)
+
+    async def item(self, ctx: QueueContext, id: str) -> None:  # noqa: ARG002
+        """Resolve the entries that changed."""
+        before, self._devices = self._devices, machine_config(ctx).machine.network.interfaces
+        both = enumerate(zip(before, self._devices, strict=False))
+        changed = [index for index, (old, new) in both if old is not new and old != new]
+        changed += range(len(before), len(self._devices))
+        parts: dict[PartKey, _Entry | None] = {
+            (index,): _Entry(index, self._devices[index], self._changes) for index in changed
+        }
+        for index in range(len(self._devices), len(before)):
+            parts[(index,)] = None
+            self._matching.pop(index, None)
+        await self._derived.change(parts, self._resolve)
+
+    async def news(self, ctx: QueueContext, changed: frozenset[tuple[str, str]]) -> None:
+        """Resolve the entries whose selectors may mean something else now."""
+        names = self._links.look(ctx, (id for _, id in changed))
+        if not names:
+            return
+        self._changes += 1
+        parts: dict[PartKey, Any] = {}
+        for index, matching in self._matching.items():
+            device = self._devices[index]
+            if len(names) > _FEW or self._is_concerned(device, matching, names):
+                parts[(index,)] = _Entry(index, device, self._changes)
+        await self._derived.change(parts, self._resolve)
+
+    def _is_concerned(self, device: Device, matching: frozenset[str], names: frozenset[str]) -> bool:
+        """Whether changed links may change what is meant.
+
+        Where several links match, and for what rests on a bond, it depends also on links in between.
+        """
+        if len(matching) > 1 or device.bond is not None or matching & names:
+            return True
+        statuses = (self._links.statuses[name] for name in names if name in self._links.statuses)
+        selectors = selectors_of(device)
+        return any(selects(selector, status) for status in statuses for selector in selectors)
+
+    def _resolve(self, entry: _Entry) -> Asked[DeviceConfigSpecSpec]:
+        links, selectors = self._links.selectable, selectors_of(entry.device)
+        if selectors:
+            self._matching[entry.index] = frozenset().union(*(links.matching(selector) for selector in selectors))
+        else:
+            self._matching.pop(entry.index, None)
+        return resolve_device(entry.index, entry.device, links)

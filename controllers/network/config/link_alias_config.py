@@ -1,0 +1,89 @@
+"""network.LinkAliasConfigController: which links the aliases of the configuration are for."""
+
+from collections.abc import Iterable, Mapping
+
+from controllers.link_expression import Expression, ExpressionError, parse
+from controllers.network.config.derived import Asked, Derived, last
+from controllers.network.config.known_links import KnownLinks
+from controllers.network.config.parts import MACHINE_CONFIG_ID, machine_config
+from resources.config import MachineConfig
+from resources.config.links import LinkAliasConfig
+from resources.network import (
+    NAMESPACE,
+    LinkAliasSpec,
+    LinkAliasSpecSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    NetworkProblem,
+)
+from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
+
+_MANY = "%d"
+
+
+def choose_aliases(
+    documents: Iterable[LinkAliasConfig], links: Mapping[str, LinkStatusSpec]
+) -> Asked[LinkAliasSpecSpec]:
+    """The alias of each link that gets one, in the order of the documents; a link has at most one.
+
+    Only NICs are looked at. A fixed name is for one link; `net%d` for many, counted from 0 in the order of the
+    permanent addresses.
+    """
+    chosen: dict[str, str] = {}
+    problems: list[tuple[str, str]] = []
+    warnings: list[tuple[str, str]] = []
+    for document in documents:
+        try:
+            expression = parse(document.selector.match)
+        except ExpressionError as error:
+            text = f"selector.match, at character {error.position + 1}: {error.message}"
+            problems.append((document.name, text))
+            continue
+        found = _matching(expression, links)
+        if document.name.endswith(_MANY):
+            free = [name for name in found if name not in chosen]
+            chosen |= {name: f"{document.name.removesuffix(_MANY)}{number}" for number, name in enumerate(free)}
+        elif len(found) == 1 and found[0] not in chosen:
+            chosen[found[0]] = document.name
+        else:
+            warnings.append((document.name, _why_not(found, chosen)))
+    wishes = tuple((name, LinkAliasSpecSpec(alias=alias)) for name, alias in sorted(chosen.items()))
+    return Asked(wishes=wishes, problems=tuple(problems), warnings=tuple(warnings))
+
+
+def _matching(expression: Expression, links: Mapping[str, LinkStatusSpec]) -> list[str]:
+    nics = [(status.permanent_addr or status.hardware_addr, name) for name, status in links.items() if status.physical]
+    return [name for _, name in sorted(nics) if expression.matches(links[name])]
+
+
+def _why_not(found: list[str], chosen: Mapping[str, str]) -> str:
+    if not found:
+        return "no NIC is as selector.match says"
+    if len(found) == 1:
+        return f"{found[0]} is called {chosen[found[0]]} already, by a document further up"
+    return f"{len(found)} NICs are as selector.match says ({', '.join(found)}): a name for many of them ends in %d"
+
+
+class LinkAliasConfigController(Controller):
+    """Aliases that cannot be given are named as problems, the others stand."""
+
+    name = "network.LinkAliasConfigController"
+    only_derives = True
+    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(LinkStatus), destroy_ready(LinkAliasSpec))
+    outputs = (exclusive(LinkAliasSpec), shared(NetworkProblem))
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration and the links."""
+        links = KnownLinks()
+        derived: Derived[LinkAliasSpecSpec, LinkAliasSpecSpec] = Derived(ctx, LinkAliasSpec, NAMESPACE, last)
+        async for _ in ctx:
+            documents = machine_config(ctx).documents_of(LinkAliasConfig)
+            asked: Asked[LinkAliasSpecSpec] = Asked()
+            if documents:
+                links.observe(ctx)
+                asked = choose_aliases(documents, links.statuses)
+            await derived.follow({(): asked}, _same)
+
+
+def _same(asked: Asked[LinkAliasSpecSpec]) -> Asked[LinkAliasSpecSpec]:
+    return asked

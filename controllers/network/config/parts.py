@@ -1,0 +1,40 @@
+"""The parts of the configuration that controllers derive specs from: devices of the main document, and documents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from controllers.network.config.derived import PartKey
+from resources.config import MachineConfig, MachineConfigSpec
+from resources.config.device import Device
+from resources.network import DeviceConfigSpec
+from runtime.controller.context import Access
+
+MACHINE_CONFIG_ID = "v1alpha1"
+# Devices are heard before documents, which refine what they say.
+_DEVICES, _DOCUMENTS = 0, 1
+
+
+def machine_config(ctx: Access) -> MachineConfigSpec:
+    """The configuration in effect; an empty one where there is none."""
+    found = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+    return MachineConfigSpec() if found is None or found.metadata.is_tearing_down else found.spec
+
+
+def device_key(id: str) -> PartKey:
+    """The key of a device: in the order of the configuration."""
+    return (_DEVICES, id.rpartition("/")[2], id)
+
+
+def find_device(ctx: Access, id: str) -> Device | None:
+    """The device of this id, None if it is gone."""
+    found = ctx.find(DeviceConfigSpec, id)
+    return None if found is None or found.metadata.is_tearing_down else found.spec.device
+
+
+def document_parts(machine: MachineConfigSpec, *kinds: type) -> Mapping[PartKey, Any]:
+    """The documents of these kinds."""
+    return {
+        (_DOCUMENTS, str(document.kind), str(getattr(document, "name", ""))): document
+        for document in machine.documents
+        if isinstance(document, kinds)
+    }

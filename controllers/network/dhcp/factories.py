@@ -1,0 +1,19 @@
+"""How the OperatorSpecController gets DHCP operators."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from controllers.network.dhcp.operator import Surroundings
+from controllers.network.dhcp.operator4 import DHCP4Operator
+from controllers.network.dhcp.operator6 import DHCP6Operator
+from controllers.network.operators.base import OperatorFactory
+from resources.network import Operator
+
+
+def dhcp_factories(state_dir: Path, *, netns: str | None = None) -> Mapping[Operator, OperatorFactory]:
+    """What to run for `dhcp4` and `dhcp6`; leases are kept below `state_dir`."""
+    surroundings = Surroundings(state_dir=state_dir, netns=netns)
+    return {
+        Operator.DHCP4: lambda spec: DHCP4Operator(spec, surroundings),
+        Operator.DHCP6: lambda spec: DHCP6Operator(spec, surroundings),
+    }

@@ -1,0 +1,86 @@
+"""The file that keeps a lease, so that the next agent, or the same link when it is up again, asks for the same address.
+
+It holds the server's answer as it came, and when it was asked for: by the clock of this boot, which is exact, and by
+the calendar, which is what there is to go by after a reboot.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from controllers.network.dhcp.lease import Lease
+from controllers.network.dhcp.malformed import MalformedError
+from runtime.codec.plain import format_time, parse_time
+
+_BILLION = 1_000_000_000
+
+
+@attrs.frozen(kw_only=True)
+class Moment:
+    """Now, by both clocks: seconds since this boot, nanoseconds of the calendar."""
+
+    boot_id: str
+    since_boot: float
+    calendar: int
+
+
+@attrs.frozen
+class LeaseFile:
+    """One lease at `path`. `client` says whose it is: one who calls himself otherwise does not get it.
+
+    All calls block, and raise OSError.
+    """
+
+    path: Path
+    client: str
+
+    def write(self, lease: Lease, now: Moment) -> None:
+        """Keep this lease, for this user only; the file is whole or as it was."""
+        age = int((now.since_boot - lease.obtained) * _BILLION)
+        data = {
+            "client": self.client,
+            "bootID": now.boot_id,
+            "obtained": lease.obtained,
+            "obtainedAt": format_time(now.calendar - age),
+            "message": lease.message.hex(),
+        }
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        # Files of mkstemp are its user's alone.
+        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(data, file)
+            os.replace(name, self.path)
+        except OSError:
+            os.unlink(name)
+            raise
+
+    def remove(self) -> None:
+        """There is no lease to keep any more."""
+        self.path.unlink(missing_ok=True)
+
+    def read(self, now: Moment, parse: Callable[[bytes, float], Lease]) -> Lease | None:
+        """The lease, None if there is none of this client. Raises MalformedError if the file is damaged."""
+        try:
+            data: Any = json.loads(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise MalformedError(f"{self.path} is no JSON") from error
+        try:
+            if data["client"] != self.client:
+                return None
+            message = bytes.fromhex(data["message"])
+            obtained = float(data["obtained"])
+            age = now.since_boot - obtained
+            if data["bootID"] != now.boot_id:
+                age = (now.calendar - parse_time(data["obtainedAt"])) / _BILLION
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise MalformedError(f"{self.path} lacks a part, or has it wrong: {error}") from error
+        # A calendar that was set back says nothing of how old the lease is.
+        return None if age < 0 else parse(message, now.since_boot - age)

@@ -1,0 +1,5 @@
+"""The one error that packets from the network can cause."""
+
+
+class MalformedError(ValueError):
+    """A packet, or a part of one, that is not what the protocol says; the text names the part."""

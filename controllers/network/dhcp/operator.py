@@ -1,0 +1,316 @@
+"""What the DHCP operators have in common: driving a client with real packets, keeping its lease, telling what it is.
+
+A lease is kept in a file. Nobody gives it back while the agent does not run or the link is down; when the operator is
+no longer wanted, the server is told.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from random import Random, SystemRandom
+
+import attrs
+import trio
+from pyroute2.netlink import rtnl
+
+from controllers.network.dhcp.lease import Client, Lease, Outgoing
+from controllers.network.dhcp.lease_file import LeaseFile, Moment
+from controllers.network.dhcp.malformed import MalformedError
+from controllers.network.kernel.addresses import Addresses, AddressKey
+from controllers.network.kernel.boot_time import boot_time
+from controllers.network.kernel.dhcp_sockets import Transport
+from controllers.network.kernel.rtnetlink import open_kernel
+from controllers.network.operators.base import Operator, OperatorContext, Wishes
+from controllers.network.problems import reason_of
+from resources.network import (
+    DHCPLeaseSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    OperatorSpec,
+    OperatorSpecSpec,
+    operator_id,
+)
+from runtime.codec.plain import format_time
+
+DIRECTORY = "dhcp"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_BILLION = 1_000_000_000
+# The clock that waits go by stands still while the machine sleeps: so often, in seconds, the other one is looked at.
+_LONGEST_WAIT = 60.0
+_INBOX = 32
+
+
+def _moment() -> Moment:
+    return Moment(
+        boot_id=_BOOT_ID.read_text().strip(),
+        since_boot=boot_time(),
+        calendar=time.time_ns(),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What operators need of the world: a directory for leases, the namespace of the links, clocks, chance."""
+
+    state_dir: Path
+    netns: str | None = None
+    now: Callable[[], Moment] = _moment
+    random: Random = attrs.field(factory=SystemRandom)
+
+
+@attrs.frozen
+class _Packet:
+    """An answer has come."""
+
+    payload: bytes
+
+
+@attrs.frozen
+class _Checked:
+    """It is known whether another machine has the address."""
+
+    is_taken: bool
+
+
+@attrs.frozen
+class _End:
+    """The operator is to come to an end, or to start anew because the link is another one now."""
+
+
+_Event = _Packet | _Checked | _End
+
+
+class DHCPOperator(Operator, ABC):
+    """A client on one link; the families differ in how they speak, and in what they read from an answer."""
+
+    def __init__(self, spec: OperatorSpecSpec, surroundings: Surroundings) -> None:
+        self.spec = spec
+        self.surroundings = surroundings
+
+    @abstractmethod
+    def client_name(self, link: LinkStatusSpec) -> bytes:
+        """What the client calls itself. Raises MalformedError."""
+
+    @abstractmethod
+    def client(self, link: LinkStatusSpec, now: float, remembered: Lease | None, *, is_held: bool) -> Client:
+        """The protocol."""
+
+    @abstractmethod
+    def open_transport(self, link: LinkStatusSpec) -> AbstractAsyncContextManager[Transport]:
+        """What carries the packets."""
+
+    @abstractmethod
+    def parse(self, message: bytes, link: LinkStatusSpec, obtained: float) -> Lease:
+        """A lease from the message that gave it. Raises MalformedError."""
+
+    @abstractmethod
+    def wishes(self, lease: Lease) -> Wishes:
+        """What follows from a lease."""
+
+    @abstractmethod
+    async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
+        """Whether another machine on the link has the address. Raises OSError."""
+
+    async def run(self, ctx: OperatorContext) -> None:
+        """Keep a lease until told to stop. Raises OSError if there are no sockets, MalformedError for a wrong DUID."""
+        status = ctx.find(LinkStatus, ctx.link_name)
+        if status is None:
+            return
+        link = status.spec
+        if not link.hardware_addr:
+            raise MalformedError(f"link {ctx.link_name} has no hardware address, DHCP needs one")
+        file = LeaseFile(
+            self.surroundings.state_dir / DIRECTORY / f"{self.spec.operator.value}-{ctx.link_name}.json",
+            f"{link.hardware_addr} {self.client_name(link).hex()}",
+        )
+        try:
+            async with self.open_transport(link) as transport:
+                remembered, is_held = await self._remember(ctx, file, link)
+                client = self.client(link, self.surroundings.now().since_boot, remembered, is_held=is_held)
+                await _Session(self, ctx, link, file, transport, client).run()
+        except PermissionError as error:
+            # Trying again would change nothing: said once, clearly.
+            await ctx.report(Wishes(problem=reason_of(error)))
+            await ctx.stopping.wait()
+
+    async def _remember(self, ctx: OperatorContext, file: LeaseFile, link: LinkStatusSpec) -> tuple[Lease | None, bool]:
+        """The lease of before, and whether the link has its addresses still."""
+        now = self.surroundings.now()
+
+        def read() -> tuple[Lease | None, bool]:
+            lease = file.read(now, lambda message, obtained: self.parse(message, link, obtained))
+            if lease is None:
+                return None, False
+            with open_kernel(self.surroundings.netns) as kernel:
+                seen = Addresses().collect(kernel.dump(rtnl.RTM_GETADDR))
+            return lease, all(AddressKey(link.index, each.address) in seen for each in lease.addresses)
+
+        try:
+            return await trio.to_thread.run_sync(read)
+        except (MalformedError, OSError) as error:
+            ctx.log.warning("a kept lease cannot be used, so another one is asked for", reason=str(error))
+            return None, False
+
+
+class _Session:
+    """One life of an operator: everything that happens comes in at one place, one after the other."""
+
+    def __init__(
+        self,
+        operator: DHCPOperator,
+        ctx: OperatorContext,
+        link: LinkStatusSpec,
+        file: LeaseFile,
+        transport: Transport,
+        client: Client,
+    ) -> None:
+        self._operator, self._ctx, self._link, self._file = operator, ctx, link, file
+        self._transport, self._client = transport, client
+        self._events, self._inbox = trio.open_memory_channel[_Event](_INBOX)
+        self._checking = ""
+        self._kept = client.lease
+        self._told: Wishes | None = None
+        self._send_error = ""
+        self._calendar_offset = 0
+        self._set_calendar()
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._listen)
+            nursery.start_soon(self._follow)
+            while True:
+                now = self._now()
+                await self._send(self._client.advance(now))
+                await self._keep()
+                await self._tell()
+                if self._client.to_check != self._checking:
+                    self._checking = self._client.to_check
+                    if self._checking:
+                        nursery.start_soon(self._check, self._checking)
+                event: _Event | None = None
+                with trio.move_on_after(min(max(self._client.wake_at - now, 0.0), _LONGEST_WAIT)):
+                    event = await self._inbox.receive()
+                match event:
+                    case _Packet(payload):
+                        await self._receive(payload)
+                    case _Checked(is_taken):
+                        await self._send(self._client.checked(self._now(), is_taken=is_taken))
+                    case _End():
+                        await self._end()
+                        nursery.cancel_scope.cancel()
+                        return
+
+    # What happens.
+
+    async def _listen(self) -> None:
+        while True:
+            await self._events.send(_Packet(await self._transport.receive()))
+
+    async def _follow(self) -> None:
+        async for _ in self._ctx:
+            link = self._ctx.find(LinkStatus, self._ctx.link_name)
+            # Servers know the client by its hardware address, and a bond takes that of its first member.
+            is_another = link is None or link.spec.hardware_addr != self._link.hardware_addr
+            if self._ctx.stopping.is_set() or is_another:
+                await self._events.send(_End())
+                return
+
+    async def _check(self, address: str) -> None:
+        await self._events.send(_Checked(await self._operator.is_taken(address, self._link)))
+
+    # What is done about it.
+
+    async def _receive(self, payload: bytes) -> None:
+        try:
+            packets = self._client.receive(self._now(), payload)
+        except MalformedError as error:
+            self._ctx.log.debug("a packet makes no sense and is ignored", reason=str(error))
+        else:
+            await self._send(packets)
+
+    async def _send(self, packets: Sequence[Outgoing]) -> None:
+        for packet in packets:
+            try:
+                await self._transport.send(packet.payload, source=packet.source, destination=packet.destination)
+            except OSError as error:
+                # As good as lost on the way: it is sent again when that is due.
+                self._send_error = f"cannot send to {packet.destination}: {reason_of(error)}"
+            else:
+                self._send_error = ""
+
+    async def _keep(self) -> None:
+        """Have the file follow the lease."""
+        lease = self._client.lease
+        if lease == self._kept:
+            return
+        self._kept = lease
+        self._set_calendar()
+        moment = self._operator.surroundings.now()
+        try:
+            if lease is None:
+                await trio.to_thread.run_sync(self._file.remove)
+            else:
+                await trio.to_thread.run_sync(self._file.write, lease, moment)
+        except OSError as error:
+            self._ctx.log.warning("the lease cannot be kept for the next start", reason=str(error))
+
+    async def _end(self) -> None:
+        """Give the lease back if nobody wants it any more; it may be that only the link is down."""
+        spec = self._ctx.find(OperatorSpec, operator_id(self._operator.spec))
+        if spec is not None and not spec.metadata.is_tearing_down:
+            return
+        await self._send(self._client.release(self._now()))
+        await self._keep()
+
+    # What is told.
+
+    async def _tell(self) -> None:
+        lease = self._client.lease
+        wishes = Wishes() if lease is None else self._operator.wishes(lease)
+        wishes = attrs.evolve(wishes, problem=self._problem(), dhcp_lease=self._status(wishes))
+        if wishes != self._told:
+            await self._ctx.report(wishes)
+            self._told = wishes
+
+    def _status(self, wishes: Wishes) -> DHCPLeaseSpec:
+        lease = self._client.lease
+        shown = DHCPLeaseSpec(link_name=self._ctx.link_name, state=self._client.state_name)
+        if lease is None:
+            return shown
+        return attrs.evolve(
+            shown,
+            addresses=tuple(each.address for each in lease.addresses),
+            server=lease.server,
+            obtained=self._time(lease.obtained),
+            renew_at=self._time(lease.renew_at),
+            expires=self._time(lease.expires_at),
+            routes=len(wishes.routes),
+        )
+
+    def _problem(self) -> str:
+        trouble, lease = self._client.trouble, self._client.lease
+        if trouble is None:
+            return ""
+        parts = [f"{trouble.text} (since {self._time(trouble.since)})"]
+        if lease is not None:
+            parts.append(f"the lease lasts until {self._time(lease.expires_at)}")
+        if self._send_error:
+            # Alone it is no trouble: IPv6 says so for a second while the link's own address is not ready.
+            parts.append(self._send_error)
+        return "; ".join(parts)
+
+    def _now(self) -> float:
+        return self._operator.surroundings.now().since_boot
+
+    def _set_calendar(self) -> None:
+        # Not with every look: what is shown would change by a second now and then, and each change is news.
+        moment = self._operator.surroundings.now()
+        self._calendar_offset = moment.calendar - int(moment.since_boot * _BILLION)
+
+    def _time(self, since_boot: float) -> str:
+        if not math.isfinite(since_boot):
+            return "never"
+        return format_time(self._calendar_offset + int(since_boot * _BILLION))

@@ -1,0 +1,86 @@
+"""The DHCPv4 operator."""
+
+from contextlib import AbstractAsyncContextManager
+
+from controllers.network.dhcp.client4 import Client4, Settings
+from controllers.network.dhcp.identity import client_id4
+from controllers.network.dhcp.lease import Client, Lease
+from controllers.network.dhcp.lease4 import lease_of
+from controllers.network.dhcp.message4 import Code, decode
+from controllers.network.dhcp.operator import DHCPOperator, Surroundings
+from controllers.network.dhcp.probe import is_in_use
+from controllers.network.dhcp.wishes import wishes_of
+from controllers.network.kernel.dhcp_sockets import Transport, open_transport4
+from controllers.network.operators.base import Wishes
+from resources.network import DHCP4OperatorSpec, LinkStatusSpec, OperatorSpecSpec
+
+# In this order: some servers leave out what does not fit, and classless routes are asked for before routers (RFC 3442).
+_REQUESTED = (
+    Code.SUBNET_MASK,
+    Code.CLASSLESS_ROUTES,
+    Code.ROUTERS,
+    Code.NAME_SERVERS,
+    Code.DOMAIN_NAME,
+    Code.HOST_NAME,
+    Code.MTU,
+    Code.TIME_SERVERS,
+    Code.SEARCH_DOMAINS,
+    Code.RENEWAL_TIME,
+    Code.REBINDING_TIME,
+)
+_ROUTES = frozenset({Code.CLASSLESS_ROUTES, Code.ROUTERS})
+_NAMES = frozenset({Code.HOST_NAME})
+
+
+def requested_options(spec: DHCP4OperatorSpec) -> tuple[Code, ...]:
+    """What servers are asked to tell."""
+    unwanted = (_ROUTES if spec.skip_routes else frozenset()) | (_NAMES if spec.skip_hostname_request else frozenset())
+    return tuple(code for code in _REQUESTED if code not in unwanted)
+
+
+class DHCP4Operator(DHCPOperator):
+    """A DHCPv4 client on one link."""
+
+    def __init__(self, spec: OperatorSpecSpec, surroundings: Surroundings) -> None:
+        super().__init__(spec, surroundings)
+        self._options = spec.dhcp4 or DHCP4OperatorSpec()
+
+    def client_name(self, link: LinkStatusSpec) -> bytes:
+        """See `DHCPOperator`."""
+        return client_id4(self._options.client_identifier, link.type.number, _bytes_of(link.hardware_addr))
+
+    def client(self, link: LinkStatusSpec, now: float, remembered: Lease | None, *, is_held: bool) -> Client:
+        """See `DHCPOperator`."""
+        settings = Settings(
+            hardware_type=link.type.number,
+            hardware_address=_bytes_of(link.hardware_addr),
+            client_id=self.client_name(link),
+            requested=requested_options(self._options),
+        )
+        return Client4(settings, now=now, random=self.surroundings.random, remembered=remembered, is_held=is_held)
+
+    def open_transport(self, link: LinkStatusSpec) -> AbstractAsyncContextManager[Transport]:
+        """See `DHCPOperator`."""
+        return open_transport4(self.spec.link_name, link.broadcast_addr, self.surroundings.netns)
+
+    def parse(self, message: bytes, link: LinkStatusSpec, obtained: float) -> Lease:  # noqa: ARG002
+        """See `DHCPOperator`."""
+        return lease_of(decode(message), obtained)
+
+    def wishes(self, lease: Lease) -> Wishes:
+        """See `DHCPOperator`."""
+        return wishes_of(
+            lease,
+            self.spec.link_name,
+            metric=self._options.route_metric,
+            skip_routes=self._options.skip_routes,
+            skip_hostname=self._options.skip_hostname_request,
+        )
+
+    async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
+        """See `DHCPOperator`."""
+        return await is_in_use(address, self.spec.link_name, link.hardware_addr, self.surroundings.netns)
+
+
+def _bytes_of(hardware_addr: str) -> bytes:
+    return bytes.fromhex(hardware_addr.replace(":", ""))

@@ -1,0 +1,89 @@
+"""Which of its names a link gets: first whether it is to be renamed at all, then the first that is a name."""
+
+import string
+from collections.abc import Iterable
+
+from controllers.network.naming.candidates import Candidates, candidates_of
+from controllers.network.naming.facts import NameFacts
+from resources.config.nodespan import NamingScheme
+from resources.network.link_name import LinkNameSpec, NameRule
+
+_LONGEST_NAME = 15
+_LONGEST_ALT_NAME = 127
+_PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation) - frozenset("/:%")
+# The last two are directories of settings, not links.
+_RESERVED = frozenset({".", "..", "all", "default"})
+_OFF = frozenset({"0", "no", "n", "off", "false", "f"})
+
+# What the kernel says of where a name comes from.
+_PREDICTABLE, _GIVEN_BY_USER, _RENAMED = 2, 3, 4
+_STAYS = {
+    _PREDICTABLE: (NameRule.KERNEL, "the kernel says that its name is predictable"),
+    _GIVEN_BY_USER: (NameRule.KEEP, "whoever made it gave it its name"),
+    _RENAMED: (NameRule.KEEP, "it has been renamed already"),
+}
+_OFF_REASON = "net.ifnames=0 is on the kernel's line"
+_STACKED_REASON = "it rests on another link"
+_NOTHING_REASON = "no rule gives it a name"
+
+
+def choose(facts: NameFacts, *, scheme: NamingScheme = NamingScheme.V255, kernel_names: bool = False) -> LinkNameSpec:
+    """The names of a link and the one that it comes to. `kernel_names`: renaming is off for the whole machine."""
+    candidates = candidates_of(facts, scheme)
+    rule, name, reason = _decide(facts, candidates, kernel_names=kernel_names)
+    others = () if kernel_names else _by_preference(candidates)
+    return LinkNameSpec(
+        name=name,
+        rule=rule,
+        reason=reason,
+        onboard=candidates.onboard,
+        slot=candidates.slot,
+        path=candidates.path,
+        mac=candidates.mac,
+        alt_names=tuple(dict.fromkeys(other for _, other in others if other != name and is_valid_alt_name(other))),
+    )
+
+
+def _decide(facts: NameFacts, candidates: Candidates, *, kernel_names: bool) -> tuple[NameRule, str, str]:
+    """The rule that decides, the name, and why it is the one that the link has."""
+    name = facts.kernel_name
+    if kernel_names:
+        return NameRule.NONE, name, _OFF_REASON
+    if facts.name_assign_type in _STAYS:
+        rule, reason = _STAYS[facts.name_assign_type]
+        return rule, name, reason
+    if facts.linked_index != facts.index:
+        return NameRule.NONE, name, _STACKED_REASON
+    for rule, candidate in _by_preference(candidates):
+        if is_valid_name(candidate):
+            return rule, candidate, ""
+    return NameRule.NONE, name, _NOTHING_REASON
+
+
+def _by_preference(candidates: Candidates) -> Iterable[tuple[NameRule, str]]:
+    return (
+        (NameRule.ONBOARD, candidates.onboard),
+        (NameRule.SLOT, candidates.slot),
+        (NameRule.PATH, candidates.path),
+        (NameRule.MAC, candidates.mac),
+    )
+
+
+def is_valid_name(text: str) -> bool:
+    """Whether a link can be called so."""
+    return _is_valid(text, _LONGEST_NAME)
+
+
+def is_valid_alt_name(text: str) -> bool:
+    """Whether a link can have this as a further name."""
+    return _is_valid(text, _LONGEST_ALT_NAME)
+
+
+def _is_valid(text: str, longest: int) -> bool:
+    return 1 <= len(text) <= longest and _PRINTABLE.issuperset(text) and not text.isdecimal() and text not in _RESERVED
+
+
+def wants_kernel_names(cmdline: str) -> bool:
+    """Whether the kernel's line says `net.ifnames=0`; of several the last one counts."""
+    values = [word.partition("=")[2] for word in cmdline.split() if word.startswith("net.ifnames=")]
+    return bool(values) and values[-1].lower() in _OFF

@@ -1,0 +1,64 @@
+"""What the rules for names look at."""
+
+import attrs
+
+ETHERNET = 1
+INFINIBAND = 32
+SLIP = 256
+
+
+@attrs.frozen(kw_only=True)
+class PciDevice:
+    """A PCI device: its address (`0000:3b:00.0`) and what the firmware, its configuration and the kernel say of it.
+
+    `acpi_index` and `index` number the devices on the mainboard, by ACPI and by SMBIOS. `slot_number` is the one that
+    ACPI gives the slot (_SUN). `function_id` is that of s390. None stands for "does not say".
+    """
+
+    address: str
+    acpi_index: int | None = None
+    index: int | None = None
+    multi_function: bool = False
+    ari_enabled: bool = False
+    bridge: bool = False
+    slot_number: int | None = None
+    function_id: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class HotplugSlot:
+    """A directory of /sys/bus/pci/slots: its name, and the address of the devices in it, without function."""
+
+    name: str
+    address: str
+
+
+@attrs.frozen(kw_only=True)
+class NameFacts:
+    """A link and the device behind it, as sysfs shows them. Numbers are the kernel's.
+
+    `parent_subsystem` and `parent` tell of the device right behind the link, virtio left out. `pci` is the PCI device
+    that the link, its USB interface or its BCMA core sits on, and behind it the PCI devices that that one is connected
+    through; for a virtual function these are its physical function's, and `virtual_function` is its number.
+    `usb_interface` and `bcma_core` are names like `2-1.4:1.0` and `bcma0:1`, "" for links that have none.
+    """
+
+    kernel_name: str
+    type: int = ETHERNET
+    index: int = 0
+    linked_index: int = 0
+    name_assign_type: int = 1
+    device_type: str = ""
+    mac: str = ""
+    addr_assign_type: int = 0
+    phys_port_name: str = ""
+    dev_port: int = 0
+    dev_id: int = 0
+    parent_subsystem: str = ""
+    parent: str = ""
+    pci: tuple[PciDevice, ...] = ()
+    virtual_function: int | None = None
+    usb_interface: str = ""
+    bcma_core: str = ""
+    devicetree_alias: int | None = None
+    hotplug_slots: tuple[HotplugSlot, ...] = ()

@@ -1,0 +1,1 @@
+"""Virtual IPs: one of several nodes, elected at etcd, holds an address."""

@@ -1,0 +1,51 @@
+"""The clients of etcd that the virtual IPs of a node share."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from etcd import EtcdClient, TLSFiles
+from resources.config.nodespan import EtcdSettings
+
+
+@attrs.define
+class _Shared:
+    client: EtcdClient
+    users: int = 0
+
+
+class EtcdClients:
+    """One client for as long as anybody uses it, by the settings."""
+
+    def __init__(self) -> None:
+        self._shared: dict[EtcdSettings, _Shared] = {}
+        self._changing = trio.Lock()
+
+    @asynccontextmanager
+    async def client(self, settings: EtcdSettings) -> AsyncIterator[EtcdClient]:
+        """The client for these settings. Raises EndpointError and TLSFilesError."""
+        async with self._changing:
+            shared = self._shared.get(settings)
+            if shared is None:
+                shared = _Shared(await make_client(settings).__aenter__())
+                self._shared[settings] = shared
+            shared.users += 1
+        try:
+            yield shared.client
+        finally:
+            shared.users -= 1
+            with trio.CancelScope(shield=True):
+                async with self._changing:
+                    if not shared.users and self._shared.get(settings) is shared:
+                        del self._shared[settings]
+                        await shared.client.__aexit__(None, None, None)
+
+
+def make_client(settings: EtcdSettings) -> EtcdClient:
+    """A client that is not connected yet. Raises EndpointError."""
+    files = {"ca": settings.ca, "certificate": settings.cert, "key": settings.key}
+    given = {name: Path(path) for name, path in files.items() if path}
+    return EtcdClient(settings.endpoints, tls=TLSFiles(**given) if given else None)

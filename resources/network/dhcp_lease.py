@@ -1,0 +1,40 @@
+"""DHCPLease: what a DHCP client of this node has been lent, and how far it is with that. Id: `dhcp4/<link>`."""
+
+import attrs
+
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType, wire
+
+_OPTIONAL = wire(omit_empty=True)
+
+
+@attrs.frozen(kw_only=True)
+class DHCPLeaseSpec:
+    """`state` is a word of the protocol, such as `selecting` or `bound`. Without a lease the rest is empty.
+
+    Times are RFC 3339, UTC, or `never`. `server` is an address (DHCPv4) or the server's identifier (DHCPv6), `routes`
+    how many routes came with the lease.
+    """
+
+    link_name: str
+    state: str
+    addresses: tuple[str, ...] = ()
+    server: str = attrs.field(default="", metadata=_OPTIONAL)
+    obtained: str = attrs.field(default="", metadata=_OPTIONAL)
+    renew_at: str = attrs.field(default="", metadata=_OPTIONAL)
+    expires: str = attrs.field(default="", metadata=_OPTIONAL)
+    routes: int = 0
+
+
+DHCPLease = ResourceType(
+    "DHCPLeases.net.nodespan.dev",
+    DHCPLeaseSpec,
+    namespace=NAMESPACE,
+    columns={
+        "State": ".state",
+        "Addresses": ".addresses",
+        "Server": ".server",
+        "Renew At": ".renewAt",
+        "Expires": ".expires",
+    },
+)

@@ -1,0 +1,99 @@
+"""What the tasks of an operator say and want, put together one after the other."""
+
+import functools
+
+import trio
+from structlog import get_logger
+
+from controllers.network.operators.base import OperatorContext, Wishes
+from controllers.network.vip.report import Report
+from controllers.network.vip.vip_rules import held_address
+from resources.network import Operator as OperatorKind
+from resources.network import OperatorSpecSpec, VIPOperatorSpec, VIPState, VIPStatusSpec
+from runtime.controller.context import Access
+from runtime.state import MemoryState
+
+IP = "192.0.2.100"
+SPEC = OperatorSpecSpec(operator=OperatorKind.VIP, link_name="eth0", vip=VIPOperatorSpec(ip=IP))
+ADDRESS = held_address(SPEC, 5.0)
+
+
+class Board:
+    """Notes what is reported, some time after the call as a state kept elsewhere would."""
+
+    def __init__(self) -> None:
+        self.wishes: list[Wishes] = []
+        self.seconds = 0
+
+    def report(self) -> Report:
+        access = Access("test", MemoryState(), (), (), get_logger())
+        return Report(OperatorContext(access, SPEC, self._write), self._wall)
+
+    def _wall(self) -> int:
+        self.seconds += 1
+        return self.seconds * 1_000_000_000
+
+    async def _write(self, wishes: Wishes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.wishes.append(wishes)
+
+    @property
+    def status(self) -> VIPStatusSpec:
+        status = self.wishes[-1].vip_status
+        assert status is not None
+        return status
+
+
+async def test_a_state_has_begun_when_it_was_another_before() -> None:
+    board = Board()
+    report = board.report()
+    await report.say(leader="two")
+    assert board.status.since == "1970-01-01T00:00:01Z"
+    await report.say(state=VIPState.LEADER)
+    assert board.status.since == "1970-01-01T00:00:02Z"
+    await report.say(leader="one")
+    assert (board.status.since, board.status.leader) == ("1970-01-01T00:00:02Z", "one")
+
+
+async def test_what_was_said_already_is_not_written_again() -> None:
+    board = Board()
+    report = board.report()
+    await report.say(leader="two")
+    await report.say(leader="two")
+    assert len(board.wishes) == 1
+
+
+async def test_while_etcd_is_not_heard_of_nobody_leads() -> None:
+    board = Board()
+    report = board.report()
+    await report.say(leader="two", reason="gave it up", namesake="twin")
+    assert (board.status.leader, board.status.reason) == ("two", "twin")
+    await report.say(watch_trouble="no answer")
+    assert (board.status.leader, board.status.reason) == ("", "no answer")
+    await report.say(lease_trouble="not renewed")
+    assert board.status.reason == "not renewed"
+    await report.say(watch_trouble="", lease_trouble="", namesake="")
+    assert (board.status.leader, board.status.reason) == ("two", "gave it up")
+
+
+async def test_what_is_wrong_is_a_problem() -> None:
+    board = Board()
+    report = board.report()
+    await report.say(problem="outside")
+    assert board.wishes[-1].problem == "outside"
+    await report.say(problem="", namesake="twin")
+    assert board.wishes[-1].problem == "twin"
+
+
+async def test_an_address_given_up_is_not_written_again_by_a_slower_task() -> None:
+    board = Board()
+    report = board.report()
+    await report.want(ADDRESS)
+    async with trio.open_nursery() as nursery:
+        for leader in ("one", "two", "three"):
+            nursery.start_soon(functools.partial(report.say, leader=leader))
+        nursery.start_soon(report.want, None)
+        nursery.start_soon(functools.partial(report.say, leader="four"))
+    has_it = [bool(wishes.addresses) for wishes in board.wishes]
+    assert has_it == sorted(has_it, reverse=True)
+    assert not has_it[-1]

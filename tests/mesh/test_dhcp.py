@@ -1,0 +1,336 @@
+"""DHCP on real links: a real dnsmasq, and servers that behave as real ones sometimes do."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from controllers.network.address_spec import AddressSpecController
+from controllers.network.dhcp.factories import dhcp_factories
+from controllers.network.dhcp.message4 import Code
+from controllers.network.link_spec import LinkSpecController
+from controllers.network.link_status import LinkStatusController
+from controllers.network.merge import AddressMergeController, LinkMergeController, RouteMergeController
+from controllers.network.operator_spec import OperatorSpecController
+from controllers.network.route_spec import RouteSpecController
+from resources.network import (
+    CONFIG_NAMESPACE,
+    DHCP4OperatorSpec,
+    DHCP6OperatorSpec,
+    DHCPLease,
+    DHCPLeaseSpec,
+    HostnameSpec,
+    NetworkProblem,
+    Operator,
+    OperatorSpec,
+    OperatorSpecSpec,
+    ResolverSpec,
+    TimeServerSpec,
+    operator_id,
+)
+from runtime.testing.kit import Node, running
+from tests.support.dhcp_server import DECLINE, DISCOVER, EXTEND, REBOOT, RELEASE, SELECT, ScriptedServer, serving
+from tests.support.monitor import watching
+from tests.support.netns import Namespace, connect, namespaces
+from tests.support.process import eventually
+from tests.support.process import running as process
+
+pytestmark = pytest.mark.needs_link("veth")
+
+DHCP4 = OperatorSpecSpec(operator=Operator.DHCP4, link_name="eth0", dhcp4=DHCP4OperatorSpec())
+DHCP6 = OperatorSpecSpec(operator=Operator.DHCP6, link_name="eth0", dhcp6=DHCP6OperatorSpec())
+HOSTNAMES = HostnameSpec.within(CONFIG_NAMESPACE)
+RESOLVERS = ResolverSpec.within(CONFIG_NAMESPACE)
+TIME_SERVERS = TimeServerSpec.within(CONFIG_NAMESPACE)
+MAC = "02:00:00:00:00:07"
+
+
+@attrs.frozen
+class Lab:
+    """A client's namespace, and a server's with 192.0.2.1/24 at the other end of the cable."""
+
+    inside: Namespace
+    far: Namespace
+    state_dir: Path
+
+    def ip(self, *arguments: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.inside.run("ip", "-json", "-details", *arguments) or "[]")
+        return [each for each in found if each]
+
+    def addresses(self, option: str = "-4") -> set[str]:
+        found = self.ip(option, "addr", "show", "dev", "eth0", "scope", "global")
+        # What the filter hides comes as an empty object.
+        return {f"{each['local']}/{each['prefixlen']}" for link in found for each in link["addr_info"] if each}
+
+    def routes(self) -> set[tuple[str, str]]:
+        """Destinations and gateways of the routes that came with leases."""
+        found = self.ip("-4", "route", "show", "dev", "eth0", "proto", "boot")
+        return {(each["dst"], each.get("gateway", "")) for each in found}
+
+
+@contextlib.contextmanager
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with namespaces("client", "server") as (inside, far):
+        connect(inside, "eth0", far, "eth0")
+        inside.run("ip", "link", "set", "eth0", "address", MAC)
+        far.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+        yield Lab(inside, far, tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def agent(here: Lab, *specs: OperatorSpecSpec) -> AsyncIterator[Node]:
+    """What of an agent a lease goes through; it ends without a word, as a killed one does."""
+    netns = str(here.inside.path)
+    controllers = (
+        LinkStatusController(netns=netns),
+        OperatorSpecController(dhcp_factories(here.state_dir, netns=netns)),
+        AddressMergeController(),
+        LinkMergeController(),
+        RouteMergeController(),
+        AddressSpecController(netns=netns),
+        LinkSpecController(netns=netns),
+        RouteSpecController(netns=netns),
+    )
+    async with running(*controllers) as node:
+        for spec in specs:
+            await node.create(OperatorSpec.new(operator_id(spec), spec))
+        yield node
+
+
+@contextlib.asynccontextmanager
+async def dnsmasq(here: Lab, *options: str) -> AsyncIterator[trio.Process]:
+    command = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--log-facility=-", "--no-ping")
+    files = (f"--dhcp-leasefile={here.state_dir}/leases", f"--pid-file={here.state_dir}/pid", "--user=root")
+    async with process(*command, *files, "--log-dhcp", *options, namespace=here.far) as running_dnsmasq:
+        yield running_dnsmasq
+
+
+async def bound(node: Node, id: str = "dhcp4/eth0", *, within: float = 10.0) -> DHCPLeaseSpec:
+    return (await node.eventually(DHCPLease, id, lambda lease: lease.spec.state == "bound", within=within)).spec
+
+
+async def holds(here: Lab, *addresses: str, within: float = 5.0) -> None:
+    await eventually(lambda: here.addresses() == set(addresses), within=within)
+
+
+# A real server.
+
+
+@pytest.mark.needs_program("dnsmasq")
+async def test_a_lease_of_dnsmasq_with_all_that_comes_with_it(tmp_path: Path) -> None:
+    with lab(tmp_path) as here:
+        options = (
+            "--dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,2m",
+            "--dhcp-option=option:router,192.0.2.1",
+            "--dhcp-option=option:mtu,1400",
+            "--dhcp-option=option:dns-server,192.0.2.53,198.51.100.53",
+            "--dhcp-option=option:ntp-server,192.0.2.123",
+            "--dhcp-option=option:domain-search,one.example,two.example",
+            "--domain=example.org",
+            f"--dhcp-host={MAC},node7,192.0.2.57",
+        )
+        async with dnsmasq(here, *options), agent(here, DHCP4) as node:
+            lease = await bound(node)
+            assert (lease.addresses, lease.server, lease.routes) == (("192.0.2.57/24",), "192.0.2.1", 1)
+            await holds(here, "192.0.2.57/24")
+            await eventually(lambda: here.routes() == {("default", "192.0.2.1")})
+            await eventually(lambda: here.ip("link", "show", "dev", "eth0")[0]["mtu"] == 1400)
+            (route,) = here.ip("-4", "route", "show", "default")
+            assert route["metric"] == 1024
+            hostname = (await node.eventually(HOSTNAMES, "dhcp4/eth0/hostname")).spec
+            assert (hostname.hostname, hostname.domainname) == ("node7", "example.org")
+            resolvers = (await node.eventually(RESOLVERS, "dhcp4/eth0/resolvers")).spec
+            assert resolvers.dns_servers == ("192.0.2.53", "198.51.100.53")
+            assert resolvers.search_domains == ("one.example", "two.example")
+            times = (await node.eventually(TIME_SERVERS, "dhcp4/eth0/timeservers")).spec
+            assert times.time_servers == ("192.0.2.123",)
+
+
+@pytest.mark.needs_program("dnsmasq")
+async def test_an_address_from_dnsmasq_over_dhcpv6(tmp_path: Path) -> None:
+    with lab(tmp_path) as here:
+        here.far.run("ip", "addr", "add", "2001:db8::1/64", "dev", "eth0", "nodad")
+        options = (
+            "--dhcp-range=2001:db8::50,2001:db8::60,64,2m",
+            "--dhcp-option=option6:dns-server,[2001:db8::53]",
+            "--dhcp-option=option6:domain-search,example.org",
+            "--dhcp-option=option6:ntp-server,[2001:db8::123]",
+        )
+        async with dnsmasq(here, *options), agent(here, DHCP6) as node:
+            lease = await bound(node, "dhcp6/eth0")
+            (address,) = lease.addresses
+            assert address.startswith("2001:db8::5")
+            await eventually(lambda: here.addresses("-6") == {address})
+            resolvers = (await node.eventually(RESOLVERS, "dhcp6/eth0/resolvers")).spec
+            assert (resolvers.dns_servers, resolvers.search_domains) == (("2001:db8::53",), ("example.org",))
+
+
+@pytest.mark.needs_program("dnsmasq")
+async def test_classless_routes_of_dnsmasq_also_by_a_gateway_outside_of_the_subnet(tmp_path: Path) -> None:
+    with lab(tmp_path) as here:
+        options = (
+            "--dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,2m",
+            "--dhcp-option=option:router,192.0.2.1",
+            "--dhcp-option=121,198.51.100.0/24,192.0.2.254,0.0.0.0/0,203.0.113.1",
+        )
+        async with dnsmasq(here, *options), agent(here, DHCP4) as node:
+            assert (await bound(node)).routes == 3
+            expected = {("198.51.100.0/24", "192.0.2.254"), ("203.0.113.1", ""), ("default", "203.0.113.1")}
+            await eventually(lambda: here.routes() == expected)
+
+
+# A server that does as it is told. Its address is 192.0.2.1, and it lends 192.0.2.100 for ten seconds.
+
+LEASED = "192.0.2.100/24"
+
+
+def lifetime(here: Lab) -> int:
+    """For how many seconds the kernel lets the address live."""
+    (link,) = here.ip("-4", "addr", "show", "dev", "eth0")
+    return int(link["addr_info"][0]["valid_life_time"])
+
+
+@contextlib.asynccontextmanager
+async def leased(tmp_path: Path, script: ScriptedServer) -> AsyncIterator[tuple[Lab, Node]]:
+    """A client that has got its lease."""
+    with lab(tmp_path) as here:
+        async with serving(script, here.far, "eth0"), agent(here, DHCP4) as node:
+            await bound(node)
+            await holds(here, LEASED)
+            yield here, node
+
+
+async def test_a_short_lease_is_renewed_also_by_a_server_that_answers_everybody(tmp_path: Path) -> None:
+    script = ScriptedServer(broadcasts=True, delay=0.2)
+    async with leased(tmp_path, script) as (here, node):
+        first = (await bound(node)).expires
+        await eventually(lambda: EXTEND in script.kinds, within=8)
+        await node.eventually(DHCPLease, "dhcp4/eth0", lambda lease: lease.spec.expires > first)
+        await holds(here, LEASED)
+        # An agent that dies cannot take the address away: so the kernel counts too.
+        assert 0 < lifetime(here) <= 10
+
+
+async def test_an_address_goes_with_its_lease_and_comes_back_with_the_server(tmp_path: Path) -> None:
+    script = ScriptedServer(seconds=6, options={Code.ROUTERS: bytes([192, 0, 2, 1])})
+    async with leased(tmp_path, script) as (here, node):
+        await eventually(lambda: here.routes() == {("default", "192.0.2.1")})
+        script.silent_on = frozenset({DISCOVER, SELECT, REBOOT, EXTEND})
+        problem = await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
+        assert "192.0.2.1 does not renew the lease" in problem.spec.message
+        await holds(here)
+        await eventually(lambda: not here.routes())
+        await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0", lambda it: "has run out" in it.spec.message)
+        script.silent_on = frozenset()
+        await bound(node)
+        await holds(here, LEASED)
+        await node.gone(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
+
+
+async def test_another_server_takes_over_without_the_address_ever_going(tmp_path: Path) -> None:
+    one, two = ScriptedServer(seconds=6), ScriptedServer(server=IPv4Address("192.0.2.2"), seconds=600)
+    with lab(tmp_path) as here:
+        async with agent(here, DHCP4) as node:
+            async with serving(one, here.far, "eth0"):
+                await bound(node)
+                await holds(here, LEASED)
+            here.far.run("ip", "addr", "del", "192.0.2.1/24", "dev", "eth0")
+            here.far.run("ip", "addr", "add", "192.0.2.2/24", "dev", "eth0")
+            async with watching(here.inside, "address") as seen, serving(two, here.far, "eth0"):
+                await node.eventually(DHCPLease, "dhcp4/eth0", lambda lease: lease.spec.server == "192.0.2.2")
+                await eventually(lambda: lifetime(here) > 10)
+        assert "192.0.2.100/24" in seen()
+        assert "Deleted" not in seen()
+
+
+async def test_a_refused_renewal_brings_another_address_at_once(tmp_path: Path) -> None:
+    script = ScriptedServer()
+    async with leased(tmp_path, script) as (here, _):
+        script.refuses, script.lends = frozenset({EXTEND}), IPv4Address("192.0.2.101")
+        await holds(here, "192.0.2.101/24", within=8)
+
+
+async def test_an_agent_that_was_killed_asks_for_the_same_address_and_keeps_it_meanwhile(tmp_path: Path) -> None:
+    script = ScriptedServer(seconds=600)
+    with lab(tmp_path) as here:
+        async with serving(script, here.far, "eth0"):
+            async with agent(here, DHCP4) as node:
+                await bound(node)
+                await holds(here, LEASED)
+            assert here.addresses() == {LEASED}
+            script.seen.clear()
+            script.delay = 0.3
+            async with watching(here.inside, "address") as seen, agent(here, DHCP4) as node:
+                rebooting = await node.eventually(DHCPLease, "dhcp4/eth0")
+                assert (rebooting.spec.state, rebooting.spec.addresses) == ("rebooting", (LEASED,))
+                await bound(node)
+                await holds(here, LEASED)
+            assert script.kinds == [REBOOT]
+            assert "Deleted" not in seen()
+
+
+async def test_an_agent_that_comes_back_to_another_network_takes_the_old_address_away(tmp_path: Path) -> None:
+    script = ScriptedServer(seconds=600)
+    with lab(tmp_path) as here:
+        async with serving(script, here.far, "eth0"):
+            async with agent(here, DHCP4) as node:
+                await bound(node)
+                await holds(here, LEASED)
+            script.refuses, script.lends = frozenset({REBOOT}), IPv4Address("192.0.2.101")
+            async with agent(here, DHCP4):
+                await holds(here, "192.0.2.101/24")
+
+
+async def test_a_link_that_was_down_asks_for_the_same_address(tmp_path: Path) -> None:
+    script = ScriptedServer(seconds=600)
+    async with leased(tmp_path, script) as (here, node):
+        here.far.run("ip", "link", "set", "eth0", "down")
+        await holds(here)
+        await node.gone(DHCPLease, "dhcp4/eth0")
+        script.seen.clear()
+        here.far.run("ip", "link", "set", "eth0", "up")
+        await bound(node)
+        await holds(here, LEASED)
+        assert set(script.kinds) == {REBOOT}
+
+
+async def test_a_lease_that_is_no_longer_wanted_is_given_back_and_leaves_nothing(tmp_path: Path) -> None:
+    script = ScriptedServer(seconds=600, options={Code.ROUTERS: bytes([192, 0, 2, 1])})
+    async with leased(tmp_path, script) as (here, node):
+        await eventually(lambda: here.routes() == {("default", "192.0.2.1")})
+        here.inside.run("ip", "addr", "add", "198.51.100.7/24", "dev", "eth0")
+        (file,) = (here.state_dir / "dhcp").iterdir()
+        assert (file.name, file.stat().st_mode & 0o777) == ("dhcp4-eth0.json", 0o600)
+        await node.destroy(OperatorSpec, "dhcp4/eth0")
+        await eventually(lambda: script.kinds[-1] == RELEASE)
+        assert str(script.seen[-1].client_address) == "192.0.2.100"
+        await holds(here, "198.51.100.7/24")
+        await eventually(lambda: not here.routes())
+        await node.gone(DHCPLease, "dhcp4/eth0")
+        assert not file.exists()
+
+
+async def test_an_address_that_another_machine_has_is_declined(tmp_path: Path) -> None:
+    script = ScriptedServer()
+    with lab(tmp_path) as here:
+        here.far.run("ip", "addr", "add", LEASED, "dev", "eth0")
+        async with serving(script, here.far, "eth0"), agent(here, DHCP4) as node:
+            problem = await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
+            assert "192.0.2.100, which the DHCP server 192.0.2.1 lends, is in use" in problem.spec.message
+            await eventually(lambda: script.kinds[-1] == DECLINE)
+            assert not here.addresses()
+
+
+async def test_without_a_server_it_is_said_since_when_and_why(tmp_path: Path) -> None:
+    with lab(tmp_path) as here:
+        async with agent(here, DHCP4) as node:
+            problem = await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
+            assert "no DHCP server answers" in problem.spec.message
+            assert "(since 20" in problem.spec.message
+            assert node.state.get(DHCPLease, "dhcp4/eth0").spec.state == "selecting"

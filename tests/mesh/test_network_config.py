@@ -1,0 +1,215 @@
+"""A configuration comes true in a namespace by a real agent, and leaves nothing when it goes."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from controllers.network.config.link_alias_spec import LinkAliasSpecController
+from controllers.network.link_status import LinkStatusController
+from resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus
+from runtime.testing.kit import running
+from tests.support.agent import AgentProcess, agent
+from tests.support.netns import Namespace, connect, namespace
+from tests.support.process import eventually
+from tests.support.told import Told
+
+pytestmark = pytest.mark.needs_link("veth", "bridge")
+
+EMPTY = "machine: {type: worker}\n"
+
+
+@attrs.frozen
+class House(Told):
+    """An agent with a configuration file, in a namespace with two cables to another one."""
+
+    served: AgentProcess
+    file: Path
+
+    def configure(self, text: str) -> None:
+        """Replace the configuration, at once."""
+        replacement = self.file.with_suffix(".new")
+        replacement.write_text(text)
+        replacement.rename(self.file)
+
+    def problems(self) -> dict[str, str]:
+        """What `nodespan get networkproblems` shows."""
+        decoder, text, found = json.JSONDecoder(), self.served.run("get", "networkproblems", "-o", "json"), {}
+        while text.strip():
+            value, end = decoder.raw_decode(text)
+            found[str(value["metadata"]["id"])] = str(value["spec"]["message"])
+            text = text[end:].lstrip()
+        return found
+
+
+@contextlib.contextmanager
+def cables() -> Iterator[Namespace]:
+    with namespace() as inside, namespace("far") as far:
+        connect(inside, "eth0", far, "eth0")
+        connect(inside, "eth1", far, "eth1")
+        inside.run("ip", "link", "set", "eth0", "address", "02:00:00:77:00:01")
+        yield inside
+
+
+@contextlib.asynccontextmanager
+async def house(directory: Path, text: str = EMPTY) -> AsyncIterator[House]:
+    file = directory / "config.yaml"
+    file.write_text(text)
+    with cables() as inside:
+        async with agent(directory, "--config", str(file), namespace=inside) as served:
+            yield House(inside, served, file)
+
+
+DEVICES = """
+machine:
+  type: worker
+  network:
+    interfaces:
+      - deviceSelector: {hardwareAddr: "02:00:00:77:*"}
+        addresses: [10.77.0.5/24, "fd77::5/64", 10.77.0.9]
+        routes:
+          - {gateway: 10.77.0.1, metric: 2048}
+          - {network: 10.8.0.0/16, source: 10.77.0.5}
+          - {network: "fd78::/64", gateway: "fd77::1"}
+      - interface: br0
+        bridge: {interfaces: [eth1]}
+        addresses: [10.78.0.1/24]
+"""
+DOCUMENTS = """
+apiVersion: v1alpha1
+kind: VethConfig
+name: veth-a
+addresses: [{address: 192.0.2.1/30, routePriority: 77}]
+routes: [{destination: 10.9.0.0/16, gateway: 192.0.2.2, table: "180"}]
+peer:
+  name: veth-b
+  mtu: 1400
+---
+{apiVersion: v1alpha1, kind: LinkConfig, name: eth0, addresses: [{address: 10.77.0.5/24}]}
+---
+{apiVersion: v1alpha1, kind: RoutingRuleConfig, name: "1000", src: 10.77.0.0/24, table: "180"}
+---
+{apiVersion: v1alpha1, kind: RoutingRuleConfig, name: "1001", action: prohibit, fwMark: 32, fwMask: 96}
+---
+{apiVersion: v1alpha1, kind: BlackholeRouteConfig, name: 10.255.0.0/16}
+---
+{apiVersion: v1alpha1, kind: BlackholeRouteConfig, name: "fd99::/32", metric: 50}
+"""
+
+
+async def test_devices_come_true_and_leave_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as node:
+        before = await node.rest()
+        node.configure(DEVICES)
+
+        def is_as_configured() -> bool:
+            assert node.addresses("eth0") == {"10.77.0.5/24", "fd77::5/64", "10.77.0.9/32"}
+            assert node.addresses("br0") == {"10.78.0.1/24"}
+            assert node.routes() == {("default", "10.77.0.1", "eth0"), ("10.8.0.0/16", "", "eth0")}
+            assert node.routes(family="-6") == {("fd78::/64", "fd77::1", "eth0")}
+            (port,) = node.ip("link", "show", "eth1")
+            assert port["master"] == "br0"
+            return True
+
+        await eventually(is_as_configured)
+        assert not node.problems()
+        node.configure(EMPTY)
+
+        def is_as_before() -> bool:
+            assert node.everything() == before
+            return True
+
+        await eventually(is_as_before)
+
+
+async def test_documents_come_true_and_leave_nothing(tmp_path: Path) -> None:
+    async with house(tmp_path) as node:
+        before = await node.rest()
+        node.configure(DOCUMENTS)
+
+        def is_as_configured() -> bool:
+            assert node.addresses("eth0") == {"10.77.0.5/24"}
+            assert node.addresses("veth-a") == {"192.0.2.1/30"}
+            (peer,) = node.ip("link", "show", "veth-b")
+            assert (peer["mtu"], "UP" in peer["flags"]) == (1400, True)
+            assert node.routes("180") == {("10.9.0.0/16", "192.0.2.2", "veth-a")}
+            assert ("10.255.0.0/16", "", "") in node.routes()
+            assert "blackhole fd99::/32" in node.inside.run("ip", "-6", "route", "show", "metric", "50")
+            assert {rule[0] for rule in node.rules()} == {1000, 1001}
+            assert node.inside.run("ip", "-6", "rule", "show").count("prohibit") == 1
+            return True
+
+        await eventually(is_as_configured)
+        node.configure(EMPTY)
+
+        def is_as_before() -> bool:
+            assert node.everything() == before
+            return True
+
+        await eventually(is_as_before)
+
+
+async def test_a_mistake_in_one_entry_is_shown_and_the_others_stand(tmp_path: Path) -> None:
+    text = """
+machine:
+  type: worker
+  network:
+    interfaces:
+      - {deviceSelector: {hardwareAddr: "*"}, addresses: [10.76.0.5/24]}
+      - {deviceSelector: {busPath: "0*"}, addresses: [10.75.0.5/24]}
+      - {interface: eth0, addresses: [10.77.0.5/24], routes: [{network: 10.8.0.0/16, gateway: 192.0.2.200}]}
+"""
+    async with house(tmp_path, text) as node:
+
+        def is_shown() -> bool:
+            assert node.addresses("eth0") == {"10.77.0.5/24"}
+            problems = node.problems()
+            assert "eth0 (" in problems["DeviceConfigSpecs/000"]
+            assert 'no link has busPath "0*"' in problems["DeviceConfigSpecs/001"]
+            # The kernel knows no way to this gateway.
+            assert "RouteSpecs/inet4/192.0.2.200/10.8.0.0/16/1024" in problems
+            return True
+
+        await eventually(is_shown)
+        assert not node.addresses("eth1")
+
+
+async def test_a_link_that_comes_later_gets_what_its_selector_says(tmp_path: Path) -> None:
+    text = DEVICES.replace("02:00:00:77:*", "02:00:00:79:*")
+    async with house(tmp_path, text) as node:
+        await eventually(lambda: _is(node.addresses("br0"), {"10.78.0.1/24"}))
+        assert not node.addresses("eth0")
+        node.inside.run("ip", "link", "set", "eth0", "address", "02:00:00:79:00:01")
+        expected = {"10.77.0.5/24", "fd77::5/64", "10.77.0.9/32"}
+        await eventually(lambda: _is(node.addresses("eth0"), expected))
+        # Renamed, it is still the link that is meant.
+        node.inside.run("ip", "link", "set", "eth0", "name", "uplink")
+        await eventually(lambda: _is(node.addresses("uplink"), expected))
+
+
+def _is(seen: object, expected: object) -> bool:
+    assert seen == expected
+    return True
+
+
+async def test_an_alias_is_given_to_a_link_and_taken_away() -> None:
+    with cables() as inside:
+        netns = str(inside.path)
+        async with running(LinkStatusController(netns=netns), LinkAliasSpecController(netns=netns)) as node:
+
+            def alias() -> str:
+                (link,) = json.loads(inside.run("ip", "-json", "link", "show", "eth0"))
+                return str(link.get("ifalias", ""))
+
+            await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
+            await eventually(lambda: _is(alias(), "net0"))
+            await node.eventually(LinkStatus, "eth0", lambda link: link.spec.alias == "net0")
+            inside.run("ip", "link", "set", "eth0", "alias", "")
+            await eventually(lambda: _is(alias(), "net0"))
+            # At once: also before it shows what was done.
+            await node.teardown(LinkAliasSpec, "eth0")
+            await eventually(lambda: _is(alias(), ""))
+            await eventually(lambda: _is((node.state.get(LinkAliasSpec, "eth0")).metadata.finalizers, ()))

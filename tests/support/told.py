@@ -1,0 +1,100 @@
+"""What `ip` tells of a namespace, and the same without what is never twice alike."""
+
+import json
+from typing import Any
+
+import attrs
+
+from tests.support.netns import Namespace
+from tests.support.process import eventually
+
+# A link that comes back may have another index, counters run; what the kernel learns of neighbours is not the agent's.
+_PASSING = frozenset({"ifindex", "link_index", "valid_life_time", "preferred_life_time", "tentative", "gc_timer"})
+
+
+@attrs.frozen
+class Told:
+    """What the tools tell."""
+
+    inside: Namespace
+
+    def ip(self, *arguments: str) -> list[dict[str, Any]]:
+        """The answer of `ip`, without the empty objects that stand for what a filter hides."""
+        found: list[dict[str, Any]] = json.loads(self.inside.run("ip", "-json", "-details", *arguments) or "[]")
+        return [each for each in found if each]
+
+    def link(self, name: str) -> dict[str, Any]:
+        """What is told of a link, nothing if there is none."""
+        return next((link for link in self.ip("link") if link["ifname"] == name), {})
+
+    def data(self, name: str) -> dict[str, Any]:
+        """What is told of a link that only those of its kind have."""
+        found: dict[str, Any] = self.link(name).get("linkinfo", {}).get("info_data", {})
+        return found
+
+    def addresses(self, name: str) -> set[str]:
+        """The addresses of a link, but for those that the kernel gives it; none if there is no such link."""
+        return {
+            f"{each['local']}/{each['prefixlen']}"
+            for link in self.ip("addr")
+            if link["ifname"] == name
+            for each in link["addr_info"]
+            if each["scope"] != "link"
+        }
+
+    def routes(self, table: str = "main", family: str = "-4") -> set[tuple[str, str, str]]:
+        """Destination, gateway and link of the routes that the kernel did not make itself."""
+        return {
+            (each["dst"], each.get("gateway", ""), each.get("dev", ""))
+            for each in self.ip(family, "route", "show", "table", "all")
+            if each.get("table", "main") == table and each["protocol"] == "static"
+        }
+
+    def rules(self) -> set[tuple[int, str, str]]:
+        """Priority, source and table of the rules that are not the kernel's."""
+        return {
+            (rule["priority"], f"{rule['src']}/{rule.get('srclen', '')}", rule.get("table", ""))
+            for family in ("-4", "-6")
+            for rule in self.ip(family, "rule", "show")
+            if 0 < rule["priority"] < 32766 and not rule.get("l3mdev")
+        }
+
+    def members(self, bond: str) -> list[str]:
+        """The members of a bond in the order in which they joined, as the bonding driver tells; none without bond."""
+        report = self.inside.run("sh", "-c", f"cat /proc/net/bonding/{bond} 2>/dev/null || true")
+        return [line.partition(": ")[2] for line in report.splitlines() if line.startswith("Slave Interface")]
+
+    def everything(self) -> Any:
+        """All that `ip` tells."""
+        told = [self.ip("addr"), *(self.ip(family, "rule", "show") for family in ("-4", "-6"))]
+        told += [self.ip(family, "route", "show", "table", "all") for family in ("-4", "-6")]
+        return _steady(told)
+
+    async def rest(self) -> Any:
+        """All that `ip` tells once the kernel has made up its mind about the addresses that it gave."""
+        await eventually(lambda: not self.inside.run("ip", "-6", "addr", "show", "tentative"))
+        return self.everything()
+
+
+def differences(before: Any, now: Any, where: str = "") -> list[str]:
+    """Where two things that were told differ, in few words: all of it at once is more than anybody reads."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [each for key in keys for each in differences(before.get(key), now.get(key), f"{where}.{key}")]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [each for index, (old, new) in pairs for each in differences(old, new, f"{where}.{_name(old, index)}")]
+    if isinstance(before, list) and isinstance(now, list):
+        gone, new = ([each for each in one if each not in other] for one, other in ((before, now), (now, before)))
+        return [f"{where}: gone {gone}, new {new}"[:500]]
+    return [] if before == now else [f"{where}: {before} became {now}"[:500]]
+
+
+def _name(told: Any, index: int) -> str:
+    return str(told.get("ifname", index)) if isinstance(told, dict) else str(index)
+
+
+def _steady(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {key: _steady(value) for key, value in told.items() if key not in _PASSING}
+    return [_steady(each) for each in told] if isinstance(told, list) else told

@@ -1,0 +1,92 @@
+"""The operator of one virtual IP in this process, with an etcd of its own and the controllers that it needs."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import attrs
+
+from controllers.network.address_spec import AddressSpecController
+from controllers.network.address_status import AddressStatusController
+from controllers.network.link_status import LinkStatusController
+from controllers.network.merge import AddressMergeController
+from controllers.network.operator_spec import OperatorSpecController
+from controllers.network.vip.operator import INPUTS, vip_factories
+from controllers.network.vip.surroundings import Surroundings
+from controllers.network.vip.vip_rules import election_prefix
+from etcd import EtcdClient
+from resources.config import MachineConfig, MachineConfigSpec
+from resources.config.nodespan import EtcdSettings, NodespanConfig
+from resources.network import (
+    HostnameStatus,
+    HostnameStatusSpec,
+    OperatorSpec,
+    OperatorSpecSpec,
+    VIPOperatorSpec,
+    VIPState,
+    VIPStatus,
+    VIPStatusSpec,
+    operator_id,
+)
+from resources.network import Operator as OperatorKind
+from runtime.controller import Controller
+from runtime.resource import Resource
+from runtime.testing.kit import Node, running
+from tests.support.etcd import Cluster, etcd_cluster
+from tests.support.netns import Namespace, connect, namespaces
+
+IP = "192.0.2.100"
+SPEC = OperatorSpecSpec(operator=OperatorKind.VIP, link_name="eth0", vip=VIPOperatorSpec(ip=IP))
+ID = f"eth0/{IP}"
+
+
+@attrs.frozen
+class Stage:
+    """What there is: the controllers' node, the namespace with the link, and etcd."""
+
+    node: Node
+    inside: Namespace
+    etcd: Cluster
+
+    async def keys(self) -> int:
+        """How many candidates etcd knows."""
+        async with EtcdClient(self.etcd.endpoints) as client:
+            found = await client.range(election_prefix(IP).encode(), prefix=True)
+        return len(found.key_values)
+
+    async def is_(self, state: VIPState, says: str = "") -> VIPStatusSpec:
+        """Wait until this is the state, with this in the reason."""
+
+        def holds(found: Resource[VIPStatusSpec]) -> bool:
+            return found.spec.state is state and says in found.spec.reason
+
+        return (await self.node.eventually(VIPStatus, ID, holds)).spec
+
+
+@contextlib.asynccontextmanager
+async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True) -> AsyncIterator[Stage]:
+    """An operator that leads at once, in a namespace with one cable."""
+    async with etcd_cluster(1, fast=fast) as etcd:
+        with namespaces("near", "far") as (near, far):
+            connect(near, "eth0", far, "eth0")
+            near.run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
+            netns = str(near.path)
+            factories = vip_factories(Surroundings(state_dir=state_dir, netns=netns, settle=0.0))
+            controllers = (
+                OperatorSpecController(factories, inputs=INPUTS),
+                AddressMergeController(),
+                AddressSpecController(netns=netns),
+                AddressStatusController(netns=netns),
+                LinkStatusController(netns=netns),
+            )
+            async with running(*controllers, *more) as node:
+                nodespan = NodespanConfig(etcd=EtcdSettings(endpoints=etcd.endpoints))
+                await node.create(MachineConfig.new("v1alpha1", MachineConfigSpec(nodespan=nodespan)))
+                await node.create(HostnameStatus.new("hostname", HostnameStatusSpec(hostname="one")))
+                await node.create(OperatorSpec.new(operator_id(SPEC), SPEC))
+                yield Stage(node, near, etcd)
+
+
+def has_address(inside: Namespace) -> bool:
+    """Whether the kernel has the virtual IP."""
+    return f" {IP}/32 " in inside.run("ip", "address", "show", "dev", "eth0")

@@ -1,0 +1,198 @@
+"""A machine that is configured: a namespace with network cards, and in this process what a configuration goes through.
+
+That is everything between the text of a configuration and the kernel but the agent's own process, which takes long to
+start under emulation.
+"""
+
+import contextlib
+import inspect
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from controllers.config.loading import load
+from controllers.network.address_spec import AddressSpecController
+from controllers.network.config.address_config import AddressConfigController
+from controllers.network.config.device_config import DeviceConfigController
+from controllers.network.config.link_alias_config import LinkAliasConfigController
+from controllers.network.config.link_alias_spec import LinkAliasSpecController
+from controllers.network.config.link_config import LinkConfigController
+from controllers.network.config.operator_config import OperatorConfigController
+from controllers.network.config.operator_vip_config import OperatorVIPConfigController
+from controllers.network.config.route_config import RouteConfigController
+from controllers.network.config.routing_rule_config import RoutingRuleConfigController
+from controllers.network.link_spec import LinkSpecController
+from controllers.network.link_status import LinkStatusController
+from controllers.network.merge import (
+    AddressMergeController,
+    LinkMergeController,
+    OperatorMergeController,
+    RouteMergeController,
+    RoutingRuleMergeController,
+)
+from controllers.network.route_spec import RouteSpecController
+from controllers.network.routing_rule_spec import RoutingRuleSpecController
+from controllers.network.wireguard_peer import WireguardPeerController
+from resources.config import MachineConfig
+from resources.network import NetworkProblem
+from runtime.testing.kit import Node, running
+from tests.support.netns import Namespace, connect, execute, namespaces
+from tests.support.process import eventually
+from tests.support.told import Told, differences
+
+CONTROLLERS = (
+    *(AddressConfigController, DeviceConfigController, LinkAliasConfigController, LinkConfigController),
+    *(OperatorConfigController, OperatorVIPConfigController, RouteConfigController, RoutingRuleConfigController),
+    *(AddressMergeController, LinkMergeController, OperatorMergeController, RouteMergeController),
+    *(RoutingRuleMergeController, AddressSpecController, LinkAliasSpecController, LinkSpecController),
+    *(LinkStatusController, RouteSpecController, RoutingRuleSpecController, WireguardPeerController),
+)
+# The first link of a kind may have to wait for the kernel to load a module; the guest's processor is emulated.
+PATIENCE = 20.0
+MAC = "02:00:00:00:00:"
+
+
+@attrs.frozen
+class Machine(Told):
+    """The machine, its switch with 192.0.2.9 on it, and its controllers."""
+
+    far: Namespace
+    runtime: Node
+
+    async def configure(self, text: str) -> None:
+        """Put a configuration into effect, which must be right; what it leads to is still on its way."""
+        loaded = load(text)
+        assert not loaded.errors, loaded.errors
+        await self.runtime.put(MachineConfig, "v1alpha1", loaded.config)
+
+    async def devices(self, *entries: str) -> None:
+        """Put these entries of `machine.network.interfaces` into effect."""
+        lines = "".join(f"      - {entry}\n" for entry in entries)
+        await self.configure(f"machine:\n  type: controlplane\n  network:\n    interfaces:\n{lines}")
+
+    async def nothing(self) -> None:
+        """Put a configuration into effect that says nothing of the network."""
+        await self.configure("machine: {type: controlplane}\n")
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong, by the ids of the problems."""
+        return {each.id: each.spec.message for each in self.runtime.state.list(NetworkProblem)}
+
+    async def becomes(self, **expected: object) -> None:
+        """Wait until these methods, called with what stands behind the name after `__`, return this."""
+
+        def check() -> bool:
+            for call, wanted in expected.items():
+                name, _, argument = call.partition("__")
+                assert getattr(self, name)(*([argument] if argument else [])) == wanted
+            return True
+
+        await eventually(check, within=PATIENCE)
+
+    async def whole(self, bond: str, *members: str) -> None:
+        """Wait until a bond is up with just these members, all up."""
+
+        def check() -> bool:
+            there = {link["ifname"]: link for link in self.ip("link")}
+            assert self.members(bond) == list(members)
+            assert all("UP" in there[name]["flags"] for name in (bond, *members))
+            return True
+
+        await eventually(check, within=PATIENCE)
+
+    def plug(self, card: str, number: int) -> None:
+        """Lay a cable from a card of this name, whose address ends in its number, to the switch."""
+        plug(self.inside, self.far, card, f"{MAC}{number:02x}")
+
+    def pull(self, card: str) -> None:
+        """Take a card out."""
+        self.inside.run("ip", "link", "del", card)
+
+    async def is_again(self, before: Any) -> None:
+        """Wait until `ip` tells the same as before."""
+
+        def check() -> bool:
+            found = differences(before, self.everything())
+            assert not found, found
+            return True
+
+        await eventually(check, within=PATIENCE)
+
+    async def settled(self) -> None:
+        """Wait until no controller has anything to do."""
+        await self.runtime.settled(within=PATIENCE)
+
+
+def plug(inside: Namespace, far: Namespace, card: str, address: str) -> None:
+    """Lay a cable from a card of this name and address, which is down, to the switch."""
+    connect(inside, card, far, f"far-{card}")
+    inside.run("ip", "link", "set", card, "down", "address", address)
+    far.run("ip", "link", "set", f"far-{card}", "master", "switch")
+
+
+@contextlib.contextmanager
+def place(*cards: str) -> Iterator[tuple[Namespace, Namespace]]:
+    """A namespace with cards of these names, numbered from 0, and the one with the switch."""
+    with namespaces("node", "far") as (inside, far):
+        far.run("ip", "link", "add", "switch", "type", "bridge")
+        far.run("ip", "addr", "add", "192.0.2.9/24", "dev", "switch")
+        far.run("ip", "link", "set", "switch", "up")
+        # The first VRF of a namespace brings a rule along that nobody takes away again.
+        inside.run("ip", "link", "add", "first", "type", "vrf", "table", "9")
+        inside.run("ip", "link", "del", "first")
+        for number, card in enumerate(cards):
+            plug(inside, far, card, f"{MAC}{number:02x}")
+        yield inside, far
+
+
+@contextlib.asynccontextmanager
+async def at_work(inside: Namespace, far: Namespace, **settings: Any) -> AsyncIterator[Machine]:
+    """The controllers at work in a namespace; `settings` are for those that take them. They end without a word."""
+    made = []
+    for cls in CONTROLLERS:
+        taken = inspect.signature(cls).parameters
+        given = {"netns": str(inside.path), **settings}
+        made.append(cls(**{name: value for name, value in given.items() if name in taken}))
+    async with running(*made) as runtime:
+        yield Machine(inside, far, runtime)
+
+
+@contextlib.asynccontextmanager
+async def machine(*cards: str, **settings: Any) -> AsyncIterator[Machine]:
+    """A machine with these cards, down, that nothing is configured of."""
+    with place(*cards) as (inside, far):
+        async with at_work(inside, far, **settings) as made:
+            yield made
+
+
+@contextlib.contextmanager
+def real_cards(inside: Namespace, cards: Mapping[str, str]) -> Iterator[None]:
+    """Cards of the guest in a namespace, down: by their names there, their addresses or what their path in sysfs has.
+
+    Afterwards they are what they were, whatever became of them.
+    """
+    with contextlib.ExitStack() as stack:
+        for name, place in cards.items():
+            stack.enter_context(_real_card(inside, name, place))
+        yield
+
+
+@contextlib.contextmanager
+def _real_card(inside: Namespace, name: str, place: str) -> Iterator[None]:
+    found = {link.name: link for link in Path("/sys/class/net").iterdir() if (link / "device").exists()}
+    (called,) = (
+        each
+        for each, link in found.items()
+        if place in os.path.realpath(link / "device") or (link / "address").read_text().strip() == place
+    )
+    address, mtu = ((found[called] / what).read_text().strip() for what in ("address", "mtu"))
+    execute("ip", "link", "set", called, "down", "netns", inside.name, "name", name)
+    try:
+        yield
+    finally:
+        inside.run("ip", "link", "set", name, "down", "nomaster", "address", address, "mtu", mtu, "alias", "")
+        inside.run("ip", "addr", "flush", "dev", name)
+        inside.run("ip", "link", "set", name, "netns", "1", "name", called)

@@ -1,0 +1,441 @@
+"""Links from configuration in the kernel: what users write, and what happens to it while links come, go and change."""
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import pytest
+import trio
+
+from resources.network import DeviceConfigSpec, LinkStatus, OperatorSpec
+from tests.controllers.network.config.house import DATA
+from tests.mesh.bond_scenarios import ping, received, recorded
+from tests.support.process import eventually
+from tests.support.tunnels import key_pair
+from tests.vm.configured import MAC, PATIENCE, Machine, at_work, machine, place, plug, real_cards
+
+PRIVATE, PUBLIC = key_pair(5)
+BOND = (
+    "{interface: bond0, bond: {mode: active-backup, miimon: 100, deviceSelectors: "
+    f"[{{hardwareAddr: '{MAC}00'}}, {{hardwareAddr: '{MAC}01'}}]}}, addresses: [192.0.2.1/24], "
+    "vlans: [{vlanId: 100, mtu: 1400, addresses: [198.51.100.1/24], vip: {ip: 198.51.100.15}}]}"
+)
+
+
+# The examples of the reference, as they are but for keys that are none and what is special about a card.
+
+
+@attrs.frozen(kw_only=True)
+class Example:
+    """Cards by name with their addresses, those that are real ones among them, and what must come of it."""
+
+    check: Callable[[Machine], object]
+    cards: Mapping[str, str] = attrs.field(factory=dict)
+    real: Mapping[str, str] = attrs.field(factory=dict)
+    replace: Sequence[tuple[str, str]] = ()
+    problems: frozenset[str] = frozenset()
+    # What a link that is not the agent's keeps, put back by hand.
+    kept: Sequence[str] = ()
+
+
+def selectors(made: Machine) -> None:
+    assert made.addresses("nic") == {"192.168.88.21/24", "10.3.4.5/24"}
+    assert made.addresses("bond0") == {"10.20.0.5/24"}
+    assert made.members("bond0") == ["e1", "e2"]
+    assert made.data("bond0")["mode"] == "balance-rr"
+    assert made.link("bond0")["address"] == "00:50:56:8e:8f:e4"
+
+
+def virtual_ip(made: Machine) -> None:
+    assert made.data("eth0.100")["id"] == 100
+    wanted = {"dhcp4/eth0", "dhcp4/eth0.100", "dhcp4/nic"}
+    wanted |= {"vip/eth0/192.168.0.15", "vip/eth0.100/192.168.1.15", "vip/nic/192.168.2.15"}
+    assert {each.id for each in made.runtime.state.list(OperatorSpec)} == wanted
+    assert all("UP" in made.link(name)["flags"] for name in ("eth0", "eth0.100", "nic"))
+
+
+def wireguard(made: Machine) -> None:
+    assert made.link("wg0")["mtu"] == 1500
+    assert made.addresses("wg0") == {"192.168.2.1/24"}
+    device, peer = (line.split("\t") for line in made.inside.run("wg", "show", "wg0", "dump").splitlines())
+    assert device[:3] == [PRIVATE, PUBLIC, "51820"]
+    assert (peer[2:4], peer[7]) == (["209.202.254.14:8172", "192.168.88.0/24"], "5")
+
+
+def addressing(made: Machine) -> None:
+    assert made.addresses("enp1s0") == {"10.0.0.5/24", "fd00::5/64", "10.0.0.9/32"}
+    assert made.link("enp1s0")["mtu"] == 9000
+    assert made.routes() == {("default", "10.0.0.1", "enp1s0"), ("10.8.0.0/16", "", "enp1s0")}
+    assert ["UP" in made.link(name)["flags"] for name in ("enp1s0", "enp2s0", "enp3s0")] == [True] * 3
+
+
+def documents(made: Machine) -> None:
+    assert made.link("nic")["ifalias"] == "net0"
+    assert made.members("bond0") == ["enp1s0", "enp2s0"]
+    options = made.data("bond0")
+    assert [options[name] for name in ("mode", "miimon", "updelay", "downdelay", "ad_lacp_rate")] == [
+        *("802.3ad", 100, 200, 200),
+        "fast",
+    ]
+    assert made.routes() == {("10.0.0.0/8", "10.15.0.1", "bond0"), ("default", "10.15.0.1", "bond0")}
+    assert (made.link("net0.34")["link"], made.data("net0.34")["id"]) == ("nic", 34)
+    assert made.addresses("net0.34") == {"192.168.1.100/24"}
+
+
+def more_documents(made: Machine) -> None:
+    assert "UP" not in made.link("enp1s0")["flags"]
+    assert "MULTICAST" not in made.link("enp1s0")["flags"]
+    assert made.link("enp1s0")["mtu"] == 9000
+    assert made.link("dummy0")["address"] == "02:00:5e:10:00:01"
+    assert (made.data("br0")["stp_state"], made.data("br0")["vlan_filtering"]) == (1, 1)
+    assert made.link("enp2s0")["master"] == "br0"
+    assert (made.link("enp3s0")["master"], made.data("vrf-blue")["table"]) == ("vrf-blue", 123)
+    assert [made.addresses(name) for name in ("veth-a", "veth-b")] == [{"192.0.2.1/30"}, {"192.0.2.2/30"}]
+    device, peer = (line.split("\t") for line in made.inside.run("wg", "show", "wg1", "dump").splitlines())
+    assert (device[0], device[3]) == (PRIVATE, "0x51")
+    assert peer[2:4] == ["[2001:db8::1]:51820", "10.9.0.0/24"]
+    assert {rule[0] for rule in made.rules()} == {1000, 1001}
+    assert ("10.255.0.0/16", "", "") in made.routes()
+    assert "blackhole fd00:1::/32" in made.inside.run("ip", "-6", "route", "show", "metric", "50")
+
+
+KEYS = [(f"privateKey: {'A' * 43}=", f"privateKey: {PRIVATE}")]
+EXAMPLES = {
+    "addressing": Example(
+        check=addressing,
+        cards={"enp1s0": f"{MAC}01", "enp2s0": f"{MAC}02", "enp3s0": f"{MAC}03"},
+        kept=("enp1s0 mtu 1500",),
+    ),
+    "documents": Example(
+        check=documents,
+        cards={"enp1s0": f"{MAC}01", "enp2s0": f"{MAC}02"},
+        real={"nic": "0000:00:10.0"},
+        replace=[("00:1a:2b:*", "52:54:00:*")],
+    ),
+    "more_documents": Example(
+        check=more_documents,
+        cards={"enp1s0": f"{MAC}01", "enp2s0": f"{MAC}02", "enp3s0": f"{MAC}03"},
+        replace=KEYS,
+        kept=("enp1s0 mtu 1500 up multicast on",),
+        # A route over a link that is to be down, and a virtual IP that a cloud would route.
+        problems=frozenset({"RouteSpecs/100/enp1s0/inet6/fe80::1//100", "OperatorSpecs/vip/enp1s0/192.0.2.9"}),
+    ),
+    "proxies": Example(check=lambda _: None),
+    "selectors": Example(
+        check=selectors,
+        cards={"e1": "00:50:56:8e:8f:e4", "e2": "00:50:57:9c:2c:2d"},
+        real={"nic": "0000:00:10.0"},
+        # It watches nothing.
+        problems=frozenset({"LinkSpecs/bond0"}),
+    ),
+    "virtual_ip": Example(check=virtual_ip, cards={"eth0": f"{MAC}01"}, real={"nic": "0000:00:10.0"}),
+    "wireguard": Example(check=wireguard, replace=KEYS),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_an_example_comes_true_and_leaves_nothing(name: str) -> None:
+    example = EXAMPLES[name]
+    text = (DATA / f"{name}.yaml").read_text()
+    for old, new in example.replace:
+        assert old in text
+        text = text.replace(old, new)
+    with place() as (inside, far):
+        for card, address in example.cards.items():
+            plug(inside, far, card, address)
+            inside.run("ip", "link", "set", card, "up")
+        with real_cards(inside, example.real):
+            if name == "selectors":
+                inside.run("ip", "link", "set", "nic", "address", "00:00:00:00:00:01")
+            for card in example.real:
+                inside.run("ip", "link", "set", card, "up")
+            async with at_work(inside, far) as made:
+                before = await made.rest()
+                await made.configure(text)
+
+                def is_as_configured() -> bool:
+                    example.check(made)
+                    assert set(made.problems()) == example.problems
+                    return True
+
+                await eventually(is_as_configured, within=PATIENCE)
+                await made.settled()
+                is_as_configured()
+                await made.nothing()
+                await made.settled()
+                for command in example.kept:
+                    inside.run("ip", "link", "set", *command.split())
+                await made.is_again(before)
+                assert not made.problems()
+
+
+# Bonds by selectors.
+
+
+async def test_a_bond_by_hardware_addresses_stays_whole_and_takes_nothing_that_rests_on_it() -> None:
+    async with machine("e0", "e1") as made:
+        before = await made.rest()
+        # All cards and what has their address by way of the bond.
+        await made.devices(BOND.replace(f"'{MAC}00'", f"'{MAC}*'"))
+        await made.whole("bond0", "e0", "e1")
+        await made.becomes(addresses__bond0={"192.0.2.1/24"})
+        await eventually(lambda: made.addresses("bond0.100") == {"198.51.100.1/24"}, within=PATIENCE)
+        await made.settled()
+        index = made.link("bond0")["ifindex"]
+        assert [made.link(name)["address"] for name in ("bond0", "e0", "e1", "bond0.100")] == [f"{MAC}00"] * 4
+        (device,) = made.runtime.state.list(DeviceConfigSpec)
+        assert device.spec.device.bond is not None
+        assert device.spec.device.bond.interfaces == ("e0", "e1")
+        assert [made.runtime.state.get(LinkStatus, name).spec.permanent_addr for name in ("e0", "e1")] == [
+            f"{MAC}00",
+            f"{MAC}01",
+        ]
+        assert made.runtime.state.find(OperatorSpec, "vip/bond0.100/198.51.100.15") is not None
+        made.inside.run("ping", "-c", "1", "-w", "10", "192.0.2.9")
+        # A member is pulled, the other renamed, moved away, and both are back.
+        made.pull("e0")
+        await made.whole("bond0", "e1")
+        made.inside.run("ip", "link", "set", "e1", "down", "name", "x1")
+        await made.whole("bond0", "x1")
+        made.plug("e0", 0)
+        await made.whole("bond0", "x1", "e0")
+        made.inside.run("ip", "link", "set", "x1", "netns", made.far.name)
+        await made.whole("bond0", "e0")
+        made.far.run("ip", "link", "set", "x1", "netns", made.inside.name, "name", "e1")
+        await made.whole("bond0", "e0", "e1")
+        made.inside.run("ping", "-c", "1", "-w", "10", "192.0.2.9")
+        assert (made.link("bond0")["ifindex"], made.link("bond0")["address"]) == (index, f"{MAC}00")
+        assert made.addresses("bond0.100") == {"198.51.100.1/24"}
+        assert not made.problems()
+        await made.nothing()
+        await eventually(lambda: not made.link("bond0"), within=PATIENCE)
+        await made.settled()
+        assert [made.link(name)["address"] for name in ("e0", "e1")] == [f"{MAC}00", f"{MAC}01"]
+        assert {link["ifname"] for link in made.ip("link")} == {link["ifname"] for link in before[0]}
+
+
+async def test_only_what_differs_is_written_and_traffic_elsewhere_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = "{interface: e2, addresses: [192.0.2.1/24]}"
+    bond = BOND.replace("192.0.2.1/24", "203.0.113.1/24")
+    async with machine("e0", "e1", "e2") as made:
+        await made.devices(bond, other)
+        await made.whole("bond0", "e0", "e1")
+        await made.becomes(addresses__e2={"192.0.2.1/24"})
+        await made.settled()
+        made.inside.run("ping", "-c", "1", "-w", "10", "192.0.2.9")
+        output = b""
+
+        async def flood() -> None:
+            nonlocal output
+            done = await trio.run_process(ping(made.inside, 400, 0.01), capture_stdout=True, stderr=subprocess.STDOUT)
+            output = done.stdout
+
+        def changed(old: str, new: str) -> str:
+            assert old in bond
+            return bond.replace(old, new)
+
+        bond0, vlan = (made.link(name)["ifindex"] for name in ("bond0", "bond0.100"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            for text, index, field, value in (
+                (changed("miimon: 100,", "miimon: 100, minLinks: 1,"), bond0, "bond", (("min_links", 1),)),
+                (changed("mtu: 1400", "mtu: 1450"), vlan, "mtu", 1450),
+            ):
+                with recorded(monkeypatch) as written:
+                    await made.devices(text, other)
+                    await made.settled()
+                assert [(each.index, getattr(each, field)) for each in written] == [(index, value)]
+                assert len(written[0].apart()) == 1
+            await made.devices(bond, other.replace("192.0.2.1/24", "192.0.2.1/24, 198.51.100.9/24"))
+            await eventually(lambda: "198.51.100.9/24" in made.addresses("e2"), within=PATIENCE)
+        sent, back = received(output.decode())
+        assert sent == back == 400
+
+
+async def test_masters_have_the_same_hardware_address_after_each_start() -> None:
+    entries = (BOND, "{interface: br0, bridge: {interfaces: [e2, e3]}}")
+    with place("e0", "e1", "e2", "e3") as (inside, far):
+        for _ in range(2):
+            async with at_work(inside, far) as made:
+                await made.devices(*entries)
+                await made.whole("bond0", "e0", "e1")
+                await eventually(lambda: made.link("e3").get("master") == "br0", within=PATIENCE)
+                await made.settled()
+                assert [made.link(name)["address"] for name in ("bond0", "br0")] == [f"{MAC}00", f"{MAC}02"]
+            for name in ("bond0", "br0"):
+                inside.run("ip", "link", "del", name)
+
+
+# Selectors.
+
+
+async def test_a_selector_means_no_link_one_or_two_as_they_come_and_go() -> None:
+    async with machine() as made:
+        await made.devices(f"{{deviceSelector: {{hardwareAddr: '{MAC}*'}}, addresses: [10.1.0.5/24]}}")
+        await made.settled()
+        assert "no link has" in made.problems()["DeviceConfigSpecs/000"]
+        made.plug("e0", 0)
+        await made.becomes(addresses__e0={"10.1.0.5/24"}, problems={})
+        # What rests on it has its address and changes nothing.
+        made.inside.run("ip", "link", "add", "link", "e0", "name", "v7", "type", "vlan", "id", "7")
+        await made.settled()
+        assert made.problems() == {}
+        made.plug("e1", 1)
+        await eventually(lambda: "e0 (" in made.problems().get("DeviceConfigSpecs/000", ""), within=PATIENCE)
+        await made.becomes(addresses__e0=set(), addresses__e1=set())
+        made.pull("e0")
+        await made.becomes(addresses__e1={"10.1.0.5/24"}, problems={})
+
+
+async def test_a_card_that_is_not_on_pci_is_found_as_the_problem_says() -> None:
+    async with machine() as made:
+        with real_cards(made.inside, {"stick": "/usb"}):
+            await made.devices("{deviceSelector: {busPath: '0*'}, addresses: [10.1.0.5/24]}")
+            await made.settled()
+            problem = made.problems()["DeviceConfigSpecs/000"]
+            assert "stick (usb-" in problem
+            assert problem.endswith("use physical: true")
+            await made.devices("{deviceSelector: {physical: true}, addresses: [10.1.0.5/24]}")
+            await made.becomes(addresses__stick={"10.1.0.5/24"}, problems={})
+            await made.nothing()
+            await made.becomes(addresses__stick=set())
+
+
+# Mistakes.
+
+
+async def test_what_cannot_be_is_named_and_all_else_applies() -> None:
+    async with machine("e0", "e1") as made:
+        await made.devices(
+            "{interface: e0, mtu: 1400, addresses: [10.1.0.5/24, 'ff02::5/64'], "
+            "routes: [{network: 10.8.0.0/16, gateway: 192.0.2.200}, {network: 10.9.0.0/16, gateway: 10.1.0.1}], "
+            "vlans: [{vlanId: 5, mtu: 1450, addresses: [10.5.0.5, 10.6.0.5/24]}]}",
+            "{interface: e1, addresses: [10.2.0.5/24]}",
+            f"{{interface: wg0, addresses: [10.3.0.5/24], wireguard: {{privateKey: {PRIVATE}, peers: ["
+            f"{{publicKey: {PUBLIC}, allowedIPs: [10.4.0.0/24]}}, "
+            f"{{publicKey: {key_pair(6)[1]}, allowedIPs: [10.5.0.0/24]}}]}}}}",
+        )
+
+        def is_as_configured() -> bool:
+            assert made.addresses("e0") == {"10.1.0.5/24"}
+            assert made.addresses("e1") == {"10.2.0.5/24"}
+            assert made.addresses("e0.5") == {"10.6.0.5/24"}
+            assert made.addresses("wg0") == {"10.3.0.5/24"}
+            assert made.routes() == {("10.9.0.0/16", "10.1.0.1", "e0")}
+            assert key_pair(6)[1] in made.inside.run("wg", "show", "wg0", "peers")
+            problems = made.problems()
+            assert "has no prefix length" in problems.pop("AddressSpecs/configuration/e0.5/10.5.0.5")
+            assert "unreachable" in problems.pop("RouteSpecs/inet4/192.0.2.200/10.8.0.0/16/1024")
+            mtu = problems.pop("LinkSpecs/e0.5")
+            assert "MTU 1450 of e0.5" in mtu
+            assert "MTU 1400 of e0" in mtu
+            assert problems.keys() == {"AddressSpecs/e0/ff02::5/64"}
+            return True
+
+        await eventually(is_as_configured, within=PATIENCE)
+        await made.settled()
+        is_as_configured()
+
+
+async def test_a_peer_by_name_is_told_its_endpoint_when_there_are_names() -> None:
+    peer, answers = key_pair(6)[1], list[str]()
+
+    async def lookup(name: str) -> list[str]:
+        assert name == "vpn.example.org"
+        if not answers:
+            raise OSError("no name server answers")
+        return answers
+
+    def endpoints() -> str:
+        return made.inside.run("wg", "show", "wg0", "endpoints").strip()
+
+    async with machine("e0", lookup=lookup) as made:
+        await made.devices(
+            f"{{interface: wg0, mtu: 1380, addresses: [10.3.0.5/24], wireguard: {{privateKey: {PRIVATE}, peers: ["
+            f"{{publicKey: {peer}, endpoint: 'vpn.example.org:51820', allowedIPs: [10.4.0.0/24]}}]}}}}",
+            "{interface: e0, addresses: [10.1.0.5/24]}",
+        )
+        await made.becomes(addresses__wg0={"10.3.0.5/24"}, addresses__e0={"10.1.0.5/24"})
+        await eventually(
+            lambda: f"{peer}\t(none)" in made.inside.run("wg", "show", "wg0", "endpoints"), within=PATIENCE
+        )
+        assert "10.4.0.0/24" in made.inside.run("wg", "show", "wg0", "allowed-ips")
+        await eventually(lambda: any("vpn.example.org" in text for text in made.problems().values()), within=PATIENCE)
+        answers.append("192.0.2.77")
+        await eventually(lambda: endpoints() == f"{peer}\t192.0.2.77:51820", within=PATIENCE)
+        await made.becomes(problems={})
+
+
+# What others do.
+
+
+async def test_what_is_taken_away_comes_back_and_what_others_made_stays() -> None:
+    documents = f"""
+apiVersion: v1alpha1
+kind: BondConfig
+name: bond0
+links: [e0, e1]
+bondMode: active-backup
+miimon: 100
+hardwareAddr: {MAC}aa
+addresses: [{{address: 192.0.2.1/24}}]
+routes: [{{destination: 10.8.0.0/16, gateway: 192.0.2.9}}]
+---
+{{apiVersion: v1alpha1, kind: RoutingRuleConfig, name: "1500", src: 10.0.0.0/8, table: "180"}}
+---
+{{apiVersion: v1alpha1, kind: LinkConfig, name: e2, mtu: 1400}}
+"""
+    foreign = (
+        ("ip", "link", "add", "theirs", "type", "dummy"),
+        ("ip", "link", "set", "theirs", "up"),
+        ("ip", "addr", "add", "10.77.0.1/24", "dev", "theirs"),
+        ("ip", "addr", "add", "10.78.0.1/24", "dev", "e2"),
+        ("ip", "link", "set", "e2", "up"),
+        ("ip", "route", "add", "10.79.0.0/16", "via", "10.77.0.9", "metric", "7"),
+        ("ip", "rule", "add", "priority", "1501", "from", "10.9.0.0/16", "lookup", "181", "protocol", "boot"),
+    )
+
+    async with machine("e0", "e1", "e2") as made:
+        for command in foreign:
+            made.inside.run(*command)
+        await made.configure(documents)
+        await made.whole("bond0", "e0", "e1")
+        there = {("10.8.0.0/16", "192.0.2.9", "bond0")}
+        await made.becomes(addresses__bond0={"192.0.2.1/24"}, routes=there)
+        await eventually(lambda: (1500, "10.0.0.0/8", "180") in made.rules(), within=PATIENCE)
+        await made.settled()
+        delays = {}
+        undone: tuple[tuple[str, tuple[str, ...]], ...] = (
+            ("address", ("ip", "addr", "del", "192.0.2.1/24", "dev", "bond0")),
+            ("route", ("ip", "route", "del", "10.8.0.0/16")),
+            ("rule", ("ip", "rule", "del", "priority", "1500")),
+            ("option", ("ip", "link", "set", "bond0", "type", "bond", "miimon", "70")),
+            ("mtu", ("ip", "link", "set", "e2", "mtu", "1300")),
+            ("link", ("ip", "link", "del", "bond0")),
+        )
+        for name, undo in undone:
+            made.inside.run(*undo)
+            since = trio.current_time()
+
+            def is_back() -> bool:
+                assert made.members("bond0") == ["e0", "e1"]
+                assert made.addresses("bond0") == {"192.0.2.1/24"}
+                assert made.routes() == there | {("10.79.0.0/16", "10.77.0.9", "theirs")}
+                assert (1500, "10.0.0.0/8", "180") in made.rules()
+                assert made.data("bond0")["miimon"] == 100
+                assert made.link("bond0")["address"] == f"{MAC}aa"
+                assert made.link("e2")["mtu"] == 1400
+                return True
+
+            await eventually(is_back, within=PATIENCE)
+            delays[name] = trio.current_time() - since
+        assert max(delays.values()) < 5, delays
+        await made.nothing()
+        await eventually(lambda: not made.link("bond0") and not made.routes(), within=PATIENCE)
+        await made.settled()
+        assert made.addresses("theirs") == {"10.77.0.1/24"}
+        assert made.addresses("e2") == {"10.78.0.1/24"}
+        assert "10.79.0.0/16 via 10.77.0.9" in made.inside.run("ip", "route")
+        assert made.rules() == {(1501, "10.9.0.0/16", "181")}
