@@ -38,6 +38,12 @@ from controllers.network.routing_rule_spec import RoutingRuleSpecController
 from controllers.network.routing_rule_status import RoutingRuleStatusController
 from controllers.network.vip_condition import VIPConditionController
 from controllers.network.wireguard_peer import WireguardPeerController
+from runtime.plugins import Settings
+
+
+def _link_spec_controller(settings: Settings) -> LinkSpecController:
+    return LinkSpecController(record=settings.state_dir / "links.json")
+
 
 # What the entry point of the family stands for.
 controllers = (
@@ -56,7 +62,7 @@ controllers = (
     LinkMergeController,
     LinkNameController,
     LinkRenameController,
-    LinkSpecController,
+    _link_spec_controller,
     LinkStatusController,
     NfTablesChainController,
     NodeAddressController,

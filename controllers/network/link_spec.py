@@ -15,8 +15,10 @@ import errno
 import struct
 from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
+import trio
 
 from controllers.network import bond_plan
 from controllers.network.interests import NotedLinks
@@ -29,6 +31,7 @@ from controllers.network.kernel.wireguard import backend_for, daemon
 from controllers.network.kernel.wireguard.device import device_difference
 from controllers.network.kernel.wireguard.uapi import UserspaceWireguard
 from controllers.network.link_lookup import LinkLookup, LinkTable
+from controllers.network.link_originals import LinkOriginals, changed, decided, forgotten, restoration
 from controllers.network.link_plan import (
     Create,
     Refuse,
@@ -82,17 +85,21 @@ class _Memory:
 
 
 class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
-    """Links that no spec names are never touched."""
+    """Links that no spec names are never touched, and are made again as they were when none names them any more.
+
+    `record` is the file in which it is kept how links were; without one, only this process knows.
+    """
 
     name = "network.LinkSpecController"
     type = LinkSpec
 
     _follower: LinkFollower
 
-    def __init__(self, *, netns: str | None = None) -> None:
+    def __init__(self, *, netns: str | None = None, record: Path | None = None) -> None:
         super().__init__(netns=netns)
         self.outputs = (shared(NetworkProblem), shared(LinkRefresh))
         self._memory = _Memory()
+        self._originals = LinkOriginals(record)
         # Which specs say that they are members of which masters, both ways.
         self._members: dict[str, set[str]] = {}
         self._master_of: dict[str, str] = {}
@@ -105,6 +112,7 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """A mirror of the links."""
+        await trio.to_thread.run_sync(self._originals.load)
         async with self.mirror(PlainLinks()) as links:
             self._links = LinkTable()
             self._follower = LinkFollower(links, self._links)
@@ -151,9 +159,14 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
         return judged
 
     def _judge_leaving(self, spec: LinkSpecSpec, lookup: LinkLookup) -> Judgement[LinkSpecSpec]:
-        """Only what was made is removed; a link that the agent did not make stays as it is."""
+        """Only what was made is removed; a link that the agent did not make becomes again as it was."""
+        if not spec.logical:
+            found = find(spec, lookup)
+            if found is None or self._undoing(spec.name, found) is None:
+                return Judgement()
+            return Judgement(job=spec, instead="it is changed again")
         link = lookup.real(spec.name)
-        if not spec.logical or link is None or not is_of_kind(link, spec.kind) or spec.name in self._memory.foreign:
+        if link is None or not is_of_kind(link, spec.kind) or spec.name in self._memory.foreign:
             return Judgement()
         return Judgement(job=spec, instead="it is there again")
 
@@ -178,7 +191,7 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
             options = bond_plan.changes(spec.bond_master, link, lookup)
             if options:
                 said.append(bond_plan.in_words(options, link.status.bond_master))
-        change = adjustment(spec, link, lookup, self._deciding(spec))
+        change = adjustment(spec, link, lookup, self._deciding(spec)) or self._no_longer_said(spec, link)
         if change is not None:
             said.append(in_words(change, link, lookup))
         if spec.wireguard is not None and memory.devices.get(spec.name) != _device(spec.wireguard, link):
@@ -234,6 +247,9 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
         return failed
 
     def _take_away(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
+        if not spec.logical:
+            self._give_back(kernel, spec)
+            return
         link = self._links.real(spec.name)
         if link is None:
             return
@@ -241,6 +257,31 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
             self._memory.foreign.add(spec.name)
         else:
             self._remove(kernel, link.status.index)
+
+    def _undoing(self, name: str, link: KernelLink) -> LinkChange | None:
+        """What to do so that a link that nothing names any more becomes as it was, None if it is."""
+        ours = self._memory.mastered.get(name)
+        master = self._links.get(link.status.master_index)
+        if ours is not None and master is not None and master.name == ours:
+            return LinkChange(index=link.status.index, master=0)
+        return restoration(self._originals.get(name), link)
+
+    def _no_longer_said(self, spec: LinkSpecSpec, link: KernelLink) -> LinkChange | None:
+        """What a spec has no say in any more, and is still as an earlier one wanted it."""
+        return None if spec.logical else restoration(self._originals.get(spec.name), link, decided(spec))
+
+    def _give_back(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
+        """Make a link that was there before be as it was. Raises OSError."""
+        for _ in range(_STEPS):
+            link = find(spec, LinkLookup(self._links))
+            change = None if link is None else self._undoing(spec.name, link)
+            if link is None or change is None:
+                break
+            self._change(kernel, change)
+            self._reread(kernel, link.status.index)
+            if change.master is not None:
+                self._memory.mastered.pop(spec.name, None)
+        self._originals.set(spec.name, None)
 
     def _bring_about(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
         """Take steps until there is nothing to do, or nothing that can be done now. Raises OSError."""
@@ -285,9 +326,16 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
                 return True
         change = adjustment(spec, link, lookup, self._deciding(spec))
         if change is None:
+            undoing = self._no_longer_said(spec, link)
+            if undoing is not None:
+                self._change(kernel, undoing)
+            self._originals.set(spec.name, forgotten(self._originals.get(spec.name), decided(spec)))
             return False
         if change.master:
             self._lend_address(kernel, change.master)
+        if not spec.logical:
+            # On record before it is done: a process may be killed in between.
+            self._originals.set(spec.name, changed(self._originals.get(spec.name), link, change))
         self._change(kernel, change)
         if change.master is not None:
             self._note_master(spec)

@@ -47,13 +47,29 @@ async def test_a_port_is_put_into_its_bridge_and_released() -> None:
     await a_port_is_put_into_its_bridge_and_released()
 
 
-async def test_a_link_that_others_made_is_set_up_and_never_removed() -> None:
+async def test_a_link_that_others_made_is_set_up_and_becomes_again_as_it_was() -> None:
     async with node() as (inside, runtime):
+        before = links(inside)["p0"]
         await want(runtime, attrs.evolve(BASE, name="p0", logical=False, mtu=1300))
         await eventually(lambda: links(inside)["p0"]["mtu"] == 1300 and "UP" in links(inside)["p0"]["flags"])
+        await want(runtime, attrs.evolve(BASE, name="p0", logical=False))
+        await eventually(lambda: links(inside)["p0"]["mtu"] == before["mtu"])
         await unwant(runtime, "p0")
         await runtime.gone(LinkSpec, "p0")
-        assert links(inside)["p0"]["mtu"] == 1300
+        # The kernel gives a link a queue when it first comes up, and never takes it away.
+        assert links(inside)["p0"] == before | {"qdisc": "noqueue"}
+
+
+async def test_what_somebody_else_changed_since_stays() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, attrs.evolve(BASE, name="p0", logical=False, multicast=False))
+        await eventually(lambda: "MULTICAST" not in links(inside)["p0"]["flags"])
+        inside.run("ip", "link", "set", "p0", "mtu", "1350")
+        await unwant(runtime, "p0")
+        await runtime.gone(LinkSpec, "p0")
+        after = links(inside)["p0"]
+        assert after["mtu"] == 1350
+        assert "MULTICAST" in after["flags"]
 
 
 async def test_a_link_is_found_by_an_alternative_name() -> None:
