@@ -16,7 +16,7 @@ RESULTS := .cache/test
 PYTEST = $(BIN)/python -m pytest --junit-xml=$(RESULTS)/$(@:test-%=%).xml
 PACKAGES = $(PYTHON) tests/support/packages.py
 
-MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping
+MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base
 
 # What `make run` shows where there can be no cluster.
 define WATCH_LINKS
@@ -34,8 +34,9 @@ endef
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-run: .venv/installed ## a mesh of three nodes on this machine; without root an agent that only watches links
+run: .venv/installed ## a mesh of three nodes on this machine, VIP=1: a virtual IP that moves; without root an agent that only watches links
 	@$(PACKAGES) $(MESH_PACKAGES) || true # what is missing is named by the next command
+	[ -z "$(VIP)" ] || exec $(BIN)/nodespan cluster create --vip 198.51.100.100 --demonstrate
 	status=0; $(BIN)/nodespan cluster create --nodes 3 || status=$$?
 	[ $$status = 3 ] || exit $$status # 3: not on this machine, or not as this user
 	echo "so an agent watches the links of this machine instead, and changes nothing"

@@ -9,7 +9,7 @@ import trio
 from pyroute2.netlink import rtnl
 
 from controllers.network.kernel.addresses import Addresses
-from controllers.network.kernel.links import KernelLink, LinkOutlines, PlainLinks, read_link
+from controllers.network.kernel.links import KernelLink, PlainLinks, read_link
 from controllers.network.kernel.mirror import Effect, Kind
 from controllers.network.kernel.routes import Routes
 from controllers.network.kernel.rtnetlink import Message, members
@@ -82,14 +82,12 @@ class FakeKernel:
     @asynccontextmanager
     async def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AsyncIterator[FakeMirror[K, V]]:
         """A mirror of one kind, for as long as the block lasts."""
-        # Everybody sees all that there is of a link.
-        which = PlainLinks if isinstance(kind, LinkOutlines) else type(kind)
-        mirror: FakeMirror[K, V] = FakeMirror(self._items[which], on_change)
-        self._mirrors[which].append(mirror)
+        mirror: FakeMirror[K, V] = FakeMirror(self._items[type(kind)], on_change)
+        self._mirrors[type(kind)].append(mirror)
         try:
             yield mirror
         finally:
-            self._mirrors[which].remove(mirror)
+            self._mirrors[type(kind)].remove(mirror)
 
     @contextmanager
     def open(self) -> Iterator["FakeKernel"]:

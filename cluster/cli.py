@@ -6,12 +6,13 @@ Found by the command line through the entry-point group `nodespan.commands`; imp
 import argparse
 import os
 import sys
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from runtime.cli.errors import CommandError
 
 # The exit status that says: not on this machine, or not as this user.
 CANNOT = 3
+_VIP_CONTROL_PLANES = 3
 
 
 class ClusterCommand:
@@ -27,7 +28,10 @@ class ClusterCommand:
         )
         create.add_argument("--nodes", metavar="N", type=int, default=3, help="how many (%(default)s)")
         create.add_argument(
-            "--control-planes", metavar="N", type=int, default=1, help="how many of them, the first ones (%(default)s)"
+            "--control-planes",
+            metavar="N",
+            type=int,
+            help=f"how many of them, the first ones (1; with --vip {_VIP_CONTROL_PLANES})",
         )
         create.add_argument(
             "--wireguard-cidr",
@@ -36,7 +40,20 @@ class ClusterCommand:
             help="WireGuard devices by configuration, with addresses of this network, instead of KubeSpan",
         )
         create.add_argument(
-            "--with-kubespan", action="store_true", help="KubeSpan; so it is anyway unless --wireguard-cidr is given"
+            "--vip",
+            metavar="IP",
+            type=_address,
+            help="a virtual IP of the control planes, such as 198.51.100.100, with an etcd; instead of KubeSpan",
+        )
+        create.add_argument(
+            "--demonstrate",
+            action="store_true",
+            help="stop and kill who has the virtual IP, show who takes it over and how soon, and end",
+        )
+        create.add_argument(
+            "--with-kubespan",
+            action="store_true",
+            help="KubeSpan; so it is anyway unless --wireguard-cidr or --vip is given",
         )
         _add_name(create)
         create.add_argument("--keep", action="store_true", help="leave it running and return")
@@ -90,24 +107,36 @@ def _network(text: str) -> IPv4Network | IPv6Network:
         raise argparse.ArgumentTypeError(f"{error}; write it like 10.99.0.0/24") from error
 
 
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write it like 198.51.100.100") from error
+
+
 def _create(options: argparse.Namespace) -> int:
     from cluster.create import CreateOptions, create
     from cluster.plan import Plan
     from cluster.requirements import missing_requirements
     from cluster.terminal import Terminal
 
+    if options.demonstrate and options.vip is None:
+        raise CommandError("--demonstrate shows how a virtual IP moves: give one with --vip, such as 198.51.100.100")
+    usual_control_planes = 1 if options.vip is None else min(_VIP_CONTROL_PLANES, options.nodes)
     plan = Plan(
         name=options.name,
         size=options.nodes,
-        control_planes=options.control_planes,
-        kubespan=options.with_kubespan or options.wireguard_cidr is None,
+        control_planes=usual_control_planes if options.control_planes is None else options.control_planes,
+        kubespan=options.with_kubespan or (options.wireguard_cidr is None and options.vip is None),
         wireguard=options.wireguard_cidr,
+        vip=options.vip,
     )
-    if missing := missing_requirements():
+    if missing := missing_requirements(vip=plan.vip is not None):
         for reason in missing:
             sys.stderr.write(f"nodespan: {reason}\n")
         return CANNOT
-    return create(CreateOptions(plan=plan, keep=options.keep, timeout=options.timeout), Terminal(sys.stdout))
+    asked_for = CreateOptions(plan=plan, keep=options.keep, timeout=options.timeout, demonstrate=options.demonstrate)
+    return create(asked_for, Terminal(sys.stdout))
 
 
 def _show() -> int:

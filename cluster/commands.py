@@ -57,15 +57,17 @@ def network_commands(plan: Plan) -> Iterator[Command]:
     yield _ip(plan.internet, "link", "add", _BRIDGE, "type", "bridge")
     yield _ip(plan.internet, "address", "add", f"{BRIDGE_ADDRESS}/24", "dev", _BRIDGE)
     yield _ip(plan.internet, "link", "set", _BRIDGE, "up")
-    *public, hidden = plan.nodes
-    for number, station in enumerate((plan.discovery, plan.router, *public)):
+    hidden = plan.hidden_node
+    router = () if hidden is None else (plan.router,)
+    for number, station in enumerate((plan.discovery, *router, *plan.public_nodes)):
         port = f"port{number}"
         yield from _cable(station, LINK, plan.internet, port)
         yield _ip(plan.internet, "link", "set", port, "master", _BRIDGE)
         yield from _attach(station)
-    yield from _cable(hidden, LINK, plan.router, _LAN_LINK)
-    yield _ip(plan.router, "address", "add", f"{ROUTER_LAN_ADDRESS}/24", "dev", _LAN_LINK)
-    yield from _attach(hidden)
+    if hidden is not None:
+        yield from _cable(hidden, LINK, plan.router, _LAN_LINK)
+        yield _ip(plan.router, "address", "add", f"{ROUTER_LAN_ADDRESS}/24", "dev", _LAN_LINK)
+        yield from _attach(hidden)
 
 
 def enter(station: Station, command: Command) -> Command:

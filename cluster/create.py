@@ -10,12 +10,12 @@ from pathlib import Path
 import attrs
 
 from cluster.commands import (
+    LINK,
     ROUTER_RULES,
     ROUTER_SETTINGS,
-    agent_command,
-    discovery_command,
     network_commands,
 )
+from cluster.failover import demonstrate
 from cluster.interruption import ignore_signals, interruptible
 from cluster.node_configs import node_configs
 from cluster.ownership import owned
@@ -24,8 +24,10 @@ from cluster.pings import ping_all
 from cluster.plan import DEFAULT_NAME, DISCOVERY_PORT, NODES, WIREGUARD_SOCKETS, Plan, Station
 from cluster.record import write_record
 from cluster.removal import namespaces_of, remove
+from cluster.service import Service, agent_service, discovery_service, etcd_service
 from cluster.station_processes import NAMESPACES, CommandFailedError, run, start
 from cluster.terminal import Terminal
+from cluster.virtual_ip import VipViews, agreed_holder, look_at_vip, vip_changes, vip_table
 from cluster.wireguard import LINK as WIREGUARD_LINK
 from controllers.network.kernel.netns import in_netns
 from controllers.secret_file import write_secret
@@ -37,15 +39,20 @@ _SETTLED_INTERVAL = 1.0
 _PING_PATIENCE = 5.0
 _LAST_LINES = 8
 _Process = subprocess.Popen[bytes]
+_Processes = dict[Service, _Process]
 
 
 @attrs.frozen(kw_only=True)
 class CreateOptions:
-    """`keep` leaves the cluster running; `timeout` is how many seconds everybody has to come up."""
+    """`keep` leaves the cluster running; `timeout` is how many seconds everybody has to come up.
+
+    `demonstrate` shows how the virtual IP moves, and then does not stay.
+    """
 
     plan: Plan
     keep: bool = False
     timeout: float = 60.0
+    demonstrate: bool = False
 
 
 def create(options: CreateOptions, terminal: Terminal) -> int:
@@ -62,9 +69,14 @@ def create(options: CreateOptions, terminal: Terminal) -> int:
             keep = options.keep  # from now on there is something to look at, also if not everybody comes up
             if plan.kubespan:
                 _wait_until_up(options, processes, terminal)
+            if plan.vip is not None:
+                _wait_for_vip(options, processes, terminal)
             _ping_all(options, terminal)
-            _tell_what_to_try(options, terminal)
-            if not keep:
+            if options.demonstrate:
+                demonstrate(plan, processes, terminal)
+            if keep or not options.demonstrate:
+                _tell_what_to_try(options, terminal)
+            if not keep and not options.demonstrate:
                 _look_after(plan, processes, terminal)
         except CommandFailedError as error:
             raise CommandError(str(error)) from error
@@ -97,8 +109,8 @@ def name_option(plan: Plan) -> str:
     return "" if plan.name == DEFAULT_NAME else f" --name {plan.name}"
 
 
-def _build(plan: Plan, terminal: Terminal) -> dict[Station, _Process]:
-    *public, hidden = plan.nodes
+def _build(plan: Plan, terminal: Terminal) -> _Processes:
+    hidden = plan.hidden_node
     terminal.line(f"making the cluster {plan.name!r} of {plan.size} nodes, in network namespaces of this machine")
     for station in (plan.discovery, *plan.nodes):
         for directory in (station.directory, station.state_dir, station.wireguard_sockets):
@@ -106,20 +118,29 @@ def _build(plan: Plan, terminal: Terminal) -> dict[Station, _Process]:
     WIREGUARD_SOCKETS.mkdir(mode=0o755, parents=True, exist_ok=True)
     for command in network_commands(plan):
         run(command)
-    _set(plan.router, ROUTER_SETTINGS)
-    run(("ip", "netns", "exec", plan.router.namespace, "nft", "-f", "-"), stdin=ROUTER_RULES)
-    terminal.line(f"  the internet is a bridge with {', '.join(node.name for node in public)} on it")
-    terminal.line(f"  {hidden.name} is behind a router that translates its address and lets nobody in")
+    terminal.line(f"  the internet is a bridge with {', '.join(node.name for node in plan.public_nodes)} on it")
+    if hidden is not None:
+        _set(plan.router, ROUTER_SETTINGS)
+        run(("ip", "netns", "exec", plan.router.namespace, "nft", "-f", "-"), stdin=ROUTER_RULES)
+        terminal.line(f"  {hidden.name} is behind a router that translates its address and lets nobody in")
 
     for node, text in node_configs(plan).items():
         write_secret(node.config, text)
-    processes = {plan.discovery: start(plan.discovery, discovery_command(plan))}
-    _wait_for_discovery(plan, processes[plan.discovery])
+    discovery = discovery_service(plan)
+    processes = {discovery: _start(discovery)}
+    etcd = [etcd_service(plan, node) for node in plan.etcd_nodes]
+    processes |= {member: _start(member) for member in etcd}
+    _wait_for_discovery(plan, processes[discovery])
     terminal.line(f"  the discovery service answers at {plan.discovery.address}:{DISCOVERY_PORT}")
-    for node in plan.nodes:
-        processes[node] = start(node, agent_command(node))
+    if etcd:
+        terminal.line(f"  etcd has {len(etcd)} members, at {', '.join(member.station.name for member in etcd)}")
+    processes |= {agent: _start(agent) for agent in map(agent_service, plan.nodes)}
     terminal.line(f"  {plan.size} agents are starting")
     return processes
+
+
+def _start(service: Service) -> _Process:
+    return start(service.station, service.command, log=service.log)
 
 
 def _set(station: Station, settings: dict[str, str]) -> None:
@@ -134,7 +155,7 @@ def _wait_for_discovery(plan: Plan, process: _Process) -> None:
     deadline = time.monotonic() + _START_PATIENCE
     while not _listens(plan.discovery, DISCOVERY_PORT):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise CommandError(f"the discovery service does not start:\n{_end_of_log(plan.discovery)}")
+            raise CommandError(f"the discovery service does not start:\n{_end_of_log(plan.discovery.log)}")
         time.sleep(_LOOK_INTERVAL)
 
 
@@ -145,7 +166,45 @@ def _listens(station: Station, port: int) -> bool:
         return connection.connect_ex((station.address, port)) == 0
 
 
-def _wait_until_up(options: CreateOptions, processes: dict[Station, _Process], terminal: Terminal) -> None:
+def _wait_for_vip(options: CreateOptions, processes: _Processes, terminal: Terminal) -> None:
+    """Tell what the control planes say of the virtual IP until they agree on who has it, and ping it.
+
+    Raises CommandError.
+    """
+    began = time.monotonic()
+    terminal.line(f"\nthe virtual IP {options.plan.vip}")
+    views: VipViews = {}
+    while True:
+        before, views = views, look_at_vip(options.plan)
+        for line in vip_changes(before, views):
+            terminal.line(f"  {line}")
+        took = time.monotonic() - began
+        holder = agreed_holder(views)
+        if holder is not None:
+            break
+        dead = _dead(processes)
+        if dead or took > options.timeout:
+            problem = f"{_titles(dead)} ended" if dead else f"nobody has it for all after {options.timeout:g} s"
+            logs = dead or [service for service in processes if service.station in options.plan.etcd_nodes]
+            shown = [*vip_table(views), *(_end_of_log(service.log) for service in logs)]
+            raise CommandError("\n".join([f"the virtual IP {options.plan.vip}: {problem}", *shown]))
+        time.sleep(_LOOK_INTERVAL)
+    terminal.line(f"all agree that {holder.name} has it, {took:.1f} s after the agents were started")
+    terminal.line("\npings of the virtual IP")
+    plan = options.plan
+    others = [(station, holder) for station in (plan.discovery, *plan.nodes) if station != holder]
+    ping_all(others, {"VIRTUAL IP": lambda _: str(plan.vip)}, terminal, patience=_PING_PATIENCE)
+
+
+def _dead(processes: _Processes) -> list[Service]:
+    return [service for service, process in processes.items() if process.poll() is not None]
+
+
+def _titles(services: list[Service]) -> str:
+    return " and ".join(service.title for service in services)
+
+
+def _wait_until_up(options: CreateOptions, processes: _Processes, terminal: Terminal) -> None:
     """Show the peers of all nodes until all are up. Raises CommandError when it takes too long."""
     began = time.monotonic()
     view: MeshView = {}
@@ -158,7 +217,7 @@ def _wait_until_up(options: CreateOptions, processes: dict[Station, _Process], t
         took = time.monotonic() - began
         if all(seen.is_up for seen in view.values()):
             break
-        dead = [station for station, process in processes.items() if process.poll() is not None]
+        dead = _dead(processes)
         if dead or took > options.timeout:
             terminal.settle()
             raise CommandError(_report(options, view, dead))
@@ -167,17 +226,13 @@ def _wait_until_up(options: CreateOptions, processes: dict[Station, _Process], t
     terminal.line(f"\nall {len(view)} tunnel ends are up, {took:.1f} s after the agents were started")
 
 
-def _report(options: CreateOptions, view: MeshView, dead: list[Station]) -> str:
+def _report(options: CreateOptions, view: MeshView, dead: list[Service]) -> str:
     """Who is not up, as far as can be told why, and what they said last."""
-    lines = [
-        f"{' and '.join(station.name for station in dead)} ended"
-        if dead
-        else f"not everybody is up after {options.timeout:g} s"
-    ]
+    lines = [f"{_titles(dead)} ended" if dead else f"not everybody is up after {options.timeout:g} s"]
     lines += [f"  {_reason(node, peer, seen)}" for (node, peer), seen in view.items() if not seen.is_up]
     concerned = {node for (node, _), seen in view.items() if not seen.is_up}
-    for station in dead or [node for node in options.plan.nodes if node.name in concerned]:
-        lines.append(_end_of_log(station))
+    silent = [node.log for node in options.plan.nodes if node.name in concerned]
+    lines += map(_end_of_log, [service.log for service in dead] or silent)
     if not options.keep:
         lines.append("to look at it while it runs, create it with --keep")
     return "\n".join(lines)
@@ -192,10 +247,10 @@ def _reason(node: str, peer: str, seen: PeerView) -> str:
     return f"{node}, {peer}: {seen.state}, no handshake, {tried}"
 
 
-def _end_of_log(station: Station) -> str:
-    text = station.log.read_text(errors="replace") if station.log.exists() else ""
+def _end_of_log(log: Path) -> str:
+    text = log.read_text(errors="replace") if log.exists() else ""
     last = text.splitlines()[-_LAST_LINES:] or ["(nothing)"]
-    return "\n".join([f"the end of {station.log}:", *(f"    {line}" for line in last)])
+    return "\n".join([f"the end of {log}:", *(f"    {line}" for line in last)])
 
 
 def _ping_all(options: CreateOptions, terminal: Terminal) -> None:
@@ -215,16 +270,21 @@ def _ping_all(options: CreateOptions, terminal: Terminal) -> None:
 
 def _tell_what_to_try(options: CreateOptions, terminal: Terminal) -> None:
     plan = options.plan
-    first, hidden = plan.nodes[0].name, plan.hidden_node.name
+    first, last = plan.nodes[0].name, plan.nodes[-1].name
     terminal.line("\nin another terminal, as root:\n")
     command = _command()
     if plan.kubespan:
         terminal.line(f"    {command} --node {first} get kubespanpeerstatuses -w")
     if plan.wireguard is not None:
         terminal.line(f"    {command} --node {first} get links {WIREGUARD_LINK} -o yaml")
-    terminal.line(f"    {command} --node {hidden} get affiliates")
-    terminal.line(f"    {command} cluster exec {first} -- wg show")
-    terminal.line(f"    {command} cluster exec {hidden} -- ping {_address_to_try(plan)}")
+    if plan.vip is not None:
+        terminal.line(f"    {command} --node {first} get vipstatuses -w")
+        terminal.line(f"    {command} cluster exec {plan.discovery.name} -- ping {plan.vip}")
+        terminal.line(f"    {command} cluster exec {first} -- ip address show dev {LINK}")
+    terminal.line(f"    {command} --node {last} get affiliates")
+    if plan.kubespan or plan.wireguard is not None:
+        terminal.line(f"    {command} cluster exec {first} -- wg show")
+    terminal.line(f"    {command} cluster exec {last} -- ping {_address_to_try(plan)}")
     if options.keep:
         terminal.line(f"\nthe cluster goes on running until: {command} cluster destroy{name_option(plan)}")
     else:
@@ -243,20 +303,22 @@ def _command() -> str:
     return str(called) if is_called_by_path else "nodespan"
 
 
-def _look_after(plan: Plan, processes: dict[Station, _Process], terminal: Terminal) -> None:
+def _look_after(plan: Plan, processes: _Processes, terminal: Terminal) -> None:
     """Tell what changes, and start again what has ended, until interrupted or the cluster is gone."""
-    view = look(plan)
+    view: MeshView = look(plan) if plan.kubespan else {}
+    vip_views: VipViews = look_at_vip(plan) if plan.vip is not None else {}
     try:
         while plan.record.exists():
             time.sleep(_SETTLED_INTERVAL)
-            for station, process in processes.items():
-                if process.poll() is not None:
-                    what = "the discovery service" if station == plan.discovery else f"the agent of {station.name}"
-                    terminal.line(f"{what} ended ({_how(process.returncode)}); starting it again")
-                    command = discovery_command(plan) if station == plan.discovery else agent_command(station)
-                    processes[station] = start(station, command)
-            before, view = view, look(plan)
-            for line in changes(before, view):
+            for service in _dead(processes):
+                terminal.line(f"{service.title} ended ({_how(processes[service].returncode)}); starting it again")
+                processes[service] = _start(service)
+            if plan.kubespan:
+                before, view = view, look(plan)
+                for line in changes(before, view):
+                    terminal.line(line)
+            vip_before, vip_views = vip_views, look_at_vip(plan) if plan.vip is not None else {}
+            for line in vip_changes(vip_before, vip_views):
                 terminal.line(line)
     except KeyboardInterrupt:
         return

@@ -65,10 +65,12 @@ class Mesh:
 
 @attrs.frozen(kw_only=True)
 class NodePart:
-    """What one node has of its own. `interfaces` are entries of `machine.network.interfaces`."""
+    """What one node has of its own. `interfaces` are entries of `machine.network.interfaces`, `nodespan` the settings
+    of its NodespanConfig."""
 
     control_plane: bool = False
     interfaces: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
+    nodespan: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 _ANY_NODE = NodePart()
@@ -96,7 +98,10 @@ def config_text(mesh: Mesh, *, purpose: str, node: NodePart = _ANY_NODE) -> str:
 
     Raises MachineConfigError where the result would not be valid, with what `nodespan validate` has to say.
     """
-    text = "---\n".join((_head(mesh, purpose, node), *(_document(kind, spec) for kind, spec in _documents(mesh))))
+    parts = [_head(mesh, purpose, node), *(_document(kind, spec) for kind, spec in _documents(mesh))]
+    if node.nodespan:
+        parts.append(dump({"apiVersion": "nodespan.dev/v1alpha1", "kind": "NodespanConfig", **node.nodespan}))
+    text = "---\n".join(parts)
     _refuse_mistakes(load(text, name="the configuration"))
     return text
 

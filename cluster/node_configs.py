@@ -7,6 +7,7 @@ import attrs
 
 from cluster.machine_config import Mesh, NodePart, config_text, new_mesh
 from cluster.plan import Plan, Station
+from cluster.virtual_ip import vip_interface, vip_settings
 from cluster.wireguard import wireguard_devices
 from controllers.network.kernel.wireguard.keys import KEY_SIZE, new_private_key
 
@@ -15,6 +16,8 @@ def node_configs(plan: Plan, *, random_bytes: Callable[[int], bytes] = secrets.t
     """The text of each node's configuration, with new secrets. Raises MachineConfigError."""
     mesh = _mesh(plan, random_bytes)
     parts = {node: NodePart(control_plane=node in plan.control_plane_nodes) for node in plan.nodes}
+    for node in plan.etcd_nodes:
+        parts[node] = attrs.evolve(parts[node], interfaces=(vip_interface(plan),), nodespan=vip_settings(plan))
     if plan.wireguard is not None:
         keys = {node: new_private_key(random_bytes(KEY_SIZE)) for node in plan.nodes}
         for node, device in wireguard_devices(plan, keys).items():

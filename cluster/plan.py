@@ -8,12 +8,15 @@
 
 Every box is a network namespace, also the bridge: nothing is made in the machine's own namespace, and the addresses
 are those set aside for documentation. The bridge's address is everybody's default gateway and forwards nothing.
+
+Nodes that share a virtual IP must hear each other, so they are all on the bridge: where all nodes are such there is no
+router.
 """
 
 import re
 import string
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 import attrs
@@ -22,6 +25,8 @@ from runtime.paths import node_socket
 
 DEFAULT_NAME = "demo"
 FEWEST_NODES, MOST_NODES = 2, 200
+# With fewer members, the death of one is the end of the quorum.
+FEWEST_ETCD_MEMBERS = 3
 CLUSTERS = Path("/run/nodespan/clusters")
 NODES = Path(node_socket("any")).parent
 # Where all sockets of wireguard-go lie, of whichever namespace.
@@ -32,7 +37,8 @@ BRIDGE_ADDRESS = "198.51.100.1"
 ROUTER_WAN_ADDRESS = "198.51.100.3"
 ROUTER_LAN_ADDRESS = "192.0.2.1"
 DISCOVERY_PORT = 3000
-_NETWORKS = (ip_network("198.51.100.0/24"), ip_network("192.0.2.0/24"))
+_INTERNET = IPv4Network("198.51.100.0/24")
+_NETWORKS = (_INTERNET, ip_network("192.0.2.0/24"))
 _FIRST_NODE = 11
 # Without a hyphen, so that the names of one cluster's namespaces never begin like those of another.
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
@@ -83,7 +89,8 @@ class Plan:
     """A cluster of `size` nodes, of which the first `control_planes` are such.
 
     `kubespan`: whether they make a KubeSpan mesh. `wireguard`: the network of WireGuard devices that the configuration
-    names, None for none. Raises NameRefusedError, and ValueError for what is not provided for.
+    names, None for none. `vip`: the virtual IP that the control planes share, None for none. Raises NameRefusedError,
+    and ValueError for what is not provided for.
     """
 
     name: str = attrs.field(default=DEFAULT_NAME)
@@ -91,6 +98,7 @@ class Plan:
     control_planes: int = attrs.field(default=1)
     kubespan: bool = True
     wireguard: IPv4Network | IPv6Network | None = attrs.field(default=None)
+    vip: IPv4Address | IPv6Address | None = attrs.field(default=None)
     clusters: Path = CLUSTERS
 
     @name.validator
@@ -119,6 +127,21 @@ class Plan:
         if taken := [str(other) for other in _NETWORKS if network.version == 4 and network.overlaps(other)]:
             raise ValueError(f"the WireGuard network {network} overlaps with {taken[0]}, which the cluster itself uses")
 
+    @vip.validator
+    def _check_vip(self, _attribute: object, address: IPv4Address | IPv6Address | None) -> None:
+        if address is None:
+            return
+        if self.control_planes < FEWEST_ETCD_MEMBERS:
+            raise ValueError(
+                f"a virtual IP takes at least {FEWEST_ETCD_MEMBERS} control planes, for etcd to outlive one of them, "
+                f"not {self.control_planes}"
+            )
+        if address not in _INTERNET or address in (_INTERNET.network_address, _INTERNET.broadcast_address):
+            raise ValueError(f"the virtual IP {address} is no address of {_INTERNET}, the network of the nodes")
+        for station in (*self.stations, self.router):
+            if address == ip_address(station.address):
+                raise ValueError(f"the virtual IP {address} is the address of {station.name}: take another one")
+
     @property
     def directory(self) -> Path:
         """All files of the cluster but the sockets of its agents."""
@@ -136,11 +159,15 @@ class Plan:
 
     @property
     def nodes(self) -> tuple[Station, ...]:
-        """In the order of their names; the last one is behind NAT."""
-        labels = [label_of(number) for number in range(self.size)]
-        public = [self._station(label, f"198.51.100.{_FIRST_NODE + n}") for n, label in enumerate(labels[:-1])]
-        hidden = self._station(labels[-1], f"192.0.2.{_FIRST_NODE}", ROUTER_LAN_ADDRESS)
-        return (*public, hidden)
+        """In the order of their names; the last one is the hidden one, if there is one."""
+        hidden = self.hidden_node
+        return self.public_nodes if hidden is None else (*self.public_nodes, hidden)
+
+    @property
+    def public_nodes(self) -> tuple[Station, ...]:
+        """Those on the bridge."""
+        labels = [label_of(number) for number in range(self.size - 1 if self._has_router else self.size)]
+        return tuple(self._station(label, f"198.51.100.{_FIRST_NODE + n}") for n, label in enumerate(labels))
 
     @property
     def control_plane_nodes(self) -> tuple[Station, ...]:
@@ -148,9 +175,16 @@ class Plan:
         return self.nodes[: self.control_planes]
 
     @property
-    def hidden_node(self) -> Station:
-        """The one behind NAT, which nobody can call."""
-        return self.nodes[-1]
+    def etcd_nodes(self) -> tuple[Station, ...]:
+        """Those with a member of etcd: the control planes, if there is a virtual IP."""
+        return () if self.vip is None else self.control_plane_nodes
+
+    @property
+    def hidden_node(self) -> Station | None:
+        """The one behind NAT, which nobody can call; None if all share a virtual IP."""
+        if not self._has_router:
+            return None
+        return self._station(label_of(self.size - 1), f"192.0.2.{_FIRST_NODE}", ROUTER_LAN_ADDRESS)
 
     @property
     def discovery(self) -> Station:
@@ -159,7 +193,7 @@ class Plan:
 
     @property
     def router(self) -> Station:
-        """What the last node is behind."""
+        """What the hidden node is behind; one of the stations only if there is such a node."""
         return self._station("router", ROUTER_WAN_ADDRESS)
 
     @property
@@ -170,7 +204,8 @@ class Plan:
     @property
     def stations(self) -> tuple[Station, ...]:
         """All of them."""
-        return (self.internet, self.discovery, self.router, *self.nodes)
+        router = (self.router,) if self._has_router else ()
+        return (self.internet, self.discovery, *router, *self.nodes)
 
     @property
     def pairs(self) -> Iterator[tuple[Station, Station]]:
@@ -198,6 +233,10 @@ class Plan:
     def namespace_prefix(self) -> str:
         """How the names of this cluster's namespaces begin, and nobody else's."""
         return f"{PREFIX}{self.name}-"
+
+    @property
+    def _has_router(self) -> bool:
+        return self.vip is None or self.control_planes < self.size
 
     def _station(self, label: str, address: str, gateway: str = BRIDGE_ADDRESS) -> Station:
         # Names of nodes are those of their sockets, so only one cluster can have the short ones.

@@ -1,7 +1,7 @@
 """What was asked for when a cluster was made, in a file of it, for whoever shows or removes it later."""
 
 import json
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import attrs
@@ -13,7 +13,8 @@ def write_record(plan: Plan) -> None:
     """Write the file. Blocks. Raises OSError."""
     asked_for = {"size": plan.size, "control_planes": plan.control_planes, "kubespan": plan.kubespan}
     wireguard = None if plan.wireguard is None else str(plan.wireguard)
-    plan.record.write_text(json.dumps({**asked_for, "wireguard": wireguard}))
+    vip = None if plan.vip is None else str(plan.vip)
+    plan.record.write_text(json.dumps({**asked_for, "wireguard": wireguard, "vip": vip}))
 
 
 def recorded(name: str, *, clusters: Path = CLUSTERS) -> Plan:
@@ -22,5 +23,10 @@ def recorded(name: str, *, clusters: Path = CLUSTERS) -> Plan:
     if not plan.record.exists():
         return plan
     asked_for = json.loads(plan.record.read_text())
-    wireguard = asked_for.pop("wireguard", None)
-    return attrs.evolve(plan, wireguard=None if wireguard is None else ip_network(wireguard), **asked_for)
+    wireguard, vip = asked_for.pop("wireguard", None), asked_for.pop("vip", None)
+    return attrs.evolve(
+        plan,
+        wireguard=None if wireguard is None else ip_network(wireguard),
+        vip=None if vip is None else ip_address(vip),
+        **asked_for,
+    )

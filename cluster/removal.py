@@ -2,6 +2,7 @@
 
 import shutil
 
+from cluster.etcd import PROGRAM as ETCD
 from cluster.plan import NODES, Plan
 from cluster.station_processes import NAMESPACES, end_processes, run
 
@@ -15,9 +16,12 @@ def remove(plan: Plan) -> bool:
     """
     namespaces = namespaces_of(plan)
     was_there = bool(namespaces) or plan.directory.exists()
-    # The nodes first: they say goodbye to the discovery service.
+    # The agents first: they say goodbye to the discovery service, and give back their leases at etcd.
     serving = {plan.discovery.namespace, plan.router.namespace, plan.internet.namespace}
-    end_processes(name for name in namespaces if name not in serving)
+    nodes = tuple(name for name in namespaces if name not in serving)
+    end_processes(nodes, but=ETCD)
+    # The members of etcd would wait for each other; what they know goes with the rest.
+    end_processes(nodes, at_once=True)
     end_processes(name for name in namespaces if name in serving)
     for name in namespaces:
         run(("ip", "netns", "delete", name))

@@ -4,20 +4,24 @@ import os
 import shutil
 import subprocess
 
+from cluster.etcd import PROGRAM as ETCD
 from cluster.plan import PREFIX
 from controllers.network.kernel.wireguard.daemon import PROGRAM as WIREGUARD_GO
 
-# Programs, and the packages of Debian and its relatives that bring them; Fedora's names differ in one place.
+# Programs, and the packages of Debian and its relatives that bring them; some of Fedora's names differ.
 _PROGRAMS = {"ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "mount": "mount"}
-_FEDORA = {"iproute2": "iproute", "mount": "util-linux"}
+_FEDORA = {"iproute2": "iproute", "mount": "util-linux", "etcd-server": "etcd"}
+_FOR_VIP = {ETCD: "etcd-server"}
 _TUN = "/dev/net/tun"
 
 
-def missing_requirements() -> list[str]:
-    """Why a cluster cannot be made here, a sentence each, with what to do; empty if it can. Blocks for a moment."""
+def missing_requirements(*, vip: bool = False) -> list[str]:
+    """Why a cluster, or one with a virtual IP, cannot be made here, a sentence each, with what to do; empty if it can.
+    Blocks for a moment."""
     if os.geteuid() != 0:
         return ["network namespaces need root: run it with sudo"]
-    if packages := [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]:
+    programs = _PROGRAMS | (_FOR_VIP if vip else {})
+    if packages := [package for program, package in programs.items() if shutil.which(program) is None]:
         return [f"programs are missing: {how_to_install(*packages)}"]
     probe = f"{PREFIX}probe-{os.getpid()}"
     if reason := _refusal("ip", "netns", "add", probe):

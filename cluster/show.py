@@ -6,6 +6,7 @@ from cluster.plan import CLUSTERS, Plan, Station
 from cluster.record import recorded
 from cluster.station_processes import pids_in
 from cluster.terminal import Terminal
+from cluster.virtual_ip import vip_view
 from runtime.cli.client import AgentGoneError
 from runtime.cli.errors import CommandError
 from runtime.cli.table import Table
@@ -44,6 +45,7 @@ def _table(plan: Plan) -> list[str]:
     headings = ["NODE", "NAMESPACE", "PIDS", "ADDRESS"]
     headings += ["KUBESPAN ADDRESS"] if plan.kubespan else []
     headings += ["WIREGUARD ADDRESS"] if plan.wireguard is not None else []
+    headings += [str(plan.vip)] if plan.vip is not None else []
     rows = Table(headings)
     for station in plan.stations:
         pids = ",".join(map(str, pids_in(station.namespace)))
@@ -51,6 +53,7 @@ def _table(plan: Plan) -> list[str]:
         is_node = station in plan.nodes
         cells += [_address(station) if is_node else ""] if plan.kubespan else []
         cells += [plan.wireguard_address(station) if is_node else ""] if plan.wireguard is not None else []
+        cells += [vip_view(plan, station).state if station in plan.etcd_nodes else ""] if plan.vip is not None else []
         rows.add(cells)
     return rows.flush().splitlines()
 

@@ -27,14 +27,14 @@ def run(command: Command, *, stdin: str | None = None) -> str:
     return done.stdout
 
 
-def start(station: Station, command: Command) -> "subprocess.Popen[bytes]":
-    """Start what runs at a station, detached from the terminal; what it says goes to the station's log."""
-    with station.log.open("ab") as log:
+def start(station: Station, command: Command, *, log: Path | None = None) -> "subprocess.Popen[bytes]":
+    """Start what runs at a station, detached from the terminal; what it says goes to `log`, else the station's log."""
+    with (log or station.log).open("ab") as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             cwd="/",
             # Proxies of the world outside are not to be reached from in here.
             env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
@@ -50,17 +50,18 @@ def pids_in(namespace: str) -> tuple[int, ...]:
     return tuple(int(pid) for pid in listed.stdout.split())
 
 
-def end_processes(namespaces: Iterable[str]) -> None:
-    """End all processes in these namespaces: SIGTERM, after five seconds SIGKILL. Blocks until they are gone.
+def end_processes(namespaces: Iterable[str], *, but: str = "", at_once: bool = False) -> None:
+    """End all processes in these namespaces, but those of one program: SIGTERM, after five seconds or at once
+    SIGKILL. Blocks until they are gone.
 
     Raises CommandFailedError for processes that outlive even that.
     """
     names = tuple(namespaces)
     left: tuple[int, ...] = ()
-    for kind in (signal.SIGTERM, signal.SIGKILL):
+    for kind in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGKILL):
         told: set[int] = set()
         deadline = time.monotonic() + _PATIENCE
-        while left := tuple(pid for name in names for pid in pids_in(name)):
+        while left := tuple(pid for name in names for pid in pids_in(name) if not but or _program(pid) != but):
             if time.monotonic() > deadline:
                 break
             for pid in set(left) - told:
@@ -72,3 +73,11 @@ def end_processes(namespaces: Iterable[str]) -> None:
             time.sleep(_POLL)
     if left:
         raise CommandFailedError(f"processes {left} outlive SIGKILL: the kernel does not let them go")
+
+
+def _program(pid: int) -> str:
+    """The name of what a process runs, "" if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -2,6 +2,7 @@
 
 from controllers.cluster.config import MACHINE_CONFIG_ID
 from controllers.cluster.local_affiliate_rules import (
+    configured_vips,
     container_addresses,
     node_addresses,
     own_endpoints,
@@ -122,6 +123,7 @@ def _kubespan(
             public_addresses=() if public is None else plain_addresses([public.spec.address]),
             filters=config.spec.endpoint_filters,
             extra=config.spec.extra_endpoints,
+            vips=configured_vips(machine),
         ),
         exclude_advertised_networks=config.spec.exclude_advertised_networks,
     )

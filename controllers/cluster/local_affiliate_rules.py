@@ -10,6 +10,9 @@ yet, one with a `!` in front takes those in it away again. Hence the entries als
 Machines that run containers have bridges for them, and those have the same address on every machine: nobody could be
 reached there, and all would advertise it. Addresses of bridges that container engines and hypervisors make, known by
 their names, are therefore neither advertised nor endpoints. A bridge of the operator's own, by any other name, counts.
+
+A virtual IP that the node has for the moment is one of its addresses, for its tunnels have to let it through, but no
+endpoint: peers would go on calling there, and reach another node.
 """
 
 import re
@@ -21,6 +24,7 @@ import attrs
 from controllers.config.notation import IpInterface, parse_cidr, parse_ip
 from controllers.network.node_address_rules import filter_addresses, is_siderolink, own_address
 from discovery.addresses import format_address, join_endpoint, parse_address, split_endpoint
+from resources.config import HCloudVIPConfig, Layer2VIPConfig, MachineConfigSpec
 from resources.network import AddressStatusSpec, LinkStatusSpec, NodeAddressFilterSpec
 
 LISTEN_PORT = 51820
@@ -88,15 +92,18 @@ def own_endpoints(
     public_addresses: Iterable[str],
     filters: Sequence[str] | None,
     extra: Iterable[str],
+    vips: Collection[str] = (),
 ) -> tuple[str, ...]:
     """The endpoints of this node, best first. No filter keeps all, a filter without entries none.
 
-    `current_addresses` are CIDRs. Raises EndpointFilterError, and AddressError for an extra endpoint that is none.
+    `current_addresses` are CIDRs, `vips` addresses that may be another node's the next moment.
+
+    Raises EndpointFilterError, and AddressError for an extra endpoint that is none.
     """
     reachable = [
         address
         for address in plain_addresses(current_addresses)
-        if address != kubespan_address and not is_siderolink(address)
+        if address != kubespan_address and address not in vips and not is_siderolink(address)
     ]
     addresses = tuple(dict.fromkeys((*reachable, *public_addresses)))
     if filters is not None:
@@ -122,3 +129,16 @@ def node_addresses(
     """The CIDRs that stand for the node itself: neither those of its pods nor those of its container bridges."""
     outside = filter_addresses(addresses, NodeAddressFilterSpec(exclude_subnets=pod_networks))
     return tuple(address for address in outside if address not in container)
+
+
+def configured_vips(config: MachineConfigSpec) -> frozenset[str]:
+    """The virtual IPs that a configuration names, on whichever link. What is no address is left to others to refuse."""
+    vips = [
+        vip
+        for device in config.machine.network.interfaces
+        for vip in (device.vip, *(vlan.vip for vlan in device.vlans))
+    ]
+    written = [vip.ip for vip in vips if vip is not None]
+    written += [document.name for document in config.documents_of(Layer2VIPConfig)]
+    written += [document.name for document in config.documents_of(HCloudVIPConfig)]
+    return frozenset(str(address) for address in map(parse_ip, written) if address is not None)

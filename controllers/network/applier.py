@@ -13,9 +13,10 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from controllers.network.interests import LinkIndex, LinkName, NotedItems, NotedLinks
-from controllers.network.kernel.links import KernelLink, LinkOutlines
-from controllers.network.kernel.mirror import Kind, Mirror
+from controllers.network.kernel.links import KernelLink, PlainLinks
+from controllers.network.kernel.mirror import Kind
 from controllers.network.kernel.rtnetlink import Kernel
+from controllers.network.kernel.shared_mirror import MirrorView
 from controllers.network.link_lookup import LinkTable
 from controllers.network.plan import Plan, Step
 from controllers.network.spec_applier import Judgement, LinkFollower, SpecApplier
@@ -37,7 +38,7 @@ class Applier(SpecApplier[S, Step[W, O]], Generic[S, K, A, W, O]):
     """
 
     _follower: LinkFollower
-    _items: Mirror[K, A]
+    _items: MirrorView[K, A]
 
     def __init__(self, *, netns: str | None = None) -> None:
         super().__init__(netns=netns)
@@ -75,7 +76,7 @@ class Applier(SpecApplier[S, Step[W, O]], Generic[S, K, A, W, O]):
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Mirrors of the links and of the objects."""
-        async with self.mirror(LinkOutlines()) as links, self.mirror(self.kind()) as items:
+        async with self.mirror(PlainLinks()) as links, self.mirror(self.kind()) as items:
             self._links = LinkTable()
             self._follower = LinkFollower(links, self._links)
             self._items = items

@@ -110,8 +110,11 @@ def blindness(name: str, bond: BondMaster) -> str:
 
 def in_words(options: Options, current: BondMaster | None) -> str:
     """What a bond has in the place of these options."""
+    if current is None:
+        return ""
+    differing = ((field, getattr(current, field), value) for field, value in options)
     return ", ".join(
-        f"{field} {_text(getattr(current, field))} instead of {_text(value)}" for field, value in options if current
+        f"{name} {_text(seen)} instead of {_text(value)}" for name, seen, value in differing if seen != value
     )
 
 

@@ -60,7 +60,8 @@ class LinkStatusController(Controller):
         def name_of(index: int) -> str:
             return mirror.items[index].name if index in mirror.items else ""
 
-        statuses: dict[int, dict[str, LinkStatusSpec]] = {index: {} for index in indexes}
+        # The loopback link, which is the first of all, comes last: who sees it has seen all that there were.
+        statuses: dict[int, dict[str, LinkStatusSpec]] = {index: {} for index in sorted(indexes, reverse=True)}
         for index, link in links.items():
             statuses[index] = {link.name: complete(with_names(link, name_of), facts[index])}
         return statuses

@@ -20,8 +20,9 @@ import trio
 from controllers.network.damping import Damper
 from controllers.network.interests import Interests, LinkIndex, LinkName
 from controllers.network.kernel.links import KernelLink
-from controllers.network.kernel.mirror import Kind, Mirror, open_mirror
+from controllers.network.kernel.mirror import Kind
 from controllers.network.kernel.rtnetlink import Kernel, open_kernel
+from controllers.network.kernel.shared_mirror import MirrorView, open_shared_mirror
 from controllers.network.link_lookup import LinkTable
 from controllers.network.problems import Problems, reason_of
 from resources.network import LinkFlags, NetworkProblem, Severity
@@ -128,9 +129,9 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
         """Ask for a round. Call it from the trio thread only."""
         self._news.set()
 
-    def mirror(self, kind: Kind[K, V]) -> AbstractAsyncContextManager[Mirror[K, V]]:
+    def mirror(self, kind: Kind[K, V]) -> AbstractAsyncContextManager[MirrorView[K, V]]:
         """A mirror of the kernel that wakes the controller."""
-        return open_mirror(kind, netns=self._netns, on_change=self.wake)
+        return open_shared_mirror(kind, netns=self._netns, on_change=self.wake)
 
     def kernel(self) -> AbstractContextManager[Kernel]:
         """A connection to the kernel."""
@@ -309,7 +310,7 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
 class LinkFollower:
     """A mirror of links, and the table that rules look into: both sides of it agree between two rounds."""
 
-    def __init__(self, mirror: Mirror[int, KernelLink], table: LinkTable) -> None:
+    def __init__(self, mirror: MirrorView[int, KernelLink], table: LinkTable) -> None:
         self._mirror = mirror
         self._table = table
 

@@ -20,7 +20,8 @@ import trio
 from controllers.network.endpoint_names import EndpointNames, Lookup, Silence, is_silent
 from controllers.network.kernel.addresses import Addresses
 from controllers.network.kernel.links import KernelLink, PlainLinks
-from controllers.network.kernel.mirror import Mirror, open_mirror
+from controllers.network.kernel.mirror import open_mirror
+from controllers.network.kernel.shared_mirror import MirrorView, open_shared_mirror
 from controllers.network.kernel.wireguard import backend_for
 from controllers.network.kernel.wireguard.device import (
     DeviceChange,
@@ -142,7 +143,7 @@ class WireguardPeerController(QueueController):
         self._devices.clear()
         problems = Problems(ctx, WireguardPeerSpec)
         async with (
-            open_mirror(PlainLinks(), netns=self._netns, on_change=self._wake) as links,
+            open_shared_mirror(PlainLinks(), netns=self._netns, on_change=self._wake) as links,
             open_mirror(Addresses(), netns=self._netns, on_change=self._wake) as addresses,
             trio.open_nursery() as nursery,
         ):
@@ -273,7 +274,7 @@ class WireguardPeerController(QueueController):
 
     # What is there.
 
-    def _find_devices(self, ctx: QueueContext, links: Mirror[int, KernelLink]) -> None:
+    def _find_devices(self, ctx: QueueContext, links: MirrorView[int, KernelLink]) -> None:
         links.take()
         lookup = LinkLookup(links.items)
         found: dict[str, KernelLink] = {}

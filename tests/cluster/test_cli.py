@@ -55,6 +55,14 @@ def test_what_is_missing_is_named_as_the_system_calls_it(
         ("create --control-planes 0", "between 1 and 3 are control planes, not 0"),
         ("create --wireguard-cidr 10.99.0.0/30", "not enough addresses for 3 nodes"),
         ("create --wireguard-cidr 198.51.0.0/16", "overlaps with 198.51.100.0/24"),
+        ("create --vip 198.51.101.1", "no address of 198.51.100.0/24, the network of the nodes"),
+        ("create --vip fd00::1", "no address of 198.51.100.0/24"),
+        ("create --vip 198.51.100.255", "no address of 198.51.100.0/24"),
+        ("create --vip 198.51.100.12", "198.51.100.12 is the address of b: take another"),
+        ("create --vip 198.51.100.1", "198.51.100.1 is the address of internet: take another"),
+        ("create --vip 198.51.100.100 --nodes 2", "at least 3 control planes, for etcd to outlive one of them, not 2"),
+        ("create --vip 198.51.100.100 --control-planes 1", "at least 3 control planes"),
+        ("create --demonstrate", "give one with --vip"),
         ("destroy --name ../x", "cannot be the name"),
     ],
 )
@@ -62,6 +70,20 @@ def test_names_and_sizes_are_checked_first(monkeypatch: pytest.MonkeyPatch, line
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(CommandError, match=reason):
         cluster(line)
+
+
+def test_an_etcd_that_is_not_installed_is_missed_for_a_virtual_ip_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in ("etcd", "nft") else name)
+    advice = "programs are missing: apt-get install --no-install-recommends nftables"
+    assert requirements.missing_requirements() == [advice]
+    assert requirements.missing_requirements(vip=True) == [f"{advice} etcd-server"]
+
+
+def test_a_virtual_ip_that_is_none_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cluster("create --vip 198.51.100")
+    assert "write it like 198.51.100.100" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("network", ["10.99.0.1/24", "10.99.0.0/33", "wg0"])

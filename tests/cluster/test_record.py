@@ -1,6 +1,6 @@
 """What was asked for is known as long as the cluster is there."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import attrs
@@ -16,8 +16,9 @@ from cluster.record import recorded, write_record
         Plan(),
         Plan(size=5, control_planes=2, kubespan=False, wireguard=ip_network("10.99.0.0/24")),
         Plan(wireguard=ip_network("fd00:99::/64")),
+        Plan(size=4, control_planes=3, vip=ip_address("198.51.100.100")),
     ],
-    ids=["usual", "wireguard", "both"],
+    ids=["usual", "wireguard", "both", "vip"],
 )
 def test_a_plan_is_read_back_as_it_was_recorded(asked_for: Plan, tmp_path: Path) -> None:
     plan = attrs.evolve(asked_for, clusters=tmp_path)

@@ -190,6 +190,25 @@ async def test_a_link_that_comes_later_gets_what_its_selector_says(tmp_path: Pat
         await eventually(lambda: _is(node.addresses("uplink"), expected))
 
 
+async def test_a_selector_means_one_link_or_none_as_links_come_and_go(tmp_path: Path) -> None:
+    text = """
+machine:
+  network:
+    interfaces: [{deviceSelector: {hardwareAddr: "02:00:00:77:*"}, addresses: [10.76.0.5/24]}]
+"""
+    async with house(tmp_path, text) as node:
+        await eventually(lambda: _is(node.addresses("eth0"), {"10.76.0.5/24"}))
+        node.inside.run("ip", "link", "set", "eth1", "address", "02:00:00:77:00:02")
+        await eventually(lambda: _is(node.addresses("eth0"), set()))
+        problem = node.problems()["DeviceConfigSpecs/000"]
+        assert "eth0 (hardwareAddr 02:00:00:77:00:01)" in problem
+        assert "eth1 (hardwareAddr 02:00:00:77:00:02)" in problem
+        assert not node.addresses("eth1")
+        node.inside.run("ip", "link", "del", "eth0")
+        await eventually(lambda: _is(node.addresses("eth1"), {"10.76.0.5/24"}))
+        assert not node.problems()
+
+
 def _is(seen: object, expected: object) -> bool:
     assert seen == expected
     return True

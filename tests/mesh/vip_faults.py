@@ -110,8 +110,8 @@ async def etcd_loses_its_quorum(lab: Lab) -> float:
     try:
         await eventually(lambda: lab.owner() is None, within=TTL)
         for node in lab.nodes:
-            await node.says("etcd is not available", within=max(0.0, since + TTL + 1 - now()))
-            assert not node.status("leader")
+            await node.follows(None, within=max(0.0, since + TTL + 1 - now()))
+            assert "etcd is not available" in node.status("reason")
             assert not node.has_address()
     finally:
         for member in lost:

@@ -1,11 +1,14 @@
 """What `ip` tells of a namespace, and the same without what is never twice alike."""
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-from tests.support.netns import Namespace
+from tests.support.netns import Namespace, entered, execute
 from tests.support.process import eventually
 
 # A link that comes back may have another index, counters run; what the kernel learns of neighbours is not the agent's.
@@ -17,15 +20,39 @@ class Told:
     """What the tools tell."""
 
     inside: Namespace
+    _answers: list[dict[tuple[str, ...], Any]] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     def ip(self, *arguments: str) -> list[dict[str, Any]]:
         """The answer of `ip`, without the empty objects that stand for what a filter hides."""
-        found: list[dict[str, Any]] = json.loads(self.inside.run("ip", "-json", "-details", *arguments) or "[]")
-        return [each for each in found if each]
+        known = self._answers[-1] if self._answers else {}
+        if arguments not in known:
+            answer = execute("ip", "-netns", self.inside.name, "-json", "-details", *arguments)
+            known[arguments] = [each for each in json.loads(answer or "[]") if each]
+        found: list[dict[str, Any]] = known[arguments]
+        return found
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within the block `ip` is asked each thing once, for asking takes time."""
+        self._answers.append({})
+        try:
+            yield
+        finally:
+            self._answers.pop()
+
+    async def shows(self, check: Callable[[], object], *, within: float = 5.0) -> None:
+        """Wait until a check, which asserts, holds of what is told at one time."""
+
+        def holds() -> bool:
+            with self.at_once():
+                check()
+            return True
+
+        await eventually(holds, within=within)
 
     def link(self, name: str) -> dict[str, Any]:
         """What is told of a link, nothing if there is none."""
-        return next((link for link in self.ip("link") if link["ifname"] == name), {})
+        return next((link for link in self.ip("addr") if link["ifname"] == name), {})
 
     def data(self, name: str) -> dict[str, Any]:
         """What is told of a link that only those of its kind have."""
@@ -61,7 +88,11 @@ class Told:
 
     def members(self, bond: str) -> list[str]:
         """The members of a bond in the order in which they joined, as the bonding driver tells; none without bond."""
-        report = self.inside.run("sh", "-c", f"cat /proc/net/bonding/{bond} 2>/dev/null || true")
+        with entered(self.inside):
+            try:
+                report = Path(f"/proc/thread-self/net/bonding/{bond}").read_text()
+            except FileNotFoundError:
+                return []
         return [line.partition(": ")[2] for line in report.splitlines() if line.startswith("Slave Interface")]
 
     def everything(self) -> Any:

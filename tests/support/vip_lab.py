@@ -127,9 +127,10 @@ class Node:
         """Wait until the reason in the VIPStatus contains a text."""
         await eventually(lambda: text in self.status("reason"), within=within)
 
-    async def follows(self, leader: "Node", *, within: float = 5.0) -> None:
-        """Wait until this node says that the other leads."""
-        await eventually(lambda: self.status("leader") == leader.hostname, within=within)
+    async def follows(self, leader: "Node | None", *, within: float = 5.0) -> None:
+        """Wait until this node says that the other leads, or nobody."""
+        hostname = "" if leader is None else leader.hostname
+        await eventually(lambda: self.status("leader") == hostname, within=within)
 
     async def fulfils(self, condition: str, *, within: float = 10.0) -> None:
         """Wait until a condition for owning virtual IPs holds."""

@@ -8,6 +8,7 @@ A line of the record is a JSON list: the time in seconds on CLOCK_BOOTTIME, what
 `lost` come from the kernel of each node's namespace, `arp` and `ping` from what is heard in the client's.
 """
 
+import bisect
 import contextlib
 import itertools
 import json
@@ -62,21 +63,30 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._entries: list[Entry] = []
+        # Those about owners, which are few.
+        self._owners: list[Entry] = []
+        self._read_to = 0
+        self._begun = b""
 
     def entries(self, since: float = 0.0) -> list[Entry]:
         """The entries from a time on."""
-        lines = self._path.read_text().splitlines(keepends=True)
-        # The last one may be half written.
-        read = (Entry(*json.loads(line)) for line in lines if line.endswith("\n"))
-        return [entry for entry in read if entry.time >= since]
+        with self._path.open("rb") as file:
+            file.seek(self._read_to)
+            read = file.read()
+        self._read_to += len(read)
+        *lines, self._begun = (self._begun + read).split(b"\n")
+        new = [Entry(*json.loads(line)) for line in lines]
+        self._entries += new
+        self._owners += [entry for entry in new if entry.what in ("has", "lost")]
+        return self._entries[bisect.bisect_left(self._entries, since, key=lambda entry: entry.time) :]
 
     def tenures(self, since: float = 0.0) -> list[Tenure]:
         """Who had the address when, in the order of beginning; those that ended before `since` left out."""
         open: dict[int, float] = {}
         found: list[Tenure] = []
-        for entry in self.entries():
-            if entry.what not in ("has", "lost"):
-                continue
+        self.entries(float("inf"))
+        for entry in self._owners:
             assert isinstance(entry.who, int)
             if entry.what == "has":
                 open.setdefault(entry.who, entry.time)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -16,7 +17,7 @@ from controllers.network.vip.surroundings import Surroundings
 from controllers.network.vip.vip_rules import election_prefix
 from etcd import EtcdClient
 from resources.config import MachineConfig, MachineConfigSpec
-from resources.config.nodespan import EtcdSettings, NodespanConfig
+from resources.config.nodespan import EtcdSettings, NodespanConfig, VipSettings
 from resources.network import (
     HostnameStatus,
     HostnameStatusSpec,
@@ -54,17 +55,17 @@ class Stage:
             found = await client.range(election_prefix(IP).encode(), prefix=True)
         return len(found.key_values)
 
-    async def is_(self, state: VIPState, says: str = "") -> VIPStatusSpec:
+    async def is_(self, state: VIPState, says: str = "", *, within: float = 10.0) -> VIPStatusSpec:
         """Wait until this is the state, with this in the reason."""
 
         def holds(found: Resource[VIPStatusSpec]) -> bool:
             return found.spec.state is state and says in found.spec.reason
 
-        return (await self.node.eventually(VIPStatus, ID, holds)).spec
+        return (await self.node.eventually(VIPStatus, ID, holds, within=within)).spec
 
 
 @contextlib.asynccontextmanager
-async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True) -> AsyncIterator[Stage]:
+async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True, ttl: float = 5.0) -> AsyncIterator[Stage]:
     """An operator that leads at once, in a namespace with one cable."""
     async with etcd_cluster(1, fast=fast) as etcd:
         with namespaces("near", "far") as (near, far):
@@ -80,7 +81,8 @@ async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True) -> As
                 LinkStatusController(netns=netns),
             )
             async with running(*controllers, *more) as node:
-                nodespan = NodespanConfig(etcd=EtcdSettings(endpoints=etcd.endpoints))
+                settings = VipSettings(lease_ttl=timedelta(seconds=ttl))
+                nodespan = NodespanConfig(etcd=EtcdSettings(endpoints=etcd.endpoints), vip=settings)
                 await node.create(MachineConfig.new("v1alpha1", MachineConfigSpec(nodespan=nodespan)))
                 await node.create(HostnameStatus.new("hostname", HostnameStatusSpec(hostname="one")))
                 await node.create(OperatorSpec.new(operator_id(SPEC), SPEC))

@@ -39,8 +39,7 @@ from controllers.network.wireguard_peer import WireguardPeerController
 from resources.config import MachineConfig
 from resources.network import NetworkProblem
 from runtime.testing.kit import Node, running
-from tests.support.netns import Namespace, connect, execute, namespaces
-from tests.support.process import eventually
+from tests.support.netns import Namespace, execute, namespaces
 from tests.support.told import Told, differences
 
 CONTROLLERS = (
@@ -87,21 +86,22 @@ class Machine(Told):
         def check() -> bool:
             for call, wanted in expected.items():
                 name, _, argument = call.partition("__")
-                assert getattr(self, name)(*([argument] if argument else [])) == wanted
+                seen = getattr(self, name)(*([argument] if argument else []))
+                assert seen == wanted, f"{name} {argument}: {seen}"
             return True
 
-        await eventually(check, within=PATIENCE)
+        await self.shows(check, within=PATIENCE)
 
     async def whole(self, bond: str, *members: str) -> None:
         """Wait until a bond is up with just these members, all up."""
 
         def check() -> bool:
-            there = {link["ifname"]: link for link in self.ip("link")}
-            assert self.members(bond) == list(members)
-            assert all("UP" in there[name]["flags"] for name in (bond, *members))
+            seen = self.members(bond)
+            assert seen == list(members), f"{bond} has the members {seen}"
+            assert all("UP" in self.link(name)["flags"] for name in (bond, *members))
             return True
 
-        await eventually(check, within=PATIENCE)
+        await self.shows(check, within=PATIENCE)
 
     def plug(self, card: str, number: int) -> None:
         """Lay a cable from a card of this name, whose address ends in its number, to the switch."""
@@ -119,7 +119,7 @@ class Machine(Told):
             assert not found, found
             return True
 
-        await eventually(check, within=PATIENCE)
+        await self.shows(check, within=PATIENCE)
 
     async def settled(self) -> None:
         """Wait until no controller has anything to do."""
@@ -128,9 +128,12 @@ class Machine(Told):
 
 def plug(inside: Namespace, far: Namespace, card: str, address: str) -> None:
     """Lay a cable from a card of this name and address, which is down, to the switch."""
-    connect(inside, card, far, f"far-{card}")
-    inside.run("ip", "link", "set", card, "down", "address", address)
-    far.run("ip", "link", "set", f"far-{card}", "master", "switch")
+    # Made inside, for outside there may be a card of this name.
+    inside.run(
+        *("ip", "link", "add", card, "address", address, "type", "veth"),
+        *("peer", "name", f"far-{card}", "netns", far.name),
+    )
+    far.run("ip", "link", "set", f"far-{card}", "master", "switch", "up")
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ JUNIT = RESULTS / "vm.xml"
 
 PACKAGES = (
     *("qemu-system-x86", "busybox-static", "kmod", "udev", "file", "e2fsprogs", "util-linux"),
-    *("iproute2", "ethtool", "nftables", "wireguard-tools", "pci.ids"),
+    *("iproute2", "ethtool", "nftables", "wireguard-tools", "pci.ids", "dnsmasq-base"),
 )
 # Its own environment, pinned: it starts the guest, nothing imports it, and its dependencies are nobody else's business.
 VIRTME = "virtme-ng==1.42"

@@ -86,7 +86,6 @@ MODES = {
         {"mode": BondMode.XOR, "xmit_hash_policy": XmitHashPolicy.LAYER34, "all_slaves_active": 1},
         {"xmit_hash_policy": "layer3+4", "all_slaves_active": 1},
     ),
-    "broadcast": ({"mode": BondMode.BROADCAST}, {}),
     "802.3ad": (
         {
             "mode": BondMode.IEEE8023AD,

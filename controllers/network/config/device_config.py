@@ -3,6 +3,7 @@
 from typing import Any
 
 import attrs
+import trio
 
 from controllers.network.config.derived import Asked, Derived, PartKey, last
 from controllers.network.config.follower import Follower
@@ -22,6 +23,10 @@ from resources.network import (
 )
 from runtime.controller import QueueContext, exclusive, mapped, primary, shared
 
+# The link that every machine has. Its status is the last of the first look at the links, without which a selector might
+# mean one link of two, or a bond have some of its members in another order; waited for so long, in seconds.
+_LAST_SEEN = "lo"
+_FIRST_LOOK_PATIENCE = 3.0
 # Where more links than this changed at once, all selectors are looked at.
 _FEW = 16
 
@@ -75,6 +80,7 @@ class DeviceConfigController(Follower):
         # The links that the selectors of an entry match, for entries that have any.
         self._matching: dict[int, frozenset[str]] = {}
         self._changes = 0
+        self._has_looked = False
 
     async def begin(self, ctx: QueueContext) -> None:
         """Resolve all entries."""
@@ -83,12 +89,14 @@ class DeviceConfigController(Follower):
         self._links.observe(ctx)
         self._matching.clear()
         self._devices = machine_config(ctx).machine.network.interfaces
+        await self._first_look(ctx)
         entries = {(index,): _Entry(index, device, self._changes) for index, device in enumerate(self._devices)}
         await self._derived.follow(entries, self._resolve)
 
     async def item(self, ctx: QueueContext, id: str) -> None:  # noqa: ARG002
         """Resolve the entries that changed."""
         before, self._devices = self._devices, machine_config(ctx).machine.network.interfaces
+        await self._first_look(ctx)
         both = enumerate(zip(before, self._devices, strict=False))
         changed = [index for index, (old, new) in both if old is not new and old != new]
         changed += range(len(before), len(self._devices))
@@ -112,6 +120,16 @@ class DeviceConfigController(Follower):
             if len(names) > _FEW or self._is_concerned(device, matching, names):
                 parts[(index,)] = _Entry(index, device, self._changes)
         await self._derived.change(parts, self._resolve)
+
+    async def _first_look(self, ctx: QueueContext) -> None:
+        """Where there are selectors, wait until all links that there are have been seen."""
+        if self._has_looked or not any(map(selectors_of, self._devices)):
+            return
+        with trio.move_on_after(_FIRST_LOOK_PATIENCE):
+            while ctx.find(LinkStatus, _LAST_SEEN) is None:
+                await self.wait_for_news()
+        self._has_looked = True
+        self._links.observe(ctx)
 
     def _is_concerned(self, device: Device, matching: frozenset[str], names: frozenset[str]) -> bool:
         """Whether changed links may change what is meant.

@@ -20,6 +20,7 @@ class Follower(QueueController):
     def __init__(self) -> None:
         self._lock = trio.Lock()
         self._has_news = trio.Event()
+        self._arrival = trio.Event()
         self._changed: set[tuple[str, str]] = set()
         self._begun = False
 
@@ -38,6 +39,12 @@ class Follower(QueueController):
     def announce(self) -> None:
         """Ask for a call of `news`."""
         self._has_news.set()
+        self._arrival.set()
+
+    async def wait_for_news(self) -> None:
+        """Wait for the next change of a mapped resource; `news` is called for it all the same."""
+        self._arrival = trio.Event()
+        await self._arrival.wait()
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
         """Note what has changed; it is about no item."""

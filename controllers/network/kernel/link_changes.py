@@ -1,5 +1,6 @@
 """Making, changing and removing links over rtnetlink."""
 
+import errno
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
@@ -37,6 +38,9 @@ _VRF_TABLE = 1
 _VETH_PEER = 1
 
 _ANY_TYPE = 0
+
+# Refusals to make a link that have nothing to do with how it is to be.
+_SAME_FOR_ANY = frozenset({errno.EEXIST, errno.EOPNOTSUPP, errno.EPERM})
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +120,22 @@ CREATABLE = frozenset(_OPTIONS)
 def create_link(
     kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = ()
 ) -> None:
-    """Make a logical link, down. Raises OSError: EOPNOTSUPP if the kernel has no such kind, EEXIST."""
+    """Make a logical link, with its MTU and up if it is to be so. Raises OSError.
+
+    EOPNOTSUPP if the kernel has no such kind, EEXIST. A link that cannot be all of that, as one that cannot come up
+    because its parent is down, is made all the same, down.
+    """
+    try:
+        _create(kernel, spec, parent_index, bond, whole=True)
+    except OSError as error:
+        if error.errno in _SAME_FOR_ANY:
+            raise
+        _create(kernel, spec, parent_index, bond, whole=False)
+
+
+def _create(
+    kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]], *, whole: bool
+) -> None:
     options = (*_OPTIONS[spec.kind](spec), *(encode(field, value) for field, value in bond))
     info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
     attributes = [zero_terminated(_IFNAME, spec.name), info]
@@ -124,7 +143,12 @@ def create_link(
         attributes.append(number32(_LINK, parent_index))
     if spec.hardware_addr:
         attributes.append(_hardware_address(spec.hardware_addr))
-    kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, 0, 0), *attributes)
+    # WireGuard gets its settings, and what joins a bond its master, before it comes up.
+    whole = whole and spec.wireguard is None and not spec.master_name
+    if whole and spec.mtu:
+        attributes.append(number32(_MTU, spec.mtu))
+    up = LinkFlags.UP if whole and spec.up else LinkFlags(0)
+    kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, up, up), *attributes)
 
 
 def change_link(kernel: Kernel, change: LinkChange) -> None:

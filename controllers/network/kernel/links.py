@@ -187,20 +187,6 @@ def read_link(message: Message) -> KernelLink:
     return KernelLink(name=text(attributes, _IFNAME), status=status, parent_is_elsewhere=_LINK_NETNSID in attributes)
 
 
-def read_outline(message: Message) -> KernelLink:
-    """The same, with the names, the flags and the hardware address only."""
-    attributes = message.attributes
-    _, _, index, bits, _ = message.fields
-    status = LinkStatusSpec(
-        alias=text(attributes, _IFALIAS),
-        alt_names=_alternative_names(attributes),
-        index=index,
-        flags=LinkFlags(bits),
-        hardware_addr=attributes.get(_ADDRESS, b"").hex(":"),
-    )
-    return KernelLink(name=text(attributes, _IFNAME), status=status)
-
-
 def _alternative_names(attributes: Attributes) -> tuple[str, ...]:
     return tuple(c_text(name) for number, name in members(attributes.get(_PROP_LIST, b"")) if number == _ALT_IFNAME)
 
@@ -229,22 +215,18 @@ class Links(Kind[int, KernelLink]):
     # same here, as when a bond takes another member for its active one.
     announces: ClassVar[bool] = True
 
-    def read(self, message: Message) -> KernelLink:
-        """The link that a full message describes."""
-        return read_link(message)
-
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """All links; blocks."""
         return kernel.dump(rtnl.RTM_GETLINK)
 
     def collect(self, messages: Iterable[Message]) -> dict[int, KernelLink]:
         """The links by index."""
-        return {_index(message): self.read(message) for message in messages}
+        return {_index(message): read_link(message) for message in messages}
 
     def reread(self, kernel: Kernel, key: int) -> KernelLink | None:
         """One link, None if there is none of this index; blocks."""
         message = kernel.link(key)
-        return None if message is None else self.read(message)
+        return None if message is None else read_link(message)
 
     def fold(self, items: Mapping[int, KernelLink], message: Message) -> Effect[int, KernelLink]:
         """A link's own message replaces it; one about its port, its wireless part or its queues makes it read again."""
@@ -258,7 +240,7 @@ class Links(Kind[int, KernelLink]):
             case rtnl.RTM_NEWLINK if _MTU not in message.attributes:
                 return Effect(reread=frozenset({_index(message)}))
             case rtnl.RTM_NEWLINK:
-                link = self.read(message)
+                link = read_link(message)
                 index = link.status.index
                 return Effect(
                     changes={index: link},
@@ -282,14 +264,6 @@ class PlainLinks(Links):
 
     groups: ClassVar[int] = rtnl.RTMGRP_LINK
     announces: ClassVar[bool] = False
-
-
-class LinkOutlines(PlainLinks):
-    """Links by index, with no more of them than what matters to those who put something on links."""
-
-    def read(self, message: Message) -> KernelLink:
-        """The link's names, flags and hardware address."""
-        return read_outline(message)
 
 
 def list_links(kernel: Kernel) -> dict[int, KernelLink]:

@@ -36,7 +36,7 @@ _BURST = 0.01
 _SLICE = 0.005
 _REPORT = 0.1
 _DATAGRAM = 65536
-_RECEIVE_BUFFER = 8 << 20
+RECEIVE_BUFFER = 8 << 20
 _SO_RCVBUFFORCE = 33
 
 
@@ -137,11 +137,14 @@ class Mirror(Generic[K, V]):
             await self._resync()
 
     async def _resync(self) -> None:
-        doubtful, self._doubtful = self._doubtful, False
+        doubtful = self._doubtful
         self._discard_queued()
-        self._lost = False
+        # Until the dump is there; whoever is cancelled now leaves the rest to the next.
+        self._lost = True
+        self._resync_soon()
         started = trio.current_time()
         items, complete = await trio.to_thread.run_sync(self._dump)
+        self._lost = self._doubtful = False
         now = trio.current_time()
         self._rest = max(_DEBOUNCE, _REST * (now - started))
         self._resync_at = now + (RESYNC_INTERVAL if complete else self._rest)
@@ -175,6 +178,19 @@ class Mirror(Generic[K, V]):
     async def _take_in(self, reread_too: frozenset[K] = frozenset()) -> None:
         touched: set[K] = set()
         reread = set(reread_too)
+        done = False
+        try:
+            await self._receive_all(touched, reread)
+            if reread:
+                found = await trio.to_thread.run_sync(self._reread, reread)
+                self._apply(Effect(changes=found), touched, set())
+            done = True
+        finally:
+            if not done:
+                self._resync_soon()
+            self._report(touched)
+
+    async def _receive_all(self, touched: set[K], reread: set[K]) -> None:
         started = slice_started = trio.current_time()
         while (data := self._receive()) is not None:
             if not self._lost:
@@ -186,10 +202,6 @@ class Mirror(Generic[K, V]):
             if now - slice_started > _SLICE:
                 await trio.lowlevel.checkpoint()
                 slice_started = trio.current_time()
-        if reread:
-            found = await trio.to_thread.run_sync(self._reread, reread)
-            self._apply(Effect(changes=found), touched, set())
-        self._report(touched)
 
     def _apply(self, effect: Effect[K, V], touched: set[K], reread: set[K]) -> None:
         for key, value in effect.changes.items():
@@ -275,7 +287,7 @@ async def open_mirror(
     *,
     netns: str | None = None,
     on_change: Callable[[], None] = _nothing,
-    receive_buffer: int = _RECEIVE_BUFFER,
+    receive_buffer: int = RECEIVE_BUFFER,
 ) -> AsyncIterator[Mirror[K, V]]:
     """Mirror the objects of a kind in a network namespace (a path; None: the own one).
 

@@ -19,7 +19,7 @@ from resources.cluster import (
     KubeSpanAffiliate,
     MachineType,
 )
-from resources.config import MachineConfig
+from resources.config import Layer2VIPConfig, MachineConfig
 from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
 from resources.kubespan import KubeSpanConfig, KubeSpanConfigSpec, KubeSpanIdentity, KubeSpanIdentitySpec
 from resources.network import (
@@ -104,6 +104,26 @@ async def test_a_node_of_the_mesh_tells_its_endpoints_too() -> None:
         await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan == part)
         await node.destroy(KubeSpanIdentity, LOCAL)
         await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan is None)
+
+
+async def test_a_virtual_ip_is_an_address_and_no_endpoint_of_who_has_it() -> None:
+    async with running(LocalAffiliateController(version="v1.0.0")) as node:
+        await set_up(node)
+        await set_up_kubespan(node)
+        vip = Layer2VIPConfig(name="10.5.0.100", link="eth0")
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, machine_config(vip))
+        await node.put(NodeAddress, "current", NodeAddressSpec(addresses=("10.5.0.1/24", "10.5.0.100/32")))
+        await node.put(NodeAddress, "routed", NodeAddressSpec(addresses=("10.5.0.1/24", "10.5.0.100/32")))
+        endpoints = ("10.5.0.1:51820", "1.2.3.4:5678")
+        await node.eventually(
+            Affiliate,
+            "me",
+            lambda found: (
+                found.spec.addresses == ("10.5.0.1", "10.5.0.100")
+                and found.spec.kubespan is not None
+                and found.spec.kubespan.endpoints == endpoints
+            ),
+        )
 
 
 @pytest.mark.parametrize(

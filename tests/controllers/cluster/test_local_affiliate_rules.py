@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from controllers.cluster.local_affiliate_rules import (
     EndpointFilterError,
+    configured_vips,
     container_addresses,
     filter_endpoints,
     is_container_bridge,
@@ -16,6 +17,7 @@ from controllers.cluster.local_affiliate_rules import (
     parse_filter_entry,
     plain_addresses,
 )
+from controllers.config.loading import load
 from resources.network import AddressStatusSpec, LinkStatusSpec
 from tests.support.vectors import cases
 
@@ -91,3 +93,43 @@ def test_a_node_is_neither_its_pods_nor_its_containers() -> None:
     found = ["10.0.0.1/24", "10.244.1.1/24", "172.17.0.1/16", "fd00::1/64"]
     assert node_addresses(found, pod_networks=("10.244.0.0/16",), container=container) == ("10.0.0.1/24", "fd00::1/64")
     assert node_addresses(found, pod_networks=(), container=()) == tuple(found)
+
+
+def test_a_virtual_ip_is_no_endpoint() -> None:
+    endpoints = own_endpoints(
+        kubespan_address="",
+        current_addresses=["10.0.0.1/24", "10.0.0.100/32", "fd00::1/64", "fd00::100/128"],
+        public_addresses=(),
+        filters=None,
+        extra=(),
+        vips={"10.0.0.100", "fd00::100"},
+    )
+    assert endpoints == ("10.0.0.1:51820", "[fd00::1]:51820")
+
+
+def test_virtual_ips_are_known_wherever_they_are_configured() -> None:
+    text = """\
+machine:
+  type: controlplane
+  network:
+    interfaces:
+      - interface: eth0
+        vip: {ip: 10.0.0.100}
+        vlans:
+          - vlanId: 5
+            vip: {ip: "fd00:0::100"}
+      - deviceSelector: {driver: virtio}
+        vip: {ip: 10.0.1.100}
+---
+apiVersion: v1alpha1
+kind: Layer2VIPConfig
+name: 10.0.2.100
+link: eth1
+---
+apiVersion: v1alpha1
+kind: HCloudVIPConfig
+name: 10.0.3.100
+link: eth2
+"""
+    vips = configured_vips(load(text).config)
+    assert vips == {"10.0.0.100", "fd00::100", "10.0.1.100", "10.0.2.100", "10.0.3.100"}

@@ -54,8 +54,8 @@ def deriving() -> Iterator[Controller | QueueController]:
 async def live(text: str | None) -> AsyncIterator[Node]:
     """A node in which a configuration has come to rest."""
     async with running(*deriving()) as node:
-        eth0 = LinkStatusSpec(index=2, mtu=1500)
-        await node.create(LinkStatus.new("eth0", eth0), owner="network.LinkStatusController")
+        for name, status in {"eth0": LinkStatusSpec(index=2, mtu=1500), "lo": LinkStatusSpec(index=1)}.items():
+            await node.create(LinkStatus.new(name, status), owner="network.LinkStatusController")
         if text is not None:
             await node.create(MachineConfig.new("v1alpha1", load(text).config), owner="config.FileController")
         await node.settled()

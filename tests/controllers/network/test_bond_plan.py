@@ -183,7 +183,7 @@ def test_a_bond_that_does_not_watch_its_members_is_told_of(bond: BondMaster, see
 
 def test_what_somebody_else_wants_is_said_in_words() -> None:
     current = BondMaster(miimon=70, lacp_rate=LACPRate.FAST)
-    options = (("miimon", 50), ("lacp_rate", LACPRate.SLOW))
+    options = (("miimon", 50), ("updelay", 0), ("lacp_rate", LACPRate.SLOW))
     assert in_words(options, current) == "miimon 70 instead of 50, lacp_rate fast instead of slow"
 
 

@@ -15,7 +15,7 @@ from controllers.network.config.operator_vip_config import OperatorVIPConfigCont
 from controllers.network.config.route_config import RouteConfigController
 from controllers.network.config.routing_rule_config import RoutingRuleConfigController
 from resources.config import MachineConfig, MachineConfigSpec
-from resources.network import CONFIG_NAMESPACE, LinkStatus, LinkStatusSpec, NetworkProblem
+from resources.network import CONFIG_NAMESPACE, LinkFlags, LinkStatus, LinkStatusSpec, LinkType, NetworkProblem
 from resources.network.problem import Severity
 from resources.runtime import KernelCmdline, KernelCmdlineSpec
 from runtime.resource import ResourceType
@@ -23,6 +23,8 @@ from runtime.state import State
 from runtime.testing.kit import Node, running
 
 DATA = Path(__file__).parent / "data"
+
+LOOPBACK = LinkStatusSpec(index=1, type=LinkType.LOOPBACK, flags=LinkFlags.LOOPBACK | LinkFlags.UP)
 
 
 def snippet(name: str) -> MachineConfigSpec:
@@ -60,7 +62,7 @@ async def house(
         state=state,
     ) as node:
         await node.put(KernelCmdline, "cmdline", KernelCmdlineSpec(cmdline=cmdline))
-        for name, status in links.items():
+        for name, status in {**links, "lo": LOOPBACK}.items():
             await node.put(LinkStatus, name, status)
         yield node
 

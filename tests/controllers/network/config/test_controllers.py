@@ -5,10 +5,11 @@ from typing import Any
 
 import attrs
 import pytest
+import trio.testing
 
-from controllers.network.config.device_config import resolve_device
+from controllers.network.config.device_config import DeviceConfigController, resolve_device
 from controllers.network.config.selectors import SelectableLinks
-from resources.config import MachineConfigSpec
+from resources.config import MachineConfig, MachineConfigSpec
 from resources.config.device import Device
 from resources.config.links import VRFConfig
 from resources.config.main import Machine, MainDocument, Network
@@ -33,8 +34,8 @@ from resources.network import (
     device_config_id,
 )
 from resources.network.problem import Severity
-from runtime.testing.kit import Node
-from tests.controllers.network.config.house import config, configure, devices, house, nic, problems, unmerged
+from runtime.testing.kit import Node, running
+from tests.controllers.network.config.house import LOOPBACK, config, configure, devices, house, nic, problems, unmerged
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -52,6 +53,21 @@ def members(node: Node) -> dict[str, int]:
 async def see(node: Node, name: str, status: LinkStatusSpec) -> None:
     await node.put(LinkStatus, name, status)
     await node.settled()
+
+
+async def test_nothing_is_selected_before_all_links_have_been_seen() -> None:
+    async with running(DeviceConfigController()) as node:
+        await node.put(LinkStatus, "eth1", nic(3, MAC_B))
+        await node.put(MachineConfig, "v1alpha1", devices(BOND))
+        # Not until it settles, for virtual time would go on.
+        await trio.testing.wait_all_tasks_blocked()
+        assert not node.state.list(DeviceConfigSpec)
+        assert not problems(node)
+        await node.put(LinkStatus, "eth0", nic(2, MAC_A))
+        await see(node, "lo", LOOPBACK)
+        (device,) = node.state.list(DeviceConfigSpec)
+        assert device.spec.device.bond is not None
+        assert device.spec.device.bond.interfaces == ("eth0", "eth1")
 
 
 async def test_an_entry_follows_the_link_that_its_selector_means() -> None:

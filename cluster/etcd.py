@@ -1,0 +1,43 @@
+"""The etcd of a cluster with a virtual IP: a member on each control plane, at the node's own address.
+
+It speaks plain text without passwords, for it does not leave the machine.
+"""
+
+from pathlib import Path
+
+from cluster.commands import Command, enter
+from cluster.plan import Plan, Station
+
+PROGRAM = "etcd"
+_CLIENT_PORT = 2379
+_PEER_PORT = 2380
+
+
+def etcd_endpoints(plan: Plan) -> tuple[str, ...]:
+    """Where clients find the members."""
+    return tuple(_url(node, _CLIENT_PORT) for node in plan.etcd_nodes)
+
+
+def etcd_command(plan: Plan, node: Station) -> Command:
+    """The member of a node."""
+    client, peer = _url(node, _CLIENT_PORT), _url(node, _PEER_PORT)
+    members = ",".join(f"{member.name}={_url(member, _PEER_PORT)}" for member in plan.etcd_nodes)
+    return enter(
+        node,
+        (
+            *(PROGRAM, "--name", node.name, "--data-dir", str(node.directory / "etcd")),
+            *("--listen-client-urls", client, "--advertise-client-urls", client),
+            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+            *("--initial-cluster", members, "--initial-cluster-token", plan.name),
+            *("--logger", "zap", "--log-level", "warn"),
+        ),
+    )
+
+
+def etcd_log(node: Station) -> Path:
+    """What the member of a node says."""
+    return node.directory / "etcd.log"
+
+
+def _url(node: Station, port: int) -> str:
+    return f"http://{node.address}:{port}"

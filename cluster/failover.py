@@ -1,0 +1,170 @@
+"""Showing that a virtual IP moves: its holder is stopped, the next one is killed, and a client pings it throughout."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from cluster.echo import ping
+from cluster.plan import Plan, Station
+from cluster.service import Service, agent_service
+from cluster.station_processes import NAMESPACES, start
+from cluster.terminal import Terminal
+from cluster.virtual_ip import (
+    LEASE_TTL,
+    VipViews,
+    agreed_holder,
+    look_at_vip,
+    vip_changes,
+    vip_table,
+    would_take_over_at_once,
+)
+from runtime.cli.errors import CommandError
+
+_LOOK_INTERVAL = 0.05
+_PING_INTERVAL = 0.02
+_PING_TIMEOUT = 0.1
+_STOP_PATIENCE = 10.0
+_PATIENCE = 30.0
+_Processes = dict[Service, "subprocess.Popen[bytes]"]
+
+
+# The answer that came before it and the one that ended it, as moments.
+Silence = tuple[float, float]
+
+
+def longest_silence(answers: Sequence[float], since: float) -> Silence:
+    """The longest time between an answer and the next one that came after a moment. Raises ValueError if there is
+    none."""
+    silences = [(before, after) for before, after in pairwise(answers) if after > since]
+    return max(silences, key=lambda silence: silence[1] - silence[0])
+
+
+class Client:
+    """Pings an address from a namespace again and again, from a thread, and keeps when answers came."""
+
+    def __init__(self, namespace: Path, address: str) -> None:
+        self._namespace = namespace
+        self._address = address
+        self._over = threading.Event()
+        self._answers: list[float] = []
+        self._failure: OSError | None = None
+
+    def answered_since(self, since: float) -> bool:
+        """Whether there was an answer after this moment. Raises OSError if it could not ping any more."""
+        if self._failure is not None:
+            raise self._failure
+        return bool(self._answers) and self._answers[-1] > since
+
+    def silence(self, since: float) -> Silence:
+        """The longest silence that ended after this moment. Raises ValueError where there are no two answers."""
+        answers = tuple(self._answers)
+        return longest_silence(answers, since)
+
+    @contextmanager
+    def pinging(self) -> Iterator["Client"]:
+        """Ping for as long as the block lasts."""
+        thread = threading.Thread(target=self._ping)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _ping(self) -> None:
+        sequence = 0
+        while not self._over.wait(_PING_INTERVAL):
+            sequence = (sequence + 1) & 0xFFFF
+            try:
+                took = ping(self._namespace, self._address, sequence=sequence, timeout=_PING_TIMEOUT)
+            except OSError as error:
+                self._failure = error
+                return
+            if took is not None:
+                self._answers.append(time.monotonic())
+
+
+def demonstrate(plan: Plan, processes: _Processes, terminal: Terminal) -> None:
+    """Have the address move twice, and tell what happens. Blocks for half a minute. Agents are started again, and
+    stand in `processes` then. Raises CommandError where it does not move."""
+    namespace = NAMESPACES / plan.discovery.namespace
+    with Client(namespace, str(plan.vip)).pinging() as client:
+        terminal.line(f"\n{plan.discovery.name} pings {plan.vip} every {_PING_INTERVAL * 1000:g} ms from now on")
+        for number, what in ((signal.SIGTERM, "stopped in good order"), (signal.SIGKILL, "killed (kill -9)")):
+            terminal.line(f"waiting until the others have stood for election for {LEASE_TTL:g} s")
+            _watch(plan, terminal, would_take_over_at_once)
+            _hand_over(plan, processes, terminal, client, number, what)
+    terminal.line("waiting until all stand for election again")
+    _watch(plan, terminal, would_take_over_at_once)
+    terminal.line("\nwhat the nodes say at the end")
+    for line in vip_table(look_at_vip(plan)):
+        terminal.line(line)
+
+
+def _hand_over(
+    plan: Plan, processes: _Processes, terminal: Terminal, client: Client, number: signal.Signals, what: str
+) -> None:
+    before = look_at_vip(plan)
+    holder = agreed_holder(before)
+    if holder is None:
+        raise CommandError("the nodes do not agree any more on who has the address: look at their logs")
+    service = agent_service(holder)
+    terminal.line(f"\nthe agent of {holder.name}, which has the address, is {what}")
+    began = time.monotonic()
+    processes[service].send_signal(number)
+    _watch(plan, terminal, lambda views: _taken_over(views, holder), before=before, began=began)
+    taken = time.monotonic()
+    _wait(lambda: client.answered_since(taken), f"{plan.vip} does not answer {plan.discovery.name}")
+    last, next_one = client.silence(began)
+    terminal.line(
+        f"the client was without an answer for {next_one - last:.2f} s: "
+        f"from {max(0.0, last - began):.2f} s to {next_one - began:.2f} s"
+    )
+    if number == signal.SIGKILL:
+        terminal.line(f"before that, the kernel of {holder.name} still had the address, until its lifetime was over")
+    # One that is stopped in good order waits until everything has come to its end.
+    processes[service].wait(_STOP_PATIENCE)
+    processes[service] = start(holder, service.command, log=service.log)
+    terminal.line(f"{service.title} is started again\n")
+
+
+def _taken_over(views: VipViews, holder: Station) -> bool:
+    """Whether all but the former holder agree on another one."""
+    return agreed_holder({node: view for node, view in views.items() if node != holder}) is not None
+
+
+def _watch(
+    plan: Plan,
+    terminal: Terminal,
+    until: Callable[[VipViews], bool],
+    *,
+    before: VipViews | None = None,
+    began: float | None = None,
+) -> None:
+    """Tell what the nodes say now and did not say before, until something is true of it; with the time since it began,
+    if it is given. Raises CommandError if it takes too long."""
+    deadline = time.monotonic() + _PATIENCE
+    views: VipViews = look_at_vip(plan) if before is None else before
+    while True:
+        known, views = views, look_at_vip(plan)
+        for line in vip_changes(known, views):
+            terminal.line(f"  {line}" if began is None else f"  {time.monotonic() - began:5.2f} s  {line}")
+        if until(views):
+            return
+        if time.monotonic() > deadline:
+            table = "\n".join(vip_table(views))
+            raise CommandError(f"the address {plan.vip} does not settle within {_PATIENCE:g} s:\n{table}")
+        time.sleep(_LOOK_INTERVAL)
+
+
+def _wait(until: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not until():
+        if time.monotonic() > deadline:
+            raise CommandError(otherwise)
+        time.sleep(_LOOK_INTERVAL)
