@@ -14,6 +14,9 @@ ARGS ?=
 BIN := .venv/bin
 RESULTS := .cache/test
 PYTEST = $(BIN)/python -m pytest --junit-xml=$(RESULTS)/$(@:test-%=%).xml
+# Most of the mesh tier is waiting, so there is room for one more than there are processors. ARGS='-n 0' for none of it.
+UNIT_WORKERS = --numprocesses auto --dist worksteal
+MESH_WORKERS = --numprocesses $$(($$(nproc) + 1)) --dist loadfile
 PACKAGES = $(PYTHON) tests/support/packages.py
 
 MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base
@@ -29,12 +32,12 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run test test-unit test-mesh test-vm lint format protobuf docs bench clean
+.PHONY: help run test test-unit test-mesh test-vm lint format protobuf docs soak bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-run: .venv/installed ## a mesh of three nodes on this machine, VIP=1: a virtual IP that moves; without root an agent that only watches links
+run: .venv/installed ## a mesh of three nodes here; VIP=1: a virtual IP that moves; without root: links, watched
 	@$(PACKAGES) $(MESH_PACKAGES) || true # what is missing is named by the next command
 	[ -z "$(VIP)" ] || exec $(BIN)/nodespan cluster create --vip 198.51.100.100 --demonstrate
 	status=0; $(BIN)/nodespan cluster create --nodes 3 || status=$$?
@@ -53,11 +56,11 @@ test: .venv/installed ## lint and all three test tiers; as root, or mesh and vm 
 	[ -z "$$failed" ]
 
 test-unit: .venv/installed ## seconds, no privileges
-	@$(PYTEST) --ignore=tests/mesh --ignore=tests/vm $(ARGS)
+	@$(PYTEST) $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm $(ARGS)
 
 test-mesh: .venv/installed ## network namespaces; root
 	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; what needs them is skipped
-	$(PYTEST) tests/mesh $(ARGS)
+	$(PYTEST) $(MESH_WORKERS) tests/mesh $(ARGS)
 
 test-vm: .venv/installed ## a Debian kernel under QEMU, for what this kernel lacks
 	@$(BIN)/python -m tests.vm.run $(ARGS)
@@ -79,6 +82,10 @@ protobuf: ## generate discovery/wire/*_pb2 anew from the .proto files
 docs: .venv/installed ## draw the graph in docs/ anew
 	@$(BIN)/nodespan graph -o svg > docs/graph.svg
 	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg
+
+soak: .venv/installed ## break a cluster with virtual IPs on purpose, over and over; root, an hour
+	@$(PACKAGES) $(MESH_PACKAGES)
+	$(BIN)/python -m tests.soak $(ARGS)
 
 bench: .venv/installed ## measure; prints tables
 	@$(BIN)/python -m bench $(ARGS)
