@@ -41,11 +41,14 @@ class Told:
             self._answers.pop()
 
     async def shows(self, check: Callable[[], object], *, within: float = 5.0) -> None:
-        """Wait until a check, which asserts, holds of what is told at one time."""
+        """Wait until a check, which asserts and looks things up, holds of what is told at one time."""
 
         def holds() -> bool:
             with self.at_once():
-                check()
+                try:
+                    check()
+                except LookupError as error:
+                    raise AssertionError(f"not there: {error}") from error
             return True
 
         await eventually(holds, within=within)
@@ -83,7 +86,7 @@ class Told:
             (rule["priority"], f"{rule['src']}/{rule.get('srclen', '')}", rule.get("table", ""))
             for family in ("-4", "-6")
             for rule in self.ip(family, "rule", "show")
-            if 0 < rule["priority"] < 32766 and not rule.get("l3mdev")
+            if 0 < rule["priority"] < 32766 and "l3mdev" not in rule
         }
 
     def members(self, bond: str) -> list[str]:

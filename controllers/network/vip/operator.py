@@ -218,7 +218,7 @@ class VIPOperator(Operator):
 
     async def _stand(self, client: EtcdClient, situation: _Situation) -> None:
         """One session, and the pause after it."""
-        pause = _PAUSE
+        pause, began = _PAUSE, trio.current_time()
         self._stands = True
         with trio.CancelScope() as self._session:
             try:
@@ -232,6 +232,8 @@ class VIPOperator(Operator):
                 reason = reason_of(error) if isinstance(error, OSError) else str(error)
                 await self._report.say(state=VIPState.REFUSED, reason=reason, problem=reason)
             except EtcdError as error:
+                # One that has lasted was not in vain, and the address may be nobody's meanwhile.
+                pause = _PAUSE if trio.current_time() - began < situation.lease_ttl else 0.0
                 await self._report.say(state=VIPState.WAITING, reason=str(error), problem="")
         self._stands = False
         await self._report.say(lease="", lease_trouble="")
