@@ -104,5 +104,7 @@ def spell(parameter: Any) -> str:
     if isinstance(parameter, Output):
         return parameter.mode.name.lower()
     if isinstance(parameter, Iterable):
-        return "+".join(filter(None, map(spell, parameter)))
+        parts = list(filter(None, map(spell, parameter)))
+        # A set has another order in each process, and a name must not.
+        return "+".join(sorted(parts) if isinstance(parameter, set) else parts)
     return getattr(parameter, "__name__", "") if callable(parameter) and not isinstance(parameter, type) else ""

@@ -102,7 +102,8 @@ class Told:
         """All that `ip` tells."""
         told = [self.ip("addr"), *(self.ip(family, "rule", "show") for family in ("-4", "-6"))]
         told += [self.ip(family, "route", "show", "table", "all") for family in ("-4", "-6")]
-        return _steady(told)
+        # What is equal but for its link stands in the order in which it was made.
+        return [sorted(_steady(each), key=lambda item: (item.get("ifname", ""), json.dumps(item))) for each in told]
 
     async def rest(self) -> Any:
         """All that `ip` tells once the kernel has made up its mind about the addresses that it gave."""
@@ -115,13 +116,17 @@ def differences(before: Any, now: Any, where: str = "") -> list[str]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(before.keys() | now.keys())
         return [each for key in keys for each in differences(before.get(key), now.get(key), f"{where}.{key}")]
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+    if isinstance(before, list) and isinstance(now, list) and _names(before) == _names(now):
         pairs = enumerate(zip(before, now, strict=True))
         return [each for index, (old, new) in pairs for each in differences(old, new, f"{where}.{_name(old, index)}")]
     if isinstance(before, list) and isinstance(now, list):
         gone, new = ([each for each in one if each not in other] for one, other in ((before, now), (now, before)))
         return [f"{where}: gone {gone}, new {new}"[:500]]
     return [] if before == now else [f"{where}: {before} became {now}"[:500]]
+
+
+def _names(told: list[Any]) -> list[str]:
+    return [_name(each, index) for index, each in enumerate(told)]
 
 
 def _name(told: Any, index: int) -> str:

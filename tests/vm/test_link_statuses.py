@@ -114,7 +114,9 @@ def told_link(run: Run, link: Plain, index_of: Mapping[str, int], driver: Mappin
         "operationalState": STATES.get(link["operstate"], link["operstate"].lower()),
         "kind": kind,
         "slaveKind": info.get("info_slave_kind", ""),
-        **told_by_driver(driver, carrier=carrier, lent_instead_of=info.get("info_slave_data", {}).get("perm_hwaddr", "")),
+        **told_by_driver(
+            driver, carrier=carrier, lent_instead_of=info.get("info_slave_data", {}).get("perm_hwaddr", "")
+        ),
         **told_of_kind(run, link, kind, info.get("info_data", {}), index_of),
     }
     return {key: value for key, value in told.items() if value or key in ALWAYS}

@@ -64,8 +64,8 @@ class Machine(Told):
 
     def files(self) -> str:
         """Every file that a configuration may change, with its mode and the sum of what is in it."""
-        changed = "etc/corp etc/hosts etc/hostname etc/resolv.conf etc/issue etc/environment.d usr/local/share"
-        find = f"cd / && find {changed}/ca-certificates -type f -exec stat -c '%n %a' {{}} + -exec cksum {{}} + 2>/dev/null | sort"
+        places = "corp hosts hostname resolv.conf issue environment.d /usr/local/share/ca-certificates"
+        find = f"cd /etc && find {places} -type f -exec stat -c '%n %a' {{}} + -exec cksum {{}} + 2>/dev/null | sort"
         return execute(*self.wrapper, "sh", "-c", f"{find}; hostname")
 
     def configure(self, text: str) -> None:
