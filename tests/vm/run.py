@@ -15,6 +15,7 @@ reason.
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -40,7 +41,7 @@ VIRTME = "virtme-ng==1.42"
 # The flavour for real machines: that for clouds lacks 9p and does not boot here.
 KERNEL = "linux-image-amd64"
 
-SECONDS = 480
+SECONDS = 560
 TIMED_OUT = (124, 137)
 MEMORY = "1G"
 # What cards are plugged into, beside the first bus: ports that a bus hangs on each, a bridge to an old bus, USB.
@@ -73,6 +74,8 @@ class CannotRunError(Exception):
 
 
 def main(arguments: list[str]) -> int:
+    # So that the guest ends with whoever ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     RESULTS.mkdir(parents=True, exist_ok=True)
     JUNIT.unlink(missing_ok=True)
     try:

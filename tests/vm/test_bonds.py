@@ -100,8 +100,14 @@ MODES = {
     "balance-alb": ({"mode": BondMode.ALB, "primary": "e0"}, {"primary": "e0"}),
 }
 
+# What these have of their own the others have too.
+_ALIKE = ("balance-xor", "balance-tlb", "balance-alb")
 
-@pytest.mark.parametrize(("options", "told"), MODES.values(), ids=MODES.keys())
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [pytest.param(*each, id=mode, marks=[pytest.mark.soak] if mode in _ALIKE else []) for mode, each in MODES.items()],
+)
 async def test_a_bond_is_made_with_its_options_and_nothing_is_left_to_write(
     options: dict[str, Any], told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +215,7 @@ async def test_what_needs_the_bond_down_is_changed_and_the_bond_is_whole_again(
         assert not made.runtime.state.list(NetworkProblem)
 
 
+@pytest.mark.soak
 async def test_traffic_over_another_bond_loses_no_packet_while_options_change() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS, bond("bond1"), member("e2", 0, "bond1"))
@@ -232,6 +239,7 @@ async def test_traffic_over_another_bond_loses_no_packet_while_options_change() 
         assert sent == back == 400
 
 
+@pytest.mark.soak
 async def test_a_live_change_loses_no_packet_of_the_bond_itself() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS)

@@ -1,18 +1,15 @@
 """Links from configuration in the kernel: what users write, and what happens to it while links come, go and change."""
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
 
-import attrs
 import pytest
 import trio
 
 from resources.network import DeviceConfigSpec, LinkStatus, OperatorSpec
-from tests.controllers.network.config.house import DATA
 from tests.mesh.bond_scenarios import ping, received, recorded
 from tests.support.process import eventually
 from tests.support.tunnels import key_pair
-from tests.vm.configured import MAC, PATIENCE, Machine, at_work, machine, place, plug, real_cards
+from tests.vm.configured import MAC, PATIENCE, at_work, machine, place, real_cards
 
 PRIVATE, PUBLIC = key_pair(5)
 BOND = (
@@ -20,164 +17,6 @@ BOND = (
     f"[{{hardwareAddr: '{MAC}00'}}, {{hardwareAddr: '{MAC}01'}}]}}, addresses: [192.0.2.1/24], "
     "vlans: [{vlanId: 100, mtu: 1400, addresses: [198.51.100.1/24], vip: {ip: 198.51.100.15}}]}"
 )
-
-
-# The examples of the reference, as they are but for keys that are none and what is special about a card.
-
-
-@attrs.frozen(kw_only=True)
-class Example:
-    """Cards by name with their addresses, those that are real ones among them, and what must come of it."""
-
-    check: Callable[[Machine], object]
-    cards: Mapping[str, str] = attrs.field(factory=dict)
-    real: Mapping[str, str] = attrs.field(factory=dict)
-    # How the real cards are set up before.
-    before: tuple[str, ...] = ()
-    replace: Sequence[tuple[str, str]] = ()
-    problems: frozenset[str] = frozenset()
-    # What a link that is not the agent's keeps, put back by hand.
-    kept: Sequence[str] = ()
-
-
-def selectors(made: Machine) -> None:
-    assert made.addresses("nic") == {"192.168.88.21/24", "10.3.4.5/24"}
-    assert made.addresses("bond0") == {"10.20.0.5/24"}
-    assert made.members("bond0") == ["e1", "e2"]
-    assert made.data("bond0")["mode"] == "balance-rr"
-    assert made.link("bond0")["address"] == "00:50:56:8e:8f:e4"
-
-
-def virtual_ip(made: Machine) -> None:
-    assert made.data("eth0.100")["id"] == 100
-    wanted = {"dhcp4/eth0", "dhcp4/eth0.100", "dhcp4/nic"}
-    wanted |= {"vip/eth0/192.168.0.15", "vip/eth0.100/192.168.1.15", "vip/nic/192.168.2.15"}
-    assert {each.id for each in made.runtime.state.list(OperatorSpec)} == wanted
-    assert all("UP" in made.link(name)["flags"] for name in ("eth0", "eth0.100", "nic"))
-
-
-def wireguard(made: Machine) -> None:
-    assert made.link("wg0")["mtu"] == 1500
-    assert made.addresses("wg0") == {"192.168.2.1/24"}
-    device, peer = (line.split("\t") for line in made.inside.run("wg", "show", "wg0", "dump").splitlines())
-    assert device[:3] == [PRIVATE, PUBLIC, "51820"]
-    assert (peer[2:4], peer[7]) == (["209.202.254.14:8172", "192.168.88.0/24"], "5")
-
-
-def addressing(made: Machine) -> None:
-    assert made.addresses("enp1s0") == {"10.0.0.5/24", "fd00::5/64", "10.0.0.9/32"}
-    assert made.link("enp1s0")["mtu"] == 9000
-    assert made.routes() == {("default", "10.0.0.1", "enp1s0"), ("10.8.0.0/16", "", "enp1s0")}
-    assert ["UP" in made.link(name)["flags"] for name in ("enp1s0", "enp2s0", "enp3s0")] == [True] * 3
-
-
-def documents(made: Machine) -> None:
-    assert made.link("nic")["ifalias"] == "net0"
-    assert made.members("bond0") == ["enp1s0", "enp2s0"]
-    options = made.data("bond0")
-    assert [options[name] for name in ("mode", "miimon", "updelay", "downdelay", "ad_lacp_rate")] == [
-        *("802.3ad", 100, 200, 200),
-        "fast",
-    ]
-    assert made.routes() == {("10.0.0.0/8", "10.15.0.1", "bond0"), ("default", "10.15.0.1", "bond0")}
-    assert (made.link("net0.34")["link"], made.data("net0.34")["id"]) == ("nic", 34)
-    assert made.addresses("net0.34") == {"192.168.1.100/24"}
-
-
-def more_documents(made: Machine) -> None:
-    assert "UP" not in made.link("enp1s0")["flags"]
-    assert "MULTICAST" not in made.link("enp1s0")["flags"]
-    assert made.link("enp1s0")["mtu"] == 9000
-    assert made.link("dummy0")["address"] == "02:00:5e:10:00:01"
-    assert (made.data("br0")["stp_state"], made.data("br0")["vlan_filtering"]) == (1, 1)
-    assert made.link("enp2s0")["master"] == "br0"
-    assert (made.link("enp3s0")["master"], made.data("vrf-blue")["table"]) == ("vrf-blue", 123)
-    assert [made.addresses(name) for name in ("veth-a", "veth-b")] == [{"192.0.2.1/30"}, {"192.0.2.2/30"}]
-    device, peer = (line.split("\t") for line in made.inside.run("wg", "show", "wg1", "dump").splitlines())
-    assert (device[0], device[3]) == (PRIVATE, "0x51")
-    assert peer[2:4] == ["[2001:db8::1]:51820", "10.9.0.0/24"]
-    assert {rule[0] for rule in made.rules()} == {1000, 1001}
-    assert ("10.255.0.0/16", "", "") in made.routes()
-    assert "blackhole fd00:1::/32" in made.inside.run("ip", "-6", "route", "show", "metric", "50")
-
-
-KEYS = [(f"privateKey: {'A' * 43}=", f"privateKey: {PRIVATE}")]
-EXAMPLES = {
-    "addressing": Example(
-        check=addressing,
-        cards={"enp1s0": f"{MAC}01", "enp2s0": f"{MAC}02", "enp3s0": f"{MAC}03"},
-        kept=("enp1s0 mtu 1500",),
-    ),
-    "documents": Example(
-        check=documents,
-        cards={"enp1s0": f"{MAC}01", "enp2s0": f"{MAC}02"},
-        real={"nic": "0000:00:10.0"},
-        replace=[("00:1a:2b:*", "52:54:00:*")],
-        kept=("enp1s0 up", "enp2s0 up"),
-    ),
-    "more_documents": Example(
-        check=more_documents,
-        cards={"enp1s0": f"{MAC}01", "enp2s0": f"{MAC}02", "enp3s0": f"{MAC}03"},
-        replace=KEYS,
-        kept=("enp1s0 mtu 1500 up multicast on",),
-        # A route over a link that is to be down, and a virtual IP that a cloud would route.
-        problems=frozenset({"RouteSpecs/100/enp1s0/inet6/fe80::1//100", "OperatorSpecs/vip/enp1s0/192.0.2.9"}),
-    ),
-    "proxies": Example(check=lambda _: None),
-    "selectors": Example(
-        check=selectors,
-        cards={"e1": "00:50:56:8e:8f:e4", "e2": "00:50:57:9c:2c:2d"},
-        real={"nic": "0000:00:10.0"},
-        before=("address", "00:00:00:00:00:01"),
-        kept=("e1 up", "e2 up"),
-        # It watches nothing.
-        problems=frozenset({"LinkSpecs/bond0"}),
-    ),
-    "virtual_ip": Example(check=virtual_ip, cards={"eth0": f"{MAC}01"}, real={"nic": "0000:00:10.0"}),
-    "wireguard": Example(check=wireguard, replace=KEYS),
-}
-
-
-async def test_every_example_comes_true_and_leaves_nothing() -> None:
-    # One machine for all of them: to start its controllers takes longer than any of these.
-    async with machine() as made:
-        for name, example in EXAMPLES.items():
-            try:
-                await comes_true_and_leaves_nothing(name, example, made)
-            except AssertionError as error:
-                raise AssertionError(f"{name}: {error}") from error
-
-
-async def comes_true_and_leaves_nothing(name: str, example: Example, made: Machine) -> None:
-    text = (DATA / f"{name}.yaml").read_text()
-    for old, new in example.replace:
-        assert old in text
-        text = text.replace(old, new)
-    for card, address in example.cards.items():
-        plug(made.inside, made.far, card, address)
-        made.inside.run("ip", "link", "set", card, "up")
-    with real_cards(made.inside, example.real):
-        for card in example.real:
-            made.inside.run("ip", "link", "set", card, *example.before, "up")
-        before = await made.rest()
-        await made.configure(text)
-
-        def is_as_configured() -> None:
-            example.check(made)
-            problems = made.problems()
-            assert set(problems) == example.problems, problems
-
-        await made.shows(is_as_configured, within=PATIENCE)
-        await made.settled()
-        is_as_configured()
-        await made.nothing()
-        await made.settled()
-        for command in example.kept:
-            made.inside.run("ip", "link", "set", *command.split())
-        await made.is_again(before)
-        assert not made.problems()
-    for card in example.cards:
-        made.pull(card)
 
 
 # Bonds by selectors.
@@ -271,6 +110,7 @@ async def test_only_what_differs_is_written_and_traffic_elsewhere_loses_nothing(
         assert sent == back == 400
 
 
+@pytest.mark.soak
 async def test_masters_have_the_same_hardware_address_after_each_start() -> None:
     entries = (BOND, "{interface: br0, bridge: {interfaces: [e2, e3]}}")
     with place("e0", "e1", "e2", "e3") as (inside, far):
