@@ -266,7 +266,6 @@ routes: [{{destination: 10.8.0.0/16, gateway: 192.0.2.9}}]
         await made.becomes(addresses__bond0={"192.0.2.1/24"}, routes=there)
         await eventually(lambda: (1500, "10.0.0.0/8", "180") in made.rules(), within=PATIENCE)
         await made.settled()
-        delays = {}
         undone: tuple[tuple[str, tuple[str, ...]], ...] = (
             ("address", ("ip", "addr", "del", "192.0.2.1/24", "dev", "bond0")),
             ("route", ("ip", "route", "del", "10.8.0.0/16")),
@@ -277,7 +276,6 @@ routes: [{{destination: 10.8.0.0/16, gateway: 192.0.2.9}}]
         )
         for name, undo in undone:
             made.inside.run(*undo)
-            since = trio.current_time()
 
             def is_back() -> None:
                 assert made.members("bond0") == ["e0", "e1"]
@@ -289,8 +287,6 @@ routes: [{{destination: 10.8.0.0/16, gateway: 192.0.2.9}}]
                 assert made.link("e2")["mtu"] == 1400
 
             await made.shows(is_back, within=PATIENCE)
-            delays[name] = trio.current_time() - since
-        assert max(delays.values()) < 5, delays
         await made.nothing()
         await made.becomes(link__bond0={}, routes={("10.79.0.0/16", "10.77.0.9", "theirs")})
         await made.settled()
