@@ -301,6 +301,8 @@ def test_a_killed_agent_loses_no_packet_and_makes_no_new_keys(mesh: Mesh) -> Non
     victim, other = mesh.node(1), mesh.node(3)
     # What another test did may still have keys made anew: wait until that is over.
     eventually(lambda: all(time.time() - int(made) > _KEYS_SETTLE for made in wg(victim, "latest-handshakes").values()))
+    # The same of packets: what is lost from here on is lost by what is done here.
+    eventually(lambda: loses_nothing(other, mesh.address(victim)) and loses_nothing(victim, other.address))
     handshakes, link = wg(victim, "latest-handshakes"), link_index(victim)
     with (
         link_events(victim) as events,
@@ -318,6 +320,13 @@ def test_a_killed_agent_loses_no_packet_and_makes_no_new_keys(mesh: Mesh) -> Non
     for key, moment in wg(victim, "latest-handshakes").items():
         age = int(moment) - int(handshakes[key])
         assert age == 0 or age >= _REKEY_AFTER - 5, f"{key}: keys of {handshakes[key]}, made anew at {moment}"
+
+
+def loses_nothing(node: Station, address: str) -> bool:
+    """Whether a node gets answers from an address without a gap for a moment."""
+    with Pinging(node, address) as pinging:
+        eventually(lambda: pinging.sent > 50)
+    return pinging.lost == 0
 
 
 def link_index(node: Station) -> str:
