@@ -35,6 +35,7 @@ from tests.support import run
 from tests.support.agent import COMMAND
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.needs_link("veth", "bridge"),
     pytest.mark.needs_program("nft", "unshare", "wg"),
 ]
@@ -371,8 +372,8 @@ def test_switched_off_nothing_is_left_and_on_again_it_is_up(
     finally:
         rewrite(node.config, config)
         record_property("up_again_seconds", eventually(mesh.is_up))
-    assert answers(mesh.node(0), mesh.address(node))
-    assert answers(node, mesh.node(4).address)
+    eventually(lambda: answers(mesh.node(0), mesh.address(node)))
+    eventually(lambda: answers(node, mesh.node(4).address))
 
 
 def rewrite(file: Path, text: str) -> None:
@@ -443,6 +444,7 @@ def overlap_warnings(node: Station) -> list[str]:
     return [line for line in node.log.read_text().splitlines() if _OVERLAP_WARNING in line]
 
 
+@pytest.mark.soak
 def test_a_node_that_changes_its_address_keeps_its_peers(
     mesh: Mesh, record_property: Callable[[str, object], None]
 ) -> None:

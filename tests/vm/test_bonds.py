@@ -342,6 +342,7 @@ async def test_a_bond_has_the_address_of_its_first_member_after_each_start_and_k
         assert made.link("bond0")["address"] == address(0)
 
 
+@pytest.mark.soak
 async def test_the_address_that_is_configured_wins() -> None:
     async with bench() as made:
         wanted = attrs.evolve(bond(), hardware_addr="02:00:00:00:00:AA")

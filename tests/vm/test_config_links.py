@@ -230,6 +230,7 @@ async def test_a_peer_by_name_is_told_its_endpoint_when_there_are_names() -> Non
 # What others do.
 
 
+@pytest.mark.soak
 async def test_what_is_taken_away_comes_back_and_what_others_made_stays() -> None:
     documents = f"""
 apiVersion: v1alpha1
