@@ -267,15 +267,15 @@ routes: [{{destination: 10.8.0.0/16, gateway: 192.0.2.9}}]
         await made.becomes(addresses__bond0={"192.0.2.1/24"}, routes=there)
         await eventually(lambda: (1500, "10.0.0.0/8", "180") in made.rules(), within=PATIENCE)
         await made.settled()
-        undone: tuple[tuple[str, tuple[str, ...]], ...] = (
-            ("address", ("ip", "addr", "del", "192.0.2.1/24", "dev", "bond0")),
-            ("route", ("ip", "route", "del", "10.8.0.0/16")),
-            ("rule", ("ip", "rule", "del", "priority", "1500")),
-            ("option", ("ip", "link", "set", "bond0", "type", "bond", "miimon", "70")),
-            ("mtu", ("ip", "link", "set", "e2", "mtu", "1300")),
-            ("link", ("ip", "link", "del", "bond0")),
+        undone: tuple[tuple[str, ...], ...] = (
+            ("ip", "addr", "del", "192.0.2.1/24", "dev", "bond0"),
+            ("ip", "route", "del", "10.8.0.0/16"),
+            ("ip", "rule", "del", "priority", "1500"),
+            ("ip", "link", "set", "bond0", "type", "bond", "miimon", "70"),
+            ("ip", "link", "set", "e2", "mtu", "1300"),
+            ("ip", "link", "del", "bond0"),
         )
-        for name, undo in undone:
+        for undo in undone:
             made.inside.run(*undo)
 
             def is_back() -> None:
