@@ -5,6 +5,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from controllers.whole_file import sync_directory
+
 _MODE = 0o600
 
 
@@ -24,8 +26,4 @@ def write_secret(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

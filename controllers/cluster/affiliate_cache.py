@@ -6,7 +6,6 @@ secret, but it is nobody else's business either.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import trio
 
+from controllers.whole_file import replace_file
 from resources.cluster import CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
 from runtime.codec.plain import spec_from_plain, spec_to_plain
 from runtime.controller import Controller, ControllerContext, shared, weak
@@ -32,12 +32,7 @@ Affiliates = Mapping[str, AffiliateSpec]
 def save(path: Path, cluster_id: str, affiliates: Affiliates, now: float) -> None:
     """Replace the file, at once and as a whole. Blocks. Raises OSError."""
     plain = {"clusterId": cluster_id, "time": now, "affiliates": [spec_to_plain(spec) for spec in affiliates.values()]}
-    new = path.with_suffix(".tmp")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
-        json.dump(plain, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(path)
+    replace_file(path, json.dumps(plain))
 
 
 def load(path: Path, cluster_id: str, now: float) -> tuple[Affiliates, float]:

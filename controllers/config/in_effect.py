@@ -8,8 +8,8 @@ to the one that is to be. So the same configuration leads to the same state, wha
 import json
 from pathlib import Path
 
-from controllers.config.boot_clock import BootClock
-from controllers.config.config_file import remove_file, replace_file
+from controllers.boot_clock import BootClock
+from controllers.whole_file import remove_file, replace_file
 
 
 class InEffect:

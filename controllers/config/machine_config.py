@@ -12,16 +12,17 @@ from typing import Final
 import attrs
 import trio
 
+from controllers.boot_clock import BootClock, SystemBootClock
 from controllers.config import trial as trials
 from controllers.config.apply import apply_actions
-from controllers.config.boot_clock import BootClock, SystemBootClock
-from controllers.config.config_file import file_digest, remove_file, replace_file, text_digest
+from controllers.config.digest import file_digest, text_digest
 from controllers.config.finding import Severity
 from controllers.config.in_effect import InEffect
 from controllers.config.loading import Loaded, load_sources, read_sources
 from controllers.config.problem import Problem
 from controllers.config.sources import SourceText, bundle, expand
 from controllers.config.trial import Trial
+from controllers.whole_file import remove_file, replace_file
 from resources.config import MachineConfig, MachineConfigSpec
 from resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from runtime.actions import Action, ActionError

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from controllers.host.host import Host, HostError
 from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
 from controllers.network.damping import Damper
 from controllers.network.problems import Problems
+from controllers.whole_file import replace_file
 from resources.network import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, NetworkProblem
 from runtime.controller import Controller, ControllerContext, shared, strong, weak
 
@@ -168,9 +168,4 @@ class HostnameSpecController(Controller):
 
     def _write(self, kept: _Kept) -> None:
         plain = {"original": attrs.astuple(kept.original), "ours": attrs.astuple(kept.ours)}
-        temporary = self._file.with_suffix(".tmp")
-        with temporary.open("w") as stream:
-            json.dump(plain, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, self._file)
+        replace_file(self._file, json.dumps(plain))

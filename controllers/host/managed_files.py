@@ -17,8 +17,9 @@ import attrs
 
 from controllers.host.edits import Edit
 from controllers.host.host import Host, HostError
-from controllers.host.originals import FileContent, Originals, Record, digest, sync_directory
+from controllers.host.originals import FileContent, Originals, Record, digest
 from controllers.network.damping import Damper
+from controllers.whole_file import sync_directory
 
 _DEFAULT_MODE = 0o644
 _DIRECTORY_MODE = 0o755

@@ -19,6 +19,7 @@ import attrs
 
 from controllers.host.edits import Edit, edit_from_plain, edit_to_plain
 from controllers.host.host import HostError
+from controllers.whole_file import sync_directory
 
 _LONGEST_NAME = 200
 _SUFFIX = ".json"
@@ -128,15 +129,6 @@ class Originals:
     def _file(self, path: str) -> Path:
         name = urllib.parse.quote(path.strip("/"), safe="")
         return self._directory / f"{name if len(name) <= _LONGEST_NAME else digest(path.encode())}{_SUFFIX}"
-
-
-def sync_directory(path: Path) -> None:
-    """Have what was renamed or removed in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _to_plain(record: Record) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import attrs
 
-from controllers.config.boot_clock import BootClock, SystemBootClock
-from controllers.config.config_file import replace_file
+from controllers.boot_clock import BootClock, SystemBootClock
 from controllers.network.kernel.link_changes import LinkChange
 from controllers.network.kernel.links import KernelLink
+from controllers.whole_file import replace_file
 from resources.network import LinkFlags, LinkSpecSpec
 
 Value = bool | int | str

@@ -5,8 +5,6 @@ the calendar, which is what there is to go by after a reboot.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import attrs
 
 from controllers.network.dhcp.lease import Lease
 from controllers.network.dhcp.malformed import MalformedError
+from controllers.whole_file import replace_file
 from runtime.codec.plain import format_time, parse_time
 
 _BILLION = 1_000_000_000
@@ -50,15 +49,7 @@ class LeaseFile:
             "message": lease.message.hex(),
         }
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        # Files of mkstemp are its user's alone.
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(data, file)
-            os.replace(name, self.path)
-        except OSError:
-            os.unlink(name)
-            raise
+        replace_file(self.path, json.dumps(data))
 
     def remove(self) -> None:
         """There is no lease to keep any more."""

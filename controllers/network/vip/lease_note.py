@@ -4,12 +4,11 @@ A key in an election says only by its hostname whose it is, and hostnames may be
 what its predecessor left by the lease, which is nobody else's.
 """
 
-import contextlib
-import os
-import tempfile
 from pathlib import Path
 
 import attrs
+
+from controllers.whole_file import replace_file
 
 
 @attrs.frozen
@@ -21,17 +20,7 @@ class LeaseNote:
     def write(self, lease: int) -> None:
         """Note a lease. The note is whole or as it was, also after a power cut."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(f"{lease:x}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
+        replace_file(self.path, f"{lease:x}\n")
 
     def read(self) -> int | None:
         """The lease noted last, None if there is none or if the note cannot be understood."""

@@ -1,10 +1,9 @@
-"""The file that a configuration is written to: replaced as a whole, and on the disk before anybody is told so.
+"""Files that are replaced as a whole, and are on the disk before anybody is told so.
 
 All calls block.
 """
 
 import contextlib
-import hashlib
 import os
 import stat
 import tempfile
@@ -16,7 +15,7 @@ _MODE = 0o600
 def replace_file(path: Path, text: str) -> None:
     """Make the file hold the text: entirely or, whatever happens, not at all. Raises OSError.
 
-    A new file is readable by this user only, for configurations hold secrets; one that is there keeps its mode and its
+    A new file is readable by this user only; one that is there keeps its mode and its
     owner. A symbolic link stays one, and what it points to is replaced.
     """
     path = path.resolve()
@@ -39,19 +38,6 @@ def remove_file(path: Path) -> None:
     """Remove the file for good; one that is missing is no error. Raises OSError."""
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
-
-
-def file_digest(path: Path) -> str:
-    """By which a change of the file is noticed; "" for one that is not there. Raises OSError."""
-    try:
-        return text_digest(path.read_bytes())
-    except FileNotFoundError:
-        return ""
-
-
-def text_digest(text: bytes) -> str:
-    """The SHA-256 digest of a text, in hexadecimal."""
-    return hashlib.sha256(text).hexdigest()
 
 
 def sync_directory(path: Path) -> None:

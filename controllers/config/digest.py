@@ -1,0 +1,17 @@
+"""By which it is noticed that a configuration has changed."""
+
+import hashlib
+from pathlib import Path
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file, "" for one that is not there. Blocks. Raises OSError."""
+    try:
+        return text_digest(path.read_bytes())
+    except FileNotFoundError:
+        return ""
+
+
+def text_digest(text: bytes) -> str:
+    """The SHA-256 digest of a text, in hexadecimal."""
+    return hashlib.sha256(text).hexdigest()
