@@ -20,6 +20,11 @@ class BootClock(Protocol):
         ...
 
 
+def boot_time() -> float:
+    """Seconds since the machine was started, sleep included; a change of the time of day does not touch it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class SystemBootClock:
     """The kernel's."""
 
@@ -33,4 +38,4 @@ class SystemBootClock:
 
     def now(self) -> float:
         """The kernel's count."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return boot_time()

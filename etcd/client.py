@@ -178,8 +178,11 @@ class EtcdClient:
                 nursery.start_soon(ask, endpoint)
         return tuple(found[endpoint] for endpoint in self.endpoints)
 
-    def watch(self, key: bytes, *, prefix: bool = False, from_revision: int = 0) -> AbstractAsyncContextManager[Events]:
-        """Watch a key, or all that begin with it, from a revision on, for as long as the block; 0 is from now on.
+    def watch(self, key: bytes, *, prefix: bool = False, from_revision: int) -> AbstractAsyncContextManager[Events]:
+        """Watch a key, or all that begin with it, from a revision on, for as long as the block.
+
+        The revision is at least 1; to see what happens from now on, take one more than that of an answer. (etcd's own
+        "from now on" begins when the request has arrived, and leaves out what was written until then.)
 
         Dead members are left within two seconds, and the watch goes on at another one. `Events` says what ends it.
         """

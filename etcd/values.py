@@ -309,7 +309,7 @@ class MemberStatus:
 
 
 def watch_request(key: bytes, *, prefix: bool, from_revision: int) -> Json:
-    """The body that begins a watch; revision 0 is: from now on."""
+    """The body that begins a watch."""
     return {"create_request": {**_span(key, prefix=prefix), "start_revision": str(from_revision)}}
 
 

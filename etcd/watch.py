@@ -62,7 +62,7 @@ class Events:
 
 @contextlib.asynccontextmanager
 async def watched(members: Members, key: bytes, *, prefix: bool, from_revision: int) -> AsyncIterator[Events]:
-    """Watch a key, or all keys that begin with it, from this revision on; 0 is from now on."""
+    """Watch a key, or all keys that begin with it, from this revision on, which is at least 1."""
     send, receive = trio.open_memory_channel[tuple[Event, ...]](_MOST_WAITING)
     events = Events(receive)
     async with background(_Watch(members, key, prefix, from_revision, send, events).run):
@@ -74,7 +74,6 @@ class _Notice:
     """One answer in the stream."""
 
     header: Header
-    created: bool
     canceled: bool
     compact_revision: int
     reason: str
@@ -84,7 +83,6 @@ class _Notice:
     def of(cls, fields: Json) -> "_Notice":
         return cls(
             header=Header.of(fields["header"]),
-            created=bool(fields.get("created")),
             canceled=bool(fields.get("canceled")),
             compact_revision=int(fields.get("compact_revision", 0)),
             reason=str(fields.get("cancel_reason", "")),
@@ -107,7 +105,7 @@ class _Watch:
     _proved: float = attrs.field(factory=trio.current_time, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._history = History(revision=max(0, self._next - 1))
+        self._history = History(revision=self._next - 1)
 
     async def run(self) -> None:
         reasons: dict[str, str] = {}
@@ -170,12 +168,11 @@ class _Watch:
 
     def _take(self, notice: _Notice) -> bool:
         """Hand on what the notice brings, and say whether there was room for it."""
+        self._history = self._history.of_cluster(notice.header)
         if notice.canceled:
             if notice.compact_revision:
                 raise CompactedError(notice.compact_revision)
             raise RefusedError(notice.reason or "it has cancelled the watch", 0)
-        if notice.created and not self._next:
-            self._next = notice.header.revision + 1
         if notice.events:
             self._next = notice.events[-1].key_value.mod_revision + 1
             try:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
+from controllers.boot_clock import boot_time
 from controllers.network.address_plan import AddressPlan, Fence, plan_addresses
 from controllers.network.applier import Applier
 from controllers.network.kernel.address_changes import AddressToAdd, add_address, delete_address
 from controllers.network.kernel.addresses import Addresses, AddressKey, key_of
 from controllers.network.kernel.announcement import announce
-from controllers.network.kernel.boot_time import boot_time
 from controllers.network.kernel.links import KernelLink
 from controllers.network.kernel.prefixes import parse_address
 from controllers.network.kernel.rtnetlink import Kernel

@@ -148,7 +148,11 @@ async def test_a_watch_whose_stream_goes_wrong_ends_with_the_reason(
     notice: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("etcd.watch._GIVE_UP", -1.0)
-    async with answering(http(notice)) as endpoint, EtcdClient([endpoint]) as client, client.watch(b"k") as events:
+    async with (
+        answering(http(notice)) as endpoint,
+        EtcdClient([endpoint]) as client,
+        client.watch(b"k", from_revision=1) as events,
+    ):
         for _ in range(2):
             with pytest.raises(UnavailableError, match=endpoint):
                 await anext(events)

@@ -253,7 +253,7 @@ class TestWatch:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(etcd.watch, "_GIVE_UP", 1.0)
-        async with connected(3) as (cluster, client), client.watch(b"k") as events:
+        async with connected(3) as (cluster, client), client.watch(b"k", from_revision=1) as events:
             await client.put(b"k", b"v")
             await anext(events)
             cluster.members[1].stop()

@@ -9,10 +9,10 @@ import attrs
 import pytest
 import trio
 
+from controllers.boot_clock import boot_time
 from controllers.network.address_spec import AddressSpecController
 from controllers.network.kernel.address_changes import AddressToAdd, add_address
 from controllers.network.kernel.arp import ArpSocket
-from controllers.network.kernel.boot_time import boot_time
 from controllers.network.kernel.ndisc import NdiscSocket
 from controllers.network.kernel.rtnetlink import open_kernel
 from controllers.network.kernel.who_has import who_has

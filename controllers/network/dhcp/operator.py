@@ -16,11 +16,11 @@ import attrs
 import trio
 from pyroute2.netlink import rtnl
 
+from controllers.boot_clock import SystemBootClock
 from controllers.network.dhcp.lease import Client, Lease, Outgoing
 from controllers.network.dhcp.lease_file import LeaseFile, Moment
 from controllers.network.dhcp.malformed import MalformedError
 from controllers.network.kernel.addresses import Addresses, AddressKey
-from controllers.network.kernel.boot_time import boot_time
 from controllers.network.kernel.dhcp_sockets import Transport
 from controllers.network.kernel.rtnetlink import open_kernel
 from controllers.network.operators.base import Operator, OperatorContext, Wishes
@@ -36,7 +36,6 @@ from resources.network import (
 from runtime.codec.plain import format_time
 
 DIRECTORY = "dhcp"
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BILLION = 1_000_000_000
 # The clock that waits go by stands still while the machine sleeps: so often, in seconds, the other one is looked at.
 _LONGEST_WAIT = 60.0
@@ -44,11 +43,8 @@ _INBOX = 32
 
 
 def _moment() -> Moment:
-    return Moment(
-        boot_id=_BOOT_ID.read_text().strip(),
-        since_boot=boot_time(),
-        calendar=time.time_ns(),
-    )
+    clock = SystemBootClock()
+    return Moment(boot_id=clock.boot, since_boot=clock.now(), calendar=time.time_ns())
 
 
 @attrs.frozen(kw_only=True)

@@ -8,9 +8,9 @@ from controllers.network.dhcp.lease import Client, Lease
 from controllers.network.dhcp.lease4 import lease_of
 from controllers.network.dhcp.message4 import Code, decode
 from controllers.network.dhcp.operator import DHCPOperator, Surroundings
-from controllers.network.dhcp.probe import is_in_use
 from controllers.network.dhcp.wishes import wishes_of
 from controllers.network.kernel.dhcp_sockets import Transport, open_transport4
+from controllers.network.kernel.who_has import who_has
 from controllers.network.operators.base import Wishes
 from resources.network import DHCP4OperatorSpec, LinkStatusSpec, OperatorSpecSpec
 
@@ -79,7 +79,7 @@ class DHCP4Operator(DHCPOperator):
 
     async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
         """See `DHCPOperator`."""
-        return await is_in_use(address, self.spec.link_name, link.hardware_addr, self.surroundings.netns)
+        return await who_has(address, self.spec.link_name, link.hardware_addr, self.surroundings.netns) is not None
 
 
 def _bytes_of(hardware_addr: str) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from controllers.network.kernel.boot_time import boot_time
+from controllers.boot_clock import boot_time
 from controllers.network.vip.clients import EtcdClients
 
 
