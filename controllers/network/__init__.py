@@ -28,6 +28,7 @@ from controllers.network.merge import (
     RoutingRuleMergeController,
     TimeServerMergeController,
 )
+from controllers.network.network_status import NetworkStatusController
 from controllers.network.nftables_chain import NfTablesChainController
 from controllers.network.node_address import NodeAddressController
 from controllers.network.node_address_sort_algorithm import NodeAddressSortAlgorithmController
@@ -64,6 +65,7 @@ controllers = (
     LinkRenameController,
     _link_spec_controller,
     LinkStatusController,
+    NetworkStatusController,
     NfTablesChainController,
     NodeAddressController,
     NodeAddressSortAlgorithmController,

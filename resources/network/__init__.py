@@ -43,6 +43,7 @@ from resources.network.link_name import LinkName, LinkNameSpec, NameRule
 from resources.network.link_refresh import WIREGUARD_REFRESH, LinkRefresh, LinkRefreshSpec
 from resources.network.link_spec import BridgeSlave, LinkSpec, LinkSpecSpec, VRFSlave, WireguardPeer, WireguardSpec
 from resources.network.namespace import CONFIG_NAMESPACE, NAMESPACE
+from resources.network.network_status import NETWORK_STATUS_ID, NetworkStatus, NetworkStatusSpec
 from resources.network.nftables import (
     AddressMatch,
     ChainHook,
@@ -121,6 +122,7 @@ __all__ = [
     "HOSTNAME_ID",
     "MANAGED_ADDRESS_FLAGS",
     "NAMESPACE",
+    "NETWORK_STATUS_ID",
     "RESOLVERS_ID",
     "STP",
     "TIME_SERVERS_ID",
@@ -180,6 +182,8 @@ __all__ = [
     "NameServer",
     "NetworkProblem",
     "NetworkProblemSpec",
+    "NetworkStatus",
+    "NetworkStatusSpec",
     "NextHop",
     "NfTablesChain",
     "NfTablesChainSpec",

@@ -1,0 +1,32 @@
+"""NetworkStatus: whether the node's network is ready, and what of it is not. The only id is `status`."""
+
+import attrs
+
+from resources.network.namespace import NAMESPACE
+from runtime.resource import ResourceType
+
+NETWORK_STATUS_ID = "status"
+
+
+@attrs.frozen(kw_only=True)
+class NetworkStatusSpec:
+    """Each says of one part that there is nothing left to wait for."""
+
+    address_ready: bool = False
+    connectivity_ready: bool = False
+    hostname_ready: bool = False
+    etc_files_ready: bool = False
+
+
+NetworkStatus = ResourceType(
+    "NetworkStatuses.net.talos.dev",
+    NetworkStatusSpec,
+    namespace=NAMESPACE,
+    aliases=("netstatus", "netstatuses"),
+    columns={
+        "Address": ".addressReady",
+        "Connectivity": ".connectivityReady",
+        "Hostname": ".hostnameReady",
+        "Etc": ".etcFilesReady",
+    },
+)
