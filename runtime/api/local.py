@@ -22,6 +22,7 @@ from runtime.codec.plain import metadata_to_plain, resource_to_plain, spec_to_pl
 from runtime.codec.yamltext import dump_resource
 from runtime.controller import Logger
 from runtime.engine import Engine
+from runtime.engine.causes import Cause, find_causes
 from runtime.errors import AccessError, NotFoundError, OverrunError
 from runtime.resource import (
     Filter,
@@ -212,6 +213,8 @@ class LocalServer:
                 await _send(stream, [self._graph(), _END])
             case "get":
                 await self._get(stream, request, peer)
+            case "why":
+                await self._why(stream, request, peer)
             case "action":
                 await self._act(stream, request, peer)
             case other:
@@ -222,9 +225,7 @@ class LocalServer:
     # get
 
     async def _get(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
-        definition = self._resolve(_text(request, "type"))
-        namespace = _text(request, "namespace", default="") or definition.default_namespace
-        kind: Kind[Any] = Kind(namespace, definition.type)
+        definition, kind = self._asked_kind(request)
         id = None if request.get("id") is None else _text(request, "id")
         filter = _filter(request.get("selectors"))
         form = _text(request, "form", default="data")
@@ -265,6 +266,11 @@ class LocalServer:
         except* trio.BrokenResourceError:
             pass  # the client went away: that is how it ends a watch
 
+    def _asked_kind(self, request: dict[str, Any]) -> tuple[ResourceDefinitionSpec, Kind[Any]]:
+        definition = self._resolve(_text(request, "type"))
+        namespace = _text(request, "namespace", default="") or definition.default_namespace
+        return definition, Kind(namespace, definition.type)
+
     def _resolve(self, typed: str) -> ResourceDefinitionSpec:
         found = named_definitions(self._state.list(ResourceDefinition), typed)
         if not found:
@@ -275,6 +281,36 @@ class LocalServer:
             names = ", ".join(definition.type.lower() for definition in found)
             raise _RequestError(protocol.INVALID, f"type {typed!r} is ambiguous, it may be any of: {names}")
         return found[0]
+
+    # why
+
+    async def _why(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
+        _, kind = self._asked_kind(request)
+        depth = request.get("depth")
+        if not isinstance(depth, int) or depth < 0:
+            raise _RequestError(protocol.INVALID, f"the request's 'depth' must be a number from 0 on, not {depth!r}")
+        pointer = kind.pointer(_text(request, "id"))
+        try:
+            read_rule(self._state, is_owner=_is_owner(peer))(pointer, Verb.GET)
+            causes = list(find_causes(self._state, self._engine.runners, pointer, depth=depth))
+        except NotFoundError as error:
+            raise _RequestError(protocol.NOT_FOUND, str(error)) from error
+        except AccessError as error:
+            raise _RequestError(protocol.DENIED, str(error)) from error
+        await _send(stream, [*map(self._cause, causes), _END])
+
+    def _cause(self, cause: Cause) -> dict[str, Any]:
+        namespace, type, id = cause.pointer
+        definition = self._state.find(ResourceDefinition, type.lower())
+        return {
+            "depth": cause.depth,
+            "namespace": namespace,
+            "type": type if definition is None else definition.spec.display_type,
+            "id": id,
+            "version": cause.version,
+            "owner": cause.owner,
+            "note": cause.note,
+        }
 
     # action
 

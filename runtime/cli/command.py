@@ -130,6 +130,14 @@ def _get(parser: argparse.ArgumentParser) -> None:
     _add_socket(parser, client_socket())
 
 
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
+    parser.add_argument("id", metavar="ID", help="the resource")
+    parser.add_argument("-n", "--namespace", default="", help="the type's default namespace unless given")
+    parser.add_argument("--depth", metavar="NUMBER", type=int, default=16, help="how far to go back (%(default)s)")
+    _add_socket(parser, client_socket())
+
+
 def _graph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=("dot", "mermaid", "svg"), default="dot")
     parser.add_argument("--live", action="store_true", help="ask the agent, and show counts of resources and wake-ups")
@@ -158,6 +166,7 @@ def _completion(parser: argparse.ArgumentParser) -> None:
 _VERBS = {
     "agent": ("run the agent in the foreground", _agent),
     "get": ("show resources of a type, or one of them", _get),
+    "why": ("show what a resource was made from", _why),
     "graph": ("draw which controller reads and writes what", _graph),
     "validate": ("check a machine configuration", _validate),
     "version": ("print the versions of this command and of the agent", _version),
@@ -206,6 +215,16 @@ def _dispatch(options: argparse.Namespace) -> int:
                 selectors=options.labels,
                 watch=options.watch,
                 node=options.node or os.uname().nodename,
+            )
+        case "why":
+            from runtime.cli.why import why
+
+            return why(
+                options.socket or client_socket(),
+                options.type,
+                options.id,
+                namespace=options.namespace,
+                depth=options.depth,
             )
         case "agent":
             from runtime.cli.agent import agent

@@ -12,7 +12,7 @@ from runtime.cli.client import ask
 from runtime.cli.errors import CommandError
 from runtime.paths import client_socket, node_socket
 
-_VERBS = ("agent", "completion", "get", "graph", "validate", "version")
+_VERBS = ("agent", "completion", "get", "graph", "validate", "version", "why")
 _OUTPUTS = ("json", "jsonpath=", "table", "yaml")
 _DRAWINGS = ("dot", "mermaid", "svg")
 _SHELLS = ("bash", "fish", "zsh")
@@ -21,7 +21,7 @@ _OUTPUT = ("-o", "--output")
 _NAMESPACE = ("-n", "--namespace")
 _WITH_VALUE = (
     *(*_OUTPUT, *_NAMESPACE, "-l", "--labels", "--socket", "--controllers", "--config", "--state-dir"),
-    *("--metrics", "--log-format", "--log-level", "--node"),
+    *("--metrics", "--log-format", "--log-level", "--node", "--depth"),
 )
 
 _SCRIPTS = {
@@ -115,9 +115,9 @@ def _words(positional: list[str], current: str, namespace: str, socket_path: str
             return (*_VERBS, *extension.names())
         case ["completion"]:
             return _SHELLS
-        case ["get" | "g"]:
+        case ["get" | "g" | "why"]:
             return _types(socket_path, with_aliases=bool(current))
-        case ["get" | "g", type]:
+        case ["get" | "g" | "why", type]:
             return _ids(socket_path, type, namespace)
     return ()
 

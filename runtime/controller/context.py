@@ -4,6 +4,7 @@ Reads look up one table; a kind is in the table only if the controller declared 
 nothing beside the lookup. Writes carry the controller's name as owner.
 """
 
+import copy
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -13,6 +14,7 @@ import attrs
 import trio
 
 from runtime.controller.base import Input, Output
+from runtime.controller.origin import MOST_READS, Note, Origin
 from runtime.errors import AccessError, ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
 from runtime.resource import (
     Kind,
@@ -20,6 +22,7 @@ from runtime.resource import (
     LabelQuery,
     Metadata,
     Phase,
+    Pointer,
     Resource,
     build_filter,
     kind_of,
@@ -29,6 +32,8 @@ from runtime.state.base import not_found
 from runtime.token_bucket import TokenBucket
 
 S = TypeVar("S")
+
+_FEW_ORIGINS = 64
 
 
 class Logger(Protocol):
@@ -96,6 +101,12 @@ class Access:
         self._rate_limit = rate_limit
         # Readable as a whole: asked for by type or by kind, whichever the controller uses.
         self._items: dict[KindLike[Any], Mapping[str, Resource[Any]]] = {}
+        # Of the outputs that are there.
+        self.origins: dict[Pointer[Any], Origin] = {}
+        self._most_origins = _FEW_ORIGINS
+        # Between turns nothing is noted.
+        self._notes: list[Note] = []
+        self._most_notes = 0
 
     # Reads.
 
@@ -105,7 +116,10 @@ class Access:
         items = self._items.get(kind)
         if items is None:
             items = self._open(kind, id)
-        return items.get(id)
+        found = items.get(id)
+        if len(self._notes) < self._most_notes:
+            self._notes.append((kind, id, None if found is None else found.metadata.version))
+        return found
 
     def get(self, kind: KindLike[S], id: str) -> Resource[S]:
         """The resource. Raises NotFoundError."""
@@ -121,6 +135,8 @@ class Access:
         self.counters.reads += 1
         if kind not in self._items:
             self._open(kind, None)
+        if len(self._notes) < self._most_notes:
+            self._notes.append((kind, None, None))
         return self._state.view(kind).list(build_filter(labels, id_query))
 
     def while_running(self, kind: KindLike[Any], id: str) -> AbstractContextManager[trio.CancelScope]:
@@ -149,13 +165,13 @@ class Access:
         """Store a new output; `owned=False` leaves it without owner. Raises ConflictError if it exists."""
         await self._before_write(resource.kind, resource.id, track=True)
         self.counters.writes += 1
-        return await self._state.create(resource, owner=self.name if owned else "")
+        return self._note_origin(await self._state.create(resource, owner=self.name if owned else ""))
 
     async def update(self, resource: Resource[S]) -> Resource[S]:
         """Replace a running output, version for version. Raises as `State.update` does."""
         await self._before_write(resource.kind, resource.id, track=True)
         self.counters.writes += 1
-        return await self._state.update(resource, owner=self.name)
+        return self._note_origin(await self._state.update(resource, owner=self.name))
 
     async def modify(
         self,
@@ -172,8 +188,10 @@ class Access:
         after = await self._state.modify(
             initial, mutate, owner=self.name if owned else "", expected_phase=expected_phase
         )
-        self.counters.writes += after is not before
-        return after
+        if after is before:
+            return after
+        self.counters.writes += 1
+        return self._note_origin(after)
 
     async def put(
         self,
@@ -207,7 +225,7 @@ class Access:
             if current is None:
                 self.counters.writes += 1
                 new = Metadata(kind.namespace, kind.type, id, labels=labels or {}, annotations=annotations or {})
-                return await self._state.create(Resource(new, spec), owner=self.name)
+                return self._note_origin(await self._state.create(Resource(new, spec), owner=self.name))
             metadata = current.metadata
             if (
                 current.spec == spec
@@ -223,7 +241,7 @@ class Access:
                 )
             self.counters.writes += 1
             try:
-                return await self._state.update(Resource(metadata, spec), owner=self.name)
+                return self._note_origin(await self._state.update(Resource(metadata, spec), owner=self.name))
             except (OwnerConflictError, PhaseConflictError):
                 raise
             except ConflictError:
@@ -243,6 +261,7 @@ class Access:
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
         await self._state.destroy(address, id, owner=self.name if owner is None else owner)
+        self.origins.pop(address.pointer(id), None)
 
     async def remove(self, kind: KindLike[Any], id: str) -> bool:
         """Take an output away as far as its finalizers allow, and return whether it is gone.
@@ -264,6 +283,7 @@ class Access:
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
         await self._state.teardown_and_destroy(address, id, owner=self.name)
+        self.origins.pop(address.pointer(id), None)
 
     async def add_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
         """Hold an input (by the controller's name, unless others are given). Raises NotFoundError."""
@@ -294,6 +314,25 @@ class Access:
 
     def _track(self, kind: Kind[Any], id: str) -> None:
         """Overridden where outputs are tracked."""
+
+    def _note_origin(self, written: Resource[S]) -> Resource[S]:
+        metadata = written.metadata
+        if metadata.owner == self.name:
+            self.origins[metadata.pointer] = Origin(metadata.updated, self._notes, len(self._notes))
+        if len(self.origins) > self._most_origins:
+            self._forget_origins()
+        return written
+
+    def _forget_origins(self) -> None:
+        """Those of outputs that somebody else has removed. Done so seldom that it costs each write the same."""
+        for pointer in [each for each in self.origins if self._state.find(each.kind, each.id) is None]:
+            del self.origins[pointer]
+        self._most_origins = 2 * len(self.origins) + _FEW_ORIGINS
+
+    def _begin_notes(self) -> None:
+        """From here on it is another turn, or another item, that reads."""
+        self._notes = []
+        self._most_notes = MOST_READS
 
     async def _before_finalizer(self, kind: Kind[Any], id: str) -> None:
         if self._rate_limit is not None:
@@ -358,6 +397,7 @@ class ControllerContext(Access):
             await self._lot.park()
         self._pending = False
         self._in_turn = True
+        self._begin_notes()
 
     def reset_backoff(self) -> None:
         """Say that things go well, so that the next crash restarts after the shortest delay."""
@@ -434,3 +474,14 @@ class ControllerContext(Access):
 
 class QueueContext(Access):
     """The access of a queue controller to the state; its calls need no wake-ups."""
+
+    def for_worker(self) -> "QueueContext":
+        """The same access, for one of several that work on items at the same time."""
+        return copy.copy(self)
+
+    def begin_item(self) -> None:
+        """Say that what is read from here on is for something else than what was read before.
+
+        The engine does so for each item. A run hook may, for what it looks at together; `nodespan why` shows it.
+        """
+        self._begin_notes()

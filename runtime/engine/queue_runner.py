@@ -215,15 +215,17 @@ class QueueRunner(Runner):
 
     async def _work(self) -> None:
         queue = self._queue
+        # Who is alone shares that of the hooks, through which some controllers write wherever they read.
+        context = self._context if self._controller.concurrency == 1 else self._context.for_worker()
         slice_ends = time.perf_counter() + TIME_SLICE
         while True:
             job = queue.take_ready() if time.perf_counter() < slice_ends else None
             if job is None:
                 job = await queue.take()
                 slice_ends = time.perf_counter() + TIME_SLICE
-            await self._process(*job)
+            await self._process(context, *job)
 
-    async def _process(self, key: _Key, metadata: Metadata) -> None:
+    async def _process(self, context: QueueContext, key: _Key, metadata: Metadata) -> None:
         source = self._sources[key[0]]
         after: float | None = None
         self.access.counters.wakeups += 1
@@ -231,7 +233,8 @@ class QueueRunner(Runner):
         try:
             if source.is_primary:
                 self.jobs.processed += 1
-                await self._controller.reconcile(self._context, Pointer(metadata.namespace, metadata.type, metadata.id))
+                context.begin_item()
+                await self._controller.reconcile(context, Pointer(metadata.namespace, metadata.type, metadata.id))
             else:
                 self.jobs.mapped_in += 1
                 self._map(metadata)

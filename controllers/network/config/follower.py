@@ -62,6 +62,7 @@ class Follower(QueueController):
         """Look at everything, then at news."""
         async with self._lock:
             self._begun = False
+            ctx.begin_item()
             await self.begin(ctx)
             self._begun = True
         while True:
@@ -69,4 +70,5 @@ class Follower(QueueController):
             async with self._lock:
                 self._has_news = trio.Event()
                 changed, self._changed = frozenset(self._changed), set()
+                ctx.begin_item()
                 await self.news(ctx, changed)

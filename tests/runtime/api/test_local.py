@@ -52,6 +52,9 @@ GET: dict[str, Any] = {
 WATCH = {**GET, "watch": True}
 
 
+WHY: dict[str, Any] = {"call": "why", "type": "thing", "namespace": "", "id": "one", "depth": 3}
+
+
 class ThingController(Controller):
     """Exists, so that there is a graph."""
 
@@ -164,6 +167,41 @@ async def test_the_graph_has_the_controllers_their_edges_and_counts(tmp_path: Pa
             },
             {"end": True},
         ]
+
+
+async def test_what_a_resource_was_made_from_begins_with_itself(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        await served.put("one")
+        cause = {
+            "depth": 0,
+            "namespace": "test",
+            "type": "Thing",
+            "id": "one",
+            "version": 1,
+            "owner": "",
+            "note": "not made by a controller of this agent",
+        }
+        assert await served.ask(WHY) == [cause, {"end": True}]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({**WHY, "id": "none"}, protocol.NOT_FOUND),
+        ({**WHY, "namespace": "nowhere"}, protocol.DENIED),
+        ({**WHY, "type": "nothings"}, protocol.NOT_FOUND),
+        ({**WHY, "depth": -1}, protocol.INVALID),
+        ({**WHY, "depth": None}, protocol.INVALID),
+        ({**WHY, "id": None}, protocol.INVALID),
+    ],
+)
+async def test_a_question_for_causes_that_has_no_answer_is_an_error(
+    tmp_path: Path, request_: dict[str, Any], code: str
+) -> None:
+    async with serving(tmp_path) as served:
+        await served.put("one")
+        (answer,) = await served.ask(request_)
+        assert answer["error"] == code
 
 
 async def test_a_list_is_the_definition_the_resources_by_id_and_an_end(tmp_path: Path) -> None:
@@ -387,6 +425,18 @@ async def test_what_is_sensitive_is_shown_to_the_owner_only(
         if not allowed:
             assert first["error"] == "denied"
             assert "hush" not in str(first)
+
+
+async def test_what_something_sensitive_was_made_from_is_told_to_the_owner_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for uid, answer in ((os.geteuid(), "depth"), (65534, "error")):
+        monkeypatch.setattr(local, "_peer_of", lambda _stream, uid=uid: local.Peer(1, uid))
+        async with serving(tmp_path) as served:
+            await served.put("one", text="hush", type=Secret)
+            answers = await served.ask({**WHY, "type": "secrets"})
+            assert answer in answers[0]
+            assert "hush" not in str(answers)
 
 
 async def test_what_is_not_sensitive_is_shown_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_what_needs_no_agent(words: list[str], found: list[str]) -> None:
 
 @pytest.mark.parametrize("words", [[], [""]])
 def test_the_verbs_come_first(words: list[str]) -> None:
-    assert {"agent", "completion", "get", "graph", "validate", "version"} <= set(candidates(words, "/nosuch"))
+    assert {"agent", "completion", "get", "graph", "validate", "version", "why"} <= set(candidates(words, "/nosuch"))
 
 
 DEFINITIONS = [
@@ -70,6 +70,7 @@ ONLINE: list[tuple[list[str], list[str], tuple[str, str, str]]] = [
     (["g", "-w", "as"], ["as"], ("/s", "resourcedefinitions", "")),
     (["get", "links", ""], ["eth0", "eth1", "lo"], ("/s", "links", "")),
     (["get", "links", "e"], ["eth0", "eth1"], ("/s", "links", "")),
+    (["why", "--depth", "1", "links", "e"], ["eth0", "eth1"], ("/s", "links", "")),
     (["get", "-n", "network", "links", "-o", "yaml", "l"], ["lo"], ("/s", "links", "network")),
     (["get", "--namespace=network", "links", "l"], ["lo"], ("/s", "links", "network")),
     (["--socket", "/t", "get", "links", "l"], ["lo"], ("/t", "links", "")),
