@@ -17,6 +17,10 @@ from tests.support.process import eventually, running
 # The installed command, by the interpreter that runs the tests.
 COMMAND = (sys.executable, "-c", "import sys; from runtime.cli import main; sys.exit(main())")
 
+# Seconds that an agent may take to stop. Taking everything back is worth more of them on a busy machine.
+STOP_GRACE = 5.0
+CLEANUP_GRACE = 20.0
+
 
 @attrs.frozen
 class AgentProcess:
@@ -83,7 +87,8 @@ async def agent(
     log = directory / "agent.log"
     with_log = ("sh", "-c", 'cd "$1" && exec 2>>"$0" && shift && exec "$@"', str(log), str(directory))
     command = (*with_log, *wrapper, *COMMAND, "agent", *options)
-    async with running(*command, namespace=namespace, environment=environment(directory)) as process:
+    grace = CLEANUP_GRACE if "--cleanup" in options else STOP_GRACE
+    async with running(*command, namespace=namespace, environment=environment(directory), grace=grace) as process:
 
         def answers() -> AgentProcess:
             assert process.returncode is None, f"the agent ended with {process.returncode}: {log.read_text()}"

@@ -16,9 +16,12 @@ Value = TypeVar("Value")
 
 @contextlib.asynccontextmanager
 async def running(
-    *command: str, namespace: Namespace | None = None, environment: Mapping[str, str] | None = None
+    *command: str,
+    namespace: Namespace | None = None,
+    environment: Mapping[str, str] | None = None,
+    grace: float = 5.0,
 ) -> AsyncIterator[trio.Process]:
-    """Run a daemon beside the block; at its end SIGTERM, after 5 seconds SIGKILL. Its output is the test's output.
+    """Run a daemon beside the block; at its end SIGTERM, after `grace` seconds SIGKILL. Its output is the test's.
 
     `environment` is added to this process's own. The daemon may end by itself; whoever cares looks at `returncode`.
     """
@@ -32,7 +35,7 @@ async def running(
     finally:
         with trio.CancelScope(shield=True):
             process.send_signal(signal.SIGTERM)
-            with trio.move_on_after(5):
+            with trio.move_on_after(grace):
                 await process.wait()
             process.kill()
             await process.wait()
