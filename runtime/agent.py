@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -11,12 +12,13 @@ import trio
 
 from runtime import plugins
 from runtime.actions import Action, OffersActions
-from runtime.api.local import LocalServer, listen
+from runtime.api.local import AlreadyServedError, LocalServer, listen
 from runtime.api.metrics import serve_metrics
 from runtime.controller import Logger
 from runtime.engine import Engine
 from runtime.errors import RegistrationError
 from runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
+from runtime.lock_file import LockedError, locked
 from runtime.privileges import missing_privileges
 from runtime.quiet import wait_quiet
 from runtime.resource import Namespace, NamespaceSpec, Resource
@@ -93,11 +95,16 @@ class Agent:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled or told to stop by SIGTERM or SIGINT; SIGHUP gives every controller a turn.
 
-        Reports as started when the socket answers. Raises AlreadyServedError, OSError for files and addresses that
+        Reports as started when the socket answers. Raises AlreadyServedError if there is another agent at its socket or
+        in its state directory, OSError for files and addresses that
         cannot be used, and RegistrationError for controllers that were asked for by name and do not fit.
         """
         options = self._options
-        _make_state_dir(options.state_dir)
+        with _claimed(options.state_dir):
+            await self._run(task_status)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        options = self._options
         # The signals are left last, so that a second one cannot cut the cleaning up short.
         with trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
             async with listen(options.socket) as listener, trio.open_nursery() as nursery:
@@ -202,6 +209,18 @@ class Agent:
         return [str(found) for view in views for found in view.items.values() if found.metadata.is_tearing_down]
 
 
-def _make_state_dir(path: Path) -> None:
-    """The agent's own directory, readable by its user only: identities and secrets are kept in it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+@contextmanager
+def _claimed(state_dir: Path) -> Iterator[None]:
+    """Make the agent's own directory, readable by its user only, and keep others out of it.
+
+    Identities and secrets are kept there, and what was done to the system: two agents would undo each other's work.
+    """
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with locked(state_dir / "agent.lock"):
+            yield
+    except LockedError as error:
+        raise AlreadyServedError(
+            f"another agent (pid {error.holder}) already keeps its state in {state_dir}: "
+            "stop it first, or give this one another --state-dir"
+        ) from None

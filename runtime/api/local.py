@@ -1,7 +1,6 @@
 """The local socket: serves the state of this process to users of this machine."""
 
 import errno
-import fcntl
 import itertools
 import os
 import socket
@@ -24,6 +23,7 @@ from runtime.controller import Logger
 from runtime.engine import Engine
 from runtime.engine.causes import Cause, find_causes
 from runtime.errors import AccessError, NotFoundError, OverrunError
+from runtime.lock_file import LockedError, locked
 from runtime.resource import (
     Filter,
     Kind,
@@ -101,26 +101,18 @@ def claim(path: Path) -> Iterator[None]:
     the pid if another agent has it, and OSError if the path cannot be used.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
-            raise AlreadyServedError(
-                f"another agent (pid {holder or 'unknown'}) already serves {path}: "
-                "stop it first, or give this one another --socket"
-            ) from None
-        _remove_stale(path)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-            os.ftruncate(lock, 0)
-    finally:
-        os.close(lock)
+        with locked(Path(f"{path}.lock")):
+            _remove_stale(path)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except LockedError as error:
+        raise AlreadyServedError(
+            f"another agent (pid {error.holder}) already serves {path}: "
+            "stop it first, or give this one another --socket"
+        ) from None
 
 
 def _remove_stale(path: Path) -> None:

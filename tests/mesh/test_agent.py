@@ -215,6 +215,10 @@ async def test_a_second_agent_says_who_is_there_and_ends(tmp_path: Path) -> None
     async with node(tmp_path) as (_, served):
         done = nodespan("agent", directory=tmp_path)
         assert done.returncode == 1
+        state = tmp_path / "state"
+        assert f"nodespan: another agent (pid {served.pid}) already keeps its state in {state}" in done.stderr
+        done = nodespan("agent", "--state-dir", str(tmp_path / "other"), directory=tmp_path)
+        assert done.returncode == 1
         assert f"nodespan: another agent (pid {served.pid}) already serves {served.socket}" in done.stderr
         assert served.run("version")
 

@@ -1,0 +1,38 @@
+"""A lock that one process at a time can hold, and that ends with the process, however it ends."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class LockedError(Exception):
+    """Another process holds the lock; `holder` is its pid, or `unknown`."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(f"{path} is locked by another process (pid {holder})")
+        self.holder = holder
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that this file, made if need be, stands for; the holder's pid is in it meanwhile.
+
+    Does not wait. Raises LockedError, OSError.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            raise LockedError(path, holder or "unknown") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
