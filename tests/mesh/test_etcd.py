@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from etcd import (
     settling_time,
 )
 from tests.support.certificates import Authority
-from tests.support.etcd import Cluster, Place, etcd_cluster
+from tests.support.etcd import Cluster, Place, etcd_cluster, loopback
 from tests.support.netns import Namespace, namespace
 
 pytestmark = pytest.mark.needs_program("etcd")
@@ -53,7 +53,7 @@ TTL = 2.0
 
 
 @contextlib.asynccontextmanager
-async def connected(members: int = 1, **options: Any) -> AsyncIterator[tuple[Cluster, EtcdClient]]:
+async def connected(members: int | Sequence[Place] = 1, **options: Any) -> AsyncIterator[tuple[Cluster, EtcdClient]]:
     async with etcd_cluster(members, **options) as cluster, EtcdClient(cluster.endpoints, tls=cluster.tls) as client:
         yield cluster, client
 
@@ -287,8 +287,9 @@ class TestWatch:
 
 
 class TestTLS:
-    async def test_members_and_clients_know_each_other_by_certificates(self, tmp_path: Path) -> None:
-        async with connected(tls=True) as (cluster, client):
+    @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+    async def test_members_and_clients_know_each_other_by_certificates(self, tmp_path: Path, address: str) -> None:
+        async with connected(loopback(1, address), tls=True) as (cluster, client):
             assert cluster.tls is not None
             await client.put(b"k", b"v")
             async with client.watch(b"k", from_revision=1) as events:

@@ -230,7 +230,7 @@ async def etcd_cluster(
     Without `fast` etcd has the timers that it has by default (100 ms heartbeat, 1 s election). With `tls` the clients
     must show a certificate of the cluster's authority.
     """
-    sites = _loopback(places) if isinstance(places, int) else tuple(places)
+    sites = loopback(places) if isinstance(places, int) else tuple(places)
     names = tuple(f"m{number}" for number in range(len(sites)))
     peers = ",".join(f"{name}={site.url(site.peer_port)}" for name, site in zip(names, sites, strict=True))
     with tempfile.TemporaryDirectory(prefix="etcd-") as temporary:
@@ -256,13 +256,15 @@ async def etcd_cluster(
                 await member.kill()
 
 
-def _loopback(count: int) -> tuple[Place, ...]:
+def loopback(count: int, address: str = "127.0.0.1") -> tuple[Place, ...]:
     """Places with ports that nobody has at the moment."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2 * count)]
+        sockets = [stack.enter_context(socket.create_server((address, 0), family=family)) for _ in range(2 * count)]
         ports = [listening.getsockname()[1] for listening in sockets]
     return tuple(
-        Place(client_port=client, peer_port=peer) for client, peer in zip(ports[::2], ports[1::2], strict=True)
+        Place(address=address, client_port=client, peer_port=peer)
+        for client, peer in zip(ports[::2], ports[1::2], strict=True)
     )
 
 
