@@ -34,13 +34,14 @@ from resources.cluster import (
     MachineResetSignal,
 )
 from resources.kubespan import KubeSpanEndpoint
-from resources.network import AddressStatus, AddressStatusSpec, Family
+from resources.network import AddressStatus, AddressStatusSpec, Family, NodeAddress
 from resources.runtime import ENVIRONMENT_ID, Environment
 from resources.trust import TRUST_BUNDLE_ID, TrustBundle
 from runtime.controller import Controller, ControllerContext, shared, strong, weak
 
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 _SOURCE = "service/"
+_DEFAULT_ADDRESS = "default"
 
 # Makes the transport of a controller, given what returns the certificate authorities that the configuration adds, and
 # the environment with its proxies.
@@ -64,6 +65,7 @@ class DiscoveryServiceController(Controller):
         weak(KubeSpanEndpoint),
         weak(TrustBundle, TRUST_BUNDLE_ID),
         weak(Environment, ENVIRONMENT_ID),
+        weak(NodeAddress, _DEFAULT_ADDRESS),
         strong(MachineResetSignal, RESET_ID),
     )
     outputs = (shared(Affiliate), shared(AddressStatus))
@@ -89,7 +91,7 @@ class DiscoveryServiceController(Controller):
             service = _Run(ctx, nursery, self._new_client)
             nursery.start_soon(service.publish_forever)
             async for _ in ctx:
-                self._surroundings = _surroundings(ctx)
+                self._surroundings = _surroundings(ctx, self._surroundings.address)
                 self._narrow_inputs(ctx)
                 service.use(self._wanted(ctx))
                 service.redial(self._surroundings)
@@ -135,21 +137,38 @@ _NewClient = Callable[[ControllerContext, str, ClientOptions, Callable[[], None]
 
 
 @attrs.frozen
+class _Way:
+    """How a connection reaches its service."""
+
+    proxy: str
+    roots: str
+    # The one that most connections come from. On a node that moves they are dead when it has another one, and it would
+    # take a minute until that shows.
+    address: str
+
+    def is_other_than(self, before: "_Way") -> bool:
+        """Whether a connection has to be made anew; a first address makes none worse."""
+        return self != attrs.evolve(before, address=before.address or self.address)
+
+
+@attrs.frozen
 class _Surroundings:
-    """What connections are dialled with: authorities that are added to those of the system, and proxies."""
+    """What connections are dialled with: authorities that are added to those of the system, proxies, an address."""
 
     added_roots: bytes = b""
     # Changes with the authorities of the system too.
     roots_digest: str = ""
     environment: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ))
+    # The last one that the node had, "" before the first.
+    address: str = ""
 
-    def way_to(self, target: DialAddress) -> tuple[str, str]:
-        """What concerns connections to a service: another value takes another connection."""
+    def way_to(self, target: DialAddress) -> _Way:
+        """What concerns connections to a service."""
         try:
             proxy = proxy_for(target, self.environment) or ""
         except ProxyError as error:
             proxy = str(error)
-        return proxy, "" if target.insecure else self.roots_digest
+        return _Way(proxy, "" if target.insecure else self.roots_digest, self.address)
 
 
 @attrs.define(eq=False)
@@ -157,7 +176,7 @@ class _Service:
     """A client at work, and the way by which it reaches its service; None before it was told one."""
 
     client: Client
-    way: tuple[str, str] | None = None
+    way: _Way | None = None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     async def run(self) -> None:
@@ -210,7 +229,7 @@ class _Run:
         """Have those services reached anew that are to be reached by another way than before."""
         for service in self._services.values():
             way = surroundings.way_to(service.client.options.target)
-            if service.way not in (None, way):
+            if service.way is not None and way.is_other_than(service.way):
                 service.client.reconnect()
             service.way = way
 
@@ -316,9 +335,12 @@ def public_address(address: str) -> AddressStatusSpec | None:
     return AddressStatusSpec(address=str(own), family=Family.INET4 if own.version == 4 else Family.INET6)
 
 
-def _surroundings(ctx: ControllerContext) -> _Surroundings:
+def _surroundings(ctx: ControllerContext, address_before: str) -> _Surroundings:
     bundle, environment = ctx.find(TrustBundle, TRUST_BUNDLE_ID), ctx.find(Environment, ENVIRONMENT_ID)
-    found = _Surroundings()
+    address = ctx.find(NodeAddress, _DEFAULT_ADDRESS)
+    found = _Surroundings(address=address_before)
+    if address is not None and address.spec.addresses:
+        found = attrs.evolve(found, address=address.spec.addresses[0])
     if bundle is not None:
         found = attrs.evolve(found, added_roots=bundle.spec.added.encode(), roots_digest=bundle.spec.digest)
     if environment is not None:

@@ -33,7 +33,7 @@ from resources.cluster import (
 )
 from resources.config import MachineConfig
 from resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
-from resources.network import AddressStatus, AddressStatusSpec, Family
+from resources.network import AddressStatus, AddressStatusSpec, Family, NodeAddress, NodeAddressSpec
 from resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from runtime.state import MemoryState
@@ -335,6 +335,24 @@ async def test_another_proxy_and_other_trust_take_another_connection_and_nothing
         assert network.environment()["no_proxy"] == "example.org"
         # What was told before is there all the time.
         assert ids(node) == ["service/a"]
+
+
+async def test_a_node_that_moves_dials_anew_at_once() -> None:
+    network = Network()
+    one = network.services["one"]
+    async with started(network, "one") as node:
+        for addresses, dialled in (
+            ((), 1),
+            (("192.0.2.1/24",), 1),
+            ((), 1),
+            (("192.0.2.1/24",), 1),
+            (("198.51.100.1/24",), 2),
+            ((), 2),
+            (("192.0.2.1/24",), 3),
+        ):
+            await node.put(NodeAddress, "default", NodeAddressSpec(addresses=addresses))
+            await trio.sleep(2)
+            assert len(one.dialled) == dialled, addresses
 
 
 @pytest.mark.parametrize("size", [10, 300])
