@@ -23,6 +23,8 @@ CLEAN = 1.0
 CRASHED = TTL + 2.0
 QUORUM_BACK = 5.0
 UNHEALTHY = 3.0
+# Etcd needs one to two seconds for a leader of its own, who then lets all leases last one second longer.
+ETCD_ELECTION = 2.0
 
 Fault = Callable[[Lab], Awaitable[float]]
 
@@ -58,10 +60,21 @@ async def the_holder_crashes_and_is_restarted_at_once(lab: Lab) -> float:
 
 async def the_holder_is_cut_off(lab: Lab) -> float:
     owner = await lab.ready()
+    await lab.etcd.led_by(lab.etcd.members[_another(lab, owner).number])
+    return await _cut_off(lab, owner, within=CRASHED)
+
+
+async def the_holder_is_cut_off_with_etcds_leader(lab: Lab) -> float:
+    owner = await lab.ready()
+    await lab.etcd.led_by(lab.etcd.members[owner.number])
+    return await _cut_off(lab, owner, within=CRASHED + ETCD_ELECTION)
+
+
+async def _cut_off(lab: Lab, owner: Node, *, within: float) -> float:
     since = now()
     owner.cut_off(*(node.address for node in lab.nodes if node is not owner))
     try:
-        taken = await lab.failed_over(since, but=owner, within=CRASHED)
+        taken = await lab.failed_over(since, but=owner, within=within)
         assert owner.status("state") == "candidate"
         assert owner.status("reason")
         assert not owner.status("leader")
@@ -195,6 +208,7 @@ FAULTS: tuple[Fault, ...] = (
     the_holder_is_killed,
     the_holder_crashes_and_is_restarted_at_once,
     the_holder_is_cut_off,
+    the_holder_is_cut_off_with_etcds_leader,
     the_holder_is_stopped_and_goes_on,
     a_member_of_etcd_dies,
     etcd_loses_its_quorum,

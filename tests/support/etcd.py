@@ -194,6 +194,14 @@ class Cluster:
                     return member
             await trio.sleep(0.02)
 
+    async def led_by(self, member: Member) -> None:
+        """Have this member lead the cluster, and wait until it does."""
+        while (leader := await self.leader()) is not member:
+            answer = await member.ask("maintenance/status", {})
+            if answer is not None:
+                request = {"targetID": answer["header"]["member_id"]}
+                await leader.ask("maintenance/transfer-leadership", request, within=5.0)
+
     async def save(self, name: str = "snapshot") -> Path:
         """Keep what all members know at one moment, for `restore`; takes some tenths of a second.
 
