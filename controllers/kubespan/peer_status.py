@@ -3,6 +3,9 @@
 A peer that is not up, or that was sent something and has not been heard from since, is looked at every second. While
 the tunnel carries traffic everybody is looked at every few seconds, else every 30 s. What a look finds unchanged is
 not written.
+
+A node that has lost an address sends everybody something from another one: that is all that a peer needs to follow.
+Until then they would send to where it was, and it would not know.
 """
 
 import time
@@ -15,14 +18,18 @@ import trio
 from controllers.kubespan.peer_state import Path, Seen, step
 from resources.kubespan import NEVER, KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, KubeSpanPeerStatusSpec
 from resources.kubespan import PeerState as State
-from runtime.controller import QueueContext, QueueController, exclusive, primary
-from runtime.resource import Pointer
+from resources.network import NodeAddress
+from runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from runtime.resource import Metadata, Pointer
 
 POLL_INTERVAL = 30.0
+_CURRENT = "current"
 # While the tunnel carries traffic, a peer may fall silent in the middle of it. A look at very many takes its time.
 BUSY_INTERVAL = 1.0
 PEERS_PER_SECOND = 1000
 ATTENTIVE_INTERVAL = 1.0
+# So many seconds in a row, for the routes from the new address may come after it.
+GREETINGS = 3
 # A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be asked more often.
 RETRY_LOOKS = 5
 
@@ -55,7 +62,7 @@ class PeerStatusController(QueueController):
     """One status per peer. `now` gives wall-clock seconds, which is what the device tells handshakes in."""
 
     name = "kubespan.PeerStatusController"
-    inputs = (primary(KubeSpanPeerSpec),)
+    inputs = (primary(KubeSpanPeerSpec), mapped(NodeAddress, _CURRENT))
     outputs = (exclusive(KubeSpanPeerStatus),)
 
     def __init__(self, device: Device, *, now: Callable[[], float] = time.time) -> None:
@@ -67,6 +74,17 @@ class PeerStatusController(QueueController):
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
         self._said: set[tuple[str, str]] = set()
+        self._own: frozenset[str] = frozenset()
+        self._greetings = 0
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
+        """The node's own addresses have changed, which is about no single peer."""
+        found = ctx.find(NodeAddress, _CURRENT)
+        own = frozenset[str]() if found is None else frozenset(found.spec.addresses)
+        if self._own - own:
+            self._greetings = GREETINGS
+        self._own = own
+        return ()
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """A peer came, changed or went."""
@@ -88,6 +106,9 @@ class PeerStatusController(QueueController):
         looked, traffic, looks = trio.current_time(), self._device.traffic(), 0
         while True:
             await trio.sleep(ATTENTIVE_INTERVAL)
+            if self._greetings:
+                self._greetings -= 1
+                self._device.ask(self._addresses(ctx, self._paths.keys() - self._unsettled))
             carried = self._device.traffic()
             is_busy, traffic = carried != traffic, carried
             interval = max(BUSY_INTERVAL, len(self._paths) / PEERS_PER_SECOND) if is_busy else POLL_INTERVAL

@@ -9,7 +9,7 @@ from controllers.kubespan.config import ConfigController, kubespan_config
 from controllers.kubespan.endpoint import EndpointController
 from controllers.kubespan.peer_spec import PeerSpecController
 from controllers.kubespan.peer_state import Seen
-from controllers.kubespan.peer_status import PeerStatusController
+from controllers.kubespan.peer_status import GREETINGS, PeerStatusController
 from resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
 from resources.config import MachineConfig
 from resources.kubespan import (
@@ -24,6 +24,7 @@ from resources.kubespan import (
     KubeSpanPeerStatus,
     PeerState,
 )
+from resources.network import NodeAddress, NodeAddressSpec
 from runtime.testing.kit import Node, running
 
 SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -196,6 +197,25 @@ async def test_a_settled_mesh_costs_one_look_per_half_minute_and_no_write() -> N
         assert device.reads - reads == 5
         assert node.engine.runners[controller.name].access.counters.writes == writes
         assert not device.asked
+
+
+@pytest.mark.virtual_clock
+async def test_a_node_that_has_lost_an_address_lets_its_peers_hear_from_it_at_once() -> None:
+    device = FakeDevice()
+    device.peers["key"] = Seen(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
+    async with running(PeerStatusController(device, now=trio.current_time)) as node:
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
+        await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
+        # Gaining one is no reason: what was sent from elsewhere is still answered.
+        for addresses, asked in (
+            (("192.0.2.1/24",), 0),
+            (("192.0.2.1/24", "192.0.2.7/24"), 0),
+            (("192.0.2.7/24",), GREETINGS),
+            (("198.51.100.1/24",), 2 * GREETINGS),
+        ):
+            await node.put(NodeAddress, "current", NodeAddressSpec(addresses=addresses))
+            await trio.sleep(GREETINGS + 2)
+            assert device.asked == ["fd00::2"] * asked
 
 
 @pytest.mark.virtual_clock
