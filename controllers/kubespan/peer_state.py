@@ -15,6 +15,9 @@ second and move as soon as one handshake has certainly failed; the wire sees the
 with a fresh handshake keeps the endpoint that the device observed, whether or not it was this node that chose it: a
 path that works is never given up for one that may work. And a path that has died is noticed by silence: a session
 lasts for minutes without a new handshake, but whoever is sent something gives a sign of life within seconds.
+
+A peer that no longer announces the address of its endpoint as its own has probably moved: it is asked at once, and has
+less time to answer. (The endpoint itself stays in the list, for discovery services let endpoints go by age only.)
 """
 
 import math
@@ -29,6 +32,8 @@ ENDPOINT_CONNECTION_TIMEOUT = 15.0
 HANDSHAKE_TIMEOUT = 6.0
 # Whoever is sent something answers within 10 s (KEEPALIVE_TIMEOUT), if only with an empty packet.
 SILENCE_TIMEOUT = 11.0
+# The same for one that has withdrawn its endpoint. What asks it is answered at once; three are sent in this time.
+WITHDRAWN_TIMEOUT = 3.0
 # An empty packet, which nobody answers.
 KEEPALIVE_BYTES = 32
 
@@ -80,7 +85,8 @@ class Path:
 
     `endpoint` is what the device uses, `last_used` what this node last told it to. `heard` is when the bytes received
     last grew, and `sent_when_heard` how many had been sent by then; `probed` is since when the peer has been asked for
-    a sign of life.
+    a sign of life. `is_announced` is whether the peer was last seen to announce the address of `endpoint`,
+    `is_withdrawn` whether it has ceased to and was not heard from since.
     """
 
     endpoint: str = ""
@@ -92,6 +98,8 @@ class Path:
     heard: float | None = None
     sent_when_heard: int = 0
     probed: float | None = None
+    is_announced: bool = False
+    is_withdrawn: bool = False
 
     def state(self, now: float) -> PeerState:
         """The state of the peer. What was heard from it after a change of endpoint counts as much as a handshake."""
@@ -117,15 +125,32 @@ class Path:
         )
         # Fewer than before: the device was made anew and counts from zero.
         if seen.received != self.received or seen.sent < self.sent:
-            return attrs.evolve(path, heard=now, sent_when_heard=seen.sent, probed=None)
+            return attrs.evolve(path, heard=now, sent_when_heard=seen.sent, probed=None, is_withdrawn=False)
         if path.probed is None and seen.sent > path.sent_when_heard + KEEPALIVE_BYTES:
             return attrs.evolve(path, probed=now)
         return path
 
+    def announced(self, allowed_ips: tuple[str, ...], now: float, *, roamed: bool) -> "Path":
+        """With what the peer announces now; `roamed` is whether the device has found another endpoint itself."""
+        is_announced = host_prefix(self.endpoint) in allowed_ips
+        if self.is_announced and not is_announced and not roamed:
+            return attrs.evolve(self, is_announced=False, is_withdrawn=True, probed=now)
+        is_withdrawn = self.is_withdrawn and not (is_announced or roamed)
+        if (is_announced, is_withdrawn) == (self.is_announced, self.is_withdrawn):
+            return self
+        return attrs.evolve(self, is_announced=is_announced, is_withdrawn=is_withdrawn)
+
     def to(self, endpoint: str, now: float) -> "Path":
         """With the device told to use another endpoint."""
         return attrs.evolve(
-            self, endpoint=endpoint, last_used=endpoint, last_change=now, probed=None, sent_when_heard=self.sent
+            self,
+            endpoint=endpoint,
+            last_used=endpoint,
+            last_change=now,
+            probed=None,
+            sent_when_heard=self.sent,
+            is_announced=False,
+            is_withdrawn=False,
         )
 
     @property
@@ -135,16 +160,27 @@ class Path:
 
     def is_silent(self, now: float) -> bool:
         """Whether the peer has been asked for a sign of life for longer than a living one takes to give it."""
-        return self.probed is not None and now - self.probed >= SILENCE_TIMEOUT
+        timeout = WITHDRAWN_TIMEOUT if self.is_withdrawn else SILENCE_TIMEOUT
+        return self.probed is not None and now - self.probed >= timeout
 
 
-def step(path: Path, endpoints: tuple[str, ...], seen: Seen | None, now: float) -> tuple[Path, PeerState]:
+def host_prefix(endpoint: str) -> str:
+    """The address of an endpoint as a prefix: `192.0.2.1/32` of `192.0.2.1:51820`."""
+    host = endpoint.rpartition(":")[0].strip("[]")
+    return f"{host}/128" if ":" in host else f"{host}/32"
+
+
+def step(
+    path: Path, endpoints: tuple[str, ...], seen: Seen | None, now: float, *, allowed_ips: tuple[str, ...] = ()
+) -> tuple[Path, PeerState]:
     """One look at a peer: what is known of the way to it afterwards, and its state.
 
     A peer that is up keeps its endpoint, unless it has fallen silent. One that is not moves on when it was never told
     an endpoint, or when the one that it was told has had the time of one handshake without making one.
     """
+    before = path.endpoint
     path = path.seen(seen, now)
+    path = path.announced(allowed_ips, now, roamed=path.endpoint != before)
     state = path.state(now)
     if state is PeerState.UP:
         # What has fallen silent is what the device uses, and it may be the device that chose it.

@@ -145,11 +145,11 @@ class PeerStatusController(QueueController):
         assert self._seen is not None  # read before the first look
         seen, before = self._seen.get(id), self._paths.get(id, Path())
         endpoints = spec.endpoints
-        path, state = step(before, endpoints, seen, self._now())
+        path, state = step(before, endpoints, seen, self._now(), allowed_ips=spec.allowed_ips)
         while path.last_used != before.last_used and await self._device.is_tunnelled(path.last_used):
             self._warn(ctx, spec.label, path.last_used)
             endpoints = tuple(endpoint for endpoint in endpoints if endpoint != path.last_used)
-            path, state = step(before, endpoints, seen, self._now())
+            path, state = step(before, endpoints, seen, self._now(), allowed_ips=spec.allowed_ips)
         self._paths[id] = path
         _mark(self._doubtful, id, state is State.UP and path.probed is not None)
         _mark(self._unsettled, id, state is not State.UP or path.probed is not None)

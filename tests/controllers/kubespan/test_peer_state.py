@@ -1,9 +1,10 @@
 import math
 from typing import Any
 
+import attrs
 import pytest
 
-from controllers.kubespan.peer_state import Path, Seen, next_endpoint, peer_state, step
+from controllers.kubespan.peer_state import Path, Seen, host_prefix, next_endpoint, peer_state, step
 from resources.kubespan import PeerState
 from tests.support.vectors import each, load
 
@@ -83,6 +84,8 @@ def test_where_a_look_does_better(name: str) -> None:
 
 
 ENDPOINTS = ("10.0.0.1:1", "10.0.0.2:1")
+MOVED = ("10.0.0.1:1", "10.0.0.7:1")
+NEW_ADDRESS = ("10.0.0.7/32",)
 
 
 def test_a_peer_moves_on_after_one_handshake_timeout() -> None:
@@ -140,6 +143,50 @@ def test_an_answer_clears_the_doubt() -> None:
         path, ENDPOINTS, Seen(endpoint="10.0.0.1:1", last_handshake=NOW, received=1100, sent=1300), NOW + 2
     )
     assert (state, path.probed) == (PeerState.UP, None)
+
+
+def _moved() -> Path:
+    """The peer of `_up` has just told that it is somewhere else."""
+    seen = Seen(endpoint="10.0.0.1:1", last_handshake=NOW - 100, received=1000, sent=1000)
+    path, state = step(_up(), MOVED, seen, NOW, allowed_ips=("10.0.0.1/32",))
+    assert (state, path.probed) == (PeerState.UP, None)
+    path, state = step(path, MOVED, seen, NOW + 1, allowed_ips=NEW_ADDRESS)
+    assert (state, path.probed) == (PeerState.UP, NOW + 1)
+    return path
+
+
+def test_a_peer_that_has_withdrawn_its_address_is_followed_if_it_does_not_answer() -> None:
+    seen = Seen(endpoint="10.0.0.1:1", last_handshake=NOW - 100, received=1000, sent=1300)
+    path, state = step(_moved(), MOVED, seen, NOW + 3, allowed_ips=NEW_ADDRESS)
+    assert (path.endpoint, state) == ("10.0.0.1:1", PeerState.UP)
+    path, state = step(path, MOVED, seen, NOW + 4, allowed_ips=NEW_ADDRESS)
+    assert (path.last_used, state) == ("10.0.0.7:1", PeerState.UNKNOWN)
+    assert not path.is_withdrawn
+
+
+def test_a_withdrawn_address_at_which_the_peer_answers_is_kept() -> None:
+    answered = Seen(endpoint="10.0.0.1:1", last_handshake=NOW - 100, received=1100, sent=1100)
+    path, state = step(_moved(), MOVED, answered, NOW + 2, allowed_ips=NEW_ADDRESS)
+    assert (state, path.probed, path.is_withdrawn) == (PeerState.UP, None, False)
+    path, state = step(path, MOVED, answered, NOW + 30, allowed_ips=NEW_ADDRESS)
+    assert (path.endpoint, state) == ("10.0.0.1:1", PeerState.UP)
+
+
+def test_a_peer_that_the_device_finds_behind_a_router_has_withdrawn_nothing() -> None:
+    roamed = Seen(endpoint="198.51.100.7:4242", last_handshake=NOW, received=1100, sent=1000)
+    path, _ = step(_moved(), MOVED, roamed, NOW + 2, allowed_ips=NEW_ADDRESS)
+    assert (path.endpoint, path.probed, path.is_withdrawn) == ("198.51.100.7:4242", None, False)
+    at_home = attrs.evolve(_up(), is_announced=True)
+    path, _ = step(at_home, MOVED, roamed, NOW + 1, allowed_ips=NEW_ADDRESS)
+    assert (path.endpoint, path.probed, path.is_withdrawn) == ("198.51.100.7:4242", None, False)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "prefix"),
+    [("192.0.2.1:51820", "192.0.2.1/32"), ("[2001:db8::1]:51820", "2001:db8::1/128"), ("", "/32")],
+)
+def test_the_address_of_an_endpoint_is_a_prefix(endpoint: str, prefix: str) -> None:
+    assert host_prefix(endpoint) == prefix
 
 
 def test_keepalives_that_nobody_answers_cast_no_doubt() -> None:
