@@ -24,6 +24,7 @@ from resources.network import (
     ConfigLayer,
     DHCPLease,
     HostnameSpec,
+    LinkFlags,
     LinkSpec,
     LinkStatus,
     LinkStatusSpec,
@@ -48,6 +49,10 @@ from runtime.resource import Kind
 
 # How long an operator may take to let go of what it holds, in seconds.
 PATIENCE = 10.0
+# For how long, in seconds, what was leased lasts on a link that has lost its carrier. Many cards lose it for a moment
+# when their MTU is set, and the MTU may be what was leased: to take that back is to lose the carrier again, for ever.
+CARRIER_PATIENCE = 5.0
+_CLIENTS = (OperatorKind.DHCP4, OperatorKind.DHCP6)
 _READY = (OperationalState.UP, OperationalState.UNKNOWN)
 
 _ADDRESSES = AddressSpec.within(CONFIG_NAMESPACE)
@@ -141,11 +146,14 @@ class OperatorSpecController(Controller):
         self._tasks: dict[str, _Task] = {}
         # What each operator wants, also while none runs in its place for a moment.
         self._written: dict[str, _Outputs] = {}
+        # Until when this stays for those whose links have lost their carriers.
+        self._kept_until: dict[str, float] = {}
         self._is_leaving = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow specs and links."""
         self._tasks.clear()
+        self._kept_until.clear()
         problems = Problems(ctx, OperatorSpec)
         async with trio.open_nursery() as nursery:
             async for _ in ctx:
@@ -160,8 +168,10 @@ class OperatorSpecController(Controller):
                     else:
                         await problems.set(id, f"operators of kind {spec.operator} are not supported on this node")
                 for id in self._written.keys() - wanted.keys() - self._tasks.keys():
-                    await self._write(ctx, problems, id, {}, "")
-                    del self._written[id]
+                    if not self._is_kept(ctx, nursery, id):
+                        await self._write(ctx, problems, id, {}, "")
+                        del self._written[id]
+                self._kept_until = {id: end for id, end in self._kept_until.items() if id not in self._tasks}
                 if is_leaving and not any(task.operator.hands_over for task in self._tasks.values()):
                     await self._let_go(ctx)
 
@@ -196,6 +206,24 @@ class OperatorSpecController(Controller):
             if wanted.get(id) != task.spec and not task.is_stopping:
                 task.ctx.stop()
                 nursery.start_soon(self._end, task)
+
+    def _is_kept(self, ctx: ControllerContext, nursery: trio.Nursery, id: str) -> bool:
+        """Whether what an operator wanted stays for a moment, for it may be about to go on."""
+        resource = ctx.find(OperatorSpec, id)
+        if resource is None or resource.metadata.is_tearing_down or resource.spec.operator not in _CLIENTS:
+            return False
+        link = ctx.find(LinkStatus, resource.spec.link_name)
+        if link is None or LinkFlags.UP not in link.spec.flags:
+            return False
+        now = trio.current_time()
+        if id not in self._kept_until:
+            self._kept_until[id] = now + CARRIER_PATIENCE
+            nursery.start_soon(self._look_again, ctx)
+        return now < self._kept_until[id]
+
+    async def _look_again(self, ctx: ControllerContext) -> None:
+        await trio.sleep(CARRIER_PATIENCE)
+        ctx.wake()
 
     async def _end(self, task: _Task) -> None:
         await trio.sleep(PATIENCE)

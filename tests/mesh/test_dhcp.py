@@ -9,7 +9,6 @@ from typing import Any
 
 import attrs
 import pytest
-import trio
 
 from controllers.network.address_spec import AddressSpecController
 from controllers.network.dhcp.factories import dhcp_factories
@@ -17,7 +16,7 @@ from controllers.network.dhcp.message4 import Code
 from controllers.network.link_spec import LinkSpecController
 from controllers.network.link_status import LinkStatusController
 from controllers.network.merge import AddressMergeController, LinkMergeController, RouteMergeController
-from controllers.network.operator_spec import OperatorSpecController
+from controllers.network.operator_spec import CARRIER_PATIENCE, OperatorSpecController
 from controllers.network.route_spec import RouteSpecController
 from resources.network import (
     CONFIG_NAMESPACE,
@@ -35,11 +34,20 @@ from resources.network import (
     operator_id,
 )
 from runtime.testing.kit import Node, running
-from tests.support.dhcp_server import DECLINE, DISCOVER, EXTEND, REBOOT, RELEASE, SELECT, ScriptedServer, serving
+from tests.support.dhcp_server import (
+    DECLINE,
+    DISCOVER,
+    EXTEND,
+    REBOOT,
+    RELEASE,
+    SELECT,
+    ScriptedServer,
+    dnsmasq,
+    serving,
+)
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespaces
 from tests.support.process import eventually
-from tests.support.process import running as process
 
 pytestmark = pytest.mark.needs_link("veth")
 
@@ -103,14 +111,6 @@ async def agent(here: Lab, *specs: OperatorSpecSpec) -> AsyncIterator[Node]:
         yield node
 
 
-@contextlib.asynccontextmanager
-async def dnsmasq(here: Lab, *options: str) -> AsyncIterator[trio.Process]:
-    command = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--log-facility=-", "--no-ping")
-    files = (f"--dhcp-leasefile={here.state_dir}/leases", f"--pid-file={here.state_dir}/pid", "--user=root")
-    async with process(*command, *files, "--log-dhcp", *options, namespace=here.far) as running_dnsmasq:
-        yield running_dnsmasq
-
-
 async def bound(node: Node, id: str = "dhcp4/eth0", *, within: float = 10.0) -> DHCPLeaseSpec:
     return (await node.eventually(DHCPLease, id, lambda lease: lease.spec.state == "bound", within=within)).spec
 
@@ -135,7 +135,7 @@ async def test_a_lease_of_dnsmasq_with_all_that_comes_with_it(tmp_path: Path) ->
             "--domain=example.org",
             f"--dhcp-host={MAC},node7,192.0.2.57",
         )
-        async with dnsmasq(here, *options), agent(here, DHCP4) as node:
+        async with dnsmasq(here.far, here.state_dir, *options), agent(here, DHCP4) as node:
             lease = await bound(node)
             assert (lease.addresses, lease.server, lease.routes) == (("192.0.2.57/24",), "192.0.2.1", 1)
             await holds(here, "192.0.2.57/24")
@@ -162,7 +162,7 @@ async def test_an_address_from_dnsmasq_over_dhcpv6(tmp_path: Path) -> None:
             "--dhcp-option=option6:domain-search,example.org",
             "--dhcp-option=option6:ntp-server,[2001:db8::123]",
         )
-        async with dnsmasq(here, *options), agent(here, DHCP6) as node:
+        async with dnsmasq(here.far, here.state_dir, *options), agent(here, DHCP6) as node:
             lease = await bound(node, "dhcp6/eth0")
             (address,) = lease.addresses
             assert address.startswith("2001:db8::5")
@@ -179,7 +179,7 @@ async def test_classless_routes_of_dnsmasq_also_by_a_gateway_outside_of_the_subn
             "--dhcp-option=option:router,192.0.2.1",
             "--dhcp-option=121,198.51.100.0/24,192.0.2.254,0.0.0.0/0,203.0.113.1",
         )
-        async with dnsmasq(here, *options), agent(here, DHCP4) as node:
+        async with dnsmasq(here.far, here.state_dir, *options), agent(here, DHCP4) as node:
             assert (await bound(node)).routes == 3
             expected = {("198.51.100.0/24", "192.0.2.254"), ("203.0.113.1", ""), ("default", "203.0.113.1")}
             await eventually(lambda: here.routes() == expected)
@@ -291,7 +291,7 @@ async def test_a_link_that_was_down_asks_for_the_same_address(tmp_path: Path) ->
     script = ScriptedServer(seconds=600)
     async with leased(tmp_path, script) as (here, node):
         here.far.run("ip", "link", "set", "eth0", "down")
-        await holds(here)
+        await holds(here, within=2 * CARRIER_PATIENCE)
         await node.gone(DHCPLease, "dhcp4/eth0")
         script.seen.clear()
         here.far.run("ip", "link", "set", "eth0", "up")

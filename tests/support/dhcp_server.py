@@ -1,15 +1,20 @@
-"""A small DHCPv4 server that does as a test tells it: late, to everybody, refusing, silent. Pure, or on a real link."""
+"""DHCP servers for tests: a real dnsmasq, and a small one that does as a test tells it: late, refusing, silent.
+
+The small one is for DHCPv4, and pure, or on a real link.
+"""
 
 import contextlib
 import socket
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import attrs
 import trio
 
 from controllers.network.dhcp.message4 import UNSPECIFIED, Code, Message4, MessageType, decode, encode
 from tests.support.netns import Namespace, entered
+from tests.support.process import running
 
 # What a message is about: the four ways to ask, by what is in it (RFC 2131, table 4).
 DISCOVER, SELECT, REBOOT, EXTEND, DECLINE, RELEASE = "discover", "select", "reboot", "extend", "decline", "release"
@@ -115,3 +120,12 @@ async def serving(script: ScriptedServer, inside: Namespace, link_name: str) -> 
             nursery.start_soon(serve)
             yield
             nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def dnsmasq(inside: Namespace, directory: Path, *options: str) -> AsyncIterator[trio.Process]:
+    """A real dnsmasq on all links of a namespace, for as long as the block lasts; its leases are in the directory."""
+    command = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--log-facility=-", "--no-ping")
+    files = (f"--dhcp-leasefile={directory}/leases", f"--pid-file={directory}/pid", "--user=root")
+    async with running(*command, *files, "--log-dhcp", *options, namespace=inside) as process:
+        yield process

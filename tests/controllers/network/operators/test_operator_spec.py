@@ -4,7 +4,7 @@ import attrs
 import pytest
 import trio
 
-from controllers.network.operator_spec import PATIENCE, OperatorSpecController, can_run
+from controllers.network.operator_spec import CARRIER_PATIENCE, PATIENCE, OperatorSpecController, can_run
 from controllers.network.operators.base import Operator, OperatorContext, Wishes
 from resources.network import (
     CONFIG_NAMESPACE,
@@ -13,6 +13,7 @@ from resources.network import (
     ConfigLayer,
     HostnameSpec,
     HostnameSpecSpec,
+    LinkFlags,
     LinkStatus,
     LinkStatusSpec,
     NetworkProblem,
@@ -74,8 +75,8 @@ def controller(*operators: Scripted) -> OperatorSpecController:
     )
 
 
-async def link(node: Node, state: OperationalState) -> None:
-    new = LinkStatus.new("eth0", LinkStatusSpec(operational_state=state))
+async def link(node: Node, state: OperationalState, *flags: LinkFlags) -> None:
+    new = LinkStatus.new("eth0", LinkStatusSpec(operational_state=state, flags=LinkFlags(sum(flags))))
     await node.state.modify(new, lambda known: known.with_spec(new.spec))
 
 
@@ -110,6 +111,35 @@ async def test_what_an_operator_wants_lasts_as_long_as_its_link_is_up() -> None:
         await link(node, OperationalState.UP)
         await node.eventually(ADDRESSES, LEASED_ID, spec=LEASED)
         assert second.events == ["started"]
+
+
+async def test_what_was_leased_outlasts_a_moment_without_carrier_and_not_more() -> None:
+    operators = [Scripted(Wishes(addresses=(LEASED,))) for _ in range(3)]
+    async with running(controller(*operators)) as node:
+        await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
+        await link(node, OperationalState.UP, LinkFlags.UP)
+        created = (await node.eventually(ADDRESSES, LEASED_ID)).metadata.created
+        for number in (0, 1):
+            await link(node, OperationalState.DOWN, LinkFlags.UP)
+            await trio.sleep(CARRIER_PATIENCE - 1)
+            assert operators[number].events == ["started", "ended"]
+            await link(node, OperationalState.UP, LinkFlags.UP)
+            await node.settled()
+            assert node.state.get(ADDRESSES, LEASED_ID).metadata.created == created
+        await link(node, OperationalState.DOWN, LinkFlags.UP)
+        await trio.sleep(CARRIER_PATIENCE + 1)
+        assert not node.state.list(ADDRESSES)
+
+
+async def test_a_virtual_ip_goes_at_once_with_the_carrier() -> None:
+    operator = Scripted(Wishes(addresses=(LEASED,)))
+    async with running(controller(operator)) as node:
+        await node.create(OperatorSpec.new("vip/eth0/192.0.2.9", VIP))
+        await link(node, OperationalState.UP, LinkFlags.UP)
+        await node.eventually(ADDRESSES, "vip/eth0/eth0/192.0.2.7/24")
+        await link(node, OperationalState.DOWN, LinkFlags.UP)
+        await node.settled()
+        assert not node.state.list(ADDRESSES)
 
 
 async def test_what_is_no_longer_wanted_is_taken_back() -> None:
