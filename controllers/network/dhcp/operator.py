@@ -40,6 +40,8 @@ _BILLION = 1_000_000_000
 # The clock that waits go by stands still while the machine sleeps: so often, in seconds, the other one is looked at.
 _LONGEST_WAIT = 60.0
 _INBOX = 32
+# Until a question that could not be asked is asked again, in seconds.
+_CHECK_AGAIN = 1.0
 
 
 def _moment() -> Moment:
@@ -215,7 +217,16 @@ class _Session:
                 return
 
     async def _check(self, address: str) -> None:
-        await self._events.send(_Checked(await self._operator.is_taken(address, self._link)))
+        while True:
+            try:
+                is_taken = await self._operator.is_taken(address, self._link)
+            except OSError as error:
+                # The link went down in the middle of it: whoever runs the operator ends it, or it is up again.
+                self._ctx.log.info("cannot ask whether an address is free, tried again", reason=reason_of(error))
+                await trio.sleep(_CHECK_AGAIN)
+            else:
+                await self._events.send(_Checked(is_taken))
+                return
 
     # What is done about it.
 

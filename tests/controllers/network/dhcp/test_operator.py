@@ -1,6 +1,7 @@
 """The DHCP operators without a network: a server behind a fake transport, and the rest of the world as it may be."""
 
 import contextlib
+import errno
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv4Address
@@ -68,6 +69,7 @@ class Fake(DHCP4Operator):
 
     transport: FakeTransport
     open_error: OSError | None = None
+    check_error: OSError | None = None
 
     def open_transport(self, link: LinkStatusSpec) -> AbstractAsyncContextManager[Transport]:
         return self._opened()
@@ -79,6 +81,9 @@ class Fake(DHCP4Operator):
         yield self.transport
 
     async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
+        error, self.check_error = self.check_error, None
+        if error is not None:
+            raise error
         return False
 
 
@@ -89,6 +94,7 @@ async def node(
     *,
     link: LinkStatusSpec = LINK,
     open_error: OSError | None = None,
+    check_error: OSError | None = None,
     options: DHCP4OperatorSpec | None = None,
 ) -> AsyncIterator[Node]:
     spec = OperatorSpecSpec(operator=Operator.DHCP4, link_name="eth0", dhcp4=options)
@@ -96,6 +102,7 @@ async def node(
     def make(spec: OperatorSpecSpec) -> Fake:
         operator = Fake(spec, Surroundings(state_dir=state_dir))
         operator.transport, operator.open_error = FakeTransport(server), open_error
+        operator.check_error = check_error
         return operator
 
     async with running(OperatorSpecController({Operator.DHCP4: make})) as runtime:
@@ -127,6 +134,14 @@ async def test_a_lease_becomes_specs_of_the_layer_of_operators(tmp_path: Path) -
         assert runtime.state.get(HostnameSpec.within(CONFIG_NAMESPACE), f"{ID}/hostname").spec.hostname == "node7"
         link = runtime.state.get(LinkSpec.within(CONFIG_NAMESPACE), f"{ID}/eth0").spec
         assert (link.mtu, link.layer) == (1400, ConfigLayer.DEFAULT)
+
+
+async def test_a_link_that_goes_down_while_the_neighbours_are_asked_fails_nothing(tmp_path: Path) -> None:
+    error = OSError(errno.ENETDOWN, "Network is down")
+    async with node(tmp_path, server := ScriptedServer(seconds=600), check_error=error) as runtime:
+        await bound(runtime)
+        assert not runtime.state.list(NetworkProblem)
+    assert server.kinds == [DISCOVER, SELECT]
 
 
 @pytest.mark.parametrize(
