@@ -90,6 +90,15 @@ def forgotten(known: Originals | None, kept: Iterable[str]) -> Originals | None:
     return Originals(known.index, fields) if known is not None and fields else None
 
 
+def inherited(known: Originals | None, earlier: Originals | None) -> Originals | None:
+    """What is on record of a link that was changed under another name earlier."""
+    if known is None or earlier is None or known.index != earlier.index:
+        return known or earlier
+    both = known.fields.keys() & earlier.fields.keys()
+    merged = {name: Original(earlier.fields[name].before, known.fields[name].after) for name in both}
+    return Originals(known.index, {**earlier.fields, **known.fields, **merged})
+
+
 class LinkOriginals:
     """The record of all links, in a file unless the path is None. All calls but `get` block."""
 

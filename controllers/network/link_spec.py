@@ -31,7 +31,7 @@ from controllers.network.kernel.wireguard import backend_for, daemon
 from controllers.network.kernel.wireguard.device import device_difference
 from controllers.network.kernel.wireguard.uapi import UserspaceWireguard
 from controllers.network.link_lookup import LinkLookup, LinkTable
-from controllers.network.link_originals import LinkOriginals, changed, decided, forgotten, restoration
+from controllers.network.link_originals import LinkOriginals, changed, decided, forgotten, inherited, restoration
 from controllers.network.link_plan import (
     Create,
     Refuse,
@@ -162,7 +162,11 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
         """Only what was made is removed; a link that the agent did not make becomes again as it was."""
         if not spec.logical:
             found = find(spec, lookup)
-            if found is None or self._undoing(spec.name, found) is None:
+            if found is None:
+                return Judgement()
+            if self._heir(spec.name, found, lookup) is not None:
+                return Judgement() if self._originals.get(spec.name) is None else Judgement(job=spec)
+            if self._undoing(spec.name, found) is None:
                 return Judgement()
             return Judgement(job=spec, instead="it is changed again")
         link = lookup.real(spec.name)
@@ -258,6 +262,13 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
         else:
             self._remove(kernel, link.status.index)
 
+    def _heir(self, name: str, link: KernelLink, lookup: LinkLookup) -> str | None:
+        """Another name by which a link is wanted still, as when it was known by its alias first; None if it is not."""
+        for other in (link.name, link.status.alias, *link.status.alt_names):
+            if other != name and other in self._wanted and find(self._wanted[other], lookup) is link:
+                return other
+        return None
+
     def _undoing(self, name: str, link: KernelLink) -> LinkChange | None:
         """What to do so that a link that nothing names any more becomes as it was, None if it is."""
         ours = self._memory.mastered.get(name)
@@ -271,9 +282,14 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
         return None if spec.logical else restoration(self._originals.get(spec.name), link, decided(spec))
 
     def _give_back(self, kernel: Kernel, spec: LinkSpecSpec) -> None:
-        """Make a link that was there before be as it was. Raises OSError."""
+        """Make a link that was there before be as it was, unless it is wanted by another name. Raises OSError."""
         for _ in range(_STEPS):
-            link = find(spec, LinkLookup(self._links))
+            lookup = LinkLookup(self._links)
+            link = find(spec, lookup)
+            heir = None if link is None else self._heir(spec.name, link, lookup)
+            if heir is not None:
+                self._originals.set(heir, inherited(self._originals.get(heir), self._originals.get(spec.name)))
+                break
             change = None if link is None else self._undoing(spec.name, link)
             if link is None or change is None:
                 break

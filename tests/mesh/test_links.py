@@ -21,6 +21,7 @@ from tests.mesh.link_scenarios import (
     want,
 )
 from tests.support import probe
+from tests.support.monitor import watching
 from tests.support.process import eventually
 
 pytestmark = pytest.mark.needs_link("veth")
@@ -70,6 +71,24 @@ async def test_what_somebody_else_changed_since_stays() -> None:
         after = links(inside)["p0"]
         assert after["mtu"] == 1350
         assert "MULTICAST" in after["flags"]
+
+
+async def test_a_link_that_is_wanted_by_another_name_from_now_on_stays_up_and_becomes_again_as_it_was() -> None:
+    async with node() as (inside, runtime):
+        before = links(inside)["p0"]
+        inside.run("ip", "link", "set", "p0", "alias", "uplink")
+        await want(runtime, attrs.evolve(BASE, name="uplink", logical=False, mtu=1300))
+        await eventually(lambda: "UP" in links(inside)["p0"]["flags"] and links(inside)["p0"]["mtu"] == 1300)
+        await runtime.settled()
+        async with watching(inside) as seen:
+            await want(runtime, attrs.evolve(BASE, name="p0", logical=False, mtu=1300))
+            await runtime.settled()
+            await unwant(runtime, "uplink")
+            await runtime.gone(LinkSpec, "uplink")
+        assert seen() == ""
+        await unwant(runtime, "p0")
+        await runtime.gone(LinkSpec, "p0")
+        assert links(inside)["p0"] == before | {"qdisc": "noqueue", "ifalias": "uplink"}
 
 
 async def test_a_link_is_found_by_an_alternative_name() -> None:

@@ -15,6 +15,7 @@ from controllers.network.link_originals import (
     changed,
     decided,
     forgotten,
+    inherited,
     restoration,
 )
 from resources.network import LinkFlags, LinkSpecSpec, LinkStatusSpec
@@ -37,6 +38,32 @@ def test_what_was_first_there_is_remembered_through_all_changes() -> None:
 
 def test_a_change_of_something_else_needs_no_record() -> None:
     assert changed(None, link(), LinkChange(index=3, master=7)) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "earlier", "expected"),
+    [
+        (None, KNOWN, KNOWN),
+        (KNOWN, None, KNOWN),
+        (KNOWN, Originals(4, {"mtu": Original(1400, 1300)}), KNOWN),
+        (
+            Originals(3, {"mtu": Original(9000, 1400), "multicast": Original(before=True, after=False)}),
+            KNOWN,
+            Originals(
+                3,
+                {
+                    "mtu": Original(1500, 1400),
+                    "multicast": Original(before=True, after=False),
+                    "up": Original(before=False, after=True),
+                },
+            ),
+        ),
+    ],
+)
+def test_what_a_link_was_like_is_known_by_its_other_name_too(
+    known: Originals | None, earlier: Originals | None, expected: Originals
+) -> None:
+    assert inherited(known, earlier) == expected
 
 
 @pytest.mark.parametrize(
