@@ -16,7 +16,7 @@ from tests.support import probe, run
 
 REAL_DEADLINE = 30.0
 # The guest's processor is emulated.
-VM_DEADLINE = 120.0
+VM_DEADLINE = 240.0
 # In virtual time a test that waits for something that never happens jumps here at once, instead of hanging.
 VIRTUAL_DEADLINE = 30 * 86400.0
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -44,6 +45,13 @@ class AgentProcess:
         done = nodespan(*arguments, directory=self.directory)
         assert not check or done.returncode == 0, f"nodespan {' '.join(arguments)}: {done.stderr}"
         return done.stdout
+
+    def specs(self, type: str, namespace: str = "") -> dict[str, dict[str, Any]]:
+        """The specs of a type by id, asked as `nodespan get` does, without a process of its own. Blocks."""
+        request: dict[str, Any] = {"call": "get", "type": type, "namespace": namespace, "id": None, "selectors": []}
+        answers = ask(str(self.socket), {**request, "watch": False, "form": "data"})
+        resources = [answer["resource"] for answer in answers if "resource" in answer]
+        return {resource["metadata"]["id"]: resource["spec"] for resource in resources}
 
 
 def environment(directory: Path) -> dict[str, str]:

@@ -136,6 +136,12 @@ def plug(inside: Namespace, far: Namespace, card: str, address: str) -> None:
     far.run("ip", "link", "set", f"far-{card}", "master", "switch", "up")
 
 
+def without_a_first_vrf(inside: Namespace) -> None:
+    """Have the first VRF of a namespace behind it, which brings a rule along that nobody takes away again."""
+    inside.run("ip", "link", "add", "first", "type", "vrf", "table", "9")
+    inside.run("ip", "link", "del", "first")
+
+
 @contextlib.contextmanager
 def place(*cards: str) -> Iterator[tuple[Namespace, Namespace]]:
     """A namespace with cards of these names, numbered from 0, and the one with the switch."""
@@ -143,9 +149,7 @@ def place(*cards: str) -> Iterator[tuple[Namespace, Namespace]]:
         far.run("ip", "link", "add", "switch", "type", "bridge")
         far.run("ip", "addr", "add", "192.0.2.9/24", "dev", "switch")
         far.run("ip", "link", "set", "switch", "up")
-        # The first VRF of a namespace brings a rule along that nobody takes away again.
-        inside.run("ip", "link", "add", "first", "type", "vrf", "table", "9")
-        inside.run("ip", "link", "del", "first")
+        without_a_first_vrf(inside)
         for number, card in enumerate(cards):
             plug(inside, far, card, f"{MAC}{number:02x}")
         yield inside, far
@@ -177,25 +181,22 @@ def real_cards(inside: Namespace, cards: Mapping[str, str]) -> Iterator[None]:
 
     Afterwards they are what they were, whatever became of them.
     """
-    with contextlib.ExitStack() as stack:
-        for name, place in cards.items():
-            stack.enter_context(_real_card(inside, name, place))
-        yield
-
-
-@contextlib.contextmanager
-def _real_card(inside: Namespace, name: str, place: str) -> Iterator[None]:
     found = {link.name: link for link in Path("/sys/class/net").iterdir() if (link / "device").exists()}
-    (called,) = (
-        each
-        for each, link in found.items()
-        if place in os.path.realpath(link / "device") or (link / "address").read_text().strip() == place
-    )
-    address, mtu = ((found[called] / what).read_text().strip() for what in ("address", "mtu"))
-    execute("ip", "link", "set", called, "down", "netns", inside.name, "name", name)
+    moving, returning = [], []
+    for name, place in cards.items():
+        (called,) = (
+            each
+            for each, link in found.items()
+            if place in os.path.realpath(link / "device") or (link / "address").read_text().strip() == place
+        )
+        address, mtu = ((found[called] / what).read_text().strip() for what in ("address", "mtu"))
+        moving.append(f"link set {called} down netns {inside.name} name {name}")
+        returning.append(f"link set {name} down nomaster address {address} mtu {mtu} alias ''")
+        returning.append(f"addr flush dev {name}")
+        returning.append(f"link set {name} netns 1 name {called}")
+    # All at once, for each command takes its time.
+    execute("ip", "-batch", "-", stdin="\n".join(moving))
     try:
         yield
     finally:
-        inside.run("ip", "link", "set", name, "down", "nomaster", "address", address, "mtu", mtu, "alias", "")
-        inside.run("ip", "addr", "flush", "dev", name)
-        inside.run("ip", "link", "set", name, "netns", "1", "name", called)
+        inside.run("ip", "-force", "-batch", "-", stdin="\n".join(returning))

@@ -34,14 +34,14 @@ JUNIT = RESULTS / "vm.xml"
 
 PACKAGES = (
     *("qemu-system-x86", "busybox-static", "kmod", "udev", "file", "e2fsprogs", "util-linux"),
-    *("iproute2", "ethtool", "nftables", "wireguard-tools", "pci.ids", "dnsmasq-base"),
+    *("iproute2", "iputils-ping", "ethtool", "nftables", "wireguard-tools", "pci.ids", "dnsmasq-base", "etcd-server"),
 )
 # Its own environment, pinned: it starts the guest, nothing imports it, and its dependencies are nobody else's business.
 VIRTME = "virtme-ng==1.42"
 # The flavour for real machines: that for clouds lacks 9p and does not boot here.
 KERNEL = "linux-image-amd64"
 
-SECONDS = 560
+SECONDS = 700
 TIMED_OUT = (124, 137)
 MEMORY = "1G"
 # What cards are plugged into, beside the first bus: ports that a bus hangs on each, a bridge to an old bus, USB.
