@@ -6,6 +6,7 @@ ever if they go on, and what is put back in the end is what they wrote last.
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 import threading
@@ -76,7 +77,7 @@ class ManagedFiles:
                 written=(*((digest(current.content),) if is_ours and current else ()), digest(content)),
                 edit=edit,
                 mode=mode,
-                directories=(record.directories if record else ()) or self._missing_directories(target),
+                directories=self._own_directories(target, record),
             )
             self._originals.put(kept)
             if current != wanted:
@@ -139,13 +140,15 @@ class ManagedFiles:
         if not self._damper.may_try(name, self._clock()):
             raise HostError(f"{name} is changed by somebody else again and again: find out who, or do not name it")
 
-    def _missing_directories(self, target: Path) -> tuple[str, ...]:
-        missing = []
-        for directory in target.parents:
-            if directory.exists():
+    def _own_directories(self, target: Path, record: Record | None) -> tuple[str, ...]:
+        """The directories that are there, or will be, for files of ours only: the last to be put back removes them."""
+        made = {directory for other in self._originals.all().values() for directory in other.directories}
+        own = set(record.directories if record else ())
+        for directory in itertools.takewhile(self.host.root.__ne__, target.parents):
+            if directory.exists() and self.host.shown(directory) not in made:
                 break
-            missing.append(self.host.shown(directory))
-        return tuple(reversed(missing))
+            own.add(self.host.shown(directory))
+        return tuple(sorted(own))
 
 
 def _base(record: Record | None, current: FileContent | None) -> FileContent | None:
@@ -202,10 +205,7 @@ def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
 
     Raises HostError for a file that is a mount of its own, OSError.
     """
-    try:
-        path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise HostError(f"{path.parent} is not a directory") from error
+    _make_directory(path.parent)
     # Always the same name: what a killed process left is found by the next one.
     temporary = path.with_name(f".{path.name}.nodespan")
     with contextlib.suppress(FileNotFoundError):
@@ -228,6 +228,18 @@ def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
         if error.errno == errno.EBUSY:
             raise HostError(f"{path} is a mount of its own, as containers have it, and is left as it is") from error
         raise
+    sync_directory(path.parent)
+
+
+def _make_directory(path: Path) -> None:
+    """A directory for everybody, whatever the mask of this process; and those above it."""
+    if path.is_dir():
+        return
+    if path.exists() or path.is_symlink():
+        raise HostError(f"{path} is not a directory")
+    _make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    path.chmod(_DIRECTORY_MODE)
     sync_directory(path.parent)
 
 

@@ -1,4 +1,7 @@
-"""The real agent on a copy of this machine: its files, its host name and its own tools, and everything put back."""
+"""The real agent on a copy of this machine: its files, its host name and its own tools, and everything put back.
+
+The copy is a mount and UTS namespace in which /etc and /usr/local are overlaid: nothing reaches the machine itself.
+"""
 
 import contextlib
 import os
@@ -10,7 +13,8 @@ import pytest
 
 from tests.support.agent import AgentProcess, agent
 from tests.support.certificates import Authority
-from tests.support.copied_machine import Copy, copy
+from tests.support.copied_machine import copy
+from tests.support.inside import Inside
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
@@ -46,7 +50,7 @@ EMPTY = "version: v1alpha1\nmachine: {type: worker}\n"
 
 @contextlib.asynccontextmanager
 async def at_work(
-    on: Copy, directory: Path, config: str, *options: str, inside: Namespace | None = None
+    on: Inside, directory: Path, config: str, *options: str, inside: Namespace | None = None
 ) -> AsyncIterator[AgentProcess]:
     configure(directory, config)
     root = () if "--root" in options else ("--root", "/")
@@ -70,7 +74,7 @@ def trusting(authority: Authority) -> str:
     return CONFIG + "".join(f"  {line}\n" for line in authority.pem.decode().splitlines())
 
 
-def applied(on: Copy) -> bool:
+def applied(on: Inside) -> bool:
     return (
         on.succeeds("grep", "-q", "nine.corp.example", "/etc/hosts")
         and on.succeeds("test", "-e", "/etc/corp/app.conf", "-a", "-e", "/etc/corp/motd")

@@ -15,9 +15,10 @@ import attrs
 import pytest
 
 from tests.support.agent import AgentProcess, agent
-from tests.support.copied_machine import Copy, copy
+from tests.support.copied_machine import copy
 from tests.support.dhcp_server import dnsmasq
 from tests.support.etcd import Place, etcd_cluster
+from tests.support.inside import Inside
 from tests.support.netns import Namespace, namespaces
 from tests.support.told import Told, differences
 from tests.support.tunnels import key_pair, show
@@ -195,7 +196,7 @@ class Accepted(Told):
     """The machine, what it is connected to, and its agent."""
 
     far: Namespace
-    files: Copy
+    files: Inside
     served: AgentProcess
     config: Path
 
@@ -226,7 +227,7 @@ class Accepted(Told):
 
 
 @contextlib.asynccontextmanager
-async def surroundings(directory: Path) -> AsyncIterator[tuple[Namespace, Namespace, Copy]]:
+async def surroundings(directory: Path) -> AsyncIterator[tuple[Namespace, Namespace, Inside]]:
     """The machine's namespace, the one it is connected to, and the machine's files."""
     for path, text in ETC.items():
         file = directory / "etc" / path

@@ -61,6 +61,8 @@ def test_a_file_that_was_not_there_goes_again_with_its_directories(tmp_path: Pat
     finally:
         os.umask(old_mask)
     assert host.path(path).stat().st_mode & 0o777 == 0o644
+    for directory in ("/etc", "/etc/new", "/etc/new/deep"):
+        assert host.path(directory).stat().st_mode & 0o777 == 0o755
     take_back(host.managed_files(), path)
     assert not host.path("/etc").exists()
 
@@ -73,6 +75,19 @@ def test_directories_that_others_use_by_now_stay(tmp_path: Path) -> None:
     take_back(files, "/etc/new/deep/thing")
     assert host.tree().keys() == {"etc/new/other"}
     assert not host.path("/etc/new/deep").exists()
+
+
+def test_a_directory_of_several_files_goes_with_the_last_of_them(tmp_path: Path) -> None:
+    host = machine(tmp_path)
+    host.write("/etc/theirs", "theirs")
+    paths = ["/etc/new/one", "/etc/new/deep/two", "/etc/new/three"]
+    for path in paths:
+        apply(host.managed_files(), Whole(b"ours"), path)
+    for path in paths:
+        assert host.path("/etc/new").exists()
+        take_back(host.managed_files(), path)
+    assert not host.path("/etc/new").exists()
+    assert host.path("/etc").exists()
 
 
 @pytest.mark.parametrize(
