@@ -19,7 +19,9 @@ UNIT_WORKERS = --numprocesses auto --dist worksteal
 MESH_WORKERS = --numprocesses $$(($$(nproc) + 1)) --dist loadfile
 PACKAGES = $(PYTHON) tests/support/packages.py
 
-MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base
+MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
+# Not installed, for they would take over this machine's names and clock: a machine in namespaces has them.
+FETCHED := systemd-resolved systemd-timesyncd chrony
 
 # What `make run` shows where there can be no cluster.
 define WATCH_LINKS
@@ -69,6 +71,7 @@ test-unit: .venv/installed ## seconds, no privileges
 
 test-mesh: .venv/installed ## network namespaces; root
 	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; what needs them is skipped
+	$(PACKAGES) --fetch .cache/packages $(FETCHED) || [ $$? = 3 ]
 	status=0; $(PYTEST) $(MESH_WORKERS) -m 'not alone' tests/mesh $(ARGS) || status=$$?
 	[ $$status = 5 ] && status=0 # no test of that kind was asked for
 	$(BIN)/python -m pytest --junit-xml=$(RESULTS)/alone.xml -m alone tests/mesh $(ARGS) || [ $$? = 5 ]

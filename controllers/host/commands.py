@@ -1,6 +1,7 @@
 """Runs commands of the system: the one way by which the host's services are told of their files."""
 
 import subprocess
+from collections import defaultdict
 from typing import Protocol
 
 import trio
@@ -21,10 +22,21 @@ class Commands(Protocol):
 
 
 class SystemCommands:
-    """Runs them for real. A cancelled wait ends the command."""
+    """Runs them for real. A cancelled wait ends the command.
+
+    Those of one program run one after the other: who asks systemd whether a service runs is not to find it in the
+    middle of being started anew.
+    """
+
+    def __init__(self) -> None:
+        self._turns: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
 
     async def run(self, *command: str) -> None:
         """Run a command to its end, for at most a minute. Raises CommandFailedError."""
+        async with self._turns[command[0]]:
+            await self._run(*command)
+
+    async def _run(self, *command: str) -> None:
         shown = " ".join(command)
         with trio.move_on_after(_PATIENCE):
             try:

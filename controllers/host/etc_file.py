@@ -15,6 +15,7 @@ from controllers.host.edits import Block, Edit, Whole
 from controllers.host.host import HostError
 from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
 from controllers.host.managed_files import ManagedFiles
+from controllers.host.services import CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
 from controllers.host.wakeups import wake_every, wake_on_change
 from controllers.network.problems import Problems
 from resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
@@ -31,22 +32,33 @@ _SHARED = frozenset({"hosts", "chrony.conf", "chrony/chrony.conf"})
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS)
 
 
-def follow_up(id: str) -> tuple[str, ...]:
-    """The command by which those who read a file below /etc are told that it changed; none for most."""
+@attrs.frozen
+class FollowUp:
+    """How those who read a file are told that it changed: by a command, or by a service that is started anew.
+
+    The service is given by all the names that its unit may have.
+    """
+
+    command: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+
+
+def follow_up(id: str) -> FollowUp:
+    """For a file below /etc; nobody is told of most."""
     first, _, rest = id.partition("/")
     if first == "systemd":
         match rest.partition("/")[0]:
             case "resolved.conf.d":
-                return ("systemctl", "try-reload-or-restart", "systemd-resolved.service")
+                return FollowUp(service=(RESOLVED_UNIT,))
             case "timesyncd.conf.d":
-                return ("systemctl", "try-restart", "systemd-timesyncd.service")
+                return FollowUp(service=(TIMESYNCD_UNIT,))
             case "system.conf.d":
-                return ("systemctl", "daemon-reload")
+                return FollowUp(command=("systemctl", "daemon-reload"))
     if rest.startswith("sources.d/") and first == "chrony":
-        return ("chronyc", "reload", "sources")
+        return FollowUp(command=("chronyc", "reload", "sources"))
     if first in ("chrony", "chrony.conf"):
-        return ("systemctl", "try-restart", "chronyd.service")
-    return ()
+        return FollowUp(service=CHRONY_UNITS)
+    return FollowUp()
 
 
 def _edit(id: str, contents: bytes) -> Edit:
@@ -153,19 +165,24 @@ class EtcFileController(Controller):
         return outcome
 
     async def _tell(self, outcome: _Outcome) -> None:
-        commands: dict[tuple[str, ...], list[str]] = {}
+        by_kind: dict[FollowUp, list[str]] = {}
         for id in (*outcome.untold, *outcome.gone):
-            commands.setdefault(follow_up(id), []).append(id)
-        commands.pop((), None)
-        host = self._files.host
-        for command, ids in commands.items():
-            if host.commands is None or (command[0] == "systemctl" and not host.has_systemd):
-                continue
+            by_kind.setdefault(follow_up(id), []).append(id)
+        for kind, ids in by_kind.items():
             try:
-                await host.commands.run(*command)
+                await self._follow_up(kind)
             except CommandFailedError as error:
                 outcome.left += [f"/etc/{id} is as it was before, but: {error}" for id in ids if id in outcome.gone]
                 outcome.problems |= {id: f"it is written, but: {error}" for id in ids if id in outcome.untold}
+
+    async def _follow_up(self, kind: FollowUp) -> None:
+        host = self._files.host
+        if host.commands is None:
+            return
+        if kind.service:
+            await restart(host, *kind.service)
+        elif kind.command and (kind.command[0] != "systemctl" or host.has_systemd):
+            await host.commands.run(*kind.command)
 
     def _conclude(self, outcome: _Outcome) -> None:
         for id in outcome.untold:

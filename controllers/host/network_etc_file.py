@@ -4,7 +4,7 @@ Which files those are depends on the services that the machine has; what none of
 Nothing is written that the configuration, a lease or the kernel line does not name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_interface
 
 import attrs
@@ -15,6 +15,7 @@ from controllers.host import texts
 from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
 from controllers.host.host import Host, HostError
 from controllers.host.services import (
+    RESOLV_CONF,
     Resolving,
     Timekeeping,
     TimeService,
@@ -36,6 +37,7 @@ from resources.network import (
     DNSProtocol,
     HostnameSpec,
     HostnameSpecSpec,
+    NameServer,
     NodeAddress,
     ResolverSpec,
     ResolverStatus,
@@ -81,28 +83,39 @@ def resolver_files(spec: ResolverStatusSpec, resolving: Resolving) -> Files:
     """How those who look names up are told of the servers."""
     if resolving.problem:
         return Files(problem=resolving.problem)
-    servers = texts.servers_of(spec)
-    unable = (DNSProtocol.DOH,) if resolving.by_resolved else (DNSProtocol.DOH, DNSProtocol.DOT)
-    left_out = [f"{server.addr} ({server.protocol.value})" for server in servers if server.protocol in unable]
-    who = "systemd-resolved" if resolving.by_resolved else "/etc/resolv.conf"
-    problem = f"{who} cannot do it, left out: {', '.join(left_out)}" if left_out else ""
+    able = texts.resolved_protocol(spec) if resolving.by_resolved else DNSProtocol.DO53
+    problem = _left_out(texts.servers_of(spec), able, who="systemd-resolved" if resolving.by_resolved else RESOLV_CONF)
     if resolving.by_resolved:
-        return Files({_RESOLVED_FILE: texts.resolved_conf(spec)}, problem)
+        text = texts.resolved_conf(spec)
+        return Files({_RESOLVED_FILE: text} if text else {}, problem)
     if texts.plain_servers(spec):
         return Files({"resolv.conf": texts.resolv_conf(spec)}, problem)
     return Files(problem=problem or "search domains without name servers are not applied here: name the servers too")
 
 
-def time_files(spec: TimeServerStatusSpec, timekeeping: Timekeeping, *, reads_sources: bool) -> Files:
-    """How those who set the clock are told of the servers."""
-    servers = spec.time_servers
-    clocks = [server for server in servers if texts.is_clock(server)]
+def _left_out(servers: Iterable[NameServer], able: DNSProtocol, *, who: str) -> str:
+    """A problem that names the servers that are to be asked in another way than the one that can be, "" without any."""
+    left_out = [f"{server.addr} ({server.protocol.value})" for server in servers if server.protocol is not able]
+    if not left_out:
+        return ""
+    why = "asks over TLS all servers or none" if able is DNSProtocol.DOT else "cannot do it"
+    return f"{who} {why}, left out: {', '.join(left_out)}"
+
+
+def time_files(
+    spec: TimeServerStatusSpec, timekeeping: Timekeeping, *, reads_sources: bool, missing: Collection[str] = ()
+) -> Files:
+    """How those who set the clock are told of the servers; `missing` are clocks that the machine does not have."""
+    clocks = [server for server in spec.time_servers if texts.is_clock(server)]
+    servers = [server for server in spec.time_servers if server not in clocks]
     match timekeeping.service:
         case TimeService.CHRONY if timekeeping.file:
-            lines = texts.chrony_lines(servers, use_nts=spec.use_nts)
+            # It does not start with a clock that it cannot read.
+            present = [server for server in spec.time_servers if server not in missing]
+            problem = f"this machine has no {', '.join(missing)}" if missing else ""
             # A clock is read from the main file only.
-            file = _CHRONY_SOURCES if reads_sources and not clocks else timekeeping.file
-            return Files({file: lines})
+            file = _CHRONY_SOURCES if reads_sources and present == servers else timekeeping.file
+            return Files({file: texts.chrony_lines(present, use_nts=spec.use_nts)} if present else {}, problem)
         case TimeService.CHRONY:
             return Files(problem="chrony runs, but its configuration is not found below /etc: name the servers there")
         case TimeService.TIMESYNCD:
@@ -110,7 +123,7 @@ def time_files(spec: TimeServerStatusSpec, timekeeping: Timekeeping, *, reads_so
             lacks += clocks
             problem = f"systemd-timesyncd cannot do {', '.join(lacks)}: install chrony" if lacks else ""
             # Who asked for authenticated time is not given any other.
-            if spec.use_nts or len(clocks) == len(servers):
+            if spec.use_nts or not servers:
                 return Files(problem=problem)
             return Files({_TIMESYNCD_FILE: texts.timesyncd_conf(servers)}, problem)
     return Files(problem="nothing sets the clock here, so nobody is told of these: install chrony or systemd-timesyncd")
@@ -173,4 +186,6 @@ class EtcFileController(Controller):
             return Files()
         timekeeping = await find_timekeeping(self._host)
         reads_sources = chrony_reads_sources(self._host, timekeeping.file) if timekeeping.file else False
-        return time_files(status.spec, timekeeping, reads_sources=reads_sources)
+        clocks = filter(texts.is_clock, status.spec.time_servers)
+        missing = [clock for clock in clocks if not self._host.exists(clock)]
+        return time_files(status.spec, timekeeping, reads_sources=reads_sources, missing=missing)

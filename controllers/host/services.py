@@ -10,6 +10,10 @@ from controllers.host.host import Host, HostError
 from controllers.host.texts import HEADER
 
 RESOLV_CONF = "/etc/resolv.conf"
+RESOLVED_UNIT = "systemd-resolved.service"
+TIMESYNCD_UNIT = "systemd-timesyncd.service"
+# By the name that it has everywhere once it is enabled, and by Debian's.
+CHRONY_UNITS = ("chronyd.service", "chrony.service")
 _RESOLVED = ("/run/systemd/resolve/", "/usr/lib/systemd/", "/lib/systemd/")
 _CHRONY_FILES = ("chrony/chrony.conf", "chrony.conf")
 # What others write into the first lines of a resolv.conf of theirs, and what makes them let go.
@@ -48,13 +52,35 @@ class Timekeeping:
 
 async def is_running(host: Host, unit: str) -> bool:
     """Whether a unit of systemd is active; False where there is no systemd to ask."""
+    return await _is(host, "is-active", unit)
+
+
+async def _is(host: Host, what: str, unit: str) -> bool:
     if not host.has_systemd or host.commands is None:
         return False
     try:
-        await host.commands.run("systemctl", "is-active", "--quiet", unit)
+        await host.commands.run("systemctl", what, "--quiet", unit)
     except CommandFailedError:
         return False
     return True
+
+
+async def restart(host: Host, *units: str) -> None:
+    """Start the first of some units anew that runs or has failed; none is started that was not to run.
+
+    Raises CommandFailedError.
+    """
+    assert host.commands is not None
+    for unit in units:
+        if await is_running(host, unit) or await _has_failed(host, unit):
+            # Systemd counts: a service that is started anew a few times in a row would stay ended.
+            await host.commands.run("systemctl", "reset-failed", unit)
+            await host.commands.run("systemctl", "restart", unit)
+            return
+
+
+async def _has_failed(host: Host, unit: str) -> bool:
+    return await _is(host, "is-failed", unit)
 
 
 async def find_resolving(host: Host) -> Resolving:
@@ -64,7 +90,7 @@ async def find_resolving(host: Host) -> Resolving:
         return Resolving(problem=_written_by_others(path))
     target = host.shown(host.resolve(RESOLV_CONF))
     if target.startswith(_RESOLVED):
-        if await is_running(host, "systemd-resolved.service"):
+        if await is_running(host, RESOLVED_UNIT):
             return Resolving(by_resolved=True)
         return Resolving(
             problem=f"{RESOLV_CONF} leads to {target}, but systemd-resolved does not run: start it, or remove the link"
@@ -93,11 +119,14 @@ def _written_by_others(path: Path) -> str:
 
 async def find_timekeeping(host: Host) -> Timekeeping:
     """What sets the clock of this machine."""
-    if await is_running(host, "chronyd.service") or await is_running(host, "chrony.service") or _has_chronyd(host):
-        return Timekeeping(service=TimeService.CHRONY, file=_chrony_file(host))
-    if await is_running(host, "systemd-timesyncd.service"):
+    chrony = Timekeeping(service=TimeService.CHRONY, file=_chrony_file(host))
+    for unit in CHRONY_UNITS:
+        if await is_running(host, unit):
+            return chrony
+    if await is_running(host, TIMESYNCD_UNIT):
         return Timekeeping(service=TimeService.TIMESYNCD)
-    return Timekeeping()
+    # One that nobody asks systemd for; one that was killed leaves its file too.
+    return chrony if _has_chronyd(host) else Timekeeping()
 
 
 def _has_chronyd(host: Host) -> bool:

@@ -26,26 +26,39 @@ def resolv_conf(spec: ResolverStatusSpec) -> str:
     return f"{text}\nsearch {' '.join(spec.search_domains)}\n" if spec.search_domains else text
 
 
-def resolved_conf(spec: ResolverStatusSpec) -> str:
-    """A part of the configuration of systemd-resolved, of the servers that it can ask: all but those over HTTPS.
+def resolved_protocol(spec: ResolverStatusSpec) -> DNSProtocol:
+    """How systemd-resolved is to ask the servers, which it asks all in one way: over TLS if that is wanted of any.
 
-    With servers, they are preferred for all names to those that links have of their own.
+    Its third way asks over TLS and does without when that fails, which nobody has asked for.
     """
-    servers = [server for server in servers_of(spec) if server.protocol is not DNSProtocol.DOH]
+    return DNSProtocol.DOT if any(s.protocol is DNSProtocol.DOT for s in servers_of(spec)) else DNSProtocol.DO53
+
+
+def resolved_conf(spec: ResolverStatusSpec) -> str:
+    """A part of the configuration of systemd-resolved, "" if there is nothing for it.
+
+    The servers take the place of those in its other files, and are preferred for all names to those that links have of
+    their own. So do search domains, if there are any.
+    """
+    protocol = resolved_protocol(spec)
+    servers = [server for server in servers_of(spec) if server.protocol is protocol]
     names = [f"{server.addr}#{server.tls_server_name}" if server.tls_server_name else server.addr for server in servers]
-    encrypted = sum(server.protocol is DNSProtocol.DOT for server in servers)
-    lines = [f"DNS={' '.join(names)}"] if names else []
-    if encrypted:
-        lines.append(f"DNSOverTLS={'yes' if encrypted == len(servers) else 'opportunistic'}")
-    domains = (*spec.search_domains, *(("~.",) if names else ()))
-    if domains:
+    lines = []
+    if names:
+        # An empty list takes away what was listed before.
+        lines += ["DNS=", f"DNS={' '.join(names)}"]
+        if protocol is DNSProtocol.DOT:
+            lines.append("DNSOverTLS=yes")
+    if spec.search_domains:
+        lines.append("Domains=")
+    if domains := (*spec.search_domains, *(("~.",) if names else ())):
         lines.append(f"Domains={' '.join(domains)}")
-    return HEADER + "\n".join(("[Resolve]", *lines, ""))
+    return HEADER + "\n".join(("[Resolve]", *lines, "")) if lines else ""
 
 
 def timesyncd_conf(servers: Iterable[str]) -> str:
-    """A part of the configuration of systemd-timesyncd, of the servers that are no clocks of this machine."""
-    return f"{HEADER}[Time]\nNTP={' '.join(server for server in servers if not is_clock(server))}\n"
+    """A part of the configuration of systemd-timesyncd, of servers that take the place of those in its other files."""
+    return f"{HEADER}[Time]\nNTP=\nNTP={' '.join(servers)}\n"
 
 
 def chrony_lines(servers: Iterable[str], *, use_nts: bool) -> str:

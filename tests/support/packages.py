@@ -1,6 +1,8 @@
 """Install the Debian packages among those named that are missing: `python3 tests/support/packages.py NAME...`.
 
-Runs before anything else is installed, so on nothing but the standard library. What is there is found without apt.
+With `--fetch DIRECTORY` they are not installed, but lie there as NAME.deb afterwards: for those that would change how
+this machine runs. Runs before anything else is installed, so on nothing but the standard library. What is there is
+found without apt.
 """
 
 # ruff: noqa: T201 (a command of its own: printing is how it speaks)
@@ -9,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 # The exit code that says: not on this machine, or not as this user.
 NOT_HERE = 3
@@ -36,12 +40,43 @@ def install(*names: str) -> str | None:
     return None
 
 
+def fetch(directory: Path, *names: str) -> str | None:
+    """Have the archives of these packages in a directory as NAME.deb; if that cannot be, return why.
+
+    Blocks for seconds, on the network.
+    """
+    missing = [name for name in names if not (directory / f"{name}.deb").exists()]
+    if not missing:
+        return None
+    if shutil.which("apt-get") is None:
+        return f"this is not Debian or a relative of it: {' '.join(missing)} cannot be fetched"
+    print(f"fetching {' '.join(missing)}", flush=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in missing:
+        # apt would rather download as a user who may not write here; a directory of its own lets it.
+        with tempfile.TemporaryDirectory(dir=directory) as place:
+            download = ["apt-get", "-qq", "download", name]
+            done = subprocess.run(download, cwd=place, capture_output=True, text=True)
+            if done.returncode != 0 and os.geteuid() == 0:
+                subprocess.run(["apt-get", "-qq", "update"], capture_output=True)
+                done = subprocess.run(download, cwd=place, capture_output=True, text=True)
+            if done.returncode != 0:
+                return f"{name} cannot be fetched: {done.stderr.strip()}"
+            (archive,) = Path(place).glob("*.deb")
+            archive.rename(directory / f"{name}.deb")
+    return None
+
+
 def _installed(name: str) -> bool:
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", name]
     return subprocess.run(query, capture_output=True, text=True).stdout == "installed"
 
 
 if __name__ == "__main__":
-    if reason := install(*sys.argv[1:]):
+    if sys.argv[1:2] == ["--fetch"]:
+        reason = fetch(Path(sys.argv[2]), *sys.argv[3:])
+    else:
+        reason = install(*sys.argv[1:])
+    if reason:
         print(reason, file=sys.stderr)
         sys.exit(NOT_HERE)

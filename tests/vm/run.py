@@ -111,13 +111,11 @@ def fetch_kernel() -> Path:
     if package is None:
         raise CannotRunError(f"apt knows no package {KERNEL}; this needs a Debian with its package lists")
     CACHE.mkdir(parents=True, exist_ok=True)
-    # apt would rather download as a user who may not write here; a directory of its own lets it.
     with tempfile.TemporaryDirectory(dir=CACHE) as name:
-        print(f"fetching {package}", flush=True)
-        execute("apt-get", "-qq", "download", package, directory=Path(name))
-        (archive,) = Path(name).glob("*.deb")
+        if reason := packages.fetch(Path(name), package):
+            raise CannotRunError(reason)
         half = Path(name) / "kernel"
-        execute("dpkg-deb", "--extract", str(archive), str(half))
+        execute("dpkg-deb", "--extract", str(Path(name) / f"{package}.deb"), str(half))
         if not (half / "lib").exists():
             (half / "lib").symlink_to("usr/lib")
         (image,) = half.glob("boot/vmlinuz-*")
@@ -206,9 +204,9 @@ def skip(reason: str, arguments: list[str]) -> int:
     return subprocess.run(command, cwd=PROJECT, env={**os.environ, REFUSED: reason}).returncode
 
 
-def execute(*command: str, directory: Path | None = None) -> str:
+def execute(*command: str) -> str:
     """Run a command of the preparation and return what it printed; its failure is the tier's."""
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{shlex.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout

@@ -13,10 +13,10 @@ from controllers.host.managed_files import ManagedFiles
 
 @attrs.define
 class NotedCommands:
-    """Commands that were asked for. `failing` are those, by their beginnings, that fail."""
+    """Commands that were asked for. `failing` are those, by their beginnings, that fail; services are well."""
 
     asked: list[str] = attrs.field(factory=list)
-    failing: set[str] = attrs.field(factory=set)
+    failing: set[str] = attrs.field(factory=lambda: {"systemctl is-failed"})
 
     async def run(self, *command: str) -> None:
         """Note it. Raises CommandFailedError for one that is to fail."""
@@ -27,7 +27,7 @@ class NotedCommands:
 
     def changes(self) -> list[str]:
         """Those that change something, and forget them."""
-        found = [line for line in self.asked if "is-active" not in line]
+        found = [line for line in self.asked if not line.startswith("systemctl is-")]
         self.asked.clear()
         return found
 

@@ -148,7 +148,7 @@ def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with systemd and what an ordinary distribution has."""
     made = machine(tmp_path)
     made.run_systemd()
-    made.commands.failing |= {"systemctl is-active --quiet chrony"}
+    made.commands.failing.add("systemctl is-active --quiet chrony")
     made.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 before\n")
     made.write("/etc/hostname", "before\n")
     made.write("/usr/sbin/update-ca-certificates", "#!/bin/sh\n", mode=0o755)
@@ -193,8 +193,8 @@ async def test_a_whole_configuration_is_applied_and_taken_back(debian: Machine) 
             # Whichever names a file first has it; the other says so.
             await at.until(lambda: any("/etc/hostname is written by" in problem for problem in at.problems()))
             told = {
-                "systemctl try-restart systemd-timesyncd.service",
-                "systemctl try-reload-or-restart systemd-resolved.service",
+                "systemctl restart systemd-timesyncd.service",
+                "systemctl restart systemd-resolved.service",
                 "systemctl daemon-reload",
                 "update-ca-certificates --fresh",
             }
@@ -229,7 +229,7 @@ async def test_a_restart_changes_nothing_and_a_later_configuration_takes_back(de
             await at.has("/etc/hostname", "web\n")
             await at.until(lambda: debian.path(RESOLVED).exists() and debian.path("/etc/hosts.allow").exists())
             await at.node.eventually(EtcFileStatus, "hostname")
-            await at.until(lambda: "systemctl try-reload-or-restart systemd-resolved.service" in debian.commands.asked)
+            await at.until(lambda: "systemctl restart systemd-resolved.service" in debian.commands.asked)
             await at.node.settled()
         after = debian.tree()
         debian.commands.changes()
@@ -322,13 +322,13 @@ async def test_a_name_that_somebody_else_gave_is_left(debian: Machine) -> None:
 
 
 async def test_a_service_that_cannot_be_told_is_a_problem_until_it_can(debian: Machine) -> None:
-    failing = "systemctl try-restart systemd-timesyncd"
+    failing = "systemctl restart systemd-timesyncd"
     debian.commands.failing.add(failing)
     async with run(debian) as at:
         await at.configure(time=TimeSettings(servers=("ntp.example",)))
         problem_id = "EtcFileSpecs/systemd/timesyncd.conf.d/50-nodespan.conf"
         problem = await at.node.eventually(NetworkProblem, problem_id)
-        assert "it is written, but: systemctl try-restart" in problem.spec.message
+        assert "it is written, but: systemctl restart" in problem.spec.message
         debian.commands.failing.discard(failing)
         await at.node.gone(NetworkProblem, problem_id)
 

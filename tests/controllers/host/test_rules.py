@@ -3,7 +3,7 @@
 import pytest
 
 from controllers.host.environment import SYSTEM_FILE, USER_FILE, configured_environment, environment_files
-from controllers.host.etc_file import follow_up
+from controllers.host.etc_file import FollowUp, follow_up
 from controllers.host.hostname_config import hostname_specs, stable_name
 from controllers.host.machine_file_rules import plan_files
 from controllers.host.network_etc_file import name_files, resolver_files, time_files
@@ -178,18 +178,20 @@ def test_resolv_conf_has_three_servers_and_the_search_domains() -> None:
 def test_systemd_resolved_is_told_of_encrypted_servers_too() -> None:
     assert body(resolved_conf(PLAIN)) == [
         "[Resolve]",
+        "DNS=",
         "DNS=10.0.0.1 fd00::1 10.0.0.3 10.0.0.4",
+        "Domains=",
         "Domains=a.b c.d ~.",
     ]
     assert body(resolved_conf(MIXED)) == [
         "[Resolve]",
-        "DNS=10.0.0.1 10.0.0.2#dns.example",
-        "DNSOverTLS=opportunistic",
+        "DNS=",
+        "DNS=10.0.0.2#dns.example",
+        "DNSOverTLS=yes",
         "Domains=~.",
     ]
-    only = ResolverStatusSpec(name_servers=MIXED.name_servers[1:2])
-    assert "DNSOverTLS=yes" in body(resolved_conf(only))
-    assert body(resolved_conf(ResolverStatusSpec(search_domains=("a.b",)))) == ["[Resolve]", "Domains=a.b"]
+    assert body(resolved_conf(ResolverStatusSpec(search_domains=("a.b",)))) == ["[Resolve]", "Domains=", "Domains=a.b"]
+    assert resolved_conf(ResolverStatusSpec(name_servers=MIXED.name_servers[2:])) == ""
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,12 @@ def test_systemd_resolved_is_told_of_encrypted_servers_too() -> None:
             MIXED,
             Resolving(by_resolved=True),
             ["systemd/resolved.conf.d/50-nodespan.conf"],
+            "systemd-resolved asks over TLS all servers or none, left out: 10.0.0.1 (Do53), 10.0.0.3 (DoH)",
+        ),
+        (
+            ResolverStatusSpec(name_servers=MIXED.name_servers[2:]),
+            Resolving(by_resolved=True),
+            [],
             "systemd-resolved cannot do it, left out: 10.0.0.3 (DoH)",
         ),
         (
@@ -280,12 +288,20 @@ SERVERS = TimeServerStatusSpec(time_servers=("ntp1.example", "ntp2.example"))
             {"chrony/chrony.conf": "refclock PHC /dev/ptp0 poll 2 prefer\n"},
             "",
         ),
+        (
+            TimeServerStatusSpec(time_servers=("/dev/ptp7", "a")),
+            CHRONY,
+            True,
+            {"chrony/sources.d/nodespan.sources": "server a iburst prefer\n"},
+            "this machine has no /dev/ptp7",
+        ),
+        (TimeServerStatusSpec(time_servers=("/dev/ptp7",)), CHRONY, True, {}, "this machine has no /dev/ptp7"),
         (SERVERS, Timekeeping(service=TimeService.CHRONY), False, {}, "configuration is not found"),
         (
             SERVERS,
             Timekeeping(service=TimeService.TIMESYNCD),
             False,
-            {"systemd/timesyncd.conf.d/50-nodespan.conf": "[Time]\nNTP=ntp1.example ntp2.example\n"},
+            {"systemd/timesyncd.conf.d/50-nodespan.conf": "[Time]\nNTP=\nNTP=ntp1.example ntp2.example\n"},
             "",
         ),
         (
@@ -308,7 +324,7 @@ SERVERS = TimeServerStatusSpec(time_servers=("ntp1.example", "ntp2.example"))
 def test_how_time_servers_are_applied(
     spec: TimeServerStatusSpec, timekeeping: Timekeeping, reads_sources: bool, files: dict[str, str], problem: str
 ) -> None:
-    found = time_files(spec, timekeeping, reads_sources=reads_sources)
+    found = time_files(spec, timekeeping, reads_sources=reads_sources, missing={"/dev/ptp7"} & {*spec.time_servers})
     assert found.texts.keys() == files.keys()
     for path, part in files.items():
         assert part in found.texts[path]
@@ -431,22 +447,22 @@ def test_entries_that_cannot_be_applied_are_named_and_leave_the_others(entry: Ma
 
 
 @pytest.mark.parametrize(
-    ("id", "command"),
+    ("id", "told"),
     [
-        ("hosts", ()),
-        ("resolv.conf", ()),
-        ("environment.d/50-nodespan.conf", ()),
-        ("systemd/network/x.network", ()),
-        ("systemd/resolved.conf.d/x.conf", ("systemctl", "try-reload-or-restart", "systemd-resolved.service")),
-        ("systemd/timesyncd.conf.d/x.conf", ("systemctl", "try-restart", "systemd-timesyncd.service")),
-        ("systemd/system.conf.d/x.conf", ("systemctl", "daemon-reload")),
-        ("chrony/sources.d/x.sources", ("chronyc", "reload", "sources")),
-        ("chrony/chrony.conf", ("systemctl", "try-restart", "chronyd.service")),
-        ("chrony.conf", ("systemctl", "try-restart", "chronyd.service")),
+        ("hosts", FollowUp()),
+        ("resolv.conf", FollowUp()),
+        ("environment.d/50-nodespan.conf", FollowUp()),
+        ("systemd/network/x.network", FollowUp()),
+        ("systemd/resolved.conf.d/x.conf", FollowUp(service=("systemd-resolved.service",))),
+        ("systemd/timesyncd.conf.d/x.conf", FollowUp(service=("systemd-timesyncd.service",))),
+        ("systemd/system.conf.d/x.conf", FollowUp(command=("systemctl", "daemon-reload"))),
+        ("chrony/sources.d/x.sources", FollowUp(command=("chronyc", "reload", "sources"))),
+        ("chrony/chrony.conf", FollowUp(service=("chronyd.service", "chrony.service"))),
+        ("chrony.conf", FollowUp(service=("chronyd.service", "chrony.service"))),
     ],
 )
-def test_who_is_told_of_a_file(id: str, command: tuple[str, ...]) -> None:
-    assert follow_up(id) == command
+def test_who_is_told_of_a_file(id: str, told: FollowUp) -> None:
+    assert follow_up(id) == told
 
 
 # Trust.

@@ -1,0 +1,342 @@
+"""The real services of a machine with systemd, told by an agent that is a service of it: by what they say and do."""
+
+import contextlib
+import functools
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.dns_over_tls import answering
+from tests.support.inside import FEW_AUTHORITIES
+from tests.support.netns import Namespace, connect, namespace
+from tests.support.process import eventually, running
+from tests.support.systemd import PROJECT, Booted, booted, no_systemd
+
+pytestmark = [
+    pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb", "dnsmasq"),
+    pytest.mark.skipif(no_systemd() is not None, reason=no_systemd() or ""),
+]
+
+# Services are started anew, while other tests run.
+soon = functools.partial(eventually, within=15.0)
+
+NODESPAN = f"{sys.prefix}/bin/nodespan"
+BARE = "version: v1alpha1\nmachine:\n  type: worker\n"
+# What each of the name servers outside says of every name below corp.example.
+PLAIN = {"192.0.2.53": "192.0.2.1", "192.0.2.54": "192.0.2.2"}
+FIRST, SECOND = PLAIN
+ENCRYPTED, ENCRYPTED_ANSWER = "192.0.2.55", "192.0.2.3"
+TIME_SERVERS = EARLY, LATE = "192.0.2.123", "192.0.2.124"
+TIME_SERVER = """\
+local stratum 2
+allow all
+bindaddress {address}
+bindcmdaddress /
+cmdport 0
+pidfile /run/time-{address}.pid
+user root
+"""
+# A clock that may not be set is of use to tests only, so the services that set it are told not to mind.
+ANY_CLOCK = "[Unit]\nConditionCapability=\nConditionVirtualization=\n[Service]\nAmbientCapabilities=\n"
+
+
+def main(**keys: str) -> str:
+    """A main document with these keys of `machine`."""
+    return BARE + "".join(f"  {key}: {value}\n" for key, value in keys.items())
+
+
+@attrs.frozen
+class Agent:
+    """The agent on the machine, as the documented unit runs it."""
+
+    machine: Booted
+    config: Path
+
+    def configure(self, text: str) -> None:
+        """Give it another configuration, and have it look at once."""
+        self.write(text)
+        self.machine.run("systemctl", "reload", "nodespan")
+
+    def write(self, text: str) -> None:
+        """Give it another configuration."""
+        new = self.config.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.config)
+
+    def problems(self) -> list[str]:
+        """What is wrong, by what it says."""
+        said = self.machine.run(NODESPAN, "get", "networkproblems", "-o", "jsonpath={.spec.message}")
+        return said.splitlines()
+
+
+def documented_unit(config: Path) -> str:
+    """The unit that the documentation gives, with the paths of this test."""
+    _, _, rest = (PROJECT / "docs/operators.md").read_text().partition("`/etc/systemd/system/nodespan.service`:")
+    unit = rest.partition("```ini\n")[2].partition("```")[0]
+    assert "ExecStart=" in unit
+    return unit.replace("/opt/nodespan/bin/nodespan", NODESPAN).replace("/etc/nodespan/config.yaml", str(config))
+
+
+@contextlib.asynccontextmanager
+async def agent(machine: Booted, directory: Path, config: str) -> AsyncIterator[Agent]:
+    made = Agent(machine, directory / "config.yaml")
+    made.write(config)
+    machine.configure("/run/systemd/system/nodespan.service", documented_unit(made.config))
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "nodespan")
+    await soon(lambda: machine.succeeds(NODESPAN, "version"))
+    yield made
+    machine.run("systemctl", "stop", "nodespan")
+
+
+@attrs.frozen
+class Lab:
+    """The machine, and where the servers are: at the other end of its cable."""
+
+    machine: Booted
+    outside: Namespace
+
+
+@contextlib.asynccontextmanager
+async def lab(directory: Path) -> AsyncIterator[Lab]:
+    async with booted(directory) as machine:
+        with namespace("outside") as outside:
+            connect(machine.network, "eth0", outside, "eth0")
+            machine.network.run("ip", "address", "add", "192.0.2.10/24", "dev", "eth0")
+            for address in (*PLAIN, ENCRYPTED, *TIME_SERVERS):
+                outside.run("ip", "address", "add", f"{address}/24", "dev", "eth0")
+            yield Lab(machine, outside)
+
+
+@contextlib.asynccontextmanager
+async def name_servers(outside: Namespace) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        for address, answer in PLAIN.items():
+            command = (
+                *("dnsmasq", "--keep-in-foreground", "--pid-file", "--conf-file=/dev/null"),
+                *(
+                    "--no-resolv",
+                    "--no-hosts",
+                    "--bind-interfaces",
+                    f"--listen-address={address}",
+                    f"--address=/corp.example/{answer}",
+                ),
+            )
+            await stack.enter_async_context(running(*command, namespace=outside))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def time_servers(at: Lab) -> AsyncIterator[None]:
+    """Two that are right by their own word. Their program is the machine's, for this one need not have it."""
+    async with contextlib.AsyncExitStack() as stack:
+        for address in TIME_SERVERS:
+            file = f"/etc/time-{address}.conf"
+            at.machine.configure(file, TIME_SERVER.format(address=address))
+            command = (*at.machine.programs, "chronyd", "-x", "-d", "-f", file)
+            await stack.enter_async_context(running(*command, namespace=at.outside))
+        yield
+
+
+def start_resolved(machine: Booted, own: str = "") -> None:
+    """Start it with settings that the machine has of its own, and without asking the neighbours, which takes time."""
+    machine.configure("/etc/systemd/resolved.conf", f"[Resolve]\nLLMNR=no\nMulticastDNS=no\n{own}")
+    assert machine.run("readlink", "/etc/resolv.conf") == "../run/systemd/resolve/stub-resolv.conf\n"
+    machine.run("systemctl", "start", "systemd-resolved")
+
+
+def resolved_says(machine: Booted, what: str) -> list[str]:
+    """What it shows for all links together; nothing while it starts."""
+    lines = machine.run("sh", "-c", f"resolvectl {what} || true").splitlines()
+    return lines[0].split()[1:] if lines else []
+
+
+def look_up(machine: Booted, name: str = "www.corp.example") -> str:
+    """The address that a program of the machine gets for a name, "" for none."""
+    # Who is started anew while it is asked never answers.
+    found = machine.run("sh", "-c", f"RES_OPTIONS='timeout:1 attempts:1' getent ahostsv4 {name} || true").split()
+    return found[0] if found else ""
+
+
+def asks(machine: Booted, server: str) -> Callable[[], bool]:
+    return lambda: look_up(machine) == PLAIN[server]
+
+
+async def test_resolved_asks_the_name_servers_of_the_configuration_and_later_its_own_again(tmp_path: Path) -> None:
+    async with lab(tmp_path) as at, name_servers(at.outside):
+        machine = at.machine
+        start_resolved(machine, f"DNS={SECOND}\nDomains=elsewhere.example\n")
+        await soon(asks(machine, SECOND))
+        before = machine.tree()
+        config = main(network=f"{{nameservers: [{FIRST}], searchDomains: [corp.example]}}")
+        async with agent(machine, tmp_path, config) as told:
+            await soon(lambda: look_up(machine, "www") == PLAIN[FIRST])
+            assert resolved_says(machine, "dns") == [FIRST]
+            assert resolved_says(machine, "domain") == ["corp.example", "~."]
+            # More often than systemd by itself starts a service in a row.
+            for server in (SECOND, FIRST) * 3:
+                told.configure(main(network=f"{{nameservers: [{server}]}}"))
+                await soon(asks(machine, server))
+            assert resolved_says(machine, "domain") == ["elsewhere.example", "~."]
+            assert told.problems() == []
+            told.configure(BARE)
+            await soon(lambda: machine.tree() == before)
+            await soon(lambda: resolved_says(machine, "dns") == [SECOND])
+            assert resolved_says(machine, "domain") == ["elsewhere.example"]
+            assert look_up(machine) == PLAIN[SECOND]
+
+
+def over_tls(authority: Authority, name: str) -> str:
+    pem = "".join(f"  {line}\n" for line in authority.pem.decode().splitlines())
+    return f"""\
+{BARE}---
+apiVersion: v1alpha1
+kind: TrustedRootsConfig
+name: corp
+certificates: |
+{pem}---
+apiVersion: v1alpha1
+kind: ResolverConfig
+hostDNS: {{enabled: true}}
+nameservers:
+  - {{address: {ENCRYPTED}, protocol: DoT, tlsServerName: {name}}}
+  - {{address: {FIRST}}}
+"""
+
+
+@pytest.mark.needs_program("update-ca-certificates", "openssl")
+async def test_who_is_to_be_asked_over_tls_is_asked_in_no_other_way(tmp_path: Path) -> None:
+    authority = Authority("corp")
+    certificate = authority.issue(tmp_path, "dns.corp.example")
+    async with lab(tmp_path) as at, name_servers(at.outside):
+        machine = at.machine
+        machine.run("sh", "-c", FEW_AUTHORITIES)
+        start_resolved(machine)
+        before = machine.tree()
+        with answering(at.outside, ENCRYPTED, certificate, ENCRYPTED_ANSWER):
+            async with agent(machine, tmp_path, over_tls(authority, "dns.corp.example")) as told:
+                await soon(lambda: look_up(machine) == ENCRYPTED_ANSWER)
+                problem = f"systemd-resolved asks over TLS all servers or none, left out: {FIRST} (Do53)"
+                assert told.problems() == [problem]
+                # Whoever has a certificate for another name only is somebody else.
+                told.configure(over_tls(authority, "elsewhere.example"))
+                await soon(lambda: resolved_says(machine, "dns") == [f"{ENCRYPTED}#elsewhere.example"])
+                assert look_up(machine) == ""
+                told.configure(BARE)
+                await soon(lambda: machine.tree() == before)
+                await soon(lambda: machine.succeeds("resolvectl") and resolved_says(machine, "dns") == [])
+
+
+def timesyncd_says(machine: Booted, what: str) -> str:
+    """A property of it, "" while it starts."""
+    return machine.run("sh", "-c", f"timedatectl show-timesync --property={what} --value || true").strip()
+
+
+async def test_timesyncd_asks_the_time_servers_of_the_configuration_and_later_its_own_again(tmp_path: Path) -> None:
+    async with lab(tmp_path) as at, time_servers(at):
+        machine = at.machine
+        machine.configure("/etc/systemd/system/systemd-timesyncd.service.d/any-clock.conf", ANY_CLOCK)
+        machine.configure("/etc/systemd/timesyncd.conf", f"[Time]\nNTP={LATE}\n")
+        machine.run("systemctl", "enable", "--quiet", "systemd-timesyncd")
+        machine.run("systemctl", "start", "systemd-timesyncd")
+        await soon(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
+        before = machine.tree()
+        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as told:
+            await soon(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
+            assert timesyncd_says(machine, "SystemNTPServers") == EARLY
+            document = f"{BARE}---\napiVersion: v1alpha1\nkind: TimeSyncConfig\n"
+            told.configure(f"{document}ntp: {{servers: [{LATE}, {EARLY}]}}\n")
+            await soon(lambda: timesyncd_says(machine, "SystemNTPServers") == f"{LATE} {EARLY}")
+            assert told.problems() == []
+            told.configure(f"{document}ntp: {{servers: [time.corp.example], useNTS: true}}\n")
+            await soon(lambda: told.problems() == ["systemd-timesyncd cannot do NTS: install chrony"])
+            await soon(lambda: timesyncd_says(machine, "SystemNTPServers") == LATE)
+            told.configure(f"{document}ntp: {{servers: [{EARLY}]}}\n")
+            await soon(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
+            told.configure(f"{document}enabled: false\nntp: {{servers: [{EARLY}]}}\n")
+            await soon(lambda: machine.tree() == before)
+            await soon(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
+
+
+def chrony_says(machine: Booted) -> dict[str, str]:
+    """The sources that it has, by address, with the mark for how it uses each; none while it starts."""
+    lines = machine.run("sh", "-c", "chronyc -n -c sources || true").splitlines()
+    fields = [line.split(",") for line in lines if line.startswith("^")]
+    return {address: mark for _, mark, address, *_ in fields}
+
+
+SELECTED = "*"
+
+
+async def test_chrony_prefers_the_time_servers_of_the_configuration_and_later_has_its_own_again(tmp_path: Path) -> None:
+    async with lab(tmp_path) as at, time_servers(at):
+        machine = at.machine
+        # What the package does when it is installed.
+        machine.configure("/run/sysusers.d/chrony.conf", "u _chrony - - /var/lib/chrony\n")
+        machine.run("systemd-sysusers")
+        machine.configure("/etc/systemd/system/chrony.service.d/any-clock.conf", ANY_CLOCK)
+        machine.configure("/etc/default/chrony", "DAEMON_OPTS=-x\n")
+        machine.run("cp", "/usr/share/chrony/chrony.conf", "/usr/share/chrony/chrony.keys", "/etc/chrony/")
+        machine.run("sed", "-i", f"s/^pool .*/server {LATE} iburst/", "/etc/chrony/chrony.conf")
+        machine.run("systemctl", "enable", "--quiet", "chrony")
+        machine.run("systemctl", "start", "chrony")
+        await soon(lambda: chrony_says(machine).keys() == {LATE})
+        before = machine.tree()
+        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as told:
+            await soon(lambda: chrony_says(machine).get(EARLY) == SELECTED)
+            assert chrony_says(machine).keys() == set(TIME_SERVERS)
+            process = machine.run("systemctl", "show", "--property=MainPID", "chrony")
+            told.configure(main(time="{servers: []}"))
+            await soon(lambda: machine.tree() == before)
+            await soon(lambda: chrony_says(machine).keys() == {LATE})
+            assert machine.run("systemctl", "show", "--property=MainPID", "chrony") == process
+        # Where it reads no such directory, its own file is all there is.
+        machine.run("sed", "-i", "/sources.d/d", "/etc/chrony/chrony.conf")
+        before = machine.tree()
+        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}, /dev/ptp7]}}")) as told:
+            await soon(lambda: chrony_says(machine).keys() == set(TIME_SERVERS))
+            assert told.problems() == ["this machine has no /dev/ptp7"]
+            told.configure(BARE)
+            await soon(lambda: machine.tree() == before)
+            await soon(lambda: chrony_says(machine).keys() == {LATE})
+
+
+def variables_of_a_service(machine: Booted) -> dict[str, str]:
+    """Those that a service has which systemd starts now."""
+    lines = machine.run("systemd-run", "--quiet", "--pipe", "--wait", "env").splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def variables_of_a_user(machine: Booted) -> dict[str, str]:
+    """Those that the services of a user have, whose service manager is started now."""
+    machine.run("systemctl", "restart", "user@0")
+    ask = ("systemd-run", "--user", "--quiet", "--pipe", "--wait", "env")
+    lines = machine.run("env", "XDG_RUNTIME_DIR=/run/user/0", *ask).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+# Characters that mean something in the one file or the other.
+PROXY = """http://user:50%-$HOME-"'\\x`;#@proxy.corp.example:3128"""
+
+
+async def test_variables_reach_services_that_are_started_from_then_on(tmp_path: Path) -> None:
+    async with booted(tmp_path) as machine:
+        before, known = machine.tree(), variables_of_a_service(machine).keys()
+        quoted = PROXY.replace("'", "''")
+        async with agent(machine, tmp_path, main(env=f"{{https_proxy: '{quoted}', no_proxy: '', x: a b}}")) as told:
+            await soon(lambda: variables_of_a_service(machine).get("https_proxy") == PROXY)
+            found = variables_of_a_service(machine)
+            assert (found["no_proxy"], found["x"]) == ("", "a b")
+            found = variables_of_a_user(machine)
+            assert (found["https_proxy"], found["x"]) == (PROXY, "a b")
+            told.configure(main(env="{https_proxy: http://other.corp.example}"))
+            await soon(lambda: variables_of_a_service(machine)["https_proxy"] == "http://other.corp.example")
+            assert "x" not in variables_of_a_service(machine)
+            told.configure(BARE)
+            await soon(lambda: machine.tree() == before)
+            await soon(lambda: variables_of_a_service(machine).keys() == known)
+            assert "https_proxy" not in variables_of_a_user(machine)
