@@ -17,6 +17,7 @@ from controllers.config.masking import quote
 from controllers.config.notation import (
     CIDR_HINT,
     ENDPOINT_HINT,
+    HOSTNAME_HINT,
     IP_HINT,
     is_cidr,
     is_host_port,
@@ -27,6 +28,7 @@ from controllers.config.notation import (
     is_key,
     is_mac,
     is_url,
+    is_word,
     parse_cidr,
     parse_ip,
 )
@@ -351,6 +353,11 @@ def check_resolver(resolver: ResolverConfig) -> Iterator[Finding]:
                 message="tlsServerName is used only with DoT and DoH",
                 hint="set protocol to DoT or DoH",
             )
+        elif server.tls_server_name:
+            yield from under(("nameservers", index), check_words("tlsServerName", server.tls_server_name))
+    yield from under(
+        ("searchDomains",), check_words("domains", *(resolver.search_domains.domains or ()), are_many=True)
+    )
     host_dns = resolver.host_dns
     if host_dns and not host_dns.enabled:
         flags = {
@@ -359,6 +366,14 @@ def check_resolver(resolver: ResolverConfig) -> Iterator[Finding]:
         }
         for key in (key for key, value in flags.items() if value):
             yield at("hostDNS", key, message=f"hostDNS.{key} needs hostDNS.enabled: true")
+
+
+def check_words(key: str, *texts: str, are_many: bool = False) -> Iterator[Finding]:
+    """The text at a key, or those of the list there, come to stand in files in which other things stand too."""
+    for index, text in enumerate(texts):
+        if not is_word(text):
+            place = (key, index) if are_many else (key,)
+            yield at(*place, message=f"{quote(text)} is not a name", hint="a name has no blanks, and no #")
 
 
 def check_time_sync(time: TimeSyncConfig) -> Iterator[Finding]:
@@ -370,6 +385,10 @@ def check_time_sync(time: TimeSyncConfig) -> Iterator[Finding]:
             if is_ip(server):
                 message = f"{quote(server)} is an address, and NTS needs names"
                 yield at("ntp", "servers", index, message=message, hint="a certificate proves a name")
+    if time.ntp is not None:
+        yield from under(("ntp",), check_words("servers", *time.ntp.servers, are_many=True))
+    if time.ptp is not None:
+        yield from under(("ptp",), check_words("devices", *time.ptp.devices, are_many=True))
     if time.boot_timeout < timedelta():
         yield at("bootTimeout", message="the timeout is negative", hint="write 0s to wait without limit")
 
@@ -384,7 +403,7 @@ def check_hostname_config(hostname: HostnameConfig) -> Iterator[Finding]:
         yield at(
             "hostname",
             message=f"{quote(hostname.hostname)} is not a host name",
-            hint="the first label has 1 to 63 bytes, the whole name at most 253",
+            hint=HOSTNAME_HINT,
         )
 
 
@@ -392,6 +411,7 @@ def check_static_host(host: StaticHostConfig) -> Iterator[Finding]:
     """StaticHostConfig."""
     yield from _check_ip_name(host)
     yield from _required(host, ("hostnames", host.hostnames))
+    yield from check_words("hostnames", *host.hostnames, are_many=True)
 
 
 def check_routing_rule(rule: RoutingRuleConfig) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ from controllers.config.tree import (
     read_documents,
 )
 from controllers.config.validation import Entry, validate
+from controllers.config.without_effect import without_effect
 from resources.config import Document, MachineConfigSpec, MainDocument, NodespanConfig
 from runtime.resource import FrozenMapping
 
@@ -43,7 +44,7 @@ _MOST_PROBLEMS = 100
 
 @attrs.frozen(kw_only=True)
 class Loaded:
-    """`config` may be used only if there are no `errors`; `ignored` is what belongs to other systems.
+    """`config` may be used only if there are no `errors`; `ignored` is what nodespan does nothing about.
 
     `texts` are those of the files by their names, as far as they could be read.
     """
@@ -259,8 +260,12 @@ class _Part:
         )
 
     def ignored(self, sources: Sequence[SourceText]) -> Iterator[Ignored]:
-        for path, span in self.foreign:
-            yield Ignored(path=self._path_text(path), line=span.line + 1, file=sources[span.source].name)
+        found = [(span, path, "") for path, span in self.foreign]
+        for path, consequence in without_effect(self.entry.value):
+            found.append((locate(self.node, path, on_key=True), path, consequence))
+        for span, path, consequence in sorted(found, key=lambda part: (part[0].source, part[0].line, part[0].column)):
+            name = sources[span.source].name
+            yield Ignored(path=self._path_text(path), line=span.line + 1, file=name, consequence=consequence)
 
     def _path_text(self, path: Path) -> str:
         """The path within the stream: that of a document with a kind starts with the kind and the name."""

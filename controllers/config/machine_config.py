@@ -446,8 +446,8 @@ class FileController(Controller):
             files = [str(file) for file in self._files]
             ctx.log.error(f"the configuration is not used: {kept}", files=files, errors=len(loaded.errors))
         elif loaded.ignored:
-            parts = [f"{ignored.path} (line {ignored.line})" for ignored in loaded.ignored]
-            ctx.log.info("these parts of the configuration are not nodespan's and are ignored", parts=parts)
+            parts = [str(ignored) for ignored in loaded.ignored]
+            ctx.log.info("these parts of the configuration are not managed by nodespan and are ignored", parts=parts)
 
 
 def _now() -> datetime.datetime:

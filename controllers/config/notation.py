@@ -12,6 +12,7 @@ IpInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 CIDR_HINT: Final = "write it like 10.0.0.0/16 or fd00::/64"
 IP_HINT: Final = "write it like 10.0.0.1 or fd00::1"
+HOSTNAME_HINT: Final = "no blanks; the first label has 1 to 63 bytes, the whole name at most 253"
 ENDPOINT_HINT: Final = "write it like 192.0.2.1:51820 or [2001:db8::1]:51820"
 KEY_HINT: Final = "make one with `wg genkey`, and the public one from it with `wg pubkey`"
 
@@ -19,6 +20,8 @@ _KEY_SIZE = 32
 _HIGHEST_PORT = 65535
 _MAC = re.compile(r"[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(:[0-9A-Fa-f]{2}){7}|(-[0-9A-Fa-f]{2}){5})")
 _LABEL_LIMIT, _FQDN_LIMIT = 63, 253
+# What begins a comment, or ends a word or a line, in one file of the system or another.
+_WORD = re.compile(r"[^\s\x00-\x1f\x7f#]+")
 
 
 def parse_ip(text: str) -> IpAddress | None:
@@ -100,6 +103,11 @@ def url_path(text: str) -> str:
 
 
 def is_hostname(text: str) -> bool:
-    """Whether the first label is 1 to 63 bytes long and the whole name at most 253."""
+    """Whether it is one word of at most 253 bytes whose first label has 1 to 63."""
     label = text.partition(".")[0]
-    return 0 < len(label.encode()) <= _LABEL_LIMIT and len(text.encode()) <= _FQDN_LIMIT
+    return is_word(text) and 0 < len(label.encode()) <= _LABEL_LIMIT and len(text.encode()) <= _FQDN_LIMIT
+
+
+def is_word(text: str) -> bool:
+    """Whether the text stays one word in every file of the system that it may come to stand in."""
+    return _WORD.fullmatch(text) is not None

@@ -40,14 +40,19 @@ class Problem:
 
 @attrs.frozen(kw_only=True)
 class Ignored:
-    """A part of a configuration that belongs to another system; the line of the file counts from 1."""
+    """A part of a configuration that nodespan does nothing about; the line of the file counts from 1.
+
+    `consequence` is what follows from that for who wrote it, "" if it is plainly another system's.
+    """
 
     path: str
     line: int
     file: str = ""
+    consequence: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.path} is not managed by nodespan, ignored"
+        consequence = f": {self.consequence}" if self.consequence else ""
+        return f"{self.file}:{self.line}: {self.path} is not managed by nodespan, ignored{consequence}"
 
 
 def split_lines(text: str) -> list[str]:

@@ -11,10 +11,11 @@ from controllers.config.document_rules import (
     LOWEST_KUBESPAN_MTU,
     check_filters,
     check_secret,
+    check_words,
 )
 from controllers.config.finding import Finding, Path, at, under
 from controllers.config.masking import quote
-from controllers.config.notation import is_hostname, is_ip, is_url, url_path
+from controllers.config.notation import HOSTNAME_HINT, is_hostname, is_ip, is_url, url_path
 from resources.config.host import DnsProtocol, ResolverConfig
 from resources.config.kubespan import (
     Discovery,
@@ -97,6 +98,7 @@ def _check_machine(machine: Machine) -> Iterator[Finding]:
     if not machine.type.is_control_plane:
         yield from under(("network", "interfaces"), _check_no_vip(machine.network))
     yield from under(("network",), _check_network(machine.network))
+    yield from under(("time",), check_words("servers", *machine.time.servers, are_many=True))
 
 
 def _check_no_vip(network: Network) -> Iterator[Finding]:
@@ -113,11 +115,13 @@ def _check_network(network: Network) -> Iterator[Finding]:
         yield at(
             "hostname",
             message=f"{quote(network.hostname)} is not a host name",
-            hint="the first label has 1 to 63 bytes, the whole name at most 253",
+            hint=HOSTNAME_HINT,
         )
     for index, host in enumerate(network.extra_host_entries):
         if not is_ip(host.ip):
             yield at("extraHostEntries", index, "ip", message=f"{quote(host.ip)} is not an IP address")
+        yield from under(("extraHostEntries", index), check_words("aliases", *host.aliases, are_many=True))
+    yield from check_words("searchDomains", *(network.search_domains or ()), are_many=True)
     yield from under(("interfaces",), check_devices(network.interfaces))
     if network.kubespan and network.kubespan.enabled:
         yield from under(("kubespan",), _check_kubespan(network.kubespan))

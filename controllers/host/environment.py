@@ -40,16 +40,15 @@ def configured_environment(config: MachineConfigSpec | None, cmdline: str) -> di
 def environment_files(variables: Mapping[str, str]) -> dict[str, EtcFileSpecSpec]:
     """The files by which services and sessions get the variables, none without variables.
 
-    What their syntax cannot express is left out: names that are none, and values of several lines.
+    What their syntax cannot express is left out, see `unfit_variables`.
     """
-    fitting = {
-        name: value
-        for name, value in sorted(variables.items())
-        if _NAME.fullmatch(name) and not any(ord(character) < 32 for character in value)
-    }
+    unfit = unfit_variables(variables)
+    fitting = {name: value for name, value in sorted(variables.items()) if name not in unfit}
     if not fitting:
         return {}
-    users = "".join(f'{name}="{_quoted(value).replace("$", "$$")}"\n' for name, value in fitting.items())
+    # Without a value there is no variable in this syntax.
+    with_value = {name: value for name, value in fitting.items() if value}
+    users = "".join(f'{name}="{_quoted(value).replace("$", "$$")}"\n' for name, value in with_value.items())
     system = " ".join(f'"{name}={_quoted(value).replace("%", "%%")}"' for name, value in fitting.items())
     return {
         USER_FILE: EtcFileSpecSpec(contents=f"{_HEADER}{users}".encode()),
@@ -58,6 +57,17 @@ def environment_files(variables: Mapping[str, str]) -> dict[str, EtcFileSpecSpec
             contents=f"{_HEADER}[Manager]\nDefaultEnvironment={system}\n".encode(), mode=0o600
         ),
     }
+
+
+def unfit_variables(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that the files of systemd cannot express: with names that are none, or with values of several lines."""
+    return tuple(
+        sorted(
+            name
+            for name, value in variables.items()
+            if not _NAME.fullmatch(name) or any(ord(character) < 32 for character in value)
+        )
+    )
 
 
 def _quoted(value: str) -> str:
@@ -88,4 +98,9 @@ class EnvironmentController(Controller):
             await ctx.put(Environment, ENVIRONMENT_ID, EnvironmentSpec(variables=tuple(everything)))
             # Without a configuration nothing of the machine is touched, whatever the kernel line says.
             has_systemd = await trio.to_thread.run_sync(self._host.exists, "/etc/systemd")
-            await files.publish(environment_files(variables) if has_systemd and config is not None else {})
+            is_told = has_systemd and config is not None
+            unfit = ", ".join(unfit_variables(variables)) if is_told else ""
+            message = f"services are not told of these, whose name is none or whose value has several lines: {unfit}"
+            await files.publish(
+                environment_files(variables) if is_told else {}, problems={"machine.env": message} if unfit else {}
+            )

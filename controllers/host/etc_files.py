@@ -8,6 +8,7 @@ from resources.config import MachineConfig
 from resources.files import EtcFileSpec, EtcFileSpecSpec
 from resources.network import NetworkProblem
 from runtime.controller import ControllerContext, shared, weak
+from runtime.resource import FrozenMapping
 
 # What a controller declares that publishes such files.
 ETC_FILE_INPUT = weak(EtcFileSpec)
@@ -22,12 +23,15 @@ class EtcFiles:
         self._publication: Publication[str, EtcFileSpecSpec] = Publication(ctx, EtcFileSpec)
         self._problems = Problems(ctx, MachineConfig)
 
-    async def publish(self, files: Mapping[str, EtcFileSpecSpec]) -> None:
-        """Make these, by their paths below /etc, be all."""
+    async def publish(
+        self, files: Mapping[str, EtcFileSpecSpec], *, problems: Mapping[str, str] = FrozenMapping()
+    ) -> None:
+        """Make these, by their paths below /etc, be all; `problems`, by keys, are those with what they come from."""
         taken: dict[str, str] = {}
         for path in files:
             found = self._ctx.find(EtcFileSpec, path)
             if found is not None and found.metadata.owner != self._ctx.name:
                 taken[f"/etc/{path}"] = f"/etc/{path} is written by {found.metadata.owner} already: name it only once"
         await self._publication.publish({"": {p: spec for p, spec in files.items() if f"/etc/{p}" not in taken}})
-        await self._problems.show(taken, loud=frozenset(taken))
+        every = {**problems, **taken}
+        await self._problems.show(every, loud=frozenset(every))

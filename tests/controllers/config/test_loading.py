@@ -20,7 +20,7 @@ def test_a_complete_example_has_no_problems(name: str) -> None:
     loaded = load(SAMPLES[name])
     assert loaded.errors == ()
     assert all("never notices" in problem.message for problem in loaded.problems)
-    assert loaded.ignored == ()
+    assert [ignored for ignored in loaded.ignored if not ignored.consequence] == []
     assert loaded.config.text == SAMPLES[name]
     assert hash(loaded.config) == hash(load(SAMPLES[name]).config)
 
@@ -124,6 +124,55 @@ def test_what_belongs_to_other_systems_is_named_and_left_alone() -> None:
         "cluster.controlPlane.localAPIServerPort",
         "SwapVolumeConfig[swap]",
     ]
+
+
+def test_what_nodespan_does_nothing_about_is_named_with_what_follows_if_it_is_asked_for() -> None:
+    text, places = unmark("""
+        ‸debug: true
+        machine:
+          ‸kubelet: {}
+          time: {‸bootTimeout: 2m}
+          install: {‸extraKernelArgs: [quiet]}
+          features:
+            ‸hostDNS: {enabled: true, resolveMemberNames: true}
+    """)
+    loaded = load(text)
+    assert loaded.problems == ()
+    assert [ignored.line for ignored in loaded.ignored] == [line for line, _ in places]
+    resolver = "systemd-resolved, where it runs, or as /etc/resolv.conf says"
+    host_dns = f"names are looked up by {resolver}; those of the other nodes are not added to them"
+    assert [str(ignored).partition(": ")[2] for ignored in loaded.ignored] == [
+        "debug is not managed by nodespan, ignored: start the agent with --log-level debug",
+        "machine.kubelet is not managed by nodespan, ignored",
+        "machine.time.bootTimeout is not managed by nodespan, ignored: nothing waits here until the clock is set",
+        "machine.install.extraKernelArgs is not managed by nodespan, ignored: give them to the boot loader yourself",
+        f"machine.features.hostDNS is not managed by nodespan, ignored: {host_dns}",
+    ]
+    text, places = unmark("""
+        apiVersion: v1alpha1
+        kind: ResolverConfig
+        nameservers:
+          - {address: 9.9.9.9, tlsServerName: dns.example, protocol: DoT}
+          - {address: 9.9.9.9, tlsServerName: dns.example, ‸protocol: DoH}
+        ‸hostDNS: {enabled: true, forwardKubeDNSToHost: true}
+        ---
+        apiVersion: v1alpha1
+        kind: TimeSyncConfig
+        ‸bootTimeout: 10s
+    """)
+    loaded = load(text)
+    assert loaded.problems == ()
+    assert [ignored.line for ignored in loaded.ignored] == [line for line, _ in places]
+    assert [(ignored.path, bool(ignored.consequence)) for ignored in loaded.ignored] == [
+        ("ResolverConfig.nameservers[1].protocol", True),
+        ("ResolverConfig.hostDNS", True),
+        ("TimeSyncConfig.bootTimeout", True),
+    ]
+
+
+def test_what_is_not_asked_for_is_not_named() -> None:
+    text = "machine: {time: {bootTimeout: 0s}, features: {hostDNS: {enabled: false}}, install: {extraKernelArgs: []}}\n"
+    assert load(f"debug: false\n{text}").ignored == ()
 
 
 def test_all_mistakes_are_reported_in_the_order_of_the_text() -> None:

@@ -131,6 +131,10 @@ MAIN_DOCUMENT = [
     ),
     ("machine: {features: {nodeAddressSortAlgorithm: ‸v3}}", "none of v1, v2"),
     (f"machine: {{network: {{hostname: ‸{'a' * 64}}}}}", "is not a host name"),
+    ("machine: {network: {hostname: ‸a b}}", "is not a host name"),
+    ("machine: {network: {searchDomains: [a.example, ‸a b]}}", "is not a name"),
+    ("machine: {network: {extraHostEntries: [{ip: 10.0.0.1, aliases: [a, ‸'b#c']}]}}", "is not a name"),
+    ('machine: {time: {servers: [‸"a\\nmakestep 1 1"]}}', "is not a name"),
     ("machine: {network: {extraHostEntries: [{ip: ‸localhost}]}}", "is not an IP address"),
     ("machine: {time: {bootTimeout: ‸5 minutes}}", "is not a duration"),
 ]
@@ -270,6 +274,17 @@ DOCUMENTS = [
     (document("HostnameConfig", "hostname: ‸''"), "needs auto or hostname"),
     (document("StaticHostConfig", "name: ‸a\nhostnames: [b]"), "must be an IP address"),
     (document("StaticHostConfig", "name: 10.0.0.1\nhostnames: ‸[]"), "needs hostnames"),
+    (document("StaticHostConfig", "name: 10.0.0.1\nhostnames: [a, ‸'']"), "is not a name"),
+    (document("ResolverConfig", 'searchDomains: {domains: [‸"a\\tb"]}'), "is not a name"),
+    (
+        document(
+            "ResolverConfig",
+            "hostDNS: {enabled: true}\nnameservers: [{address: 9.9.9.9, protocol: DoT, tlsServerName: ‸a b}]",
+        ),
+        "is not a name",
+    ),
+    (document("TimeSyncConfig", "ntp: {servers: [‸a b]}"), "is not a name"),
+    (document("TimeSyncConfig", "ptp: {devices: [‸a b]}"), "is not a name"),
     (document("RoutingRuleConfig", "name: ‸first\ntable: main"), "must be a priority"),
     *((document("RoutingRuleConfig", f"name: ‸{n}\ntable: main"), "is taken") for n in (0, 32500, 32766, 32767)),
     (document("RoutingRuleConfig", "name: 1000\ntable: ‸''"), "neither a table nor an action"),

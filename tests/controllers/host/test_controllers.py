@@ -459,6 +459,11 @@ async def test_the_environment_has_everything_and_is_sensitive(debian: Machine) 
         await at.node.eventually(
             Environment, ENVIRONMENT_ID, lambda resource: "https_proxy=http://q:1" in resource.spec.variables
         )
+        await at.configure(env=FrozenMapping({"no-name": "x"}))
+        problem = await at.node.eventually(NetworkProblem, "MachineConfigs/machine.env")
+        assert problem.spec.message.endswith("value has several lines: no-name")
+        await at.configure()
+        await at.node.gone(NetworkProblem, "MachineConfigs/machine.env")
 
 
 async def test_static_hosts_come_and_go(debian: Machine) -> None:

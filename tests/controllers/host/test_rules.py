@@ -2,7 +2,13 @@
 
 import pytest
 
-from controllers.host.environment import SYSTEM_FILE, USER_FILE, configured_environment, environment_files
+from controllers.host.environment import (
+    SYSTEM_FILE,
+    USER_FILE,
+    configured_environment,
+    environment_files,
+    unfit_variables,
+)
 from controllers.host.etc_file import FollowUp, follow_up
 from controllers.host.hostname_config import hostname_specs, stable_name
 from controllers.host.machine_file_rules import plan_files
@@ -389,12 +395,14 @@ def test_later_variables_win() -> None:
 
 
 def test_the_files_of_services_quote_what_their_syntax_would_expand() -> None:
-    files = environment_files({"https_proxy": 'http://u:p%40$"\\@p', "A": "one two", "not a name": "x", "B": "a\nb"})
+    given = {"https_proxy": 'http://u:p%40$"\\@p', "A": "one two", "not a name": "x", "B": "a\nb", "C": ""}
+    files = environment_files(given)
     users, system = (files[path].contents.decode() for path in (USER_FILE, SYSTEM_FILE))
     assert body(users) == ['A="one two"', 'https_proxy="http://u:p%40$$\\"\\\\@p"']
-    assert body(system) == ["[Manager]", 'DefaultEnvironment="A=one two" "https_proxy=http://u:p%%40$\\"\\\\@p"']
+    assert body(system) == ["[Manager]", 'DefaultEnvironment="A=one two" "C=" "https_proxy=http://u:p%%40$\\"\\\\@p"']
     assert files[SYSTEM_FILE].mode == 0o600
     assert environment_files({}) == {}
+    assert unfit_variables(given) == ("B", "not a name")
 
 
 # Files.
