@@ -13,7 +13,8 @@ from controllers.config.document_rules import (
     check_secret,
     check_words,
 )
-from controllers.config.finding import Finding, Path, at, under
+from controllers.config.finding import Finding, Path, at, under, warn
+from controllers.config.machine_files import entry_error
 from controllers.config.masking import quote
 from controllers.config.notation import HOSTNAME_HINT, is_hostname, is_ip, is_url, url_path
 from resources.config.host import DnsProtocol, ResolverConfig
@@ -97,6 +98,10 @@ def _check_machine(machine: Machine) -> Iterator[Finding]:
         )
     if not machine.type.is_control_plane:
         yield from under(("network", "interfaces"), _check_no_vip(machine.network))
+    for index, file in enumerate(machine.files):
+        # The originals find out when it is applied, and so it keeps nothing else from being applied here.
+        if error := entry_error(file):
+            yield warn("files", index, message=error)
     yield from under(("network",), _check_network(machine.network))
     yield from under(("time",), check_words("servers", *machine.time.servers, are_many=True))
 

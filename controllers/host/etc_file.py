@@ -5,6 +5,7 @@ file stands in `follow_up`.
 """
 
 import errno
+import os
 from collections.abc import Iterable, Mapping
 
 import attrs
@@ -195,6 +196,9 @@ class EtcFileController(Controller):
 def reason(error: HostError | OSError) -> str:
     """An error in words for an operator."""
     if isinstance(error, OSError):
-        what_to_do = ": start the agent as root" if error.errno in (errno.EPERM, errno.EACCES) else ""
+        what_to_do = ""
+        if error.errno in (errno.EPERM, errno.EACCES):
+            is_root = os.geteuid() == 0
+            what_to_do = ": see what protects it (lsattr, mount)" if is_root else ": start the agent as root"
         return f"{error.filename or 'a file'}: {error.strerror}{what_to_do}"
     return str(error)

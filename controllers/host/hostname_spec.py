@@ -20,6 +20,8 @@ from runtime.controller import Controller, ControllerContext, shared, strong, we
 
 _KERNEL = Path("/proc/sys/kernel")
 FILE_NAME = "hostname.json"
+# The kernel cuts off what is longer, and says nothing.
+_LONGEST_DOMAIN = 64
 
 
 @attrs.frozen
@@ -131,11 +133,18 @@ class HostnameSpecController(Controller):
             raise HostError(self._host.refusal)
         if self._host.commands is None:
             return  # below another root the kernel's name is not the one in question
-        current, kept = self._names.read(), self._read()
-        domain = spec.domainname
-        if not domain and current.domainname == "(none)":
-            domain = current.domainname
-        wanted = Names(spec.hostname, domain)
+        current = self._names.read()
+        is_too_long = len(spec.domainname.encode()) > _LONGEST_DOMAIN
+        keeps = is_too_long or (not spec.domainname and current.domainname == "(none)")
+        self._give(Names(spec.hostname, current.domainname if keeps else spec.domainname), current)
+        if is_too_long:
+            raise HostError(
+                f"the domain {spec.domainname} has more than the {_LONGEST_DOMAIN} bytes that the kernel takes: "
+                "the host name is set without it"
+            )
+
+    def _give(self, wanted: Names, current: Names) -> None:
+        kept = self._read()
         if current == wanted:
             return
         is_ours = kept is not None and current == kept.ours

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 
 import attrs
 
+from controllers.config.machine_files import entry_error
 from controllers.host.edits import Appended, Edit, Whole
 from resources.config.main import MachineFile
-
-_OPS = ("create", "append", "overwrite")
 
 
 @attrs.frozen(kw_only=True)
@@ -29,17 +28,6 @@ class FilePlan:
 
     files: tuple[PlannedFile, ...]
     errors: dict[int, str]
-
-
-def entry_error(file: MachineFile) -> str:
-    """Why an entry cannot be applied anywhere, "" if it can."""
-    if file.op not in _OPS:
-        return f"op {file.op!r} is not known: write one of {', '.join(_OPS)}"
-    if not file.path.startswith("/"):
-        return f"{file.path!r} is not an absolute path: begin it with /"
-    if file.path.endswith("/") or "\0" in file.path:
-        return f"{file.path!r} is not the path of a file"
-    return ""
 
 
 def plan_files(entries: Iterable[tuple[int, MachineFile]]) -> FilePlan:

@@ -227,7 +227,8 @@ def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
             temporary.unlink()
         if error.errno == errno.EBUSY:
             raise HostError(f"{path} is a mount of its own, as containers have it, and is left as it is") from error
-        raise
+        # By the name that others know it by.
+        raise OSError(error.errno, error.strerror, str(path)) from error
     sync_directory(path.parent)
 
 

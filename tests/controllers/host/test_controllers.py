@@ -311,6 +311,21 @@ async def test_a_file_that_somebody_changes_is_put_right_within_moments(debian: 
         await at.has("/etc/hostname", None)
 
 
+async def test_a_domain_that_the_kernel_would_cut_off_is_named_and_not_given_to_it(debian: Machine) -> None:
+    with unchanged(debian):
+        async with run(debian) as at:
+            await at.configure(network=Network(hostname=f"web.{'a' * 60}.example"))
+            problem = await at.node.eventually(NetworkProblem, "HostnameSpecs/hostname")
+            assert (
+                "more than the 64 bytes that the kernel takes: the host name is set without it" in problem.spec.message
+            )
+            assert at.names.read() == Names("web", "(none)")
+            await at.configure()
+            await at.node.gone(NetworkProblem, "HostnameSpecs/hostname")
+            await at.until(lambda: at.names.read() == Names("before", "(none)"))
+            await at.until(lambda: debian.kept() == [])
+
+
 async def test_a_name_that_somebody_else_gave_is_left(debian: Machine) -> None:
     async with run(debian) as at:
         await at.configure(network=Network(hostname="web"))

@@ -442,10 +442,10 @@ def test_entries_of_one_path_count_one_after_the_other() -> None:
 @pytest.mark.parametrize(
     ("entry", "error"),
     [
-        (file("/a", "zap"), "op 'zap' is not known: write one of create, append, overwrite"),
-        (file("/a", ""), "op '' is not known"),
-        (file("a", "create"), "'a' is not an absolute path"),
-        (file("/a/", "create"), "'/a/' is not the path of a file"),
+        (file("/a", "zap"), 'op "zap" is not known: write one of create, append, overwrite'),
+        (file("/a", ""), 'op "" is not known'),
+        (file("a", "create"), '"a" is not an absolute path'),
+        (file("/a/", "create"), '"/a/" is not the path of a file'),
     ],
 )
 def test_entries_that_cannot_be_applied_are_named_and_leave_the_others(entry: MachineFile, error: str) -> None:

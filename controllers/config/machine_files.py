@@ -1,0 +1,19 @@
+"""Which entries of `machine.files` can be applied on no machine whatever: said when they are read, and when applied."""
+
+from typing import Final
+
+from controllers.config.masking import quote
+from resources.config.main import MachineFile
+
+_OPS: Final = ("create", "append", "overwrite")
+
+
+def entry_error(file: MachineFile) -> str:
+    """Why an entry cannot be applied anywhere, "" if it can."""
+    if file.op not in _OPS:
+        return f"op {quote(file.op)} is not known: write one of {', '.join(_OPS)}"
+    if not file.path.startswith("/"):
+        return f"{quote(file.path)} is not an absolute path: begin it with /"
+    if file.path.endswith("/") or "\0" in file.path:
+        return f"{quote(file.path)} is not the path of a file"
+    return ""
