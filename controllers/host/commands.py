@@ -1,7 +1,6 @@
 """Runs commands of the system: the one way by which the host's services are told of their files."""
 
 import subprocess
-from collections import defaultdict
 from typing import Protocol
 
 import trio
@@ -16,35 +15,24 @@ class CommandFailedError(Exception):
 class Commands(Protocol):
     """What runs commands; tests give one of their own."""
 
-    async def run(self, *command: str) -> None:
-        """Run a command to its end. Raises CommandFailedError."""
+    async def run(self, *command: str) -> str:
+        """Run a command to its end, and return what it printed. Raises CommandFailedError."""
         ...
 
 
 class SystemCommands:
-    """Runs them for real. A cancelled wait ends the command.
+    """Runs them for real. A cancelled wait ends the command."""
 
-    Those of one program run one after the other: who asks systemd whether a service runs is not to find it in the
-    middle of being started anew.
-    """
-
-    def __init__(self) -> None:
-        self._turns: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
-
-    async def run(self, *command: str) -> None:
+    async def run(self, *command: str) -> str:
         """Run a command to its end, for at most a minute. Raises CommandFailedError."""
-        async with self._turns[command[0]]:
-            await self._run(*command)
-
-    async def _run(self, *command: str) -> None:
         shown = " ".join(command)
         with trio.move_on_after(_PATIENCE):
             try:
                 done = await trio.run_process(command, check=False, capture_stdout=True, stderr=subprocess.STDOUT)
             except OSError as error:
                 raise CommandFailedError(f"{shown}: {error.strerror}") from error
+            said = done.stdout.decode(errors="replace")
             if done.returncode:
-                said = " ".join(done.stdout.decode(errors="replace").split())
-                raise CommandFailedError(f"{shown}: exit {done.returncode}: {said[-300:]}")
-            return
+                raise CommandFailedError(f"{shown}: exit {done.returncode}: {' '.join(said.split())[-300:]}")
+            return said
         raise CommandFailedError(f"{shown}: it did not end within {_PATIENCE:g} s")

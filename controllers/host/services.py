@@ -50,19 +50,27 @@ class Timekeeping:
     file: str = ""
 
 
-async def is_running(host: Host, unit: str) -> bool:
-    """Whether a unit of systemd is active; False where there is no systemd to ask."""
-    return await _is(host, "is-active", unit)
+class UnitState(enum.Enum):
+    """What a unit of systemd does. One that is about to run, or is started anew just now, runs."""
+
+    RUNS = enum.auto()
+    FAILED = enum.auto()
+    RESTS = enum.auto()
 
 
-async def _is(host: Host, what: str, unit: str) -> bool:
+async def unit_state(host: Host, unit: str) -> UnitState:
+    """Ask systemd; a unit rests that nobody knows, or where there is no systemd to ask."""
     if not host.has_systemd or host.commands is None:
-        return False
+        return UnitState.RESTS
     try:
-        await host.commands.run("systemctl", what, "--quiet", unit)
+        text = await host.commands.run("systemctl", "show", "--property=ActiveState,Job", unit)
     except CommandFailedError:
-        return False
-    return True
+        return UnitState.RESTS
+    properties = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    if properties.get("ActiveState") == "failed":
+        return UnitState.FAILED
+    is_waiting = bool(properties.get("Job"))
+    return UnitState.RESTS if properties.get("ActiveState") == "inactive" and not is_waiting else UnitState.RUNS
 
 
 async def restart(host: Host, *units: str) -> None:
@@ -72,15 +80,11 @@ async def restart(host: Host, *units: str) -> None:
     """
     assert host.commands is not None
     for unit in units:
-        if await is_running(host, unit) or await _has_failed(host, unit):
+        if await unit_state(host, unit) is not UnitState.RESTS:
             # Systemd counts: a service that is started anew a few times in a row would stay ended.
             await host.commands.run("systemctl", "reset-failed", unit)
             await host.commands.run("systemctl", "restart", unit)
             return
-
-
-async def _has_failed(host: Host, unit: str) -> bool:
-    return await _is(host, "is-failed", unit)
 
 
 async def find_resolving(host: Host) -> Resolving:
@@ -90,7 +94,7 @@ async def find_resolving(host: Host) -> Resolving:
         return Resolving(problem=_written_by_others(path))
     target = host.shown(host.resolve(RESOLV_CONF))
     if target.startswith(_RESOLVED):
-        if await is_running(host, RESOLVED_UNIT):
+        if await unit_state(host, RESOLVED_UNIT) is UnitState.RUNS:
             return Resolving(by_resolved=True)
         return Resolving(
             problem=f"{RESOLV_CONF} leads to {target}, but systemd-resolved does not run: start it, or remove the link"
@@ -121,9 +125,9 @@ async def find_timekeeping(host: Host) -> Timekeeping:
     """What sets the clock of this machine."""
     chrony = Timekeeping(service=TimeService.CHRONY, file=_chrony_file(host))
     for unit in CHRONY_UNITS:
-        if await is_running(host, unit):
+        if await unit_state(host, unit) is UnitState.RUNS:
             return chrony
-    if await is_running(host, TIMESYNCD_UNIT):
+    if await unit_state(host, TIMESYNCD_UNIT) is UnitState.RUNS:
         return Timekeeping(service=TimeService.TIMESYNCD)
     # One that nobody asks systemd for; one that was killed leaves its file too.
     return chrony if _has_chronyd(host) else Timekeeping()

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 import pytest
-import trio
 
 from controllers.host.commands import CommandFailedError, SystemCommands
-from controllers.host.services import restart
-from tests.controllers.host.machine import machine
+from controllers.host.services import UnitState, restart, unit_state
+from tests.controllers.host.machine import ACTIVE, FAILED, RESTS, machine
 
 
-async def test_a_command_that_succeeds_says_nothing() -> None:
-    await SystemCommands().run("sh", "-c", "echo hello; read nothing || true")
+async def test_what_a_command_prints_is_returned() -> None:
+    assert await SystemCommands().run("sh", "-c", "echo hello; read nothing || true") == "hello\n"
 
 
 async def test_a_command_that_fails_is_named_with_what_it_said() -> None:
@@ -21,33 +20,39 @@ async def test_a_command_that_fails_is_named_with_what_it_said() -> None:
         await SystemCommands().run("no-such-command", "now")
 
 
-async def test_commands_of_one_program_wait_for_each_other(tmp_path: Path) -> None:
-    commands, log = SystemCommands(), tmp_path / "log"
-    async with trio.open_nursery() as nursery:
-        for name in ("one", "two"):
-            nursery.start_soon(commands.run, "sh", "-c", f"echo {name} >> {log}; sleep 0.1; echo {name} >> {log}")
-    first, again, *others = log.read_text().split()
-    assert first == again
-    assert len(others) == 2
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (ACTIVE, UnitState.RUNS),
+        ("ActiveState=activating\nJob=1\n", UnitState.RUNS),
+        ("ActiveState=deactivating\nJob=1\n", UnitState.RUNS),
+        ("ActiveState=inactive\nJob=1\n", UnitState.RUNS),
+        (RESTS, UnitState.RESTS),
+        (FAILED, UnitState.FAILED),
+    ],
+)
+async def test_a_unit_that_is_about_to_run_runs(tmp_path: Path, text: str, state: UnitState) -> None:
+    on = machine(tmp_path)
+    on.commands.states["it"] = text
+    assert await unit_state(on.host, "it") is UnitState.RESTS
+    on.run_systemd()
+    assert await unit_state(on.host, "it") is state
 
 
 @pytest.mark.parametrize(
-    ("not_so", "commands"),
+    ("states", "commands"),
     [
-        ({"systemctl is-failed"}, ["systemctl reset-failed one", "systemctl restart one"]),
-        ({"systemctl is-active"}, ["systemctl reset-failed one", "systemctl restart one"]),
-        (
-            {"systemctl is-active --quiet one", "systemctl is-failed"},
-            ["systemctl reset-failed two", "systemctl restart two"],
-        ),
-        ({"systemctl is-active", "systemctl is-failed"}, []),
+        ({}, ["systemctl reset-failed one", "systemctl restart one"]),
+        ({"one": FAILED}, ["systemctl reset-failed one", "systemctl restart one"]),
+        ({"one": RESTS}, ["systemctl reset-failed two", "systemctl restart two"]),
+        ({"one": RESTS, "two": RESTS}, []),
     ],
 )
 async def test_a_service_is_started_anew_by_the_name_it_has_unless_it_was_not_to_run(
-    tmp_path: Path, not_so: set[str], commands: list[str]
+    tmp_path: Path, states: dict[str, str], commands: list[str]
 ) -> None:
     on = machine(tmp_path)
     on.run_systemd()
-    on.commands.failing = not_so
+    on.commands.states = states
     await restart(on.host, "one", "two")
     assert on.commands.changes() == commands

@@ -51,7 +51,7 @@ from resources.runtime import ENVIRONMENT_ID, Environment
 from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
 from runtime.resource import FrozenMapping
 from runtime.testing.kit import Node, running
-from tests.controllers.host.machine import Machine, machine, unchanged
+from tests.controllers.host.machine import RESTS, Machine, machine, unchanged
 from tests.support.certificates import Authority
 from tests.support.process import eventually
 
@@ -148,7 +148,7 @@ def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine with systemd and what an ordinary distribution has."""
     made = machine(tmp_path)
     made.run_systemd()
-    made.commands.failing.add("systemctl is-active --quiet chrony")
+    made.commands.states |= {"chronyd.service": RESTS, "chrony.service": RESTS}
     made.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 before\n")
     made.write("/etc/hostname", "before\n")
     made.write("/usr/sbin/update-ca-certificates", "#!/bin/sh\n", mode=0o755)
@@ -363,7 +363,7 @@ async def test_a_service_that_cannot_be_told_is_a_problem_until_it_can(debian: M
 async def test_a_resolv_conf_of_somebody_else_is_named_and_not_fought(
     debian: Machine, target: str, content: str, message: str
 ) -> None:
-    debian.commands.failing.add("systemctl is-active")
+    debian.commands.states |= {"systemd-resolved.service": RESTS, "systemd-timesyncd.service": RESTS}
     debian.path("/etc/resolv.conf").unlink()
     if target:
         debian.path("/etc/resolv.conf").symlink_to(target)
@@ -378,7 +378,7 @@ async def test_a_resolv_conf_of_somebody_else_is_named_and_not_fought(
 
 
 async def test_an_ordinary_resolv_conf_is_written(debian: Machine) -> None:
-    debian.commands.failing.add("systemctl is-active")
+    debian.commands.states |= {"systemd-resolved.service": RESTS, "systemd-timesyncd.service": RESTS}
     debian.path("/etc/resolv.conf").unlink()
     debian.write("/etc/resolv.conf", "nameserver 192.0.2.1\n")
     with unchanged(debian):
