@@ -16,7 +16,7 @@ from controllers.host.edits import Block, Edit, Whole
 from controllers.host.host import HostError
 from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
 from controllers.host.managed_files import ManagedFiles
-from controllers.host.services import CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
+from controllers.host.services import CHRONY_NTS_SOURCES, CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
 from controllers.host.wakeups import wake_every, wake_on_change
 from controllers.network.problems import Problems
 from resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
@@ -55,7 +55,7 @@ def follow_up(id: str) -> FollowUp:
                 return FollowUp(service=(TIMESYNCD_UNIT,))
             case "system.conf.d":
                 return FollowUp(command=("systemctl", "daemon-reload"))
-    if rest.startswith("sources.d/") and first == "chrony":
+    if rest.startswith("sources.d/") and first == "chrony" and id != CHRONY_NTS_SOURCES:
         return FollowUp(command=("chronyc", "reload", "sources"))
     if first in ("chrony", "chrony.conf"):
         return FollowUp(service=CHRONY_UNITS)

@@ -15,6 +15,8 @@ from controllers.host import texts
 from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
 from controllers.host.host import Host, HostError
 from controllers.host.services import (
+    CHRONY_NTS_SOURCES,
+    CHRONY_SOURCES,
     RESOLV_CONF,
     Resolving,
     Timekeeping,
@@ -46,16 +48,17 @@ from resources.network import (
     TimeServerStatus,
     TimeServerStatusSpec,
 )
+from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
 from runtime.controller import Controller, ControllerContext, weak
 
 # Seconds between two looks at which services there are.
 LOOK_INTERVAL = 30.0
+_SHORT_DIGEST = 16
 _DEFAULT_ADDRESS = "default"
 # Names that are to last; those of a lease or of the kernel line are the kernel's only.
 _LASTING = (ConfigLayer.CONFIGURATION, ConfigLayer.DEFAULT)
 _RESOLVED_FILE = "systemd/resolved.conf.d/50-nodespan.conf"
 _TIMESYNCD_FILE = "systemd/timesyncd.conf.d/50-nodespan.conf"
-_CHRONY_SOURCES = "chrony/sources.d/nodespan.sources"
 
 
 @attrs.frozen
@@ -103,9 +106,17 @@ def _left_out(servers: Iterable[NameServer], able: DNSProtocol, *, who: str) -> 
 
 
 def time_files(
-    spec: TimeServerStatusSpec, timekeeping: Timekeeping, *, reads_sources: bool, missing: Collection[str] = ()
+    spec: TimeServerStatusSpec,
+    timekeeping: Timekeeping,
+    *,
+    reads_sources: bool,
+    missing: Collection[str] = (),
+    trust: str = "",
 ) -> Files:
-    """How those who set the clock are told of the servers; `missing` are clocks that the machine does not have."""
+    """How those who set the clock are told of the servers.
+
+    `missing` are clocks that the machine does not have, `trust` is another text for other certificate authorities.
+    """
     clocks = [server for server in spec.time_servers if texts.is_clock(server)]
     servers = [server for server in spec.time_servers if server not in clocks]
     match timekeeping.service:
@@ -114,8 +125,10 @@ def time_files(
             present = [server for server in spec.time_servers if server not in missing]
             problem = f"this machine has no {', '.join(missing)}" if missing else ""
             # A clock is read from the main file only.
-            file = _CHRONY_SOURCES if reads_sources and present == servers else timekeeping.file
-            return Files({file: texts.chrony_lines(present, use_nts=spec.use_nts)} if present else {}, problem)
+            sources = CHRONY_NTS_SOURCES if spec.use_nts else CHRONY_SOURCES
+            file = sources if reads_sources and present == servers else timekeeping.file
+            lines = texts.chrony_lines(present, use_nts=spec.use_nts, trust=trust)
+            return Files({file: lines} if present else {}, problem)
         case TimeService.CHRONY:
             return Files(problem="chrony runs, but its configuration is not found below /etc: name the servers there")
         case TimeService.TIMESYNCD:
@@ -140,6 +153,8 @@ class EtcFileController(Controller):
         weak(NodeAddress, _DEFAULT_ADDRESS),
         weak(ResolverStatus, RESOLVERS_ID),
         weak(TimeServerStatus, TIME_SERVERS_ID),
+        weak(TrustBundle, TRUST_BUNDLE_ID),
+        weak(TrustedRoot),
         ETC_FILE_INPUT,
     )
     outputs = ETC_FILE_OUTPUTS
@@ -188,4 +203,13 @@ class EtcFileController(Controller):
         reads_sources = chrony_reads_sources(self._host, timekeeping.file) if timekeeping.file else False
         clocks = filter(texts.is_clock, status.spec.time_servers)
         missing = [clock for clock in clocks if not self._host.exists(clock)]
-        return time_files(status.spec, timekeeping, reads_sources=reads_sources, missing=missing)
+        return time_files(status.spec, timekeeping, reads_sources=reads_sources, missing=missing, trust=_trust(ctx))
+
+
+def _trust(ctx: ControllerContext) -> str:
+    """What the system trusts, in a few words; empty while that is not known."""
+    bundle = ctx.find(TrustBundle, TRUST_BUNDLE_ID)
+    if bundle is None:
+        return ""
+    installed = sorted(root.id for root in ctx.list(TrustedRoot) if root.spec.installed)
+    return " ".join((bundle.spec.digest[:_SHORT_DIGEST], *installed))

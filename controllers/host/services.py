@@ -12,6 +12,9 @@ from controllers.host.texts import HEADER
 RESOLV_CONF = "/etc/resolv.conf"
 RESOLVED_UNIT = "systemd-resolved.service"
 TIMESYNCD_UNIT = "systemd-timesyncd.service"
+CHRONY_SOURCES = "chrony/sources.d/nodespan.sources"
+# Which authorities there are it learns when it starts, so this one is not only read again.
+CHRONY_NTS_SOURCES = "chrony/sources.d/nodespan-nts.sources"
 # By the name that it has everywhere once it is enabled, and by Debian's.
 CHRONY_UNITS = ("chronyd.service", "chrony.service")
 _RESOLVED = ("/run/systemd/resolve/", "/usr/lib/systemd/", "/lib/systemd/")

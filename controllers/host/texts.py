@@ -61,10 +61,13 @@ def timesyncd_conf(servers: Iterable[str]) -> str:
     return f"{HEADER}[Time]\nNTP=\nNTP={' '.join(servers)}\n"
 
 
-def chrony_lines(servers: Iterable[str], *, use_nts: bool) -> str:
-    """The lines of chrony's configuration that make it prefer these servers and clocks."""
+def chrony_lines(servers: Iterable[str], *, use_nts: bool, trust: str = "") -> str:
+    """The lines of chrony's configuration that make it prefer these servers and clocks.
+
+    Where a server has to prove who it is, they are others whenever `trust` is.
+    """
     options = " iburst prefer nts" if use_nts else " iburst prefer"
-    return "".join(
+    return (f"# Authorities: {trust}\n" if use_nts else "") + "".join(
         f"refclock PHC {server} poll 2 prefer\n" if is_clock(server) else f"server {server}{options}\n"
         for server in servers
     )

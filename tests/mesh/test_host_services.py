@@ -4,10 +4,12 @@ import contextlib
 import functools
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from tests.support.certificates import Authority
 from tests.support.dns_over_tls import answering
@@ -30,7 +32,7 @@ BARE = "version: v1alpha1\nmachine:\n  type: worker\n"
 PLAIN = {"192.0.2.53": "192.0.2.1", "192.0.2.54": "192.0.2.2"}
 FIRST, SECOND = PLAIN
 ENCRYPTED, ENCRYPTED_ANSWER = "192.0.2.55", "192.0.2.3"
-TIME_SERVERS = EARLY, LATE = "192.0.2.123", "192.0.2.124"
+EARLY, LATE = TIME_SERVERS = "192.0.2.123", "192.0.2.124"
 TIME_SERVER = """\
 local stratum 2
 allow all
@@ -130,16 +132,11 @@ async def name_servers(outside: Namespace) -> AsyncIterator[None]:
         yield
 
 
-@contextlib.asynccontextmanager
-async def time_servers(at: Lab) -> AsyncIterator[None]:
-    """Two that are right by their own word. Their program is the machine's, for this one need not have it."""
-    async with contextlib.AsyncExitStack() as stack:
-        for address in TIME_SERVERS:
-            file = f"/etc/time-{address}.conf"
-            at.machine.configure(file, TIME_SERVER.format(address=address))
-            command = (*at.machine.programs, "chronyd", "-x", "-d", "-f", file)
-            await stack.enter_async_context(running(*command, namespace=at.outside))
-        yield
+def time_server(at: Lab, address: str, more: str = "") -> AbstractAsyncContextManager[trio.Process]:
+    """One that is right by its own word. Its program is the machine's, for this one need not have it."""
+    file = f"/etc/time-{address}.conf"
+    at.machine.configure(file, TIME_SERVER.format(address=address) + more)
+    return running(*at.machine.programs, "chronyd", "-x", "-d", "-f", file, namespace=at.outside)
 
 
 def start_resolved(machine: Booted, own: str = "") -> None:
@@ -190,15 +187,14 @@ async def test_resolved_asks_the_name_servers_of_the_configuration_and_later_its
             assert look_up(machine) == PLAIN[SECOND]
 
 
-def over_tls(authority: Authority, name: str) -> str:
+def trusting(authority: Authority) -> str:
     pem = "".join(f"  {line}\n" for line in authority.pem.decode().splitlines())
+    return f"---\napiVersion: v1alpha1\nkind: TrustedRootsConfig\nname: corp\ncertificates: |\n{pem}"
+
+
+def over_tls(authority: Authority, name: str) -> str:
     return f"""\
-{BARE}---
-apiVersion: v1alpha1
-kind: TrustedRootsConfig
-name: corp
-certificates: |
-{pem}---
+{BARE}{trusting(authority)}---
 apiVersion: v1alpha1
 kind: ResolverConfig
 hostDNS: {{enabled: true}}
@@ -237,7 +233,7 @@ def timesyncd_says(machine: Booted, what: str) -> str:
 
 
 async def test_timesyncd_asks_the_time_servers_of_the_configuration_and_later_its_own_again(tmp_path: Path) -> None:
-    async with lab(tmp_path) as at, time_servers(at):
+    async with lab(tmp_path) as at, time_server(at, EARLY), time_server(at, LATE):
         machine = at.machine
         machine.configure("/etc/systemd/system/systemd-timesyncd.service.d/any-clock.conf", ANY_CLOCK)
         machine.configure("/etc/systemd/timesyncd.conf", f"[Time]\nNTP={LATE}\n")
@@ -262,6 +258,18 @@ async def test_timesyncd_asks_the_time_servers_of_the_configuration_and_later_it
             await soon(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
 
 
+def start_chrony(machine: Booted) -> None:
+    """Start it with a server that the machine has of its own, after what its package does when it is installed."""
+    machine.configure("/run/sysusers.d/chrony.conf", "u _chrony - - /var/lib/chrony\n")
+    machine.run("systemd-sysusers")
+    machine.configure("/etc/systemd/system/chrony.service.d/any-clock.conf", ANY_CLOCK)
+    machine.configure("/etc/default/chrony", "DAEMON_OPTS=-x\n")
+    machine.run("cp", "/usr/share/chrony/chrony.conf", "/usr/share/chrony/chrony.keys", "/etc/chrony/")
+    machine.run("sed", "-i", f"s/^pool .*/server {LATE} iburst/", "/etc/chrony/chrony.conf")
+    machine.run("systemctl", "enable", "--quiet", "chrony")
+    machine.run("systemctl", "start", "chrony")
+
+
 def chrony_says(machine: Booted) -> dict[str, str]:
     """The sources that it has, by address, with the mark for how it uses each; none while it starts."""
     lines = machine.run("sh", "-c", "chronyc -n -c sources || true").splitlines()
@@ -273,17 +281,9 @@ SELECTED = "*"
 
 
 async def test_chrony_prefers_the_time_servers_of_the_configuration_and_later_has_its_own_again(tmp_path: Path) -> None:
-    async with lab(tmp_path) as at, time_servers(at):
+    async with lab(tmp_path) as at, time_server(at, EARLY), time_server(at, LATE):
         machine = at.machine
-        # What the package does when it is installed.
-        machine.configure("/run/sysusers.d/chrony.conf", "u _chrony - - /var/lib/chrony\n")
-        machine.run("systemd-sysusers")
-        machine.configure("/etc/systemd/system/chrony.service.d/any-clock.conf", ANY_CLOCK)
-        machine.configure("/etc/default/chrony", "DAEMON_OPTS=-x\n")
-        machine.run("cp", "/usr/share/chrony/chrony.conf", "/usr/share/chrony/chrony.keys", "/etc/chrony/")
-        machine.run("sed", "-i", f"s/^pool .*/server {LATE} iburst/", "/etc/chrony/chrony.conf")
-        machine.run("systemctl", "enable", "--quiet", "chrony")
-        machine.run("systemctl", "start", "chrony")
+        start_chrony(machine)
         await soon(lambda: chrony_says(machine).keys() == {LATE})
         before = machine.tree()
         async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as told:
@@ -300,6 +300,41 @@ async def test_chrony_prefers_the_time_servers_of_the_configuration_and_later_ha
         async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}, /dev/ptp7]}}")) as told:
             await soon(lambda: chrony_says(machine).keys() == set(TIME_SERVERS))
             assert told.problems() == ["this machine has no /dev/ptp7"]
+            told.configure(BARE)
+            await soon(lambda: machine.tree() == before)
+            await soon(lambda: chrony_says(machine).keys() == {LATE})
+
+
+PROVEN_TIME = f"""\
+{BARE}---
+apiVersion: v1alpha1
+kind: StaticHostConfig
+name: {EARLY}
+hostnames: [time.corp.example]
+---
+apiVersion: v1alpha1
+kind: TimeSyncConfig
+ntp: {{servers: [time.corp.example], useNTS: true}}
+"""
+
+
+@pytest.mark.needs_program("update-ca-certificates", "openssl")
+async def test_chrony_believes_a_time_server_that_is_to_prove_itself_once_its_authority_is_trusted(
+    tmp_path: Path,
+) -> None:
+    authority = Authority("corp")
+    certificate, key = authority.issue(tmp_path, "time.corp.example")
+    proof = f"ntsservercert {certificate}\nntsserverkey {key}\nntsdumpdir /run\n"
+    async with lab(tmp_path) as at, time_server(at, EARLY, proof):
+        machine = at.machine
+        machine.run("sh", "-c", FEW_AUTHORITIES)
+        start_chrony(machine)
+        before = machine.tree()
+        async with agent(machine, tmp_path, PROVEN_TIME) as told:
+            await soon(lambda: machine.succeeds("journalctl", "--unit=chrony", "--grep=certificate verification"))
+            assert chrony_says(machine)[EARLY] != SELECTED
+            told.configure(f"{PROVEN_TIME}{trusting(authority)}")
+            await soon(lambda: chrony_says(machine).get(EARLY) == SELECTED)
             told.configure(BARE)
             await soon(lambda: machine.tree() == before)
             await soon(lambda: chrony_says(machine).keys() == {LATE})

@@ -284,7 +284,7 @@ SERVERS = TimeServerStatusSpec(time_servers=("ntp1.example", "ntp2.example"))
             TimeServerStatusSpec(time_servers=("ntp1.example",), use_nts=True),
             CHRONY,
             True,
-            {"chrony/sources.d/nodespan.sources": "server ntp1.example iburst prefer nts\n"},
+            {"chrony/sources.d/nodespan-nts.sources": "# Authorities: 12 corp\nserver ntp1.example iburst prefer nts"},
             "",
         ),
         (
@@ -330,7 +330,8 @@ SERVERS = TimeServerStatusSpec(time_servers=("ntp1.example", "ntp2.example"))
 def test_how_time_servers_are_applied(
     spec: TimeServerStatusSpec, timekeeping: Timekeeping, reads_sources: bool, files: dict[str, str], problem: str
 ) -> None:
-    found = time_files(spec, timekeeping, reads_sources=reads_sources, missing={"/dev/ptp7"} & {*spec.time_servers})
+    missing = {"/dev/ptp7"} & {*spec.time_servers}
+    found = time_files(spec, timekeeping, reads_sources=reads_sources, missing=missing, trust="12 corp")
     assert found.texts.keys() == files.keys()
     for path, part in files.items():
         assert part in found.texts[path]
@@ -465,6 +466,7 @@ def test_entries_that_cannot_be_applied_are_named_and_leave_the_others(entry: Ma
         ("systemd/timesyncd.conf.d/x.conf", FollowUp(service=("systemd-timesyncd.service",))),
         ("systemd/system.conf.d/x.conf", FollowUp(command=("systemctl", "daemon-reload"))),
         ("chrony/sources.d/x.sources", FollowUp(command=("chronyc", "reload", "sources"))),
+        ("chrony/sources.d/nodespan-nts.sources", FollowUp(service=("chronyd.service", "chrony.service"))),
         ("chrony/chrony.conf", FollowUp(service=("chronyd.service", "chrony.service"))),
         ("chrony.conf", FollowUp(service=("chronyd.service", "chrony.service"))),
     ],
