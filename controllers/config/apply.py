@@ -22,9 +22,11 @@ from runtime.state import State
 APPLIED, REFUSED, APPLIED_WITH_PROBLEMS = 0, 1, 2
 APPLY, DRY_RUN, CONFIRM, CANCEL = "config.apply", "config.dry-run", "config.confirm", "config.cancel"
 
-# In seconds: how long what applies a configuration may take before it is looked at, and how long it takes to begin.
+# In seconds: how long what applies a configuration may take before it is looked at, how long it takes to begin, and
+# how long that may seem to fail which only was tried before what it rests on was there.
 _PATIENCE = 5.0
 _START = 0.2
+_PASSING = 1.0
 
 _Answers = AsyncGenerator[Mapping[str, Any], None]
 _Problems = Mapping[str, NetworkProblemSpec]
@@ -97,7 +99,10 @@ async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
         return
     await trio.sleep(_START)
     is_settled = await call.settle(_PATIENCE)
-    new = {id: problem for id, problem in _problems(call.state).items() if before.get(id) != problem}
+    with trio.move_on_after(_PASSING):
+        while _new_problems(call.state, before):  # noqa: ASYNC110  # that nothing is wrong tells nobody
+            await trio.sleep(_PASSING / 10)
+    new = _new_problems(call.state, before)
     for id, problem in new.items():
         yield {"text": f"{problem.severity}: {id}: {problem.message}\n", "problem": True}
     if not is_settled:
@@ -108,6 +113,10 @@ async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
 
 def _problems(state: State) -> _Problems:
     return {problem.id: problem.spec for problem in state.list(NetworkProblem)}
+
+
+def _new_problems(state: State, before: _Problems) -> _Problems:
+    return {id: problem for id, problem in _problems(state).items() if before.get(id) != problem}
 
 
 async def _load(arguments: Mapping[str, Any]) -> tuple[str, Loaded]:

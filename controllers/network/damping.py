@@ -5,12 +5,17 @@ times, for people make mistakes; then somebody else wants it otherwise, and doin
 time. Two that each put things right at once would wear out the machine, and neither would ever be told of the other.
 
 That is over when it was left alone for a while, which is longer the longer the waits were.
+
+What fails may do so because something that it rests on is about to come: a failure that lasts is another matter.
 """
 
 import attrs
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
+# A failure lasts when something still fails after this long: the kernel takes up to two seconds to find out that an
+# address of IPv6 is nobody else's, and until then nothing can rest on it.
+LASTING = 2.0
 # So often something may be undone before it waits.
 FREE = 5
 # For how long at least it has to be left alone, in seconds, until that is forgotten.
@@ -22,6 +27,7 @@ _HASTE = 0.1
 @attrs.frozen
 class _Record:
     failures: int
+    failing_since: float
     times_done: int
     # When it was last tried, and when it may be tried again.
     tried_at: float
@@ -54,15 +60,21 @@ class Damper:
     def failed(self, id: str, now: float) -> None:
         """It was tried and failed."""
         before = self._records.get(id)
-        failures = before.failures + 1 if before is not None else 1
-        self._set(id, _Record(failures, 0, now, _delay(failures)))
+        failures, since = 1, now
+        if before is not None and before.failures:
+            failures, since = before.failures + 1, before.failing_since
+        delay = _delay(failures)
+        if now < since + LASTING:
+            # So that it is known by then.
+            delay = min(delay, since + LASTING - now)
+        self._set(id, _Record(failures, since, 0, now, delay))
 
     def done(self, id: str, now: float) -> None:
         """It was tried and done."""
         before = self._records.get(id)
         again = before is not None and not before.failures and now < before.calm_at
         times = before.times_done + 1 if before is not None and again else 1
-        self._set(id, _Record(0, times, now, _delay(times - FREE)))
+        self._set(id, _Record(0, 0.0, times, now, _delay(times - FREE)))
 
     def holds(self, id: str) -> None:
         """There is nothing to do, whoever saw to that: failures are forgotten."""
@@ -86,6 +98,11 @@ class Damper:
         """Whether it may be done now."""
         record = self._records.get(id)
         return record is None or now >= record.again_at
+
+    def has_lasted(self, id: str) -> bool:
+        """Whether it failed over and over for so long that it will not come right by itself in a moment."""
+        record = self._records.get(id)
+        return record is not None and record.failures > 0 and record.tried_at >= record.failing_since + LASTING
 
     def is_damped(self, id: str, now: float) -> bool:
         """Whether somebody else keeps undoing it."""

@@ -32,7 +32,7 @@ class Problems:
             for problem in ctx.list(NetworkProblem)
             if problem.metadata.owner == ctx.name and problem.spec.type == type.name
         }
-        self._logged: dict[str, str] = {}
+        self._logged = {_subject(id, message): message for id, message in self._shown.items()}
 
     async def show(self, problems: Mapping[str, str], *, loud: frozenset[str] = frozenset()) -> None:
         """Make these, by the ids of the specs, be all the problems there are; those in `loud` are logged when new."""
@@ -48,16 +48,15 @@ class Problems:
                 await self.clear(id)
 
     async def set(self, id: str, message: str, *, loud: bool = True, severity: Severity = Severity.ERROR) -> None:
-        """This is the problem with one spec; a `loud` one is logged when it is new."""
-        if self._shown.get(id) == message:
-            return
-        self._shown[id] = message
-        # What is wrong with everything, as missing privileges are, is said once.
-        subject = "" if message == _NO_PRIVILEGES else id
+        """This is the problem with one spec; a `loud` one is logged when it is new, or was not loud before."""
+        subject = _subject(id, message)
         if loud and self._logged.get(subject) != message:
             self._logged[subject] = message
             event = "cannot apply" if severity is Severity.ERROR else "needs attention"
             self._ctx.log.warning(event, what=self._type.name, id=subject, reason=message)
+        if self._shown.get(id) == message:
+            return
+        self._shown[id] = message
         spec = NetworkProblemSpec(type=self._type.name, id=id, message=message, severity=severity)
         await self._ctx.put(NetworkProblem, network_problem_id(self._type.name, id), spec)
 
@@ -70,3 +69,8 @@ class Problems:
             await self._ctx.destroy(NetworkProblem, network_problem_id(self._type.name, id))
         except NotFoundError:
             return
+
+
+def _subject(id: str, message: str) -> str:
+    """What is wrong with everything, as missing privileges are, is said once."""
+    return "" if message == _NO_PRIVILEGES else id

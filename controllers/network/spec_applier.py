@@ -275,7 +275,7 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
 
     async def _settle(self, problems: Problems, id: str, judgement: Judgement[J], error: OSError | None) -> None:
         if error is not None:
-            await problems.set(id, reason_of(error))
+            await self._tell(problems, id, error)
             return
         is_damped = self._damper.is_damped(id, trio.current_time())
         if is_damped and judgement.instead:
@@ -295,11 +295,16 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
             elif not is_damped:
                 await problems.clear(id)
 
+    async def _tell(self, problems: Problems, id: str, error: OSError) -> None:
+        """Show a failure; the log hears only of what does not come right when all that it rests on is there."""
+        is_lasting = error.errno == errno.EPERM or self._damper.has_lasted(id)
+        await problems.set(id, reason_of(error), loud=is_lasting)
+
     async def _let_go(
         self, ctx: QueueContext, problems: Problems, id: str, judgement: Judgement[J], error: OSError | None
     ) -> None:
         if error is not None and error.errno != errno.EPERM:
-            await problems.set(id, reason_of(error))
+            await self._tell(problems, id, error)
         elif judgement.job is None or error is not None:
             # Who may not change anything has not made it either.
             await ctx.remove_finalizer(self.type, id)

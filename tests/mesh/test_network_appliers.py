@@ -8,6 +8,8 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from controllers.network import damping
 from controllers.network.address_spec import AddressSpecController
@@ -216,12 +218,55 @@ async def test_a_route_of_another_protocol_is_left_alone_and_named() -> None:
         assert "203.0.113.0/24" in inside.run("ip", "route")
 
 
-async def test_a_gateway_is_waited_for() -> None:
-    async with node() as (inside, runtime):
-        await want(runtime, RouteSpec, "r", RouteSpecSpec(dst="203.0.113.0/24", gateway="192.0.2.9", layer=OPERATOR))
-        await runtime.eventually(NetworkProblem, "RouteSpecs/inet4/192.0.2.9/203.0.113.0/24/0")
-        inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
-        await eventually(lambda: "203.0.113.0/24 via 192.0.2.9" in inside.run("ip", "route"))
+@pytest.mark.parametrize(
+    ("on", "address", "id", "spec"),
+    [
+        (
+            "-4",
+            "192.0.2.1/24",
+            "inet4/192.0.2.9/203.0.113.0/24/0",
+            RouteSpecSpec(dst="203.0.113.0/24", gateway="192.0.2.9", layer=OPERATOR),
+        ),
+        (
+            # An address of IPv6 is not there before nobody else turned out to have it.
+            "-6",
+            "fd00:1::1/64",
+            "eth0/inet6//fd00:2::/64/0",
+            RouteSpecSpec(
+                family=Family.INET6, dst="fd00:2::/64", src="fd00:1::1", out_link_name="eth0", layer=OPERATOR
+            ),
+        ),
+    ],
+    ids=["a gateway", "a source of IPv6"],
+)
+async def test_a_route_that_is_tried_before_its_address_is_there_is_no_alarm(
+    on: str, address: str, id: str, spec: RouteSpecSpec
+) -> None:
+    with capture_logs() as logs:
+        async with node() as (inside, runtime):
+            await want(runtime, RouteSpec, "r", spec)
+            problem = await runtime.eventually(NetworkProblem, f"RouteSpecs/{id}")
+            inside.run("ip", "addr", "add", address, "dev", "eth0")
+            await eventually(lambda: spec.dst in inside.run("ip", on, "route", "show", "proto", "static"))
+            await runtime.gone(NetworkProblem, problem.id)
+    assert alarms(logs) == []
+
+
+async def test_a_route_that_stays_impossible_is_told_within_two_seconds() -> None:
+    with capture_logs() as logs:
+        async with node() as (inside, runtime):
+            spec = RouteSpecSpec(dst="203.0.113.0/24", gateway="192.0.2.9", layer=OPERATOR)
+            await want(runtime, RouteSpec, "r", spec)
+            problem = await runtime.eventually(NetworkProblem, "RouteSpecs/inet4/192.0.2.9/203.0.113.0/24/0", within=1)
+            await eventually(lambda: alarms(logs), within=damping.LASTING + 1)
+            assert alarms(logs) == [problem.spec.message]
+            inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
+            await eventually(lambda: "203.0.113.0/24 via 192.0.2.9" in inside.run("ip", "route"))
+            await runtime.gone(NetworkProblem, problem.id)
+
+
+def alarms(logs: list[EventDict]) -> list[str]:
+    return [log["reason"] for log in logs if log["event"] == "cannot apply"]
 
 
 async def test_kinds_of_routes() -> None:

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.network.damping import CALM, FREE, LONGEST_DELAY, Damper
+from controllers.network.damping import CALM, FREE, LASTING, LONGEST_DELAY, Damper
 
 
-def test_what_fails_waits_twice_as_long_each_time() -> None:
+def test_what_fails_for_long_waits_twice_as_long_each_time() -> None:
     damper, now, waits = Damper(), 0.0, []
     for _ in range(9):
         damper.failed("a", now)
@@ -17,7 +17,24 @@ def test_what_fails_waits_twice_as_long_each_time() -> None:
         now = due
         assert damper.may_try("a", now)
         assert damper.due(now) == {"a"}
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == [1, 1, 4, 8, 16, 32, 60, 60, 60]
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_a_failure_lasts_if_something_fails_still_two_seconds_later(hastened_after: list[float]) -> None:
+    damper, now = Damper(), 5.0
+    damper.failed("a", now)
+    while not damper.has_lasted("a"):
+        assert now < 5 + LASTING
+        if hastened_after:
+            now = min(now + hastened_after.pop(), damper.next_due(now))
+            damper.hasten("a", now)
+        now = damper.next_due(now)
+        damper.failed("a", now)
+    assert now == pytest.approx(5 + LASTING)
+    damper.holds("a")
+    damper.failed("a", now + 1)
+    assert not damper.has_lasted("a")
 
 
 def test_a_change_of_circumstances_lets_a_failure_try_sooner_but_not_at_once() -> None:
