@@ -125,6 +125,52 @@ async def test_devices_come_true_and_leave_nothing(tmp_path: Path) -> None:
         await eventually(is_as_before)
 
 
+UNDONE = """
+machine: {type: worker}
+---
+apiVersion: v1alpha1
+kind: LinkConfig
+name: eth0
+mtu: 1400
+addresses: [{address: 10.77.0.5/24}, {address: "fd77::5/64"}]
+routes: [{destination: 10.8.0.0/16, gateway: 10.77.0.1}, {destination: "fd78::/64", gateway: "fd77::1"}]
+---
+{apiVersion: v1alpha1, kind: BridgeConfig, name: br0, links: [eth1], addresses: [{address: 10.78.0.1/24}]}
+---
+{apiVersion: v1alpha1, kind: RoutingRuleConfig, name: "1000", src: 10.77.0.0/24, table: "180"}
+"""
+
+
+async def test_what_others_undo_comes_back_within_a_second(tmp_path: Path) -> None:
+    async with house(tmp_path, UNDONE) as node:
+
+        def is_whole() -> None:
+            assert node.addresses("eth0") == {"10.77.0.5/24", "fd77::5/64"}
+            assert node.addresses("br0") == {"10.78.0.1/24"}
+            assert node.routes() == {("10.8.0.0/16", "10.77.0.1", "eth0")}
+            assert node.routes(family="-6") == {("fd78::/64", "fd77::1", "eth0")}
+            assert node.rules() == {(1000, "10.77.0.0/24", "180")}
+            assert node.link("eth0")["mtu"] == 1400
+            assert {"UP", "LOWER_UP"} <= set(node.link("eth0")["flags"])
+            assert node.link("eth1")["master"] == "br0"
+
+        await node.shows(is_whole)
+        for undo in (
+            "addr del 10.77.0.5/24 dev eth0",
+            "addr del fd77::5/64 dev eth0",
+            "route del 10.8.0.0/16",
+            "-6 route del fd78::/64",
+            "rule del priority 1000",
+            "link set eth0 mtu 1300",
+            "link set eth0 down",
+            "link set eth1 nomaster",
+            "link del br0",
+        ):
+            node.inside.run("ip", *undo.split())
+            await node.shows(is_whole, within=1.0)
+        assert not node.problems()
+
+
 async def test_documents_come_true_and_leave_nothing(tmp_path: Path) -> None:
     async with house(tmp_path) as node:
         before = await node.rest()
