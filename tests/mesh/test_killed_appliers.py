@@ -11,7 +11,7 @@ from tests.support.netns import Namespace, namespace
 
 pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_link("bridge")]
 
-KILLS = 20
+KILLS = 50
 
 # Forks, so that each agent starts at once: argument 1 is how often to kill one, argument 2 the seed.
 PROGRAM = """
@@ -70,13 +70,14 @@ for _ in range(kills):
     pid = os.fork()
     if not pid:
         trio.run(lambda: apply(until_done=False))
-    time.sleep(chance.uniform(0.0, 0.6))
+    # All of it takes about this long.
+    time.sleep(chance.uniform(0.0, 0.2))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    # So that the next one has something to do.
+    # So that the next one has something to do. As a group they go at once.
     there = [spec.name for spec in LINKS if spec.logical and os.path.exists(f"/sys/class/net/{spec.name}")]
-    gone = chance.sample(there, len(there) // 3)
-    batch = "".join(f"link del {name}\\n" for name in gone)
+    batch = "".join(f"link set {name} group 7\\n" for name in chance.sample(there, len(there) * 2 // 3))
+    batch += "link del group 7\\n"
     subprocess.run(["ip", "-force", "-batch", "-"], input=batch, text=True, capture_output=True)
 trio.run(lambda: apply(until_done=True))
 """
