@@ -26,7 +26,8 @@ APPLY, DRY_RUN, CONFIRM, CANCEL = "config.apply", "config.dry-run", "config.conf
 # how long that may seem to fail which only was tried before what it rests on was there.
 _PATIENCE = 5.0
 _START = 0.2
-_PASSING = 1.0
+_PASSING = 2.0
+_POLL = 0.1
 
 _Answers = AsyncGenerator[Mapping[str, Any], None]
 _Problems = Mapping[str, NetworkProblemSpec]
@@ -101,7 +102,7 @@ async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
     is_settled = await call.settle(_PATIENCE)
     with trio.move_on_after(_PASSING):
         while _new_problems(call.state, before):  # noqa: ASYNC110  # that nothing is wrong tells nobody
-            await trio.sleep(_PASSING / 10)
+            await trio.sleep(_POLL)
     new = _new_problems(call.state, before)
     for id, problem in new.items():
         yield {"text": f"{problem.severity}: {id}: {problem.message}\n", "problem": True}

@@ -1,8 +1,8 @@
 """What has been in effect on this machine since it was started, and may have left its traces in the kernel.
 
-An agent that is killed cannot take back what it did. The one after it does, if it knows what that was: it puts the
-configuration of its predecessor into effect for a moment, which changes nothing that is there already, and then goes on
-to the one that is to be. So the same configuration leads to the same state, whatever was in effect before.
+An agent that is killed cannot take back what it did. The one after it does, if it knows what that was: it goes from
+the configuration of its predecessor to the one that is to be, and until it is there nothing is done to the kernel,
+only undone. So the same configuration leads to the same state, whatever was in effect before.
 """
 
 import json

@@ -63,9 +63,9 @@ class FileController(Controller):
     configuration as it is: it says so, and keeps the last good one. While a configuration is on trial, that is in
     effect instead. When the node leaves, the configuration is taken away, and with it everything that was done for it.
 
-    What an agent that was killed had put into effect is in effect again for a moment first, so that it can be taken
-    back in good order. `new_controllers` makes the controllers of an agent once more, for dry runs; `settled` waits
-    until none of those at work has anything to do.
+    What an agent that was killed had put into effect comes first, so that it can be taken back in good order; that and
+    what follows on it is marked as taking over until everybody knows what is wanted in the end. `new_controllers` makes
+    the controllers of an agent once more, for dry runs; `settled` waits until none of those at work has anything to do.
     """
 
     name = "config.FileController"
@@ -95,7 +95,7 @@ class FileController(Controller):
         self._in_effect = InEffect(state_dir / IN_EFFECT_FILE, self._clock)
         # What an agent before this one has put into effect, and is to be taken back in good order.
         self._inheritance: list[str] = []
-        self._has_inherited = self._has_published = False
+        self._has_inherited = self._has_published = self._is_taking_over = False
         # The texts, none or one, that nothing is left to be done for.
         self._settled_texts: tuple[str | None, ...] = ()
         self._waits_to_settle = False
@@ -169,6 +169,8 @@ class FileController(Controller):
                 finally:
                     for request in requests:
                         request.done.set()
+                if self._is_taking_over:
+                    nursery.start_soon(self._have_taken_over, ctx)
                 if len(self._in_effect.texts) > 1:
                     nursery.start_soon(self._forget_others, ctx, self._in_effect.texts[-1])
 
@@ -205,6 +207,9 @@ class FileController(Controller):
             loaded = await self._load([SourceText(name="before", text=text)])
             if not loaded.errors:
                 ctx.log.info("taking over what an agent before this one has put into effect")
+                self._is_taking_over = True
+                # First, so that nobody takes it for what is wanted.
+                await ctx.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec(taking_over=True))
                 await ctx.put(MachineConfig, CONFIG_ID, loaded.config)
                 self._has_inherited = self._waits_to_settle = True
                 nursery.start_soon(self._go_on, ctx)
@@ -214,6 +219,12 @@ class FileController(Controller):
     async def _go_on(self, ctx: ControllerContext) -> None:
         await self._settled(_INHERITING)
         self._waits_to_settle = False
+        ctx.wake()
+
+    async def _have_taken_over(self, ctx: ControllerContext) -> None:
+        """Give a turn in which everybody knows what is wanted."""
+        await self._settled(_INHERITING)
+        self._is_taking_over = False
         ctx.wake()
 
     async def _forget_others(self, ctx: ControllerContext, text: str | None) -> None:
@@ -324,6 +335,7 @@ class FileController(Controller):
             since=None if found is None else known.since if is_same else _now().replace(microsecond=0),
             trial_until=self._trial_until,
             error=error,
+            taking_over=self._is_taking_over,
         )
         await ctx.put(ConfigStatus, CONFIG_STATUS_ID, status)
 

@@ -15,7 +15,7 @@ FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 # A failure lasts when something still fails after this long: the kernel takes up to two seconds to find out that an
 # address of IPv6 is nobody else's, and until then nothing can rest on it.
-LASTING = 2.0
+LASTING = 3.0
 # So often something may be undone before it waits.
 FREE = 5
 # For how long at least it has to be left alone, in seconds, until that is forgotten.

@@ -6,6 +6,9 @@ for a worker thread. Done jobs are looked at again, for the kernel has the last 
 until what it stood for is gone from the kernel.
 
 Every minute everything is looked at once, which costs no system call beside the mirror's own dump.
+
+While the agent takes over from one that was killed, specs tell what that one has done. Nothing of it is done again, but
+what nobody wants any more is taken away.
 """
 
 import errno
@@ -25,9 +28,10 @@ from controllers.network.kernel.rtnetlink import Kernel, open_kernel
 from controllers.network.kernel.shared_mirror import MirrorView, open_shared_mirror
 from controllers.network.link_lookup import LinkTable
 from controllers.network.problems import Problems, reason_of
+from resources.config.status import CONFIG_STATUS_ID, ConfigStatus
 from resources.network import LinkFlags, NetworkProblem, Severity
-from runtime.controller import QueueContext, QueueController, primary, shared
-from runtime.resource import Pointer, Resource, ResourceType
+from runtime.controller import QueueContext, QueueController, mapped, primary, shared
+from runtime.resource import Metadata, Pointer, Resource, ResourceType
 
 S = TypeVar("S")
 J = TypeVar("J")
@@ -64,7 +68,7 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
 
     def __init__(self, *, netns: str | None = None) -> None:
         self._netns = netns
-        self.inputs = (primary(self.type),)
+        self.inputs = (primary(self.type), mapped(ConfigStatus, CONFIG_STATUS_ID))
         self.outputs = (shared(NetworkProblem),)
         self._wanted: dict[str, S] = {}
         self._leaving: dict[str, S] = {}
@@ -75,6 +79,7 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
         # What to look at although nothing new is known of it.
         self._again: set[str] = set()
         self._everything_at = 0.0
+        self._is_taking_over = False
         self._news = trio.Event()
         self._round = trio.Event()
 
@@ -124,6 +129,11 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
         self._touched.add(item.id)
         self.wake()
         await self._round.wait()
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
+        """What goes on with the configuration is a matter of all specs at once."""
+        self.wake()
+        return ()
 
     def wake(self) -> None:
         """Ask for a round. Call it from the trio thread only."""
@@ -178,6 +188,7 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
     # One round.
 
     async def _turn(self, ctx: QueueContext, problems: Problems) -> None:
+        self._look_at_config(ctx)
         dirty = await self._take_in(ctx)
         dirty |= await self._concerned(for_work=bool(self._leaving))
         judged = await self._judge(dirty)
@@ -201,6 +212,12 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
                 await self._let_go(ctx, problems, id, judgement, failed.get(id))
             elif id in self._wanted:
                 await self._settle(problems, id, judgement, failed.get(id))
+
+    def _look_at_config(self, ctx: QueueContext) -> None:
+        status = ctx.find(ConfigStatus, CONFIG_STATUS_ID)
+        was_taking_over, self._is_taking_over = self._is_taking_over, status is not None and status.spec.taking_over
+        if was_taking_over and not self._is_taking_over:
+            self._everything_at = 0.0
 
     async def _take_in(self, ctx: QueueContext) -> set[str]:
         touched, self._touched = self._touched, set()
@@ -270,7 +287,9 @@ class SpecApplier(QueueController, ABC, Generic[S, J]):
             id: judgement.job
             # What leaves makes room for what comes.
             for id, judgement in sorted(judged.items(), key=lambda item: (item[0] in self._wanted, item[0]))
-            if judgement.job is not None and self._damper.may_try(id, now)
+            if judgement.job is not None
+            and (id in self._leaving or not self._is_taking_over)
+            and self._damper.may_try(id, now)
         }
 
     async def _settle(self, problems: Problems, id: str, judgement: Judgement[J], error: OSError | None) -> None:

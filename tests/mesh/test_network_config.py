@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from controllers.network.link_status import LinkStatusController
 from resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus
 from runtime.testing.kit import running
 from tests.support.agent import AgentProcess, agent
+from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespace
 from tests.support.process import eventually
 from tests.support.told import Told
@@ -169,6 +172,49 @@ async def test_what_others_undo_comes_back_within_a_second(tmp_path: Path) -> No
             node.inside.run("ip", *undo.split())
             await node.shows(is_whole, within=1.0)
         assert not node.problems()
+
+
+KEPT = """
+machine:
+  type: worker
+  network:
+    interfaces:
+      - interface: eth0
+        addresses: [10.77.0.5/24]
+"""
+
+
+async def test_an_agent_that_was_killed_is_followed_by_one_that_takes_back_but_does_nothing_again(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(DEVICES)
+    with cables() as inside:
+        told = Told(inside)
+
+        def is_whole() -> None:
+            assert told.addresses("eth0") == {"10.77.0.5/24", "fd77::5/64", "10.77.0.9/32"}
+            assert told.addresses("br0") == {"10.78.0.1/24"}
+            assert told.routes() == {("default", "10.77.0.1", "eth0"), ("10.8.0.0/16", "", "eth0")}
+
+        def is_smaller() -> None:
+            assert told.addresses("eth0") == {"10.77.0.5/24"}
+            assert not told.link("br0")
+            assert told.routes() == set()
+
+        async with agent(tmp_path, "--config", str(file), namespace=inside) as served:
+            await told.shows(is_whole)
+            os.kill(served.pid, signal.SIGKILL)
+        for undo in ("addr del 10.77.0.9/32 dev eth0", "route del default", "link set eth1 nomaster down"):
+            inside.run("ip", *undo.split())
+        file.write_text(KEPT)
+        async with (
+            watching(inside, "address", "route") as seen,
+            agent(tmp_path, "--config", str(file), namespace=inside),
+        ):
+            await told.shows(is_smaller)
+        happened = [line for line in seen().splitlines() if "Deleted" not in line]
+        assert not [line for line in happened if any(part in line for part in ("10.77.0.", "default via", "eth1"))]
 
 
 async def test_documents_come_true_and_leave_nothing(tmp_path: Path) -> None:

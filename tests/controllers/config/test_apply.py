@@ -31,6 +31,7 @@ POLL = 0.01
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no kernel here that takes its time."""
     monkeypatch.setattr(apply, "_START", 0.0)
+    monkeypatch.setattr(apply, "_PASSING", 0.0)
 
 
 class Operator:
@@ -95,7 +96,7 @@ async def operating(
         async with running() as node:
             operator = Operator(node, controller, in_effect)
             await node.engine.register(controller)
-            await node.eventually(ConfigStatus, CONFIG_STATUS_ID)
+            await node.eventually(ConfigStatus, CONFIG_STATUS_ID, lambda found: not found.spec.taking_over)
             yield operator
 
 
