@@ -14,7 +14,7 @@ CIDR_HINT: Final = "write it like 10.0.0.0/16 or fd00::/64"
 IP_HINT: Final = "write it like 10.0.0.1 or fd00::1"
 HOSTNAME_HINT: Final = "no blanks; the first label has 1 to 63 bytes, the whole name at most 253"
 ENDPOINT_HINT: Final = "write it like 192.0.2.1:51820 or [2001:db8::1]:51820"
-KEY_HINT: Final = "make one with `wg genkey`, and the public one from it with `wg pubkey`"
+KEY_HINT: Final = "make one with `nodespan gen key`, and the public one from it with `nodespan gen key --public`"
 
 _KEY_SIZE = 32
 _HIGHEST_PORT = 65535

@@ -29,6 +29,7 @@ from controllers.network.kernel.reverse_path import loosen_reverse_path
 from controllers.network.kernel.rtnetlink import Kernel
 from controllers.network.kernel.wireguard import backend_for, daemon
 from controllers.network.kernel.wireguard.device import device_difference
+from controllers.network.kernel.wireguard.keys import parse_given_key
 from controllers.network.kernel.wireguard.uapi import UserspaceWireguard
 from controllers.network.link_lookup import LinkLookup, LinkTable
 from controllers.network.link_originals import LinkOriginals, changed, decided, forgotten, inherited, restoration
@@ -178,6 +179,8 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
         memory = self._memory
         if spec.bond_master is not None:
             bond_plan.filled(spec.bond_master)
+        if spec.wireguard is not None and spec.wireguard.private_key:
+            _check_private_key(spec.wireguard.private_key)
         match existence(spec, lookup, memory.made):
             case Create():
                 return Judgement(job=spec, instead="it is gone again")
@@ -465,11 +468,7 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
         state = backend.read(spec.name, peers=False)
         if state is None:
             raise OSError(errno.ENODEV, "the WireGuard device does not answer")
-        try:
-            difference = device_difference(spec.wireguard, state)
-        except ValueError as error:
-            raise OSError(errno.EINVAL, f"private key: {error}") from error
-        if difference:
+        if difference := device_difference(spec.wireguard, state):
             backend.change(spec.name, difference)
             self._refresh = True
         if spec.wireguard.loose_reverse_path:
@@ -488,6 +487,14 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
             self._memory.mastered[spec.name] = name
         else:
             self._memory.mastered.pop(spec.name, None)
+
+
+def _check_private_key(key: str) -> None:
+    """Raises ValueError, which does not repeat the key."""
+    try:
+        parse_given_key(key)
+    except ValueError as error:
+        raise ValueError(f"private key: {error}: make one with `nodespan gen key`") from error
 
 
 def _device(settings: WireguardSpec, link: KernelLink) -> _Device:

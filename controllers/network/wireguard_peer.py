@@ -33,6 +33,7 @@ from controllers.network.kernel.wireguard.device import (
     is_numeric,
     parse_endpoint,
 )
+from controllers.network.kernel.wireguard.keys import public_key_of
 from controllers.network.kernel.wireguard.status import USERSPACE_KIND
 from controllers.network.kernel.wireguard.uapi import UserspaceWireguard
 from controllers.network.link_lookup import LinkLookup
@@ -47,6 +48,7 @@ from resources.network import (
     NetworkProblem,
     WireguardPeer,
     WireguardPeerSpec,
+    WireguardSpec,
     split_wireguard_peer_id,
     wireguard_peer_id,
 )
@@ -202,10 +204,11 @@ class WireguardPeerController(QueueController):
             inline: dict[str, PeerConfig] = {}
             ids: set[str] = set()
             if link is not None and link.spec.wireguard is not None and not link.metadata.is_tearing_down:
+                own = _own_key(link.spec.wireguard)
                 for each in link.spec.wireguard.peers:
                     id = wireguard_peer_id(name, each.public_key)
                     ids.add(id)
-                    peer = await self._canonical(_INLINE + id, id, each, problems)
+                    peer = await self._canonical(_INLINE + id, id, each, problems, own=own)
                     if peer is not None:
                         inline[peer.public_key] = peer
             for id in self._inline_ids.pop(name, set()) - ids:
@@ -243,7 +246,9 @@ class WireguardPeerController(QueueController):
         inline = self._inline.get(link_name)
         return {**inline, **peers} if inline else peers
 
-    async def _canonical(self, key: str, id: str, peer: WireguardPeer, problems: Problems) -> PeerConfig | None:
+    async def _canonical(
+        self, key: str, id: str, peer: WireguardPeer, problems: Problems, *, own: str = ""
+    ) -> PeerConfig | None:
         """The peer as a device is told of it; None for one that no device would take, which is said."""
         problem = ""
         try:
@@ -254,6 +259,10 @@ class WireguardPeerController(QueueController):
             canonical = canonical_peer(peer, endpoint)
         except ValueError as error:
             await problems.set(id, f"this peer is left out: {error}")
+            return None
+        if canonical.public_key == own:
+            # Devices leave it out without a word.
+            await problems.set(id, "this peer is left out: the key is that of the link itself")
             return None
         if key in self._names:
             problem = self._names.problem(key)
@@ -365,6 +374,14 @@ class WireguardPeerController(QueueController):
                 peer, before.get(public_key), known_for=known_for, now=self._wall_clock(), silence=self._silence
             ):
                 self._names.heard_nothing(key, peer.config.endpoint)
+
+
+def _own_key(settings: WireguardSpec) -> str:
+    """The public key of a link, "" for one without a private key, or with a bad one."""
+    try:
+        return public_key_of(settings.private_key) if settings.private_key else ""
+    except ValueError:
+        return ""
 
 
 def _link_of(key: str) -> str:

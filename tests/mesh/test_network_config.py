@@ -1,5 +1,6 @@
 """A configuration comes true in a namespace by a real agent, and leaves nothing when it goes."""
 
+import base64
 import contextlib
 import json
 import os
@@ -19,6 +20,7 @@ from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespace
 from tests.support.process import eventually
 from tests.support.told import Told
+from tests.support.tunnels import key_pair, link_name, show
 
 pytestmark = pytest.mark.needs_link("veth", "bridge")
 
@@ -267,6 +269,44 @@ machine:
 
         await eventually(is_shown)
         assert not node.addresses("eth1")
+
+
+@pytest.mark.needs_program("wireguard-go", "wg")
+async def test_a_wireguard_key_that_is_bad_as_such_is_named_and_all_else_applies(tmp_path: Path) -> None:
+    (private, public), other, zeros = key_pair(), key_pair()[1], base64.b64encode(bytes(32)).decode()
+    without, good = link_name("a"), link_name("b")
+    text = f"""
+machine:
+  type: worker
+  network:
+    interfaces:
+      - interface: {without}
+        wireguard: {{privateKey: {zeros}, peers: [{{publicKey: {other}, allowedIPs: [10.4.0.0/24]}}]}}
+      - interface: {good}
+        addresses: [10.3.0.5/24]
+        wireguard:
+          privateKey: {private}
+          peers:
+            - {{publicKey: {zeros}, allowedIPs: [10.5.0.0/24]}}
+            - {{publicKey: {public}, allowedIPs: [10.6.0.0/24]}}
+            - {{publicKey: {other}, allowedIPs: [10.7.0.0/24]}}
+      - {{interface: eth0, addresses: [10.77.0.5/24]}}
+"""
+    async with house(tmp_path, text) as node:
+
+        def is_shown() -> None:
+            assert node.addresses("eth0") == {"10.77.0.5/24"}
+            assert node.addresses(good) == {"10.3.0.5/24"}
+            assert show(node.inside, good, "allowed-ips") == {other: "10.7.0.0/24"}
+
+        await node.shows(is_shown)
+        assert node.problems() == {
+            f"LinkSpecs/{without}": "private key: the key is all zeros: make one with `nodespan gen key`",
+            f"WireguardPeerSpecs/{good}/{zeros}": "this peer is left out: the key is all zeros",
+            f"WireguardPeerSpecs/{good}/{public}": "this peer is left out: the key is that of the link itself",
+        }
+        assert not node.link(without)
+        assert private not in node.served.log + node.served.run("get", "networkproblems", "-o", "yaml")
 
 
 async def test_a_link_that_comes_later_gets_what_its_selector_says(tmp_path: Path) -> None:

@@ -191,6 +191,7 @@ async def test_what_cannot_be_is_named_and_all_else_applies() -> None:
             mtu = problems.pop("LinkSpecs/e0.5")
             assert "MTU 1450 of e0.5" in mtu
             assert "MTU 1400 of e0" in mtu
+            assert "that of the link itself" in problems.pop(f"WireguardPeerSpecs/wg0/{PUBLIC}")
             assert problems.keys() == {"AddressSpecs/e0/ff02::5/64"}
 
         await made.shows(is_as_configured, within=PATIENCE)

@@ -8,7 +8,7 @@ from typing import Protocol
 import attrs
 
 from controllers.network.kernel.prefixes import Prefix
-from controllers.network.kernel.wireguard.keys import format_key, parse_key, public_key_of
+from controllers.network.kernel.wireguard.keys import format_key, parse_given_key, parse_key, public_key_of
 from resources.network.link_spec import WireguardPeer, WireguardSpec
 
 _LONGEST_KEEPALIVE = 0xFFFF
@@ -113,11 +113,8 @@ def canonical_peer(peer: WireguardPeer, endpoint: str) -> PeerConfig:
     keepalive = round(peer.persistent_keepalive_interval.total_seconds())
     if not 0 <= keepalive <= _LONGEST_KEEPALIVE:
         raise ValueError(f"a keepalive of {keepalive} s is not between 0 and {_LONGEST_KEEPALIVE}")
-    key = format_key(parse_key(peer.public_key))
-    if not key:
-        raise ValueError("the key is all zeros")
     return PeerConfig(
-        public_key=key,
+        public_key=format_key(parse_given_key(peer.public_key)),
         preshared_key=format_key(parse_key(peer.preshared_key)) if peer.preshared_key else "",
         endpoint=format_endpoint(*parse_endpoint(endpoint)) if endpoint else "",
         persistent_keepalive=keepalive,

@@ -19,6 +19,14 @@ def parse_key(text: str) -> bytes:
     return key
 
 
+def parse_given_key(text: str) -> bytes:
+    """The 32 bytes of a key that is meant to be one. Raises ValueError also for zeros, which no device takes as key."""
+    key = parse_key(text)
+    if key == _NO_KEY:
+        raise ValueError("the key is all zeros")
+    return key
+
+
 def format_key(key: bytes) -> str:
     """A key as base64, "" for one of zeros, which stands for none."""
     return "" if key == _NO_KEY else b64encode(key).decode()
@@ -34,4 +42,4 @@ def new_private_key(random_bytes: bytes) -> str:
 
 def public_key_of(private_key: str) -> str:
     """The public half. Raises ValueError for what is no key."""
-    return format_key(X25519PrivateKey.from_private_bytes(parse_key(private_key)).public_key().public_bytes_raw())
+    return format_key(X25519PrivateKey.from_private_bytes(parse_given_key(private_key)).public_key().public_bytes_raw())
