@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from resources.network import DeviceConfigSpec, LinkStatus, OperatorSpec
+from resources.runtime import KernelCmdline, KernelCmdlineSpec
 from tests.mesh.bond_scenarios import ping, received, recorded
 from tests.support.process import eventually
 from tests.support.tunnels import key_pair
@@ -65,6 +66,39 @@ async def test_a_bond_by_hardware_addresses_stays_whole_and_takes_nothing_that_r
         await made.settled()
         assert [made.link(name)["address"] for name in ("e0", "e1")] == [f"{MAC}00", f"{MAC}01"]
         assert {link["ifname"] for link in made.ip("link")} == {link["ifname"] for link in before[0]}
+
+
+async def test_options_that_the_kernel_line_no_longer_gives_are_taken_back_live() -> None:
+    async with machine("e0", "e1") as made:
+
+        async def booted(line: str) -> None:
+            await made.runtime.put(KernelCmdline, "cmdline", KernelCmdlineSpec(cmdline=line))
+
+        async def options_become(*wanted: int) -> None:
+            def check() -> None:
+                data = made.data("bond0")
+                assert tuple(data[name] for name in ("miimon", "min_links", "all_slaves_active")) == wanted
+
+            await made.shows(check, within=PATIENCE)
+
+        await booted("bond=bond0:e0,e1:mode=active-backup,miimon=50,min_links=2,all_slaves_active=1")
+        await made.nothing()
+        await made.whole("bond0", "e0", "e1")
+        await options_become(50, 2, 1)
+        await made.settled()
+        index = made.link("bond0")["ifindex"]
+        await booted("bond=bond0:e0,e1:mode=active-backup,miimon=50")
+        await options_become(50, 0, 0)
+        # What a document says of a bond is all that counts.
+        document = "kind: BondConfig, name: bond0, links: [e0, e1], bondMode: active-backup, minLinks: 1"
+        await made.configure(f"{{apiVersion: v1alpha1, {document}}}")
+        await options_become(0, 1, 0)
+        await made.nothing()
+        await options_become(50, 0, 0)
+        assert made.members("bond0") == ["e0", "e1"]
+        assert made.link("bond0")["ifindex"] == index
+        await booted("")
+        await made.becomes(link__bond0={}, problems={})
 
 
 async def test_only_what_differs_is_written_and_traffic_elsewhere_loses_nothing(
