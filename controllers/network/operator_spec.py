@@ -24,6 +24,7 @@ from resources.network import (
     ConfigLayer,
     DHCPLease,
     HostnameSpec,
+    HostnameStatus,
     LinkFlags,
     LinkSpec,
     LinkStatus,
@@ -123,7 +124,7 @@ class _Task:
 class OperatorSpecController(Controller):
     """`factories` say what to run for each kind of operator; specs of other kinds are problems.
 
-    `inputs` are what the operators read beside their link and the machine configuration.
+    `inputs` are what the operators read beside their link, the machine configuration and the host's name.
     """
 
     name = "network.OperatorSpecController"
@@ -139,6 +140,8 @@ class OperatorSpecController(Controller):
             weak(OperatorSpec),
             weak(LinkStatus),
             weak(MachineConfig),
+            weak(HostnameSpec),
+            weak(HostnameStatus),
             strong(AgentLifecycle),
             *inputs,
         )

@@ -20,11 +20,16 @@ from controllers.network.operator_spec import CARRIER_PATIENCE, OperatorSpecCont
 from controllers.network.route_spec import RouteSpecController
 from resources.network import (
     CONFIG_NAMESPACE,
+    HOSTNAME_ID,
+    ConfigLayer,
     DHCP4OperatorSpec,
     DHCP6OperatorSpec,
     DHCPLease,
     DHCPLeaseSpec,
     HostnameSpec,
+    HostnameSpecSpec,
+    HostnameStatus,
+    HostnameStatusSpec,
     NetworkProblem,
     Operator,
     OperatorSpec,
@@ -150,6 +155,26 @@ async def test_a_lease_of_dnsmasq_with_all_that_comes_with_it(tmp_path: Path) ->
             assert resolvers.search_domains == ("one.example", "two.example")
             times = (await node.eventually(TIME_SERVERS, "dhcp4/eth0/timeservers")).spec
             assert times.time_servers == ("192.0.2.123",)
+
+
+@pytest.mark.needs_program("dnsmasq")
+async def test_dnsmasq_comes_to_know_the_name_that_the_node_has_without_it(tmp_path: Path) -> None:
+    with lab(tmp_path) as here:
+
+        async def is_known_as(name: str) -> None:
+            await eventually(lambda: f" {name} " in (here.state_dir / "leases").read_text())
+
+        async with (
+            dnsmasq(here.far, here.state_dir, "--dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,2m"),
+            agent(here, DHCP4) as node,
+        ):
+            await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="by-hand"))
+            await bound(node)
+            await is_known_as("by-hand")
+            configured = HostnameSpecSpec(hostname="configured", layer=ConfigLayer.CONFIGURATION)
+            await node.put(HostnameSpec, HOSTNAME_ID, configured)
+            await is_known_as("configured")
+            assert node.state.find(HOSTNAMES, "dhcp4/eth0/hostname") is None
 
 
 @pytest.mark.needs_program("dnsmasq")

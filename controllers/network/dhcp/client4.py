@@ -21,6 +21,9 @@ one), and half of what remains of the phase while there is one. All packets of a
 RENEWING and REBINDING are one exchange, so an answer that comes late is an answer still.
 
 A server that refuses again and again what it offers is met with growing delays; the first refusal costs none.
+
+The host's name, where it has one of its own, is in whatever asks for a lease; a new name is told soon, by renewing.
+A server that only repeats that name has not given the host any.
 """
 
 import enum
@@ -53,6 +56,8 @@ _JITTER = 1.0
 _REQUESTS = 4
 _REBOOT_REQUESTS = 2
 _AFTER_DECLINE = 10.0
+# From a new name to telling it: it may change again, and the address of a new lease has to be there to be sent from.
+_RENAMING = 1.0
 # Between two requests while there is a lease; the RFC's minute is meant for leases of hours.
 _SHARE_BETWEEN_RENEWALS = 1 / 20
 _LONGEST_SPACING = 60.0
@@ -104,6 +109,8 @@ class Client4:
         self.lease: Lease | None = None
         self.trouble: Trouble | None = None
         self._due = now
+        # The host's own name, and the one that the last message told.
+        self._host_name = self._told_name = ""
         self._settings = settings
         self._random = random
         self._preferred = UNSPECIFIED if remembered is None else _address_of(remembered)
@@ -135,6 +142,14 @@ class Client4:
         return "" if self._unchecked is None else str(_address_of(self._unchecked))
 
     # What happens.
+
+    def call_host(self, now: float, name: str) -> None:
+        """The host's own name from now on, "" for none."""
+        if name == self._host_name:
+            return
+        self._host_name = name
+        if self.state == State.BOUND:
+            self._due = min(self._due, now + _RENAMING)
 
     def advance(self, now: float) -> Sequence[Outgoing]:
         """See `lease.Client`."""
@@ -249,6 +264,8 @@ class Client4:
 
     def _take_ack(self, now: float, message: Message4) -> Sequence[Outgoing]:  # noqa: ARG002
         lease = lease_of(message, self._sent_at)
+        if lease.hostname == self._told_name:
+            lease = attrs.evolve(lease, hostname="")
         if self.state == State.REQUESTING and (self._offer is None or server_of(message) != server_of(self._offer)):
             return ()
         if self.lease is not None and _address_of(self.lease) == _address_of(lease):
@@ -274,6 +291,8 @@ class Client4:
     def _bind(self, lease: Lease) -> Sequence[Outgoing]:
         self.lease = lease
         self.state, self._due = State.BOUND, lease.renew_at
+        if self._host_name != self._told_name:
+            self._due = min(self._due, lease.obtained + _RENAMING)
         self.trouble, self._offer, self._unchecked = None, None, None
         self._preferred = _address_of(lease)
         self._refusals = 0
@@ -354,7 +373,10 @@ class Client4:
         return ((Code.REQUESTED_ADDRESS, self._preferred.packed),)
 
     def _questions(self) -> tuple[tuple[int, bytes], ...]:
+        self._told_name = self._host_name
+        name = ((Code.HOST_NAME, self._host_name.encode()),) if self._host_name else ()
         return (
+            *name,
             (Code.REQUESTED_OPTIONS, bytes(self._settings.requested)),
             (Code.MAX_MESSAGE_SIZE, struct.pack("!H", _LARGEST_MESSAGE)),
         )

@@ -74,11 +74,16 @@ class _Checked:
 
 
 @attrs.frozen
+class _Turn:
+    """Something around has changed."""
+
+
+@attrs.frozen
 class _End:
     """The operator is to come to an end, or to start anew because the link is another one now."""
 
 
-_Event = _Packet | _Checked | _End
+_Event = _Packet | _Checked | _Turn | _End
 
 
 class DHCPOperator(Operator, ABC):
@@ -107,6 +112,9 @@ class DHCPOperator(Operator, ABC):
     @abstractmethod
     def wishes(self, lease: Lease) -> Wishes:
         """What follows from a lease."""
+
+    def look_around(self, ctx: OperatorContext, client: Client, now: float) -> None:
+        """Tell the client of what it is to know of the node; called whenever that may have changed."""
 
     @abstractmethod
     async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
@@ -181,6 +189,7 @@ class _Session:
             nursery.start_soon(self._follow)
             while True:
                 now = self._now()
+                self._operator.look_around(self._ctx, self._client, now)
                 await self._send(self._client.advance(now))
                 await self._keep()
                 await self._tell()
@@ -215,6 +224,7 @@ class _Session:
             if self._ctx.stopping.is_set() or is_another:
                 await self._events.send(_End())
                 return
+            await self._events.send(_Turn())
 
     async def _check(self, address: str) -> None:
         while True:

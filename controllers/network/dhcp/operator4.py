@@ -11,8 +11,18 @@ from controllers.network.dhcp.operator import DHCPOperator, Surroundings
 from controllers.network.dhcp.wishes import wishes_of
 from controllers.network.kernel.dhcp_sockets import Transport, open_transport4
 from controllers.network.kernel.who_has import who_has
-from controllers.network.operators.base import Wishes
-from resources.network import DHCP4OperatorSpec, LinkStatusSpec, OperatorSpecSpec
+from controllers.network.operators.base import OperatorContext, Wishes
+from resources.network import (
+    HOSTNAME_ID,
+    ConfigLayer,
+    DHCP4OperatorSpec,
+    HostnameSpec,
+    HostnameSpecSpec,
+    HostnameStatus,
+    HostnameStatusSpec,
+    LinkStatusSpec,
+    OperatorSpecSpec,
+)
 
 # In this order: some servers leave out what does not fit, and classless routes are asked for before routers (RFC 3442).
 _REQUESTED = (
@@ -30,6 +40,8 @@ _REQUESTED = (
 )
 _ROUTES = frozenset({Code.CLASSLESS_ROUTES, Code.ROUTERS})
 _NAMES = frozenset({Code.HOST_NAME})
+# What machines are called that nobody gave a name.
+_NOBODY = "localhost"
 
 
 def requested_options(spec: DHCP4OperatorSpec) -> tuple[Code, ...]:
@@ -59,6 +71,18 @@ class DHCP4Operator(DHCPOperator):
         )
         return Client4(settings, now=now, random=self.surroundings.random, remembered=remembered, is_held=is_held)
 
+    def look_around(self, ctx: OperatorContext, client: Client, now: float) -> None:
+        """See `DHCPOperator`: the server is told the host's name."""
+        assert isinstance(client, Client4)
+        spec, status = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(HostnameStatus, HOSTNAME_ID)
+        name = own_name(
+            None if spec is None else spec.spec,
+            None if status is None else status.spec,
+            client.lease,
+            asks=not self._options.skip_hostname_request,
+        )
+        client.call_host(now, name)
+
     def open_transport(self, link: LinkStatusSpec) -> AbstractAsyncContextManager[Transport]:
         """See `DHCPOperator`."""
         return open_transport4(self.spec.link_name, link.broadcast_addr, self.surroundings.netns)
@@ -80,6 +104,21 @@ class DHCP4Operator(DHCPOperator):
     async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
         """See `DHCPOperator`."""
         return await who_has(address, self.spec.link_name, link.hardware_addr, self.surroundings.netns) is not None
+
+
+def own_name(
+    spec: HostnameSpecSpec | None, status: HostnameStatusSpec | None, lease: Lease | None, *, asks: bool
+) -> str:
+    """The host's name that servers are told: the configured one, else what it is called unless a server says another.
+
+    `asks`: a server may say another, so it is told none before it was asked, and had its chance.
+    """
+    if spec is not None and spec.layer.number > ConfigLayer.OPERATOR.number:
+        return spec.hostname
+    if asks and (lease is None or lease.hostname):
+        return ""
+    name = spec.hostname if spec is not None else status.hostname if status is not None else ""
+    return "" if name == _NOBODY else name
 
 
 def _bytes_of(hardware_addr: str) -> bytes:

@@ -61,7 +61,6 @@ HOSTNAME_ID = "hostname"
 INPUTS: tuple[Input, ...] = (
     weak(AddressSpec),
     weak(AddressStatus),
-    weak(HostnameStatus),
     weak(VIPCondition),
 )
 

@@ -95,6 +95,37 @@ def test_the_first_offer_becomes_the_lease() -> None:
     assert here.client.trouble is None
 
 
+def test_the_name_of_the_host_is_told_and_a_new_one_soon() -> None:
+    here = lab(ScriptedServer(seconds=100, options={Code.HOST_NAME: b"one"}))
+    here.until(START + 1)
+    assert here.client.lease is not None
+    assert here.client.lease.hostname == "one"
+    # Who only repeats the name has no other for the host.
+    for name, answer in (("one", ""), ("two", "one"), ("", "one")):
+        here.client.call_host(here.now, "passing")
+        here.client.call_host(here.now, name)
+        here.until(here.now + 2)
+        assert here.client.lease.hostname == answer
+    asked = [*here.messages(DISCOVER), *here.messages(SELECT), *here.messages(EXTEND)]
+    assert [each.option(Code.HOST_NAME) for each in asked] == [None, None, b"one", b"two", None]
+
+
+def test_a_name_that_changes_while_the_one_before_is_told_is_told_next() -> None:
+    script = ScriptedServer(seconds=100)
+    here = lab(script)
+    here.until(START + 1)
+    script.options, script.delay = {Code.HOST_NAME: b"one"}, 0.5
+    here.client.call_host(here.now, "one")
+    here.until(START + 2.2)
+    here.client.call_host(here.now, "two")
+    here.until(START + 2.8)
+    # It is the server's answer to the first name.
+    assert here.client.lease is not None
+    assert here.client.lease.hostname == ""
+    here.until(START + 4)
+    assert [each.option(Code.HOST_NAME) for each in here.messages(EXTEND)] == [b"one", b"two"]
+
+
 def test_without_a_server_the_waits_double_up_to_about_a_minute() -> None:
     here = lab(ScriptedServer(silent_on=ALL))
     here.until(START + 400)
