@@ -197,6 +197,21 @@ async def test_an_address_from_dnsmasq_over_dhcpv6(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_program("dnsmasq")
+async def test_dnsmasq_renews_and_another_one_refuses_which_brings_an_address_of_its_own(tmp_path: Path) -> None:
+    # It lends for no less than two minutes, but lets itself be asked sooner.
+    often = ("--dhcp-option=option:T1,5", "--dhcp-authoritative")
+    with lab(tmp_path) as here:
+        async with agent(here, DHCP4) as node:
+            async with dnsmasq(here, "--dhcp-range=192.0.2.50,192.0.2.50,255.255.255.0,2m", *often):
+                first = await bound(node)
+                await node.eventually(DHCPLease, "dhcp4/eth0", lambda lease: lease.spec.obtained > first.obtained)
+                await holds(here, "192.0.2.50/24")
+            (tmp_path / "leases").unlink()
+            async with dnsmasq(here, "--dhcp-range=192.0.2.60,192.0.2.60,255.255.255.0,2m", *often):
+                await holds(here, "192.0.2.60/24", within=10)
+
+
+@pytest.mark.needs_program("dnsmasq")
 async def test_classless_routes_of_dnsmasq_also_by_a_gateway_outside_of_the_subnet(tmp_path: Path) -> None:
     with lab(tmp_path) as here:
         options = (
