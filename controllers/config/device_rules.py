@@ -13,13 +13,14 @@ from controllers.config.notation import (
     IP_HINT,
     KEY_HINT,
     is_cidr,
+    is_hex_bytes,
     is_host_port,
     is_ip,
     is_ip_or_cidr,
     is_key,
 )
 from resources.config.bond import Bond, BondMode
-from resources.config.device import Device, DeviceRoute, DeviceWireguard, Vlan
+from resources.config.device import Device, DeviceRoute, DeviceWireguard, DhcpOptions, Vlan
 from resources.config.links import BondConfig
 from resources.config.selector import DeviceSelector
 
@@ -85,6 +86,7 @@ def check_device(device: Device, *, enslaved: Mapping[str, object]) -> Iterator[
         yield from under(("wireguard",), check_wireguard(device.wireguard))
     for index, vlan in enumerate(device.vlans):
         yield from under(("vlans", index), check_vlan(vlan))
+    yield from _check_duid(device.dhcp_options)
     yield from _check_addressing(device, is_enslaved=device.interface in enslaved)
     for index, route in enumerate(device.routes):
         yield from under(("routes", index), check_route(route, index))
@@ -158,6 +160,10 @@ def check_route(route: DeviceRoute, index: int) -> Iterator[Finding]:
 def check_vlan(vlan: Vlan) -> Iterator[Finding]:
     """A VLAN of a device. Its routes and virtual IP are looked at only when they are applied."""
     label = f"{_LABEL}.vlan"
+    if not 0 < vlan.vlan_id < 4095:
+        # The original lets it pass, and the link is not what anybody meant, or cannot be made.
+        yield warn("vlanId", message=f"vlanId {vlan.vlan_id} is not between 1 and 4094")
+    yield from _check_duid(vlan.dhcp_options)
     if vlan.cidr:
         if vlan.addresses:
             yield at("cidr", message=f"cidr and addresses exclude each other [{label}]", hint="use addresses only")
@@ -166,6 +172,12 @@ def check_vlan(vlan: Vlan) -> Iterator[Finding]:
     for index, address in enumerate(vlan.addresses):
         if not is_ip_or_cidr(address):
             yield _bad_address("addresses", index, text=address, label=f"{label}.addresses")
+
+
+def _check_duid(options: DhcpOptions | None) -> Iterator[Finding]:
+    if options and options.duidv6 and not is_hex_bytes(options.duidv6):
+        message = f"{quote(options.duidv6)} is not a hexadecimal text, so no address comes by DHCPv6"
+        yield warn("dhcpOptions", "duidv6", message=message)
 
 
 def check_bond(bond: Bond) -> Iterator[Finding]:

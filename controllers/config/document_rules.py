@@ -20,6 +20,7 @@ from controllers.config.notation import (
     HOSTNAME_HINT,
     IP_HINT,
     is_cidr,
+    is_hex_bytes,
     is_host_port,
     is_hostname,
     is_ip,
@@ -92,7 +93,6 @@ _HIGHEST_TABLE = 2**32 - 1
 _SHORTEST_LEASE: Final = timedelta(seconds=3)
 _EXPRESSION_HINT = 'write it like link.driver == "virtio_net" && glob("00:1a:2b:*", mac(link.permanent_addr))'
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HEX_BYTES = re.compile(r"([0-9A-Fa-f]{2}:?)+")
 _FOREIGN_ETC_FILES = frozenset(
     {"resolv.conf", "hosts", "machine-id", "os-release", "localtime", "extensions.yaml", "xattr.conf"}
 )
@@ -332,7 +332,7 @@ def check_dhcp(dhcp: DHCPv4Config | DHCPv6Config) -> Iterator[Finding]:
         yield at("duidRaw", message="clientIdentifier duid needs duidRaw", hint="write the DUID in hexadecimal")
     if dhcp.duid_raw and not is_duid:
         yield at("duidRaw", message="duidRaw is used only with clientIdentifier: duid")
-    if dhcp.duid_raw and not _HEX_BYTES.fullmatch(dhcp.duid_raw):
+    if dhcp.duid_raw and not is_hex_bytes(dhcp.duid_raw):
         yield at("duidRaw", message=f"{quote(dhcp.duid_raw)} is not a hexadecimal text")
 
 

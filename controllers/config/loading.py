@@ -38,6 +38,7 @@ _CLASSES: dict[str, type] = {
 }
 _OTHERS = tuple(_CLASSES.values())
 _STDIN = "<stdin>"
+_ON_NOTHING = "check that this is the right file; if it is to say nothing, put a comment into it"
 # More help nobody, and each costs a look at the text when it is shown.
 _MOST_PROBLEMS = 100
 
@@ -185,7 +186,12 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> Loaded:
 def _decode(raw: bytes, name: str, sources: list[SourceText], problems: list[Problem]) -> None:
     """Adds what a file holds to `sources`, or what is wrong with it to `problems`."""
     try:
-        sources.append(SourceText(name=name, text=raw.decode()))
+        text = raw.decode()
+        if text.strip("\ufeff \t\r\n"):
+            sources.append(SourceText(name=name, text=text))
+        else:
+            # Some programs empty a file before they write it; what it is to say then is not that all is to go.
+            problems.append(_unreadable(FilePath(name), "there is nothing in this file", _ON_NOTHING))
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode(errors="replace").removeprefix("\ufeff")
         problems.append(
@@ -240,7 +246,8 @@ class _Part:
             return cls(node=node, entry=entry, findings=findings, foreign=(((), span),) if not findings else ())
         structured: Structured[Any] = structure(wanted, node, others=_OTHERS if wanted is MainDocument else ())
         entry = Entry(api_version=api_version, kind=kind, name=name, value=structured.value)
-        findings = (*findings, *_without_ignored_devices(structured.value, structured.findings))
+        found = tuple(_with_separator(finding, wanted) for finding in structured.findings)
+        findings = (*findings, *_without_ignored_devices(structured.value, found))
         return cls(node=node, entry=entry, findings=findings, foreign=structured.foreign)
 
     def locate(self, finding: Finding) -> Span:
@@ -311,6 +318,13 @@ def _check_head(node: Table, api_version: str, kind: str, wanted: type | None) -
     if api_version != expected:
         given = f"not {quote(api_version)}" if api_version else "which is missing"
         yield at("apiVersion", message=f"apiVersion of {kind} must be {expected}, {given}")
+
+
+def _with_separator(finding: Finding, wanted: type) -> Finding:
+    """A key of the main document in another document got there for want of a separator."""
+    if wanted is MainDocument or len(finding.path) != 1 or finding.path[0] not in _MAIN_KEYS:
+        return finding
+    return attrs.evolve(finding, hint="that is the main document: put a line --- between the two")
 
 
 def _closest_kind(kind: str) -> str:

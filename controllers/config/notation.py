@@ -19,6 +19,7 @@ KEY_HINT: Final = "make one with `nodespan gen key`, and the public one from it 
 _KEY_SIZE = 32
 _HIGHEST_PORT = 65535
 _MAC = re.compile(r"[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(:[0-9A-Fa-f]{2}){7}|(-[0-9A-Fa-f]{2}){5})")
+_HEX_BYTES = re.compile("([0-9A-Fa-f]{2}:?)+")
 _LABEL_LIMIT, _FQDN_LIMIT = 63, 253
 # What begins a comment, or ends a word or a line, in one file of the system or another.
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f#]+")
@@ -56,6 +57,11 @@ def is_cidr(text: str) -> bool:
 def is_ip_or_cidr(text: str) -> bool:
     """Whether the text is an address, with or without a prefix length."""
     return is_ip(text) or is_cidr(text)
+
+
+def is_hex_bytes(text: str) -> bool:
+    """Whether the text is bytes in hexadecimal, with or without colons between them."""
+    return _HEX_BYTES.fullmatch(text) is not None
 
 
 def is_key(text: str) -> bool:

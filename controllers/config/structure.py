@@ -207,6 +207,8 @@ class _Walk:
             number = int(node.text.replace("o", ""), 8)
         elif is_octal and len(node.text) > 1 and node.text.startswith("0"):
             return self._refuse(path, f"{shown} is not an octal number", "octal digits are 0 to 7, as in 0644")
+        elif is_octal and not (node.plain and _INTEGER.fullmatch(node.text)):
+            return self._refuse(path, f"{shown} is not an octal number", "write it like 0644")
         elif not node.plain or not _INTEGER.fullmatch(node.text):
             hint = "write it without quotes" if _INTEGER.fullmatch(node.text) else ""
             return self._refuse(path, f"{shown} is not a whole number", hint)
@@ -217,11 +219,12 @@ class _Walk:
                 limits = f"{bounds.low:#o} and {bounds.high:#o}" if is_octal else f"{bounds.low} and {bounds.high}"
                 return self._refuse(path, f"{shown} is not between {limits}")
         if is_octal and number and not node.text.startswith("0"):
+            other = f", or 0{node.text} if that is what you mean" if _OCTAL.fullmatch(f"0{node.text}") else ""
             self.findings.append(
                 warn(
                     *path,
                     message=f"{shown} has no leading zero, so it is a decimal number and means {number:#o}",
-                    hint=f"write {number:#o}, or 0{node.text} if that is what you mean",
+                    hint=f"write {number:#o}{other}",
                 )
             )
         return number

@@ -152,7 +152,8 @@ def _advice(error: MarkedYAMLError) -> str:
     if "expected <block end>" in problem:
         return "check the indentation: this line does not line up with the ones it belongs to"
     if error.context:
-        return f"this happened {_explain(MarkedYAMLError(problem=error.context))}"
+        begun = f", which begins on line {error.context_mark.line + 1}" if error.context_mark else ""
+        return f"this happened {_explain(MarkedYAMLError(problem=error.context))}{begun}"
     return ""
 
 

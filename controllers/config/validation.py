@@ -16,7 +16,7 @@ from controllers.config.document_rules import (
 from controllers.config.finding import Finding, Path, at, under, warn
 from controllers.config.machine_files import entry_error
 from controllers.config.masking import quote
-from controllers.config.notation import HOSTNAME_HINT, is_hostname, is_ip, is_url, url_path
+from controllers.config.notation import HOSTNAME_HINT, IP_HINT, is_hostname, is_ip, is_url, url_path
 from resources.config.host import DnsProtocol, ResolverConfig
 from resources.config.kubespan import (
     Discovery,
@@ -122,6 +122,10 @@ def _check_network(network: Network) -> Iterator[Finding]:
             message=f"{quote(network.hostname)} is not a host name",
             hint=HOSTNAME_HINT,
         )
+    for index, server in enumerate(network.nameservers):
+        if not is_ip(server):
+            message = f"{quote(server)} is not an IP address and is left out"
+            yield warn("nameservers", index, message=message, hint=IP_HINT)
     for index, host in enumerate(network.extra_host_entries):
         if not is_ip(host.ip):
             yield at("extraHostEntries", index, "ip", message=f"{quote(host.ip)} is not an IP address")

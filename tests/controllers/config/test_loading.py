@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from controllers.config.finding import Severity
-from controllers.config.loading import load, load_bytes, read_and_load
+from controllers.config.loading import load, load_bytes, load_files, read_and_load
 from controllers.config.tree import LARGEST_TEXT
 from resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
 from resources.config.bond import AdLacpActive, BondMode
@@ -43,6 +43,20 @@ def test_a_stream_of_empty_documents_leaves_everything_at_its_default(text: str)
     assert loaded.config == MachineConfigSpec(text=text)
 
 
+@pytest.mark.parametrize("raw", [b"", b"\n", b"\xef\xbb\xbf", b" \r\n"])
+def test_an_empty_file_is_an_error_for_it_may_be_about_to_be_written(raw: bytes) -> None:
+    for loaded in (load_bytes(raw), load_files([("a.yaml", b"machine: {type: worker}"), ("b.yaml", raw)])):
+        (problem,) = loaded.errors
+        assert problem.message == "there is nothing in this file"
+
+
+def test_a_main_document_that_runs_on_into_another_is_told_what_it_lacks() -> None:
+    loaded = load("machine: {type: worker}\napiVersion: v1alpha1\nkind: LinkConfig\nname: eth0\n")
+    (problem,) = loaded.problems
+    assert (problem.line, problem.column, problem.path) == (1, 1, "LinkConfig[eth0].machine")
+    assert "put a line --- between the two" in problem.hint
+
+
 @pytest.mark.parametrize(
     ("written", "mode"), [("0644", 0o644), ("0o644", 0o644), ('"0644"', 0o644), ("0", 0), ("0o4755", 0o4755)]
 )
@@ -50,6 +64,13 @@ def test_permissions_are_octal_in_both_spellings(written: str, mode: int) -> Non
     loaded = load(f"machine:\n  files: [{{permissions: {written}, path: /a, op: create}}]\n")
     assert loaded.problems == ()
     assert loaded.config.machine.files[0].permissions == mode
+
+
+def test_permissions_that_are_no_number_are_told_how_to_be_written() -> None:
+    for written in ('"999"', "rw"):
+        (problem,) = load(f"machine:\n  files: [{{permissions: {written}, path: /a, op: create}}]\n").errors
+        assert problem.message.endswith("is not an octal number")
+        assert problem.hint == "write it like 0644"
 
 
 def test_permissions_without_a_leading_zero_are_decimal_and_worth_a_warning() -> None:
@@ -205,6 +226,7 @@ def test_all_mistakes_are_reported_in_the_order_of_the_text() -> None:
     [
         ("‸\tmachine: {}", "cannot start any token", "spaces"),
         ("machine: {type: worker\n‸", "not valid YAML", ""),
+        ('version: v1alpha1\nmachine: {type: "worker}\n‸', "unexpected end of stream", "begins on line 2"),
         ("machine:\n  type: worker\n ‸time: {}", "not valid YAML", ""),
         ("a: b‸: c", "mapping values are not allowed", "quotes"),
         ("machine: ‸*base", "no anchor", "quotes"),

@@ -398,6 +398,11 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
         (document("BondConfig", LINK + "links: [b]\nbondMode: ‸balance-xor"), "never notices"),
         ("machine: {files: [{op: create, path: /a}, ‸{op: explode, path: /a}]}", 'op "explode" is not known'),
         ("machine: {files: [‸{op: create, path: a}]}", '"a" is not an absolute path'),
+        # The original leaves these to their fate without a word.
+        ("machine: {type: worker, network: {nameservers: [‸1.1.1.300]}}", "is left out"),
+        (device("{interface: a, vlans: [‸{addresses: [10.0.0.1/24]}]}"), "vlanId 0 is not between 1 and 4094"),
+        (device("{interface: a, vlans: [{vlanId: ‸4095}]}"), "vlanId 4095 is not between 1 and 4094"),
+        (device("{interface: a, dhcp: true, dhcpOptions: {duidv6: ‸zz}}"), "is not a hexadecimal text"),
     ],
 )
 def test_what_can_be_lived_with_is_a_warning(marked: str, message: str) -> None:
@@ -429,7 +434,7 @@ def test_cidr_and_addresses_together_are_refused() -> None:
         document("VRFConfig", LINK + "table: 7\nlinks: [x]") + "---\n" + document("LinkConfig", "name: x"),
         bond("mode: balance-alb, tlbDynamicLb: 1"),
         "machine: {env: {'1': b}}",
-        "machine: {network: {nameservers: [not an address], kubespan: {mtu: 576, filters: {endpoints: [x]}}}}",
+        "machine: {network: {kubespan: {mtu: 576, filters: {endpoints: [x]}}}}",
         f"machine: {{network: {{kubespan: {{enabled: true, mtu: 0}}}}}}\n{DISCOVERY}",
         document("KubeSpanConfig", "enabled: true") + "---\n" + SERVICE + "---\n" + IDENTITY,
         document("HostnameConfig", "auto: off\nhostname: a.example"),
