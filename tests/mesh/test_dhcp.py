@@ -202,12 +202,12 @@ async def test_dnsmasq_renews_and_another_one_refuses_which_brings_an_address_of
     often = ("--dhcp-option=option:T1,5", "--dhcp-authoritative")
     with lab(tmp_path) as here:
         async with agent(here, DHCP4) as node:
-            async with dnsmasq(here, "--dhcp-range=192.0.2.50,192.0.2.50,255.255.255.0,2m", *often):
+            async with dnsmasq(here.far, here.state_dir, "--dhcp-range=192.0.2.50,192.0.2.50,255.255.255.0,2m", *often):
                 first = await bound(node)
                 await node.eventually(DHCPLease, "dhcp4/eth0", lambda lease: lease.spec.obtained > first.obtained)
                 await holds(here, "192.0.2.50/24")
             (tmp_path / "leases").unlink()
-            async with dnsmasq(here, "--dhcp-range=192.0.2.60,192.0.2.60,255.255.255.0,2m", *often):
+            async with dnsmasq(here.far, here.state_dir, "--dhcp-range=192.0.2.60,192.0.2.60,255.255.255.0,2m", *often):
                 await holds(here, "192.0.2.60/24", within=10)
 
 
