@@ -185,7 +185,8 @@ def check_bond(bond: Bond) -> Iterator[Finding]:
     mode = bond.mode or BondMode.BALANCE_RR
     for key, delay in (("updelay", bond.updelay), ("downdelay", bond.downdelay)):
         if delay and not bond.miimon:
-            yield at(key, message=f"bond.{key} needs bond.miimon", hint="set miimon, for example to 100")
+            message = f"bond.{key} needs bond.miimon"
+            yield at(key, message=message, hint="set miimon, for example to 100", beside="miimon")
         elif delay and bond.miimon and delay % bond.miimon:
             yield at(key, message=f"bond.{key} is not a multiple of bond.miimon ({bond.miimon})")
     if bond.arp_ip_target:
@@ -205,7 +206,8 @@ def check_bond(bond: Bond) -> Iterator[Finding]:
     )
     for key, value, modes in bound:
         if value and mode not in modes:
-            yield at(key, message=f"bond.{key} is not available in mode {mode}", hint=f"only in {', '.join(modes)}")
+            message = f"bond.{key} is not available in mode {mode}"
+            yield at(key, message=message, hint=f"only in {', '.join(modes)}", beside="mode")
 
 
 def check_monitoring(key: str, name: str, mode: BondMode, bond: Bond | BondConfig) -> Iterator[Finding]:

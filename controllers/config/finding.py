@@ -37,7 +37,7 @@ class Finding:
 
     `on_key` says that the key is the mistake, not its value; `choice` that a value is none of those to choose from.
     `hides_value` says that what is written there may be a secret. `place` is where to look if the path does not tell,
-    as for the second of two equal keys.
+    as for the second of two equal keys. `beside` is a key next to it that the rule reads too.
     """
 
     path: Path
@@ -48,11 +48,12 @@ class Finding:
     choice: bool = False
     hides_value: bool = False
     place: Span | None = None
+    beside: str = ""
 
 
-def at(*path: str | int, message: str, hint: str = "") -> Finding:
+def at(*path: str | int, message: str, hint: str = "", beside: str = "") -> Finding:
     """An error at a path."""
-    return Finding(path=path, message=message, hint=hint)
+    return Finding(path=path, message=message, hint=hint, beside=beside)
 
 
 def warn(*path: str | int, message: str, hint: str = "") -> Finding:

@@ -117,7 +117,10 @@ def _findings(parts: Sequence["_Part"], *, are_all: bool) -> list[tuple[Span, in
     findings = [(index, finding) for index, part in enumerate(parts) for finding in part.findings]
     for index, finding in validate([part.entry for part in parts], are_all=are_all):
         # What could not be understood has been reported; that its default breaks a rule is no news.
-        if not any(finding.path[:depth] in broken[index] for depth in range(1, len(finding.path) + 1)):
+        read = {finding.path[:depth] for depth in range(1, len(finding.path) + 1)}
+        if finding.beside:
+            read.add((*finding.path[:-1], finding.beside))
+        if not read & broken[index]:
             findings.append((index, finding))
     return [(parts[index].locate(finding), index, finding) for index, finding in findings]
 

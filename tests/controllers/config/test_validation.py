@@ -74,6 +74,8 @@ MAIN_DOCUMENT = [
         '"x" is a member of "a" already',
     ),
     (bond("mode: ‸fast"), "none of balance-rr, active-backup"),
+    (bond("mode: ‸lacp, lacpRate: fast, primary: b"), "none of balance-rr, active-backup"),
+    (bond("miimon: ‸often, updelay: 200"), "is not a whole number"),
     (bond("xmitHashPolicy: ‸layer3"), "none of layer2, layer3+4"),
     (bond("updelay: ‸200"), "bond.updelay needs bond.miimon"),
     (bond("miimon: 0, downdelay: ‸200"), "bond.downdelay needs bond.miimon"),
@@ -143,6 +145,7 @@ ENSLAVED = "\n      - {interface: bond0, bond: {interfaces: [a]}}"
 ENSLAVED_ROWS = [
     (device("{interface: a, dhcp: ‸true}" + ENSLAVED), "[networking.os.device]"),
     (device("{interface: a, addresses: ‸[10.0.0.1/24]}" + ENSLAVED), "[networking.os.device]"),
+    (device("{interface: a, cidr: ‸10.0.0.1/24}" + ENSLAVED), "[networking.os.device]"),
     (device("{interface: a, ‸vip: {ip: 10.0.0.1}}" + ENSLAVED), "[networking.os.device]"),
     (device("{interface: a, dhcp: ‸true, bridgePort: {master: br0}}"), "[networking.os.device]"),
 ]
@@ -233,6 +236,8 @@ DOCUMENTS = [
     (document("WireguardConfig", PEERS + "allowedIPs: [10.0.0.0/8, ‸10.0.0.1]"), "is not a CIDR"),
     (document("WireguardConfig", f"name: a\nprivateKey: {KEY_A}\nlistenPort: ‸65536"), "not between 0 and 65535"),
     (document("DummyLinkConfig", LINK + "hardwareAddr: ‸x"), "hardware address"),
+    (document("BridgeConfig", LINK + "hardwareAddr: ‸x"), "hardware address"),
+    (document("LinkAliasConfig", "name: net0\nselector: {match: ‸link.speed}"), "a link has no field 'speed'"),
     (document("Layer2VIPConfig", "name: ‸a\nlink: b"), "must be an IP address"),
     (document("Layer2VIPConfig", "name: 10.0.0.1\nlink: ‸''"), "needs link"),
     (document("HCloudVIPConfig", "name: 10.0.0.1\nlink: b\napiToken: ‸''"), "needs apiToken"),
