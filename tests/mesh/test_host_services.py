@@ -119,14 +119,15 @@ async def name_servers(outside: Namespace) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         for address, answer in PLAIN.items():
             command = (
-                *("dnsmasq", "--keep-in-foreground", "--pid-file", "--conf-file=/dev/null"),
                 *(
+                    "dnsmasq",
+                    "--keep-in-foreground",
+                    "--pid-file",
+                    "--conf-file=/dev/null",
                     "--no-resolv",
                     "--no-hosts",
-                    "--bind-interfaces",
-                    f"--listen-address={address}",
-                    f"--address=/corp.example/{answer}",
                 ),
+                *("--bind-interfaces", f"--listen-address={address}", f"--address=/corp.example/{answer}"),
             )
             await stack.enter_async_context(running(*command, namespace=outside))
         yield

@@ -41,7 +41,7 @@ def install(*names: str) -> str | None:
 
 
 def fetch(directory: Path, *names: str) -> str | None:
-    """Have the archives of these packages in a directory as NAME.deb; if that cannot be, return why.
+    """Have the archives of these packages in a directory as NAME.deb; return which cannot be had, and why.
 
     Blocks for seconds, on the network.
     """
@@ -52,6 +52,7 @@ def fetch(directory: Path, *names: str) -> str | None:
         return f"this is not Debian or a relative of it: {' '.join(missing)} cannot be fetched"
     print(f"fetching {' '.join(missing)}", flush=True)
     directory.mkdir(parents=True, exist_ok=True)
+    refused = []
     for name in missing:
         # apt would rather download as a user who may not write here; a directory of its own lets it.
         with tempfile.TemporaryDirectory(dir=directory) as place:
@@ -61,10 +62,11 @@ def fetch(directory: Path, *names: str) -> str | None:
                 subprocess.run(["apt-get", "-qq", "update"], capture_output=True)
                 done = subprocess.run(download, cwd=place, capture_output=True, text=True)
             if done.returncode != 0:
-                return f"{name} cannot be fetched: {done.stderr.strip()}"
+                refused.append(f"{name} cannot be fetched: {done.stderr.strip()}")
+                continue
             (archive,) = Path(place).glob("*.deb")
             archive.rename(directory / f"{name}.deb")
-    return None
+    return "\n".join(refused) or None
 
 
 def _installed(name: str) -> bool:

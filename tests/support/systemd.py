@@ -68,8 +68,8 @@ async def booted(directory: Path) -> AsyncIterator[Booted]:
     """Boot one; `directory`, seen inside as it is, is the test's own."""
     over = directory / "over"
     over.mkdir()
-    shown = (str(directory), str(PROJECT), sys.prefix, sys.base_prefix)
-    boot = ("sh", str(_BOOT), str(over), str(ARCHIVES), *(path for path in shown if not _is_of_root(path)))
+    elsewhere = (path for path in (str(PROJECT), sys.prefix, sys.base_prefix) if not _is_of_root(path))
+    boot = ("sh", str(_BOOT), str(over), str(ARCHIVES), str(directory), *elsewhere)
     with namespace("machine") as network:
         async with (
             _group(network.name) as group,
