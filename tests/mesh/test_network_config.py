@@ -360,6 +360,10 @@ async def test_an_alias_is_given_to_a_link_and_taken_away() -> None:
             await node.eventually(LinkStatus, "eth0", lambda link: link.spec.alias == "net0")
             inside.run("ip", "link", "set", "eth0", "alias", "")
             await eventually(lambda: _is(alias(), "net0"))
+            # The kernel tells nobody of the alias of a link that is down.
+            inside.run("ip", "link", "set", "eth0", "down")
+            await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net1"))
+            await node.eventually(LinkStatus, "eth0", lambda link: link.spec.alias == "net1")
             # At once: also before it shows what was done.
             await node.teardown(LinkAliasSpec, "eth0")
             await eventually(lambda: _is(alias(), ""))

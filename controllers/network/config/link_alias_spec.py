@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import trio
 
 from controllers.network.kernel.link_alias import AliasChange, set_aliases
+from controllers.network.kernel.links import Links
+from controllers.network.kernel.mirror import look_again
 from controllers.network.problems import Problems, reason_of
 from resources.network import LinkAliasSpec, LinkStatus, NetworkProblem
 from runtime.controller import Controller, ControllerContext, shared, strong, weak
@@ -79,6 +81,8 @@ class LinkAliasSpecController(Controller):
         if not new:
             return False
         results = await trio.to_thread.run_sync(set_aliases, self._netns, list(new.values()))
+        # Of links that are down nobody is told, and what is to set them up may know them by this alias only.
+        await look_again(Links, self._netns, results.keys())
         for id, change in new.items():
             result = results.get(change.index)
             self._failed.pop(id, None)

@@ -6,7 +6,8 @@ folding one that the dump knew already changes nothing in the end, since the las
 dump whatever is queued is thrown away, for the dump contains it. When the kernel says that it lost notifications
 (ENOBUFS, which comes before anything that is still queued) nothing more is believed until the next dump.
 
-What notifications do not tell (see the kinds) is found by a dump every minute.
+What notifications do not tell (see the kinds) is found by a dump every minute, or at once if whoever does such a thing
+says so (`look_again`).
 """
 
 import errno
@@ -15,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 import trio
@@ -38,6 +39,7 @@ _REPORT = 0.1
 _DATAGRAM = 65536
 RECEIVE_BUFFER = 8 << 20
 _SO_RCVBUFFORCE = 33
+_mirrors: trio.lowlevel.RunVar["set[Mirror[Any, Any]]"] = trio.lowlevel.RunVar("mirrors")
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +97,11 @@ class Mirror(Generic[K, V]):
         self._doubtful = False
         self._taking_in = trio.Lock()
         self._socket = _subscribe(kind.groups, netns, receive_buffer)
+        _all_mirrors().add(self)
+
+    def shows(self, kind: type[Kind[Any, Any]], netns: str | None) -> bool:
+        """Whether it is of this kind, or one like it, in this namespace."""
+        return isinstance(self._kind, kind) and self._netns == netns
 
     def take(self) -> frozenset[K]:
         """The keys of all objects that appeared, changed, went or were announced since the last call; at first, all."""
@@ -173,6 +180,7 @@ class Mirror(Generic[K, V]):
 
     def close(self) -> None:
         """Close the socket."""
+        _all_mirrors().discard(self)
         self._socket.close()
 
     async def _take_in(self, reread_too: frozenset[K] = frozenset()) -> None:
@@ -257,6 +265,27 @@ class Mirror(Generic[K, V]):
     def _reread(self, keys: Iterable[K]) -> dict[K, V | None]:
         with open_kernel(self._netns) as kernel:
             return {key: self._kind.reread(kernel, key) for key in keys}
+
+
+async def look_again(kind: type[Kind[K, Any]], netns: str | None, keys: Iterable[K]) -> None:
+    """Have all mirrors of a kind in this trio run read these objects again, after a change that the kernel keeps quiet.
+
+    Waits for a worker thread.
+    """
+    found = frozenset(keys)
+    for mirror in tuple(_all_mirrors()):
+        # Others are closed meanwhile.
+        if mirror in _all_mirrors() and mirror.shows(kind, netns):
+            await mirror.look(found)
+
+
+def _all_mirrors() -> "set[Mirror[Any, Any]]":
+    try:
+        return _mirrors.get()
+    except LookupError:
+        found: set[Mirror[Any, Any]] = set()
+        _mirrors.set(found)
+        return found
 
 
 def _subscribe(groups: int, netns: str | None, receive_buffer: int) -> socket.socket:
