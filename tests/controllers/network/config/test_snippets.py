@@ -51,7 +51,7 @@ from tests.controllers.network.config.house import configure, house, nic, proble
 pytestmark = pytest.mark.virtual_clock
 
 CONFIGURATION = ConfigLayer.CONFIGURATION
-KEYS = [f"{'A' * 42}A=", f"AQ{'A' * 41}=", f"Ag{'A' * 41}="]
+KEYS = [f"AAs{'A' * 38}EA=", f"AQ{'A' * 41}=", f"Ag{'A' * 41}="]
 
 
 def link(name: str, **fields: Any) -> LinkSpecSpec:
