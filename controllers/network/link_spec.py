@@ -225,7 +225,7 @@ class LinkSpecController(SpecApplier[LinkSpecSpec, LinkSpecSpec]):
     async def after_work(self, ctx: QueueContext) -> None:
         """Look at links that are down, for the kernel does not tell all that changes of them."""
         changed, self._changed = self._changed, set()
-        await self._follower.look_if_down(changed)
+        await self._follower.look_if_down(changed, self._netns)
         if self._refresh:
             self._refresh = False
             await ask_for_refresh(ctx)

@@ -22,8 +22,8 @@ import trio
 
 from controllers.network.damping import Damper
 from controllers.network.interests import Interests, LinkIndex, LinkName
-from controllers.network.kernel.links import KernelLink
-from controllers.network.kernel.mirror import Kind
+from controllers.network.kernel.links import KernelLink, Links
+from controllers.network.kernel.mirror import Kind, look_again
 from controllers.network.kernel.rtnetlink import Kernel, open_kernel
 from controllers.network.kernel.shared_mirror import MirrorView, open_shared_mirror
 from controllers.network.link_lookup import LinkTable
@@ -347,10 +347,10 @@ class LinkFollower:
             topics.update(map(LinkName, self._table.set(index, self._mirror.items.get(index))))
         return topics
 
-    async def look_if_down(self, indexes: Iterable[int]) -> None:
-        """Read those of these links again that are down."""
+    async def look_if_down(self, indexes: Iterable[int], netns: str | None) -> None:
+        """Have those of these links that are down read again, here and wherever links are shown."""
         await self._mirror.catch_up()
         known = ((index, self._mirror.items.get(index)) for index in indexes)
         down = {index for index, link in known if link is not None and LinkFlags.UP not in link.status.flags}
         if down:
-            await self._mirror.look(down)
+            await look_again(Links, netns, down)

@@ -8,8 +8,21 @@ import pytest
 import trio
 
 from controllers.network import damping
-from resources.network import BridgeMaster, BridgeSlave, LinkSpec, NetworkProblem, Veth
-from runtime.testing.kit import Node
+from controllers.network.link_spec import LinkSpecController
+from controllers.network.link_status import LinkStatusController
+from controllers.network.merge import LinkMergeController
+from resources.network import (
+    STP,
+    BridgeMaster,
+    BridgeSlave,
+    LinkSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    NetworkProblem,
+    Veth,
+)
+from runtime.resource import Resource
+from runtime.testing.kit import Node, running
 from tests.mesh.link_scenarios import (
     BASE,
     SPECS,
@@ -22,6 +35,7 @@ from tests.mesh.link_scenarios import (
 )
 from tests.support import probe
 from tests.support.monitor import watching
+from tests.support.netns import namespace
 from tests.support.process import eventually
 
 pytestmark = pytest.mark.needs_link("veth")
@@ -89,6 +103,27 @@ async def test_a_link_that_is_wanted_by_another_name_from_now_on_stays_up_and_be
         await unwant(runtime, "p0")
         await runtime.gone(LinkSpec, "p0")
         assert links(inside)["p0"] == before | {"qdisc": "noqueue", "ifalias": "uplink"}
+
+
+@pytest.mark.needs_link("bridge")
+async def test_what_changes_of_a_link_that_is_down_is_shown_at_once() -> None:
+    bridge = attrs.evolve(BASE, up=False, kind="bridge", bridge_master=BridgeMaster())
+    spanning = attrs.evolve(bridge, bridge_master=BridgeMaster(stp=STP(enabled=True)))
+
+    def is_spanning(link: Resource[LinkStatusSpec]) -> bool:
+        shown = link.spec.bridge_master
+        return shown is not None and shown.stp.enabled
+
+    with namespace() as inside:
+        netns = str(inside.path)
+        controllers = (LinkMergeController(), LinkSpecController(netns=netns), LinkStatusController(netns=netns))
+        async with running(*controllers) as runtime:
+            await want(runtime, bridge)
+            await runtime.eventually(LinkStatus, "x0")
+            await runtime.settled()
+            # The kernel keeps it quiet.
+            await want(runtime, spanning)
+            await runtime.eventually(LinkStatus, "x0", is_spanning)
 
 
 async def test_a_link_is_found_by_an_alternative_name() -> None:
