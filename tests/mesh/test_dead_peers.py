@@ -10,6 +10,8 @@ from tests.runtime.api.grpc.greeter import Greeter, RawClient
 from tests.support.netns import connect, entered, namespaces
 from tests.support.process import eventually
 
+pytestmark = pytest.mark.calm
+
 
 @pytest.mark.parametrize("method", ["Hang", "Count"], ids=["idle", "being sent to"])
 async def test_a_peer_behind_a_cut_cable_is_given_up(method: str) -> None:

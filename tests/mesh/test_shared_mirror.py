@@ -12,7 +12,7 @@ from controllers.network.kernel.shared_mirror import MirrorView, open_shared_mir
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
-pytestmark = pytest.mark.needs_link("veth")
+pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth")]
 
 
 class Watcher:

@@ -32,7 +32,9 @@ def install(*names: str) -> str | None:
         return f"missing packages; run as root: apt-get install --no-install-recommends {' '.join(missing)}"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {' '.join(missing)}", flush=True)
-    for step in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+    # Somebody else, another tier for one, may be installing something at the moment.
+    patience = ["-o", "DPkg::Lock::Timeout=300"]
+    for step in (["update"], ["install", *patience, "--yes", "--no-install-recommends", *missing]):
         done = subprocess.run(["apt-get", "-qq", *step], env=environment, capture_output=True, text=True)
         # One unreachable repository among many fails an update, and is no reason not to try.
         if done.returncode != 0 and step[0] == "install":
