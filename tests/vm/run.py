@@ -41,7 +41,7 @@ VIRTME = "virtme-ng==1.42"
 # The flavour for real machines: that for clouds lacks 9p and does not boot here.
 KERNEL = "linux-image-amd64"
 
-SECONDS = 700
+SECONDS = 900
 TIMED_OUT = (124, 137)
 MEMORY = "1G"
 # What cards are plugged into, beside the first bus: ports that a bus hangs on each, a bridge to an old bus, USB.
