@@ -96,8 +96,8 @@ class Agent:
         """Run until cancelled or told to stop by SIGTERM or SIGINT; SIGHUP gives every controller a turn.
 
         Reports as started when the socket answers. Raises AlreadyServedError if there is another agent at its socket or
-        in its state directory, OSError for files and addresses that
-        cannot be used, and RegistrationError for controllers that were asked for by name and do not fit.
+        in its state directory, OSError for files and addresses that cannot be used, and RegistrationError for
+        controllers that were asked for by name and do not fit.
         """
         options = self._options
         with _claimed(options.state_dir):

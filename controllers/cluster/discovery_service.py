@@ -34,14 +34,13 @@ from resources.cluster import (
     MachineResetSignal,
 )
 from resources.kubespan import KubeSpanEndpoint
-from resources.network import AddressStatus, AddressStatusSpec, Family, NodeAddress
+from resources.network import DEFAULT_ADDRESS_ID, AddressStatus, AddressStatusSpec, Family, NodeAddress
 from resources.runtime import ENVIRONMENT_ID, Environment
 from resources.trust import TRUST_BUNDLE_ID, TrustBundle
 from runtime.controller import Controller, ControllerContext, shared, strong, weak
 
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 _SOURCE = "service/"
-_DEFAULT_ADDRESS = "default"
 
 # Makes the transport of a controller, given what returns the certificate authorities that the configuration adds, and
 # the environment with its proxies.
@@ -65,7 +64,7 @@ class DiscoveryServiceController(Controller):
         weak(KubeSpanEndpoint),
         weak(TrustBundle, TRUST_BUNDLE_ID),
         weak(Environment, ENVIRONMENT_ID),
-        weak(NodeAddress, _DEFAULT_ADDRESS),
+        weak(NodeAddress, DEFAULT_ADDRESS_ID),
         strong(MachineResetSignal, RESET_ID),
     )
     outputs = (shared(Affiliate), shared(AddressStatus))
@@ -337,7 +336,7 @@ def public_address(address: str) -> AddressStatusSpec | None:
 
 def _surroundings(ctx: ControllerContext, address_before: str) -> _Surroundings:
     bundle, environment = ctx.find(TrustBundle, TRUST_BUNDLE_ID), ctx.find(Environment, ENVIRONMENT_ID)
-    address = ctx.find(NodeAddress, _DEFAULT_ADDRESS)
+    address = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
     found = _Surroundings(address=address_before)
     if address is not None and address.spec.addresses:
         found = attrs.evolve(found, address=address.spec.addresses[0])

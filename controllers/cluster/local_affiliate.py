@@ -23,11 +23,17 @@ from resources.cluster import (
 from resources.config import MachineConfig, MachineConfigSpec
 from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
 from resources.kubespan import KubeSpanConfig, KubeSpanIdentity
-from resources.network import AddressStatus, HostnameStatus, LinkStatus, NodeAddress
+from resources.network import (
+    CURRENT_ADDRESSES_ID,
+    ROUTED_ADDRESSES_ID,
+    AddressStatus,
+    HostnameStatus,
+    LinkStatus,
+    NodeAddress,
+)
 from runtime.controller import Controller, ControllerContext, shared, weak
 
 _HOSTNAME = "hostname"
-_ROUTED, _CURRENT = "routed", "current"
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 
 
@@ -72,7 +78,7 @@ class LocalAffiliateController(Controller):
     def _spec(self, ctx: ControllerContext) -> AffiliateSpec | None:
         config, identity = ctx.find(DiscoveryConfig, CONFIG_ID), ctx.find(Identity, LOCAL)
         hostname, machine = ctx.find(HostnameStatus, _HOSTNAME), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-        routed, current = ctx.find(NodeAddress, _ROUTED), ctx.find(NodeAddress, _CURRENT)
+        routed, current = ctx.find(NodeAddress, ROUTED_ADDRESSES_ID), ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
         if (
             config is None
             or identity is None

@@ -15,6 +15,7 @@ from resources.config import HostnameConfig, MachineConfig, MachineConfigSpec
 from resources.config.host import AutoHostname
 from resources.network import (
     CONFIG_NAMESPACE,
+    DEFAULT_ADDRESS_ID,
     HOSTNAME_ID,
     ConfigLayer,
     HostnameSpec,
@@ -26,7 +27,6 @@ from resources.runtime import KernelCmdline
 from runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = HostnameSpec.within(CONFIG_NAMESPACE)
-_DEFAULT_ADDRESS = "default"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -78,7 +78,7 @@ class HostnameConfigController(Controller):
     only_derives = True
     inputs = (
         weak(MachineConfig, MACHINE_CONFIG_ID),
-        weak(NodeAddress, _DEFAULT_ADDRESS),
+        weak(NodeAddress, DEFAULT_ADDRESS_ID),
         weak(Identity, LOCAL),
         weak(KernelCmdline, CMDLINE_ID),
     )
@@ -91,7 +91,7 @@ class HostnameConfigController(Controller):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 if config is None:
                     continue
-                address = ctx.find(NodeAddress, _DEFAULT_ADDRESS)
+                address = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
                 identity, line = ctx.find(Identity, LOCAL), ctx.find(KernelCmdline, CMDLINE_ID)
                 specs = hostname_specs(
                     config.spec,

@@ -32,6 +32,7 @@ from controllers.network.problems import Problems
 from resources.config import MachineConfig, MachineConfigSpec
 from resources.files import EtcFileSpecSpec
 from resources.network import (
+    DEFAULT_ADDRESS_ID,
     HOSTNAME_ID,
     RESOLVERS_ID,
     TIME_SERVERS_ID,
@@ -54,7 +55,6 @@ from runtime.controller import Controller, ControllerContext, weak
 # Seconds between two looks at which services there are.
 LOOK_INTERVAL = 30.0
 _SHORT_DIGEST = 16
-_DEFAULT_ADDRESS = "default"
 # Names that are to last; those of a lease or of the kernel line are the kernel's only.
 _LASTING = (ConfigLayer.CONFIGURATION, ConfigLayer.DEFAULT)
 _RESOLVED_FILE = "systemd/resolved.conf.d/50-nodespan.conf"
@@ -150,7 +150,7 @@ class EtcFileController(Controller):
     inputs = (
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(HostnameSpec, HOSTNAME_ID),
-        weak(NodeAddress, _DEFAULT_ADDRESS),
+        weak(NodeAddress, DEFAULT_ADDRESS_ID),
         weak(ResolverStatus, RESOLVERS_ID),
         weak(TimeServerStatus, TIME_SERVERS_ID),
         weak(TrustBundle, TRUST_BUNDLE_ID),
@@ -174,7 +174,7 @@ class EtcFileController(Controller):
                 names: dict[str, str] = {}
                 asked = Files(), Files()
                 if config is not None:
-                    hostname, address = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(NodeAddress, _DEFAULT_ADDRESS)
+                    hostname, address = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
                     names = name_files(
                         config.spec,
                         None if hostname is None or hostname.metadata.is_tearing_down else hostname.spec,

@@ -6,6 +6,7 @@ from ipaddress import ip_interface
 from controllers.cluster.config import MACHINE_CONFIG_ID
 from resources.config import MachineConfig, MachineConfigSpec, StaticHostConfig
 from resources.network import (
+    CURRENT_ADDRESSES_ID,
     HOSTNAME_ID,
     HostnameStatus,
     HostnameStatusSpec,
@@ -14,8 +15,6 @@ from resources.network import (
     StaticHostSpec,
 )
 from runtime.controller import Controller, ControllerContext, exclusive, weak
-
-_CURRENT = "current"
 
 
 def configured_hosts(config: MachineConfigSpec) -> dict[str, tuple[str, ...]]:
@@ -58,7 +57,7 @@ class StaticHostController(Controller):
     inputs = (
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(HostnameStatus, HOSTNAME_ID),
-        weak(NodeAddress, _CURRENT),
+        weak(NodeAddress, CURRENT_ADDRESSES_ID),
     )
     outputs = (exclusive(StaticHost),)
 
@@ -69,7 +68,7 @@ class StaticHostController(Controller):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 if config is None:
                     continue
-                own, addresses = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(NodeAddress, _CURRENT)
+                own, addresses = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
                 hosts = static_hosts(
                     config.spec,
                     None if own is None else own.spec,

@@ -18,12 +18,11 @@ import trio
 from controllers.kubespan.peer_state import Path, Seen, step
 from resources.kubespan import NEVER, KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, KubeSpanPeerStatusSpec
 from resources.kubespan import PeerState as State
-from resources.network import NodeAddress
+from resources.network import CURRENT_ADDRESSES_ID, NodeAddress
 from runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from runtime.resource import Metadata, Pointer
 
 POLL_INTERVAL = 30.0
-_CURRENT = "current"
 # While the tunnel carries traffic, a peer may fall silent in the middle of it. A look at very many takes its time.
 BUSY_INTERVAL = 1.0
 PEERS_PER_SECOND = 1000
@@ -62,7 +61,7 @@ class PeerStatusController(QueueController):
     """One status per peer. `now` gives wall-clock seconds, which is what the device tells handshakes in."""
 
     name = "kubespan.PeerStatusController"
-    inputs = (primary(KubeSpanPeerSpec), mapped(NodeAddress, _CURRENT))
+    inputs = (primary(KubeSpanPeerSpec), mapped(NodeAddress, CURRENT_ADDRESSES_ID))
     outputs = (exclusive(KubeSpanPeerStatus),)
 
     def __init__(self, device: Device, *, now: Callable[[], float] = time.time) -> None:
@@ -79,7 +78,7 @@ class PeerStatusController(QueueController):
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
         """The node's own addresses have changed, which is about no single peer."""
-        found = ctx.find(NodeAddress, _CURRENT)
+        found = ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
         own = frozenset[str]() if found is None else frozenset(found.spec.addresses)
         if self._own - own:
             self._greetings = GREETINGS

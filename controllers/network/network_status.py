@@ -2,6 +2,7 @@
 
 from resources.files import EtcFileSpec, EtcFileStatus
 from resources.network import (
+    CURRENT_ADDRESSES_ID,
     HOSTNAME_ID,
     NETWORK_STATUS_ID,
     HostnameSpec,
@@ -27,7 +28,7 @@ class NetworkStatusController(Controller):
         weak(EtcFileStatus),
         weak(HostnameSpec, HOSTNAME_ID),
         weak(HostnameStatus, HOSTNAME_ID),
-        weak(NodeAddress, "current"),
+        weak(NodeAddress, CURRENT_ADDRESSES_ID),
         weak(RouteStatus),
     )
     outputs = (exclusive(NetworkStatus),)
@@ -39,7 +40,7 @@ class NetworkStatusController(Controller):
 
 
 def _status(ctx: ControllerContext) -> NetworkStatusSpec:
-    addresses = ctx.find(NodeAddress, "current")
+    addresses = ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
     return NetworkStatusSpec(
         address_ready=addresses is not None and bool(addresses.spec.addresses),
         connectivity_ready=any(leads_out(route.spec) for route in ctx.list(RouteStatus)),

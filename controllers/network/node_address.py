@@ -8,6 +8,11 @@ from controllers.network.node_address_rules import (
     sort_addresses,
 )
 from resources.network import (
+    ACCUMULATIVE_ADDRESSES_ID,
+    CURRENT_ADDRESSES_ID,
+    DEFAULT_ADDRESS_ID,
+    ROUTED_ADDRESSES_ID,
+    SORT_ALGORITHM_ID,
     AddressSortAlgorithm,
     AddressStatus,
     LinkStatus,
@@ -18,11 +23,6 @@ from resources.network import (
 )
 from runtime.controller import Controller, ControllerContext, exclusive, weak
 
-CURRENT = "current"
-ROUTED = "routed"
-ACCUMULATIVE = "accumulative"
-DEFAULT = "default"
-
 
 class NodeAddressController(Controller):
     """Writes `current`, `routed` and `accumulative`, each also as `<kind>-<filter>`, and `default`."""
@@ -32,7 +32,7 @@ class NodeAddressController(Controller):
         weak(AddressStatus),
         weak(LinkStatus),
         weak(NodeAddressFilter),
-        weak(NodeAddressSortAlgorithm, DEFAULT),
+        weak(NodeAddressSortAlgorithm, SORT_ALGORITHM_ID),
     )
     outputs = (exclusive(NodeAddress),)
 
@@ -45,25 +45,27 @@ class NodeAddressController(Controller):
 
 
 def _node_addresses(ctx: ControllerContext) -> dict[str, NodeAddressSpec]:
-    configured = ctx.find(NodeAddressSortAlgorithm, DEFAULT)
+    configured = ctx.find(NodeAddressSortAlgorithm, SORT_ALGORITHM_ID)
     algorithm = AddressSortAlgorithm.V1 if configured is None else configured.spec.algorithm
     links = {link.id: link.spec for link in ctx.list(LinkStatus)}
     found = current_addresses([address.spec for address in ctx.list(AddressStatus)], links)
-    seen = ctx.find(NodeAddress, ACCUMULATIVE)
+    seen = ctx.find(NodeAddress, ACCUMULATIVE_ADDRESSES_ID)
 
     current = sort_addresses((candidate.address for candidate in found), algorithm)
     lists = {
-        CURRENT: current,
-        ROUTED: routed_addresses(current),
-        ACCUMULATIVE: sort_addresses((*current, *(() if seen is None else seen.spec.addresses)), algorithm),
+        CURRENT_ADDRESSES_ID: current,
+        ROUTED_ADDRESSES_ID: routed_addresses(current),
+        ACCUMULATIVE_ADDRESSES_ID: sort_addresses(
+            (*current, *(() if seen is None else seen.spec.addresses)), algorithm
+        ),
     }
     for rule in ctx.list(NodeAddressFilter):
-        for kind in (CURRENT, ROUTED, ACCUMULATIVE):
+        for kind in (CURRENT_ADDRESSES_ID, ROUTED_ADDRESSES_ID, ACCUMULATIVE_ADDRESSES_ID):
             lists[f"{kind}-{rule.id}"] = filter_addresses(lists[kind], rule.spec)
 
-    last = ctx.find(NodeAddress, DEFAULT)
+    last = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
     previous = last.spec.addresses[0] if last is not None and last.spec.sort_algorithm == algorithm else None
     default = default_address(found, algorithm, previous)
     if default is not None:
-        lists[DEFAULT] = (default,)
+        lists[DEFAULT_ADDRESS_ID] = (default,)
     return {id: NodeAddressSpec(addresses=addresses, sort_algorithm=algorithm) for id, addresses in lists.items()}

@@ -1,11 +1,15 @@
 """network.NodeAddressSortAlgorithmController: says in which order the node's addresses are listed."""
 
 from resources.config import MachineConfig
-from resources.network import AddressSortAlgorithm, NodeAddressSortAlgorithm, NodeAddressSortAlgorithmSpec
+from resources.network import (
+    SORT_ALGORITHM_ID,
+    AddressSortAlgorithm,
+    NodeAddressSortAlgorithm,
+    NodeAddressSortAlgorithmSpec,
+)
 from runtime.controller import Controller, ControllerContext, exclusive, weak
 
 _CONFIG = "v1alpha1"
-_DEFAULT = "default"
 
 
 class NodeAddressSortAlgorithmController(Controller):
@@ -23,4 +27,6 @@ class NodeAddressSortAlgorithmController(Controller):
             algorithm = AddressSortAlgorithm.V1
             if config is not None:
                 algorithm = AddressSortAlgorithm(config.spec.machine.features.node_address_sort_algorithm.value)
-            await ctx.put(NodeAddressSortAlgorithm, _DEFAULT, NodeAddressSortAlgorithmSpec(algorithm=algorithm))
+            await ctx.put(
+                NodeAddressSortAlgorithm, SORT_ALGORITHM_ID, NodeAddressSortAlgorithmSpec(algorithm=algorithm)
+            )

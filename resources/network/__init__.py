@@ -68,6 +68,11 @@ from resources.network.nftables import (
     nftables_set_elements_id,
 )
 from resources.network.node_address import (
+    ACCUMULATIVE_ADDRESSES_ID,
+    CURRENT_ADDRESSES_ID,
+    DEFAULT_ADDRESS_ID,
+    ROUTED_ADDRESSES_ID,
+    SORT_ALGORITHM_ID,
     AddressSortAlgorithm,
     HardwareAddr,
     HardwareAddrSpec,
@@ -118,12 +123,17 @@ from resources.network.vip import VIPState, VIPStatus, VIPStatusSpec
 from resources.network.wireguard import WireguardPeerSpec, split_wireguard_peer_id, wireguard_peer_id
 
 __all__ = [
+    "ACCUMULATIVE_ADDRESSES_ID",
     "CONFIG_NAMESPACE",
+    "CURRENT_ADDRESSES_ID",
+    "DEFAULT_ADDRESS_ID",
     "HOSTNAME_ID",
     "MANAGED_ADDRESS_FLAGS",
     "NAMESPACE",
     "NETWORK_STATUS_ID",
     "RESOLVERS_ID",
+    "ROUTED_ADDRESSES_ID",
+    "SORT_ALGORITHM_ID",
     "STP",
     "TIME_SERVERS_ID",
     "VLAN",

@@ -7,6 +7,13 @@ import attrs
 from resources.network.namespace import NAMESPACE
 from runtime.resource import ResourceType
 
+# The lists of addresses, by what they hold.
+CURRENT_ADDRESSES_ID = "current"
+ROUTED_ADDRESSES_ID = "routed"
+ACCUMULATIVE_ADDRESSES_ID = "accumulative"
+DEFAULT_ADDRESS_ID = "default"
+SORT_ALGORITHM_ID = "default"
+
 
 class AddressSortAlgorithm(enum.StrEnum):
     """The order of address lists. v1: by number. v2: IPv4 first, more specific prefixes first."""
