@@ -99,6 +99,7 @@ protobuf: ## generate discovery/wire/*_pb2 anew from the .proto files
 	@[ -x .cache/protobuf/bin/python ] || $(PYTHON) -m venv .cache/protobuf
 	.cache/protobuf/bin/pip install --quiet --disable-pip-version-check grpcio-tools
 	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. discovery/wire/*.proto
+	sed -i 's/^from discovery\.wire import/from nodespan.discovery.wire import/' discovery/wire/*_pb2.py discovery/wire/*_pb2.pyi
 
 docs: .venv/installed ## draw the graph in docs/ anew
 	@$(BIN)/nodespan graph -o svg > docs/graph.svg

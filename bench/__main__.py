@@ -3,7 +3,7 @@
 import sys
 
 from bench import discovery, engine, kubespan, network, state
-from runtime import garbage
+from nodespan.runtime import garbage
 
 
 def main() -> int:

@@ -24,9 +24,9 @@ import trio
 from hyperframe.frame import DataFrame
 
 from bench.measure import Figure
-from discovery.service.server import DiscoveryOptions, serve_discovery
-from discovery.wire import server_pb2 as wire
-from runtime.api.grpc import frame
+from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.api.grpc import frame
 
 WATCHERS = 1_000
 AFFILIATES = 1_000

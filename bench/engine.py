@@ -8,11 +8,11 @@ import trio.testing
 
 from bench.measure import Figure, compare_runs
 from bench.state import MANY, OtherThing, Thing, ThingSpec, thing
-from runtime.controller import Access, Controller, ControllerContext, weak
-from runtime.controller.queue_transform import QueueTransform
-from runtime.engine import Engine
-from runtime.resource import Resource
-from runtime.state import MemoryState
+from nodespan.runtime.controller import Access, Controller, ControllerContext, weak
+from nodespan.runtime.controller.queue_transform import QueueTransform
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import MemoryState
 
 BURST = 100_000
 NAME = "bench.Transform"

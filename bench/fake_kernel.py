@@ -8,12 +8,12 @@ import attrs
 import trio
 from pyroute2.netlink import rtnl
 
-from controllers.network.kernel.addresses import Addresses
-from controllers.network.kernel.links import KernelLink, PlainLinks, read_link
-from controllers.network.kernel.mirror import Effect, Kind
-from controllers.network.kernel.routes import Routes
-from controllers.network.kernel.rtnetlink import Message, members
-from resources.network import LinkFlags, LinkStatusSpec
+from nodespan.kernel.addresses import Addresses
+from nodespan.kernel.links import KernelLink, PlainLinks, read_link
+from nodespan.kernel.mirror import Effect, Kind
+from nodespan.kernel.routes import Routes
+from nodespan.kernel.rtnetlink import Message, members
+from nodespan.resources.network import LinkFlags, LinkStatusSpec
 
 K = TypeVar("K")
 V = TypeVar("V")

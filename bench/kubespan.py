@@ -9,12 +9,12 @@ import trio
 import trio.testing
 
 from bench.measure import Figure, compare_runs
-from controllers.kubespan.peer import PeerController
-from controllers.kubespan.peer_spec import PeerSpecController
-from controllers.kubespan.peer_state import Seen
-from controllers.kubespan.peer_status import PeerStatusController
-from resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
-from resources.kubespan import (
+from nodespan.controllers.kubespan.peer import PeerController
+from nodespan.controllers.kubespan.peer_spec import PeerSpecController
+from nodespan.controllers.kubespan.peer_state import Seen
+from nodespan.controllers.kubespan.peer_status import PeerStatusController
+from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
+from nodespan.resources.kubespan import (
     CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
@@ -25,10 +25,10 @@ from resources.kubespan import (
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
 )
-from resources.network import WireguardPeerSpec
-from runtime.engine import Engine
-from runtime.resource import Resource
-from runtime.state import MemoryState
+from nodespan.resources.network import WireguardPeerSpec
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import MemoryState
 
 MANY = 10_000
 

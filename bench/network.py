@@ -17,13 +17,17 @@ import trio.testing
 
 from bench.fake_kernel import FakeKernel
 from bench.measure import Figure, compare_runs
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.kernel.addresses import Addresses
-from controllers.network.kernel.routes import Routes
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.merge import AddressMergeController, LinkMergeController, RouteMergeController
-from controllers.network.route_spec import RouteSpecController
-from resources.network import (
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.controllers.network.merge.controllers import (
+    AddressMergeController,
+    LinkMergeController,
+    RouteMergeController,
+)
+from nodespan.kernel.addresses import Addresses
+from nodespan.kernel.routes import Routes
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
     AddressSpecSpec,
@@ -36,10 +40,10 @@ from resources.network import (
     Veth,
     layered_id,
 )
-from resources.network.enums import Scope
-from runtime.engine import Engine
-from runtime.resource import Resource, ResourceType
-from runtime.state import MemoryState
+from nodespan.resources.network.enums import Scope
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import Resource, ResourceType
+from nodespan.runtime.state import MemoryState
 
 LAYER = ConfigLayer.CONFIGURATION
 MANY, FEW = 2000, 20

@@ -11,10 +11,10 @@ import trio
 import trio.testing
 
 from bench.measure import Figure, compare, compare_runs, time_call
-from runtime.controller import Controller, ControllerContext, weak
-from runtime.engine import Engine
-from runtime.resource import FrozenMapping, Kind, Metadata, Phase, Resource, ResourceType
-from runtime.state import MemoryState
+from nodespan.runtime.controller import Controller, ControllerContext, weak
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import FrozenMapping, Kind, Metadata, Phase, Resource, ResourceType
+from nodespan.runtime.state import MemoryState
 
 
 @attrs.frozen

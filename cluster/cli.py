@@ -8,7 +8,7 @@ import os
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from runtime.cli.errors import CommandError
+from nodespan.runtime.cli.errors import CommandError
 
 # The exit status that says: not on this machine, or not as this user.
 CANNOT = 3
@@ -90,7 +90,7 @@ class ClusterCommand:
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
-    from cluster.plan import DEFAULT_NAME
+    from nodespan.cluster.plan import DEFAULT_NAME
 
     parser.add_argument(
         "--name",
@@ -115,10 +115,10 @@ def _address(text: str) -> IPv4Address | IPv6Address:
 
 
 def _create(options: argparse.Namespace) -> int:
-    from cluster.create import CreateOptions, create
-    from cluster.plan import Plan
-    from cluster.requirements import missing_requirements
-    from cluster.terminal import Terminal
+    from nodespan.cluster.create import CreateOptions, create
+    from nodespan.cluster.plan import Plan
+    from nodespan.cluster.requirements import missing_requirements
+    from nodespan.cluster.terminal import Terminal
 
     if options.demonstrate and options.vip is None:
         raise CommandError("--demonstrate shows how a virtual IP moves: give one with --vip, such as 198.51.100.100")
@@ -140,16 +140,16 @@ def _create(options: argparse.Namespace) -> int:
 
 
 def _show() -> int:
-    from cluster.show import show
-    from cluster.terminal import Terminal
+    from nodespan.cluster.show import show
+    from nodespan.cluster.terminal import Terminal
 
     show(Terminal(sys.stdout))
     return 0
 
 
 def _execute(name: str, command: list[str]) -> int:
-    from cluster.commands import enter
-    from cluster.show import station_of
+    from nodespan.cluster.commands import enter
+    from nodespan.cluster.show import station_of
 
     station = station_of(name)
     words = tuple(command[1:] if command[:1] == ["--"] else command)
@@ -160,7 +160,7 @@ def _execute(name: str, command: list[str]) -> int:
 
 
 def _destroy(name: str) -> int:
-    from cluster.destroy import destroy
+    from nodespan.cluster.destroy import destroy
 
     if not destroy(name):
         raise CommandError(f"there is no cluster {name!r}; nodespan cluster show lists those that are there")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 
-from cluster.plan import (
+from nodespan.cluster.plan import (
     BRIDGE_ADDRESS,
     DISCOVERY_PORT,
     ROUTER_LAN_ADDRESS,
@@ -18,7 +18,7 @@ LINK = "eth0"
 _LAN_LINK = "lan"
 _BRIDGE = "bridge"
 # The installed command, by the interpreter that runs this; -P: never from the current directory.
-NODESPAN: Command = (sys.executable, "-P", "-c", "import sys; from runtime.cli import main; sys.exit(main())")
+NODESPAN: Command = (sys.executable, "-P", "-c", "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
 
 # Below /proc/sys/net.
 ROUTER_SETTINGS = {"ipv4/ip_forward": "1"}

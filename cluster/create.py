@@ -9,29 +9,29 @@ from pathlib import Path
 
 import attrs
 
-from cluster.commands import (
+from nodespan.cluster.commands import (
     LINK,
     ROUTER_RULES,
     ROUTER_SETTINGS,
     network_commands,
 )
-from cluster.failover import demonstrate
-from cluster.interruption import ignore_signals, interruptible
-from cluster.node_configs import node_configs
-from cluster.ownership import owned
-from cluster.peers import NO_AGENT, NOT_FOUND, MeshView, PeerView, changes, kubespan_address, look, table
-from cluster.pings import ping_all
-from cluster.plan import DEFAULT_NAME, DISCOVERY_PORT, NODES, WIREGUARD_SOCKETS, Plan, Station
-from cluster.record import write_record
-from cluster.removal import namespaces_of, remove
-from cluster.service import Service, agent_service, discovery_service, etcd_service
-from cluster.station_processes import NAMESPACES, CommandFailedError, run, start
-from cluster.terminal import Terminal
-from cluster.virtual_ip import VipViews, agreed_holder, look_at_vip, vip_changes, vip_table
-from cluster.wireguard import LINK as WIREGUARD_LINK
-from controllers.network.kernel.netns import in_netns
-from controllers.secret_file import write_secret
-from runtime.cli.errors import CommandError
+from nodespan.cluster.failover import demonstrate
+from nodespan.cluster.interruption import ignore_signals, interruptible
+from nodespan.cluster.node_configs import node_configs
+from nodespan.cluster.ownership import owned
+from nodespan.cluster.peers import NO_AGENT, NOT_FOUND, MeshView, PeerView, changes, kubespan_address, look, table
+from nodespan.cluster.pings import ping_all
+from nodespan.cluster.plan import DEFAULT_NAME, DISCOVERY_PORT, NODES, WIREGUARD_SOCKETS, Plan, Station
+from nodespan.cluster.record import write_record
+from nodespan.cluster.removal import namespaces_of, remove
+from nodespan.cluster.service import Service, agent_service, discovery_service, etcd_service
+from nodespan.cluster.station_processes import NAMESPACES, CommandFailedError, run, start
+from nodespan.cluster.terminal import Terminal
+from nodespan.cluster.virtual_ip import VipViews, agreed_holder, look_at_vip, vip_changes, vip_table
+from nodespan.cluster.wireguard import LINK as WIREGUARD_LINK
+from nodespan.controllers.common.secret_file import write_secret
+from nodespan.kernel.netns import in_netns
+from nodespan.runtime.cli.errors import CommandError
 
 _START_PATIENCE = 20.0
 _LOOK_INTERVAL = 0.2

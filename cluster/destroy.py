@@ -4,11 +4,11 @@ import os
 import select
 import signal
 
-from cluster.ownership import owner_of
-from cluster.record import recorded
-from cluster.removal import remove
-from cluster.station_processes import CommandFailedError
-from runtime.cli.errors import CommandError
+from nodespan.cluster.ownership import owner_of
+from nodespan.cluster.record import recorded
+from nodespan.cluster.removal import remove
+from nodespan.cluster.station_processes import CommandFailedError
+from nodespan.runtime.cli.errors import CommandError
 
 _PATIENCE = 30.0
 

@@ -7,7 +7,7 @@ import time
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from controllers.network.kernel.netns import in_netns
+from nodespan.kernel.netns import in_netns
 
 _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, sequence
 _REQUEST = {4: 8, 6: 128}

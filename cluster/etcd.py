@@ -5,8 +5,8 @@ It speaks plain text without passwords, for it does not leave the machine.
 
 from pathlib import Path
 
-from cluster.commands import Command, enter
-from cluster.plan import Plan, Station
+from nodespan.cluster.commands import Command, enter
+from nodespan.cluster.plan import Plan, Station
 
 PROGRAM = "etcd"
 _CLIENT_PORT = 2379

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from cluster.echo import ping
-from cluster.plan import Plan, Station
-from cluster.service import Service, agent_service
-from cluster.station_processes import NAMESPACES, start
-from cluster.terminal import Terminal
-from cluster.virtual_ip import (
+from nodespan.cluster.echo import ping
+from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.service import Service, agent_service
+from nodespan.cluster.station_processes import NAMESPACES, start
+from nodespan.cluster.terminal import Terminal
+from nodespan.cluster.virtual_ip import (
     LEASE_TTL,
     VipViews,
     agreed_holder,
@@ -23,7 +23,7 @@ from cluster.virtual_ip import (
     vip_table,
     would_take_over_at_once,
 )
-from runtime.cli.errors import CommandError
+from nodespan.runtime.cli.errors import CommandError
 
 _LOOK_INTERVAL = 0.05
 _PING_INTERVAL = 0.02

@@ -9,7 +9,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from runtime.cli.errors import CommandError
+from nodespan.runtime.cli.errors import CommandError
 
 _SHARED = "config"
 # A name of a node is the name of a file.
@@ -48,7 +48,7 @@ class GenCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Write what is asked for; returns the exit status. Raises CommandError."""
-        from cluster.machine_config import MachineConfigError
+        from nodespan.cluster.machine_config import MachineConfigError
 
         try:
             return _gen_key(public=options.public) if options.action == "key" else _gen_config(options)
@@ -59,9 +59,9 @@ class GenCommand:
 
 
 def _gen_config(options: argparse.Namespace) -> int:
-    from cluster.machine_config import config_text, new_mesh, read_mesh
-    from controllers.secret_file import write_secret
-    from resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
+    from nodespan.cluster.machine_config import config_text, new_mesh, read_mesh
+    from nodespan.controllers.common.secret_file import write_secret
+    from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 
     files = _files(Path(options.output_dir), options.nodes)
     remarks: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def _gen_config(options: argparse.Namespace) -> int:
 
 
 def _gen_key(*, public: bool) -> int:
-    from controllers.network.kernel.wireguard.keys import KEY_SIZE, new_private_key, public_key_of
+    from nodespan.kernel.wireguard.keys import KEY_SIZE, new_private_key, public_key_of
 
     if not public:
         sys.stdout.write(f"{new_private_key(secrets.token_bytes(KEY_SIZE))}\n")

@@ -8,13 +8,13 @@ from typing import Any
 
 import attrs
 
-from controllers.cluster.config import cluster_identity, discovery_config, wants_kubernetes_registry
-from controllers.config.loading import Loaded, load, read_and_load
-from controllers.config.problem import render
-from controllers.kubespan.config import kubespan_config
-from resources.config import DiscoveryServiceConfig, MachineConfigSpec, TrustedRootsConfig
-from resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
-from runtime.codec.yamltext import dump
+from nodespan.controllers.cluster.config import cluster_identity, discovery_config, wants_kubernetes_registry
+from nodespan.controllers.config.loading import Loaded, load, read_and_load
+from nodespan.controllers.config.problem import render
+from nodespan.controllers.kubespan.config import kubespan_config
+from nodespan.resources.config import DiscoveryServiceConfig, MachineConfigSpec, TrustedRootsConfig
+from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
+from nodespan.runtime.codec.yamltext import dump
 
 _KEY_BYTES = 32
 _DEFAULT_SERVICE = "default"

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import attrs
 
-from cluster.machine_config import Mesh, NodePart, config_text, new_mesh
-from cluster.plan import Plan, Station
-from cluster.virtual_ip import vip_interface, vip_settings
-from cluster.wireguard import wireguard_devices
-from controllers.network.kernel.wireguard.keys import KEY_SIZE, new_private_key
+from nodespan.cluster.machine_config import Mesh, NodePart, config_text, new_mesh
+from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.virtual_ip import vip_interface, vip_settings
+from nodespan.cluster.wireguard import wireguard_devices
+from nodespan.kernel.wireguard.keys import KEY_SIZE, new_private_key
 
 
 def node_configs(plan: Plan, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> dict[Station, str]:

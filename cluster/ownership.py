@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cluster.plan import Plan
+from nodespan.cluster.plan import Plan
 
 
 @contextmanager

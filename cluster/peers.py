@@ -5,10 +5,10 @@ from typing import Any
 
 import attrs
 
-from cluster.plan import Plan, Station
-from runtime.api import protocol
-from runtime.cli.client import AgentGoneError, ask
-from runtime.cli.table import Table
+from nodespan.cluster.plan import Plan, Station
+from nodespan.runtime.api import protocol
+from nodespan.runtime.cli.client import AgentGoneError, ask
+from nodespan.runtime.cli.table import Table
 
 UP = "up"
 NOT_FOUND = "not found yet"

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from cluster.echo import ping
-from cluster.plan import Station
-from cluster.station_processes import NAMESPACES
-from cluster.terminal import Terminal
-from runtime.cli.errors import CommandError
-from runtime.cli.table import Table
+from nodespan.cluster.echo import ping
+from nodespan.cluster.plan import Station
+from nodespan.cluster.station_processes import NAMESPACES
+from nodespan.cluster.terminal import Terminal
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.table import Table
 
 _INTERVAL = 0.2
 

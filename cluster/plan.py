@@ -21,7 +21,7 @@ from pathlib import Path
 
 import attrs
 
-from runtime.paths import node_socket
+from nodespan.runtime.paths import node_socket
 
 DEFAULT_NAME = "demo"
 FEWEST_NODES, MOST_NODES = 2, 200

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from cluster.plan import CLUSTERS, Plan
+from nodespan.cluster.plan import CLUSTERS, Plan
 
 
 def write_record(plan: Plan) -> None:

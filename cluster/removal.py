@@ -2,9 +2,9 @@
 
 import shutil
 
-from cluster.etcd import PROGRAM as ETCD
-from cluster.plan import NODES, Plan
-from cluster.station_processes import NAMESPACES, end_processes, run
+from nodespan.cluster.etcd import PROGRAM as ETCD
+from nodespan.cluster.plan import NODES, Plan
+from nodespan.cluster.station_processes import NAMESPACES, end_processes, run
 
 _LOCK_SUFFIX = ".lock"
 

@@ -4,9 +4,9 @@ import os
 import shutil
 import subprocess
 
-from cluster.etcd import PROGRAM as ETCD
-from cluster.plan import PREFIX
-from controllers.network.kernel.wireguard.daemon import PROGRAM as WIREGUARD_GO
+from nodespan.cluster.etcd import PROGRAM as ETCD
+from nodespan.cluster.plan import PREFIX
+from nodespan.kernel.wireguard.daemon import PROGRAM as WIREGUARD_GO
 
 # Programs, and the packages of Debian and its relatives that bring them; some of Fedora's names differ.
 _PROGRAMS = {"ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "mount": "mount"}

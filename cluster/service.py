@@ -4,9 +4,9 @@ from pathlib import Path
 
 import attrs
 
-from cluster.commands import Command, agent_command, discovery_command
-from cluster.etcd import etcd_command, etcd_log
-from cluster.plan import Plan, Station
+from nodespan.cluster.commands import Command, agent_command, discovery_command
+from nodespan.cluster.etcd import etcd_command, etcd_log
+from nodespan.cluster.plan import Plan, Station
 
 
 @attrs.frozen(kw_only=True)

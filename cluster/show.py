@@ -1,15 +1,15 @@
 """The clusters of this machine, and finding a node of theirs."""
 
-from cluster.ownership import owner_of
-from cluster.peers import kubespan_address
-from cluster.plan import CLUSTERS, Plan, Station
-from cluster.record import recorded
-from cluster.station_processes import pids_in
-from cluster.terminal import Terminal
-from cluster.virtual_ip import vip_view
-from runtime.cli.client import AgentGoneError
-from runtime.cli.errors import CommandError
-from runtime.cli.table import Table
+from nodespan.cluster.ownership import owner_of
+from nodespan.cluster.peers import kubespan_address
+from nodespan.cluster.plan import CLUSTERS, Plan, Station
+from nodespan.cluster.record import recorded
+from nodespan.cluster.station_processes import pids_in
+from nodespan.cluster.terminal import Terminal
+from nodespan.cluster.virtual_ip import vip_view
+from nodespan.runtime.cli.client import AgentGoneError
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.table import Table
 
 
 def clusters() -> list[Plan]:

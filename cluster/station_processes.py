@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from cluster.commands import Command
-from cluster.plan import Station
+from nodespan.cluster.commands import Command
+from nodespan.cluster.plan import Station
 
 _PATIENCE = 5.0
 _POLL = 0.02

@@ -6,14 +6,14 @@ from typing import Any
 
 import attrs
 
-from cluster.commands import LINK
-from cluster.etcd import etcd_endpoints
-from cluster.peers import specs_of
-from cluster.plan import Plan, Station
-from resources.network import VIPState
-from runtime.cli.client import AgentGoneError
-from runtime.cli.table import Table
-from runtime.codec.plain import parse_time
+from nodespan.cluster.commands import LINK
+from nodespan.cluster.etcd import etcd_endpoints
+from nodespan.cluster.peers import specs_of
+from nodespan.cluster.plan import Plan, Station
+from nodespan.resources.network import VIPState
+from nodespan.runtime.cli.client import AgentGoneError
+from nodespan.runtime.cli.table import Table
+from nodespan.runtime.codec.plain import parse_time
 
 LEASE_TTL = 5.0
 NO_AGENT = "no agent"

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from cluster.plan import Plan, Station
-from controllers.network.kernel.wireguard.keys import public_key_of
+from nodespan.cluster.plan import Plan, Station
+from nodespan.kernel.wireguard.keys import public_key_of
 
 LINK = "wg0"
 LISTEN_PORT = 51111

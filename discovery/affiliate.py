@@ -17,7 +17,7 @@ from typing import TypeVar
 import attrs
 from google.protobuf.message import DecodeError
 
-from discovery.addresses import (
+from nodespan.discovery.addresses import (
     AddressError,
     decode_address,
     encode_address,
@@ -26,7 +26,7 @@ from discovery.addresses import (
     split_endpoint,
     split_prefix,
 )
-from discovery.wire import client_pb2
+from nodespan.discovery.wire import client_pb2
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from discovery.addresses import AddressError
-from discovery.affiliate import (
+from nodespan.discovery.addresses import AddressError
+from nodespan.discovery.affiliate import (
     AffiliateData,
     AffiliateError,
     decode_affiliate,

@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.cli.errors import CommandError
-from runtime.paths import default_state_dir
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.paths import default_state_dir
 
 if TYPE_CHECKING:
-    from discovery.service.server import DiscoveryOptions
+    from nodespan.discovery.service.server import DiscoveryOptions
 
 
 class DiscoveryCommand:
@@ -70,10 +70,10 @@ class DiscoveryCommand:
         import structlog
         import trio
 
-        from discovery.service.client_address import Trust
-        from discovery.service.server import DiscoveryOptions, serve_discovery
-        from runtime import logs
-        from runtime.errors import leaves
+        from nodespan.discovery.service.client_address import Trust
+        from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
+        from nodespan.runtime import logs
+        from nodespan.runtime.errors import leaves
 
         if bool(options.tls_cert) != bool(options.tls_key):
             raise CommandError("--tls-cert and --tls-key belong together: give both")
@@ -124,14 +124,14 @@ class DiscoveryCommand:
 
 def _run_in_agent(options: argparse.Namespace, wanted: "DiscoveryOptions") -> int:
     """Run an agent with the service beside its controllers."""
-    from discovery.service.affiliate import Affiliate
-    from discovery.service.server import serve_discovery
-    from runtime.agent import Agent, AgentOptions
-    from runtime.cli.agent import run_agent
-    from runtime.cli.version import own_version
-    from runtime.paths import agent_socket
-    from runtime.state import State
-    from runtime.state.meta import register_types
+    from nodespan.discovery.service.affiliate import Affiliate
+    from nodespan.discovery.service.server import serve_discovery
+    from nodespan.runtime.agent import Agent, AgentOptions
+    from nodespan.runtime.cli.agent import run_agent
+    from nodespan.runtime.cli.version import own_version
+    from nodespan.runtime.paths import agent_socket
+    from nodespan.runtime.state import State
+    from nodespan.runtime.state.meta import register_types
 
     async def serve(state: State) -> None:
         await register_types(state, [Affiliate])

@@ -21,15 +21,15 @@ from typing import Protocol
 import attrs
 import trio
 
-from discovery.addresses import AddressError, decode_address
-from discovery.affiliate import AffiliateData, encode_affiliate
-from discovery.ciphers import OVERHEAD, ClusterCipher
-from discovery.endpoint_url import DialAddress, EndpointURLError, redirected
-from discovery.view import Rejection, SeenAffiliate, View
-from discovery.wire import server_pb2
-from runtime.controller import Logger
-from runtime.engine.backoff import Backoff
-from runtime.errors import leaves
+from nodespan.discovery.addresses import AddressError, decode_address
+from nodespan.discovery.affiliate import AffiliateData, encode_affiliate
+from nodespan.discovery.ciphers import OVERHEAD, ClusterCipher
+from nodespan.discovery.endpoint_url import DialAddress, EndpointURLError, redirected
+from nodespan.discovery.view import Rejection, SeenAffiliate, View
+from nodespan.discovery.wire import server_pb2
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.engine.backoff import Backoff
+from nodespan.runtime.errors import leaves
 
 TTL = 30 * 60.0
 HELLO_LIMIT = 10.0

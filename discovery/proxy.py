@@ -14,7 +14,7 @@ import ipaddress
 import urllib.parse
 from collections.abc import Mapping
 
-from discovery.endpoint_url import DialAddress
+from nodespan.discovery.endpoint_url import DialAddress
 
 _LOCALHOST = "localhost"
 _HIGHEST_PORT = 0xFFFF

@@ -7,7 +7,7 @@ with the watch.
 
 Each connection is dialled anew, with the roots of trust and the proxy as they are then: a certificate authority that
 was added counts from the next attempt on. Proxies are those of the environment that the transport is given
-(`discovery.proxy`); they are asked to CONNECT. SOCKS is not provided.
+(`nodespan.discovery.proxy`); they are asked to CONNECT. SOCKS is not provided.
 """
 
 import os
@@ -19,10 +19,10 @@ from typing import Any
 import grpc
 import trio
 
-from discovery.client import Connection, TransportError
-from discovery.endpoint_url import DialAddress
-from discovery.proxy import ProxyError, proxy_for
-from discovery.wire import server_pb2
+from nodespan.discovery.client import Connection, TransportError
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.proxy import ProxyError, proxy_for
+from nodespan.discovery.wire import server_pb2
 
 _SERVICE = "/sidero.discovery.server.Cluster/"
 _CALL_LIMIT = 30.0

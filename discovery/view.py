@@ -20,9 +20,9 @@ from types import MappingProxyType
 
 import attrs
 
-from discovery.affiliate import AffiliateData
-from discovery.ciphers import BlobError, ClusterCipher
-from discovery.wire import server_pb2
+from nodespan.discovery.affiliate import AffiliateData
+from nodespan.discovery.ciphers import BlobError, ClusterCipher
+from nodespan.discovery.wire import server_pb2
 
 
 @attrs.frozen

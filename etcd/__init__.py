@@ -1,8 +1,8 @@
 """A client of etcd on trio: keys, transactions, leases, watches, elections, and the clock that fences a leader."""
 
-from etcd.client import EtcdClient
-from etcd.election import Election, LeaderRecord, Leadership, Observation, observe
-from etcd.errors import (
+from nodespan.etcd.client import EtcdClient
+from nodespan.etcd.election import Election, LeaderRecord, Leadership, Observation, observe
+from nodespan.etcd.errors import (
     AuthError,
     CompactedError,
     EndpointError,
@@ -14,10 +14,10 @@ from etcd.errors import (
     TLSFilesError,
     UnavailableError,
 )
-from etcd.gateway import TLSFiles, parse_endpoint
-from etcd.lease_clock import beat_interval, boot_time, margin, settling_time, valid_for
-from etcd.lease_keeper import LeaseKeeper, LeaseService, kept_lease
-from etcd.values import (
+from nodespan.etcd.gateway import TLSFiles, parse_endpoint
+from nodespan.etcd.lease_clock import beat_interval, boot_time, margin, settling_time, valid_for
+from nodespan.etcd.lease_keeper import LeaseKeeper, LeaseService, kept_lease
+from nodespan.etcd.values import (
     Compare,
     Delete,
     DeleteAnswer,
@@ -36,7 +36,7 @@ from etcd.values import (
     Sort,
     TxnAnswer,
 )
-from etcd.watch import Events
+from nodespan.etcd.watch import Events
 
 __all__ = [
     "AuthError",

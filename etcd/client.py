@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import trio
 
-from etcd.errors import EtcdError, LeaseGoneError
-from etcd.gateway import TLSFiles, result_of
-from etcd.members import TIMEOUT, Members
-from etcd.values import (
+from nodespan.etcd.errors import EtcdError, LeaseGoneError
+from nodespan.etcd.gateway import TLSFiles, result_of
+from nodespan.etcd.members import TIMEOUT, Members
+from nodespan.etcd.values import (
     Compare,
     Delete,
     DeleteAnswer,
@@ -27,7 +27,7 @@ from etcd.values import (
     Sort,
     TxnAnswer,
 )
-from etcd.watch import Events, watched
+from nodespan.etcd.watch import Events, watched
 
 Parsed = TypeVar("Parsed")
 

@@ -20,11 +20,11 @@ from typing import TypeVar
 import attrs
 import trio
 
-from etcd.client import EtcdClient
-from etcd.errors import CompactedError, HistoryError, LeaseGoneError, NotLeaderError, UnavailableError
-from etcd.lease_clock import settling_time
-from etcd.lease_keeper import LeaseKeeper
-from etcd.values import Compare, Delete, EventKind, Get, KeyValue, Put, RangeAnswer, Sort, TxnAnswer
+from nodespan.etcd.client import EtcdClient
+from nodespan.etcd.errors import CompactedError, HistoryError, LeaseGoneError, NotLeaderError, UnavailableError
+from nodespan.etcd.lease_clock import settling_time
+from nodespan.etcd.lease_keeper import LeaseKeeper
+from nodespan.etcd.values import Compare, Delete, EventKind, Get, KeyValue, Put, RangeAnswer, Sort, TxnAnswer
 
 Answered = TypeVar("Answered")
 

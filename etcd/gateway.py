@@ -13,8 +13,8 @@ import attrs
 import httpcore
 import trio
 
-from etcd.errors import EndpointError, MemberFailedError, TLSFilesError, answer_error, object_error
-from etcd.values import Json
+from nodespan.etcd.errors import EndpointError, MemberFailedError, TLSFilesError, answer_error, object_error
+from nodespan.etcd.values import Json
 
 _PORT = 2379
 _OK = 200

@@ -2,8 +2,8 @@
 
 import attrs
 
-from etcd.errors import HistoryError
-from etcd.values import Header
+from nodespan.etcd.errors import HistoryError
+from nodespan.etcd.values import Header
 
 
 @attrs.frozen

@@ -1,8 +1,8 @@
 """Keeps a lease alive, and knows at each moment whether its holder may act as its holder.
 
-Theory of operation. A beat is a renewal and, after it, a linearizable read that confirms it (`etcd.lease_clock` says
-why). The read is of the key that hangs on the lease, so it also notices within a beat when somebody else deleted that.
-
+Theory of operation. A beat is a renewal and, after it, a linearizable read that confirms it
+(`nodespan.etcd.lease_clock` says why). The read is of the key that hangs on the lease, so it also notices within a
+beat when somebody else deleted that.
 A lease that is kept is in one of three states, and the holder acts in the first only:
 
     valid ⇄ invalid → lost        (valid → lost as well)
@@ -21,11 +21,11 @@ from typing import Protocol
 import attrs
 import trio
 
-from etcd.background import background
-from etcd.errors import EtcdError, HistoryError, LeaseGoneError, MemberFailedError
-from etcd.history import History
-from etcd.lease_clock import LeaseClock, beat_interval, boot_time, valid_for
-from etcd.values import Lease, RangeAnswer, Renewal, Sort
+from nodespan.etcd.background import background
+from nodespan.etcd.errors import EtcdError, HistoryError, LeaseGoneError, MemberFailedError
+from nodespan.etcd.history import History
+from nodespan.etcd.lease_clock import LeaseClock, beat_interval, boot_time, valid_for
+from nodespan.etcd.values import Lease, RangeAnswer, Renewal, Sort
 
 # Between two attempts while there is no confirmed renewal.
 _PAUSE = 0.1

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 import trio
 
-from etcd.errors import EndpointError, EtcdError, MemberFailedError, UnavailableError
-from etcd.gateway import Gateway, TLSFiles, parse_endpoint
-from etcd.values import Json
+from nodespan.etcd.errors import EndpointError, EtcdError, MemberFailedError, UnavailableError
+from nodespan.etcd.gateway import Gateway, TLSFiles, parse_endpoint
+from nodespan.etcd.values import Json
 
 TIMEOUT = 1.5
 # A member that has not answered for so long gets company.

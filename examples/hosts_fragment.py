@@ -15,10 +15,10 @@ from pathlib import Path
 import attrs
 import trio
 
-from resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
-from runtime.controller import Controller, ControllerContext, exclusive, weak
-from runtime.plugins import Settings
-from runtime.resource import Resource, ResourceType
+from nodespan.resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.plugins import Settings
+from nodespan.runtime.resource import Resource, ResourceType
 
 
 # A spec is an immutable value: frozen, tuples in place of lists. Whoever reads it shares it, and nobody copies it.

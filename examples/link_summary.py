@@ -10,12 +10,12 @@ links and on one with three thousand. It destroys the output when the link goes.
 
 import attrs
 
-from resources.network import LinkStatus, LinkStatusSpec
-from runtime.controller import Access
-from runtime.controller.queue_transform import QueueTransform
-from runtime.controller.transform import Draft
-from runtime.plugins import Settings
-from runtime.resource import Resource, ResourceType
+from nodespan.resources.network import LinkStatus, LinkStatusSpec
+from nodespan.runtime.controller import Access
+from nodespan.runtime.controller.queue_transform import QueueTransform
+from nodespan.runtime.controller.transform import Draft
+from nodespan.runtime.plugins import Settings
+from nodespan.runtime.resource import Resource, ResourceType
 
 
 @attrs.frozen(kw_only=True)

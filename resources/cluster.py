@@ -4,7 +4,7 @@ import enum
 
 import attrs
 
-from runtime.resource import ResourceType, wire
+from nodespan.runtime.resource import ResourceType, wire
 
 NAMESPACE = "cluster"
 # What single sources say of a node, before it is merged: `service/<node id>`.

@@ -6,7 +6,7 @@ MachineFileStatus: what became of an entry of `machine.files`.
 
 import attrs
 
-from runtime.resource import ResourceType
+from nodespan.runtime.resource import ResourceType
 
 NAMESPACE = "files"
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from runtime.resource import ResourceType, wire
+from nodespan.runtime.resource import ResourceType, wire
 
 NAMESPACE = "kubespan"
 CONFIG_NAMESPACE = "config"

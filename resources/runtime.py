@@ -2,7 +2,7 @@
 
 import attrs
 
-from runtime.resource import ResourceType
+from nodespan.runtime.resource import ResourceType
 
 NAMESPACE = "runtime"
 ENVIRONMENT_ID = "machined"

@@ -2,7 +2,7 @@
 
 import attrs
 
-from runtime.resource import ResourceType
+from nodespan.runtime.resource import ResourceType
 
 NAMESPACE = "secrets"
 TRUST_BUNDLE_ID = "ca-bundle"

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from runtime.state import State
+from nodespan.runtime.state import State
 
 
 class ActionError(Exception):

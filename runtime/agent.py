@@ -10,20 +10,20 @@ import attrs
 import structlog
 import trio
 
-from runtime import plugins
-from runtime.actions import Action, OffersActions
-from runtime.api.local import AlreadyServedError, LocalServer, listen
-from runtime.api.metrics import serve_metrics
-from runtime.controller import Logger
-from runtime.engine import Engine
-from runtime.errors import RegistrationError
-from runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
-from runtime.lock_file import LockedError, locked
-from runtime.privileges import missing_privileges
-from runtime.quiet import wait_quiet
-from runtime.resource import Namespace, NamespaceSpec, Resource
-from runtime.state import MemoryState
-from runtime.state.base import State
+from nodespan.runtime import plugins
+from nodespan.runtime.actions import Action, OffersActions
+from nodespan.runtime.api.local import AlreadyServedError, LocalServer, listen
+from nodespan.runtime.api.metrics import serve_metrics
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
+from nodespan.runtime.lock_file import LockedError, locked
+from nodespan.runtime.privileges import missing_privileges
+from nodespan.runtime.quiet import wait_quiet
+from nodespan.runtime.resource import Namespace, NamespaceSpec, Resource
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.state.base import State
 
 # What users and `get -w` may fall behind by, in events of one kind, before they are told to list anew.
 _HISTORY = 4096

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 import attrs
 
-from runtime.layered import Box, Point, layout
+from nodespan.runtime.layered import Box, Point, layout
 
 Style = Literal["exclusive", "shared", "strong", "weak", "destroy-ready", "primary", "mapped"]
 

@@ -1,7 +1,7 @@
 """The dependency graph: which controller reads and writes which type.
 
 Kept while controllers are registered and change their inputs; what contradicts it is refused with the names of both
-sides. What it exports can be drawn by `runtime.drawing`.
+sides. What it exports can be drawn by `nodespan.runtime.drawing`.
 """
 
 import enum
@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from runtime.controller import Input, InputMode, Output, OutputMode
-from runtime.errors import RegistrationError
+from nodespan.runtime.controller import Input, InputMode, Output, OutputMode
+from nodespan.runtime.errors import RegistrationError
 
 
 class EdgeKind(enum.IntEnum):

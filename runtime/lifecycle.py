@@ -6,7 +6,7 @@ what it holds once the resource is tearing down, and then of the finalizer. The 
 
 import attrs
 
-from runtime.resource import ResourceType
+from nodespan.runtime.resource import ResourceType
 
 NAMESPACE = "runtime"
 AGENT_ID = "agent"

@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 import trio
 
-from runtime.controller import Controller, Logger, QueueController
-from runtime.errors import RegistrationError
+from nodespan.runtime.controller import Controller, Logger, QueueController
+from nodespan.runtime.errors import RegistrationError
 
 GROUP = "nodespan.controllers"
 AnyController = Controller | QueueController

@@ -2,17 +2,17 @@
 
 import importlib.metadata
 
-from controllers.cluster.affiliate_cache import AffiliateCacheController
-from controllers.cluster.affiliate_merge import AffiliateMergeController
-from controllers.cluster.config import ConfigController
-from controllers.cluster.discovery_service import DiscoveryServiceController
-from controllers.cluster.endpoint import EndpointController
-from controllers.cluster.info import InfoController
-from controllers.cluster.leave import LeaveController
-from controllers.cluster.local_affiliate import LocalAffiliateController
-from controllers.cluster.member import MemberController
-from controllers.cluster.node_identity import NodeIdentityController
-from runtime.plugins import AnyController, Settings
+from nodespan.controllers.cluster.affiliate_cache import AffiliateCacheController
+from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeController
+from nodespan.controllers.cluster.config import ConfigController
+from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
+from nodespan.controllers.cluster.endpoint import EndpointController
+from nodespan.controllers.cluster.info import InfoController
+from nodespan.controllers.cluster.leave import LeaveController
+from nodespan.controllers.cluster.local_affiliate import LocalAffiliateController
+from nodespan.controllers.cluster.member import MemberController
+from nodespan.controllers.cluster.node_identity import NodeIdentityController
+from nodespan.runtime.plugins import AnyController, Settings
 
 
 def controllers(settings: Settings) -> list[AnyController]:

@@ -5,8 +5,8 @@ from functools import reduce
 
 import attrs
 
-from controllers.cluster.grouping import Grouping
-from resources.cluster import RAW_AFFILIATE, Affiliate, AffiliateSpec, KubeSpanAffiliate, MachineType
+from nodespan.controllers.cluster.grouping import Grouping
+from nodespan.resources.cluster import RAW_AFFILIATE, Affiliate, AffiliateSpec, KubeSpanAffiliate, MachineType
 
 
 def merge(first: AffiliateSpec, second: AffiliateSpec) -> AffiliateSpec:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from discovery.cluster_secret import decode_secret
-from discovery.endpoint_url import parse_endpoint_url
-from resources.cluster import CONFIG_ID, DiscoveryConfig, DiscoveryConfigSpec, DiscoveryService
-from resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig, MachineConfigSpec
-from resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
-from runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.discovery.cluster_secret import decode_secret
+from nodespan.discovery.endpoint_url import parse_endpoint_url
+from nodespan.resources.cluster import CONFIG_ID, DiscoveryConfig, DiscoveryConfigSpec, DiscoveryService
+from nodespan.resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 MACHINE_CONFIG_ID = "v1alpha1"
 _LEGACY_NAME = "legacy"

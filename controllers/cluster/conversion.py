@@ -1,8 +1,8 @@
 """Affiliates as resources and as what travels to and from a discovery service: pure rules."""
 
-from discovery.affiliate import AffiliateData, ControlPlanePart, KubeSpanPart
-from discovery.view import SeenAffiliate
-from resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
+from nodespan.discovery.affiliate import AffiliateData, ControlPlanePart, KubeSpanPart
+from nodespan.discovery.view import SeenAffiliate
+from nodespan.resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
 
 
 def to_wire(affiliate: AffiliateSpec) -> tuple[AffiliateData, tuple[str, ...]]:

@@ -15,13 +15,13 @@ from ipaddress import ip_interface
 import attrs
 import trio
 
-from controllers.cluster.conversion import from_wire, to_wire
-from controllers.cluster.raw_affiliates import RawAffiliates
-from discovery.client import Client, ClientOptions, Transport
-from discovery.endpoint_url import DialAddress
-from discovery.proxy import ProxyError, proxy_for
-from discovery.transport import GrpcTransport
-from resources.cluster import (
+from nodespan.controllers.cluster.conversion import from_wire, to_wire
+from nodespan.controllers.cluster.raw_affiliates import RawAffiliates
+from nodespan.discovery.client import Client, ClientOptions, Transport
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.proxy import ProxyError, proxy_for
+from nodespan.discovery.transport import GrpcTransport
+from nodespan.resources.cluster import (
     CONFIG_ID,
     LOCAL,
     NAMESPACE,
@@ -33,11 +33,11 @@ from resources.cluster import (
     Identity,
     MachineResetSignal,
 )
-from resources.kubespan import KubeSpanEndpoint
-from resources.network import DEFAULT_ADDRESS_ID, AddressStatus, AddressStatusSpec, Family, NodeAddress
-from resources.runtime import ENVIRONMENT_ID, Environment
-from resources.trust import TRUST_BUNDLE_ID, TrustBundle
-from runtime.controller import Controller, ControllerContext, shared, strong, weak
+from nodespan.resources.kubespan import KubeSpanEndpoint
+from nodespan.resources.network import DEFAULT_ADDRESS_ID, AddressStatus, AddressStatusSpec, Family, NodeAddress
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle
+from nodespan.runtime.controller import Controller, ControllerContext, shared, strong, weak
 
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 _SOURCE = "service/"

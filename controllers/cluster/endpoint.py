@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from discovery.addresses import AddressError, parse_address
-from resources.cluster import DISCOVERED, Endpoint, EndpointSpec, Member, MemberSpec
-from runtime.controller import QueueContext, QueueController, exclusive, primary
-from runtime.resource import Pointer
+from nodespan.discovery.addresses import AddressError, parse_address
+from nodespan.resources.cluster import DISCOVERED, Endpoint, EndpointSpec, Member, MemberSpec
+from nodespan.runtime.controller import QueueContext, QueueController, exclusive, primary
+from nodespan.runtime.resource import Pointer
 
 
 class EndpointController(QueueController):

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from runtime.controller import QueueContext, QueueController, exclusive, mapped_destroy_ready, primary, shared
-from runtime.resource import KindLike, Metadata, Pointer, kind_of
+from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped_destroy_ready, primary, shared
+from nodespan.runtime.resource import KindLike, Metadata, Pointer, kind_of
 
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741

@@ -1,9 +1,9 @@
 """cluster.InfoController: says which cluster this node belongs to."""
 
-from controllers.cluster.config import MACHINE_CONFIG_ID, cluster_identity
-from resources.cluster import INFO_ID, Info, InfoSpec
-from resources.config import MachineConfig
-from runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID, cluster_identity
+from nodespan.resources.cluster import INFO_ID, Info, InfoSpec
+from nodespan.resources.config import MachineConfig
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 
 class InfoController(Controller):

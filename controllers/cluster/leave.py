@@ -2,10 +2,10 @@
 
 import trio
 
-from controllers.cluster.discovery_service import DiscoveryServiceController
-from resources.cluster import CONFIG_ID, RESET_ID, DiscoveryConfig, MachineResetSignal, MachineResetSignalSpec
-from resources.config import MachineConfig
-from runtime.controller import Controller, ControllerContext, destroy_ready, shared, strong, weak
+from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
+from nodespan.resources.cluster import CONFIG_ID, RESET_ID, DiscoveryConfig, MachineResetSignal, MachineResetSignalSpec
+from nodespan.resources.config import MachineConfig
+from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, shared, strong, weak
 
 MACHINE_CONFIG_ID = "v1alpha1"
 # How long, in seconds, the discovery services may take: a node that cannot reach them leaves all the same.

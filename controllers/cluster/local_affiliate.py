@@ -1,14 +1,14 @@
 """cluster.LocalAffiliateController: what this node says of itself to the others."""
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.cluster.local_affiliate_rules import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.cluster.local_affiliate_rules import (
     configured_vips,
     container_addresses,
     node_addresses,
     own_endpoints,
     plain_addresses,
 )
-from resources.cluster import (
+from nodespan.resources.cluster import (
     CONFIG_ID,
     LOCAL,
     NAMESPACE,
@@ -20,10 +20,10 @@ from resources.cluster import (
     KubeSpanAffiliate,
     MachineType,
 )
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
-from resources.kubespan import KubeSpanConfig, KubeSpanIdentity
-from resources.network import (
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
+from nodespan.resources.kubespan import KubeSpanConfig, KubeSpanIdentity
+from nodespan.resources.network import (
     CURRENT_ADDRESSES_ID,
     ROUTED_ADDRESSES_ID,
     AddressStatus,
@@ -31,7 +31,7 @@ from resources.network import (
     LinkStatus,
     NodeAddress,
 )
-from runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _HOSTNAME = "hostname"
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)

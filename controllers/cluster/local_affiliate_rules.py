@@ -21,11 +21,11 @@ from ipaddress import ip_interface
 
 import attrs
 
-from controllers.config.notation import IpInterface, parse_cidr, parse_ip
-from controllers.network.node_address_rules import filter_addresses, is_siderolink, own_address
-from discovery.addresses import format_address, join_endpoint, parse_address, split_endpoint
-from resources.config import HCloudVIPConfig, Layer2VIPConfig, MachineConfigSpec
-from resources.network import AddressStatusSpec, LinkStatusSpec, NodeAddressFilterSpec
+from nodespan.controllers.config.notation import IpInterface, parse_cidr, parse_ip
+from nodespan.controllers.network.status.node_address_rules import filter_addresses, is_siderolink, own_address
+from nodespan.discovery.addresses import format_address, join_endpoint, parse_address, split_endpoint
+from nodespan.resources.config import HCloudVIPConfig, Layer2VIPConfig, MachineConfigSpec
+from nodespan.resources.network import AddressStatusSpec, LinkStatusSpec, NodeAddressFilterSpec
 
 LISTEN_PORT = 51820
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from controllers.cluster.grouping import Grouping
-from resources.cluster import Affiliate, AffiliateSpec, Member, MemberSpec
+from nodespan.controllers.cluster.grouping import Grouping
+from nodespan.resources.cluster import Affiliate, AffiliateSpec, Member, MemberSpec
 
 
 def member(affiliates: Sequence[AffiliateSpec]) -> MemberSpec:

@@ -9,11 +9,11 @@ import trio
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from controllers.secret_file import write_secret
-from discovery.node_id import NodeIdError, decode_node_id, new_node_id
-from resources.cluster import LOCAL, Identity, IdentitySpec
-from runtime.codec.yamltext import dump
-from runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.controllers.common.secret_file import write_secret
+from nodespan.discovery.node_id import NodeIdError, decode_node_id, new_node_id
+from nodespan.resources.cluster import LOCAL, Identity, IdentitySpec
+from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
 FILE_NAME = "node-identity.yaml"
 _KEY = "nodeId"

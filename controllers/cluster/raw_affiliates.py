@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from resources.cluster import AffiliateSpec
+from nodespan.resources.cluster import AffiliateSpec
 
 S = TypeVar("S", bound=Hashable)
 

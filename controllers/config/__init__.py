@@ -3,16 +3,16 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.controller import Controller
-    from runtime.plugins import AnyController, Settings
+    from nodespan.runtime.controller import Controller
+    from nodespan.runtime.plugins import AnyController, Settings
 
 
 def controllers(settings: "Settings") -> "list[Controller]":
     """What the entry point of the family stands for. The import is late, for the command line passes here too."""
     import structlog
 
-    from controllers.config.machine_config import FileController
-    from runtime.plugins import load_installed
+    from nodespan.controllers.config.machine_config import FileController
+    from nodespan.runtime.plugins import load_installed
 
     def new_controllers() -> "list[AnyController]":
         return load_installed(settings, structlog.get_logger())

@@ -9,15 +9,15 @@ from typing import Any, Protocol
 
 import trio
 
-from controllers.config.check import report
-from controllers.config.dry_run import dry_run, dry_run_texts
-from controllers.config.loading import Loaded, load_files
-from resources.network import NetworkProblem, NetworkProblemSpec
-from resources.network.problem import Severity
-from runtime.actions import Action, ActionCall, ActionError
-from runtime.codec.duration import format_duration, parse_duration
-from runtime.plugins import AnyController
-from runtime.state import State
+from nodespan.controllers.config.check import report
+from nodespan.controllers.config.dry_run import dry_run, dry_run_texts
+from nodespan.controllers.config.loading import Loaded, load_files
+from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
+from nodespan.resources.network.problem import Severity
+from nodespan.runtime.actions import Action, ActionCall, ActionError
+from nodespan.runtime.codec.duration import format_duration, parse_duration
+from nodespan.runtime.plugins import AnyController
+from nodespan.runtime.state import State
 
 APPLIED, REFUSED, APPLIED_WITH_PROBLEMS = 0, 1, 2
 APPLY, DRY_RUN, CONFIRM, CANCEL = "config.apply", "config.dry-run", "config.confirm", "config.cancel"

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from runtime.cli.errors import CommandError
+from nodespan.runtime.cli.errors import CommandError
 
 _STDIN = "-"
 _LARGEST = 4 * 2**20
@@ -42,8 +42,8 @@ class ApplyCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Ask the agent and show its answers; returns the exit status that it says. Raises CommandError."""
-        from runtime.cli.client import Connection
-        from runtime.paths import client_socket
+        from nodespan.runtime.cli.client import Connection
+        from nodespan.runtime.paths import client_socket
 
         action, arguments = _request(options)
         request = {"call": "action", "name": action, "arguments": arguments}
@@ -78,7 +78,7 @@ def _request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
 
 def _read(names: list[str]) -> list[list[object]]:
     """Each file by its name and its content; a directory stands for several. Raises CommandError."""
-    from controllers.config.sources import expand
+    from nodespan.controllers.config.sources import expand
 
     files: list[list[object]] = []
     for name in names:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from controllers.config.loading import Loaded, read_and_load
+from nodespan.controllers.config.loading import Loaded, read_and_load
 
 
 def check_files(paths: Sequence[Path | None]) -> tuple[str, bool]:

@@ -5,9 +5,9 @@ The names in square brackets are those that the original puts into its errors, s
 
 from collections.abc import Iterator, Mapping
 
-from controllers.config.finding import Finding, at, under, warn
-from controllers.config.masking import quote
-from controllers.config.notation import (
+from nodespan.controllers.config.finding import Finding, at, under, warn
+from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.notation import (
     CIDR_HINT,
     ENDPOINT_HINT,
     IP_HINT,
@@ -19,10 +19,10 @@ from controllers.config.notation import (
     is_ip_or_cidr,
     is_key,
 )
-from resources.config.bond import Bond, BondMode
-from resources.config.device import Device, DeviceRoute, DeviceWireguard, DhcpOptions, Vlan
-from resources.config.links import BondConfig
-from resources.config.selector import DeviceSelector
+from nodespan.resources.config.bond import Bond, BondMode
+from nodespan.resources.config.device import Device, DeviceRoute, DeviceWireguard, DhcpOptions, Vlan
+from nodespan.resources.config.links import BondConfig
+from nodespan.resources.config.selector import DeviceSelector
 
 _LABEL = "networking.os.device"
 _ADDRESS_HINT = "write it like 10.0.0.5/24 or fd00::5/64"

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from controllers.config.masking import is_secret_name, mask_url
-from runtime.codec.plain import spec_to_plain
+from nodespan.controllers.config.masking import is_secret_name, mask_url
+from nodespan.runtime.codec.plain import spec_to_plain
 
 # By display type and id; the specs.
 Specs = Mapping[tuple[str, str], Any]

@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from controllers.config.device_rules import (
+from nodespan.controllers.common.cel import ExpressionError
+from nodespan.controllers.common.cel import parse as parse_expression
+from nodespan.controllers.config.device_rules import (
     MODES_WITH_PRIMARY,
     check_monitoring,
     check_peer,
     check_private_key,
 )
-from controllers.config.finding import Finding, at, under, warn
-from controllers.config.masking import quote
-from controllers.config.notation import (
+from nodespan.controllers.config.finding import Finding, at, under, warn
+from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.notation import (
     CIDR_HINT,
     ENDPOINT_HINT,
     HOSTNAME_HINT,
@@ -33,10 +35,8 @@ from controllers.config.notation import (
     parse_cidr,
     parse_ip,
 )
-from controllers.link_expression import ExpressionError
-from controllers.link_expression import parse as parse_expression
-from resources.config.bond import BondMode
-from resources.config.host import (
+from nodespan.resources.config.bond import BondMode
+from nodespan.resources.config.host import (
     AutoHostname,
     DnsProtocol,
     EnvironmentConfig,
@@ -47,14 +47,14 @@ from resources.config.host import (
     TimeSyncConfig,
     TrustedRootsConfig,
 )
-from resources.config.kubespan import (
+from nodespan.resources.config.kubespan import (
     DiscoveryIdentityConfig,
     DiscoveryServiceConfig,
     KubeSpanConfig,
     KubeSpanEndpointsConfig,
     KubeSpanFilters,
 )
-from resources.config.links import (
+from nodespan.resources.config.links import (
     BondConfig,
     BridgeConfig,
     CommonLink,
@@ -69,7 +69,7 @@ from resources.config.links import (
     WireguardConfig,
     WireguardPeer,
 )
-from resources.config.network import (
+from nodespan.resources.config.network import (
     BlackholeRouteConfig,
     ClientIdentifier,
     DHCPv4Config,
@@ -79,9 +79,9 @@ from resources.config.network import (
     RoutingRuleConfig,
     RuleAction,
 )
-from resources.config.nodespan import EtcdSettings, NodespanConfig
-from resources.config.vip_condition import VipCondition
-from runtime import jsonpath
+from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
+from nodespan.resources.config.vip_condition import VipCondition
+from nodespan.runtime import jsonpath
 
 LOWEST_KUBESPAN_MTU: Final = 1280
 _RESERVED_PRIORITIES = (0, 32500, 32766, 32767)

@@ -12,14 +12,14 @@ import attrs
 import structlog
 import trio
 
-from controllers.config.differences import Specs, difference_lines
-from controllers.config.kernel_differences import kernel_lines
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.network import CONFIG_NAMESPACE, NetworkProblem, OperatorSpec
-from runtime.controller import Controller, Logger, QueueController
-from runtime.engine import Engine
-from runtime.resource import Kind, Metadata, Resource, ResourceDefinition
-from runtime.state import MemoryState, State
+from nodespan.controllers.config.differences import Specs, difference_lines
+from nodespan.controllers.config.kernel_differences import kernel_lines
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.network import CONFIG_NAMESPACE, NetworkProblem, OperatorSpec
+from nodespan.runtime.controller import Controller, Logger, QueueController
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import Kind, Metadata, Resource, ResourceDefinition
+from nodespan.runtime.state import MemoryState, State
 
 CONFIG_ID = "v1alpha1"
 _PATIENCE = 30.0

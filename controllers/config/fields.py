@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from runtime.resource.spec import outside_name
+from nodespan.runtime.resource.spec import outside_name
 
 _HEAD = ("apiVersion", "kind")
 

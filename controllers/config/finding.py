@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from controllers.config.masking import key_text
+from nodespan.controllers.config.masking import key_text
 
 # ("machine", "network", "interfaces", 0, "mtu"), as the keys are written.
 Path = tuple[str | int, ...]

@@ -7,7 +7,7 @@ others; any further one that is nearly a key of the class is taken for a misspel
 from collections.abc import Mapping
 from typing import Final
 
-from resources.config.main import Cluster, ControlPlane, Features, Install, Machine, MainDocument
+from nodespan.resources.config.main import Cluster, ControlPlane, Features, Install, Machine, MainDocument
 
 OPEN: Final[Mapping[type, frozenset[str]]] = {
     MainDocument: frozenset(),

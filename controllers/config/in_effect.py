@@ -8,8 +8,8 @@ only undone. So the same configuration leads to the same state, whatever was in 
 import json
 from pathlib import Path
 
-from controllers.boot_clock import BootClock
-from controllers.whole_file import remove_file, replace_file
+from nodespan.controllers.common.boot_clock import BootClock
+from nodespan.controllers.common.whole_file import remove_file, replace_file
 
 
 class InEffect:

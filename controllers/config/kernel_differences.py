@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import attrs
 
-from controllers.config.differences import change_texts, flat
-from resources.network import (
+from nodespan.controllers.config.differences import change_texts, flat
+from nodespan.resources.network import (
     AddressSpec,
     AddressSpecSpec,
     AddressStatus,
@@ -28,9 +28,9 @@ from resources.network import (
     address_id,
     route_id,
 )
-from runtime.resource import ResourceType
-from runtime.resource.spec import outside_name
-from runtime.state import State
+from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.resource.spec import outside_name
+from nodespan.runtime.state import State
 
 S = TypeVar("S")
 

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import attrs
 
-from controllers.config import foreign
-from controllers.config.finding import Finding, Path, Severity, Span, at, path_text
-from controllers.config.masking import quote
-from controllers.config.merging import KIND_SPELLINGS, merge_files
-from controllers.config.problem import Ignored, Problem, render
-from controllers.config.sources import SourceText, bundle, expand, unbundle
-from controllers.config.structure import Structured, closest, structure
-from controllers.config.tree import (
+from nodespan.controllers.config import foreign
+from nodespan.controllers.config.finding import Finding, Path, Severity, Span, at, path_text
+from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.merging import KIND_SPELLINGS, merge_files
+from nodespan.controllers.config.problem import Ignored, Problem, render
+from nodespan.controllers.config.sources import SourceText, bundle, expand, unbundle
+from nodespan.controllers.config.structure import Structured, closest, structure
+from nodespan.controllers.config.tree import (
     LARGEST_TEXT,
     ConfigSyntaxError,
     DocumentNode,
@@ -25,10 +25,10 @@ from controllers.config.tree import (
     locate,
     read_documents,
 )
-from controllers.config.validation import Entry, validate
-from controllers.config.without_effect import without_effect
-from resources.config import Document, MachineConfigSpec, MainDocument, NodespanConfig
-from runtime.resource import FrozenMapping
+from nodespan.controllers.config.validation import Entry, validate
+from nodespan.controllers.config.without_effect import without_effect
+from nodespan.resources.config import Document, MachineConfigSpec, MainDocument, NodespanConfig
+from nodespan.runtime.resource import FrozenMapping
 
 T = TypeVar("T")
 

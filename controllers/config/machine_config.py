@@ -12,22 +12,22 @@ from typing import Final
 import attrs
 import trio
 
-from controllers.boot_clock import BootClock, SystemBootClock
-from controllers.config import trial as trials
-from controllers.config.apply import apply_actions
-from controllers.config.digest import file_digest, text_digest
-from controllers.config.finding import Severity
-from controllers.config.in_effect import InEffect
-from controllers.config.loading import Loaded, load_sources, read_sources
-from controllers.config.problem import Problem
-from controllers.config.sources import SourceText, bundle, expand
-from controllers.config.trial import Trial
-from controllers.whole_file import remove_file, replace_file
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
-from runtime.actions import Action, ActionError
-from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
-from runtime.plugins import AnyController, at_once
+from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
+from nodespan.controllers.common.whole_file import remove_file, replace_file
+from nodespan.controllers.config import trial as trials
+from nodespan.controllers.config.apply import apply_actions
+from nodespan.controllers.config.digest import file_digest, text_digest
+from nodespan.controllers.config.finding import Severity
+from nodespan.controllers.config.in_effect import InEffect
+from nodespan.controllers.config.loading import Loaded, load_sources, read_sources
+from nodespan.controllers.config.problem import Problem
+from nodespan.controllers.config.sources import SourceText, bundle, expand
+from nodespan.controllers.config.trial import Trial
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
+from nodespan.runtime.actions import Action, ActionError
+from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
+from nodespan.runtime.plugins import AnyController, at_once
 
 CONFIG_ID = "v1alpha1"
 APPLIED_FILE: Final = "config.yaml"

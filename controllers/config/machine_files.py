@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from controllers.config.masking import quote
-from resources.config.main import MachineFile
+from nodespan.controllers.config.masking import quote
+from nodespan.resources.config.main import MachineFile
 
 _OPS: Final = ("create", "append", "overwrite")
 

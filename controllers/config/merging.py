@@ -11,8 +11,8 @@ from typing import Final
 
 import attrs
 
-from controllers.config.finding import Path
-from controllers.config.tree import DocumentNode, Node, Scalar, Sequence, Table
+from nodespan.controllers.config.finding import Path
+from nodespan.controllers.config.tree import DocumentNode, Node, Scalar, Sequence, Table
 
 _INTERFACES: Path = ("machine", "network", "interfaces")
 _VLANS = "vlans"

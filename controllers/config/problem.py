@@ -6,8 +6,8 @@ from typing import Final
 
 import attrs
 
-from controllers.config.finding import Severity
-from controllers.config.masking import mask_line
+from nodespan.controllers.config.finding import Severity
+from nodespan.controllers.config.masking import mask_line
 
 # What the YAML reader takes for the end of a line.
 _LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 
-from controllers.config.problem import split_lines
+from nodespan.controllers.config.problem import split_lines
 
 SUFFIX = ".yaml"
 _MARK = "# nodespan: the file "

@@ -15,13 +15,13 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import attrs
 
-from controllers.config.fields import fields_of, places_of
-from controllers.config.finding import Finding, Path, Span, warn
-from controllers.config.foreign import OPEN
-from controllers.config.masking import key_text, quote
-from controllers.config.tree import Node, Scalar, Sequence, Table
-from resources.config.notation import Bounds, Octal
-from runtime.codec.duration import parse_duration
+from nodespan.controllers.config.fields import fields_of, places_of
+from nodespan.controllers.config.finding import Finding, Path, Span, warn
+from nodespan.controllers.config.foreign import OPEN
+from nodespan.controllers.config.masking import key_text, quote
+from nodespan.controllers.config.tree import Node, Scalar, Sequence, Table
+from nodespan.resources.config.notation import Bounds, Octal
+from nodespan.runtime.codec.duration import parse_duration
 
 T = TypeVar("T")
 

@@ -22,9 +22,9 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from controllers.config.finding import Finding, Path, Span
-from controllers.config.masking import key_text, quote
-from controllers.config.problem import split_lines
+from nodespan.controllers.config.finding import Finding, Path, Span
+from nodespan.controllers.config.masking import key_text, quote
+from nodespan.controllers.config.problem import split_lines
 
 LARGEST_TEXT = 2**20
 _DEEPEST = 64

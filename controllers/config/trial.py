@@ -11,7 +11,7 @@ from typing import Self
 
 import attrs
 
-from controllers.boot_clock import BootClock
+from nodespan.controllers.common.boot_clock import BootClock
 
 
 @attrs.frozen(kw_only=True)

@@ -5,29 +5,29 @@ from typing import Any, Final
 
 import attrs
 
-from controllers.config.device_rules import check_devices
-from controllers.config.document_rules import (
+from nodespan.controllers.config.device_rules import check_devices
+from nodespan.controllers.config.document_rules import (
     DOCUMENT_RULES,
     LOWEST_KUBESPAN_MTU,
     check_filters,
     check_secret,
     check_words,
 )
-from controllers.config.finding import Finding, Path, at, under, warn
-from controllers.config.machine_files import entry_error
-from controllers.config.masking import quote
-from controllers.config.notation import HOSTNAME_HINT, IP_HINT, is_hostname, is_ip, is_url, url_path
-from resources.config.host import DnsProtocol, ResolverConfig
-from resources.config.kubespan import (
+from nodespan.controllers.config.finding import Finding, Path, at, under, warn
+from nodespan.controllers.config.machine_files import entry_error
+from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.notation import HOSTNAME_HINT, IP_HINT, is_hostname, is_ip, is_url, url_path
+from nodespan.resources.config.host import DnsProtocol, ResolverConfig
+from nodespan.resources.config.kubespan import (
     Discovery,
     DiscoveryIdentityConfig,
     DiscoveryServiceConfig,
     KubeSpan,
     KubeSpanConfig,
 )
-from resources.config.links import BondConfig, BridgeConfig, VethConfig, VRFConfig
-from resources.config.main import Cluster, Machine, MainDocument, Network
-from resources.config.network import HCloudVIPConfig, Layer2VIPConfig
+from nodespan.resources.config.links import BondConfig, BridgeConfig, VethConfig, VRFConfig
+from nodespan.resources.config.main import Cluster, Machine, MainDocument, Network
+from nodespan.resources.config.network import HCloudVIPConfig, Layer2VIPConfig
 
 _LINK_KINDS: Final = frozenset(
     {
@@ -244,7 +244,10 @@ def check_replaced(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
     for cls, taken in (
         (KubeSpanConfig, {"machine.network.kubespan": network.kubespan}),
         (DiscoveryServiceConfig, {"cluster.discovery": cluster.discovery}),
-        (DiscoveryIdentityConfig, {"cluster.id": cluster.id, "cluster.secret": cluster.secret}),
+        (
+            DiscoveryIdentityConfig,
+            {"cluster.id": cluster.id, "cluster.secret": cluster.secret},
+        ),
     ):
         index, document = _first(entries, cls)
         for key in (key for key, value in taken.items() if document and value):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from controllers.config.finding import Path
-from resources.config.host import DnsProtocol, ResolverConfig, TimeSyncConfig
-from resources.config.main import HostDns, Machine, MainDocument
+from nodespan.controllers.config.finding import Path
+from nodespan.resources.config.host import DnsProtocol, ResolverConfig, TimeSyncConfig
+from nodespan.resources.config.main import HostDns, Machine, MainDocument
 
 _NOTHING_WAITS = "nothing waits here until the clock is set"
 

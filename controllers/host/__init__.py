@@ -3,21 +3,21 @@
 Only what is named is changed; what it was before is kept in the state directory, and put back when it is named no more.
 """
 
-from controllers.host.environment import EnvironmentController
-from controllers.host.etc_file import EtcFileController
-from controllers.host.etc_file_config import EtcFileConfigController
-from controllers.host.host import this_host
-from controllers.host.hostname_config import HostnameConfigController
-from controllers.host.hostname_spec import HostnameSpecController
-from controllers.host.machine_file import MachineFileController
-from controllers.host.managed_files import ManagedFiles
-from controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
-from controllers.host.resolver_config import ResolverConfigController
-from controllers.host.static_host import StaticHostController
-from controllers.host.statuses import ResolverSpecController, TimeServerSpecController
-from controllers.host.time_server_config import TimeServerConfigController
-from controllers.host.trusted_roots import TrustedRootsController
-from runtime.plugins import AnyController, Settings
+from nodespan.controllers.host.environment import EnvironmentController
+from nodespan.controllers.host.etc_file import EtcFileController
+from nodespan.controllers.host.etc_file_config import EtcFileConfigController
+from nodespan.controllers.host.host import this_host
+from nodespan.controllers.host.hostname_config import HostnameConfigController
+from nodespan.controllers.host.hostname_spec import HostnameSpecController
+from nodespan.controllers.host.machine_file import MachineFileController
+from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
+from nodespan.controllers.host.resolver_config import ResolverConfigController
+from nodespan.controllers.host.static_host import StaticHostController
+from nodespan.controllers.host.statuses import ResolverSpecController, TimeServerSpecController
+from nodespan.controllers.host.time_server_config import TimeServerConfigController
+from nodespan.controllers.host.trusted_roots import TrustedRootsController
+from nodespan.runtime.plugins import AnyController, Settings
 
 ORIGINALS = "originals"
 

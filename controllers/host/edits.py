@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from controllers.host.host import HostError
+from nodespan.controllers.host.host import HostError
 
 _BEGIN = b"# BEGIN nodespan: these lines are written anew when somebody changes them\n"
 _END = b"# END nodespan\n"

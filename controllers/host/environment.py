@@ -10,15 +10,15 @@ from collections.abc import Mapping
 
 import trio
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
-from controllers.host.host import Host
-from controllers.network.config.cmdline import parameters
-from controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from resources.config import EnvironmentConfig, MachineConfig, MachineConfigSpec
-from resources.files import EtcFileSpecSpec
-from resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec, KernelCmdline
-from runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.common.cmdline import parameters
+from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
+from nodespan.controllers.host.host import Host
+from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
+from nodespan.resources.config import EnvironmentConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.files import EtcFileSpecSpec
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec, KernelCmdline
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 USER_FILE = "environment.d/50-nodespan.conf"
 SYSTEM_FILE = "systemd/system.conf.d/50-nodespan.conf"

@@ -11,18 +11,18 @@ from collections.abc import Iterable, Mapping
 import attrs
 import trio
 
-from controllers.host.commands import CommandFailedError
-from controllers.host.edits import Block, Edit, Whole
-from controllers.host.host import HostError
-from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
-from controllers.host.managed_files import ManagedFiles
-from controllers.host.services import CHRONY_NTS_SOURCES, CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
-from controllers.host.wakeups import wake_every, wake_on_change
-from controllers.network.problems import Problems
-from resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
-from resources.network import NetworkProblem
-from runtime.controller import Controller, ControllerContext, exclusive, shared, strong
-from runtime.resource import format_version
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.host.commands import CommandFailedError
+from nodespan.controllers.host.edits import Block, Edit, Whole
+from nodespan.controllers.host.host import HostError
+from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.services import CHRONY_NTS_SOURCES, CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
+from nodespan.controllers.host.wakeups import wake_every, wake_on_change
+from nodespan.resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
+from nodespan.resources.network import NetworkProblem
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, strong
+from nodespan.runtime.resource import format_version
 
 # Seconds between two looks at the files, and between two tries of what failed.
 POLL_INTERVAL = 2.0

@@ -1,10 +1,10 @@
 """files.EtcFileConfigController: the files below /etc that the configuration gives."""
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
-from resources.config import EtcFileConfig, MachineConfig
-from resources.files import EtcFileSpecSpec
-from runtime.controller import Controller, ControllerContext, weak
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
+from nodespan.resources.config import EtcFileConfig, MachineConfig
+from nodespan.resources.files import EtcFileSpecSpec
+from nodespan.runtime.controller import Controller, ControllerContext, weak
 
 
 class EtcFileConfigController(Controller):

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from controllers.network.problems import Problems
-from controllers.network.publication import Publication
-from resources.config import MachineConfig
-from resources.files import EtcFileSpec, EtcFileSpecSpec
-from resources.network import NetworkProblem
-from runtime.controller import ControllerContext, shared, weak
-from runtime.resource import FrozenMapping
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.common.publication import Publication
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.files import EtcFileSpec, EtcFileSpecSpec
+from nodespan.resources.network import NetworkProblem
+from nodespan.runtime.controller import ControllerContext, shared, weak
+from nodespan.runtime.resource import FrozenMapping
 
 # What a controller declares that publishes such files.
 ETC_FILE_INPUT = weak(EtcFileSpec)

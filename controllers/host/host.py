@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from controllers.host.commands import Commands, SystemCommands
+from nodespan.controllers.host.commands import Commands, SystemCommands
 
 _NAMED_NAMESPACES = "run/netns"
 _MOST_LINKS = 40

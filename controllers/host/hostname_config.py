@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import ip_interface
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.network.config.cmdline import parse_cmdline
-from controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from resources.cluster import LOCAL, Identity
-from resources.config import HostnameConfig, MachineConfig, MachineConfigSpec
-from resources.config.host import AutoHostname
-from resources.network import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.common.cmdline import parse_cmdline
+from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
+from nodespan.resources.cluster import LOCAL, Identity
+from nodespan.resources.config import HostnameConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.config.host import AutoHostname
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     DEFAULT_ADDRESS_ID,
     HOSTNAME_ID,
@@ -23,8 +23,8 @@ from resources.network import (
     NodeAddress,
     layered_id,
 )
-from resources.runtime import KernelCmdline
-from runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.resources.runtime import KernelCmdline
+from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = HostnameSpec.within(CONFIG_NAMESPACE)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

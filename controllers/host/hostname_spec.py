@@ -10,13 +10,13 @@ from typing import Protocol
 import attrs
 import trio
 
-from controllers.host.host import Host, HostError
-from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
-from controllers.network.damping import Damper
-from controllers.network.problems import Problems
-from controllers.whole_file import replace_file
-from resources.network import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, NetworkProblem
-from runtime.controller import Controller, ControllerContext, shared, strong, weak
+from nodespan.controllers.common.damping import Damper
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.common.whole_file import replace_file
+from nodespan.controllers.host.host import Host, HostError
+from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from nodespan.resources.network import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, NetworkProblem
+from nodespan.runtime.controller import Controller, ControllerContext, shared, strong, weak
 
 _KERNEL = Path("/proc/sys/kernel")
 FILE_NAME = "hostname.json"

@@ -6,19 +6,19 @@ What is appended to the bundle of certificate authorities is the matter of secre
 import attrs
 import trio
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.host.etc_file import POLL_INTERVAL, RETRY_INTERVAL, reason
-from controllers.host.host import HostError
-from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
-from controllers.host.machine_file_rules import FilePlan, plan_files
-from controllers.host.managed_files import ManagedFiles
-from controllers.host.trust_rules import file_entry_name, is_trust
-from controllers.host.wakeups import wake_every, wake_on_change
-from resources.config import MachineConfig
-from resources.config.main import MachineFile
-from resources.files import MachineFileStatus, MachineFileStatusSpec, machine_file_id
-from resources.trust import TrustedRoot
-from runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.host.etc_file import POLL_INTERVAL, RETRY_INTERVAL, reason
+from nodespan.controllers.host.host import HostError
+from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from nodespan.controllers.host.machine_file_rules import FilePlan, plan_files
+from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.trust_rules import file_entry_name, is_trust
+from nodespan.controllers.host.wakeups import wake_every, wake_on_change
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.main import MachineFile
+from nodespan.resources.files import MachineFileStatus, MachineFileStatusSpec, machine_file_id
+from nodespan.resources.trust import TrustedRoot
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 
 @attrs.define

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import attrs
 
-from controllers.config.machine_files import entry_error
-from controllers.host.edits import Appended, Edit, Whole
-from resources.config.main import MachineFile
+from nodespan.controllers.config.machine_files import entry_error
+from nodespan.controllers.host.edits import Appended, Edit, Whole
+from nodespan.resources.config.main import MachineFile
 
 
 @attrs.frozen(kw_only=True)

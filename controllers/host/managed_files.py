@@ -16,11 +16,11 @@ from pathlib import Path
 
 import attrs
 
-from controllers.host.edits import Edit
-from controllers.host.host import Host, HostError
-from controllers.host.originals import FileContent, Originals, Record, digest
-from controllers.network.damping import Damper
-from controllers.whole_file import sync_directory
+from nodespan.controllers.common.damping import Damper
+from nodespan.controllers.common.whole_file import sync_directory
+from nodespan.controllers.host.edits import Edit
+from nodespan.controllers.host.host import Host, HostError
+from nodespan.controllers.host.originals import FileContent, Originals, Record, digest
 
 _DEFAULT_MODE = 0o644
 _DIRECTORY_MODE = 0o755

@@ -10,11 +10,12 @@ from ipaddress import ip_interface
 import attrs
 import trio
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.host import texts
-from controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
-from controllers.host.host import Host, HostError
-from controllers.host.services import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.host import texts
+from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
+from nodespan.controllers.host.host import Host, HostError
+from nodespan.controllers.host.services import (
     CHRONY_NTS_SOURCES,
     CHRONY_SOURCES,
     RESOLV_CONF,
@@ -25,13 +26,12 @@ from controllers.host.services import (
     find_resolving,
     find_timekeeping,
 )
-from controllers.host.static_host import configured_hosts, own_names
-from controllers.host.time_server_config import time_is_kept
-from controllers.host.wakeups import wake_every
-from controllers.network.problems import Problems
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.files import EtcFileSpecSpec
-from resources.network import (
+from nodespan.controllers.host.static_host import configured_hosts, own_names
+from nodespan.controllers.host.time_server_config import time_is_kept
+from nodespan.controllers.host.wakeups import wake_every
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.files import EtcFileSpecSpec
+from nodespan.resources.network import (
     DEFAULT_ADDRESS_ID,
     HOSTNAME_ID,
     RESOLVERS_ID,
@@ -49,8 +49,8 @@ from resources.network import (
     TimeServerStatus,
     TimeServerStatusSpec,
 )
-from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
-from runtime.controller import Controller, ControllerContext, weak
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
+from nodespan.runtime.controller import Controller, ControllerContext, weak
 
 # Seconds between two looks at which services there are.
 LOOK_INTERVAL = 30.0

@@ -17,9 +17,9 @@ from typing import Any
 
 import attrs
 
-from controllers.host.edits import Edit, edit_from_plain, edit_to_plain
-from controllers.host.host import HostError
-from controllers.whole_file import sync_directory
+from nodespan.controllers.common.whole_file import sync_directory
+from nodespan.controllers.host.edits import Edit, edit_from_plain, edit_to_plain
+from nodespan.controllers.host.host import HostError
 
 _LONGEST_NAME = 200
 _SUFFIX = ".json"

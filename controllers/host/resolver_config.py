@@ -6,12 +6,12 @@ Without being asked for there are no default servers: an ordinary machine has so
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.network.config.cmdline import parse_cmdline
-from controllers.network.problems import Problems
-from controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from resources.config import MachineConfig, MachineConfigSpec, ResolverConfig
-from resources.network import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.common.cmdline import parse_cmdline
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
+from nodespan.resources.config import MachineConfig, MachineConfigSpec, ResolverConfig
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     HOSTNAME_ID,
     RESOLVERS_ID,
@@ -24,8 +24,8 @@ from resources.network import (
     ResolverSpecSpec,
     layered_id,
 )
-from resources.runtime import KernelCmdline
-from runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.resources.runtime import KernelCmdline
+from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = ResolverSpec.within(CONFIG_NAMESPACE)
 _DEFAULT_SERVERS = (NameServer(addr="1.1.1.1"), NameServer(addr="8.8.8.8"))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import attrs
 
-from controllers.host.commands import CommandFailedError
-from controllers.host.host import Host, HostError
-from controllers.host.texts import HEADER
+from nodespan.controllers.host.commands import CommandFailedError
+from nodespan.controllers.host.host import Host, HostError
+from nodespan.controllers.host.texts import HEADER
 
 RESOLV_CONF = "/etc/resolv.conf"
 RESOLVED_UNIT = "systemd-resolved.service"

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from ipaddress import ip_interface
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from resources.config import MachineConfig, MachineConfigSpec, StaticHostConfig
-from resources.network import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.resources.config import MachineConfig, MachineConfigSpec, StaticHostConfig
+from nodespan.resources.network import (
     CURRENT_ADDRESSES_ID,
     HOSTNAME_ID,
     HostnameStatus,
@@ -14,7 +14,7 @@ from resources.network import (
     StaticHost,
     StaticHostSpec,
 )
-from runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 
 def configured_hosts(config: MachineConfigSpec) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 The name servers and the time servers are asked by others, who are told of them by network.EtcFileController.
 """
 
-from resources.network import (
+from nodespan.resources.network import (
     ResolverSpec,
     ResolverSpecSpec,
     ResolverStatus,
@@ -13,9 +13,9 @@ from resources.network import (
     TimeServerStatus,
     TimeServerStatusSpec,
 )
-from runtime.controller.context import Access
-from runtime.controller.transform import Transform
-from runtime.resource import Resource
+from nodespan.runtime.controller.context import Access
+from nodespan.runtime.controller.transform import Transform
+from nodespan.runtime.resource import Resource
 
 
 def _resolvers(_ctx: Access, input: Resource[ResolverSpecSpec]) -> ResolverStatusSpec:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from resources.network import DNSProtocol, NameServer, ResolverStatusSpec
+from nodespan.resources.network import DNSProtocol, NameServer, ResolverStatusSpec
 
 HEADER = "# Written by nodespan from the machine configuration; changes are overwritten.\n"
 # What the C library reads of resolv.conf.

@@ -5,11 +5,11 @@ Without being asked for there is no default: an ordinary machine has a clock tha
 
 from collections.abc import Iterator
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.network.config.cmdline import parse_cmdline
-from controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from resources.config import MachineConfig, MachineConfigSpec, TimeSyncConfig
-from resources.network import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.common.cmdline import parse_cmdline
+from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
+from nodespan.resources.config import MachineConfig, MachineConfigSpec, TimeSyncConfig
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     TIME_SERVERS_ID,
     ConfigLayer,
@@ -17,8 +17,8 @@ from resources.network import (
     TimeServerSpecSpec,
     layered_id,
 )
-from resources.runtime import KernelCmdline
-from runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.resources.runtime import KernelCmdline
+from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = TimeServerSpec.within(CONFIG_NAMESPACE)
 _DEFAULT_SERVER = "time.cloudflare.com"

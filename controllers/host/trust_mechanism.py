@@ -2,7 +2,7 @@
 
 import attrs
 
-from controllers.host.host import Host
+from nodespan.controllers.host.host import Host
 
 # The bundles, for systems that have no such program.
 _BUNDLES = (

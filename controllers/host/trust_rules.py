@@ -12,8 +12,8 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from resources.config import MachineConfigSpec, TrustedRootsConfig
-from resources.config.main import MachineFile
+from nodespan.resources.config import MachineConfigSpec, TrustedRootsConfig
+from nodespan.resources.config.main import MachineFile
 
 # The first is where the originals have it, and nobody else.
 BUNDLE_PATHS = frozenset(

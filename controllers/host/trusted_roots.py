@@ -10,22 +10,28 @@ from pathlib import Path
 import attrs
 import trio
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.host.commands import CommandFailedError
-from controllers.host.edits import Appended, Edit, Whole
-from controllers.host.etc_file import reason
-from controllers.host.host import HostError
-from controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
-from controllers.host.managed_files import ManagedFiles, read_file, write_file
-from controllers.host.originals import FileContent
-from controllers.host.trust_mechanism import Mechanism, find_bundle, find_mechanism
-from controllers.host.trust_rules import TrustEntry, anchor_files, bundle_digest, combined_bundle, trust_entries
-from controllers.host.wakeups import wake_every, wake_on_change
-from discovery.client import TransportError
-from discovery.transport import system_roots
-from resources.config import MachineConfig
-from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
-from runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.host.commands import CommandFailedError
+from nodespan.controllers.host.edits import Appended, Edit, Whole
+from nodespan.controllers.host.etc_file import reason
+from nodespan.controllers.host.host import HostError
+from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from nodespan.controllers.host.managed_files import ManagedFiles, read_file, write_file
+from nodespan.controllers.host.originals import FileContent
+from nodespan.controllers.host.trust_mechanism import Mechanism, find_bundle, find_mechanism
+from nodespan.controllers.host.trust_rules import (
+    TrustEntry,
+    anchor_files,
+    bundle_digest,
+    combined_bundle,
+    trust_entries,
+)
+from nodespan.controllers.host.wakeups import wake_every, wake_on_change
+from nodespan.discovery.client import TransportError
+from nodespan.discovery.transport import system_roots
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
 POLL_INTERVAL = 5.0
 RETRY_INTERVAL = 60.0

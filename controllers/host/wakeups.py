@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from runtime.controller import ControllerContext
+from nodespan.runtime.controller import ControllerContext
 
 
 async def wake_every(interval: float, ctx: ControllerContext) -> None:

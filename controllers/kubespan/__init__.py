@@ -1,14 +1,14 @@
 """Controllers of KubeSpan, a full mesh of WireGuard tunnels between the nodes of a cluster, and their rules."""
 
-from controllers.kubespan.config import ConfigController
-from controllers.kubespan.device import WireguardDevice
-from controllers.kubespan.endpoint import EndpointController
-from controllers.kubespan.identity import IdentityController
-from controllers.kubespan.manager import ManagerController
-from controllers.kubespan.peer import PeerController
-from controllers.kubespan.peer_spec import PeerSpecController
-from controllers.kubespan.peer_status import PeerStatusController
-from runtime.plugins import AnyController, Settings
+from nodespan.controllers.kubespan.config import ConfigController
+from nodespan.controllers.kubespan.device import WireguardDevice
+from nodespan.controllers.kubespan.endpoint import EndpointController
+from nodespan.controllers.kubespan.identity import IdentityController
+from nodespan.controllers.kubespan.manager import ManagerController
+from nodespan.controllers.kubespan.peer import PeerController
+from nodespan.controllers.kubespan.peer_spec import PeerSpecController
+from nodespan.controllers.kubespan.peer_status import PeerStatusController
+from nodespan.runtime.plugins import AnyController, Settings
 
 
 def controllers(settings: Settings) -> list[AnyController]:

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 
 import attrs
 
-from controllers.kubespan.ip_ranges import Block, IPSet, parse_network
-from controllers.kubespan.prefix_index import PrefixIndex
-from resources.cluster import AffiliateSpec
+from nodespan.controllers.common.ip.blocks import Block, IPSet, parse_network
+from nodespan.controllers.common.ip.index import PrefixIndex
+from nodespan.resources.cluster import AffiliateSpec
 
 
 @attrs.frozen

@@ -1,11 +1,11 @@
 """kubespan.ConfigController: the settings of KubeSpan, from whichever documents they stand in."""
 
-from controllers.kubespan.data_path import DEFAULT_MTU
-from resources.config import DiscoveryIdentityConfig, KubeSpanEndpointsConfig, MachineConfig, MachineConfigSpec
-from resources.config import KubeSpanConfig as KubeSpanDocument
-from resources.config.kubespan import KubeSpan
-from resources.kubespan import CONFIG_ID, KubeSpanConfig, KubeSpanConfigSpec
-from runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.controllers.kubespan.data_path import DEFAULT_MTU
+from nodespan.resources.config import DiscoveryIdentityConfig, KubeSpanEndpointsConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.config import KubeSpanConfig as KubeSpanDocument
+from nodespan.resources.config.kubespan import KubeSpan
+from nodespan.resources.kubespan import CONFIG_ID, KubeSpanConfig, KubeSpanConfigSpec
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 MACHINE_CONFIG_ID = "v1alpha1"
 

@@ -9,12 +9,12 @@ import pyroute2
 import trio
 from pyroute2.netlink.exceptions import NetlinkError
 
-from controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
-from controllers.kubespan.peer_state import Seen
-from controllers.kubespan.probe import Probe
-from controllers.network.kernel.netns import in_netns
-from controllers.network.kernel.wireguard import DeviceState, read_device
-from controllers.network.kernel.wireguard.device import parse_endpoint
+from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
+from nodespan.controllers.kubespan.peer_state import Seen
+from nodespan.controllers.kubespan.probe import Probe
+from nodespan.kernel.netns import in_netns
+from nodespan.kernel.wireguard import DeviceState, read_device
+from nodespan.kernel.wireguard.device import parse_endpoint
 
 _IPRoute: Any = vars(pyroute2)["IPRoute"]  # which comes without types
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from resources.cluster import Affiliate
-from resources.kubespan import (
+from nodespan.resources.cluster import Affiliate
+from nodespan.resources.kubespan import (
     CONFIG_ID,
     KubeSpanConfig,
     KubeSpanEndpoint,
@@ -12,8 +12,8 @@ from resources.kubespan import (
     KubeSpanPeerStatus,
     PeerState,
 )
-from runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
-from runtime.resource import Metadata, Pointer
+from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from nodespan.runtime.resource import Metadata, Pointer
 
 
 class EndpointController(QueueController):

@@ -9,13 +9,13 @@ import trio
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from controllers.kubespan.addressing import Purpose, cluster_prefix, node_address
-from controllers.network.kernel.wireguard.keys import KEY_SIZE, new_private_key, public_key_of
-from controllers.secret_file import write_secret
-from resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanIdentity, KubeSpanIdentitySpec
-from resources.network import HardwareAddr
-from runtime.codec.yamltext import dump
-from runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.controllers.common.secret_file import write_secret
+from nodespan.controllers.kubespan.addressing import Purpose, cluster_prefix, node_address
+from nodespan.kernel.wireguard.keys import KEY_SIZE, new_private_key, public_key_of
+from nodespan.resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanIdentity, KubeSpanIdentitySpec
+from nodespan.resources.network import HardwareAddr
+from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 FILE_NAME = "kubespan-identity.yaml"
 _FIRST = "first"

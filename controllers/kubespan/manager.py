@@ -7,7 +7,7 @@ the two chains that mark them. Peers, and the addresses that are marked, are kep
 
 from ipaddress import IPv6Interface
 
-from controllers.kubespan.data_path import (
+from nodespan.controllers.kubespan.data_path import (
     FIREWALL_MARK,
     FORCE_MARK,
     IPV4_PRESENCE,
@@ -21,7 +21,7 @@ from controllers.kubespan.data_path import (
     ROUTING_TABLE,
     RULE_PRIORITY,
 )
-from resources.kubespan import (
+from nodespan.resources.kubespan import (
     CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
@@ -29,7 +29,7 @@ from resources.kubespan import (
     KubeSpanIdentity,
     KubeSpanIdentitySpec,
 )
-from resources.network import (
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressFlags,
     AddressMatch,
@@ -65,8 +65,8 @@ from resources.network import (
     route_id,
     routing_rule_id,
 )
-from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
-from runtime.errors import PhaseConflictError
+from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
+from nodespan.runtime.errors import PhaseConflictError
 
 _LAYER = ConfigLayer.OPERATOR
 _LINKS = LinkSpec.within(CONFIG_NAMESPACE)

@@ -5,10 +5,10 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
-from controllers.kubespan.addressing import Purpose, has_purpose
-from controllers.kubespan.data_path import KEEPALIVE, LINK_NAME, ROUTED_SET
-from controllers.kubespan.peer_state import Path
-from resources.kubespan import (
+from nodespan.controllers.kubespan.addressing import Purpose, has_purpose
+from nodespan.controllers.kubespan.data_path import KEEPALIVE, LINK_NAME, ROUTED_SET
+from nodespan.controllers.kubespan.peer_state import Path
+from nodespan.resources.kubespan import (
     CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
@@ -20,7 +20,7 @@ from resources.kubespan import (
     KubeSpanPeerStatusSpec,
     PeerState,
 )
-from resources.network import (
+from nodespan.resources.network import (
     NfTablesSetElements,
     NfTablesSetElementsSpec,
     WireguardPeer,
@@ -28,8 +28,8 @@ from resources.network import (
     nftables_set_elements_id,
     wireguard_peer_id,
 )
-from resources.network.wireguard import split_wireguard_peer_id
-from runtime.controller import (
+from nodespan.resources.network.wireguard import split_wireguard_peer_id
+from nodespan.runtime.controller import (
     QueueContext,
     QueueController,
     mapped,
@@ -37,7 +37,7 @@ from runtime.controller import (
     primary,
     shared,
 )
-from runtime.resource import Kind, Metadata, Pointer
+from nodespan.runtime.resource import Kind, Metadata, Pointer
 
 
 def routed_prefixes(allowed_ips: Iterable[str]) -> tuple[str, ...]:

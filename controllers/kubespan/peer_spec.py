@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of
-from resources.cluster import Affiliate, Identity
-from resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanPeerSpec, KubeSpanPeerSpecSpec
-from runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
-from runtime.resource import Metadata, Pointer
+from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of
+from nodespan.resources.cluster import Affiliate, Identity
+from nodespan.resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanPeerSpec, KubeSpanPeerSpecSpec
+from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from nodespan.runtime.resource import Metadata, Pointer
 
 
 class PeerSpecController(QueueController):

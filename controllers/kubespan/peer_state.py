@@ -24,7 +24,7 @@ import math
 
 import attrs
 
-from resources.kubespan import PeerState
+from nodespan.resources.kubespan import PeerState
 
 PEER_DOWN_INTERVAL = 275.0
 ENDPOINT_CONNECTION_TIMEOUT = 15.0

@@ -15,12 +15,18 @@ from typing import Any, Protocol
 
 import trio
 
-from controllers.kubespan.peer_state import Path, Seen, step
-from resources.kubespan import NEVER, KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, KubeSpanPeerStatusSpec
-from resources.kubespan import PeerState as State
-from resources.network import CURRENT_ADDRESSES_ID, NodeAddress
-from runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
-from runtime.resource import Metadata, Pointer
+from nodespan.controllers.kubespan.peer_state import Path, Seen, step
+from nodespan.resources.kubespan import (
+    NEVER,
+    KubeSpanPeerSpec,
+    KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatus,
+    KubeSpanPeerStatusSpec,
+)
+from nodespan.resources.kubespan import PeerState as State
+from nodespan.resources.network import CURRENT_ADDRESSES_ID, NodeAddress
+from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from nodespan.runtime.resource import Metadata, Pointer
 
 POLL_INTERVAL = 30.0
 # While the tunnel carries traffic, a peer may fall silent in the middle of it. A look at very many takes its time.

@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from controllers.network.kernel.netns import in_netns
+from nodespan.kernel.netns import in_netns
 
 # RFC 4443: type, code, checksum (the kernel fills it in), identifier, sequence.
 _ECHO_REQUEST = struct.pack("!BBHHH", 128, 0, 0, 0x6E73, 0)

@@ -1,24 +1,19 @@
 """Controllers of the network family, and the pure rules they follow."""
 
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.address_status import AddressStatusController
-from controllers.network.config.address_config import AddressConfigController
-from controllers.network.config.device_config import DeviceConfigController
-from controllers.network.config.link_alias_config import LinkAliasConfigController
-from controllers.network.config.link_alias_spec import LinkAliasSpecController
-from controllers.network.config.link_config import LinkConfigController
-from controllers.network.config.link_managers import LinkManagersController
-from controllers.network.config.operator_config import OperatorConfigController
-from controllers.network.config.operator_vip_config import OperatorVIPConfigController
-from controllers.network.config.route_config import RouteConfigController
-from controllers.network.config.routing_rule_config import RoutingRuleConfigController
-from controllers.network.hardware_addr import HardwareAddrController
-from controllers.network.hostname_status import HostnameStatusController
-from controllers.network.link_name import LinkNameController
-from controllers.network.link_rename import LinkRenameController
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.merge import (
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.controllers.network.apply.routing_rule_spec import RoutingRuleSpecController
+from nodespan.controllers.network.config.address_config import AddressConfigController
+from nodespan.controllers.network.config.device_config import DeviceConfigController
+from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController
+from nodespan.controllers.network.config.link_config import LinkConfigController
+from nodespan.controllers.network.config.operator_config import OperatorConfigController
+from nodespan.controllers.network.config.route_config import RouteConfigController
+from nodespan.controllers.network.config.routing_rule_config import RoutingRuleConfigController
+from nodespan.controllers.network.managers.link_managers import LinkManagersController
+from nodespan.controllers.network.merge.controllers import (
     AddressMergeController,
     HostnameMergeController,
     LinkMergeController,
@@ -28,18 +23,23 @@ from controllers.network.merge import (
     RoutingRuleMergeController,
     TimeServerMergeController,
 )
-from controllers.network.network_status import NetworkStatusController
-from controllers.network.nftables_chain import NfTablesChainController
-from controllers.network.node_address import NodeAddressController
-from controllers.network.node_address_sort_algorithm import NodeAddressSortAlgorithmController
-from controllers.network.operators.registration import operator_spec_controller
-from controllers.network.route_spec import RouteSpecController
-from controllers.network.route_status import RouteStatusController
-from controllers.network.routing_rule_spec import RoutingRuleSpecController
-from controllers.network.routing_rule_status import RoutingRuleStatusController
-from controllers.network.vip_condition import VIPConditionController
-from controllers.network.wireguard_peer import WireguardPeerController
-from runtime.plugins import Settings
+from nodespan.controllers.network.naming.link_name import LinkNameController
+from nodespan.controllers.network.naming.link_rename import LinkRenameController
+from nodespan.controllers.network.nftables.chain import NfTablesChainController
+from nodespan.controllers.network.registration import operator_spec_controller
+from nodespan.controllers.network.status.address_status import AddressStatusController
+from nodespan.controllers.network.status.hardware_addr import HardwareAddrController
+from nodespan.controllers.network.status.hostname_status import HostnameStatusController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.status.network_status import NetworkStatusController
+from nodespan.controllers.network.status.node_address import NodeAddressController
+from nodespan.controllers.network.status.node_address_sort_algorithm import NodeAddressSortAlgorithmController
+from nodespan.controllers.network.status.route_status import RouteStatusController
+from nodespan.controllers.network.status.routing_rule_status import RoutingRuleStatusController
+from nodespan.controllers.network.vip.conditions.controller import VIPConditionController
+from nodespan.controllers.network.vip.operator_vip_config import OperatorVIPConfigController
+from nodespan.controllers.network.wireguard.peers import WireguardPeerController
+from nodespan.runtime.plugins import Settings
 
 
 def _link_spec_controller(settings: Settings) -> LinkSpecController:

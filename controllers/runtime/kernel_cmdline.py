@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from resources.runtime import KernelCmdline, KernelCmdlineSpec
-from runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
 ID = "cmdline"
 

@@ -12,12 +12,12 @@ from typing import Any
 import attrs
 import trio
 
-from discovery.service.affiliate import Affiliate, AffiliateSpec
-from discovery.service.change_log import ChangeLog
-from discovery.wire import server_pb2 as wire
-from runtime.api.grpc import frame
-from runtime.resource import Resource
-from runtime.state import State
+from nodespan.discovery.service.affiliate import Affiliate, AffiliateSpec
+from nodespan.discovery.service.change_log import ChangeLog
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.api.grpc import frame
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import State
 
 # How many affiliates may have changed behind a watcher's back before it is given up.
 _MAX_BEHIND = 2048

@@ -5,17 +5,17 @@ from contextlib import suppress
 
 import trio
 
-from discovery.addresses import encode_address
-from discovery.service import rules
-from discovery.service.affiliate import OWNER, Affiliate, AffiliateSpec, affiliate_id
-from discovery.service.client_address import Trust, client_address
-from discovery.service.cluster import Cluster, Clusters
-from discovery.service.version_label import version_label
-from discovery.wire import server_pb2 as wire
-from runtime.api.grpc import Call, Code, Method, RPCError, methods, server_stream, unary
-from runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
-from runtime.resource import Resource
-from runtime.state import State
+from nodespan.discovery.addresses import encode_address
+from nodespan.discovery.service import rules
+from nodespan.discovery.service.affiliate import OWNER, Affiliate, AffiliateSpec, affiliate_id
+from nodespan.discovery.service.client_address import Trust, client_address
+from nodespan.discovery.service.cluster import Cluster, Clusters
+from nodespan.discovery.service.version_label import version_label
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, methods, server_stream, unary
+from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import State
 
 SERVICE = "sidero.discovery.server.Cluster"
 # How long, in seconds, a watcher may take to read one batch.

@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from discovery.service.cluster import Clusters
-from runtime.api.grpc import Call, Method, Status
-from runtime.api.pages import Page
+from nodespan.discovery.service.cluster import Clusters
+from nodespan.runtime.api.grpc import Call, Method, Status
+from nodespan.runtime.api.pages import Page
 
 _BUCKETS = (0.01, 0.1, 0.25, 0.5, 1, 2.5)
 _METHOD = ("grpc_type", "grpc_service", "grpc_method")

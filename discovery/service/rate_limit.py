@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Hashable
 
-from runtime.api.grpc import Code, RPCError
-from runtime.token_bucket import TokenBucket
+from nodespan.runtime.api.grpc import Code, RPCError
+from nodespan.runtime.token_bucket import TokenBucket
 
 # For how long, in seconds, a call without a deadline may have to wait.
 _PATIENCE = 30.0

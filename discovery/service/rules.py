@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from discovery.service.affiliate import AffiliateSpec, EndpointRecord
-from runtime.api.grpc import Code, RPCError
+from nodespan.discovery.service.affiliate import AffiliateSpec, EndpointRecord
+from nodespan.runtime.api.grpc import Code, RPCError
 
 MAX_ID = 256
 MAX_DATA = 2048

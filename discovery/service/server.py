@@ -9,18 +9,18 @@ import attrs
 import structlog
 import trio
 
-from discovery.service.client_address import Trust, client_address
-from discovery.service.cluster import Clusters
-from discovery.service.cluster_service import ClusterService
-from discovery.service.metrics import Metrics
-from discovery.service.rate_limit import RateLimit
-from discovery.service.status_pages import StatusPages
-from discovery.service.storage import Storage
-from runtime.api.grpc import Call, Code, Limits, Server, Service, Status
-from runtime.api.pages import Respond, serve_pages
-from runtime.api.tls import ServerCertificate
-from runtime.controller import Logger
-from runtime.state import MemoryState, State
+from nodespan.discovery.service.client_address import Trust, client_address
+from nodespan.discovery.service.cluster import Clusters
+from nodespan.discovery.service.cluster_service import ClusterService
+from nodespan.discovery.service.metrics import Metrics
+from nodespan.discovery.service.rate_limit import RateLimit
+from nodespan.discovery.service.status_pages import StatusPages
+from nodespan.discovery.service.storage import Storage
+from nodespan.runtime.api.grpc import Call, Code, Limits, Server, Service, Status
+from nodespan.runtime.api.pages import Respond, serve_pages
+from nodespan.runtime.api.tls import ServerCertificate
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.state import MemoryState, State
 
 Address = tuple[str, int]
 _LIMITS = Limits(max_message=256 << 10, max_buffered=16 << 20, min_ping_interval=10.0)

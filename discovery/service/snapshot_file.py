@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 
-from discovery.service.affiliate import AffiliateSpec, EndpointRecord
-from discovery.wire import storage_pb2 as storage
+from nodespan.discovery.service.affiliate import AffiliateSpec, EndpointRecord
+from nodespan.discovery.wire import storage_pb2 as storage
 
 # Field 1, length-delimited.
 _TAG = 0x0A

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from html import escape
 from urllib.parse import parse_qs
 
-from discovery.service.cluster import Clusters
-from runtime.api.pages import Page
+from nodespan.discovery.service.cluster import Clusters
+from nodespan.runtime.api.pages import Page
 
 # How often, in seconds, the public number is counted anew.
 _STATS_INTERVAL = 3600.0

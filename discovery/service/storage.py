@@ -7,11 +7,11 @@ from pathlib import Path
 import attrs
 import trio
 
-from discovery.service import snapshot_file
-from discovery.service.cluster import Clusters
-from discovery.service.cluster_service import ClusterService
-from discovery.service.metrics import Metrics
-from runtime.controller import Logger
+from nodespan.discovery.service import snapshot_file
+from nodespan.discovery.service.cluster import Clusters
+from nodespan.discovery.service.cluster_service import ClusterService
+from nodespan.discovery.service.metrics import Metrics
+from nodespan.runtime.controller import Logger
 
 
 @attrs.define

@@ -4,9 +4,9 @@ from typing import TypeVar
 
 import attrs
 
-from resources.config.bond import Bond
-from resources.config.device import Device
-from resources.config.host import (
+from nodespan.resources.config.bond import Bond
+from nodespan.resources.config.device import Device
+from nodespan.resources.config.host import (
     EnvironmentConfig,
     EtcFileConfig,
     HostnameConfig,
@@ -15,13 +15,13 @@ from resources.config.host import (
     TimeSyncConfig,
     TrustedRootsConfig,
 )
-from resources.config.kubespan import (
+from nodespan.resources.config.kubespan import (
     DiscoveryIdentityConfig,
     DiscoveryServiceConfig,
     KubeSpanConfig,
     KubeSpanEndpointsConfig,
 )
-from resources.config.links import (
+from nodespan.resources.config.links import (
     BondConfig,
     BridgeConfig,
     CommonLink,
@@ -33,8 +33,8 @@ from resources.config.links import (
     VRFConfig,
     WireguardConfig,
 )
-from resources.config.main import Cluster, Machine, MachineType, MainDocument
-from resources.config.network import (
+from nodespan.resources.config.main import Cluster, Machine, MachineType, MainDocument
+from nodespan.resources.config.network import (
     BlackholeRouteConfig,
     DHCPv4Config,
     DHCPv6Config,
@@ -42,9 +42,9 @@ from resources.config.network import (
     Layer2VIPConfig,
     RoutingRuleConfig,
 )
-from resources.config.nodespan import NodespanConfig
-from resources.config.selector import DeviceSelector
-from runtime.resource import ResourceType
+from nodespan.resources.config.nodespan import NodespanConfig
+from nodespan.resources.config.selector import DeviceSelector
+from nodespan.runtime.resource import ResourceType
 
 Document = (
     BlackholeRouteConfig

@@ -7,9 +7,9 @@ import enum
 
 import attrs
 
-from resources.config.notation import Unsigned8, Unsigned16, Unsigned32
-from resources.config.selector import DeviceSelector
-from runtime.resource import wire
+from nodespan.resources.config.notation import Unsigned8, Unsigned16, Unsigned32
+from nodespan.resources.config.selector import DeviceSelector
+from nodespan.runtime.resource import wire
 
 
 class BondMode(enum.StrEnum):

@@ -7,10 +7,10 @@ import datetime
 
 import attrs
 
-from resources.config.bond import Bond
-from resources.config.notation import Unsigned16, Unsigned32
-from resources.config.selector import DeviceSelector
-from runtime.resource import wire
+from nodespan.resources.config.bond import Bond
+from nodespan.resources.config.notation import Unsigned16, Unsigned32
+from nodespan.resources.config.selector import DeviceSelector
+from nodespan.runtime.resource import wire
 
 DEFAULT_ROUTE_METRIC = 1024
 

@@ -7,9 +7,9 @@ from typing import Literal
 
 import attrs
 
-from resources.config.main import HostDns
-from resources.config.notation import FileMode
-from runtime.resource import FrozenMapping, wire
+from nodespan.resources.config.main import HostDns
+from nodespan.resources.config.notation import FileMode
+from nodespan.runtime.resource import FrozenMapping, wire
 
 
 class DnsProtocol(enum.StrEnum):

@@ -4,8 +4,8 @@ from typing import Literal
 
 import attrs
 
-from resources.config.notation import Unsigned32
-from runtime.resource import wire
+from nodespan.resources.config.notation import Unsigned32
+from nodespan.runtime.resource import wire
 
 DEFAULT_DISCOVERY_ENDPOINT = "https://discovery.talos.dev/"
 

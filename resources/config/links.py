@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from resources.config.bond import (
+from nodespan.resources.config.bond import (
     AdLacpActive,
     AdSelect,
     ArpAllTargets,
@@ -17,9 +17,9 @@ from resources.config.bond import (
     PrimaryReselect,
     XmitHashPolicy,
 )
-from resources.config.device import Stp
-from resources.config.notation import Unsigned8, Unsigned16, Unsigned32
-from runtime.resource import wire
+from nodespan.resources.config.device import Stp
+from nodespan.resources.config.notation import Unsigned8, Unsigned16, Unsigned32
+from nodespan.runtime.resource import wire
 
 
 @attrs.frozen(kw_only=True)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import attrs
 
-from resources.config.device import Device
-from resources.config.kubespan import Discovery, KubeSpan
-from resources.config.notation import FileMode
-from runtime.resource import FrozenMapping, wire
+from nodespan.resources.config.device import Device
+from nodespan.resources.config.kubespan import Discovery, KubeSpan
+from nodespan.resources.config.notation import FileMode
+from nodespan.runtime.resource import FrozenMapping, wire
 
 
 class MachineType(enum.StrEnum):

@@ -5,7 +5,7 @@ from typing import Literal
 
 import attrs
 
-from resources.config.notation import Unsigned32
+from nodespan.resources.config.notation import Unsigned32
 
 
 @attrs.frozen(kw_only=True)

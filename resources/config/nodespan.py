@@ -6,8 +6,8 @@ from typing import Literal
 
 import attrs
 
-from resources.config.vip_condition import VipCondition
-from runtime.resource import wire
+from nodespan.resources.config.vip_condition import VipCondition
+from nodespan.runtime.resource import wire
 
 
 @attrs.frozen(kw_only=True)

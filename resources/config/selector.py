@@ -2,7 +2,7 @@
 
 import attrs
 
-from runtime.resource import wire
+from nodespan.runtime.resource import wire
 
 
 @attrs.frozen(kw_only=True)

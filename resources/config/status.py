@@ -4,7 +4,7 @@ import datetime
 
 import attrs
 
-from runtime.resource import ResourceType, wire
+from nodespan.runtime.resource import ResourceType, wire
 
 CONFIG_STATUS_ID = "v1alpha1"
 

@@ -4,7 +4,7 @@ import datetime
 
 import attrs
 
-from runtime.resource import wire
+from nodespan.runtime.resource import wire
 
 
 @attrs.frozen(kw_only=True)

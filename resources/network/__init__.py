@@ -1,6 +1,6 @@
 """The network as the kernel shows it and as it is wanted: links, addresses, routes, rules, packet filter."""
 
-from resources.network.address import (
+from nodespan.resources.network.address import (
     MANAGED_ADDRESS_FLAGS,
     AddressSpec,
     AddressSpecSpec,
@@ -8,9 +8,9 @@ from resources.network.address import (
     AddressStatusSpec,
     address_id,
 )
-from resources.network.device_config import DeviceConfigSpec, DeviceConfigSpecSpec, device_config_id
-from resources.network.dhcp_lease import DHCPLease, DHCPLeaseSpec
-from resources.network.enums import (
+from nodespan.resources.network.device_config import DeviceConfigSpec, DeviceConfigSpecSpec, device_config_id
+from nodespan.resources.network.dhcp_lease import DHCPLease, DHCPLeaseSpec
+from nodespan.resources.network.enums import (
     AddressFlags,
     Family,
     LinkFlags,
@@ -23,9 +23,15 @@ from resources.network.enums import (
     RuleAction,
     Scope,
 )
-from resources.network.hostname import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, HostnameStatusSpec
-from resources.network.layer import ConfigLayer, layered_id
-from resources.network.link import (
+from nodespan.resources.network.hostname import (
+    HOSTNAME_ID,
+    HostnameSpec,
+    HostnameSpecSpec,
+    HostnameStatus,
+    HostnameStatusSpec,
+)
+from nodespan.resources.network.layer import ConfigLayer, layered_id
+from nodespan.resources.network.link import (
     STP,
     VLAN,
     BondMaster,
@@ -38,13 +44,20 @@ from resources.network.link import (
     WireguardPeerStatus,
     WireguardStatus,
 )
-from resources.network.link_alias import LinkAliasSpec, LinkAliasSpecSpec
-from resources.network.link_name import LinkName, LinkNameSpec, NameRule
-from resources.network.link_refresh import WIREGUARD_REFRESH, LinkRefresh, LinkRefreshSpec
-from resources.network.link_spec import BridgeSlave, LinkSpec, LinkSpecSpec, VRFSlave, WireguardPeer, WireguardSpec
-from resources.network.namespace import CONFIG_NAMESPACE, NAMESPACE
-from resources.network.network_status import NETWORK_STATUS_ID, NetworkStatus, NetworkStatusSpec
-from resources.network.nftables import (
+from nodespan.resources.network.link_alias import LinkAliasSpec, LinkAliasSpecSpec
+from nodespan.resources.network.link_name import LinkName, LinkNameSpec, NameRule
+from nodespan.resources.network.link_refresh import WIREGUARD_REFRESH, LinkRefresh, LinkRefreshSpec
+from nodespan.resources.network.link_spec import (
+    BridgeSlave,
+    LinkSpec,
+    LinkSpecSpec,
+    VRFSlave,
+    WireguardPeer,
+    WireguardSpec,
+)
+from nodespan.resources.network.namespace import CONFIG_NAMESPACE, NAMESPACE
+from nodespan.resources.network.network_status import NETWORK_STATUS_ID, NetworkStatus, NetworkStatusSpec
+from nodespan.resources.network.nftables import (
     AddressMatch,
     ChainHook,
     ChainPriority,
@@ -67,7 +80,7 @@ from resources.network.nftables import (
     Verdict,
     nftables_set_elements_id,
 )
-from resources.network.node_address import (
+from nodespan.resources.network.node_address import (
     ACCUMULATIVE_ADDRESSES_ID,
     CURRENT_ADDRESSES_ID,
     DEFAULT_ADDRESS_ID,
@@ -83,7 +96,7 @@ from resources.network.node_address import (
     NodeAddressSortAlgorithmSpec,
     NodeAddressSpec,
 )
-from resources.network.operator import (
+from nodespan.resources.network.operator import (
     ClientIdentifierSpec,
     DHCP4OperatorSpec,
     DHCP6OperatorSpec,
@@ -93,8 +106,8 @@ from resources.network.operator import (
     VIPOperatorSpec,
     operator_id,
 )
-from resources.network.problem import NetworkProblem, NetworkProblemSpec, Severity, network_problem_id
-from resources.network.resolver import (
+from nodespan.resources.network.problem import NetworkProblem, NetworkProblemSpec, Severity, network_problem_id
+from nodespan.resources.network.resolver import (
     RESOLVERS_ID,
     DNSProtocol,
     NameServer,
@@ -103,24 +116,24 @@ from resources.network.resolver import (
     ResolverStatus,
     ResolverStatusSpec,
 )
-from resources.network.route import NextHop, RouteSpec, RouteSpecSpec, RouteStatus, RouteStatusSpec, route_id
-from resources.network.routing_rule import (
+from nodespan.resources.network.route import NextHop, RouteSpec, RouteSpecSpec, RouteStatus, RouteStatusSpec, route_id
+from nodespan.resources.network.routing_rule import (
     RoutingRuleSpec,
     RoutingRuleSpecSpec,
     RoutingRuleStatus,
     RoutingRuleStatusSpec,
     routing_rule_id,
 )
-from resources.network.static_host import StaticHost, StaticHostSpec
-from resources.network.time_server import (
+from nodespan.resources.network.static_host import StaticHost, StaticHostSpec
+from nodespan.resources.network.time_server import (
     TIME_SERVERS_ID,
     TimeServerSpec,
     TimeServerSpecSpec,
     TimeServerStatus,
     TimeServerStatusSpec,
 )
-from resources.network.vip import VIPState, VIPStatus, VIPStatusSpec
-from resources.network.wireguard import WireguardPeerSpec, split_wireguard_peer_id, wireguard_peer_id
+from nodespan.resources.network.vip import VIPState, VIPStatus, VIPStatusSpec
+from nodespan.resources.network.wireguard import WireguardPeerSpec, split_wireguard_peer_id, wireguard_peer_id
 
 __all__ = [
     "ACCUMULATIVE_ADDRESSES_ID",

@@ -2,9 +2,9 @@
 
 import attrs
 
-from resources.config.device import Device
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType
+from nodespan.resources.config.device import Device
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType
 
 
 @attrs.frozen(kw_only=True)

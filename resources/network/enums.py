@@ -8,7 +8,7 @@ import enum
 import functools
 from typing import Any, Self, TypeVar
 
-from runtime.resource import TextFlag
+from nodespan.runtime.resource import TextFlag
 
 _E = TypeVar("_E", bound="KernelEnum")
 

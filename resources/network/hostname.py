@@ -2,9 +2,9 @@
 
 import attrs
 
-from resources.network.layer import ConfigLayer
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType
+from nodespan.resources.network.layer import ConfigLayer
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType
 
 HOSTNAME_ID = "hostname"
 

@@ -1,6 +1,6 @@
 """Who wants something of the network: the layers of configuration, of which a higher one wins."""
 
-from resources.network.enums import KernelEnum
+from nodespan.resources.network.enums import KernelEnum
 
 
 class ConfigLayer(KernelEnum):

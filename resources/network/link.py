@@ -4,7 +4,7 @@ import datetime
 
 import attrs
 
-from resources.network.enums import (
+from nodespan.resources.network.enums import (
     ADLACPActive,
     ADSelect,
     ARPAllTargets,
@@ -22,8 +22,8 @@ from resources.network.enums import (
     VLANProtocol,
     XmitHashPolicy,
 )
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType, wire
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType, wire
 
 _OPTIONAL = wire(omit_empty=True)
 

@@ -2,8 +2,8 @@
 
 import attrs
 
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType
 
 
 @attrs.frozen(kw_only=True)

@@ -4,11 +4,11 @@ import datetime
 
 import attrs
 
-from resources.network.enums import LinkType
-from resources.network.layer import ConfigLayer
-from resources.network.link import VLAN, BondMaster, BridgeMaster, Veth, VRFMaster
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType, wire
+from nodespan.resources.network.enums import LinkType
+from nodespan.resources.network.layer import ConfigLayer
+from nodespan.resources.network.link import VLAN, BondMaster, BridgeMaster, Veth, VRFMaster
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType, wire
 
 _OPTIONAL = wire(omit_empty=True)
 

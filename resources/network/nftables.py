@@ -9,9 +9,9 @@ from typing import Self
 
 import attrs
 
-from resources.network.enums import KernelEnum
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType, wire
+from nodespan.resources.network.enums import KernelEnum
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType, wire
 
 _OPTIONAL = wire(omit_empty=True)
 

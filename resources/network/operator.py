@@ -5,11 +5,11 @@ The id is `dhcp4/<link>`, `dhcp6/<link>` or `vip/<link>/<ip>`, in `network-confi
 
 import attrs
 
-from resources.config.network import ClientIdentifier
-from resources.network.enums import KernelEnum
-from resources.network.layer import ConfigLayer
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType, wire
+from nodespan.resources.config.network import ClientIdentifier
+from nodespan.resources.network.enums import KernelEnum
+from nodespan.resources.network.layer import ConfigLayer
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType, wire
 
 _OPTIONAL = wire(omit_empty=True)
 

@@ -2,10 +2,10 @@
 
 import attrs
 
-from resources.network.enums import Family, RoutingTable, RuleAction
-from resources.network.layer import ConfigLayer
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType, wire
+from nodespan.resources.network.enums import Family, RoutingTable, RuleAction
+from nodespan.resources.network.layer import ConfigLayer
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType, wire
 
 _OPTIONAL = wire(omit_empty=True)
 

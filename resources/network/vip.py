@@ -4,8 +4,8 @@ import enum
 
 import attrs
 
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType, wire
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType, wire
 
 _OPTIONAL = wire(omit_empty=True)
 

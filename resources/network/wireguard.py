@@ -1,8 +1,8 @@
 """WireguardPeerSpec: one peer of a WireGuard link, a resource of its own so that a join writes one and not a list."""
 
-from resources.network.link_spec import WireguardPeer
-from resources.network.namespace import NAMESPACE
-from runtime.resource import ResourceType
+from nodespan.resources.network.link_spec import WireguardPeer
+from nodespan.resources.network.namespace import NAMESPACE
+from nodespan.runtime.resource import ResourceType
 
 
 def wireguard_peer_id(link_name: str, public_key: str) -> str:

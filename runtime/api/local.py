@@ -15,16 +15,16 @@ import attrs
 import msgpack
 import trio
 
-from runtime.actions import Action, ActionCall, ActionError
-from runtime.api import protocol
-from runtime.codec.plain import metadata_to_plain, resource_to_plain, spec_to_plain
-from runtime.codec.yamltext import dump_resource
-from runtime.controller import Logger
-from runtime.engine import Engine
-from runtime.engine.causes import Cause, find_causes
-from runtime.errors import AccessError, NotFoundError, OverrunError
-from runtime.lock_file import LockedError, locked
-from runtime.resource import (
+from nodespan.runtime.actions import Action, ActionCall, ActionError
+from nodespan.runtime.api import protocol
+from nodespan.runtime.codec.plain import metadata_to_plain, resource_to_plain, spec_to_plain
+from nodespan.runtime.codec.yamltext import dump_resource
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.engine.causes import Cause, find_causes
+from nodespan.runtime.errors import AccessError, NotFoundError, OverrunError
+from nodespan.runtime.lock_file import LockedError, locked
+from nodespan.runtime.resource import (
     Filter,
     Kind,
     Namespace,
@@ -36,8 +36,8 @@ from runtime.resource import (
     named_definitions,
     parse_selector,
 )
-from runtime.state import Event, EventType, State, count_by_type
-from runtime.state.filtered import FilteredState, Rule, Verb
+from nodespan.runtime.state import Event, EventType, State, count_by_type
+from nodespan.runtime.state.filtered import FilteredState, Rule, Verb
 
 _CHUNK = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("iII")
@@ -155,7 +155,7 @@ async def listen(path: Path) -> AsyncIterator[trio.SocketListener]:
 
 
 class LocalServer:
-    """Answers the requests of `runtime.api.protocol` from a state and its engine."""
+    """Answers the requests of `nodespan.runtime.api.protocol` from a state and its engine."""
 
     def __init__(
         self,

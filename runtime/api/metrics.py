@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from runtime.engine import Engine
-from runtime.engine.queue_runner import QueueRunner
-from runtime.resource import ResourceDefinition
-from runtime.state import State, count_by_type
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.engine.queue_runner import QueueRunner
+from nodespan.runtime.resource import ResourceDefinition
+from nodespan.runtime.state import State, count_by_type
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from runtime.controller import Logger
+from nodespan.runtime.controller import Logger
 
 _Stamps = tuple[tuple[int, int, int], ...]
 

@@ -8,7 +8,7 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    from runtime.cli.command import run
+    from nodespan.runtime.cli.command import run
 
     return run(sys.argv[1:] if arguments is None else arguments)
 

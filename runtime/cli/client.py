@@ -6,8 +6,8 @@ from typing import Any
 
 import msgpack
 
-from runtime.api import protocol
-from runtime.cli.errors import CommandError
+from nodespan.runtime.api import protocol
+from nodespan.runtime.cli.errors import CommandError
 
 _CHUNK = 256 * 1024
 

@@ -5,8 +5,8 @@ import io
 import os
 import sys
 
-from runtime.cli.errors import CommandError
-from runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
 
 _DESCRIPTION = """\
 The networking layers of Talos Linux for any Linux machine: a node agent, and this command to look at it.
@@ -46,7 +46,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _parse_extension(parser: argparse.ArgumentParser, verb: str, arguments: list[str]) -> argparse.Namespace:
-    from runtime.cli import extension
+    from nodespan.runtime.cli import extension
 
     command = extension.load(verb)
     if command is None:
@@ -64,7 +64,7 @@ def _asks_for_help(arguments: list[str]) -> bool:
 
 
 def _summary() -> str:
-    from runtime.cli import extension
+    from nodespan.runtime.cli import extension
 
     described = {verb: description for verb, (description, _) in _VERBS.items()}
     for verb in extension.names():
@@ -178,7 +178,7 @@ _ALIASES = {"g": "get"}
 def run(arguments: list[str]) -> int:
     """Do what the arguments say; returns the exit status."""
     if arguments[:1] == ["__complete"]:
-        from runtime.cli.completion import complete
+        from nodespan.runtime.cli.completion import complete
 
         return complete(arguments[1:])
     options = parse(arguments)
@@ -204,7 +204,7 @@ def run(arguments: list[str]) -> int:
 def _dispatch(options: argparse.Namespace) -> int:
     match options.verb:
         case "get":
-            from runtime.cli.get import get
+            from nodespan.runtime.cli.get import get
 
             return get(
                 options.socket or client_socket(),
@@ -217,7 +217,7 @@ def _dispatch(options: argparse.Namespace) -> int:
                 node=options.node or os.uname().nodename,
             )
         case "why":
-            from runtime.cli.why import why
+            from nodespan.runtime.cli.why import why
 
             return why(
                 options.socket or client_socket(),
@@ -227,23 +227,23 @@ def _dispatch(options: argparse.Namespace) -> int:
                 depth=options.depth,
             )
         case "agent":
-            from runtime.cli.agent import agent
+            from nodespan.runtime.cli.agent import agent
 
             return agent(options)
         case "graph":
-            from runtime.cli.graph import graph
+            from nodespan.runtime.cli.graph import graph
 
             return graph(options)
         case "validate":
-            from runtime.cli.validate import validate
+            from nodespan.runtime.cli.validate import validate
 
             return validate(options.files)
         case "version":
-            from runtime.cli.version import version
+            from nodespan.runtime.cli.version import version
 
             return version(None if options.client else options.socket or client_socket())
         case "completion":
-            from runtime.cli.completion import script
+            from nodespan.runtime.cli.completion import script
 
             sys.stdout.write(script(options.shell))
             return 0

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from runtime.cli.client import ask
-from runtime.cli.errors import CommandError
-from runtime.paths import client_socket, node_socket
+from nodespan.runtime.cli.client import ask
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.paths import client_socket, node_socket
 
 _VERBS = ("agent", "completion", "get", "graph", "validate", "version", "why")
 _OUTPUTS = ("json", "jsonpath=", "table", "yaml")
@@ -110,7 +110,7 @@ def _values(option: str, positional: list[str], socket_path: str) -> Iterable[st
 def _words(positional: list[str], current: str, namespace: str, socket_path: str) -> Iterable[str]:
     match positional:
         case []:
-            from runtime.cli import extension
+            from nodespan.runtime.cli import extension
 
             return (*_VERBS, *extension.names())
         case ["completion"]:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from runtime.api import protocol
-from runtime.cli.client import AgentGoneError, Connection, OverrunError
-from runtime.cli.errors import CommandError
-from runtime.cli.table import Table
-from runtime.cli.untyped import untyped
-from runtime.jsonpath import JSONPathError, Template, compile
+from nodespan.runtime.api import protocol
+from nodespan.runtime.cli.client import AgentGoneError, Connection, OverrunError
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.table import Table
+from nodespan.runtime.cli.untyped import untyped
+from nodespan.runtime.jsonpath import JSONPathError, Template, compile
 
 _RECONNECT_INTERVAL = 0.3
 _MARKS = {protocol.CREATED: "+", protocol.UPDATED: " ", protocol.DESTROYED: "-"}

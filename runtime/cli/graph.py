@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from runtime.cli.client import ask
-from runtime.cli.errors import CommandError
-from runtime.controller import Controller, QueueController
-from runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid, svg
-from runtime.errors import RegistrationError
-from runtime.graph import Edge, EdgeKind, Graph
-from runtime.paths import client_socket
+from nodespan.runtime.cli.client import ask
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.controller import Controller, QueueController
+from nodespan.runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid, svg
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.graph import Edge, EdgeKind, Graph
+from nodespan.runtime.paths import client_socket
 
 _RENDERERS = {"dot": dot, "mermaid": mermaid, "svg": svg}
 _STYLES: dict[EdgeKind, Style] = {
@@ -42,8 +42,8 @@ def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
     """What the controllers declare that an agent would run; none of them is run here."""
     import structlog
 
-    from runtime import logs
-    from runtime.plugins import Settings, load_installed, load_named
+    from nodespan.runtime import logs
+    from nodespan.runtime.plugins import Settings, load_installed, load_named
 
     log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=logs.processors())
     declared = Graph()

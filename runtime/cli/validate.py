@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.cli.errors import CommandError
+from nodespan.runtime.cli.errors import CommandError
 
 GROUP = "nodespan.validators"
 

@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 
-from runtime.cli.client import AgentGoneError, ask
+from nodespan.runtime.cli.client import AgentGoneError, ask
 
 
 def own_version() -> str:

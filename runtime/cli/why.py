@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from runtime.cli.client import ask
+from nodespan.runtime.cli.client import ask
 
 
 def why(socket_path: str, type: str, id: str, *, namespace: str, depth: int) -> int:

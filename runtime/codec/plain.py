@@ -1,7 +1,7 @@
 """Specs and resources as plain data (dicts, lists, text, numbers), which YAML, JSON and the local wire are made of.
 
 What a field is called outside and whether it is left out when empty is said by the spec class; see
-`runtime.resource.spec`.
+`nodespan.runtime.resource.spec`.
 """
 
 import base64
@@ -16,10 +16,10 @@ from cattrs import Converter
 from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
-from runtime.codec.duration import format_duration, parse_duration
-from runtime.resource import FrozenMapping, Metadata, Phase, Resource, TextFlag, format_version, parse_version
-from runtime.resource.metadata import NO_SPEC
-from runtime.resource.spec import is_omitted_when_empty, outside_name
+from nodespan.runtime.codec.duration import format_duration, parse_duration
+from nodespan.runtime.resource import FrozenMapping, Metadata, Phase, Resource, TextFlag, format_version, parse_version
+from nodespan.runtime.resource.metadata import NO_SPEC
+from nodespan.runtime.resource.spec import is_omitted_when_empty, outside_name
 
 T = TypeVar("T")
 _BILLION = 10**9

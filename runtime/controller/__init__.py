@@ -1,6 +1,6 @@
 """Everything that the author of a controller needs: declarations, base classes, and the generic controllers."""
 
-from runtime.controller.base import (
+from nodespan.runtime.controller.base import (
     Controller,
     Input,
     InputMode,
@@ -18,7 +18,7 @@ from runtime.controller.base import (
     strong,
     weak,
 )
-from runtime.controller.context import Access, ControllerContext, Counters, Logger, QueueContext, RateLimit
+from nodespan.runtime.controller.context import Access, ControllerContext, Counters, Logger, QueueContext, RateLimit
 
 __all__ = [
     "Access",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from runtime.resource import Kind, KindLike, Metadata, Pointer, ResourceType, kind_of
+from nodespan.runtime.resource import Kind, KindLike, Metadata, Pointer, ResourceType, kind_of
 
 if TYPE_CHECKING:
-    from runtime.controller.context import ControllerContext, QueueContext
+    from nodespan.runtime.controller.context import ControllerContext, QueueContext
 
 
 class InputMode(enum.IntEnum):

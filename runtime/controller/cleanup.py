@@ -7,10 +7,19 @@ removes them itself, `Combined` asks several.
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from runtime.controller.base import Controller, Input, Output, SkipReconcile, destroy_ready, shared, strong, weak
-from runtime.controller.context import Access, ControllerContext
-from runtime.errors import NotFoundError
-from runtime.resource import KindLike, LabelQuery, Resource, kind_of
+from nodespan.runtime.controller.base import (
+    Controller,
+    Input,
+    Output,
+    SkipReconcile,
+    destroy_ready,
+    shared,
+    strong,
+    weak,
+)
+from nodespan.runtime.controller.context import Access, ControllerContext
+from nodespan.runtime.errors import NotFoundError
+from nodespan.runtime.resource import KindLike, LabelQuery, Resource, kind_of
 
 I = TypeVar("I")  # noqa: E741
 I_contra = TypeVar("I_contra", contravariant=True)

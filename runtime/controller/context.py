@@ -13,10 +13,10 @@ from typing import Any, Protocol, Self, TypeVar
 import attrs
 import trio
 
-from runtime.controller.base import Input, Output
-from runtime.controller.origin import MOST_READS, Note, Origin
-from runtime.errors import AccessError, ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
-from runtime.resource import (
+from nodespan.runtime.controller.base import Input, Output
+from nodespan.runtime.controller.origin import MOST_READS, Note, Origin
+from nodespan.runtime.errors import AccessError, ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.resource import (
     Kind,
     KindLike,
     LabelQuery,
@@ -27,9 +27,9 @@ from runtime.resource import (
     build_filter,
     kind_of,
 )
-from runtime.state import ExpectedPhase, Mutate, State
-from runtime.state.base import not_found
-from runtime.token_bucket import TokenBucket
+from nodespan.runtime.state import ExpectedPhase, Mutate, State
+from nodespan.runtime.state.base import not_found
+from nodespan.runtime.token_bucket import TokenBucket
 
 S = TypeVar("S")
 

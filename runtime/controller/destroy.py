@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from runtime.controller.base import QueueController, primary, shared
-from runtime.controller.context import QueueContext
-from runtime.resource import KindLike, Pointer, kind_of
+from nodespan.runtime.controller.base import QueueController, primary, shared
+from nodespan.runtime.controller.context import QueueContext
+from nodespan.runtime.resource import KindLike, Pointer, kind_of
 
 
 class DestroyController(QueueController):

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from runtime.resource import KindLike, Version
+from nodespan.runtime.resource import KindLike, Version
 
 # Of one turn. What reads more is told of the first ones.
 MOST_READS = 512

@@ -7,7 +7,7 @@ forgotten even if the process ends in between.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from runtime.controller.base import (
+from nodespan.runtime.controller.base import (
     Input,
     Output,
     QueueController,
@@ -17,8 +17,8 @@ from runtime.controller.base import (
     primary,
     shared,
 )
-from runtime.controller.context import QueueContext
-from runtime.controller.transform import (
+from nodespan.runtime.controller.context import QueueContext
+from nodespan.runtime.controller.transform import (
     FinalizeFunction,
     OutputId,
     TransformFunction,
@@ -26,8 +26,8 @@ from runtime.controller.transform import (
     settle,
     write_output,
 )
-from runtime.errors import ConflictError
-from runtime.resource import Kind, KindLike, LabelQuery, Metadata, Pointer, Resource, kind_of
+from nodespan.runtime.errors import ConflictError
+from nodespan.runtime.resource import Kind, KindLike, LabelQuery, Metadata, Pointer, Resource, kind_of
 
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import attrs
 import trio
 
-from runtime.controller.base import (
+from nodespan.runtime.controller.base import (
     Controller,
     Input,
     Output,
@@ -23,9 +23,9 @@ from runtime.controller.base import (
     strong,
     weak,
 )
-from runtime.controller.context import Access, ControllerContext
-from runtime.errors import ConflictError, NotFoundError
-from runtime.resource import Kind, KindLike, LabelQuery, Resource, kind_of
+from nodespan.runtime.controller.context import Access, ControllerContext
+from nodespan.runtime.errors import ConflictError, NotFoundError
+from nodespan.runtime.resource import Kind, KindLike, LabelQuery, Resource, kind_of
 
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741

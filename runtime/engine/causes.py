@@ -5,10 +5,10 @@ from typing import Any
 
 import attrs
 
-from runtime.controller.origin import Origin
-from runtime.engine.runner import Runner
-from runtime.resource import Kind, Pointer, Resource, Version, kind_of
-from runtime.state import State
+from nodespan.runtime.controller.origin import Origin
+from nodespan.runtime.engine.runner import Runner
+from nodespan.runtime.resource import Kind, Pointer, Resource, Version, kind_of
+from nodespan.runtime.state import State
 
 # Of the resources of a kind that was read as a whole, so many are shown.
 MOST_SHOWN = 8

@@ -7,17 +7,17 @@ from typing import Any
 import structlog
 import trio
 
-from runtime.controller import Controller, Input, Logger, Output, QueueController, RateLimit
-from runtime.engine.loop_monitor import LoopMonitor
-from runtime.engine.queue_runner import QueueRunner
-from runtime.engine.runner import ControllerRunner, Runner, declarations
-from runtime.engine.status import ControllerStatus
-from runtime.errors import StateError
-from runtime.graph import Graph
-from runtime.quiet import wait_quiet
-from runtime.resource import Resource
-from runtime.state import State
-from runtime.state.meta import check_types, register_types
+from nodespan.runtime.controller import Controller, Input, Logger, Output, QueueController, RateLimit
+from nodespan.runtime.engine.loop_monitor import LoopMonitor
+from nodespan.runtime.engine.queue_runner import QueueRunner
+from nodespan.runtime.engine.runner import ControllerRunner, Runner, declarations
+from nodespan.runtime.engine.status import ControllerStatus
+from nodespan.runtime.errors import StateError
+from nodespan.runtime.graph import Graph
+from nodespan.runtime.quiet import wait_quiet
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import State
+from nodespan.runtime.state.meta import check_types, register_types
 
 # How often, in seconds, the statuses of controllers are brought up to date with their counts. What goes wrong is shown
 # at once.

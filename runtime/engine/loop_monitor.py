@@ -14,7 +14,7 @@ from contextvars import Context, ContextVar
 
 import trio
 
-from runtime.controller import Logger
+from nodespan.runtime.controller import Logger
 
 # Set in the tasks of each controller, and inherited by the tasks that these start.
 current_controller: ContextVar[str] = ContextVar("current_controller", default="")

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     Input,
     InputMode,
     Logger,
@@ -19,14 +19,14 @@ from runtime.controller import (
     Requeue,
     SkipReconcile,
 )
-from runtime.engine.backoff import Backoff
-from runtime.engine.loop_monitor import current_controller
-from runtime.engine.queue import KeyedQueue
-from runtime.engine.runner import Runner, failure_in
-from runtime.engine.status import ControllerState
-from runtime.errors import RegistrationError
-from runtime.resource import Kind, Metadata, Pointer, Resource
-from runtime.state import State
+from nodespan.runtime.engine.backoff import Backoff
+from nodespan.runtime.engine.loop_monitor import current_controller
+from nodespan.runtime.engine.queue import KeyedQueue
+from nodespan.runtime.engine.runner import Runner, failure_in
+from nodespan.runtime.engine.status import ControllerState
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.resource import Kind, Metadata, Pointer, Resource
+from nodespan.runtime.state import State
 
 # Jobs that need not wait run one after the other; after so many seconds the others get a turn. A checkpoint per job
 # would cost more than most jobs.

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import trio
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     Controller,
     ControllerContext,
     Input,
@@ -17,13 +17,13 @@ from runtime.controller import (
     QueueController,
     RateLimit,
 )
-from runtime.controller.context import Access
-from runtime.engine.backoff import Backoff
-from runtime.engine.loop_monitor import current_controller
-from runtime.engine.status import ControllerState, ControllerStatusSpec
-from runtime.errors import RegistrationError
-from runtime.resource import Resource
-from runtime.state import State
+from nodespan.runtime.controller.context import Access
+from nodespan.runtime.engine.backoff import Backoff
+from nodespan.runtime.engine.loop_monitor import current_controller
+from nodespan.runtime.engine.status import ControllerState, ControllerStatusSpec
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import State
 
 # More turns a second than this, on the average of a reporting interval, is worth an operator's look: a controller that
 # wakes itself by what it writes makes thousands.

@@ -1,6 +1,6 @@
 """What a resource is: typed, immutable, addressed by namespace, type and id."""
 
-from runtime.resource.definition import (
+from nodespan.runtime.resource.definition import (
     META,
     KindLike,
     Namespace,
@@ -14,7 +14,7 @@ from runtime.resource.definition import (
     kind_of,
     named_definitions,
 )
-from runtime.resource.metadata import (
+from nodespan.runtime.resource.metadata import (
     FrozenMapping,
     Kind,
     Metadata,
@@ -28,8 +28,16 @@ from runtime.resource.metadata import (
     parse_version,
     tombstone,
 )
-from runtime.resource.query import EVERYTHING, Filter, LabelQuery, Operation, Term, build_filter, parse_selector
-from runtime.resource.spec import TextFlag, wire
+from nodespan.runtime.resource.query import (
+    EVERYTHING,
+    Filter,
+    LabelQuery,
+    Operation,
+    Term,
+    build_filter,
+    parse_selector,
+)
+from nodespan.runtime.resource.spec import TextFlag, wire
 
 __all__ = [
     "EVERYTHING",

@@ -10,10 +10,10 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import attrs
 
-from runtime.errors import RegistrationError
-from runtime.resource.metadata import Kind, Metadata, Pointer, Resource
-from runtime.resource.plural import is_plural, singular
-from runtime.resource.spec import wire
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.resource.metadata import Kind, Metadata, Pointer, Resource
+from nodespan.runtime.resource.plural import is_plural, singular
+from nodespan.runtime.resource.spec import wire
 
 S = TypeVar("S")
 

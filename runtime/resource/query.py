@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from runtime.resource.metadata import Metadata
+from nodespan.runtime.resource.metadata import Metadata
 
 
 class Operation(enum.Enum):

@@ -1,8 +1,8 @@
 """The State interface and its kinds."""
 
-from runtime.state.base import ANY_PHASE, AnyPhase, ExpectedPhase, Mutate, Sink, State, View, count_by_type
-from runtime.state.events import Event, EventType, Watch
-from runtime.state.memory import MemoryState
+from nodespan.runtime.state.base import ANY_PHASE, AnyPhase, ExpectedPhase, Mutate, Sink, State, View, count_by_type
+from nodespan.runtime.state.events import Event, EventType, Watch
+from nodespan.runtime.state.memory import MemoryState
 
 __all__ = [
     "ANY_PHASE",

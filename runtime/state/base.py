@@ -13,9 +13,19 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
-from runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
-from runtime.resource import EVERYTHING, Filter, Kind, KindLike, LabelQuery, Phase, Resource, build_filter, kind_of
-from runtime.state.events import Event, EventType, Watch
+from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.resource import (
+    EVERYTHING,
+    Filter,
+    Kind,
+    KindLike,
+    LabelQuery,
+    Phase,
+    Resource,
+    build_filter,
+    kind_of,
+)
+from nodespan.runtime.state.events import Event, EventType, Watch
 
 S = TypeVar("S")
 Mutate = Callable[[Resource[S]], Resource[S]]

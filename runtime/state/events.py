@@ -5,8 +5,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import attrs
 
-from runtime.errors import StateError
-from runtime.resource import Resource
+from nodespan.runtime.errors import StateError
+from nodespan.runtime.resource import Resource
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -4,9 +4,9 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from runtime.resource import EVERYTHING, Filter, Kind, KindLike, LabelQuery, Phase, Pointer, Resource, kind_of
-from runtime.state.base import ExpectedPhase, Sink, State, View
-from runtime.state.events import Event, Watch
+from nodespan.runtime.resource import EVERYTHING, Filter, Kind, KindLike, LabelQuery, Phase, Pointer, Resource, kind_of
+from nodespan.runtime.state.base import ExpectedPhase, Sink, State, View
+from nodespan.runtime.state.events import Event, Watch
 
 S = TypeVar("S")
 

@@ -12,8 +12,14 @@ from typing import Any, Self, TypeVar
 
 import trio
 
-from runtime.errors import ConflictError, InvalidBookmarkError, OverrunError, OwnerConflictError, WatchOptionsError
-from runtime.resource import (
+from nodespan.runtime.errors import (
+    ConflictError,
+    InvalidBookmarkError,
+    OverrunError,
+    OwnerConflictError,
+    WatchOptionsError,
+)
+from nodespan.runtime.resource import (
     EVERYTHING,
     Filter,
     Kind,
@@ -26,8 +32,8 @@ from runtime.resource import (
     kind_of,
     tombstone,
 )
-from runtime.state.base import ANY_PHASE, ExpectedPhase, Sink, State, not_found, phase_conflict
-from runtime.state.events import Event, EventType, Watch
+from nodespan.runtime.state.base import ANY_PHASE, ExpectedPhase, Sink, State, not_found, phase_conflict
+from nodespan.runtime.state.events import Event, EventType, Watch
 
 S = TypeVar("S")
 

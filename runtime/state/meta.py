@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from runtime.errors import RegistrationError
-from runtime.resource import (
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.resource import (
     META,
     Namespace,
     NamespaceSpec,
@@ -12,7 +12,7 @@ from runtime.resource import (
     ResourceType,
     definition_resource,
 )
-from runtime.state.base import State
+from nodespan.runtime.state.base import State
 
 
 async def register_namespace(state: State, name: str, description: str = "") -> None:

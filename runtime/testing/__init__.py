@@ -3,4 +3,4 @@
 import pytest
 
 # Without this a failed assertion of a suite would not show what was compared.
-pytest.register_assert_rewrite("runtime.testing.state_suite")
+pytest.register_assert_rewrite("nodespan.runtime.testing.state_suite")

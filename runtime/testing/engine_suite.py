@@ -23,7 +23,7 @@ import attrs
 import pytest
 import trio
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     Controller,
     ControllerContext,
     QueueContext,
@@ -37,10 +37,10 @@ from runtime.controller import (
     strong,
     weak,
 )
-from runtime.errors import NotFoundError
-from runtime.resource import Kind, LabelQuery, Metadata, Operation, Pointer, Resource, ResourceType, Term
-from runtime.state import State
-from runtime.testing.kit import Node, running
+from nodespan.runtime.errors import NotFoundError
+from nodespan.runtime.resource import Kind, LabelQuery, Metadata, Operation, Pointer, Resource, ResourceType, Term
+from nodespan.runtime.state import State
+from nodespan.runtime.testing.kit import Node, running
 
 S = TypeVar("S")
 T = TypeVar("T")

@@ -20,10 +20,10 @@ import attrs
 import trio
 import trio.testing
 
-from runtime.controller import Controller, QueueController
-from runtime.engine import Engine
-from runtime.resource import KindLike, Resource, ResourceType, kind_of
-from runtime.state import MemoryState, State
+from nodespan.runtime.controller import Controller, QueueController
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import KindLike, Resource, ResourceType, kind_of
+from nodespan.runtime.state import MemoryState, State
 
 S = TypeVar("S")
 

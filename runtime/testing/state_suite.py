@@ -25,10 +25,26 @@ import attrs
 import pytest
 import trio
 
-from runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError, UnsupportedError
-from runtime.resource import Filter, Kind, LabelQuery, Operation, Phase, Resource, ResourceType, Term, build_filter
-from runtime.resource.query import equal, exists
-from runtime.state import ANY_PHASE, Event, EventType, State, Watch
+from nodespan.runtime.errors import (
+    ConflictError,
+    NotFoundError,
+    OwnerConflictError,
+    PhaseConflictError,
+    UnsupportedError,
+)
+from nodespan.runtime.resource import (
+    Filter,
+    Kind,
+    LabelQuery,
+    Operation,
+    Phase,
+    Resource,
+    ResourceType,
+    Term,
+    build_filter,
+)
+from nodespan.runtime.resource.query import equal, exists
+from nodespan.runtime.state import ANY_PHASE, Event, EventType, State, Watch
 
 T = TypeVar("T")
 Suite = TypeVar("Suite", bound="StateSuite")

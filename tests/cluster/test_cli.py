@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster import requirements, show
-from cluster.cli import CANNOT, command
-from cluster.ownership import owned, owner_of
-from cluster.plan import Plan
-from runtime.cli.errors import CommandError
+from nodespan.cluster import requirements, show
+from nodespan.cluster.cli import CANNOT, command
+from nodespan.cluster.ownership import owned, owner_of
+from nodespan.cluster.plan import Plan
+from nodespan.runtime.cli.errors import CommandError
 
 
 def cluster(line: str) -> int:

@@ -1,7 +1,7 @@
 """The commands that make a cluster."""
 
-from cluster.commands import ROUTER_RULES, agent_command, discovery_command, enter, network_commands
-from cluster.plan import Plan
+from nodespan.cluster.commands import ROUTER_RULES, agent_command, discovery_command, enter, network_commands
+from nodespan.cluster.plan import Plan
 
 PLAN = Plan(name="lab", size=3)
 

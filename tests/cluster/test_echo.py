@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.echo import checksum
+from nodespan.cluster.echo import checksum
 
 
 @pytest.mark.parametrize(

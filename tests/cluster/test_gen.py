@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.gen import command
-from controllers.config.check import check_files
-from runtime.cli.errors import CommandError
+from nodespan.cluster.gen import command
+from nodespan.controllers.config.check import check_files
+from nodespan.runtime.cli.errors import CommandError
 from tests.support.vectors import load
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.peers import NO_AGENT, MeshView, PeerView, changes, table
+from nodespan.cluster.peers import NO_AGENT, MeshView, PeerView, changes, table
 
 AB, BA = ("a", "b"), ("b", "a")
 TRIED = PeerView(state="unknown", endpoint="198.51.100.12:51820")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.plan import FEWEST_NODES, MOST_NODES, NameRefusedError, Plan, label_of
+from nodespan.cluster.plan import FEWEST_NODES, MOST_NODES, NameRefusedError, Plan, label_of
 
 DOCUMENTATION = [ip_network("198.51.100.0/24"), ip_network("192.0.2.0/24")]
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,15}", fullmatch=True)

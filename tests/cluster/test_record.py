@@ -6,8 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from cluster.plan import Plan
-from cluster.record import recorded, write_record
+from nodespan.cluster.plan import Plan
+from nodespan.cluster.record import recorded, write_record
 
 
 @pytest.mark.parametrize(

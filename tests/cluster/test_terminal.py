@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from cluster.terminal import Terminal
+from nodespan.cluster.terminal import Terminal
 
 
 class Screen(io.StringIO):

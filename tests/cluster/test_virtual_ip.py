@@ -5,13 +5,13 @@ from ipaddress import ip_address
 import attrs
 import pytest
 
-from cluster.commands import network_commands
-from cluster.etcd import etcd_command, etcd_endpoints
-from cluster.failover import longest_silence
-from cluster.node_configs import node_configs
-from cluster.plan import Plan
-from cluster.virtual_ip import NO_AGENT, VipView, agreed_holder, vip_changes, would_take_over_at_once
-from controllers.config.loading import load
+from nodespan.cluster.commands import network_commands
+from nodespan.cluster.etcd import etcd_command, etcd_endpoints
+from nodespan.cluster.failover import longest_silence
+from nodespan.cluster.node_configs import node_configs
+from nodespan.cluster.plan import Plan
+from nodespan.cluster.virtual_ip import NO_AGENT, VipView, agreed_holder, vip_changes, would_take_over_at_once
+from nodespan.controllers.config.loading import load
 
 VIP = ip_address("198.51.100.100")
 PLAN = Plan(control_planes=3, kubespan=False, vip=VIP)

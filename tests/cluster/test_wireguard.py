@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.machine_config import NodePart
-from cluster.node_configs import node_configs
-from cluster.plan import Plan
-from controllers.config.loading import load
-from controllers.network.kernel.wireguard.keys import public_key_of
-from resources.config import KubeSpanConfig
-from resources.config.device import Device, DeviceWireguard
-from resources.config.kubespan import KubeSpanFilters
+from nodespan.cluster.machine_config import NodePart
+from nodespan.cluster.node_configs import node_configs
+from nodespan.cluster.plan import Plan
+from nodespan.controllers.config.loading import load
+from nodespan.kernel.wireguard.keys import public_key_of
+from nodespan.resources.config import KubeSpanConfig
+from nodespan.resources.config.device import Device, DeviceWireguard
+from nodespan.resources.config.kubespan import KubeSpanFilters
 
 NETWORK = ip_network("10.99.0.0/24")
 

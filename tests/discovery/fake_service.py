@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from discovery.addresses import encode_address
-from discovery.client import Connection, TransportError
-from discovery.endpoint_url import DialAddress
-from discovery.wire import server_pb2
+from nodespan.discovery.addresses import encode_address
+from nodespan.discovery.client import Connection, TransportError
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.wire import server_pb2
 
 DOWN = TransportError("UNAVAILABLE", "nobody listens")
 

@@ -7,8 +7,8 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.addresses import AddressError
-from discovery.affiliate import (
+from nodespan.discovery.addresses import AddressError
+from nodespan.discovery.affiliate import (
     AffiliateData,
     AffiliateError,
     ControlPlanePart,
@@ -17,7 +17,7 @@ from discovery.affiliate import (
     decode_endpoint,
     encode_affiliate,
 )
-from discovery.wire import client_pb2, server_pb2
+from nodespan.discovery.wire import client_pb2, server_pb2
 from tests.discovery.samples import affiliates
 from tests.support.vectors import cases
 

@@ -14,10 +14,10 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
-from discovery.ciphers import ClusterCipher
-from discovery.client import TTL, Client, ClientOptions, TransportError
-from discovery.endpoint_url import DialAddress
-from discovery.wire import server_pb2
+from nodespan.discovery.ciphers import ClusterCipher
+from nodespan.discovery.client import TTL, Client, ClientOptions, TransportError
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.wire import server_pb2
 from tests.discovery.fake_service import FakeService
 from tests.discovery.samples import KEY, OTHER_KEY, node
 from tests.support.vectors import load

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.cluster_secret import ClusterSecretError, decode_secret
+from nodespan.discovery.cluster_secret import ClusterSecretError, decode_secret
 from tests.support.vectors import cases
 
 

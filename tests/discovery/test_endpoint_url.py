@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.endpoint_url import DialAddress, EndpointURLError, parse_endpoint_url, redirected
+from nodespan.discovery.endpoint_url import DialAddress, EndpointURLError, parse_endpoint_url, redirected
 from tests.support.vectors import cases
 
 

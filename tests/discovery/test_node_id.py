@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.node_id import NodeIdError, decode_node_id, encode_node_id, machine_id, new_node_id
+from nodespan.discovery.node_id import NodeIdError, decode_node_id, encode_node_id, machine_id, new_node_id
 from tests.support.vectors import cases
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.endpoint_url import DialAddress
-from discovery.proxy import ProxyError, bypasses, proxy_for
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.proxy import ProxyError, bypasses, proxy_for
 
 TLS = DialAddress("discovery.example.org:443")
 PLAIN = DialAddress("discovery.example.org:80", insecure=True)

@@ -13,12 +13,12 @@ import pytest
 import structlog
 import trio
 
-from discovery.client import Client, ClientOptions, Connection, TransportError
-from discovery.endpoint_url import DialAddress
-from discovery.service.server import DiscoveryOptions, serve_discovery
-from discovery.transport import GrpcTransport, system_roots
-from discovery.wire import server_pb2
-from runtime.api.grpc import Call, Code, RPCError, Server, Service, frame, methods, server_stream, unary
+from nodespan.discovery.client import Client, ClientOptions, Connection, TransportError
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
+from nodespan.discovery.transport import GrpcTransport, system_roots
+from nodespan.discovery.wire import server_pb2
+from nodespan.runtime.api.grpc import Call, Code, RPCError, Server, Service, frame, methods, server_stream, unary
 from tests.discovery.samples import KEY, node
 from tests.support.certificates import Authority
 
@@ -206,12 +206,12 @@ async def proxied(port: int) -> AsyncIterator[tuple[Proxy, str]]:
 async def test_a_service_is_reached_through_a_proxy(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    async with service(authority.issue(tmp_path, "discovery.test")) as port, proxied(port) as (proxy, address):
+    async with service(authority.issue(tmp_path, "nodespan.discovery.test")) as port, proxied(port) as (proxy, address):
         monkeypatch.setenv(variable, f"http://{address}")
-        target = DialAddress("discovery.test:443")
+        target = DialAddress("nodespan.discovery.test:443")
         async with client(target, "one") as one, client(target, "two") as two:
             await meet(one, two)
-        assert set(proxy.asked) == {"CONNECT discovery.test:443 HTTP/1.1"}
+        assert set(proxy.asked) == {"CONNECT nodespan.discovery.test:443 HTTP/1.1"}
 
 
 async def test_no_proxy_is_asked_for_what_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,9 +232,9 @@ async def test_the_proxy_is_that_of_the_environment_that_is_given(
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
     environment = {"https_proxy": "socks5://user:word@proxy.example.org:1080"}
-    async with service(authority.issue(tmp_path, "discovery.test")) as port, proxied(port) as (proxy, address):
+    async with service(authority.issue(tmp_path, "nodespan.discovery.test")) as port, proxied(port) as (proxy, address):
         transport = GrpcTransport(environment=lambda: environment)
-        target, hello = DialAddress("discovery.test:443"), server_pb2.HelloRequest(cluster_id="c")
+        target, hello = DialAddress("nodespan.discovery.test:443"), server_pb2.HelloRequest(cluster_id="c")
         refused = None
         try:
             async with transport.connect(target, keepalive=60) as connection:
@@ -247,7 +247,7 @@ async def test_the_proxy_is_that_of_the_environment_that_is_given(
         environment["https_proxy"] = address
         async with transport.connect(target, keepalive=60) as connection:
             await connection.hello(hello)
-        assert proxy.asked == ["CONNECT discovery.test:443 HTTP/1.1"]
+        assert proxy.asked == ["CONNECT nodespan.discovery.test:443 HTTP/1.1"]
 
 
 # A service that behaves as told.

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.affiliate import AffiliateData
-from discovery.ciphers import ClusterCipher
-from discovery.view import Change, Rejection, SeenAffiliate, View
-from discovery.wire import server_pb2
+from nodespan.discovery.affiliate import AffiliateData
+from nodespan.discovery.ciphers import ClusterCipher
+from nodespan.discovery.view import Change, Rejection, SeenAffiliate, View
+from nodespan.discovery.wire import server_pb2
 from tests.discovery.samples import KEY, OTHER_KEY, node
 from tests.support.vectors import cases
 

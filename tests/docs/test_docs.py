@@ -13,10 +13,10 @@ import attrs
 import pytest
 import trio
 
-from runtime.api.metrics import _Collector
-from runtime.cli.command import _VERBS, parse
-from runtime.engine import Engine
-from runtime.state import MemoryState
+from nodespan.runtime.api.metrics import _Collector
+from nodespan.runtime.cli.command import _VERBS, parse
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.state import MemoryState
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))

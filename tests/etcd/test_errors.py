@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from etcd.errors import (
+from nodespan.etcd.errors import (
     AuthError,
     CompactedError,
     EtcdError,

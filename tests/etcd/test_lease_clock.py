@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etcd.errors import HistoryError
-from etcd.history import History
-from etcd.lease_clock import LeaseClock, beat_interval, boot_time, margin, settling_time, valid_for
-from etcd.values import Header
+from nodespan.etcd.errors import HistoryError
+from nodespan.etcd.history import History
+from nodespan.etcd.lease_clock import LeaseClock, beat_interval, boot_time, margin, settling_time, valid_for
+from nodespan.etcd.values import Header
 
 TTLS = st.floats(1, 3600)
 

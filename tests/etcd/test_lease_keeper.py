@@ -8,9 +8,9 @@ import attrs
 import pytest
 import trio
 
-from etcd import HistoryError, LeaseGoneError, LeaseKeeper, UnavailableError, kept_lease, valid_for
-from etcd.errors import RefusedError
-from etcd.values import Header, KeyValue, Lease, RangeAnswer, Renewal, Sort
+from nodespan.etcd import HistoryError, LeaseGoneError, LeaseKeeper, UnavailableError, kept_lease, valid_for
+from nodespan.etcd.errors import RefusedError
+from nodespan.etcd.values import Header, KeyValue, Lease, RangeAnswer, Renewal, Sort
 
 TTL = 5.0
 pytestmark = pytest.mark.virtual_clock

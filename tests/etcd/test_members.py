@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from etcd import EndpointError, EtcdClient, TLSFiles, TLSFilesError, UnavailableError, parse_endpoint
+from nodespan.etcd import EndpointError, EtcdClient, TLSFiles, TLSFilesError, UnavailableError, parse_endpoint
 from tests.support.certificates import Authority
 
 HEADER = {"cluster_id": "1", "member_id": "2", "revision": "3", "raft_term": "4"}
@@ -147,7 +147,7 @@ async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:
 async def test_a_watch_whose_stream_goes_wrong_ends_with_the_reason(
     notice: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("etcd.watch._GIVE_UP", -1.0)
+    monkeypatch.setattr("nodespan.etcd.watch._GIVE_UP", -1.0)
     async with (
         answering(http(notice)) as endpoint,
         EtcdClient([endpoint]) as client,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etcd.values import (
+from nodespan.etcd.values import (
     Compare,
     Delete,
     Event,

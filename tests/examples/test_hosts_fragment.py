@@ -17,11 +17,11 @@ from examples.hosts_fragment import (
     wanted_fragment,
     write_fragment,
 )
-from resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
-from runtime.plugins import GROUP, Settings, load_named
-from runtime.resource import Resource
-from runtime.testing.kit import Node
-from runtime.testing.kit import running as running_controllers
+from nodespan.resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
+from nodespan.runtime.plugins import GROUP, Settings, load_named
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.testing.kit import Node
+from nodespan.runtime.testing.kit import running as running_controllers
 from tests.support.process import eventually
 from tests.support.process import running as running_process
 

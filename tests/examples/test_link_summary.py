@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from examples.link_summary import LinkSummary, LinkSummarySpec, controllers, describe
-from resources.network import LinkStatus, LinkStatusSpec, LinkType, OperationalState
-from runtime.plugins import Settings
-from runtime.testing.kit import running
+from nodespan.resources.network import LinkStatus, LinkStatusSpec, LinkType, OperationalState
+from nodespan.runtime.plugins import Settings
+from nodespan.runtime.testing.kit import running
 
 SETTINGS = Settings(state_dir=Path())
 

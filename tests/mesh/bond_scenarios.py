@@ -9,14 +9,14 @@ import attrs
 import pytest
 import trio
 
-from controllers.network import link_spec
-from controllers.network.kernel.link_changes import LinkChange, change_link
-from controllers.network.kernel.rtnetlink import Kernel
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.merge import LinkMergeController
-from resources.network import BondMaster, LinkSpecSpec, NetworkProblem, NetworkProblemSpec
-from resources.network.enums import ADLACPActive, BondMode
-from runtime.testing.kit import Node, running
+from nodespan.controllers.network.apply import link_spec
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.merge.controllers import LinkMergeController
+from nodespan.kernel.link_changes import LinkChange, change_link
+from nodespan.kernel.rtnetlink import Kernel
+from nodespan.resources.network import BondMaster, LinkSpecSpec, NetworkProblem, NetworkProblemSpec
+from nodespan.resources.network.enums import ADLACPActive, BondMode
+from nodespan.runtime.testing.kit import Node, running
 from tests.mesh.link_scenarios import BASE, links, want
 from tests.support.netns import Namespace, connect, entered, namespaces
 

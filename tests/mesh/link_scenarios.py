@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.merge import LinkMergeController
-from resources.network import (
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.merge.controllers import LinkMergeController
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     STP,
     VLAN,
@@ -26,7 +26,7 @@ from resources.network import (
     VRFSlave,
     layered_id,
 )
-from runtime.testing.kit import Node, running
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 

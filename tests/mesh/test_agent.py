@@ -21,7 +21,7 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 def others_cannot() -> bool:
     """Whether a user without rights cannot even run the command from where it is installed."""
-    check = (*NOBODY, *COMMAND[:2], "import runtime.cli.agent")
+    check = (*NOBODY, *COMMAND[:2], "import nodespan.runtime.cli.agent")
     return (
         os.geteuid() != 0
         or shutil.which("setpriv") is None
@@ -205,7 +205,7 @@ LOOKING = ("network.LinkStatusController", "network.AddressStatusController", "n
 
 
 def wakeups(served: AgentProcess) -> dict[str, int]:
-    from runtime.cli.client import ask
+    from nodespan.runtime.cli.client import ask
 
     (answer,) = ask(str(served.socket), {"call": "graph"})
     return {name: counts["wakeups"] for name, counts in answer["controllers"].items()}

@@ -12,13 +12,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from cluster.commands import agent_command
-from cluster.echo import ping
-from cluster.peers import kubespan_address, look
-from cluster.plan import Plan, Station
-from cluster.station_processes import NAMESPACES, pids_in, start
-from runtime.cli.client import ask
-from runtime.cli.errors import CommandError
+from nodespan.cluster.commands import agent_command
+from nodespan.cluster.echo import ping
+from nodespan.cluster.peers import kubespan_address, look
+from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
+from nodespan.runtime.cli.client import ask
+from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
 from tests.support.agent import COMMAND
 from tests.support.netns import execute

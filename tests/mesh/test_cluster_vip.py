@@ -8,11 +8,11 @@ from ipaddress import ip_address
 import attrs
 import pytest
 
-from cluster.commands import LINK
-from cluster.echo import ping
-from cluster.plan import Plan, Station
-from cluster.station_processes import NAMESPACES, pids_in
-from cluster.virtual_ip import agreed_holder, look_at_vip, would_take_over_at_once
+from nodespan.cluster.commands import LINK
+from nodespan.cluster.echo import ping
+from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.station_processes import NAMESPACES, pids_in
+from nodespan.cluster.virtual_ip import agreed_holder, look_at_vip, would_take_over_at_once
 from tests.mesh.test_cluster import agent_pid, eventually, nodespan, plan_called, traces
 from tests.support.netns import execute
 

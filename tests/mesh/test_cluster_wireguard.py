@@ -8,9 +8,9 @@ from ipaddress import ip_network
 import attrs
 import pytest
 
-from cluster.echo import ping
-from cluster.plan import Plan, Station
-from cluster.station_processes import NAMESPACES
+from nodespan.cluster.echo import ping
+from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.station_processes import NAMESPACES
 from tests.mesh.test_cluster import nodespan, plan_called, traces
 
 pytestmark = [

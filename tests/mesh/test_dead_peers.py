@@ -5,7 +5,7 @@ import socket
 import pytest
 import trio
 
-from runtime.api.grpc import Limits, Server, frame
+from nodespan.runtime.api.grpc import Limits, Server, frame
 from tests.runtime.api.grpc.greeter import Greeter, RawClient
 from tests.support.netns import connect, entered, namespaces
 from tests.support.process import eventually

@@ -10,15 +10,19 @@ from typing import Any
 import attrs
 import pytest
 
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.dhcp.factories import dhcp_factories
-from controllers.network.dhcp.message4 import Code
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.merge import AddressMergeController, LinkMergeController, RouteMergeController
-from controllers.network.operator_spec import CARRIER_PATIENCE, OperatorSpecController
-from controllers.network.route_spec import RouteSpecController
-from resources.network import (
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.controllers.network.dhcp.factories import dhcp_factories
+from nodespan.controllers.network.dhcp.message4 import Code
+from nodespan.controllers.network.merge.controllers import (
+    AddressMergeController,
+    LinkMergeController,
+    RouteMergeController,
+)
+from nodespan.controllers.network.operators.operator_spec import CARRIER_PATIENCE, OperatorSpecController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     HOSTNAME_ID,
     ConfigLayer,
@@ -38,7 +42,7 @@ from resources.network import (
     TimeServerSpec,
     operator_id,
 )
-from runtime.testing.kit import Node, running
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.dhcp_server import (
     DECLINE,
     DISCOVER,

@@ -14,8 +14,8 @@ import attrs
 import pytest
 import trio
 
-import etcd.watch
-from etcd import (
+import nodespan.etcd.watch
+from nodespan.etcd import (
     CompactedError,
     Compare,
     Delete,
@@ -54,7 +54,10 @@ TTL = 2.0
 
 @contextlib.asynccontextmanager
 async def connected(members: int | Sequence[Place] = 1, **options: Any) -> AsyncIterator[tuple[Cluster, EtcdClient]]:
-    async with etcd_cluster(members, **options) as cluster, EtcdClient(cluster.endpoints, tls=cluster.tls) as client:
+    async with (
+        etcd_cluster(members, **options) as cluster,
+        EtcdClient(cluster.endpoints, tls=cluster.tls) as client,
+    ):
         yield cluster, client
 
 
@@ -252,7 +255,7 @@ class TestWatch:
     async def test_a_lost_quorum_ends_a_watch_although_its_stream_is_only_silent(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(etcd.watch, "_GIVE_UP", 1.0)
+        monkeypatch.setattr(nodespan.etcd.watch, "_GIVE_UP", 1.0)
         async with connected(3) as (cluster, client), client.watch(b"k", from_revision=1) as events:
             await client.put(b"k", b"v")
             await anext(events)
@@ -279,7 +282,7 @@ class TestWatch:
     async def test_a_watcher_that_takes_nothing_for_a_while_still_gets_all(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(etcd.watch, "_MOST_WAITING", 2)
+        monkeypatch.setattr(nodespan.etcd.watch, "_MOST_WAITING", 2)
         async with connected() as (_, client), client.watch(b"k", from_revision=1) as events:
             revisions = [(await client.put(b"k", b"")).revision for _ in range(20)]
             await trio.sleep(0.1)

@@ -9,15 +9,15 @@ import attrs
 import pytest
 import trio
 
-from controllers.boot_clock import boot_time
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.kernel.address_changes import AddressToAdd, add_address
-from controllers.network.kernel.arp import ArpSocket
-from controllers.network.kernel.ndisc import NdiscSocket
-from controllers.network.kernel.rtnetlink import open_kernel
-from controllers.network.kernel.who_has import who_has
-from resources.network import AddressFlags, AddressSpec, AddressSpecSpec, Family, NetworkProblem, address_id
-from runtime.testing.kit import Node, running
+from nodespan.controllers.common.boot_clock import boot_time
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.kernel.address_changes import AddressToAdd, add_address
+from nodespan.kernel.arp import ArpSocket
+from nodespan.kernel.ndisc import NdiscSocket
+from nodespan.kernel.rtnetlink import open_kernel
+from nodespan.kernel.who_has import who_has
+from nodespan.resources.network import AddressFlags, AddressSpec, AddressSpecSpec, Family, NetworkProblem, address_id
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, connect, namespace, namespaces
 from tests.support.process import eventually
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import trio
 
-from controllers.network.kernel.addresses import Addresses
-from controllers.network.kernel.ethtool import open_ethtool
-from controllers.network.kernel.links import KernelLink, Links, with_names
-from controllers.network.kernel.mirror import Mirror, open_mirror
-from controllers.network.kernel.routes import KernelRoute, Routes
-from controllers.network.kernel.routes import with_names as route_with_names
-from controllers.network.kernel.rtnetlink import Kernel, Message
-from controllers.network.kernel.rules import Rules
-from resources.network import LinkStatusSpec, RouteStatusSpec
-from resources.network.enums import AddressFlags
+from nodespan.kernel.addresses import Addresses
+from nodespan.kernel.ethtool import open_ethtool
+from nodespan.kernel.links import KernelLink, Links, with_names
+from nodespan.kernel.mirror import Mirror, open_mirror
+from nodespan.kernel.routes import KernelRoute, Routes
+from nodespan.kernel.routes import with_names as route_with_names
+from nodespan.kernel.rtnetlink import Kernel, Message
+from nodespan.kernel.rules import Rules
+from nodespan.resources.network import LinkStatusSpec, RouteStatusSpec
+from nodespan.resources.network.enums import AddressFlags
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 

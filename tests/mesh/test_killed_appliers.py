@@ -17,14 +17,14 @@ KILLS = 50
 PROGRAM = """
 import os, random, signal, subprocess, sys, time
 import trio
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.route_spec import RouteSpecController
-from resources.network import (
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.resources.network import (
     AddressSpec, AddressSpecSpec, BridgeMaster, BridgeSlave, LinkSpec, LinkSpecSpec, LinkType, NetworkProblem,
     RouteSpec, RouteSpecSpec, Veth, address_id,
 )
-from runtime.testing.kit import running
+from nodespan.runtime.testing.kit import running
 
 LINKS = [
     LinkSpecSpec(

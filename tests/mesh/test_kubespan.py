@@ -22,15 +22,15 @@ from typing import Any
 import attrs
 import pytest
 
-from cluster.commands import LINK, Command, agent_command, discovery_command
-from cluster.echo import ping
-from cluster.peers import kubespan_address, look, specs_of
-from cluster.plan import Plan, Station
-from cluster.station_processes import NAMESPACES, pids_in, start
-from controllers.kubespan.data_path import LINK_NAME, LISTEN_PORT, ROUTING_TABLE
-from controllers.network.kernel.netns import in_netns
-from runtime.cli.client import ask
-from runtime.cli.errors import CommandError
+from nodespan.cluster.commands import LINK, Command, agent_command, discovery_command
+from nodespan.cluster.echo import ping
+from nodespan.cluster.peers import kubespan_address, look, specs_of
+from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
+from nodespan.controllers.kubespan.data_path import LINK_NAME, LISTEN_PORT, ROUTING_TABLE
+from nodespan.kernel.netns import in_netns
+from nodespan.runtime.cli.client import ask
+from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
 from tests.support.agent import COMMAND
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from controllers.network.link_rename import LinkRenameController
-from controllers.network.link_status import LinkStatusController
-from resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
-from resources.config.nodespan import LinkNameSettings
-from resources.network import LinkName, LinkNameSpec, LinkStatus, NameRule, NetworkProblem
-from runtime.testing.kit import Node, running
+from nodespan.controllers.network.naming.link_rename import LinkRenameController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.resources.config.nodespan import LinkNameSettings
+from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, NameRule, NetworkProblem
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 

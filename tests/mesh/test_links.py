@@ -7,11 +7,11 @@ import attrs
 import pytest
 import trio
 
-from controllers.network import damping
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.merge import LinkMergeController
-from resources.network import (
+from nodespan.controllers.common import damping
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.merge.controllers import LinkMergeController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.resources.network import (
     STP,
     BridgeMaster,
     BridgeSlave,
@@ -21,8 +21,8 @@ from resources.network import (
     NetworkProblem,
     Veth,
 )
-from runtime.resource import Resource
-from runtime.testing.kit import Node, running
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.testing.kit import Node, running
 from tests.mesh.link_scenarios import (
     BASE,
     SPECS,

@@ -11,12 +11,16 @@ import trio
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from controllers.network import damping
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.merge import AddressMergeController, RouteMergeController, RoutingRuleMergeController
-from controllers.network.route_spec import RouteSpecController
-from controllers.network.routing_rule_spec import RoutingRuleSpecController
-from resources.network import (
+from nodespan.controllers.common import damping
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.controllers.network.apply.routing_rule_spec import RoutingRuleSpecController
+from nodespan.controllers.network.merge.controllers import (
+    AddressMergeController,
+    RouteMergeController,
+    RoutingRuleMergeController,
+)
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
     AddressSpecSpec,
@@ -32,9 +36,9 @@ from resources.network import (
     RoutingTable,
     layered_id,
 )
-from resources.network.enums import RouteProtocol, Scope
-from runtime.resource import ResourceType
-from runtime.testing.kit import Node, running
+from nodespan.resources.network.enums import RouteProtocol, Scope
+from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespace
 from tests.support.process import eventually

@@ -11,10 +11,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from controllers.network.config.link_alias_spec import LinkAliasSpecController
-from controllers.network.link_status import LinkStatusController
-from resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus
-from runtime.testing.kit import running
+from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus
+from nodespan.runtime.testing.kit import running
 from tests.support.agent import AgentProcess, agent
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespace

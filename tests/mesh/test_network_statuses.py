@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import trio
 
-from controllers.network.address_status import AddressStatusController
-from controllers.network.hardware_addr import HardwareAddrController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.node_address import NodeAddressController
-from controllers.network.route_status import RouteStatusController
-from controllers.network.routing_rule_status import RoutingRuleStatusController
-from resources.network import (
+from nodespan.controllers.network.status.address_status import AddressStatusController
+from nodespan.controllers.network.status.hardware_addr import HardwareAddrController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.status.node_address import NodeAddressController
+from nodespan.controllers.network.status.route_status import RouteStatusController
+from nodespan.controllers.network.status.routing_rule_status import RoutingRuleStatusController
+from nodespan.resources.network import (
     AddressStatus,
     LinkStatus,
     NodeAddress,
@@ -23,9 +23,9 @@ from resources.network import (
     RoutingRuleStatus,
     Veth,
 )
-from runtime.engine import Engine
-from runtime.resource import ResourceType
-from runtime.state import MemoryState
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.state import MemoryState
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 

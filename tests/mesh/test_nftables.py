@@ -10,8 +10,8 @@ import attrs
 import pytest
 import trio
 
-from controllers.network.nftables_chain import NfTablesChainController
-from resources.network import (
+from nodespan.controllers.network.nftables.chain import NfTablesChainController
+from nodespan.resources.network import (
     AddressMatch,
     ChainHook,
     ChainPriority,
@@ -35,7 +35,7 @@ from resources.network import (
     Verdict,
     nftables_set_elements_id,
 )
-from runtime.testing.kit import Node, running
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, connect, entered, namespace
 from tests.support.process import eventually
 
@@ -161,7 +161,7 @@ async def test_owners_may_overlap() -> None:
 
 
 async def test_what_somebody_changes_is_put_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("controllers.network.nftables_chain.RETRY_INTERVAL", 0.2)
+    monkeypatch.setattr("nodespan.controllers.network.nftables.chain.RETRY_INTERVAL", 0.2)
     async with node() as (inside, runtime):
         await want_kubespan(runtime)
         await want_elements(runtime, "a", "10.244.1.0/24")

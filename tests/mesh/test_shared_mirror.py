@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from controllers.network.kernel import shared_mirror
-from controllers.network.kernel.links import KernelLink, PlainLinks
-from controllers.network.kernel.shared_mirror import MirrorView, open_shared_mirror
+from nodespan.kernel import shared_mirror
+from nodespan.kernel.links import KernelLink, PlainLinks
+from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from controllers.network.vip.vip_rules import election_prefix
-from etcd import EtcdClient
-from resources.network import AddressSpec, OperatorSpec, VIPState, VIPStatus, operator_id
-from runtime.controller import Controller, ControllerContext, strong
+from nodespan.controllers.network.vip.vip_rules import election_prefix
+from nodespan.etcd import EtcdClient
+from nodespan.resources.network import AddressSpec, OperatorSpec, VIPState, VIPStatus, operator_id
+from nodespan.runtime.controller import Controller, ControllerContext, strong
 from tests.support.process import eventually
 from tests.support.vip_stage import ID, IP, SPEC, has_address, vip_stage
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from controllers.network.kernel.wireguard import daemon
-from controllers.network.kernel.wireguard.uapi import SOCKETS, UserspaceWireguard
+from nodespan.kernel.wireguard import daemon
+from nodespan.kernel.wireguard.uapi import SOCKETS, UserspaceWireguard
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 from tests.support.tunnels import link_name
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.calm, pytest.mark.needs_program("wireguard-go")]
 
 STARTER = """
 import sys, time
-from controllers.network.kernel.wireguard import daemon
+from nodespan.kernel.wireguard import daemon
 daemon.start(*sys.argv[1:])
 print("started", flush=True)
 time.sleep(60)

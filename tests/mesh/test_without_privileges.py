@@ -12,17 +12,17 @@ pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth"), pytest.mark.need
 PROGRAM = """
 import sys
 import trio
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.nftables_chain import NfTablesChainController
-from controllers.network.route_spec import RouteSpecController
-from controllers.network.routing_rule_spec import RoutingRuleSpecController
-from controllers.network.wireguard_peer import WireguardPeerController
-from resources.network import (
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.nftables.chain import NfTablesChainController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.controllers.network.apply.routing_rule_spec import RoutingRuleSpecController
+from nodespan.controllers.network.wireguard.peers import WireguardPeerController
+from nodespan.resources.network import (
     AddressSpec, AddressSpecSpec, LinkSpec, LinkSpecSpec, NetworkProblem, NfTablesChain, NfTablesChainSpec, RouteSpec,
     RouteSpecSpec, RoutingRuleSpec, RoutingRuleSpecSpec, RoutingTable,
 )
-from runtime.testing.kit import running
+from nodespan.runtime.testing.kit import running
 
 async def main():
     controllers = (

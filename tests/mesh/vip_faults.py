@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from controllers.network.vip.vip_rules import election_prefix
-from etcd.values import prefix_end
+from nodespan.controllers.network.vip.vip_rules import election_prefix
+from nodespan.etcd.values import prefix_end
 from tests.support.netns import entered
 from tests.support.process import eventually
 from tests.support.vip_lab import TTL, VIP, Lab, Node

@@ -8,14 +8,14 @@ from typing import Any
 
 import attrs
 
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.endpoint_names import Silence
-from controllers.network.kernel.wireguard import read_device
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.merge import AddressMergeController, LinkMergeController
-from controllers.network.wireguard_peer import WireguardPeerController
-from resources.network import (
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.merge.controllers import AddressMergeController, LinkMergeController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.wireguard.endpoint_names import Silence
+from nodespan.controllers.network.wireguard.peers import WireguardPeerController
+from nodespan.kernel.wireguard import read_device
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
     AddressSpecSpec,
@@ -34,7 +34,7 @@ from resources.network import (
     layered_id,
     wireguard_peer_id,
 )
-from runtime.testing.kit import Node, running
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, entered, namespaces
 from tests.support.process import eventually

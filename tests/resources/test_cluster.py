@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from resources.cluster import (
+from nodespan.resources.cluster import (
     Affiliate,
     AffiliateSpec,
     ControlPlane,
@@ -14,7 +14,7 @@ from resources.cluster import (
     KubeSpanAffiliate,
     MachineType,
 )
-from runtime.codec.plain import spec_from_plain, spec_to_plain
+from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 from tests.support.vectors import cases
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     Access,
     Controller,
     ControllerContext,
@@ -14,9 +14,9 @@ from runtime.controller import (
     QueueContext,
     QueueController,
 )
-from runtime.resource import Kind, Metadata, Pointer, Resource
-from runtime.state import State
-from runtime.testing.engine_suite import IntegerSpec, TextSpec
+from nodespan.runtime.resource import Kind, Metadata, Pointer, Resource
+from nodespan.runtime.state import State
+from nodespan.runtime.testing.engine_suite import IntegerSpec, TextSpec
 
 
 class Routine(Controller):

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid, svg
-from runtime.layered import layout
+from nodespan.runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid, svg
+from nodespan.runtime.layered import layout
 
 STYLES: tuple[Style, ...] = get_args(Style)
 EMPTY = Drawing(controllers=(), types=(), edges=())
@@ -210,7 +210,7 @@ def test_a_new_process_draws_the_same_image() -> None:
     names = [f"n{index}" for index in range(12)]
     edges = [(names[a], names[b]) for a, b in itertools.product(range(12), repeat=2) if (a * 7 + b * 3) % 5 == 0]
     script = (
-        "from runtime.drawing import *\n"
+        "from nodespan.runtime.drawing import *\n"
         f"names, edges = {names!r}, {edges!r}\n"
         "drawing = Drawing(controllers=tuple(Node(n, n) for n in names), types=(),"
         " edges=tuple(Arrow(a, b, 'weak') for a, b in edges))\n"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     Input,
     Output,
     destroy_ready,
@@ -17,10 +17,10 @@ from runtime.controller import (
     strong,
     weak,
 )
-from runtime.controller.base import InputMode
-from runtime.errors import RegistrationError
-from runtime.graph import Edge, EdgeKind, Graph
-from runtime.resource import Kind
+from nodespan.runtime.controller.base import InputMode
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.graph import Edge, EdgeKind, Graph
+from nodespan.runtime.resource import Kind
 
 A: Kind[Any] = Kind("a", "As.test")
 A2: Kind[Any] = Kind("b", "As.test")

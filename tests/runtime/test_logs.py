@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from runtime import logs
+from nodespan.runtime import logs
 
 
 def logger(form: str) -> tuple[Any, io.StringIO]:

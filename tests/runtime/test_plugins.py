@@ -9,11 +9,11 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from runtime import plugins
-from runtime.controller import Controller, ControllerContext, QueueContext, QueueController
-from runtime.errors import RegistrationError
-from runtime.plugins import Settings, instantiate, load_installed, load_named
-from runtime.resource import Pointer
+from nodespan.runtime import plugins
+from nodespan.runtime.controller import Controller, ControllerContext, QueueContext, QueueController
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.plugins import Settings, instantiate, load_installed, load_named
+from nodespan.runtime.resource import Pointer
 from tests.support.agent import agent
 
 SETTINGS = Settings(state_dir=Path("/state"), config=(Path("/config.yaml"),))
@@ -146,7 +146,7 @@ def test_an_entry_point_that_is_broken_is_said_and_left_out(monkeypatch: pytest.
 BROKEN = {
     "broken-import": "import no_such_module",
     "broken-registration": (
-        "from runtime.controller import Controller\n"
+        "from nodespan.runtime.controller import Controller\n"
         "class Thing(Controller):\n"
         "    name = 'network.LinkStatusController'\n"
         "    async def run(self, ctx): pass\n"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from runtime.resource.plural import is_plural, singular
+from nodespan.runtime.resource.plural import is_plural, singular
 
 TYPE_NAMES = {
     "AddressSpecs": "AddressSpec",

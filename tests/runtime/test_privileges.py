@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.privileges import has_capability
+from nodespan.runtime.privileges import has_capability
 
 STATUS = "Name:\tnodespan\nCapInh:\t0000000000000000\nCapPrm:\tffffffffffffffff\nCapEff:\t{}\nSeccomp:\t0\n"
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import trio
 
-from runtime.errors import UnsupportedError
-from runtime.resource import KindLike, LabelQuery, Resource
-from runtime.state import Event, MemoryState, State, Watch
-from runtime.testing.state_suite import StateSuite
+from nodespan.runtime.errors import UnsupportedError
+from nodespan.runtime.resource import KindLike, LabelQuery, Resource
+from nodespan.runtime.state import Event, MemoryState, State, Watch
+from nodespan.runtime.testing.state_suite import StateSuite
 
 
 class WithoutHistory(MemoryState):

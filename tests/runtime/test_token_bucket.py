@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from runtime.token_bucket import TokenBucket
+from nodespan.runtime.token_bucket import TokenBucket
 
 
 def test_a_bucket_is_emptied_at_once_and_filled_at_its_rate() -> None:

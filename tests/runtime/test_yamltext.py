@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from runtime.codec.yamltext import dump, dump_resource
+from nodespan.runtime.codec.yamltext import dump, dump_resource
 
 
 def load(text: str) -> Any:

@@ -10,13 +10,13 @@ from typing import Any
 
 import attrs
 
-from runtime.cli.client import ask
-from runtime.cli.errors import CommandError
+from nodespan.runtime.cli.client import ask
+from nodespan.runtime.cli.errors import CommandError
 from tests.support.netns import Namespace
 from tests.support.process import eventually, running
 
 # The installed command, by the interpreter that runs the tests.
-COMMAND = (sys.executable, "-c", "import sys; from runtime.cli import main; sys.exit(main())")
+COMMAND = (sys.executable, "-c", "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
 
 # Seconds that an agent may take to stop. Taking everything back is worth more of them on a busy machine.
 STOP_GRACE = 5.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from controllers.network.dhcp.message4 import UNSPECIFIED, Code, Message4, MessageType, decode, encode
+from nodespan.controllers.network.dhcp.message4 import UNSPECIFIED, Code, Message4, MessageType, decode, encode
 from tests.support.netns import Namespace, entered
 from tests.support.process import running
 

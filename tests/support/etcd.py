@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import trio
 
-from etcd import TLSFiles
+from nodespan.etcd import TLSFiles
 from tests.support.certificates import Authority
 from tests.support.netns import Namespace, entered
 

@@ -12,7 +12,7 @@ import json
 
 import trio
 
-from etcd import Election, EtcdClient, LeaseGoneError, LeaseKeeper, UnavailableError, boot_time, kept_lease
+from nodespan.etcd import Election, EtcdClient, LeaseGoneError, LeaseKeeper, UnavailableError, boot_time, kept_lease
 
 
 async def hold(endpoints: list[str], prefix: str, ttl: float, settle: float | None) -> None:

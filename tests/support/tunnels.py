@@ -2,7 +2,7 @@
 
 import os
 
-from controllers.network.kernel.wireguard.keys import new_private_key, public_key_of
+from nodespan.kernel.wireguard.keys import new_private_key, public_key_of
 from tests.support import run
 from tests.support.netns import Namespace
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from runtime.codec.plain import parse_time
+from nodespan.runtime.codec.plain import parse_time
 from tests.support.agent import AgentProcess, agent
 from tests.support.etcd import Cluster, Place, etcd_cluster
 from tests.support.netns import Namespace, execute, namespaces

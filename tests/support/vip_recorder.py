@@ -24,10 +24,10 @@ from pathlib import Path
 import attrs
 from pyroute2.netlink import rtnl
 
-from controllers.network.kernel.addresses import read_address
-from controllers.network.kernel.arp import ArpSocket
-from controllers.network.kernel.netns import in_netns
-from controllers.network.kernel.rtnetlink import open_kernel, parse
+from nodespan.kernel.addresses import read_address
+from nodespan.kernel.arp import ArpSocket
+from nodespan.kernel.netns import in_netns
+from nodespan.kernel.rtnetlink import open_kernel, parse
 
 # Seconds between two questions, and between two pings.
 ARP_INTERVAL = 0.05

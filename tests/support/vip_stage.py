@@ -7,18 +7,18 @@ from pathlib import Path
 
 import attrs
 
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.address_status import AddressStatusController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.merge import AddressMergeController
-from controllers.network.operator_spec import OperatorSpecController
-from controllers.network.vip.operator import INPUTS, vip_factories
-from controllers.network.vip.surroundings import Surroundings
-from controllers.network.vip.vip_rules import election_prefix
-from etcd import EtcdClient
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.config.nodespan import EtcdSettings, NodespanConfig, VipSettings
-from resources.network import (
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.merge.controllers import AddressMergeController
+from nodespan.controllers.network.operators.operator_spec import OperatorSpecController
+from nodespan.controllers.network.status.address_status import AddressStatusController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.vip.environment import Surroundings
+from nodespan.controllers.network.vip.operator import INPUTS, vip_factories
+from nodespan.controllers.network.vip.vip_rules import election_prefix
+from nodespan.etcd import EtcdClient
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig, VipSettings
+from nodespan.resources.network import (
     HostnameStatus,
     HostnameStatusSpec,
     OperatorSpec,
@@ -29,10 +29,10 @@ from resources.network import (
     VIPStatusSpec,
     operator_id,
 )
-from resources.network import Operator as OperatorKind
-from runtime.controller import Controller
-from runtime.resource import Resource
-from runtime.testing.kit import Node, running
+from nodespan.resources.network import Operator as OperatorKind
+from nodespan.runtime.controller import Controller
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.etcd import Cluster, etcd_cluster
 from tests.support.netns import Namespace, connect, namespaces
 

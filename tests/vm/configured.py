@@ -13,32 +13,32 @@ from typing import Any
 
 import attrs
 
-from controllers.config.loading import load
-from controllers.network.address_spec import AddressSpecController
-from controllers.network.config.address_config import AddressConfigController
-from controllers.network.config.device_config import DeviceConfigController
-from controllers.network.config.link_alias_config import LinkAliasConfigController
-from controllers.network.config.link_alias_spec import LinkAliasSpecController
-from controllers.network.config.link_config import LinkConfigController
-from controllers.network.config.operator_config import OperatorConfigController
-from controllers.network.config.operator_vip_config import OperatorVIPConfigController
-from controllers.network.config.route_config import RouteConfigController
-from controllers.network.config.routing_rule_config import RoutingRuleConfigController
-from controllers.network.link_spec import LinkSpecController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.merge import (
+from nodespan.controllers.config.loading import load
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.controllers.network.apply.routing_rule_spec import RoutingRuleSpecController
+from nodespan.controllers.network.config.address_config import AddressConfigController
+from nodespan.controllers.network.config.device_config import DeviceConfigController
+from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController
+from nodespan.controllers.network.config.link_config import LinkConfigController
+from nodespan.controllers.network.config.operator_config import OperatorConfigController
+from nodespan.controllers.network.config.route_config import RouteConfigController
+from nodespan.controllers.network.config.routing_rule_config import RoutingRuleConfigController
+from nodespan.controllers.network.merge.controllers import (
     AddressMergeController,
     LinkMergeController,
     OperatorMergeController,
     RouteMergeController,
     RoutingRuleMergeController,
 )
-from controllers.network.route_spec import RouteSpecController
-from controllers.network.routing_rule_spec import RoutingRuleSpecController
-from controllers.network.wireguard_peer import WireguardPeerController
-from resources.config import MachineConfig
-from resources.network import NetworkProblem
-from runtime.testing.kit import Node, running
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.vip.operator_vip_config import OperatorVIPConfigController
+from nodespan.controllers.network.wireguard.peers import WireguardPeerController
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.network import NetworkProblem
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, execute, namespaces
 from tests.support.told import Told, differences
 

@@ -7,8 +7,8 @@ import attrs
 import pytest
 import trio
 
-from resources.network import VLAN, BondMaster, LinkSpec, NetworkProblem, Severity
-from resources.network.enums import (
+from nodespan.resources.network import VLAN, BondMaster, LinkSpec, NetworkProblem, Severity
+from nodespan.resources.network.enums import (
     ADLACPActive,
     ADSelect,
     ARPAllTargets,

@@ -5,8 +5,8 @@ import subprocess
 import pytest
 import trio
 
-from resources.network import DeviceConfigSpec, LinkStatus, OperatorSpec
-from resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.resources.network import DeviceConfigSpec, LinkStatus, OperatorSpec
+from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
 from tests.mesh.bond_scenarios import ping, received, recorded
 from tests.support.process import eventually
 from tests.support.tunnels import key_pair

@@ -10,14 +10,14 @@ from pathlib import Path
 import attrs
 import pytest
 
-from controllers.network.kernel.name_facts import read_name_facts
-from controllers.network.link_rename import LinkRenameController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.naming import Candidates, NameFacts, candidates_of, choose
-from resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
-from resources.config.nodespan import LinkNameSettings, NamingScheme
-from resources.network import LinkName, LinkNameSpec, LinkStatus, NameRule, NetworkProblem
-from runtime.testing.kit import running
+from nodespan.controllers.network.naming import Candidates, NameFacts, candidates_of, choose
+from nodespan.controllers.network.naming.link_rename import LinkRenameController
+from nodespan.controllers.network.naming.name_facts import read_name_facts
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.resources.config.nodespan import LinkNameSettings, NamingScheme
+from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, NameRule, NetworkProblem
+from nodespan.runtime.testing.kit import running
 from tests.support.netns import namespace
 from tests.support.process import eventually
 

@@ -15,15 +15,15 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from controllers.network.address_status import AddressStatusController
-from controllers.network.link_status import LinkStatusController
-from controllers.network.route_status import RouteStatusController
-from resources.network import AddressStatus, LinkStatus, RouteStatus
-from resources.network.enums import LinkFlags
-from runtime.codec.plain import resource_to_plain, spec_to_plain
-from runtime.codec.yamltext import dump
-from runtime.resource import ResourceType
-from runtime.testing.kit import Node, running
+from nodespan.controllers.network.status.address_status import AddressStatusController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.status.route_status import RouteStatusController
+from nodespan.resources.network import AddressStatus, LinkStatus, RouteStatus
+from nodespan.resources.network.enums import LinkFlags
+from nodespan.runtime.codec.plain import resource_to_plain, spec_to_plain
+from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, execute, namespace
 from tests.support.process import eventually
 from tests.vm.run import MAC_PREFIX

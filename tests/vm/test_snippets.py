@@ -5,7 +5,7 @@ What they become as specs is tested in tests/controllers/network/config, from th
 
 from functools import partial
 
-from resources.network import OperatorSpec
+from nodespan.resources.network import OperatorSpec
 from tests.controllers.network.config.house import DATA
 from tests.support.tunnels import show
 from tests.vm.configured import PATIENCE, Machine, at_work, place, plug, real_cards

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from resources.network import VIPState, VIPStatus
+from nodespan.resources.network import VIPState, VIPStatus
 from tests.support.monitor import watching
 from tests.support.vip_stage import ID, has_address, vip_stage
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from controllers.network.config.address_parts import ask_addresses, loopback_address
-from controllers.network.config.cmdline_parts import cmdline_addresses
-from controllers.network.config.derivation import Derivation, Scene
-from controllers.network.config.derived import Asked
-from resources.config.links import LinkSettings
-from resources.network import AddressSpec, AddressSpecSpec, address_id, layered_id
-from runtime.controller import QueueContext
+from nodespan.controllers.network.config.address_parts import ask_addresses, loopback_address
+from nodespan.controllers.network.config.cmdline_parts import cmdline_addresses
+from nodespan.controllers.network.config.derivation import Derivation, Scene
+from nodespan.controllers.network.config.derived import Asked
+from nodespan.resources.config.links import LinkSettings
+from nodespan.resources.network import AddressSpec, AddressSpecSpec, address_id, layered_id
+from nodespan.runtime.controller import QueueContext
 
 
 class AddressConfigController(Derivation[AddressSpecSpec, AddressSpecSpec]):

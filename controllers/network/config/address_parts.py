@@ -3,12 +3,12 @@
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from controllers.network.config.derived import Asked
-from controllers.network.config.vlan_name import vlan_link_name
-from controllers.network.kernel.prefixes import parse_address
-from resources.config.device import Device
-from resources.config.links import LinkSettings, VethConfig
-from resources.network import AddressFlags, AddressSpecSpec, ConfigLayer, Family, Scope, address_id, layered_id
+from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.vlan_name import vlan_link_name
+from nodespan.kernel.prefixes import parse_address
+from nodespan.resources.config.device import Device
+from nodespan.resources.config.links import LinkSettings, VethConfig
+from nodespan.resources.network import AddressFlags, AddressSpecSpec, ConfigLayer, Family, Scope, address_id, layered_id
 
 _LAYER = ConfigLayer.CONFIGURATION
 _IPV6_SIZE = 16

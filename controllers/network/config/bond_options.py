@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from resources.config.bond import Bond
-from resources.config.links import BondConfig
-from resources.network import BondMaster, enums
+from nodespan.resources.config.bond import Bond
+from nodespan.resources.config.links import BondConfig
+from nodespan.resources.network import BondMaster, enums
 
 # What the kernel has where nothing is said, as far as that is not zero.
 _DEFAULTS: dict[str, Any] = {

@@ -3,10 +3,10 @@
 import ipaddress
 from collections.abc import Iterator
 
-from controllers.network.config.cmdline import CmdlineIP, CmdlineNetwork, parse_cmdline
-from controllers.network.config.known_links import KnownLinks
-from resources.config.device import DEFAULT_ROUTE_METRIC
-from resources.network import (
+from nodespan.controllers.common.cmdline import CmdlineIP, CmdlineNetwork, parse_cmdline
+from nodespan.controllers.network.config.known_links import KnownLinks
+from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC
+from nodespan.resources.network import (
     VLAN,
     AddressSpecSpec,
     ConfigLayer,
@@ -17,8 +17,8 @@ from resources.network import (
     RouteSpecSpec,
     Scope,
 )
-from resources.runtime import KernelCmdline
-from runtime.controller.context import Access
+from nodespan.resources.runtime import KernelCmdline
+from nodespan.runtime.controller.context import Access
 
 CMDLINE_ID = "cmdline"
 _LAYER = ConfigLayer.CMDLINE

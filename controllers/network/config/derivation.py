@@ -7,24 +7,24 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 
-from controllers.network.config.cmdline import CmdlineNetwork
-from controllers.network.config.cmdline_parts import CMDLINE_ID, cmdline_network
-from controllers.network.config.derived import Asked, Derived, PartKey
-from controllers.network.config.follower import Follower
-from controllers.network.config.known_links import KnownLinks
-from controllers.network.config.parts import (
+from nodespan.controllers.common.cmdline import CmdlineNetwork
+from nodespan.controllers.network.config.cmdline_parts import CMDLINE_ID, cmdline_network
+from nodespan.controllers.network.config.derived import Asked, Derived, PartKey
+from nodespan.controllers.network.config.follower import Follower
+from nodespan.controllers.network.config.known_links import KnownLinks
+from nodespan.controllers.network.config.parts import (
     MACHINE_CONFIG_ID,
     device_key,
     document_parts,
     find_device,
     machine_config,
 )
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.config.device import Device
-from resources.network import CONFIG_NAMESPACE, DeviceConfigSpec, LinkStatus, NetworkProblem
-from resources.runtime import KernelCmdline
-from runtime.controller import Input, QueueContext, mapped, primary, shared
-from runtime.resource import ResourceType
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config.device import Device
+from nodespan.resources.network import CONFIG_NAMESPACE, DeviceConfigSpec, LinkStatus, NetworkProblem
+from nodespan.resources.runtime import KernelCmdline
+from nodespan.runtime.controller import Input, QueueContext, mapped, primary, shared
+from nodespan.runtime.resource import ResourceType
 
 W = TypeVar("W")
 S = TypeVar("S")

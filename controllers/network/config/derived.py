@@ -6,10 +6,10 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from controllers.network.problems import Problems
-from resources.network.problem import Severity
-from runtime.controller.context import Access
-from runtime.resource import KindLike, ResourceType
+from nodespan.controllers.common.problems import Problems
+from nodespan.resources.network.problem import Severity
+from nodespan.runtime.controller.context import Access
+from nodespan.runtime.resource import KindLike, ResourceType
 
 P = TypeVar("P")
 W = TypeVar("W")

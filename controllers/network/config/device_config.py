@@ -5,15 +5,15 @@ from typing import Any
 import attrs
 import trio
 
-from controllers.network.config.derived import Asked, Derived, PartKey, last
-from controllers.network.config.follower import Follower
-from controllers.network.config.known_links import KnownLinks
-from controllers.network.config.parts import machine_config
-from controllers.network.config.selectors import SelectableLinks, selects
-from resources.config import MachineConfig
-from resources.config.device import Device
-from resources.config.selector import DeviceSelector
-from resources.network import (
+from nodespan.controllers.network.config.derived import Asked, Derived, PartKey, last
+from nodespan.controllers.network.config.follower import Follower
+from nodespan.controllers.network.config.known_links import KnownLinks
+from nodespan.controllers.network.config.parts import machine_config
+from nodespan.controllers.network.config.selectors import SelectableLinks, selects
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.device import Device
+from nodespan.resources.config.selector import DeviceSelector
+from nodespan.resources.network import (
     NAMESPACE,
     DeviceConfigSpec,
     DeviceConfigSpecSpec,
@@ -21,7 +21,7 @@ from resources.network import (
     NetworkProblem,
     device_config_id,
 )
-from runtime.controller import QueueContext, exclusive, mapped, primary, shared
+from nodespan.runtime.controller import QueueContext, exclusive, mapped, primary, shared
 
 # The link that every machine has. Its status is the last of the first look at the links, without which a selector might
 # mean one link of two, or a bond have some of its members in another order; waited for so long, in seconds.

@@ -10,8 +10,8 @@ from typing import Any
 
 import trio
 
-from runtime.controller import QueueContext, QueueController
-from runtime.resource import Metadata, Pointer
+from nodespan.runtime.controller import QueueContext, QueueController
+from nodespan.runtime.resource import Metadata, Pointer
 
 
 class Follower(QueueController):

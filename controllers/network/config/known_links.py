@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from controllers.network.config.selectors import SelectableLinks
-from resources.network import LinkFlags, LinkStatus, LinkStatusSpec
-from runtime.controller.context import Access
+from nodespan.controllers.network.config.selectors import SelectableLinks
+from nodespan.resources.network import LinkFlags, LinkStatus, LinkStatusSpec
+from nodespan.runtime.controller.context import Access
 
 
 class KnownLinks:

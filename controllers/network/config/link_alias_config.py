@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from controllers.link_expression import Expression, ExpressionError, parse
-from controllers.network.config.derived import Asked, Derived, last
-from controllers.network.config.known_links import KnownLinks
-from controllers.network.config.parts import MACHINE_CONFIG_ID, machine_config
-from resources.config import MachineConfig
-from resources.config.links import LinkAliasConfig
-from resources.network import (
+from nodespan.controllers.common.cel import Expression, ExpressionError, parse
+from nodespan.controllers.network.config.derived import Asked, Derived, last
+from nodespan.controllers.network.config.known_links import KnownLinks
+from nodespan.controllers.network.config.parts import MACHINE_CONFIG_ID, machine_config
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.links import LinkAliasConfig
+from nodespan.resources.network import (
     NAMESPACE,
     LinkAliasSpec,
     LinkAliasSpecSpec,
@@ -16,7 +16,7 @@ from resources.network import (
     LinkStatusSpec,
     NetworkProblem,
 )
-from runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
+from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
 
 _MANY = "%d"
 

@@ -3,13 +3,13 @@
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
-from controllers.network.config.cmdline_parts import cmdline_links
-from controllers.network.config.derivation import Derivation, Scene
-from controllers.network.config.derived import Asked
-from controllers.network.config.link_parts import LINK_DOCUMENTS, LinkPart, combine_parts, parts_of
-from controllers.network.config.mentions import implicit_links
-from resources.network import ConfigLayer, LinkSpec, LinkSpecSpec, layered_id
-from runtime.controller import QueueContext
+from nodespan.controllers.network.config.cmdline_parts import cmdline_links
+from nodespan.controllers.network.config.derivation import Derivation, Scene
+from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.implicit_links import implicit_links
+from nodespan.controllers.network.config.link_parts import LINK_DOCUMENTS, LinkPart, combine_parts, parts_of
+from nodespan.resources.network import ConfigLayer, LinkSpec, LinkSpecSpec, layered_id
+from nodespan.runtime.controller import QueueContext
 
 
 class LinkConfigController(Derivation[LinkPart, LinkSpecSpec]):

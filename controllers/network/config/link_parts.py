@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from controllers.network.config import bond_options
-from controllers.network.config.vlan_name import vlan_link_name
-from controllers.network.merge_rules import merge_links
-from resources.config.bond import Bond
-from resources.config.device import Bridge, Device, DeviceWireguard
-from resources.config.links import (
+from nodespan.controllers.network.config import bond_options
+from nodespan.controllers.network.config.vlan_name import vlan_link_name
+from nodespan.controllers.network.merge.rules import merge_links
+from nodespan.resources.config.bond import Bond
+from nodespan.resources.config.device import Bridge, Device, DeviceWireguard
+from nodespan.resources.config.links import (
     BondConfig,
     BridgeConfig,
     CommonLink,
@@ -26,8 +26,8 @@ from resources.config.links import (
     VRFConfig,
     WireguardConfig,
 )
-from resources.config.network import DHCPv4Config, DHCPv6Config
-from resources.network import (
+from nodespan.resources.config.network import DHCPv4Config, DHCPv6Config
+from nodespan.resources.network import (
     STP,
     VLAN,
     BridgeMaster,
@@ -43,7 +43,7 @@ from resources.network import (
     WireguardPeer,
     WireguardSpec,
 )
-from resources.network.enums import VLANProtocol
+from nodespan.resources.network.enums import VLANProtocol
 
 # The real name of the link that goes by a name.
 Resolve = Callable[[str], str]

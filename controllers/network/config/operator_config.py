@@ -3,13 +3,13 @@
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-from controllers.network.config.derivation import Derivation, Scene
-from controllers.network.config.derived import Asked
-from controllers.network.config.mentions import implicit_links
-from controllers.network.config.vlan_name import vlan_link_name
-from resources.config.device import DEFAULT_ROUTE_METRIC, Device, DhcpOptions
-from resources.config.network import ClientIdentifier, DHCPv4Config, DHCPv6Config
-from resources.network import (
+from nodespan.controllers.network.config.derivation import Derivation, Scene
+from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.implicit_links import implicit_links
+from nodespan.controllers.network.config.vlan_name import vlan_link_name
+from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DhcpOptions
+from nodespan.resources.config.network import ClientIdentifier, DHCPv4Config, DHCPv6Config
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     ClientIdentifierSpec,
     ConfigLayer,
@@ -22,7 +22,7 @@ from resources.network import (
     layered_id,
     operator_id,
 )
-from runtime.controller import QueueContext, mapped
+from nodespan.runtime.controller import QueueContext, mapped
 
 _LINKS = LinkSpec.within(CONFIG_NAMESPACE)
 # Whoever says something about a link in one of these decides how it gets its addresses.

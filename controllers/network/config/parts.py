@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from controllers.network.config.derived import PartKey
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.config.device import Device
-from resources.network import DeviceConfigSpec
-from runtime.controller.context import Access
+from nodespan.controllers.network.config.derived import PartKey
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config.device import Device
+from nodespan.resources.network import DeviceConfigSpec
+from nodespan.runtime.controller.context import Access
 
 MACHINE_CONFIG_ID = "v1alpha1"
 # Devices are heard before documents, which refine what they say.

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from controllers.network.config.cmdline_parts import cmdline_routes
-from controllers.network.config.derivation import Derivation, Scene
-from controllers.network.config.derived import Asked
-from controllers.network.config.route_parts import ask_routes, spec_id
-from resources.config.links import LinkSettings
-from resources.config.network import BlackholeRouteConfig
-from resources.network import RouteSpec, RouteSpecSpec
+from nodespan.controllers.network.config.cmdline_parts import cmdline_routes
+from nodespan.controllers.network.config.derivation import Derivation, Scene
+from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.route_parts import ask_routes, spec_id
+from nodespan.resources.config.links import LinkSettings
+from nodespan.resources.config.network import BlackholeRouteConfig
+from nodespan.resources.network import RouteSpec, RouteSpecSpec
 
 
 class RouteConfigController(Derivation[RouteSpecSpec, RouteSpecSpec]):

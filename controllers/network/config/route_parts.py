@@ -3,12 +3,12 @@
 import ipaddress
 from collections.abc import Iterator
 
-from controllers.network.config.derived import Asked
-from controllers.network.config.vlan_name import vlan_link_name
-from resources.config.device import DEFAULT_ROUTE_METRIC, Device, DeviceRoute
-from resources.config.links import LinkRoute, LinkSettings, VethConfig
-from resources.config.network import BlackholeRouteConfig
-from resources.network import (
+from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.vlan_name import vlan_link_name
+from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DeviceRoute
+from nodespan.resources.config.links import LinkRoute, LinkSettings, VethConfig
+from nodespan.resources.config.network import BlackholeRouteConfig
+from nodespan.resources.network import (
     ConfigLayer,
     Family,
     RouteProtocol,

@@ -3,11 +3,11 @@
 import ipaddress
 from collections.abc import Sequence
 
-from controllers.network.config.derived import Asked, Derived, last
-from controllers.network.config.parts import MACHINE_CONFIG_ID, document_parts, machine_config
-from resources.config import MachineConfig
-from resources.config.network import RoutingRuleConfig
-from resources.network import (
+from nodespan.controllers.network.config.derived import Asked, Derived, last
+from nodespan.controllers.network.config.parts import MACHINE_CONFIG_ID, document_parts, machine_config
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.network import RoutingRuleConfig
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     ConfigLayer,
     Family,
@@ -19,7 +19,7 @@ from resources.network import (
     layered_id,
     routing_rule_id,
 )
-from runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _LAYER = ConfigLayer.CONFIGURATION
 

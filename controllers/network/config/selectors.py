@@ -12,9 +12,9 @@ from functools import cached_property
 
 import attrs
 
-from controllers.glob import matches
-from resources.config.selector import DeviceSelector
-from resources.network import LinkStatusSpec
+from nodespan.controllers.common.glob import matches
+from nodespan.resources.config.selector import DeviceSelector
+from nodespan.resources.network import LinkStatusSpec
 
 
 def hardware_address(status: LinkStatusSpec) -> str:

@@ -35,10 +35,10 @@ from ipaddress import IPv4Address
 
 import attrs
 
-from controllers.network.dhcp.lease import Lease, Outgoing, Trouble
-from controllers.network.dhcp.lease4 import SHORTEST_RENEWAL, lease_of, server_of
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message4 import (
+from nodespan.controllers.network.dhcp.lease import Lease, Outgoing, Trouble
+from nodespan.controllers.network.dhcp.lease4 import SHORTEST_RENEWAL, lease_of, server_of
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message4 import (
     ETHERNET,
     UNSPECIFIED,
     Code,
@@ -47,7 +47,7 @@ from controllers.network.dhcp.message4 import (
     decode,
     encode,
 )
-from controllers.network.dhcp.names import text_of
+from nodespan.controllers.network.dhcp.names import text_of
 
 EVERYBODY = "255.255.255.255"
 

@@ -26,9 +26,9 @@ from ipaddress import IPv6Address
 
 import attrs
 
-from controllers.network.dhcp.lease import Lease, Outgoing, Trouble
-from controllers.network.dhcp.lease6 import association_of, lease_of, lent_addresses
-from controllers.network.dhcp.message6 import (
+from nodespan.controllers.network.dhcp.lease import Lease, Outgoing, Trouble
+from nodespan.controllers.network.dhcp.lease6 import association_of, lease_of, lent_addresses
+from nodespan.controllers.network.dhcp.message6 import (
     Association,
     Code,
     LentAddress,

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from controllers.network.dhcp.operator import Surroundings
-from controllers.network.dhcp.operator4 import DHCP4Operator
-from controllers.network.dhcp.operator6 import DHCP6Operator
-from controllers.network.operators.base import OperatorFactory
-from resources.network import Operator
+from nodespan.controllers.network.dhcp.operator import Surroundings
+from nodespan.controllers.network.dhcp.operator4 import DHCP4Operator
+from nodespan.controllers.network.dhcp.operator6 import DHCP6Operator
+from nodespan.controllers.network.operators.base import OperatorFactory
+from nodespan.resources.network import Operator
 
 
 def dhcp_factories(state_dir: Path, *, netns: str | None = None) -> Mapping[Operator, OperatorFactory]:

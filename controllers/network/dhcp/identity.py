@@ -3,9 +3,9 @@
 They must stay the same for as long as a link has its hardware address, for servers know clients by them.
 """
 
-from controllers.network.dhcp.malformed import MalformedError
-from resources.config.network import ClientIdentifier
-from resources.network import ClientIdentifierSpec
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.resources.config.network import ClientIdentifier
+from nodespan.resources.network import ClientIdentifierSpec
 
 _DUID_LINK_LAYER = 3
 # The type in front of an identifier that is made of IAID and DUID (RFC 4361).

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeVar
 
-from controllers.network.dhcp.lease import Lease, LeasedAddress, LeasedRoute
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message4 import UNSPECIFIED, Code, Message4, encode
-from controllers.network.dhcp.names import checked_name, parse_names, text_of
+from nodespan.controllers.network.dhcp.lease import Lease, LeasedAddress, LeasedRoute
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message4 import UNSPECIFIED, Code, Message4, encode
+from nodespan.controllers.network.dhcp.names import checked_name, parse_names, text_of
 
 T = TypeVar("T")
 D = TypeVar("D")

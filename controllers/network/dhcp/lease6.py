@@ -8,10 +8,10 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import TypeVar
 
-from controllers.network.dhcp.lease import Lease, LeasedAddress
-from controllers.network.dhcp.lease4 import SHORTEST_RENEWAL
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message6 import (
+from nodespan.controllers.network.dhcp.lease import Lease, LeasedAddress
+from nodespan.controllers.network.dhcp.lease4 import SHORTEST_RENEWAL
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message6 import (
     FOREVER,
     Association,
     Code,
@@ -21,7 +21,7 @@ from controllers.network.dhcp.message6 import (
     parse_association,
     parse_options,
 )
-from controllers.network.dhcp.names import parse_names
+from nodespan.controllers.network.dhcp.names import parse_names
 
 T = TypeVar("T")
 D = TypeVar("D")

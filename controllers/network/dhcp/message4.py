@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 import attrs
 
-from controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.malformed import MalformedError
 
 _FIXED = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 _MAGIC = b"\x63\x82\x53\x63"

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 
 import attrs
 
-from controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.malformed import MalformedError
 
 FOREVER = 0xFFFFFFFF
 

@@ -6,7 +6,7 @@ underscores pass.
 
 import re
 
-from controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.malformed import MalformedError
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _MAX_LENGTH = 253

@@ -16,16 +16,16 @@ import attrs
 import trio
 from pyroute2.netlink import rtnl
 
-from controllers.boot_clock import SystemBootClock
-from controllers.network.dhcp.lease import Client, Lease, Outgoing
-from controllers.network.dhcp.lease_file import LeaseFile, Moment
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.kernel.addresses import Addresses, AddressKey
-from controllers.network.kernel.dhcp_sockets import Transport
-from controllers.network.kernel.rtnetlink import open_kernel
-from controllers.network.operators.base import Operator, OperatorContext, Wishes
-from controllers.network.problems import reason_of
-from resources.network import (
+from nodespan.controllers.common.boot_clock import SystemBootClock
+from nodespan.controllers.common.problems import reason_of
+from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
+from nodespan.controllers.network.dhcp.lease import Client, Lease, Outgoing
+from nodespan.controllers.network.dhcp.lease_file import LeaseFile, Moment
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.operators.base import Operator, OperatorContext, Wishes
+from nodespan.kernel.addresses import Addresses, AddressKey
+from nodespan.kernel.rtnetlink import open_kernel
+from nodespan.resources.network import (
     DHCPLeaseSpec,
     LinkStatus,
     LinkStatusSpec,
@@ -33,7 +33,7 @@ from resources.network import (
     OperatorSpecSpec,
     operator_id,
 )
-from runtime.codec.plain import format_time
+from nodespan.runtime.codec.plain import format_time
 
 DIRECTORY = "dhcp"
 _BILLION = 1_000_000_000

@@ -2,17 +2,17 @@
 
 from contextlib import AbstractAsyncContextManager
 
-from controllers.network.dhcp.client4 import Client4, Settings
-from controllers.network.dhcp.identity import client_id4
-from controllers.network.dhcp.lease import Client, Lease
-from controllers.network.dhcp.lease4 import lease_of
-from controllers.network.dhcp.message4 import Code, decode
-from controllers.network.dhcp.operator import DHCPOperator, Surroundings
-from controllers.network.dhcp.wishes import wishes_of
-from controllers.network.kernel.dhcp_sockets import Transport, open_transport4
-from controllers.network.kernel.who_has import who_has
-from controllers.network.operators.base import OperatorContext, Wishes
-from resources.network import (
+from nodespan.controllers.network.dhcp.client4 import Client4, Settings
+from nodespan.controllers.network.dhcp.dhcp_sockets import Transport, open_transport4
+from nodespan.controllers.network.dhcp.identity import client_id4
+from nodespan.controllers.network.dhcp.lease import Client, Lease
+from nodespan.controllers.network.dhcp.lease4 import lease_of
+from nodespan.controllers.network.dhcp.message4 import Code, decode
+from nodespan.controllers.network.dhcp.operator import DHCPOperator, Surroundings
+from nodespan.controllers.network.dhcp.output import wishes_of
+from nodespan.controllers.network.operators.base import OperatorContext, Wishes
+from nodespan.kernel.who_has import who_has
+from nodespan.resources.network import (
     HOSTNAME_ID,
     ConfigLayer,
     DHCP4OperatorSpec,

@@ -2,16 +2,16 @@
 
 from contextlib import AbstractAsyncContextManager
 
-from controllers.network.dhcp.client6 import Client6, Settings
-from controllers.network.dhcp.identity import duid6, iaid_of
-from controllers.network.dhcp.lease import Client, Lease
-from controllers.network.dhcp.lease6 import lease_of
-from controllers.network.dhcp.message6 import Code, decode
-from controllers.network.dhcp.operator import DHCPOperator, Surroundings
-from controllers.network.dhcp.wishes import wishes_of
-from controllers.network.kernel.dhcp_sockets import Transport, open_transport6
-from controllers.network.operators.base import Wishes
-from resources.network import DHCP6OperatorSpec, LinkStatusSpec, OperatorSpecSpec
+from nodespan.controllers.network.dhcp.client6 import Client6, Settings
+from nodespan.controllers.network.dhcp.dhcp_sockets import Transport, open_transport6
+from nodespan.controllers.network.dhcp.identity import duid6, iaid_of
+from nodespan.controllers.network.dhcp.lease import Client, Lease
+from nodespan.controllers.network.dhcp.lease6 import lease_of
+from nodespan.controllers.network.dhcp.message6 import Code, decode
+from nodespan.controllers.network.dhcp.operator import DHCPOperator, Surroundings
+from nodespan.controllers.network.dhcp.output import wishes_of
+from nodespan.controllers.network.operators.base import Wishes
+from nodespan.resources.network import DHCP6OperatorSpec, LinkStatusSpec, OperatorSpecSpec
 
 _REQUESTED = (Code.NAME_SERVERS, Code.SEARCH_DOMAINS, Code.TIME_SERVERS, Code.SIMPLE_TIME_SERVERS)
 

@@ -4,9 +4,9 @@ The rules are those of systemd's udev, in its schemes v255 and v257, so that a l
 `candidates` makes the names by what is known of the hardware, `choice` decides which of them it comes to.
 """
 
-from controllers.network.naming.candidates import Candidates, candidates_of
-from controllers.network.naming.choice import choose, is_valid_alt_name, is_valid_name, wants_kernel_names
-from controllers.network.naming.facts import HotplugSlot, NameFacts, PciDevice
+from nodespan.controllers.network.naming.candidates import Candidates, candidates_of
+from nodespan.controllers.network.naming.choice import choose, is_valid_alt_name, is_valid_name, wants_kernel_names
+from nodespan.controllers.network.naming.facts import HotplugSlot, NameFacts, PciDevice
 
 __all__ = [
     "Candidates",

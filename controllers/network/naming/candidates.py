@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from controllers.network.naming.facts import ETHERNET, INFINIBAND, SLIP, NameFacts, PciDevice
-from resources.config.nodespan import NamingScheme
+from nodespan.controllers.network.naming.facts import ETHERNET, INFINIBAND, SLIP, NameFacts, PciDevice
+from nodespan.resources.config.nodespan import NamingScheme
 
 
 @attrs.frozen(kw_only=True)

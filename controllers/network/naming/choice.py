@@ -3,10 +3,10 @@
 import string
 from collections.abc import Iterable
 
-from controllers.network.naming.candidates import Candidates, candidates_of
-from controllers.network.naming.facts import NameFacts
-from resources.config.nodespan import NamingScheme
-from resources.network.link_name import LinkNameSpec, NameRule
+from nodespan.controllers.network.naming.candidates import Candidates, candidates_of
+from nodespan.controllers.network.naming.facts import NameFacts
+from nodespan.resources.config.nodespan import NamingScheme
+from nodespan.resources.network.link_name import LinkNameSpec, NameRule
 
 _LONGEST_NAME = 15
 _LONGEST_ALT_NAME = 127

@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import attrs
 import trio
 
-from resources.network import (
+from nodespan.resources.network import (
     AddressSpecSpec,
     DHCPLeaseSpec,
     HostnameSpecSpec,
@@ -22,9 +22,9 @@ from resources.network import (
     TimeServerSpecSpec,
     VIPStatusSpec,
 )
-from runtime.controller import Logger
-from runtime.controller.context import Access
-from runtime.resource import KindLike, Resource
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.controller.context import Access
+from nodespan.runtime.resource import KindLike, Resource
 
 S = TypeVar("S")
 

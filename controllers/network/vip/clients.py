@@ -7,8 +7,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from etcd import EtcdClient, TLSFiles
-from resources.config.nodespan import EtcdSettings
+from nodespan.etcd import EtcdClient, TLSFiles
+from nodespan.resources.config.nodespan import EtcdSettings
 
 
 @attrs.define

@@ -16,7 +16,7 @@ Both clocks go on while the machine sleeps or its wall clock jumps, except for t
 sleep: there the agent, which wakes with the machine, is what takes the address away.
 """
 
-from etcd import margin
+from nodespan.etcd import margin
 
 # How late the kernel may be in removing an address whose time is over, in seconds.
 KERNEL_SLACK = 1.1

@@ -4,16 +4,16 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from controllers.network.kernel.addresses import list_addresses
-from controllers.network.kernel.announcement import announce
-from controllers.network.operators.base import OperatorContext
-from controllers.network.vip.fencing import kernel_deadline
-from controllers.network.vip.report import Report
-from controllers.network.vip.surroundings import Surroundings
-from controllers.network.vip.vip_rules import held_address, held_prefix, is_as_held
-from etcd import LeaseGoneError, LeaseKeeper
-from etcd.background import background
-from resources.network import (
+from nodespan.controllers.network.operators.base import OperatorContext
+from nodespan.controllers.network.vip.environment import Surroundings
+from nodespan.controllers.network.vip.fencing import kernel_deadline
+from nodespan.controllers.network.vip.report import Report
+from nodespan.controllers.network.vip.vip_rules import held_address, held_prefix, is_as_held
+from nodespan.etcd import LeaseGoneError, LeaseKeeper
+from nodespan.etcd.background import background
+from nodespan.kernel.addresses import list_addresses
+from nodespan.kernel.announcement import announce
+from nodespan.resources.network import (
     AddressSpec,
     AddressStatus,
     LinkStatus,

@@ -19,15 +19,14 @@ from collections.abc import Mapping
 import attrs
 import trio
 
-from controllers.network.kernel.who_has import who_has
-from controllers.network.operators.base import Operator, OperatorContext, OperatorFactory
-from controllers.network.problems import reason_of
-from controllers.network.vip.holding import GIVING_UP, Holding, NotAppliedError
-from controllers.network.vip.lease_note import LeaseNote
-from controllers.network.vip.report import Report
-from controllers.network.vip.surroundings import Surroundings
-from controllers.network.vip.vip_rules import Hindrance, election_prefix, find_hindrance, namesake
-from etcd import (
+from nodespan.controllers.common.problems import reason_of
+from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory
+from nodespan.controllers.network.vip.environment import Surroundings
+from nodespan.controllers.network.vip.holding import GIVING_UP, Holding, NotAppliedError
+from nodespan.controllers.network.vip.lease_note import LeaseNote
+from nodespan.controllers.network.vip.report import Report
+from nodespan.controllers.network.vip.vip_rules import Hindrance, election_prefix, find_hindrance, namesake
+from nodespan.etcd import (
     Election,
     EndpointError,
     EtcdClient,
@@ -38,11 +37,12 @@ from etcd import (
     kept_lease,
     observe,
 )
-from etcd.background import background
-from etcd.lease_keeper import LeaseKeeper
-from resources.config import MachineConfig
-from resources.config.nodespan import EtcdSettings, NodespanConfig
-from resources.network import (
+from nodespan.etcd.background import background
+from nodespan.etcd.lease_keeper import LeaseKeeper
+from nodespan.kernel.who_has import who_has
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
+from nodespan.resources.network import (
     AddressSpec,
     AddressStatus,
     HostnameStatus,
@@ -50,9 +50,9 @@ from resources.network import (
     OperatorSpecSpec,
     VIPState,
 )
-from resources.network import Operator as OperatorKind
-from resources.network.vip_condition import VIPCondition, VIPConditionSpec
-from runtime.controller import Input, weak
+from nodespan.resources.network import Operator as OperatorKind
+from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
+from nodespan.runtime.controller import Input, weak
 
 CONFIG_ID = "v1alpha1"
 HOSTNAME_ID = "hostname"

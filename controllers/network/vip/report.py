@@ -6,9 +6,9 @@ from typing import Any
 import attrs
 import trio
 
-from controllers.network.operators.base import OperatorContext, Wishes
-from resources.network import AddressSpecSpec, VIPState, VIPStatusSpec
-from runtime.codec.plain import format_time
+from nodespan.controllers.network.operators.base import OperatorContext, Wishes
+from nodespan.resources.network import AddressSpecSpec, VIPState, VIPStatusSpec
+from nodespan.runtime.codec.plain import format_time
 
 
 @attrs.frozen(kw_only=True)

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from etcd import LeaderRecord
-from resources.config.nodespan import EtcdSettings
-from resources.network import (
+from nodespan.etcd import LeaderRecord
+from nodespan.resources.config.nodespan import EtcdSettings
+from nodespan.resources.network import (
     AddressFlags,
     AddressSpecSpec,
     AddressStatusSpec,
@@ -17,7 +17,7 @@ from resources.network import (
     OperatorSpecSpec,
     VIPState,
 )
-from resources.network.vip_condition import VIPConditionSpec
+from nodespan.resources.network.vip_condition import VIPConditionSpec
 
 
 @attrs.frozen

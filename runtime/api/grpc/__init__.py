@@ -7,12 +7,12 @@ service = Service(methods=methods(unary("/example.Greeter/Greet", Name, greet)),
 await Server(service).serve(await trio.open_tcp_listeners(8080))
 """
 
-from runtime.api.grpc.framing import frame
-from runtime.api.grpc.limits import Limits
-from runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
-from runtime.api.grpc.server import Server
-from runtime.api.grpc.status import Code, RPCError, Status
-from runtime.api.grpc.stream import Service
+from nodespan.runtime.api.grpc.framing import frame
+from nodespan.runtime.api.grpc.limits import Limits
+from nodespan.runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
+from nodespan.runtime.api.grpc.server import Server
+from nodespan.runtime.api.grpc.status import Code, RPCError, Status
+from nodespan.runtime.api.grpc.stream import Service
 
 __all__ = [
     "Call",

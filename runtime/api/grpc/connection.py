@@ -14,12 +14,12 @@ import h2.exceptions
 import h2.settings
 import trio
 
-from runtime.api.grpc.limits import PingPolicy
-from runtime.api.grpc.method import Call, Peer
-from runtime.api.grpc.output import MAX_WAITING, Output
-from runtime.api.grpc.status import Code, RPCError, Status, parse_timeout
-from runtime.api.grpc.stream import Headers, Service, Stream
-from runtime.token_bucket import TokenBucket
+from nodespan.runtime.api.grpc.limits import PingPolicy
+from nodespan.runtime.api.grpc.method import Call, Peer
+from nodespan.runtime.api.grpc.output import MAX_WAITING, Output
+from nodespan.runtime.api.grpc.status import Code, RPCError, Status, parse_timeout
+from nodespan.runtime.api.grpc.stream import Headers, Service, Stream
+from nodespan.runtime.token_bucket import TokenBucket
 
 _CHUNK = 64 * 1024
 # Requests that a client may reset: so many a second, so many at once.

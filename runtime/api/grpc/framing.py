@@ -2,7 +2,7 @@
 
 import struct
 
-from runtime.api.grpc.status import Code, RPCError
+from nodespan.runtime.api.grpc.status import Code, RPCError
 
 _PREFIX = struct.Struct(">BI")
 _UNCOMPRESSED = 0

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 import attrs
 from google.protobuf.message import Message
 
-from runtime.api.grpc.framing import frame
+from nodespan.runtime.api.grpc.framing import frame
 
 Request = TypeVar("Request", bound=Message)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from runtime.api.grpc.connection import Connection
-from runtime.api.grpc.method import Peer
-from runtime.api.grpc.stream import Service
+from nodespan.runtime.api.grpc.connection import Connection
+from nodespan.runtime.api.grpc.method import Peer
+from nodespan.runtime.api.grpc.stream import Service
 
 TLSContext = Callable[[], ssl.SSLContext]
 

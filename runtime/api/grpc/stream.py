@@ -10,13 +10,13 @@ import h2.exceptions
 import trio
 from google.protobuf.message import DecodeError, Message
 
-from runtime.api.grpc.framing import OneMessage, frame
-from runtime.api.grpc.limits import Limits
-from runtime.api.grpc.method import Call, Method
-from runtime.api.grpc.output import Output
-from runtime.api.grpc.status import Code, RPCError, Status
-from runtime.api.pages import Page, Respond, answer
-from runtime.controller import Logger
+from nodespan.runtime.api.grpc.framing import OneMessage, frame
+from nodespan.runtime.api.grpc.limits import Limits
+from nodespan.runtime.api.grpc.method import Call, Method
+from nodespan.runtime.api.grpc.output import Output
+from nodespan.runtime.api.grpc.status import Code, RPCError, Status
+from nodespan.runtime.api.pages import Page, Respond, answer
+from nodespan.runtime.controller import Logger
 
 Headers = tuple[tuple[str, str], ...]
 _RESPONSE: Headers = ((":status", "200"), ("content-type", "application/grpc"))

@@ -2,9 +2,9 @@
 
 import base64
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from resources.cluster import AffiliateSpec, KubeSpanAffiliate, MachineType
-from resources.config import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.resources.cluster import AffiliateSpec, KubeSpanAffiliate, MachineType
+from nodespan.resources.config import (
     Cluster,
     DiscoveryIdentityConfig,
     DiscoveryServiceConfig,

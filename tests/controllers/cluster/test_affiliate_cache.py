@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from controllers.cluster.affiliate_cache import FILE_NAME, TTL, AffiliateCacheController, load, save
-from resources.cluster import (
+from nodespan.controllers.cluster.affiliate_cache import FILE_NAME, TTL, AffiliateCacheController, load, save
+from nodespan.resources.cluster import (
     CONFIG_ID,
     RAW_AFFILIATE,
     Affiliate,
@@ -14,8 +14,8 @@ from resources.cluster import (
     DiscoveryConfigSpec,
     KubeSpanAffiliate,
 )
-from runtime.resource import Resource
-from runtime.testing.kit import running
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.testing.kit import running
 
 CLUSTER = DiscoveryConfigSpec(service_cluster_id="cluster")
 OTHER = AffiliateSpec(

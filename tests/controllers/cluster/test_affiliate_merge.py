@@ -4,10 +4,17 @@ from typing import Any
 
 import pytest
 
-from controllers.cluster.affiliate_merge import AffiliateMergeController, merge
-from resources.cluster import RAW_NAMESPACE, Affiliate, AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
-from runtime.resource import Resource
-from runtime.testing.kit import Node, running
+from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeController, merge
+from nodespan.resources.cluster import (
+    RAW_NAMESPACE,
+    Affiliate,
+    AffiliateSpec,
+    ControlPlane,
+    KubeSpanAffiliate,
+    MachineType,
+)
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import affiliate
 from tests.support.vectors import cases
 

@@ -3,9 +3,9 @@
 import pytest
 from structlog.testing import capture_logs
 
-from controllers.cluster.config import ConfigController, discovery_config, wants_kubernetes_registry
-from controllers.cluster.info import InfoController
-from resources.cluster import (
+from nodespan.controllers.cluster.config import ConfigController, discovery_config, wants_kubernetes_registry
+from nodespan.controllers.cluster.info import InfoController
+from nodespan.resources.cluster import (
     CONFIG_ID,
     INFO_ID,
     DiscoveryConfig,
@@ -14,9 +14,9 @@ from resources.cluster import (
     Info,
     InfoSpec,
 )
-from resources.config import Cluster, DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
-from resources.config.kubespan import Discovery, KubernetesRegistry, Registries, ServiceRegistry
-from runtime.testing.kit import running
+from nodespan.resources.config import Cluster, DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
+from nodespan.resources.config.kubespan import Discovery, KubernetesRegistry, Registries, ServiceRegistry
+from nodespan.runtime.testing.kit import running
 from tests.controllers.cluster.samples import CONFIG_ID as MACHINE_CONFIG_ID
 from tests.controllers.cluster.samples import KEY, SECRET, machine_config, with_services
 

@@ -3,10 +3,16 @@
 import attrs
 from hypothesis import given
 
-from controllers.cluster.conversion import from_wire, to_wire
-from discovery.affiliate import AffiliateData, ControlPlanePart, KubeSpanPart, decode_affiliate, encode_affiliate
-from discovery.view import SeenAffiliate
-from resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
+from nodespan.controllers.cluster.conversion import from_wire, to_wire
+from nodespan.discovery.affiliate import (
+    AffiliateData,
+    ControlPlanePart,
+    KubeSpanPart,
+    decode_affiliate,
+    encode_affiliate,
+)
+from nodespan.discovery.view import SeenAffiliate
+from nodespan.resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
 from tests.controllers.cluster.samples import affiliate
 from tests.discovery.samples import affiliates
 

@@ -10,15 +10,15 @@ import attrs
 import pytest
 import trio
 
-from controllers.cluster.affiliate_merge import AffiliateMergeController
-from controllers.cluster.config import ConfigController
-from controllers.cluster.conversion import to_wire
-from controllers.cluster.discovery_service import DiscoveryServiceController
-from discovery.ciphers import ClusterCipher
-from discovery.client import Connection, Transport
-from discovery.endpoint_url import DialAddress
-from discovery.wire import server_pb2
-from resources.cluster import (
+from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeController
+from nodespan.controllers.cluster.config import ConfigController
+from nodespan.controllers.cluster.conversion import to_wire
+from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
+from nodespan.discovery.ciphers import ClusterCipher
+from nodespan.discovery.client import Connection, Transport
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.wire import server_pb2
+from nodespan.resources.cluster import (
     LOCAL,
     NAMESPACE,
     PUBLIC_ADDRESS_ID,
@@ -31,13 +31,13 @@ from resources.cluster import (
     MachineResetSignal,
     MachineResetSignalSpec,
 )
-from resources.config import MachineConfig
-from resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
-from resources.network import AddressStatus, AddressStatusSpec, Family, NodeAddress, NodeAddressSpec
-from resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
-from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
-from runtime.state import MemoryState
-from runtime.testing.kit import Node, running
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
+from nodespan.resources.network import AddressStatus, AddressStatusSpec, Family, NodeAddress, NodeAddressSpec
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import CONFIG_ID, KEY, affiliate, machine_config, with_services
 from tests.discovery.fake_service import FakeService
 

@@ -1,11 +1,11 @@
 import pytest
 import trio
 
-from controllers.cluster.discovery_service import DiscoveryServiceController
-from controllers.cluster.leave import LeaveController
-from resources.cluster import CONFIG_ID, RESET_ID, DiscoveryConfig, DiscoveryConfigSpec, MachineResetSignal
-from resources.config import MachineConfig, MachineConfigSpec
-from runtime.testing.kit import Node, running
+from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
+from nodespan.controllers.cluster.leave import LeaveController
+from nodespan.resources.cluster import CONFIG_ID, RESET_ID, DiscoveryConfig, DiscoveryConfigSpec, MachineResetSignal
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.runtime.testing.kit import Node, running
 
 ID = "v1alpha1"
 

@@ -3,8 +3,8 @@
 import attrs
 import pytest
 
-from controllers.cluster.local_affiliate import LocalAffiliateController
-from resources.cluster import (
+from nodespan.controllers.cluster.local_affiliate import LocalAffiliateController
+from nodespan.resources.cluster import (
     CONFIG_ID,
     LOCAL,
     NAMESPACE,
@@ -19,10 +19,10 @@ from resources.cluster import (
     KubeSpanAffiliate,
     MachineType,
 )
-from resources.config import Layer2VIPConfig, MachineConfig
-from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
-from resources.kubespan import KubeSpanConfig, KubeSpanConfigSpec, KubeSpanIdentity, KubeSpanIdentitySpec
-from resources.network import (
+from nodespan.resources.config import Layer2VIPConfig, MachineConfig
+from nodespan.resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
+from nodespan.resources.kubespan import KubeSpanConfig, KubeSpanConfigSpec, KubeSpanIdentity, KubeSpanIdentitySpec
+from nodespan.resources.network import (
     AddressStatus,
     AddressStatusSpec,
     HostnameStatus,
@@ -32,7 +32,7 @@ from resources.network import (
     NodeAddress,
     NodeAddressSpec,
 )
-from runtime.testing.kit import Node, running
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import CONFIG_ID as MACHINE_CONFIG_ID
 from tests.controllers.cluster.samples import affiliate, machine_config
 

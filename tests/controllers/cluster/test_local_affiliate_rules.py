@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.cluster.local_affiliate_rules import (
+from nodespan.controllers.cluster.local_affiliate_rules import (
     EndpointFilterError,
     configured_vips,
     container_addresses,
@@ -17,8 +17,8 @@ from controllers.cluster.local_affiliate_rules import (
     parse_filter_entry,
     plain_addresses,
 )
-from controllers.config.loading import load
-from resources.network import AddressStatusSpec, LinkStatusSpec
+from nodespan.controllers.config.loading import load
+from nodespan.resources.network import AddressStatusSpec, LinkStatusSpec
 from tests.support.vectors import cases
 
 

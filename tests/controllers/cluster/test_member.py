@@ -3,10 +3,10 @@
 import attrs
 import pytest
 
-from controllers.cluster.endpoint import EndpointController, sort_addresses
-from controllers.cluster.member import MemberController
-from resources.cluster import DISCOVERED, Affiliate, Endpoint, EndpointSpec, MachineType, Member, MemberSpec
-from runtime.testing.kit import running
+from nodespan.controllers.cluster.endpoint import EndpointController, sort_addresses
+from nodespan.controllers.cluster.member import MemberController
+from nodespan.resources.cluster import DISCOVERED, Affiliate, Endpoint, EndpointSpec, MachineType, Member, MemberSpec
+from nodespan.runtime.testing.kit import running
 from tests.controllers.cluster.samples import affiliate
 
 

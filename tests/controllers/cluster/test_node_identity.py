@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from controllers.cluster.node_identity import FILE_NAME, NodeIdentityController, format_file, parse_file
-from resources.cluster import LOCAL, Identity
-from runtime.testing.kit import running
+from nodespan.controllers.cluster.node_identity import FILE_NAME, NodeIdentityController, format_file, parse_file
+from nodespan.resources.cluster import LOCAL, Identity
+from nodespan.runtime.testing.kit import running
 from tests.support.vectors import load
 
 KNOWN: dict[str, Any] = next(case for case in load("identity_file") if case["filename"] == FILE_NAME)

@@ -1,6 +1,6 @@
 """The latest word of several services."""
 
-from controllers.cluster.raw_affiliates import RawAffiliates
+from nodespan.controllers.cluster.raw_affiliates import RawAffiliates
 from tests.controllers.cluster.samples import affiliate
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import attrs
 import trio
 
-from controllers.cluster import controllers
-from discovery.service.server import Bound, DiscoveryOptions, serve_discovery
-from resources.cluster import (
+from nodespan.controllers.cluster import controllers
+from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_discovery
+from nodespan.resources.cluster import (
     RAW_AFFILIATE,
     RESET_ID,
     Affiliate,
@@ -17,13 +17,19 @@ from resources.cluster import (
     MachineResetSignalSpec,
     Member,
 )
-from resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
-from resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
-from resources.kubespan import LOCAL, KubeSpanConfig, KubeSpanConfigSpec, KubeSpanIdentity, KubeSpanIdentitySpec
-from resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
-from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
-from runtime.plugins import Settings
-from runtime.testing.kit import Node, running
+from nodespan.resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
+from nodespan.resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
+from nodespan.resources.kubespan import (
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+)
+from nodespan.resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
+from nodespan.runtime.plugins import Settings
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import CONFIG_ID, SECRET, machine_config
 from tests.support.certificates import Authority
 

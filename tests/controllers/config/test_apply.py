@@ -10,14 +10,20 @@ import pytest
 import structlog.testing
 import trio
 
-from controllers.config import apply
-from controllers.config.apply import APPLY, CANCEL, CONFIRM
-from controllers.config.machine_config import APPLIED_FILE, CONFIG_ID, IN_EFFECT_FILE, TRIAL_FILE, FileController
-from resources.config import MachineConfig
-from resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
-from resources.network import NetworkProblem, NetworkProblemSpec
-from runtime.actions import ActionCall, ActionError
-from runtime.testing.kit import Node, running
+from nodespan.controllers.config import apply
+from nodespan.controllers.config.apply import APPLY, CANCEL, CONFIRM
+from nodespan.controllers.config.machine_config import (
+    APPLIED_FILE,
+    CONFIG_ID,
+    IN_EFFECT_FILE,
+    TRIAL_FILE,
+    FileController,
+)
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
+from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
+from nodespan.runtime.actions import ActionCall, ActionError
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.config.fake_clock import FakeBootClock
 
 OLD = "machine: {type: worker, env: {A: old}}\n"

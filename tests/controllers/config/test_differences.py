@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from controllers.config.differences import change_texts, difference_lines
-from controllers.config.kernel_differences import kernel_lines
-from resources.network import (
+from nodespan.controllers.config.differences import change_texts, difference_lines
+from nodespan.controllers.config.kernel_differences import kernel_lines
+from nodespan.resources.network import (
     AddressSpec,
     AddressSpecSpec,
     AddressStatus,
@@ -25,11 +25,11 @@ from resources.network import (
     RoutingRuleSpec,
     RoutingRuleSpecSpec,
 )
-from resources.network.link import BondMaster
-from resources.network.link_spec import WireguardSpec
-from resources.runtime import EnvironmentSpec
-from runtime.resource import Resource
-from runtime.state import MemoryState
+from nodespan.resources.network.link import BondMaster
+from nodespan.resources.network.link_spec import WireguardSpec
+from nodespan.resources.runtime import EnvironmentSpec
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import MemoryState
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import structlog.testing
 
-from controllers.config.apply import APPLY, DRY_RUN
-from controllers.config.dry_run import DryRun, dry_run
-from controllers.config.loading import load
-from controllers.config.machine_config import FileController
-from resources.config import MachineConfig
-from resources.network import (
+from nodespan.controllers.config.apply import APPLY, DRY_RUN
+from nodespan.controllers.config.dry_run import DryRun, dry_run
+from nodespan.controllers.config.loading import load
+from nodespan.controllers.config.machine_config import FileController
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.network import (
     AddressSpec,
     AddressSpecSpec,
     LinkStatus,
     LinkStatusSpec,
     OperatorSpec,
 )
-from runtime.controller import Controller, ControllerContext, QueueController, weak
-from runtime.plugins import Settings, load_installed
-from runtime.resource import Resource
-from runtime.state import State
-from runtime.testing.kit import Node, running
+from nodespan.runtime.controller import Controller, ControllerContext, QueueController, weak
+from nodespan.runtime.plugins import Settings, load_installed
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.state import State
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.config.fake_clock import FakeBootClock
 from tests.controllers.config.test_apply import Operator
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controllers.config.loading import load, load_bytes
-from controllers.config.problem import render, split_lines
+from nodespan.controllers.config.loading import load, load_bytes
+from nodespan.controllers.config.problem import render, split_lines
 from tests.controllers.config.samples import KEY_A, SAMPLES, SECRET
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

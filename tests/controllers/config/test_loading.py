@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from controllers.config.finding import Severity
-from controllers.config.loading import load, load_bytes, load_files, read_and_load
-from controllers.config.tree import LARGEST_TEXT
-from resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
-from resources.config.bond import AdLacpActive, BondMode
-from runtime.codec.plain import spec_to_plain
+from nodespan.controllers.config.finding import Severity
+from nodespan.controllers.config.loading import load, load_bytes, load_files, read_and_load
+from nodespan.controllers.config.tree import LARGEST_TEXT
+from nodespan.resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
+from nodespan.resources.config.bond import AdLacpActive, BondMode
+from nodespan.runtime.codec.plain import spec_to_plain
 from tests.controllers.config.marked import unmark
 from tests.controllers.config.samples import DOCUMENTS, KEY_A, SAMPLES, SECRET, WIREGUARD
 

@@ -9,10 +9,10 @@ import structlog.testing
 import trio
 from structlog.typing import EventDict
 
-from controllers.config.machine_config import CONFIG_ID, FileController
-from resources.config import MachineConfig, MachineConfigSpec
-from runtime.engine import Engine
-from runtime.state import MemoryState
+from nodespan.controllers.config.machine_config import CONFIG_ID, FileController
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.state import MemoryState
 
 GOOD = "machine: {type: controlplane, kubelet: {}}\n"
 BETTER = "machine: {type: worker}\n"

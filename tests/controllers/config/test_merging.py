@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.config.loading import Loaded, load, load_sources, read_and_load
-from controllers.config.sources import SourceText, bundle, unbundle
-from resources.config import LinkConfig
+from nodespan.controllers.config.loading import Loaded, load, load_sources, read_and_load
+from nodespan.controllers.config.sources import SourceText, bundle, unbundle
+from nodespan.resources.config import LinkConfig
 from tests.controllers.config.marked import unmark
 from tests.controllers.config.samples import SAMPLES
 from tests.controllers.config.test_hostile_texts import PIECES, QUICK

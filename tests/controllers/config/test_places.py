@@ -2,9 +2,9 @@
 
 import pytest
 
-from controllers.config.fields import places_of
-from controllers.config.loading import load
-from resources.config import MainDocument
+from nodespan.controllers.config.fields import places_of
+from nodespan.controllers.config.loading import load
+from nodespan.resources.config import MainDocument
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,11 @@ def test_a_misplaced_key_is_an_error_that_names_its_place(text: str, hint: str) 
 def test_what_is_known_to_belong_to_others_stays_theirs_wherever_it_stands() -> None:
     loaded = load("cluster: {network: {}, etcd: {}}\nmachine: {controlPlane: {}}\n")
     assert loaded.problems == ()
-    assert [ignored.path for ignored in loaded.ignored] == ["cluster.network", "cluster.etcd", "machine.controlPlane"]
+    assert [ignored.path for ignored in loaded.ignored] == [
+        "cluster.network",
+        "cluster.etcd",
+        "machine.controlPlane",
+    ]
 
 
 def test_every_key_of_the_main_document_has_a_place() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from controllers.config.loading import load
-from controllers.config.problem import render
+from nodespan.controllers.config.loading import load
+from nodespan.controllers.config.problem import render
 from tests.controllers.config.marked import unmark
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from controllers.boot_clock import SystemBootClock
-from controllers.config.digest import file_digest
-from controllers.config.trial import Trial, dump_trial, load_trial
-from controllers.whole_file import replace_file
+from nodespan.controllers.common.boot_clock import SystemBootClock
+from nodespan.controllers.common.whole_file import replace_file
+from nodespan.controllers.config.digest import file_digest
+from nodespan.controllers.config.trial import Trial, dump_trial, load_trial
 from tests.controllers.config.fake_clock import FakeBootClock
 
 TRIAL = Trial(boot="one", deadline=160.0, text="machine: {}\n", previous=None, base="abc")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from controllers.config.finding import Severity
-from controllers.config.loading import load
+from nodespan.controllers.config.finding import Severity
+from nodespan.controllers.config.loading import load
 from tests.controllers.config.marked import unmark
 from tests.controllers.config.samples import KEY_A, KEY_B, SECRET
 

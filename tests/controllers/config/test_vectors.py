@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from controllers.config.loading import load
-from runtime.codec.yamltext import dump
+from nodespan.controllers.config.loading import load
+from nodespan.runtime.codec.yamltext import dump
 from tests.support.vectors import each
 
 SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import attrs
 
-from controllers.host.commands import CommandFailedError
-from controllers.host.host import Host
-from controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.commands import CommandFailedError
+from nodespan.controllers.host.host import Host
+from nodespan.controllers.host.managed_files import ManagedFiles
 
 ACTIVE = "ActiveState=active\nJob=\n"
 RESTS = "ActiveState=inactive\nJob=\n"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from controllers.host.commands import CommandFailedError, SystemCommands
-from controllers.host.services import UnitState, restart, unit_state
+from nodespan.controllers.host.commands import CommandFailedError, SystemCommands
+from nodespan.controllers.host.services import UnitState, restart, unit_state
 from tests.controllers.host.machine import ACTIVE, FAILED, RESTS, machine
 
 

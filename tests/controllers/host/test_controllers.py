@@ -8,22 +8,26 @@ import attrs
 import pytest
 import trio
 
-from controllers.cluster.config import MACHINE_CONFIG_ID
-from controllers.host.environment import EnvironmentController
-from controllers.host.etc_file import EtcFileController
-from controllers.host.etc_file_config import EtcFileConfigController
-from controllers.host.host import Host
-from controllers.host.hostname_config import HostnameConfigController
-from controllers.host.hostname_spec import HostnameSpecController, Names
-from controllers.host.machine_file import MachineFileController
-from controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
-from controllers.host.resolver_config import ResolverConfigController
-from controllers.host.static_host import StaticHostController
-from controllers.host.statuses import ResolverSpecController, TimeServerSpecController
-from controllers.host.time_server_config import TimeServerConfigController
-from controllers.host.trusted_roots import TrustedRootsController
-from controllers.network.merge import HostnameMergeController, ResolverMergeController, TimeServerMergeController
-from resources.config import (
+from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
+from nodespan.controllers.host.environment import EnvironmentController
+from nodespan.controllers.host.etc_file import EtcFileController
+from nodespan.controllers.host.etc_file_config import EtcFileConfigController
+from nodespan.controllers.host.host import Host
+from nodespan.controllers.host.hostname_config import HostnameConfigController
+from nodespan.controllers.host.hostname_spec import HostnameSpecController, Names
+from nodespan.controllers.host.machine_file import MachineFileController
+from nodespan.controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
+from nodespan.controllers.host.resolver_config import ResolverConfigController
+from nodespan.controllers.host.static_host import StaticHostController
+from nodespan.controllers.host.statuses import ResolverSpecController, TimeServerSpecController
+from nodespan.controllers.host.time_server_config import TimeServerConfigController
+from nodespan.controllers.host.trusted_roots import TrustedRootsController
+from nodespan.controllers.network.merge.controllers import (
+    HostnameMergeController,
+    ResolverMergeController,
+    TimeServerMergeController,
+)
+from nodespan.resources.config import (
     Document,
     EnvironmentConfig,
     EtcFileConfig,
@@ -32,12 +36,12 @@ from resources.config import (
     MainDocument,
     TrustedRootsConfig,
 )
-from resources.config import (
+from nodespan.resources.config import (
     Machine as MachineSection,
 )
-from resources.config.main import HostEntry, MachineFile, Network, TimeSettings
-from resources.files import EtcFileSpec, EtcFileStatus, MachineFileStatus
-from resources.network import (
+from nodespan.resources.config.main import HostEntry, MachineFile, Network, TimeSettings
+from nodespan.resources.files import EtcFileSpec, EtcFileStatus, MachineFileStatus
+from nodespan.resources.network import (
     HOSTNAME_ID,
     HostnameSpec,
     NetworkProblem,
@@ -47,10 +51,10 @@ from resources.network import (
     StaticHost,
     TimeServerStatus,
 )
-from resources.runtime import ENVIRONMENT_ID, Environment
-from resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
-from runtime.resource import FrozenMapping
-from runtime.testing.kit import Node, running
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
+from nodespan.runtime.resource import FrozenMapping
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.host.machine import RESTS, Machine, machine, unchanged
 from tests.support.certificates import Authority
 from tests.support.process import eventually

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.host.edits import Appended, Block, Edit, Whole
-from controllers.host.host import Host, HostError
-from controllers.host.managed_files import ManagedFiles
-from controllers.host.originals import DamagedRecordError
+from nodespan.controllers.host.edits import Appended, Block, Edit, Whole
+from nodespan.controllers.host.host import Host, HostError
+from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.originals import DamagedRecordError
 from tests.controllers.host.machine import Machine, machine, unchanged
 
 OWNER = "test.Controller"

@@ -2,30 +2,30 @@
 
 import pytest
 
-from controllers.host.environment import (
+from nodespan.controllers.host.environment import (
     SYSTEM_FILE,
     USER_FILE,
     configured_environment,
     environment_files,
     unfit_variables,
 )
-from controllers.host.etc_file import FollowUp, follow_up
-from controllers.host.hostname_config import hostname_specs, stable_name
-from controllers.host.machine_file_rules import plan_files
-from controllers.host.network_etc_file import name_files, resolver_files, time_files
-from controllers.host.resolver_config import resolver_specs, unreadable_servers
-from controllers.host.services import Resolving, Timekeeping, TimeService
-from controllers.host.static_host import configured_hosts, static_hosts
-from controllers.host.texts import hosts_lines, resolv_conf, resolved_conf
-from controllers.host.time_server_config import time_is_kept, time_server_specs
-from controllers.host.trust_rules import (
+from nodespan.controllers.host.etc_file import FollowUp, follow_up
+from nodespan.controllers.host.hostname_config import hostname_specs, stable_name
+from nodespan.controllers.host.machine_file_rules import plan_files
+from nodespan.controllers.host.network_etc_file import name_files, resolver_files, time_files
+from nodespan.controllers.host.resolver_config import resolver_specs, unreadable_servers
+from nodespan.controllers.host.services import Resolving, Timekeeping, TimeService
+from nodespan.controllers.host.static_host import configured_hosts, static_hosts
+from nodespan.controllers.host.texts import hosts_lines, resolv_conf, resolved_conf
+from nodespan.controllers.host.time_server_config import time_is_kept, time_server_specs
+from nodespan.controllers.host.trust_rules import (
     anchor_files,
     bundle_digest,
     combined_bundle,
     parse_certificates,
     trust_entries,
 )
-from resources.config import (
+from nodespan.resources.config import (
     Document,
     EnvironmentConfig,
     HostnameConfig,
@@ -38,10 +38,10 @@ from resources.config import (
     TimeSyncConfig,
     TrustedRootsConfig,
 )
-from resources.config.host import AutoHostname, DnsProtocol, Nameserver, Ntp, Ptp, SearchDomains
-from resources.config.main import Features, HostEntry, MachineFile, Network, TimeSettings
-from resources.config.nodespan import DefaultsSettings
-from resources.network import (
+from nodespan.resources.config.host import AutoHostname, DnsProtocol, Nameserver, Ntp, Ptp, SearchDomains
+from nodespan.resources.config.main import Features, HostEntry, MachineFile, Network, TimeSettings
+from nodespan.resources.config.nodespan import DefaultsSettings
+from nodespan.resources.network import (
     ConfigLayer,
     DNSProtocol,
     HostnameSpecSpec,
@@ -50,7 +50,7 @@ from resources.network import (
     ResolverStatusSpec,
     TimeServerStatusSpec,
 )
-from runtime.resource import FrozenMapping
+from nodespan.runtime.resource import FrozenMapping
 from tests.support.certificates import Authority
 
 ALL_DEFAULTS = DefaultsSettings(dhcp=True, hostname=True, resolvers=True, time_servers=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.kubespan.addressing import Purpose, cluster_prefix, has_purpose, node_address
+from nodespan.controllers.kubespan.addressing import Purpose, cluster_prefix, has_purpose, node_address
 from tests.support.vectors import each
 
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.kubespan.allowed_ips import AllowedIPs, Claim, claim_of
-from controllers.kubespan.ip_ranges import IPSet, parse_network
-from controllers.kubespan.prefix_index import PrefixIndex
-from resources.cluster import AffiliateSpec, KubeSpanAffiliate
+from nodespan.controllers.common.ip.blocks import IPSet, parse_network
+from nodespan.controllers.common.ip.index import PrefixIndex
+from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, claim_of
+from nodespan.resources.cluster import AffiliateSpec, KubeSpanAffiliate
 from tests.support.vectors import each
 
 

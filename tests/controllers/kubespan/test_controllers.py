@@ -4,15 +4,15 @@ import pytest
 import trio
 import trio.testing
 
-from controllers.config.loading import load
-from controllers.kubespan.config import ConfigController, kubespan_config
-from controllers.kubespan.endpoint import EndpointController
-from controllers.kubespan.peer_spec import PeerSpecController
-from controllers.kubespan.peer_state import Seen
-from controllers.kubespan.peer_status import GREETINGS, PeerStatusController
-from resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
-from resources.config import MachineConfig
-from resources.kubespan import (
+from nodespan.controllers.config.loading import load
+from nodespan.controllers.kubespan.config import ConfigController, kubespan_config
+from nodespan.controllers.kubespan.endpoint import EndpointController
+from nodespan.controllers.kubespan.peer_spec import PeerSpecController
+from nodespan.controllers.kubespan.peer_state import Seen
+from nodespan.controllers.kubespan.peer_status import GREETINGS, PeerStatusController
+from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.kubespan import (
     CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
@@ -24,8 +24,8 @@ from resources.kubespan import (
     KubeSpanPeerStatus,
     PeerState,
 )
-from resources.network import NodeAddress, NodeAddressSpec
-from runtime.testing.kit import Node, running
+from nodespan.resources.network import NodeAddress, NodeAddressSpec
+from nodespan.runtime.testing.kit import Node, running
 
 SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 ENABLED = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", harvest_extra_endpoints=True)

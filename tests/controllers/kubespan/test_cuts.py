@@ -6,10 +6,10 @@ import attrs
 import pytest
 import trio
 
-from controllers.kubespan.peer_state import PEER_DOWN_INTERVAL, Seen
-from controllers.kubespan.peer_status import PeerStatusController
-from resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, PeerState
-from runtime.testing.kit import Node, running
+from nodespan.controllers.kubespan.peer_state import PEER_DOWN_INTERVAL, Seen
+from nodespan.controllers.kubespan.peer_status import PeerStatusController
+from nodespan.resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, PeerState
+from nodespan.runtime.testing.kit import Node, running
 
 # WireGuard tries a handshake again after this, and a session that hears nothing for as long begins anew.
 RETRY = 5.0

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from controllers.kubespan.manager import outgoing_chain, prerouting_chain
-from controllers.network.nftables_rules import clamped_mss
+from nodespan.controllers.kubespan.manager import outgoing_chain, prerouting_chain
+from nodespan.controllers.network.nftables.render import clamped_mss
 from tests.support.vectors import each
 
 

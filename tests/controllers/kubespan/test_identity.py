@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from controllers.kubespan.identity import (
+from nodespan.controllers.kubespan.identity import (
     FILE_NAME,
     IdentityController,
     IdentityFileError,
@@ -15,8 +15,8 @@ from controllers.kubespan.identity import (
     parse_file,
     with_address,
 )
-from controllers.network.kernel.wireguard.keys import new_private_key, public_key_of
-from resources.kubespan import (
+from nodespan.kernel.wireguard.keys import new_private_key, public_key_of
+from nodespan.resources.kubespan import (
     CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
@@ -24,8 +24,8 @@ from resources.kubespan import (
     KubeSpanIdentity,
     KubeSpanIdentitySpec,
 )
-from resources.network import HardwareAddr, HardwareAddrSpec
-from runtime.testing.kit import running
+from nodespan.resources.network import HardwareAddr, HardwareAddrSpec
+from nodespan.runtime.testing.kit import running
 from tests.support.vectors import each, load
 
 MAC = "ea:71:1b:b2:cc:ee"

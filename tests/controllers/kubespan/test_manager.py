@@ -1,10 +1,10 @@
 from typing import Any
 
-from controllers.kubespan.manager import ManagerController, address_spec, rule_spec, spec_route_id
-from controllers.kubespan.manager import route_spec as route
-from controllers.kubespan.peer import PeerController, is_routed, routed_prefixes
-from controllers.kubespan.peer_state import Path
-from resources.kubespan import (
+from nodespan.controllers.kubespan.manager import ManagerController, address_spec, rule_spec, spec_route_id
+from nodespan.controllers.kubespan.manager import route_spec as route
+from nodespan.controllers.kubespan.peer import PeerController, is_routed, routed_prefixes
+from nodespan.controllers.kubespan.peer_state import Path
+from nodespan.resources.kubespan import (
     CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
@@ -17,7 +17,7 @@ from resources.kubespan import (
     KubeSpanPeerStatusSpec,
     PeerState,
 )
-from resources.network import (
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
     ConfigLayer,
@@ -32,7 +32,7 @@ from resources.network import (
     layered_id,
     routing_rule_id,
 )
-from runtime.testing.kit import running
+from nodespan.runtime.testing.kit import running
 from tests.support.vectors import each, load
 
 CONFIG = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", shared_secret="preshared", mtu=1420)
@@ -50,7 +50,7 @@ KEY = "Zr5ewpUm2Ywo1c+/59WFKIBjZ3c/nVbIWsT5elbjwCU="
 
 @each("routed_set")
 def test_what_is_sent_into_the_tunnel(vector: dict[str, Any]) -> None:
-    from controllers.kubespan.ip_ranges import IPSet, parse_network
+    from nodespan.controllers.common.ip.blocks import IPSet, parse_network
 
     config = KubeSpanConfigSpec(force_routing=vector["force_routing"])
     prefixes = [

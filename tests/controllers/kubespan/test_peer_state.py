@@ -4,8 +4,8 @@ from typing import Any
 import attrs
 import pytest
 
-from controllers.kubespan.peer_state import Path, Seen, host_prefix, next_endpoint, peer_state, step
-from resources.kubespan import PeerState
+from nodespan.controllers.kubespan.peer_state import Path, Seen, host_prefix, next_endpoint, peer_state, step
+from nodespan.resources.kubespan import PeerState
 from tests.support.vectors import each, load
 
 NOW = 1_000_000.0

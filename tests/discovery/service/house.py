@@ -9,12 +9,12 @@ import attrs
 import trio
 import trio.testing
 
-from discovery.service.client_address import Trust
-from discovery.service.cluster import Clusters
-from discovery.service.cluster_service import SERVICE, ClusterService
-from discovery.wire import server_pb2 as wire
-from runtime.api.grpc import Call, Peer
-from runtime.state import MemoryState, State
+from nodespan.discovery.service.client_address import Trust
+from nodespan.discovery.service.cluster import Clusters
+from nodespan.discovery.service.cluster_service import SERVICE, ClusterService
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.api.grpc import Call, Peer
+from nodespan.runtime.state import MemoryState, State
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND

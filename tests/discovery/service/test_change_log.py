@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from discovery.service.change_log import ChangeLog
+from nodespan.discovery.service.change_log import ChangeLog
 
 _IDS = st.sampled_from("abcdefg")
 

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from discovery.service.client_address import Trust, client_address
+from nodespan.discovery.service.client_address import Trust, client_address
 
 PEER = "192.0.2.1"
 REAL = Trust(x_real_ip=True)

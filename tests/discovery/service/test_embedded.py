@@ -8,11 +8,17 @@ from pathlib import Path
 import grpc
 import trio
 
-from discovery.wire.server_pb2 import AffiliateUpdateRequest
+from nodespan.discovery.wire.server_pb2 import AffiliateUpdateRequest
 from tests.support.agent import nodespan
 from tests.support.process import running
 
-COMMAND = (sys.executable, "-c", "import sys; from runtime.cli import main; sys.exit(main())", "discovery", "serve")
+COMMAND = (
+    sys.executable,
+    "-c",
+    "import sys; from nodespan.runtime.cli import main; sys.exit(main())",
+    "discovery",
+    "serve",
+)
 PATIENCE = 20.0
 
 

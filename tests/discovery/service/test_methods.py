@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from discovery.service.affiliate import Affiliate, AffiliateSpec
-from discovery.service.client_address import Trust
-from discovery.wire import server_pb2 as wire
-from runtime.api.grpc import RPCError
-from runtime.state import MemoryState
+from nodespan.discovery.service.affiliate import Affiliate, AffiliateSpec
+from nodespan.discovery.service.client_address import Trust
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.api.grpc import RPCError
+from nodespan.runtime.state import MemoryState
 from tests.discovery.service.house import House, open_house, settle
 from tests.support.vectors import cases
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from discovery.service.rate_limit import RateLimit
-from runtime.api.grpc import RPCError
+from nodespan.discovery.service.rate_limit import RateLimit
+from nodespan.runtime.api.grpc import RPCError
 
 FOREVER = float("inf")
 

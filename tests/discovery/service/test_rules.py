@@ -3,8 +3,8 @@
 import hypothesis.strategies as st
 from hypothesis import given
 
-from discovery.service import rules
-from discovery.service.affiliate import AffiliateSpec
+from nodespan.discovery.service import rules
+from nodespan.discovery.service.affiliate import AffiliateSpec
 
 _reports = st.lists(
     st.tuples(

@@ -16,11 +16,11 @@ import structlog
 import structlog.testing
 import trio
 
-from discovery.cli import parse_address
-from discovery.service.client_address import Trust
-from discovery.service.server import Bound, DiscoveryOptions, serve_discovery
-from discovery.wire import server_pb2 as wire
-from runtime.cli.errors import CommandError
+from nodespan.discovery.cli import parse_address
+from nodespan.discovery.service.client_address import Trust
+from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_discovery
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.cli.errors import CommandError
 from tests.support.certificates import Authority
 from tests.support.process import eventually, running
 
@@ -161,7 +161,7 @@ async def test_a_service_that_is_killed_comes_back_with_its_last_snapshot(tmp_pa
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     await listener.aclose()
-    nodespan = "import sys; from runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+    nodespan = "import sys; from nodespan.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
     words = ("discovery", "serve", "--insecure", "--listen", f"127.0.0.1:{port}")
     keeping = ("--snapshot", str(path), "--snapshot-interval", "0.1")
     command = (sys.executable, "-c", nodespan, *words, *keeping)

@@ -10,10 +10,10 @@ import pytest
 from google.protobuf import json_format
 from hypothesis import given
 
-from discovery.service import snapshot_file
-from discovery.service.affiliate import AffiliateSpec, EndpointRecord
-from discovery.service.snapshot_file import SnapshotError, decode_cluster, encode_cluster, read_records
-from discovery.wire import storage_pb2 as storage
+from nodespan.discovery.service import snapshot_file
+from nodespan.discovery.service.affiliate import AffiliateSpec, EndpointRecord
+from nodespan.discovery.service.snapshot_file import SnapshotError, decode_cluster, encode_cluster, read_records
+from nodespan.discovery.wire import storage_pb2 as storage
 from tests.support.vectors import cases, load
 
 SECOND = 10**9

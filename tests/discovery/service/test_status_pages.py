@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from discovery.service.status_pages import StatusPages
+from nodespan.discovery.service.status_pages import StatusPages
 from tests.discovery.service.house import open_house
 
 

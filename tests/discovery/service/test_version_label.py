@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from discovery.service.version_label import version_label
+from nodespan.discovery.service.version_label import version_label
 from tests.support.vectors import cases
 
 

@@ -4,9 +4,9 @@ import pytest
 import trio
 import trio.testing
 
-from discovery.service import cluster as cluster_module
-from discovery.wire import server_pb2 as wire
-from runtime.api.grpc import RPCError
+from nodespan.discovery.service import cluster as cluster_module
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.api.grpc import RPCError
 from tests.discovery.service.house import Watcher, open_house, settle
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.network import enums
-from resources.network.enums import AddressFlags, KernelEnum, LinkFlags, RouteFlags
-from runtime.resource import TextFlag
+from nodespan.resources.network import enums
+from nodespan.resources.network.enums import AddressFlags, KernelEnum, LinkFlags, RouteFlags
+from nodespan.runtime.resource import TextFlag
 
 TABLES = KernelEnum.__subclasses__()
 FLAGS: list[type[TextFlag]] = [LinkFlags, AddressFlags, RouteFlags]

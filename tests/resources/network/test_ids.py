@@ -2,7 +2,7 @@
 
 import pytest
 
-from resources.network import Family, RoutingTable, address_id, route_id, routing_rule_id
+from nodespan.resources.network import Family, RoutingTable, address_id, route_id, routing_rule_id
 
 V4, V6, MAIN = Family.INET4, Family.INET6, RoutingTable.MAIN
 

@@ -2,10 +2,10 @@
 
 import attrs
 
-from resources.config.selector import DeviceSelector
-from resources.network import LinkStatusSpec
-from runtime.codec.plain import spec_to_plain
-from runtime.resource.spec import outside_name
+from nodespan.resources.config.selector import DeviceSelector
+from nodespan.resources.network import LinkStatusSpec
+from nodespan.runtime.codec.plain import spec_to_plain
+from nodespan.runtime.resource.spec import outside_name
 
 
 def test_a_link_shows_every_field_that_a_selector_can_use() -> None:

@@ -11,13 +11,13 @@ import structlog
 import trio
 from structlog.testing import LogCapture
 
-from runtime.actions import ActionCall, ActionError, OffersActions
-from runtime.api import local, protocol
-from runtime.api.local import LocalServer, listen
-from runtime.cli.client import Connection, ask
-from runtime.cli.errors import CommandError
-from runtime.engine import Engine
-from runtime.state import MemoryState
+from nodespan.runtime.actions import ActionCall, ActionError, OffersActions
+from nodespan.runtime.api import local, protocol
+from nodespan.runtime.api.local import LocalServer, listen
+from nodespan.runtime.cli.client import Connection, ask
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.state import MemoryState
 
 _Answers = AsyncGenerator[Mapping[str, Any], None]
 

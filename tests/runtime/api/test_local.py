@@ -19,15 +19,15 @@ import structlog
 import trio
 from structlog.testing import LogCapture
 
-from runtime.api import local, protocol
-from runtime.api.local import AlreadyServedError, LocalServer, claim, listen, read_rule
-from runtime.controller import Controller, ControllerContext, exclusive
-from runtime.engine import Engine
-from runtime.errors import AccessError
-from runtime.resource import ResourceDefinition, ResourceType
-from runtime.state import MemoryState
-from runtime.state.filtered import FilteredState
-from runtime.state.meta import register_types
+from nodespan.runtime.api import local, protocol
+from nodespan.runtime.api.local import AlreadyServedError, LocalServer, claim, listen, read_rule
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.errors import AccessError
+from nodespan.runtime.resource import ResourceDefinition, ResourceType
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.state.filtered import FilteredState
+from nodespan.runtime.state.meta import register_types
 from tests.support.process import eventually
 
 
@@ -633,7 +633,7 @@ async def test_a_second_agent_is_refused_with_the_pid_of_the_first(tmp_path: Pat
 HOLD = """
 import sys, time
 from pathlib import Path
-from runtime.api.local import claim
+from nodespan.runtime.api.local import claim
 import socket
 with claim(Path(sys.argv[1])):
     sock = socket.socket(socket.AF_UNIX)

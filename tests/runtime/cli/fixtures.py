@@ -7,8 +7,8 @@ import time
 import attrs
 import trio
 
-from runtime.controller import Controller, ControllerContext, exclusive
-from runtime.resource import ResourceType
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.runtime.resource import ResourceType
 
 
 @attrs.frozen(kw_only=True)

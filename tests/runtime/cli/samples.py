@@ -4,11 +4,11 @@ from typing import Any
 
 import attrs
 
-from resources.network import AddressStatus, AddressStatusSpec, LinkStatus, LinkStatusSpec
-from runtime.api import protocol
-from runtime.api.local import _render_data, _render_yaml
-from runtime.codec.plain import parse_time, spec_from_plain, spec_to_plain
-from runtime.resource import Metadata, Resource, ResourceType, tombstone
+from nodespan.resources.network import AddressStatus, AddressStatusSpec, LinkStatus, LinkStatusSpec
+from nodespan.runtime.api import protocol
+from nodespan.runtime.api.local import _render_data, _render_yaml
+from nodespan.runtime.codec.plain import parse_time, spec_from_plain, spec_to_plain
+from nodespan.runtime.resource import Metadata, Resource, ResourceType, tombstone
 
 NODE = "192.168.0.10"
 BOOTSTRAPPED = {"event": protocol.BOOTSTRAPPED}

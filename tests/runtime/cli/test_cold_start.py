@@ -8,11 +8,20 @@ import pytest
 
 HEAVY = (
     *("trio", "attrs", "attr", "cattrs", "ruamel", "structlog", "hypercorn", "prometheus_client", "pyroute2"),
-    *("importlib.metadata", "asyncio", "ssl", "ipaddress", "email", "runtime.resource", "runtime.state", "resources"),
+    *(
+        "importlib.metadata",
+        "asyncio",
+        "ssl",
+        "ipaddress",
+        "email",
+        "nodespan.runtime.resource",
+        "nodespan.runtime.state",
+        "resources",
+    ),
 )
 RUN = """
 import sys
-from runtime.cli import main
+from nodespan.runtime.cli import main
 try:
     main(sys.argv[1:])
 except SystemExit:
@@ -39,5 +48,5 @@ def test_what_is_asked_often_imports_little(tmp_path: Path, arguments: tuple[str
     environment = {"NODESPAN_SOCKET": str(tmp_path / "none")}
     done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True)
     imported = done.stderr.partition("IMPORTED ")[2].split()
-    assert "runtime.cli" in imported, done.stderr
+    assert "nodespan.runtime.cli" in imported, done.stderr
     assert not set(HEAVY) & set(imported)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cli import completion
-from runtime.cli.completion import candidates, script
+from nodespan.runtime.cli import completion
+from nodespan.runtime.cli.completion import candidates, script
 from tests.support.agent import COMMAND, agent, environment, nodespan
 
 OFFLINE: list[tuple[list[str], list[str]]] = [

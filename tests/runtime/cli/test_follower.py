@@ -5,9 +5,9 @@ from typing import Any
 import attrs
 import pytest
 
-from resources.network import AddressStatus, LinkStatus
-from runtime.api import protocol
-from runtime.cli.get import Follower, make_output
+from nodespan.resources.network import AddressStatus, LinkStatus
+from nodespan.runtime.api import protocol
+from nodespan.runtime.cli.get import Follower, make_output
 from tests.runtime.cli.samples import BOOTSTRAPPED, absent, address, data, definition, link, yaml
 
 CREATED, UPDATED, DESTROYED = protocol.CREATED, protocol.UPDATED, protocol.DESTROYED

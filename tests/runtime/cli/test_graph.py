@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.cli.graph import _live, draw
-from runtime.drawing import dot, mermaid
-from runtime.graph import Edge, EdgeKind
+from nodespan.runtime.cli.graph import _live, draw
+from nodespan.runtime.drawing import dot, mermaid
+from nodespan.runtime.graph import Edge, EdgeKind
 from tests.support.agent import agent, nodespan
 
 EDGES = [
@@ -62,7 +62,7 @@ def test_the_declared_graph_needs_no_agent(tmp_path: Path, form: str, start: str
 
 def test_controllers_of_ones_own_are_drawn_too(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from runtime.controller import Controller\n"
+        "from nodespan.runtime.controller import Controller\n"
         "class MyController(Controller):\n"
         "    name = 'my.Controller'\n"
         "    async def run(self, ctx): pass\n"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from resources.network import AddressStatus, LinkStatus, NodeAddress, NodeAddressSpec
-from runtime.api import protocol
-from runtime.cli.errors import CommandError
-from runtime.cli.get import make_output
-from runtime.jsonpath import JSONPathError
-from runtime.resource import ResourceDefinition, definition_resource
+from nodespan.resources.network import AddressStatus, LinkStatus, NodeAddress, NodeAddressSpec
+from nodespan.runtime.api import protocol
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.get import make_output
+from nodespan.runtime.jsonpath import JSONPathError
+from nodespan.runtime.resource import ResourceDefinition, definition_resource
 from tests.runtime.cli import samples
 from tests.runtime.cli.samples import NODE, address, data, definition, link, resource, yaml
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runtime.cli.untyped import read_scalar, untyped
+from nodespan.runtime.cli.untyped import read_scalar, untyped
 
 SCALARS: list[tuple[str, Any]] = [
     ("", None),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runtime.cli.why import draw
+from nodespan.runtime.cli.why import draw
 from tests.support.agent import agent, nodespan
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.codec.duration import format_duration, parse_duration
+from nodespan.runtime.codec.duration import format_duration, parse_duration
 
 TEXTS = [
     ({}, "0s"),

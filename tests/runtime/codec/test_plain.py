@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import resources
-from resources.config import MachineConfig
-from resources.config.notation import Bounds
-from resources.network import LinkStatusSpec, WireguardPeerStatus, WireguardStatus
-from resources.network.enums import KernelEnum
-from resources.network.link import BondMaster
-from runtime.codec.plain import (
+import nodespan.resources
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.notation import Bounds
+from nodespan.resources.network import LinkStatusSpec, WireguardPeerStatus, WireguardStatus
+from nodespan.resources.network.enums import KernelEnum
+from nodespan.resources.network.link import BondMaster
+from nodespan.runtime.codec.plain import (
     format_time,
     metadata_from_plain,
     metadata_to_plain,
@@ -30,9 +30,9 @@ from runtime.codec.plain import (
     spec_from_plain,
     spec_to_plain,
 )
-from runtime.codec.yamltext import dump
-from runtime.engine.status import ControllerStatus
-from runtime.resource import (
+from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.engine.status import ControllerStatus
+from nodespan.runtime.resource import (
     FrozenMapping,
     Kind,
     Metadata,
@@ -45,13 +45,13 @@ from runtime.resource import (
     tombstone,
     wire,
 )
-from runtime.resource.spec import is_omitted_when_empty
+from nodespan.runtime.resource.spec import is_omitted_when_empty
 
 
 def registered_types() -> list[ResourceType[Any]]:
     """Every type that a module of `resources` declares, and those of the runtime itself."""
     found: dict[str, ResourceType[Any]] = {}
-    for module in pkgutil.walk_packages(resources.__path__, "resources."):
+    for module in pkgutil.walk_packages(nodespan.resources.__path__, "nodespan.resources."):
         for value in vars(importlib.import_module(module.name)).values():
             if isinstance(value, ResourceType):
                 found[value.name] = value

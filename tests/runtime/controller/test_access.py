@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     Access,
     Input,
     Output,
@@ -17,10 +17,10 @@ from runtime.controller import (
     strong,
     weak,
 )
-from runtime.errors import AccessError, NotFoundError, OwnerConflictError, PhaseConflictError
-from runtime.resource import Kind, LabelQuery, Phase, Term
-from runtime.state import ANY_PHASE, MemoryState
-from runtime.testing.engine_suite import Integer, IntegerSpec
+from nodespan.runtime.errors import AccessError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.resource import Kind, LabelQuery, Phase, Term
+from nodespan.runtime.state import ANY_PHASE, MemoryState
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec
 from tests.runtime.parts import access, integer, spell
 
 HERE, THERE = Integer.within("here"), Integer.within("there")

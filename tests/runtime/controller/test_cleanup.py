@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import trio
 
-from runtime.controller import Access, Input, Output, SkipReconcile, destroy_ready, shared, weak
-from runtime.controller.cleanup import CleanupController, CleanupHandler, Combined, HasNoOutputs, RemoveOutputs
-from runtime.graph import EdgeKind
-from runtime.resource import KindLike, LabelQuery, Resource
-from runtime.resource.query import equal
-from runtime.testing.engine_suite import Integer, IntegerSpec, Sentence, Text
-from runtime.testing.kit import Node, running
+from nodespan.runtime.controller import Access, Input, Output, SkipReconcile, destroy_ready, shared, weak
+from nodespan.runtime.controller.cleanup import CleanupController, CleanupHandler, Combined, HasNoOutputs, RemoveOutputs
+from nodespan.runtime.graph import EdgeKind
+from nodespan.runtime.resource import KindLike, LabelQuery, Resource
+from nodespan.runtime.resource.query import equal
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Sentence, Text
+from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import integer, text
 
 pytestmark = pytest.mark.virtual_clock

@@ -2,10 +2,10 @@
 
 import pytest
 
-from runtime.controller.destroy import DestroyController
-from runtime.graph import EdgeKind
-from runtime.testing.engine_suite import Integer
-from runtime.testing.kit import running
+from nodespan.runtime.controller.destroy import DestroyController
+from nodespan.runtime.graph import EdgeKind
+from nodespan.runtime.testing.engine_suite import Integer
+from nodespan.runtime.testing.kit import running
 from tests.runtime.parts import integer
 
 pytestmark = pytest.mark.virtual_clock

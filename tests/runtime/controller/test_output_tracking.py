@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 import pytest
 import structlog
 
-from runtime.controller import ControllerContext, shared
-from runtime.errors import AccessError, ConflictError, OwnerConflictError
-from runtime.resource import Kind
-from runtime.state import MemoryState
-from runtime.testing.engine_suite import Integer, IntegerSpec, Text
-from runtime.testing.kit import running
+from nodespan.runtime.controller import ControllerContext, shared
+from nodespan.runtime.errors import AccessError, ConflictError, OwnerConflictError
+from nodespan.runtime.resource import Kind
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text
+from nodespan.runtime.testing.kit import running
 from tests.runtime.parts import Routine, integer
 
 HERE, THERE = Integer.within("here"), Integer.within("there")

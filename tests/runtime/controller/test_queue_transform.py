@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from runtime.controller import Access, Requeue, SkipReconcile, mapped
-from runtime.controller.queue_transform import (
+from nodespan.runtime.controller import Access, Requeue, SkipReconcile, mapped
+from nodespan.runtime.controller.queue_transform import (
     DestroyOutput,
     QueueTransform,
     map_by_label,
@@ -16,13 +16,21 @@ from runtime.controller.queue_transform import (
     map_to_nothing,
     map_to_same_id,
 )
-from runtime.controller.transform import Draft
-from runtime.engine.queue_runner import QueueRunner
-from runtime.graph import EdgeKind
-from runtime.resource import LabelQuery, Resource, Term
-from runtime.state import ANY_PHASE
-from runtime.testing.engine_suite import Integer, IntegerSpec, Sentence, SentenceSpec, Text, TextSpec, in_digits
-from runtime.testing.kit import Node, running
+from nodespan.runtime.controller.transform import Draft
+from nodespan.runtime.engine.queue_runner import QueueRunner
+from nodespan.runtime.graph import EdgeKind
+from nodespan.runtime.resource import LabelQuery, Resource, Term
+from nodespan.runtime.state import ANY_PHASE
+from nodespan.runtime.testing.engine_suite import (
+    Integer,
+    IntegerSpec,
+    Sentence,
+    SentenceSpec,
+    Text,
+    TextSpec,
+    in_digits,
+)
+from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import integer, text
 
 pytestmark = pytest.mark.virtual_clock

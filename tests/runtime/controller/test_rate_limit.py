@@ -4,11 +4,11 @@ import pytest
 import structlog
 import trio
 
-from runtime.controller import Access, exclusive, strong
-from runtime.controller.context import RateLimit
-from runtime.errors import AccessError
-from runtime.state import MemoryState
-from runtime.testing.engine_suite import Integer, IntegerSpec, Text, TextSpec
+from nodespan.runtime.controller import Access, exclusive, strong
+from nodespan.runtime.controller.context import RateLimit
+from nodespan.runtime.errors import AccessError
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text, TextSpec
 from tests.runtime.parts import integer
 
 pytestmark = pytest.mark.virtual_clock

@@ -7,14 +7,22 @@ from typing import Any
 import pytest
 import trio
 
-from runtime.controller import Access, SkipReconcile, weak
-from runtime.controller.transform import Draft, Transform
-from runtime.engine import ControllerStatus
-from runtime.errors import RegistrationError
-from runtime.graph import EdgeKind
-from runtime.resource import LabelQuery, Resource, Term
-from runtime.testing.engine_suite import Integer, IntegerSpec, Sentence, SentenceSpec, Text, TextSpec, in_digits
-from runtime.testing.kit import Node, running
+from nodespan.runtime.controller import Access, SkipReconcile, weak
+from nodespan.runtime.controller.transform import Draft, Transform
+from nodespan.runtime.engine import ControllerStatus
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.graph import EdgeKind
+from nodespan.runtime.resource import LabelQuery, Resource, Term
+from nodespan.runtime.testing.engine_suite import (
+    Integer,
+    IntegerSpec,
+    Sentence,
+    SentenceSpec,
+    Text,
+    TextSpec,
+    in_digits,
+)
+from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import integer, text
 
 pytestmark = pytest.mark.virtual_clock

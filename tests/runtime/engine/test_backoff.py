@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from runtime.engine.backoff import CAP, Backoff
+from nodespan.runtime.engine.backoff import CAP, Backoff
 
 INTERVALS = [0.5, 0.75, 1.125, 1.6875, 2.53125, 3.796875, 5.6953125, 8.54296875, 12.814453125, 19.2216796875]
 

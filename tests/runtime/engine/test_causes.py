@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import trio
 
-from runtime.controller import ControllerContext, QueueContext, exclusive, mapped, primary, weak
-from runtime.engine.causes import MOST_SHOWN, find_causes
-from runtime.errors import NotFoundError
-from runtime.resource import Pointer, ResourceType
-from runtime.testing.engine_suite import IntegerSpec, TextSpec
-from runtime.testing.kit import Node, running
+from nodespan.runtime.controller import ControllerContext, QueueContext, exclusive, mapped, primary, weak
+from nodespan.runtime.engine.causes import MOST_SHOWN, find_causes
+from nodespan.runtime.errors import NotFoundError
+from nodespan.runtime.resource import Pointer, ResourceType
+from nodespan.runtime.testing.engine_suite import IntegerSpec, TextSpec
+from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import Jobs, Routine
 
 Number = ResourceType("Numbers.test.dev", IntegerSpec, namespace="test")
@@ -179,7 +179,7 @@ async def test_what_is_gone_is_forgotten_whoever_removed_it() -> None:
 
 
 async def test_no_more_is_noted_of_a_turn_than_is_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.controller.context.MOST_READS", 3)
+    monkeypatch.setattr("nodespan.runtime.controller.context.MOST_READS", 3)
 
     async def look(ctx: ControllerContext) -> None:
         async for _ in ctx:

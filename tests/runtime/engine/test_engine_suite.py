@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from runtime.state import MemoryState, State
-from runtime.testing.engine_suite import EngineSuite
+from nodespan.runtime.state import MemoryState, State
+from nodespan.runtime.testing.engine_suite import EngineSuite
 
 
 class _OnMemory(EngineSuite):

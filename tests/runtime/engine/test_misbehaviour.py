@@ -9,14 +9,21 @@ import pytest
 import structlog
 import trio
 
-from runtime.controller import ControllerContext, QueueContext, exclusive, primary, strong, weak
-from runtime.engine import ControllerState, ControllerStatus, ControllerStatusSpec, Engine, engine, loop_monitor
-from runtime.engine.runner import describe, failure_in
-from runtime.errors import AccessError, ConflictError
-from runtime.resource import Pointer, Resource
-from runtime.state import MemoryState
-from runtime.testing.engine_suite import Integer, IntegerSpec, Text, TextSpec
-from runtime.testing.kit import Node, running
+from nodespan.runtime.controller import ControllerContext, QueueContext, exclusive, primary, strong, weak
+from nodespan.runtime.engine import (
+    ControllerState,
+    ControllerStatus,
+    ControllerStatusSpec,
+    Engine,
+    engine,
+    loop_monitor,
+)
+from nodespan.runtime.engine.runner import describe, failure_in
+from nodespan.runtime.errors import AccessError, ConflictError
+from nodespan.runtime.resource import Pointer, Resource
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text, TextSpec
+from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import Jobs, Routine, Turns, integer
 
 

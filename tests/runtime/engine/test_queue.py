@@ -8,7 +8,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engine.queue import KeyedQueue
+from nodespan.runtime.engine.queue import KeyedQueue
 
 pytestmark = pytest.mark.virtual_clock
 

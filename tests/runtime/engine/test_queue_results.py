@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from runtime.controller import QueueContext, Requeue, SkipReconcile, exclusive, mapped, primary
-from runtime.engine.queue_runner import QueueRunner, Verdict, judge
-from runtime.errors import ConflictError
-from runtime.resource import Pointer
-from runtime.testing.engine_suite import Integer, IntegerSpec, Text
-from runtime.testing.kit import Node, running
+from nodespan.runtime.controller import QueueContext, Requeue, SkipReconcile, exclusive, mapped, primary
+from nodespan.runtime.engine.queue_runner import QueueRunner, Verdict, judge
+from nodespan.runtime.errors import ConflictError
+from nodespan.runtime.resource import Pointer
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text
+from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import Jobs, integer, text
 
 pytestmark = pytest.mark.virtual_clock

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     Controller,
     ControllerContext,
     Input,
@@ -16,13 +16,13 @@ from runtime.controller import (
     shared,
     weak,
 )
-from runtime.controller.base import InputMode
-from runtime.engine import ControllerStatus, Engine
-from runtime.errors import ConflictError, RegistrationError
-from runtime.resource import Kind, Namespace, Resource, ResourceDefinition, ResourceType, kind_of
-from runtime.state import MemoryState
-from runtime.testing.engine_suite import Integer, Text
-from runtime.testing.kit import running
+from nodespan.runtime.controller.base import InputMode
+from nodespan.runtime.engine import ControllerStatus, Engine
+from nodespan.runtime.errors import ConflictError, RegistrationError
+from nodespan.runtime.resource import Kind, Namespace, Resource, ResourceDefinition, ResourceType, kind_of
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing.engine_suite import Integer, Text
+from nodespan.runtime.testing.kit import running
 from tests.runtime.parts import Jobs, Routine, Turns, integer
 
 

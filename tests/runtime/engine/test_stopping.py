@@ -5,12 +5,20 @@ from typing import Any
 import pytest
 import trio
 
-from runtime.controller import Controller, ControllerContext, QueueContext, QueueController, exclusive, primary, weak
-from runtime.controller.transform import Transform
-from runtime.engine import Engine
-from runtime.resource import Pointer
-from runtime.state import MemoryState
-from runtime.testing.engine_suite import Integer, Text, in_digits
+from nodespan.runtime.controller import (
+    Controller,
+    ControllerContext,
+    QueueContext,
+    QueueController,
+    exclusive,
+    primary,
+    weak,
+)
+from nodespan.runtime.controller.transform import Transform
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.resource import Pointer
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing.engine_suite import Integer, Text, in_digits
 from tests.runtime.parts import Jobs, Routine, Turns, integer
 
 pytestmark = pytest.mark.virtual_clock

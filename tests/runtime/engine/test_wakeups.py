@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from runtime.controller import (
+from nodespan.runtime.controller import (
     ControllerContext,
     Input,
     QueueContext,
@@ -19,11 +19,11 @@ from runtime.controller import (
     strong,
     weak,
 )
-from runtime.errors import AccessError, RegistrationError
-from runtime.resource import Kind, Metadata, Pointer
-from runtime.state import MemoryState
-from runtime.testing.engine_suite import Integer, IntegerSpec, Text
-from runtime.testing.kit import Node, running
+from nodespan.runtime.errors import AccessError, RegistrationError
+from nodespan.runtime.resource import Kind, Metadata, Pointer
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text
+from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import Jobs, Routine, Turns, integer, spell, text
 
 pytestmark = pytest.mark.virtual_clock

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 import pytest
 
-from runtime.errors import RegistrationError
-from runtime.resource import (
+from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.resource import (
     Kind,
     Namespace,
     NamespaceSpec,
@@ -19,7 +19,7 @@ from runtime.resource import (
     definition_resource,
     kind_of,
 )
-from runtime.resource.definition import check_type_name, define
+from nodespan.runtime.resource.definition import check_type_name, define
 
 
 @attrs.frozen

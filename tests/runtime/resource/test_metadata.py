@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.resource import (
+from nodespan.runtime.resource import (
     FrozenMapping,
     Kind,
     Metadata,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.resource import EVERYTHING, Filter, LabelQuery, Metadata, Operation, Term, build_filter
-from runtime.resource.query import equal, exists, parse_quantity
+from nodespan.runtime.resource import EVERYTHING, Filter, LabelQuery, Metadata, Operation, Term, build_filter
+from nodespan.runtime.resource.query import equal, exists, parse_quantity
 
 E, EQ, IN = Operation.EXISTS, Operation.EQUAL, Operation.IN
 LT, LTE, LTN, LTEN = Operation.LT, Operation.LTE, Operation.LT_NUMERIC, Operation.LTE_NUMERIC

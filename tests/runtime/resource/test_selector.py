@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.resource import LabelQuery, Operation, Term, parse_selector
+from nodespan.runtime.resource import LabelQuery, Operation, Term, parse_selector
 
 EQ, IN = Operation.EQUAL, Operation.IN
 LTN, LTEN = Operation.LT_NUMERIC, Operation.LTE_NUMERIC

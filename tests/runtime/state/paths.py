@@ -4,9 +4,9 @@ from typing import Any, TypeVar
 
 import trio
 
-from runtime.resource import Kind, Resource
-from runtime.state import Event, State, Watch
-from runtime.testing.state_suite import Path, PathSpec
+from nodespan.runtime.resource import Kind, Resource
+from nodespan.runtime.state import Event, State, Watch
+from nodespan.runtime.testing.state_suite import Path, PathSpec
 
 T = TypeVar("T")
 

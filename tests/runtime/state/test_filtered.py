@@ -6,10 +6,10 @@ from typing import Any
 import attrs
 import pytest
 
-from runtime.errors import AccessError
-from runtime.resource import Pointer, ResourceType
-from runtime.state import MemoryState
-from runtime.state.filtered import FilteredState, Verb
+from nodespan.runtime.errors import AccessError
+from nodespan.runtime.resource import Pointer, ResourceType
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.state.filtered import FilteredState, Verb
 
 
 @attrs.frozen

@@ -7,10 +7,10 @@ import pytest
 import trio
 import trio.testing
 
-from runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
-from runtime.resource import Kind, Phase, Resource
-from runtime.state import ANY_PHASE, EventType, ExpectedPhase, MemoryState
-from runtime.testing.state_suite import PathSpec
+from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.resource import Kind, Phase, Resource
+from nodespan.runtime.state import ANY_PHASE, EventType, ExpectedPhase, MemoryState
+from nodespan.runtime.testing.state_suite import PathSpec
 from tests.runtime.state.paths import KIND, path, read
 
 Interference = Callable[["DisturbedState"], Awaitable[object]]

@@ -6,9 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from runtime.errors import OverrunError
-from runtime.resource import Kind, Resource
-from runtime.state import Event, EventType, MemoryState, Watch
+from nodespan.runtime.errors import OverrunError
+from nodespan.runtime.resource import Kind, Resource
+from nodespan.runtime.state import Event, EventType, MemoryState, Watch
 from tests.runtime.state.paths import KIND, addresses, churn, path, read
 
 TYPE = KIND.type

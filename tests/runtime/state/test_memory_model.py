@@ -9,10 +9,10 @@ import trio.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError, StateError
-from runtime.resource import Phase, Resource
-from runtime.state import Event, EventType, MemoryState
-from runtime.testing.state_suite import PathSpec, what
+from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError, StateError
+from nodespan.runtime.resource import Phase, Resource
+from nodespan.runtime.state import Event, EventType, MemoryState
+from nodespan.runtime.testing.state_suite import PathSpec, what
 from tests.runtime.state.paths import KIND, addresses, churn, path, read, read_until
 
 IDS = ("a", "b", "c")

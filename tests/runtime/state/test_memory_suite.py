@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from runtime.state import MemoryState, State
-from runtime.testing.state_suite import StateSuite
+from nodespan.runtime.state import MemoryState, State
+from nodespan.runtime.testing.state_suite import StateSuite
 
 
 class TestMemoryState(StateSuite):

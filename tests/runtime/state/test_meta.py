@@ -3,10 +3,10 @@
 import attrs
 import pytest
 
-from runtime.errors import ConflictError, RegistrationError
-from runtime.resource import META, Namespace, ResourceDefinition, ResourceType
-from runtime.state import MemoryState
-from runtime.state.meta import check_types, register_meta, register_namespace, register_types
+from nodespan.runtime.errors import ConflictError, RegistrationError
+from nodespan.runtime.resource import META, Namespace, ResourceDefinition, ResourceType
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.state.meta import check_types, register_meta, register_namespace, register_types
 
 
 @attrs.frozen

@@ -6,10 +6,10 @@ import pytest
 import trio
 import trio.testing
 
-from runtime.errors import InvalidBookmarkError, WatchOptionsError
-from runtime.resource import Phase, build_filter, is_tombstone
-from runtime.resource.query import equal
-from runtime.state import Event, EventType, MemoryState
+from nodespan.runtime.errors import InvalidBookmarkError, WatchOptionsError
+from nodespan.runtime.resource import Phase, build_filter, is_tombstone
+from nodespan.runtime.resource.query import equal
+from nodespan.runtime.state import Event, EventType, MemoryState
 from tests.runtime.state.paths import KIND, addresses, churn, path, read, read_until
 
 CREATED, UPDATED, DESTROYED = EventType.CREATED, EventType.UPDATED, EventType.DESTROYED

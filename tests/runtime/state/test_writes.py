@@ -4,15 +4,15 @@ import itertools
 
 import pytest
 
-from runtime.errors import (
+from nodespan.runtime.errors import (
     ConflictError,
     NotFoundError,
     OwnerConflictError,
     PhaseConflictError,
     StateError,
 )
-from runtime.resource import Phase, tombstone
-from runtime.state import ANY_PHASE, EventType, MemoryState
+from nodespan.runtime.resource import Phase, tombstone
+from nodespan.runtime.state import ANY_PHASE, EventType, MemoryState
 from tests.runtime.state.paths import KIND, path, read
 
 TYPE = KIND.type

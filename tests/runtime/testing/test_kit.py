@@ -6,12 +6,12 @@ import pytest
 import trio
 import trio.testing
 
-from runtime.controller import Controller, ControllerContext, QueueContext, exclusive, primary, weak
-from runtime.resource import Pointer
-from runtime.state import MemoryState
-from runtime.testing import kit
-from runtime.testing.engine_suite import Integer, IntegerSpec, Text, TextSpec, in_digits
-from runtime.testing.kit import ControllerCrashedError, running
+from nodespan.runtime.controller import Controller, ControllerContext, QueueContext, exclusive, primary, weak
+from nodespan.runtime.resource import Pointer
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.testing import kit
+from nodespan.runtime.testing.engine_suite import Integer, IntegerSpec, Text, TextSpec, in_digits
+from nodespan.runtime.testing.kit import ControllerCrashedError, running
 from tests.runtime.parts import Jobs, Routine, Turns, integer
 
 pytestmark = pytest.mark.virtual_clock

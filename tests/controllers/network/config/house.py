@@ -5,22 +5,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from controllers.config.loading import load
-from controllers.network.config.address_config import AddressConfigController
-from controllers.network.config.device_config import DeviceConfigController
-from controllers.network.config.link_alias_config import LinkAliasConfigController
-from controllers.network.config.link_config import LinkConfigController
-from controllers.network.config.operator_config import OperatorConfigController
-from controllers.network.config.operator_vip_config import OperatorVIPConfigController
-from controllers.network.config.route_config import RouteConfigController
-from controllers.network.config.routing_rule_config import RoutingRuleConfigController
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.network import CONFIG_NAMESPACE, LinkFlags, LinkStatus, LinkStatusSpec, LinkType, NetworkProblem
-from resources.network.problem import Severity
-from resources.runtime import KernelCmdline, KernelCmdlineSpec
-from runtime.resource import ResourceType
-from runtime.state import State
-from runtime.testing.kit import Node, running
+from nodespan.controllers.config.loading import load
+from nodespan.controllers.network.config.address_config import AddressConfigController
+from nodespan.controllers.network.config.device_config import DeviceConfigController
+from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController
+from nodespan.controllers.network.config.link_config import LinkConfigController
+from nodespan.controllers.network.config.operator_config import OperatorConfigController
+from nodespan.controllers.network.config.route_config import RouteConfigController
+from nodespan.controllers.network.config.routing_rule_config import RoutingRuleConfigController
+from nodespan.controllers.network.vip.operator_vip_config import OperatorVIPConfigController
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.network import CONFIG_NAMESPACE, LinkFlags, LinkStatus, LinkStatusSpec, LinkType, NetworkProblem
+from nodespan.resources.network.problem import Severity
+from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.state import State
+from nodespan.runtime.testing.kit import Node, running
 
 DATA = Path(__file__).parent / "data"
 

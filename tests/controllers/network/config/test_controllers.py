@@ -7,15 +7,15 @@ import attrs
 import pytest
 import trio.testing
 
-from controllers.network.config.device_config import DeviceConfigController, resolve_device
-from controllers.network.config.selectors import SelectableLinks
-from resources.config import MachineConfig, MachineConfigSpec
-from resources.config.device import Device
-from resources.config.links import VRFConfig
-from resources.config.main import Machine, MainDocument, Network
-from resources.config.network import RoutingRuleConfig
-from resources.config.nodespan import DefaultsSettings, NodespanConfig
-from resources.network import (
+from nodespan.controllers.network.config.device_config import DeviceConfigController, resolve_device
+from nodespan.controllers.network.config.selectors import SelectableLinks
+from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config.device import Device
+from nodespan.resources.config.links import VRFConfig
+from nodespan.resources.config.main import Machine, MainDocument, Network
+from nodespan.resources.config.network import RoutingRuleConfig
+from nodespan.resources.config.nodespan import DefaultsSettings, NodespanConfig
+from nodespan.resources.network import (
     NAMESPACE,
     AddressSpec,
     ConfigLayer,
@@ -33,8 +33,8 @@ from resources.network import (
     Scope,
     device_config_id,
 )
-from resources.network.problem import Severity
-from runtime.testing.kit import Node, running
+from nodespan.resources.network.problem import Severity
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.network.config.house import LOOPBACK, config, configure, devices, house, nic, problems, unmerged
 
 pytestmark = pytest.mark.virtual_clock

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from controllers.network.config.derived import Asked, Derived
-from resources.network import HostnameStatus, HostnameStatusSpec, NetworkProblem
-from runtime.controller import ControllerContext, shared
-from runtime.state import MemoryState
+from nodespan.controllers.network.config.derived import Asked, Derived
+from nodespan.resources.network import HostnameStatus, HostnameStatusSpec, NetworkProblem
+from nodespan.runtime.controller import ControllerContext, shared
+from nodespan.runtime.state import MemoryState
 
 NAME = "test.DerivedController"
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 import attrs
 import pytest
 
-from controllers.network.config import link_alias_spec
-from controllers.network.config.link_alias_config import LinkAliasConfigController, choose_aliases
-from controllers.network.config.link_alias_spec import LinkAliasSpecController
-from controllers.network.kernel.link_alias import AliasChange, AliasResult
-from resources.config import MachineConfig
-from resources.config.links import LinkAliasConfig, LinkSelector
-from resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus, LinkStatusSpec
-from runtime.testing.kit import Node, running
+from nodespan.controllers.network.apply import link_alias_spec
+from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
+from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController, choose_aliases
+from nodespan.kernel.link_alias import AliasChange, AliasResult
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.links import LinkAliasConfig, LinkSelector
+from nodespan.resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus, LinkStatusSpec
+from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.network.config.house import config, nic, problems
 
 LINKS: Mapping[str, LinkStatusSpec] = {

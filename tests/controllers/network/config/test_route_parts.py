@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from controllers.network.config.address_parts import address_spec
-from controllers.network.config.route_parts import ask_routes, route_spec
-from resources.config.device import Device, DeviceRoute, Vlan
-from resources.config.links import LinkRoute
-from resources.config.network import BlackholeRouteConfig
-from resources.network import Family, RouteType, RoutingTable, Scope
+from nodespan.controllers.network.config.address_parts import address_spec
+from nodespan.controllers.network.config.route_parts import ask_routes, route_spec
+from nodespan.resources.config.device import Device, DeviceRoute, Vlan
+from nodespan.resources.config.links import LinkRoute
+from nodespan.resources.config.network import BlackholeRouteConfig
+from nodespan.resources.network import Family, RouteType, RoutingTable, Scope
 
 V6 = Family.INET6
 

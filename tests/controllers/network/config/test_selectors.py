@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from controllers.network.config.selectors import SelectableLinks
-from resources.config.selector import DeviceSelector
-from resources.network import LinkStatusSpec, LinkType
+from nodespan.controllers.network.config.selectors import SelectableLinks
+from nodespan.resources.config.selector import DeviceSelector
+from nodespan.resources.network import LinkStatusSpec, LinkType
 
 MAC_A, MAC_B = "52:54:00:aa:00:01", "52:54:00:aa:00:02"
 

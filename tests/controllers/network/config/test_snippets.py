@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from resources.config import MachineConfig
-from resources.config.network import ClientIdentifier
-from resources.network import (
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.network import ClientIdentifier
+from nodespan.resources.network import (
     STP,
     VLAN,
     AddressSpec,
@@ -45,7 +45,7 @@ from resources.network import (
     WireguardPeer,
     WireguardSpec,
 )
-from resources.network.enums import ADLACPActive, BondMode, LACPRate
+from nodespan.resources.network.enums import ADLACPActive, BondMode, LACPRate
 from tests.controllers.network.config.house import configure, house, nic, problems, snippet, unmerged
 
 pytestmark = pytest.mark.virtual_clock

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from controllers.network.dhcp.lease import Client, Outgoing
+from nodespan.controllers.network.dhcp.lease import Client, Outgoing
 
 # From the packet that a client sends to answers, each with the seconds that it takes.
 Servers = Callable[[Outgoing], Sequence[tuple[float, bytes]]]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers.network.dhcp.client4 import Client4, Settings
-from controllers.network.dhcp.lease import Lease, Outgoing
-from controllers.network.dhcp.lease4 import lease_of
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message4 import Code, Message4, MessageType, decode, encode
+from nodespan.controllers.network.dhcp.client4 import Client4, Settings
+from nodespan.controllers.network.dhcp.lease import Lease, Outgoing
+from nodespan.controllers.network.dhcp.lease4 import lease_of
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message4 import Code, Message4, MessageType, decode, encode
 from tests.controllers.network.dhcp import packets
 from tests.controllers.network.dhcp.simulation import Simulation
 from tests.support.dhcp_server import DECLINE, DISCOVER, EXTEND, REBOOT, RELEASE, SELECT, ScriptedServer, kind_of

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controllers.network.dhcp.client6 import Client6, Settings
-from controllers.network.dhcp.lease import Lease, Outgoing
-from controllers.network.dhcp.lease6 import lease_of
-from controllers.network.dhcp.message6 import (
+from nodespan.controllers.network.dhcp.client6 import Client6, Settings
+from nodespan.controllers.network.dhcp.lease import Lease, Outgoing
+from nodespan.controllers.network.dhcp.lease6 import lease_of
+from nodespan.controllers.network.dhcp.message6 import (
     Association,
     Code,
     LentAddress,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from controllers.network.dhcp.identity import client_id4, duid6, iaid_of, raw_duid
-from controllers.network.dhcp.malformed import MalformedError
-from resources.config.network import ClientIdentifier
-from resources.network import ClientIdentifierSpec
+from nodespan.controllers.network.dhcp.identity import client_id4, duid6, iaid_of, raw_duid
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.resources.config.network import ClientIdentifier
+from nodespan.resources.network import ClientIdentifierSpec
 
 MAC = bytes.fromhex("020000abcdef")
 DUID = ClientIdentifierSpec(client_identifier=ClientIdentifier.DUID, duid_raw="00:03:00:01:aa:bb:cc:dd:ee:ff")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.network.dhcp.lease import LeasedRoute
-from controllers.network.dhcp.lease4 import lease_of, parse_routes
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message4 import Code, Message4, MessageType, decode
+from nodespan.controllers.network.dhcp.lease import LeasedRoute
+from nodespan.controllers.network.dhcp.lease4 import lease_of, parse_routes
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message4 import Code, Message4, MessageType, decode
 from tests.controllers.network.dhcp import packets
 
 ACK = decode(packets.ACK4)

@@ -6,11 +6,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from controllers.network.dhcp.lease import Lease
-from controllers.network.dhcp.lease4 import lease_of
-from controllers.network.dhcp.lease_file import LeaseFile, Moment
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message4 import decode
+from nodespan.controllers.network.dhcp.lease import Lease
+from nodespan.controllers.network.dhcp.lease4 import lease_of
+from nodespan.controllers.network.dhcp.lease_file import LeaseFile, Moment
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message4 import decode
 from tests.controllers.network.dhcp import packets
 
 SECOND = 1_000_000_000

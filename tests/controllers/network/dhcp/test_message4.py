@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message4 import Code, Message4, MessageType, decode, encode
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message4 import Code, Message4, MessageType, decode, encode
 from tests.controllers.network.dhcp import packets
 
 FIXED = 240

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.network.dhcp.lease6 import lease_of
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.message6 import (
+from nodespan.controllers.network.dhcp.lease6 import lease_of
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.message6 import (
     Association,
     Code,
     LentAddress,

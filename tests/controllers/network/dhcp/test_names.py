@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.network.dhcp.malformed import MalformedError
-from controllers.network.dhcp.names import checked_name, parse_names, text_of
+from nodespan.controllers.network.dhcp.malformed import MalformedError
+from nodespan.controllers.network.dhcp.names import checked_name, parse_names, text_of
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import attrs
 import pytest
 import trio
 
-from controllers.network.dhcp.message4 import Code, decode, encode
-from controllers.network.dhcp.operator import Surroundings
-from controllers.network.dhcp.operator4 import DHCP4Operator, requested_options
-from controllers.network.kernel.dhcp_sockets import Transport
-from controllers.network.operator_spec import OperatorSpecController
-from resources.config.network import ClientIdentifier
-from resources.network import (
+from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
+from nodespan.controllers.network.dhcp.message4 import Code, decode, encode
+from nodespan.controllers.network.dhcp.operator import Surroundings
+from nodespan.controllers.network.dhcp.operator4 import DHCP4Operator, requested_options
+from nodespan.controllers.network.operators.operator_spec import OperatorSpecController
+from nodespan.resources.config.network import ClientIdentifier
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
     ClientIdentifierSpec,
@@ -35,7 +35,7 @@ from resources.network import (
     OperatorSpecSpec,
     RouteSpec,
 )
-from runtime.testing.kit import Node, running
+from nodespan.runtime.testing.kit import Node, running
 from tests.support.dhcp_server import DISCOVER, REBOOT, RELEASE, SELECT, ScriptedServer
 
 ID, ADDRESS_ID = "dhcp4/eth0", "dhcp4/eth0/eth0/192.0.2.100/24"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controllers.network.naming import (
+from nodespan.controllers.network.naming import (
     NameFacts,
     PciDevice,
     choose,

@@ -5,13 +5,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from controllers.network.link_name import LinkNameController
-from controllers.network.link_rename import NameChange, name_change
-from resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
-from resources.config.nodespan import LinkNameSettings, NamingScheme
-from resources.network import LinkName, LinkNameSpec, LinkStatus, LinkStatusSpec, NameRule
-from resources.runtime import KernelCmdline, KernelCmdlineSpec
-from runtime.testing.kit import running
+from nodespan.controllers.network.naming.link_name import LinkNameController
+from nodespan.controllers.network.naming.link_rename import NameChange, name_change
+from nodespan.resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.resources.config.nodespan import LinkNameSettings, NamingScheme
+from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, LinkStatusSpec, NameRule
+from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.runtime.testing.kit import running
 from tests.controllers.network.naming.sysfs_tree import SysfsTree
 
 

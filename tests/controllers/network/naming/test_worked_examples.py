@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from controllers.network.kernel.name_facts import read_name_facts
-from controllers.network.naming import choose
-from resources.config.nodespan import NamingScheme
-from resources.network import LinkNameSpec, NameRule
+from nodespan.controllers.network.naming import choose
+from nodespan.controllers.network.naming.name_facts import read_name_facts
+from nodespan.resources.config.nodespan import NamingScheme
+from nodespan.resources.network import LinkNameSpec, NameRule
 from tests.controllers.network.naming.sysfs_tree import NO_FILES, Files, SysfsTree
 
 Machine = Callable[[SysfsTree], object]

@@ -4,9 +4,14 @@ import attrs
 import pytest
 import trio
 
-from controllers.network.operator_spec import CARRIER_PATIENCE, PATIENCE, OperatorSpecController, can_run
-from controllers.network.operators.base import Operator, OperatorContext, Wishes
-from resources.network import (
+from nodespan.controllers.network.operators.base import Operator, OperatorContext, Wishes
+from nodespan.controllers.network.operators.operator_spec import (
+    CARRIER_PATIENCE,
+    PATIENCE,
+    OperatorSpecController,
+    can_run,
+)
+from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
     AddressSpecSpec,
@@ -22,10 +27,10 @@ from resources.network import (
     OperatorSpecSpec,
     VIPOperatorSpec,
 )
-from resources.network.operator import DHCP4OperatorSpec
-from resources.network.operator import Operator as OperatorKind
-from runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
-from runtime.testing.kit import Node, running
+from nodespan.resources.network.operator import DHCP4OperatorSpec
+from nodespan.resources.network.operator import Operator as OperatorKind
+from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
+from nodespan.runtime.testing.kit import Node, running
 
 pytestmark = pytest.mark.virtual_clock
 

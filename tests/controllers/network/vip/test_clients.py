@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from controllers.network.vip.clients import EtcdClients, make_client
-from etcd import EndpointError, TLSFilesError
-from resources.config.nodespan import EtcdSettings
+from nodespan.controllers.network.vip.clients import EtcdClients, make_client
+from nodespan.etcd import EndpointError, TLSFilesError
+from nodespan.resources.config.nodespan import EtcdSettings
 
 ONE = EtcdSettings(endpoints=("http://192.0.2.1:2379",))
 TWO = EtcdSettings(endpoints=("http://192.0.2.2:2379", "http://192.0.2.3:2379"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from controllers.network.vip.lease_note import LeaseNote
+from nodespan.controllers.network.vip.lease_note import LeaseNote
 
 
 @pytest.mark.parametrize("lease", [1, 0x22B8A1FD79AB720E, 2**63 - 1])

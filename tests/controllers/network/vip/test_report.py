@@ -5,13 +5,13 @@ import functools
 import trio
 from structlog import get_logger
 
-from controllers.network.operators.base import OperatorContext, Wishes
-from controllers.network.vip.report import Report
-from controllers.network.vip.vip_rules import held_address
-from resources.network import Operator as OperatorKind
-from resources.network import OperatorSpecSpec, VIPOperatorSpec, VIPState, VIPStatusSpec
-from runtime.controller.context import Access
-from runtime.state import MemoryState
+from nodespan.controllers.network.operators.base import OperatorContext, Wishes
+from nodespan.controllers.network.vip.report import Report
+from nodespan.controllers.network.vip.vip_rules import held_address
+from nodespan.resources.network import Operator as OperatorKind
+from nodespan.resources.network import OperatorSpecSpec, VIPOperatorSpec, VIPState, VIPStatusSpec
+from nodespan.runtime.controller.context import Access
+from nodespan.runtime.state import MemoryState
 
 IP = "192.0.2.100"
 SPEC = OperatorSpecSpec(operator=OperatorKind.VIP, link_name="eth0", vip=VIPOperatorSpec(ip=IP))

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from controllers.network.vip.vip_rules import (
+from nodespan.controllers.network.vip.vip_rules import (
     Hindrance,
     election_prefix,
     find_hindrance,
@@ -14,9 +14,9 @@ from controllers.network.vip.vip_rules import (
     is_as_held,
     namesake,
 )
-from etcd import LeaderRecord
-from resources.config.nodespan import EtcdSettings
-from resources.network import (
+from nodespan.etcd import LeaderRecord
+from nodespan.resources.config.nodespan import EtcdSettings
+from nodespan.resources.network import (
     AddressFlags,
     AddressStatusSpec,
     Family,
@@ -25,8 +25,8 @@ from resources.network import (
     VIPOperatorSpec,
     VIPState,
 )
-from resources.network import Operator as OperatorKind
-from resources.network.vip_condition import VIPConditionSpec
+from nodespan.resources.network import Operator as OperatorKind
+from nodespan.resources.network.vip_condition import VIPConditionSpec
 
 IP = "192.0.2.100"
 ETCD = EtcdSettings(endpoints=("http://192.0.2.1:2379", "https://[2001:db8::1]:2379", "https://etcd.example:2379"))

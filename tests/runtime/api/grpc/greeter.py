@@ -15,8 +15,19 @@ import structlog
 import trio
 from google.protobuf.wrappers_pb2 import BytesValue, Int32Value
 
-from runtime.api.grpc import Call, Code, Limits, RPCError, Server, Service, Status, methods, server_stream, unary
-from runtime.api.pages import Page
+from nodespan.runtime.api.grpc import (
+    Call,
+    Code,
+    Limits,
+    RPCError,
+    Server,
+    Service,
+    Status,
+    methods,
+    server_stream,
+    unary,
+)
+from nodespan.runtime.api.pages import Page
 
 Event = TypeVar("Event", bound=h2.events.Event)
 

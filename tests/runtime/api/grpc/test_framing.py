@@ -4,8 +4,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from runtime.api.grpc import Code, RPCError, frame
-from runtime.api.grpc.framing import OneMessage
+from nodespan.runtime.api.grpc import Code, RPCError, frame
+from nodespan.runtime.api.grpc.framing import OneMessage
 
 
 @given(st.binary(max_size=100), st.integers(1, 20))

@@ -10,7 +10,7 @@ import trio
 from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import HealthCheck, given, settings
 
-from runtime.api.grpc import Limits, frame
+from nodespan.runtime.api.grpc import Limits, frame
 from tests.runtime.api.grpc.greeter import Greeter, RawClient, connected, raw, serving
 from tests.support.process import eventually
 

@@ -1,6 +1,6 @@
 """How many pings are too many."""
 
-from runtime.api.grpc.limits import PingPolicy
+from nodespan.runtime.api.grpc.limits import PingPolicy
 
 
 def test_pings_at_the_interval_go_on_forever() -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 from google.protobuf.wrappers_pb2 import BytesValue, Int32Value
 
-from runtime.api.grpc import Code, Limits, Server
+from nodespan.runtime.api.grpc import Code, Limits, Server
 from tests.runtime.api.grpc.greeter import Client, Greeter, connected, raw, serving
 from tests.support.process import eventually
 

@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from runtime.api.grpc import Code, Status
-from runtime.api.grpc.status import encode_text, parse_timeout
+from nodespan.runtime.api.grpc import Code, Status
+from nodespan.runtime.api.grpc.status import encode_text, parse_timeout
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import trio
 from cryptography import x509
 from google.protobuf.wrappers_pb2 import BytesValue, Int32Value
 
-from runtime.api.tls import ServerCertificate
+from nodespan.runtime.api.tls import ServerCertificate
 from tests.runtime.api.grpc.greeter import Client, Greeter, serving
 from tests.support.certificates import Authority
 

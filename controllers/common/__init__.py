@@ -1,0 +1,1 @@
+"""What several families of controllers need: problems, damping, whole files, expressions, prefixes."""

@@ -1,0 +1,1 @@
+"""Structures over addresses and prefixes: ranges, covers, indexes, blocks. Pure."""

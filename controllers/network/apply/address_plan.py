@@ -1,0 +1,108 @@
+"""Which addresses to add and remove, so that links have those that are wanted and keep all that nobody named."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from nodespan.controllers.network.apply.plan import Plan, Step
+from nodespan.kernel.address_changes import AddressToAdd, seconds_left
+from nodespan.kernel.addresses import AddressKey
+from nodespan.kernel.link_lookup import LinkLookup
+from nodespan.kernel.links import KernelLink
+from nodespan.kernel.prefixes import parse_address
+from nodespan.resources.network import MANAGED_ADDRESS_FLAGS, AddressFlags, AddressSpecSpec, AddressStatusSpec
+
+AddressPlan = Plan[AddressToAdd, AddressStatusSpec]
+AddressStep = Step[AddressToAdd, AddressStatusSpec]
+Addresses = Mapping[AddressKey, tuple[AddressStatusSpec, ...]]
+
+
+@attrs.frozen(kw_only=True)
+class Fence:
+    """What counts for fenced addresses: the time, and up to when each one was last given to the kernel."""
+
+    now: float
+    given_until: Mapping[AddressKey, float] = attrs.field(factory=dict)
+
+
+def is_as_wanted(seen: AddressStatusSpec, spec: AddressSpecSpec) -> bool:
+    """Whether the kernel's address agrees with the spec in all that a spec decides, but for how long it is there."""
+    # An address without a lifetime is permanent whether or not that was said.
+    permanent = AddressFlags(0) if spec.valid_until else AddressFlags.PERMANENT
+    wanted = (spec.flags & ~AddressFlags.PERMANENT | permanent) & MANAGED_ADDRESS_FLAGS
+    return (seen.scope, seen.flags & MANAGED_ADDRESS_FLAGS, seen.priority) == (spec.scope, wanted, spec.priority)
+
+
+def find(spec: AddressSpecSpec, link_index: int, addresses: Addresses) -> AddressStatusSpec | None:
+    """The kernel's address that the spec is about: same link, address and prefix length."""
+    prefix = parse_address(spec.address)
+    own = prefix.text.partition("/")[0]
+    for seen in addresses.get(AddressKey(link_index, prefix.text), ()):
+        # On a point-to-point link an address may be that of the far end.
+        if seen.local in ("", own):
+            return seen
+    return None
+
+
+def plan_addresses(
+    wanted: Mapping[str, AddressSpecSpec],
+    leaving: Mapping[str, AddressSpecSpec],
+    links: Mapping[int, KernelLink],
+    addresses: Addresses,
+    fence: Fence,
+) -> AddressPlan:
+    """The steps from what the kernel has to what is wanted, by the ids of the specs."""
+    lookup = LinkLookup(links)
+    kept: set[AddressKey] = set()
+    steps: list[AddressStep] = []
+    waiting: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for id, spec in wanted.items():
+        try:
+            prefix = parse_address(spec.address)
+        except ValueError as error:
+            refused[id] = f"{error}, write it like 10.0.0.5/24"
+            continue
+        link = lookup.find(spec.link_name)
+        if link is None:
+            waiting[id] = f"there is no link {spec.link_name}"
+            continue
+        key = AddressKey(link.status.index, prefix.text)
+        kept.add(key)
+        seen = find(spec, link.status.index, addresses)
+        add = AddressToAdd(spec=spec, link_index=link.status.index)
+        if not spec.valid_until:
+            if seen is None or not is_as_wanted(seen, spec):
+                steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
+        elif seen is not None and is_of_others(seen):
+            refused[id] = f"{link.name} has {prefix.text} for good already: somebody else gave it that address"
+        elif fence.now >= spec.valid_until:
+            waiting[id] = "the time to have it is over"
+            if seen is not None:
+                steps.append(Step(id=id, remove=(seen,)))
+        elif not seconds_left(spec.valid_until, fence.now):
+            waiting[id] = "the time to have it is as good as over"
+        elif seen is None or not is_as_wanted(seen, spec):
+            steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
+        elif fence.given_until.get(key) != spec.valid_until:
+            steps.append(Step(id=id, add=attrs.evolve(add, renews=True)))
+    for id, spec in leaving.items():
+        link = lookup.find(spec.link_name)
+        gone = _leaving(spec, link, addresses)
+        if link is not None and gone is not None and AddressKey(link.status.index, gone.address) not in kept:
+            steps.insert(0, Step(id=id, remove=(gone,)))
+    return Plan(steps=tuple(steps), waiting=waiting, refused=refused)
+
+
+def is_of_others(seen: AddressStatusSpec) -> bool:
+    """Whether an address that is wanted as a fenced one was made by somebody else: fenced ones are not permanent."""
+    return AddressFlags.PERMANENT in seen.flags
+
+
+def _leaving(spec: AddressSpecSpec, link: KernelLink | None, addresses: Addresses) -> AddressStatusSpec | None:
+    try:
+        seen = None if link is None else find(spec, link.status.index, addresses)
+    except ValueError:
+        # Never was an address, so it is not there.
+        return None
+    return None if seen is not None and spec.valid_until and is_of_others(seen) else seen

@@ -1,0 +1,107 @@
+"""Who looked at what: so that a change is brought to those whom it may concern, and to nobody else.
+
+What a rule looks at while it decides on a spec is noted by the mappings that it is given. There is nothing to declare,
+and nothing to forget to declare.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import attrs
+
+from nodespan.kernel.link_lookup import NamedLinks
+from nodespan.kernel.links import KernelLink
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@attrs.frozen
+class LinkName:
+    """The link that goes by this name, whether or not there is one."""
+
+    name: str
+
+
+@attrs.frozen
+class LinkIndex:
+    """The link of this index."""
+
+    index: int
+
+
+class Interests:
+    """Ids by the topics that they care for, both ways."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, frozenset[Hashable]] = {}
+        self._ids: defaultdict[Hashable, set[str]] = defaultdict(set)
+
+    def note(self, id: str, topics: Iterable[Hashable]) -> None:
+        """The topics of this id from now on; none forgets it."""
+        after = frozenset(topics)
+        before = self._topics.pop(id, frozenset())
+        if after:
+            self._topics[id] = after
+        for topic in before - after:
+            ids = self._ids[topic]
+            ids.discard(id)
+            if not ids:
+                del self._ids[topic]
+        for topic in after - before:
+            self._ids[topic].add(id)
+
+    def topics(self, id: str) -> frozenset[Hashable]:
+        """What this id cares for."""
+        return self._topics.get(id, frozenset())
+
+    def of(self, topics: Iterable[Hashable]) -> set[str]:
+        """The ids that care for any of these topics."""
+        return {id for topic in topics for id in self._ids.get(topic, ())}
+
+
+class NotedItems(Mapping[K, V]):
+    """A mapping that notes which keys were asked for."""
+
+    def __init__(self, items: Mapping[K, V], noted: set[Hashable]) -> None:
+        self._items = items
+        self._noted = noted
+
+    def __getitem__(self, key: K) -> V:
+        self._noted.add(key)
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+class NotedLinks(NamedLinks):
+    """Links that note which were asked for, by name and by index."""
+
+    def __init__(self, links: NamedLinks, noted: set[Hashable]) -> None:
+        self._links = links
+        self._noted = noted
+
+    def real(self, name: str) -> KernelLink | None:
+        """The link of just this name."""
+        self._noted.add(LinkName(name))
+        return self._links.real(name)
+
+    def other(self, name: str) -> KernelLink | None:
+        """The link that has this alias or alternative name."""
+        self._noted.add(LinkName(name))
+        return self._links.other(name)
+
+    def __getitem__(self, index: int) -> KernelLink:
+        self._noted.add(LinkIndex(index))
+        return self._links[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._links)
+
+    def __len__(self) -> int:
+        return len(self._links)

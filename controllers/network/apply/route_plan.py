@@ -1,0 +1,153 @@
+"""Which routes to add, replace and remove. A route of another protocol is somebody else's, and stays."""
+
+from collections.abc import Mapping
+
+from nodespan.controllers.network.apply.plan import Plan, Step
+from nodespan.kernel.link_lookup import LinkLookup
+from nodespan.kernel.links import KernelLink
+from nodespan.kernel.prefixes import ip_text, prefix_text
+from nodespan.kernel.route_changes import RouteToAdd
+from nodespan.kernel.routes import KernelRoute, RouteKey
+from nodespan.resources.network import (
+    Family,
+    LinkFlags,
+    RouteFlags,
+    RouteSpecSpec,
+    RouteStatusSpec,
+)
+
+RoutePlan = Plan[RouteToAdd, KernelRoute]
+RouteStep = Step[RouteToAdd, KernelRoute]
+Routes = Mapping[RouteKey, tuple[KernelRoute, ...]]
+
+_COMPARED_FLAGS = RouteFlags.NOTIFY | RouteFlags.CLONED | RouteFlags.EQUALIZE | RouteFlags.PREFIX
+_DEFAULT_IPV6_PRIORITY = 1024
+
+
+def key_of(spec: RouteSpecSpec) -> RouteKey:
+    """What the route competes for. Raises ValueError for a destination that is no prefix."""
+    priority = spec.priority
+    if spec.family == Family.INET6 and priority == 0:
+        priority = _DEFAULT_IPV6_PRIORITY
+    return RouteKey(spec.family, spec.table, prefix_text(spec.dst), priority)
+
+
+def is_as_wanted(seen: KernelRoute, wanted: RouteToAdd) -> bool:
+    """Whether the kernel's route agrees with the spec in all that a spec decides."""
+    status, spec = seen.status, wanted.spec
+    return (
+        # IPv6 routes have no scope.
+        (spec.family == Family.INET6 or status.scope == spec.scope)
+        and status.flags & _COMPARED_FLAGS == spec.flags & _COMPARED_FLAGS
+        and status.protocol == spec.protocol
+        and status.type == spec.type
+        and status.mtu == spec.mtu
+        and (not spec.src or status.src == ip_text(spec.src))
+        and (not wanted.out_link or status.out_link_index == wanted.out_link)
+        and _agree(_hops(status, seen.hop_links), _hops(spec, wanted.hop_links))
+    )
+
+
+_Hop = tuple[str, int, int]
+
+
+def _hops(route: RouteSpecSpec | RouteStatusSpec, links: tuple[int, ...]) -> list[_Hop]:
+    hops = zip(route.next_hops, links, strict=True)
+    return sorted((ip_text(hop.gateway), max(hop.weight, 1), link) for hop, link in hops)
+
+
+def _agree(seen: list[_Hop], wanted: list[_Hop]) -> bool:
+    """Whether the next hops are the same ones; the link of one that names none is the kernel's choice."""
+    return len(seen) == len(wanted) and all(
+        found[:2] == hop[:2] and hop[2] in (0, found[2]) for found, hop in zip(seen, wanted, strict=True)
+    )
+
+
+def plan_routes(
+    wanted: Mapping[str, RouteSpecSpec],
+    leaving: Mapping[str, RouteSpecSpec],
+    before: Mapping[str, RouteSpecSpec],
+    links: Mapping[int, KernelLink],
+    routes: Routes,
+) -> RoutePlan:
+    """The steps from what the kernel has to what is wanted; `before` are the specs as they were last in effect."""
+    lookup = LinkLookup(links)
+    kept: set[tuple[RouteKey, str]] = set()
+    steps: list[RouteStep] = []
+    waiting: dict[str, str] = {}
+    refused: dict[str, str] = {}
+    for id, spec in wanted.items():
+        try:
+            key, gateway = key_of(spec), ip_text(spec.gateway)
+            found = _with_links(spec, lookup)
+        except ValueError as error:
+            refused[id] = str(error)
+            continue
+        kept.add((key, gateway))
+        if isinstance(found, str):
+            waiting[id] = found
+            continue
+        own = {spec.protocol, before.get(id, spec).protocol}
+        rivals = routes.get(key, ())
+        same = [route for route in rivals if route.status.gateway == gateway]
+        foreign = [route for route in same if route.status.protocol not in own]
+        ours = tuple(route for route in same if route.status.protocol in own)
+        if len(ours) == 1 and is_as_wanted(ours[0], found):
+            continue
+        if foreign and not ours:
+            refused[id] = _refusal(foreign[0].status)
+        elif len(rivals) == 1 and ours:
+            replacing = RouteToAdd(spec=spec, out_link=found.out_link, hop_links=found.hop_links, replace=True)
+            steps.append(Step(id=id, add=replacing, instead=ours))
+        else:
+            steps.append(Step(id=id, remove=ours, add=found))
+    for id, spec in leaving.items():
+        gone = tuple(route for route in _leaving(spec, routes) if (key_of(spec), route.status.gateway) not in kept)
+        if gone:
+            steps.insert(0, Step(id=id, remove=gone))
+    return Plan(steps=tuple(steps), waiting=waiting, refused=refused)
+
+
+def _leaving(spec: RouteSpecSpec, routes: Routes) -> tuple[KernelRoute, ...]:
+    try:
+        key, gateway = key_of(spec), ip_text(spec.gateway)
+    except ValueError:
+        # Never was a route, so it is not there.
+        return ()
+    return tuple(
+        route
+        for route in routes.get(key, ())
+        if route.status.gateway == gateway and route.status.protocol == spec.protocol
+    )
+
+
+def _refusal(status: RouteStatusSpec) -> str:
+    return (
+        f"there is such a route already, of protocol {status.protocol.value}: it is somebody else's and stays; "
+        "give one of the two another metric"
+    )
+
+
+def _with_links(spec: RouteSpecSpec, lookup: LinkLookup) -> RouteToAdd | str:
+    """The route with the indexes of its links, or why it has to wait."""
+    out = _link_index(spec.out_link_name, lookup)
+    if isinstance(out, str):
+        return out
+    hops: list[int] = []
+    for hop in spec.next_hops:
+        link = _link_index(hop.out_link_name, lookup)
+        if isinstance(link, str):
+            return link
+        hops.append(link)
+    return RouteToAdd(spec=spec, out_link=out, hop_links=tuple(hops))
+
+
+def _link_index(name: str, lookup: LinkLookup) -> int | str:
+    if not name:
+        return 0
+    link = lookup.find(name)
+    if link is None:
+        return f"there is no link {name}"
+    if LinkFlags.UP not in link.status.flags:
+        return f"link {name} is down"
+    return link.status.index

@@ -1,0 +1,75 @@
+"""network.LinkManagersController: warns of links that another network manager holds too."""
+
+import os
+from pathlib import Path
+
+import trio
+
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.network.managers.link_holders import Holder, find_holders
+from nodespan.resources.network import ConfigLayer, LinkSpec, LinkStatus, NetworkProblem
+from nodespan.resources.network.problem import Severity
+from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+
+# How often the files of other managers are looked at again, in seconds: they tell nobody that they changed.
+_INTERVAL = 60.0
+# What the originals do without being named is no reason to warn: whoever asks for it knows.
+_NAMED = (ConfigLayer.CMDLINE, ConfigLayer.CONFIGURATION)
+
+
+class LinkManagersController(Controller):
+    """Says so once, with the lines that make the other manager let go. Looks only at links that are named."""
+
+    name = "network.LinkManagersController"
+    inputs = (weak(LinkSpec), weak(LinkStatus))
+    outputs = (shared(NetworkProblem),)
+
+    def __init__(self, *, root: Path = Path("/"), interval: float = _INTERVAL) -> None:
+        self._root = root
+        self._interval = interval
+        self._is_due = True
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the named links, and look at the files every now and then."""
+        problems = Problems(ctx, LinkStatus)
+        before: dict[str, int] = {}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_again, ctx)
+            async for _ in ctx:
+                links = named_links(ctx)
+                if links == before and not self._is_due:
+                    continue
+                before, self._is_due = links, False
+                found = await trio.to_thread.run_sync(self._find, links)
+                await problems.keep(found)
+                for name, holders in found.items():
+                    text = "; ".join(holder.warning(name) for holder in holders)
+                    await problems.set(name, text, severity=Severity.WARNING)
+
+    async def _look_again(self, ctx: ControllerContext) -> None:
+        while True:
+            await trio.sleep(self._interval)
+            self._is_due = True
+            ctx.wake()
+
+    def _find(self, links: dict[str, int]) -> dict[str, tuple[Holder, ...]]:
+        return find_holders(links, self._root) if links and _is_at_home() else {}
+
+
+def named_links(ctx: ControllerContext) -> dict[str, int]:
+    """The indexes of the links that are wanted by name and exist."""
+    links: dict[str, int] = {}
+    for spec in ctx.list(LinkSpec):
+        status = ctx.find(LinkStatus, spec.id)
+        if status is not None and spec.spec.layer in _NAMED:
+            links[spec.id] = status.spec.index
+    return links
+
+
+def _is_at_home() -> bool:
+    """Whether the agent is in the network namespace that the managers of the machine are in."""
+    try:
+        return os.stat("/proc/1/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino
+    except OSError:
+        # Not for this user to know; then it has not been put elsewhere either.
+        return True

@@ -1,0 +1,1 @@
+"""Several layers of specs become one merged spec per link, address, route and so on."""

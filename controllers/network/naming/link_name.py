@@ -1,0 +1,58 @@
+"""network.LinkNameController: shows what each link would be called by the rules for predictable names."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from nodespan.controllers.config.machine_config import CONFIG_ID
+from nodespan.controllers.network.naming import choose, wants_kernel_names
+from nodespan.controllers.network.naming.name_facts import read_name_facts
+from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.nodespan import LinkNameSettings
+from nodespan.resources.network import LinkName, LinkStatus
+from nodespan.resources.runtime import KernelCmdline
+from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from nodespan.runtime.resource import Metadata, Pointer
+
+
+class LinkNameController(QueueController):
+    """One resource per link, made anew when the link's status changes.
+
+    Nothing is said of links that sysfs does not show, as where it belongs to another network namespace.
+    """
+
+    name = "network.LinkNameController"
+    inputs = (primary(LinkStatus), mapped(KernelCmdline, CMDLINE_ID), mapped(MachineConfig, CONFIG_ID))
+    outputs = (exclusive(LinkName),)
+
+    def __init__(self, *, sysfs_root: Path = Path("/sys")) -> None:
+        self._sysfs_root = sysfs_root
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
+        """The kernel's line and the configuration concern all links."""
+        return [LinkStatus.kind.pointer(status.id) for status in ctx.list(LinkStatus)]
+
+    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
+        """Read what sysfs has on the link, and decide."""
+        status = ctx.find(LinkStatus, item.id)
+        if status is None or status.metadata.is_tearing_down:
+            await ctx.remove(LinkName, item.id)
+            return
+        index = status.spec.index
+        facts = await trio.to_thread.run_sync(read_name_facts, item.id, index, self._sysfs_root)
+        if facts is None:
+            await ctx.remove(LinkName, item.id)
+            return
+        cmdline = ctx.find(KernelCmdline, CMDLINE_ID)
+        kernel_names = cmdline is not None and wants_kernel_names(cmdline.spec.cmdline)
+        chosen = choose(facts, scheme=link_name_settings(ctx).scheme, kernel_names=kernel_names)
+        await ctx.put(LinkName, item.id, chosen)
+
+
+def link_name_settings(ctx: QueueContext) -> LinkNameSettings:
+    """What the configuration says of names; without one, what is usual."""
+    config = ctx.find(MachineConfig, CONFIG_ID)
+    return LinkNameSettings() if config is None else config.spec.nodespan.link_names

@@ -1,0 +1,118 @@
+"""network.LinkRenameController: gives links their predictable names, if the configuration asks for it.
+
+The name that a link had before becomes a further name of it, so that whoever calls it so still finds it. Names are not
+taken back: a link keeps its own until the machine is started anew or somebody renames it.
+"""
+
+import errno
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import trio
+
+from nodespan.controllers.common.problems import Problems, reason_of
+from nodespan.controllers.config.machine_config import CONFIG_ID
+from nodespan.controllers.network.naming.link_name import link_name_settings
+from nodespan.kernel.link_names import add_alt_name, rename_link
+from nodespan.kernel.links import read_link
+from nodespan.kernel.rtnetlink import open_kernel
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, LinkStatusSpec, NetworkProblem
+from nodespan.runtime.controller import QueueContext, QueueController, Requeue, mapped, primary, shared
+from nodespan.runtime.resource import Metadata, Pointer
+
+# What could not be done is tried again this often, in seconds, if nothing happens before.
+_RETRY_INTERVAL = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class NameChange:
+    """What to do to the link of an index: the name to give it, "" to leave its own, and the further names it lacks.
+
+    `is_alt_name`: the new name is a further one of the link until then.
+    """
+
+    index: int
+    name: str = ""
+    is_alt_name: bool = False
+    alt_names: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.name or self.alt_names)
+
+
+def name_change(current: str, status: LinkStatusSpec, wanted: LinkNameSpec) -> NameChange:
+    """What makes a link be called as it is to be called."""
+    renamed = wanted.name != current
+    further = (*wanted.alt_names, *((current,) if renamed else ()))
+    return NameChange(
+        index=status.index,
+        name=wanted.name if renamed else "",
+        is_alt_name=renamed and wanted.name in status.alt_names,
+        alt_names=tuple(name for name in further if name not in (wanted.name, *status.alt_names)),
+    )
+
+
+class LinkRenameController(QueueController):
+    """A link that cannot be renamed stays as it is, and a problem says why."""
+
+    name = "network.LinkRenameController"
+    inputs = (primary(LinkName), mapped(LinkStatus), mapped(MachineConfig, CONFIG_ID))
+    outputs = (shared(NetworkProblem),)
+
+    def __init__(self, *, netns: str | None = None) -> None:
+        self._netns = netns
+        self._problems: Problems | None = None
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
+        """A link's own status concerns that link, the configuration all."""
+        if changed.type == LinkStatus.name:
+            return (LinkName.kind.pointer(changed.id),)
+        return [LinkName.kind.pointer(name.id) for name in ctx.list(LinkName)]
+
+    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
+        """Rename one link, or leave it."""
+        problems = self._problems = self._problems or Problems(ctx, LinkName)
+        wanted, status = ctx.find(LinkName, item.id), ctx.find(LinkStatus, item.id)
+        if wanted is None or status is None or not link_name_settings(ctx).rename:
+            await problems.clear(item.id)
+            return
+        reason = ""
+        if name_change(item.id, status.spec, wanted.spec):
+            reason = await trio.to_thread.run_sync(self._apply, status.spec.index, wanted.spec)
+        if reason:
+            await problems.set(item.id, reason)
+            raise Requeue(_RETRY_INTERVAL)
+        await problems.clear(item.id)
+
+    def _apply(self, index: int, wanted: LinkNameSpec) -> str:
+        """In a worker thread; returns why it could not be done, "" if it could."""
+        with open_kernel(self._netns) as kernel:
+            message = kernel.link(index)
+            if message is None:
+                return ""
+            # Further names are not announced while a link is down, so only the kernel itself knows.
+            link = read_link(message)
+            change = name_change(link.name, link.status, wanted)
+            if change.name:
+                try:
+                    rename_link(kernel, change.index, change.name, is_alt_name=change.is_alt_name)
+                except OSError as error:
+                    return _why_not_renamed(error, change.name)
+            for name in change.alt_names:
+                try:
+                    add_alt_name(kernel, change.index, name)
+                except OSError as error:
+                    return f"it cannot have the further name {name}: {_why_taken(error) or reason_of(error)}"
+        return ""
+
+
+def _why_not_renamed(error: OSError, name: str) -> str:
+    if error.errno == errno.EBUSY:
+        return f"it is up, and this kernel renames only links that are down, so it is not renamed to {name}"
+    return f"it is not renamed to {name}: {_why_taken(error) or reason_of(error)}"
+
+
+def _why_taken(error: OSError) -> str:
+    return "another link is called so" if error.errno == errno.EEXIST else ""

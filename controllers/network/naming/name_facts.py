@@ -1,0 +1,178 @@
+"""What sysfs knows of a link that its name can be made of. Files are read one by one; what is missing is left out."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nodespan.controllers.network.naming.facts import HotplugSlot, NameFacts, PciDevice
+
+_HEADER_TYPE = 0x0E
+_MULTI_FUNCTION = 0x80
+_BRIDGE = "0x0604"
+_FUNCTION = "virtfn"
+_ALIAS = "ethernet"
+# Buses that number what is right on them, however deep below that the link is.
+_FLAT_BUSES = ("platform", "vio")
+
+
+def read_name_facts(name: str, index: int, root: Path = Path("/sys")) -> NameFacts | None:
+    """The facts of a link; None if sysfs shows no such link, or another one of the name. Blocks.
+
+    sysfs shows the network namespace that it was mounted in, which is told by the index.
+    """
+    link = root / "class" / "net" / name
+    if _number(link / "ifindex") != index:
+        return None
+    parents = tuple(_parents(link / "device", root))
+    behind = next((device for device in parents if _subsystem(device) != "virtio"), None)
+    usb = next((device for device in parents if _is_usb_interface(device)), None)
+    bcma = next((device for device in parents if _subsystem(device) == "bcma"), None)
+    pci, function = _pci(behind, usb or bcma, root)
+    subsystem = "" if behind is None else _subsystem(behind)
+    return NameFacts(
+        kernel_name=name,
+        type=_number(link / "type") or 0,
+        index=index,
+        linked_index=_number(link / "iflink") or index,
+        name_assign_type=_number(link / "name_assign_type") or 0,
+        device_type=_property(link, "DEVTYPE"),
+        mac=_text(link / "address"),
+        addr_assign_type=_assigned(link),
+        phys_port_name=_text(link / "phys_port_name"),
+        dev_port=_number(link / "dev_port") or 0,
+        dev_id=_number(link / "dev_id") or 0,
+        parent_subsystem=subsystem,
+        parent="" if behind is None else _name_on_bus(behind, subsystem, root),
+        pci=pci,
+        virtual_function=function,
+        usb_interface="" if usb is None else usb.name,
+        bcma_core="" if bcma is None else bcma.name,
+        devicetree_alias=_devicetree_alias(link, root),
+        hotplug_slots=tuple(_hotplug_slots(root)) if pci else (),
+    )
+
+
+def _assigned(link: Path) -> int:
+    """How the link got its hardware address. Who does not say has none that could be relied on."""
+    number = _number(link / "addr_assign_type")
+    return -1 if number is None else number
+
+
+def _pci(behind: Path | None, holder: Path | None, root: Path) -> tuple[tuple[PciDevice, ...], int | None]:
+    """The PCI devices from the link's on, and the number of the virtual function that the link is, if it is one."""
+    if holder is not None:
+        return tuple(_pci_devices(holder, root)), None
+    if behind is None or _subsystem(behind) != "pci":
+        return (), None
+    physical = behind / "physfn"
+    if physical.exists():
+        for function in sorted(physical.glob(f"{_FUNCTION}*")):
+            number = function.name.removeprefix(_FUNCTION)
+            if number.isdecimal() and function.resolve() == behind:
+                return tuple(_pci_devices(physical, root)), int(number)
+    return tuple(_pci_devices(behind, root)), None
+
+
+def _pci_devices(path: Path, root: Path) -> Iterator[PciDevice]:
+    for device in _parents(path, root):
+        if _subsystem(device) == "pci":
+            yield PciDevice(
+                address=device.name,
+                acpi_index=_number(device / "acpi_index"),
+                index=_number(device / "index"),
+                multi_function=_is_multi_function(device),
+                ari_enabled=_text(device / "ari_enabled") == "1",
+                bridge=_text(device / "class").startswith(_BRIDGE),
+                slot_number=_number(device / "firmware_node" / "sun"),
+                function_id=_number(device / "function_id"),
+            )
+
+
+def _parents(path: Path, root: Path) -> Iterator[Path]:
+    """The device at a path, without symbolic links, and those that it is below of."""
+    if not path.exists():
+        return
+    devices = (root / "devices").resolve()
+    device = path.resolve()
+    while device != devices and devices in device.parents:
+        # Other directories on the way only hold devices together.
+        if (device / "uevent").exists():
+            yield device
+        device = device.parent
+
+
+def _is_multi_function(device: Path) -> bool:
+    try:
+        with (device / "config").open("rb") as file:
+            header = file.read(_HEADER_TYPE + 1)
+    except OSError:
+        return False
+    return len(header) > _HEADER_TYPE and bool(header[_HEADER_TYPE] & _MULTI_FUNCTION)
+
+
+def _is_usb_interface(device: Path) -> bool:
+    return _subsystem(device) == "usb" and _property(device, "DEVTYPE") == "usb_interface"
+
+
+def _name_on_bus(device: Path, subsystem: str, root: Path) -> str:
+    bus = (root / "devices" / subsystem).resolve()
+    return device.relative_to(bus).parts[0] if subsystem in _FLAT_BUSES and bus in device.parents else device.name
+
+
+def _hotplug_slots(root: Path) -> Iterator[HotplugSlot]:
+    slots = root / "bus" / "pci" / "slots"
+    for directory in sorted(slots.iterdir()) if slots.is_dir() else ():
+        yield HotplugSlot(name=directory.name, address=_text(directory / "address"))
+
+
+def _devicetree_alias(link: Path, root: Path) -> int | None:
+    """The number of the alias `ethernetN` of the link's node in the device tree. `ethernet` alone is the same as 0."""
+    tree = (root / "firmware" / "devicetree" / "base").resolve()
+    aliases = tree / "aliases"
+    node = next((node for node in (link / "of_node", link / "device" / "of_node") if node.exists()), None)
+    if node is None or not aliases.is_dir():
+        return None
+    path = node.resolve()
+    found = {
+        alias.name: alias.name.removeprefix(_ALIAS)
+        for alias in aliases.glob(f"{_ALIAS}*")
+        if tree / _text(alias).lstrip("/") == path
+    }
+    for name, suffix in sorted(found.items()):
+        if suffix and not suffix.isdecimal():
+            continue
+        number = int(suffix or "0")
+        other = aliases / (_ALIAS if suffix else f"{_ALIAS}0")
+        # Two names for the first one: no telling which is meant.
+        if number == 0 and other.exists() and other.name != name:
+            return None
+        return number
+    return None
+
+
+def _subsystem(device: Path) -> str:
+    try:
+        return os.path.basename(os.readlink(device / "subsystem"))  # the target need not be there
+    except OSError:
+        return ""
+
+
+def _property(device: Path, name: str) -> str:
+    """A line `NAME=value` of what the kernel tells udev."""
+    lines = (line.partition("=") for line in _text(device / "uevent").splitlines())
+    return next((value for key, _, value in lines if key == name), "")
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(_text(path), 0)
+    except ValueError:
+        return None
+
+
+def _text(path: Path) -> str:
+    """The text of a file; "" if it is not there, or if its driver refuses as many do."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        return ""

@@ -1,0 +1,283 @@
+"""network.OperatorSpecController: runs the operators that are wanted, and writes down what they want of the network.
+
+An operator runs while its link exists and, if it needs that, can carry packets. One whose spec changes makes room for
+another; one that fails is started anew, with what it wanted kept meanwhile. What an operator wants goes to
+`network-config` under ids that start with the operator and its link: `dhcp4/eth0/eth0/10.0.0.7/24`.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory, Wishes
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.network import (
+    CONFIG_NAMESPACE,
+    HOSTNAME_ID,
+    RESOLVERS_ID,
+    TIME_SERVERS_ID,
+    AddressSpec,
+    ConfigLayer,
+    DHCPLease,
+    HostnameSpec,
+    HostnameStatus,
+    LinkFlags,
+    LinkSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    NetworkProblem,
+    OperationalState,
+    OperatorSpec,
+    OperatorSpecSpec,
+    ResolverSpec,
+    RouteSpec,
+    TimeServerSpec,
+    VIPStatus,
+    address_id,
+    operator_id,
+    route_id,
+)
+from nodespan.resources.network.operator import Operator as OperatorKind
+from nodespan.runtime.controller import Controller, ControllerContext, Input, shared, strong, weak
+from nodespan.runtime.engine.backoff import Backoff
+from nodespan.runtime.errors import leaves
+from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle
+from nodespan.runtime.resource import Kind
+
+# How long an operator may take to let go of what it holds, in seconds.
+PATIENCE = 10.0
+# For how long, in seconds, what was leased lasts on a link that has lost its carrier. Many cards lose it for a moment
+# when their MTU is set, and the MTU may be what was leased: to take that back is to lose the carrier again, for ever.
+CARRIER_PATIENCE = 5.0
+_CLIENTS = (OperatorKind.DHCP4, OperatorKind.DHCP6)
+_READY = (OperationalState.UP, OperationalState.UNKNOWN)
+
+_ADDRESSES = AddressSpec.within(CONFIG_NAMESPACE)
+_LINKS = LinkSpec.within(CONFIG_NAMESPACE)
+_ROUTES = RouteSpec.within(CONFIG_NAMESPACE)
+_HOSTNAMES = HostnameSpec.within(CONFIG_NAMESPACE)
+_RESOLVERS = ResolverSpec.within(CONFIG_NAMESPACE)
+_TIME_SERVERS = TimeServerSpec.within(CONFIG_NAMESPACE)
+
+_Outputs = dict[tuple[Kind[Any], str], Any]
+
+
+def prefix_of(spec: OperatorSpecSpec) -> str:
+    """What the ids of all that an operator wants start with: `vip/eth0`."""
+    return f"{spec.operator.value}/{spec.link_name}"
+
+
+def outputs_of(spec: OperatorSpecSpec, wishes: Wishes) -> _Outputs:
+    """What an operator wants as resources, by kind and id."""
+    prefix = prefix_of(spec)
+    outputs: _Outputs = {}
+    for address in wishes.addresses:
+        outputs[_ADDRESSES, f"{prefix}/{address_id(address.link_name, address.address)}"] = address
+    for link in wishes.links:
+        outputs[_LINKS, f"{prefix}/{link.name}"] = link
+    for route in wishes.routes:
+        id = route_id(
+            table=route.table,
+            family=route.family,
+            gateway=route.gateway,
+            dst=route.dst,
+            priority=route.priority,
+            out_link_name=route.out_link_name,
+        )
+        outputs[_ROUTES, f"{prefix}/{id}"] = route
+    single = (
+        (_HOSTNAMES, HOSTNAME_ID, wishes.hostname),
+        (_RESOLVERS, RESOLVERS_ID, wishes.resolvers),
+        (_TIME_SERVERS, TIME_SERVERS_ID, wishes.time_servers),
+    )
+    outputs |= {(kind, f"{prefix}/{id}"): wish for kind, id, wish in single if wish is not None}
+    if wishes.vip_status is not None:
+        outputs[VIPStatus.kind, f"{spec.link_name}/{wishes.vip_status.ip}"] = wishes.vip_status
+    if wishes.dhcp_lease is not None:
+        outputs[DHCPLease.kind, prefix] = wishes.dhcp_lease
+    return outputs
+
+
+def can_run(spec: OperatorSpecSpec, link: LinkStatusSpec | None) -> bool:
+    """Whether the link is such that the operator can do its work."""
+    return link is not None and (not spec.require_up or link.operational_state in _READY)
+
+
+@attrs.define(eq=False)
+class _Task:
+    """A running operator. The scope is that of its whole life, restarts included."""
+
+    spec: OperatorSpecSpec
+    operator: Operator
+    ctx: OperatorContext
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.ctx.stopping.is_set()
+
+
+class OperatorSpecController(Controller):
+    """`factories` say what to run for each kind of operator; specs of other kinds are problems.
+
+    `inputs` are what the operators read beside their link, the machine configuration and the host's name.
+    """
+
+    name = "network.OperatorSpecController"
+    outputs = (
+        *(shared(kind) for kind in (_ADDRESSES, _LINKS, _ROUTES, _HOSTNAMES, _RESOLVERS, _TIME_SERVERS)),
+        shared(VIPStatus),
+        shared(DHCPLease),
+        shared(NetworkProblem),
+    )
+
+    def __init__(self, factories: Mapping[OperatorKind, OperatorFactory], *, inputs: tuple[Input, ...] = ()) -> None:
+        self.inputs = (
+            weak(OperatorSpec),
+            weak(LinkStatus),
+            weak(MachineConfig),
+            weak(HostnameSpec),
+            weak(HostnameStatus),
+            strong(AgentLifecycle),
+            *inputs,
+        )
+        self._factories = factories
+        self._tasks: dict[str, _Task] = {}
+        # What each operator wants, also while none runs in its place for a moment.
+        self._written: dict[str, _Outputs] = {}
+        # Until when this stays for those whose links have lost their carriers.
+        self._kept_until: dict[str, float] = {}
+        self._is_leaving = False
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow specs and links."""
+        self._tasks.clear()
+        self._kept_until.clear()
+        problems = Problems(ctx, OperatorSpec)
+        async with trio.open_nursery() as nursery:
+            async for _ in ctx:
+                is_leaving = await self._hold_agent(ctx)
+                wanted = dict(self._wanted(ctx, is_leaving=is_leaving))
+                self._stop_others(nursery, wanted)
+                for id, spec in wanted.items():
+                    if id in self._tasks:
+                        self._tasks[id].ctx.wake()
+                    elif spec.operator in self._factories:
+                        self._start(ctx, nursery, problems, id, spec)
+                    else:
+                        await problems.set(id, f"operators of kind {spec.operator} are not supported on this node")
+                for id in self._written.keys() - wanted.keys() - self._tasks.keys():
+                    if not self._is_kept(ctx, nursery, id):
+                        await self._write(ctx, problems, id, {}, "")
+                        del self._written[id]
+                self._kept_until = {id: end for id, end in self._kept_until.items() if id not in self._tasks}
+                if is_leaving and not any(task.operator.hands_over for task in self._tasks.values()):
+                    await self._let_go(ctx)
+
+    async def _hold_agent(self, ctx: ControllerContext) -> bool:
+        """Hold the agent while it runs; returns whether it is about to stop, or is as good as gone."""
+        agent = ctx.find(AgentLifecycle, AGENT_ID)
+        if agent is not None and agent.metadata.is_tearing_down:
+            self._is_leaving = True
+        elif agent is not None and ctx.name not in agent.metadata.finalizers:
+            await ctx.add_finalizer(AgentLifecycle, AGENT_ID)
+        # Turns may come until the very end, also after the agent was let go: what was handed over stays so.
+        return self._is_leaving
+
+    async def _let_go(self, ctx: ControllerContext) -> None:
+        agent = ctx.find(AgentLifecycle, AGENT_ID)
+        if agent is not None and ctx.name in agent.metadata.finalizers:
+            await ctx.remove_finalizer(AgentLifecycle, AGENT_ID)
+
+    def _wanted(self, ctx: ControllerContext, *, is_leaving: bool) -> Iterator[tuple[str, OperatorSpecSpec]]:
+        for resource in ctx.list(OperatorSpec):
+            spec = attrs.evolve(resource.spec, layer=ConfigLayer.DEFAULT)
+            link = ctx.find(LinkStatus, spec.link_name)
+            if resource.metadata.is_tearing_down or not can_run(spec, None if link is None else link.spec):
+                continue
+            task = self._tasks.get(operator_id(spec))
+            if is_leaving and (task is None or task.operator.hands_over):
+                continue
+            yield operator_id(spec), spec
+
+    def _stop_others(self, nursery: trio.Nursery, wanted: Mapping[str, OperatorSpecSpec]) -> None:
+        for id, task in self._tasks.items():
+            if wanted.get(id) != task.spec and not task.is_stopping:
+                task.ctx.stop()
+                nursery.start_soon(self._end, task)
+
+    def _is_kept(self, ctx: ControllerContext, nursery: trio.Nursery, id: str) -> bool:
+        """Whether what an operator wanted stays for a moment, for it may be about to go on."""
+        resource = ctx.find(OperatorSpec, id)
+        if resource is None or resource.metadata.is_tearing_down or resource.spec.operator not in _CLIENTS:
+            return False
+        link = ctx.find(LinkStatus, resource.spec.link_name)
+        if link is None or LinkFlags.UP not in link.spec.flags:
+            return False
+        now = trio.current_time()
+        if id not in self._kept_until:
+            self._kept_until[id] = now + CARRIER_PATIENCE
+            nursery.start_soon(self._look_again, ctx)
+        return now < self._kept_until[id]
+
+    async def _look_again(self, ctx: ControllerContext) -> None:
+        await trio.sleep(CARRIER_PATIENCE)
+        ctx.wake()
+
+    async def _end(self, task: _Task) -> None:
+        await trio.sleep(PATIENCE)
+        task.scope.cancel()
+
+    def _start(
+        self, ctx: ControllerContext, nursery: trio.Nursery, problems: Problems, id: str, spec: OperatorSpecSpec
+    ) -> None:
+        async def report(wishes: Wishes) -> None:
+            await self._write(ctx, problems, id, outputs_of(spec, wishes), wishes.problem)
+
+        task = _Task(spec, self._factories[spec.operator](spec), OperatorContext(ctx, spec, report))
+        self._tasks[id] = task
+        nursery.start_soon(self._run, ctx, problems, id, task)
+
+    async def _run(self, ctx: ControllerContext, problems: Problems, id: str, task: _Task) -> None:
+        backoff = Backoff(random.Random())  # noqa: S311  # spreads restarts, protects nothing
+        with task.scope:
+            while not task.is_stopping:
+                try:
+                    await task.operator.run(task.ctx)
+                except Exception as error:
+                    # As with controllers: one that fails is restarted, and the others go on.
+                    task.ctx.log.exception("an operator failed and is started anew", operator=id)
+                    reason = "; ".join(str(leaf) for leaf in leaves(error))
+                    await problems.set(id, f"it failed and is started anew: {reason}", loud=False)
+                    with trio.move_on_after(backoff.next()):
+                        await task.ctx.stopping.wait()
+                else:
+                    backoff.reset()
+                    with trio.move_on_after(1.0):
+                        await task.ctx.stopping.wait()
+                task.ctx.wake()
+        if task.scope.cancelled_caught:
+            ctx.log.warning("an operator did not come to an end in time and was cut off", operator=id)
+        del self._tasks[id]
+        ctx.wake()
+
+    async def _write(
+        self, ctx: ControllerContext, problems: Problems, id: str, outputs: _Outputs, problem: str
+    ) -> None:
+        """Make these be all that the operator wants."""
+        for (kind, output), spec in outputs.items():
+            await ctx.put(kind, output, spec)
+        # Noted before anything is taken away, so that a cancellation in between forgets nothing.
+        before = self._written.get(id, {})
+        self._written[id] = before | outputs
+        for kind, output in before.keys() - outputs.keys():
+            await ctx.remove(kind, output)
+        self._written[id] = outputs
+        if problem:
+            await problems.set(id, problem)
+        else:
+            await problems.clear(id)

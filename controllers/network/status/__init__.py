@@ -1,0 +1,1 @@
+"""What the kernel has, as status resources, and what follows from it."""

@@ -1,0 +1,104 @@
+"""network.LinkStatusController: shows each network interface of the kernel, and what its driver and bus say of it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+import trio
+
+from nodespan.controllers.common.publication import Publication
+from nodespan.controllers.network.apply.link_plan import is_of_kind
+from nodespan.controllers.network.status.link_facts import complete, read_facts
+from nodespan.controllers.network.status.link_stack import LinkStack
+from nodespan.kernel.ethtool_news import DriverNews, open_driver_news
+from nodespan.kernel.links import KernelLink, Links, with_names
+from nodespan.kernel.mirror import Mirror, open_mirror
+from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
+from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
+
+# Drivers announce little, buses and WireGuard devices nothing; what they say is asked for anew this often.
+_REFRESH_INTERVAL = 60.0
+
+
+class LinkStatusController(Controller):
+    """One status per link, by name. An event about a link reads that link, and those that rest on it."""
+
+    name = "network.LinkStatusController"
+    inputs = (destroy_ready(LinkStatus), weak(LinkRefresh, WIREGUARD_REFRESH))
+    outputs = (exclusive(LinkStatus),)
+
+    def __init__(self, *, netns: str | None = None, sysfs_root: Path = Path("/sys")) -> None:
+        self._netns = netns
+        self._sysfs_root = sysfs_root
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the kernel."""
+        due = _Due()
+        with open_driver_news(self._netns) as news:
+            async with (
+                open_mirror(Links(), netns=self._netns, on_change=ctx.wake) as mirror,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(due.tick, ctx)
+                if news is not None:
+                    nursery.start_soon(due.listen, ctx, news)
+                publication: Publication[int, LinkStatusSpec] = Publication(ctx, LinkStatus)
+                stack = LinkStack()
+                async for _ in ctx:
+                    due.refresh(ctx, mirror.items.items())
+                    touched = mirror.take() | due.take(mirror.items)
+                    await publication.publish(await self._statuses(mirror, stack.note(mirror.items, touched)))
+
+    async def _statuses(
+        self, mirror: Mirror[int, KernelLink], indexes: frozenset[int]
+    ) -> dict[int, dict[str, LinkStatusSpec]]:
+        links = {index: mirror.items[index] for index in indexes if index in mirror.items}
+        facts = await trio.to_thread.run_sync(
+            lambda: read_facts(links.values(), netns=self._netns, sysfs_root=self._sysfs_root)
+        )
+
+        def name_of(index: int) -> str:
+            return mirror.items[index].name if index in mirror.items else ""
+
+        # The loopback link, which is the first of all, comes last: who sees it has seen all that there were.
+        statuses: dict[int, dict[str, LinkStatusSpec]] = {index: {} for index in sorted(indexes, reverse=True)}
+        for index, link in links.items():
+            statuses[index] = {link.name: complete(with_names(link, name_of), facts[index])}
+        return statuses
+
+
+@attrs.define
+class _Due:
+    """Links to look at although the kernel's own messages about them say nothing new."""
+
+    indexes: set[int] = attrs.field(factory=set)
+    all: bool = False
+    # The last request to look at WireGuard links that was met.
+    generation: int = 0
+
+    async def tick(self, ctx: ControllerContext) -> None:
+        while True:
+            await trio.sleep(_REFRESH_INTERVAL)
+            self.all = True
+            ctx.wake()
+
+    async def listen(self, ctx: ControllerContext, news: DriverNews) -> None:
+        while True:
+            about = await news.receive()
+            if about is None:
+                self.all = True
+            else:
+                self.indexes |= about
+            ctx.wake()
+
+    def refresh(self, ctx: ControllerContext, links: Iterable[tuple[int, KernelLink]]) -> None:
+        refresh = ctx.find(LinkRefresh, WIREGUARD_REFRESH)
+        if refresh is not None and refresh.spec.generation != self.generation:
+            self.generation = refresh.spec.generation
+            self.indexes.update(index for index, link in links if is_of_kind(link, "wireguard"))
+
+    def take(self, links: Iterable[int]) -> frozenset[int]:
+        due = frozenset(links if self.all else self.indexes)
+        self.all = False
+        self.indexes.clear()
+        return due

@@ -1,0 +1,72 @@
+"""network.StatusController: sums up whether the node's network is ready."""
+
+from nodespan.resources.files import EtcFileSpec, EtcFileStatus
+from nodespan.resources.network import (
+    CURRENT_ADDRESSES_ID,
+    HOSTNAME_ID,
+    NETWORK_STATUS_ID,
+    HostnameSpec,
+    HostnameStatus,
+    NetworkStatus,
+    NetworkStatusSpec,
+    NodeAddress,
+    RouteStatus,
+    RouteStatusSpec,
+    RouteType,
+    RoutingTable,
+)
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.resource import format_version
+
+
+class NetworkStatusController(Controller):
+    """Writes `status`."""
+
+    name = "network.StatusController"
+    inputs = (
+        weak(EtcFileSpec),
+        weak(EtcFileStatus),
+        weak(HostnameSpec, HOSTNAME_ID),
+        weak(HostnameStatus, HOSTNAME_ID),
+        weak(NodeAddress, CURRENT_ADDRESSES_ID),
+        weak(RouteStatus),
+    )
+    outputs = (exclusive(NetworkStatus),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow what it sums up."""
+        async for _ in ctx:
+            await ctx.put(NetworkStatus, NETWORK_STATUS_ID, _status(ctx))
+
+
+def _status(ctx: ControllerContext) -> NetworkStatusSpec:
+    addresses = ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
+    return NetworkStatusSpec(
+        address_ready=addresses is not None and bool(addresses.spec.addresses),
+        connectivity_ready=any(leads_out(route.spec) for route in ctx.list(RouteStatus)),
+        hostname_ready=_has_hostname(ctx),
+        etc_files_ready=_has_etc_files(ctx),
+    )
+
+
+def leads_out(route: RouteStatusSpec) -> bool:
+    """Whether this is a default route that packets of the node go by."""
+    return not route.dst and route.table == RoutingTable.MAIN and route.type is RouteType.UNICAST
+
+
+def _has_hostname(ctx: ControllerContext) -> bool:
+    """Any name that is the host's will do, unless another one is wanted."""
+    wanted, seen = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(HostnameStatus, HOSTNAME_ID)
+    if seen is None or not seen.spec.hostname:
+        return False
+    return wanted is None or wanted.spec.hostname == seen.spec.hostname
+
+
+def _has_etc_files(ctx: ControllerContext) -> bool:
+    """On an ordinary machine none may be wanted, and then none is missing."""
+    written = {status.id: status.spec.spec_version for status in ctx.list(EtcFileStatus)}
+    return all(
+        written.get(spec.id) == format_version(spec.metadata.version)
+        for spec in ctx.list(EtcFileSpec)
+        if not spec.metadata.is_tearing_down
+    )

@@ -1,0 +1,134 @@
+"""Which addresses stand for the node, and in which order: pure rules.
+
+Addresses are compared as `ipaddress` interfaces, an address with the length of its prefix. Both orders put IPv4 before
+IPv6. v1 is by number, then prefix length. v2 puts what lies inside a prefix before the prefix itself, and otherwise
+goes by number; since of two prefixes one holds the other or they are apart, that is the order of their last addresses,
+the longer prefix first where these are equal.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+
+import attrs
+
+from nodespan.resources.network import (
+    AddressSortAlgorithm,
+    AddressStatusSpec,
+    HardwareAddrSpec,
+    LinkStatusSpec,
+    NodeAddressFilterSpec,
+    OperationalState,
+    Scope,
+)
+
+_Interface = IPv4Interface | IPv6Interface
+_SIDEROLINK_PURPOSE = 3
+
+
+@attrs.frozen
+class LinkAddress:
+    """An address of this node, and the link it is on."""
+
+    link_name: str
+    address: str
+
+
+def sort_key(address: str, algorithm: AddressSortAlgorithm) -> tuple[int, ...]:
+    """The place of a CIDR in the order of the algorithm. Raises ValueError for anything else."""
+    interface = ip_interface(address)
+    length = interface.network.prefixlen
+    if algorithm == AddressSortAlgorithm.V1:
+        return (interface.version, int(interface.ip), length)
+    return (interface.version, int(interface.network.broadcast_address), -length, int(interface.ip))
+
+
+def sort_addresses(addresses: Iterable[str], algorithm: AddressSortAlgorithm) -> tuple[str, ...]:
+    """The CIDRs in order, each once."""
+    return tuple(sorted(set(addresses), key=lambda address: sort_key(address, algorithm)))
+
+
+# What a container or a network namespace has in place of a NIC.
+_GUEST_KINDS = ("veth", "macvlan", "macvtap", "ipvlan")
+
+
+def first_hardware_address(links: Mapping[str, LinkStatusSpec]) -> HardwareAddrSpec | None:
+    """The first NIC by name; where there is none, the first link that takes its place in a container.
+
+    The originals know NICs only; in a container they have no address in the mesh.
+    """
+    named = {name: link for name, link in sorted(links.items()) if link.hardware_addr}
+    nics = [name for name, link in named.items() if link.physical]
+    guests = [name for name, link in named.items() if link.kind in _GUEST_KINDS]
+    for name in (*nics, *guests):
+        return HardwareAddrSpec(name=name, hardware_addr=named[name].hardware_addr)
+    return None
+
+
+def own_address(status: AddressStatusSpec) -> str:
+    """This node's end as a CIDR: on a point-to-point link the status names the far end first."""
+    if not status.local:
+        return status.address
+    return f"{status.local}/{status.address.rpartition('/')[2]}"
+
+
+def reaches_others(status: AddressStatusSpec) -> bool:
+    """Whether other nodes may reach the node at the address."""
+    address = ip_interface(own_address(status)).ip
+    return status.scope.number < Scope.LINK.number and not (
+        address.is_loopback or address.is_multicast or address.is_link_local
+    )
+
+
+def carries_traffic(link: LinkStatusSpec) -> bool:
+    """Whether a link is up; one that does not know (lo, tunnels) counts as up, a NIC must have a carrier too."""
+    state_allows = link.operational_state in (OperationalState.UP, OperationalState.UNKNOWN)
+    return state_allows and (link.link_state or not link.physical)
+
+
+def current_addresses(
+    addresses: Iterable[AddressStatusSpec], links: Mapping[str, LinkStatusSpec]
+) -> tuple[LinkAddress, ...]:
+    """The addresses the node can be reached at now, in no order."""
+    return tuple(
+        LinkAddress(status.link_name, own_address(status))
+        for status in addresses
+        if status.link_name in links and carries_traffic(links[status.link_name]) and reaches_others(status)
+    )
+
+
+def is_siderolink(address: str) -> bool:
+    """Whether it is a unique local address that was derived for the management tunnel."""
+    packed = ip_interface(address).ip.packed
+    return len(packed) == 16 and packed[0] == 0xFD and packed[7] == _SIDEROLINK_PURPOSE
+
+
+def routed_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Those that are part of the network's routing."""
+    return tuple(address for address in addresses if not is_siderolink(address))
+
+
+def default_address(
+    current: Collection[LinkAddress], algorithm: AddressSortAlgorithm, previous: str | None
+) -> str | None:
+    """The one address that stands for the node: the previous one while the node has it, else the first by link name.
+
+    `previous` is None if there was none, or it was chosen by another algorithm.
+    """
+    if any(candidate.address == previous for candidate in current):
+        return previous
+    first = min(current, key=lambda found: (found.link_name, sort_key(found.address, algorithm)), default=None)
+    return None if first is None else first.address
+
+
+def filter_addresses(addresses: Sequence[str], rule: NodeAddressFilterSpec) -> tuple[str, ...]:
+    """The addresses, in the same order, that lie in an included subnet (or none is named) and in no excluded one."""
+    included = [ip_network(subnet) for subnet in rule.include_subnets]
+    excluded = [ip_network(subnet) for subnet in rule.exclude_subnets]
+
+    def passes(address: str) -> bool:
+        ip = ip_interface(address).ip
+        return (not included or any(ip in subnet for subnet in included)) and not any(
+            ip in subnet for subnet in excluded
+        )
+
+    return tuple(address for address in addresses if passes(address))

@@ -1,0 +1,83 @@
+"""One look at a condition: a connection, a page, a unit. A failure is an exception whose text is for an operator."""
+
+import functools
+import http
+import ssl
+
+import httpcore
+import trio
+
+from nodespan.resources.config.vip_condition import VipCondition
+
+_SUCCESS = range(200, 300)
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol)
+
+
+class CheckFailedError(Exception):
+    """The condition does not hold; the text says why."""
+
+
+async def check(condition: VipCondition) -> None:
+    """Look whether a condition on the network or on a unit holds. Raises CheckFailedError; cancellable."""
+    timeout = condition.timeout.total_seconds()
+    try:
+        with trio.fail_after(timeout):
+            if condition.tcp:
+                await _connect(condition.tcp)
+            elif condition.http:
+                await _request(condition.http, condition.ca)
+            else:
+                await _unit(condition.unit)
+    except trio.TooSlowError:
+        raise CheckFailedError(f"no answer within {timeout:g} s") from None
+
+
+async def _connect(target: str) -> None:
+    host, _, port = target.rpartition(":")
+    try:
+        stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
+    except OSError as error:
+        raise CheckFailedError(f"no connection: {_reason(error)}") from error
+    await stream.aclose()
+
+
+async def _request(url: str, ca: str) -> None:
+    try:
+        # Reading certificates is slow, and they may have been replaced since the last look.
+        context = await trio.to_thread.run_sync(functools.partial(ssl.create_default_context, cafile=ca or None))
+    except OSError as error:
+        raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
+    async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
+        try:
+            # The answer is in its first line; a page without an end is none of our business.
+            async with pool.stream("GET", url) as response:
+                status: int = response.status
+        except (*_FAILURES, OSError) as error:
+            raise CheckFailedError(f"no answer: {str(error) or type(error).__name__}") from error
+    if status not in _SUCCESS:
+        raise CheckFailedError(f"the answer is {status} {_phrase(status)}".rstrip())
+
+
+def _phrase(status: int) -> str:
+    return next((known.phrase for known in http.HTTPStatus if known == status), "")
+
+
+async def _unit(unit: str) -> None:
+    try:
+        done = await trio.run_process(["systemctl", "is-active", "--", unit], capture_stdout=True, check=False)
+    except FileNotFoundError as error:
+        raise CheckFailedError("there is no systemctl on this machine") from error
+    if done.returncode != 0:
+        raise CheckFailedError(f"the unit is {done.stdout.decode(errors='replace').strip() or 'unknown'}")
+
+
+def _reason(error: OSError) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[-1]
+        elif isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        else:
+            cause = cause.__cause__
+    return str(error)

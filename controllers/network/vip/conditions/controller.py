@@ -1,0 +1,131 @@
+"""network.VIPConditionController: finds out whether this node fulfils the conditions for owning virtual IPs."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+
+from nodespan.controllers.network.vip.conditions.checks import CheckFailedError, check
+from nodespan.controllers.network.vip.conditions.health import Health, step
+from nodespan.controllers.network.vip.conditions.named_resource import NamedResource, NoSuchTypeError
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.vip_condition import VipCondition
+from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
+from nodespan.runtime.codec.plain import format_time
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.resource import ResourceDefinition
+
+CONFIG_ID = "v1alpha1"
+_INPUTS = (weak(MachineConfig, CONFIG_ID), weak(ResourceDefinition))
+
+
+class _Watch:
+    """One condition that is being looked at, by a task of its own."""
+
+    def __init__(self, condition: VipCondition) -> None:
+        self.condition = condition
+        self.scope = trio.CancelScope()
+        self.woken = trio.Event()
+
+    def wake(self) -> None:
+        self.woken.set()
+        self.woken = trio.Event()
+
+
+class VIPConditionController(Controller):
+    """One resource per condition that is configured. `wall` gives the time of day in nanoseconds."""
+
+    name = "network.VIPConditionController"
+    inputs = _INPUTS
+    outputs = (exclusive(VIPCondition),)
+
+    def __init__(self, *, wall: Callable[[], int] = time.time_ns) -> None:
+        self._wall = wall
+        self._watches: dict[str, _Watch] = {}
+        # Kept over a restart of the controller: what was damped stays damped.
+        self._health: dict[str, Health] = {}
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration."""
+        self._watches.clear()
+        async with trio.open_nursery() as nursery:
+            async for _ in ctx:
+                config = ctx.find(MachineConfig, CONFIG_ID)
+                conditions = () if config is None else config.spec.nodespan.vip.conditions
+                wanted = {condition.name: condition for condition in conditions}
+                self._read_what_they_name(ctx, wanted)
+                await self._end_others(ctx, wanted)
+                for name, condition in wanted.items():
+                    if name in self._watches:
+                        self._watches[name].wake()
+                    else:
+                        watch = self._watches[name] = _Watch(condition)
+                        nursery.start_soon(self._follow, ctx, watch)
+
+    def _read_what_they_name(self, ctx: ControllerContext, wanted: Mapping[str, VipCondition]) -> None:
+        """Make the resources that conditions are about be inputs."""
+        named = [NamedResource.of(condition.resource) for condition in wanted.values() if condition.resource]
+        definitions = ctx.list(ResourceDefinition)
+        kinds = {kind for one in named if (kind := one.kind_among(definitions)) is not None}
+        ctx.set_inputs((*_INPUTS, *(weak(kind) for kind in sorted(kinds, key=str) if kind != MachineConfig.kind)))
+
+    async def _end_others(self, ctx: ControllerContext, wanted: Mapping[str, VipCondition]) -> None:
+        for name, watch in tuple(self._watches.items()):
+            if wanted.get(name) != watch.condition:
+                watch.scope.cancel()
+                del self._watches[name]
+        for resource in ctx.list(VIPCondition):
+            if resource.id not in wanted:
+                self._health.pop(resource.id, None)
+                await ctx.destroy(VIPCondition, resource.id)
+
+    async def _follow(self, ctx: ControllerContext, watch: _Watch) -> None:
+        condition = watch.condition
+        with watch.scope:
+            while True:
+                reason = await self._look(ctx, condition)
+                await self._note(ctx, condition, reason)
+                with trio.move_on_after(condition.interval.total_seconds()):
+                    if condition.resource:
+                        await watch.woken.wait()
+                    else:
+                        await trio.sleep_forever()
+
+    async def _look(self, ctx: ControllerContext, condition: VipCondition) -> str:
+        """Why the condition does not hold at this moment, "" if it does."""
+        if condition.resource:
+            return self._look_at_resource(ctx, condition)
+        try:
+            await check(condition)
+        except CheckFailedError as error:
+            return str(error)
+        return ""
+
+    def _look_at_resource(self, ctx: ControllerContext, condition: VipCondition) -> str:
+        named = NamedResource.of(condition.resource)
+        try:
+            kind = named.require_kind(ctx.list(ResourceDefinition))
+        except NoSuchTypeError as error:
+            return str(error)
+        resource: Any = ctx.find(kind, named.id)
+        return named.fault(resource, condition.json_path, condition.equals)
+
+    async def _note(self, ctx: ControllerContext, condition: VipCondition, reason: str) -> None:
+        name = condition.name
+        before = self._health.get(name)
+        now = trio.current_time()
+        after = step(before or Health(since=now), succeeded=not reason, now=now, failures=condition.failures)
+        self._health[name] = after
+        if not reason and not after.ok:
+            reason = f"it holds again, and is believed after {after.hold:g} s"
+        elif after.ok:
+            reason = ""
+        current = ctx.find(VIPCondition, name)
+        if current is not None and current.spec.ok == after.ok:
+            since = current.spec.since
+        else:
+            since = format_time(self._wall())
+            tell = ctx.log.info if after.ok else ctx.log.warning
+            tell("a condition for owning virtual IPs", condition=name, holds=after.ok, reason=reason)
+        await ctx.put(VIPCondition, name, VIPConditionSpec(ok=after.ok, since=since, reason=reason))

@@ -1,0 +1,25 @@
+"""What the virtual IPs of a node have in common."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from nodespan.controllers.common.boot_clock import boot_time
+from nodespan.controllers.network.vip.clients import EtcdClients
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """`state_dir` is the agent's own directory. `clock` is that of leases, `wall` the time of day in nanoseconds.
+
+    `settle` is that of `etcd.Election`: to change it is safe only where etcd is never restored.
+    """
+
+    state_dir: Path
+    netns: str | None = None
+    clients: EtcdClients = attrs.field(factory=EtcdClients)
+    clock: Callable[[], float] = boot_time
+    wall: Callable[[], int] = time.time_ns
+    settle: float | None = None

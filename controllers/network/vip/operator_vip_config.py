@@ -1,0 +1,105 @@
+"""network.OperatorVIPConfigController: the virtual IPs that this node stands for election for."""
+
+import ipaddress
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+from nodespan.controllers.network.config.derivation import Derivation, Scene
+from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.vlan_name import vlan_link_name
+from nodespan.resources.config.device import Device, Vip
+from nodespan.resources.config.network import HCloudVIPConfig, Layer2VIPConfig
+from nodespan.resources.network import (
+    ConfigLayer,
+    Operator,
+    OperatorSpec,
+    OperatorSpecSpec,
+    VIPOperatorSpec,
+    layered_id,
+    operator_id,
+)
+
+_LAYER = ConfigLayer.CONFIGURATION
+
+
+def vip_operator(link_name: str, ip: str) -> OperatorSpecSpec:
+    """The operator for an address that the elected node announces on its link. Raises ValueError."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        raise ValueError(f"the virtual IP {ip!r} is not an IP address") from None
+    return OperatorSpecSpec(
+        operator=Operator.VIP,
+        link_name=link_name,
+        require_up=True,
+        vip=VIPOperatorSpec(ip=str(address), gratuitous_arp=True),
+        layer=_LAYER,
+    )
+
+
+def cloud_of(vip: Vip) -> str:
+    """The cloud whose routing a virtual IP relies on, "" for none."""
+    return "equinixMetal" if vip.equinix_metal else "hcloud" if vip.hcloud else ""
+
+
+# The link of a virtual IP, its address, and the cloud.
+_Written = tuple[str, str, str]
+
+
+def written_vips(part: object, scene: Scene) -> Iterator[_Written]:
+    """The virtual IPs of a part; none of the main document on links that the kernel line says to ignore."""
+    resolve = scene.links.resolve
+    match part:
+        case Device():
+            name = resolve(part.interface)
+            of_links = [(name, part.vip)]
+            of_links += [(vlan_link_name(part.interface, vlan.vlan_id), vlan.vip) for vlan in part.vlans]
+            left_alone = {resolve(ignored) for ignored in scene.cmdline.ignored_interfaces}
+            for link_name, vip in of_links:
+                if vip is not None and not left_alone & {name, link_name}:
+                    yield link_name, vip.ip, cloud_of(vip)
+        case Layer2VIPConfig():
+            yield resolve(part.link), part.name, ""
+        case HCloudVIPConfig():
+            yield resolve(part.link), part.name, "hcloud"
+
+
+def ask_vips(part: object, scene: Scene) -> Asked[OperatorSpecSpec]:
+    """The operators of a part. What a cloud would have to route is not managed, which is said."""
+    wishes: list[tuple[str, OperatorSpecSpec]] = []
+    problems: list[tuple[str, str]] = []
+    for link_name, ip, cloud in written_vips(part, scene):
+        if link_name in scene.ignored:
+            continue
+        try:
+            spec = vip_operator(link_name, ip)
+        except ValueError as error:
+            problems.append((layered_id(_LAYER, f"vip/{link_name}/{ip}"), str(error)))
+            continue
+        id = layered_id(_LAYER, operator_id(spec))
+        if cloud:
+            text = f"nodespan does not manage virtual IPs that a cloud routes ({cloud}): {ip} is left to others"
+            problems.append((id, text))
+        else:
+            wishes.append((id, spec))
+    return Asked(wishes=tuple(wishes), problems=tuple(problems))
+
+
+class OperatorVIPConfigController(Derivation[OperatorSpecSpec, OperatorSpecSpec]):
+    """Virtual IPs of devices, of their VLANs, and of documents."""
+
+    name = "network.OperatorVIPConfigController"
+    type = OperatorSpec
+    documents = (Layer2VIPConfig, HCloudVIPConfig)
+
+    def ask(self, part: Any, scene: Scene) -> Asked[OperatorSpecSpec]:
+        """See `ask_vips`."""
+        return ask_vips(part, scene)
+
+    def combine(self, wishes: Sequence[OperatorSpecSpec]) -> OperatorSpecSpec:
+        """They are all the same."""
+        return wishes[-1]
+
+    def context(self, scene: Scene) -> Hashable:
+        """Aliases decide which links are meant, and some links are left alone."""
+        return scene.cmdline.ignored_interfaces, frozenset(scene.links.aliases.items())

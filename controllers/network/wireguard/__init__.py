@@ -1,0 +1,1 @@
+"""Peers of WireGuard devices, and endpoints that are given by name."""

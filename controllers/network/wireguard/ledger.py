@@ -1,0 +1,67 @@
+"""Which peers to tell a WireGuard device of, and what the device was told already.
+
+A device is read as a whole when it is new, and every now and then; in between, a changed peer is compared with what the
+device was told of it last. The endpoint is the exception to "the device is the truth", for it moves with the peer: it
+is told when the wanted one changes, and not again because the device shows another one later.
+
+A device may know peers that nobody wants (yet): after a restart of the agent those who want peers come to know them one
+after the other. Those that were never told here are removed only when the caller says that this has lasted long enough.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from nodespan.kernel.wireguard.device import DeviceChange, DeviceState, PeerConfig, wireguard_peer_equal
+
+
+class PeerLedger:
+    """What one device was told of its peers: by public key, each peer as it was wanted then."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, PeerConfig] = {}
+
+    def changes(self, wanted: Mapping[str, PeerConfig | None]) -> DeviceChange:
+        """What to tell the device so that these peers are as wanted, None being not at all. Others do not matter."""
+        changed: list[PeerConfig] = []
+        removed: list[str] = []
+        for key, peer in wanted.items():
+            told = self._told.get(key)
+            if peer is None:
+                removed += [key] if told is not None else []
+            elif told is None:
+                changed.append(peer)
+            elif not wireguard_peer_equal(told, peer):
+                changed.append(self._without_known_endpoint(peer))
+        return DeviceChange(peers=tuple(changed), removed=tuple(removed))
+
+    def differences(
+        self, wanted: Mapping[str, PeerConfig], device: DeviceState, *, remove_others: bool
+    ) -> DeviceChange:
+        """What to tell the device, which is as was read just now, so that it has the wanted peers."""
+        changed: list[PeerConfig] = []
+        for key, peer in wanted.items():
+            seen = device.peers.get(key)
+            if seen is not None and seen.config.endpoint:
+                peer = self._without_known_endpoint(peer)
+            if seen is None or not wireguard_peer_equal(seen.config, peer):
+                changed.append(peer)
+        removed = [key for key in device.peers if key not in wanted and (remove_others or key in self._told)]
+        return DeviceChange(peers=tuple(changed), removed=tuple(removed))
+
+    def note_all(self, wanted: Mapping[str, PeerConfig]) -> None:
+        """The device has these peers, and no other that was told here."""
+        self._told = dict(wanted)
+
+    def note(self, wanted: Mapping[str, PeerConfig | None]) -> None:
+        """The device was told all of this."""
+        for key, peer in wanted.items():
+            if peer is None:
+                self._told.pop(key, None)
+            else:
+                self._told[key] = peer
+
+    def _without_known_endpoint(self, peer: PeerConfig) -> PeerConfig:
+        told = self._told.get(peer.public_key)
+        known = told is not None and told.endpoint == peer.endpoint
+        return attrs.evolve(peer, endpoint="") if known else peer

@@ -1,0 +1,89 @@
+"""Adding and removing addresses over rtnetlink, for good or up to a deadline."""
+
+import errno
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Interface
+
+import attrs
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
+
+from nodespan.kernel.addresses import FENCED_BY_NODESPAN
+from nodespan.kernel.prefixes import parse_address
+from nodespan.kernel.rtnetlink import Kernel, attribute, number8, number32
+from nodespan.resources.network.address import MANAGED_ADDRESS_FLAGS, AddressSpecSpec, AddressStatusSpec
+from nodespan.resources.network.enums import AddressFlags
+
+_ADDRESS = 1
+_LOCAL = 2
+_BROADCAST = 4
+_CACHE_INFO = 6
+_FLAGS = 8
+_PRIORITY = 9
+_PROTOCOL = 11
+_BYTE = 0xFF
+_LIFETIMES = struct.Struct("=IIII")  # preferred and valid, in seconds; when it was made and changed, for reading only
+
+
+@attrs.frozen(kw_only=True)
+class AddressToAdd:
+    """An address for the link of this index. `renews`: it is there, and is to stay for longer."""
+
+    spec: AddressSpecSpec
+    link_index: int
+    renews: bool = False
+
+
+def seconds_left(valid_until: float, now: float) -> int:
+    """For how many seconds the kernel may have a fenced address: whole ones, for it knows no others."""
+    return int(valid_until - now) if valid_until > now else 0
+
+
+def add_address(kernel: Kernel, wanted: AddressToAdd, clock: Callable[[], float]) -> None:
+    """Add the address, or prolong it. Raises OSError: EEXIST if it is there and not fenced, ETIME after the deadline.
+
+    Between the look at the clock and the kernel's doing this process may be stopped for any time. So the clock is read
+    once more, and what was added too late is taken away at once.
+    """
+    spec = wanted.spec
+    prefix = parse_address(spec.address)
+    flags = spec.flags & MANAGED_ADDRESS_FLAGS
+    how = NLM_F_CREATE | NLM_F_EXCL
+    attributes = [attribute(_LOCAL, prefix.packed), attribute(_ADDRESS, prefix.packed)]
+    if spec.valid_until:
+        seconds = seconds_left(spec.valid_until, clock())
+        if not seconds:
+            raise _too_late(spec)
+        flags &= ~AddressFlags.PERMANENT
+        how = NLM_F_CREATE | NLM_F_REPLACE
+        attributes += [
+            attribute(_CACHE_INFO, _LIFETIMES.pack(seconds, seconds, 0, 0)),
+            number8(_PROTOCOL, FENCED_BY_NODESPAN),
+        ]
+    attributes.append(number32(_FLAGS, flags))
+    if len(prefix.packed) == 4 and prefix.length <= 30:
+        broadcast = IPv4Interface((prefix.packed, prefix.length)).network.broadcast_address
+        attributes.append(attribute(_BROADCAST, broadcast.packed))
+    if spec.priority:
+        attributes.append(number32(_PRIORITY, spec.priority))
+    fields = (spec.family.number, prefix.length, flags & _BYTE, spec.scope.number, wanted.link_index)
+    kernel.change(rtnl.RTM_NEWADDR, how, fields, *attributes)
+    if spec.valid_until and clock() >= spec.valid_until:
+        _delete(kernel, spec, wanted.link_index)
+        raise _too_late(spec)
+
+
+def delete_address(kernel: Kernel, seen: AddressStatusSpec) -> None:
+    """Remove the address. Raises OSError: EADDRNOTAVAIL if it is not there."""
+    prefix = parse_address(seen.address)
+    local = parse_address(seen.local or seen.address.partition("/")[0])
+    fields = (seen.family.number, prefix.length, 0, 0, seen.link_index)
+    kernel.change(rtnl.RTM_DELADDR, 0, fields, attribute(_LOCAL, local.packed), attribute(_ADDRESS, prefix.packed))
+
+
+def _delete(kernel: Kernel, spec: AddressSpecSpec, link_index: int) -> None:
+    delete_address(kernel, AddressStatusSpec(address=spec.address, family=spec.family, link_index=link_index))
+
+
+def _too_late(spec: AddressSpecSpec) -> OSError:
+    return OSError(errno.ETIME, f"the time to have {spec.address} was over before it was added")

@@ -1,0 +1,93 @@
+"""ARP: telling the neighbours of a link that an IPv4 address lives here now, and asking whether anybody has it.
+
+The questions are those of RFC 5227: their sender has no address, so that nobody takes the asker for the owner.
+"""
+
+import socket
+import struct
+from typing import Self
+
+from nodespan.kernel.netns import in_netns
+
+_ETHERTYPE_ARP = 0x0806
+_ETHERNET = 1
+_ETHERTYPE_IPV4 = 0x0800
+_REQUEST = 1
+_BROADCAST = b"\xff" * 6
+_NOBODY = bytes(6)
+_NO_ADDRESS = bytes(4)
+_FRAME = 2048
+_PACKET = struct.Struct("!HHBBH6s4s6s4s")
+_ETHERNET_HEADER = 14
+
+
+def announcement(address: bytes, hardware_address: bytes) -> bytes:
+    """The frame of a request in which sender and target are this link."""
+    return _request(hardware_address, hardware_address + address, hardware_address + address)
+
+
+def question(address: bytes, hardware_address: bytes) -> bytes:
+    """The frame that asks who has the address."""
+    return _request(hardware_address, hardware_address + _NO_ADDRESS, _NOBODY + address)
+
+
+def _request(source: bytes, sender: bytes, target: bytes) -> bytes:
+    header = _BROADCAST + source + struct.pack("!H", _ETHERTYPE_ARP)
+    body = struct.pack("!HHBBH", _ETHERNET, _ETHERTYPE_IPV4, 6, 4, _REQUEST)
+    return header + body + sender + target
+
+
+def claimant(frame: bytes, address: bytes) -> bytes | None:
+    """The hardware address of who says in this frame that the address is his own; None if it says no such thing."""
+    packet = frame[_ETHERNET_HEADER : _ETHERNET_HEADER + _PACKET.size]
+    if len(packet) < _PACKET.size:
+        return None
+    kind, protocol, _, _, _, sender, sender_address, _, _ = _PACKET.unpack(packet)
+    is_about_it = (kind, protocol, sender_address) == (_ETHERNET, _ETHERTYPE_IPV4, address)
+    return bytes(sender) if is_about_it else None
+
+
+class ArpSocket:
+    """Sends ARP frames on a link of a network namespace (a path; None: the own one), and hears those of others.
+
+    Raises OSError: without CAP_NET_RAW, or if there is no such link.
+    """
+
+    def __init__(self, link_name: str, hardware_address: bytes, netns: str | None) -> None:
+        self._hardware_address = hardware_address
+        with in_netns(netns):
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.bind((link_name, _ETHERTYPE_ARP))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """What becomes readable when there is something to hear."""
+        return self._socket.fileno()
+
+    def announce(self, address: bytes) -> None:
+        """Say that the address is here."""
+        self._socket.send(announcement(address, self._hardware_address))
+
+    def ask(self, address: bytes) -> None:
+        """Ask for the address."""
+        self._socket.send(question(address, self._hardware_address))
+
+    def hear(self, address: bytes) -> bytes | None:
+        """Who else has claimed the address in what was heard by now; None for nobody."""
+        while True:
+            try:
+                frame = self._socket.recv(_FRAME)
+            except BlockingIOError:
+                return None
+            found = claimant(frame, address)
+            if found not in (None, self._hardware_address):
+                return found

@@ -1,0 +1,183 @@
+"""Making, changing and removing links over rtnetlink."""
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
+
+from nodespan.kernel.bond_options import BondValue, encode
+from nodespan.kernel.rtnetlink import (
+    AF_UNSPEC,
+    Kernel,
+    attribute,
+    nest,
+    number8,
+    number16,
+    number32,
+    zero_terminated,
+)
+from nodespan.resources.network.enums import LinkFlags
+from nodespan.resources.network.link_spec import LinkSpecSpec
+
+_ADDRESS = 1
+_IFNAME = 3
+_MTU = 4
+_LINK = 5
+_MASTER = 10
+_LINKINFO = 18
+
+_INFO_KIND = 1
+_INFO_DATA = 2
+
+_VLAN_ID = 1
+_VLAN_PROTOCOL = 5
+_BRIDGE_STP_STATE = 5
+_BRIDGE_VLAN_FILTERING = 7
+_VRF_TABLE = 1
+_VETH_PEER = 1
+
+_ANY_TYPE = 0
+
+# Refusals to make a link that have nothing to do with how it is to be.
+_SAME_FOR_ANY = frozenset({errno.EEXIST, errno.EOPNOTSUPP, errno.EPERM})
+
+
+@attrs.frozen(kw_only=True)
+class LinkChange:
+    """What to change of a link; None leaves it. `master` is an index, 0 for none; `bond` are options by field."""
+
+    index: int
+    up: bool | None = None
+    multicast: bool | None = None
+    mtu: int | None = None
+    hardware_addr: str | None = None
+    master: int | None = None
+    stp: bool | None = None
+    vlan_filtering: bool | None = None
+    bond: tuple[tuple[str, BondValue], ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != LinkChange(index=self.index)
+
+    def apart(self) -> tuple["LinkChange", ...]:
+        """The same, one thing at a time."""
+        differing = (
+            (field.name, getattr(self, field.name))
+            for field in attrs.fields(LinkChange)
+            if field.name != "index" and getattr(self, field.name) != field.default
+        )
+        return tuple(LinkChange(index=self.index, **{name: value}) for name, value in differing)
+
+
+def _bridge(stp: bool | None, vlan_filtering: bool | None) -> tuple[bytes, ...]:
+    options = () if stp is None else (number32(_BRIDGE_STP_STATE, stp),)
+    return options if vlan_filtering is None else (*options, number8(_BRIDGE_VLAN_FILTERING, vlan_filtering))
+
+
+def _bridge_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.bridge_master is None:
+        return ()
+    # What is off is off to begin with; a kernel without VLAN filtering refuses to hear of it.
+    return _bridge(spec.bridge_master.stp.enabled or None, spec.bridge_master.vlan.filtering_enabled or None)
+
+
+def _vlan_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.vlan is None:
+        return ()
+    protocol = spec.vlan.vlan_protocol.number.to_bytes(2, "big")
+    return (number16(_VLAN_ID, spec.vlan.vlan_id), attribute(_VLAN_PROTOCOL, protocol))
+
+
+def _veth_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.veth is None or not spec.veth.peer_name:
+        return ()
+    # The other end is described by a whole message of its own.
+    return (attribute(_VETH_PEER, bytes(16) + zero_terminated(_IFNAME, spec.veth.peer_name)),)
+
+
+def _vrf_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    return () if spec.vrf_master is None else (number32(_VRF_TABLE, spec.vrf_master.table.number),)
+
+
+def _nothing(_spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    return ()
+
+
+# What each kind is told when it is made, a bond beside its options. Kinds that are not here cannot be made.
+_OPTIONS: Mapping[str, Callable[[LinkSpecSpec], tuple[bytes, ...]]] = {
+    "bond": _nothing,
+    "bridge": _bridge_of,
+    "dummy": _nothing,
+    "veth": _veth_of,
+    "vlan": _vlan_of,
+    "vrf": _vrf_of,
+    "wireguard": _nothing,
+}
+CREATABLE = frozenset(_OPTIONS)
+
+
+def create_link(
+    kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = ()
+) -> None:
+    """Make a logical link, with its MTU and up if it is to be so. Raises OSError.
+
+    EOPNOTSUPP if the kernel has no such kind, EEXIST. A link that cannot be all of that, as one that cannot come up
+    because its parent is down, is made all the same, down.
+    """
+    try:
+        _create(kernel, spec, parent_index, bond, whole=True)
+    except OSError as error:
+        if error.errno in _SAME_FOR_ANY:
+            raise
+        _create(kernel, spec, parent_index, bond, whole=False)
+
+
+def _create(
+    kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]], *, whole: bool
+) -> None:
+    options = (*_OPTIONS[spec.kind](spec), *(encode(field, value) for field, value in bond))
+    info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
+    attributes = [zero_terminated(_IFNAME, spec.name), info]
+    if parent_index:
+        attributes.append(number32(_LINK, parent_index))
+    if spec.hardware_addr:
+        attributes.append(_hardware_address(spec.hardware_addr))
+    # WireGuard gets its settings, and what joins a bond its master, before it comes up.
+    whole = whole and spec.wireguard is None and not spec.master_name
+    if whole and spec.mtu:
+        attributes.append(number32(_MTU, spec.mtu))
+    up = LinkFlags.UP if whole and spec.up else LinkFlags(0)
+    kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, up, up), *attributes)
+
+
+def change_link(kernel: Kernel, change: LinkChange) -> None:
+    """Change a link. Raises OSError."""
+    flags = mask = 0
+    for flag, wanted in ((LinkFlags.UP, change.up), (LinkFlags.MULTICAST, change.multicast)):
+        if wanted is not None:
+            mask |= flag
+            flags |= flag if wanted else 0
+    attributes: list[bytes] = []
+    if change.mtu is not None:
+        attributes.append(number32(_MTU, change.mtu))
+    if change.hardware_addr is not None:
+        attributes.append(_hardware_address(change.hardware_addr))
+    if change.master is not None:
+        attributes.append(number32(_MASTER, change.master))
+    if change.stp is not None or change.vlan_filtering is not None:
+        data = nest(_INFO_DATA, *_bridge(change.stp, change.vlan_filtering))
+        attributes.append(nest(_LINKINFO, attribute(_INFO_KIND, b"bridge"), data))
+    if change.bond:
+        data = nest(_INFO_DATA, *(encode(field, value) for field, value in change.bond))
+        attributes.append(nest(_LINKINFO, attribute(_INFO_KIND, b"bond"), data))
+    kernel.change(rtnl.RTM_NEWLINK, 0, (AF_UNSPEC, _ANY_TYPE, change.index, flags, mask), *attributes)
+
+
+def delete_link(kernel: Kernel, index: int) -> None:
+    """Remove a link. Raises OSError: ENODEV if it is not there."""
+    kernel.change(rtnl.RTM_DELLINK, 0, (AF_UNSPEC, _ANY_TYPE, index, 0, 0))
+
+
+def _hardware_address(text: str) -> bytes:
+    return attribute(_ADDRESS, bytes.fromhex(text.replace(":", "")))

@@ -1,0 +1,307 @@
+"""Links as rtnetlink describes them.
+
+A link's message says which other links it depends on only by number; their names are filled in by `with_names`.
+
+Not notified, and so found by the next dump: changes to a link that is down, other than its flags and master (alias,
+alternative names, options of a bridge or bond).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import attrs
+from pyroute2.netlink import rtnl
+
+from nodespan.kernel.mirror import Effect, Kind
+from nodespan.kernel.rtnetlink import (
+    AF_UNSPEC,
+    Attributes,
+    Kernel,
+    Message,
+    c_text,
+    inside,
+    integer,
+    ip_address,
+    members,
+    text,
+)
+from nodespan.resources.network.enums import (
+    ADLACPActive,
+    ADSelect,
+    ARPAllTargets,
+    ARPValidate,
+    BondMode,
+    FailOverMAC,
+    LACPRate,
+    LinkFlags,
+    LinkType,
+    OperationalState,
+    PrimaryReselect,
+    RoutingTable,
+    VLANProtocol,
+    XmitHashPolicy,
+)
+from nodespan.resources.network.link import (
+    STP,
+    VLAN,
+    BondMaster,
+    BridgeMaster,
+    BridgeVLAN,
+    LinkStatusSpec,
+    Veth,
+    VRFMaster,
+)
+
+_ADDRESS = 1
+_BROADCAST = 2
+_IFNAME = 3
+_MTU = 4
+_LINK = 5
+_QDISC = 6
+_MASTER = 10
+_OPERSTATE = 16
+_LINKINFO = 18
+_IFALIAS = 20
+_CARRIER = 33
+_LINK_NETNSID = 37
+_PROP_LIST = 52
+_ALT_IFNAME = 53
+_PERMANENT_ADDRESS = 54
+
+_INFO_KIND = 1
+_INFO_DATA = 2
+_INFO_SLAVE_KIND = 4
+_INFO_SLAVE_DATA = 5
+
+_VLAN_ID = 1
+_VLAN_PROTOCOL = 5
+_BRIDGE_STP_STATE = 5
+_BRIDGE_VLAN_FILTERING = 7
+_VRF_TABLE = 1
+_BOND_SLAVE_PERMANENT_ADDRESS = 4
+
+_DUMP_ATTEMPTS = 5
+
+
+@attrs.frozen(kw_only=True)
+class KernelLink:
+    """A link, as far as the kernel's message about it goes.
+
+    `status` lacks the names of other links. `parent_is_elsewhere`: its link index counts in another network namespace.
+    """
+
+    name: str
+    status: LinkStatusSpec
+    parent_is_elsewhere: bool = False
+
+
+def _bond_master(options: Attributes) -> BondMaster:
+    def of(number: int) -> int:
+        return integer(options, number)
+
+    def targets(number: int) -> tuple[str, ...]:
+        return tuple(ip_address(target) for _, target in members(options.get(number, b"")))
+
+    # By the kernel's numbers of its options.
+    return BondMaster(
+        mode=BondMode.of(of(1)),
+        miimon=of(3),
+        updelay=of(4),
+        downdelay=of(5),
+        use_carrier=bool(of(6)),
+        arp_interval=of(7),
+        arp_ip_targets=targets(8),
+        arp_validate=ARPValidate.of(of(9)),
+        arp_all_targets=ARPAllTargets.of(of(10)),
+        primary_index=of(11),
+        primary_reselect=PrimaryReselect.of(of(12)),
+        fail_over_mac=FailOverMAC.of(of(13)),
+        xmit_hash_policy=XmitHashPolicy.of(of(14)),
+        resend_igmp=of(15),
+        num_peer_notif=of(16),
+        all_slaves_active=of(17),
+        min_links=of(18),
+        lp_interval=of(19),
+        packets_per_slave=of(20),
+        lacp_rate=LACPRate.of(of(21)),
+        ad_select=ADSelect.of(of(22)),
+        ad_actor_sys_prio=of(24),
+        ad_user_port_key=of(25),
+        tlb_logical_lb=of(27),
+        peer_notify_delay=of(28),
+        # A kernel that does not know the option sends them.
+        ad_lacp_active=ADLACPActive.of(of(29)) if 29 in options else ADLACPActive.ON,
+        missed_max=of(30),
+        ns_ip6_targets=targets(31),
+    )
+
+
+def _of_kind(kind: str, options: Attributes) -> dict[str, Any]:
+    """The fields of a status that only links of this kind have."""
+    match kind:
+        case "veth":
+            return {"veth": Veth()}
+        case "vlan" if options:
+            protocol = VLANProtocol.of(int.from_bytes(options.get(_VLAN_PROTOCOL, b""), "big"))
+            return {"vlan": VLAN(vlan_id=integer(options, _VLAN_ID), vlan_protocol=protocol)}
+        case "bridge" if options:
+            stp = STP(enabled=bool(integer(options, _BRIDGE_STP_STATE)))
+            vlan = BridgeVLAN(filtering_enabled=bool(integer(options, _BRIDGE_VLAN_FILTERING)))
+            return {"bridge_master": BridgeMaster(stp=stp, vlan=vlan)}
+        case "bond" if options:
+            return {"bond_master": _bond_master(options)}
+        case "vrf" if options:
+            return {"vrf_master": VRFMaster(table=RoutingTable.of(integer(options, _VRF_TABLE)))}
+        case _:
+            return {}
+
+
+def _permanent_address(attributes: Attributes, info: Attributes) -> bytes:
+    """The hardware's; of a link that has none, as a veth, the one that it had before a bond lent it another."""
+    if _PERMANENT_ADDRESS in attributes or text(info, _INFO_SLAVE_KIND) != "bond":
+        return attributes.get(_PERMANENT_ADDRESS, b"")
+    return inside(info, _INFO_SLAVE_DATA).get(_BOND_SLAVE_PERMANENT_ADDRESS, b"")
+
+
+def _index(message: Message) -> int:
+    return message.fields[2]
+
+
+def read_link(message: Message) -> KernelLink:
+    """The link that a full RTM_NEWLINK message describes."""
+    _, type, index, bits, _ = message.fields
+    attributes = message.attributes
+    info = inside(attributes, _LINKINFO)
+    kind = text(info, _INFO_KIND)
+    flags = LinkFlags(bits)
+    status = LinkStatusSpec(
+        alias=text(attributes, _IFALIAS),
+        alt_names=_alternative_names(attributes),
+        index=index,
+        type=LinkType.of(type),
+        link_index=integer(attributes, _LINK),
+        flags=flags,
+        hardware_addr=attributes.get(_ADDRESS, b"").hex(":"),
+        permanent_addr=_permanent_address(attributes, info).hex(":"),
+        broadcast_addr=attributes.get(_BROADCAST, b"").hex(":"),
+        mtu=integer(attributes, _MTU),
+        queue_disc=text(attributes, _QDISC),
+        master_index=integer(attributes, _MASTER),
+        operational_state=OperationalState.of(integer(attributes, _OPERSTATE)),
+        kind=kind,
+        slave_kind=text(info, _INFO_SLAVE_KIND),
+        link_state=LinkFlags.UP in flags and bool(integer(attributes, _CARRIER)),
+        **_of_kind(kind, inside(info, _INFO_DATA)),
+    )
+    return KernelLink(name=text(attributes, _IFNAME), status=status, parent_is_elsewhere=_LINK_NETNSID in attributes)
+
+
+def _alternative_names(attributes: Attributes) -> tuple[str, ...]:
+    return tuple(c_text(name) for number, name in members(attributes.get(_PROP_LIST, b"")) if number == _ALT_IFNAME)
+
+
+def with_names(link: KernelLink, name_of: Callable[[int], str]) -> LinkStatusSpec:
+    """The status with the names of the links it refers to; `name_of` gives "" for an index it does not know."""
+    status = link.status
+    if status.veth is not None and status.link_index and not link.parent_is_elsewhere:
+        return attrs.evolve(status, veth=Veth(peer_name=name_of(status.link_index)))
+    if status.bond_master is not None and status.bond_master.primary_index:
+        primary = name_of(status.bond_master.primary_index)
+        return attrs.evolve(status, bond_master=attrs.evolve(status.bond_master, primary=primary))
+    return status
+
+
+def _is_veth_peer(link: KernelLink) -> bool:
+    return link.status.veth is not None and not link.parent_is_elsewhere
+
+
+class Links(Kind[int, KernelLink]):
+    """Links by index."""
+
+    # Queueing disciplines are announced apart from the links that carry them.
+    groups: ClassVar[int] = rtnl.RTMGRP_LINK | rtnl.RTMGRP_TC
+    # Whether a link counts as changed whenever the kernel speaks of it: what only the driver tells in full looks the
+    # same here, as when a bond takes another member for its active one.
+    announces: ClassVar[bool] = True
+
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """All links; blocks."""
+        return kernel.dump(rtnl.RTM_GETLINK)
+
+    def collect(self, messages: Iterable[Message]) -> dict[int, KernelLink]:
+        """The links by index."""
+        return {_index(message): read_link(message) for message in messages}
+
+    def reread(self, kernel: Kernel, key: int) -> KernelLink | None:
+        """One link, None if there is none of this index; blocks."""
+        message = kernel.link(key)
+        return None if message is None else read_link(message)
+
+    def fold(self, items: Mapping[int, KernelLink], message: Message) -> Effect[int, KernelLink]:
+        """A link's own message replaces it; one about its port, its wireless part or its queues makes it read again."""
+        match message.type:
+            case rtnl.RTM_NEWQDISC | rtnl.RTM_DELQDISC:
+                return Effect(reread=frozenset(items.keys() & {message.fields[1]}))
+            case rtnl.RTM_NEWLINK | rtnl.RTM_DELLINK if message.family != AF_UNSPEC:
+                return Effect(reread=frozenset({_index(message)}))
+            case rtnl.RTM_DELLINK:
+                return Effect(changes={_index(message): None})
+            case rtnl.RTM_NEWLINK if _MTU not in message.attributes:
+                return Effect(reread=frozenset({_index(message)}))
+            case rtnl.RTM_NEWLINK:
+                link = read_link(message)
+                index = link.status.index
+                return Effect(
+                    changes={index: link},
+                    announced=frozenset({index}) if self.announces else frozenset(),
+                    reread=_peer_that_does_not_know(items, link),
+                )
+            case _:
+                return Effect()
+
+
+def _peer_that_does_not_know(items: Mapping[int, KernelLink], link: KernelLink) -> frozenset[int]:
+    """The first half of a veth pair is announced before the second exists, and not again when it does."""
+    peer = items.get(link.status.link_index)
+    if peer is None or not _is_veth_peer(link) or not _is_veth_peer(peer):
+        return frozenset()
+    return frozenset() if peer.status.link_index == link.status.index else frozenset({peer.status.index})
+
+
+class PlainLinks(Links):
+    """Links by index, for whom it does not matter how they queue: changes of that are not heard of."""
+
+    groups: ClassVar[int] = rtnl.RTMGRP_LINK
+    announces: ClassVar[bool] = False
+
+
+def list_links(kernel: Kernel) -> dict[int, KernelLink]:
+    """The links as the kernel has them at this moment; blocks."""
+    kind = Links()
+    for _ in range(_DUMP_ATTEMPTS):
+        kernel.interrupted = False
+        links = kind.collect(kind.dump(kernel))
+        if not kernel.interrupted:
+            break
+    return links
+
+
+class LinkNames(Kind[int, str]):
+    """The names of links by index, for whoever shows objects that the kernel ties to links by index."""
+
+    groups: ClassVar[int] = rtnl.RTMGRP_LINK
+
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """All links; blocks."""
+        return kernel.dump(rtnl.RTM_GETLINK)
+
+    def collect(self, messages: Iterable[Message]) -> dict[int, str]:
+        """The names by index."""
+        return {_index(message): text(message.attributes, _IFNAME) for message in messages}
+
+    def fold(self, items: Mapping[int, str], message: Message) -> Effect[int, str]:  # noqa: ARG002
+        """Messages about ports say nothing about names."""
+        if message.family != AF_UNSPEC:
+            return Effect()
+        gone = message.type == rtnl.RTM_DELLINK
+        return Effect(changes={_index(message): None if gone else text(message.attributes, _IFNAME)})

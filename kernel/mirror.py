@@ -1,0 +1,334 @@
+"""A copy, in memory, of one kind of kernel object, kept true by the kernel's notifications.
+
+The order of things makes the copy true. The socket subscribes before the first dump, so that nothing falls between
+the two. While a dump runs no notification is consumed: those that arrive meanwhile are folded in afterwards, and
+folding one that the dump knew already changes nothing in the end, since the last one about an object wins. Before a
+dump whatever is queued is thrown away, for the dump contains it. When the kernel says that it lost notifications
+(ENOBUFS, which comes before anything that is still queued) nothing more is believed until the next dump.
+
+What notifications do not tell (see the kinds) is found by a dump every minute, or at once if whoever does such a thing
+says so (`look_again`).
+"""
+
+import errno
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, TypeVar
+
+import attrs
+import trio
+
+from nodespan.kernel.netns import in_netns
+from nodespan.kernel.rtnetlink import Kernel, Message, open_kernel, parse
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+RESYNC_INTERVAL = 60.0
+_DEBOUNCE = 0.05
+# A dump that takes long comes back no sooner than after this many times its own duration.
+_REST = 4.0
+_DUMP_ATTEMPTS = 5
+_BURST = 0.01
+# For how long notifications are taken in before the loop lets others run, and before it reports.
+_SLICE = 0.005
+_REPORT = 0.1
+_DATAGRAM = 65536
+RECEIVE_BUFFER = 8 << 20
+_SO_RCVBUFFORCE = 33
+_mirrors: trio.lowlevel.RunVar["set[Mirror[Any, Any]]"] = trio.lowlevel.RunVar("mirrors")
+
+
+@attrs.frozen(kw_only=True)
+class Effect(Generic[K, V]):
+    """What one notification means: objects that are now so (None: gone), objects to read again, or a dump to make.
+
+    `announced` are reported as changed even if they look the same.
+    """
+
+    changes: Mapping[K, V | None] = attrs.field(factory=dict)
+    announced: frozenset[K] = frozenset()
+    reread: frozenset[K] = frozenset()
+    resync: bool = False
+
+
+class Kind(ABC, Generic[K, V]):
+    """A kind of kernel object: where it is announced, how it is listed and what its notifications mean.
+
+    Values are immutable and equal if nothing that matters differs. Instances keep no state.
+    """
+
+    groups: ClassVar[int]
+
+    @abstractmethod
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """All messages about the kind; blocks."""
+
+    @abstractmethod
+    def collect(self, messages: Iterable[Message]) -> dict[K, V]:
+        """The objects that these messages of a dump describe."""
+
+    @abstractmethod
+    def fold(self, items: Mapping[K, V], message: Message) -> Effect[K, V]:
+        """What a notification does to `items`. Called for every message of the groups."""
+
+    def reread(self, kernel: Kernel, key: K) -> V | None:
+        """One object as it is now, None if it is gone; blocks. Needed only if `fold` asks for it."""
+        raise NotImplementedError(f"{type(self).__name__} cannot read {key!r} alone")
+
+
+class Mirror(Generic[K, V]):
+    """The objects of a kind, and which of them changed. Made by `open_mirror`; one task may wait for changes."""
+
+    def __init__(self, kind: Kind[K, V], netns: str | None, on_change: Callable[[], None], receive_buffer: int) -> None:
+        self.items: Mapping[K, V] = MappingProxyType({})
+        self._kind = kind
+        self._netns = netns
+        self._on_change = on_change
+        self._items: dict[K, V] = {}
+        self._touched: set[K] = set()
+        self._news = trio.Event()
+        self._resync_at = 0.0
+        self._rest = _DEBOUNCE
+        self._lost = False
+        self._doubtful = False
+        self._taking_in = trio.Lock()
+        self._socket = _subscribe(kind.groups, netns, receive_buffer)
+        _all_mirrors().add(self)
+
+    def shows(self, kind: type[Kind[Any, Any]], netns: str | None) -> bool:
+        """Whether it is of this kind, or one like it, in this namespace."""
+        return isinstance(self._kind, kind) and self._netns == netns
+
+    def take(self) -> frozenset[K]:
+        """The keys of all objects that appeared, changed, went or were announced since the last call; at first, all."""
+        touched = frozenset(self._touched)
+        self._touched.clear()
+        if self._news.is_set():
+            self._news = trio.Event()
+        return touched
+
+    async def changed(self) -> frozenset[K]:
+        """Wait until there is something to take, and take it. A checkpoint; nothing is lost by cancelling."""
+        await trio.lowlevel.checkpoint()
+        await self._news.wait()
+        return self.take()
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the mirror is true as far as notifications were taken in; if not, a dump is due."""
+        return not self._doubtful
+
+    async def catch_up(self) -> None:
+        """Take in what the kernel has told by now: everything that was done before the call is in the mirror then.
+
+        Except for what the mirror is not certain of. A checkpoint; after a loss it waits for a dump.
+        """
+        async with self._taking_in:
+            if not self._lost:
+                await self._take_in()
+            if self._lost:
+                await self._resync()
+
+    async def look(self, keys: Iterable[K]) -> None:
+        """Read these objects again, for those of whose changes the kernel tells nothing. Waits for a worker thread."""
+        async with self._taking_in:
+            await self._take_in(frozenset(keys))
+
+    async def resync(self) -> None:
+        """List everything anew and report what differs. Waits for a worker thread, which is not interrupted."""
+        async with self._taking_in:
+            await self._resync()
+
+    async def _resync(self) -> None:
+        doubtful = self._doubtful
+        self._discard_queued()
+        # Until the dump is there; whoever is cancelled now leaves the rest to the next.
+        self._lost = True
+        self._resync_soon()
+        started = trio.current_time()
+        items, complete = await trio.to_thread.run_sync(self._dump)
+        self._lost = self._doubtful = False
+        now = trio.current_time()
+        self._rest = max(_DEBOUNCE, _REST * (now - started))
+        self._resync_at = now + (RESYNC_INTERVAL if complete else self._rest)
+        touched = {key for key, value in items.items() if self._items.get(key) != value}
+        touched |= self._items.keys() - items.keys()
+        self._items = items
+        self.items = MappingProxyType(items)
+        self._report(touched)
+        if doubtful and not touched:
+            # Who waits for certainty has it now.
+            self._on_change()
+
+    async def follow(self) -> None:
+        """Take in notifications until cancelled. Raises OSError if the kernel refuses."""
+        while True:
+            if trio.current_time() >= self._resync_at:
+                await self.resync()
+                continue
+            with trio.move_on_at(self._resync_at) as waiting:
+                await trio.lowlevel.wait_readable(self._socket)
+            if not waiting.cancelled_caught:
+                # Notifications come in bursts, and taking in ten costs little more than taking in one.
+                await trio.sleep(_BURST)
+                async with self._taking_in:
+                    await self._take_in()
+
+    def close(self) -> None:
+        """Close the socket."""
+        _all_mirrors().discard(self)
+        self._socket.close()
+
+    async def _take_in(self, reread_too: frozenset[K] = frozenset()) -> None:
+        touched: set[K] = set()
+        reread = set(reread_too)
+        done = False
+        try:
+            await self._receive_all(touched, reread)
+            if reread:
+                found = await trio.to_thread.run_sync(self._reread, reread)
+                self._apply(Effect(changes=found), touched, set())
+            done = True
+        finally:
+            if not done:
+                self._resync_soon()
+            self._report(touched)
+
+    async def _receive_all(self, touched: set[K], reread: set[K]) -> None:
+        started = slice_started = trio.current_time()
+        while (data := self._receive()) is not None:
+            if not self._lost:
+                for message in parse(data):
+                    self._apply(self._kind.fold(self._items, message), touched, reread)
+            now = trio.current_time()
+            if now - started > _REPORT:
+                break
+            if now - slice_started > _SLICE:
+                await trio.lowlevel.checkpoint()
+                slice_started = trio.current_time()
+
+    def _apply(self, effect: Effect[K, V], touched: set[K], reread: set[K]) -> None:
+        for key, value in effect.changes.items():
+            if self._items.get(key) == value:
+                continue
+            touched.add(key)
+            if value is None:
+                del self._items[key]
+            else:
+                self._items[key] = value
+        touched |= effect.announced
+        reread |= effect.reread
+        if effect.resync:
+            self._resync_soon()
+
+    def _resync_soon(self) -> None:
+        self._doubtful = True
+        self._resync_at = min(self._resync_at, trio.current_time() + self._rest)
+
+    def _report(self, touched: set[K]) -> None:
+        if touched:
+            self._touched |= touched
+            self._news.set()
+            self._on_change()
+
+    def _receive(self) -> bytes | None:
+        """The next datagram, b"" after a loss, None if nothing is queued."""
+        try:
+            return self._socket.recv(_DATAGRAM)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self._lost = True
+            self._resync_soon()
+            return b""
+
+    def _discard_queued(self) -> None:
+        while self._receive() is not None:
+            pass
+
+    def _dump(self) -> tuple[dict[K, V], bool]:
+        """In a worker thread: the objects, and whether they are of one moment."""
+        with open_kernel(self._netns) as kernel:
+            for _ in range(_DUMP_ATTEMPTS):
+                kernel.interrupted = False
+                items = self._kind.collect(self._kind.dump(kernel))
+                if not kernel.interrupted:
+                    break
+            return items, not kernel.interrupted
+
+    def _reread(self, keys: Iterable[K]) -> dict[K, V | None]:
+        with open_kernel(self._netns) as kernel:
+            return {key: self._kind.reread(kernel, key) for key in keys}
+
+
+async def look_again(kind: type[Kind[K, Any]], netns: str | None, keys: Iterable[K]) -> None:
+    """Have all mirrors of a kind in this trio run read these objects again, after a change that the kernel keeps quiet.
+
+    Waits for a worker thread.
+    """
+    found = frozenset(keys)
+    for mirror in tuple(_all_mirrors()):
+        # Others are closed meanwhile.
+        if mirror in _all_mirrors() and mirror.shows(kind, netns):
+            await mirror.look(found)
+
+
+def _all_mirrors() -> "set[Mirror[Any, Any]]":
+    try:
+        return _mirrors.get()
+    except LookupError:
+        found: set[Mirror[Any, Any]] = set()
+        _mirrors.set(found)
+        return found
+
+
+def _subscribe(groups: int, netns: str | None, receive_buffer: int) -> socket.socket:
+    with in_netns(netns):
+        subscription = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+    try:
+        try:
+            subscription.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
+        except PermissionError:
+            # Without privileges the system's limit applies; losses are noticed and made good.
+            subscription.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        subscription.bind((0, groups))
+    except BaseException:
+        subscription.close()
+        raise
+    return subscription
+
+
+def _nothing() -> None:
+    pass
+
+
+@asynccontextmanager
+async def open_mirror(
+    kind: Kind[K, V],
+    *,
+    netns: str | None = None,
+    on_change: Callable[[], None] = _nothing,
+    receive_buffer: int = RECEIVE_BUFFER,
+) -> AsyncIterator[Mirror[K, V]]:
+    """Mirror the objects of a kind in a network namespace (a path; None: the own one).
+
+    On entry the mirror is complete, and every object counts as changed. `on_change` is called, in this thread, after
+    each round of changes. The block is cancelled, and raises OSError, if the kernel refuses to answer.
+    """
+    mirror = Mirror(kind, netns, on_change, receive_buffer)
+    try:
+        await mirror.resync()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mirror.follow)
+            yield mirror
+            nursery.cancel_scope.cancel()
+    finally:
+        mirror.close()

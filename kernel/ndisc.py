@@ -1,0 +1,141 @@
+"""Neighbour discovery, which is for IPv6 what ARP is for IPv4.
+
+Announcements are unsolicited advertisements (RFC 4861, 7.2.6), questions those of duplicate address detection.
+The frames are put together here: the kernel would not send a question from the unspecified address, nor an announcement
+before it is done with its own duplicate address detection.
+"""
+
+import socket
+import struct
+from typing import Self
+
+from nodespan.kernel.netns import in_netns
+
+_ETHERTYPE_IPV6 = 0x86DD
+_ICMPV6 = 58
+_SOLICITATION = 135
+_ADVERTISEMENT = 136
+_OVERRIDE = 0x20000000
+_TARGET_LINK_ADDRESS = 2
+# Routers let only those of their own link arrive with this.
+_HOP_LIMIT = 255
+_VERSION = 6 << 28
+_ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
+_SOLICITED_NODE = socket.inet_pton(socket.AF_INET6, "ff02::1:ff00:0")
+_UNSPECIFIED = bytes(16)
+_MULTICAST = b"\x33\x33"
+
+_ICMPV6_FILTER = 1
+_PACKET = 2048
+# Type, code, checksum, flags, target.
+_MESSAGE = struct.Struct("!BBHI16s")
+
+
+def announcement(address: bytes, hardware_address: bytes) -> bytes:
+    """The frame of an unsolicited advertisement to all nodes: forget what you knew of this address."""
+    option = struct.pack("!BB6s", _TARGET_LINK_ADDRESS, 1, hardware_address)
+    return _frame(hardware_address, address, _ALL_NODES, _ADVERTISEMENT, _OVERRIDE, address, option)
+
+
+def question(address: bytes, hardware_address: bytes) -> bytes:
+    """The frame that asks who has the address, as in duplicate address detection."""
+    asked = _SOLICITED_NODE[:13] + address[13:]
+    return _frame(hardware_address, _UNSPECIFIED, asked, _SOLICITATION, 0, address, b"")
+
+
+def _frame(
+    hardware_address: bytes, source: bytes, destination: bytes, kind: int, flags: int, target: bytes, option: bytes
+) -> bytes:
+    body = _MESSAGE.pack(kind, 0, 0, flags, target) + option
+    pseudo_header = source + destination + struct.pack("!II", len(body), _ICMPV6)
+    message = _MESSAGE.pack(kind, 0, checksum(pseudo_header + body), flags, target) + option
+    header = struct.pack("!IHBB", _VERSION, len(message), _ICMPV6, _HOP_LIMIT) + source + destination
+    ethernet = _MULTICAST + destination[12:] + hardware_address + struct.pack("!H", _ETHERTYPE_IPV6)
+    return ethernet + header + message
+
+
+def checksum(data: bytes) -> int:
+    """The internet checksum of an even number of bytes."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def claimant(message: bytes, address: bytes) -> bytes | None:
+    """The hardware address that the advertisement gives for the address, b"" if it gives none; None if about others."""
+    if len(message) < _MESSAGE.size:
+        return None
+    kind, _, _, _, target = _MESSAGE.unpack_from(message)
+    if kind != _ADVERTISEMENT or target != address:
+        return None
+    offset = _MESSAGE.size
+    while offset + 8 <= len(message) and message[offset + 1]:
+        if message[offset] == _TARGET_LINK_ADDRESS:
+            return message[offset + 2 : offset + 8]
+        offset += 8 * message[offset + 1]
+    return b""
+
+
+class NdiscSocket:
+    """Sends neighbour discovery frames on a link of a network namespace, and hears advertisements; see `ArpSocket`."""
+
+    def __init__(self, link_name: str, hardware_address: bytes, netns: str | None) -> None:
+        self._hardware_address = hardware_address
+        with in_netns(netns):
+            # Of protocol 0 it hears nothing: for that there is the other one, which the kernel filters.
+            self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC)
+            try:
+                self._messages = socket.socket(
+                    socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMPV6
+                )
+            except OSError:
+                self._frames.close()
+                raise
+        try:
+            self._frames.bind((link_name, 0))
+            self._messages.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link_name.encode() + b"\0")
+            self._messages.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, _passing_only(_ADVERTISEMENT))
+        except OSError:
+            self._close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._messages.close()
+        self._frames.close()
+
+    def fileno(self) -> int:
+        """What becomes readable when there is something to hear."""
+        return self._messages.fileno()
+
+    def announce(self, address: bytes) -> None:
+        """Say that the address is here."""
+        self._frames.send(announcement(address, self._hardware_address))
+
+    def ask(self, address: bytes) -> None:
+        """Ask for the address."""
+        self._frames.send(question(address, self._hardware_address))
+
+    def hear(self, address: bytes) -> bytes | None:
+        """Who else has claimed the address in what was heard by now; None for nobody."""
+        while True:
+            try:
+                message = self._messages.recv(_PACKET)
+            except BlockingIOError:
+                return None
+            found = claimant(message, address)
+            if found not in (None, self._hardware_address):
+                return found
+
+
+def _passing_only(kind: int) -> bytes:
+    """The kernel's filter, in which a set bit blocks a type."""
+    words = [0xFFFFFFFF] * 8
+    words[kind // 32] &= ~(1 << kind % 32) & 0xFFFFFFFF
+    return struct.pack("=8I", *words)

@@ -1,0 +1,70 @@
+"""Running nft, the packet filter's own command, in a network namespace. Needs CAP_NET_ADMIN."""
+
+import errno
+import subprocess
+
+from nodespan.kernel.netns import in_netns
+
+PROGRAM = "nft"
+_PATIENCE = 30.0
+_FOUND_NO_TABLE = "No such file or directory"
+
+
+def apply(document: str, netns: str | None) -> None:
+    """Hand a document over; it takes effect as a whole. Blocks for tens of milliseconds.
+
+    Raises OSError with nft's own words if it is refused, FileNotFoundError if nft is not installed.
+    """
+    _run(("-j", "-f", "-"), netns, document)
+
+
+def list_table(family: str, name: str, netns: str | None) -> str | None:
+    """A table with its chains, sets and their elements, as JSON; None if there is none. Blocks; raises as `apply`."""
+    try:
+        return _run(("-j", "list", "table", family, name), netns, "")
+    except OSError as error:
+        if error.errno == errno.ENOENT and not isinstance(error, _NotInstalledError):
+            return None
+        raise
+
+
+class _NotInstalledError(FileNotFoundError):
+    pass
+
+
+def _run(arguments: tuple[str, ...], netns: str | None, document: str) -> str:
+    try:
+        with in_netns(netns):
+            # A process starts in the namespace of the thread that starts it.
+            process = subprocess.Popen(
+                (PROGRAM, *arguments),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+    except FileNotFoundError as error:
+        if netns is not None and error.filename == netns:
+            raise
+        raise _NotInstalledError(errno.ENOENT, "nft is not installed: install the package nftables") from error
+    with process:
+        try:
+            output, errors = process.communicate(document, timeout=_PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise TimeoutError(errno.ETIMEDOUT, f"nft does not answer within {_PATIENCE:g} s") from error
+    if process.returncode != 0:
+        raise OSError(_number(errors), f"nft refuses: {_first_line(errors)}")
+    return output
+
+
+def _number(errors: str) -> int:
+    for text, number in ((_FOUND_NO_TABLE, errno.ENOENT), ("Operation not permitted", errno.EPERM)):
+        if text in errors:
+            return number
+    return errno.EINVAL
+
+
+def _first_line(errors: str) -> str:
+    # After one bad rule nft also blames the innocent ones behind it.
+    return errors.strip().partition("\n")[0]

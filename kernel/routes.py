@@ -1,0 +1,220 @@
+"""Routes as rtnetlink describes them.
+
+IPv4 routes vanish without a word when their link goes down or their source address is removed, so such messages about
+links and addresses lead to a dump. So does any message that leaves open which of several routes it is about: the kernel
+may hold many for one destination and metric, and replaces or merges some of them.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from socket import AF_INET, AF_INET6
+from typing import ClassVar
+
+import attrs
+from pyroute2.netlink import NLM_F_REPLACE, rtnl
+
+from nodespan.kernel.mirror import Effect, Kind
+from nodespan.kernel.rtnetlink import (
+    AF_UNSPEC,
+    Attributes,
+    Kernel,
+    Message,
+    inside,
+    integer,
+    ip_address,
+    ip_prefix,
+    members,
+)
+from nodespan.resources.network.enums import (
+    Family,
+    LinkFlags,
+    RouteFlags,
+    RouteProtocol,
+    RouteType,
+    RoutingTable,
+    Scope,
+)
+from nodespan.resources.network.route import NextHop, RouteStatusSpec
+
+_NAMED_FLAGS = sum(RouteFlags)
+# What the message about a new link says has changed of its flags.
+_EVERYTHING = 0xFFFFFFFF
+
+_DST = 1
+_OIF = 4
+_GATEWAY = 5
+_PRIORITY = 6
+_PREFSRC = 7
+_METRICS = 8
+_MULTIPATH = 9
+_TABLE = 15
+_VIA = 18
+_METRIC_MTU = 2
+
+_HOP = struct.Struct("=HBBi")  # length, flags, weight - 1, index of the link
+
+
+@attrs.frozen
+class RouteKey:
+    """What routes are filed under: all of one key compete for the same packets."""
+
+    family: Family
+    table: RoutingTable
+    dst: str
+    priority: int
+
+
+@attrs.frozen(kw_only=True)
+class KernelRoute:
+    """A route whose links are still numbers: `hop_links` are those of the next hops. `tos` only tells routes apart."""
+
+    status: RouteStatusSpec
+    hop_links: tuple[int, ...] = ()
+    tos: int = 0
+
+    @property
+    def links(self) -> frozenset[int]:
+        """The indexes of all links that the route goes out of."""
+        return frozenset({*self.hop_links, self.status.out_link_index} - {0})
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether some way out goes through a gateway."""
+        return bool(self.status.gateway or any(hop.gateway for hop in self.status.next_hops))
+
+
+@attrs.frozen
+class _Hop:
+    link: int
+    next_hop: NextHop
+
+
+def _hops(data: bytes) -> Iterator[_Hop]:
+    offset = 0
+    while offset + _HOP.size <= len(data):
+        length, _, weight, link = _HOP.unpack_from(data, offset)
+        gateway = _gateway(dict(members(data[offset + _HOP.size : offset + length])))
+        yield _Hop(link, NextHop(gateway=gateway, weight=weight + 1))
+        offset += max(_HOP.size, (length + 3) & ~3)
+
+
+def _gateway(attributes: Attributes) -> str:
+    # A gateway of the other family comes behind the number of its family.
+    return ip_address(attributes[_VIA][2:] if _VIA in attributes else attributes.get(_GATEWAY, b""))
+
+
+def read_route(message: Message) -> KernelRoute:
+    """The route that an RTM_NEWROUTE or RTM_DELROUTE message describes; the names of links are not in it."""
+    family, dst_length, _, tos, table, protocol, scope, type, flags = message.fields
+    attributes = message.attributes
+    hops = tuple(_hops(attributes.get(_MULTIPATH, b"")))
+    status = RouteStatusSpec(
+        family=Family.of(family),
+        dst=ip_prefix(attributes.get(_DST, b""), dst_length),
+        src=ip_address(attributes.get(_PREFSRC, b"")),
+        gateway=_gateway(attributes),
+        out_link_index=integer(attributes, _OIF),
+        # The header has room for tables up to 255 only.
+        table=RoutingTable.of(integer(attributes, _TABLE) or table),
+        priority=integer(attributes, _PRIORITY),
+        scope=Scope.of(scope),
+        type=RouteType.of(type),
+        flags=RouteFlags(flags & _NAMED_FLAGS),
+        protocol=RouteProtocol.of(protocol),
+        mtu=integer(inside(attributes, _METRICS), _METRIC_MTU),
+        next_hops=tuple(hop.next_hop for hop in hops),
+    )
+    return KernelRoute(status=status, hop_links=tuple(hop.link for hop in hops), tos=tos)
+
+
+def with_names(route: KernelRoute, name_of: Callable[[int], str]) -> RouteStatusSpec:
+    """The status with the names of its links; `name_of` gives "" for an index it does not know."""
+    status = route.status
+    hops = tuple(
+        attrs.evolve(hop, out_link_name=name_of(index))
+        for hop, index in zip(status.next_hops, route.hop_links, strict=True)
+    )
+    name = name_of(status.out_link_index) if status.out_link_index else ""
+    return attrs.evolve(status, out_link_name=name, next_hops=hops)
+
+
+def key_of(route: RouteStatusSpec) -> RouteKey:
+    """The key of a route."""
+    return RouteKey(route.family, route.table, route.dst, route.priority)
+
+
+def _is_cached(message: Message) -> bool:
+    return bool(message.fields[-1] & RouteFlags.CLONED)
+
+
+_Items = Mapping[RouteKey, tuple[KernelRoute, ...]]
+_Effect = Effect[RouteKey, tuple[KernelRoute, ...]]
+
+
+class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
+    """Routes of all tables and both families, without cached ones, by what they compete for."""
+
+    groups: ClassVar[int] = rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_ROUTE | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_LINK
+
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """All routes; blocks."""
+        yield from kernel.dump(rtnl.RTM_GETROUTE, AF_INET)
+        yield from kernel.dump(rtnl.RTM_GETROUTE, AF_INET6)
+
+    def collect(self, messages: Iterable[Message]) -> dict[RouteKey, tuple[KernelRoute, ...]]:
+        """The routes by key."""
+        items: dict[RouteKey, tuple[KernelRoute, ...]] = {}
+        for message in messages:
+            if not _is_cached(message):
+                route = read_route(message)
+                key = key_of(route.status)
+                items[key] = (*items.get(key, ()), route)
+        return items
+
+    def fold(self, items: _Items, message: Message) -> _Effect:
+        """Routes that are alone are replaced and removed at once; where it is not certain which is meant, list anew."""
+        match message.type:
+            case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE if _is_cached(message):
+                return Effect()
+            case rtnl.RTM_NEWROUTE:
+                return _add(items, read_route(message), replace=bool(message.flags & NLM_F_REPLACE))
+            case rtnl.RTM_DELROUTE:
+                return _remove(items, read_route(message))
+            case rtnl.RTM_NEWLINK:
+                return Effect(resync=message.family == AF_UNSPEC and _went_down(message))
+            case rtnl.RTM_DELLINK:
+                return Effect(resync=message.family == AF_UNSPEC)
+            case rtnl.RTM_DELADDR:
+                return Effect(resync=True)
+            case _:
+                return Effect()
+
+
+def _went_down(message: Message) -> bool:
+    """Whether a link was set down; one that was just made, or changed while it was down, never carried a route."""
+    _, _, _, flags, changed = message.fields
+    return bool(changed & ~flags & LinkFlags.UP) and changed != _EVERYTHING
+
+
+def _add(items: _Items, route: KernelRoute, *, replace: bool) -> _Effect:
+    key = key_of(route.status)
+    rivals = items.get(key, ())
+    if route in rivals:
+        return Effect()
+    if not rivals:
+        return Effect(changes={key: (route,)})
+    if replace:
+        certain = len(rivals) == 1 and rivals[0].tos == route.tos
+        return Effect(changes={key: (route,)}) if certain else Effect(resync=True)
+    if route.status.family == Family.INET6 and route.has_gateway:
+        # The kernel merges IPv6 routes through gateways into one with several next hops.
+        return Effect(resync=True)
+    return Effect(changes={key: (*rivals, route)})
+
+
+def _remove(items: _Items, route: KernelRoute) -> _Effect:
+    key = key_of(route.status)
+    rivals = items.get(key, ())
+    if route not in rivals:
+        return Effect(resync=bool(rivals))
+    return Effect(changes={key: tuple(rival for rival in rivals if rival != route) or None})

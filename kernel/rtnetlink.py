@@ -1,0 +1,299 @@
+"""rtnetlink: asking the kernel, telling it, and the form of its messages.
+
+Messages are read and written here and not by pyroute2, which makes objects of attributes: 5,000 routes take it more
+than half a second, in which the interpreter's lock and the garbage hold up all other tasks; this takes a tenth of that.
+It also knows neither the newer options of bonds nor hardware addresses of other than 6 bytes.
+
+A message is a header (netlink's own), a fixed part whose fields depend on the type, and attributes: a length, a number
+and bytes each, padded to 4. An attribute's bytes may be attributes in turn. Numbers are in the machine's byte order.
+"""
+
+import errno
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import attrs
+from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, rtnl
+
+from nodespan.kernel.netns import in_netns
+
+AF_UNSPEC = 0
+
+_DUMP_INTERRUPTED = 0x10
+_DATAGRAM = 65536
+_SOL_NETLINK = 270
+_CAPPED_ACK = 10
+_EXTENDED_ACK = 11
+_EXTENDED_ANSWER = 0x200
+_REASON = 1
+_IFNAME = 3
+_LONGEST = 0xFFFF
+_NESTED = 0x8000
+_HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH")
+# Beside its number, the number of an attribute says whether it holds others and in which byte order it is.
+_ATTRIBUTE_NUMBER = 0x3FFF
+
+_LINK = struct.Struct("=BxHiII")  # family, type, index, flags, change
+_ADDRESS = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
+_ROUTE = struct.Struct("=8BI")  # family, lengths of destination and source, tos, table, protocol, scope, type, flags
+_RULE = struct.Struct("=8BI")  # family, lengths of destination and source, tos, table, -, -, action, flags
+_QUEUE = struct.Struct("=B3xiIII")  # family, index of the link, handle, parent, info
+_FIXED_PARTS = {
+    rtnl.RTM_NEWLINK: _LINK,
+    rtnl.RTM_DELLINK: _LINK,
+    rtnl.RTM_GETLINK: _LINK,
+    rtnl.RTM_NEWLINKPROP: _LINK,
+    rtnl.RTM_DELLINKPROP: _LINK,
+    rtnl.RTM_NEWADDR: _ADDRESS,
+    rtnl.RTM_DELADDR: _ADDRESS,
+    rtnl.RTM_GETADDR: _ADDRESS,
+    rtnl.RTM_NEWROUTE: _ROUTE,
+    rtnl.RTM_DELROUTE: _ROUTE,
+    rtnl.RTM_GETROUTE: _ROUTE,
+    rtnl.RTM_NEWRULE: _RULE,
+    rtnl.RTM_DELRULE: _RULE,
+    rtnl.RTM_GETRULE: _RULE,
+    rtnl.RTM_NEWQDISC: _QUEUE,
+    rtnl.RTM_DELQDISC: _QUEUE,
+}
+
+Attributes = Mapping[int, bytes]
+
+
+@attrs.frozen
+class Message:
+    """A message of a known type: netlink's flags, the fields of the fixed part, the attributes by number."""
+
+    type: int
+    flags: int
+    fields: tuple[int, ...]
+    attributes: Attributes
+
+    @property
+    def family(self) -> int:
+        """The address family, which every fixed part starts with."""
+        return self.fields[0]
+
+
+class _Unread(Mapping[int, bytes]):
+    """The attributes of a message, taken apart when they are asked for: of most messages only the fixed part matters.
+
+    The last of one number is the one that counts.
+    """
+
+    __slots__ = ("_data", "_end", "_found", "_start")
+
+    def __init__(self, data: bytes, start: int, end: int) -> None:
+        self._data, self._start, self._end = data, start, end
+        self._found: dict[int, bytes] | None = None
+
+    def _all(self) -> dict[int, bytes]:
+        if self._found is None:
+            self._found = _attributes(self._data, self._start, self._end)
+        return self._found
+
+    def __getitem__(self, number: int) -> bytes:
+        return self._all()[number]
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._all()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+def parse(data: bytes) -> Iterator[Message]:
+    """The messages of a datagram; types that nothing here is about are left out."""
+    for type, flags, start, end in split(data):
+        fixed = _FIXED_PARTS.get(type)
+        if fixed is not None:
+            yield Message(type, flags, fixed.unpack_from(data, start), _Unread(data, start + fixed.size, end))
+
+
+def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Of each message of a datagram: type, flags, and where its content starts and ends."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, type, flags, _, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
+        yield type, flags, offset + _HEADER.size, offset + length
+        offset += _aligned(length)
+
+
+def _walk(data: bytes, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
+    while offset + _ATTRIBUTE.size <= end:
+        length, number = _ATTRIBUTE.unpack_from(data, offset)
+        if length < _ATTRIBUTE.size:
+            return
+        yield number & _ATTRIBUTE_NUMBER, data[offset + _ATTRIBUTE.size : offset + length]
+        offset += _aligned(length)
+
+
+def _attributes(data: bytes, offset: int, end: int) -> dict[int, bytes]:
+    """The same at once, for the long lists of links."""
+    found: dict[int, bytes] = {}
+    unpack, size = _ATTRIBUTE.unpack_from, _ATTRIBUTE.size
+    while offset + size <= end:
+        length, number = unpack(data, offset)
+        if length < size:
+            break
+        found[number & _ATTRIBUTE_NUMBER] = data[offset + size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def members(nest: bytes) -> Iterator[tuple[int, bytes]]:
+    """The attributes inside an attribute, in order; a number may come more than once."""
+    return _walk(nest, 0, len(nest))
+
+
+def inside(attributes: Attributes, number: int) -> Attributes:
+    """The attributes inside an attribute by number, none if it is missing."""
+    return dict(members(attributes.get(number, b"")))
+
+
+def integer(attributes: Attributes, number: int) -> int:
+    """A whole number of any size, 0 if it is missing."""
+    return int.from_bytes(attributes.get(number, b""), sys.byteorder)
+
+
+def text(attributes: Attributes, number: int) -> str:
+    """A text, "" if it is missing."""
+    return c_text(attributes.get(number, b""))
+
+
+def c_text(data: bytes) -> str:
+    """The text before the first NUL."""
+    return data.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+def ip_address(data: bytes) -> str:
+    """An IP address of 4 or 16 bytes, "" for none."""
+    if not data:
+        return ""
+    return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data)
+
+
+def ip_prefix(data: bytes, length: int) -> str:
+    """`10.0.0.0/8`; "" for the prefix that holds everything."""
+    return f"{ip_address(data)}/{length}" if length and data else ""
+
+
+def attribute(number: int, data: bytes) -> bytes:
+    """An attribute, padded, to be joined with others. Raises ValueError for one that is too long to have a length."""
+    length = _ATTRIBUTE.size + len(data)
+    if length > _LONGEST:
+        raise ValueError(f"netlink attribute {number} is {length} bytes long, more than {_LONGEST}")
+    return _ATTRIBUTE.pack(length, number) + data + bytes(_aligned(length) - length)
+
+
+def number8(number: int, value: int) -> bytes:
+    """An attribute of one byte."""
+    return attribute(number, struct.pack("=B", value))
+
+
+def number16(number: int, value: int) -> bytes:
+    """An attribute of two bytes."""
+    return attribute(number, struct.pack("=H", value))
+
+
+def number32(number: int, value: int) -> bytes:
+    """An attribute of four bytes."""
+    return attribute(number, struct.pack("=I", value))
+
+
+def nest(number: int, *attributes: bytes) -> bytes:
+    """An attribute that holds others."""
+    return attribute(number | _NESTED, b"".join(attributes))
+
+
+def zero_terminated(number: int, value: str) -> bytes:
+    """A text."""
+    return attribute(number, value.encode() + b"\0")
+
+
+class Kernel:
+    """A connection to ask over; see `open_kernel`. Every call blocks, and raises OSError if the kernel refuses."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        # Whether what was listed changed meanwhile, so that the answer may lack something.
+        self.interrupted = False
+
+    def dump(self, type: int, family: int = AF_UNSPEC) -> Iterator[Message]:
+        """All objects of a kind (RTM_GET...) and family. Take all before asking anew."""
+        self._send(type, NLM_F_DUMP, struct.pack("=B", family))
+        while True:
+            data = self._connection.recv(_DATAGRAM)
+            yield from parse(data)
+            for answer, flags, start, _ in split(data):
+                self.interrupted |= bool(flags & _DUMP_INTERRUPTED)
+                if answer in (NLMSG_DONE, NLMSG_ERROR):
+                    _check(data, start)
+                    return
+
+    def link(self, index: int = 0, *, name: str = "") -> Message | None:
+        """One link by its index or its name, None if there is no such."""
+        wanted = zero_terminated(_IFNAME, name) if name else b""
+        self._send(rtnl.RTM_GETLINK, 0, _LINK.pack(AF_UNSPEC, 0, index, 0, 0) + wanted)
+        data = self._connection.recv(_DATAGRAM)
+        for answer, _, start, _ in split(data):
+            if answer == NLMSG_ERROR:
+                try:
+                    _check(data, start)
+                except OSError as error:
+                    if error.errno != errno.ENODEV:
+                        raise
+        return next(parse(data), None)
+
+    def change(self, type: int, flags: int, fields: tuple[int, ...], *attributes: bytes) -> None:
+        """Have something made, changed or removed (RTM_NEW..., RTM_DEL...). The error says it in the kernel's words."""
+        body = _FIXED_PARTS[type].pack(*fields) + b"".join(attributes)
+        self._send(type, flags | NLM_F_ACK, body)
+        data = self._connection.recv(_DATAGRAM)
+        for answer, answer_flags, start, end in split(data):
+            if answer == NLMSG_ERROR:
+                _check_change(data, answer_flags, start, end)
+
+    def _send(self, type: int, flags: int, body: bytes) -> None:
+        body = body.ljust(_FIXED_PARTS[type].size, b"\0")
+        header = _HEADER.pack(_HEADER.size + len(body), type, NLM_F_REQUEST | flags, 0, 0)
+        self._connection.send(header + body)
+
+
+def _check(data: bytes, start: int) -> None:
+    (code,) = struct.unpack_from("=i", data, start)
+    if code:
+        raise OSError(-code, f"the kernel does not list its network: {os.strerror(-code)}")
+
+
+def _check_change(data: bytes, flags: int, start: int, end: int) -> None:
+    (code,) = struct.unpack_from("=i", data, start)
+    if code:
+        # What was sent comes back behind the code, capped to its header, and the reason in words behind that.
+        reason = dict(_walk(data, start + 4 + _HEADER.size, end)) if flags & _EXTENDED_ANSWER else {}
+        raise OSError(-code, text(reason, _REASON) or os.strerror(-code))
+
+
+@contextmanager
+def open_kernel(netns: str | None) -> Iterator[Kernel]:
+    """A connection to the kernel in a network namespace (a path; None: the own one)."""
+    with in_netns(netns):
+        connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    with connection:
+        connection.setsockopt(_SOL_NETLINK, _EXTENDED_ACK, 1)
+        connection.setsockopt(_SOL_NETLINK, _CAPPED_ACK, 1)
+        yield Kernel(connection)

@@ -1,0 +1,55 @@
+"""Adding and removing routing rules over rtnetlink."""
+
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
+
+from nodespan.kernel.prefixes import parse_prefix
+from nodespan.kernel.rtnetlink import Kernel, attribute, number8, number32, zero_terminated
+from nodespan.kernel.rules import KernelRule
+from nodespan.resources.network.enums import RouteProtocol
+from nodespan.resources.network.routing_rule import RoutingRuleSpecSpec
+
+_DST = 1
+_SRC = 2
+_IIFNAME = 3
+_PRIORITY = 6
+_FWMARK = 10
+_TABLE = 15
+_FWMASK = 16
+_OIFNAME = 17
+_PADDING = 18
+_PROTOCOL = 21
+
+_BYTE = 0xFF
+_INVERT = 0x2
+
+# The mark of the rules that come from specs, by which they are known again.
+OWN_PROTOCOL = RouteProtocol.STATIC
+
+
+def add_rule(kernel: Kernel, spec: RoutingRuleSpecSpec) -> None:
+    """Add the rule. Raises OSError: EEXIST if there is just the same."""
+    src, dst = parse_prefix(spec.src), parse_prefix(spec.dst)
+    table = spec.table.number
+    attributes = [number32(_PRIORITY, spec.priority), number32(_TABLE, table), number8(_PROTOCOL, OWN_PROTOCOL.number)]
+    attributes += [attribute(number, prefix.packed) for number, prefix in ((_SRC, src), (_DST, dst)) if prefix]
+    attributes += [
+        zero_terminated(number, name) for number, name in ((_IIFNAME, spec.iif_name), (_OIFNAME, spec.oif_name)) if name
+    ]
+    if spec.fw_mark or spec.fw_mask:
+        attributes.append(number32(_FWMARK, spec.fw_mark))
+    if spec.fw_mask:
+        attributes.append(number32(_FWMASK, spec.fw_mask))
+    fields = (
+        *(spec.family.number, dst.length if dst else 0, src.length if src else 0, 0),
+        *(table if table <= _BYTE else 0, 0, 0, spec.action.number, 0),
+    )
+    kernel.change(rtnl.RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, fields, *attributes)
+
+
+def delete_rule(kernel: Kernel, seen: KernelRule) -> None:
+    """Remove a rule that is just so. Raises OSError: ENOENT if there is none."""
+    # What was read is what it is found by, so that another rule of the same priority is not taken for it.
+    family, dst_length, src_length, tos, table, _, _, action, flags = seen.header
+    fields = (family, dst_length, src_length, tos, table, 0, 0, action, flags & _INVERT)
+    attributes = [attribute(number, data) for number, data in seen.attributes.items() if number != _PADDING]
+    kernel.change(rtnl.RTM_DELRULE, 0, fields, *attributes)

@@ -1,0 +1,108 @@
+"""Routing rules as rtnetlink describes them.
+
+There are few of them, and they differ in more than is shown of them; so every change leads to a dump.
+"""
+
+from collections.abc import Iterable, Mapping
+from socket import AF_INET, AF_INET6
+from typing import ClassVar, TypeVar
+
+import attrs
+from pyroute2.netlink import rtnl
+
+from nodespan.kernel.mirror import Effect, Kind
+from nodespan.kernel.rtnetlink import Kernel, Message, integer, ip_prefix, text
+from nodespan.resources.network.enums import Family, RouteProtocol, RoutingTable, RuleAction
+from nodespan.resources.network.routing_rule import RoutingRuleStatusSpec
+
+V = TypeVar("V")
+
+_DST = 1
+_SRC = 2
+_IIFNAME = 3
+_PRIORITY = 6
+_FWMARK = 10
+_TABLE = 15
+_FWMASK = 16
+_OIFNAME = 17
+_PROTOCOL = 21
+
+
+@attrs.frozen
+class RuleKey:
+    """What tells rules apart outside."""
+
+    family: Family
+    priority: int
+
+
+def read_rule(message: Message) -> RoutingRuleStatusSpec:
+    """The rule that an RTM_NEWRULE message describes."""
+    family, dst_length, src_length, _, table, _, _, action, _ = message.fields
+    attributes = message.attributes
+    return RoutingRuleStatusSpec(
+        family=Family.of(family),
+        src=ip_prefix(attributes.get(_SRC, b""), src_length),
+        dst=ip_prefix(attributes.get(_DST, b""), dst_length),
+        # The header has room for tables up to 255 only.
+        table=RoutingTable.of(integer(attributes, _TABLE) or table),
+        priority=integer(attributes, _PRIORITY),
+        action=RuleAction.of(action),
+        iif_name=text(attributes, _IIFNAME),
+        oif_name=text(attributes, _OIFNAME),
+        fw_mark=integer(attributes, _FWMARK),
+        fw_mask=integer(attributes, _FWMASK),
+    )
+
+
+@attrs.frozen
+class KernelRule:
+    """A rule with everything that the kernel says of it, so that exactly this one can be told from others.
+
+    `header` is the fixed part of the message, `attributes` all of its attributes.
+    """
+
+    status: RoutingRuleStatusSpec
+    protocol: RouteProtocol
+    header: tuple[int, ...]
+    attributes: Mapping[int, bytes]
+
+
+class _AnyRules(Kind[RuleKey, V]):
+    groups: ClassVar[int] = rtnl.RTMGRP_IPV4_RULE | rtnl.RTMGRP_IPV6_RULE
+
+    def dump(self, kernel: Kernel) -> Iterable[Message]:
+        """The rules of both families; blocks."""
+        # Without a family the answer has those of multicast routing too.
+        yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET)
+        yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET6)
+
+    def fold(self, items: Mapping[RuleKey, V], message: Message) -> Effect[RuleKey, V]:  # noqa: ARG002
+        """Any change leads to a dump."""
+        return Effect(resync=True)
+
+
+class Rules(_AnyRules[RoutingRuleStatusSpec]):
+    """Rules by family and priority. Of several with one priority it is the first, which the kernel asks first."""
+
+    def collect(self, messages: Iterable[Message]) -> dict[RuleKey, RoutingRuleStatusSpec]:
+        """The rules by key."""
+        items: dict[RuleKey, RoutingRuleStatusSpec] = {}
+        for message in messages:
+            rule = read_rule(message)
+            items.setdefault(RuleKey(rule.family, rule.priority), rule)
+        return items
+
+
+class RuleLists(_AnyRules[tuple[KernelRule, ...]]):
+    """All rules by family and priority, for whoever adds and removes some of them."""
+
+    def collect(self, messages: Iterable[Message]) -> dict[RuleKey, tuple[KernelRule, ...]]:
+        """The rules by key, in the kernel's order."""
+        items: dict[RuleKey, tuple[KernelRule, ...]] = {}
+        for message in messages:
+            status = read_rule(message)
+            key = RuleKey(status.family, status.priority)
+            protocol = RouteProtocol.of(integer(message.attributes, _PROTOCOL))
+            items[key] = (*items.get(key, ()), KernelRule(status, protocol, message.fields, message.attributes))
+        return items

@@ -1,0 +1,130 @@
+"""One mirror of a kind for all who want to see it: what the kernel tells is read and understood once.
+
+Whoever is first makes it, whoever is last closes it. One of them at a time lets it follow the kernel; when that one
+goes, the next goes on from there.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from nodespan.kernel.mirror import RECEIVE_BUFFER, Kind, Mirror
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_hubs: trio.lowlevel.RunVar["dict[tuple[type[Any], str | None], _Hub[Any, Any]]"] = trio.lowlevel.RunVar("hubs")
+
+
+class MirrorView(Generic[K, V]):
+    """A mirror as one of those who share it has it: the same objects, its own changes. See `Mirror`."""
+
+    def __init__(self, mirror: Mirror[K, V], on_change: Callable[[], None]) -> None:
+        self._mirror = mirror
+        self._on_change = on_change
+        self._touched: set[K] = set(mirror.items)
+
+    @property
+    def items(self) -> Mapping[K, V]:
+        """The objects."""
+        return self._mirror.items
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the mirror is true as far as notifications were taken in; if not, a dump is due."""
+        return self._mirror.is_certain
+
+    def take(self) -> frozenset[K]:
+        """The keys of all objects that appeared, changed, or went since the last call; at first, all."""
+        touched = frozenset(self._touched)
+        self._touched.clear()
+        return touched
+
+    async def catch_up(self) -> None:
+        """Take in what the kernel has told by now."""
+        await self._mirror.catch_up()
+
+    async def look(self, keys: Iterable[K]) -> None:
+        """Read these objects again."""
+        await self._mirror.look(keys)
+
+    async def resync(self) -> None:
+        """List everything anew."""
+        await self._mirror.resync()
+
+    def tell(self, touched: frozenset[K]) -> None:
+        """These objects changed; none, if the mirror only became certain."""
+        self._touched |= touched
+        self._on_change()
+
+
+class _Hub(Generic[K, V]):
+    """A mirror, and those who see it."""
+
+    def __init__(self, kind: Kind[K, V], netns: str | None) -> None:
+        self.mirror = Mirror(kind, netns, self._tell, RECEIVE_BUFFER)
+        self.views: set[MirrorView[K, V]] = set()
+        self.users = 0
+        self._is_filled = False
+        self._filling = trio.Lock()
+        self._leading = trio.Lock()
+
+    async def fill(self) -> None:
+        """Wait until the mirror is complete."""
+        async with self._filling:
+            if not self._is_filled:
+                await self.mirror.resync()
+                self._is_filled = True
+
+    async def follow(self) -> None:
+        """Follow the kernel, as soon as nobody else does."""
+        async with self._leading:
+            await self.mirror.follow()
+
+    def _tell(self) -> None:
+        touched = self.mirror.take()
+        for view in self.views:
+            view.tell(touched)
+
+
+@asynccontextmanager
+async def open_shared_mirror(
+    kind: Kind[K, V], *, netns: str | None = None, on_change: Callable[[], None]
+) -> AsyncIterator[MirrorView[K, V]]:
+    """The mirror of a kind in a network namespace, shared with all others in this trio run who open it so.
+
+    As `open_mirror` otherwise.
+    """
+    hubs = _all_hubs()
+    key = (type(kind), netns)
+    hub: _Hub[K, V] | None = hubs.get(key)
+    if hub is None:
+        hub = hubs[key] = _Hub(kind, netns)
+    hub.users += 1
+    try:
+        await hub.fill()
+        view = MirrorView(hub.mirror, on_change)
+        hub.views.add(view)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hub.follow)
+                yield view
+                nursery.cancel_scope.cancel()
+        finally:
+            hub.views.discard(view)
+    finally:
+        hub.users -= 1
+        if not hub.users:
+            del hubs[key]
+            hub.mirror.close()
+
+
+def _all_hubs() -> dict[tuple[type[Any], str | None], _Hub[Any, Any]]:
+    try:
+        return _hubs.get()
+    except LookupError:
+        found: dict[tuple[type[Any], str | None], _Hub[Any, Any]] = {}
+        _hubs.set(found)
+        return found

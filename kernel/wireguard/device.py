@@ -1,0 +1,144 @@
+"""WireGuard devices as values: what they are, what they are told, and when nothing has to be told."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Protocol
+
+import attrs
+
+from nodespan.kernel.prefixes import Prefix
+from nodespan.kernel.wireguard.keys import format_key, parse_given_key, parse_key, public_key_of
+from nodespan.resources.network.link_spec import WireguardPeer, WireguardSpec
+
+_LONGEST_KEEPALIVE = 0xFFFF
+
+
+@attrs.frozen(kw_only=True)
+class PeerConfig:
+    """What a device is told of a peer, in one canonical form: keys in base64, an endpoint with a numeric address.
+
+    "" stands for no preshared key, and for whichever endpoint the device has. The keepalive is in seconds, 0 for none;
+    allowed IPs are sorted, IPv4 first.
+    """
+
+    public_key: str
+    preshared_key: str = attrs.field(default="", repr=False)
+    endpoint: str = ""
+    persistent_keepalive: int = 0
+    allowed_ips: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class PeerState:
+    """A peer as the device has it. `endpoint` in its config is where its last valid packet came from."""
+
+    config: PeerConfig
+    last_handshake_time: datetime | None = None
+    receive_bytes: int = 0
+    transmit_bytes: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class DeviceState:
+    """A device: its own public key ("" if it has none), and its peers by public key. The private key is not kept."""
+
+    public_key: str = ""
+    listen_port: int = 0
+    firewall_mark: int = 0
+    peers: Mapping[str, PeerState] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class DeviceChange:
+    """What to tell a device; None leaves a setting. Peers are given whole, others stay as they are."""
+
+    private_key: str | None = attrs.field(default=None, repr=False)
+    listen_port: int | None = None
+    firewall_mark: int | None = None
+    peers: tuple[PeerConfig, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != DeviceChange()
+
+
+class WireguardBackend(Protocol):
+    """Talks to the devices of one network namespace. All calls block, and raise OSError if they are refused."""
+
+    def read(self, name: str, *, peers: bool = True) -> DeviceState | None:
+        """The device, None if there is none of this name; without peers it costs the same however many there are."""
+        ...
+
+    def change(self, name: str, change: DeviceChange) -> None:
+        """Apply a change. Peers that it does not mention are not disturbed."""
+        ...
+
+
+def parse_endpoint(text: str) -> tuple[str, int]:
+    """Host and port of `192.0.2.1:51820`, `[2001:db8::1]:51820` or `host.example:51820`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError(f"{text!r} is no endpoint, write it like 192.0.2.1:51820 or [2001:db8::1]:51820")
+    return host, int(port)
+
+
+def format_endpoint(address: str, port: int) -> str:
+    """The one text of an endpoint: an IPv4 address within IPv6 is shown as what it is, a zone is left out."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return f"[{parsed}]:{port}" if parsed.version == 6 else f"{parsed}:{port}"
+
+
+def is_numeric(host: str) -> bool:
+    """Whether the host of an endpoint needs no look-up."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def sort_allowed_ips(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """IPv4 first, by address, then by length; each once, without host bits. Raises ValueError."""
+    networks = (ip_network(prefix, strict=False) for prefix in prefixes)
+    found = {Prefix(network.network_address.packed, network.prefixlen) for network in networks}
+    return tuple(each.text for each in sorted(found, key=lambda each: (len(each.packed), each.packed, each.length)))
+
+
+def canonical_peer(peer: WireguardPeer, endpoint: str) -> PeerConfig:
+    """What a wanted peer means for a device, with this endpoint (numeric, or ""). Raises ValueError."""
+    keepalive = round(peer.persistent_keepalive_interval.total_seconds())
+    if not 0 <= keepalive <= _LONGEST_KEEPALIVE:
+        raise ValueError(f"a keepalive of {keepalive} s is not between 0 and {_LONGEST_KEEPALIVE}")
+    return PeerConfig(
+        public_key=format_key(parse_given_key(peer.public_key)),
+        preshared_key=format_key(parse_key(peer.preshared_key)) if peer.preshared_key else "",
+        endpoint=format_endpoint(*parse_endpoint(endpoint)) if endpoint else "",
+        persistent_keepalive=keepalive,
+        allowed_ips=sort_allowed_ips(peer.allowed_ips),
+    )
+
+
+def wireguard_peer_equal(current: PeerConfig, wanted: PeerConfig) -> bool:
+    """Whether the device need not be told. An empty wanted endpoint never differs: a peer that roamed stays there."""
+    if not wanted.endpoint:
+        wanted = attrs.evolve(wanted, endpoint=current.endpoint)
+    return current == wanted
+
+
+def device_difference(wanted: WireguardSpec, current: DeviceState) -> DeviceChange:
+    """What to tell the device of its own settings; its peers are another matter. Raises ValueError for a bad key.
+
+    A wanted port of 0 agrees with any, a wanted key of "" leaves the device its own.
+    """
+    change = DeviceChange()
+    if wanted.private_key and public_key_of(wanted.private_key) != current.public_key:
+        change = attrs.evolve(change, private_key=wanted.private_key)
+    if wanted.listen_port and wanted.listen_port != current.listen_port:
+        change = attrs.evolve(change, listen_port=wanted.listen_port)
+    if wanted.firewall_mark != current.firewall_mark:
+        change = attrs.evolve(change, firewall_mark=wanted.firewall_mark)
+    return change

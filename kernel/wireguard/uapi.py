@@ -1,0 +1,216 @@
+"""WireGuard devices that a wireguard-go process runs, over its socket, in the text protocol of all userspace devices.
+
+Lines of `key=value`, ended by an empty line; keys are in hex. The sockets of all network namespaces lie in one
+directory, so a name stands for one device of the machine: whether it is the one asked about is told by the process at
+the other end, which lives in the same namespace or does not.
+"""
+
+import datetime
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from nodespan.kernel.wireguard.device import (
+    DeviceChange,
+    DeviceState,
+    PeerConfig,
+    PeerState,
+    format_endpoint,
+    parse_endpoint,
+    sort_allowed_ips,
+)
+from nodespan.kernel.wireguard.keys import format_key, parse_key, public_key_of
+
+SOCKETS = Path("/var/run/wireguard")
+
+_CREDENTIALS = struct.Struct("=iii")  # process, user, group
+_TIMEOUT = 10.0
+_BLOCK = 65536
+
+
+# The protocol.
+
+
+def read_device(lines: Iterable[str], *, peers: bool = True) -> DeviceState:
+    """The device that the lines of an answer describe. Raises OSError if the answer is a refusal.
+
+    The private key is in them, and only its public half is kept.
+    """
+    settings: dict[str, str] = {}
+    seen: list[tuple[dict[str, str], list[str]]] = []
+    for line in lines:
+        key, _, value = line.partition("=")
+        if key == "errno":
+            _check(value)
+        elif key == "public_key":
+            if not peers:
+                break
+            seen.append(({key: value}, []))
+        elif key == "allowed_ip":
+            seen[-1][1].append(value)
+        else:
+            (seen[-1][0] if seen else settings)[key] = value
+    states = [_read_peer(values, allowed) for values, allowed in seen]
+    return DeviceState(
+        public_key=_public_key(settings.get("private_key", "")),
+        listen_port=int(settings.get("listen_port", "0")),
+        firewall_mark=int(settings.get("fwmark", "0")),
+        peers={state.config.public_key: state for state in sorted(states, key=lambda each: each.config.public_key)},
+    )
+
+
+def _public_key(private_key: str) -> str:
+    key = format_key(bytes.fromhex(private_key))
+    return public_key_of(key) if key else ""
+
+
+def _read_peer(values: dict[str, str], allowed_ips: list[str]) -> PeerState:
+    seconds = int(values.get("last_handshake_time_sec", "0"))
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC) + datetime.timedelta(
+        microseconds=int(values.get("last_handshake_time_nsec", "0")) // 1000
+    )
+    endpoint = values.get("endpoint", "")
+    return PeerState(
+        config=PeerConfig(
+            public_key=format_key(bytes.fromhex(values["public_key"])),
+            preshared_key=format_key(bytes.fromhex(values.get("preshared_key", ""))),
+            endpoint=format_endpoint(*parse_endpoint(endpoint)) if endpoint else "",
+            persistent_keepalive=int(values.get("persistent_keepalive_interval", "0")),
+            allowed_ips=sort_allowed_ips(allowed_ips),
+        ),
+        last_handshake_time=moment if seconds else None,
+        receive_bytes=int(values.get("rx_bytes", "0")),
+        transmit_bytes=int(values.get("tx_bytes", "0")),
+    )
+
+
+def change_request(change: DeviceChange) -> str:
+    """The request that tells a change. Raises ValueError for what is no key."""
+    lines = ["set=1"]
+    if change.private_key is not None:
+        lines.append(f"private_key={_hex(change.private_key)}")
+    if change.listen_port is not None:
+        lines.append(f"listen_port={change.listen_port}")
+    if change.firewall_mark is not None:
+        lines.append(f"fwmark={change.firewall_mark}")
+    for key in change.removed:
+        lines += [f"public_key={_hex(key)}", "remove=true"]
+    for peer in change.peers:
+        lines += [f"public_key={_hex(peer.public_key)}", f"preshared_key={_hex(peer.preshared_key)}"]
+        if peer.endpoint:
+            lines.append(f"endpoint={peer.endpoint}")
+        lines += [f"persistent_keepalive_interval={peer.persistent_keepalive}", "replace_allowed_ips=true"]
+        lines += [f"allowed_ip={prefix}" for prefix in peer.allowed_ips]
+    return "\n".join([*lines, "", ""])
+
+
+def _same_endpoints(device: DeviceState) -> str:
+    lines = ["set=1"]
+    for key, peer in device.peers.items():
+        if peer.config.endpoint:
+            lines += [f"public_key={_hex(key)}", "update_only=true", f"endpoint={peer.config.endpoint}"]
+    return "\n".join([*lines, "", ""])
+
+
+def _hex(key: str) -> str:
+    return parse_key(key).hex() if key else "0" * 64
+
+
+def _check(code: str) -> None:
+    number = abs(int(code))
+    if number:
+        raise OSError(number, f"wireguard-go refuses: {os.strerror(number)}")
+
+
+# The connection.
+
+
+@attrs.frozen
+class UserspaceWireguard:
+    """The devices that wireguard-go runs in one network namespace: links of kind `tun`."""
+
+    _netns: str | None
+    _directory: Path = SOCKETS
+
+    def owns(self, name: str) -> bool:
+        """Whether a process in this namespace answers for the device of this name. Blocks."""
+        try:
+            with self._open(name) as connection:
+                return connection is not None
+        except OSError:
+            # The socket of a process that has died.
+            return False
+
+    def read(self, name: str, *, peers: bool = True) -> DeviceState | None:
+        """The device, None if no process here answers for it. Blocks. Raises OSError."""
+        try:
+            with self._open(name) as connection:
+                if connection is None:
+                    return None
+                connection.sendall(b"get=1\n\n")
+                return read_device(_lines(connection), peers=peers)
+        except ConnectionRefusedError:
+            return None
+
+    def change(self, name: str, change: DeviceChange) -> None:
+        """Apply a change; blocks. Raises OSError, ProcessLookupError if no process here answers for the device."""
+        with self._open(name) as connection:
+            if connection is None:
+                raise ProcessLookupError(f"no wireguard-go of this network namespace runs {name}")
+            connection.sendall(change_request(change).encode())
+            read_device(_lines(connection))
+
+    def forget_sources(self, name: str) -> None:
+        """Have the device choose anew from which of the node's addresses it sends to each peer. Blocks. Raises OSError.
+
+        It keeps to the address that it sent from last, even when the node does not have that any more and nothing gets
+        out. Being told the endpoint that it has makes it forget; nothing else changes.
+        """
+        device = self.read(name)
+        if device is None:
+            return
+        with self._open(name) as connection:
+            if connection is not None:
+                connection.sendall(_same_endpoints(device).encode())
+                read_device(_lines(connection))
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[socket.socket | None]:
+        path = self._directory / f"{name}.sock"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+            connection.settimeout(_TIMEOUT)
+            try:
+                connection.connect(str(path))
+            except FileNotFoundError:
+                yield None
+                return
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            process, _, _ = _CREDENTIALS.unpack(credentials)
+            yield connection if self._lives_here(process) else None
+
+    def _lives_here(self, process: int) -> bool:
+        here = os.stat(self._netns or "/proc/thread-self/ns/net")
+        try:
+            there = os.stat(f"/proc/{process}/ns/net")
+        except FileNotFoundError:
+            return False
+        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _lines(connection: socket.socket) -> Iterator[str]:
+    """The lines of an answer, up to the empty one that ends it. Raises ConnectionError if it is cut off."""
+    rest = b""
+    while True:
+        data = connection.recv(_BLOCK)
+        if not data:
+            raise ConnectionError("wireguard-go closed the connection before its answer was complete")
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if not line:
+                return
+            yield line.decode("ascii")

@@ -1,0 +1,1 @@
+"""nodespan: a resource-controller runtime, and a node agent with the networking layers of Talos Linux on it."""

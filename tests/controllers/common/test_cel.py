@@ -1,0 +1,122 @@
+"""The expressions of LinkAliasConfig."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodespan.controllers.common.cel import ExpressionError, parse
+from nodespan.resources.network import LinkStatusSpec, OperationalState
+
+LINK = LinkStatusSpec(
+    index=2,
+    alt_names=("enp0s3", "ens3"),
+    hardware_addr="00:1a:2b:00:00:01",
+    permanent_addr="00:1a:2b:00:00:01",
+    mtu=1500,
+    operational_state=OperationalState.UP,
+    bus_path="0000:00:03.0",
+    pci_id="1AF4:1000",
+    driver="virtio_net",
+    link_state=True,
+    speed_mbit=1000,
+)
+
+TRUE = [
+    'link.driver == "virtio_net"',
+    "link.driver == 'virtio_net'",
+    'glob("00:1a:2b:*", mac(link.permanent_addr))',
+    'mac(link.permanent_addr) == "00:1a:2b:00:00:01"',
+    'link.driver == "virtio_net" && glob("00:1a:2b:*", mac(link.permanent_addr))',
+    'link.driver == "e1000" || link.driver.startsWith("virtio")',
+    'link.driver != "e1000" && !link.driver.endsWith("x")',
+    '!(link.driver == "e1000" || link.kind == "bond")',
+    "!!link.link_state",
+    "link.link_state == true",
+    "link.type == 1",
+    "link.operational_state == 6",
+    "link.mtu >= 1500 && link.mtu < 9000 && link.index > -1",
+    "link.speed_megabits == link.speed_mbit",
+    '"ens3" in link.alt_names',
+    'link.driver in ["e1000", "virtio_net"]',
+    "link.hardware_addr == link.permanent_addr",
+    'link.pci_id.contains("AF4:")',
+    'link.bus_path.matches("^0000:0[0-9]:")',
+    r"link.bus_path.matches(r'\.0$')",
+    "size(link.alt_names) == 2",
+    "link.driver.size() == 10",
+    '"\\x41\\u0042" == "AB"',
+    "true || false && false",
+    " link . driver  ==  'virtio_net' ",
+]
+
+FALSE = [
+    "false",
+    "(true || false) && false",
+    'link.driver == "virtio"',
+    'glob("00:1A:*", mac(link.permanent_addr))',
+    '"eth0" in link.alt_names',
+    "link.driver in []",
+]
+
+# The character at which the mistake is has the mark before it.
+MISTAKES = [
+    ("‸", "expected a value"),
+    ("‸link.driver", "must be true or false"),
+    ("link.‸drvier == 'x'", "no field"),
+    ("link.‸permanentAddr == 'x'", "did you mean 'permanent_addr'"),
+    ("link‸", "expected '.'"),
+    ("‸eth0 == 'x'", "is not known"),
+    ("link.driver ‸== 5", "cannot compare string with int"),
+    ("link.permanent_addr ‸== '00:1a:2b:00:00:01'", "mac() makes it a text"),
+    ("link.hardware_addr ‸< link.permanent_addr", "no order"),
+    ("glob(‸link.permanent_addr, 'x')", "takes a string here"),
+    ("‸glob('x')", "takes 2 values, 1 are given"),
+    ("link.driver.‸lower() == 'x'", "no method"),
+    ("link.driver.matches(‸'[')", "the pattern is not right"),
+    ("link.driver.matches(‸link.kind)", "written out"),
+    ("‸1 && true", "expected a bool of &&"),
+    ("!‸link.driver", "expected a bool after !"),
+    ("‸1 in link.alt_names", "expected a string before in"),
+    ("'a' in ‸link.driver", "expected a list after in"),
+    ("(true‸", "expected ')'"),
+    ("true ‸true", "expected the end"),
+    ("link.driver == ‸'x", "has no end"),
+    ("true ‸& false", "no meaning"),
+    ("link.mtu ‸+ 1 == 2", "no meaning"),
+    ("link.kind == '‸\\q'", "no meaning in a text"),
+    ("link.mtu == -‸true", "expected a number"),
+    ("link.mtu == ‸" + "9" * 30, "too large"),
+    ("(" * 50 + "‸" + "(" * 50, "nested too deeply"),
+]
+
+
+@pytest.mark.parametrize("text", TRUE)
+def test_what_is_true_of_the_link(text: str) -> None:
+    assert parse(text).matches(LINK)
+
+
+@pytest.mark.parametrize("text", FALSE)
+def test_what_is_false_of_the_link(text: str) -> None:
+    assert not parse(text).matches(LINK)
+
+
+@pytest.mark.parametrize(("marked", "message"), MISTAKES)
+def test_a_mistake_is_found_when_it_is_read_and_has_a_position(marked: str, message: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        parse(marked.replace("‸", ""))
+    assert message in caught.value.message
+    assert caught.value.position == marked.index("‸")
+
+
+@given(st.text(alphabet="link.driv()[]&|!=<>\"'\\ ,-0in", max_size=40))
+def test_any_text_is_an_expression_or_a_mistake(text: str) -> None:
+    assert outcome(text)
+
+
+def outcome(text: str) -> bool:
+    """Whether reading a text, and asking about a link what was read, ends as it should."""
+    try:
+        expression = parse(text)
+    except ExpressionError as error:
+        return 0 <= error.position <= len(text)
+    return expression.matches(LINK) in (True, False)

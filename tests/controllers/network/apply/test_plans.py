@@ -1,0 +1,296 @@
+"""What is added, replaced and removed of addresses, routes and rules, and what is left alone."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from nodespan.controllers.network.apply.address_plan import Fence, plan_addresses
+from nodespan.controllers.network.apply.plan import Step
+from nodespan.controllers.network.apply.route_plan import plan_routes
+from nodespan.controllers.network.apply.rule_plan import plan_rules
+from nodespan.kernel.address_changes import AddressToAdd
+from nodespan.kernel.addresses import key_of as address_key
+from nodespan.kernel.links import KernelLink
+from nodespan.kernel.route_changes import RouteToAdd
+from nodespan.kernel.routes import KernelRoute
+from nodespan.kernel.routes import key_of as route_key
+from nodespan.kernel.rules import KernelRule, RuleKey
+from nodespan.resources.network import (
+    AddressFlags,
+    AddressSpecSpec,
+    AddressStatusSpec,
+    Family,
+    LinkFlags,
+    LinkStatusSpec,
+    RouteSpecSpec,
+    RouteStatusSpec,
+    RoutingRuleSpecSpec,
+    RoutingRuleStatusSpec,
+    RoutingTable,
+    Scope,
+)
+from nodespan.resources.network.enums import RouteProtocol
+
+
+def link(index: int, name: str, **fields: Any) -> KernelLink:
+    return KernelLink(name=name, status=LinkStatusSpec(index=index, **{"flags": LinkFlags.UP, **fields}))
+
+
+LINKS = {
+    1: link(1, "lo"),
+    2: link(2, "eth0", alias="uplink", alt_names=("enp1s0", "lo")),
+    3: link(3, "down0", flags=LinkFlags(0)),
+}
+
+# Addresses.
+
+WANTED = AddressSpecSpec(address="192.0.2.1/24", link_name="eth0")
+SEEN = AddressStatusSpec(
+    address="192.0.2.1/24", local="192.0.2.1", link_index=2, flags=AddressFlags.PERMANENT | AddressFlags.TENTATIVE
+)
+ADD = AddressToAdd(spec=WANTED, link_index=2)
+FENCE = Fence(now=100.0)
+
+
+def addresses(*seen: AddressStatusSpec) -> dict[Any, Any]:
+    return {address_key(each): (each,) for each in seen}
+
+
+@pytest.mark.parametrize(
+    ("seen", "step"),
+    [
+        ((), Step(id="a", add=ADD)),
+        ((SEEN,), None),
+        ((attrs.evolve(SEEN, link_index=1),), Step(id="a", add=ADD)),
+        ((attrs.evolve(SEEN, address="192.0.2.1/32"),), Step(id="a", add=ADD)),
+        # The far end of somebody's point-to-point address.
+        ((attrs.evolve(SEEN, local="192.0.2.99"),), Step(id="a", add=ADD)),
+        *(
+            ((other,), Step(id="a", remove=(other,), add=ADD))
+            for other in (
+                attrs.evolve(SEEN, scope=Scope.LINK),
+                attrs.evolve(SEEN, priority=5),
+                attrs.evolve(SEEN, flags=AddressFlags.PERMANENT | AddressFlags.NOPREFIXROUTE),
+            )
+        ),
+    ],
+)
+def test_an_address_is_added_unless_it_is_there(
+    seen: tuple[AddressStatusSpec, ...], step: Step[Any, Any] | None
+) -> None:
+    plan = plan_addresses({"a": WANTED}, {}, LINKS, addresses(*seen), FENCE)
+    assert plan.steps == (() if step is None else (step,))
+
+
+def test_an_address_that_leaves_is_removed_and_no_other() -> None:
+    other = attrs.evolve(SEEN, address="192.0.2.2/24", local="192.0.2.2")
+    plan = plan_addresses({}, {"a": WANTED}, LINKS, addresses(SEEN, other), FENCE)
+    assert plan.steps == (Step(id="a", remove=(SEEN,)),)
+    assert not plan_addresses({}, {"a": WANTED}, LINKS, addresses(other), FENCE).steps
+    assert not plan_addresses({}, {"a": attrs.evolve(WANTED, link_name="gone0")}, LINKS, addresses(SEEN), FENCE).steps
+    # Somebody else among the specs wants it still.
+    assert not plan_addresses({"b": WANTED}, {"a": WANTED}, LINKS, addresses(SEEN), FENCE).steps
+
+
+@pytest.mark.parametrize("name", ["eth0", "uplink", "enp1s0"])
+def test_a_link_goes_by_all_its_names(name: str) -> None:
+    plan = plan_addresses({"a": attrs.evolve(WANTED, link_name=name)}, {}, LINKS, addresses(SEEN), FENCE)
+    assert not plan.steps
+    assert not plan.waiting
+
+
+def test_a_real_name_wins_over_another_links_alias() -> None:
+    (step,) = plan_addresses({"a": attrs.evolve(WANTED, link_name="lo")}, {}, LINKS, {}, FENCE).steps
+    assert step.add is not None
+    assert step.add.link_index == 1
+
+
+def test_what_cannot_be_done_yet_and_what_never_can_are_told_apart() -> None:
+    wanted = {"a": attrs.evolve(WANTED, link_name="later0"), "b": attrs.evolve(WANTED, address="bad")}
+    plan = plan_addresses(wanted, {}, LINKS, {}, FENCE)
+    assert plan.waiting == {"a": "there is no link later0"}
+    assert plan.refused.keys() == {"b"}
+
+
+@pytest.mark.parametrize("text", ["2001:DB8:0::5/64", "2001:db8::5/64"])
+def test_an_address_is_the_same_however_it_is_written(text: str) -> None:
+    seen = AddressStatusSpec(address="2001:db8::5/64", link_index=2, family=Family.INET6, flags=AddressFlags.PERMANENT)
+    spec = attrs.evolve(WANTED, address=text, family=Family.INET6)
+    assert not plan_addresses({"a": spec}, {}, LINKS, addresses(seen), FENCE).steps
+
+
+FENCED = attrs.evolve(WANTED, address="192.0.2.10/32", flags=AddressFlags(0), valid_until=103.75)
+SEEN_FENCED = attrs.evolve(SEEN, address="192.0.2.10/32", local="192.0.2.10", flags=AddressFlags(0), fenced=True)
+FENCED_KEY = address_key(SEEN_FENCED)
+ADD_FENCED = AddressToAdd(spec=FENCED, link_index=2)
+RENEW = attrs.evolve(ADD_FENCED, renews=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "seen", "given_until", "step", "says"),
+    [
+        (100.0, (), 0.0, Step(id="a", add=ADD_FENCED), ""),
+        (100.0, (SEEN_FENCED,), 103.75, None, ""),
+        (100.0, (SEEN_FENCED,), 102.75, Step(id="a", add=RENEW), ""),
+        # The controller was started anew, and does not know until when it is there.
+        (100.0, (SEEN_FENCED,), 0.0, Step(id="a", add=RENEW), ""),
+        # The kernel knows whole seconds only, so the last one is left to it.
+        (102.8, (), 0.0, None, "as good as over"),
+        (102.8, (SEEN_FENCED,), 102.75, None, "as good as over"),
+        (103.75, (SEEN_FENCED,), 103.75, Step(id="a", remove=(SEEN_FENCED,)), "is over"),
+        (103.75, (), 103.75, None, "is over"),
+        *(
+            ((100.0, (other,), 103.75, Step(id="a", remove=(other,), add=ADD_FENCED), ""))
+            for other in (attrs.evolve(SEEN_FENCED, scope=Scope.LINK), attrs.evolve(SEEN_FENCED, priority=5))
+        ),
+    ],
+)
+def test_a_fenced_address_is_there_until_its_time_is_over(
+    now: float, seen: tuple[AddressStatusSpec, ...], given_until: float, step: Step[Any, Any] | None, says: str
+) -> None:
+    fence = Fence(now=now, given_until={FENCED_KEY: given_until})
+    plan = plan_addresses({"a": FENCED}, {}, LINKS, addresses(*seen), fence)
+    assert plan.steps == (() if step is None else (step,))
+    assert says in plan.waiting.get("a", "")
+    assert bool(says) == bool(plan.waiting)
+
+
+def test_a_permanent_address_of_somebody_else_is_neither_fenced_nor_removed() -> None:
+    foreign = attrs.evolve(SEEN_FENCED, flags=AddressFlags.PERMANENT, fenced=False)
+    for now in (100.0, 200.0):
+        plan = plan_addresses({"a": FENCED}, {}, LINKS, addresses(foreign), Fence(now=now))
+        assert not plan.steps
+        assert plan.refused == {"a": "eth0 has 192.0.2.10/32 for good already: somebody else gave it that address"}
+    assert not plan_addresses({}, {"a": FENCED}, LINKS, addresses(foreign), FENCE).steps
+    assert plan_addresses({}, {"a": FENCED}, LINKS, addresses(SEEN_FENCED), FENCE).steps
+
+
+# Routes.
+
+ROUTE = RouteSpecSpec(dst="10.0.0.0/8", out_link_name="eth0", priority=1, mtu=1420, table=RoutingTable.of(180))
+STATUS = RouteStatusSpec(
+    dst="10.0.0.0/8",
+    out_link_index=2,
+    priority=1,
+    mtu=1420,
+    table=RoutingTable.of(180),
+    protocol=RouteProtocol.STATIC,
+)
+
+
+def kernel(**changes: Any) -> KernelRoute:
+    return KernelRoute(status=attrs.evolve(STATUS, **changes))
+
+
+def routes(*seen: KernelRoute) -> dict[Any, tuple[KernelRoute, ...]]:
+    found: dict[Any, tuple[KernelRoute, ...]] = {}
+    for each in seen:
+        key = route_key(each.status)
+        found[key] = (*found.get(key, ()), each)
+    return found
+
+
+def route_steps(*seen: KernelRoute, spec: RouteSpecSpec = ROUTE, before: RouteSpecSpec | None = None) -> Any:
+    known = {} if before is None else {"r": before}
+    return plan_routes({"r": spec}, {}, known, LINKS, routes(*seen)).steps
+
+
+TO_ADD = RouteToAdd(spec=ROUTE, out_link=2)
+REPLACING = attrs.evolve(TO_ADD, replace=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "steps"),
+    [
+        ((), (Step(id="r", add=TO_ADD),)),
+        ((kernel(),), ()),
+        ((kernel(mtu=0),), (Step(id="r", add=REPLACING),)),
+        ((kernel(out_link_index=1),), (Step(id="r", add=REPLACING),)),
+        ((kernel(scope=Scope.LINK),), (Step(id="r", add=REPLACING),)),
+        # Other tables, metrics, gateways and destinations are other routes.
+        ((kernel(table=RoutingTable.MAIN),), (Step(id="r", add=TO_ADD),)),
+        ((kernel(priority=2),), (Step(id="r", add=TO_ADD),)),
+        ((kernel(gateway="192.0.2.9"),), (Step(id="r", add=TO_ADD),)),
+        ((kernel(dst=""),), (Step(id="r", add=TO_ADD),)),
+        # With a rival, ours is taken out, for replacing might hit the rival.
+        (
+            (kernel(mtu=0), kernel(gateway="192.0.2.9")),
+            (Step(id="r", remove=(kernel(mtu=0),), add=TO_ADD),),
+        ),
+    ],
+)
+def test_a_route_is_added_unless_it_is_there(seen: tuple[KernelRoute, ...], steps: tuple[Any, ...]) -> None:
+    assert route_steps(*seen) == steps
+
+
+def test_a_route_of_another_protocol_is_refused_unless_it_was_ours_before() -> None:
+    dhcp = kernel(protocol=RouteProtocol.DHCP)
+    assert "protocol dhcp" in plan_routes({"r": ROUTE}, {}, {}, LINKS, routes(dhcp)).refused["r"]
+    before = attrs.evolve(ROUTE, protocol=RouteProtocol.DHCP)
+    assert route_steps(dhcp, before=before) == (Step(id="r", add=REPLACING),)
+
+
+def test_a_route_that_leaves_is_removed_if_it_is_ours() -> None:
+    def leaving(seen: KernelRoute) -> Any:
+        return plan_routes({}, {"r": ROUTE}, {}, LINKS, routes(seen)).steps
+
+    assert leaving(kernel()) == (Step(id="r", remove=(kernel(),)),)
+    assert leaving(kernel(protocol=RouteProtocol.DHCP)) == ()
+
+
+def test_an_ipv6_route_has_no_scope_and_a_default_metric() -> None:
+    spec = RouteSpecSpec(family=Family.INET6, out_link_name="eth0", scope=Scope.LINK)
+    seen = KernelRoute(
+        status=RouteStatusSpec(family=Family.INET6, out_link_index=2, priority=1024, protocol=RouteProtocol.STATIC)
+    )
+    assert not plan_routes({"r": spec}, {}, {}, LINKS, routes(seen)).steps
+
+
+@pytest.mark.parametrize(("name", "reason"), [("later0", "there is no link later0"), ("down0", "link down0 is down")])
+def test_a_route_waits_for_its_link(name: str, reason: str) -> None:
+    plan = plan_routes({"r": attrs.evolve(ROUTE, out_link_name=name)}, {}, {}, LINKS, {})
+    assert plan.waiting == {"r": reason}
+
+
+# Rules.
+
+RULE = RoutingRuleSpecSpec(table=RoutingTable.of(180), priority=32500, fw_mark=0x40, fw_mask=0x60)
+
+
+def kernel_rule(protocol: RouteProtocol = RouteProtocol.STATIC, **changes: Any) -> KernelRule:
+    status = RoutingRuleStatusSpec(table=RoutingTable.of(180), priority=32500, fw_mark=0x40, fw_mask=0x60)
+    return KernelRule(attrs.evolve(status, **changes), protocol, (), {})
+
+
+def rule_steps(*seen: KernelRule, spec: RoutingRuleSpecSpec = RULE) -> Any:
+    return plan_rules({"r": spec}, {}, {RuleKey(Family.INET4, 32500): seen}).steps
+
+
+def test_a_rule_is_added_unless_it_is_there() -> None:
+    assert rule_steps() == (Step(id="r", add=RULE, add_first=True),)
+    assert rule_steps(kernel_rule()) == ()
+    # The kernel shows a mark without a mask as one that is compared as a whole.
+    whole = attrs.evolve(RULE, fw_mask=0)
+    assert rule_steps(kernel_rule(fw_mask=0xFFFFFFFF), spec=whole) == ()
+
+
+def test_a_rule_that_differs_is_removed_after_the_right_one_is_there() -> None:
+    other = kernel_rule(table=RoutingTable.MAIN)
+    assert rule_steps(other) == (Step(id="r", remove=(other,), add=RULE, add_first=True),)
+    assert rule_steps(kernel_rule(), other) == (Step(id="r", remove=(other,), add_first=True),)
+
+
+def test_rules_of_other_protocols_are_left_alone() -> None:
+    foreign = kernel_rule(RouteProtocol.KERNEL)
+    assert rule_steps(foreign) == (Step(id="r", add=RULE, add_first=True),)
+    assert not plan_rules({}, {"r": RULE}, {RuleKey(Family.INET4, 32500): (foreign,)}).steps
+
+
+@pytest.mark.parametrize("priority", [0, 32766, 32767])
+def test_the_kernels_own_rules_are_out_of_bounds(priority: int) -> None:
+    spec = attrs.evolve(RULE, priority=priority)
+    own = kernel_rule(priority=priority)
+    plan = plan_rules({"r": spec}, {"l": spec}, {RuleKey(Family.INET4, priority): (own,)})
+    assert plan.refused.keys() == {"r"}
+    assert not plan.steps

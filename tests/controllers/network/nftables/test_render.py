@@ -1,0 +1,246 @@
+"""Chains in nft's words, and the documents that bring a table from what it is to what it should be."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from nodespan.controllers.common.ip.cover import prefix_key
+from nodespan.controllers.network.nftables.document import Document, SeenChain, SeenTable, is_current, read_table
+from nodespan.controllers.network.nftables.render import RenderedChain, clamped_mss, render
+from nodespan.resources.network import (
+    AddressMatch,
+    ChainHook,
+    ChainType,
+    ClampMSS,
+    IfNameMatch,
+    Mark,
+    MatchOperator,
+    NfTablesChainSpec,
+    NfTablesRule,
+    Verdict,
+)
+from tests.support.vectors import each
+
+MARK = {"meta": {"key": "mark"}}
+ACCEPT = {"accept": None}
+V4 = {"payload": {"protocol": "ip", "field": "daddr"}}
+V6 = {"payload": {"protocol": "ip6", "field": "daddr"}}
+IS_V4, IS_V6 = (
+    {"match": {"op": "==", "left": {"meta": {"key": "nfproto"}}, "right": family}} for family in ("ipv4", "ipv6")
+)
+
+
+def rules(**fields: Any) -> list[list[Any]]:
+    return [list(rule) for rule in render("c", NfTablesChainSpec(rules=(NfTablesRule(**fields),))).rules]
+
+
+def match(left: Any, right: Any, operator: str = "==") -> Any:
+    return {"match": {"op": operator, "left": left, "right": right}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (
+            {"match_mark": Mark(mask=0x60, value=0x20), "verdict": Verdict.ACCEPT},
+            [[match({"&": [MARK, 0x60]}, 0x20), ACCEPT]],
+        ),
+        ({"match_mark": Mark(mask=0xFFFFFFFF, xor=1, value=3)}, [[match(MARK, 2)]]),
+        (
+            {"match_oif_name": IfNameMatch(interface_names=("lo",)), "verdict": Verdict.DROP},
+            [[match({"meta": {"key": "oifname"}}, "lo"), {"drop": None}]],
+        ),
+        (
+            {"match_iif_name": IfNameMatch(interface_names=("a", "b"), operator=MatchOperator.NOT_EQUAL)},
+            [[match({"meta": {"key": "iifname"}}, {"set": ["a", "b"]}, "!=")]],
+        ),
+        (
+            {"set_mark": Mark(mask=0xFFFFFF9F, xor=0x40)},
+            [[{"mangle": {"key": MARK, "value": {"^": [{"&": [MARK, 0xFFFFFF9F]}, 0x40]}}}]],
+        ),
+        (
+            {"match_destination_address": AddressMatch(set_name="s"), "verdict": Verdict.ACCEPT},
+            [[match(V4, "@s_ipv4"), ACCEPT], [match(V6, "@s_ipv6"), ACCEPT]],
+        ),
+        (
+            {"match_destination_address": AddressMatch(set_name="s", invert=True)},
+            [[match(V4, "@s_ipv4", "!=")], [match(V6, "@s_ipv6", "!=")]],
+        ),
+        # A family without addresses has no rule; a whole one is matched as such.
+        (
+            {"match_destination_address": AddressMatch(include_subnets=("192.0.2.0/31", "192.0.2.2/32"))},
+            [[match(V4, {"set": [{"range": ["192.0.2.0", "192.0.2.2"]}]})]],
+        ),
+        ({"match_destination_address": AddressMatch(include_subnets=("::/0",))}, [[IS_V6]]),
+        ({"match_destination_address": AddressMatch()}, []),
+        ({"match_destination_address": AddressMatch(invert=True)}, [[IS_V4], [IS_V6]]),
+        (
+            {
+                "match_source_address": AddressMatch(include_subnets=("0.0.0.0/0",)),
+                "match_destination_address": AddressMatch(set_name="s"),
+            },
+            [[IS_V4, match(V4, "@s_ipv4")]],
+        ),
+    ],
+)
+def test_a_rule_is_one_or_one_per_family(rule: dict[str, Any], expected: list[Any]) -> None:
+    assert rules(**rule) == expected
+
+
+@each("mss_clamp")
+def test_the_mss_fits_the_mtu(vector: dict[str, Any]) -> None:
+    assert clamped_mss(vector["mtu"], 4) == vector["mss_v4"]
+    assert clamped_mss(vector["mtu"], 6) == vector["mss_v6"]
+
+
+def test_a_clamp_only_lowers_and_decides_nothing() -> None:
+    first, second = rules(match_destination_address=AddressMatch(set_name="s"), clamp_mss=ClampMSS(mtu=1420))
+    size = {"tcp option": {"name": "maxseg", "field": "size"}}
+    flags = {"&": [{"payload": {"protocol": "tcp", "field": "flags"}}, {"|": ["syn", "rst"]}]}
+    assert first == [
+        match(V4, "@s_ipv4"),
+        match(flags, "syn"),
+        match(size, 1368, ">"),
+        {"mangle": {"key": size, "value": 1368}},
+    ]
+    assert second[-1] == {"mangle": {"key": size, "value": 1348}}
+
+
+def evaluate(expression: Any, mark: int) -> int:
+    """What an expression over the mark comes to."""
+    match expression:
+        case int():
+            return expression
+        case {"&": [left, right]}:
+            return evaluate(left, mark) & evaluate(right, mark)
+        case {"^": [left, right]}:
+            return evaluate(left, mark) ^ evaluate(right, mark)
+        case _:
+            assert expression == MARK
+            return mark
+
+
+@each("packet_mark")
+def test_marks_are_matched_and_set_as_the_known_answers_say(vector: dict[str, Any]) -> None:
+    ((test, _),) = rules(match_mark=Mark(mask=0x60, value=0x20), verdict=Verdict.ACCEPT)
+    accepted = evaluate(test["match"]["left"], vector["mark"]) == evaluate(test["match"]["right"], vector["mark"])
+    assert accepted is vector["accepted_by_rule_1"]
+    ((setting,),) = rules(set_mark=Mark(mask=0xFFFFFF9F, xor=0x40))
+    assert evaluate(setting["mangle"]["value"], vector["mark"]) == vector["mark_after_set"]
+
+
+def test_a_mistake_is_told_with_its_rule() -> None:
+    bad = NfTablesRule(match_source_address=AddressMatch(include_subnets=("nowhere",)))
+    with pytest.raises(ValueError, match="rule 2: 'nowhere'"):
+        render("c", NfTablesChainSpec(rules=(NfTablesRule(), bad)))
+
+
+# Documents.
+
+CHAIN = NfTablesChainSpec(
+    type=ChainType.ROUTE,
+    hook=ChainHook.OUTPUT,
+    rules=(NfTablesRule(match_destination_address=AddressMatch(set_name="s"), verdict=Verdict.ACCEPT),),
+)
+HEADER = {"type": "route", "hook": "output", "prio": 0, "policy": "accept"}
+
+
+def commands(document: Document) -> list[Any]:
+    found: list[Any] = json.loads(document.text)["nftables"]
+    return found
+
+
+def seen(chain: RenderedChain, **changes: Any) -> SeenChain:
+    return SeenChain(header={**chain.header, **changes}, comments=(chain.generation,) * len(chain.rules))
+
+
+def outline(document: Document) -> list[str]:
+    return [f"{verb} {kind}" for command in commands(document) for verb, what in command.items() for kind in what]
+
+
+def test_a_chain_is_flushed_and_filled_in_one_document_and_the_table_never_deleted() -> None:
+    document = Document("nodespan")
+    chain = render("c", CHAIN)
+    document.add_sets(chain.sets)
+    document.put_chain(chain, None)
+    assert outline(document) == [
+        *("add table", "add set", "add set", "add chain", "flush chain", "add rule", "add rule"),
+    ]
+    added = commands(document)
+    assert added[1]["add"]["set"] == {
+        "family": "inet",
+        "table": "nodespan",
+        "name": "s_ipv4",
+        "type": "ipv4_addr",
+        "flags": ["interval"],
+    }
+    assert added[3]["add"]["chain"] == {"family": "inet", "table": "nodespan", "name": "c", **HEADER}
+    assert {command["add"]["rule"]["comment"] for command in added[5:]} == {chain.generation}
+
+
+@pytest.mark.parametrize(
+    ("changes", "made_anew"), [({}, False), ({"policy": "drop"}, False), ({"prio": 1}, True), ({"type": "nat"}, True)]
+)
+def test_a_chain_is_made_anew_only_if_its_place_changed(changes: dict[str, Any], made_anew: bool) -> None:
+    document = Document("nodespan")
+    chain = render("c", CHAIN)
+    document.put_chain(chain, seen(chain, **changes))
+    assert ("delete chain" in outline(document)) is made_anew
+
+
+def test_elements_leave_before_others_come() -> None:
+    document = Document("nodespan")
+    document.change_elements(
+        "s_ipv4", added=[prefix_key("10.0.0.0/8"), prefix_key("192.0.2.1")], removed=[prefix_key("10.1.0.0/16")]
+    )
+    assert [next(iter(command.items())) for command in commands(document)] == [
+        (verb, {"element": {"family": "inet", "table": "nodespan", "name": "s_ipv4", "elem": elements}})
+        for verb, elements in (
+            ("delete", [{"prefix": {"addr": "10.1.0.0", "len": 16}}]),
+            ("add", [{"prefix": {"addr": "10.0.0.0", "len": 8}}, "192.0.2.1"]),
+        )
+    ]
+
+
+def test_nothing_to_do_is_an_empty_document() -> None:
+    document = Document("nodespan")
+    document.change_elements("s_ipv4", added=(), removed=())
+    assert document.is_empty
+
+
+def test_a_chain_is_known_again_by_the_hash_of_its_rules() -> None:
+    chain = render("c", CHAIN)
+    assert is_current(seen(chain), chain)
+    assert not is_current(None, chain)
+    assert not is_current(seen(chain, policy="drop"), chain)
+    for comments in ((chain.generation,), (chain.generation,) * 3, (chain.generation, "mine"), ()):
+        assert not is_current(attrs.evolve(seen(chain), comments=comments), chain)
+    other = render("c", attrs.evolve(CHAIN, rules=(NfTablesRule(verdict=Verdict.DROP),)))
+    assert other.generation != chain.generation
+    assert len(chain.generation) < 128
+
+
+def test_a_listed_table_is_read() -> None:
+    place = {"family": "inet", "table": "nodespan"}
+    listed = [
+        {"metainfo": {"version": "1.0.6"}},
+        {"table": {"family": "inet", "name": "nodespan", "handle": 1}},
+        {"set": {**place, "name": "s", "elem": ["192.0.2.1", {"prefix": {"addr": "10.0.0.0", "len": 8}}]}},
+        {"set": {**place, "name": "r", "elem": [{"range": ["192.0.2.0", "192.0.2.2"]}]}},
+        {"set": {**place, "name": "odd", "elem": [{"elem": {"val": "192.0.2.1", "timeout": 5}}]}},
+        {"set": {**place, "name": "empty"}},
+        {"chain": {**place, "name": "c", "handle": 5, **HEADER}},
+        {"rule": {**place, "chain": "c", "comment": "x", "expr": []}},
+        {"rule": {**place, "chain": "c", "expr": []}},
+    ]
+    assert read_table(json.dumps({"nftables": listed})) == SeenTable(
+        chains={"c": SeenChain(header=HEADER, comments=("x", ""))},
+        sets={
+            "s": frozenset({prefix_key("192.0.2.1"), prefix_key("10.0.0.0/8")}),
+            "r": frozenset({prefix_key("192.0.2.0/31"), prefix_key("192.0.2.2")}),
+            "odd": None,
+            "empty": frozenset(),
+        },
+    )

@@ -1,0 +1,85 @@
+"""What of a node's network is ready."""
+
+import attrs
+import pytest
+
+from nodespan.controllers.network.status.network_status import NetworkStatusController, leads_out
+from nodespan.resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
+from nodespan.resources.network import (
+    NETWORK_STATUS_ID,
+    Family,
+    HostnameSpec,
+    HostnameSpecSpec,
+    HostnameStatus,
+    HostnameStatusSpec,
+    NetworkStatus,
+    NetworkStatusSpec,
+    NextHop,
+    NodeAddress,
+    NodeAddressSpec,
+    RouteStatus,
+    RouteStatusSpec,
+    RouteType,
+    RoutingTable,
+)
+from nodespan.runtime.testing.kit import Node, running
+
+NOTHING = NetworkStatusSpec(etc_files_ready=True)
+
+
+async def becomes(node: Node, **changes: bool) -> None:
+    """Wait until the status is that of a node that has nothing, but for this."""
+    wanted = attrs.evolve(NOTHING, **changes)
+    await node.eventually(NetworkStatus, NETWORK_STATUS_ID, lambda found: found.spec == wanted)
+
+
+@pytest.mark.virtual_clock
+async def test_each_part_is_ready_when_there_is_nothing_left_to_wait_for() -> None:
+    async with running(NetworkStatusController()) as node:
+        await becomes(node)
+        await node.put(NodeAddress, "current", NodeAddressSpec(addresses=("192.0.2.1/24",)))
+        await becomes(node, address_ready=True)
+        await node.put(NodeAddress, "current", NodeAddressSpec())
+        await becomes(node)
+        await node.put(RouteStatus, "default", RouteStatusSpec(gateway="192.0.2.254"))
+        await becomes(node, connectivity_ready=True)
+        await node.destroy(RouteStatus, "default")
+        await becomes(node)
+
+
+@pytest.mark.virtual_clock
+async def test_the_host_has_its_name_when_it_is_the_one_that_is_wanted() -> None:
+    async with running(NetworkStatusController()) as node:
+        await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="as-it-came"))
+        await becomes(node, hostname_ready=True)
+        await node.put(HostnameSpec, "hostname", HostnameSpecSpec(hostname="node1"))
+        await becomes(node)
+        await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="node1"))
+        await becomes(node, hostname_ready=True)
+
+
+@pytest.mark.virtual_clock
+async def test_the_files_are_ready_when_each_is_written_as_it_is_wanted_now() -> None:
+    async with running(NetworkStatusController()) as node:
+        await node.put(EtcFileSpec, "hosts", EtcFileSpecSpec(contents=b"1"))
+        await becomes(node, etc_files_ready=False)
+        await node.put(EtcFileStatus, "hosts", EtcFileStatusSpec(spec_version="1"))
+        await becomes(node)
+        await node.put(EtcFileSpec, "hosts", EtcFileSpecSpec(contents=b"2"))
+        await becomes(node, etc_files_ready=False)
+
+
+@pytest.mark.parametrize(
+    ("route", "leads"),
+    [
+        (RouteStatusSpec(gateway="192.0.2.254"), True),
+        (RouteStatusSpec(family=Family.INET6, gateway="2001:db8::1"), True),
+        (RouteStatusSpec(out_link_name="ppp0"), True),
+        (RouteStatusSpec(next_hops=(NextHop(gateway="192.0.2.254"), NextHop(gateway="192.0.2.253"))), True),
+        (RouteStatusSpec(dst="10.0.0.0/8", gateway="192.0.2.254"), False),
+        (RouteStatusSpec(gateway="192.0.2.254", table=RoutingTable.of(180)), False),
+        (RouteStatusSpec(type=RouteType.UNREACHABLE), False),
+    ],
+)
+def test_a_default_route_that_packets_go_by_leads_out(route: RouteStatusSpec, leads: bool) -> None:
+    assert leads_out(route) is leads
