@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 
 from nodespan.cluster.plan import CLUSTERS, Plan
+from nodespan.runtime.whole_file import replace_file
 
 
 def write_record(plan: Plan) -> None:
@@ -14,7 +15,7 @@ def write_record(plan: Plan) -> None:
     asked_for = {"size": plan.size, "control_planes": plan.control_planes, "kubespan": plan.kubespan}
     wireguard = None if plan.wireguard is None else str(plan.wireguard)
     vip = None if plan.vip is None else str(plan.vip)
-    plan.record.write_text(json.dumps({**asked_for, "wireguard": wireguard, "vip": vip}))
+    replace_file(plan.record, json.dumps({**asked_for, "wireguard": wireguard, "vip": vip}))
 
 
 def recorded(name: str, *, clusters: Path = CLUSTERS) -> Plan:

@@ -74,6 +74,7 @@ class DiscoveryCommand:
         from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
         from nodespan.runtime import logs
         from nodespan.runtime.errors import leaves
+        from nodespan.runtime.whole_file import check_target
 
         if bool(options.tls_cert) != bool(options.tls_key):
             raise CommandError("--tls-cert and --tls-key belong together: give both")
@@ -84,6 +85,11 @@ class DiscoveryCommand:
                 raise CommandError(f"--{name.replace('_', '-')}: must be more than 0 seconds")
         if not options.rate_limit >= 0:
             raise CommandError("--rate-limit: must not be negative")
+        if options.snapshot:
+            try:
+                check_target(Path(options.snapshot))
+            except OSError as error:
+                raise CommandError(f'--snapshot: {error}; give a file of its own, or "" for none') from error
         logs.configure(options.log_format, options.log_level)
         wanted = DiscoveryOptions(
             listen=parse_address("--listen", options.listen),

@@ -13,10 +13,10 @@ from typing import Any
 
 import trio
 
-from nodespan.controllers.common.whole_file import replace_file
 from nodespan.resources.cluster import CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.whole_file import replace_file
 
 FILE_NAME = "affiliates.json"
 # How long a discovery service keeps what is not refreshed, in seconds.

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from nodespan.controllers.common.boot_clock import BootClock
-from nodespan.controllers.common.whole_file import remove_file, replace_file
+from nodespan.runtime.whole_file import remove_file, replace_file
 
 
 class InEffect:

@@ -13,7 +13,6 @@ import attrs
 import trio
 
 from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
-from nodespan.controllers.common.whole_file import remove_file, replace_file
 from nodespan.controllers.config import trial as trials
 from nodespan.controllers.config.apply import apply_actions
 from nodespan.controllers.config.digest import file_digest, text_digest
@@ -28,6 +27,7 @@ from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, Con
 from nodespan.runtime.actions import Action, ActionError
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 from nodespan.runtime.plugins import AnyController, at_once
+from nodespan.runtime.whole_file import remove_file, replace_file
 
 CONFIG_ID = "v1alpha1"
 APPLIED_FILE: Final = "config.yaml"

@@ -12,11 +12,11 @@ import trio
 
 from nodespan.controllers.common.damping import Damper
 from nodespan.controllers.common.problems import Problems
-from nodespan.controllers.common.whole_file import replace_file
 from nodespan.controllers.host.host import Host, HostError
 from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
 from nodespan.resources.network import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, NetworkProblem
 from nodespan.runtime.controller import Controller, ControllerContext, shared, strong, weak
+from nodespan.runtime.whole_file import replace_file
 
 _KERNEL = Path("/proc/sys/kernel")
 FILE_NAME = "hostname.json"

@@ -17,10 +17,10 @@ from pathlib import Path
 import attrs
 
 from nodespan.controllers.common.damping import Damper
-from nodespan.controllers.common.whole_file import sync_directory
 from nodespan.controllers.host.edits import Edit
 from nodespan.controllers.host.host import Host, HostError
 from nodespan.controllers.host.originals import FileContent, Originals, Record, digest
+from nodespan.runtime.whole_file import put_file, sync_directory
 
 _DEFAULT_MODE = 0o644
 _DIRECTORY_MODE = 0o755
@@ -206,30 +206,21 @@ def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
     Raises HostError for a file that is a mount of its own, OSError.
     """
     _make_directory(path.parent)
-    # Always the same name: what a killed process left is found by the next one.
-    temporary = path.with_name(f".{path.name}.nodespan")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+    def prepare(descriptor: int) -> None:
+        if (wanted.uid, wanted.gid) != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, wanted.uid, wanted.gid)
+        os.fchmod(descriptor, wanted.mode)
+        if like:
+            _copy_attributes(path, descriptor)
+
     try:
-        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as stream:
-            stream.write(wanted.content)
-            if (wanted.uid, wanted.gid) != (os.geteuid(), os.getegid()):
-                os.fchown(stream.fileno(), wanted.uid, wanted.gid)
-            os.fchmod(stream.fileno(), wanted.mode)
-            if like:
-                _copy_attributes(path, stream.fileno())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        put_file(path, wanted.content, prepare=prepare)
     except OSError as error:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
         if error.errno == errno.EBUSY:
             raise HostError(f"{path} is a mount of its own, as containers have it, and is left as it is") from error
         # By the name that others know it by.
         raise OSError(error.errno, error.strerror, str(path)) from error
-    sync_directory(path.parent)
 
 
 def _make_directory(path: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 import attrs
 
-from nodespan.controllers.common.whole_file import sync_directory
 from nodespan.controllers.host.edits import Edit, edit_from_plain, edit_to_plain
 from nodespan.controllers.host.host import HostError
+from nodespan.runtime.whole_file import put_file
 
 _LONGEST_NAME = 200
 _SUFFIX = ".json"
@@ -109,14 +109,7 @@ class Originals:
         records = self._load()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._file(record.path)
-        temporary = file.with_suffix(".tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(_to_plain(record), stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-        sync_directory(self._directory)
+        put_file(file, json.dumps(_to_plain(record), indent=1))
         records[record.path] = record
 
     def forget(self, path: str) -> None:

@@ -4,7 +4,6 @@ It is one StateSnapshot, read and written as a stream of its records: one record
 length. What is kept of a lifetime is how much was left of it: a service that is stopped does not age its records.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from nodespan.discovery.service.affiliate import AffiliateSpec, EndpointRecord
 from nodespan.discovery.wire import storage_pb2 as storage
+from nodespan.runtime.whole_file import replace_file
 
 # Field 1, length-delimited.
 _TAG = 0x0A
@@ -101,17 +101,9 @@ def _read_varint(file: BinaryIO, start: int) -> int:
 
 
 def write(path: Path, records: Iterable[bytes]) -> int:
-    """Replace the file at once by one with these records, and say how many bytes it has. Raises OSError.
+    """Replace the file atomically by one with these records; returns its size in bytes. Raises OSError.
 
     No records make an empty file: what has been deleted is not to come back from an older one.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        for record in records:
-            file.write(record)
-        size = file.tell()
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return size
+    return replace_file(path, records, mode=0o600)

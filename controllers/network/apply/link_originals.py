@@ -12,10 +12,10 @@ from pathlib import Path
 import attrs
 
 from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
-from nodespan.controllers.common.whole_file import replace_file
 from nodespan.kernel.link_changes import LinkChange
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import LinkFlags, LinkSpecSpec
+from nodespan.runtime.whole_file import replace_file
 
 Value = bool | int | str
 FIELDS = ("hardware_addr", "mtu", "multicast", "up")

@@ -11,10 +11,10 @@ from typing import Any
 
 import attrs
 
-from nodespan.controllers.common.whole_file import replace_file
 from nodespan.controllers.network.dhcp.lease import Lease
 from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.runtime.codec.plain import format_time, parse_time
+from nodespan.runtime.whole_file import replace_file
 
 _BILLION = 1_000_000_000
 

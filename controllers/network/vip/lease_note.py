@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from nodespan.controllers.common.whole_file import replace_file
+from nodespan.runtime.whole_file import replace_file
 
 
 @attrs.frozen

@@ -7,9 +7,9 @@ import attrs
 import pytest
 
 from nodespan.controllers.common.boot_clock import SystemBootClock
-from nodespan.controllers.common.whole_file import replace_file
 from nodespan.controllers.config.digest import file_digest
 from nodespan.controllers.config.trial import Trial, dump_trial, load_trial
+from nodespan.runtime.whole_file import replace_file
 from tests.controllers.config.fake_clock import FakeBootClock
 
 TRIAL = Trial(boot="one", deadline=160.0, text="machine: {}\n", previous=None, base="abc")
@@ -68,34 +68,6 @@ def test_the_clock_of_the_system_goes_on_and_names_its_boot() -> None:
     before = clock.now()
     assert clock.now() >= before
     assert clock.boot == SystemBootClock().boot
-
-
-def test_a_new_file_is_for_its_owner_only_and_a_known_one_keeps_its_mode(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    replace_file(path, "a")
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.chmod(0o640)
-    replace_file(path, "b")
-    assert (path.read_text(), path.stat().st_mode & 0o777) == ("b", 0o640)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
-    target, link = tmp_path / "real.yaml", tmp_path / "link.yaml"
-    target.write_text("a")
-    link.symlink_to(target)
-    replace_file(link, "b")
-    assert link.is_symlink()
-    assert target.read_text() == "b"
-
-
-def test_what_cannot_be_written_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("a")
-    with pytest.raises(UnicodeEncodeError):
-        replace_file(path, "b\udcff")
-    assert path.read_text() == "a"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_missing_file_has_a_digest_of_its_own(tmp_path: Path) -> None:

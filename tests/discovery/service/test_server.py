@@ -20,6 +20,7 @@ from nodespan.discovery.cli import parse_address
 from nodespan.discovery.service.client_address import Trust
 from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_discovery
 from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.cli import main
 from nodespan.runtime.cli.errors import CommandError
 from tests.support.certificates import Authority
 from tests.support.process import eventually, running
@@ -320,3 +321,14 @@ def test_addresses_to_listen_at_are_read(text: str, expected: tuple[str, int]) -
 def test_other_addresses_are_refused(text: str) -> None:
     with pytest.raises(CommandError, match="--listen"):
         parse_address("--listen", text)
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "directory"])
+def test_a_snapshot_that_is_no_regular_file_is_refused_at_the_start(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "directory").mkdir()
+    path = tmp_path / target
+    assert main(["discovery", "serve", "--insecure", "--snapshot", str(path)]) != 0
+    assert "not a regular file" in capsys.readouterr().err
+    assert not path.is_file()
