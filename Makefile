@@ -86,10 +86,11 @@ test-mesh-packages: .venv/installed
 test-vm: .venv/installed ## a Debian kernel under QEMU, for what this kernel lacks
 	@$(BIN)/python -m tests.vm.run $(ARGS)
 
-lint: .venv/installed ## ruff and mypy
+lint: .venv/installed ## ruff, mypy, and which package may import which
 	@$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/imports
 
 format: .venv/installed ## rewrite the code in its one format
 	@$(BIN)/ruff check --quiet --fix --select I

@@ -95,6 +95,11 @@ class KernelLink:
     parent_is_elsewhere: bool = False
 
 
+def is_of_kind(link: KernelLink, kind: str) -> bool:
+    """Whether a link is of the kind that a spec names; WireGuard in a process of its own shows as `tun`."""
+    return link.status.kind == kind or (kind == "wireguard" and link.status.kind == "tun")
+
+
 def _bond_master(options: Attributes) -> BondMaster:
     def of(number: int) -> int:
         return integer(options, number)

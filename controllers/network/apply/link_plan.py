@@ -12,7 +12,7 @@ import attrs
 
 from nodespan.kernel.link_changes import CREATABLE, LinkChange
 from nodespan.kernel.link_lookup import LinkLookup
-from nodespan.kernel.links import KernelLink
+from nodespan.kernel.links import KernelLink, is_of_kind
 from nodespan.resources.network import BridgeMaster, LinkFlags, LinkSpecSpec
 
 V = TypeVar("V")
@@ -70,11 +70,6 @@ def in_order(specs: Iterable[LinkSpecSpec]) -> list[LinkSpecSpec]:
 def find(spec: LinkSpecSpec, lookup: LinkLookup) -> KernelLink | None:
     """The link that a spec is about: links that the agent did not make also go by their other names."""
     return lookup.real(spec.name) if spec.logical else lookup.find(spec.name)
-
-
-def is_of_kind(link: KernelLink, kind: str) -> bool:
-    """Whether a link is what a spec of this kind asks for; WireGuard in a process of its own shows as `tun`."""
-    return link.status.kind == kind or (kind == "wireguard" and link.status.kind == "tun")
 
 
 def existence(spec: LinkSpecSpec, lookup: LinkLookup, made: Mapping[str, str]) -> Existence:

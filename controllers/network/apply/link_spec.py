@@ -42,7 +42,6 @@ from nodespan.controllers.network.apply.link_plan import (
     find,
     in_order,
     in_words,
-    is_of_kind,
     master_name,
 )
 from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WITH_ADDRESS
@@ -51,7 +50,7 @@ from nodespan.controllers.network.apply.spec_applier import Judgement, LinkFollo
 from nodespan.kernel.bonding import load_bonding
 from nodespan.kernel.link_changes import LinkChange, change_link, create_link, delete_link
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
-from nodespan.kernel.links import KernelLink, PlainLinks, list_links, read_link
+from nodespan.kernel.links import KernelLink, PlainLinks, is_of_kind, list_links, read_link
 from nodespan.kernel.reverse_path import loosen_reverse_path
 from nodespan.kernel.rtnetlink import Kernel
 from nodespan.kernel.wireguard import backend_for, daemon

@@ -3,8 +3,8 @@
 import ipaddress
 from collections.abc import Iterable, Iterator
 
+from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derived import Asked
-from nodespan.controllers.network.config.vlan_name import vlan_link_name
 from nodespan.kernel.prefixes import parse_address
 from nodespan.resources.config.device import Device
 from nodespan.resources.config.links import LinkSettings, VethConfig

@@ -2,23 +2,10 @@
 
 from typing import Any
 
+from nodespan.controllers.common.bond_defaults import bond_master
 from nodespan.resources.config.bond import Bond
 from nodespan.resources.config.links import BondConfig
 from nodespan.resources.network import BondMaster, enums
-
-# What the kernel has where nothing is said, as far as that is not zero.
-_DEFAULTS: dict[str, Any] = {
-    "use_carrier": True,
-    "resend_igmp": 1,
-    "lp_interval": 1,
-    "packets_per_slave": 1,
-    "num_peer_notif": 1,
-    "tlb_logical_lb": 1,
-    "ad_lacp_active": enums.ADLACPActive.ON,
-}
-_LACP_DEFAULTS: dict[str, Any] = {"ad_actor_sys_prio": 65535}
-_PROBED_DEFAULTS: dict[str, Any] = {"missed_max": 2}
-_NOT_PROBED = (enums.BondMode.IEEE8023AD, enums.BondMode.TLB, enums.BondMode.ALB)
 
 # Those that both spellings share, or whose names differ only there.
 _CHOICES: dict[str, type[enums.KernelEnum]] = {
@@ -39,16 +26,6 @@ _PLAIN = (
 # The name of an option that is called otherwise in a spelling.
 _RENAMED_IN_DEVICES = {"tlb_dynamic_lb": "tlb_logical_lb", "peer_notify_delay": "peer_notify_delay"}
 _RENAMED_IN_DOCUMENTS = {"tlb_logical_lb": "tlb_logical_lb", "peer_notif_delay": "peer_notify_delay"}
-
-
-def bond_master(mode: enums.BondMode, given: dict[str, Any]) -> BondMaster:
-    """The options of a bond: those given, and the kernel's defaults for the others."""
-    options = dict(_DEFAULTS)
-    if mode == enums.BondMode.IEEE8023AD:
-        options |= _LACP_DEFAULTS
-    if mode not in _NOT_PROBED:
-        options |= _PROBED_DEFAULTS
-    return BondMaster(mode=mode, **(options | given))
 
 
 def of_device(bond: Bond) -> BondMaster:

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
+from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config import bond_options
-from nodespan.controllers.network.config.vlan_name import vlan_link_name
 from nodespan.controllers.network.merge.rules import merge_links
 from nodespan.resources.config.bond import Bond
 from nodespan.resources.config.device import Bridge, Device, DeviceWireguard

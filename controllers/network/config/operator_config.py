@@ -3,10 +3,10 @@
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
+from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derivation import Derivation, Scene
 from nodespan.controllers.network.config.derived import Asked
 from nodespan.controllers.network.config.implicit_links import implicit_links
-from nodespan.controllers.network.config.vlan_name import vlan_link_name
 from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DhcpOptions
 from nodespan.resources.config.network import ClientIdentifier, DHCPv4Config, DHCPv6Config
 from nodespan.resources.network import (

@@ -3,8 +3,8 @@
 import ipaddress
 from collections.abc import Iterator
 
+from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derived import Asked
-from nodespan.controllers.network.config.vlan_name import vlan_link_name
 from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DeviceRoute
 from nodespan.resources.config.links import LinkRoute, LinkSettings, VethConfig
 from nodespan.resources.config.network import BlackholeRouteConfig

@@ -7,11 +7,10 @@ import attrs
 import trio
 
 from nodespan.controllers.common.publication import Publication
-from nodespan.controllers.network.apply.link_plan import is_of_kind
 from nodespan.controllers.network.status.link_facts import complete, read_facts
 from nodespan.controllers.network.status.link_stack import LinkStack
 from nodespan.kernel.ethtool_news import DriverNews, open_driver_news
-from nodespan.kernel.links import KernelLink, Links, with_names
+from nodespan.kernel.links import KernelLink, Links, is_of_kind, with_names
 from nodespan.kernel.mirror import Mirror, open_mirror
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak

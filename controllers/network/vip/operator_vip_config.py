@@ -4,9 +4,9 @@ import ipaddress
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
+from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derivation import Derivation, Scene
 from nodespan.controllers.network.config.derived import Asked
-from nodespan.controllers.network.config.vlan_name import vlan_link_name
 from nodespan.resources.config.device import Device, Vip
 from nodespan.resources.config.network import HCloudVIPConfig, Layer2VIPConfig
 from nodespan.resources.network import (

@@ -19,13 +19,12 @@ import trio
 
 from nodespan.controllers.common.link_refresh import ask_for_refresh
 from nodespan.controllers.common.problems import Problems, reason_of
-from nodespan.controllers.network.apply.link_plan import is_of_kind
 from nodespan.controllers.network.apply.spec_applier import RETRY_INTERVAL
 from nodespan.controllers.network.wireguard.endpoint_names import EndpointNames, Lookup, Silence, is_silent
 from nodespan.controllers.network.wireguard.ledger import PeerLedger
 from nodespan.kernel.addresses import Addresses
 from nodespan.kernel.link_lookup import LinkLookup
-from nodespan.kernel.links import KernelLink, PlainLinks
+from nodespan.kernel.links import KernelLink, PlainLinks, is_of_kind
 from nodespan.kernel.mirror import open_mirror
 from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from nodespan.kernel.wireguard import backend_for
