@@ -15,7 +15,7 @@ from nodespan.controllers.kubespan.peer_state import Seen
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
 from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
 from nodespan.resources.kubespan import (
-    CONFIG_ID,
+    KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
     KubeSpanConfigSpec,
@@ -92,7 +92,9 @@ class Mesh:
         """Run the engine, with KubeSpan switched on."""
         for controller in (PeerSpecController(), PeerStatusController(self.device), PeerController()):
             await self.engine.register(controller)
-        await self.state.create(KubeSpanConfig.new(CONFIG_ID, KubeSpanConfigSpec(enabled=True, cluster_id="bench")))
+        await self.state.create(
+            KubeSpanConfig.new(KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(enabled=True, cluster_id="bench"))
+        )
         await self.state.create(KubeSpanIdentity.new(LOCAL, KubeSpanIdentitySpec()))
         await self.state.create(Identity.new(LOCAL, IdentitySpec(node_id="me")))
         await nursery.start(self.engine.run)
@@ -163,7 +165,9 @@ def joins_against_writes() -> Figure:
         mesh = Mesh(count)
         async with trio.open_nursery() as nursery:
             await mesh.engine.register(PeerSpecController())
-            await mesh.state.create(KubeSpanConfig.new(CONFIG_ID, KubeSpanConfigSpec(enabled=True, cluster_id="bench")))
+            await mesh.state.create(
+                KubeSpanConfig.new(KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(enabled=True, cluster_id="bench"))
+            )
             await mesh.state.create(Identity.new(LOCAL, IdentitySpec(node_id="me")))
             await nursery.start(mesh.engine.run)
             await trio.testing.wait_all_tasks_blocked()

@@ -12,7 +12,7 @@ RAW_NAMESPACE = "cluster-raw"
 CONFIG_NAMESPACE = "config"
 CONTROL_PLANE_NAMESPACE = "controlplane"
 
-CONFIG_ID = "cluster"
+DISCOVERY_CONFIG_ID = "cluster"
 INFO_ID = "current"
 LOCAL = "local"
 # The public address of this node as the discovery service sees it: an AddressStatus in NAMESPACE.

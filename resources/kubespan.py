@@ -12,7 +12,7 @@ CONFIG_NAMESPACE = "config"
 
 # The one identity of this node, and the one configuration of the feature.
 LOCAL = "local"
-CONFIG_ID = "kubespan"
+KUBESPAN_CONFIG_ID = "kubespan"
 
 # The time of what has not happened.
 NEVER = datetime(1, 1, 1, tzinfo=UTC)

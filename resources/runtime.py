@@ -6,6 +6,7 @@ from nodespan.runtime.resource import ResourceType
 
 NAMESPACE = "runtime"
 ENVIRONMENT_ID = "machined"
+KERNEL_CMDLINE_ID = "cmdline"
 
 
 @attrs.frozen(kw_only=True)

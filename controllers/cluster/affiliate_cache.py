@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from nodespan.resources.cluster import CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
+from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 from nodespan.runtime.whole_file import replace_file
@@ -56,7 +56,7 @@ class AffiliateCacheController(Controller):
     """Writes `cache/<node id>` in cluster-raw while no service has told of anybody. `now` is wall-clock seconds."""
 
     name = "cluster.AffiliateCacheController"
-    inputs = (weak(RAW_AFFILIATE), weak(DiscoveryConfig, CONFIG_ID))
+    inputs = (weak(RAW_AFFILIATE), weak(DiscoveryConfig, DISCOVERY_CONFIG_ID))
     outputs = (shared(RAW_AFFILIATE),)
 
     def __init__(
@@ -75,7 +75,7 @@ class AffiliateCacheController(Controller):
             nursery.start_soon(self._save_forever, ctx)
             expiry = trio.CancelScope()
             async for _ in ctx:
-                config = ctx.find(DiscoveryConfig, CONFIG_ID)
+                config = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID)
                 cluster_id = "" if config is None else config.spec.service_cluster_id
                 self._told = {
                     affiliate.spec.node_id: affiliate.spec

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 
 from nodespan.discovery.cluster_secret import decode_secret
 from nodespan.discovery.endpoint_url import parse_endpoint_url
-from nodespan.resources.cluster import CONFIG_ID, DiscoveryConfig, DiscoveryConfigSpec, DiscoveryService
-from nodespan.resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, DiscoveryConfig, DiscoveryConfigSpec, DiscoveryService
+from nodespan.resources.config import (
+    MACHINE_CONFIG_ID,
+    DiscoveryIdentityConfig,
+    DiscoveryServiceConfig,
+    MachineConfig,
+    MachineConfigSpec,
+)
 from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
-MACHINE_CONFIG_ID = "v1alpha1"
 _LEGACY_NAME = "legacy"
 
 
@@ -81,4 +86,4 @@ class ConfigController(Controller):
                         "the Kubernetes registry of cluster.discovery is not provided by nodespan, "
                         "nodes are found through discovery services only"
                     )
-                await ctx.put(DiscoveryConfig, CONFIG_ID, discovery_config(config.spec))
+                await ctx.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, discovery_config(config.spec))

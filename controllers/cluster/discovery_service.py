@@ -22,7 +22,7 @@ from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.proxy import ProxyError, proxy_for
 from nodespan.discovery.transport import GrpcTransport
 from nodespan.resources.cluster import (
-    CONFIG_ID,
+    DISCOVERY_CONFIG_ID,
     LOCAL,
     NAMESPACE,
     PUBLIC_ADDRESS_ID,
@@ -57,7 +57,7 @@ class DiscoveryServiceController(Controller):
 
     name = "cluster.DiscoveryServiceController"
     inputs = (
-        weak(DiscoveryConfig, CONFIG_ID),
+        weak(DiscoveryConfig, DISCOVERY_CONFIG_ID),
         weak(Identity, LOCAL),
         # Narrowed to the own one as soon as its id is known.
         weak(Affiliate),
@@ -104,7 +104,7 @@ class DiscoveryServiceController(Controller):
             ctx.set_inputs(own if input.kind == own.kind else input for input in self.inputs)
 
     def _wanted(self, ctx: ControllerContext) -> dict[str, ClientOptions]:
-        config, identity = ctx.find(DiscoveryConfig, CONFIG_ID), ctx.find(Identity, LOCAL)
+        config, identity = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID), ctx.find(Identity, LOCAL)
         if config is None or identity is None:
             return {}
         return {

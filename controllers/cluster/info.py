@@ -1,8 +1,8 @@
 """cluster.InfoController: says which cluster this node belongs to."""
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID, cluster_identity
+from nodespan.controllers.cluster.config import cluster_identity
 from nodespan.resources.cluster import INFO_ID, Info, InfoSpec
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 

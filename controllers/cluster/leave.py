@@ -3,11 +3,16 @@
 import trio
 
 from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
-from nodespan.resources.cluster import CONFIG_ID, RESET_ID, DiscoveryConfig, MachineResetSignal, MachineResetSignalSpec
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.cluster import (
+    DISCOVERY_CONFIG_ID,
+    RESET_ID,
+    DiscoveryConfig,
+    MachineResetSignal,
+    MachineResetSignalSpec,
+)
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, shared, strong, weak
 
-MACHINE_CONFIG_ID = "v1alpha1"
 # How long, in seconds, the discovery services may take: a node that cannot reach them leaves all the same.
 _PATIENCE = 5.0
 
@@ -22,7 +27,7 @@ class LeaveController(Controller):
     name = "cluster.LeaveController"
     inputs = (
         strong(MachineConfig, MACHINE_CONFIG_ID),
-        weak(DiscoveryConfig, CONFIG_ID),
+        weak(DiscoveryConfig, DISCOVERY_CONFIG_ID),
         destroy_ready(MachineResetSignal),
     )
     outputs = (shared(MachineResetSignal),)
@@ -35,7 +40,7 @@ class LeaveController(Controller):
                 config, signal = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(MachineResetSignal, RESET_ID)
                 if config is None:
                     patience.cancel()
-                    is_served = ctx.find(DiscoveryConfig, CONFIG_ID) is not None
+                    is_served = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID) is not None
                     if signal is not None and signal.metadata.is_destroy_ready and not is_served:
                         await ctx.remove(MachineResetSignal, RESET_ID)
                 elif not config.metadata.is_tearing_down:

@@ -1,6 +1,5 @@
 """cluster.LocalAffiliateController: what this node says of itself to the others."""
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.cluster.local_affiliate_rules import (
     configured_vips,
     container_addresses,
@@ -9,7 +8,7 @@ from nodespan.controllers.cluster.local_affiliate_rules import (
     plain_addresses,
 )
 from nodespan.resources.cluster import (
-    CONFIG_ID,
+    DISCOVERY_CONFIG_ID,
     LOCAL,
     NAMESPACE,
     PUBLIC_ADDRESS_ID,
@@ -20,11 +19,11 @@ from nodespan.resources.cluster import (
     KubeSpanAffiliate,
     MachineType,
 )
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
-from nodespan.resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
-from nodespan.resources.kubespan import KubeSpanConfig, KubeSpanIdentity
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
+from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanIdentity
 from nodespan.resources.network import (
     CURRENT_ADDRESSES_ID,
+    HOSTNAME_ID,
     ROUTED_ADDRESSES_ID,
     AddressStatus,
     HostnameStatus,
@@ -33,7 +32,6 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
-_HOSTNAME = "hostname"
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 
 
@@ -46,9 +44,9 @@ class LocalAffiliateController(Controller):
 
     name = "cluster.LocalAffiliateController"
     inputs = (
-        weak(DiscoveryConfig, CONFIG_ID),
+        weak(DiscoveryConfig, DISCOVERY_CONFIG_ID),
         weak(Identity, LOCAL),
-        weak(HostnameStatus, _HOSTNAME),
+        weak(HostnameStatus, HOSTNAME_ID),
         weak(NodeAddress),
         weak(AddressStatus),
         weak(LinkStatus),
@@ -76,8 +74,8 @@ class LocalAffiliateController(Controller):
                 published.add(spec.node_id)
 
     def _spec(self, ctx: ControllerContext) -> AffiliateSpec | None:
-        config, identity = ctx.find(DiscoveryConfig, CONFIG_ID), ctx.find(Identity, LOCAL)
-        hostname, machine = ctx.find(HostnameStatus, _HOSTNAME), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+        config, identity = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID), ctx.find(Identity, LOCAL)
+        hostname, machine = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
         routed, current = ctx.find(NodeAddress, ROUTED_ADDRESSES_ID), ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
         if (
             config is None

@@ -14,14 +14,13 @@ import trio
 
 from nodespan.controllers.config.differences import Specs, difference_lines
 from nodespan.controllers.config.kernel_differences import kernel_lines
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.network import CONFIG_NAMESPACE, NetworkProblem, OperatorSpec
 from nodespan.runtime.controller import Controller, Logger, QueueController
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.resource import Kind, Metadata, Resource, ResourceDefinition
 from nodespan.runtime.state import MemoryState, State
 
-CONFIG_ID = "v1alpha1"
 _PATIENCE = 30.0
 # Whoever applies a configuration owns it, in the copy as well.
 _OWNER = "config.FileController"
@@ -55,7 +54,7 @@ async def dry_run(config: MachineConfigSpec, live: State, controllers: Iterable[
     for controller in deriving:
         await _seed(copy, live, controller, names)
         await engine.register(controller)
-    await copy.create(MachineConfig.new(CONFIG_ID, config), owner=_OWNER)
+    await copy.create(MachineConfig.new(MACHINE_CONFIG_ID, config), owner=_OWNER)
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
         is_settled = await engine.settled(_PATIENCE)

@@ -22,14 +22,13 @@ from nodespan.controllers.config.loading import Loaded, load_sources, read_sourc
 from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.sources import SourceText, bundle, expand
 from nodespan.controllers.config.trial import Trial
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.runtime.actions import Action, ActionError
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 from nodespan.runtime.plugins import AnyController, at_once
 from nodespan.runtime.whole_file import remove_file, replace_file
 
-CONFIG_ID = "v1alpha1"
 APPLIED_FILE: Final = "config.yaml"
 TRIAL_FILE: Final = "config.trial"
 IN_EFFECT_FILE: Final = "config.in-effect"
@@ -210,7 +209,7 @@ class FileController(Controller):
                 self._is_taking_over = True
                 # First, so that nobody takes it for what is wanted.
                 await ctx.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec(taking_over=True))
-                await ctx.put(MachineConfig, CONFIG_ID, loaded.config)
+                await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
                 self._has_inherited = self._waits_to_settle = True
                 nursery.start_soon(self._go_on, ctx)
                 return True
@@ -253,7 +252,7 @@ class FileController(Controller):
     async def _follow(self, ctx: ControllerContext) -> None:
         """Put into effect what is to be in effect."""
         if self._leaving.is_set():
-            await ctx.remove(MachineConfig, CONFIG_ID)
+            await ctx.remove(MachineConfig, MACHINE_CONFIG_ID)
             await ctx.remove(ConfigStatus, CONFIG_STATUS_ID)
             await trio.to_thread.run_sync(self._in_effect.forget)
             return
@@ -270,7 +269,7 @@ class FileController(Controller):
             await self._end_trial(ctx)
         self._signature = _signature(self._files)
         is_inherited = self._has_inherited and not self._has_published
-        has_config = ctx.find(MachineConfig, CONFIG_ID) is not None
+        has_config = ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
         if self._waits and not self._applied.exists() and (is_inherited or not has_config):
             await self._withdraw(ctx)
             await self._show_status(ctx, (), "")
@@ -313,19 +312,19 @@ class FileController(Controller):
 
     async def _withdraw(self, ctx: ControllerContext) -> None:
         """Have no configuration in effect."""
-        if ctx.find(MachineConfig, CONFIG_ID) is not None:
+        if ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None:
             await self._note(ctx, self._in_effect.begin, None)
-            await ctx.teardown_and_destroy(MachineConfig, CONFIG_ID)
+            await ctx.teardown_and_destroy(MachineConfig, MACHINE_CONFIG_ID)
 
     async def _publish(self, ctx: ControllerContext, loaded: Loaded) -> None:
         await self._note(ctx, self._in_effect.begin, loaded.config.text)
         self._has_published = True
-        await ctx.put(MachineConfig, CONFIG_ID, loaded.config)
+        await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
         await self._show_status(ctx, tuple(loaded.texts), "")
 
     async def _show_status(self, ctx: ControllerContext, files: tuple[str, ...] | None, error: str) -> None:
         """Say what is in effect; `files` None is for those that were in effect before."""
-        found, before = ctx.find(MachineConfig, CONFIG_ID), ctx.find(ConfigStatus, CONFIG_STATUS_ID)
+        found, before = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(ConfigStatus, CONFIG_STATUS_ID)
         known = before.spec if before else ConfigStatusSpec()
         digest = text_digest(found.spec.text.encode())[:_SHORT_DIGEST] if found else ""
         is_same = digest == known.digest and known.since is not None
@@ -350,7 +349,7 @@ class FileController(Controller):
     async def _try_out(self, loaded: Loaded, seconds: float, ctx: ControllerContext) -> str:
         self._refuse_while_on_trial()
         target = self._target()
-        found = ctx.find(MachineConfig, CONFIG_ID)
+        found = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
         trial = Trial.start(
             self._clock,
             seconds=seconds,
@@ -453,7 +452,7 @@ class FileController(Controller):
             tell = ctx.log.error if problem.severity is Severity.ERROR else ctx.log.warning
             tell(loaded.render(problem))
         if loaded.errors:
-            has_config = ctx.find(MachineConfig, CONFIG_ID) is not None
+            has_config = ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
             kept = "the last good one stays in effect" if has_config else "none is in effect"
             files = [str(file) for file in self._files]
             ctx.log.error(f"the configuration is not used: {kept}", files=files, errors=len(loaded.errors))

@@ -10,14 +10,12 @@ from collections.abc import Mapping
 
 import trio
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.common.cmdline import parameters
 from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
 from nodespan.controllers.host.host import Host
-from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from nodespan.resources.config import EnvironmentConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, EnvironmentConfig, MachineConfig, MachineConfigSpec
 from nodespan.resources.files import EtcFileSpecSpec
-from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec, KernelCmdline
+from nodespan.resources.runtime import ENVIRONMENT_ID, KERNEL_CMDLINE_ID, Environment, EnvironmentSpec, KernelCmdline
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 USER_FILE = "environment.d/50-nodespan.conf"
@@ -79,7 +77,7 @@ class EnvironmentController(Controller):
 
     name = "runtime.EnvironmentController"
     only_derives = True
-    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(KernelCmdline, CMDLINE_ID), ETC_FILE_INPUT)
+    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(KernelCmdline, KERNEL_CMDLINE_ID), ETC_FILE_INPUT)
     outputs = (exclusive(Environment), *ETC_FILE_OUTPUTS)
 
     def __init__(self, host: Host, *, own: Mapping[str, str] | None = None) -> None:
@@ -90,7 +88,7 @@ class EnvironmentController(Controller):
         """Follow the configuration."""
         files = EtcFiles(ctx)
         async for _ in ctx:
-            config, line = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(KernelCmdline, CMDLINE_ID)
+            config, line = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
             variables = configured_environment(
                 None if config is None else config.spec, "" if line is None else line.spec.cmdline
             )

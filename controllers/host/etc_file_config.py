@@ -1,8 +1,7 @@
 """files.EtcFileConfigController: the files below /etc that the configuration gives."""
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
-from nodespan.resources.config import EtcFileConfig, MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, EtcFileConfig, MachineConfig
 from nodespan.resources.files import EtcFileSpecSpec
 from nodespan.runtime.controller import Controller, ControllerContext, weak
 

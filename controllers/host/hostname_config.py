@@ -7,11 +7,9 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import ip_interface
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.common.cmdline import parse_cmdline
-from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
 from nodespan.resources.cluster import LOCAL, Identity
-from nodespan.resources.config import HostnameConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, HostnameConfig, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.host import AutoHostname
 from nodespan.resources.network import (
     CONFIG_NAMESPACE,
@@ -23,7 +21,7 @@ from nodespan.resources.network import (
     NodeAddress,
     layered_id,
 )
-from nodespan.resources.runtime import KernelCmdline
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = HostnameSpec.within(CONFIG_NAMESPACE)
@@ -80,7 +78,7 @@ class HostnameConfigController(Controller):
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(NodeAddress, DEFAULT_ADDRESS_ID),
         weak(Identity, LOCAL),
-        weak(KernelCmdline, CMDLINE_ID),
+        weak(KernelCmdline, KERNEL_CMDLINE_ID),
     )
     outputs = (shared(HostnameSpec),)
 
@@ -92,7 +90,7 @@ class HostnameConfigController(Controller):
                 if config is None:
                     continue
                 address = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
-                identity, line = ctx.find(Identity, LOCAL), ctx.find(KernelCmdline, CMDLINE_ID)
+                identity, line = ctx.find(Identity, LOCAL), ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
                 specs = hostname_specs(
                     config.spec,
                     cmdline="" if line is None else line.spec.cmdline,

@@ -6,8 +6,7 @@ have said so: a lease takes its time. Once it has gone again, or the node is lef
 
 import trio
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.runtime.controller import ControllerContext, weak
 
 # Seconds for which a configuration that has just come keeps everything as it is.

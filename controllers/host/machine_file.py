@@ -6,7 +6,6 @@ What is appended to the bundle of certificate authorities is the matter of secre
 import attrs
 import trio
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.host.etc_file import POLL_INTERVAL, RETRY_INTERVAL, reason
 from nodespan.controllers.host.host import HostError
 from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
@@ -14,7 +13,7 @@ from nodespan.controllers.host.machine_file_rules import FilePlan, plan_files
 from nodespan.controllers.host.managed_files import ManagedFiles
 from nodespan.controllers.host.trust_rules import file_entry_name, is_trust
 from nodespan.controllers.host.wakeups import wake_every, wake_on_change
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.main import MachineFile
 from nodespan.resources.files import MachineFileStatus, MachineFileStatusSpec, machine_file_id
 from nodespan.resources.trust import TrustedRoot

@@ -10,7 +10,6 @@ from ipaddress import ip_interface
 import attrs
 import trio
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host import texts
 from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
@@ -29,7 +28,7 @@ from nodespan.controllers.host.services import (
 from nodespan.controllers.host.static_host import configured_hosts, own_names
 from nodespan.controllers.host.time_server_config import time_is_kept
 from nodespan.controllers.host.wakeups import wake_every
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.files import EtcFileSpecSpec
 from nodespan.resources.network import (
     DEFAULT_ADDRESS_ID,

@@ -6,11 +6,9 @@ Without being asked for there are no default servers: an ordinary machine has so
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.common.cmdline import parse_cmdline
 from nodespan.controllers.common.problems import Problems
-from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from nodespan.resources.config import MachineConfig, MachineConfigSpec, ResolverConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, ResolverConfig
 from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     HOSTNAME_ID,
@@ -24,7 +22,7 @@ from nodespan.resources.network import (
     ResolverSpecSpec,
     layered_id,
 )
-from nodespan.resources.runtime import KernelCmdline
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = ResolverSpec.within(CONFIG_NAMESPACE)
@@ -95,7 +93,7 @@ class ResolverConfigController(Controller):
     inputs = (
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(HostnameStatus, HOSTNAME_ID),
-        weak(KernelCmdline, CMDLINE_ID),
+        weak(KernelCmdline, KERNEL_CMDLINE_ID),
     )
     outputs = (shared(ResolverSpec), shared(NetworkProblem))
 
@@ -108,7 +106,7 @@ class ResolverConfigController(Controller):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 if config is not None:
                     unreadable = unreadable_servers(config.spec)
-                    hostname, line = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(KernelCmdline, CMDLINE_ID)
+                    hostname, line = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
                     specs = resolver_specs(
                         config.spec,
                         cmdline="" if line is None else line.spec.cmdline,

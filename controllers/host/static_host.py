@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from ipaddress import ip_interface
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
-from nodespan.resources.config import MachineConfig, MachineConfigSpec, StaticHostConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, StaticHostConfig
 from nodespan.resources.network import (
     CURRENT_ADDRESSES_ID,
     HOSTNAME_ID,

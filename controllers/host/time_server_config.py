@@ -5,10 +5,8 @@ Without being asked for there is no default: an ordinary machine has a clock tha
 
 from collections.abc import Iterator
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.common.cmdline import parse_cmdline
-from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from nodespan.resources.config import MachineConfig, MachineConfigSpec, TimeSyncConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, TimeSyncConfig
 from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     TIME_SERVERS_ID,
@@ -17,7 +15,7 @@ from nodespan.resources.network import (
     TimeServerSpecSpec,
     layered_id,
 )
-from nodespan.resources.runtime import KernelCmdline
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = TimeServerSpec.within(CONFIG_NAMESPACE)
@@ -50,14 +48,14 @@ class TimeServerConfigController(Controller):
 
     name = "network.TimeServerConfigController"
     only_derives = True
-    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(KernelCmdline, CMDLINE_ID))
+    inputs = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(KernelCmdline, KERNEL_CMDLINE_ID))
     outputs = (shared(TimeServerSpec),)
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration."""
         async for _ in ctx:
             async with ctx.tracked_outputs(_UNMERGED):
-                config, line = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(KernelCmdline, CMDLINE_ID)
+                config, line = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
                 if config is not None and time_is_kept(config.spec):
                     for spec in time_server_specs(config.spec, cmdline="" if line is None else line.spec.cmdline):
                         await ctx.put(_UNMERGED, layered_id(spec.layer, TIME_SERVERS_ID), spec)

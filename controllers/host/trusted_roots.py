@@ -10,7 +10,6 @@ from pathlib import Path
 import attrs
 import trio
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.edits import Appended, Edit, Whole
 from nodespan.controllers.host.etc_file import reason
@@ -29,7 +28,7 @@ from nodespan.controllers.host.trust_rules import (
 from nodespan.controllers.host.wakeups import wake_every, wake_on_change
 from nodespan.discovery.client import TransportError
 from nodespan.discovery.transport import system_roots
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 

@@ -1,13 +1,17 @@
 """kubespan.ConfigController: the settings of KubeSpan, from whichever documents they stand in."""
 
 from nodespan.controllers.kubespan.data_path import DEFAULT_MTU
-from nodespan.resources.config import DiscoveryIdentityConfig, KubeSpanEndpointsConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.config import (
+    MACHINE_CONFIG_ID,
+    DiscoveryIdentityConfig,
+    KubeSpanEndpointsConfig,
+    MachineConfig,
+    MachineConfigSpec,
+)
 from nodespan.resources.config import KubeSpanConfig as KubeSpanDocument
 from nodespan.resources.config.kubespan import KubeSpan
-from nodespan.resources.kubespan import CONFIG_ID, KubeSpanConfig, KubeSpanConfigSpec
+from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanConfigSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
-
-MACHINE_CONFIG_ID = "v1alpha1"
 
 
 def kubespan_config(machine: MachineConfigSpec) -> KubeSpanConfigSpec | None:
@@ -60,4 +64,4 @@ class ConfigController(Controller):
                 machine = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 config = None if machine is None else kubespan_config(machine.spec)
                 if config is not None:
-                    await ctx.put(KubeSpanConfig, CONFIG_ID, config)
+                    await ctx.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, config)

@@ -5,7 +5,7 @@ from typing import Any
 
 from nodespan.resources.cluster import Affiliate
 from nodespan.resources.kubespan import (
-    CONFIG_ID,
+    KUBESPAN_CONFIG_ID,
     KubeSpanConfig,
     KubeSpanEndpoint,
     KubeSpanEndpointSpec,
@@ -20,7 +20,7 @@ class EndpointController(QueueController):
     """One endpoint per peer that is up, while harvesting is switched on and the peer is a known affiliate."""
 
     name = "kubespan.EndpointController"
-    inputs = (primary(KubeSpanPeerStatus), mapped(KubeSpanConfig, CONFIG_ID), mapped(Affiliate))
+    inputs = (primary(KubeSpanPeerStatus), mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID), mapped(Affiliate))
     outputs = (exclusive(KubeSpanEndpoint),)
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class EndpointController(QueueController):
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """Publish the endpoint of one peer, or take it back."""
-        config, status = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(KubeSpanPeerStatus, item.id)
+        config, status = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanPeerStatus, item.id)
         affiliate_id = self._keys.get(item.id)
         if (
             config is not None

@@ -12,13 +12,18 @@ from ruamel.yaml.error import YAMLError
 from nodespan.controllers.common.secret_file import write_secret
 from nodespan.controllers.kubespan.addressing import Purpose, cluster_prefix, node_address
 from nodespan.kernel.wireguard.keys import KEY_SIZE, new_private_key, public_key_of
-from nodespan.resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanIdentity, KubeSpanIdentitySpec
-from nodespan.resources.network import HardwareAddr
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+)
+from nodespan.resources.network import FIRST_HARDWARE_ADDRESS_ID, HardwareAddr
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 FILE_NAME = "kubespan-identity.yaml"
-_FIRST = "first"
 
 
 class IdentityFileError(Exception):
@@ -88,7 +93,7 @@ class IdentityController(Controller):
     """
 
     name = "kubespan.IdentityController"
-    inputs = (weak(KubeSpanConfig, CONFIG_ID), weak(HardwareAddr, _FIRST))
+    inputs = (weak(KubeSpanConfig, KUBESPAN_CONFIG_ID), weak(HardwareAddr, FIRST_HARDWARE_ADDRESS_ID))
     outputs = (exclusive(KubeSpanIdentity),)
 
     def __init__(self, state_dir: Path, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
@@ -99,7 +104,10 @@ class IdentityController(Controller):
         """Follow the configuration and the network card."""
         async for _ in ctx:
             async with ctx.tracked_outputs(KubeSpanIdentity):
-                config, first = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(HardwareAddr, _FIRST)
+                config, first = (
+                    ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID),
+                    ctx.find(HardwareAddr, FIRST_HARDWARE_ADDRESS_ID),
+                )
                 if config is None or not config.spec.enabled or not config.spec.cluster_id or first is None:
                     continue
                 known = ctx.find(KubeSpanIdentity, LOCAL)

@@ -22,7 +22,7 @@ from nodespan.controllers.kubespan.data_path import (
     RULE_PRIORITY,
 )
 from nodespan.resources.kubespan import (
-    CONFIG_ID,
+    KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
     KubeSpanConfigSpec,
@@ -200,7 +200,7 @@ class ManagerController(Controller):
     """Writes its specs while KubeSpan is on and the node has an identity, and takes them away otherwise."""
 
     name = "kubespan.ManagerController"
-    inputs = (weak(KubeSpanConfig, CONFIG_ID), weak(KubeSpanIdentity, LOCAL), destroy_ready(NfTablesChain))
+    inputs = (weak(KubeSpanConfig, KUBESPAN_CONFIG_ID), weak(KubeSpanIdentity, LOCAL), destroy_ready(NfTablesChain))
     outputs = (
         shared(LinkSpec),
         shared(AddressSpec),
@@ -212,7 +212,7 @@ class ManagerController(Controller):
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the switch and the identity."""
         async for _ in ctx:
-            config, identity = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
+            config, identity = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
             if config is None or not config.spec.enabled or identity is None:
                 await self._remove_all(ctx)
             else:

@@ -9,7 +9,7 @@ from nodespan.controllers.kubespan.addressing import Purpose, has_purpose
 from nodespan.controllers.kubespan.data_path import KEEPALIVE, LINK_NAME, ROUTED_SET
 from nodespan.controllers.kubespan.peer_state import Path
 from nodespan.resources.kubespan import (
-    CONFIG_ID,
+    KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
     KubeSpanConfigSpec,
@@ -76,7 +76,7 @@ class PeerController(QueueController):
     inputs = (
         primary(KubeSpanPeerSpec),
         mapped(KubeSpanPeerStatus),
-        mapped(KubeSpanConfig, CONFIG_ID),
+        mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(KubeSpanIdentity, LOCAL),
         mapped_destroy_ready(WireguardPeerSpec),
         mapped_destroy_ready(NfTablesSetElements),
@@ -98,7 +98,7 @@ class PeerController(QueueController):
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """Make the link's peer right, and what is sent to it."""
         key = item.id
-        config, spec = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(KubeSpanPeerSpec, key)
+        config, spec = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanPeerSpec, key)
         status = ctx.find(KubeSpanPeerStatus, key)
         peer: WireguardPeer | None = None
         elements: NfTablesSetElementsSpec | None = None

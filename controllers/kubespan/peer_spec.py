@@ -5,7 +5,13 @@ from typing import Any
 
 from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of
 from nodespan.resources.cluster import Affiliate, Identity
-from nodespan.resources.kubespan import CONFIG_ID, LOCAL, KubeSpanConfig, KubeSpanPeerSpec, KubeSpanPeerSpecSpec
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanPeerSpec,
+    KubeSpanPeerSpecSpec,
+)
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.resource import Metadata, Pointer
 
@@ -14,7 +20,7 @@ class PeerSpecController(QueueController):
     """One peer per public key. A change of an affiliate touches it, and those whose addresses overlap its own."""
 
     name = "kubespan.PeerSpecController"
-    inputs = (primary(Affiliate), mapped(KubeSpanConfig, CONFIG_ID), mapped(Identity, LOCAL))
+    inputs = (primary(Affiliate), mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID), mapped(Identity, LOCAL))
     outputs = (exclusive(KubeSpanPeerSpec),)
 
     def __init__(self) -> None:
@@ -37,7 +43,7 @@ class PeerSpecController(QueueController):
             await self._write(ctx, key)
 
     def _claim(self, ctx: QueueContext, id: str) -> Claim | None:
-        config, local = ctx.find(KubeSpanConfig, CONFIG_ID), ctx.find(Identity, LOCAL)
+        config, local = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(Identity, LOCAL)
         affiliate = ctx.find(Affiliate, id)
         if config is None or not config.spec.enabled or local is None or affiliate is None:
             return None

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline, KernelCmdlineSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
-
-ID = "cmdline"
 
 
 class KernelCmdlineController(Controller):
@@ -21,4 +19,4 @@ class KernelCmdlineController(Controller):
         """Read the file and end."""
         if self._path.exists():
             text = self._path.read_text(encoding="utf-8", errors="replace").strip()
-            await ctx.put(KernelCmdline, ID, KernelCmdlineSpec(cmdline=text))
+            await ctx.put(KernelCmdline, KERNEL_CMDLINE_ID, KernelCmdlineSpec(cmdline=text))

@@ -75,6 +75,8 @@ Document = (
     | WireguardConfig
 )
 D = TypeVar("D")
+# There is one configuration; its id is the version of its main document.
+MACHINE_CONFIG_ID = "v1alpha1"
 
 
 @attrs.frozen(kw_only=True)
@@ -108,6 +110,7 @@ class MachineConfigSpec:
 MachineConfig = ResourceType("MachineConfigs.config.talos.dev", MachineConfigSpec, namespace="config", sensitive=True)
 
 __all__ = [
+    "MACHINE_CONFIG_ID",
     "BlackholeRouteConfig",
     "Bond",
     "BondConfig",

@@ -13,6 +13,7 @@ ROUTED_ADDRESSES_ID = "routed"
 ACCUMULATIVE_ADDRESSES_ID = "accumulative"
 DEFAULT_ADDRESS_ID = "default"
 SORT_ALGORITHM_ID = "default"
+FIRST_HARDWARE_ADDRESS_ID = "first"
 
 
 class AddressSortAlgorithm(enum.StrEnum):

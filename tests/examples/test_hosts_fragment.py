@@ -17,7 +17,7 @@ from examples.hosts_fragment import (
     wanted_fragment,
     write_fragment,
 )
-from nodespan.resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
+from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
 from nodespan.runtime.plugins import GROUP, Settings, load_named
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.testing.kit import Node
@@ -32,7 +32,7 @@ NODESPAN = str(Path(sys.executable).with_name("nodespan"))
 async def give(node: Node, *addresses: str, hostname: str = "one", domainname: str = "") -> None:
     """Let the node have these addresses and this name."""
     await node.put(NodeAddress, "current", NodeAddressSpec(addresses=addresses))
-    await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname=hostname, domainname=domainname))
+    await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname=hostname, domainname=domainname))
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_fragment_has_all_names_and_no_prefix_lengths(
     wanted = wanted_fragment(
         Path("/x"),
         NodeAddress.new("current", NodeAddressSpec(addresses=addresses)),
-        HostnameStatus.new("hostname", HostnameStatusSpec(hostname=hostname, domainname=domainname)),
+        HostnameStatus.new(HOSTNAME_ID, HostnameStatusSpec(hostname=hostname, domainname=domainname)),
     )
     plain = tuple(address.split("/")[0] for address in addresses)
     assert wanted == HostsFragmentSpec(path="/x", names=names, addresses=plain)
@@ -57,11 +57,11 @@ def test_a_fragment_has_all_names_and_no_prefix_lengths(
 @pytest.mark.parametrize(
     ("addresses", "hostname"),
     [
-        (None, HostnameStatus.new("hostname", HostnameStatusSpec(hostname="one"))),
+        (None, HostnameStatus.new(HOSTNAME_ID, HostnameStatusSpec(hostname="one"))),
         (NodeAddress.new("current", NodeAddressSpec(addresses=("10.0.0.5/24",))), None),
         (
             NodeAddress.new("current", NodeAddressSpec()),
-            HostnameStatus.new("hostname", HostnameStatusSpec(hostname="one")),
+            HostnameStatus.new(HOSTNAME_ID, HostnameStatusSpec(hostname="one")),
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from nodespan.controllers.network.naming.link_rename import LinkRenameController
 from nodespan.controllers.network.status.link_status import LinkStatusController
-from nodespan.resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, NodespanConfig
 from nodespan.resources.config.nodespan import LinkNameSettings
 from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, NameRule, NetworkProblem
 from nodespan.runtime.testing.kit import Node, running
@@ -29,7 +29,7 @@ async def node(*, rename: bool = True) -> AsyncIterator[tuple[Namespace, Node]]:
         netns = str(inside.path)
         async with running(LinkStatusController(netns=netns), LinkRenameController(netns=netns)) as runtime:
             settings = NodespanConfig(link_names=LinkNameSettings(rename=rename))
-            await runtime.put(MachineConfig, "v1alpha1", MachineConfigSpec(nodespan=settings))
+            await runtime.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=settings))
             await runtime.eventually(LinkStatus, "x0")
             yield inside, runtime
 
@@ -85,5 +85,5 @@ async def test_nothing_is_renamed_unless_that_is_asked_for() -> None:
         await runtime.settled()
         assert names(inside)["x0"] == set()
         settings = NodespanConfig(link_names=LinkNameSettings(rename=True))
-        await runtime.put(MachineConfig, "v1alpha1", MachineConfigSpec(nodespan=settings))
+        await runtime.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=settings))
         await eventually(lambda: "enp2s0" in names(inside))

@@ -16,9 +16,10 @@ from nodespan.controllers.network.vip.environment import Surroundings
 from nodespan.controllers.network.vip.operator import INPUTS, vip_factories
 from nodespan.controllers.network.vip.vip_rules import election_prefix
 from nodespan.etcd import EtcdClient
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig, VipSettings
 from nodespan.resources.network import (
+    HOSTNAME_ID,
     HostnameStatus,
     HostnameStatusSpec,
     OperatorSpec,
@@ -83,8 +84,8 @@ async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True, ttl: 
             async with running(*controllers, *more) as node:
                 settings = VipSettings(lease_ttl=timedelta(seconds=ttl))
                 nodespan = NodespanConfig(etcd=EtcdSettings(endpoints=etcd.endpoints), vip=settings)
-                await node.create(MachineConfig.new("v1alpha1", MachineConfigSpec(nodespan=nodespan)))
-                await node.create(HostnameStatus.new("hostname", HostnameStatusSpec(hostname="one")))
+                await node.create(MachineConfig.new(MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=nodespan)))
+                await node.create(HostnameStatus.new(HOSTNAME_ID, HostnameStatusSpec(hostname="one")))
                 await node.create(OperatorSpec.new(operator_id(SPEC), SPEC))
                 yield Stage(node, near, etcd)
 

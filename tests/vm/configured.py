@@ -36,7 +36,7 @@ from nodespan.controllers.network.merge.controllers import (
 from nodespan.controllers.network.status.link_status import LinkStatusController
 from nodespan.controllers.network.vip.operator_vip_config import OperatorVIPConfigController
 from nodespan.controllers.network.wireguard.peers import WireguardPeerController
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, execute, namespaces
@@ -65,7 +65,7 @@ class Machine(Told):
         """Put a configuration into effect, which must be right; what it leads to is still on its way."""
         loaded = load(text)
         assert not loaded.errors, loaded.errors
-        await self.runtime.put(MachineConfig, "v1alpha1", loaded.config)
+        await self.runtime.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
 
     async def devices(self, *entries: str) -> None:
         """Put these entries of `machine.network.interfaces` into effect."""

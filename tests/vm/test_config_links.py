@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from nodespan.resources.network import DeviceConfigSpec, LinkStatus, OperatorSpec
-from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline, KernelCmdlineSpec
 from tests.mesh.bond_scenarios import ping, received, recorded
 from tests.support.process import eventually
 from tests.support.tunnels import key_pair
@@ -72,7 +72,7 @@ async def test_options_that_the_kernel_line_no_longer_gives_are_taken_back_live(
     async with machine("e0", "e1") as made:
 
         async def booted(line: str) -> None:
-            await made.runtime.put(KernelCmdline, "cmdline", KernelCmdlineSpec(cmdline=line))
+            await made.runtime.put(KernelCmdline, KERNEL_CMDLINE_ID, KernelCmdlineSpec(cmdline=line))
 
         async def options_become(*wanted: int) -> None:
             def check() -> None:

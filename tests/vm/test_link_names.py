@@ -14,7 +14,7 @@ from nodespan.controllers.network.naming import Candidates, NameFacts, candidate
 from nodespan.controllers.network.naming.link_rename import LinkRenameController
 from nodespan.controllers.network.naming.name_facts import read_name_facts
 from nodespan.controllers.network.status.link_status import LinkStatusController
-from nodespan.resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, NodespanConfig
 from nodespan.resources.config.nodespan import LinkNameSettings, NamingScheme
 from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, NameRule, NetworkProblem
 from nodespan.runtime.testing.kit import running
@@ -93,7 +93,7 @@ async def test_a_link_that_is_up_is_renamed_as_soon_as_the_kernel_does_it() -> N
         netns = str(inside.path)
         async with running(LinkStatusController(netns=netns), LinkRenameController(netns=netns)) as node:
             settings = NodespanConfig(link_names=LinkNameSettings(rename=True))
-            await node.put(MachineConfig, "v1alpha1", MachineConfigSpec(nodespan=settings))
+            await node.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=settings))
             await node.eventually(LinkStatus, "x0")
             await node.put(LinkName, "x0", LinkNameSpec(name="enp2s0", rule=NameRule.PATH))
             if _is_old_kernel():

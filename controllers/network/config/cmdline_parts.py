@@ -17,16 +17,15 @@ from nodespan.resources.network import (
     RouteSpecSpec,
     Scope,
 )
-from nodespan.resources.runtime import KernelCmdline
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller.context import Access
 
-CMDLINE_ID = "cmdline"
 _LAYER = ConfigLayer.CMDLINE
 
 
 def cmdline_network(ctx: Access) -> CmdlineNetwork:
     """The network settings of the line that the kernel was booted with."""
-    found = ctx.find(KernelCmdline, CMDLINE_ID)
+    found = ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
     return CmdlineNetwork() if found is None else parse_cmdline(found.spec.cmdline)
 
 

@@ -8,21 +8,15 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 
 from nodespan.controllers.common.cmdline import CmdlineNetwork
-from nodespan.controllers.network.config.cmdline_parts import CMDLINE_ID, cmdline_network
+from nodespan.controllers.network.config.cmdline_parts import cmdline_network
 from nodespan.controllers.network.config.derived import Asked, Derived, PartKey
 from nodespan.controllers.network.config.follower import Follower
 from nodespan.controllers.network.config.known_links import KnownLinks
-from nodespan.controllers.network.config.parts import (
-    MACHINE_CONFIG_ID,
-    device_key,
-    document_parts,
-    find_device,
-    machine_config,
-)
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.controllers.network.config.parts import device_key, document_parts, find_device, machine_config
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.device import Device
 from nodespan.resources.network import CONFIG_NAMESPACE, DeviceConfigSpec, LinkStatus, NetworkProblem
-from nodespan.resources.runtime import KernelCmdline
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import Input, QueueContext, mapped, primary, shared
 from nodespan.runtime.resource import ResourceType
 
@@ -63,7 +57,7 @@ class Derivation(Follower, Generic[W, S]):
             primary(DeviceConfigSpec),
             mapped(MachineConfig, MACHINE_CONFIG_ID),
             mapped(LinkStatus),
-            mapped(KernelCmdline, CMDLINE_ID),
+            mapped(KernelCmdline, KERNEL_CMDLINE_ID),
             *self.more_inputs,
         )
         self.outputs = (shared(self.type), shared(NetworkProblem))

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from nodespan.controllers.common.cel import Expression, ExpressionError, parse
 from nodespan.controllers.network.config.derived import Asked, Derived, last
 from nodespan.controllers.network.config.known_links import KnownLinks
-from nodespan.controllers.network.config.parts import MACHINE_CONFIG_ID, machine_config
-from nodespan.resources.config import MachineConfig
+from nodespan.controllers.network.config.parts import machine_config
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.links import LinkAliasConfig
 from nodespan.resources.network import (
     NAMESPACE,

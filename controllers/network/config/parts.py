@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from nodespan.controllers.network.config.derived import PartKey
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.device import Device
 from nodespan.resources.network import DeviceConfigSpec
 from nodespan.runtime.controller.context import Access
 
-MACHINE_CONFIG_ID = "v1alpha1"
 # Devices are heard before documents, which refine what they say.
 _DEVICES, _DOCUMENTS = 0, 1
 

@@ -4,8 +4,8 @@ import ipaddress
 from collections.abc import Sequence
 
 from nodespan.controllers.network.config.derived import Asked, Derived, last
-from nodespan.controllers.network.config.parts import MACHINE_CONFIG_ID, document_parts, machine_config
-from nodespan.resources.config import MachineConfig
+from nodespan.controllers.network.config.parts import document_parts, machine_config
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.network import RoutingRuleConfig
 from nodespan.resources.network import (
     CONFIG_NAMESPACE,

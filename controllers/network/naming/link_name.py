@@ -6,14 +6,12 @@ from typing import Any
 
 import trio
 
-from nodespan.controllers.config.machine_config import CONFIG_ID
 from nodespan.controllers.network.naming import choose, wants_kernel_names
 from nodespan.controllers.network.naming.name_facts import read_name_facts
-from nodespan.controllers.runtime.kernel_cmdline import ID as CMDLINE_ID
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.nodespan import LinkNameSettings
 from nodespan.resources.network import LinkName, LinkStatus
-from nodespan.resources.runtime import KernelCmdline
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.resource import Metadata, Pointer
 
@@ -25,7 +23,7 @@ class LinkNameController(QueueController):
     """
 
     name = "network.LinkNameController"
-    inputs = (primary(LinkStatus), mapped(KernelCmdline, CMDLINE_ID), mapped(MachineConfig, CONFIG_ID))
+    inputs = (primary(LinkStatus), mapped(KernelCmdline, KERNEL_CMDLINE_ID), mapped(MachineConfig, MACHINE_CONFIG_ID))
     outputs = (exclusive(LinkName),)
 
     def __init__(self, *, sysfs_root: Path = Path("/sys")) -> None:
@@ -46,7 +44,7 @@ class LinkNameController(QueueController):
         if facts is None:
             await ctx.remove(LinkName, item.id)
             return
-        cmdline = ctx.find(KernelCmdline, CMDLINE_ID)
+        cmdline = ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
         kernel_names = cmdline is not None and wants_kernel_names(cmdline.spec.cmdline)
         chosen = choose(facts, scheme=link_name_settings(ctx).scheme, kernel_names=kernel_names)
         await ctx.put(LinkName, item.id, chosen)
@@ -54,5 +52,5 @@ class LinkNameController(QueueController):
 
 def link_name_settings(ctx: QueueContext) -> LinkNameSettings:
     """What the configuration says of names; without one, what is usual."""
-    config = ctx.find(MachineConfig, CONFIG_ID)
+    config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
     return LinkNameSettings() if config is None else config.spec.nodespan.link_names

@@ -12,12 +12,11 @@ import attrs
 import trio
 
 from nodespan.controllers.common.problems import Problems, reason_of
-from nodespan.controllers.config.machine_config import CONFIG_ID
 from nodespan.controllers.network.naming.link_name import link_name_settings
 from nodespan.kernel.link_names import add_alt_name, rename_link
 from nodespan.kernel.links import read_link
 from nodespan.kernel.rtnetlink import open_kernel
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, LinkStatusSpec, NetworkProblem
 from nodespan.runtime.controller import QueueContext, QueueController, Requeue, mapped, primary, shared
 from nodespan.runtime.resource import Metadata, Pointer
@@ -58,7 +57,7 @@ class LinkRenameController(QueueController):
     """A link that cannot be renamed stays as it is, and a problem says why."""
 
     name = "network.LinkRenameController"
-    inputs = (primary(LinkName), mapped(LinkStatus), mapped(MachineConfig, CONFIG_ID))
+    inputs = (primary(LinkName), mapped(LinkStatus), mapped(MachineConfig, MACHINE_CONFIG_ID))
     outputs = (shared(NetworkProblem),)
 
     def __init__(self, *, netns: str | None = None) -> None:

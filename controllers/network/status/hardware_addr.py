@@ -1,10 +1,8 @@
 """network.HardwareAddrController: says which hardware address stands for the node."""
 
 from nodespan.controllers.network.status.node_address_rules import first_hardware_address
-from nodespan.resources.network import HardwareAddr, LinkStatus
+from nodespan.resources.network import FIRST_HARDWARE_ADDRESS_ID, HardwareAddr, LinkStatus
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
-
-FIRST = "first"
 
 
 class HardwareAddrController(Controller):
@@ -20,4 +18,4 @@ class HardwareAddrController(Controller):
             async with ctx.tracked_outputs(HardwareAddr):
                 first = first_hardware_address({link.id: link.spec for link in ctx.list(LinkStatus)})
                 if first is not None:
-                    await ctx.put(HardwareAddr, FIRST, first)
+                    await ctx.put(HardwareAddr, FIRST_HARDWARE_ADDRESS_ID, first)

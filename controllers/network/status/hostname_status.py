@@ -8,10 +8,9 @@ from pathlib import Path
 
 import trio
 
-from nodespan.resources.network import HostnameStatus, HostnameStatusSpec
+from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
-ID = "hostname"
 _DIRECTORY = Path("/proc/sys/kernel")
 _UNSET = "(none)"
 
@@ -30,7 +29,7 @@ class HostnameStatusController(Controller):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_wake_on, changes, ctx)
                 async for _ in ctx:
-                    await ctx.put(HostnameStatus, ID, split_name(_read(hostname), _read(domainname)))
+                    await ctx.put(HostnameStatus, HOSTNAME_ID, split_name(_read(hostname), _read(domainname)))
 
 
 def split_name(hostname: str, domainname: str) -> HostnameStatusSpec:

@@ -40,9 +40,10 @@ from nodespan.etcd import (
 from nodespan.etcd.background import background
 from nodespan.etcd.lease_keeper import LeaseKeeper
 from nodespan.kernel.who_has import who_has
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.network import (
+    HOSTNAME_ID,
     AddressSpec,
     AddressStatus,
     HostnameStatus,
@@ -53,9 +54,6 @@ from nodespan.resources.network import (
 from nodespan.resources.network import Operator as OperatorKind
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
 from nodespan.runtime.controller import Input, weak
-
-CONFIG_ID = "v1alpha1"
-HOSTNAME_ID = "hostname"
 
 # What the operator reads beside what all operators do.
 INPUTS: tuple[Input, ...] = (
@@ -132,7 +130,7 @@ class VIPOperator(Operator):
 
     def _look(self) -> _Situation:
         ctx = self._ctx
-        config = ctx.find(MachineConfig, CONFIG_ID)
+        config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
         hostname = ctx.find(HostnameStatus, HOSTNAME_ID)
         name = "" if hostname is None else hostname.spec.hostname
         nodespan = None if config is None else config.spec.nodespan

@@ -2,7 +2,6 @@
 
 import base64
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.resources.cluster import AffiliateSpec, KubeSpanAffiliate, MachineType
 from nodespan.resources.config import (
     Cluster,
@@ -17,7 +16,6 @@ from nodespan.resources.config import (
 
 KEY = bytes(range(32))
 SECRET = base64.b64encode(KEY).decode()
-CONFIG_ID = MACHINE_CONFIG_ID
 
 
 def machine_config(

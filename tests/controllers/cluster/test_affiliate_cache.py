@@ -6,7 +6,7 @@ import trio
 
 from nodespan.controllers.cluster.affiliate_cache import FILE_NAME, TTL, AffiliateCacheController, load, save
 from nodespan.resources.cluster import (
-    CONFIG_ID,
+    DISCOVERY_CONFIG_ID,
     RAW_AFFILIATE,
     Affiliate,
     AffiliateSpec,
@@ -49,7 +49,7 @@ def test_a_damaged_file_is_a_value_error(tmp_path: Path, text: str) -> None:
 async def test_a_restart_without_discovery_remembers_the_others(tmp_path: Path) -> None:
     save(tmp_path / FILE_NAME, "cluster", {"other": OTHER}, trio.current_time())
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
-        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
         remembered = await node.eventually(RAW_AFFILIATE, "cache/other")
         assert remembered.spec == OTHER
         # A service answers: its snapshot counts alone.
@@ -60,7 +60,7 @@ async def test_a_restart_without_discovery_remembers_the_others(tmp_path: Path) 
 async def test_what_services_tell_is_kept(tmp_path: Path) -> None:
     # Not in virtual time, which does not wait for the thread that writes the file.
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time, save_interval=0.01)) as node:
-        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
         await node.create(_told("third"))
         while not (tmp_path / FILE_NAME).exists():  # noqa: ASYNC110  # a file is no event
             await trio.sleep(0.01)
@@ -71,7 +71,7 @@ async def test_what_is_remembered_ends_when_its_time_is_over(tmp_path: Path) -> 
     # Not in virtual time, which does not wait for the thread that reads the file.
     save(tmp_path / FILE_NAME, "cluster", {"other": OTHER}, trio.current_time() - TTL + 0.3)
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
-        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
         await node.eventually(RAW_AFFILIATE, "cache/other")
         await node.gone(RAW_AFFILIATE, "cache/other")
 
@@ -79,7 +79,7 @@ async def test_what_is_remembered_ends_when_its_time_is_over(tmp_path: Path) -> 
 async def test_a_damaged_file_is_said_and_does_no_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / FILE_NAME).write_text("{")
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
-        await node.put(DiscoveryConfig, CONFIG_ID, CLUSTER)
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
         await node.settled()
         await trio.to_thread.run_sync(lambda: None)
         await node.settled()

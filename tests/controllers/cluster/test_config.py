@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from nodespan.controllers.cluster.config import ConfigController, discovery_config, wants_kubernetes_registry
 from nodespan.controllers.cluster.info import InfoController
 from nodespan.resources.cluster import (
-    CONFIG_ID,
+    DISCOVERY_CONFIG_ID,
     INFO_ID,
     DiscoveryConfig,
     DiscoveryConfigSpec,
@@ -14,10 +14,15 @@ from nodespan.resources.cluster import (
     Info,
     InfoSpec,
 )
-from nodespan.resources.config import Cluster, DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
+from nodespan.resources.config import (
+    MACHINE_CONFIG_ID,
+    Cluster,
+    DiscoveryIdentityConfig,
+    DiscoveryServiceConfig,
+    MachineConfig,
+)
 from nodespan.resources.config.kubespan import Discovery, KubernetesRegistry, Registries, ServiceRegistry
 from nodespan.runtime.testing.kit import running
-from tests.controllers.cluster.samples import CONFIG_ID as MACHINE_CONFIG_ID
 from tests.controllers.cluster.samples import KEY, SECRET, machine_config, with_services
 
 pytestmark = pytest.mark.virtual_clock
@@ -85,16 +90,16 @@ def test_the_registry_that_is_not_provided_is_recognised() -> None:
 async def test_settings_and_info_follow_the_configuration() -> None:
     async with running(ConfigController(), InfoController()) as node:
         await node.put(MachineConfig, MACHINE_CONFIG_ID, machine_config(cluster=LEGACY))
-        found = await node.eventually(DiscoveryConfig, CONFIG_ID)
+        found = await node.eventually(DiscoveryConfig, DISCOVERY_CONFIG_ID)
         assert found.spec.service_cluster_id == "id"
         await node.eventually(Info, INFO_ID, spec=InfoSpec(cluster_id="id", cluster_name="home"))
         await node.put(MachineConfig, MACHINE_CONFIG_ID, machine_config())
-        await node.eventually(DiscoveryConfig, CONFIG_ID, spec=DiscoveryConfigSpec())
+        await node.eventually(DiscoveryConfig, DISCOVERY_CONFIG_ID, spec=DiscoveryConfigSpec())
         await node.gone(Info, INFO_ID)
         await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("one"))
         await node.eventually(Info, INFO_ID, spec=InfoSpec(cluster_id="cluster"))
         await node.destroy(MachineConfig, MACHINE_CONFIG_ID)
-        await node.gone(DiscoveryConfig, CONFIG_ID)
+        await node.gone(DiscoveryConfig, DISCOVERY_CONFIG_ID)
         await node.gone(Info, INFO_ID)
 
 

@@ -31,14 +31,14 @@ from nodespan.resources.cluster import (
     MachineResetSignal,
     MachineResetSignalSpec,
 )
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
 from nodespan.resources.network import AddressStatus, AddressStatusSpec, Family, NodeAddress, NodeAddressSpec
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.kit import Node, running
-from tests.controllers.cluster.samples import CONFIG_ID, KEY, affiliate, machine_config, with_services
+from tests.controllers.cluster.samples import KEY, affiliate, machine_config, with_services
 from tests.discovery.fake_service import FakeService
 
 pytestmark = pytest.mark.virtual_clock
@@ -73,7 +73,7 @@ def controller(network: Network) -> DiscoveryServiceController:
 @asynccontextmanager
 async def started(network: Network, *names: str, state: MemoryState | None = None) -> AsyncIterator[Node]:
     async with running(ConfigController(), controller(network), state=state) as node:
-        await node.put(MachineConfig, CONFIG_ID, with_services(*names))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services(*names))
         await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
         yield node
 
@@ -165,7 +165,7 @@ async def test_an_address_at_which_nobody_else_finds_the_node_is_not_published(t
     async with started(network, "one") as node:
         await trio.sleep(2)
         assert node.state.find(PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID) is None
-        await node.put(MachineConfig, CONFIG_ID, with_services("one", "two"))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("one", "two"))
         await node.eventually(PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID)
 
 
@@ -208,7 +208,7 @@ async def test_a_service_that_is_exchanged_hands_over_without_a_gap() -> None:
         await node.eventually(RAW_AFFILIATE, "service/b")
         version = node.state.get(RAW_AFFILIATE, "service/a").metadata.version
         network.services["two"].is_down = True
-        await node.put(MachineConfig, CONFIG_ID, with_services("two"))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("two"))
         await trio.sleep(600)
         assert ids(node) == ["service/a", "service/b"]
         network.services["two"].is_down = False
@@ -224,7 +224,7 @@ async def test_another_cluster_has_other_nodes_at_once() -> None:
     async with started(network, "one") as node:
         await node.eventually(RAW_AFFILIATE, "service/a")
         one.is_down = True
-        await node.put(MachineConfig, CONFIG_ID, with_services("one", cluster_id="other"))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("one", cluster_id="other"))
         await node.gone(RAW_AFFILIATE, "service/a")
 
 
@@ -233,7 +233,7 @@ async def test_without_services_nothing_is_known() -> None:
     network.services["one"].put(blob(affiliate("a")))
     async with started(network, "one") as node:
         await node.eventually(RAW_AFFILIATE, "service/a")
-        await node.put(MachineConfig, CONFIG_ID, machine_config())
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, machine_config())
         await node.gone(RAW_AFFILIATE, "service/a")
         await node.settled()
         assert not network.services["one"].watchers
@@ -362,7 +362,7 @@ async def test_news_of_one_node_cost_the_same_in_any_cluster(size: int) -> None:
     for number in range(size):
         one.put(blob(affiliate(f"n{number}")))
     async with running(ConfigController(), controller(network), AffiliateMergeController()) as node:
-        await node.put(MachineConfig, CONFIG_ID, with_services("one"))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("one"))
         await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
         await node.put(Affiliate, "me", affiliate("me"))
         await node.eventually(Affiliate, f"n{size - 1}")

@@ -5,7 +5,7 @@ import pytest
 
 from nodespan.controllers.cluster.local_affiliate import LocalAffiliateController
 from nodespan.resources.cluster import (
-    CONFIG_ID,
+    DISCOVERY_CONFIG_ID,
     LOCAL,
     NAMESPACE,
     PUBLIC_ADDRESS_ID,
@@ -19,10 +19,16 @@ from nodespan.resources.cluster import (
     KubeSpanAffiliate,
     MachineType,
 )
-from nodespan.resources.config import Layer2VIPConfig, MachineConfig
-from nodespan.resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
-from nodespan.resources.kubespan import KubeSpanConfig, KubeSpanConfigSpec, KubeSpanIdentity, KubeSpanIdentitySpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, Layer2VIPConfig, MachineConfig
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+)
 from nodespan.resources.network import (
+    HOSTNAME_ID,
     AddressStatus,
     AddressStatusSpec,
     HostnameStatus,
@@ -33,7 +39,6 @@ from nodespan.resources.network import (
     NodeAddressSpec,
 )
 from nodespan.runtime.testing.kit import Node, running
-from tests.controllers.cluster.samples import CONFIG_ID as MACHINE_CONFIG_ID
 from tests.controllers.cluster.samples import affiliate, machine_config
 
 NAME = "cluster.LocalAffiliateController"
@@ -46,9 +51,9 @@ KUBESPAN = KubeSpanConfigSpec(
 
 
 async def set_up(node: Node) -> None:
-    await node.put(DiscoveryConfig, CONFIG_ID, CONFIG)
+    await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CONFIG)
     await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
-    await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="host", domainname="example.org"))
+    await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="host", domainname="example.org"))
     await node.put(NodeAddress, "current", NodeAddressSpec(addresses=CURRENT))
     await node.put(NodeAddress, "routed", NodeAddressSpec(addresses=CURRENT[:-1]))
     await node.put(LinkStatus, "docker0", LinkStatusSpec(kind="bridge"))
@@ -129,9 +134,9 @@ async def test_a_virtual_ip_is_an_address_and_no_endpoint_of_who_has_it() -> Non
 @pytest.mark.parametrize(
     ("kind", "id"),
     [
-        (DiscoveryConfig, CONFIG_ID),
+        (DiscoveryConfig, DISCOVERY_CONFIG_ID),
         (Identity, LOCAL),
-        (HostnameStatus, "hostname"),
+        (HostnameStatus, HOSTNAME_ID),
         (NodeAddress, "current"),
         (NodeAddress, "routed"),
         (MachineConfig, MACHINE_CONFIG_ID),
@@ -149,7 +154,7 @@ async def test_nothing_is_said_without_a_service_to_say_it_to() -> None:
     async with running(LocalAffiliateController(version="v1.0.0")) as node:
         await set_up(node)
         await node.eventually(Affiliate, "me")
-        await node.put(DiscoveryConfig, CONFIG_ID, DiscoveryConfigSpec())
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, DiscoveryConfigSpec())
         await node.gone(Affiliate, "me")
 
 

@@ -17,20 +17,20 @@ from nodespan.resources.cluster import (
     MachineResetSignalSpec,
     Member,
 )
-from nodespan.resources.config import DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
-from nodespan.resources.kubespan import CONFIG_ID as KUBESPAN_CONFIG_ID
+from nodespan.resources.config import MACHINE_CONFIG_ID, DiscoveryIdentityConfig, DiscoveryServiceConfig, MachineConfig
 from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
     KubeSpanConfigSpec,
     KubeSpanIdentity,
     KubeSpanIdentitySpec,
 )
-from nodespan.resources.network import HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
+from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from nodespan.runtime.plugins import Settings
 from nodespan.runtime.testing.kit import Node, running
-from tests.controllers.cluster.samples import CONFIG_ID, SECRET, machine_config
+from tests.controllers.cluster.samples import SECRET, machine_config
 from tests.support.certificates import Authority
 
 AUTHORITY = Authority("private")
@@ -41,7 +41,7 @@ async def node(directory: Path, name: str, address: str, port: int) -> AsyncIter
     directory = directory / name
     directory.mkdir()
     async with running(*controllers(Settings(state_dir=directory))) as made:
-        await made.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname=name))
+        await made.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname=name))
         for kind in ("current", "routed"):
             await made.put(NodeAddress, kind, NodeAddressSpec(addresses=(f"{address}/24",)))
         await made.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(enabled=True))
@@ -52,7 +52,7 @@ async def node(directory: Path, name: str, address: str, port: int) -> AsyncIter
             DiscoveryServiceConfig(name="default", endpoint=f"https://127.0.0.1:{port}"),
         )
         await made.put(TrustBundle, TRUST_BUNDLE_ID, TrustBundleSpec(digest="one", added=AUTHORITY.pem.decode()))
-        await made.put(MachineConfig, CONFIG_ID, config)
+        await made.put(MachineConfig, MACHINE_CONFIG_ID, config)
         yield made
 
 

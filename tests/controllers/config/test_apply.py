@@ -12,14 +12,8 @@ import trio
 
 from nodespan.controllers.config import apply
 from nodespan.controllers.config.apply import APPLY, CANCEL, CONFIRM
-from nodespan.controllers.config.machine_config import (
-    APPLIED_FILE,
-    CONFIG_ID,
-    IN_EFFECT_FILE,
-    TRIAL_FILE,
-    FileController,
-)
-from nodespan.resources.config import MachineConfig
+from nodespan.controllers.config.machine_config import APPLIED_FILE, IN_EFFECT_FILE, TRIAL_FILE, FileController
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
 from nodespan.runtime.actions import ActionCall, ActionError
@@ -53,7 +47,7 @@ class Operator:
     @property
     def text(self) -> str | None:
         """The configuration in effect."""
-        found = self.node.state.find(MachineConfig, CONFIG_ID)
+        found = self.node.state.find(MachineConfig, MACHINE_CONFIG_ID)
         return found.spec.text if found else None
 
     @property
@@ -127,10 +121,10 @@ async def test_what_is_applied_is_in_effect_and_survives_a_restart(tmp_path: Pat
 async def test_several_files_are_kept_as_one_that_says_the_same(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         assert await operator.asks(APPLY, OLD, "machine: {env: {B: b}}", "machine: {env: {A: last}}") == 0
-        config = operator.node.state.get(MachineConfig, CONFIG_ID).spec
+        config = operator.node.state.get(MachineConfig, MACHINE_CONFIG_ID).spec
         assert config.machine.env == {"A": "last", "B": "b"}
     async with operating(tmp_path) as operator:
-        assert operator.node.state.get(MachineConfig, CONFIG_ID).spec == config
+        assert operator.node.state.get(MachineConfig, MACHINE_CONFIG_ID).spec == config
 
 
 async def test_a_configuration_with_mistakes_changes_nothing(tmp_path: Path) -> None:

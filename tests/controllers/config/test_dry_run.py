@@ -10,7 +10,7 @@ from nodespan.controllers.config.apply import APPLY, DRY_RUN
 from nodespan.controllers.config.dry_run import DryRun, dry_run
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.config.machine_config import FileController
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import (
     AddressSpec,
     AddressSpecSpec,
@@ -57,7 +57,7 @@ async def live(text: str | None) -> AsyncIterator[Node]:
         for name, status in {"eth0": LinkStatusSpec(index=2, mtu=1500), "lo": LinkStatusSpec(index=1)}.items():
             await node.create(LinkStatus.new(name, status), owner="network.LinkStatusController")
         if text is not None:
-            await node.create(MachineConfig.new("v1alpha1", load(text).config), owner="config.FileController")
+            await node.create(MachineConfig.new(MACHINE_CONFIG_ID, load(text).config), owner="config.FileController")
         await node.settled()
         yield node
 

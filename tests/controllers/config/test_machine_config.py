@@ -9,8 +9,8 @@ import structlog.testing
 import trio
 from structlog.typing import EventDict
 
-from nodespan.controllers.config.machine_config import CONFIG_ID, FileController
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.controllers.config.machine_config import FileController
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
 
@@ -30,7 +30,7 @@ class Node:
 
     @property
     def config(self) -> MachineConfigSpec | None:
-        found = self.state.find(MachineConfig, CONFIG_ID)
+        found = self.state.find(MachineConfig, MACHINE_CONFIG_ID)
         return found.spec if found else None
 
     @property
@@ -110,7 +110,7 @@ async def test_a_file_that_is_written_again_unchanged_changes_nothing(tmp_path: 
     path.write_text(GOOD)
     async with running(path) as (node, _):
         await until(lambda: node.text == GOOD)
-        before = node.state.find(MachineConfig, CONFIG_ID)
+        before = node.state.find(MachineConfig, MACHINE_CONFIG_ID)
         node.replace(GOOD)
         await trio.sleep(10 * POLL)
-        assert node.state.find(MachineConfig, CONFIG_ID) is before
+        assert node.state.find(MachineConfig, MACHINE_CONFIG_ID) is before

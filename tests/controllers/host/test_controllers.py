@@ -8,7 +8,6 @@ import attrs
 import pytest
 import trio
 
-from nodespan.controllers.cluster.config import MACHINE_CONFIG_ID
 from nodespan.controllers.host.environment import EnvironmentController
 from nodespan.controllers.host.etc_file import EtcFileController
 from nodespan.controllers.host.etc_file_config import EtcFileConfigController
@@ -28,6 +27,7 @@ from nodespan.controllers.network.merge.controllers import (
     TimeServerMergeController,
 )
 from nodespan.resources.config import (
+    MACHINE_CONFIG_ID,
     Document,
     EnvironmentConfig,
     EtcFileConfig,

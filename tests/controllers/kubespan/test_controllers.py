@@ -11,9 +11,9 @@ from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_state import Seen
 from nodespan.controllers.kubespan.peer_status import GREETINGS, PeerStatusController
 from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.kubespan import (
-    CONFIG_ID,
+    KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
     KubeSpanConfigSpec,
@@ -84,10 +84,10 @@ def test_both_kinds_of_configuration_say_the_same(text: str, extra: tuple[str, .
 
 async def test_the_settings_go_with_the_configuration() -> None:
     async with running(ConfigController()) as node:
-        await node.put(MachineConfig, "v1alpha1", load(OLD).config)
-        await node.eventually(KubeSpanConfig, CONFIG_ID)
-        await node.destroy(MachineConfig, "v1alpha1")
-        await node.gone(KubeSpanConfig, CONFIG_ID)
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, load(OLD).config)
+        await node.eventually(KubeSpanConfig, KUBESPAN_CONFIG_ID)
+        await node.destroy(MachineConfig, MACHINE_CONFIG_ID)
+        await node.gone(KubeSpanConfig, KUBESPAN_CONFIG_ID)
 
 
 def _affiliate(name: str, *addresses: str, number: int = 1) -> AffiliateSpec:
@@ -102,7 +102,7 @@ def _affiliate(name: str, *addresses: str, number: int = 1) -> AffiliateSpec:
 
 
 async def _enable(node: Node) -> None:
-    await node.put(KubeSpanConfig, CONFIG_ID, ENABLED)
+    await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ENABLED)
     await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
 
 
@@ -117,7 +117,7 @@ async def test_affiliates_become_peers_and_the_own_node_does_not() -> None:
         )
         await node.settled()
         assert [peer.id for peer in node.state.list(KubeSpanPeerSpec)] == ["key-a"]
-        await node.put(KubeSpanConfig, CONFIG_ID, KubeSpanConfigSpec())
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec())
         await node.gone(KubeSpanPeerSpec, "key-a")
 
 
@@ -288,10 +288,10 @@ async def test_endpoints_of_peers_that_are_up_are_harvested() -> None:
     device = FakeDevice()
     device.peers["key-a"] = Seen(endpoint="198.51.100.7:4242", last_handshake=trio.current_time())
     async with running(PeerStatusController(device, now=trio.current_time), EndpointController()) as node:
-        await node.put(KubeSpanConfig, CONFIG_ID, ENABLED)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ENABLED)
         await node.put(Affiliate, "a", _affiliate("a", "192.0.2.2"))
         await node.create(KubeSpanPeerSpec.new("key-a", _peer("192.0.2.2:1")))
         harvested = await node.eventually(KubeSpanEndpoint, "key-a")
         assert harvested.spec == KubeSpanEndpointSpec(affiliate_id="a", endpoint="198.51.100.7:4242")
-        await node.put(KubeSpanConfig, CONFIG_ID, KubeSpanConfigSpec(enabled=True))
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(enabled=True))
         await node.gone(KubeSpanEndpoint, "key-a")

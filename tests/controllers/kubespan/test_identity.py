@@ -17,14 +17,14 @@ from nodespan.controllers.kubespan.identity import (
 )
 from nodespan.kernel.wireguard.keys import new_private_key, public_key_of
 from nodespan.resources.kubespan import (
-    CONFIG_ID,
+    KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
     KubeSpanConfigSpec,
     KubeSpanIdentity,
     KubeSpanIdentitySpec,
 )
-from nodespan.resources.network import HardwareAddr, HardwareAddrSpec
+from nodespan.resources.network import FIRST_HARDWARE_ADDRESS_ID, HardwareAddr, HardwareAddrSpec
 from nodespan.runtime.testing.kit import running
 from tests.support.vectors import each, load
 
@@ -95,15 +95,17 @@ ENABLED = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", shared_secret="
 
 async def test_the_identity_comes_and_goes_with_the_switch_and_the_keys_stay(tmp_path: Path) -> None:
     async with running(IdentityController(tmp_path)) as node:
-        await node.put(HardwareAddr, "first", HardwareAddrSpec(name="eth0", hardware_addr=MAC))
-        await node.put(KubeSpanConfig, CONFIG_ID, ENABLED)
+        await node.put(HardwareAddr, FIRST_HARDWARE_ADDRESS_ID, HardwareAddrSpec(name="eth0", hardware_addr=MAC))
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ENABLED)
         first = await node.eventually(KubeSpanIdentity, LOCAL)
-        await node.put(HardwareAddr, "first", HardwareAddrSpec(name="eth1", hardware_addr="02:00:00:00:00:01"))
+        await node.put(
+            HardwareAddr, FIRST_HARDWARE_ADDRESS_ID, HardwareAddrSpec(name="eth1", hardware_addr="02:00:00:00:00:01")
+        )
         await node.settled()
         assert node.state.get(KubeSpanIdentity, LOCAL).spec == first.spec
-        await node.put(KubeSpanConfig, CONFIG_ID, KubeSpanConfigSpec(cluster_id="cluster"))
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(cluster_id="cluster"))
         await node.gone(KubeSpanIdentity, LOCAL)
-        await node.put(KubeSpanConfig, CONFIG_ID, ENABLED)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ENABLED)
         second = await node.eventually(KubeSpanIdentity, LOCAL)
         assert second.spec.private_key == first.spec.private_key
         assert second.spec.address != first.spec.address
@@ -112,8 +114,8 @@ async def test_the_identity_comes_and_goes_with_the_switch_and_the_keys_stay(tmp
 async def test_a_damaged_file_stops_only_this_controller(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("privateKey: nonsense")
     async with running(IdentityController(tmp_path), allow_crashes=True) as node:
-        await node.put(HardwareAddr, "first", HardwareAddrSpec(name="eth0", hardware_addr=MAC))
-        await node.put(KubeSpanConfig, CONFIG_ID, ENABLED)
+        await node.put(HardwareAddr, FIRST_HARDWARE_ADDRESS_ID, HardwareAddrSpec(name="eth0", hardware_addr=MAC))
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ENABLED)
         crash = await node.crashed("kubespan.IdentityController")
         assert "damaged" in str(crash)
         assert node.state.find(KubeSpanIdentity, LOCAL) is None

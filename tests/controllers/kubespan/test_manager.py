@@ -5,7 +5,7 @@ from nodespan.controllers.kubespan.manager import route_spec as route
 from nodespan.controllers.kubespan.peer import PeerController, is_routed, routed_prefixes
 from nodespan.controllers.kubespan.peer_state import Path
 from nodespan.resources.kubespan import (
-    CONFIG_ID,
+    KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
     KubeSpanConfigSpec,
@@ -80,7 +80,7 @@ def test_the_address_carries_the_prefix_of_the_mesh() -> None:
 
 async def test_the_network_follows_the_switch() -> None:
     async with running(ManagerController()) as node:
-        await node.put(KubeSpanConfig, CONFIG_ID, CONFIG)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
         await node.put(KubeSpanIdentity, LOCAL, IDENTITY)
         link = await node.eventually(LinkSpec.within(CONFIG_NAMESPACE), "operator/kubespan")
         assert link.spec.wireguard is not None
@@ -89,7 +89,7 @@ async def test_the_network_follows_the_switch() -> None:
         await node.settled()
         assert len(node.state.list(RouteSpec.within(CONFIG_NAMESPACE))) == 2
         assert len(node.state.list(RoutingRuleSpec.within(CONFIG_NAMESPACE))) == 2
-        await node.put(KubeSpanConfig, CONFIG_ID, KubeSpanConfigSpec())
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec())
         await node.gone(NfTablesChain, "kubespan_outgoing")
         await node.settled()
         for kind in (LinkSpec, AddressSpec, RouteSpec, RoutingRuleSpec):
@@ -98,7 +98,7 @@ async def test_the_network_follows_the_switch() -> None:
 
 async def test_a_peer_that_joins_is_one_peer_and_its_elements() -> None:
     async with running(PeerController()) as node:
-        await node.put(KubeSpanConfig, CONFIG_ID, CONFIG)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
         await node.put(KubeSpanIdentity, LOCAL, IDENTITY)
         await node.create(KubeSpanPeerSpec.new(KEY, PEER))
         await node.create(
@@ -125,7 +125,7 @@ async def test_a_peer_that_joins_is_one_peer_and_its_elements() -> None:
 async def test_a_peer_that_is_down_may_be_bypassed() -> None:
     bypass = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", force_routing=False)
     async with running(PeerController()) as node:
-        await node.put(KubeSpanConfig, CONFIG_ID, bypass)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, bypass)
         await node.put(KubeSpanIdentity, LOCAL, IDENTITY)
         await node.create(KubeSpanPeerSpec.new(KEY, PEER))
         await node.put(KubeSpanPeerStatus, KEY, KubeSpanPeerStatusSpec(state=PeerState.DOWN))
@@ -138,15 +138,15 @@ async def test_a_peer_that_is_down_may_be_bypassed() -> None:
 
 async def test_what_somebody_still_holds_is_made_anew_when_it_is_let_go() -> None:
     async with running(PeerController()) as node:
-        await node.put(KubeSpanConfig, CONFIG_ID, CONFIG)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
         await node.put(KubeSpanIdentity, LOCAL, IDENTITY)
         await node.create(KubeSpanPeerSpec.new(KEY, PEER))
         await node.put(KubeSpanPeerStatus, KEY, KubeSpanPeerStatusSpec())
         await node.eventually(WireguardPeerSpec, f"kubespan/{KEY}")
         await node.state.add_finalizer(WireguardPeerSpec, f"kubespan/{KEY}", "the applier")
-        await node.put(KubeSpanConfig, CONFIG_ID, KubeSpanConfigSpec())
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec())
         await node.settled()
-        await node.put(KubeSpanConfig, CONFIG_ID, CONFIG)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
         await node.settled()
         assert node.state.get(WireguardPeerSpec, f"kubespan/{KEY}").metadata.is_tearing_down
         await node.state.remove_finalizer(WireguardPeerSpec, f"kubespan/{KEY}", "the applier")

@@ -9,15 +9,14 @@ import trio
 from nodespan.controllers.network.vip.conditions.checks import CheckFailedError, check
 from nodespan.controllers.network.vip.conditions.health import Health, step
 from nodespan.controllers.network.vip.conditions.named_resource import NamedResource, NoSuchTypeError
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
 from nodespan.runtime.codec.plain import format_time
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 from nodespan.runtime.resource import ResourceDefinition
 
-CONFIG_ID = "v1alpha1"
-_INPUTS = (weak(MachineConfig, CONFIG_ID), weak(ResourceDefinition))
+_INPUTS = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(ResourceDefinition))
 
 
 class _Watch:
@@ -51,7 +50,7 @@ class VIPConditionController(Controller):
         self._watches.clear()
         async with trio.open_nursery() as nursery:
             async for _ in ctx:
-                config = ctx.find(MachineConfig, CONFIG_ID)
+                config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 conditions = () if config is None else config.spec.nodespan.vip.conditions
                 wanted = {condition.name: condition for condition in conditions}
                 self._read_what_they_name(ctx, wanted)

@@ -14,10 +14,10 @@ from nodespan.controllers.network.config.operator_config import OperatorConfigCo
 from nodespan.controllers.network.config.route_config import RouteConfigController
 from nodespan.controllers.network.config.routing_rule_config import RoutingRuleConfigController
 from nodespan.controllers.network.vip.operator_vip_config import OperatorVIPConfigController
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.network import CONFIG_NAMESPACE, LinkFlags, LinkStatus, LinkStatusSpec, LinkType, NetworkProblem
 from nodespan.resources.network.problem import Severity
-from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline, KernelCmdlineSpec
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state import State
 from nodespan.runtime.testing.kit import Node, running
@@ -61,7 +61,7 @@ async def house(
         RoutingRuleConfigController(),
         state=state,
     ) as node:
-        await node.put(KernelCmdline, "cmdline", KernelCmdlineSpec(cmdline=cmdline))
+        await node.put(KernelCmdline, KERNEL_CMDLINE_ID, KernelCmdlineSpec(cmdline=cmdline))
         for name, status in {**links, "lo": LOOPBACK}.items():
             await node.put(LinkStatus, name, status)
         yield node
@@ -69,7 +69,7 @@ async def house(
 
 async def configure(node: Node, machine: MachineConfigSpec) -> None:
     """Put a configuration into effect, and wait until all has followed."""
-    await node.put(MachineConfig, "v1alpha1", machine)
+    await node.put(MachineConfig, MACHINE_CONFIG_ID, machine)
     await node.settled()
 
 

@@ -9,7 +9,7 @@ import trio.testing
 
 from nodespan.controllers.network.config.device_config import DeviceConfigController, resolve_device
 from nodespan.controllers.network.config.selectors import SelectableLinks
-from nodespan.resources.config import MachineConfig, MachineConfigSpec
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.device import Device
 from nodespan.resources.config.links import VRFConfig
 from nodespan.resources.config.main import Machine, MainDocument, Network
@@ -58,7 +58,7 @@ async def see(node: Node, name: str, status: LinkStatusSpec) -> None:
 async def test_nothing_is_selected_before_all_links_have_been_seen() -> None:
     async with running(DeviceConfigController()) as node:
         await node.put(LinkStatus, "eth1", nic(3, MAC_B))
-        await node.put(MachineConfig, "v1alpha1", devices(BOND))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, devices(BOND))
         # Not until it settles, for virtual time would go on.
         await trio.testing.wait_all_tasks_blocked()
         assert not node.state.list(DeviceConfigSpec)

@@ -10,7 +10,7 @@ from nodespan.controllers.network.apply import link_alias_spec
 from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
 from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController, choose_aliases
 from nodespan.kernel.link_alias import AliasChange, AliasResult
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.links import LinkAliasConfig, LinkSelector
 from nodespan.resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus, LinkStatusSpec
 from nodespan.runtime.testing.kit import Node, running
@@ -160,14 +160,14 @@ async def test_a_document_that_goes_takes_its_alias_with_it(links: Links) -> Non
         links.node = node
         await node.put(LinkStatus, "eth0", nic(2))
         text = "{apiVersion: v1alpha1, kind: LinkAliasConfig, name: NAME, selector: {match: 'true'}}"
-        await node.put(MachineConfig, "v1alpha1", config(text.replace("NAME", "net0")))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, config(text.replace("NAME", "net0")))
         await node.settled()
         await links.show()
-        await node.put(MachineConfig, "v1alpha1", config(text.replace("NAME", "net1")))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, config(text.replace("NAME", "net1")))
         await node.settled()
         await links.show()
         assert (await node.eventually(LinkStatus, "eth0")).spec.alias == "net1"
-        await node.destroy(MachineConfig, "v1alpha1")
+        await node.destroy(MachineConfig, MACHINE_CONFIG_ID)
         await node.gone(LinkAliasSpec, "eth0")
         await links.show()
         assert not (await node.eventually(LinkStatus, "eth0")).spec.alias

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nodespan.resources.config import MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.network import ClientIdentifier
 from nodespan.resources.network import (
     STP,
@@ -322,7 +322,7 @@ async def test_a_snippet_becomes_specs_and_leaves_none(
         await configure(node, snippet(name))
         for type in TYPES:
             assert unmerged(node, type) == expected.get(type, {}), type.name
-        await node.destroy(MachineConfig, "v1alpha1")
+        await node.destroy(MachineConfig, MACHINE_CONFIG_ID)
         await node.settled()
         assert not any(unmerged(node, type) for type in TYPES)
         assert not node.state.list(DeviceConfigSpec)

@@ -7,10 +7,10 @@ import pytest
 
 from nodespan.controllers.network.naming.link_name import LinkNameController
 from nodespan.controllers.network.naming.link_rename import NameChange, name_change
-from nodespan.resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, NodespanConfig
 from nodespan.resources.config.nodespan import LinkNameSettings, NamingScheme
 from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, LinkStatusSpec, NameRule
-from nodespan.resources.runtime import KernelCmdline, KernelCmdlineSpec
+from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline, KernelCmdlineSpec
 from nodespan.runtime.testing.kit import running
 from tests.controllers.network.naming.sysfs_tree import SysfsTree
 
@@ -43,9 +43,9 @@ async def test_the_kernel_line_and_the_configuration_are_followed(tree: SysfsTre
         await node.create(LinkStatus.new("eth0", status_of(tree, "eth0")))
         await node.eventually(LinkName, "eth0", lambda found: found.spec.name == "enp2s0")
         settings = NodespanConfig(link_names=LinkNameSettings(scheme=NamingScheme.V257))
-        await node.put(MachineConfig, "v1alpha1", MachineConfigSpec(nodespan=settings))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=settings))
         await node.eventually(LinkName, "eth0", lambda found: found.spec.name == "ens7")
-        await node.put(KernelCmdline, "cmdline", KernelCmdlineSpec(cmdline="quiet net.ifnames=0"))
+        await node.put(KernelCmdline, KERNEL_CMDLINE_ID, KernelCmdlineSpec(cmdline="quiet net.ifnames=0"))
         await node.eventually(LinkName, "eth0", lambda found: found.spec.name == "eth0")
 
 

@@ -6,6 +6,7 @@ import pytest
 from nodespan.controllers.network.status.network_status import NetworkStatusController, leads_out
 from nodespan.resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
 from nodespan.resources.network import (
+    HOSTNAME_ID,
     NETWORK_STATUS_ID,
     Family,
     HostnameSpec,
@@ -50,11 +51,11 @@ async def test_each_part_is_ready_when_there_is_nothing_left_to_wait_for() -> No
 @pytest.mark.virtual_clock
 async def test_the_host_has_its_name_when_it_is_the_one_that_is_wanted() -> None:
     async with running(NetworkStatusController()) as node:
-        await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="as-it-came"))
+        await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="as-it-came"))
         await becomes(node, hostname_ready=True)
         await node.put(HostnameSpec, "hostname", HostnameSpecSpec(hostname="node1"))
         await becomes(node)
-        await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="node1"))
+        await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="node1"))
         await becomes(node, hostname_ready=True)
 
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from nodespan.controllers.network.vip.conditions.controller import CONFIG_ID, VIPConditionController
-from nodespan.resources.config import MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.controllers.network.vip.conditions.controller import VIPConditionController
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, NodespanConfig
 from nodespan.resources.config.nodespan import VipSettings
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.resources.network import LinkStatus, LinkStatusSpec, OperationalState
@@ -32,7 +32,7 @@ class LinkOwner(Controller):
 
 async def configure(node: Node, *conditions: VipCondition) -> None:
     spec = MachineConfigSpec(nodespan=NodespanConfig(vip=VipSettings(conditions=conditions)))
-    await node.state.modify(MachineConfig.new(CONFIG_ID, spec), lambda known: known.with_spec(spec))
+    await node.state.modify(MachineConfig.new(MACHINE_CONFIG_ID, spec), lambda known: known.with_spec(spec))
 
 
 @contextlib.asynccontextmanager
