@@ -2,6 +2,7 @@
 
 import errno
 import subprocess
+from collections.abc import Callable
 
 from nodespan.kernel.netns import in_netns
 
@@ -10,12 +11,14 @@ _PATIENCE = 30.0
 _FOUND_NO_TABLE = "No such file or directory"
 
 
-def apply(document: str, netns: str | None) -> None:
+def apply(document: str, netns: str | None, started: Callable[[int], object] = lambda _: None) -> None:
     """Hand a document over; it takes effect as a whole. Blocks for tens of milliseconds.
+
+    `started` is called, in this thread, with nft's process id before nft gets the document.
 
     Raises OSError with nft's own words if it is refused, FileNotFoundError if nft is not installed.
     """
-    _run(("-j", "-f", "-"), netns, document)
+    _run(("-j", "-f", "-"), netns, document, started)
 
 
 def list_table(family: str, name: str, netns: str | None) -> str | None:
@@ -32,7 +35,9 @@ class _NotInstalledError(FileNotFoundError):
     pass
 
 
-def _run(arguments: tuple[str, ...], netns: str | None, document: str) -> str:
+def _run(
+    arguments: tuple[str, ...], netns: str | None, document: str, started: Callable[[int], object] = lambda _: None
+) -> str:
     try:
         with in_netns(netns):
             # A process starts in the namespace of the thread that starts it.
@@ -47,6 +52,7 @@ def _run(arguments: tuple[str, ...], netns: str | None, document: str) -> str:
         if netns is not None and error.filename == netns:
             raise
         raise _NotInstalledError(errno.ENOENT, "nft is not installed: install the package nftables") from error
+    started(process.pid)
     with process:
         try:
             output, errors = process.communicate(document, timeout=_PATIENCE)
@@ -54,17 +60,19 @@ def _run(arguments: tuple[str, ...], netns: str | None, document: str) -> str:
             process.kill()
             raise TimeoutError(errno.ETIMEDOUT, f"nft does not answer within {_PATIENCE:g} s") from error
     if process.returncode != 0:
-        raise OSError(_number(errors), f"nft refuses: {_first_line(errors)}")
+        raise OSError(number_of(errors), f"nft refuses: {first_line(errors)}")
     return output
 
 
-def _number(errors: str) -> int:
+def number_of(errors: str) -> int:
+    """The error number that nft's words stand for."""
     for text, number in ((_FOUND_NO_TABLE, errno.ENOENT), ("Operation not permitted", errno.EPERM)):
         if text in errors:
             return number
     return errno.EINVAL
 
 
-def _first_line(errors: str) -> str:
+def first_line(errors: str) -> str:
+    """What went wrong first."""
     # After one bad rule nft also blames the innocent ones behind it.
     return errors.strip().partition("\n")[0]

@@ -3,6 +3,10 @@
 A packet to a peer's address gets the mark `FORCE_MARK` and is routed anew by a rule to a table of its own, whose one
 route leads into the tunnel. The packet that WireGuard makes of it carries `FIREWALL_MARK`, which says: this one is to
 be left alone.
+
+Links, routes, rules and chains are all needed for that, and each of them can be removed by others. What holds without
+them is the last look at a packet, when it leaves: one that is for a peer's address, and is neither WireGuard's own nor
+on its way into the tunnel, is dropped (`GUARD_CHAIN`). So the loss of any of them costs packets and never secrecy.
 """
 
 LINK_NAME = "kubespan"
@@ -25,4 +29,5 @@ IPV4_PRESENCE = "192.0.0.8/32"
 
 PREROUTING_CHAIN = "kubespan_prerouting"
 OUTGOING_CHAIN = "kubespan_outgoing"
+GUARD_CHAIN = "kubespan_guard"
 ROUTED_SET = "kubespan_routed"

@@ -10,6 +10,7 @@ from ipaddress import IPv6Interface
 from nodespan.controllers.kubespan.data_path import (
     FIREWALL_MARK,
     FORCE_MARK,
+    GUARD_CHAIN,
     IPV4_PRESENCE,
     LINK_NAME,
     LISTEN_PORT,
@@ -41,7 +42,9 @@ from nodespan.resources.network import (
     ClampMSS,
     ConfigLayer,
     Family,
+    ICMPTypeMatch,
     IfNameMatch,
+    Layer4Match,
     LinkSpec,
     LinkSpecSpec,
     LinkType,
@@ -161,6 +164,14 @@ def spec_route_id(route: RouteSpecSpec) -> str:
 
 
 _TUNNEL_PACKETS = NfTablesRule(match_mark=Mark(mask=MARK_MASK, value=FIREWALL_MARK), verdict=Verdict.ACCEPT)
+# It carries no data, and its answers go to peers' addresses: sent into the tunnel, they would be missed on the wire,
+# and no endpoint on the same network could be reached by IPv6.
+_NEIGHBOUR_DISCOVERY = NfTablesRule(
+    match_layer4=Layer4Match(
+        protocol="icmpv6", match_icmp_type=ICMPTypeMatch(types=("nd-neighbor-solicit", "nd-neighbor-advert"))
+    ),
+    verdict=Verdict.ACCEPT,
+)
 _TO_PEERS = AddressMatch(set_name=ROUTED_SET)
 _FORCE = NfTablesRule(
     match_destination_address=_TO_PEERS,
@@ -190,9 +201,33 @@ def outgoing_chain(mtu: int) -> NfTablesChainSpec:
         rules=(
             _TUNNEL_PACKETS,
             NfTablesRule(match_oif_name=IfNameMatch(interface_names=("lo",)), verdict=Verdict.ACCEPT),
+            _NEIGHBOUR_DISCOVERY,
             NfTablesRule(match_destination_address=_TO_PEERS, clamp_mss=ClampMSS(mtu=mtu)),
             _FORCE,
         ),
+    )
+
+
+def guard_chain(subnet: str) -> NfTablesChainSpec:
+    """Drops what would leave for a peer's address, or the mesh's own prefix, outside the tunnel and in clear text."""
+    mesh = str(IPv6Interface(subnet).network)
+    return NfTablesChainSpec(
+        type=ChainType.FILTER,
+        hook=ChainHook.POSTROUTING,
+        priority=ChainPriority.CONNTRACK_HELPER,
+        policy=Verdict.ACCEPT,
+        rules=(
+            _TUNNEL_PACKETS,
+            NfTablesRule(match_oif_name=IfNameMatch(interface_names=(LINK_NAME, "lo")), verdict=Verdict.ACCEPT),
+            _NEIGHBOUR_DISCOVERY,
+            NfTablesRule(match_destination_address=_TO_PEERS, anonymous_counter=True, verdict=Verdict.DROP),
+            NfTablesRule(
+                match_destination_address=AddressMatch(include_subnets=(mesh,)),
+                anonymous_counter=True,
+                verdict=Verdict.DROP,
+            ),
+        ),
+        guard=True,
     )
 
 
@@ -229,7 +264,11 @@ class ManagerController(Controller):
                 route, rule = route_spec(family, config.mtu), rule_spec(family)
                 await ctx.put(_ROUTES, layered_id(_LAYER, spec_route_id(route)), route)
                 await ctx.put(_RULES, layered_id(_LAYER, routing_rule_id(family, RULE_PRIORITY)), rule)
-            chains = {PREROUTING_CHAIN: prerouting_chain(), OUTGOING_CHAIN: outgoing_chain(config.mtu)}
+            chains = {
+                PREROUTING_CHAIN: prerouting_chain(),
+                OUTGOING_CHAIN: outgoing_chain(config.mtu),
+                GUARD_CHAIN: guard_chain(identity.subnet),
+            }
             for name, chain in chains.items():
                 try:
                     await ctx.put(_CHAINS, name, chain)
@@ -240,5 +279,5 @@ class ManagerController(Controller):
 
     async def _remove_all(self, ctx: ControllerContext) -> None:
         async with ctx.tracked_outputs(_LINKS, _ADDRESSES, _ROUTES, _RULES):
-            for name in (PREROUTING_CHAIN, OUTGOING_CHAIN):
+            for name in (PREROUTING_CHAIN, OUTGOING_CHAIN, GUARD_CHAIN):
                 await ctx.remove(_CHAINS, name)

@@ -175,13 +175,17 @@ class NfTablesRule:
 
 @attrs.frozen(kw_only=True)
 class NfTablesChainSpec:
-    """A chain: where it sits, what becomes of packets that no rule decides about, and its rules in order."""
+    """A chain: where it sits, what becomes of packets that no rule decides about, and its rules in order.
+
+    A `guard` chain exists twice: also in a table that no other process can change, as long as the agent runs.
+    """
 
     type: ChainType = ChainType.FILTER
     hook: ChainHook = ChainHook.PREROUTING
     priority: ChainPriority = ChainPriority.FILTER
     policy: Verdict = Verdict.ACCEPT
     rules: tuple[NfTablesRule, ...] = ()
+    guard: bool = attrs.field(default=False, metadata=_OPTIONAL)
 
 
 @attrs.frozen(kw_only=True)

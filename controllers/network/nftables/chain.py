@@ -4,10 +4,15 @@ The table is listed at first, after a failure and every now and then, and compar
 few changed elements, are told as just that, all that changed at about the same time in one document. After a restart
 those who want chains and elements come to know them one after the other; what the table holds of before stays for a
 while, so that no packet goes astray meanwhile.
+
+The kernel notifies of every transaction: when another process has touched the table, it is compared at once, and when
+it was deleted, as `nft flush ruleset` does, it is written without being listed. A problem names the process. Chains
+that are guards have a second copy that such a process cannot touch (`guard`).
 """
 
+import contextlib
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,24 +23,33 @@ from nodespan.controllers.common.ip.cover import PrefixCover, PrefixKey, prefix_
 from nodespan.controllers.common.problems import Problems, reason_of
 from nodespan.controllers.network.apply.spec_applier import RETRY_INTERVAL
 from nodespan.controllers.network.nftables.document import FAMILY, Document, SeenTable, is_current, read_table
+from nodespan.controllers.network.nftables.guard import GuardTable
 from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set, render
 from nodespan.kernel import nft
+from nodespan.kernel.nft_events import Commit, open_filter_events
 from nodespan.resources.network import (
     NetworkProblem,
     NfTablesChain,
     NfTablesChainSpec,
     NfTablesSetElements,
     NfTablesSetElementsSpec,
+    Severity,
 )
 from nodespan.runtime.controller import QueueContext, QueueController, primary, shared
 from nodespan.runtime.resource import Pointer, Resource
 
 TABLE = "nodespan"
+GUARD_SUFFIX = "_guard"
+# So long is shown that another process changed the table, in seconds.
+SHOWN_FOR = 300.0
+# The process ids of our own nft that are remembered: notifications arrive within moments of the transaction.
+_OWN = 32
 # After a restart, so long does what nobody wants stay in the table, in seconds.
 STALE_AFTER = 300.0
 # Changes that come within this time are one document.
 _GATHER = 0.01
 _FIRST_DELAY = 0.5
+_SECOND_LOOK = 0.5
 # Who "owns" the elements that were there before.
 _BEFORE = "\0before"
 
@@ -59,6 +73,18 @@ class NfTablesChainController(QueueController):
         self._netns = netns
         self._table = table
         self._stale_after = stale_after
+        self._guard = GuardTable(f"{table}{GUARD_SUFFIX}", netns)
+        self._guards: set[str] = set()
+        # Elements that the second copy has not been told of; None: compare all.
+        self._guard_touched: dict[str, set[PrefixKey]] | None = None
+        self._urgent = False
+        self._own: deque[int] = deque(maxlen=_OWN)
+        # The table was deleted by another process, and nothing of ours since has made it again.
+        self._deleted = False
+        # What another process has done, if the next comparison finds a difference; and what it was found to have done.
+        self._suspected: str | None = None
+        self._disturbance: str | None = None
+        self._disturbed_until = math.inf
         self._news = trio.Event()
         self._touched_chains: set[str] = set()
         self._touched_owners: set[str] = set()
@@ -83,10 +109,18 @@ class NfTablesChainController(QueueController):
         """Follow the specs."""
         self._touched_chains.update(resource.id for resource in ctx.list(NfTablesChain))
         self._touched_owners.update(resource.id for resource in ctx.list(NfTablesSetElements))
-        chain_problems, element_problems = Problems(ctx, NfTablesChain), Problems(ctx, NfTablesSetElements)
         while not (self._touched_chains or self._touched_owners):
             # As long as nobody ever wanted anything of it, the packet filter is not even looked at.
             await self._wait(math.inf)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._follow_others)
+                await self._follow_specs(ctx)
+        finally:
+            self._guard.close()
+
+    async def _follow_specs(self, ctx: QueueContext) -> None:
+        chain_problems, element_problems = Problems(ctx, NfTablesChain), Problems(ctx, NfTablesSetElements)
         stale_until = math.inf
         delay = _FIRST_DELAY
         while True:
@@ -94,15 +128,19 @@ class NfTablesChainController(QueueController):
             await self._take_in_elements(ctx, element_problems)
             try:
                 if trio.current_time() >= min(self._compare_at, stale_until):
-                    seen = await trio.to_thread.run_sync(self._list)
+                    deleted, self._deleted = self._deleted, False
+                    seen = None if deleted else await trio.to_thread.run_sync(self._list)
                     if not self._taken_over:
                         self._take_over(seen)
                         stale_until = trio.current_time() + self._stale_after
                     if trio.current_time() >= stale_until:
                         self._forget_what_was_before()
                         stale_until = math.inf
-                    await self._compare(seen)
-                    self._compare_at = trio.current_time() + RETRY_INTERVAL
+                    suspected, self._suspected = self._suspected, None
+                    if await self._compare(seen) and suspected is not None:
+                        self._disturbance, self._disturbed_until = suspected, trio.current_time() + SHOWN_FOR
+                    # What is in a table that was believed to be deleted is looked at, but after the repair.
+                    self._compare_at = trio.current_time() + (_SECOND_LOOK if deleted else RETRY_INTERVAL)
                 else:
                     await self._tell_changes()
             except OSError as error:
@@ -113,14 +151,87 @@ class NfTablesChainController(QueueController):
             else:
                 self._failed = False
                 delay = _FIRST_DELAY
-                await chain_problems.clear(self._table)
-            await self._wait(min(self._compare_at, stale_until))
+                await self._show_disturbance(chain_problems)
+            await self._keep_guard(chain_problems)
+            await self._wait(min(self._compare_at, stale_until, self._disturbed_until))
 
     async def _wait(self, until: float) -> None:
         with trio.move_on_at(until):
             await self._news.wait()
-            await trio.sleep(_GATHER)
+            if not self._urgent:
+                await trio.sleep(_GATHER)
+        self._urgent = False
         self._news = trio.Event()
+
+    # What others do.
+
+    async def _follow_others(self, task_status: trio.TaskStatus[None]) -> None:
+        """Has the table compared at once when another process has touched it."""
+        try:
+            stack = contextlib.ExitStack()
+            events = stack.enter_context(open_filter_events(self._netns))
+        except OSError:
+            # Without the right to listen there is none to change anything either, and applying says so.
+            task_status.started()
+            return
+        with stack:
+            task_status.started()
+            while True:
+                commits = await events.receive()
+                if commits is None:
+                    self._compare_at = 0.0
+                    self._news.set()
+                    continue
+                for commit in commits:
+                    self._note(commit)
+
+    def _note(self, commit: Commit) -> None:
+        guard = f"{self._table}{GUARD_SUFFIX}"
+        if commit.pid in self._own or self._table not in commit.touched:
+            if guard in commit.removed:
+                self._news.set()  # our nft has ended: it is started again
+            return
+        if self._table in commit.removed:
+            self._deleted = True
+            what = "deleted"
+            for each in self._sets.values():
+                each.known = None
+        else:
+            what = "changed"
+        self._suspected = (
+            f"the table {FAMILY} {self._table} was {what} by another program "
+            f"({commit.program or 'unknown'}, process {commit.pid}) and has been restored; "
+            "have that program leave it alone"
+        )
+        self._compare_at = 0.0
+        self._urgent = True
+        self._news.set()
+
+    async def _show_disturbance(self, problems: Problems) -> None:
+        if self._disturbance is not None and trio.current_time() < self._disturbed_until:
+            await problems.set(self._table, self._disturbance, severity=Severity.WARNING)
+        else:
+            self._disturbance, self._disturbed_until = None, math.inf
+            await problems.clear(self._table)
+
+    async def _keep_guard(self, problems: Problems) -> None:
+        """Make the second copy of the guard chains be as the first. Chains and sets that are known in `_sets`."""
+        chains = {name: self._chains[name] for name in self._guards if name in self._chains}
+        elements = {name: each.cover.elements for name, each in self._sets.items()}
+        touched = None if self._guard_touched is None else self._guard_touched
+        self._guard_touched = {}
+        try:
+            await self._guard.sync(chains, elements, touched)
+        except OSError as error:
+            self._guard_touched = None
+            await problems.set(
+                f"{self._table}{GUARD_SUFFIX}",
+                f"{reason_of(error)}: between a flush of the packet filter by another program and the repair, "
+                "packets to peers may leave unencrypted",
+                severity=Severity.WARNING,
+            )
+        else:
+            await problems.clear(f"{self._table}{GUARD_SUFFIX}")
 
     # What is wanted.
 
@@ -130,6 +241,7 @@ class NfTablesChainController(QueueController):
         for name in touched:
             resource: Resource[NfTablesChainSpec] | None = ctx.find(NfTablesChain, name)
             before = self._chains.pop(name, None)
+            self._guards.discard(name)
             if resource is None or resource.metadata.is_tearing_down:
                 await problems.clear(name)
                 self._compare_at = 0.0
@@ -144,6 +256,8 @@ class NfTablesChainController(QueueController):
                 continue
             await problems.clear(name)
             self._chains[name] = chain
+            if resource.spec.guard:
+                self._guards.add(name)
             self._stale_chains.discard(name)
             if before != chain:
                 self._compare_at = 0.0
@@ -208,8 +322,8 @@ class NfTablesChainController(QueueController):
         text = nft.list_table(FAMILY, self._table, self._netns)
         return None if text is None else read_table(text)
 
-    async def _compare(self, seen: SeenTable | None) -> None:
-        """Make the table, which is as was listed just now, be as wanted."""
+    async def _compare(self, seen: SeenTable | None) -> bool:
+        """Make the table, which is as was listed just now, be as wanted; returns whether it was not."""
         document = Document(self._table)
         wanted = {kernel_set(name, version) for name in self._wanted_sets() for version in VERSIONS}
         kept = wanted | {name for name, each in self._sets.items() if each.cover}
@@ -219,7 +333,7 @@ class NfTablesChainController(QueueController):
             document.delete_table()
             await self._apply(document)
             self._sets.clear()
-            return
+            return False
         if not wanted <= seen.sets.keys():
             document.add_sets(self._wanted_sets())
         for name, chain in sorted(self._chains.items()):
@@ -238,6 +352,8 @@ class NfTablesChainController(QueueController):
             current = self._sets[name]
             current.cover.take()
             current.known = set(current.cover.elements)
+        self._guard_touched = None
+        return not document.is_empty
 
     def _compare_set(self, document: Document, name: str, seen: frozenset[PrefixKey] | None) -> None:
         elements = self._sets.setdefault(name, _Set()).cover.elements
@@ -262,11 +378,13 @@ class NfTablesChainController(QueueController):
             document.change_elements(name, added=added, removed=removed)
             each.known |= added
             each.known -= removed
+            if self._guard_touched is not None:
+                self._guard_touched.setdefault(name, set()).update(touched)
         await self._apply(document)
 
     async def _apply(self, document: Document) -> None:
         if not document.is_empty:
-            await trio.to_thread.run_sync(nft.apply, document.text, self._netns)
+            await trio.to_thread.run_sync(nft.apply, document.text, self._netns, self._own.append)
 
 
 def _parse(prefixes: Iterable[str]) -> tuple[list[PrefixKey], str]:

@@ -80,9 +80,13 @@ def is_current(seen: SeenChain | None, wanted: RenderedChain) -> bool:
 
 
 class Document:
-    """Commands for one table, in the order in which nft is to take them."""
+    """Commands for one table, in the order in which nft is to take them.
 
-    def __init__(self, table: str) -> None:
+    The table is added where it is missing, unless `exists`: the kernel refuses to add an owned table again.
+    """
+
+    def __init__(self, table: str, *, exists: bool = False) -> None:
+        self._exists = exists
         self._table = {"family": FAMILY, "table": table}
         self._commands: list[Json] = []
         self._name = table
@@ -115,10 +119,15 @@ class Document:
 
     def put_chain(self, chain: RenderedChain, seen: SeenChain | None) -> None:
         """Make the chain be as wanted; the sets that it matches are there already or come before."""
+        if seen is not None and any(seen.header[key] != chain.header[key] for key in _FIXED):
+            self._add_table()
+            self.delete_chain(chain.name)
+        self.replace_chain(chain)
+
+    def replace_chain(self, chain: RenderedChain) -> None:
+        """As `put_chain`, for a chain that is missing or sits where it should."""
         self._add_table()
         place = {**self._table, "name": chain.name}
-        if seen is not None and any(seen.header[key] != chain.header[key] for key in _FIXED):
-            self.delete_chain(chain.name)
         self._commands.append({"add": {"chain": {**place, **chain.header}}})
         self._commands.append({"flush": {"chain": place}})
         for expressions in chain.rules:
@@ -147,7 +156,7 @@ class Document:
             self._commands.append({verb: {"element": {**self._table, "name": kernel_name, "elem": listed}}})
 
     def _add_table(self) -> None:
-        if not self._commands:
+        if not self._commands and not self._exists:
             self._commands.append({"add": {"table": {"family": FAMILY, "name": self._name}}})
 
 

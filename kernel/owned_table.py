@@ -1,0 +1,107 @@
+"""A table of the packet filter that only this process can change (`flags owner`, Linux 5.12, nft 0.9.9).
+
+The kernel binds such a table to the netlink socket that made it: `nft flush ruleset` of another process passes it by,
+and everything else that would change it is refused. It disappears with that socket. The socket is that of one nft,
+kept running, that reads a command per line.
+"""
+
+import contextlib
+import errno
+import selectors
+import subprocess
+import time
+from typing import Self
+
+from nodespan.kernel.netns import in_netns
+from nodespan.kernel.nft import PROGRAM, first_line, number_of
+
+_PATIENCE = 30.0
+_LONGEST_ANSWER = 1 << 16
+
+
+class OwnedTable:
+    """The table, of family inet, and the nft that owns it. All calls block; one at a time. Close it at the end."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._turn = 0
+        self._output = b""
+
+    @classmethod
+    def open(cls, name: str, netns: str | None) -> Self:
+        """Start nft and make the empty table. Raises OSError: nft's own words, EOPNOTSUPP for an old kernel or nft."""
+        try:
+            with in_netns(netns):
+                process = subprocess.Popen(
+                    (PROGRAM, "-j", "-i"),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    # Signals of a terminal are for the agent, which then closes this in order.
+                    start_new_session=True,
+                )
+        except FileNotFoundError as error:
+            if netns is not None and error.filename == netns:
+                raise
+            raise OSError(errno.ENOENT, "nft is not installed: install the package nftables") from error
+        table = cls(process)
+        try:
+            table.apply(f"add table inet {name} {{ flags owner; }}")
+        except OSError as error:
+            table.close()
+            if error.errno == errno.EPERM:
+                raise
+            raise OSError(errno.EOPNOTSUPP, f"no owned tables here: {error.strerror}") from error
+        return table
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nft still runs, and so whether the table is there."""
+        return self._process.poll() is None
+
+    def apply(self, command: str) -> None:
+        """Run one command (a line, JSON or nft's own words); it takes effect as a whole.
+
+        Raises OSError in nft's own words if it is refused, BrokenPipeError if nft has ended.
+        """
+        self._turn += 1
+        # Nothing is printed for a command that succeeds. So a second one follows, that fails under a known name.
+        mark = f"nodespan-answer-{self._turn}"
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(f"{command}\nlist table inet {mark}\n".encode())
+            stdin.flush()
+        except OSError as error:
+            raise BrokenPipeError(errno.EPIPE, "nft has ended") from error
+        answer = self._until(f"list table inet {mark}".encode()).decode(errors="replace")
+        lines = [line for line in answer.split("\n") if line.strip(" ^~")]
+        # The last line is the error about the unknown table.
+        if len(lines) > 1:
+            text = "\n".join(lines[:-1])
+            raise OSError(number_of(text), f"nft refuses: {first_line(text)}")
+
+    def _until(self, mark: bytes) -> bytes:
+        stdout = self._process.stdout
+        assert stdout is not None
+        deadline = time.monotonic() + _PATIENCE
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while mark not in self._output:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError(errno.ETIMEDOUT, f"nft does not answer within {_PATIENCE:g} s")
+                data = stdout.read1(_LONGEST_ANSWER)  # type: ignore[attr-defined]
+                if not data:
+                    raise BrokenPipeError(errno.EPIPE, "nft has ended")
+                self._output = (self._output + data)[-_LONGEST_ANSWER:]
+        answer, _, self._output = self._output.partition(mark)
+        return answer
+
+    def close(self) -> None:
+        """End nft, and with it the table. Never fails."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._process.wait()
