@@ -11,7 +11,7 @@ def controllers(settings: "Settings") -> "list[Controller]":
     """What the entry point of the family stands for. The import is late, for the command line passes here too."""
     import structlog
 
-    from nodespan.controllers.config.machine_config import FileController
+    from nodespan.controllers.config.files.controller import FileController
     from nodespan.runtime.plugins import load_installed
 
     def new_controllers() -> "list[AnyController]":

@@ -12,7 +12,7 @@ import trio
 
 from nodespan.controllers.config import apply
 from nodespan.controllers.config.apply import APPLY, CANCEL, CONFIRM
-from nodespan.controllers.config.machine_config import APPLIED_FILE, IN_EFFECT_FILE, TRIAL_FILE, FileController
+from nodespan.controllers.config.files.controller import APPLIED_FILE, IN_EFFECT_FILE, TRIAL_FILE, FileController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec

@@ -8,8 +8,8 @@ import structlog.testing
 
 from nodespan.controllers.config.apply import APPLY, DRY_RUN
 from nodespan.controllers.config.dry_run import DryRun, dry_run
+from nodespan.controllers.config.files.controller import FileController
 from nodespan.controllers.config.loading import load
-from nodespan.controllers.config.machine_config import FileController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import (
     AddressSpec,

@@ -8,7 +8,7 @@ import pytest
 
 from nodespan.controllers.common.boot_clock import SystemBootClock
 from nodespan.controllers.config.digest import file_digest
-from nodespan.controllers.config.trial import Trial, dump_trial, load_trial
+from nodespan.controllers.config.files.trial import Trial, dump_trial, load_trial
 from nodespan.runtime.whole_file import replace_file
 from tests.controllers.config.fake_clock import FakeBootClock
 

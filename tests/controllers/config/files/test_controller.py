@@ -9,7 +9,7 @@ import structlog.testing
 import trio
 from structlog.typing import EventDict
 
-from nodespan.controllers.config.machine_config import FileController
+from nodespan.controllers.config.files.controller import FileController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState

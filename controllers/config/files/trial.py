@@ -1,7 +1,7 @@
 """A configuration on trial: it is in effect until its deadline, and after that only if it was confirmed.
 
-The trial is one small file beside what it stands in for, so that it is there as a whole or not at all. Whoever starts
-after the agent was killed goes on with it, or finds that its time is over; the configuration before it was never
+The record is one small file beside the configuration that it replaces for a while, written atomically. An agent that
+starts after one was killed continues the trial, or finds that its time is over; the configuration before it was never
 touched.
 """
 
@@ -34,7 +34,7 @@ class Trial:
         return cls(boot=clock.boot, deadline=clock.now() + seconds, text=text, previous=previous, base=base)
 
     def remaining(self, clock: BootClock) -> float:
-        """How many seconds are left, 0 if the time is over, as it is when the machine was started anew."""
+        """How many seconds are left, 0 if the time is over, as it is after a reboot."""
         return max(0.0, self.deadline - clock.now()) if self.boot == clock.boot else 0.0
 
 
@@ -44,7 +44,7 @@ def dump_trial(trial: Trial) -> str:
 
 
 def load_trial(path: Path) -> Trial | None:
-    """The trial of a file, None if there is none. Raises ValueError for a file that makes no sense, and OSError."""
+    """The trial of a file, None if there is none. Raises ValueError for an invalid file, and OSError."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:

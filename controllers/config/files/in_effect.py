@@ -1,8 +1,8 @@
-"""What has been in effect on this machine since it was started, and may have left its traces in the kernel.
+"""The configurations that have been in effect since the machine booted, and may have left traces in the kernel.
 
-An agent that is killed cannot take back what it did. The one after it does, if it knows what that was: it goes from
-the configuration of its predecessor to the one that is to be, and until it is there nothing is done to the kernel,
-only undone. So the same configuration leads to the same state, whatever was in effect before.
+An agent that is killed cannot undo what it did. The next one does, if it knows what that was: it goes from the
+configuration of its predecessor to the desired one, and on the way only undoes. So the same configuration leads to the
+same state, whatever was in effect before.
 """
 
 import json
@@ -15,7 +15,7 @@ from nodespan.runtime.whole_file import remove_file, replace_file
 class InEffect:
     """A record on disk of the texts that may have traces, the latest last; None is "no configuration". All calls block.
 
-    A record of an earlier run of the machine means nothing: the kernel has forgotten everything.
+    A record of an earlier boot is ignored: the kernel has forgotten everything.
     """
 
     def __init__(self, path: Path, clock: BootClock) -> None:
@@ -29,7 +29,7 @@ class InEffect:
         return self._texts
 
     def load(self) -> None:
-        """Take up what an earlier process has left. Raises ValueError for a file that makes no sense, and OSError."""
+        """Read the record of an earlier process. Raises ValueError for an invalid file, and OSError."""
         try:
             given = json.loads(self._path.read_bytes())
         except FileNotFoundError:
@@ -41,17 +41,17 @@ class InEffect:
                 raise ValueError(f"{self._path}: not the record of a configuration")
 
     def begin(self, text: str | None) -> None:
-        """Note what is about to be put into effect. Raises OSError."""
+        """Record a text before it takes effect. Raises OSError."""
         if self._texts[-1:] != (text,):
             self._store((*(known for known in self._texts if known != text), text))
 
     def settle(self, text: str | None) -> None:
-        """Note that of all others no trace is left, unless another is in effect by now. Raises OSError."""
+        """Record that no other text has traces, unless another is in effect by now. Raises OSError."""
         if self._texts[-1:] == (text,) and len(self._texts) > 1:
             self._store((text,))
 
     def forget(self) -> None:
-        """Note that no trace is left of any. Raises OSError."""
+        """Record that no text has traces. Raises OSError."""
         self._texts = ()
         remove_file(self._path)
 

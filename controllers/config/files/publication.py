@@ -1,0 +1,82 @@
+"""Writes the configuration in effect and its status to the state."""
+
+import datetime
+
+from nodespan.controllers.config.digest import text_digest
+from nodespan.controllers.config.files.takeover import Takeover
+from nodespan.controllers.config.files.trial_period import TrialPeriod
+from nodespan.controllers.config.finding import Severity
+from nodespan.controllers.config.loading import Loaded
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
+from nodespan.runtime.controller import ControllerContext
+
+_SHORT_DIGEST = 12
+
+
+class Publication:
+    """What a text is published as depends on the trial and the takeover; both are only read here."""
+
+    def __init__(self, trial: TrialPeriod, takeover: Takeover) -> None:
+        self._trial = trial
+        self._takeover = takeover
+        # Logged already: a restart of the controller is no reason to log it again.
+        self._logged: tuple[object, ...] = ()
+
+    async def publish(self, ctx: ControllerContext, loaded: Loaded) -> None:
+        """Put a configuration without errors into effect."""
+        await self._takeover.note_publishing(loaded.config.text, ctx.log)
+        await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
+        await self.show_status(ctx, tuple(loaded.texts))
+
+    async def publish_inherited(self, ctx: ControllerContext, loaded: Loaded) -> None:
+        """Put the configuration of an earlier agent into effect, which is about to be replaced."""
+        # The status first, so that no controller takes the configuration for desired.
+        await ctx.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec(taking_over=True))
+        await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
+
+    async def withdraw(self, ctx: ControllerContext) -> None:
+        """Have no configuration in effect."""
+        if ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None:
+            await self._takeover.note_publishing(None, ctx.log)
+            await ctx.teardown_and_destroy(MachineConfig, MACHINE_CONFIG_ID)
+
+    async def leave(self, ctx: ControllerContext) -> None:
+        """The node leaves: remove the configuration, and with it everything that controllers did for it."""
+        await ctx.remove(MachineConfig, MACHINE_CONFIG_ID)
+        await ctx.remove(ConfigStatus, CONFIG_STATUS_ID)
+        await self._takeover.forget()
+
+    async def show_status(self, ctx: ControllerContext, files: tuple[str, ...] | None, error: str = "") -> None:
+        """Write the status; `files` None keeps those that it names already."""
+        found, before = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(ConfigStatus, CONFIG_STATUS_ID)
+        known = before.spec if before else ConfigStatusSpec()
+        digest = text_digest(found.spec.text.encode())[:_SHORT_DIGEST] if found else ""
+        is_same = digest == known.digest and known.since is not None
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        status = ConfigStatusSpec(
+            files=known.files if files is None else files,
+            digest=digest,
+            since=None if found is None else known.since if is_same else now,
+            trial_until=self._trial.until,
+            error=error,
+            taking_over=self._takeover.is_active,
+        )
+        await ctx.put(ConfigStatus, CONFIG_STATUS_ID, status)
+
+    def log_problems(self, ctx: ControllerContext, loaded: Loaded, paths: tuple[object, ...]) -> None:
+        """Log the problems of what was read, once."""
+        if (loaded.problems, loaded.ignored) == self._logged:
+            return
+        self._logged = (loaded.problems, loaded.ignored)
+        for problem in loaded.problems:
+            write = ctx.log.error if problem.severity is Severity.ERROR else ctx.log.warning
+            write(loaded.render(problem))
+        if loaded.errors:
+            has_config = ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
+            kept = "the last good one stays in effect" if has_config else "none is in effect"
+            files = [str(path) for path in paths]
+            ctx.log.error(f"the configuration is not used: {kept}", files=files, errors=len(loaded.errors))
+        elif loaded.ignored:
+            parts = [str(ignored) for ignored in loaded.ignored]
+            ctx.log.info("these parts of the configuration are not managed by nodespan and are ignored", parts=parts)
