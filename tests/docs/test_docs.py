@@ -19,7 +19,14 @@ from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
+# The folders of the tree whose files are named in documents by their path from the top.
+_FOLDERS = ["bench", "cluster", "controllers", "discovery", "docs", "etcd", "examples", "kernel", "nodespan"]
+_FOLDERS += ["resources", "runtime", "tests"]
+_PATH = re.compile(rf"`((?:{'|'.join(_FOLDERS)})/[\w./-]*)`")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
@@ -124,6 +131,33 @@ def test_links_lead_somewhere(path: Path) -> None:
         elif fragment and fragment not in map(anchor, _HEADING.findall(_FENCED.sub("", found.read_text()))):
             lost.append(f"{target}#{fragment}")
     assert not lost, f"{path.name} links to what is not there: {lost}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_in_documents_exist(path: Path) -> None:
+    assert [name for name in _PATH.findall(path.read_text()) if not (ROOT / name).exists()] == []
+
+
+def test_the_map_has_a_line_for_every_package() -> None:
+    rows = re.findall(r"^\| `([\w/]+/)` \|", (ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    folders = [path for path in (ROOT / "nodespan").iterdir() if path.is_dir() and path.name != "__pycache__"]
+    packages = {
+        f"{module.parent.relative_to(ROOT)}/" for folder in folders for module in folder.resolve().rglob("__init__.py")
+    }
+    assert len(rows) == len(set(rows))
+    assert packages - set(rows) == set(), "packages without a line in the map of docs/architecture.md"
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = ROOT / "docs/adr"
+    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
+    assert listed == {path.name for path in folder.glob("0*.md")}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/adr").glob("0*.md")), ids=lambda path: path.stem)
+def test_a_decision_has_its_five_parts(path: Path) -> None:
+    parts = re.findall(r"^\*\*(\w+)\*\*:", path.read_text(), re.MULTILINE)
+    assert parts == ["Status", "Context", "Decision", "Measurement", "Consequences"]
 
 
 def anchor(heading: str) -> str:
