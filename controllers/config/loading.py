@@ -13,6 +13,7 @@ from nodespan.controllers.config.finding import Finding, Path, Severity, Span, a
 from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.merging import KIND_SPELLINGS, merge_files
 from nodespan.controllers.config.problem import Ignored, Problem, render
+from nodespan.controllers.config.rules.between import Entry
 from nodespan.controllers.config.sources import SourceText, bundle, expand, unbundle
 from nodespan.controllers.config.structure import Structured, closest, structure
 from nodespan.controllers.config.tree import (
@@ -25,7 +26,7 @@ from nodespan.controllers.config.tree import (
     locate,
     read_documents,
 )
-from nodespan.controllers.config.validation import Entry, validate
+from nodespan.controllers.config.validation import validate
 from nodespan.controllers.config.without_effect import without_effect
 from nodespan.resources.config import Document, MachineConfigSpec, MainDocument, NodespanConfig
 from nodespan.runtime.resource import FrozenMapping

@@ -1,7 +1,4 @@
-"""The rules for devices of the main document.
-
-The names in square brackets are those that the original puts into its errors, so that they can be looked up.
-"""
+"""The devices of the main document, `machine.network.interfaces`."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,30 +6,24 @@ from nodespan.controllers.config.finding import Finding, at, under, warn
 from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.notation import (
     CIDR_HINT,
-    ENDPOINT_HINT,
     IP_HINT,
-    KEY_HINT,
     is_cidr,
     is_hex_bytes,
-    is_host_port,
     is_ip,
     is_ip_or_cidr,
-    is_key,
 )
-from nodespan.resources.config.bond import Bond, BondMode
-from nodespan.resources.config.device import Device, DeviceRoute, DeviceWireguard, DhcpOptions, Vlan
-from nodespan.resources.config.links import BondConfig
+from nodespan.controllers.config.rules.bonds import check_bond, check_monitoring
+from nodespan.controllers.config.rules.wireguard import check_wireguard
+from nodespan.resources.config.bond import BondMode
+from nodespan.resources.config.device import Device, DeviceRoute, DhcpOptions, Vlan
 from nodespan.resources.config.selector import DeviceSelector
 
 _LABEL = "networking.os.device"
 _ADDRESS_HINT = "write it like 10.0.0.5/24 or fd00::5/64"
-MODES_WITH_PRIMARY = (BondMode.ACTIVE_BACKUP, BondMode.BALANCE_TLB, BondMode.BALANCE_ALB)
-_ADAPTIVE = (BondMode.BALANCE_TLB, BondMode.BALANCE_ALB)
-_MODES_WITH_ARP = tuple(each for each in BondMode if each not in (BondMode.LACP, *_ADAPTIVE))
 
 
 def check_devices(devices: tuple[Device, ...]) -> Iterator[Finding]:
-    """All devices together: who is enslaved to whom, then each device that is not ignored."""
+    """All devices: the masters of their members, then each device that is not ignored."""
     masters: dict[str, Device] = {}
     for index, device in enumerate(devices):
         yield from under((index,), _check_masters(device, masters))
@@ -158,10 +149,10 @@ def check_route(route: DeviceRoute, index: int) -> Iterator[Finding]:
 
 
 def check_vlan(vlan: Vlan) -> Iterator[Finding]:
-    """A VLAN of a device. Its routes and virtual IP are looked at only when they are applied."""
+    """A VLAN of a device. Its routes and virtual IP are checked only when they are applied."""
     label = f"{_LABEL}.vlan"
     if not 0 < vlan.vlan_id < 4095:
-        # The original lets it pass, and the link is not what anybody meant, or cannot be made.
+        # A warning: the originals accept it, although the link cannot be created or gets another ID.
         yield warn("vlanId", message=f"vlanId {vlan.vlan_id} is not between 1 and 4094")
     yield from _check_duid(vlan.dhcp_options)
     if vlan.cidr:
@@ -178,65 +169,3 @@ def _check_duid(options: DhcpOptions | None) -> Iterator[Finding]:
     if options and options.duidv6 and not is_hex_bytes(options.duidv6):
         message = f"{quote(options.duidv6)} is not a hexadecimal text, so no address comes by DHCPv6"
         yield warn("dhcpOptions", "duidv6", message=message)
-
-
-def check_bond(bond: Bond) -> Iterator[Finding]:
-    """Which options go with which mode."""
-    mode = bond.mode or BondMode.BALANCE_RR
-    for key, delay in (("updelay", bond.updelay), ("downdelay", bond.downdelay)):
-        if delay and not bond.miimon:
-            message = f"bond.{key} needs bond.miimon"
-            yield at(key, message=message, hint="set miimon, for example to 100", beside="miimon")
-        elif delay and bond.miimon and delay % bond.miimon:
-            yield at(key, message=f"bond.{key} is not a multiple of bond.miimon ({bond.miimon})")
-    if bond.arp_ip_target:
-        yield at("arpIPTarget", message="bond.arpIPTarget is not supported", hint="use a BondConfig document")
-    if bond.ad_actor_system:
-        yield at("adActorSystem", message="bond.adActorSystem is not supported")
-    # The option, whether it is given, and the modes that have it.
-    bound: tuple[tuple[str, object, tuple[BondMode, ...]], ...] = (
-        ("lacpRate", bond.lacp_rate, (BondMode.LACP,)),
-        ("adActorSysPrio", bond.ad_actor_sys_prio, (BondMode.LACP,)),
-        ("adUserPortKey", bond.ad_user_port_key, (BondMode.LACP,)),
-        ("arpValidate", bond.arp_validate, _MODES_WITH_ARP),
-        ("arpInterval", bond.arp_interval, _MODES_WITH_ARP),
-        ("primary", bond.primary, MODES_WITH_PRIMARY),
-        ("packetsPerSlave", (bond.packets_per_slave or 0) > 1, (BondMode.BALANCE_RR,)),
-        ("tlbDynamicLb", bond.tlb_dynamic_lb, _ADAPTIVE),
-    )
-    for key, value, modes in bound:
-        if value and mode not in modes:
-            message = f"bond.{key} is not available in mode {mode}"
-            yield at(key, message=message, hint=f"only in {', '.join(modes)}", beside="mode")
-
-
-def check_monitoring(key: str, name: str, mode: BondMode, bond: Bond | BondConfig) -> Iterator[Finding]:
-    """Whether a bond sees that a link is dead; in modes that cannot probe by ARP the kernel does so by itself."""
-    if mode in _MODES_WITH_ARP and not bond.miimon and not bond.arp_interval:
-        message = f"the bond {quote(name)} never notices that one of its links is dead"
-        yield warn(key, message=message, hint="set miimon, for example to 100")
-
-
-def check_wireguard(wireguard: DeviceWireguard) -> Iterator[Finding]:
-    """Keys, endpoints and allowed addresses."""
-    yield from check_private_key(wireguard.private_key)
-    for index, peer in enumerate(wireguard.peers):
-        yield from under(("peers", index), check_peer(peer.public_key, peer.allowed_ips))
-        if peer.endpoint and not is_host_port(peer.endpoint):
-            message = f"{quote(peer.endpoint)} is not host:port"
-            yield at("peers", index, "endpoint", message=message, hint=ENDPOINT_HINT)
-
-
-def check_private_key(private_key: str) -> Iterator[Finding]:
-    """The private key of a WireGuard link, which is never shown."""
-    if not is_key(private_key):
-        yield at("privateKey", message="the private key is not base64 of 32 bytes", hint=KEY_HINT)
-
-
-def check_peer(public_key: str, allowed_ips: tuple[str, ...]) -> Iterator[Finding]:
-    """What WireGuard peers have in common in all documents."""
-    if not is_key(public_key):
-        yield at("publicKey", message=f"{quote(public_key)} is not base64 of 32 bytes", hint=KEY_HINT)
-    for index, network in enumerate(allowed_ips):
-        if not is_cidr(network):
-            yield at("allowedIPs", index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)

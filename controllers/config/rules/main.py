@@ -1,0 +1,113 @@
+"""The main document by itself."""
+
+from collections.abc import Iterator
+
+from nodespan.controllers.config.finding import Finding, at, under, warn
+from nodespan.controllers.config.machine_files import entry_error
+from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.notation import (
+    HOSTNAME_HINT,
+    IP_HINT,
+    is_hostname,
+    is_ip,
+    is_url,
+    url_path,
+)
+from nodespan.controllers.config.rules.base import check_words
+from nodespan.controllers.config.rules.devices import check_devices
+from nodespan.controllers.config.rules.discovery import check_secret
+from nodespan.controllers.config.rules.kubespan import LOWEST_KUBESPAN_MTU, check_filters
+from nodespan.controllers.config.rules.virtual_ips import NO_VIP, NO_VIP_HINT
+from nodespan.resources.config.kubespan import (
+    Discovery,
+    KubeSpan,
+)
+from nodespan.resources.config.main import Cluster, Machine, MainDocument, Network
+
+_SERVICE_URL_HINT = "write it like https://discovery.example.org/"
+
+
+def check_main(main: MainDocument) -> Iterator[Finding]:
+    """The main document by itself."""
+    if main.version != "v1alpha1":
+        yield at("version", message=f"version {quote(main.version)} is not known", hint="write version: v1alpha1")
+    if main.machine:
+        yield from under(("machine",), _check_machine(main.machine))
+    if main.cluster:
+        yield from under(("cluster",), _check_cluster(main.cluster))
+
+
+def _check_machine(machine: Machine) -> Iterator[Finding]:
+    if machine.install.extra_kernel_args and machine.install.grub_use_uki_cmdline:
+        yield at(
+            "install",
+            "extraKernelArgs",
+            message="install.extraKernelArgs and install.grubUseUKICmdline exclude each other",
+            hint="take one of the two away",
+        )
+    if not machine.type.is_control_plane:
+        yield from under(("network", "interfaces"), _check_no_vip(machine.network))
+    for index, file in enumerate(machine.files):
+        # A warning: the originals find out only when they apply it, and apply everything else.
+        if error := entry_error(file):
+            yield warn("files", index, message=error)
+    yield from under(("network",), _check_network(machine.network))
+    yield from under(("time",), check_words("servers", *machine.time.servers, are_many=True))
+
+
+def _check_no_vip(network: Network) -> Iterator[Finding]:
+    for index, device in enumerate(network.interfaces):
+        if device.vip:
+            yield at(index, "vip", message=NO_VIP, hint=NO_VIP_HINT)
+        for position, vlan in enumerate(device.vlans):
+            if vlan.vip:
+                yield at(index, "vlans", position, "vip", message=NO_VIP, hint=NO_VIP_HINT)
+
+
+def _check_network(network: Network) -> Iterator[Finding]:
+    if network.hostname and not is_hostname(network.hostname):
+        yield at(
+            "hostname",
+            message=f"{quote(network.hostname)} is not a host name",
+            hint=HOSTNAME_HINT,
+        )
+    for index, server in enumerate(network.nameservers):
+        if not is_ip(server):
+            message = f"{quote(server)} is not an IP address and is left out"
+            yield warn("nameservers", index, message=message, hint=IP_HINT)
+    for index, host in enumerate(network.extra_host_entries):
+        if not is_ip(host.ip):
+            yield at("extraHostEntries", index, "ip", message=f"{quote(host.ip)} is not an IP address")
+        yield from under(("extraHostEntries", index), check_words("aliases", *host.aliases, are_many=True))
+    yield from check_words("searchDomains", *(network.search_domains or ()), are_many=True)
+    yield from under(("interfaces",), check_devices(network.interfaces))
+    if network.kubespan and network.kubespan.enabled:
+        yield from under(("kubespan",), _check_kubespan(network.kubespan))
+
+
+def _check_kubespan(kubespan: KubeSpan) -> Iterator[Finding]:
+    if kubespan.mtu and kubespan.mtu < LOWEST_KUBESPAN_MTU:
+        yield at("mtu", message=f"mtu {kubespan.mtu} is less than {LOWEST_KUBESPAN_MTU}")
+    yield from under(("filters",), check_filters(kubespan.filters))
+
+
+def _check_cluster(cluster: Cluster) -> Iterator[Finding]:
+    if cluster.secret:
+        yield from check_secret(cluster.secret, "secret")
+    endpoint = cluster.control_plane.endpoint
+    if endpoint and not is_url(endpoint, "https", "http"):
+        message = f"{quote(endpoint)} is not a URL"
+        yield at("controlPlane", "endpoint", message=message, hint="write it like https://10.0.0.1:6443")
+    if cluster.discovery and uses_legacy_service(cluster.discovery):
+        endpoint = cluster.discovery.registries.service.endpoint
+        path = ("discovery", "registries", "service", "endpoint")
+        if endpoint and not is_url(endpoint, "https", "http", "grpc"):
+            message = f"{quote(endpoint)} is not a URL of a discovery service"
+            yield at(*path, message=message, hint=_SERVICE_URL_HINT)
+        elif endpoint and url_path(endpoint) not in {"", "/"}:
+            yield at(*path, message=f"{quote(endpoint)} has a path", hint=_SERVICE_URL_HINT)
+
+
+def uses_legacy_service(discovery: Discovery | None) -> bool:
+    """Whether the main document enables a discovery service."""
+    return discovery is not None and discovery.enabled and not discovery.registries.service.disabled

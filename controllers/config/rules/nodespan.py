@@ -1,0 +1,94 @@
+"""NodespanConfig: etcd, the conditions of virtual IPs, pod networks."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
+
+from nodespan.controllers.config.finding import Finding, at, under
+from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.notation import (
+    CIDR_HINT,
+    is_cidr,
+    is_host_port,
+    is_url,
+)
+from nodespan.controllers.config.rules.base import RuleSet
+from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
+from nodespan.resources.config.vip_condition import VipCondition
+from nodespan.runtime import jsonpath
+
+# A shorter lease leaves no whole second for the lifetime of the address in the kernel.
+_SHORTEST_LEASE: Final = timedelta(seconds=3)
+
+RULES = RuleSet()
+
+
+@RULES.document(NodespanConfig)
+def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
+    """NodespanConfig."""
+    yield from under(("etcd",), _check_etcd(settings.etcd))
+    ttl = settings.vip.lease_ttl
+    if ttl < _SHORTEST_LEASE or ttl.microseconds:
+        message = f"leaseTTL must be whole seconds, at least {_SHORTEST_LEASE.seconds}"
+        yield at("vip", "leaseTTL", message=message, hint="write it like 5s")
+    for index, condition in enumerate(settings.vip.conditions):
+        yield from under(("vip", "conditions", index), _check_condition(condition))
+    for index, network in enumerate(settings.pod_networks):
+        if not is_cidr(network):
+            yield at("podNetworks", index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
+
+
+def _check_condition(condition: VipCondition) -> Iterator[Finding]:
+    kinds = {"tcp": condition.tcp, "http": condition.http, "unit": condition.unit, "resource": condition.resource}
+    given = [kind for kind, target in kinds.items() if target]
+    if len(given) != 1:
+        message = f"{' and '.join(given)} exclude each other" if given else "none of tcp, http, unit, resource is given"
+        yield at(given[1] if given else "tcp", message=message, hint="a condition checks one thing")
+    if condition.tcp and not is_host_port(condition.tcp):
+        yield at("tcp", message=f"{quote(condition.tcp)} is not host:port", hint="write it like 127.0.0.1:6443")
+    if condition.http and not is_url(condition.http, "http", "https"):
+        message = f"{quote(condition.http)} is not a URL"
+        yield at("http", message=message, hint="write it like https://127.0.0.1:6443/readyz")
+    if condition.ca and not condition.http.startswith("https:"):
+        yield at("ca", message="ca is used only with an http that is a URL of https")
+    if condition.resource and not all(condition.resource.partition("/")):
+        message = f"{quote(condition.resource)} is not TYPE/ID"
+        yield at("resource", message=message, hint="write it like linkstatus/eth0")
+    yield from _check_json_path(condition)
+    for key, duration in (("interval", condition.interval), ("timeout", condition.timeout)):
+        if duration <= timedelta():
+            yield at(key, message=f"{key} must be more than 0", hint="write it like 500ms")
+    if condition.failures < 1:
+        yield at("failures", message="failures must be at least 1")
+
+
+def _check_json_path(condition: VipCondition) -> Iterator[Finding]:
+    if condition.json_path and not condition.resource:
+        yield at("jsonPath", message="jsonPath is used only with resource")
+    if condition.equals and not condition.json_path:
+        yield at("equals", message="equals is used only with jsonPath", hint="say what is to be compared")
+    if condition.json_path:
+        try:
+            jsonpath.compile(condition.json_path)
+        except jsonpath.JSONPathError as error:
+            yield at("jsonPath", message=f"{quote(condition.json_path)} is not a JSONPath expression: {error}")
+
+
+def _check_etcd(etcd: EtcdSettings) -> Iterator[Finding]:
+    for index, endpoint in enumerate(etcd.endpoints):
+        if not is_url(endpoint, "http", "https"):
+            message = f"{quote(endpoint)} is not a URL of etcd"
+            yield at("endpoints", index, message=message, hint="write it like https://10.0.0.1:2379")
+    files = {"ca": etcd.ca, "cert": etcd.cert, "key": etcd.key}
+    given = [key for key, path in files.items() if path]
+    for key in given:
+        if not files[key].startswith("/"):
+            yield at(key, message=f"{quote(files[key])} is not an absolute path", hint="write it like /etc/etcd/ca.crt")
+    if bool(etcd.cert) != bool(etcd.key):
+        missing = "key" if etcd.cert else "cert"
+        yield at(missing, message="etcd.cert and etcd.key go together", hint=f"give etcd.{missing} too")
+    if given and not etcd.endpoints:
+        yield at("endpoints", message=f"etcd.{given[0]} needs etcd.endpoints", hint="say where etcd is")
+    elif given and not any(endpoint.startswith("https:") for endpoint in etcd.endpoints):
+        message = f"etcd.{given[0]} is for https, and no endpoint is a URL of https"
+        yield at(given[0], message=message, hint="write the endpoints like https://10.0.0.1:2379")

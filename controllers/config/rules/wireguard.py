@@ -1,0 +1,70 @@
+"""WireGuard keys, peers and endpoints, in devices and in documents."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from nodespan.controllers.config.finding import Finding, at, under
+from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.notation import (
+    CIDR_HINT,
+    ENDPOINT_HINT,
+    KEY_HINT,
+    is_cidr,
+    is_host_port,
+    is_ip_port,
+    is_key,
+)
+from nodespan.controllers.config.rules.base import RuleSet
+from nodespan.controllers.config.rules.links import check_common
+from nodespan.resources.config.device import DeviceWireguard
+from nodespan.resources.config.links import (
+    WireguardConfig,
+    WireguardPeer,
+)
+
+RULES = RuleSet()
+
+
+def check_wireguard(wireguard: DeviceWireguard) -> Iterator[Finding]:
+    """Keys, endpoints and allowed addresses."""
+    yield from check_private_key(wireguard.private_key)
+    for index, peer in enumerate(wireguard.peers):
+        yield from under(("peers", index), check_peer(peer.public_key, peer.allowed_ips))
+        if peer.endpoint and not is_host_port(peer.endpoint):
+            message = f"{quote(peer.endpoint)} is not host:port"
+            yield at("peers", index, "endpoint", message=message, hint=ENDPOINT_HINT)
+
+
+def check_private_key(private_key: str) -> Iterator[Finding]:
+    """The private key of a WireGuard link, which is never shown."""
+    if not is_key(private_key):
+        yield at("privateKey", message="the private key is not base64 of 32 bytes", hint=KEY_HINT)
+
+
+def check_peer(public_key: str, allowed_ips: tuple[str, ...]) -> Iterator[Finding]:
+    """What WireGuard peers have in common in all documents."""
+    if not is_key(public_key):
+        yield at("publicKey", message=f"{quote(public_key)} is not base64 of 32 bytes", hint=KEY_HINT)
+    for index, network in enumerate(allowed_ips):
+        if not is_cidr(network):
+            yield at("allowedIPs", index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
+
+
+@RULES.document(WireguardConfig)
+def check_wireguard_config(wireguard: WireguardConfig) -> Iterator[Finding]:
+    """WireguardConfig."""
+    yield from check_common(wireguard)
+    yield from check_private_key(wireguard.private_key)
+    for index, peer in enumerate(wireguard.peers):
+        yield from under(("peers", index), _check_peer_document(peer))
+
+
+def _check_peer_document(peer: WireguardPeer) -> Iterator[Finding]:
+    yield from check_peer(peer.public_key, peer.allowed_ips)
+    if peer.preshared_key and not is_key(peer.preshared_key):
+        yield at("presharedKey", message="the preshared key is not base64 of 32 bytes", hint="make one: `wg genpsk`")
+    if peer.endpoint and not is_ip_port(peer.endpoint):
+        message = f"{quote(peer.endpoint)} is not ip:port"
+        yield at("endpoint", message=message, hint=f"{ENDPOINT_HINT}; names are not looked up here")
+    if peer.persistent_keepalive_interval < timedelta():
+        yield at("persistentKeepaliveInterval", message="the interval is negative", hint="write 0s for none")
