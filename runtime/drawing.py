@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 
 import attrs
 
+from nodespan.runtime.escaping import escaped
 from nodespan.runtime.layered import Box, Point, layout
 
 Style = Literal["exclusive", "shared", "strong", "weak", "destroy-ready", "primary", "mapped"]
@@ -65,13 +66,6 @@ class Drawing:
         return tuple(edge for edge in self.edges if edge.style != "destroy-ready")
 
 
-def _printable(text: str) -> str:
-    """With what no image can show escaped."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-
-
 def _numbered(drawing: Drawing) -> dict[str, str]:
     return {node.key: f"n{index}" for index, node in enumerate(drawing.nodes, 1)}
 
@@ -109,7 +103,7 @@ def _dot_label(node: Node) -> str:
 
 
 def _dot_quoted(text: str) -> str:
-    return '"' + _printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + escaped(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 # Mermaid
@@ -147,7 +141,7 @@ def _mermaid_label(node: Node) -> str:
 
 def _mermaid_text(text: str) -> str:
     # An empty label is a syntax error there.
-    return _printable(text).translate(_MERMAID_ENTITIES) or " "
+    return escaped(text).translate(_MERMAID_ENTITIES) or " "
 
 
 # SVG
@@ -222,12 +216,12 @@ def _area(width: float, height: float) -> str:
 
 
 def _xml(text: str) -> str:
-    return escape(_printable(text), {'"': "&quot;"})
+    return escape(escaped(text), {'"': "&quot;"})
 
 
 def _text_width(text: str, size: float) -> float:
     """Enough room for the text in the widest of the usual fonts."""
-    return size * sum(_EMS.get(char) or _em(char) for char in _printable(text))
+    return size * sum(_EMS.get(char) or _em(char) for char in escaped(text))
 
 
 _EMS = {

@@ -8,10 +8,12 @@ import attrs
 
 from nodespan.controllers.config.finding import Severity
 from nodespan.controllers.config.masking import mask_line
+from nodespan.runtime.escaping import escaped
 
 # What the YAML reader takes for the end of a line.
 _LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _WINDOW = 100
+_LINE_FEED: Final = "\n"
 
 
 @attrs.frozen(kw_only=True)
@@ -34,8 +36,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f":{self.line}:{self.column}" if self.line else ""
-        path = f"{self.path}: " if self.path else ""
-        return f"{self.file}{place}: {self.severity}: {path}{self.message}"
+        path = f"{escaped(self.path)}: " if self.path else ""
+        return f"{escaped(self.file)}{place}: {self.severity}: {path}{escaped(self.message, keep=_LINE_FEED)}"
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +54,9 @@ class Ignored:
 
     def __str__(self) -> str:
         consequence = f": {self.consequence}" if self.consequence else ""
-        return f"{self.file}:{self.line}: {self.path} is not managed by nodespan, ignored{consequence}"
+        return (
+            f"{escaped(self.file)}:{self.line}: {escaped(self.path)} is not managed by nodespan, ignored{consequence}"
+        )
 
 
 def split_lines(text: str) -> list[str]:

@@ -5,6 +5,7 @@ switch or a text depends on the key, which is known only later. Repeated keys ar
 resolved, and limits on size, depth and the growth by aliases keep a hostile text from costing more than its length.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,9 @@ from nodespan.controllers.config.problem import split_lines
 LARGEST_TEXT = 2**20
 _DEEPEST = 64
 _MOST_ALIASED = 10_000
+# Keys, values, lists, tables and documents. The YAML reader takes 30 to 50 us for each: this many are a good second.
+MOST_EVENTS = 30_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _KNOWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "null", "map", "seq", "float")}
 
@@ -91,7 +95,7 @@ class ConfigSyntaxError(Exception):
 def read_documents(text: str, source: int = 0) -> tuple[DocumentNode, ...]:
     """The documents of the text, whose spans are of this source. Raises ConfigSyntaxError, and nothing else.
 
-    Takes up to ten seconds of the processor for a dense text of LARGEST_TEXT characters.
+    Reads no further than MOST_EVENTS keys and values, which bounds the time to two seconds of the processor.
     """
     if len(text) > LARGEST_TEXT:
         raise ConfigSyntaxError(
@@ -187,16 +191,30 @@ class _Reader:
         self._levels: list[_Level] = []
         self._anchors: dict[str, Node | None] = {}
         self._aliased = 0
+        self._events = 0
         self._findings: list[Finding] = []
 
     def take(self, event: Any) -> None:
         self.last = self._start(event.start_mark)
+        self._events += 1
+        if self._events > MOST_EVENTS:
+            raise ConfigSyntaxError(
+                f"the configuration has more than {MOST_EVENTS:,} keys and values, and is read up to here",
+                self.last,
+                "check that this is the right file",
+            )
         match event:
             case DocumentStartEvent():
                 self._anchors = {}
                 self._findings = []
             case ScalarEvent():
                 tag = "" if event.tag is None else str(event.tag)
+                if _SURROGATE.search(event.value):
+                    raise ConfigSyntaxError(
+                        "half of a surrogate pair, as \\ud800 is, is not a character",
+                        self.last,
+                        "write the character itself, or both halves as one: \\U0001F600",
+                    )
                 plain = event.style is None and (not tag or tag == "!")
                 span = self._scalar_span(event)
                 self._place(Scalar(span, event.value, plain, "" if tag == "!" else tag), event.anchor)

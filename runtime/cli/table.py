@@ -6,6 +6,8 @@ contents are complete and then after each line, for a line that waits to be alig
 
 from collections.abc import Sequence
 
+from nodespan.runtime.escaping import escaped
+
 _GAP = " " * 3
 
 
@@ -21,7 +23,7 @@ class Table:
         """Keep a row for the next flush. Raises ValueError if it has not one cell for each column."""
         if len(row) != self._columns:
             raise ValueError(f"a row of {len(row)} cells does not fit a table of {self._columns} columns: {row!r}")
-        self._pending.append([_visible(cell) for cell in row])
+        self._pending.append([escaped(cell) for cell in row])
 
     def flush(self) -> str:
         """The lines of the rows added since the last flush, each ended by a newline and without trailing blanks."""
@@ -32,10 +34,3 @@ class Table:
         ]
         self._pending.clear()
         return "".join(lines)
-
-
-def _visible(text: str) -> str:
-    """With everything escaped that would break the table or that a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,0 +1,13 @@
+"""Text from outside, made fit to be shown."""
+
+
+def escaped(text: str, *, keep: str = "") -> str:
+    """The text with every character that a terminal would act on, or cannot show, written as `\\x1b`.
+
+    Names of links, nodes, keys and files are other people's words. Characters in `keep` stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
+    )
