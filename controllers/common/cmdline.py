@@ -1,4 +1,4 @@
-"""What the kernel line says about the network: `ip=`, `bond=`, `vlan=` and what begins with `talos.`.
+"""The network settings of the kernel command line: `ip=`, `bond=`, `vlan=` and what begins with `talos.`.
 
 The line is split at white space and each word at its first `=`; keys may be repeated, nothing is quoted. A mistake in
 any of the settings makes all of them void but for what says on which links nothing is to run by itself, and for what
@@ -97,7 +97,7 @@ def parameters(line: str) -> Mapping[str, tuple[str, ...]]:
 
 
 def parse_cmdline(line: str) -> CmdlineNetwork:
-    """The network settings of a kernel line. Never raises."""
+    """The network settings of a kernel command line. Never raises."""
     given = parameters(line)
     ips: list[CmdlineIP] = []
     bond: CmdlineBond | None = None

@@ -60,7 +60,7 @@ class TimeSettings:
 
 @attrs.frozen(kw_only=True)
 class Install:
-    """Open. Extra arguments of the kernel line; `-key` takes all values of `key` away, `-key=value` that one."""
+    """Open. Extra arguments of the kernel command line; `-key` removes all values of `key`, `-key=value` that one."""
 
     extra_kernel_args: tuple[str, ...] = ()
     grub_use_uki_cmdline: bool = attrs.field(default=False, metadata=wire("grubUseUKICmdline"))

@@ -1,1 +1,1 @@
-"""From the configuration to what is wanted of the network: a controller per kind of spec, its rules beside it."""
+"""From the configuration to unmerged specs of the network: a controller per kind of spec, its functions beside it."""

@@ -1,10 +1,10 @@
-"""What devices and documents of the configuration want of addresses."""
+"""The addresses that devices and documents of the configuration request."""
 
 import ipaddress
 from collections.abc import Iterable, Iterator
 
 from nodespan.controllers.common.vlan_name import vlan_link_name
-from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.kernel.prefixes import parse_address
 from nodespan.resources.config.device import Device
 from nodespan.resources.config.links import LinkSettings, VethConfig
@@ -12,13 +12,13 @@ from nodespan.resources.network import AddressFlags, AddressSpecSpec, ConfigLaye
 
 _LAYER = ConfigLayer.CONFIGURATION
 _IPV6_SIZE = 16
-# Link, address as written, metric of its routes, and whether it may stand without a prefix length.
+# Link, address as written, metric of its routes, and whether the prefix length may be missing.
 _Written = tuple[str, str, int, bool]
 
 
-def ask_addresses(part: object) -> Asked[AddressSpecSpec]:
-    """The addresses of a part; one that cannot be understood is a problem, and the others stand."""
-    wishes: list[tuple[str, AddressSpecSpec]] = []
+def requested_addresses(part: object) -> Requested[AddressSpecSpec]:
+    """The addresses of a part; an invalid one is a problem, and the others are kept."""
+    requests: list[tuple[str, AddressSpecSpec]] = []
     problems: list[tuple[str, str]] = []
     for link_name, text, priority, may_be_bare in _written(part):
         try:
@@ -26,8 +26,8 @@ def ask_addresses(part: object) -> Asked[AddressSpecSpec]:
         except ValueError as error:
             problems.append((layered_id(_LAYER, address_id(link_name, text)), str(error)))
         else:
-            wishes.append((layered_id(_LAYER, address_id(link_name, spec.address)), spec))
-    return Asked(wishes=tuple(wishes), problems=tuple(problems))
+            requests.append((layered_id(_LAYER, address_id(link_name, spec.address)), spec))
+    return Requested(outputs=tuple(requests), problems=tuple(problems))
 
 
 def address_spec(link_name: str, text: str, *, priority: int = 0, may_be_bare: bool = False) -> AddressSpecSpec:
@@ -53,7 +53,7 @@ def address_spec(link_name: str, text: str, *, priority: int = 0, may_be_bare: b
 
 
 def loopback_address() -> AddressSpecSpec:
-    """What lo has by default."""
+    """The default address of lo."""
     return AddressSpecSpec(address="127.0.0.1/8", link_name="lo", family=Family.INET4, scope=Scope.HOST)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel line wants of links, addresses and routes."""
+"""The links, addresses and routes that the kernel command line requests."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _LAYER = ConfigLayer.CMDLINE
 
 
 def cmdline_network(ctx: Access) -> CmdlineNetwork:
-    """The network settings of the line that the kernel was booted with."""
+    """The network settings of the kernel command line."""
     found = ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
     return CmdlineNetwork() if found is None else parse_cmdline(found.spec.cmdline)
 
@@ -35,7 +35,7 @@ def link_of(ip: CmdlineIP, links: KnownLinks) -> str:
 
 
 def cmdline_links(cmdline: CmdlineNetwork, links: KnownLinks) -> Iterator[LinkSpecSpec]:
-    """The links that are set up or made; several may be one."""
+    """The links that are set up or created; several specs may be about one link."""
     for ip in cmdline.ips:
         if name := link_of(ip, links):
             yield LinkSpecSpec(name=name, up=True, layer=_LAYER)
@@ -77,7 +77,7 @@ def cmdline_addresses(cmdline: CmdlineNetwork, links: KnownLinks) -> Iterator[Ad
 
 
 def cmdline_routes(cmdline: CmdlineNetwork, links: KnownLinks) -> Iterator[RouteSpecSpec]:
-    """The default routes of `ip=`, the first one being preferred, and the ways to gateways outside the prefix."""
+    """The default routes of `ip=`, the first one being preferred, and routes to gateways outside the prefix."""
     for position, ip in enumerate(cmdline.ips):
         name = link_of(ip, links)
         if not name or not ip.gateway:

@@ -1,4 +1,27 @@
-"""What the controllers between configuration and unmerged specs have in common."""
+"""The base of controllers that derive unmerged specs from the configuration and the kernel command line.
+
+A configuration falls into parts: the devices of the main document, further documents, the kernel command line, and the
+defaults. A controller says, in pure functions, which specs one part requests; the base keeps the outputs equal to all
+requests together, calls `request` only for parts that changed, and publishes what is invalid as problems. Example: a
+spec for each link that a MirrorConfig document names,
+
+    class MirrorConfigController(Derivation[MirrorSpecSpec, MirrorSpecSpec]):
+        name = "network.MirrorConfigController"
+        type = MirrorSpec
+        documents = (MirrorConfig,)
+
+        def request(self, part: Any, context: DerivationContext) -> Requested[MirrorSpecSpec]:
+            if not isinstance(part, MirrorConfig):
+                return Requested()
+            spec = MirrorSpecSpec(link_name=part.link, layer=ConfigLayer.CONFIGURATION)
+            return Requested(outputs=((layered_id(spec.layer, part.name), spec),))
+
+        def combine(self, requests: Sequence[MirrorSpecSpec]) -> MirrorSpecSpec:
+            return requests[-1]
+
+The files beside this one: `parts` (which parts there are), `derived_outputs` (requests to outputs), `batched_queue`
+(when it runs), `known_links` (names, aliases and selectors of links), `*_parts` (what each kind of spec follows from).
+"""
 
 import builtins
 from abc import abstractmethod
@@ -8,9 +31,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 
 from nodespan.controllers.common.cmdline import CmdlineNetwork
+from nodespan.controllers.network.config.batched_queue import BatchedQueueController
 from nodespan.controllers.network.config.cmdline_parts import cmdline_network
-from nodespan.controllers.network.config.derived import Asked, Derived, PartKey
-from nodespan.controllers.network.config.follower import Follower
+from nodespan.controllers.network.config.derived_outputs import DerivedOutputs, PartKey, Requested
 from nodespan.controllers.network.config.known_links import KnownLinks
 from nodespan.controllers.network.config.parts import device_key, document_parts, find_device, machine_config
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
@@ -28,10 +51,10 @@ _DEFAULTS: PartKey = (-2,)
 
 
 @attrs.frozen(kw_only=True)
-class Scene:
-    """Everything that the specs follow from. `devices` are those that are not ignored, by their ids.
+class DerivationContext:
+    """What specs may depend on beside their part. `devices` are those that are not ignored, by their ids.
 
-    `ignored` are the real names of the links that the configuration says to leave alone.
+    `ignored` are the real names of the links that the configuration excludes.
     """
 
     machine: MachineConfigSpec
@@ -41,15 +64,15 @@ class Scene:
     ignored: frozenset[str]
 
 
-class Derivation(Follower, Generic[W, S]):
-    """Writes specs of one type to `network-config`, derived part by part from configuration and kernel line."""
+class Derivation(BatchedQueueController, Generic[W, S]):
+    """Writes specs of one type to `network-config`, derived part by part. See the module for an example."""
 
-    # The documents that are parts.
+    # The classes of documents that are parts.
     documents: ClassVar[tuple[builtins.type, ...]] = ()
     only_derives = True
     type: ResourceType[S]
     more_inputs: ClassVar[tuple[Input, ...]] = ()
-    _derived: Derived[W, S]
+    _outputs: DerivedOutputs[W, S]
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,28 +93,28 @@ class Derivation(Follower, Generic[W, S]):
         self._ignored: dict[str, str] = {}
 
     @abstractmethod
-    def ask(self, part: Any, scene: Scene) -> Asked[W]:
-        """What a device or a document asks for; pure."""
+    def request(self, part: Any, context: DerivationContext) -> Requested[W]:
+        """What a device or a document requests; pure."""
 
     @abstractmethod
-    def combine(self, wishes: Sequence[W]) -> S:
-        """One spec from what several parts ask for."""
+    def combine(self, requests: Sequence[W]) -> S:
+        """One spec from the requests of several parts, in their order."""
 
-    def context(self, scene: Scene) -> Hashable:  # noqa: ARG002
-        """What else than the part and what is ignored the answer of `ask` depends on."""
+    def depends_on(self, context: DerivationContext) -> Hashable:  # noqa: ARG002
+        """What `request` depends on beside its part and `context.ignored`; a change of it derives all parts again."""
         return None
 
-    def of_cmdline(self, scene: Scene) -> Asked[W]:  # noqa: ARG002
-        """What the kernel line asks for."""
-        return Asked()
+    def from_cmdline(self, context: DerivationContext) -> Requested[W]:  # noqa: ARG002
+        """What the kernel command line requests."""
+        return Requested()
 
-    def defaults(self, ctx: QueueContext, scene: Scene) -> Asked[W]:  # noqa: ARG002
-        """What is asked for by nobody; called only where the configuration says that it is wanted."""
-        return Asked()
+    def defaults(self, ctx: QueueContext, context: DerivationContext) -> Requested[W]:  # noqa: ARG002
+        """Defaults for links that nothing configures; called only if the configuration enables defaults."""
+        return Requested()
 
     async def begin(self, ctx: QueueContext) -> None:
         """Derive everything."""
-        self._derived = Derived(ctx, self.type, CONFIG_NAMESPACE, self.combine)
+        self._outputs = DerivedOutputs(ctx, self.type, CONFIG_NAMESPACE, self.combine)
         self._links = KnownLinks()
         self._links.observe(ctx)
         self._machine, self._cmdline = machine_config(ctx), cmdline_network(ctx)
@@ -100,29 +123,29 @@ class Derivation(Follower, Generic[W, S]):
         self._ignored.clear()
         for resource in ctx.list(DeviceConfigSpec):
             self._note_device(resource.id, find_device(ctx, resource.id))
-        scene = self._scene()
+        context = self._current_context()
         parts: dict[PartKey, Any] = {device_key(id): device for id, device in self._devices.items()}
-        parts |= {**self._documents, **self._shared_parts(ctx, scene)}
-        await self._derived.follow(
+        parts |= {**self._documents, **self._shared_parts(ctx, context)}
+        await self._outputs.follow(
             {key: part for key, part in parts.items() if part is not None},
-            self._asking(scene),
-            context=self._key(scene),
+            self._requesting(context),
+            depends_on=self._dependencies(context),
         )
 
     async def item(self, ctx: QueueContext, id: str) -> None:
-        """Derive what one device wants."""
+        """Derive what one device requests."""
         ignored = dict(self._ignored)
         self._note_device(id, find_device(ctx, id))
         if ignored != self._ignored or self._machine.nodespan.defaults.dhcp:
-            # It also matters to what no device asks for.
-            self.announce()
-        scene = self._scene()
-        await self._derived.change(
-            {device_key(id): self._devices.get(id)}, self._asking(scene), context=self._key(scene)
+            # The defaults and other devices depend on it too.
+            self.request_batch()
+        context = self._current_context()
+        await self._outputs.change(
+            {device_key(id): self._devices.get(id)}, self._requesting(context), depends_on=self._dependencies(context)
         )
 
-    async def news(self, ctx: QueueContext, changed: frozenset[tuple[str, str]]) -> None:
-        """Derive what documents, kernel line and links change."""
+    async def batch(self, ctx: QueueContext, changed: frozenset[tuple[str, str]]) -> None:
+        """Derive what follows from changed documents, links, or kernel command line."""
         self._links.look(ctx, (id for name, id in changed if name == LinkStatus.name))
         parts: dict[PartKey, Any] = {}
         machine = machine_config(ctx)
@@ -131,9 +154,9 @@ class Derivation(Follower, Generic[W, S]):
             parts = {**dict.fromkeys(self._documents), **documents}
             self._machine, self._documents = machine, documents
         self._cmdline = cmdline_network(ctx)
-        scene = self._scene()
-        parts |= self._shared_parts(ctx, scene)
-        await self._derived.change(parts, self._asking(scene), context=self._key(scene))
+        context = self._current_context()
+        parts |= self._shared_parts(ctx, context)
+        await self._outputs.change(parts, self._requesting(context), depends_on=self._dependencies(context))
 
     def _note_device(self, id: str, device: Device | None) -> None:
         self._devices.pop(id, None)
@@ -143,15 +166,15 @@ class Derivation(Follower, Generic[W, S]):
         elif device is not None:
             self._devices[id] = device
 
-    def _shared_parts(self, ctx: QueueContext, scene: Scene) -> dict[PartKey, Any]:
-        wants_defaults = scene.machine.nodespan.defaults.dhcp
+    def _shared_parts(self, ctx: QueueContext, context: DerivationContext) -> dict[PartKey, Any]:
+        has_defaults = context.machine.nodespan.defaults.dhcp
         return {
-            _CMDLINE: self.of_cmdline(scene),
-            _DEFAULTS: self.defaults(ctx, scene) if wants_defaults else None,
+            _CMDLINE: self.from_cmdline(context),
+            _DEFAULTS: self.defaults(ctx, context) if has_defaults else None,
         }
 
-    def _scene(self) -> Scene:
-        return Scene(
+    def _current_context(self) -> DerivationContext:
+        return DerivationContext(
             machine=self._machine,
             cmdline=self._cmdline,
             links=self._links,
@@ -159,15 +182,15 @@ class Derivation(Follower, Generic[W, S]):
             ignored=frozenset(map(self._links.resolve, self._ignored.values())),
         )
 
-    def _key(self, scene: Scene) -> Hashable:
-        return scene.ignored, self.context(scene)
+    def _dependencies(self, context: DerivationContext) -> Hashable:
+        return context.ignored, self.depends_on(context)
 
-    def _asking(self, scene: Scene) -> Any:
-        def ask(part: Any) -> Asked[W]:
-            if isinstance(part, Asked):
+    def _requesting(self, context: DerivationContext) -> Any:
+        def request(part: Any) -> Requested[W]:
+            if isinstance(part, Requested):
                 return part
-            if scene.links.resolve(getattr(part, "name", "")) in scene.ignored:
-                return Asked()
-            return self.ask(part, scene)
+            if context.links.resolve(getattr(part, "name", "")) in context.ignored:
+                return Requested()
+            return self.request(part, context)
 
-        return ask
+        return request

@@ -5,8 +5,8 @@ from typing import Any
 import attrs
 import trio
 
-from nodespan.controllers.network.config.derived import Asked, Derived, PartKey, last
-from nodespan.controllers.network.config.follower import Follower
+from nodespan.controllers.network.config.batched_queue import BatchedQueueController
+from nodespan.controllers.network.config.derived_outputs import DerivedOutputs, PartKey, Requested, last
 from nodespan.controllers.network.config.known_links import KnownLinks
 from nodespan.controllers.network.config.parts import machine_config
 from nodespan.controllers.network.config.selectors import SelectableLinks, selects
@@ -23,39 +23,39 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.controller import QueueContext, exclusive, mapped, primary, shared
 
-# The link that every machine has. Its status is the last of the first look at the links, without which a selector might
-# mean one link of two, or a bond have some of its members in another order; waited for so long, in seconds.
-_LAST_SEEN = "lo"
-_FIRST_LOOK_PATIENCE = 3.0
-# Where more links than this changed at once, all selectors are looked at.
+# Every machine has this link, and its status is the last to be published at start. Before it is there, a selector might
+# match one link of two, or a bond have its members in another order. Waited for at most so long, in seconds.
+_LAST_LISTED = "lo"
+_FIRST_LISTING_TIMEOUT = 3.0
+# If more links than this changed at once, all selectors are evaluated.
 _FEW = 16
 
 
 @attrs.frozen
 class _Entry:
-    """An entry, its place in the list, and as of which change of links it is looked at."""
+    """An entry, its place in the list, and the change of links as of which it is resolved."""
 
     index: int
     device: Device
-    looked_at: int
+    as_of: int
 
 
-def resolve_device(index: int, device: Device, links: SelectableLinks) -> Asked[DeviceConfigSpecSpec]:
-    """The entry with its links by name instead of by selectors, or why that cannot be said."""
+def resolve_device(index: int, device: Device, links: SelectableLinks) -> Requested[DeviceConfigSpecSpec]:
+    """The entry with its links by name instead of by selectors, or why that is not possible."""
     problem_id = f"{index:03}"
     if device.device_selector is not None:
         selection = links.select_one(device.device_selector)
         if not selection.link:
             problem = ((problem_id, f"deviceSelector: {selection.problem}"),)
-            return Asked(problems=problem) if selection.is_mistake else Asked(warnings=problem)
+            return Requested(problems=problem) if selection.is_mistake else Requested(warnings=problem)
         device = attrs.evolve(device, interface=selection.link)
     if device.bond is not None and device.bond.device_selectors:
         members = links.select_members(device.interface, device.bond.device_selectors)
         if not members:
             text = f"bond.deviceSelectors: no link matches any of them, so there is no {device.interface}"
-            return Asked(warnings=((problem_id, text),))
+            return Requested(warnings=((problem_id, text),))
         device = attrs.evolve(device, bond=attrs.evolve(device.bond, interfaces=members, device_selectors=()))
-    return Asked(wishes=((device_config_id(device.interface, index), DeviceConfigSpecSpec(device=device)),))
+    return Requested(outputs=((device_config_id(device.interface, index), DeviceConfigSpecSpec(device=device)),))
 
 
 def selectors_of(device: Device) -> tuple[DeviceSelector, ...]:
@@ -64,14 +64,14 @@ def selectors_of(device: Device) -> tuple[DeviceSelector, ...]:
     return (*of_link, *(device.bond.device_selectors if device.bond else ()))
 
 
-class DeviceConfigController(Follower):
-    """An entry whose selector means no link, or several, is left out and named as a problem; the others are not."""
+class DeviceConfigController(BatchedQueueController):
+    """An entry whose selector matches no link, or several, is left out and reported as a problem; others are kept."""
 
     name = "network.DeviceConfigController"
     only_derives = True
     inputs = (primary(MachineConfig), mapped(LinkStatus))
     outputs = (exclusive(DeviceConfigSpec), shared(NetworkProblem))
-    _derived: Derived[DeviceConfigSpecSpec, DeviceConfigSpecSpec]
+    _outputs: DerivedOutputs[DeviceConfigSpecSpec, DeviceConfigSpecSpec]
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,23 +80,23 @@ class DeviceConfigController(Follower):
         # The links that the selectors of an entry match, for entries that have any.
         self._matching: dict[int, frozenset[str]] = {}
         self._changes = 0
-        self._has_looked = False
+        self._has_listed = False
 
     async def begin(self, ctx: QueueContext) -> None:
         """Resolve all entries."""
-        self._derived = Derived(ctx, DeviceConfigSpec, NAMESPACE, last)
+        self._outputs = DerivedOutputs(ctx, DeviceConfigSpec, NAMESPACE, last)
         self._links = KnownLinks()
         self._links.observe(ctx)
         self._matching.clear()
         self._devices = machine_config(ctx).machine.network.interfaces
-        await self._first_look(ctx)
+        await self._first_listing(ctx)
         entries = {(index,): _Entry(index, device, self._changes) for index, device in enumerate(self._devices)}
-        await self._derived.follow(entries, self._resolve)
+        await self._outputs.follow(entries, self._resolve)
 
     async def item(self, ctx: QueueContext, id: str) -> None:  # noqa: ARG002
         """Resolve the entries that changed."""
         before, self._devices = self._devices, machine_config(ctx).machine.network.interfaces
-        await self._first_look(ctx)
+        await self._first_listing(ctx)
         both = enumerate(zip(before, self._devices, strict=False))
         changed = [index for index, (old, new) in both if old is not new and old != new]
         changed += range(len(before), len(self._devices))
@@ -106,10 +106,10 @@ class DeviceConfigController(Follower):
         for index in range(len(self._devices), len(before)):
             parts[(index,)] = None
             self._matching.pop(index, None)
-        await self._derived.change(parts, self._resolve)
+        await self._outputs.change(parts, self._resolve)
 
-    async def news(self, ctx: QueueContext, changed: frozenset[tuple[str, str]]) -> None:
-        """Resolve the entries whose selectors may mean something else now."""
+    async def batch(self, ctx: QueueContext, changed: frozenset[tuple[str, str]]) -> None:
+        """Resolve the entries whose selectors may match other links now."""
         names = self._links.look(ctx, (id for _, id in changed))
         if not names:
             return
@@ -117,24 +117,24 @@ class DeviceConfigController(Follower):
         parts: dict[PartKey, Any] = {}
         for index, matching in self._matching.items():
             device = self._devices[index]
-            if len(names) > _FEW or self._is_concerned(device, matching, names):
+            if len(names) > _FEW or self._may_change(device, matching, names):
                 parts[(index,)] = _Entry(index, device, self._changes)
-        await self._derived.change(parts, self._resolve)
+        await self._outputs.change(parts, self._resolve)
 
-    async def _first_look(self, ctx: QueueContext) -> None:
-        """Where there are selectors, wait until all links that there are have been seen."""
-        if self._has_looked or not any(map(selectors_of, self._devices)):
+    async def _first_listing(self, ctx: QueueContext) -> None:
+        """If there are selectors, wait until the first listing of links is complete."""
+        if self._has_listed or not any(map(selectors_of, self._devices)):
             return
-        with trio.move_on_after(_FIRST_LOOK_PATIENCE):
-            while ctx.find(LinkStatus, _LAST_SEEN) is None:
-                await self.wait_for_news()
-        self._has_looked = True
+        with trio.move_on_after(_FIRST_LISTING_TIMEOUT):
+            while ctx.find(LinkStatus, _LAST_LISTED) is None:
+                await self.wait_for_change()
+        self._has_listed = True
         self._links.observe(ctx)
 
-    def _is_concerned(self, device: Device, matching: frozenset[str], names: frozenset[str]) -> bool:
-        """Whether changed links may change what is meant.
+    def _may_change(self, device: Device, matching: frozenset[str], names: frozenset[str]) -> bool:
+        """Whether changed links may change what the selectors match.
 
-        Where several links match, and for what rests on a bond, it depends also on links in between.
+        If several links match, or the entry is a bond, it also depends on the links stacked between.
         """
         if len(matching) > 1 or device.bond is not None or matching & names:
             return True
@@ -142,7 +142,7 @@ class DeviceConfigController(Follower):
         selectors = selectors_of(device)
         return any(selects(selector, status) for status in statuses for selector in selectors)
 
-    def _resolve(self, entry: _Entry) -> Asked[DeviceConfigSpecSpec]:
+    def _resolve(self, entry: _Entry) -> Requested[DeviceConfigSpecSpec]:
         links, selectors = self._links.selectable, selectors_of(entry.device)
         if selectors:
             self._matching[entry.index] = frozenset().union(*(links.matching(selector) for selector in selectors))

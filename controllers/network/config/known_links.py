@@ -1,4 +1,4 @@
-"""The links as configuration needs them: what selectors and names go by. Most changes of a link are none of these."""
+"""The links as the configuration refers to them: by name, alias or selector. Other changes do not matter."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,18 +13,18 @@ class KnownLinks:
 
     def __init__(self) -> None:
         self.statuses: dict[str, LinkStatusSpec] = {}
-        # The other names of links, where no link has them as its real one.
+        # Alias to real name, for aliases that are no link's real name.
         self.aliases: Mapping[str, str] = {}
-        # Links with other names: on most machines a handful.
+        # Links with aliases: on most machines a handful.
         self._with_aliases: set[str] = set()
         self._selectable: SelectableLinks | None = None
 
     def observe(self, ctx: Access) -> frozenset[str]:
-        """Look at all links; returns those of which something matters that was otherwise before."""
+        """Read all links; returns those that changed in a way that matters."""
         return self.look(ctx, {*self.statuses, *(resource.id for resource in ctx.list(LinkStatus))})
 
     def look(self, ctx: Access, names: Iterable[str]) -> frozenset[str]:
-        """Look at some links; returns those of which something matters that was otherwise before."""
+        """Read some links; returns those that changed in a way that matters."""
         changed = frozenset(name for name in names if self._look(ctx, name))
         if changed:
             self._selectable = None
@@ -54,7 +54,7 @@ class KnownLinks:
         return self._selectable
 
     def resolve(self, name: str) -> str:
-        """The real name of the link that goes by this name; the name itself if there is none yet."""
+        """The real name of the link with this name or alias; the name itself if there is no such link yet."""
         return self.aliases.get(name, name)
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from nodespan.controllers.common.cel import Expression, ExpressionError, parse
-from nodespan.controllers.network.config.derived import Asked, Derived, last
+from nodespan.controllers.network.config.derived_outputs import DerivedOutputs, Requested, last
 from nodespan.controllers.network.config.known_links import KnownLinks
 from nodespan.controllers.network.config.parts import machine_config
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -23,7 +23,7 @@ _MANY = "%d"
 
 def choose_aliases(
     documents: Iterable[LinkAliasConfig], links: Mapping[str, LinkStatusSpec]
-) -> Asked[LinkAliasSpecSpec]:
+) -> Requested[LinkAliasSpecSpec]:
     """The alias of each link that gets one, in the order of the documents; a link has at most one.
 
     Only NICs are looked at. A fixed name is for one link; `net%d` for many, counted from 0 in the order of the
@@ -47,8 +47,8 @@ def choose_aliases(
             chosen[found[0]] = document.name
         else:
             warnings.append((document.name, _why_not(found, chosen)))
-    wishes = tuple((name, LinkAliasSpecSpec(alias=alias)) for name, alias in sorted(chosen.items()))
-    return Asked(wishes=wishes, problems=tuple(problems), warnings=tuple(warnings))
+    requests = tuple((name, LinkAliasSpecSpec(alias=alias)) for name, alias in sorted(chosen.items()))
+    return Requested(outputs=requests, problems=tuple(problems), warnings=tuple(warnings))
 
 
 def _matching(expression: Expression, links: Mapping[str, LinkStatusSpec]) -> list[str]:
@@ -75,15 +75,17 @@ class LinkAliasConfigController(Controller):
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration and the links."""
         links = KnownLinks()
-        derived: Derived[LinkAliasSpecSpec, LinkAliasSpecSpec] = Derived(ctx, LinkAliasSpec, NAMESPACE, last)
+        derived: DerivedOutputs[LinkAliasSpecSpec, LinkAliasSpecSpec] = DerivedOutputs(
+            ctx, LinkAliasSpec, NAMESPACE, last
+        )
         async for _ in ctx:
             documents = machine_config(ctx).documents_of(LinkAliasConfig)
-            asked: Asked[LinkAliasSpecSpec] = Asked()
+            requested: Requested[LinkAliasSpecSpec] = Requested()
             if documents:
                 links.observe(ctx)
-                asked = choose_aliases(documents, links.statuses)
-            await derived.follow({(): asked}, _same)
+                requested = choose_aliases(documents, links.statuses)
+            await derived.follow({(): requested}, _same)
 
 
-def _same(asked: Asked[LinkAliasSpecSpec]) -> Asked[LinkAliasSpecSpec]:
-    return asked
+def _same(requested: Requested[LinkAliasSpecSpec]) -> Requested[LinkAliasSpecSpec]:
+    return requested

@@ -1,7 +1,7 @@
-"""What devices and documents of the configuration want of links.
+"""The links that devices and documents of the configuration request.
 
 Several parts may be about one link: a bond names its members, which may have entries of their own; documents refine
-what devices of the main document say.
+the devices of the main document.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.network.enums import VLANProtocol
 
-# The real name of the link that goes by a name.
+# From a name or alias to the real name of the link.
 Resolve = Callable[[str], str]
 LINK_DOCUMENTS = (
     BondConfig,
@@ -63,14 +63,14 @@ LINK_DOCUMENTS = (
 
 @attrs.frozen
 class LinkPart:
-    """What one part wants of a link. `decides_up`: whether the link is up is as this part says, whatever others do."""
+    """What one part requests of a link. `decides_up`: this part alone decides whether the link is up."""
 
     spec: LinkSpecSpec
     decides_up: bool = False
 
 
 def combine_parts(parts: Sequence[LinkPart]) -> LinkSpecSpec:
-    """One spec from all that is wanted of a link, later parts refining earlier ones."""
+    """One spec from all requests for a link, later parts refining earlier ones."""
     merged = merge_links([part.spec for part in parts])
     deciding = [part.spec.up for part in parts if part.decides_up]
     return attrs.evolve(merged, up=deciding[-1]) if deciding else merged
@@ -81,7 +81,7 @@ def _spec(name: str, **fields: Any) -> LinkSpecSpec:
 
 
 def parts_of(part: object, resolve: Resolve) -> Iterator[LinkPart]:
-    """What a device or a document wants of links."""
+    """The links of a device or a document."""
     match part:
         case Device():
             yield from _device(part, resolve)
@@ -114,7 +114,7 @@ def _device(device: Device, resolve: Resolve) -> Iterator[LinkPart]:
 
 
 def _device_kind(device: Device) -> dict[str, Any]:
-    """What says of which kind the link is to be made; nothing for one that exists without the agent."""
+    """The fields that describe a link to create; none for a link that exists without the agent."""
     if device.bond:
         return _bond(device.bond)
     if device.bridge:
@@ -216,7 +216,7 @@ def _document(document: CommonLink, resolve: Resolve) -> Iterator[LinkPart]:
 
 
 def _mac(text: str) -> str:
-    """A hardware address as links show theirs."""
+    """A hardware address in the notation of link statuses."""
     return text.replace("-", ":").lower()
 
 

@@ -1,11 +1,11 @@
-"""network.OperatorConfigController: where DHCP is wanted."""
+"""network.OperatorConfigController: the links on which DHCP clients run."""
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from nodespan.controllers.common.vlan_name import vlan_link_name
-from nodespan.controllers.network.config.derivation import Derivation, Scene
-from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.derivation import Derivation, DerivationContext
+from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.controllers.network.config.implicit_links import implicit_links
 from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DhcpOptions
 from nodespan.resources.config.network import ClientIdentifier, DHCPv4Config, DHCPv6Config
@@ -25,7 +25,7 @@ from nodespan.resources.network import (
 from nodespan.runtime.controller import QueueContext, mapped
 
 _LINKS = LinkSpec.within(CONFIG_NAMESPACE)
-# Whoever says something about a link in one of these decides how it gets its addresses.
+# A link that is configured in one of these layers gets no default DHCP client.
 _DECIDING_LAYERS = (ConfigLayer.CMDLINE, ConfigLayer.PLATFORM, ConfigLayer.CONFIGURATION)
 
 
@@ -90,39 +90,39 @@ def _hex(text: str) -> str:
 
 
 class OperatorConfigController(Derivation[OperatorSpecSpec, OperatorSpecSpec]):
-    """DHCP on links that ask for it, and, where the defaults of the originals are wanted, on NICs nothing mentions."""
+    """DHCP on links that are configured so and, if defaults are enabled, on NICs that nothing configures."""
 
     name = "network.OperatorConfigController"
     type = OperatorSpec
     documents = (DHCPv4Config, DHCPv6Config)
     more_inputs = (mapped(_LINKS),)
 
-    def ask(self, part: Any, scene: Scene) -> Asked[OperatorSpecSpec]:
+    def request(self, part: Any, context: DerivationContext) -> Requested[OperatorSpecSpec]:
         """The DHCP clients of a part."""
-        resolve = scene.links.resolve
+        resolve = context.links.resolve
         if isinstance(part, Device):
-            return _asked(operators_of_device(part, resolve(part.interface)))
-        return _asked((operator_of_document(part, resolve(part.name)),))
+            return _requested(operators_of_device(part, resolve(part.interface)))
+        return _requested((operator_of_document(part, resolve(part.name)),))
 
-    def combine(self, wishes: Sequence[OperatorSpecSpec]) -> OperatorSpecSpec:
+    def combine(self, requests: Sequence[OperatorSpecSpec]) -> OperatorSpecSpec:
         """The last: documents refine devices."""
-        return wishes[-1]
+        return requests[-1]
 
-    def context(self, scene: Scene) -> Hashable:
-        """Aliases decide which links are meant."""
-        return frozenset(scene.links.aliases.items())
+    def depends_on(self, context: DerivationContext) -> Hashable:
+        """Aliases decide which links the names refer to."""
+        return frozenset(context.links.aliases.items())
 
-    def of_cmdline(self, scene: Scene) -> Asked[OperatorSpecSpec]:
-        """The links with DHCP of `ip=`; a mistake further back in the line does not undo these."""
-        names = (scene.links.resolve(name) if name else scene.links.first for name in scene.cmdline.dhcp_links)
-        return _asked(dhcp4(name, ConfigLayer.CMDLINE) for name in names if name and name not in scene.ignored)
+    def from_cmdline(self, context: DerivationContext) -> Requested[OperatorSpecSpec]:
+        """The links with DHCP of `ip=`; an error further back in the command line does not undo these."""
+        names = (context.links.resolve(name) if name else context.links.first for name in context.cmdline.dhcp_links)
+        return _requested(dhcp4(name, ConfigLayer.CMDLINE) for name in names if name and name not in context.ignored)
 
-    def defaults(self, ctx: QueueContext, scene: Scene) -> Asked[OperatorSpecSpec]:
-        """DHCPv4 on the NICs that nothing mentions."""
+    def defaults(self, ctx: QueueContext, context: DerivationContext) -> Requested[OperatorSpecSpec]:
+        """DHCPv4 on the NICs that nothing configures."""
         decided = {link.spec.name for link in ctx.list(_LINKS) if link.spec.layer in _DECIDING_LAYERS}
-        names = (name for name in implicit_links(scene) if name not in decided)
-        return _asked(dhcp4(name, ConfigLayer.DEFAULT) for name in names)
+        names = (name for name in implicit_links(context) if name not in decided)
+        return _requested(dhcp4(name, ConfigLayer.DEFAULT) for name in names)
 
 
-def _asked(specs: Iterable[OperatorSpecSpec]) -> Asked[OperatorSpecSpec]:
-    return Asked(wishes=tuple((layered_id(spec.layer, operator_id(spec)), spec) for spec in specs))
+def _requested(specs: Iterable[OperatorSpecSpec]) -> Requested[OperatorSpecSpec]:
+    return Requested(outputs=tuple((layered_id(spec.layer, operator_id(spec)), spec) for spec in specs))

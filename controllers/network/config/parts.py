@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nodespan.controllers.network.config.derived import PartKey
+from nodespan.controllers.network.config.derived_outputs import PartKey
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.device import Device
 from nodespan.resources.network import DeviceConfigSpec
 from nodespan.runtime.controller.context import Access
 
-# Devices are heard before documents, which refine what they say.
+# Devices come before documents, which refine them.
 _DEVICES, _DOCUMENTS = 0, 1
 
 

@@ -1,10 +1,10 @@
-"""What devices and documents of the configuration want of routes."""
+"""The routes that devices and documents of the configuration request."""
 
 import ipaddress
 from collections.abc import Iterator
 
 from nodespan.controllers.common.vlan_name import vlan_link_name
-from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DeviceRoute
 from nodespan.resources.config.links import LinkRoute, LinkSettings, VethConfig
 from nodespan.resources.config.network import BlackholeRouteConfig
@@ -40,9 +40,9 @@ def spec_id(spec: RouteSpecSpec) -> str:
     )
 
 
-def ask_routes(part: object) -> Asked[RouteSpecSpec]:
-    """The routes of a part; one that cannot be understood is a problem, and the others stand."""
-    wishes: list[tuple[str, RouteSpecSpec]] = []
+def requested_routes(part: object) -> Requested[RouteSpecSpec]:
+    """The routes of a part; an invalid one is a problem, and the others are kept."""
+    requests: list[tuple[str, RouteSpecSpec]] = []
     problems: list[tuple[str, str]] = []
     for place, written in _written(part):
         try:
@@ -50,12 +50,12 @@ def ask_routes(part: object) -> Asked[RouteSpecSpec]:
         except ValueError as error:
             problems.append((layered_id(_LAYER, place), str(error)))
         else:
-            wishes.append((spec_id(spec), spec))
-    return Asked(wishes=tuple(wishes), problems=tuple(problems))
+            requests.append((spec_id(spec), spec))
+    return Requested(outputs=tuple(requests), problems=tuple(problems))
 
 
 def _written(part: object) -> Iterator[tuple[str, tuple[str, LinkRoute] | BlackholeRouteConfig]]:
-    """Each route of a part, with a name for it if it is a mistake."""
+    """Each route of a part, with the id of its problem if it is invalid."""
     match part:
         case Device():
             yield from _of(part.interface, part.routes)
@@ -85,7 +85,7 @@ def _of(link_name: str, routes: tuple[DeviceRoute, ...]) -> Iterator[tuple[str, 
 def route_spec(link_name: str, route: LinkRoute) -> RouteSpecSpec:
     """The spec of a route over a link. Raises ValueError.
 
-    Networks and addresses of only zeros say of which family the route is, and else nothing.
+    Networks and addresses of only zeros tell the family of the route, and nothing else.
     """
     if not route.destination and not route.gateway:
         raise ValueError("a route needs a destination, a gateway, or both")
@@ -129,7 +129,7 @@ def _blackhole(route: BlackholeRouteConfig) -> RouteSpecSpec:
     return RouteSpecSpec(
         family=_family(network.version),
         dst="" if network.prefixlen == 0 else str(network),
-        # The kernel puts those of IPv6 on lo.
+        # The kernel puts IPv6 blackholes on lo.
         out_link_name="lo" if network.version == 6 else "",
         priority=route.metric or DEFAULT_ROUTE_METRIC,
         type=RouteType.BLACKHOLE,

@@ -1,9 +1,9 @@
-"""network.RoutingRuleConfigController: the routing rules of the configuration, as they are wanted."""
+"""network.RoutingRuleConfigController: the routing rules that the configuration requests."""
 
 import ipaddress
 from collections.abc import Sequence
 
-from nodespan.controllers.network.config.derived import Asked, Derived, last
+from nodespan.controllers.network.config.derived_outputs import DerivedOutputs, Requested, last
 from nodespan.controllers.network.config.parts import document_parts, machine_config
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.network import RoutingRuleConfig
@@ -24,16 +24,16 @@ from nodespan.runtime.controller import Controller, ControllerContext, shared, w
 _LAYER = ConfigLayer.CONFIGURATION
 
 
-def ask_rules(rule: object) -> Asked[RoutingRuleSpecSpec]:
-    """The rule of a document: one per family if neither source nor destination says of which it is."""
+def requested_rules(rule: object) -> Requested[RoutingRuleSpecSpec]:
+    """The rule of a document: one per family if neither source nor destination tells the family."""
     if not isinstance(rule, RoutingRuleConfig):
-        return Asked()
+        return Requested()
     try:
         specs = rule_specs(rule)
     except ValueError as error:
-        return Asked(problems=((layered_id(_LAYER, rule.name), str(error)),))
-    return Asked(
-        wishes=tuple((layered_id(_LAYER, routing_rule_id(spec.family, spec.priority)), spec) for spec in specs)
+        return Requested(problems=((layered_id(_LAYER, rule.name), str(error)),))
+    return Requested(
+        outputs=tuple((layered_id(_LAYER, routing_rule_id(spec.family, spec.priority)), spec) for spec in specs)
     )
 
 
@@ -70,7 +70,7 @@ def _prefix(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
 
 
 class RoutingRuleConfigController(Controller):
-    """The links that a rule names are named as written."""
+    """Links keep the names as written in the rule."""
 
     name = "network.RoutingRuleConfigController"
     only_derives = True
@@ -79,8 +79,8 @@ class RoutingRuleConfigController(Controller):
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration."""
-        derived: Derived[RoutingRuleSpecSpec, RoutingRuleSpecSpec] = Derived(
+        derived: DerivedOutputs[RoutingRuleSpecSpec, RoutingRuleSpecSpec] = DerivedOutputs(
             ctx, RoutingRuleSpec, CONFIG_NAMESPACE, last
         )
         async for _ in ctx:
-            await derived.follow(document_parts(machine_config(ctx), RoutingRuleConfig), ask_rules)
+            await derived.follow(document_parts(machine_config(ctx), RoutingRuleConfig), requested_rules)

@@ -1,9 +1,9 @@
-"""Which links a selector means.
+"""Which links a selector matches.
 
-All fields that are given must match. Links that rest on another matching link are left out, for they have from it what
-makes them match: a VLAN the hardware address of its parent, a bond that of a member. So a selector by hardware address
-goes on to mean the NIC when VLANs, bonds and bridges are put on it. For the same reason the hardware address of a
-member of a bond is its permanent one: what it shows is the bond's.
+All fields that are set must match. Links stacked on another matching link are left out, because they inherit what makes
+them match: a VLAN the hardware address of its parent, a bond that of a member. So a selector by hardware address keeps
+matching the NIC when VLANs, bonds and bridges are stacked on it. For the same reason the hardware address of a member
+of a bond is its permanent one: the current one is the bond's.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ def hardware_address(status: LinkStatusSpec) -> str:
     return status.hardware_addr
 
 
-# The fields of a selector in the order in which they are named: the key, what a selector has, what a link has.
+# The fields of a selector in the order in which messages name them: the key, the selector's value, the link's value.
 _FIELDS: tuple[tuple[str, Callable[[DeviceSelector], str], Callable[[LinkStatusSpec], str]], ...] = (
     ("hardwareAddr", lambda selector: selector.hardware_addr, hardware_address),
     ("permanentAddr", lambda selector: selector.permanent_addr, lambda status: status.permanent_addr),
@@ -32,8 +32,8 @@ _FIELDS: tuple[tuple[str, Callable[[DeviceSelector], str], Callable[[LinkStatusS
     ("driver", lambda selector: selector.driver, lambda status: status.driver),
     ("busPath", lambda selector: selector.bus_path, lambda status: status.bus_path),
 )
-# What tells links apart best comes first.
-_TELLING: tuple[tuple[str, Callable[[LinkStatusSpec], str]], ...] = (
+# The fields that distinguish links best come first.
+_DISTINGUISHING: tuple[tuple[str, Callable[[LinkStatusSpec], str]], ...] = (
     ("permanentAddr", lambda status: status.permanent_addr),
     ("busPath", lambda status: status.bus_path),
     ("hardwareAddr", hardware_address),
@@ -53,7 +53,7 @@ def describe(selector: DeviceSelector) -> str:
 
 
 def selects(selector: DeviceSelector, status: LinkStatusSpec) -> bool:
-    """Whether all fields that the selector gives match; one that gives none matches nothing."""
+    """Whether all fields that the selector sets match; a selector without fields matches nothing."""
     if selector == DeviceSelector() or selector.physical not in (None, status.physical):
         return False
     return all(not wanted(selector) or matches(wanted(selector), has(status)) for _, wanted, has in _FIELDS)
@@ -61,7 +61,7 @@ def selects(selector: DeviceSelector, status: LinkStatusSpec) -> bool:
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """The one link that is meant, or why there is none. `is_mistake`: no link will come that makes it right."""
+    """The one link that matches, or why there is none. `is_mistake`: no link that appears later can make it valid."""
 
     link: str = ""
     problem: str = ""
@@ -75,7 +75,7 @@ class SelectableLinks:
         self._statuses = statuses
 
     def select_one(self, selector: DeviceSelector) -> Selection:
-        """For a device: exactly one link may be meant."""
+        """For a device: exactly one link may match."""
         found = self._lowest(self.matching(selector))
         if len(found) == 1:
             return Selection(link=found[0])
@@ -84,9 +84,10 @@ class SelectableLinks:
         return Selection(problem=f"no link has {describe(selector)}{self._advice(selector)}")
 
     def select_members(self, bond: str, selectors: Iterable[DeviceSelector]) -> tuple[str, ...]:
-        """For a bond: every link that is meant, in the order of the selectors, then by name.
+        """For a bond: every link that matches, in the order of the selectors, then by name.
 
-        Never the bond itself nor what rests on it. A link that two selectors mean is one member, at the later's place.
+        Never the bond itself nor a link stacked on it. A link that two selectors match is one member, in the later
+        place.
         """
         excluded = self._above((bond,)) | {bond}
         members: dict[str, None] = {}
@@ -97,11 +98,11 @@ class SelectableLinks:
         return tuple(members)
 
     def matching(self, selector: DeviceSelector) -> set[str]:
-        """All links that match, also those that are left out."""
+        """All links that match, including those stacked on others."""
         return {name for name in self._candidates(selector) if selects(selector, self._statuses[name])}
 
     def _candidates(self, selector: DeviceSelector) -> Iterable[str]:
-        """Links that may match: those that have a value which the selector names exactly, else all."""
+        """Links that may match: those with a value that the selector names exactly, else all."""
         for key, wanted, _ in _FIELDS:
             value = wanted(selector)
             if value and "*" not in value:
@@ -117,11 +118,11 @@ class SelectableLinks:
         return index
 
     def _lowest(self, names: set[str]) -> tuple[str, ...]:
-        """Without those that rest on another of them; by name."""
+        """Without those stacked on another of them; by name."""
         return tuple(sorted(names - self._above(names) or names))
 
     def _above(self, names: Iterable[str]) -> set[str]:
-        """All that rest on these links: VLANs on them, bonds and bridges over them, and what rests on those."""
+        """All links stacked on these: their VLANs, bonds and bridges, and what is stacked on those."""
         found: set[str] = set()
         waiting = list(names)
         while waiting:
@@ -136,26 +137,28 @@ class SelectableLinks:
         by_index = {status.index: name for name, status in self._statuses.items()}
         uppers: defaultdict[str, list[str]] = defaultdict(list)
         for name, status in self._statuses.items():
-            for lower, upper in _rests_on(name, status, by_index):
+            for lower, upper in _stacked_on(name, status, by_index):
                 uppers[lower].append(upper)
         return uppers
 
     def _ambiguity(self, selector: DeviceSelector, names: tuple[str, ...]) -> str:
         statuses = {name: self._statuses[name] for name in names}
-        differing = [(key, has) for key, has in _TELLING if len({has(status) for status in statuses.values()}) > 1]
+        differing = [
+            (key, has) for key, has in _DISTINGUISHING if len({has(status) for status in statuses.values()}) > 1
+        ]
         shown = []
         for name, status in list(statuses.items())[:_MOST_NAMED]:
             facts = ", ".join(f"{key} {has(status) or '(none)'}" for key, has in differing)
             shown.append(f"{name} ({facts})" if facts else name)
         if len(names) > _MOST_NAMED:
             shown.append(f"{len(names) - _MOST_NAMED} more")
-        # One that no two links share says it alone.
+        # A field in which no two links are equal is enough.
         alone = [key for key, has in differing if len({has(status) for status in statuses.values()}) == len(names)]
         telling = alone[:1] or [key for key, _ in differing]
         advice = (
             f"add {' or '.join(telling)} to the selector"
             if telling
-            else "nothing that a selector can ask for tells them apart, name the link with interface"
+            else "no field of a selector distinguishes them: name the link with interface"
         )
         return f"{len(names)} links have {describe(selector)}: {'; '.join(shown)}: {advice}"
 
@@ -163,7 +166,7 @@ class SelectableLinks:
         for key, wanted, has in _FIELDS:
             value = wanted(selector)
             if value and value != value.lower() and key.endswith("Addr"):
-                return ": hardware addresses are compared as they are shown, in lower case"
+                return ": hardware addresses are compared in lower case, as they are shown"
             if value and key == "driver" and "*" not in value:
                 near = sorted({has(s) for s in self._statuses.values() if s.physical and has(s).startswith(value)})
                 if near:
@@ -176,10 +179,10 @@ class SelectableLinks:
         return ""
 
 
-def _rests_on(name: str, status: LinkStatusSpec, by_index: Mapping[int, str]) -> Iterator[tuple[str, str]]:
-    """Pairs of a lower and an upper link. The two ends of a veth pair name each other, neither is the upper one."""
+def _stacked_on(name: str, status: LinkStatusSpec, by_index: Mapping[int, str]) -> Iterator[tuple[str, str]]:
+    """Pairs of a lower and an upper link. The ends of a veth pair refer to each other; neither is the upper one."""
     if status.link_index and status.kind != "veth":
-        # A parent in another network namespace has an index that here may be any link's, or none's.
+        # The index of a parent in another network namespace may be that of any link here, or of none.
         parent = by_index.get(status.link_index)
         if parent is not None and parent != name:
             yield parent, name

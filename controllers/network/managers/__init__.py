@@ -1,1 +1,1 @@
-"""The other network managers of a machine: which links they hold, and how each lets go."""
+"""The other network managers of a machine: which links they manage, and how each releases them."""

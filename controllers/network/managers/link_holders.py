@@ -1,4 +1,4 @@
-"""Which other network managers hold a link, by the files that they leave, and how each is made to let go of it."""
+"""Which other network managers manage a link, by the files that they write, and how to make each release it."""
 
 import itertools
 import re
@@ -18,14 +18,14 @@ _STANZA = re.compile(r"\s*(iface|mapping|auto|allow-\S+|source|source-directory|
 
 @attrs.frozen(kw_only=True)
 class Holder:
-    """Another manager that holds a link, and what makes it let go."""
+    """Another manager that manages a link, and what makes it release it."""
 
     manager: str
     evidence: str
     remedy: str
 
     def warning(self, link_name: str) -> str:
-        """What to tell an operator."""
+        """The warning for the operator."""
         conflict = f"{self.manager} manages {link_name} too ({self.evidence}), and each undoes what the other does"
         return f"{conflict}: {self.remedy}"
 

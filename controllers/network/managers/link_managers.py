@@ -1,4 +1,4 @@
-"""network.LinkManagersController: warns of links that another network manager holds too."""
+"""network.LinkManagersController: warns of links that another network manager manages too."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ from nodespan.resources.network import ConfigLayer, LinkSpec, LinkStatus, Networ
 from nodespan.resources.network.problem import Severity
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
-# How often the files of other managers are looked at again, in seconds: they tell nobody that they changed.
+# How often the files of other managers are read again, in seconds: there is no notification of their changes.
 _INTERVAL = 60.0
-# What the originals do without being named is no reason to warn: whoever asks for it knows.
+# Defaults are no reason to warn: the operator enabled them.
 _NAMED = (ConfigLayer.CMDLINE, ConfigLayer.CONFIGURATION)
 
 
 class LinkManagersController(Controller):
-    """Says so once, with the lines that make the other manager let go. Looks only at links that are named."""
+    """Only for configured links; the warning has the commands that make the other manager release the link."""
 
     name = "network.LinkManagersController"
     inputs = (weak(LinkSpec), weak(LinkStatus))
@@ -30,11 +30,11 @@ class LinkManagersController(Controller):
         self._is_due = True
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Follow the named links, and look at the files every now and then."""
+        """Follow the configured links, and read the files from time to time."""
         problems = Problems(ctx, LinkStatus)
         before: dict[str, int] = {}
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look_again, ctx)
+            nursery.start_soon(self._read_again, ctx)
             async for _ in ctx:
                 links = named_links(ctx)
                 if links == before and not self._is_due:
@@ -46,18 +46,18 @@ class LinkManagersController(Controller):
                     text = "; ".join(holder.warning(name) for holder in holders)
                     await problems.set(name, text, severity=Severity.WARNING)
 
-    async def _look_again(self, ctx: ControllerContext) -> None:
+    async def _read_again(self, ctx: ControllerContext) -> None:
         while True:
             await trio.sleep(self._interval)
             self._is_due = True
             ctx.wake()
 
     def _find(self, links: dict[str, int]) -> dict[str, tuple[Holder, ...]]:
-        return find_holders(links, self._root) if links and _is_at_home() else {}
+        return find_holders(links, self._root) if links and _is_in_host_namespace() else {}
 
 
 def named_links(ctx: ControllerContext) -> dict[str, int]:
-    """The indexes of the links that are wanted by name and exist."""
+    """The indexes of the links that are configured by name and exist."""
     links: dict[str, int] = {}
     for spec in ctx.list(LinkSpec):
         status = ctx.find(LinkStatus, spec.id)
@@ -66,10 +66,10 @@ def named_links(ctx: ControllerContext) -> dict[str, int]:
     return links
 
 
-def _is_at_home() -> bool:
+def _is_in_host_namespace() -> bool:
     """Whether the agent is in the network namespace that the managers of the machine are in."""
     try:
         return os.stat("/proc/1/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino
     except OSError:
-        # Not for this user to know; then it has not been put elsewhere either.
+        # This user may not know; an unprivileged agent was not moved to another namespace either.
         return True

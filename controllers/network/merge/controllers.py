@@ -1,7 +1,7 @@
-"""The merge controllers: what the layers want of one link, address, route and so on becomes one spec in `network`.
+"""The merge controllers: the specs of all layers for one link, address, route and so on become one spec in `network`.
 
-One changed layer concerns the one merged spec that it belongs to. Which one that is follows from the layer's spec, not
-from its id; what an unmerged spec belonged to last is remembered, for when it has gone.
+A changed layer affects the one merged spec that it belongs to. Which one follows from the layer's spec, not from its
+id; the merged spec that an unmerged one belonged to is remembered for the time when it is gone.
 """
 
 from collections import defaultdict
@@ -51,7 +51,7 @@ S = TypeVar("S", bound=_Layered)
 
 
 class MergeController(QueueController, Generic[S]):
-    """Merges the specs of one type: `id_of` says which of them belong together, `merge` what becomes of them."""
+    """Merges the specs of one type: specs with the same `id_of` are merged by `merge`."""
 
     only_derives = True
 
@@ -63,30 +63,29 @@ class MergeController(QueueController, Generic[S]):
         self._merge = merge
         self.inputs = (primary(self._unmerged), mapped_destroy_ready(type))
         self.outputs = (shared(type),)
-        # Which merged specs an unmerged one matters to, and the way back. One that has gone matters still until the
-        # merged spec has followed.
-        self._matters_to: defaultdict[str, set[str]] = defaultdict(set)
+        # From unmerged to merged specs, and back. An unmerged spec that is gone stays until the merged one is updated.
+        self._merged_ids: defaultdict[str, set[str]] = defaultdict(set)
         self._parts: defaultdict[str, set[str]] = defaultdict(set)
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """A merged spec that may go now: any of its parts leads to it."""
+        """A merged spec that may be destroyed now: any of its parts leads to it."""
         return [self._unmerged.pointer(part) for part in sorted(self._parts.get(changed.id, ()))[:1]]
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """Merge anew whatever the unmerged spec matters to."""
+        """Merge again what the unmerged spec belongs or belonged to."""
         resource: Resource[S] | None = ctx.find(self._unmerged, item.id)
         if resource is not None:
             id = self._id_of(resource.spec)
-            self._matters_to[item.id].add(id)
+            self._merged_ids[item.id].add(id)
             self._parts[id].add(item.id)
-        for id in tuple(self._matters_to.get(item.id, ())):
+        for id in tuple(self._merged_ids.get(item.id, ())):
             await self._write(ctx, id)
 
     async def run(self, ctx: QueueContext) -> None:
-        """Remove what an earlier process left and nothing wants any more."""
-        wanted = {self._id_of(resource.spec) for resource in ctx.list(self._unmerged)}
+        """Remove the merged specs of an earlier process that no layer has any more."""
+        desired = {self._id_of(resource.spec) for resource in ctx.list(self._unmerged)}
         for resource in ctx.list(self._merged):
-            if resource.metadata.owner == self.name and resource.id not in wanted:
+            if resource.metadata.owner == self.name and resource.id not in desired:
                 await self._remove(ctx, resource.id)
 
     async def _write(self, ctx: QueueContext, id: str) -> None:
@@ -94,7 +93,7 @@ class MergeController(QueueController, Generic[S]):
         if layers:
             current = ctx.find(self._merged, id)
             if current is not None and current.metadata.is_tearing_down and not await self._remove(ctx, id):
-                # Its end will be a change that calls again.
+                # When it is destroyed, that change leads here again.
                 return
             await ctx.put(self._merged, id, self._merge([layer.spec for layer in layers]))
         elif not await self._remove(ctx, id):
@@ -111,7 +110,7 @@ class MergeController(QueueController, Generic[S]):
         return sorted(found, key=lambda resource: (resource.spec.layer.number, resource.id))
 
     async def _remove(self, ctx: QueueContext, id: str) -> bool:
-        """Tear the merged spec down as far as it is held; returns whether it is gone."""
+        """Tear the merged spec down, and destroy it unless a finalizer holds it; returns whether it is gone."""
         try:
             if not await ctx.teardown(self._merged, id):
                 return False
@@ -122,7 +121,7 @@ class MergeController(QueueController, Generic[S]):
 
     def _forget(self, id: str, parts: set[str]) -> None:
         for part in parts:
-            _discard(self._matters_to, part, id)
+            _discard(self._merged_ids, part, id)
             _discard(self._parts, id, part)
 
 
@@ -177,7 +176,7 @@ class OperatorMergeController(MergeController[OperatorSpecSpec]):
 
 
 class RouteMergeController(MergeController[RouteSpecSpec]):
-    """Routes by what tells them apart."""
+    """Routes by table, family, destination, gateway, priority and link."""
 
     def __init__(self) -> None:
         super().__init__(RouteSpec, id_of=_route, merge=last_wins)

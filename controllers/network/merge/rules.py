@@ -1,7 +1,7 @@
-"""How what several layers want of one thing becomes one wish.
+"""How the specs of several layers become one.
 
-The layers are given in order, lowest first, equal ones by id. Addresses, routes and rules: the last wins whole. Links:
-each layer adds to those below it, field by field.
+The layers are given in order, lowest first, equal ones by id. Addresses, routes and rules: the last replaces the rest.
+Links: each layer adds to those below it, field by field.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from nodespan.resources.network import (
 
 S = TypeVar("S")
 
-# What a higher layer overrides if it says anything at all about it; structures are replaced as wholes.
+# The fields that a higher layer overrides where it sets them; structures are replaced as a whole.
 _LINK_FIELDS = (
     *("mtu", "kind", "parent_name", "hardware_addr", "bridge_slave", "vrf_slave", "vlan", "bond_master"),
     *("bridge_master", "vrf_master", "veth"),
@@ -33,13 +33,13 @@ def last_wins(specs: Sequence[S]) -> S:
 
 
 def merge_addresses(specs: Sequence[AddressSpecSpec]) -> AddressSpecSpec:
-    """The highest layer's, without flags that are the kernel's own notes."""
+    """The highest layer's, without flags that only the kernel sets."""
     spec = specs[-1]
     return attrs.evolve(spec, flags=spec.flags & MANAGED_ADDRESS_FLAGS)
 
 
 def merge_links(specs: Sequence[LinkSpecSpec]) -> LinkSpecSpec:
-    """One above the other. So a higher layer cannot switch off what a lower one switches on."""
+    """Each layer on top of the lower ones. So a higher layer cannot switch off what a lower one switches on."""
     merged, *higher = specs
     for spec in higher:
         merged = _above(merged, spec)

@@ -5,8 +5,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from nodespan.controllers.common.vlan_name import vlan_link_name
-from nodespan.controllers.network.config.derivation import Derivation, Scene
-from nodespan.controllers.network.config.derived import Asked
+from nodespan.controllers.network.config.derivation import Derivation, DerivationContext
+from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.resources.config.device import Device, Vip
 from nodespan.resources.config.network import HCloudVIPConfig, Layer2VIPConfig
 from nodespan.resources.network import (
@@ -46,15 +46,15 @@ def cloud_of(vip: Vip) -> str:
 _Written = tuple[str, str, str]
 
 
-def written_vips(part: object, scene: Scene) -> Iterator[_Written]:
+def written_vips(part: object, context: DerivationContext) -> Iterator[_Written]:
     """The virtual IPs of a part; none of the main document on links that the kernel line says to ignore."""
-    resolve = scene.links.resolve
+    resolve = context.links.resolve
     match part:
         case Device():
             name = resolve(part.interface)
             of_links = [(name, part.vip)]
             of_links += [(vlan_link_name(part.interface, vlan.vlan_id), vlan.vip) for vlan in part.vlans]
-            left_alone = {resolve(ignored) for ignored in scene.cmdline.ignored_interfaces}
+            left_alone = {resolve(ignored) for ignored in context.cmdline.ignored_interfaces}
             for link_name, vip in of_links:
                 if vip is not None and not left_alone & {name, link_name}:
                     yield link_name, vip.ip, cloud_of(vip)
@@ -64,12 +64,12 @@ def written_vips(part: object, scene: Scene) -> Iterator[_Written]:
             yield resolve(part.link), part.name, "hcloud"
 
 
-def ask_vips(part: object, scene: Scene) -> Asked[OperatorSpecSpec]:
+def ask_vips(part: object, context: DerivationContext) -> Requested[OperatorSpecSpec]:
     """The operators of a part. What a cloud would have to route is not managed, which is said."""
-    wishes: list[tuple[str, OperatorSpecSpec]] = []
+    requests: list[tuple[str, OperatorSpecSpec]] = []
     problems: list[tuple[str, str]] = []
-    for link_name, ip, cloud in written_vips(part, scene):
-        if link_name in scene.ignored:
+    for link_name, ip, cloud in written_vips(part, context):
+        if link_name in context.ignored:
             continue
         try:
             spec = vip_operator(link_name, ip)
@@ -81,8 +81,8 @@ def ask_vips(part: object, scene: Scene) -> Asked[OperatorSpecSpec]:
             text = f"nodespan does not manage virtual IPs that a cloud routes ({cloud}): {ip} is left to others"
             problems.append((id, text))
         else:
-            wishes.append((id, spec))
-    return Asked(wishes=tuple(wishes), problems=tuple(problems))
+            requests.append((id, spec))
+    return Requested(outputs=tuple(requests), problems=tuple(problems))
 
 
 class OperatorVIPConfigController(Derivation[OperatorSpecSpec, OperatorSpecSpec]):
@@ -92,14 +92,14 @@ class OperatorVIPConfigController(Derivation[OperatorSpecSpec, OperatorSpecSpec]
     type = OperatorSpec
     documents = (Layer2VIPConfig, HCloudVIPConfig)
 
-    def ask(self, part: Any, scene: Scene) -> Asked[OperatorSpecSpec]:
+    def request(self, part: Any, context: DerivationContext) -> Requested[OperatorSpecSpec]:
         """See `ask_vips`."""
-        return ask_vips(part, scene)
+        return ask_vips(part, context)
 
-    def combine(self, wishes: Sequence[OperatorSpecSpec]) -> OperatorSpecSpec:
+    def combine(self, requests: Sequence[OperatorSpecSpec]) -> OperatorSpecSpec:
         """They are all the same."""
-        return wishes[-1]
+        return requests[-1]
 
-    def context(self, scene: Scene) -> Hashable:
+    def depends_on(self, context: DerivationContext) -> Hashable:
         """Aliases decide which links are meant, and some links are left alone."""
-        return scene.cmdline.ignored_interfaces, frozenset(scene.links.aliases.items())
+        return context.cmdline.ignored_interfaces, frozenset(context.links.aliases.items())

@@ -1,4 +1,4 @@
-"""What the kernel line says about the network."""
+"""What the kernel command line says about the network."""
 
 from typing import Any
 

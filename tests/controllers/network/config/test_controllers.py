@@ -413,7 +413,7 @@ async def test_what_is_meant_does_not_depend_on_what_was_there_before(seed: int)
             entries = enumerate(machine.machine.network.interfaces)
             expected = [resolve_device(index, device, links) for index, device in entries]
             found = {each.id: each.spec for each in node.state.list(DeviceConfigSpec)}
-            assert found == {id: spec for asked in expected for id, spec in asked.wishes}
+            assert found == {id: spec for asked in expected for id, spec in asked.outputs}
             wrong = {id: text for asked in expected for id, text in (*asked.problems, *asked.warnings)}
             assert problems(node) == {f"DeviceConfigSpecs/{id}": text for id, text in wrong.items()}
 

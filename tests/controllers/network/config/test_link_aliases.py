@@ -61,7 +61,7 @@ def test_aliases_are_chosen(
     documents: list[LinkAliasConfig], expected: dict[str, str], warnings: tuple[str, ...]
 ) -> None:
     asked = choose_aliases(documents, LINKS)
-    assert {name: spec.alias for name, spec in asked.wishes} == expected
+    assert {name: spec.alias for name, spec in asked.outputs} == expected
     assert tuple(text for _, text in asked.warnings) == warnings
     assert not asked.problems
 
@@ -70,7 +70,7 @@ def test_a_bad_expression_is_a_problem_of_its_document_alone() -> None:
     asked = choose_aliases([alias("a", "link.drvier"), alias("b", 'link.driver == "e1000"')], LINKS)
     assert [id for id, _ in asked.problems] == ["a"]
     assert "at character 6: a link has no field 'drvier'" in asked.problems[0][1]
-    assert [name for name, _ in asked.wishes] == ["eth1"]
+    assert [name for name, _ in asked.outputs] == ["eth1"]
 
 
 class Links:

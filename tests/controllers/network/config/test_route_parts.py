@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nodespan.controllers.network.config.address_parts import address_spec
-from nodespan.controllers.network.config.route_parts import ask_routes, route_spec
+from nodespan.controllers.network.config.route_parts import requested_routes, route_spec
 from nodespan.resources.config.device import Device, DeviceRoute, Vlan
 from nodespan.resources.config.links import LinkRoute
 from nodespan.resources.config.network import BlackholeRouteConfig
@@ -70,16 +70,16 @@ def test_a_mistake_is_explained(route: LinkRoute, words: str) -> None:
 
 def test_one_bad_route_does_not_take_the_others_with_it() -> None:
     vlan = Vlan(vlan_id=5, routes=(DeviceRoute(network="nonsense"), DeviceRoute(network="10.1.0.0/16")))
-    asked = ask_routes(Device(interface="eth0", routes=(DeviceRoute(gateway="10.0.0.1"),), vlans=(vlan,)))
-    assert [id for id, _ in asked.wishes] == [
+    requested = requested_routes(Device(interface="eth0", routes=(DeviceRoute(gateway="10.0.0.1"),), vlans=(vlan,)))
+    assert [id for id, _ in requested.outputs] == [
         "configuration/inet4/10.0.0.1//1024",
         "configuration/inet4//10.1.0.0/16/1024",
     ]
-    assert [id for id, _ in asked.problems] == ["configuration/eth0.5/routes/0"]
+    assert [id for id, _ in requested.problems] == ["configuration/eth0.5/routes/0"]
 
 
 def test_a_bad_blackhole_is_a_problem() -> None:
-    (problem,) = ask_routes(BlackholeRouteConfig(name="nowhere")).problems
+    (problem,) = requested_routes(BlackholeRouteConfig(name="nowhere")).problems
     assert problem[0] == "configuration/blackhole/nowhere"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from nodespan.controllers.network.config.derived import Asked, Derived
+from nodespan.controllers.network.config.derived_outputs import DerivedOutputs, Requested
 from nodespan.resources.network import HostnameStatus, HostnameStatusSpec, NetworkProblem
 from nodespan.runtime.controller import ControllerContext, shared
 from nodespan.runtime.state import MemoryState
@@ -14,29 +14,31 @@ NAME = "test.DerivedController"
 Part = Mapping[str, str]
 
 
-def joined(wishes: Sequence[str]) -> HostnameStatusSpec:
-    return HostnameStatusSpec(hostname="+".join(wishes))
+def joined(requests: Sequence[str]) -> HostnameStatusSpec:
+    return HostnameStatusSpec(hostname="+".join(requests))
 
 
 class Bench:
-    """Parts that are what they ask for; `asked` are those that were looked at."""
+    """Parts that are what they ask for; `requested` are those that were looked at."""
 
     def __init__(self, state: MemoryState) -> None:
         ctx = ControllerContext(
             NAME, state, (), (shared(HostnameStatus), shared(NetworkProblem)), structlog.get_logger()
         )
-        self._derived: Derived[str, HostnameStatusSpec] = Derived(ctx, HostnameStatus, "network", joined)
+        self._outputs: DerivedOutputs[str, HostnameStatusSpec] = DerivedOutputs(ctx, HostnameStatus, "network", joined)
         self._state = state
-        self.asked: list[Part] = []
+        self.requested: list[Part] = []
 
-    def ask(self, part: Part) -> Asked[str]:
-        self.asked.append(part)
-        wishes = tuple((id, text) for id, text in part.items() if text != "bad")
-        return Asked(wishes=wishes, problems=tuple((id, text) for id, text in part.items() if text == "bad"))
+    def request(self, part: Part) -> Requested[str]:
+        self.requested.append(part)
+        requests = tuple((id, text) for id, text in part.items() if text != "bad")
+        return Requested(outputs=requests, problems=tuple((id, text) for id, text in part.items() if text == "bad"))
 
-    async def follow(self, *parts: Part, context: str = "") -> dict[str, str]:
-        self.asked.clear()
-        await self._derived.follow({(number,): part for number, part in enumerate(parts)}, self.ask, context=context)
+    async def follow(self, *parts: Part, depends_on: str = "") -> dict[str, str]:
+        self.requested.clear()
+        await self._outputs.follow(
+            {(number,): part for number, part in enumerate(parts)}, self.request, depends_on=depends_on
+        )
         return {each.id: each.spec.hostname for each in self._state.list(HostnameStatus)}
 
     def problems(self) -> list[str]:
@@ -54,11 +56,11 @@ async def test_several_parts_are_heard_in_their_order() -> None:
 async def test_only_parts_that_changed_are_looked_at() -> None:
     bench = Bench(MemoryState())
     await bench.follow({"a": "1"}, {"b": "2"})
-    assert len(bench.asked) == 2
+    assert len(bench.requested) == 2
     await bench.follow({"a": "1"}, {"b": "3"})
-    assert bench.asked == [{"b": "3"}]
-    await bench.follow({"a": "1"}, {"b": "3"}, context="another")
-    assert len(bench.asked) == 2
+    assert bench.requested == [{"b": "3"}]
+    await bench.follow({"a": "1"}, {"b": "3"}, depends_on="another")
+    assert len(bench.requested) == 2
 
 
 async def test_problems_come_and_go_with_their_parts() -> None:
