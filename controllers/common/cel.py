@@ -1,4 +1,4 @@
-r"""The expressions by which a LinkAliasConfig chooses links: the part of CEL that is about one link.
+r"""The expressions by which a LinkAliasConfig selects links: the subset of CEL for one link.
 
     link.driver == "virtio_net" && glob("00:1a:2b:*", mac(link.permanent_addr))
 
@@ -9,8 +9,8 @@ r"""The expressions by which a LinkAliasConfig chooses links: the part of CEL th
     member   primary ("." method "(" arguments ")")*
     primary  text | integer | "true" | "false" | link "." field | function "(" arguments ")" | "(" or ")" | "[" ... "]"
 
-Expressions are checked when they are read: every part has a type, so that what is read is either right for every link
-or a mistake with a position. Reading makes closures, nested as the expression is.
+Expressions are type-checked when they are parsed: an expression is either valid for every link, or an error with a
+position. Parsing creates closures, nested as the expression is.
 """
 
 import difflib
@@ -38,7 +38,7 @@ _SPELLED = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|.)")
 
 
 class ExpressionError(ValueError):
-    """An expression that is not right; `position` counts characters from 0."""
+    """An invalid expression; `position` counts characters from 0."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)
@@ -48,18 +48,18 @@ class ExpressionError(ValueError):
 
 @attrs.frozen
 class _Part:
-    """A part of an expression: where it begins, what type its values have, and how to get one for a link."""
+    """A part of an expression: its position, the type of its value, and a function to compute that for a link."""
 
     position: int
     type: str
     value: Callable[[LinkStatusSpec], Any]
-    # For what is the same for all links.
+    # For constants.
     is_constant: bool = False
 
 
 @attrs.frozen
 class Expression:
-    """An expression that has been read."""
+    """A parsed expression."""
 
     text: str
     _part: _Part = attrs.field(repr=False, eq=False)
@@ -89,7 +89,7 @@ def _enumerated(name: str) -> tuple[str, Callable[[LinkStatusSpec], Any]]:
 
 
 def _addresses(name: str) -> tuple[str, Callable[[LinkStatusSpec], Any]]:
-    """Hardware addresses are bytes, which `mac` writes out."""
+    """Hardware addresses are bytes, which `mac` formats."""
     return "bytes", lambda link: getattr(link, name)
 
 
@@ -135,7 +135,7 @@ _ORDERED = ("string", "int", "bool")
 
 
 def parse(text: str) -> Expression:
-    """Read an expression. Raises ExpressionError."""
+    """Parse an expression. Raises ExpressionError."""
     reader = _Reader(text)
     part = reader.alternatives()
     end = reader.take()
@@ -162,7 +162,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Reader:
-    """Goes through the tokens from the left, one method per kind of part."""
+    """A recursive descent parser: one method per rule of the grammar."""
 
     def __init__(self, text: str) -> None:
         self._tokens = _tokens(text)
@@ -229,7 +229,7 @@ class _Reader:
     def _unary(self) -> _Part:
         if self._peek("!"):
             start = self.take()
-            # A loop, so that a row of them is no nesting.
+            # A loop, so that a sequence of them is not nesting.
             odd = True
             while self._peek("!"):
                 self.take()
@@ -362,7 +362,7 @@ def _unquote(token: _Token) -> str:
 
 
 def _nearest(text: str) -> str:
-    # Those who know the output of `nodespan get links -o yaml` write its names.
+    # Users may write the names of `nodespan get links -o yaml`.
     snake = re.sub(r"(?<=[a-z0-9])([A-Z]+)", r"_\1", text).lower()
     near = difflib.get_close_matches(snake, _FIELDS, n=1)
     return f", did you mean {near[0]!r}?" if near else f", there are {', '.join(sorted(_FIELDS))}"

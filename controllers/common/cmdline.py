@@ -1,8 +1,8 @@
 """The network settings of the kernel command line: `ip=`, `bond=`, `vlan=` and what begins with `talos.`.
 
-The line is split at white space and each word at its first `=`; keys may be repeated, nothing is quoted. A mistake in
-any of the settings makes all of them void but for what says on which links nothing is to run by itself, and for what
-was understood before the mistake as far as it is about DHCP.
+The line is split at white space and each word at its first `=`; keys may be repeated, nothing is quoted. An error in
+any of the settings makes all of them void, except for the links that are excluded from defaults, and for links with
+DHCP that come before the error.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class CmdlineError(ValueError):
-    """A setting that cannot be understood; the text says which and why."""
+    """An invalid setting; the text says which and why."""
 
 
 @attrs.frozen(kw_only=True)

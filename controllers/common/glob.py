@@ -1,8 +1,8 @@
-"""The patterns by which links are selected: only `*` is special, it stands for any run of characters, also for none."""
+"""The patterns by which links are selected: only `*` is special, it matches any number of characters, also none."""
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether the whole text is as the pattern says; case counts. Without a star that is equality."""
+    """Whether the whole text matches the pattern, case-sensitively. Without a star that is equality."""
     first, *others = pattern.split("*")
     if not others:
         return pattern == text

@@ -1,6 +1,6 @@
-"""What `nodespan apply` asks of the agent, and what it is told: the agent's side of the conversation.
+"""The agent's side of `nodespan apply`: the requests of the command, and the answers to them.
 
-Every answer is a map with a "text" to show; one that is about something wrong has "problem": true. The last one has the
+Every answer is a map with a "text" to show; one that reports a problem has "problem": true. The last one has the
 exit "status" of the command.
 """
 
@@ -22,8 +22,8 @@ from nodespan.runtime.state import State
 APPLIED, REFUSED, APPLIED_WITH_PROBLEMS = 0, 1, 2
 APPLY, DRY_RUN, CONFIRM, CANCEL = "config.apply", "config.dry-run", "config.confirm", "config.cancel"
 
-# In seconds: how long what applies a configuration may take before it is looked at, how long it takes to begin, and
-# how long that may seem to fail which only was tried before what it rests on was there.
+# In seconds: how long controllers may take to settle, how long they take to start, and how long a problem may last that
+# goes away by itself, as that of an address whose link is still being created.
 _PATIENCE = 5.0
 _START = 0.2
 _PASSING = 2.0
@@ -34,7 +34,7 @@ _Problems = Mapping[str, NetworkProblemSpec]
 
 
 class Keeper(Protocol):
-    """Who keeps the configuration. Each call returns when it has taken effect, and raises ActionError."""
+    """The owner of the configuration. Each call returns when it has taken effect, and raises ActionError."""
 
     async def apply(self, loaded: Loaded) -> str: ...
     async def try_out(self, loaded: Loaded, seconds: float) -> str: ...
@@ -43,7 +43,7 @@ class Keeper(Protocol):
 
 
 def apply_actions(keeper: Keeper, new_controllers: Callable[[], Iterable[AnyController]]) -> Mapping[str, Action]:
-    """The actions by their names. `new_controllers` makes those of an agent once more, for dry runs."""
+    """The actions by their names. `new_controllers` creates the controllers of an agent again, for dry runs."""
 
     async def apply(call: ActionCall) -> _Answers:
         timeout = _timeout(call.arguments)
@@ -94,20 +94,20 @@ def apply_actions(keeper: Keeper, new_controllers: Callable[[], Iterable[AnyCont
 
 
 async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
-    """What the new configuration leads to within the next seconds."""
+    """The problems that the new configuration causes within the next seconds."""
     if not call.arguments.get("wait", True):
         yield {"text": "", "status": APPLIED}
         return
     await trio.sleep(_START)
     is_settled = await call.settle(_PATIENCE)
     with trio.move_on_after(_PASSING):
-        while _new_problems(call.state, before):  # noqa: ASYNC110  # that nothing is wrong tells nobody
+        while _new_problems(call.state, before):  # noqa: ASYNC110  # no event says that problems are gone
             await trio.sleep(_POLL)
     new = _new_problems(call.state, before)
     for id, problem in new.items():
         yield {"text": f"{problem.severity}: {id}: {problem.message}\n", "problem": True}
     if not is_settled:
-        yield {"text": "work is still going on: `nodespan get networkproblems` tells what comes of it\n"}
+        yield {"text": "controllers are still working: `nodespan get networkproblems` shows the outcome\n"}
     has_errors = any(problem.severity is Severity.ERROR for problem in new.values())
     yield {"text": "", "status": APPLIED_WITH_PROBLEMS if has_errors else APPLIED}
 
@@ -121,7 +121,7 @@ def _new_problems(state: State, before: _Problems) -> _Problems:
 
 
 async def _load(arguments: Mapping[str, Any]) -> tuple[str, Loaded]:
-    """The names of the files that the client sent, and what they say."""
+    """The names of the files that the client sent, and their configuration."""
     given = arguments.get("files")
     if not isinstance(given, list) or not given:
         raise ActionError("the request holds no files")
@@ -135,7 +135,7 @@ async def _load(arguments: Mapping[str, Any]) -> tuple[str, Loaded]:
 
 
 def _timeout(arguments: Mapping[str, Any]) -> Any:
-    """How long a trial is to last, None if it is none."""
+    """The duration of a trial, None without one."""
     given = arguments.get("timeout")
     if given is None:
         return None

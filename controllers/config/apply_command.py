@@ -1,4 +1,4 @@
-"""`nodespan apply`: hands a configuration to the agent, and shows what the agent says.
+"""`nodespan apply`: sends a configuration to the agent, and shows the answers.
 
 Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
 """
@@ -41,7 +41,7 @@ class ApplyCommand:
         parser.add_argument("--socket", metavar="PATH", help="where the agent listens (NODESPAN_SOCKET)")
 
     def run(self, options: argparse.Namespace) -> int:
-        """Ask the agent and show its answers; returns the exit status that it says. Raises CommandError."""
+        """Send the request and show the answers; returns the exit status. Raises CommandError."""
         from nodespan.runtime.cli.client import Connection
         from nodespan.runtime.paths import client_socket
 

@@ -1,4 +1,4 @@
-"""What `nodespan validate` says about files, which it takes for one configuration."""
+"""The output of `nodespan validate` for files, which together are one configuration."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ def check_files(paths: Sequence[Path | None]) -> tuple[str, bool]:
 
 
 def report(loaded: Loaded, name: str) -> Iterator[str]:
-    """Everything that is to be said of a configuration that is called `name`."""
+    """The report on a configuration named `name`."""
     for problem in loaded.problems:
         yield loaded.render(problem) + "\n\n"
     for ignored in loaded.ignored:

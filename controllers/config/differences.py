@@ -1,4 +1,4 @@
-"""How two sets of resources differ, in lines that people read: + for what comes, - for what goes, ~ for what changes.
+"""How two sets of resources differ, in lines for people: + added, - removed, ~ changed.
 
 Values of secrets are not shown, only that they change.
 """
@@ -27,7 +27,7 @@ def difference_lines(before: Specs, after: Specs) -> Iterator[str]:
         if new is None:
             yield f"- {named}"
         elif old is None:
-            fields = [f"{path} {_shown(path, value)}" for path, value in flat(new).items() if not _says_nothing(value)]
+            fields = [f"{path} {_shown(path, value)}" for path, value in flat(new).items() if not _is_unset(value)]
             yield f"+ {named}: {', '.join(fields)}".removesuffix(": ")
         else:
             yield f"~ {named}: {', '.join(change_texts(flat(old), flat(new)))}"
@@ -37,7 +37,7 @@ def change_texts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
     """`mtu 1500 -> 9000` for each field that differs, `addresses -10.0.0.5/24 +10.0.0.6/24` for a list."""
     for path in sorted(old.keys() | new.keys()):
         was, becomes = old.get(path), new.get(path)
-        if was == becomes or (None in (was, becomes) and _says_nothing(was) and _says_nothing(becomes)):
+        if was == becomes or (None in (was, becomes) and _is_unset(was) and _is_unset(becomes)):
             continue
         if isinstance(was, list) and isinstance(becomes, list):
             gone = [f"-{_shown(path, item)}" for item in was if item not in becomes]
@@ -63,8 +63,8 @@ def _flatten(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path or "text", value
 
 
-def _says_nothing(value: Any) -> bool:
-    """Whether a field has the value that it has when it is not given."""
+def _is_unset(value: Any) -> bool:
+    """Whether a field has the value of an unset field."""
     return value is None or value is False or value in ("", 0) or (isinstance(value, Sequence) and not value)
 
 

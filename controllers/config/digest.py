@@ -1,11 +1,11 @@
-"""By which it is noticed that a configuration has changed."""
+"""Digests, by which a change of a configuration is noticed."""
 
 import hashlib
 from pathlib import Path
 
 
 def file_digest(path: Path) -> str:
-    """The digest of a file, "" for one that is not there. Blocks. Raises OSError."""
+    """The digest of a file, "" for a missing one. Blocks. Raises OSError."""
     try:
         return text_digest(path.read_bytes())
     except FileNotFoundError:

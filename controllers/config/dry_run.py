@@ -1,4 +1,4 @@
-"""What a configuration would change, found out by the controllers that would change it, on a copy of the state.
+"""What a configuration would change, computed by the controllers that would apply it, on a copy of the state.
 
 Those that only derive resources from resources say so (`Controller.only_derives`). They are run, all of them, on a
 state of their own that holds what they read of the real one, but with the other configuration; where they come to rest
@@ -22,9 +22,9 @@ from nodespan.runtime.resource import Kind, Metadata, Resource, ResourceDefiniti
 from nodespan.runtime.state import MemoryState, State
 
 _PATIENCE = 30.0
-# Whoever applies a configuration owns it, in the copy as well.
+# The owner of the configuration, in the copy as well.
 _OWNER = "config.FileController"
-# Their specs start with the operator's id.
+# The ids of their outputs start with the operator's id.
 _OPERATORS = "network.OperatorSpecController"
 
 _AnyController = Controller | QueueController
@@ -32,7 +32,7 @@ _AnyController = Controller | QueueController
 
 @attrs.frozen(kw_only=True)
 class DryRun:
-    """The differences, in lines; what would be wrong then that is not wrong now; and what could not be found out."""
+    """The differences, in lines; the problems that would be new; and the controllers that failed."""
 
     resources: tuple[str, ...]
     kernel: tuple[str, ...]
@@ -41,7 +41,7 @@ class DryRun:
 
 
 async def dry_run(config: MachineConfigSpec, live: State, controllers: Iterable[_AnyController]) -> DryRun:
-    """Run those of the controllers that only derive. They must be new ones, which nobody else runs."""
+    """Run those of the controllers that only derive. They must be new instances that no engine runs."""
     deriving = [controller for controller in controllers if controller.only_derives]
     names = frozenset(controller.name for controller in deriving)
     failures: dict[str, str] = {}
@@ -75,7 +75,7 @@ async def dry_run(config: MachineConfigSpec, live: State, controllers: Iterable[
 
 
 async def _seed(copy: MemoryState, live: State, controller: _AnyController, names: frozenset[str]) -> None:
-    """Copy what the controller reads, except for what comes out of the controllers themselves."""
+    """Copy what the controller reads, except for outputs of the controllers of the dry run."""
     for kind in {input.kind for input in controller.inputs}:
         for found in live.view(kind).items.values():
             metadata = found.metadata
@@ -89,7 +89,7 @@ async def _seed(copy: MemoryState, live: State, controller: _AnyController, name
 
 
 async def _drop_orphans(copy: MemoryState, live: State) -> bool:
-    """Take away what came of operators that are no longer wanted; returns whether there was any."""
+    """Remove the outputs of operators that are no longer desired; returns whether there were any."""
     gone = {found.id for found in live.list(OperatorSpec)} - {found.id for found in copy.list(OperatorSpec)}
     orphans = [
         found
@@ -127,7 +127,7 @@ def _problems(state: State, owners: frozenset[str]) -> dict[str, str]:
 
 
 def _silent() -> Logger:
-    """What goes wrong is told to whoever asked, not to the agent's log."""
+    """Failures are reported to the client, not to the agent's log."""
 
     def drop(*_: object) -> dict[str, object]:
         raise structlog.DropEvent
@@ -137,7 +137,7 @@ def _silent() -> Logger:
 
 
 def dry_run_texts(found: DryRun) -> Iterator[tuple[str, bool]]:
-    """What to show of it, in parts, and whether each is about something wrong."""
+    """The output in parts, and whether each is about a problem."""
     for heading, lines in (("resources:", found.resources), ("kernel:", found.kernel)):
         if lines:
             yield "\n".join([heading, *(f"  {line}" for line in lines), ""]), False

@@ -1,4 +1,4 @@
-"""The keys of the configuration's classes: which there are, and where in a document a key has its place."""
+"""The keys of the configuration's classes: which keys there are, and at which paths of a document."""
 
 import functools
 import types

@@ -1,4 +1,4 @@
-"""What a rule says about a configuration: a place in it, named by keys and positions, and what is wrong there."""
+"""A finding of a rule: a place in the configuration, named by keys and positions, and what is wrong there."""
 
 import enum
 from collections.abc import Iterable, Iterator
@@ -33,11 +33,11 @@ class Span:
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """`path` need not exist: what is missing is found at the nearest thing that is there.
+    """`path` need not exist: something missing is shown at the nearest existing parent.
 
-    `on_key` says that the key is the mistake, not its value; `choice` that a value is none of those to choose from.
-    `hides_value` says that what is written there may be a secret. `place` is where to look if the path does not tell,
-    as for the second of two equal keys. `beside` is a key next to it that the rule reads too.
+    `on_key`: the key is wrong, not its value. `choice`: the value is not one of the allowed ones.
+    `hides_value`: the value may be a secret. `place` is the place if the path is ambiguous, as for the second of two
+    equal keys. `beside` is a key next to it that the rule reads too.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What a machine configuration holds besides nodespan's part: keys and documents that other systems act on.
+"""The keys and documents of a machine configuration that other systems act on, not nodespan.
 
 A class listed here is open: keys that it does not know are left alone. The keys named are those known to belong to
 others; any further one that is nearly a key of the class is taken for a misspelling of it.

@@ -1,4 +1,4 @@
-"""What of the kernel changes when the merged specs do: links, addresses, routes and rules.
+"""The changes in the kernel that follow from changes of merged specs: links, addresses, routes and rules.
 
 It is derived from the specs before and after and from what the kernel has, so that a link that is there already, or an
 address that somebody else took away, is no difference.
@@ -35,24 +35,24 @@ from nodespan.runtime.state import State
 S = TypeVar("S")
 
 _IPV6_METRIC = 1024
-# What a link is made with, or can be given later, by the names of the fields that specs and statuses share.
+# The fields that specs and statuses of links share.
 _PARTS = ("vlan", "bond_master", "bridge_master", "vrf_master", "wireguard")
 
 
 @attrs.frozen
 class _Before:
-    """The state as it is, and as the new configuration makes it."""
+    """The state now, and with the new configuration."""
 
     live: State
     after: State
 
     def specs(self, type: ResourceType[S]) -> tuple[dict[str, S], dict[str, S]]:
-        """Those that are, and those that will be, by their ids."""
+        """The specs now and then, by their ids."""
         return _running(self.live, type), _running(self.after, type)
 
 
 def kernel_lines(live: State, after: State) -> Iterator[str]:
-    """A line for each object of the kernel that comes, goes or changes."""
+    """A line for each kernel object that is added, removed or changed."""
     both = _Before(live, after)
     statuses = {status.id: status.spec for status in live.list(LinkStatus)}
     names = _Names(statuses)
@@ -60,15 +60,17 @@ def kernel_lines(live: State, after: State) -> Iterator[str]:
     addresses = {status.id for status in live.list(AddressStatus)}
     yield from _lines(
         *both.specs(AddressSpec),
-        seen=addresses,
+        observed=addresses,
         key=lambda spec: address_id(names.real(spec.link_name), spec.address),
         shown=_shown_address,
     )
     routes = {status.id for status in live.list(RouteStatus)}
-    yield from _lines(*both.specs(RouteSpec), seen=routes, key=lambda spec: _route_key(spec, names), shown=_shown_route)
+    yield from _lines(
+        *both.specs(RouteSpec), observed=routes, key=lambda spec: _route_key(spec, names), shown=_shown_route
+    )
     yield from _lines(
         *both.specs(RoutingRuleSpec),
-        seen={status.id for status in live.list(RoutingRuleStatus)},
+        observed={status.id for status in live.list(RoutingRuleStatus)},
         key=lambda spec: f"{spec.family}/{spec.priority:05}",
         shown=lambda spec: f"rule {spec.priority} ({spec.family})",
     )
@@ -99,16 +101,16 @@ def _lines(
     before: Mapping[str, S],
     after: Mapping[str, S],
     *,
-    seen: set[str],
+    observed: set[str],
     key: Callable[[S], str],
     shown: Callable[[S], str],
 ) -> Iterator[str]:
-    wanted = {key(spec): spec for spec in after.values()}
+    desired = {key(spec): spec for spec in after.values()}
     for known, spec in {key(spec): spec for spec in before.values()}.items():
-        if known not in wanted and known in seen:
+        if known not in desired and known in observed:
             yield f"- {shown(spec)}"
-    for known, spec in wanted.items():
-        if known not in seen:
+    for known, spec in desired.items():
+        if known not in observed:
             yield f"+ {shown(spec)}"
 
 
@@ -136,29 +138,29 @@ def _link_lines(
 def _link_changes(
     spec: LinkSpecSpec, before: LinkSpecSpec | None, status: LinkStatusSpec, names: _Names
 ) -> Iterator[str]:
-    wanted: dict[str, Any] = {"up": spec.up}
+    desired: dict[str, Any] = {"up": spec.up}
     has: dict[str, Any] = {"up": LinkFlags.UP in status.flags}
     master = spec.master_name
     for slave in (spec.bridge_slave, spec.vrf_slave):
         master = slave.master_name if slave is not None else master
-    for key, value, seen in (
+    for key, value, observed in (
         ("mtu", spec.mtu, status.mtu),
         ("hardwareAddr", spec.hardware_addr, status.hardware_addr),
         ("master", names.real(master), names.of_index(status.master_index)),
     ):
         if value:
-            wanted[key], has[key] = value, seen
-    yield from change_texts(has, wanted)
+            desired[key], has[key] = value, observed
+    yield from change_texts(has, desired)
     for part in _PARTS:
         yield from _part_changes(part, getattr(before, part, None), getattr(spec, part), getattr(status, part))
 
 
-def _part_changes(part: str, before: Any, wanted: Any, seen: Any) -> Iterator[str]:
-    """Of what the specs say anew, that in which the kernel differs."""
-    if wanted is None or seen is None:
+def _part_changes(part: str, before: Any, desired: Any, observed: Any) -> Iterator[str]:
+    """The changed fields of the spec in which the kernel differs from it."""
+    if desired is None or observed is None:
         return
-    comparable = {outside_name(field) for field in attrs.fields(type(seen))}
-    old, new, has = ({} if each is None else flat(each) for each in (before, wanted, seen))
+    comparable = {outside_name(field) for field in attrs.fields(type(observed))}
+    old, new, has = ({} if each is None else flat(each) for each in (before, desired, observed))
     asked = {
         path
         for path in old.keys() | new.keys()

@@ -1,4 +1,4 @@
-"""The texts of a machine configuration to its typed value, with everything that is wrong with them and where."""
+"""From the texts of a machine configuration to its typed value, with every problem and its place."""
 
 import sys
 import typing
@@ -40,13 +40,13 @@ _CLASSES: dict[str, type] = {
 _OTHERS = tuple(_CLASSES.values())
 _STDIN = "<stdin>"
 _ON_NOTHING = "check that this is the right file; if it is to say nothing, put a comment into it"
-# More help nobody, and each costs a look at the text when it is shown.
+# More are of no use, and showing each costs a look at the text.
 _MOST_PROBLEMS = 100
 
 
 @attrs.frozen(kw_only=True)
 class Loaded:
-    """`config` may be used only if there are no `errors`; `ignored` is what nodespan does nothing about.
+    """`config` may be used only if there are no `errors`; `ignored` are the parts without effect in nodespan.
 
     `texts` are those of the files by their names, as far as they could be read.
     """
@@ -62,20 +62,20 @@ class Loaded:
         return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
 
     def render(self, problem: Problem) -> str:
-        """A problem with its line and a caret, as people are shown it."""
+        """A problem with its line and a caret."""
         return render(problem, self.texts.get(problem.file, ""))
 
 
 def load(text: str, *, name: str = "<config>") -> Loaded:
-    """Read and check a configuration; never raises, whatever the text is. `name` is what problems call the file.
+    """Read and check a configuration; never raises. `name` is the name of the file in problems.
 
-    A text without documents is a configuration in which everything is left at its default.
+    A text without documents is a configuration of defaults.
     """
     return load_sources([SourceText(name=name, text=text)])
 
 
 def load_sources(given: Sequence[SourceText], unreadable: Sequence[Problem] = ()) -> Loaded:
-    """`load` for several texts, which are merged; `unreadable` is what was wrong with further ones.
+    """`load` for several texts, which are merged; `unreadable` are the problems of files that could not be read.
 
     Blocks, for the largest texts for seconds on the processor.
     """
@@ -113,11 +113,11 @@ def load_sources(given: Sequence[SourceText], unreadable: Sequence[Problem] = ()
 
 
 def _findings(parts: Sequence["_Part"], *, are_all: bool) -> list[tuple[Span, int, Finding]]:
-    """What is wrong, where, and in which part."""
+    """A problem, its place, and the part it is in."""
     broken = [{finding.path for finding in part.findings} for part in parts]
     findings = [(index, finding) for index, part in enumerate(parts) for finding in part.findings]
     for index, finding in validate([part.entry for part in parts], are_all=are_all):
-        # What could not be understood has been reported; that its default breaks a rule is no news.
+        # The value was invalid, which has been reported; do not report that its default breaks a rule.
         read = {finding.path[:depth] for depth in range(1, len(finding.path) + 1)}
         if finding.beside:
             read.add((*finding.path[:-1], finding.beside))
@@ -174,7 +174,7 @@ def read_sources(*paths: FilePath | None) -> tuple[list[SourceText], list[Proble
 
 
 def load_bytes(raw: bytes, *, name: str = "<config>") -> Loaded:
-    """`load` for what a file holds; text that is not UTF-8 is a problem."""
+    """`load` for the content of a file; text that is not UTF-8 is a problem."""
     return load_files([(name, raw)])
 
 
@@ -188,13 +188,13 @@ def load_files(files: Sequence[tuple[str, bytes]]) -> Loaded:
 
 
 def _decode(raw: bytes, name: str, sources: list[SourceText], problems: list[Problem]) -> None:
-    """Adds what a file holds to `sources`, or what is wrong with it to `problems`."""
+    """Adds the content of a file to `sources`, or its problem to `problems`."""
     try:
         text = raw.decode()
         if text.strip("\ufeff \t\r\n"):
             sources.append(SourceText(name=name, text=text))
         else:
-            # Some programs empty a file before they write it; what it is to say then is not that all is to go.
+            # Some programs truncate a file before they write it; that must not remove the whole configuration.
             problems.append(_unreadable(FilePath(name), "there is nothing in this file", _ON_NOTHING))
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode(errors="replace").removeprefix("\ufeff")
@@ -225,7 +225,7 @@ def _too_large(length: int) -> Problem:
 
 @attrs.frozen(kw_only=True)
 class _Part:
-    """One document: its nodes, its value, and what was found while it was structured."""
+    """One document: its nodes, its value, and the findings about it."""
 
     node: Node
     entry: Entry
@@ -242,15 +242,17 @@ class _Part:
             return cls(node=node, entry=Entry(), findings=(*document.findings, finding))
         api_version, kind, name = (_text(node, key) for key in ("apiVersion", "kind", "name"))
         kind = KIND_SPELLINGS.get(kind, kind)
-        wanted = _class_of(node, kind)
-        findings = (*document.findings, *_check_head(node, api_version, kind, wanted))
-        if wanted is None:
+        expected_class = _class_of(node, kind)
+        findings = (*document.findings, *_check_head(node, api_version, kind, expected_class))
+        if expected_class is None:
             entry = Entry(api_version=api_version, kind=kind, name=name)
             span = locate(node, ("kind",))
             return cls(node=node, entry=entry, findings=findings, foreign=(((), span),) if not findings else ())
-        structured: Structured[Any] = structure(wanted, node, others=_OTHERS if wanted is MainDocument else ())
+        structured: Structured[Any] = structure(
+            expected_class, node, others=_OTHERS if expected_class is MainDocument else ()
+        )
         entry = Entry(api_version=api_version, kind=kind, name=name, value=structured.value)
-        found = tuple(_with_separator(finding, wanted) for finding in structured.findings)
+        found = tuple(_with_separator(finding, expected_class) for finding in structured.findings)
         findings = (*findings, *_without_ignored_devices(structured.value, found))
         return cls(node=node, entry=entry, findings=findings, foreign=structured.foreign)
 
@@ -304,40 +306,40 @@ def _class_of(node: Table, kind: str) -> type | None:
     return MainDocument if any(key in node.values for key in _MAIN_KEYS) else None
 
 
-def _check_head(node: Table, api_version: str, kind: str, wanted: type | None) -> Iterator[Finding]:
-    """apiVersion and kind, which say what a document is."""
-    if wanted is MainDocument:
+def _check_head(node: Table, api_version: str, kind: str, expected_class: type | None) -> Iterator[Finding]:
+    """Findings about apiVersion and kind, which identify a document."""
+    if expected_class is MainDocument:
         return
     if not kind:
         meant = next(filter(None, (closest(key, _MAIN_KEYS) for key in node.values)), "")
         hint = f'did you mean "{meant}:"?' if meant else "the main document has machine: or cluster:, every other kind:"
         yield at(message="this document has neither kind nor a key of the main document", hint=hint)
         return
-    if wanted is None:
+    if expected_class is None:
         meant = "" if kind in foreign.KINDS else _closest_kind(kind)
         if meant:
             yield at("kind", message=f"unknown kind {quote(kind)}", hint=f'did you mean "{meant}"?')
         return
-    expected = attrs.fields_dict(wanted)["api_version"].default
+    expected = attrs.fields_dict(expected_class)["api_version"].default
     if api_version != expected:
         given = f"not {quote(api_version)}" if api_version else "which is missing"
         yield at("apiVersion", message=f"apiVersion of {kind} must be {expected}, {given}")
 
 
-def _with_separator(finding: Finding, wanted: type) -> Finding:
-    """A key of the main document in another document got there for want of a separator."""
-    if wanted is MainDocument or len(finding.path) != 1 or finding.path[0] not in _MAIN_KEYS:
+def _with_separator(finding: Finding, expected_class: type) -> Finding:
+    """A key of the main document in another one means that a separator is missing."""
+    if expected_class is MainDocument or len(finding.path) != 1 or finding.path[0] not in _MAIN_KEYS:
         return finding
     return attrs.evolve(finding, hint="that is the main document: put a line --- between the two")
 
 
 def _closest_kind(kind: str) -> str:
-    """The kind that was probably meant, "" if none is near. All kinds end alike, so they must be rather near."""
+    """The kind that was probably meant, "" if none is near. All kinds end alike, so the match must be close."""
     return closest(kind, tuple(_CLASSES), cutoff=0.88)
 
 
 def _without_ignored_devices(value: object, findings: tuple[Finding, ...]) -> Iterator[Finding]:
-    """What an ignored device says of itself is not checked, as long as it can be understood."""
+    """An ignored device is not checked, only read."""
     interfaces = ("machine", "network", "interfaces")
     devices = value.machine.network.interfaces if isinstance(value, MainDocument) and value.machine else ()
     for finding in findings:

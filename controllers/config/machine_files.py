@@ -1,4 +1,4 @@
-"""Which entries of `machine.files` can be applied on no machine whatever: said when they are read, and when applied."""
+"""Entries of `machine.files` that no machine can apply: reported when they are read, and when they are applied."""
 
 from typing import Final
 

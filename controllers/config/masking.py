@@ -1,7 +1,7 @@
-"""Hides secrets in what people are shown of a configuration, also where the text is too broken to be understood.
+"""Masks secrets in the parts of a configuration that are shown, even if the text is too broken to be parsed.
 
-Three signs give a secret away: the name of the key it belongs to, the shape of key material, and the place of a
-password in a URL. Hidden characters become stars one by one, so that columns stay where they are.
+A secret is recognised by three signs: the name of its key, the shape of key material, and the place of a password
+in a URL. Hidden characters become stars one by one, so that columns stay where they are.
 """
 
 import difflib
@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 
-# Names whose value is never shown, in lower case; a name that is nearly one of them is taken for a misspelling.
+# Names whose value is never shown, in lower case; a similar name is taken for a misspelling.
 _SECRET_NAMES = (
     "secret",
     "clustersecret",
@@ -31,7 +31,7 @@ _KEY = re.compile(
     r"""(?P<quote>["']?)(?P<name>[\w.-]+)(?P=quote)[ \t]*:(?=[ \t]|$)"""
 )
 _FLOW_VALUE = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*"?|'[^']*'?|[^,}\]]*)""")
-# Key material on a line that makes no sense, and on one that does: there, names and paths are seldom that long.
+# Key material on a line that cannot be parsed, and on one that can: there, names and paths are seldom that long.
 _MATERIAL = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _LONG_MATERIAL = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
 _USER_INFO = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
@@ -69,7 +69,7 @@ def key_text(key: str) -> str:
 def mask_line(lines: Sequence[str], index: int, *, understood: bool, key_column: int | None = None) -> str:
     """Line `index` of a configuration with stars for its secrets; more of them if the text could not be understood.
 
-    `key_column` (0-based) is where a key stands that nobody knows, so that nobody knows either what its value is.
+    `key_column` (0-based) is where an unknown key is, whose value may be a secret.
     """
     line = lines[index]
     if _inside_secret(lines, index):
@@ -97,7 +97,7 @@ def _stars(line: str, start: int, end: int) -> str:
 def _inside_secret(lines: Sequence[str], index: int) -> bool:
     """Whether the line belongs to the value of a secret key that stands further up, as those of a block text do.
 
-    A line that says nothing by itself may have slipped out of such a text, whatever its indentation is.
+    A line without a key of its own may belong to such a text, whatever its indentation is.
     """
     if not _says_something(lines[index]):
         before = next((line for line in reversed(lines[:index]) if _says_something(line)), "")

@@ -1,8 +1,8 @@
-"""Several files to one configuration: documents that say who they are in the same way become one.
+"""Merges several files into one configuration: documents with the same identity become one.
 
 Tables are merged key by key, lists appended, single values replaced, by the later file each time. Two kinds of list
 items know whether they are the same: the devices of the main document, by their name or their whole selector, and the
-VLANs of a device, by their number. Nothing is lost of where each value stands in which file.
+VLANs of a device, by their number. Each value keeps its place in its file.
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ from nodespan.controllers.config.tree import DocumentNode, Node, Scalar, Sequenc
 
 _INTERFACES: Path = ("machine", "network", "interfaces")
 _VLANS = "vlans"
-# A kind that is found under two spellings.
+# A kind with two spellings.
 KIND_SPELLINGS: Final = {"KubespanEndpointsConfig": "KubeSpanEndpointsConfig"}
-# What an item is known by: (key, value); the first of them that is given counts.
+# What identifies an item: (key, value); the first key that is set counts.
 _DEVICE_KEYS = ("interface", "deviceSelector")
 _VLAN_KEYS = ("vlanId",)
 _Identity = tuple[object, ...]
@@ -45,7 +45,7 @@ def merge_files(files: Iterable[Items[DocumentNode]]) -> tuple[DocumentNode, ...
 
 
 def document_identity(node: Node) -> _Identity:
-    """What a document is known by: its apiVersion, kind and name. The main document has none of them."""
+    """What identifies a document: its apiVersion, kind and name. The main document has none of them."""
     if not isinstance(node, Table):
         return (id(node),)
     api_version, kind, name = (_text(node, key) for key in ("apiVersion", "kind", "name"))
@@ -110,7 +110,7 @@ def _keys_of_items(path: Path | None) -> tuple[str, ...]:
 
 
 def _item_identity(item: Node, keys: tuple[str, ...]) -> _Identity:
-    """An item without any of the keys is like no other."""
+    """An item without any of the keys equals no other."""
     if isinstance(item, Table):
         for key in keys:
             if key in item.values:
@@ -119,7 +119,7 @@ def _item_identity(item: Node, keys: tuple[str, ...]) -> _Identity:
 
 
 def _plain(node: Node) -> object:
-    """What a node says, without where it stands; the order of keys does not count."""
+    """The content of a node without its place; the order of keys does not count."""
     match node:
         case Scalar():
             return node.text

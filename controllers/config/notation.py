@@ -21,12 +21,12 @@ _HIGHEST_PORT = 65535
 _MAC = re.compile(r"[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(:[0-9A-Fa-f]{2}){7}|(-[0-9A-Fa-f]{2}){5})")
 _HEX_BYTES = re.compile("([0-9A-Fa-f]{2}:?)+")
 _LABEL_LIMIT, _FQDN_LIMIT = 63, 253
-# What begins a comment, or ends a word or a line, in one file of the system or another.
+# What begins a comment, or ends a word or a line, in a file of the system.
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f#]+")
 
 
 def parse_ip(text: str) -> IpAddress | None:
-    """The address, None if it is none. An address with a zone (`fe80::1%eth0`) is none."""
+    """The address, None if the text is not an address. One with a zone (`fe80::1%eth0`) is not accepted."""
     try:
         return None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
@@ -34,7 +34,7 @@ def parse_ip(text: str) -> IpAddress | None:
 
 
 def parse_cidr(text: str) -> IpInterface | None:
-    """The address with its prefix length, None if it is none. Host bits may be set; a netmask is no prefix length."""
+    """The address with its prefix length, None if the text is not one. Host bits may be set; no netmasks."""
     address, _, length = text.partition("/")
     if parse_ip(address) is None or not (length.isascii() and length.isdecimal()):
         return None
@@ -115,5 +115,5 @@ def is_hostname(text: str) -> bool:
 
 
 def is_word(text: str) -> bool:
-    """Whether the text stays one word in every file of the system that it may come to stand in."""
+    """Whether the text is one word in every file of the system that it may be written to."""
     return _WORD.fullmatch(text) is not None

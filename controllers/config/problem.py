@@ -1,4 +1,4 @@
-"""A problem as people are shown it: where in which file, what, and what to do; with the line and a caret under it."""
+"""A problem as it is shown: file and place, what is wrong, what to do; with the line and a caret under it."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ from nodespan.controllers.config.finding import Severity
 from nodespan.controllers.config.masking import mask_line
 from nodespan.runtime.escaping import escaped
 
-# What the YAML reader takes for the end of a line.
+# The line ends of the YAML reader.
 _LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _WINDOW = 100
 _LINE_FEED: Final = "\n"
@@ -18,9 +18,9 @@ _LINE_FEED: Final = "\n"
 
 @attrs.frozen(kw_only=True)
 class Problem:
-    """Line and column count from 1; 0 says that there is no place to show, as for a file that cannot be read.
+    """Line and column count from 1; 0 without a place, as for a file that cannot be read.
 
-    `width` is how many characters from the column on are meant. `path` is like `machine.network.interfaces[0].mtu`.
+    `width` is how many characters from the column on are marked. `path` is like `machine.network.interfaces[0].mtu`.
     `hides_value` says that the value of the key at this place may be a secret.
     """
 
@@ -42,9 +42,9 @@ class Problem:
 
 @attrs.frozen(kw_only=True)
 class Ignored:
-    """A part of a configuration that nodespan does nothing about; the line of the file counts from 1.
+    """A part of a configuration that has no effect in nodespan; the line of the file counts from 1.
 
-    `consequence` is what follows from that for who wrote it, "" if it is plainly another system's.
+    `consequence` is what the author should know about that, "" if the part is plainly another system's.
     """
 
     path: str
@@ -65,7 +65,7 @@ def split_lines(text: str) -> list[str]:
 
 
 def render(problem: Problem, source_text: str) -> str:
-    """The problem, its line with a caret under what is meant, and the hint. Secrets on the line are stars."""
+    """The problem, its line with a caret under the place, and the hint. Secrets on the line are stars."""
     rendered = [str(problem)]
     lines = split_lines(source_text)
     if 0 < problem.line <= len(lines):

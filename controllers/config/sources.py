@@ -1,7 +1,7 @@
-"""The texts of a configuration: where they come from, and how several of them become one text and several again.
+"""The texts of a configuration: where they come from, and how several become one text and are separated again.
 
-What is applied is kept, and shown to clients, as one text. In one that stands for several files, each file follows a
-line that says what it was called; the files are merged as if they were still apart.
+What is applied is kept, and shown to clients, as one text. In a text of several files, each file follows a line
+with its name; the files are merged as if they were still separate.
 """
 
 import re
@@ -19,7 +19,7 @@ _MARKED = re.compile(rf"^---\n{re.escape(_MARK)}.*\n", re.MULTILINE)
 
 @attrs.frozen(kw_only=True)
 class SourceText:
-    """A text, `name` being what problems call it."""
+    """A text, and the name of it in problems."""
 
     name: str
     text: str = attrs.field(repr=False)
@@ -34,7 +34,7 @@ def bundle(sources: Iterable[SourceText]) -> str:
 
 
 def unbundle(source: SourceText) -> Iterator[SourceText]:
-    """The texts that a text stands for, each with its lines at the places that they have in the whole."""
+    """The texts that a text stands for, each with its lines at their places in the whole."""
     marks = list(_MARKED.finditer(source.text))
     if not marks:
         yield source
@@ -49,7 +49,7 @@ def unbundle(source: SourceText) -> Iterator[SourceText]:
 
 
 def expand(path: Path) -> tuple[Path, ...]:
-    """The files that a path stands for: those of a directory in the order of their names, else the path itself.
+    """The files at a path: those of a directory in the order of their names, else the path itself.
 
     Blocks. Raises OSError for a directory that cannot be read.
     """

@@ -1,7 +1,7 @@
-"""A tree of YAML nodes to values of the configuration's classes, by their type hints.
+"""From a tree of YAML nodes to values of the configuration's classes, by their type hints.
 
-One walk over both: every mistake becomes a finding, the field keeps its default, and the walk goes on. A field that is
-left out of `repr` holds a secret, and findings about it do not say what was written.
+One walk over both: every error becomes a finding, the field keeps its default, and the walk goes on. A field that is
+left out of `repr` holds a secret, and findings about it do not show the value.
 """
 
 import datetime
@@ -26,7 +26,7 @@ from nodespan.runtime.codec.duration import parse_duration
 T = TypeVar("T")
 
 _CLOSE_ENOUGH, _VERY_CLOSE = 0.7, 0.8
-# Naming more places than these helps nobody.
+# Naming more places is of no use.
 _MOST_PLACES = 2
 _TRUE = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"}
 _FALSE = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"}
@@ -35,7 +35,7 @@ _OCTAL = re.compile(r"0o?[0-7]+")
 
 
 class _Absent(enum.Enum):
-    """Stands for a value that was not given, or could not be understood."""
+    """Stands for a value that is unset or invalid."""
 
     ABSENT = enum.auto()
 
@@ -53,7 +53,7 @@ def closest(word: str, known: tuple[str, ...], *, cutoff: float = _CLOSE_ENOUGH)
 
 @attrs.frozen(kw_only=True)
 class Structured(typing.Generic[T]):
-    """A value, what is wrong with it, and the parts beside it that belong to others."""
+    """A value, its findings, and the parts beside it that belong to other systems."""
 
     value: T
     findings: tuple[Finding, ...]
@@ -61,7 +61,7 @@ class Structured(typing.Generic[T]):
 
 
 def structure(cls: type[T], node: Table, *, others: tuple[type, ...] = ()) -> Structured[T]:
-    """The value of class `cls`, one of documents, that the document says.
+    """The document as a value of class `cls`.
 
     `others` are the classes of other documents, in which a key that is unknown here may have its place.
     """
@@ -90,7 +90,7 @@ class _Walk:
         return cls(**found)
 
     def _known(self, cls: type, node: Table, path: Path) -> Iterator[tuple[str, str, Node]]:
-        """Key, key as written and value for each key of the class; a misspelled one counts as the one meant."""
+        """Key, key as written and value for each key of the class; a misspelled one counts as the intended one."""
         fields = fields_of(cls)
         foreign = OPEN.get(cls)
         for given, (span, part) in node.values.items():
@@ -122,7 +122,7 @@ class _Walk:
         """Where a key belongs that is unknown at this path, "" if nowhere, or in too many places to name them."""
         here = "".join("[]." if isinstance(part, int) else f".{part}" for part in path).replace("..", ".").strip(".")
         places = places_of(self._root).get(key.lower(), ())
-        # What is further down from here is meant rather than what is somewhere else.
+        # A place below this one is more probable than one elsewhere.
         below = tuple(place for place in places if place.startswith(f"{here}."))
         nearest = _shortest(below) or places
         if nearest:

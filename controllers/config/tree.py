@@ -1,8 +1,8 @@
-"""YAML text to a tree of nodes that know where they stand.
+"""From YAML text to a tree of nodes that know their places.
 
-The nodes keep what was written, not what a YAML reader makes of it: whether `0644`, `on` or `1.10` is a number, a
-switch or a text depends on the key, which is known only later. Repeated keys are reported, merge keys (`<<`) are
-resolved, and limits on size, depth and the growth by aliases keep a hostile text from costing more than its length.
+The nodes keep the text as written: whether `0644`, `on` or `1.10` is a number, a switch or a text depends on the key,
+which is known only later. Repeated keys are reported, merge keys (`<<`) are resolved, and limits on size, depth and the
+growth by aliases keep a hostile text from costing more than its length.
 """
 
 import re
@@ -39,7 +39,7 @@ _KNOWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "n
 
 @attrs.frozen(eq=False)
 class Scalar:
-    """A single value as written. `plain` tells `12` from `"12"`."""
+    """A single value as written. `plain` distinguishes `12` from `"12"`."""
 
     span: Span
     text: str
@@ -49,7 +49,7 @@ class Scalar:
 
     @property
     def is_null(self) -> bool:
-        """Whether nothing is written here, or the word for nothing."""
+        """Whether the value is empty or null."""
         return self.plain and not self.tag and self.text in _NULLS
 
 
@@ -83,7 +83,7 @@ class DocumentNode:
 
 
 class ConfigSyntaxError(Exception):
-    """The text is not YAML, or exceeds a limit; `span` is None if no place is to blame."""
+    """The text is not YAML, or exceeds a limit; `span` is None if no single place is at fault."""
 
     def __init__(self, message: str, span: Span | None = None, hint: str = "") -> None:
         super().__init__(message)
@@ -137,7 +137,7 @@ def locate(root: Node, path: Path, *, on_key: bool = False) -> Span:
 
 
 def _explain(error: MarkedYAMLError) -> str:
-    """The reader's complaint without the texts it quotes, for they may be secrets."""
+    """The reader's message without the texts it quotes, which may be secrets."""
     words: list[str] = []
     for word in str(error.problem or "it cannot be read").split("'"):
         is_safe = len(words) % 2 == 0 or len(word) <= 2 or (word.startswith("<") and word.endswith(">"))

@@ -1,4 +1,4 @@
-"""What a configuration may ask for that is understood and checked, but that nodespan does nothing about."""
+"""Settings that are read and checked, but have no effect in nodespan."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ _NOTHING_WAITS = "nothing waits here until the clock is set"
 
 
 def without_effect(document: object) -> Iterator[tuple[Path, str]]:
-    """The keys of one document that have no effect with the values they have, and what follows from that."""
+    """The keys of one document that have no effect with the values they have, and the consequence."""
     match document:
         case MainDocument():
             if document.debug:

@@ -1,4 +1,4 @@
-"""The machine configuration: what the operator wants of this node, as typed values."""
+"""The machine configuration: the desired configuration of this node, as typed values."""
 
 from typing import TypeVar
 
@@ -99,7 +99,7 @@ class MachineConfigSpec:
         return self.main.cluster or Cluster()
 
     def to_plain(self) -> str:
-        """What clients are shown: the text as the operator wrote it, secrets included, for the type is sensitive."""
+        """The form for clients: the text as the operator wrote it, secrets included, for the type is sensitive."""
         return self.text
 
     def documents_of(self, kind: type[D]) -> tuple[D, ...]:

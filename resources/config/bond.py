@@ -25,7 +25,7 @@ class BondMode(enum.StrEnum):
 
 
 class XmitHashPolicy(enum.StrEnum):
-    """What of a packet chooses the link that carries it."""
+    """Which fields of a packet select the link that carries it."""
 
     LAYER2 = "layer2"
     LAYER34 = "layer3+4"
@@ -35,7 +35,7 @@ class XmitHashPolicy(enum.StrEnum):
 
 
 class LacpRate(enum.StrEnum):
-    """How often the LACP partner is asked to send."""
+    """The rate at which the LACP partner is requested to send."""
 
     SLOW = "slow"
     FAST = "fast"
@@ -69,7 +69,7 @@ class PrimaryReselect(enum.StrEnum):
 
 
 class FailOverMac(enum.StrEnum):
-    """What becomes of the MAC addresses at a failover."""
+    """How MAC addresses change at a failover."""
 
     NONE = "none"
     ACTIVE = "active"
@@ -85,7 +85,7 @@ class AdSelect(enum.StrEnum):
 
 
 class AdLacpActive(enum.StrEnum):
-    """Whether LACP frames are sent unasked."""
+    """Whether LACP frames are sent without a request."""
 
     OFF = "off"
     ON = "on"
@@ -93,7 +93,7 @@ class AdLacpActive(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Bond:
-    """`bond` of a device. None is "not given", which leaves the choice to the kernel. Times in milliseconds."""
+    """`bond` of a device. None is unset, which leaves the choice to the kernel. Times in milliseconds."""
 
     interfaces: tuple[str, ...] = ()
     device_selectors: tuple[DeviceSelector, ...] = ()

@@ -19,7 +19,7 @@ DEFAULT_ROUTE_METRIC = 1024
 class DeviceRoute:
     """A route over the device. Without gateway it has link scope, without network it is the default route.
 
-    Metric 0 stands for DEFAULT_ROUTE_METRIC, MTU 0 for "not set".
+    Metric 0 stands for DEFAULT_ROUTE_METRIC, MTU 0 is unset.
     """
 
     network: str = ""
@@ -31,7 +31,7 @@ class DeviceRoute:
 
 @attrs.frozen(kw_only=True)
 class DhcpOptions:
-    """How a device asks for its address. Route metric 0 stands for DEFAULT_ROUTE_METRIC."""
+    """How a device requests its address. Route metric 0 stands for DEFAULT_ROUTE_METRIC."""
 
     route_metric: Unsigned32 = 0
     ipv4: bool = True
@@ -101,7 +101,7 @@ class BridgePort:
 
 @attrs.frozen(kw_only=True)
 class DeviceWireguardPeer:
-    """A WireGuard peer of a device. `endpoint` is host:port, or "" for a peer that calls first."""
+    """A WireGuard peer of a device. `endpoint` is host:port, or "" for a peer that connects first."""
 
     public_key: str = ""
     endpoint: str = ""
@@ -123,7 +123,7 @@ class DeviceWireguard:
 class Device:
     """One link, named by `interface` or found by `device_selector`. MTU 0 leaves the link's own.
 
-    An ignored device says: nodespan does nothing with this interface.
+    nodespan changes nothing on the interface of an ignored device.
     """
 
     interface: str = ""

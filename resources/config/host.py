@@ -13,7 +13,7 @@ from nodespan.runtime.resource import FrozenMapping, wire
 
 
 class DnsProtocol(enum.StrEnum):
-    """How a nameserver is asked: plain, over TLS, over HTTPS."""
+    """The protocol of queries to a nameserver: plain, over TLS, over HTTPS."""
 
     PLAIN = "Do53"
     TLS = "DoT"
@@ -22,7 +22,7 @@ class DnsProtocol(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Nameserver:
-    """A resolver, and the name its certificate must have if it is asked over TLS or HTTPS."""
+    """A resolver, and the name its certificate must have for queries over TLS or HTTPS."""
 
     address: str = ""
     protocol: DnsProtocol = DnsProtocol.PLAIN
@@ -50,7 +50,7 @@ class ResolverConfig:
 
 @attrs.frozen(kw_only=True)
 class Ntp:
-    """Time servers; `use_nts` asks them with Network Time Security."""
+    """Time servers; `use_nts` uses Network Time Security."""
 
     servers: tuple[str, ...] = ()
     use_nts: bool = attrs.field(default=False, metadata=wire("useNTS"))

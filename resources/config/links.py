@@ -44,7 +44,7 @@ class LinkRoute:
 
 @attrs.frozen(kw_only=True)
 class LinkSettings:
-    """What can be said of any link. `multicast` None leaves the link's own."""
+    """The settings of any link. `multicast` None leaves the link's own."""
 
     name: str = ""
     up: bool = True
@@ -56,7 +56,7 @@ class LinkSettings:
 
 @attrs.frozen(kw_only=True)
 class CommonLink(LinkSettings):
-    """What every link document has."""
+    """The fields of every link document."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
 
@@ -70,7 +70,7 @@ class LinkConfig(CommonLink):
 
 @attrs.frozen(kw_only=True)
 class BondConfig(CommonLink):
-    """A bond over links. None is "not given", which leaves the choice to the kernel. Times in milliseconds."""
+    """A bond over links. None is unset, which leaves the choice to the kernel. Times in milliseconds."""
 
     kind: Literal["BondConfig"] = "BondConfig"
     links: tuple[str, ...] = ()

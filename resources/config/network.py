@@ -30,7 +30,7 @@ class HCloudVIPConfig:
 
 
 class ClientIdentifier(enum.StrEnum):
-    """What a DHCP client calls itself."""
+    """How a DHCP client identifies itself."""
 
     NONE = "none"
     MAC = "mac"

@@ -22,10 +22,10 @@ class EtcdSettings:
 
 @attrs.frozen(kw_only=True)
 class VipSettings:
-    """How long an owner that falls silent keeps a virtual IP, and the conditions that must hold to own one.
+    """How long an owner that stops renewing keeps a virtual IP, and the conditions that must hold to own one.
 
-    The originals take a minute. Nodes with different leases may share a virtual IP: each is waited for as its own lease
-    says.
+    The originals take a minute. Nodes with different leases may share a virtual IP: each is waited for
+    as long as its own lease.
     """
 
     lease_ttl: datetime.timedelta = attrs.field(default=datetime.timedelta(seconds=5), metadata=wire("leaseTTL"))
@@ -34,10 +34,10 @@ class VipSettings:
 
 @attrs.frozen(kw_only=True)
 class DefaultsSettings:
-    """What is done without being named, as the originals do it. All of it is off unless it is asked for here.
+    """What the originals do by default. All of it is off unless it is enabled here.
 
-    `dhcp`: NICs that nothing mentions are set up and get their addresses by DHCPv4, and lo is set up with 127.0.0.1/8.
-    `hostname`, `resolvers`, `time_servers`: what is in effect where the configuration does not say.
+    `dhcp`: NICs that nothing configures are set up with addresses by DHCPv4, and lo is set up with 127.0.0.1/8.
+    `hostname`, `resolvers`, `time_servers`: defaults for what the configuration leaves unset.
     """
 
     dhcp: bool = False

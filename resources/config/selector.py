@@ -1,4 +1,4 @@
-"""The device selector: how a configuration names a link by what it is instead of by its name."""
+"""The device selector: how a configuration selects a link by its properties instead of its name."""
 
 import attrs
 
@@ -7,7 +7,7 @@ from nodespan.runtime.resource import wire
 
 @attrs.frozen(kw_only=True)
 class DeviceSelector:
-    """Every field that is given must match; "" and None are not given. In patterns only `*` is special."""
+    """Every field that is set must match; "" and None are unset. In patterns only `*` is special."""
 
     bus_path: str = ""
     hardware_addr: str = ""

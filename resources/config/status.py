@@ -1,4 +1,4 @@
-"""ConfigStatus: which configuration is in effect, since when, and whether it is here to stay."""
+"""ConfigStatus: which configuration is in effect, since when, and whether it is permanent."""
 
 import datetime
 
@@ -11,12 +11,12 @@ CONFIG_STATUS_ID = "v1alpha1"
 
 @attrs.frozen(kw_only=True)
 class ConfigStatusSpec:
-    """What the configuration in effect was read from, and how it fares.
+    """The files of the configuration in effect, and its state.
 
-    `digest` is that of its text, "" if none is in effect; `since` is when it came to be. `trial_until` is when it goes
-    away again unless it is confirmed, None if it stays. `error` is the first mistake of what is not used instead, ""
-    if everything is. `taking_over`: what is in effect is what an agent before this one has left, or follows on it, and
-    serves to tell what is to be taken back. Nothing of it is done to the kernel, only undone.
+    `digest` is that of its text, "" if none is in effect; `since` is when it took effect. `trial_until` is when it is
+    rolled back unless confirmed, None if it is permanent. `error` is the first error of files that are not used because
+    of it, "" if all are. `taking_over`: the configuration in effect was left by an earlier agent, or has just replaced
+    such a one. Until this is false, controllers change nothing in the kernel, they only undo.
     """
 
     files: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from nodespan.runtime.resource import wire
 
 @attrs.frozen(kw_only=True)
 class VipCondition:
-    """One check; exactly one of `tcp`, `http`, `unit` and `resource` says which.
+    """One check; exactly one of `tcp`, `http`, `unit` and `resource` is set.
 
     `tcp` is host:port, to which a connection must be possible. `http` is a URL that must answer with a status from 200
     to 299; `ca` is the PEM file by which an https server is known, "" for the system's. `unit` is a unit of systemd
@@ -32,7 +32,7 @@ class VipCondition:
 
     @property
     def name(self) -> str:
-        """What the condition is called: `tcp/127.0.0.1:6443`."""
+        """The name of the condition: `tcp/127.0.0.1:6443`."""
         for kind in ("tcp", "http", "unit", "resource"):
             target: str = getattr(self, kind)
             if target:

@@ -91,17 +91,17 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("text", TRUE)
-def test_what_is_true_of_the_link(text: str) -> None:
+def test_true_expressions(text: str) -> None:
     assert parse(text).matches(LINK)
 
 
 @pytest.mark.parametrize("text", FALSE)
-def test_what_is_false_of_the_link(text: str) -> None:
+def test_false_expressions(text: str) -> None:
     assert not parse(text).matches(LINK)
 
 
 @pytest.mark.parametrize(("marked", "message"), MISTAKES)
-def test_a_mistake_is_found_when_it_is_read_and_has_a_position(marked: str, message: str) -> None:
+def test_an_invalid_expression_is_refused_with_a_position(marked: str, message: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         parse(marked.replace("‸", ""))
     assert message in caught.value.message
@@ -109,7 +109,7 @@ def test_a_mistake_is_found_when_it_is_read_and_has_a_position(marked: str, mess
 
 
 @given(st.text(alphabet="link.driv()[]&|!=<>\"'\\ ,-0in", max_size=40))
-def test_any_text_is_an_expression_or_a_mistake(text: str) -> None:
+def test_any_text_is_an_expression_or_an_error(text: str) -> None:
     assert outcome(text)
 
 

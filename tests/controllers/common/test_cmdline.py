@@ -115,12 +115,12 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("line", "expected"), UNDERSTOOD, ids=[case[0] for case in UNDERSTOOD])
-def test_what_is_understood(line: str, expected: dict[str, Any]) -> None:
+def test_valid_command_lines(line: str, expected: dict[str, Any]) -> None:
     assert parse_cmdline(line) == CmdlineNetwork(**expected)
 
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES)
-def test_a_mistake_makes_all_void_but_dhcp_before_it_and_what_is_to_be_left_alone(mistake: str, words: str) -> None:
+def test_an_error_voids_all_but_dhcp_before_it_and_ignored_interfaces(mistake: str, words: str) -> None:
     line = f"talos.hostname=a ip=eth7:dhcp ip=10.0.0.7:::24::eth7 talos.network.interface.ignore=eth9 {mistake}"
     network = parse_cmdline(line)
     assert words in network.error
@@ -134,12 +134,12 @@ def test_the_host_name_of_its_own_parameter_wins() -> None:
     assert parse_cmdline(f"{ip} talos.hostname=own").first_hostname == "own"
 
 
-def test_servers_of_all_parameters_are_together() -> None:
+def test_servers_of_all_parameters_are_combined() -> None:
     network = parse_cmdline("ip=:::::eth0:off:10.0.0.53:10.0.1.53:10.0.0.1 ip=:::::eth1:off:10.0.0.53::10.0.0.2")
     assert network.dns_servers == ("10.0.0.53", "10.0.1.53")
     assert network.time_servers == ("10.0.0.1", "10.0.0.2")
 
 
 @given(st.text(alphabet="ip=bondvlan:[],.0123456789 fe;", max_size=60))
-def test_no_line_is_too_strange(line: str) -> None:
+def test_any_command_line_can_be_parsed(line: str) -> None:
     parse_cmdline(f"ip={line} bond={line} vlan={line}")

@@ -35,6 +35,6 @@ def test_only_a_star_is_special(pattern: str, text: str, expected: bool) -> None
 
 
 @given(st.text("ab*", max_size=8), st.text("ab", max_size=12))
-def test_a_pattern_is_what_a_regular_expression_would_be(pattern: str, text: str) -> None:
+def test_a_pattern_is_equivalent_to_a_regular_expression(pattern: str, text: str) -> None:
     expression = ".*".join(map(re.escape, pattern.split("*")))
     assert matches(pattern, text) is (re.fullmatch(expression, text) is not None)

@@ -106,7 +106,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await trio.sleep(POLL)
 
 
-async def test_what_is_applied_is_in_effect_and_survives_a_restart(tmp_path: Path) -> None:
+async def test_an_applied_configuration_takes_effect_and_survives_a_restart(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         assert operator.text is None
         assert await operator.asks(APPLY, OLD) == 0
@@ -118,7 +118,7 @@ async def test_what_is_applied_is_in_effect_and_survives_a_restart(tmp_path: Pat
     assert (tmp_path / APPLIED_FILE).stat().st_mode & 0o777 == 0o600
 
 
-async def test_several_files_are_kept_as_one_that_says_the_same(tmp_path: Path) -> None:
+async def test_several_files_are_kept_as_one_equivalent_file(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         assert await operator.asks(APPLY, OLD, "machine: {env: {B: b}}", "machine: {env: {A: last}}") == 0
         config = operator.node.state.get(MachineConfig, MACHINE_CONFIG_ID).spec
@@ -152,13 +152,13 @@ async def test_a_mistake_in_the_file_that_was_applied_leaves_the_last_good_confi
         assert (operator.text, operator.status.error) == (NEW, "")
 
 
-async def test_a_file_that_appears_is_taken_up(tmp_path: Path) -> None:
+async def test_a_file_that_appears_takes_effect(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         (tmp_path / APPLIED_FILE).write_text(NEW)
         await until(lambda: operator.text == NEW)
 
 
-async def test_new_problems_are_told_and_old_ones_are_not(tmp_path: Path) -> None:
+async def test_only_new_problems_are_reported(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         for id in ("LinkSpecs/a", "LinkSpecs/b"):
             await operator.node.create(NetworkProblem.new(id, NetworkProblemSpec(type="a", id="b", message="old")))
@@ -268,7 +268,7 @@ async def test_a_trial_of_the_first_configuration_goes_back_to_none(tmp_path: Pa
         assert not (tmp_path / APPLIED_FILE).exists()
 
 
-async def test_what_comes_during_a_trial_is_refused(tmp_path: Path) -> None:
+async def test_requests_during_a_trial_are_refused(tmp_path: Path) -> None:
     clock = FakeBootClock()
     async with operating(tmp_path, clock=clock) as operator:
         await operator.asks(APPLY, OLD)
@@ -287,14 +287,14 @@ async def test_nothing_is_confirmed_when_nothing_is_on_trial(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("duration", ["soon", "0s", "-5s", "1"])
-async def test_a_time_that_is_none_is_refused(tmp_path: Path, duration: str) -> None:
+async def test_an_invalid_duration_is_refused(tmp_path: Path, duration: str) -> None:
     async with operating(tmp_path) as operator:
         with pytest.raises(ActionError, match="--timeout"):
             await operator.tries(NEW, duration)
         assert operator.text is None
 
 
-async def test_a_killed_agent_goes_on_with_the_trial_for_the_time_that_is_left(tmp_path: Path) -> None:
+async def test_a_killed_agent_resumes_the_trial_for_the_remaining_time(tmp_path: Path) -> None:
     clock = FakeBootClock()
     async with operating(tmp_path, clock=clock) as operator:
         await operator.asks(APPLY, OLD)
@@ -320,7 +320,7 @@ async def test_an_agent_that_starts_too_late_goes_back(tmp_path: Path, later: fl
     assert not (tmp_path / TRIAL_FILE).exists()
 
 
-async def test_a_trial_can_be_confirmed_at_the_agent_that_comes_after_a_killed_one(tmp_path: Path) -> None:
+async def test_a_trial_can_be_confirmed_after_the_agent_was_killed_and_restarted(tmp_path: Path) -> None:
     clock = FakeBootClock()
     async with operating(tmp_path, clock=clock) as operator:
         await operator.tries(NEW)
@@ -344,7 +344,7 @@ async def test_a_file_that_changes_during_a_trial_waits_for_its_end_and_is_not_o
         await until(lambda: operator.text == NEWER)
 
 
-async def test_a_trial_goes_back_to_what_was_in_effect_though_the_file_has_mistakes_meanwhile(tmp_path: Path) -> None:
+async def test_a_trial_goes_back_to_the_previous_configuration_if_the_file_is_invalid(tmp_path: Path) -> None:
     clock, path = FakeBootClock(), tmp_path / "node.yaml"
     path.write_text(OLD)
     async with operating(tmp_path, path, clock=clock) as operator:
@@ -357,7 +357,7 @@ async def test_a_trial_goes_back_to_what_was_in_effect_though_the_file_has_mista
         assert operator.text == OLD
 
 
-async def test_the_record_of_a_trial_that_makes_no_sense_is_dropped(tmp_path: Path) -> None:
+async def test_an_invalid_record_of_a_trial_is_dropped(tmp_path: Path) -> None:
     (tmp_path / APPLIED_FILE).write_text(OLD)
     (tmp_path / TRIAL_FILE).write_text("{")
     async with operating(tmp_path) as operator:
@@ -368,7 +368,7 @@ async def test_the_record_of_a_trial_that_makes_no_sense_is_dropped(tmp_path: Pa
 # What an agent that was killed has left.
 
 
-async def test_what_was_in_effect_before_a_kill_is_in_effect_again_before_something_else_is(tmp_path: Path) -> None:
+async def test_the_configuration_before_a_kill_is_taken_over_before_another_takes_effect(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         await operator.asks(APPLY, OLD)
     (tmp_path / APPLIED_FILE).write_text(NEW)
@@ -382,7 +382,7 @@ async def test_what_was_in_effect_before_a_kill_is_in_effect_again_before_someth
         assert OLD not in operator.in_effect
 
 
-async def test_a_trial_whose_time_is_over_is_taken_back_in_good_order(tmp_path: Path) -> None:
+async def test_an_expired_trial_is_taken_over_before_the_files_take_effect(tmp_path: Path) -> None:
     clock = FakeBootClock()
     async with operating(tmp_path, clock=clock) as operator:
         await operator.asks(APPLY, OLD)
@@ -406,7 +406,7 @@ async def test_a_trial_of_the_first_configuration_leaves_nothing(tmp_path: Path)
         assert NEW not in operator.in_effect
 
 
-async def test_after_a_reboot_nothing_is_left_of_what_was_in_effect(tmp_path: Path) -> None:
+async def test_after_a_reboot_no_configuration_is_taken_over(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         await operator.asks(APPLY, OLD)
     (tmp_path / APPLIED_FILE).write_text(NEW)
@@ -415,7 +415,7 @@ async def test_after_a_reboot_nothing_is_left_of_what_was_in_effect(tmp_path: Pa
         assert OLD not in operator.in_effect
 
 
-async def test_a_file_that_has_mistakes_at_the_start_leaves_what_was_in_effect(tmp_path: Path) -> None:
+async def test_an_invalid_file_at_start_leaves_the_inherited_configuration_in_effect(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         await operator.asks(APPLY, OLD)
     (tmp_path / APPLIED_FILE).write_text(BAD)
@@ -424,7 +424,7 @@ async def test_a_file_that_has_mistakes_at_the_start_leaves_what_was_in_effect(t
         assert "boss" in operator.status.error
 
 
-async def test_a_file_that_is_gone_at_the_start_takes_its_configuration_along(tmp_path: Path) -> None:
+async def test_a_file_missing_at_start_ends_the_inherited_configuration(tmp_path: Path) -> None:
     async with operating(tmp_path) as operator:
         await operator.asks(APPLY, OLD)
     (tmp_path / APPLIED_FILE).unlink()
@@ -433,7 +433,7 @@ async def test_a_file_that_is_gone_at_the_start_takes_its_configuration_along(tm
         assert operator.text is None
 
 
-async def test_a_node_that_leaves_forgets(tmp_path: Path) -> None:
+async def test_a_leaving_node_removes_its_records(tmp_path: Path) -> None:
     leaving = trio.Event()
     async with operating(tmp_path, leaving=leaving) as operator:
         await operator.asks(APPLY, OLD)
@@ -445,7 +445,7 @@ async def test_a_node_that_leaves_forgets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("record", ["", "[]", '{"boot": "this"}', '{"boot": "this", "texts": [1]}'])
-async def test_a_record_that_makes_no_sense_is_none(tmp_path: Path, record: str) -> None:
+async def test_an_invalid_record_of_the_configuration_in_effect_is_ignored(tmp_path: Path, record: str) -> None:
     (tmp_path / APPLIED_FILE).write_text(OLD)
     (tmp_path / IN_EFFECT_FILE).write_text(record)
     async with operating(tmp_path) as operator:
@@ -453,7 +453,7 @@ async def test_a_record_that_makes_no_sense_is_none(tmp_path: Path, record: str)
     assert "old" in (tmp_path / IN_EFFECT_FILE).read_text()
 
 
-async def test_a_directory_that_cannot_be_written_is_said_and_changes_nothing(
+async def test_an_unwritable_directory_is_reported_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with operating(tmp_path) as operator:
@@ -469,7 +469,7 @@ async def test_a_directory_that_cannot_be_written_is_said_and_changes_nothing(
 
 
 @pytest.mark.parametrize("files", [None, [], [["a"]], [["a", "text"]], [[1, b""]], "a"])
-async def test_a_request_that_makes_no_sense_is_refused(tmp_path: Path, files: object) -> None:
+async def test_a_malformed_request_is_refused(tmp_path: Path, files: object) -> None:
     async with operating(tmp_path) as operator:
         with pytest.raises(ActionError, match="request"):
             await operator.asks(APPLY, files=files)

@@ -29,7 +29,7 @@ BAD = "machine:\n  type: worker\n  kubespan: {}\n"
         (("--confirm",), "no agent answers at"),
     ],
 )
-def test_what_cannot_be_asked_is_said(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_options_are_refused_with_a_reason(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     (tmp_path / "good.yaml").write_text(GOOD)
     (tmp_path / "empty").mkdir()
     with (tmp_path / "large.yaml").open("wb") as file:

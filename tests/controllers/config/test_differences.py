@@ -56,13 +56,11 @@ from nodespan.runtime.state import MemoryState
         ({"text": "a\nb"}, {"text": "x" * 100}, [f"text a b -> {'x' * 59}…"]),
     ],
 )
-def test_a_change_says_what_was_and_what_becomes(
-    old: Mapping[str, Any], new: Mapping[str, Any], texts: list[str]
-) -> None:
+def test_a_change_shows_old_and_new_value(old: Mapping[str, Any], new: Mapping[str, Any], texts: list[str]) -> None:
     assert list(change_texts(old, new)) == texts
 
 
-def test_resources_come_go_and_change() -> None:
+def test_added_removed_and_changed_resources_are_shown() -> None:
     before = {("LinkSpec", "a"): LinkSpecSpec(name="a", mtu=1400), ("LinkSpec", "b"): LinkSpecSpec(name="b")}
     after = {
         ("LinkSpec", "a"): LinkSpecSpec(name="a", mtu=1500),
@@ -153,7 +151,7 @@ BOND = {"logical": True, "kind": "bond"}
         ),
     ],
 )
-async def test_the_kernel_is_compared_with_what_will_be_wanted(
+async def test_the_kernel_is_compared_with_the_new_desired_state(
     live: list[Resource[Any]], after: list[Resource[Any]], lines: list[str]
 ) -> None:
     is_, will = MemoryState(), MemoryState()

@@ -81,7 +81,7 @@ async def test_the_configuration_in_effect_makes_no_difference() -> None:
         assert (found.resources, found.problems) == ((), ())
 
 
-async def test_what_a_changed_field_leads_to_is_told_and_nothing_else() -> None:
+async def test_only_the_consequences_of_a_changed_field_are_shown() -> None:
     async with live(config()) as node:
         found = await tried(node, config(mtu=9000))
         assert found.resources == (
@@ -91,21 +91,21 @@ async def test_what_a_changed_field_leads_to_is_told_and_nothing_else() -> None:
         assert "~ link eth0: mtu 1500 -> 9000, up false -> true" in found.kernel
 
 
-async def test_the_first_configuration_is_told_as_a_whole() -> None:
+async def test_all_of_the_first_configuration_is_shown() -> None:
     async with live(None) as node:
         found = await tried(node, config(more="      - interface: dummy0\n        dummy: true\n"))
         assert any(line.startswith("+ LinkSpec dummy0: ") for line in found.resources)
         assert {"+ link dummy0 (dummy)", "+ address 10.0.0.5/24 on eth0"} <= set(found.kernel)
 
 
-async def test_mistakes_that_only_the_machine_shows_are_told() -> None:
+async def test_problems_that_depend_on_the_machine_are_shown() -> None:
     selector = "      - deviceSelector: {driver: none-such}\n        dhcp: true\n"
     async with live(config()) as node:
         found = await tried(node, config(more=selector))
         assert len(found.problems) == 1
 
 
-async def test_what_dhcp_gave_goes_with_the_operator_and_stays_with_it() -> None:
+async def test_outputs_of_dhcp_stay_as_long_as_their_operator() -> None:
     dhcp = "        dhcp: true\n"
     async with live(config(more=dhcp)) as node:
         (operator,) = node.state.list(OperatorSpec)
@@ -132,7 +132,7 @@ async def test_a_controller_that_fails_is_named() -> None:
         assert found.failures == ("test.Failing failed: it broke",)
 
 
-async def test_the_command_is_told_the_differences_and_nothing_is_changed(tmp_path: Path) -> None:
+async def test_the_command_gets_the_differences_and_nothing_is_changed(tmp_path: Path) -> None:
     controller = FileController(state_dir=tmp_path, clock=FakeBootClock(), new_controllers=installed)
     with structlog.testing.capture_logs():
         async with running(controller, *deriving()) as node:

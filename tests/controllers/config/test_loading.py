@@ -50,7 +50,7 @@ def test_an_empty_file_is_an_error_for_it_may_be_about_to_be_written(raw: bytes)
         assert problem.message == "there is nothing in this file"
 
 
-def test_a_main_document_that_runs_on_into_another_is_told_what_it_lacks() -> None:
+def test_a_missing_separator_after_the_main_document_is_named() -> None:
     loaded = load("machine: {type: worker}\napiVersion: v1alpha1\nkind: LinkConfig\nname: eth0\n")
     (problem,) = loaded.problems
     assert (problem.line, problem.column, problem.path) == (1, 1, "LinkConfig[eth0].machine")
@@ -66,14 +66,14 @@ def test_permissions_are_octal_in_both_spellings(written: str, mode: int) -> Non
     assert loaded.config.machine.files[0].permissions == mode
 
 
-def test_permissions_that_are_no_number_are_told_how_to_be_written() -> None:
+def test_invalid_permissions_get_a_hint() -> None:
     for written in ('"999"', "rw"):
         (problem,) = load(f"machine:\n  files: [{{permissions: {written}, path: /a, op: create}}]\n").errors
         assert problem.message.endswith("is not an octal number")
         assert problem.hint == "write it like 0644"
 
 
-def test_permissions_without_a_leading_zero_are_decimal_and_worth_a_warning() -> None:
+def test_permissions_without_a_leading_zero_are_decimal_with_a_warning() -> None:
     loaded = load("machine:\n  files: [{permissions: 420, path: /a, op: create}]\n")
     assert loaded.config.machine.files[0].permissions == 0o644
     (problem,) = loaded.problems
@@ -95,7 +95,7 @@ def test_switches_have_several_words(written: str) -> None:
     assert load(f"machine: {{time: {{disabled: {written}}}}}").config.machine.time.disabled
 
 
-def test_words_and_numbers_are_texts_where_texts_are_meant() -> None:
+def test_words_and_numbers_are_texts_for_keys_of_texts() -> None:
     env = load("machine: {env: {A: on, B: 0644, C: 1.10, D: ~}}").config.machine.env
     assert env == {"A": "on", "B": "0644", "C": "1.10", "D": ""}
 
@@ -121,7 +121,7 @@ machine:
     assert (first.interface, second.interface, second.mtu, second.dhcp) == ("a", "b", 1400, True)
 
 
-def test_what_belongs_to_other_systems_is_named_and_left_alone() -> None:
+def test_parts_of_other_systems_are_named_and_ignored() -> None:
     text, places = unmark("""
         machine:
           type: worker
@@ -147,7 +147,7 @@ def test_what_belongs_to_other_systems_is_named_and_left_alone() -> None:
     ]
 
 
-def test_what_nodespan_does_nothing_about_is_named_with_what_follows_if_it_is_asked_for() -> None:
+def test_settings_without_effect_are_named_with_their_consequence() -> None:
     text, places = unmark("""
         ‸debug: true
         machine:
@@ -191,7 +191,7 @@ def test_what_nodespan_does_nothing_about_is_named_with_what_follows_if_it_is_as
     ]
 
 
-def test_what_is_not_asked_for_is_not_named() -> None:
+def test_unset_settings_are_not_named() -> None:
     text = "machine: {time: {bootTimeout: 0s}, features: {hostDNS: {enabled: false}}, install: {extraKernelArgs: []}}\n"
     assert load(f"debug: false\n{text}").ignored == ()
 
@@ -247,7 +247,7 @@ def test_all_mistakes_are_reported_in_the_order_of_the_text() -> None:
         ("machine: " + "[" * 63 + "‸[", "nested more than", ""),
     ],
 )
-def test_a_text_that_cannot_be_understood_gives_one_error(marked: str, message: str, hint: str) -> None:
+def test_a_text_that_is_not_yaml_gives_one_error(marked: str, message: str, hint: str) -> None:
     text, [(line, column)] = unmark(marked)
     (problem,) = load(text).problems
     assert problem.severity is Severity.ERROR
@@ -256,12 +256,12 @@ def test_a_text_that_cannot_be_understood_gives_one_error(marked: str, message: 
     assert (problem.line, problem.column) == (line, column)
 
 
-def test_a_key_that_is_nearly_a_known_one_is_reported_even_among_keys_of_others() -> None:
+def test_a_misspelled_key_is_reported_even_among_keys_of_other_systems() -> None:
     (problem,) = load("machine:\n  kubelet: {}\n  evn: {}\n  nodeLabels: {}\n  tpye: worker\n").problems
     assert (problem.line, problem.message, problem.hint) == (5, 'unknown key "tpye"', 'did you mean "type"?')
 
 
-def test_a_misspelled_key_is_followed_all_the_same() -> None:
+def test_the_value_of_a_misspelled_key_is_checked_too() -> None:
     loaded = load("machine: {netwrok: {interfaces: [{intrface: eth0, mtu: -5}]}}")
     assert [problem.path for problem in loaded.problems] == [
         "machine.netwrok",
@@ -270,7 +270,7 @@ def test_a_misspelled_key_is_followed_all_the_same() -> None:
     ]
 
 
-def test_aliases_cannot_make_much_of_little() -> None:
+def test_growth_by_aliases_is_limited() -> None:
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 9)]
     (problem,) = load("\n".join(["l0: &l0 [a, a, a, a, a, a, a, a, a]", *levels])).problems
     assert "aliases make more than" in problem.message
@@ -282,7 +282,7 @@ def test_a_text_that_is_too_large_is_refused_at_once() -> None:
     assert f"{LARGEST_TEXT:,}" in problem.message
 
 
-def test_an_escape_that_stands_for_no_character_is_an_error() -> None:
+def test_an_escape_without_a_character_is_an_error() -> None:
     (problem,) = load('a: "\\U99999999"').problems
     assert "cannot be read" in problem.message
 
@@ -314,11 +314,11 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     assert directory.severity is Severity.ERROR
 
 
-def test_clients_are_shown_what_the_operator_wrote() -> None:
+def test_clients_get_the_text_of_the_operator() -> None:
     assert spec_to_plain(load(DOCUMENTS).config) == DOCUMENTS
 
 
-def test_secrets_do_not_show_in_the_value() -> None:
+def test_secrets_are_not_in_the_repr() -> None:
     shown = repr(load(WIREGUARD).config) + repr(load(DOCUMENTS).config)
     assert KEY_A not in shown
     assert SECRET not in shown

@@ -95,7 +95,7 @@ LINK = "apiVersion: v1alpha1\nkind: LinkConfig\nname: {name}\n{rest}\n"
         ),
     ],
 )
-def test_two_files_say_what_one_file_could(first: str, second: str, together: str) -> None:
+def test_two_files_are_merged_into_one_configuration(first: str, second: str, together: str) -> None:
     merged, written = sources(first, second), load(together)
     assert (merged.errors, written.errors) == ((), ())
     assert (merged.config.main, merged.config.documents) == (written.config.main, written.config.documents)
@@ -117,7 +117,7 @@ def test_three_files_merge_in_their_order() -> None:
     assert loaded.config.machine.type == "init"
 
 
-def test_mistakes_are_shown_in_the_file_that_makes_them() -> None:
+def test_mistakes_are_shown_in_their_file() -> None:
     first, first_places = unmark("""
         machine:
           network:
@@ -143,7 +143,7 @@ def test_mistakes_are_shown_in_the_file_that_makes_them() -> None:
     assert shown.splitlines()[1].endswith("        addresses: [10.0.0.400/24]")
 
 
-def test_a_rule_between_documents_looks_at_all_files() -> None:
+def test_rules_between_documents_see_all_files() -> None:
     kubespan = "apiVersion: v1alpha1\nkind: KubeSpanConfig\nenabled: true\n"
     (problem,) = sources("machine: {type: worker}", kubespan).errors
     assert (problem.file, problem.line) == ("b", 3)
@@ -161,7 +161,7 @@ def test_a_file_that_is_missing_does_not_hide_the_mistakes_of_the_others(tmp_pat
     assert [problem.file for problem in loaded.errors] == [str(tmp_path / "none.yaml"), str(tmp_path / "good.yaml")]
 
 
-def test_a_directory_is_its_yaml_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_a_directory_stands_for_its_yaml_files_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name, type in (("20-b.yaml", "controlplane"), ("10-a.yaml", "worker"), ("30.yml", "boss"), (".x.yaml", "boss")):
         (tmp_path / name).write_text(f"machine: {{type: {type}}}")
     loaded = read_and_load(tmp_path)
@@ -175,7 +175,7 @@ def test_a_directory_without_files_is_a_mistake(tmp_path: Path) -> None:
     assert "no file in this directory ends in .yaml" in problem.message
 
 
-def test_places_in_the_one_text_that_is_kept_are_those_of_its_own_lines() -> None:
+def test_places_in_a_merged_text_are_its_own_lines() -> None:
     text = bundle(
         [
             SourceText(name="a.yaml", text="machine: {type: worker}"),
@@ -195,7 +195,7 @@ def test_one_file_is_kept_as_it_was_written() -> None:
     assert load(text).config.text == text
 
 
-def test_what_was_kept_can_be_merged_with_more() -> None:
+def test_a_merged_text_can_be_merged_again() -> None:
     kept = sources("machine: {env: {A: a}}", "machine: {env: {B: b}}").config.text
     assert sources(kept, "machine: {env: {C: c}}").config.machine.env == {"A": "a", "B": "b", "C": "c"}
 
@@ -207,7 +207,7 @@ def test_links_keep_the_order_of_their_first_appearance() -> None:
 
 @given(st.lists(st.lists(PIECES, max_size=12).map("".join), min_size=2, max_size=3), st.sampled_from(sorted(SAMPLES)))
 @QUICK
-def test_whatever_the_files_are_loading_ends_and_every_problem_can_be_shown(texts: list[str], name: str) -> None:
+def test_any_files_can_be_loaded_and_their_problems_rendered(texts: list[str], name: str) -> None:
     loaded = sources(SAMPLES[name], *texts)
     for problem in loaded.problems:
         assert loaded.render(problem)
@@ -218,7 +218,7 @@ LINES = st.lists(st.sampled_from(["", "a: b", "---", "# x", "  - é", "\u2028", 
 
 
 @given(st.lists(st.tuples(NAMES, LINES), min_size=2, max_size=4))
-def test_every_text_comes_out_of_the_one_that_is_kept(files: list[tuple[str, list[str]]]) -> None:
+def test_every_file_can_be_recovered_from_the_merged_text(files: list[tuple[str, list[str]]]) -> None:
     given = [SourceText(name=name, text="\n".join(lines)) for name, lines in files]
     texts = [part.text.lstrip("\n") for part in unbundle(SourceText(name="kept", text=bundle(given)))]
     # A text that looks like a mark by itself is cut there, and is the same text all the same.

@@ -45,7 +45,7 @@ def test_a_misplaced_key_is_an_error_that_names_its_place(text: str, hint: str) 
     assert problem.hint == hint
 
 
-def test_what_is_known_to_belong_to_others_stays_theirs_wherever_it_stands() -> None:
+def test_keys_of_other_systems_are_ignored_wherever_they_are() -> None:
     loaded = load("cluster: {network: {}, etcd: {}}\nmachine: {controlPlane: {}}\n")
     assert loaded.problems == ()
     assert [ignored.path for ignored in loaded.ignored] == [

@@ -103,7 +103,7 @@ def test_the_password_of_a_url_is_not_shown() -> None:
     assert "HIDDEN" not in shown("cluster: {controlPlane: {endpoint: 'ftp://user:HIDDEN@host'}}")
 
 
-def test_a_piece_of_a_certificate_that_left_its_place_is_hidden() -> None:
+def test_misplaced_lines_of_a_certificate_are_masked() -> None:
     material = "MIIBszCCAVmgAwIBAgIUQ2hhbGxlbmdlIGFjY2VwdGVkQ2hhbGxlbmdlIGFjY2Vw"
     for text in (f"machine:\n  files:\n{material}\n", f"machine:\n  files:\n{material}:\n", f"{material}: 1\n"):
         loaded = load(text)
@@ -111,7 +111,7 @@ def test_a_piece_of_a_certificate_that_left_its_place_is_hidden() -> None:
         assert material not in repr(loaded.ignored)
 
 
-def test_public_keys_are_no_secrets() -> None:
+def test_public_keys_are_not_masked() -> None:
     assert '"abcdef"' in shown(
         "machine: {network: {interfaces: [{interface: a, wireguard: {privateKey: "
         "kCQsKr4B28VUl7qw1sVkTDNF9fFH++ViIuKsss+C6kc=, peers: [{publicKey: abcdef}]}}]}}"

@@ -410,7 +410,7 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
         (device("{interface: a, dhcp: true, dhcpOptions: {duidv6: ‸zz}}"), "is not a hexadecimal text"),
     ],
 )
-def test_what_can_be_lived_with_is_a_warning(marked: str, message: str) -> None:
+def test_harmless_mistakes_are_warnings(marked: str, message: str) -> None:
     text, places = unmark(marked)
     (problem,) = load(text).problems
     assert problem.severity is Severity.WARNING
@@ -448,5 +448,5 @@ def test_cidr_and_addresses_together_are_refused() -> None:
         SERVICE + "---\n" + SERVICE.replace("name: a", "name: b") + "---\n" + IDENTITY,
     ],
 )
-def test_what_only_looks_wrong_is_accepted(text: str) -> None:
+def test_unusual_but_valid_settings_are_accepted(text: str) -> None:
     assert load(text).problems == ()

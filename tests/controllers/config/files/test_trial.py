@@ -19,7 +19,7 @@ TRIAL = Trial(boot="one", deadline=160.0, text="machine: {}\n", previous=None, b
     ("boot", "now", "left"),
     [("one", 100.0, 60.0), ("one", 159.5, 0.5), ("one", 160.0, 0.0), ("one", 1000.0, 0.0), ("two", 100.0, 0.0)],
 )
-def test_what_is_left_is_counted_by_the_clock_of_the_boot(boot: str, now: float, left: float) -> None:
+def test_the_remaining_time_is_measured_by_the_boot_clock(boot: str, now: float, left: float) -> None:
     assert TRIAL.remaining(FakeBootClock(boot=boot, time=now)) == left
 
 
@@ -29,7 +29,7 @@ def test_a_trial_starts_with_all_its_time() -> None:
     assert (trial.boot, trial.deadline, trial.remaining(clock)) == ("one", 160.0, 60.0)
 
 
-def test_a_trial_comes_out_of_its_file_as_it_was(tmp_path: Path) -> None:
+def test_a_trial_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
     for trial in (TRIAL, attrs.evolve(TRIAL, previous="é\n", text="\ufeff# \u2028")):
         replace_file(tmp_path / "trial", dump_trial(trial))
         assert load_trial(tmp_path / "trial") == trial
@@ -52,7 +52,7 @@ def test_there_is_no_trial_without_a_file(tmp_path: Path) -> None:
         json.dumps({"boot": "a", "deadline": 1, "text": "", "what": 1}),
     ],
 )
-def test_a_file_that_makes_no_sense_is_no_trial(tmp_path: Path, text: str) -> None:
+def test_an_invalid_record_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "trial"
     path.write_text(text)
     with pytest.raises(ValueError, match="not the record of a trial"):
@@ -63,7 +63,7 @@ def test_the_text_on_trial_is_a_secret() -> None:
     assert "machine" not in repr(TRIAL)
 
 
-def test_the_clock_of_the_system_goes_on_and_names_its_boot() -> None:
+def test_the_boot_clock_is_monotonic_and_names_its_boot() -> None:
     clock = SystemBootClock()
     before = clock.now()
     assert clock.now() >= before

@@ -70,7 +70,7 @@ async def test_nothing_is_selected_before_all_links_have_been_seen() -> None:
         assert device.spec.device.bond.interfaces == ("eth0", "eth1")
 
 
-async def test_an_entry_follows_the_link_that_its_selector_means() -> None:
+async def test_an_entry_follows_the_link_that_its_selector_matches() -> None:
     async with house({}) as node:
         await configure(node, devices(f"{{deviceSelector: {{hardwareAddr: '{MAC_A}'}}, addresses: [10.0.0.5/24]}}"))
         assert list(problems(node, Severity.WARNING)) == ["DeviceConfigSpecs/000"]
@@ -89,7 +89,7 @@ async def test_an_entry_follows_the_link_that_its_selector_means() -> None:
         assert list(unmerged(node, AddressSpec)) == ["configuration/eth1/10.0.0.5/24"]
 
 
-async def test_a_mistaken_selector_concerns_its_entry_alone() -> None:
+async def test_an_invalid_selector_affects_its_entry_alone() -> None:
     async with house({"eth0": nic(2), "eth1": nic(3)}) as node:
         await configure(
             node,
@@ -145,7 +145,7 @@ async def test_members_of_a_bond_come_and_go() -> None:
         assert not unmerged(node, LinkSpec)
 
 
-async def test_an_ignored_interface_gets_nothing_from_anywhere() -> None:
+async def test_an_ignored_interface_is_not_configured_by_any_source() -> None:
     text = """
 machine:
   type: controlplane
@@ -165,7 +165,7 @@ machine:
         assert not any(unmerged(node, type) for type in (AddressSpec, RouteSpec, OperatorSpec))
 
 
-async def test_the_kernel_line_has_a_layer_of_its_own() -> None:
+async def test_the_kernel_command_line_has_a_layer_of_its_own() -> None:
     line = (
         "ip=10.0.0.6::10.0.9.1:24::eth0 ip=10.0.1.6::10.0.1.1:24::eth1 ip=eth2:dhcp vlan=eth0.5:eth0 "
         "bond=bond7:eth3,eth4:mode=1:1400"
@@ -195,7 +195,7 @@ async def test_the_kernel_line_has_a_layer_of_its_own() -> None:
         assert list(unmerged(node, OperatorSpec)) == ["cmdline/dhcp4/eth2"]
 
 
-async def test_an_address_of_the_kernel_line_without_link_is_for_the_first_one() -> None:
+async def test_an_address_of_the_kernel_command_line_without_link_is_for_the_first_one() -> None:
     loopback = LinkStatusSpec(index=1, type=LinkType.LOOPBACK, flags=LinkFlags.LOOPBACK)
     async with house({"a": loopback}, cmdline="ip=10.0.0.6:::24") as node:
         await node.settled()
@@ -205,7 +205,7 @@ async def test_an_address_of_the_kernel_line_without_link_is_for_the_first_one()
         assert list(unmerged(node, AddressSpec)) == ["cmdline/eth0/10.0.0.6/24"]
 
 
-async def test_a_mistake_in_the_kernel_line_is_a_problem_and_dhcp_stays() -> None:
+async def test_a_mistake_in_the_kernel_command_line_is_a_problem_and_dhcp_stays() -> None:
     async with house({}, cmdline="ip=eth0:dhcp ip=off") as node:
         await node.settled()
         assert list(problems(node)) == ["AddressSpecs/cmdline"]
@@ -300,7 +300,7 @@ addresses: [{address: 10.0.0.5/24, routePriority: 5}]
         assert address.priority == 5
 
 
-async def test_bad_parts_are_problems_and_all_others_stand() -> None:
+async def test_invalid_parts_are_problems_and_all_others_are_kept() -> None:
     vlan = "{vlanId: 5, addresses: [10.0.5.5, 10.0.5.6/24], routes: [{network: x}], vip: {ip: y}}"
     text = f"{{interface: eth0, addresses: [10.0.0.5/24], vlans: [{vlan}]}}"
     async with house({}) as node:
@@ -319,7 +319,7 @@ async def test_bad_parts_are_problems_and_all_others_stand() -> None:
         assert not problems(node)
 
 
-async def test_a_restart_takes_away_what_is_not_wanted_any_more() -> None:
+async def test_a_restart_removes_specs_that_are_no_longer_desired() -> None:
     async with house({}) as node:
         await configure(node, devices("{interface: eth0, addresses: [10.0.0.5/24, 10.0.0.6/24]}\n{interface: eth1}"))
         state = node.state
@@ -350,7 +350,7 @@ async def test_one_changed_address_among_many_writes_only_that_one() -> None:
         assert different == {"network.DeviceConfigController": 1, "network.AddressConfigController": 3}
 
 
-async def test_a_link_that_nothing_is_about_causes_no_write() -> None:
+async def test_a_link_that_nothing_refers_to_causes_no_write() -> None:
     async with house({"eth0": nic(2)}) as node:
         await configure(node, devices("{interface: eth0, addresses: [10.0.0.5/24]}\n{deviceSelector: {driver: e1000}}"))
         writes = {name: runner.status().writes for name, runner in node.engine.runners.items()}
@@ -376,7 +376,7 @@ async def test_bad_rules_from_elsewhere_do_not_stop_the_others() -> None:
         ]
 
 
-async def test_an_entry_that_is_not_ours_is_left() -> None:
+async def test_an_entry_of_another_owner_is_left() -> None:
     async with house({}) as node:
         spec = DeviceConfigSpecSpec(device=Device(interface="eth9", addresses=("10.9.0.1/24",)))
         await node.state.create(DeviceConfigSpec.new(device_config_id("eth9", 0), spec, namespace=NAMESPACE))
@@ -395,7 +395,7 @@ SELECTORS = """
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_what_is_meant_does_not_depend_on_what_was_there_before(seed: int) -> None:
+async def test_the_selected_links_do_not_depend_on_earlier_states(seed: int) -> None:
     chance = random.Random(seed)
     machine = devices(SELECTORS)
     async with house({}) as node:
@@ -427,6 +427,6 @@ def some_link(index: int, chance: random.Random) -> LinkStatusSpec:
     return nic(index, mac, **facts)
 
 
-def test_the_defaults_are_asked_for_in_a_document() -> None:
+def test_the_defaults_are_enabled_in_a_document() -> None:
     text = "{apiVersion: nodespan.dev/v1alpha1, kind: NodespanConfig, defaults: {dhcp: true, timeServers: true}}"
     assert config(text).nodespan.defaults == DefaultsSettings(dhcp=True, time_servers=True)

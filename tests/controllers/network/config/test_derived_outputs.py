@@ -45,7 +45,7 @@ class Bench:
         return [each.spec.id for each in self._state.list(NetworkProblem)]
 
 
-async def test_several_parts_are_heard_in_their_order() -> None:
+async def test_requests_for_one_output_are_combined_in_the_order_of_parts() -> None:
     bench = Bench(MemoryState())
     assert await bench.follow({"a": "1"}, {"a": "2", "b": "x"}) == {"a": "1+2", "b": "x"}
     assert await bench.follow({"a": "3"}, {"a": "2"}) == {"a": "3+2"}
@@ -53,7 +53,7 @@ async def test_several_parts_are_heard_in_their_order() -> None:
     assert await bench.follow() == {}
 
 
-async def test_only_parts_that_changed_are_looked_at() -> None:
+async def test_only_changed_parts_are_derived_again() -> None:
     bench = Bench(MemoryState())
     await bench.follow({"a": "1"}, {"b": "2"})
     assert len(bench.requested) == 2
@@ -73,7 +73,7 @@ async def test_problems_come_and_go_with_their_parts() -> None:
     assert bench.problems() == []
 
 
-async def test_what_an_earlier_run_left_goes() -> None:
+async def test_outputs_of_an_earlier_run_are_removed() -> None:
     state = MemoryState()
     await Bench(state).follow({"a": "1"}, {"b": "bad"})
     bench = Bench(state)
@@ -81,7 +81,7 @@ async def test_what_an_earlier_run_left_goes() -> None:
     assert bench.problems() == []
 
 
-async def test_an_output_that_is_held_goes_or_comes_back_when_it_is_let_go() -> None:
+async def test_a_held_output_is_removed_or_recreated_when_it_is_released() -> None:
     state = MemoryState()
     bench = Bench(state)
     await bench.follow({"a": "1", "b": "1"})

@@ -112,7 +112,7 @@ def links(monkeypatch: pytest.MonkeyPatch) -> Links:
     return fake
 
 
-async def test_an_alias_is_given_and_what_was_before_comes_back(links: Links) -> None:
+async def test_an_alias_is_set_and_the_original_is_restored(links: Links) -> None:
     async with running(LinkAliasSpecController()) as node:
         links.node = node
         await node.put(LinkStatus, "eth0", nic(2, alias="uplink"))
@@ -128,7 +128,7 @@ async def test_an_alias_is_given_and_what_was_before_comes_back(links: Links) ->
         await node.destroy(LinkAliasSpec, "eth0")
 
 
-async def test_an_alias_that_somebody_else_changed_is_not_taken_away(links: Links) -> None:
+async def test_an_alias_changed_by_another_program_is_not_removed(links: Links) -> None:
     async with running(LinkAliasSpecController()) as node:
         links.node = node
         await node.put(LinkStatus, "eth0", nic(2))
@@ -142,7 +142,7 @@ async def test_an_alias_that_somebody_else_changed_is_not_taken_away(links: Link
         await node.destroy(LinkAliasSpec, "eth0")
 
 
-async def test_what_fails_is_a_problem_and_is_not_done_over_and_over(links: Links) -> None:
+async def test_a_failure_is_a_problem_and_is_not_retried_in_a_loop(links: Links) -> None:
     links.error = errno.EBUSY
     async with running(LinkAliasSpecController()) as node:
         links.node = node
@@ -155,7 +155,7 @@ async def test_what_fails_is_a_problem_and_is_not_done_over_and_over(links: Link
         assert list(problems(node)) == ["LinkAliasSpecs/eth0"]
 
 
-async def test_a_document_that_goes_takes_its_alias_with_it(links: Links) -> None:
+async def test_a_removed_document_removes_its_alias(links: Links) -> None:
     async with running(LinkAliasConfigController(), LinkAliasSpecController()) as node:
         links.node = node
         await node.put(LinkStatus, "eth0", nic(2))

@@ -68,7 +68,7 @@ def test_a_mistake_is_explained(route: LinkRoute, words: str) -> None:
         route_spec("eth0", route)
 
 
-def test_one_bad_route_does_not_take_the_others_with_it() -> None:
+def test_one_invalid_route_does_not_affect_the_others() -> None:
     vlan = Vlan(vlan_id=5, routes=(DeviceRoute(network="nonsense"), DeviceRoute(network="10.1.0.0/16")))
     requested = requested_routes(Device(interface="eth0", routes=(DeviceRoute(gateway="10.0.0.1"),), vlans=(vlan,)))
     assert [id for id, _ in requested.outputs] == [

@@ -122,14 +122,14 @@ MEMBERS = [
 
 
 @pytest.mark.parametrize(("links", "selector", "expected"), [case[1:] for case in ONE], ids=[case[0] for case in ONE])
-def test_one_link_is_meant(links: Links, selector: DeviceSelector, expected: str) -> None:
+def test_a_selector_matches_one_link(links: Links, selector: DeviceSelector, expected: str) -> None:
     assert SelectableLinks(links).select_one(selector).link == expected
 
 
 @pytest.mark.parametrize(
     ("links", "selector", "is_mistake", "words"), [case[1:] for case in NONE], ids=[case[0] for case in NONE]
 )
-def test_no_link_is_meant_and_it_is_said_why(
+def test_a_selector_without_one_link_is_explained(
     links: Links, selector: DeviceSelector, is_mistake: bool, words: list[str]
 ) -> None:
     selection = SelectableLinks(links).select_one(selector)
@@ -146,7 +146,7 @@ def test_members_of_a_bond(links: Links, patterns: list[str], expected: tuple[st
     assert SelectableLinks(links).select_members("bond0", selectors) == expected
 
 
-def test_a_selector_that_names_an_address_does_not_look_at_every_link() -> None:
+def test_a_selector_by_exact_address_uses_the_index() -> None:
     links = {f"eth{index}": nic(index, f"52:54:00:00:{index >> 8:02x}:{index & 255:02x}") for index in range(2000)}
     selectable = SelectableLinks(links)
     looked_at = {

@@ -335,13 +335,13 @@ async def test_devices_have_ids_by_link_and_place() -> None:
         assert [resource.id for resource in node.state.list(DeviceConfigSpec)] == ["eth0/000", "eth1/001"]
 
 
-async def test_an_alias_is_for_the_link_that_the_expression_chooses() -> None:
+async def test_an_alias_is_for_the_link_that_the_expression_matches() -> None:
     async with house({"enp9s0": nic(9, "00:1a:2b:00:00:09"), "enp1s0": nic(2)}) as node:
         await configure(node, snippet("documents"))
         assert {each.id: each.spec.alias for each in node.state.list(LinkAliasSpec)} == {"enp9s0": "net0"}
 
 
-async def test_what_a_cloud_routes_is_named_and_left_alone() -> None:
+async def test_virtual_ips_that_a_cloud_routes_are_named_and_ignored() -> None:
     async with house({}) as node:
         await configure(node, snippet("more_documents"))
         (message,) = problems(node).values()

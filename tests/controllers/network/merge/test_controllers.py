@@ -127,7 +127,7 @@ async def test_a_layer_may_move_to_another_spec() -> None:
         await node.gone(LinkSpec, "eth0")
 
 
-async def test_what_is_held_is_torn_down_and_made_anew_only_when_it_is_gone() -> None:
+async def test_a_held_spec_is_torn_down_and_recreated_only_after_it_is_destroyed() -> None:
     async with running(*everything()) as node:
         await put(node, LinkSpec, "default/eth0", LINK)
         await node.eventually(LinkSpec, "eth0")
@@ -143,7 +143,7 @@ async def test_what_is_held_is_torn_down_and_made_anew_only_when_it_is_gone() ->
         await node.eventually(LinkSpec, "eth0", lambda link: not link.metadata.is_tearing_down, spec=CONFIGURED)
 
 
-async def test_what_an_earlier_process_left_and_nothing_wants_goes() -> None:
+async def test_merged_specs_of_an_earlier_process_without_layers_are_removed() -> None:
     async with running() as first:
         owner = "LinkMergeControllers.net.talos.dev"
         await first.put(LinkSpec, "old0", attrs.evolve(LINK, name="old0"), owner=owner)
@@ -155,7 +155,7 @@ async def test_what_an_earlier_process_left_and_nothing_wants_goes() -> None:
             assert node.state.find(LinkSpec, "mine") is not None
 
 
-async def test_operators_are_merged_by_what_they_run_and_where() -> None:
+async def test_operators_are_merged_by_kind_and_link() -> None:
     default = OperatorSpecSpec(operator=Operator.DHCP4, link_name="eth0", layer=ConfigLayer.DEFAULT)
     configured = attrs.evolve(default, require_up=False, layer=ConfigLayer.CONFIGURATION)
     vip = OperatorSpecSpec(operator=Operator.VIP, link_name="eth0", vip=VIPOperatorSpec(ip="10.0.0.9"))
