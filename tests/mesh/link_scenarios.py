@@ -72,7 +72,7 @@ def links(inside: Namespace) -> dict[str, dict[str, Any]]:
     return {link["ifname"]: link for link in found}
 
 
-async def a_link_is_made_changed_healed_and_removed(kind: str) -> None:
+async def a_link_is_created_changed_repaired_and_removed(kind: str) -> None:
     spec = SPECS[kind]
     async with node() as (inside, runtime):
         await want(runtime, spec)
@@ -121,7 +121,7 @@ def as_changed(kind: str, found: dict[str, dict[str, Any]]) -> bool:
             return bool(data["table"] == 2000)
 
 
-async def a_port_is_put_into_its_bridge_and_released() -> None:
+async def a_port_joins_its_bridge_and_is_released() -> None:
     async with node() as (inside, runtime):
         port = attrs.evolve(BASE, name="p0", logical=False, bridge_slave=BridgeSlave(master_name="x0"))
         await want(runtime, port)
@@ -131,7 +131,7 @@ async def a_port_is_put_into_its_bridge_and_released() -> None:
         await eventually(lambda: "master" not in links(inside)["p0"])
 
 
-async def a_link_is_put_into_its_vrf() -> None:
+async def a_link_joins_its_vrf() -> None:
     async with node() as (inside, runtime):
         await want(runtime, SPECS["vrf"])
         await want(runtime, attrs.evolve(BASE, name="p0", logical=False, vrf_slave=VRFSlave(master_name="x0")))

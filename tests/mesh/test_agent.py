@@ -88,7 +88,7 @@ def agrees(inside: Namespace, served: AgentProcess) -> bool:
 
 
 @pytest.mark.needs_link("veth", "bridge")
-async def test_links_come_and_go_as_ip_says(tmp_path: Path) -> None:
+async def test_links_match_what_ip_shows(tmp_path: Path) -> None:
     async with node(tmp_path) as (inside, served):
         assert agrees(inside, served)
         steps = (
@@ -108,7 +108,7 @@ async def test_links_come_and_go_as_ip_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_link("veth")
-async def test_a_watch_loses_nothing_of_hundreds_of_links(tmp_path: Path) -> None:
+async def test_a_watch_reports_every_one_of_hundreds_of_links(tmp_path: Path) -> None:
     async with node(tmp_path) as (inside, served):
         out = tmp_path / "watch"
         with watching(served, "links", out):
@@ -151,7 +151,7 @@ def present(out: Path) -> set[str]:
 
 
 @pytest.mark.needs_link("veth")
-async def test_a_name_that_is_no_text_does_no_harm(tmp_path: Path) -> None:
+async def test_a_link_name_that_is_not_valid_text_is_handled(tmp_path: Path) -> None:
     async with node(tmp_path) as (inside, served):
         # What stands for bytes that are no text, as Python hands them to the system.
         inside.run("ip", "link", "add", "\udcff\udcfe\x1b[31m", "type", "veth", "peer", "name", "v1")
@@ -166,7 +166,7 @@ async def test_a_name_that_is_no_text_does_no_harm(tmp_path: Path) -> None:
 # Its own life.
 
 
-async def test_told_to_stop_it_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_stopped_agent_leaves_nothing_behind(tmp_path: Path) -> None:
     async with node(tmp_path) as (_, served):
         assert served.socket.stat().st_mode & 0o777 == 0o600
         assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
@@ -179,7 +179,7 @@ async def test_told_to_stop_it_leaves_nothing_behind(tmp_path: Path) -> None:
     assert "Traceback" not in served.log
 
 
-async def test_told_twice_to_stop_it_still_cleans_up(tmp_path: Path) -> None:
+async def test_a_second_stop_signal_does_not_skip_the_cleanup(tmp_path: Path) -> None:
     async with node(tmp_path) as (_, served):
         for _ in range(3):
             with contextlib.suppress(ProcessLookupError):
@@ -188,7 +188,7 @@ async def test_told_twice_to_stop_it_still_cleans_up(tmp_path: Path) -> None:
         assert (tmp_path / "agent.sock.lock").read_text() == ""
 
 
-async def test_told_to_look_anew_the_controllers_take_a_turn(tmp_path: Path) -> None:
+async def test_a_reload_signal_wakes_every_controller(tmp_path: Path) -> None:
     async with node(tmp_path) as (_, served):
         before = wakeups(served)
         os.kill(served.pid, signal.SIGHUP)
@@ -211,7 +211,7 @@ def wakeups(served: AgentProcess) -> dict[str, int]:
     return {name: counts["wakeups"] for name, counts in answer["controllers"].items()}
 
 
-async def test_a_second_agent_says_who_is_there_and_ends(tmp_path: Path) -> None:
+async def test_a_second_agent_names_the_first_and_exits(tmp_path: Path) -> None:
     async with node(tmp_path) as (_, served):
         done = nodespan("agent", directory=tmp_path)
         assert done.returncode == 1
@@ -234,7 +234,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("options", "words"), FAILURES)
-def test_an_agent_that_cannot_start_says_why_and_leaves_nothing(
+def test_an_agent_that_cannot_start_reports_why_and_leaves_nothing_behind(
     tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
     done = nodespan("agent", *options, directory=tmp_path)
@@ -274,7 +274,7 @@ GOOD = "machine:\n  type: worker\n  network:\n    hostname: {}\n"
 BAD = "machine:\n  type: worker\n  network:\n    hostname: [\n"
 
 
-async def test_an_edited_file_is_seen_and_a_bad_one_keeps_the_last_good(tmp_path: Path) -> None:
+async def test_an_edited_configuration_is_loaded_and_an_invalid_one_keeps_the_last_good(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(GOOD.format("one"))
     async with node(tmp_path, "--config", str(config)) as (_, served):
@@ -316,7 +316,7 @@ cluster:
 
 
 @as_others
-async def test_no_secret_gets_out(tmp_path: Path) -> None:
+async def test_no_secret_is_exposed(tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(WITH_SECRETS)
     options = ("--config", str(config), "--log-level", "debug", "--metrics", "127.0.0.1:9601")
@@ -340,7 +340,7 @@ async def test_no_secret_gets_out(tmp_path: Path) -> None:
 
 
 @as_others
-async def test_others_are_not_let_in(tmp_path: Path) -> None:
+async def test_other_users_are_denied(tmp_path: Path) -> None:
     async with node(tmp_path) as (_, served):
         let_others_in(served)
         served.socket.chmod(0o600)
@@ -378,7 +378,7 @@ def as_nobody(served: AgentProcess, *arguments: str) -> subprocess.CompletedProc
 
 
 @as_others
-async def test_without_privileges_it_observes_and_says_once_what_it_lacks(tmp_path: Path) -> None:
+async def test_without_privileges_the_agent_observes_and_reports_once_what_it_lacks(tmp_path: Path) -> None:
     open_up(tmp_path)
     (tmp_path / "agent.log").touch()
     os.chown(tmp_path, 65534, 65534)

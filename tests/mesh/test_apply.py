@@ -91,7 +91,7 @@ async def begin(there: Place, served: AgentProcess, duration: str) -> None:
     assert not there.is_reached()
 
 
-async def test_a_trial_that_cuts_off_the_caller_comes_back_by_itself(tmp_path: Path) -> None:
+async def test_a_trial_that_cuts_off_the_caller_is_rolled_back(tmp_path: Path) -> None:
     with place(tmp_path) as there:
         async with there.agent() as served:
             await begin(there, served, "4s")
@@ -99,7 +99,7 @@ async def test_a_trial_that_cuts_off_the_caller_comes_back_by_itself(tmp_path: P
             assert "no configuration is on trial" in there.run("apply", "--confirm").stderr
 
 
-async def test_it_comes_back_though_the_agent_was_killed_and_started_again_meanwhile(tmp_path: Path) -> None:
+async def test_a_trial_is_rolled_back_although_the_agent_was_killed_and_restarted(tmp_path: Path) -> None:
     with place(tmp_path) as there:
         async with there.agent() as served:
             await begin(there, served, "8s")
@@ -110,7 +110,7 @@ async def test_it_comes_back_though_the_agent_was_killed_and_started_again_meanw
             await there.comes_back(within=12)
 
 
-async def test_it_comes_back_at_the_start_of_an_agent_that_was_killed_until_after_the_end(tmp_path: Path) -> None:
+async def test_a_trial_that_expired_while_the_agent_was_dead_is_rolled_back_at_its_start(tmp_path: Path) -> None:
     with place(tmp_path) as there:
         async with there.agent() as served:
             await begin(there, served, "4s")
@@ -121,7 +121,7 @@ async def test_it_comes_back_at_the_start_of_an_agent_that_was_killed_until_afte
             await there.comes_back(within=5)
 
 
-async def test_a_trial_that_is_confirmed_stays_over_a_kill(tmp_path: Path) -> None:
+async def test_a_confirmed_trial_survives_a_kill(tmp_path: Path) -> None:
     with place(tmp_path) as there:
         async with there.agent() as served:
             await begin(there, served, "1m")
@@ -146,7 +146,7 @@ async def test_a_trial_can_be_cancelled(tmp_path: Path) -> None:
             await there.comes_back(within=5)
 
 
-async def test_what_the_kernel_refuses_is_told_by_the_command(tmp_path: Path) -> None:
+async def test_apply_reports_what_the_kernel_rejects(tmp_path: Path) -> None:
     with place(tmp_path) as there:
         async with there.agent():
             done = there.run("apply", there.file("bad.yaml", ADDRESS, "10.77.0.1"))
@@ -155,7 +155,7 @@ async def test_what_the_kernel_refuses_is_told_by_the_command(tmp_path: Path) ->
             assert there.addresses() == [f"{ADDRESS}/24"]
 
 
-async def test_a_dry_run_tells_what_the_kernel_will_have(tmp_path: Path) -> None:
+async def test_a_dry_run_lists_the_kernel_changes(tmp_path: Path) -> None:
     with place(tmp_path) as there:
         async with there.agent() as served:
             served.run("apply", there.file("good.yaml", ADDRESS))

@@ -127,7 +127,7 @@ class Pinging:
         self._thread.join()
 
 
-def test_an_agent_is_killed_and_no_packet_is_lost(kept: Kept) -> None:
+def test_killing_an_agent_loses_no_packet(kept: Kept) -> None:
     victim, other = kept.node(1), kept.node(2)
     address = kubespan_address(victim)
     handshakes = wg(victim, "latest-handshakes")
@@ -157,7 +157,7 @@ def agent_answers(node: Station) -> bool:
         return False
 
 
-def test_it_tells_how_the_nodes_find_each_other(kept: Kept) -> None:
+def test_create_reports_how_the_nodes_find_each_other(kept: Kept) -> None:
     assert "all 6 tunnel ends are up" in kept.output
     assert f"{kept.node(0).name}: {kept.node(1).name} is up" in kept.output
     assert "no answer" not in kept.output
@@ -177,13 +177,13 @@ def sum_of(transfer: list[str]) -> int:
     return sum(int(number) for line in transfer for number in line.split()[1:])
 
 
-def test_the_node_behind_nat_is_seen_at_the_address_of_its_router(kept: Kept) -> None:
+def test_the_node_behind_nat_is_observed_at_its_routers_address(kept: Kept) -> None:
     hidden = kept.node(-1).name
     view = look(kept.plan)
     assert view[kept.node(0).name, hidden].endpoint.startswith("198.51.100.3:")
 
 
-def test_nodes_are_asked_by_name(kept: Kept) -> None:
+def test_nodes_are_queried_by_name(kept: Kept) -> None:
     listed = nodespan("--node", kept.node(0).name, "get", "kubespanpeerstatuses")
     assert kept.node(1).name in listed.stdout, listed.stderr
 
@@ -204,14 +204,14 @@ def test_clusters_are_listed_with_processes_and_addresses(kept: Kept) -> None:
         assert kubespan_address(node) in listed
 
 
-def test_a_second_cluster_of_the_name_is_refused_and_the_first_one_stays(kept: Kept) -> None:
+def test_a_second_cluster_of_the_same_name_is_rejected_and_the_first_is_kept(kept: Kept) -> None:
     refused = nodespan("cluster", "create", "--name", kept.plan.name)
     assert refused.returncode == 1
     assert f"nodespan cluster destroy --name {kept.plan.name}" in refused.stderr
     assert all(seen.is_up for seen in look(kept.plan).values())
 
 
-def test_its_files_are_for_root_only(kept: Kept) -> None:
+def test_cluster_files_are_readable_by_root_only(kept: Kept) -> None:
     assert kept.plan.directory.stat().st_mode & 0o777 == 0o700
     for node in kept.plan.nodes:
         assert node.config.stat().st_mode & 0o777 == 0o600
@@ -254,7 +254,7 @@ def is_written(log: Path, text: str) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_stays_until_interrupted_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_foreground_cluster_leaves_nothing_behind_when_interrupted(number: signal.Signals, tmp_path: Path) -> None:
     plan, log = plan_called("f", size=2), tmp_path / "log"
     with creating(plan, log) as process:
         eventually(is_written(log, "Ctrl-C ends it"), _UP_WITHIN)
@@ -267,7 +267,7 @@ def test_it_stays_until_interrupted_and_leaves_nothing(number: signal.Signals, t
 
 
 @pytest.mark.parametrize("moment", ["making the cluster", "the internet is a bridge", "agents are starting"])
-def test_it_leaves_nothing_when_interrupted_half_way(moment: str, tmp_path: Path) -> None:
+def test_an_interrupted_creation_leaves_nothing_behind(moment: str, tmp_path: Path) -> None:
     plan, log = plan_called("h", size=2), tmp_path / "log"
     with creating(plan, log) as process:
         eventually(is_written(log, moment), 30)
@@ -277,7 +277,7 @@ def test_it_leaves_nothing_when_interrupted_half_way(moment: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("moment", ["making the cluster", "agents are starting", "Ctrl-C ends it"])
-def test_what_a_killed_command_left_is_destroyed(moment: str, tmp_path: Path) -> None:
+def test_destroy_removes_what_a_killed_command_left(moment: str, tmp_path: Path) -> None:
     plan, log = plan_called("x", size=2), tmp_path / "log"
     with creating(plan, log) as process:
         eventually(is_written(log, moment), _UP_WITHIN)
@@ -288,7 +288,7 @@ def test_what_a_killed_command_left_is_destroyed(moment: str, tmp_path: Path) ->
         assert traces(plan) == []
 
 
-def test_a_cluster_in_the_foreground_is_destroyed_from_outside(tmp_path: Path) -> None:
+def test_a_foreground_cluster_can_be_destroyed_from_another_terminal(tmp_path: Path) -> None:
     plan, log = plan_called("o", size=2), tmp_path / "log"
     with creating(plan, log) as process:
         eventually(is_written(log, "agents are starting"), 30)
@@ -297,7 +297,7 @@ def test_a_cluster_in_the_foreground_is_destroyed_from_outside(tmp_path: Path) -
         assert process.wait(5) == 130
 
 
-def test_who_does_not_come_up_in_time_is_named_with_the_end_of_his_log(tmp_path: Path) -> None:
+def test_a_node_that_is_not_up_in_time_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
     plan = plan_called("t", size=2)
     made = nodespan("cluster", "create", "--name", plan.name, "--nodes", "2", "--timeout", "0")
     assert made.returncode == 1

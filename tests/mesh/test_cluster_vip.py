@@ -47,7 +47,7 @@ def client_reaches_it(plan: Plan) -> bool:
     return ping(NAMESPACES / plan.discovery.namespace, str(_VIP)) is not None
 
 
-def test_all_agree_and_the_client_reaches_it(plan: Plan) -> None:
+def test_all_nodes_agree_on_the_owner_and_the_client_reaches_it(plan: Plan) -> None:
     holder = agreed_holder(look_at_vip(plan))
     assert holder is not None
     assert client_reaches_it(plan)
@@ -60,7 +60,7 @@ def addresses_of(node: Station) -> str:
     return execute("ip", "-n", node.namespace, "address", "show", "dev", LINK)
 
 
-def test_it_is_listed_with_its_etcd(plan: Plan) -> None:
+def test_show_lists_the_virtual_ip_and_etcd(plan: Plan) -> None:
     listed = nodespan("cluster", "show").stdout
     assert str(_VIP) in listed
     assert "leader" in listed
@@ -69,14 +69,14 @@ def test_it_is_listed_with_its_etcd(plan: Plan) -> None:
         assert any(str(pid) in listed for pid in etcd)
 
 
-def test_nobody_calls_a_node_at_the_virtual_ip(plan: Plan) -> None:
+def test_the_virtual_ip_is_not_used_as_a_peer_endpoint(plan: Plan) -> None:
     path = "jsonpath={.spec.kubespan.endpoints}"
     endpoints = nodespan("--node", plan.nodes[0].name, "get", "affiliates", "-o", path).stdout
     assert f"{plan.nodes[1].address}:51820" in endpoints
     assert str(_VIP) not in endpoints
 
 
-def test_it_is_handed_over_when_its_holder_is_stopped(plan: Plan) -> None:
+def test_the_virtual_ip_is_handed_over_when_its_owner_stops(plan: Plan) -> None:
     eventually(lambda: would_take_over_at_once(look_at_vip(plan)), 20)
     before = agreed_holder(look_at_vip(plan))
     assert before is not None

@@ -62,7 +62,7 @@ def plan() -> Iterator[Plan]:
         yield plan
 
 
-def test_everybody_has_a_tunnel_to_the_control_plane_and_nobody_else(plan: Plan) -> None:
+def test_workers_have_a_tunnel_to_the_control_plane_only(plan: Plan) -> None:
     keys = {node: device(node, "public-key") for node in plan.nodes}
     middle, *workers = plan.nodes
     assert peers(middle, "allowed-ips") == {keys[node]: f"{plan.wireguard_address(node)}/32" for node in workers}
@@ -81,13 +81,13 @@ def test_packets_go_through_the_tunnels(plan: Plan) -> None:
         assert "dev wg0" in route
 
 
-def test_kubespan_is_not_there_unless_it_is_asked_for(plan: Plan) -> None:
+def test_kubespan_is_off_unless_requested(plan: Plan) -> None:
     for node in plan.nodes:
         links = inside(node, "ip", "-brief", "link", "show").stdout
         assert "kubespan" not in links
 
 
-def test_the_cluster_is_listed_with_the_addresses_of_its_tunnels(plan: Plan) -> None:
+def test_show_lists_the_tunnel_addresses(plan: Plan) -> None:
     listed = nodespan("cluster", "show").stdout
     assert "WIREGUARD ADDRESS" in listed
     for node in plan.nodes:
@@ -99,7 +99,7 @@ def test_the_first_nodes_are_control_planes(plan: Plan) -> None:
     assert sorted(members.split()) == ["controlplane", "worker", "worker"]
 
 
-def test_with_kubespan_each_carries_its_own_traffic() -> None:
+def test_wireguard_and_kubespan_each_carry_their_own_traffic() -> None:
     plan = attrs.evolve(plan_called("wk", size=2), wireguard=_NETWORK)
     with created(plan, "--with-kubespan") as output:
         assert "all 2 tunnel ends are up" in output

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.calm
 
 
 @pytest.mark.parametrize("method", ["Hang", "Count"], ids=["idle", "being sent to"])
-async def test_a_peer_behind_a_cut_cable_is_given_up(method: str) -> None:
+async def test_the_connection_of_a_vanished_peer_is_closed(method: str) -> None:
     with namespaces("server", "client") as (there, here):
         connect(there, "veth0", here, "veth0")
         there.run("ip", "address", "add", "10.99.0.1/24", "dev", "veth0")

@@ -132,7 +132,7 @@ async def holds(here: Lab, *addresses: str, within: float = 5.0) -> None:
 
 
 @pytest.mark.needs_program("dnsmasq")
-async def test_a_lease_of_dnsmasq_with_all_that_comes_with_it(tmp_path: Path) -> None:
+async def test_a_lease_from_dnsmasq_applies_all_its_options(tmp_path: Path) -> None:
     with lab(tmp_path) as here:
         options = (
             "--dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,2m",
@@ -162,7 +162,7 @@ async def test_a_lease_of_dnsmasq_with_all_that_comes_with_it(tmp_path: Path) ->
 
 
 @pytest.mark.needs_program("dnsmasq")
-async def test_dnsmasq_comes_to_know_the_name_that_the_node_has_without_it(tmp_path: Path) -> None:
+async def test_dnsmasq_learns_the_configured_hostname(tmp_path: Path) -> None:
     with lab(tmp_path) as here:
 
         async def is_known_as(name: str) -> None:
@@ -201,7 +201,7 @@ async def test_an_address_from_dnsmasq_over_dhcpv6(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs_program("dnsmasq")
-async def test_dnsmasq_renews_and_another_one_refuses_which_brings_an_address_of_its_own(tmp_path: Path) -> None:
+async def test_dnsmasq_renews_and_a_nak_from_another_server_leads_to_its_address(tmp_path: Path) -> None:
     # It lends for no less than two minutes, but lets itself be asked sooner.
     often = ("--dhcp-option=option:T1,5", "--dhcp-authoritative")
     with lab(tmp_path) as here:
@@ -216,7 +216,7 @@ async def test_dnsmasq_renews_and_another_one_refuses_which_brings_an_address_of
 
 
 @pytest.mark.needs_program("dnsmasq")
-async def test_classless_routes_of_dnsmasq_also_by_a_gateway_outside_of_the_subnet(tmp_path: Path) -> None:
+async def test_classless_routes_may_use_a_gateway_outside_the_subnet(tmp_path: Path) -> None:
     with lab(tmp_path) as here:
         options = (
             "--dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,2m",
@@ -250,7 +250,7 @@ async def leased(tmp_path: Path, script: ScriptedServer) -> AsyncIterator[tuple[
             yield here, node
 
 
-async def test_a_short_lease_is_renewed_also_by_a_server_that_answers_everybody(tmp_path: Path) -> None:
+async def test_a_short_lease_is_renewed_by_a_server_that_broadcasts_its_answers(tmp_path: Path) -> None:
     script = ScriptedServer(broadcasts=True, delay=0.2)
     async with leased(tmp_path, script) as (here, node):
         first = (await bound(node)).expires
@@ -261,7 +261,7 @@ async def test_a_short_lease_is_renewed_also_by_a_server_that_answers_everybody(
         assert 0 < lifetime(here) <= 10
 
 
-async def test_an_address_goes_with_its_lease_and_comes_back_with_the_server(tmp_path: Path) -> None:
+async def test_an_address_expires_with_its_lease_and_returns_with_the_server(tmp_path: Path) -> None:
     script = ScriptedServer(seconds=6, options={Code.ROUTERS: bytes([192, 0, 2, 1])})
     async with leased(tmp_path, script) as (here, node):
         await eventually(lambda: here.routes() == {("default", "192.0.2.1")})
@@ -277,7 +277,7 @@ async def test_an_address_goes_with_its_lease_and_comes_back_with_the_server(tmp
         await node.gone(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
 
 
-async def test_another_server_takes_over_without_the_address_ever_going(tmp_path: Path) -> None:
+async def test_another_server_takes_over_while_the_address_stays(tmp_path: Path) -> None:
     one, two = ScriptedServer(seconds=6), ScriptedServer(server=IPv4Address("192.0.2.2"), seconds=600)
     with lab(tmp_path) as here:
         async with agent(here, DHCP4) as node:
@@ -293,14 +293,14 @@ async def test_another_server_takes_over_without_the_address_ever_going(tmp_path
         assert "Deleted" not in seen()
 
 
-async def test_a_refused_renewal_brings_another_address_at_once(tmp_path: Path) -> None:
+async def test_a_rejected_renewal_leads_to_a_new_address_at_once(tmp_path: Path) -> None:
     script = ScriptedServer()
     async with leased(tmp_path, script) as (here, _):
         script.refuses, script.lends = frozenset({EXTEND}), IPv4Address("192.0.2.101")
         await holds(here, "192.0.2.101/24", within=8)
 
 
-async def test_an_agent_that_was_killed_asks_for_the_same_address_and_keeps_it_meanwhile(tmp_path: Path) -> None:
+async def test_a_restarted_agent_requests_the_same_address_and_keeps_it_meanwhile(tmp_path: Path) -> None:
     script = ScriptedServer(seconds=600)
     with lab(tmp_path) as here:
         async with serving(script, here.far, "eth0"):
@@ -319,7 +319,7 @@ async def test_an_agent_that_was_killed_asks_for_the_same_address_and_keeps_it_m
             assert "Deleted" not in seen()
 
 
-async def test_an_agent_that_comes_back_to_another_network_takes_the_old_address_away(tmp_path: Path) -> None:
+async def test_an_agent_restarted_on_another_network_removes_the_old_address(tmp_path: Path) -> None:
     script = ScriptedServer(seconds=600)
     with lab(tmp_path) as here:
         async with serving(script, here.far, "eth0"):
@@ -331,7 +331,7 @@ async def test_an_agent_that_comes_back_to_another_network_takes_the_old_address
                 await holds(here, "192.0.2.101/24")
 
 
-async def test_a_link_that_was_down_asks_for_the_same_address(tmp_path: Path) -> None:
+async def test_a_link_that_comes_back_up_requests_the_same_address(tmp_path: Path) -> None:
     script = ScriptedServer(seconds=600)
     async with leased(tmp_path, script) as (here, node):
         here.far.run("ip", "link", "set", "eth0", "down")
@@ -344,7 +344,7 @@ async def test_a_link_that_was_down_asks_for_the_same_address(tmp_path: Path) ->
         assert set(script.kinds) == {REBOOT}
 
 
-async def test_a_lease_that_is_no_longer_wanted_is_given_back_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_lease_no_longer_desired_is_released_and_leaves_nothing_behind(tmp_path: Path) -> None:
     script = ScriptedServer(seconds=600, options={Code.ROUTERS: bytes([192, 0, 2, 1])})
     async with leased(tmp_path, script) as (here, node):
         await eventually(lambda: here.routes() == {("default", "192.0.2.1")})
@@ -360,7 +360,7 @@ async def test_a_lease_that_is_no_longer_wanted_is_given_back_and_leaves_nothing
         assert not file.exists()
 
 
-async def test_an_address_that_another_machine_has_is_declined(tmp_path: Path) -> None:
+async def test_an_address_in_use_elsewhere_is_declined(tmp_path: Path) -> None:
     script = ScriptedServer()
     with lab(tmp_path) as here:
         here.far.run("ip", "addr", "add", LEASED, "dev", "eth0")
@@ -371,7 +371,7 @@ async def test_an_address_that_another_machine_has_is_declined(tmp_path: Path) -
             assert not here.addresses()
 
 
-async def test_without_a_server_it_is_said_since_when_and_why(tmp_path: Path) -> None:
+async def test_a_missing_server_is_reported_with_time_and_reason(tmp_path: Path) -> None:
     with lab(tmp_path) as here:
         async with agent(here, DHCP4) as node:
             problem = await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0")

@@ -95,7 +95,7 @@ async def leader_seen(observed: AsyncIterator[LeaderRecord | None]) -> str | Non
 
 
 class TestKeys:
-    async def test_what_is_written_is_read_back_in_every_way_of_asking(self) -> None:
+    async def test_written_keys_are_read_back_by_every_kind_of_query(self) -> None:
         async with connected() as (_, client):
             lease = await client.grant(30)
             for name, value in ((b"a/2", b"\x00\xff"), (b"a/1", b"first"), (b"b", b"")):
@@ -126,7 +126,7 @@ class TestKeys:
             assert await client.delete(b"a/", prefix=True) == 0
             assert (await client.time_to_live(lease.id)).keys == (b"b",)
 
-    async def test_a_transaction_does_one_thing_or_the_other(self) -> None:
+    async def test_a_transaction_takes_exactly_one_branch(self) -> None:
         async with connected() as (_, client):
             create = {"compare": [Compare.created(b"k", 0)], "success": [Put(key=b"k", value=b"1"), Get(key=b"k")]}
             made = await client.txn(**create)  # type: ignore[arg-type]
@@ -148,12 +148,12 @@ class TestKeys:
             assert isinstance(gone.answers[0], DeleteAnswer)
             assert gone.answers[0].deleted == 1
 
-    async def test_what_etcd_refuses_is_said_in_its_words(self) -> None:
+    async def test_rejections_carry_etcds_own_message(self) -> None:
         async with connected() as (_, client):
             with pytest.raises(RefusedError, match="key is not provided"):
                 await client.put(b"", b"x")
 
-    async def test_a_lease_that_is_over_is_never_renewed(self) -> None:
+    async def test_an_expired_lease_is_never_renewed(self) -> None:
         async with connected() as (_, client):
             lease = await client.grant(5)
             assert (await client.keepalive(lease.id)).ttl == lease.ttl == 5
@@ -169,7 +169,7 @@ class TestKeys:
 
 
 class TestFailOver:
-    async def test_calls_go_on_without_a_member_that_is_killed_or_stopped(self) -> None:
+    async def test_calls_continue_when_a_member_is_killed_or_stopped(self) -> None:
         async with connected(3) as (cluster, client):
             await client.put(b"k", b"v")
             leader = await cluster.leader()
@@ -190,7 +190,7 @@ class TestFailOver:
             assert troubles[leader.endpoint] == ""
             assert "no answer" in troubles[others[1].endpoint]
 
-    async def test_a_read_overtakes_a_stopped_member_at_once(self) -> None:
+    async def test_a_read_fails_over_from_a_stopped_member_at_once(self) -> None:
         async with connected(3) as (cluster, client):
             await client.range(b"k")
             await cluster.leader()
@@ -198,7 +198,7 @@ class TestFailOver:
             with trio.fail_after(1.4):
                 await client.range(b"k")
 
-    async def test_a_write_is_not_repeated_once_a_member_may_have_it(self) -> None:
+    async def test_a_write_is_not_retried_once_a_member_may_have_received_it(self) -> None:
         async with connected(3) as (cluster, client):
             await client.put(b"k", b"v")
             preferred = next(m for m in cluster.members if m.endpoint == client._members.in_order[0])
@@ -215,7 +215,7 @@ class TestFailOver:
             await preferred.kill()
             assert (await client.range(b"k")).key_values[0].value == b"x"
 
-    async def test_without_a_quorum_each_member_is_named_with_its_reason(self) -> None:
+    async def test_without_a_quorum_the_error_names_each_member_and_its_reason(self) -> None:
         async with connected(3) as (cluster, client):
             await cluster.members[1].kill()
             await cluster.members[2].kill()
@@ -231,7 +231,7 @@ class TestFailOver:
 
 class TestWatch:
     @pytest.mark.parametrize("how", ["kill", "stop", "terminate"])
-    async def test_a_watch_outlives_its_member_and_misses_nothing(self, how: str) -> None:
+    async def test_a_watch_survives_the_loss_of_its_member_without_gaps(self, how: str) -> None:
         async with connected(3) as (cluster, client):
             first = await client.put(b"k/0", b"")
             await client.put(b"other", b"")
@@ -252,7 +252,7 @@ class TestWatch:
                 assert [event.kind for event in seen] == [*[EventKind.PUT] * 5, EventKind.DELETE]
                 assert seconds_since(began) < (4 if how == "stop" else 3)
 
-    async def test_a_lost_quorum_ends_a_watch_although_its_stream_is_only_silent(
+    async def test_a_lost_quorum_ends_a_watch_whose_stream_is_merely_silent(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(nodespan.etcd.watch, "_GIVE_UP", 1.0)
@@ -266,7 +266,7 @@ class TestWatch:
                 await anext(events)
             assert seconds_since(began) < 5
 
-    async def test_a_history_that_is_forgotten_or_another_one_is_an_error(self) -> None:
+    async def test_a_compacted_or_replaced_history_is_an_error(self) -> None:
         async with connected() as (cluster, client):
             for _ in range(5):
                 revision = (await client.put(b"k", b"")).revision
@@ -279,9 +279,7 @@ class TestWatch:
                 with pytest.raises(HistoryError, match="snapshot"):
                     await anext(events)
 
-    async def test_a_watcher_that_takes_nothing_for_a_while_still_gets_all(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_a_slow_watcher_still_receives_every_event(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(nodespan.etcd.watch, "_MOST_WAITING", 2)
         async with connected() as (_, client), client.watch(b"k", from_revision=1) as events:
             revisions = [(await client.put(b"k", b"")).revision for _ in range(20)]
@@ -291,7 +289,7 @@ class TestWatch:
 
 class TestTLS:
     @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-    async def test_members_and_clients_know_each_other_by_certificates(self, tmp_path: Path, address: str) -> None:
+    async def test_members_and_clients_authenticate_by_certificate(self, tmp_path: Path, address: str) -> None:
         async with connected(loopback(1, address), tls=True) as (cluster, client):
             assert cluster.tls is not None
             await client.put(b"k", b"v")
@@ -312,7 +310,7 @@ class TestTLS:
 
 
 class TestElection:
-    async def test_candidates_lead_in_the_order_of_their_coming_and_hand_over_at_once(self) -> None:
+    async def test_candidates_lead_in_order_of_arrival_and_hand_over_at_once(self) -> None:
         async with connected(3) as (_, client):
             order: list[str] = []
             release = {name: trio.Event() for name in "abc"}
@@ -343,7 +341,7 @@ class TestElection:
             assert await leader_seen(observed) is None
             assert order == ["a", "b", "c"]
 
-    async def test_the_keys_are_those_of_etcds_own_elections(self) -> None:
+    async def test_election_keys_are_compatible_with_etcds_own(self) -> None:
         async with connected() as (cluster, client):
             (member,) = cluster.members
             foreign = await client.grant(30)
@@ -391,7 +389,7 @@ class TestElection:
                 with pytest.raises(NotLeaderError):
                     await second.proclaim("b")
 
-    async def test_a_key_that_somebody_deletes_is_a_lost_lease(self) -> None:
+    async def test_a_deleted_key_counts_as_a_lost_lease(self) -> None:
         async with connected() as (_, client), candidate(client) as (keeper, election):
             leadership = await election.campaign()
             await leadership.confirm()
@@ -402,7 +400,7 @@ class TestElection:
             with pytest.raises(NotLeaderError):
                 await leadership.confirm()
 
-    async def test_nobody_follows_a_holder_that_fell_silent_before_its_own_clock_ran_out(self) -> None:
+    async def test_no_candidate_leads_before_a_silent_holders_own_deadline(self) -> None:
         async with connected() as (_, client), kept_lease(client, TTL) as keeper:
             silent = Election(client, keeper, prefix=PREFIX, value="silent", settle=0)
             await silent.campaign()
@@ -415,7 +413,7 @@ class TestElection:
                     keeper.abandon()
                 assert until < boot_time() < until + TTL + 2
 
-    async def test_an_election_is_not_believed_before_it_has_settled(self) -> None:
+    async def test_an_election_is_not_trusted_before_it_has_settled(self) -> None:
         async with connected() as (_, client), candidate(client, settle=None) as (_, election):
             began = trio.current_time()
             await election.campaign()
@@ -423,7 +421,7 @@ class TestElection:
 
 
 class TestLeaseKeeper:
-    async def test_the_death_of_etcds_leader_does_not_cost_the_lease(self) -> None:
+    async def test_the_lease_survives_the_death_of_etcds_leader(self) -> None:
         async with connected(3, fast=False) as (cluster, client), candidate(client, ttl=5) as (keeper, election):
             await election.campaign()
             leader = await cluster.leader()
@@ -466,7 +464,7 @@ class TestLeaseKeeper:
                     assert [each.value for each in await election.candidates()] == ["a", "b"]
                     campaign.cancel()
 
-    async def test_after_a_restore_from_an_old_snapshot_there_is_one_holder_at_most(self) -> None:
+    async def test_a_restore_from_an_old_snapshot_leaves_at_most_one_holder(self) -> None:
         async with connected(3) as (cluster, client):
             saved = await cluster.save()
             async with candidate(client, "unknown to the snapshot", settle=0) as (keeper, election):
@@ -484,7 +482,7 @@ class TestLeaseKeeper:
 class TestProcesses:
     """Holders in processes of their own, on nodes of their own: who held when is read from what they wrote."""
 
-    async def test_a_stopped_holder_does_not_hold_when_it_goes_on(self) -> None:
+    async def test_a_stopped_holder_no_longer_holds_when_it_resumes(self) -> None:
         async with connected(3) as (cluster, client), holder(cluster.endpoints) as first:
             await first.holding()
             async with holder(cluster.endpoints) as second:
@@ -498,7 +496,7 @@ class TestProcesses:
                 assert not first.holds
                 assert_never_both(first, second)
 
-    async def test_an_isolated_leader_of_etcd_is_not_believed(self) -> None:
+    async def test_an_isolated_etcd_leader_is_not_trusted(self) -> None:
         with lan(4) as (*nodes, outside):
             places = [Place(address=address, namespace=node) for address, node in nodes]
             async with etcd_cluster(places, fast=False) as cluster:

@@ -58,7 +58,7 @@ def shown(inside: Namespace, spec: AddressSpecSpec) -> str:
 
 
 @BOTH
-async def test_the_kernel_removes_an_address_that_is_not_renewed(spec: AddressSpecSpec) -> None:
+async def test_the_kernel_expires_an_address_that_is_not_renewed(spec: AddressSpecSpec) -> None:
     async with cable() as (near, _):
         async with applier(near) as node:
             await want(node, spec, 1.9)
@@ -68,7 +68,7 @@ async def test_the_kernel_removes_an_address_that_is_not_renewed(spec: AddressSp
 
 
 @BOTH
-async def test_a_renewed_address_stays_and_is_announced_once(spec: AddressSpecSpec) -> None:
+async def test_a_renewed_address_is_kept_and_announced_once(spec: AddressSpecSpec) -> None:
     async with cable() as (near, far):
         with heard(far, spec) as announced:
             async with applier(near) as node:
@@ -84,7 +84,7 @@ async def test_a_renewed_address_stays_and_is_announced_once(spec: AddressSpecSp
 
 
 @BOTH
-async def test_an_address_whose_time_is_over_is_taken_away(spec: AddressSpecSpec) -> None:
+async def test_an_expired_address_is_removed(spec: AddressSpecSpec) -> None:
     async with cable() as (near, _):
         near.run("ip", "address", "add", spec.address, "dev", "eth0", "valid_lft", "60", "preferred_lft", "60", "nodad")
         async with applier(near) as node:
@@ -93,7 +93,7 @@ async def test_an_address_whose_time_is_over_is_taken_away(spec: AddressSpecSpec
 
 
 @BOTH
-async def test_a_permanent_address_is_somebody_elses(spec: AddressSpecSpec) -> None:
+async def test_a_foreign_permanent_address_is_left_alone(spec: AddressSpecSpec) -> None:
     async with cable() as (near, _):
         near.run("ip", "address", "add", spec.address, "dev", "eth0", "nodad")
         async with applier(near) as node:
@@ -107,7 +107,7 @@ async def test_a_permanent_address_is_somebody_elses(spec: AddressSpecSpec) -> N
 
 
 @BOTH
-async def test_what_is_added_too_late_is_taken_away_at_once(spec: AddressSpecSpec) -> None:
+async def test_an_address_added_past_its_deadline_is_removed_at_once(spec: AddressSpecSpec) -> None:
     """The process was stopped between its look at the clock and what it did."""
     times = iter((100.0, 200.0))
     async with cable() as (near, _):
@@ -121,7 +121,7 @@ async def test_what_is_added_too_late_is_taken_away_at_once(spec: AddressSpecSpe
 
 
 @BOTH
-async def test_a_neighbour_that_has_the_address_is_found(spec: AddressSpecSpec) -> None:
+async def test_a_neighbour_with_the_same_address_is_detected(spec: AddressSpecSpec) -> None:
     async with cable() as (near, far):
         mac, other = _mac(near), _mac(far)
         bare = spec.address.partition("/")[0]
@@ -130,7 +130,7 @@ async def test_a_neighbour_that_has_the_address_is_found(spec: AddressSpecSpec) 
         assert await who_has(bare, "eth0", mac, str(near.path)) == other
 
 
-async def test_where_there_are_no_mac_addresses_nobody_is_asked() -> None:
+async def test_links_without_mac_addresses_are_not_probed() -> None:
     with namespace() as inside:
         assert await who_has("192.0.2.100", "nothere0", "", str(inside.path)) is None
 

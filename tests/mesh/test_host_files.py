@@ -83,7 +83,7 @@ def applied(on: Inside) -> bool:
     )
 
 
-async def test_a_machine_is_as_the_configuration_says_and_afterwards_as_it_was(tmp_path: Path) -> None:
+async def test_the_configuration_is_applied_to_the_machine_and_undone_afterwards(tmp_path: Path) -> None:
     async with copy(tmp_path) as machine:
         before = machine.tree()
         async with at_work(machine, tmp_path, trusting(Authority("corp")), "--cleanup") as served:
@@ -105,7 +105,7 @@ async def test_a_machine_is_as_the_configuration_says_and_afterwards_as_it_was(t
 
 
 @pytest.mark.needs_program("update-ca-certificates", "openssl")
-async def test_the_tools_of_the_system_trust_an_authority_for_as_long_as_it_is_configured(tmp_path: Path) -> None:
+async def test_system_tools_trust_an_authority_while_it_is_configured(tmp_path: Path) -> None:
     authority = Authority("corp")
     certificate, _ = authority.issue(tmp_path, "server.corp.example")
     verify = ("openssl", "verify", "-CApath", "/etc/ssl/certs", "-CAfile", "/etc/ssl/certs/ca-certificates.crt")
@@ -128,7 +128,7 @@ async def test_the_tools_of_the_system_trust_an_authority_for_as_long_as_it_is_c
             await eventually(lambda: machine.tree() == before, within=15)
 
 
-async def test_an_agent_that_was_killed_leaves_nothing_that_the_next_one_does_not_take_back(tmp_path: Path) -> None:
+async def test_an_agent_undoes_what_a_killed_one_left(tmp_path: Path) -> None:
     async with copy(tmp_path) as machine:
         before = machine.tree()
         async with at_work(machine, tmp_path, trusting(Authority("corp"))) as served:
@@ -143,7 +143,7 @@ async def test_an_agent_that_was_killed_leaves_nothing_that_the_next_one_does_no
         assert machine.run("hostname") == "before\n"
 
 
-async def test_an_agent_in_a_named_namespace_takes_the_machine_for_somebody_elses(tmp_path: Path) -> None:
+async def test_an_agent_in_a_named_namespace_does_not_manage_the_machine(tmp_path: Path) -> None:
     with namespace() as inside:
         async with copy(tmp_path) as machine:
             before = machine.tree()
@@ -163,7 +163,7 @@ async def test_an_agent_in_a_named_namespace_takes_the_machine_for_somebody_else
             assert machine.run("hostname") == "before\n"
 
 
-async def test_below_a_root_of_its_own_an_agent_writes_files_and_nothing_else(tmp_path: Path) -> None:
+async def test_with_its_own_root_an_agent_only_writes_files(tmp_path: Path) -> None:
     root = tmp_path / "elsewhere"
     async with copy(tmp_path) as machine:
         before = machine.tree()

@@ -165,7 +165,7 @@ def asks(machine: Booted, server: str) -> Callable[[], bool]:
     return lambda: look_up(machine) == PLAIN[server]
 
 
-async def test_resolved_asks_the_name_servers_of_the_configuration_and_later_its_own_again(tmp_path: Path) -> None:
+async def test_resolved_uses_the_configured_name_servers_and_returns_to_its_own(tmp_path: Path) -> None:
     async with lab(tmp_path) as at, name_servers(at.outside):
         machine = at.machine
         start_resolved(machine, f"DNS={SECOND}\nDomains=elsewhere.example\n")
@@ -209,7 +209,7 @@ nameservers:
 
 
 @pytest.mark.needs_program("update-ca-certificates", "openssl")
-async def test_who_is_to_be_asked_over_tls_is_asked_in_no_other_way(tmp_path: Path) -> None:
+async def test_a_name_server_configured_for_tls_is_queried_over_tls_only(tmp_path: Path) -> None:
     authority = Authority("corp")
     certificate = authority.issue(tmp_path, "dns.corp.example")
     async with lab(tmp_path) as at, name_servers(at.outside):
@@ -236,7 +236,7 @@ def timesyncd_says(machine: Booted, what: str) -> str:
     return machine.run("sh", "-c", f"timedatectl show-timesync --property={what} --value || true").strip()
 
 
-async def test_timesyncd_asks_the_time_servers_of_the_configuration_and_later_its_own_again(tmp_path: Path) -> None:
+async def test_timesyncd_uses_the_configured_time_servers_and_returns_to_its_own(tmp_path: Path) -> None:
     async with lab(tmp_path) as at, time_server(at, EARLY), time_server(at, LATE):
         machine = at.machine
         machine.configure("/etc/systemd/system/systemd-timesyncd.service.d/any-clock.conf", ANY_CLOCK)
@@ -282,7 +282,7 @@ def chrony_says(machine: Booted) -> dict[str, str]:
 SELECTED = "*"
 
 
-async def test_chrony_prefers_the_time_servers_of_the_configuration_and_later_has_its_own_again(tmp_path: Path) -> None:
+async def test_chrony_prefers_the_configured_time_servers_and_returns_to_its_own(tmp_path: Path) -> None:
     async with lab(tmp_path) as at, time_server(at, EARLY), time_server(at, LATE):
         machine = at.machine
         start_chrony(machine)
@@ -328,7 +328,7 @@ def has_proof(machine: Booted) -> bool:
 
 
 @pytest.mark.needs_program("update-ca-certificates", "openssl")
-async def test_chrony_believes_a_time_server_that_is_to_prove_itself_once_its_authority_is_trusted(
+async def test_chrony_accepts_an_nts_server_once_its_authority_is_trusted(
     tmp_path: Path,
 ) -> None:
     authority = Authority("corp")
@@ -367,7 +367,7 @@ def variables_of_a_user(machine: Booted) -> dict[str, str]:
 PROXY = """http://user:50%-$HOME-"'\\x`;#@proxy.corp.example:3128"""
 
 
-async def test_variables_reach_services_that_are_started_from_then_on(tmp_path: Path) -> None:
+async def test_environment_variables_reach_services_started_later(tmp_path: Path) -> None:
     async with booted(tmp_path) as machine:
         before, known = machine.tree(), variables_of_a_service(machine).keys()
         quoted = PROXY.replace("'", "''")

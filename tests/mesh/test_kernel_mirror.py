@@ -164,7 +164,7 @@ async def test_links_are_as_ip_shows_them(steps: tuple[str, ...]) -> None:
 
 @pytest.mark.needs_program("tc")
 @pytest.mark.needs_link("veth")
-async def test_a_queueing_discipline_that_is_changed_alone_is_seen() -> None:
+async def test_a_change_of_queueing_discipline_alone_is_observed() -> None:
     with namespace() as inside:
         change(inside, "link add v0 type veth peer name v1", "link set v0 up")
         async with open_mirror(Links(), netns=str(inside.path)) as mirror:
@@ -182,7 +182,7 @@ async def test_the_other_end_of_a_veth_in_another_namespace_has_no_name() -> Non
 
 
 @pytest.mark.needs_link("veth")
-async def test_a_thousand_links_leave_nothing_behind_and_nothing_out() -> None:
+async def test_a_thousand_links_are_all_observed_and_forgotten() -> None:
     with namespace() as inside:
         async with open_mirror(Links(), netns=str(inside.path)) as mirror:
             before = dict(mirror.items)
@@ -347,7 +347,7 @@ class CountingAddresses(Addresses):
         return super().dump(kernel)
 
 
-async def test_a_burst_that_overflows_the_buffer_is_made_good() -> None:
+async def test_the_mirror_recovers_from_a_buffer_overflow() -> None:
     count = 3000
     kind = CountingAddresses()
     with namespace() as inside:
@@ -558,7 +558,7 @@ async def test_rules_are_as_ip_shows_them() -> None:
 
 
 @pytest.mark.needs_link("veth")
-def test_drivers_are_asked_in_the_namespace() -> None:
+def test_drivers_are_queried_in_the_namespace() -> None:
     with namespace() as inside:
         change(inside, "link add v0 type veth peer name v1", "link set v0 up", "link set v1 up")
         with open_ethtool(str(inside.path)) as ethtool:

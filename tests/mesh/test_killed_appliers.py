@@ -120,7 +120,7 @@ def told(inside: Namespace) -> Any:
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_the_end_is_the_same_wherever_an_agent_was_killed(seed: int) -> None:
+def test_the_final_state_does_not_depend_on_when_an_agent_was_killed(seed: int) -> None:
     expected = end_state(0, seed)
     links, routes = expected
     assert len(links) == 1 + 6 + 48

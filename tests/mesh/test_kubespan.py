@@ -223,7 +223,7 @@ def test_every_node_reaches_every_other_one(mesh: Mesh) -> None:
         assert answers(node, peer.address), f"{node.name}: {peer.name} is silent at its own address"
 
 
-def test_a_peer_whose_endpoint_is_cut_off_is_reached_at_its_other_one(
+def test_a_peer_with_one_endpoint_cut_off_is_reached_at_the_other(
     mesh: Mesh, record_property: Callable[[str, object], None]
 ) -> None:
     node, peer = mesh.node(0), mesh.node(1)
@@ -250,7 +250,7 @@ def test_a_peer_whose_endpoint_is_cut_off_is_reached_at_its_other_one(
     eventually(mesh.is_up)
 
 
-def test_where_the_node_behind_nat_is_seen_is_told_to_the_others_and_used(mesh: Mesh) -> None:
+def test_the_observed_endpoint_of_the_node_behind_nat_is_shared_and_used(mesh: Mesh) -> None:
     *public, hidden = mesh.plan.nodes
     hidden_id = specs_of(hidden, "identities")[0]["nodeId"]
     for node in public:
@@ -273,7 +273,7 @@ def is_told_and_used(mesh: Mesh, node: Station, hidden: Station, hidden_id: str)
     )
 
 
-def test_without_the_discovery_service_traffic_flows_and_changes_arrive_later(
+def test_without_the_discovery_service_traffic_flows_and_changes_arrive_once_it_is_back(
     mesh: Mesh, record_property: Callable[[str, object], None]
 ) -> None:
     node, peer, discovery = mesh.node(0), mesh.node(2), mesh.plan.discovery
@@ -298,7 +298,7 @@ def test_without_the_discovery_service_traffic_flows_and_changes_arrive_later(
         record_property("lost_when_the_address_came", pinging.lost)
 
 
-def test_a_killed_agent_loses_no_packet_and_makes_no_new_keys(mesh: Mesh) -> None:
+def test_a_killed_agent_loses_no_packet_and_forces_no_rekeying(mesh: Mesh) -> None:
     victim, other = mesh.node(1), mesh.node(3)
     # What another test did may still have keys made anew: wait until that is over.
     eventually(lambda: all(time.time() - int(made) > _KEYS_SETTLE for made in wg(victim, "latest-handshakes").values()))
@@ -355,7 +355,7 @@ def link_events(node: Station) -> Iterator[Callable[[], list[str]]]:
             reader.join()
 
 
-def test_switched_off_nothing_is_left_and_on_again_it_is_up(
+def test_disabling_kubespan_removes_everything_and_enabling_it_restores_the_mesh(
     mesh: Mesh, record_property: Callable[[str, object], None]
 ) -> None:
     node = mesh.node(2)
@@ -395,7 +395,7 @@ def traces(node: Station) -> list[str]:
     return found
 
 
-def test_of_two_nodes_with_one_network_the_lower_id_holds_it(mesh: Mesh) -> None:
+def test_two_nodes_announcing_one_network_resolve_to_the_lower_id(mesh: Mesh) -> None:
     third = mesh.node(3)
     lower, higher = sorted(mesh.plan.nodes[:2], key=lambda node: str(specs_of(node, "identities")[0]["nodeId"]))
     network = "10.244.9.0/24"
@@ -469,7 +469,7 @@ def move(node: Station, address: str) -> None:
     inside(node, "ip", "route", "add", "default", "via", node.gateway)
 
 
-def test_a_node_that_leaves_takes_everything_along(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
+def test_a_node_that_leaves_is_removed_completely(mesh: Mesh, record_property: Callable[[str, object], None]) -> None:
     node = mesh.node(1)
     try:
         restart_agent(mesh, node, "--cleanup")
@@ -484,7 +484,7 @@ def test_a_node_that_leaves_takes_everything_along(mesh: Mesh, record_property: 
     assert answers(mesh.node(0), mesh.address(node))
 
 
-def test_no_secret_is_told(mesh: Mesh) -> None:
+def test_no_secret_is_readable(mesh: Mesh) -> None:
     node = mesh.node(3)
     restart_agent(mesh, node, "--metrics", "{}:{}".format(*_METRICS))
     try:

@@ -40,7 +40,7 @@ def names(inside: Namespace) -> dict[str, set[str]]:
     return {link["ifname"]: set(link.get("altnames", ())) for link in links}
 
 
-async def test_a_link_gets_its_name_and_keeps_the_one_before_as_a_further_one() -> None:
+async def test_a_renamed_link_keeps_its_old_name_as_an_alternative() -> None:
     async with node() as (inside, runtime):
         await runtime.put(LinkName, "x0", WANTED)
         await eventually(lambda: names(inside).get("enp2s0") == {"enx020000000001", "x0"})
@@ -51,7 +51,7 @@ async def test_a_link_gets_its_name_and_keeps_the_one_before_as_a_further_one() 
         await runtime.gone(NetworkProblem, "LinkNames/x0")
 
 
-async def test_a_name_that_it_had_as_a_further_one_becomes_its_name() -> None:
+async def test_an_alternative_name_can_become_the_name() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "link", "property", "add", "dev", "x0", "altname", "enp2s0")
         await eventually(lambda: names(inside)["x0"] == {"enp2s0"})
@@ -59,7 +59,7 @@ async def test_a_name_that_it_had_as_a_further_one_becomes_its_name() -> None:
         await eventually(lambda: names(inside).get("enp2s0") == {"enx020000000001", "x0"})
 
 
-async def test_a_name_that_another_link_has_leaves_both_as_they_are() -> None:
+async def test_a_name_in_use_by_another_link_renames_neither() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "link", "set", "x1", "name", "enp2s0")
         await runtime.put(LinkName, "x0", WANTED)
@@ -73,13 +73,13 @@ async def test_a_name_that_another_link_has_leaves_both_as_they_are() -> None:
         await runtime.gone(NetworkProblem, "LinkNames/x0")
 
 
-async def test_a_link_whose_name_stays_gets_only_the_further_ones() -> None:
+async def test_a_link_that_keeps_its_name_gets_only_the_alternative_names() -> None:
     async with node() as (inside, runtime):
         await runtime.put(LinkName, "x0", LinkNameSpec(name="x0", rule=NameRule.KEEP, alt_names=("eno1", "enp2s0")))
         await eventually(lambda: names(inside)["x0"] == {"eno1", "enp2s0"})
 
 
-async def test_nothing_is_renamed_unless_that_is_asked_for() -> None:
+async def test_links_are_renamed_only_if_configured() -> None:
     async with node(rename=False) as (inside, runtime):
         await runtime.put(LinkName, "x0", WANTED)
         await runtime.settled()

@@ -26,8 +26,8 @@ from nodespan.runtime.testing.kit import Node, running
 from tests.mesh.link_scenarios import (
     BASE,
     SPECS,
-    a_link_is_made_changed_healed_and_removed,
-    a_port_is_put_into_its_bridge_and_released,
+    a_link_is_created_changed_repaired_and_removed,
+    a_port_joins_its_bridge_and_is_released,
     links,
     node,
     unwant,
@@ -53,16 +53,16 @@ def kind_of(link: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("kind", ["veth", pytest.param("bridge", marks=pytest.mark.needs_link("bridge"))])
-async def test_a_link_is_made_changed_healed_and_removed(kind: str) -> None:
-    await a_link_is_made_changed_healed_and_removed(kind)
+async def test_a_link_is_created_changed_repaired_and_removed(kind: str) -> None:
+    await a_link_is_created_changed_repaired_and_removed(kind)
 
 
 @pytest.mark.needs_link("bridge")
-async def test_a_port_is_put_into_its_bridge_and_released() -> None:
-    await a_port_is_put_into_its_bridge_and_released()
+async def test_a_port_joins_its_bridge_and_is_released() -> None:
+    await a_port_joins_its_bridge_and_is_released()
 
 
-async def test_a_link_that_others_made_is_set_up_and_becomes_again_as_it_was() -> None:
+async def test_a_foreign_link_is_configured_and_restored_afterwards() -> None:
     async with node() as (inside, runtime):
         before = links(inside)["p0"]
         await want(runtime, attrs.evolve(BASE, name="p0", logical=False, mtu=1300))
@@ -75,7 +75,7 @@ async def test_a_link_that_others_made_is_set_up_and_becomes_again_as_it_was() -
         assert links(inside)["p0"] == before | {"qdisc": "noqueue"}
 
 
-async def test_what_somebody_else_changed_since_stays() -> None:
+async def test_restoring_a_link_keeps_changes_made_by_others() -> None:
     async with node() as (inside, runtime):
         await want(runtime, attrs.evolve(BASE, name="p0", logical=False, multicast=False))
         await eventually(lambda: "MULTICAST" not in links(inside)["p0"]["flags"])
@@ -87,7 +87,7 @@ async def test_what_somebody_else_changed_since_stays() -> None:
         assert "MULTICAST" in after["flags"]
 
 
-async def test_a_link_that_is_wanted_by_another_name_from_now_on_stays_up_and_becomes_again_as_it_was() -> None:
+async def test_a_link_desired_under_another_name_stays_up_and_is_restored_afterwards() -> None:
     async with node() as (inside, runtime):
         before = links(inside)["p0"]
         inside.run("ip", "link", "set", "p0", "alias", "uplink")
@@ -106,7 +106,7 @@ async def test_a_link_that_is_wanted_by_another_name_from_now_on_stays_up_and_be
 
 
 @pytest.mark.needs_link("bridge")
-async def test_what_changes_of_a_link_that_is_down_is_shown_at_once() -> None:
+async def test_changes_of_a_link_that_is_down_are_reported_at_once() -> None:
     bridge = attrs.evolve(BASE, up=False, kind="bridge", bridge_master=BridgeMaster())
     spanning = attrs.evolve(bridge, bridge_master=BridgeMaster(stp=STP(enabled=True)))
 
@@ -134,7 +134,7 @@ async def test_a_link_is_found_by_an_alternative_name() -> None:
 
 
 @pytest.mark.needs_link("bridge")
-async def test_a_foreign_link_of_the_wanted_name_is_named_and_left_alone() -> None:
+async def test_a_foreign_link_with_the_desired_name_is_reported_and_left_alone() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "link", "add", "x0", "type", "bridge")
         before = links(inside)["x0"]
@@ -146,7 +146,7 @@ async def test_a_foreign_link_of_the_wanted_name_is_named_and_left_alone() -> No
 
 
 @pytest.mark.needs_link("bridge")
-async def test_a_link_of_ours_may_become_one_of_another_kind() -> None:
+async def test_an_owned_link_can_change_its_kind() -> None:
     async with node() as (inside, runtime):
         await want(runtime, SPECS["veth"])
         await eventually(lambda: "x1" in links(inside))
@@ -156,7 +156,7 @@ async def test_a_link_of_ours_may_become_one_of_another_kind() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="there is no /dev/net/tun")
-async def test_a_tun_link_of_others_is_not_taken_for_wireguard() -> None:
+async def test_a_foreign_tun_link_is_not_mistaken_for_wireguard() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "tuntap", "add", "x0", "mode", "tun")
         await want(runtime, attrs.evolve(BASE, kind="wireguard"))
@@ -166,7 +166,7 @@ async def test_a_tun_link_of_others_is_not_taken_for_wireguard() -> None:
         assert "x0" in links(inside)
 
 
-async def test_what_the_kernel_cannot_make_is_named() -> None:
+async def test_link_kinds_the_kernel_lacks_are_reported() -> None:
     reason = probe.no_link("dummy")
     async with node() as (inside, runtime):
         await want(runtime, attrs.evolve(BASE, name="b0", kind="geneve"))
@@ -181,7 +181,7 @@ async def test_what_the_kernel_cannot_make_is_named() -> None:
 
 
 @pytest.mark.needs_link("bridge")
-async def test_a_bridge_has_the_address_of_its_first_port_after_each_start_and_keeps_it() -> None:
+async def test_a_bridge_takes_the_address_of_its_first_port_at_each_start_and_keeps_it() -> None:
     async with node() as (inside, runtime):
         first = links(inside)["p0"]["address"]
         ports = [
@@ -213,7 +213,7 @@ async def test_a_bridge_has_the_address_of_its_first_port_after_each_start_and_k
 
 
 @pytest.mark.needs_link("bridge")
-async def test_a_bridge_that_was_made_before_its_ports_comes_up_with_their_address() -> None:
+async def test_a_bridge_created_before_its_ports_comes_up_with_their_address() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "link", "set", "p0", "address", "02:00:00:00:ab:cd")
         await want(runtime, attrs.evolve(SPECS["bridge"], bridge_master=BridgeMaster()))
@@ -226,7 +226,7 @@ async def test_a_bridge_that_was_made_before_its_ports_comes_up_with_their_addre
         await eventually(lambda: "fe80::ff:fe00:abcd/64" in inside.run("ip", "-6", "address", "show", "dev", "x0"))
 
 
-async def test_a_war_over_a_link_is_damped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_conflict_over_a_link_is_damped_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(damping, "CALM", 1.0)
     async with node() as (inside, runtime):
         await want(runtime, attrs.evolve(BASE, name="p0", logical=False, mtu=1400))
@@ -245,7 +245,7 @@ async def test_a_war_over_a_link_is_damped_and_named(monkeypatch: pytest.MonkeyP
         await runtime.gone(NetworkProblem, "LinkSpecs/p0", within=15)
 
 
-async def test_what_the_kernel_refuses_does_not_stop_the_rest_of_a_link() -> None:
+async def test_a_rejected_setting_does_not_block_the_rest_of_a_link() -> None:
     async with node() as (inside, runtime):
         await want(runtime, attrs.evolve(BASE, name="p0", logical=False, mtu=70000, hardware_addr="02:00:00:00:00:07"))
         assert await problem(runtime, "p0") == "mtu greater than device maximum"

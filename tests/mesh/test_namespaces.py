@@ -79,7 +79,7 @@ async def test_a_daemon_runs_inside() -> None:
             assert await eventually(inside.processes) == (daemon.pid,)
 
 
-def test_names_tell_whose_run_they_belong_to() -> None:
+def test_namespace_names_carry_the_run_name() -> None:
     with namespace("router") as made:
         assert made.name.startswith(f"{run.NAME}-router")
         assert json.loads(made.run("ip", "-json", "link", "show", "lo"))[0]["ifname"] == "lo"

@@ -116,7 +116,7 @@ def rule(family: Family, **changes: Any) -> RoutingRuleSpecSpec:
 # Addresses.
 
 
-async def test_wanted_addresses_come_and_go_and_others_stay() -> None:
+async def test_desired_addresses_are_added_and_removed_and_others_kept() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "addr", "add", "192.0.2.77/24", "dev", "eth0")
         foreign = addresses(inside).keys()
@@ -153,7 +153,7 @@ async def test_an_address_waits_for_its_link() -> None:
         await runtime.gone(AddressSpec, "later0/192.0.2.1/24")
 
 
-async def test_an_address_that_differs_is_made_anew() -> None:
+async def test_an_address_that_differs_is_replaced() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0", "scope", "link", "metric", "9")
         await want(runtime, AddressSpec, "a", address("192.0.2.1/24"))
@@ -163,7 +163,7 @@ async def test_an_address_that_differs_is_made_anew() -> None:
         assert addresses(inside)["192.0.2.1/24"]["scope"] == "link"
 
 
-async def test_one_bad_address_does_not_stop_the_others() -> None:
+async def test_one_invalid_address_does_not_block_the_others() -> None:
     async with node() as (inside, runtime):
         await want(runtime, AddressSpec, "a", address("no address"))
         await want(runtime, AddressSpec, "b", address("192.0.2.1/24"))
@@ -175,7 +175,7 @@ async def test_one_bad_address_does_not_stop_the_others() -> None:
 # Routes.
 
 
-async def test_routes_of_a_table_of_ours_come_and_go() -> None:
+async def test_routes_of_an_owned_table_are_added_and_removed() -> None:
     async with node() as (inside, runtime):
         for family in Family:
             await want(runtime, RouteSpec, family.value, default_route(family))
@@ -197,7 +197,7 @@ async def test_a_changed_route_is_replaced_without_a_gap() -> None:
 
 
 @pytest.mark.parametrize("family", list(Family))
-async def test_routes_that_were_removed_or_lost_with_their_link_come_again(family: Family) -> None:
+async def test_routes_removed_by_hand_or_lost_with_their_link_are_restored(family: Family) -> None:
     option = "-4" if family == Family.INET4 else "-6"
     async with node() as (inside, runtime):
         await want(runtime, RouteSpec, "r", default_route(family))
@@ -210,7 +210,7 @@ async def test_routes_that_were_removed_or_lost_with_their_link_come_again(famil
         await eventually(lambda: bool(ip(inside, option, "route", "show", "table", "180")))
 
 
-async def test_a_route_of_another_protocol_is_left_alone_and_named() -> None:
+async def test_a_route_of_another_protocol_is_reported_and_left_alone() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "route", "add", "203.0.113.0/24", "dev", "eth0", "proto", "dhcp", "metric", "5")
         spec = RouteSpecSpec(dst="203.0.113.0/24", out_link_name="eth0", priority=5, layer=OPERATOR)
@@ -243,7 +243,7 @@ async def test_a_route_of_another_protocol_is_left_alone_and_named() -> None:
     ],
     ids=["a gateway", "a source of IPv6"],
 )
-async def test_a_route_that_is_tried_before_its_address_is_there_is_no_alarm(
+async def test_a_route_applied_before_its_address_is_not_logged_as_an_error(
     on: str, address: str, id: str, spec: RouteSpecSpec
 ) -> None:
     with capture_logs() as logs:
@@ -256,7 +256,7 @@ async def test_a_route_that_is_tried_before_its_address_is_there_is_no_alarm(
     assert alarms(logs) == []
 
 
-async def test_a_route_that_stays_impossible_is_shown_at_once_and_logged_soon() -> None:
+async def test_a_route_that_stays_impossible_is_reported_at_once_and_logged_soon() -> None:
     with capture_logs() as logs:
         async with node() as (inside, runtime):
             spec = RouteSpecSpec(dst="203.0.113.0/24", gateway="192.0.2.9", layer=OPERATOR)
@@ -312,7 +312,7 @@ async def test_a_layer_that_changes_the_protocol_takes_the_route_over() -> None:
 
 
 @pytest.mark.parametrize("family", list(Family))
-async def test_rules_come_are_healed_and_go(family: Family) -> None:
+async def test_rules_are_added_repaired_and_removed(family: Family) -> None:
     option = "-4" if family == Family.INET4 else "-6"
     async with node() as (inside, runtime):
         inside.run("ip", option, "rule", "add", "priority", "32500", "fwmark", "7", "table", "7", "protocol", "kernel")
@@ -345,7 +345,7 @@ async def test_rules_of_all_sorts() -> None:
 # All of them.
 
 
-async def test_what_is_there_already_is_not_touched_by_a_restart() -> None:
+async def test_a_restart_does_not_touch_what_already_matches() -> None:
     async with node() as (inside, runtime):
         await fill(runtime)
         await eventually(lambda: rules(inside) and table(inside) and "fd00::5/64" in addresses(inside))
@@ -366,7 +366,7 @@ async def fill(runtime: Node) -> None:
 # What others do.
 
 
-async def test_what_others_undo_comes_back_within_a_second_until_it_is_a_war() -> None:
+async def test_what_others_undo_is_restored_within_a_second_until_it_is_a_conflict() -> None:
     async with node() as (inside, runtime):
         await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
         await want(runtime, RouteSpec, "r", default_route(Family.INET4))
@@ -410,7 +410,7 @@ async def test_what_others_undo_comes_back_within_a_second_until_it_is_a_war() -
         ),
     ],
 )
-async def test_a_war_is_damped_and_named_and_over_some_time_later(
+async def test_a_conflict_is_damped_and_reported_and_ends_after_a_while(
     undo: tuple[str, ...], id: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(damping, "CALM", 1.0)
@@ -438,7 +438,7 @@ async def test_a_war_is_damped_and_named_and_over_some_time_later(
         await runtime.gone(NetworkProblem, id, within=15)
 
 
-async def test_an_address_that_one_spec_lets_go_stays_if_another_wants_it() -> None:
+async def test_an_address_released_by_one_spec_stays_while_another_desires_it() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "link", "property", "add", "dev", "eth0", "altname", "uplink")
         await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))

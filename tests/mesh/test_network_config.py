@@ -105,7 +105,7 @@ peer:
 """
 
 
-async def test_devices_come_true_and_leave_nothing(tmp_path: Path) -> None:
+async def test_configured_devices_are_applied_and_removed_completely(tmp_path: Path) -> None:
     async with house(tmp_path) as node:
         before = await node.rest()
         node.configure(DEVICES)
@@ -146,7 +146,7 @@ routes: [{destination: 10.8.0.0/16, gateway: 10.77.0.1}, {destination: "fd78::/6
 """
 
 
-async def test_what_others_undo_comes_back_within_a_second(tmp_path: Path) -> None:
+async def test_what_others_undo_is_restored_within_a_second(tmp_path: Path) -> None:
     async with house(tmp_path, UNDONE) as node:
 
         def is_whole() -> None:
@@ -186,7 +186,7 @@ machine:
 """
 
 
-async def test_an_agent_that_was_killed_is_followed_by_one_that_takes_back_but_does_nothing_again(
+async def test_after_a_kill_the_next_agent_removes_the_obsolete_and_repeats_nothing(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "config.yaml"
@@ -219,7 +219,7 @@ async def test_an_agent_that_was_killed_is_followed_by_one_that_takes_back_but_d
         assert not [line for line in happened if any(part in line for part in ("10.77.0.", "default via", "eth1"))]
 
 
-async def test_documents_come_true_and_leave_nothing(tmp_path: Path) -> None:
+async def test_configuration_documents_are_applied_and_removed_completely(tmp_path: Path) -> None:
     async with house(tmp_path) as node:
         before = await node.rest()
         node.configure(DOCUMENTS)
@@ -246,7 +246,7 @@ async def test_documents_come_true_and_leave_nothing(tmp_path: Path) -> None:
         await eventually(is_as_before)
 
 
-async def test_a_mistake_in_one_entry_is_shown_and_the_others_stand(tmp_path: Path) -> None:
+async def test_an_invalid_entry_is_reported_and_the_others_apply(tmp_path: Path) -> None:
     text = """
 machine:
   type: worker
@@ -272,7 +272,7 @@ machine:
 
 
 @pytest.mark.needs_program("wireguard-go", "wg")
-async def test_a_wireguard_key_that_is_bad_as_such_is_named_and_all_else_applies(tmp_path: Path) -> None:
+async def test_an_invalid_wireguard_key_is_reported_and_the_rest_applies(tmp_path: Path) -> None:
     (private, public), other, zeros = key_pair(), key_pair()[1], base64.b64encode(bytes(32)).decode()
     without, good = link_name("a"), link_name("b")
     text = f"""
@@ -309,7 +309,7 @@ machine:
         assert private not in node.served.log + node.served.run("get", "networkproblems", "-o", "yaml")
 
 
-async def test_a_link_that_comes_later_gets_what_its_selector_says(tmp_path: Path) -> None:
+async def test_a_link_that_appears_later_gets_what_its_selector_configures(tmp_path: Path) -> None:
     text = DEVICES.replace("02:00:00:77:*", "02:00:00:79:*")
     async with house(tmp_path, text) as node:
         await eventually(lambda: _is(node.addresses("br0"), {"10.78.0.1/24"}))
@@ -322,7 +322,7 @@ async def test_a_link_that_comes_later_gets_what_its_selector_says(tmp_path: Pat
         await eventually(lambda: _is(node.addresses("uplink"), expected))
 
 
-async def test_a_selector_means_one_link_or_none_as_links_come_and_go(tmp_path: Path) -> None:
+async def test_a_selector_must_match_exactly_one_link_as_links_come_and_go(tmp_path: Path) -> None:
     text = """
 machine:
   network:
@@ -346,7 +346,7 @@ def _is(seen: object, expected: object) -> bool:
     return True
 
 
-async def test_an_alias_is_given_to_a_link_and_taken_away() -> None:
+async def test_a_link_alias_is_set_and_removed() -> None:
     with cables() as inside:
         netns = str(inside.path)
         async with running(LinkStatusController(netns=netns), LinkAliasSpecController(netns=netns)) as node:

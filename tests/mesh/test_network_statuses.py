@@ -73,7 +73,7 @@ def addresses(state: MemoryState, id: str) -> tuple[str, ...]:
     return () if found is None else found.spec.addresses
 
 
-async def test_a_new_name_makes_a_new_resource_of_everything_that_bears_it() -> None:
+async def test_renaming_a_link_renames_the_resources_that_carry_its_name() -> None:
     async with node() as (inside, state):
         for command in (
             "addr add 192.0.2.1/24 dev v0",
@@ -93,7 +93,7 @@ async def test_a_new_name_makes_a_new_resource_of_everything_that_bears_it() -> 
         await eventually(lambda: state.get(RouteStatus, "inet4/192.0.2.9/203.0.113.0/24/0").spec.out_link_name == "w0")
 
 
-async def test_what_is_gone_from_the_kernel_is_gone_from_the_state() -> None:
+async def test_what_vanishes_from_the_kernel_vanishes_from_the_state() -> None:
     async with node() as (inside, state):
         inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "v0")
         inside.run("ip", "rule", "add", "priority", "180", "table", "180")

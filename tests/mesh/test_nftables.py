@@ -111,7 +111,7 @@ def handles(inside: Namespace) -> list[tuple[str, int]]:
     return [(kind, value["handle"]) for item in ruleset(inside) for kind, value in item.items()]
 
 
-async def test_chains_and_sets_come_change_and_go() -> None:
+async def test_chains_and_sets_are_added_changed_and_removed() -> None:
     async with node() as (inside, runtime):
         inside.run("nft", "add table inet other; add chain inet other c { type filter hook input priority 0; }")
         await want_kubespan(runtime)
@@ -165,7 +165,7 @@ async def test_owners_may_overlap() -> None:
         assert not runtime.state.list(NetworkProblem)
 
 
-async def test_what_somebody_changes_is_put_right(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_foreign_changes_are_reverted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodespan.controllers.network.nftables.chain.RETRY_INTERVAL", 0.2)
     async with node() as (inside, runtime):
         await want_kubespan(runtime)
@@ -196,7 +196,7 @@ async def test_what_somebody_changes_is_put_right(monkeypatch: pytest.MonkeyPatc
             await eventually(same)
 
 
-async def test_a_restart_changes_nothing_and_keeps_for_a_while_what_nobody_wants_yet() -> None:
+async def test_a_restart_changes_nothing_and_keeps_elements_not_yet_desired_for_a_while() -> None:
     async with node() as (inside, runtime):
         await want_kubespan(runtime)
         await want_elements(runtime, "a", "10.244.1.0/24")
@@ -214,7 +214,7 @@ async def test_a_restart_changes_nothing_and_keeps_for_a_while_what_nobody_wants
             await eventually(lambda: elements(inside, V4) == {"10.244.1.0/24"})
 
 
-async def test_a_bad_chain_or_prefix_does_not_stop_the_others() -> None:
+async def test_an_invalid_chain_or_prefix_does_not_block_the_others() -> None:
     async with node() as (inside, runtime):
         both = attrs.evolve(ROUTED, include_subnets=("10.0.0.0/8",))
         await runtime.put(
@@ -229,7 +229,7 @@ async def test_a_bad_chain_or_prefix_does_not_stop_the_others() -> None:
         await runtime.eventually(NetworkProblem, "NfTablesSetElements/kubespan_routed/a")
 
 
-async def test_rules_of_all_sorts_are_taken() -> None:
+async def test_all_kinds_of_packet_filter_rules_are_accepted() -> None:
     async with node() as (inside, runtime):
         subnets = AddressMatch(
             include_subnets=("192.0.2.0/24", "2001:db8::/32", "10.0.0.1"), exclude_subnets=("192.0.2.128/25",)
@@ -315,7 +315,7 @@ async def test_packets_are_marked_and_their_mss_is_lowered(family: int, address:
             assert marked() > 0
 
 
-async def test_many_elements_are_few_documents() -> None:
+async def test_many_elements_are_batched_into_few_documents() -> None:
     async with node() as (inside, runtime):
         await want_kubespan(runtime)
         for number in range(2000):

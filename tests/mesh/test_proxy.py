@@ -121,7 +121,7 @@ def has_said_more(served: AgentProcess, said: int) -> bool:
     return served.log.count("cannot be used") > said
 
 
-async def test_a_mesh_comes_about_once_proxy_and_authority_are_configured_and_without_a_restart(
+async def test_a_mesh_forms_once_proxy_and_authority_are_configured_without_a_restart(
     tmp_path: Path,
 ) -> None:
     async with (

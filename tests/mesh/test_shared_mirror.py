@@ -38,7 +38,7 @@ async def watcher(inside: Namespace) -> AsyncIterator[Watcher]:
         yield Watcher(view)
 
 
-async def test_all_see_everything_and_it_goes_on_when_the_first_one_leaves() -> None:
+async def test_every_watcher_sees_all_changes_even_after_the_first_one_leaves() -> None:
     with namespace() as inside:
         async with watcher(inside) as last:
             assert len(shared_mirror._all_hubs()) == 1
@@ -63,7 +63,7 @@ async def test_all_see_everything_and_it_goes_on_when_the_first_one_leaves() -> 
         assert not shared_mirror._all_hubs()
 
 
-async def test_whoever_is_cancelled_at_any_moment_takes_nothing_from_the_others() -> None:
+async def test_cancelling_a_watcher_loses_nothing_for_the_others() -> None:
     with namespace() as inside:
         async with watcher(inside) as last:
             async with trio.open_nursery() as nursery:

@@ -17,5 +17,5 @@ def _no_kernel_wireguard() -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_of_links_in_userspace(scenario: Callable[[], Awaitable[None]]) -> None:
+async def test_wireguard_links_in_userspace(scenario: Callable[[], Awaitable[None]]) -> None:
     await scenario()

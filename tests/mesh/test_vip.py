@@ -97,7 +97,7 @@ def place() -> Iterator[Place]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_at_most_one_node_has_the_address_and_soon_one_has_it_when(
+def test_at_most_one_node_owns_the_address_and_one_soon_does_when(
     place: Place, fault: Fault, record_property: Callable[[str, object], None]
 ) -> None:
     taken = place.do(fault)
@@ -136,7 +136,7 @@ def problems(node: Node) -> str:
     return node.agent.run("get", "networkproblems")
 
 
-async def test_what_is_wrong_with_one_virtual_ip_is_said_of_that_one_only() -> None:
+async def test_a_failure_of_one_virtual_ip_is_reported_for_that_one_only() -> None:
     async with vip_lab(count=1, start=False) as lab:
         (node,) = lab.nodes
         client = lab.client

@@ -28,7 +28,7 @@ class Holder(Controller):
                     await ctx.add_finalizer(AddressSpec, address.id)
 
 
-async def test_it_resigns_when_the_address_is_gone(tmp_path: Path) -> None:
+async def test_the_operator_resigns_once_the_address_is_gone(tmp_path: Path) -> None:
     async with vip_stage(tmp_path) as at:
         status = await at.is_(VIPState.LEADER)
         assert (status.leader, has_address(at.inside)) == ("one", True)
@@ -40,7 +40,7 @@ async def test_it_resigns_when_the_address_is_gone(tmp_path: Path) -> None:
         assert not (tmp_path / "vip" / IP).exists()
 
 
-async def test_it_does_not_resign_while_the_address_may_be_there(tmp_path: Path) -> None:
+async def test_the_operator_does_not_resign_while_the_address_may_be_present(tmp_path: Path) -> None:
     async with vip_stage(tmp_path, Holder()) as at:
         await at.is_(VIPState.LEADER)
         await at.node.state.destroy(OperatorSpec.kind, operator_id(SPEC))
@@ -55,14 +55,14 @@ async def test_it_does_not_resign_while_the_address_may_be_there(tmp_path: Path)
         pytest.fail("the lease is renewed still")
 
 
-async def test_an_address_that_somebody_takes_off_the_link_comes_back(tmp_path: Path) -> None:
+async def test_a_virtual_ip_removed_by_hand_is_restored(tmp_path: Path) -> None:
     async with vip_stage(tmp_path) as at:
         await at.is_(VIPState.LEADER)
         at.inside.run("ip", "address", "del", f"{IP}/32", "dev", "eth0")
         await eventually(lambda: has_address(at.inside))
 
 
-async def test_without_the_links_network_the_address_is_given_up(tmp_path: Path) -> None:
+async def test_the_address_is_given_up_when_the_link_loses_its_network(tmp_path: Path) -> None:
     async with vip_stage(tmp_path) as at:
         await at.is_(VIPState.LEADER)
         at.inside.run("ip", "address", "del", "192.0.2.1/24", "dev", "eth0")
@@ -72,7 +72,7 @@ async def test_without_the_links_network_the_address_is_given_up(tmp_path: Path)
         await at.is_(VIPState.LEADER)
 
 
-async def test_a_key_deleted_by_somebody_else_ends_the_leadership(tmp_path: Path) -> None:
+async def test_a_deleted_key_ends_the_leadership(tmp_path: Path) -> None:
     async with vip_stage(tmp_path) as at:
         before = await at.is_(VIPState.LEADER)
         async with EtcdClient(at.etcd.endpoints) as client:

@@ -32,7 +32,7 @@ def inside() -> Iterator[Namespace]:
         yield made
 
 
-async def test_it_outlives_an_agent_that_is_killed(inside: Namespace) -> None:
+async def test_wireguard_go_outlives_a_killed_agent(inside: Namespace) -> None:
     name, netns = link_name("k"), str(inside.path)
     starter = subprocess.Popen(  # noqa: ASYNC220  # read to its first line, then killed
         (sys.executable, "-c", STARTER, name, netns),
@@ -57,7 +57,7 @@ async def test_it_outlives_an_agent_that_is_killed(inside: Namespace) -> None:
     assert device.read(name) is None
 
 
-def test_a_device_of_another_namespace_is_not_ones_own(inside: Namespace) -> None:
+def test_a_device_of_another_namespace_is_not_adopted(inside: Namespace) -> None:
     name = link_name("o")
     with namespace("other") as other:
         daemon.start(name, str(inside.path))
@@ -68,7 +68,7 @@ def test_a_device_of_another_namespace_is_not_ones_own(inside: Namespace) -> Non
             daemon.start(name, str(other.path))
 
 
-async def test_a_socket_of_a_dead_process_is_nobodys(inside: Namespace) -> None:
+async def test_a_stale_socket_is_replaced(inside: Namespace) -> None:
     name = link_name("d")
     daemon.start(name, str(inside.path))
     (process,) = inside.processes()
@@ -86,7 +86,7 @@ async def test_a_socket_of_a_dead_process_is_nobodys(inside: Namespace) -> None:
         (SOCKETS / f"{name}.sock").unlink(missing_ok=True)
 
 
-def test_where_it_is_not_installed_that_is_said(inside: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wireguard_go_is_reported(inside: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(Path("/nowhere")))
     with pytest.raises(FileNotFoundError, match="this kernel has no WireGuard and wireguard-go is not installed"):
         daemon.start(link_name("n"), str(inside.path))

@@ -55,7 +55,7 @@ trio.run(main)
 """
 
 
-def test_what_may_not_be_done_is_said_once_and_does_not_hold_anything_up() -> None:
+def test_missing_privileges_are_reported_once_and_block_nothing() -> None:
     with namespace() as inside:
         inside.run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
         inside.run("ip", "link", "set", "v1", "up")

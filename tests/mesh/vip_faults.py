@@ -83,7 +83,7 @@ async def _cut_off(lab: Lab, owner: Node, *, within: float) -> float:
     return taken
 
 
-async def the_holder_is_stopped_and_goes_on(lab: Lab) -> float:
+async def the_holder_is_stopped_and_resumes(lab: Lab) -> float:
     owner = await lab.ready()
     since = now()
     owner.signal(signal.SIGSTOP)
@@ -209,7 +209,7 @@ FAULTS: tuple[Fault, ...] = (
     the_holder_crashes_and_is_restarted_at_once,
     the_holder_is_cut_off,
     the_holder_is_cut_off_with_etcds_leader,
-    the_holder_is_stopped_and_goes_on,
+    the_holder_is_stopped_and_resumes,
     a_member_of_etcd_dies,
     etcd_loses_its_quorum,
     the_holders_health_check_fails,

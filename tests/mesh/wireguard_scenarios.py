@@ -161,7 +161,7 @@ async def tunnel() -> AsyncIterator[tuple[End, End]]:
         yield left, right
 
 
-async def packets_go_through_a_wanted_tunnel() -> None:
+async def packets_pass_through_a_desired_tunnel() -> None:
     async with tunnel() as (left, right):
         assert right.reaches(left, patience=AT_ONCE)
         assert left.show("preshared-keys") == {right.public: SECRET}
@@ -190,7 +190,7 @@ async def packets_go_through_a_wanted_tunnel() -> None:
         await eventually(lambda: not left.runtime.state.list(NetworkProblem))
 
 
-async def a_change_of_one_peer_leaves_the_sessions_of_others() -> None:
+async def changing_one_peer_keeps_the_sessions_of_others() -> None:
     async with tunnel() as (left, right):
         handshakes = left.show("latest-handshakes")
         third = WireguardPeer(public_key=STRANGER, endpoint="203.0.113.9:51820", allowed_ips=("203.0.113.0/24",))
@@ -208,7 +208,7 @@ async def a_change_of_one_peer_leaves_the_sessions_of_others() -> None:
         assert left.show("latest-handshakes") == handshakes
 
 
-async def a_peer_that_moved_is_not_moved_back() -> None:
+async def a_roaming_peer_is_not_reset_to_its_old_endpoint() -> None:
     async with tunnel() as (left, right):
         right.inside.run("ip", "addr", "add", "192.0.2.22/24", "dev", "eth0")
         right.inside.run("ip", "addr", "del", "192.0.2.2/24", "dev", "eth0")
@@ -241,7 +241,7 @@ async def a_restart_of_the_agent_disturbs_nothing() -> None:
         assert (left.index(), left.show("latest-handshakes"), left.show("endpoints")) == before
 
 
-async def peers_that_nobody_wants_after_a_restart_go_in_the_end() -> None:
+async def peers_no_longer_desired_after_a_restart_are_removed_eventually() -> None:
     async with tunnel() as (left, right):
         left.inside.run("wg", "set", left.link, "peer", STRANGER, "allowed-ips", "203.0.113.0/24")
         async with running(*controllers(left.inside, stale_after=0.0)) as again:
@@ -251,7 +251,7 @@ async def peers_that_nobody_wants_after_a_restart_go_in_the_end() -> None:
             assert left.reaches(right, patience=AT_ONCE)
 
 
-async def a_bad_peer_does_not_stop_the_others() -> None:
+async def an_invalid_peer_does_not_block_the_others() -> None:
     async with two_ends() as (left, right):
         await left.want_link()
         for bad in ("no key", "AAAA", "!"):
@@ -263,7 +263,7 @@ async def a_bad_peer_does_not_stop_the_others() -> None:
         await eventually(lambda: {problem.spec.id for problem in left.runtime.state.list(NetworkProblem)} == refused)
 
 
-async def a_link_that_is_no_longer_wanted_goes_and_others_stay() -> None:
+async def a_link_no_longer_desired_is_removed_and_others_kept() -> None:
     async with tunnel() as (left, _right):
         await left.runtime.state.destroy(LinkSpec.within(CONFIG_NAMESPACE), layered_id(OPERATOR, left.link))
         await left.runtime.gone(LinkSpec, left.link)
@@ -271,7 +271,7 @@ async def a_link_that_is_no_longer_wanted_goes_and_others_stay() -> None:
         assert "eth0" in left.inside.run("ip", "link")
 
 
-async def a_link_that_somebody_removed_comes_again() -> None:
+async def a_link_removed_by_hand_is_restored() -> None:
     async with tunnel() as (left, right):
         left.inside.run("ip", "link", "del", left.link)
         await eventually(lambda: left.reaches(right), within=HANDSHAKES)
@@ -279,7 +279,7 @@ async def a_link_that_somebody_removed_comes_again() -> None:
         await eventually(lambda: left.reaches(right), within=HANDSHAKES)
 
 
-async def changed_settings_of_a_device_are_set_alone() -> None:
+async def only_changed_device_settings_are_written() -> None:
     async with tunnel() as (left, right):
         index = left.index()
         private, public = key_pair(3)
@@ -293,7 +293,7 @@ async def changed_settings_of_a_device_are_set_alone() -> None:
         assert list(left.show("endpoints")) == [right.public]
 
 
-async def an_endpoint_by_name_is_looked_up_again_when_its_peer_stays_silent() -> None:
+async def an_endpoint_name_is_resolved_again_when_its_peer_stays_silent() -> None:
     answer: list[str] = []
 
     async def lookup(host: str) -> Sequence[str]:
@@ -360,15 +360,15 @@ async def many_peers_at_once() -> None:
 
 
 SCENARIOS = (
-    packets_go_through_a_wanted_tunnel,
-    a_change_of_one_peer_leaves_the_sessions_of_others,
-    a_peer_that_moved_is_not_moved_back,
+    packets_pass_through_a_desired_tunnel,
+    changing_one_peer_keeps_the_sessions_of_others,
+    a_roaming_peer_is_not_reset_to_its_old_endpoint,
     a_restart_of_the_agent_disturbs_nothing,
-    peers_that_nobody_wants_after_a_restart_go_in_the_end,
-    a_bad_peer_does_not_stop_the_others,
-    a_link_that_is_no_longer_wanted_goes_and_others_stay,
-    a_link_that_somebody_removed_comes_again,
-    changed_settings_of_a_device_are_set_alone,
-    an_endpoint_by_name_is_looked_up_again_when_its_peer_stays_silent,
+    peers_no_longer_desired_after_a_restart_are_removed_eventually,
+    an_invalid_peer_does_not_block_the_others,
+    a_link_no_longer_desired_is_removed_and_others_kept,
+    a_link_removed_by_hand_is_restored,
+    only_changed_device_settings_are_written,
+    an_endpoint_name_is_resolved_again_when_its_peer_stays_silent,
     many_peers_at_once,
 )

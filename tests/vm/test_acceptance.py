@@ -253,7 +253,7 @@ async def surroundings(directory: Path) -> AsyncIterator[tuple[Namespace, Namesp
             yield inside, far, files
 
 
-async def test_a_machine_configuration_of_talos_makes_the_network_it_describes_and_takes_it_back(
+async def test_a_talos_machine_configuration_is_applied_and_undone(
     tmp_path: Path,
 ) -> None:
     async with surroundings(tmp_path) as (inside, far, files):

@@ -108,7 +108,7 @@ _ALIKE = ("balance-xor", "balance-tlb", "balance-alb")
     ("options", "told"),
     [pytest.param(*each, id=mode, marks=[pytest.mark.soak] if mode in _ALIKE else []) for mode, each in MODES.items()],
 )
-async def test_a_bond_is_made_with_its_options_and_nothing_is_left_to_write(
+async def test_a_bond_is_created_with_its_options_in_one_step(
     options: dict[str, Any], told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bench() as made:
@@ -145,7 +145,7 @@ LIVE: dict[str, Any] = {
 }
 
 
-async def test_what_can_be_changed_live_is_written_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_live_options_are_changed_without_touching_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS)
         await made.whole("e0", "e1")
@@ -198,7 +198,7 @@ async def test_what_can_be_changed_live_is_written_alone(monkeypatch: pytest.Mon
         ({"mode": BondMode.TLB, "tlb_logical_lb": 1}, {"mode": BondMode.TLB}, {"tlb_dynamic_lb": 0}),
     ],
 )
-async def test_what_needs_the_bond_down_is_changed_and_the_bond_is_whole_again(
+async def test_options_that_need_the_bond_down_are_changed_and_the_bond_recovers(
     before: dict[str, Any], after: dict[str, Any], told: dict[str, Any]
 ) -> None:
     async with bench() as made:
@@ -216,7 +216,7 @@ async def test_what_needs_the_bond_down_is_changed_and_the_bond_is_whole_again(
 
 
 @pytest.mark.soak
-async def test_traffic_over_another_bond_loses_no_packet_while_options_change() -> None:
+async def test_changing_one_bond_loses_no_packet_on_another() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS, bond("bond1"), member("e2", 0, "bond1"))
         await made.whole("e0", "e1")
@@ -240,7 +240,7 @@ async def test_traffic_over_another_bond_loses_no_packet_while_options_change() 
 
 
 @pytest.mark.soak
-async def test_a_live_change_loses_no_packet_of_the_bond_itself() -> None:
+async def test_a_live_change_loses_no_packet_on_the_bond_itself() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS)
         await made.whole("e0", "e1")
@@ -265,7 +265,7 @@ async def test_a_live_change_loses_no_packet_of_the_bond_itself() -> None:
 # Members.
 
 
-async def test_a_member_is_pulled_renamed_and_back() -> None:
+async def test_a_member_can_be_unplugged_renamed_and_plugged_back() -> None:
     async with bench() as made:
         await made.want(bond(primary="e0"), *MEMBERS)
         await made.whole("e0", "e1")
@@ -285,7 +285,7 @@ async def test_a_member_is_pulled_renamed_and_back() -> None:
         await made.runtime.gone(NetworkProblem, "LinkSpecs/e1")
 
 
-async def test_a_member_that_is_no_longer_said_is_released_also_by_another_process() -> None:
+async def test_a_member_no_longer_configured_is_released_even_after_a_restart() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS)
         await made.whole("e0", "e1")
@@ -301,7 +301,7 @@ async def test_a_member_that_is_no_longer_said_is_released_also_by_another_proce
             await until(lambda: "master" not in made.link("e1"))
 
 
-async def test_members_join_in_their_order_and_move_to_another_bond() -> None:
+async def test_members_join_in_configured_order_and_move_between_bonds() -> None:
     async with bench() as made:
         await made.want(member("e0", 1), member("e1", 0), bond())
         await made.whole("e1", "e0")
@@ -310,7 +310,7 @@ async def test_members_join_in_their_order_and_move_to_another_bond() -> None:
         await made.whole("e0", name="bond1")
 
 
-async def test_a_bond_that_is_no_longer_wanted_is_gone_and_its_members_are_free() -> None:
+async def test_a_bond_no_longer_desired_is_removed_and_frees_its_members() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS)
         await made.whole("e0", "e1")
@@ -324,7 +324,7 @@ async def test_a_bond_that_is_no_longer_wanted_is_gone_and_its_members_are_free(
 # Addresses.
 
 
-async def test_a_bond_has_the_address_of_its_first_member_after_each_start_and_keeps_it() -> None:
+async def test_a_bond_takes_the_address_of_its_first_member_at_each_start_and_keeps_it() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS)
         await made.whole("e0", "e1")
@@ -343,7 +343,7 @@ async def test_a_bond_has_the_address_of_its_first_member_after_each_start_and_k
 
 
 @pytest.mark.soak
-async def test_the_address_that_is_configured_wins() -> None:
+async def test_a_configured_hardware_address_wins() -> None:
     async with bench() as made:
         wanted = attrs.evolve(bond(), hardware_addr="02:00:00:00:00:AA")
         await made.want(wanted, attrs.evolve(MEMBERS[0], hardware_addr="02:00:00:00:00:BB"), MEMBERS[1])
@@ -353,7 +353,7 @@ async def test_the_address_that_is_configured_wins() -> None:
         assert not made.runtime.state.list(NetworkProblem)
 
 
-async def test_a_bond_that_is_there_already_is_taken_over() -> None:
+async def test_an_existing_bond_is_taken_over() -> None:
     async with bench() as made:
         made.inside.run("ip", "link", "add", "bond0", "type", "bond")
         await made.want(bond(), *MEMBERS)
@@ -362,7 +362,7 @@ async def test_a_bond_that_is_there_already_is_taken_over() -> None:
         assert made.link("bond0")["address"] == address(0)
 
 
-async def test_the_driver_makes_no_bond_of_its_own_when_it_is_loaded() -> None:
+async def test_loading_the_bonding_driver_creates_no_bond() -> None:
     # With it go all its bonds.
     execute("modprobe", "--remove", "bonding")
     async with bench() as made:
@@ -374,7 +374,7 @@ async def test_the_driver_makes_no_bond_of_its_own_when_it_is_loaded() -> None:
 # What others do, and what cannot be.
 
 
-async def test_an_option_that_is_changed_by_hand_comes_back_and_a_war_is_damped_and_named() -> None:
+async def test_an_option_changed_by_hand_is_restored_and_a_conflict_is_damped_and_reported() -> None:
     async with bench() as made:
         await made.want(bond(), *MEMBERS)
         await made.whole("e0", "e1")
@@ -396,7 +396,7 @@ async def war(made: Bench, option: str, value: str) -> int:
     return turns
 
 
-async def test_a_bond_that_does_not_watch_its_members_is_made_with_a_warning() -> None:
+async def test_a_bond_without_link_monitoring_is_created_with_a_warning() -> None:
     async with bench() as made:
         await made.want(bond(miimon=0), *MEMBERS)
         await made.whole("e0", "e1")
@@ -406,7 +406,7 @@ async def test_a_bond_that_does_not_watch_its_members_is_made_with_a_warning() -
         await made.runtime.gone(NetworkProblem, "LinkSpecs/bond0")
 
 
-async def test_options_that_contradict_each_other_are_named_and_others_go_on() -> None:
+async def test_contradicting_options_are_reported_and_others_apply() -> None:
     async with bench() as made:
         both = BondMaster(mode=BondMode.ACTIVE_BACKUP, miimon=100, arp_interval=100, arp_ip_targets=("192.0.2.9",))
         await made.want(attrs.evolve(bond(), bond_master=both), attrs.evolve(BASE, name="e2", logical=False, mtu=1300))
@@ -419,7 +419,7 @@ async def test_options_that_contradict_each_other_are_named_and_others_go_on() -
 # What rests on a bond.
 
 
-async def test_a_vlan_comes_back_with_its_bond_and_its_mtu_is_no_more_than_that_of_the_bond() -> None:
+async def test_a_vlan_returns_with_its_bond_and_its_mtu_is_limited_by_the_bond() -> None:
     async with bench() as made:
         vlan = attrs.evolve(BASE, name="bond0.100", kind="vlan", parent_name="bond0", vlan=VLAN(vlan_id=100), mtu=9000)
         await made.want(vlan, bond(), *MEMBERS)

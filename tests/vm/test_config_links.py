@@ -23,7 +23,7 @@ BOND = (
 # Bonds by selectors.
 
 
-async def test_a_bond_by_hardware_addresses_stays_whole_and_takes_nothing_that_rests_on_it() -> None:
+async def test_a_bond_selected_by_hardware_address_keeps_its_members_and_ignores_its_own_vlans() -> None:
     async with machine("e0", "e1") as made:
         before = await made.rest()
         # All cards and what has their address by way of the bond.
@@ -68,7 +68,7 @@ async def test_a_bond_by_hardware_addresses_stays_whole_and_takes_nothing_that_r
         assert {link["ifname"] for link in made.ip("link")} == {link["ifname"] for link in before[0]}
 
 
-async def test_options_that_the_kernel_line_no_longer_gives_are_taken_back_live() -> None:
+async def test_options_dropped_from_the_kernel_command_line_are_reverted_live() -> None:
     async with machine("e0", "e1") as made:
 
         async def booted(line: str) -> None:
@@ -101,7 +101,7 @@ async def test_options_that_the_kernel_line_no_longer_gives_are_taken_back_live(
         await made.becomes(link__bond0={}, problems={})
 
 
-async def test_only_what_differs_is_written_and_traffic_elsewhere_loses_nothing(
+async def test_only_differences_are_written_and_other_traffic_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = "{interface: e2, addresses: [192.0.2.1/24]}"
@@ -145,7 +145,7 @@ async def test_only_what_differs_is_written_and_traffic_elsewhere_loses_nothing(
 
 
 @pytest.mark.soak
-async def test_masters_have_the_same_hardware_address_after_each_start() -> None:
+async def test_masters_get_the_same_hardware_address_at_each_start() -> None:
     entries = (BOND, "{interface: br0, bridge: {interfaces: [e2, e3]}}")
     with place("e0", "e1", "e2", "e3") as (inside, far):
         for _ in range(2):
@@ -162,7 +162,7 @@ async def test_masters_have_the_same_hardware_address_after_each_start() -> None
 # Selectors.
 
 
-async def test_a_selector_means_no_link_one_or_two_as_they_come_and_go() -> None:
+async def test_a_selector_follows_links_that_come_and_go() -> None:
     async with machine() as made:
         await made.devices(f"{{deviceSelector: {{hardwareAddr: '{MAC}*'}}, addresses: [10.1.0.5/24]}}")
         missing = f'deviceSelector: no link has hardwareAddr "{MAC}*"'
@@ -180,7 +180,7 @@ async def test_a_selector_means_no_link_one_or_two_as_they_come_and_go() -> None
         await made.becomes(addresses__e1={"10.1.0.5/24"}, problems={})
 
 
-async def test_a_card_that_is_not_on_pci_is_found_as_the_problem_says() -> None:
+async def test_a_card_not_on_pci_is_found_by_following_the_problems_advice() -> None:
     async with machine() as made:
         with real_cards(made.inside, {"stick": "/usb"}):
             await made.devices("{deviceSelector: {busPath: '0*'}, addresses: [10.1.0.5/24]}")
@@ -200,7 +200,7 @@ async def test_a_card_that_is_not_on_pci_is_found_as_the_problem_says() -> None:
 # Mistakes.
 
 
-async def test_what_cannot_be_is_named_and_all_else_applies() -> None:
+async def test_impossible_settings_are_reported_and_the_rest_applies() -> None:
     async with machine("e0", "e1") as made:
         await made.devices(
             "{interface: e0, mtu: 1400, addresses: [10.1.0.5/24, 'ff02::5/64'], "
@@ -233,7 +233,7 @@ async def test_what_cannot_be_is_named_and_all_else_applies() -> None:
         is_as_configured()
 
 
-async def test_a_peer_by_name_is_told_its_endpoint_when_there_are_names() -> None:
+async def test_a_peer_endpoint_is_set_once_its_name_resolves() -> None:
     peer, answers = key_pair(6)[1], list[str]()
 
     async def lookup(name: str) -> list[str]:
@@ -266,7 +266,7 @@ async def test_a_peer_by_name_is_told_its_endpoint_when_there_are_names() -> Non
 
 
 @pytest.mark.soak
-async def test_what_is_taken_away_comes_back_and_what_others_made_stays() -> None:
+async def test_removed_settings_are_restored_and_foreign_ones_kept() -> None:
     documents = f"""
 apiVersion: v1alpha1
 kind: BondConfig

@@ -11,7 +11,7 @@ from tests.vm.run import MAC_PREFIX, NETWORK_CARDS
 
 
 @pytest.mark.parametrize("kind", ["bond", "bridge", "dummy", "ipvlan", "veth", "vlan", "vrf", "wireguard"])
-def test_the_guest_kernel_makes(kind: str) -> None:
+def test_the_guest_kernel_supports(kind: str) -> None:
     with namespace() as inside:
         make_link(inside, kind, "made")
         (link,) = json.loads(inside.run("ip", "-json", "-details", "link", "show", "made"))

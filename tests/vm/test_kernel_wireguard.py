@@ -10,5 +10,5 @@ pytestmark = [pytest.mark.needs_link("veth", "wireguard"), pytest.mark.needs_pro
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-async def test_of_links_in_the_kernel(scenario: Callable[[], Awaitable[None]]) -> None:
+async def test_wireguard_links_in_the_kernel(scenario: Callable[[], Awaitable[None]]) -> None:
     await scenario()

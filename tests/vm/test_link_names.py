@@ -59,7 +59,7 @@ def test_the_cards_sit_where_they_were_plugged_in() -> None:
     assert len(paths) == len(PLACES) + 1
 
 
-def test_every_name_is_the_one_that_udev_has() -> None:
+def test_every_name_matches_udev() -> None:
     assert {link: candidates_of(facts) for link, facts in cards().items()} == {link: by_udev(link) for link in cards()}
 
 
@@ -69,7 +69,7 @@ def test_the_newer_scheme_differs_in_slots_only() -> None:
         assert attrs.evolve(newer, slot="") == attrs.evolve(candidates_of(facts), slot="")
 
 
-def test_the_name_it_comes_to_is_the_one_that_udev_gave() -> None:
+def test_the_derived_name_is_the_one_udev_assigned() -> None:
     given = {
         link: choose(attrs.evolve(facts, name_assign_type=_KERNEL_GAVE_IT)).name
         for link, facts in cards().items()
@@ -79,7 +79,7 @@ def test_the_name_it_comes_to_is_the_one_that_udev_gave() -> None:
     assert given == {link: link for link in given}
 
 
-def test_what_udev_named_is_left_alone() -> None:
+def test_links_named_by_udev_are_left_alone() -> None:
     for link, facts in cards().items():
         if not facts.usb_interface:
             spec = choose(facts)
@@ -114,7 +114,7 @@ def _is_old_kernel() -> bool:
 
 
 @pytest.mark.parametrize("kind", ["dummy", "bridge"])
-def test_links_made_by_software_are_called_as_they_were_made(kind: str) -> None:
+def test_virtual_links_keep_their_names(kind: str) -> None:
     name = f"t{kind}0"
     subprocess.run(("ip", "link", "add", name, "type", kind), check=True, timeout=60)
     try:

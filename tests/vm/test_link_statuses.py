@@ -419,7 +419,7 @@ SCENES: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("steps", "expected"), SCENES.values(), ids=SCENES.keys())
-async def test_the_statuses_are_as_the_tools_tell(steps: tuple[str, ...], expected: Mapping[str, Any]) -> None:
+async def test_link_statuses_match_the_tools(steps: tuple[str, ...], expected: Mapping[str, Any]) -> None:
     with namespace() as inside:
         async with observed(str(inside.path)) as node:
             change(inside, *steps)
@@ -459,7 +459,7 @@ PublicKey = {key(9)}
 """
 
 
-async def test_a_wireguard_device_is_as_wg_tells_without_its_secrets() -> None:
+async def test_a_wireguard_status_matches_wg_without_its_secrets() -> None:
     with namespace() as inside:
         async with observed(str(inside.path)) as node:
             change(inside, "link add wg0 type wireguard")
@@ -486,7 +486,7 @@ async def test_a_wireguard_device_is_as_wg_tells_without_its_secrets() -> None:
                 assert "preshared" not in text.lower()
 
 
-async def test_a_wireguard_device_whose_peers_fill_many_messages_is_shown_whole() -> None:
+async def test_a_wireguard_device_with_peers_in_many_messages_is_shown_completely() -> None:
     prefixes = [f"10.{number // 256}.{number % 256}.0/24" for number in range(3000)]
     peers = [f"[Peer]\nPublicKey = {key(number)}\nAllowedIPs = fd00::{number:x}/128\n" for number in range(300, 600)]
     device = f"[Interface]\nPrivateKey = {PRIVATE_KEY}\n[Peer]\nPublicKey = {key(299)}\n"
@@ -601,7 +601,7 @@ async def agree_on_cards(node: Node, names: Iterable[str]) -> dict[str, Plain]:
     return await agree(shown, told)
 
 
-async def test_network_cards_are_as_the_tools_tell() -> None:
+async def test_network_card_statuses_match_the_tools() -> None:
     async with observed(None) as node:
         await become(node, {f"{name}/linkState": False for name in card_names()})
         with cards() as names:
@@ -629,7 +629,7 @@ async def test_network_cards_are_as_the_tools_tell() -> None:
     assert intel["permanentAddr"] == f"{MAC_PREFIX}02"
 
 
-async def test_a_new_speed_of_a_card_is_noticed_though_the_carrier_stays() -> None:
+async def test_a_speed_change_without_a_carrier_change_is_observed() -> None:
     _, second, _ = card_names()
     async with observed(None) as node:
         with cards():
@@ -639,7 +639,7 @@ async def test_a_new_speed_of_a_card_is_noticed_though_the_carrier_stays() -> No
                 await become(node, {f"{second}/speedMbit": speed, f"{second}/duplex": duplex})
 
 
-async def test_cards_of_a_bond_keep_their_permanent_addresses_and_lend_it_their_speed() -> None:
+async def test_bond_members_keep_their_permanent_addresses_and_the_bond_shows_their_speed() -> None:
     _, second, third = card_names()
     async with observed(None) as node:
         execute("ip", "link", "add", "bondcards", "type", "bond", "mode", "active-backup", "miimon", "100")

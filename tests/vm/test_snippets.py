@@ -107,7 +107,7 @@ def more_documents(made: Machine) -> None:
 EXAMPLES = (selectors, virtual_ip, wireguard, addressing, documents, more_documents)
 
 
-async def test_each_example_is_made_as_it_says_and_taken_back() -> None:
+async def test_each_example_is_applied_and_undone() -> None:
     with place() as (inside, far), real_cards(inside, {REAL: f"{MAC_PREFIX}00"}):
         for card, address in CARDS.items():
             plug(inside, far, card, address)

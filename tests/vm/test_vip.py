@@ -34,7 +34,7 @@ def _time_put_back() -> Iterator[None]:
         time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_BOOTTIME) + ahead)
 
 
-async def test_the_holder_stays_the_holder_when_the_time_of_day_jumps(tmp_path: Path) -> None:
+async def test_ownership_survives_jumps_of_the_wall_clock(tmp_path: Path) -> None:
     async with vip_stage(tmp_path, fast=False, ttl=TTL) as at:
         lease = (await at.is_(VIPState.LEADER, within=60)).lease
         with _time_put_back():
