@@ -22,7 +22,7 @@ def cluster(line: str) -> int:
     return command.run(parser.parse_args(shlex.split(line)))
 
 
-def test_without_root_it_says_so_and_ends_with_a_status_of_its_own(
+def test_without_root_the_command_explains_and_exits_with_its_own_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -38,7 +38,7 @@ def test_without_root_it_says_so_and_ends_with_a_status_of_its_own(
         (set(), "install what this system calls iproute2 nftables"),
     ],
 )
-def test_what_is_missing_is_named_as_the_system_calls_it(
+def test_missing_requirements_are_reported_by_package_name(
     monkeypatch: pytest.MonkeyPatch, has: set[str], advice: str
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -72,7 +72,7 @@ def test_names_and_sizes_are_checked_first(monkeypatch: pytest.MonkeyPatch, line
         cluster(line)
 
 
-def test_an_etcd_that_is_not_installed_is_missed_for_a_virtual_ip_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_etcd_is_required_for_a_virtual_ip_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda name: None if name in ("etcd", "nft") else name)
     advice = "programs are missing: apt-get install --no-install-recommends nftables"
@@ -80,22 +80,20 @@ def test_an_etcd_that_is_not_installed_is_missed_for_a_virtual_ip_only(monkeypat
     assert requirements.missing_requirements(vip=True) == [f"{advice} etcd-server"]
 
 
-def test_a_virtual_ip_that_is_none_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_virtual_ip_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cluster("create --vip 198.51.100")
     assert "write it like 198.51.100.100" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("network", ["10.99.0.1/24", "10.99.0.0/33", "wg0"])
-def test_a_network_that_is_none_is_explained(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_network_is_explained(network: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cluster(f"create --wireguard-cidr {network}")
     assert "write it like 10.99.0.0/24" in capsys.readouterr().err
 
 
-def test_a_node_that_is_not_there_is_answered_with_those_that_are(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_unknown_node_is_reported_with_the_existing_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(show, "CLUSTERS", tmp_path)
     with pytest.raises(CommandError, match="make a cluster with"):
         cluster("exec a -- wg show")
@@ -106,7 +104,7 @@ def test_a_node_that_is_not_there_is_answered_with_those_that_are(
         cluster("exec lab-a")
 
 
-def test_whoever_looks_after_a_cluster_is_known_for_as_long_as_he_does(tmp_path: Path) -> None:
+def test_the_owner_of_a_cluster_is_known_while_it_runs(tmp_path: Path) -> None:
     plan = Plan(clusters=tmp_path)
     plan.directory.mkdir()
     assert owner_of(plan) is None

@@ -14,7 +14,7 @@ def test_every_command_names_a_namespace_of_the_cluster() -> None:
         assert len(named) == (2 if made_elsewhere else 1), command
 
 
-def test_each_station_is_made_once_and_before_it_is_used() -> None:
+def test_each_station_is_created_once_and_before_its_first_use() -> None:
     made: list[str] = []
     for command in network_commands(PLAN):
         if command[:3] == ("ip", "netns", "add"):
@@ -24,7 +24,7 @@ def test_each_station_is_made_once_and_before_it_is_used() -> None:
     assert sorted(made) == sorted(station.namespace for station in PLAN.stations)
 
 
-def test_each_station_but_the_bridge_gets_its_address_and_its_way_out() -> None:
+def test_every_station_but_the_bridge_gets_an_address_and_a_default_route() -> None:
     commands = set(network_commands(PLAN))
     for station in PLAN.stations[1:]:
         inside = ("ip", "-n", station.namespace)
@@ -32,21 +32,21 @@ def test_each_station_but_the_bridge_gets_its_address_and_its_way_out() -> None:
         assert (*inside, "route", "add", "default", "via", station.gateway) in commands
 
 
-def test_the_last_node_hangs_on_the_router_and_not_on_the_bridge() -> None:
+def test_the_last_node_is_connected_to_the_router_not_the_bridge() -> None:
     cables = [command for command in network_commands(PLAN) if command[:3] == ("ip", "link", "add")]
     ends = {(command[5], command[-1]) for command in cables}
     assert ("nodespan-lab-c", "nodespan-lab-router") in ends
     assert ("nodespan-lab-c", "nodespan-lab-internet") not in ends
 
 
-def test_a_command_enters_with_the_sockets_and_the_name_of_its_station() -> None:
+def test_a_command_runs_with_its_stations_sockets_and_hostname() -> None:
     node = PLAN.nodes[1]
     line = enter(node, ("wg", "show"))
     assert line[:4] == ("ip", "netns", "exec", "nodespan-lab-b")
     assert line[-4:] == ("/run/nodespan/clusters/lab/b/wireguard", "lab-b", "wg", "show")
 
 
-def test_an_agent_is_told_its_own_files() -> None:
+def test_an_agent_gets_its_own_paths() -> None:
     line = agent_command(PLAN.nodes[0])
     for option, value in {
         "--config": "/run/nodespan/clusters/lab/a/config.yaml",
@@ -56,12 +56,12 @@ def test_an_agent_is_told_its_own_files() -> None:
         assert line[line.index(option) + 1] == value
 
 
-def test_the_discovery_service_listens_where_the_nodes_look_for_it() -> None:
+def test_the_discovery_service_listens_at_the_configured_endpoint() -> None:
     line = discovery_command(PLAN)
     assert f"http://{line[line.index('--listen') + 1]}/" == PLAN.discovery_url
 
 
-def test_the_router_lets_nobody_in_by_himself() -> None:
+def test_the_router_blocks_unsolicited_traffic() -> None:
     assert 'iifname "eth0" ct state new drop' in ROUTER_RULES
     assert "hook forward priority 0; policy drop" in ROUTER_RULES
     assert 'oifname "eth0" masquerade' in ROUTER_RULES

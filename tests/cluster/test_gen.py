@@ -31,14 +31,14 @@ def test_one_file_serves_all_nodes(tmp_path: Path, capsys: pytest.CaptureFixture
     assert str(file) in capsys.readouterr().out
 
 
-def test_nodes_with_files_of_their_own_have_the_secret_in_common(tmp_path: Path) -> None:
+def test_per_node_files_share_the_secret(tmp_path: Path) -> None:
     gen(f"config --cluster-name home --output-dir {tmp_path} --nodes web db")
     web, db = (tmp_path / "web.yaml").read_text(), (tmp_path / "db.yaml").read_text()
     assert web != db
     assert web.splitlines()[1:] == db.splitlines()[1:]
 
 
-def test_nothing_is_overwritten_and_nothing_else_is_written_then(tmp_path: Path) -> None:
+def test_an_existing_file_is_kept_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "db.yaml").write_text("precious")
     with pytest.raises(CommandError, match="is there already"):
         gen(f"config --cluster-name home --output-dir {tmp_path} --nodes web db")
@@ -81,7 +81,7 @@ def test_the_authority_of_the_discovery_service_is_part_of_the_file(tmp_path: Pa
         ("config --join /nowhere/config.yaml", "cannot read the configuration"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_leaves_nothing(
+def test_failures_are_explained_and_leave_nothing_behind(
     line: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -90,7 +90,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_key_is_one_that_wireguard_takes_and_no_two_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
+def test_generated_keys_are_valid_for_wireguard_and_unique(capsys: pytest.CaptureFixture[str]) -> None:
     assert gen("key") == 0
     assert gen("key") == 0
     one, other = capsys.readouterr().out.splitlines()
@@ -100,7 +100,7 @@ def test_a_key_is_one_that_wireguard_takes_and_no_two_are_alike(capsys: pytest.C
     assert (raw[0] & 0x07, raw[31] & 0xC0) == (0, 0x40)
 
 
-def test_a_public_key_follows_from_the_private_one_on_standard_input(
+def test_the_public_key_is_derived_from_a_private_one_on_stdin(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vector = next(each for each in load("wireguard_keypair") if each["derives"])
@@ -110,7 +110,7 @@ def test_a_public_key_follows_from_the_private_one_on_standard_input(
 
 
 @pytest.mark.parametrize(("text", "reason"), [("", "0 bytes"), ("?", "not base64"), ("QUJD\n", "3 bytes")])
-def test_what_is_no_private_key_is_refused_without_repeating_it(
+def test_an_invalid_private_key_is_rejected_without_repeating_it(
     text: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(text))

@@ -69,13 +69,13 @@ def joined(tmp_path: Path, text: str) -> tuple[Mesh, tuple[str, ...]]:
     return read_mesh(file)
 
 
-def test_a_new_mesh_is_valid_without_remarks() -> None:
+def test_a_new_mesh_is_valid_without_warnings() -> None:
     loaded = load(config_text(new_mesh("home"), purpose="A node."))
     assert loaded.problems == ()
     assert loaded.ignored == ()
 
 
-def test_a_new_mesh_is_on_and_has_a_discovery_service() -> None:
+def test_a_new_mesh_is_enabled_and_has_a_discovery_service() -> None:
     mesh = new_mesh("home", "https://discovery.example.org:3000/")
     config = load(config_text(mesh, purpose="A node.")).config
     kubespan, discovery = kubespan_config(config), discovery_config(config)
@@ -128,7 +128,7 @@ def test_an_existing_mesh_is_joined_by_its_documents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [LEGACY, DOCUMENTS])
-def test_who_joins_has_the_same_settings_in_effect(tmp_path: Path, text: str) -> None:
+def test_a_joining_node_has_the_same_effective_settings(tmp_path: Path, text: str) -> None:
     mesh, _ = joined(tmp_path, text)
     theirs, ours = load(text).config, load(config_text(mesh, purpose="A node.")).config
     assert kubespan_config(ours) == kubespan_config(theirs)
@@ -136,19 +136,19 @@ def test_who_joins_has_the_same_settings_in_effect(tmp_path: Path, text: str) ->
     assert [service.endpoint for service in discovery_config(ours).service_endpoints] == endpoints
 
 
-def test_who_joins_takes_nothing_else_from_the_other_node(tmp_path: Path) -> None:
+def test_a_joining_node_takes_only_the_mesh_from_the_other_node(tmp_path: Path) -> None:
     mesh, _ = joined(tmp_path, LEGACY)
     text = config_text(mesh, purpose="A node.")
     assert "controlplane" not in text
     assert "abcdef" not in text
 
 
-def test_a_mesh_that_is_off_is_remarked_on(tmp_path: Path) -> None:
+def test_a_disabled_mesh_is_warned_about(tmp_path: Path) -> None:
     _, (remark,) = joined(tmp_path, LEGACY.replace("      enabled: true\n", "      enabled: false\n"))
     assert "KubeSpan is off" in remark
 
 
-def test_the_kubernetes_registry_is_remarked_on(tmp_path: Path) -> None:
+def test_the_kubernetes_registry_is_warned_about(tmp_path: Path) -> None:
     _, (remark,) = joined(tmp_path, LEGACY.replace("{disabled: true}", "{disabled: false}"))
     assert "the Kubernetes registry" in remark
 
@@ -167,7 +167,7 @@ def test_the_kubernetes_registry_is_remarked_on(tmp_path: Path) -> None:
         ("machine: [", "not a valid machine configuration"),
     ],
 )
-def test_what_cannot_be_joined_is_explained_without_the_secret(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_failed_join_is_explained_without_the_secret(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(MachineConfigError, match=reason) as caught:
         joined(tmp_path, text)
     assert SECRET not in str(caught.value)

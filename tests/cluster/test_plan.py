@@ -17,12 +17,12 @@ SIZES = st.integers(FEWEST_NODES, MOST_NODES)
 @pytest.mark.parametrize(
     ("number", "label"), [(0, "a"), (1, "b"), (25, "z"), (26, "aa"), (27, "ab"), (51, "az"), (52, "ba"), (701, "zz")]
 )
-def test_nodes_are_called_by_letters(number: int, label: str) -> None:
+def test_nodes_are_named_by_letters(number: int, label: str) -> None:
     assert label_of(number) == label
 
 
 @given(size=SIZES)
-def test_addresses_are_different_and_set_aside_for_documentation(size: int) -> None:
+def test_addresses_are_distinct_and_from_documentation_ranges(size: int) -> None:
     addresses = [station.address for station in Plan(size=size).stations]
     assert len(set(addresses)) == len(addresses)
     assert all(any(ip_address(address) in network for network in DOCUMENTATION) for address in addresses)
@@ -46,7 +46,7 @@ def test_no_two_clusters_share_a_namespace_a_name_or_a_socket(names: list[str], 
         assert not {node.socket for node in one.nodes} & {node.socket for node in other.nodes}
 
 
-def test_nodes_of_the_usual_cluster_have_short_names() -> None:
+def test_nodes_of_the_default_cluster_have_short_names() -> None:
     assert [node.name for node in Plan().nodes] == ["a", "b", "c"]
     assert str(Plan().nodes[0].socket) == "/run/nodespan/nodes/a.sock"
     assert Plan().nodes[0].namespace == "nodespan-demo-a"
@@ -59,12 +59,12 @@ def test_each_node_is_paired_with_each_other_both_ways() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "A", "a-b", "1a", "a" * 17, "../x", "a/b", "a b", "ä"])
-def test_names_that_would_break_something_are_refused(name: str) -> None:
+def test_unsafe_names_are_rejected(name: str) -> None:
     with pytest.raises(NameRefusedError, match="cannot be the name of a cluster"):
         Plan(name=name)
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1, MOST_NODES + 1])
-def test_sizes_that_are_not_provided_for_are_refused(size: int) -> None:
+def test_unsupported_sizes_are_rejected(size: int) -> None:
     with pytest.raises(ValueError, match="between 2 and 200 nodes"):
         Plan(size=size)

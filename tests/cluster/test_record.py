@@ -27,5 +27,5 @@ def test_a_plan_is_read_back_as_it_was_recorded(asked_for: Plan, tmp_path: Path)
     assert recorded(plan.name, clusters=tmp_path) == plan
 
 
-def test_without_a_record_it_is_the_usual_plan(tmp_path: Path) -> None:
+def test_without_a_record_the_default_plan_is_assumed(tmp_path: Path) -> None:
     assert recorded("demo", clusters=tmp_path) == Plan(clusters=tmp_path)

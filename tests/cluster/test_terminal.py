@@ -37,7 +37,7 @@ def test_a_file_gets_lines_only() -> None:
     assert file.getvalue() == "one\n"
 
 
-def test_what_is_live_is_drawn_over(screen: Screen) -> None:
+def test_live_lines_are_redrawn(screen: Screen) -> None:
     terminal = Terminal(screen)
     assert terminal.live(["one", "two"])
     assert terminal.live(["three"])
@@ -45,14 +45,14 @@ def test_what_is_live_is_drawn_over(screen: Screen) -> None:
     assert screen.getvalue() == "one\ntwo\n\x1b[2A\x1b[Jthree\n"
 
 
-def test_lines_go_above_what_is_live(screen: Screen) -> None:
+def test_log_lines_are_printed_above_the_live_part(screen: Screen) -> None:
     terminal = Terminal(screen)
     terminal.live(["live"])
     terminal.line("said")
     assert screen.getvalue() == "live\n\x1b[1A\x1b[Jsaid\nlive\n"
 
 
-def test_what_is_settled_stays(screen: Screen) -> None:
+def test_settled_lines_stay(screen: Screen) -> None:
     terminal = Terminal(screen)
     terminal.live(["last"])
     terminal.settle()
@@ -61,6 +61,6 @@ def test_what_is_settled_stays(screen: Screen) -> None:
 
 
 @pytest.mark.parametrize("lines", [["x" * 41], ["x"] * 10])
-def test_what_does_not_fit_is_not_drawn(screen: Screen, lines: list[str]) -> None:
+def test_lines_that_do_not_fit_are_not_drawn(screen: Screen, lines: list[str]) -> None:
     assert not Terminal(screen).live(lines)
     assert screen.getvalue() == ""

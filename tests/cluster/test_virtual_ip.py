@@ -22,7 +22,7 @@ AGREED = {A: CANDIDATE, B: LEADER, C: CANDIDATE}
 _CANDIDATES_SINCE = 1795255202.0  # 2026-11-21T10:00:02Z
 
 
-def test_where_all_share_a_virtual_ip_all_are_on_the_bridge() -> None:
+def test_nodes_sharing_a_virtual_ip_are_all_on_the_bridge() -> None:
     assert [node.address for node in PLAN.nodes] == ["198.51.100.11", "198.51.100.12", "198.51.100.13"]
     assert PLAN.hidden_node is None
     assert "router" not in [station.name for station in PLAN.stations]
@@ -31,14 +31,14 @@ def test_where_all_share_a_virtual_ip_all_are_on_the_bridge() -> None:
     assert named == namespaces
 
 
-def test_a_worker_may_be_behind_the_router_beside_them() -> None:
+def test_a_worker_may_still_be_behind_the_router() -> None:
     plan = attrs.evolve(PLAN, size=4)
     assert plan.hidden_node == plan.nodes[-1]
     assert plan.hidden_node not in plan.control_plane_nodes
     assert plan.router in plan.stations
 
 
-def test_the_control_planes_are_told_of_the_address_and_of_all_members_of_etcd() -> None:
+def test_control_planes_are_configured_with_the_address_and_all_etcd_members() -> None:
     plan = attrs.evolve(PLAN, size=5)
     endpoints = tuple(f"http://198.51.100.{number}:2379" for number in (11, 12, 13))
     assert etcd_endpoints(plan) == endpoints
@@ -57,12 +57,12 @@ def test_the_control_planes_are_told_of_the_address_and_of_all_members_of_etcd()
             assert config.nodespan.etcd.endpoints == ()
 
 
-def test_a_cluster_without_one_has_no_etcd() -> None:
+def test_a_cluster_without_a_virtual_ip_has_no_etcd() -> None:
     assert Plan().etcd_nodes == ()
     assert etcd_endpoints(Plan()) == ()
 
 
-def test_a_member_of_etcd_keeps_to_its_own_node() -> None:
+def test_an_etcd_member_listens_on_its_own_node_only() -> None:
     line = etcd_command(PLAN, B)
     assert line[3] == B.namespace
     assert line[line.index("--data-dir") + 1].startswith(f"{B.directory}/")
@@ -89,22 +89,22 @@ def test_a_member_of_etcd_keeps_to_its_own_node() -> None:
         "one has no status",
     ],
 )
-def test_they_agree_if_all_name_who_has_it(changed: dict[object, VipView], holder: object) -> None:
+def test_nodes_agree_if_all_name_the_actual_owner(changed: dict[object, VipView], holder: object) -> None:
     assert agreed_holder({**AGREED, **changed}) == holder  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(("waited", "ready"), [(0, False), (5.5, False), (6, True)])
-def test_who_waits_takes_over_at_once_after_a_lease_of_waiting(waited: float, ready: bool) -> None:
+def test_a_candidate_takes_over_at_once_after_waiting_one_lease(waited: float, ready: bool) -> None:
     assert would_take_over_at_once(AGREED, now=_CANDIDATES_SINCE + waited) is ready
 
 
-def test_nobody_takes_over_at_once_who_does_not_stand() -> None:
+def test_a_node_that_is_not_a_candidate_does_not_take_over() -> None:
     waiting = {**AGREED, C: attrs.evolve(CANDIDATE, state="waiting")}
     assert not would_take_over_at_once(waiting, now=_CANDIDATES_SINCE + 60)
     assert not would_take_over_at_once({}, now=_CANDIDATES_SINCE + 60)
 
 
-def test_what_is_new_is_told_once() -> None:
+def test_news_is_reported_once() -> None:
     after = {
         A: attrs.evolve(LEADER, leader="a"),
         B: VipView(state=NO_AGENT),

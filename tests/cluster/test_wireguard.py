@@ -40,7 +40,7 @@ def peers(plan: Plan) -> dict[str, dict[str, str]]:
     }
 
 
-def test_everybody_connects_to_the_control_planes_and_workers_to_nobody_else() -> None:
+def test_all_nodes_connect_to_the_control_planes_and_workers_to_nothing_else() -> None:
     assert peers(Plan(size=4, control_planes=2, wireguard=NETWORK)) == {
         "a": {"b": "198.51.100.12:51111", "c": "", "d": ""},
         "b": {"a": "198.51.100.11:51111", "c": "", "d": ""},
@@ -49,20 +49,20 @@ def test_everybody_connects_to_the_control_planes_and_workers_to_nobody_else() -
     }
 
 
-def test_a_control_plane_behind_nat_is_not_called_but_calls() -> None:
+def test_a_control_plane_behind_nat_initiates_its_connections() -> None:
     assert peers(Plan(size=2, control_planes=2, wireguard=NETWORK)) == {
         "a": {"b": ""},
         "b": {"a": "198.51.100.11:51111"},
     }
 
 
-def test_only_control_planes_listen_at_a_port_that_others_know() -> None:
+def test_only_control_planes_listen_on_a_known_port() -> None:
     found = devices(Plan(wireguard=NETWORK))
     assert {name: wireguard.listen_port for name, (_, wireguard) in found.items()} == {"a": 51111, "b": 0, "c": 0}
 
 
 @given(size=st.integers(2, 12), data=st.data())
-def test_each_node_has_an_address_and_its_peers_let_in_that_one_only(size: int, data: st.DataObject) -> None:
+def test_each_node_has_one_address_and_peers_allow_only_that(size: int, data: st.DataObject) -> None:
     plan = Plan(size=size, control_planes=data.draw(st.integers(1, size)), wireguard=NETWORK)
     found = devices(plan)
     addresses = {
@@ -84,12 +84,12 @@ def test_addresses_may_be_of_either_family() -> None:
     assert wireguard.peers[0].allowed_ips == ("fd00:99::1/128",)
 
 
-def test_kubespan_is_left_out_unless_it_is_planned() -> None:
+def test_kubespan_is_omitted_unless_planned() -> None:
     texts = node_configs(Plan(kubespan=False, wireguard=NETWORK)).values()
     assert not any("KubeSpanConfig" in text for text in texts)
 
 
-def test_kubespan_and_the_devices_stay_apart() -> None:
+def test_kubespan_and_wireguard_devices_do_not_overlap() -> None:
     for text in node_configs(Plan(wireguard=NETWORK)).values():
         (kubespan,) = load(text).config.documents_of(KubeSpanConfig)
         assert kubespan.filters == KubeSpanFilters(
@@ -103,11 +103,11 @@ def test_the_first_nodes_are_control_planes() -> None:
     assert types == ["controlplane", "controlplane", "worker"]
 
 
-def test_private_keys_are_not_shown_with_what_a_node_has_of_its_own() -> None:
+def test_a_nodes_repr_hides_its_private_key() -> None:
     assert "secret" not in repr(NodePart(interfaces=({"wireguard": {"privateKey": "secret"}},)))
 
 
-def test_without_such_a_network_there_are_no_addresses_in_it() -> None:
+def test_without_a_wireguard_network_there_are_no_tunnel_addresses() -> None:
     plan = Plan()
     with pytest.raises(ValueError, match="has no WireGuard network"):
         plan.wireguard_address(plan.nodes[0])

@@ -30,7 +30,7 @@ def test_known_addresses(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, *range(5, 16)])
-def test_other_lengths_are_no_address(length: int) -> None:
+def test_bytes_of_another_length_are_not_an_address(length: int) -> None:
     with pytest.raises(AddressError, match="4 or 16 bytes"):
         decode_address(bytes(length))
 
@@ -64,7 +64,7 @@ def test_a_prefix_keeps_its_host_bits(address: str, length: int) -> None:
 
 
 @given(st.text())
-def test_any_text_is_understood_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     for understand in (encode_address, split_prefix, split_endpoint):
         try:
             understand(text)
@@ -75,12 +75,12 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1.2.3.4", "1.2.3.4:", ":80", "1.2.3.4:65536", "::1:80", "[::1]", "name:80", "[]:1"]
 )
-def test_what_is_no_endpoint_is_refused(text: str) -> None:
+def test_invalid_endpoints_are_rejected(text: str) -> None:
     with pytest.raises(AddressError):
         split_endpoint(text)
 
 
-def test_nothing_is_no_prefix_and_no_endpoint() -> None:
+def test_empty_messages_are_neither_prefix_nor_endpoint() -> None:
     for join in (join_prefix, join_endpoint):
         with pytest.raises(AddressError):
             join(b"", 1)

@@ -46,7 +46,7 @@ def test_known_affiliates(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("affiliate_protobuf_reject"))
-def test_what_does_not_parse_is_no_affiliate(case: dict[str, Any]) -> None:
+def test_malformed_affiliates_are_rejected(case: dict[str, Any]) -> None:
     with pytest.raises(AffiliateError):
         decode_affiliate(bytes.fromhex(case["hex"]))
 
@@ -69,7 +69,7 @@ def test_known_messages_to_and_from_the_service(case: dict[str, Any]) -> None:
     assert message.SerializeToString(deterministic=True).hex() == case["hex"]
 
 
-def test_bad_parts_are_left_out_one_by_one() -> None:
+def test_invalid_fields_are_dropped_individually() -> None:
     message = client_pb2.Affiliate(node_id="a", addresses=[b"", b"\1\2\3", bytes(4), bytes(17)])
     message.kubespan.address = b"\1"
     message.kubespan.additional_addresses.add(ip=b"\1\2")

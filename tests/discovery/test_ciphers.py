@@ -38,7 +38,7 @@ def test_affiliate_blobs_to_be_skipped(case: dict[str, Any]) -> None:
         cipher(case).decrypt_affiliate(bytes.fromhex(case["blob_hex"]))
 
 
-def test_the_largest_affiliate_that_a_service_takes() -> None:
+def test_the_largest_affiliate_a_service_accepts() -> None:
     (limit,) = load("affiliate_gcm_size")
     assert (limit["max_blob"], limit["overhead"]) == (MOST_DATA, OVERHEAD)
     assert limit["max_plaintext"] == MOST_DATA - OVERHEAD
@@ -53,7 +53,7 @@ def test_known_endpoint_blobs(case: dict[str, Any]) -> None:
     assert (len(blob) <= MOST_ENDPOINT) == case["server_accepts"]
 
 
-def test_two_nodes_hide_an_endpoint_alike() -> None:
+def test_two_nodes_encrypt_an_endpoint_identically() -> None:
     deterministic, _blockwise = load("endpoint_ecb_property")
     key = bytes.fromhex(load("endpoint_ecb")[0]["key_hex"])
     blobs = {ClusterCipher(key, os.urandom).encrypt_endpoint(deterministic["endpoint"]).hex() for _ in range(2)}
@@ -79,7 +79,7 @@ def test_endpoint_blobs_to_be_skipped(case: dict[str, Any]) -> None:
 
 
 @given(affiliates())
-def test_every_affiliate_can_be_read_by_its_cluster_alone(data: AffiliateData) -> None:
+def test_only_the_own_cluster_can_decrypt_an_affiliate(data: AffiliateData) -> None:
     blob = CIPHER.encrypt_affiliate(data)
     assert CIPHER.decrypt_affiliate(blob) == data
     with pytest.raises(BlobError):
@@ -87,12 +87,12 @@ def test_every_affiliate_can_be_read_by_its_cluster_alone(data: AffiliateData) -
 
 
 @given(st.ip_addresses().map(format_address), st.integers(0, 0xFFFF))
-def test_every_endpoint_can_be_read_by_its_cluster(address: str, port: int) -> None:
+def test_the_own_cluster_can_decrypt_every_endpoint(address: str, port: int) -> None:
     endpoint = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     assert CIPHER.decrypt_endpoint(CIPHER.encrypt_endpoint(endpoint)) == endpoint
 
 
-def test_no_two_blobs_of_an_affiliate_are_alike() -> None:
+def test_every_encryption_of_an_affiliate_differs() -> None:
     assert CIPHER.encrypt_affiliate(node("a")) != CIPHER.encrypt_affiliate(node("a"))
 
 
@@ -114,7 +114,7 @@ def test_garbage_under_the_right_key_is_an_affiliate_or_skipped(plain: bytes) ->
         return
 
 
-def test_errors_show_nothing_of_what_is_hidden() -> None:
+def test_errors_do_not_leak_plaintext() -> None:
     blob = CIPHER.encrypt_affiliate(node("secret-name", "10.1.2.3"))
     with pytest.raises(BlobError) as caught:
         ClusterCipher(OTHER_KEY, os.urandom).decrypt_affiliate(blob)

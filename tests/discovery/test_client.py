@@ -77,7 +77,7 @@ def blob(id: str, *endpoints: str, key: bytes = KEY) -> server_pb2.Affiliate:
     )
 
 
-async def test_the_first_round_is_hello_watch_and_the_own_record() -> None:
+async def test_the_client_starts_with_hello_watch_and_its_own_record() -> None:
     service, news = FakeService(), News()
     service.put(blob("a", "10.0.0.1:51820"))
     client = make_client(service, on_change=news)
@@ -101,7 +101,7 @@ async def test_the_first_round_is_hello_watch_and_the_own_record() -> None:
         assert service.keepalive == 180
 
 
-async def test_a_client_dials_anew_at_once_when_told_to_and_keeps_what_it_knows() -> None:
+async def test_a_reconnect_request_redials_at_once_and_keeps_known_affiliates() -> None:
     service, news = FakeService(), News()
     service.put(blob("a"))
     client = make_client(service, on_change=news)
@@ -118,7 +118,7 @@ async def test_a_client_dials_anew_at_once_when_told_to_and_keeps_what_it_knows(
         assert client.affiliates.keys() == {"a"}
 
 
-async def test_others_come_change_and_go() -> None:
+async def test_other_nodes_appear_change_and_disappear() -> None:
     service, news = FakeService(), News()
     client = make_client(service, on_change=news)
     async with running(client):
@@ -150,7 +150,7 @@ async def test_two_clients_find_each_other() -> None:
         assert one.affiliates["two"].endpoints == ("203.0.113.1:4000",)
 
 
-async def test_nothing_is_sent_while_there_is_nothing_to_tell() -> None:
+async def test_nothing_is_sent_before_there_is_a_record() -> None:
     service = FakeService()
     async with running(make_client(service)):
         await trio.sleep(2 * TTL)
@@ -170,7 +170,7 @@ async def test_the_record_is_refreshed_at_half_its_life_with_the_same_bytes() ->
     )
 
 
-async def test_a_change_is_told_at_once_and_once() -> None:
+async def test_a_change_is_sent_at_once_and_only_once() -> None:
     service = FakeService()
     client = make_client(service)
     client.publish(node("me"), ())
@@ -186,7 +186,7 @@ async def test_a_change_is_told_at_once_and_once() -> None:
     assert service.calls[-1].at == 1
 
 
-async def test_redirects_are_followed_and_stay() -> None:
+async def test_redirects_are_followed_and_remembered() -> None:
     service = FakeService(redirects=deque(["b.example.org:1", "[::2]:2"]))
     client = make_client(service)
     async with running(client):
@@ -213,7 +213,7 @@ async def test_a_redirect_to_nowhere_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize("case", load("client_backoff"), ids=lambda case: case["name"])
-async def test_a_dead_service_is_tried_ever_less_often(case: dict[str, Any]) -> None:
+async def test_reconnects_to_a_dead_service_back_off(case: dict[str, Any]) -> None:
     for seed in range(20):
         service = FakeService(is_down=True)
         began = trio.current_time()
@@ -225,7 +225,7 @@ async def test_a_dead_service_is_tried_ever_less_often(case: dict[str, Any]) -> 
             assert bounds["min_s"] - 1e-6 <= wait <= bounds["max_s"] + 1e-6
 
 
-async def test_only_an_accepted_record_resets_the_wait() -> None:
+async def test_only_an_accepted_record_resets_the_backoff() -> None:
     service = FakeService(failures={"update": deque([TransportError("RESOURCE_EXHAUSTED", "full")] * 3)})
     client = make_client(service)
     client.publish(node("me"), ())
@@ -237,7 +237,7 @@ async def test_only_an_accepted_record_resets_the_wait() -> None:
         assert service.dialled[-1][1] == 10.5
 
 
-async def test_a_failed_refresh_is_tried_again_at_once_and_not_when_the_next_is_due() -> None:
+async def test_a_failed_refresh_is_retried_before_the_next_one_is_due() -> None:
     service = FakeService()
     client = make_client(service)
     client.publish(node("me"), ())
@@ -250,7 +250,7 @@ async def test_a_failed_refresh_is_tried_again_at_once_and_not_when_the_next_is_
 
 
 @pytest.mark.parametrize(("name", "limit"), [("hello", 10), ("update", 30)])
-async def test_a_service_that_does_not_answer_is_given_up(name: str, limit: float) -> None:
+async def test_a_service_that_does_not_answer_times_out(name: str, limit: float) -> None:
     service = FakeService(hangs={name})
     client = make_client(service)
     client.publish(node("me"), ())
@@ -261,7 +261,7 @@ async def test_a_service_that_does_not_answer_is_given_up(name: str, limit: floa
     assert "DEADLINE_EXCEEDED" in logs[0]["error"]
 
 
-async def test_what_was_known_stays_while_the_service_is_dead_and_what_changed_meanwhile_arrives() -> None:
+async def test_known_affiliates_outlive_an_outage_and_missed_changes_arrive_after_it() -> None:
     service = FakeService()
     for id in "ab":
         service.put(blob(id))
@@ -284,7 +284,7 @@ async def test_what_was_known_stays_while_the_service_is_dead_and_what_changed_m
         assert CIPHER.decrypt_affiliate(service.affiliates["me"].data) == node("me", "10.9.9.9")
 
 
-async def test_leaving_deletes_the_record_and_nothing_is_told_any_more() -> None:
+async def test_leaving_deletes_the_record_and_sends_nothing_more() -> None:
     service, news = FakeService(), News()
     client = make_client(service, on_change=news)
     client.publish(node("me"), ())
@@ -304,7 +304,7 @@ async def test_leaving_deletes_the_record_and_nothing_is_told_any_more() -> None
         assert "me" in service.affiliates
 
 
-async def test_leaving_outlasts_a_dead_service() -> None:
+async def test_leaving_retries_while_the_service_is_down() -> None:
     service, news = FakeService(), News()
     client = make_client(service, on_change=news)
     client.publish(node("me"), ())
@@ -321,7 +321,7 @@ async def test_leaving_outlasts_a_dead_service() -> None:
         assert "me" not in service.affiliates
 
 
-async def test_stopping_leaves_the_record_alone_and_nothing_running() -> None:
+async def test_stopping_keeps_the_record_and_leaves_no_task_running() -> None:
     service = FakeService()
     client = make_client(service)
     client.publish(node("me"), ())
@@ -332,7 +332,7 @@ async def test_stopping_leaves_the_record_alone_and_nothing_running() -> None:
     assert service.names() == ["hello", "watch", "update"]
 
 
-async def test_blobs_that_cannot_be_read_are_skipped_counted_and_named_once() -> None:
+async def test_unreadable_blobs_are_skipped_counted_and_reported_once() -> None:
     service = FakeService()
     client = make_client(service)
     garbage = server_pb2.Affiliate(id="garbage", data=os.urandom(300), endpoints=[b"", os.urandom(33)])
@@ -350,7 +350,7 @@ async def test_blobs_that_cannot_be_read_are_skipped_counted_and_named_once() ->
     assert [log["affiliate"] for log in logs] == ["other", "garbage", "big"]
 
 
-async def test_a_refused_endpoint_of_another_node_does_not_cost_the_watch() -> None:
+async def test_a_rejected_endpoint_of_another_node_does_not_end_the_watch() -> None:
     service = FakeService()
     client = make_client(service)
     client.publish(node("me"), ())
@@ -373,7 +373,7 @@ async def test_a_refused_endpoint_of_another_node_does_not_cost_the_watch() -> N
         assert len(service.watchers) == 1
 
 
-async def test_of_many_observed_endpoints_only_new_ones_are_told_between_two_refreshes() -> None:
+async def test_only_new_observed_endpoints_are_sent_between_refreshes() -> None:
     service = FakeService()
     client = make_client(service)
     client.publish(node("me"), ())
@@ -392,7 +392,7 @@ async def test_of_many_observed_endpoints_only_new_ones_are_told_between_two_ref
         assert service.names().count("update") == 24
 
 
-async def test_a_record_that_is_too_large_is_cut_to_what_a_service_takes() -> None:
+async def test_an_oversized_record_is_trimmed_to_the_service_limit() -> None:
     service = FakeService()
     client = make_client(service)
     addresses = tuple(f"2001:db8::{n:x}" for n in range(1, 301))
@@ -408,7 +408,7 @@ async def test_a_record_that_is_too_large_is_cut_to_what_a_service_takes() -> No
     assert [(log["log_level"], log["told"]) for log in logs] == [("warning", len(data.addresses)), ("warning", 64)]
 
 
-async def test_an_address_of_the_service_s_own_making_is_no_address() -> None:
+async def test_an_invalid_client_address_from_the_service_is_ignored() -> None:
     service = FakeService()
     client = make_client(service)
 

@@ -16,7 +16,7 @@ def test_known_secrets(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("cluster_secret_validation"))
-def test_what_is_a_secret(case: dict[str, Any]) -> None:
+def test_valid_and_invalid_secrets(case: dict[str, Any]) -> None:
     if case["valid"]:
         assert len(decode_secret(case["secret"])) == 32
         return

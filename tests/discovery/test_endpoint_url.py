@@ -50,6 +50,6 @@ def test_a_redirect_keeps_to_tls_or_plain_text(endpoint: str, address: str | Non
         assert redirected(current, endpoint) == DialAddress(address, insecure)
 
 
-def test_the_host_is_without_port_and_brackets() -> None:
+def test_the_host_has_no_port_or_brackets() -> None:
     assert DialAddress("[::1]:80").host == "::1"
     assert DialAddress("name:80").host == "name"

@@ -36,6 +36,6 @@ def test_any_text_is_a_node_id_or_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "A" * 42, "A" * 44, "A" * 1000, "-" * 43, "A" * 42 + "9"])
-def test_what_is_no_node_id(text: str) -> None:
+def test_invalid_node_ids_are_rejected(text: str) -> None:
     with pytest.raises(NodeIdError):
         decode_node_id(text)

@@ -37,7 +37,7 @@ def test_the_proxy_of_a_connection(target: DialAddress, environment: dict[str, s
 
 
 @pytest.mark.parametrize("url", ["socks5://u:word@p:1", "https://u:word@p:1", "http://u:word@p:99999", "http://"])
-def test_a_proxy_that_cannot_be_used_is_named_without_its_password(url: str) -> None:
+def test_an_unusable_proxy_is_reported_without_its_password(url: str) -> None:
     with pytest.raises(ProxyError, match="https_proxy") as refused:
         proxy_for(TLS, {"https_proxy": url})
     assert "word" not in str(refused.value)
@@ -79,7 +79,7 @@ def test_a_proxy_that_cannot_be_used_is_named_without_its_password(url: str) -> 
         ("", "::1", True),
     ],
 )
-def test_what_no_proxy_lists(no_proxy: str, host: str, bypassed: bool) -> None:
+def test_no_proxy_entries_are_matched(no_proxy: str, host: str, bypassed: bool) -> None:
     assert bypasses(host, 443, no_proxy) is bypassed
 
 

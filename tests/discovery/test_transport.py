@@ -122,7 +122,7 @@ async def test_two_nodes_find_each_other_in_plain_text() -> None:
             await meet(one, two)
 
 
-async def test_one_node_speaks_with_several_services_at_once() -> None:
+async def test_one_node_uses_several_services_at_once() -> None:
     async with service() as first, service() as second:
         targets = [DialAddress(f"127.0.0.1:{port}", insecure=True) for port in (first, second)]
         async with (
@@ -135,7 +135,7 @@ async def test_one_node_speaks_with_several_services_at_once() -> None:
             await meet(one_second, two_second)
 
 
-async def test_an_authority_that_is_added_counts_from_the_next_attempt_on(authority: Authority, tmp_path: Path) -> None:
+async def test_an_added_authority_is_trusted_from_the_next_attempt_on(authority: Authority, tmp_path: Path) -> None:
     private = Authority("private")
     roots = [b""]
     async with service(private.issue(tmp_path, "127.0.0.1")) as port:
@@ -150,7 +150,7 @@ async def test_an_authority_that_is_added_counts_from_the_next_attempt_on(author
             assert response.client_ip == b"\x7f\0\0\1"
 
 
-async def test_a_certificate_for_another_name_is_refused(authority: Authority, tmp_path: Path) -> None:
+async def test_a_certificate_for_another_name_is_rejected(authority: Authority, tmp_path: Path) -> None:
     async with (
         service(authority.issue(tmp_path, "other.example.org")) as port,
         GrpcTransport().connect(DialAddress(f"127.0.0.1:{port}"), keepalive=60) as connection,
@@ -214,7 +214,7 @@ async def test_a_service_is_reached_through_a_proxy(
         assert set(proxy.asked) == {"CONNECT nodespan.discovery.test:443 HTTP/1.1"}
 
 
-async def test_no_proxy_is_asked_for_what_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_excluded_hosts_bypass_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with service() as port, proxied(port) as (proxy, address):
         monkeypatch.setenv("https_proxy", f"http://{address}")
         target = DialAddress(f"127.0.0.1:{port}", insecure=True)
@@ -227,7 +227,7 @@ async def test_no_proxy_is_asked_for_what_needs_none(monkeypatch: pytest.MonkeyP
         assert proxy.asked == []
 
 
-async def test_the_proxy_is_that_of_the_environment_that_is_given(
+async def test_the_proxy_comes_from_the_given_environment(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
@@ -302,7 +302,7 @@ async def odd_connection() -> AsyncIterator[Connection]:
         yield connection
 
 
-async def test_a_call_is_given_up_at_once_when_nobody_waits_any_more() -> None:
+async def test_a_cancelled_call_ends_at_once() -> None:
     async with odd_connection() as connection:
         began = trio.current_time()
         with trio.move_on_after(0.3) as scope:
@@ -311,7 +311,7 @@ async def test_a_call_is_given_up_at_once_when_nobody_waits_any_more() -> None:
         assert trio.current_time() - began < 1
 
 
-async def test_a_silent_watch_is_given_up_at_once() -> None:
+async def test_a_silent_watch_can_be_cancelled_at_once() -> None:
     async with odd_connection() as connection:
         with trio.move_on_after(0.5) as scope:
             async with connection.watch(server_pb2.WatchRequest(cluster_id="silent")) as messages:
@@ -320,7 +320,7 @@ async def test_a_silent_watch_is_given_up_at_once() -> None:
         assert scope.cancelled_caught
 
 
-async def test_a_watch_may_be_left_with_messages_unread() -> None:
+async def test_a_watch_can_be_closed_with_unread_messages() -> None:
     async with odd_connection() as connection, connection.watch(server_pb2.WatchRequest(cluster_id="many")) as messages:
         assert (await anext(aiter(messages))).affiliates[0].id == "0"
         await trio.sleep(0.1)
@@ -359,7 +359,7 @@ async def test_errors_carry_the_status_of_the_service() -> None:
         assert aborted.code == "ABORTED"
 
 
-async def test_nobody_listening_is_known_at_once() -> None:
+async def test_a_refused_connection_fails_at_once() -> None:
     began = trio.current_time()
     async with GrpcTransport().connect(DialAddress("127.0.0.1:1", insecure=True), keepalive=60) as connection:
         with pytest.raises(TransportError, match="UNAVAILABLE"):

@@ -27,7 +27,7 @@ def message(*entries: server_pb2.Affiliate, deleted: bool = False) -> server_pb2
 
 
 @pytest.mark.parametrize("case", cases("client_view"))
-def test_known_courses_of_events(case: dict[str, Any]) -> None:
+def test_known_event_sequences(case: dict[str, Any]) -> None:
     view = View(case["own_id"], CIPHER)
     blobs = {
         "": b"",
@@ -43,7 +43,7 @@ def test_known_courses_of_events(case: dict[str, Any]) -> None:
         assert sorted(view.known) == known
 
 
-def test_a_change_names_what_is_new_other_and_gone() -> None:
+def test_a_change_lists_added_changed_and_removed_affiliates() -> None:
     view = View("me", CIPHER)
     assert view.receive(message(entry("a"), entry("b"))) == Change(frozenset({"a", "b"}))
     assert view.receive(message(entry("a"))) == Change()
@@ -54,7 +54,7 @@ def test_a_change_names_what_is_new_other_and_gone() -> None:
     assert view.receive(message(entry("c"))) == Change(frozenset({"a", "c"}))
 
 
-def test_what_cannot_be_read_is_counted_and_named_and_spares_the_rest() -> None:
+def test_unreadable_affiliates_are_counted_and_reported_and_the_rest_is_kept() -> None:
     view = View("me", CIPHER)
     broken = server_pb2.Affiliate(id="a", data=b"\0" * 40)
     half = entry("b", None, "10.0.0.1:51820")
@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_counted_and_named_and_spares_the_rest() -> None:
 
 
 @pytest.mark.parametrize("case", cases("affiliate_gcm_ignore"))
-def test_an_affiliate_without_data_is_no_error(case: dict[str, Any]) -> None:
+def test_an_affiliate_without_data_is_not_an_error(case: dict[str, Any]) -> None:
     view = View("me", CIPHER)
     assert view.receive(message(server_pb2.Affiliate(id="a", data=bytes.fromhex(case["blob_hex"])))) == Change()
     assert view.rejected == 0

@@ -162,7 +162,7 @@ async def test_a_lease_from_dnsmasq_applies_all_its_options(tmp_path: Path) -> N
 
 
 @pytest.mark.needs_program("dnsmasq")
-async def test_dnsmasq_learns_the_configured_hostname(tmp_path: Path) -> None:
+async def test_dnsmasq_learns_the_nodes_own_hostname(tmp_path: Path) -> None:
     with lab(tmp_path) as here:
 
         async def is_known_as(name: str) -> None:

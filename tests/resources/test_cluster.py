@@ -19,11 +19,11 @@ from tests.support.vectors import cases
 
 
 @pytest.mark.parametrize("case", cases("machine_type_parse"))
-def test_the_machine_type_that_a_text_stands_for(case: dict[str, Any]) -> None:
+def test_machine_types_are_parsed_from_text(case: dict[str, Any]) -> None:
     assert MachineType(case["text"]).value == case["machine_type"]
 
 
-def test_an_affiliate_shows_its_fields_in_the_known_order() -> None:
+def test_an_affiliate_shows_its_fields_in_the_documented_order() -> None:
     spec = AffiliateSpec(
         node_id="id",
         addresses=("10.0.0.1",),

@@ -26,7 +26,7 @@ OTHER = AffiliateSpec(
 )
 
 
-def test_what_is_saved_is_loaded_again_for_its_cluster_and_its_time(tmp_path: Path) -> None:
+def test_saved_affiliates_are_loaded_for_the_same_cluster_until_they_expire(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     save(path, "cluster", {"other": OTHER}, 1000.0)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -46,7 +46,7 @@ def test_a_damaged_file_is_a_value_error(tmp_path: Path, text: str) -> None:
         load(tmp_path / FILE_NAME, "c", 2.0)
 
 
-async def test_a_restart_without_discovery_remembers_the_others(tmp_path: Path) -> None:
+async def test_after_a_restart_without_discovery_the_other_nodes_are_remembered(tmp_path: Path) -> None:
     save(tmp_path / FILE_NAME, "cluster", {"other": OTHER}, trio.current_time())
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
         await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
@@ -57,7 +57,7 @@ async def test_a_restart_without_discovery_remembers_the_others(tmp_path: Path) 
         await node.gone(RAW_AFFILIATE, "cache/other")
 
 
-async def test_what_services_tell_is_kept(tmp_path: Path) -> None:
+async def test_affiliates_from_services_are_saved(tmp_path: Path) -> None:
     # Not in virtual time, which does not wait for the thread that writes the file.
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time, save_interval=0.01)) as node:
         await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
@@ -67,7 +67,7 @@ async def test_what_services_tell_is_kept(tmp_path: Path) -> None:
         assert set(load(tmp_path / FILE_NAME, "cluster", trio.current_time())[0]) == {"third"}
 
 
-async def test_what_is_remembered_ends_when_its_time_is_over(tmp_path: Path) -> None:
+async def test_remembered_affiliates_expire(tmp_path: Path) -> None:
     # Not in virtual time, which does not wait for the thread that reads the file.
     save(tmp_path / FILE_NAME, "cluster", {"other": OTHER}, trio.current_time() - TTL + 0.3)
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
@@ -76,7 +76,7 @@ async def test_what_is_remembered_ends_when_its_time_is_over(tmp_path: Path) -> 
         await node.gone(RAW_AFFILIATE, "cache/other")
 
 
-async def test_a_damaged_file_is_said_and_does_no_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_damaged_file_is_reported_and_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / FILE_NAME).write_text("{")
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
         await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)

@@ -63,7 +63,7 @@ async def test_sources_are_merged_in_the_order_of_their_ids_and_by_node() -> Non
         await node.gone(Affiliate, "a")
 
 
-async def test_a_record_that_tells_of_another_node_leaves_the_first() -> None:
+async def test_a_record_that_changes_its_node_no_longer_counts_for_the_old_one() -> None:
     async with running(AffiliateMergeController()) as node:
         await put_raw(node, "service/x", affiliate("a"))
         await node.eventually(Affiliate, "a")
@@ -72,7 +72,7 @@ async def test_a_record_that_tells_of_another_node_leaves_the_first() -> None:
         await node.gone(Affiliate, "a")
 
 
-async def test_an_affiliate_of_another_owner_is_left_alone() -> None:
+async def test_an_affiliate_owned_by_another_controller_is_left_alone() -> None:
     async with running(AffiliateMergeController()) as node:
         await node.create(Affiliate.new("a", affiliate("a", "10.0.0.1")), owner="somebody")
         await put_raw(node, "service/a", affiliate("a", "10.0.0.2"))
@@ -80,7 +80,7 @@ async def test_an_affiliate_of_another_owner_is_left_alone() -> None:
         assert node.state.get(Affiliate, "a").spec == affiliate("a", "10.0.0.1")
 
 
-async def test_an_affiliate_that_is_held_goes_when_it_is_let_go() -> None:
+async def test_an_affiliate_with_a_finalizer_is_destroyed_once_released() -> None:
     async with running(AffiliateMergeController()) as node:
         await put_raw(node, "service/a", affiliate("a"))
         await node.eventually(Affiliate, "a")
@@ -92,7 +92,7 @@ async def test_an_affiliate_that_is_held_goes_when_it_is_let_go() -> None:
         await node.gone(Affiliate, "a")
 
 
-async def test_an_affiliate_that_returns_while_held_is_made_anew() -> None:
+async def test_an_affiliate_that_returns_during_teardown_is_created_again() -> None:
     async with running(AffiliateMergeController()) as node:
         await put_raw(node, "service/a", affiliate("a"))
         await node.eventually(Affiliate, "a")
@@ -118,7 +118,7 @@ async def test_what_an_earlier_process_left_behind_is_removed() -> None:
 
 
 @pytest.mark.parametrize("size", [10, 300])
-async def test_a_change_of_one_node_costs_the_same_in_any_cluster(size: int) -> None:
+async def test_the_cost_of_one_nodes_change_is_independent_of_cluster_size(size: int) -> None:
     async with running(AffiliateMergeController()) as node:
         for number in range(size):
             await node.create(raw(f"service/n{number}", affiliate(f"n{number}")))

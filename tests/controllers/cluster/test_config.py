@@ -70,7 +70,7 @@ def test_the_section_of_the_main_document_is_one_service(discovery: Discovery | 
     assert bool(spec.service_encryption_key) == bool(endpoints)
 
 
-def test_the_main_document_stands_before_documents_of_their_own() -> None:
+def test_the_main_document_takes_precedence_over_separate_documents() -> None:
     document = DiscoveryServiceConfig(name="one", endpoint="http://10.0.0.1:3000")
     identity = DiscoveryIdentityConfig(cluster_id="other", cluster_secret="")
     spec = discovery_config(machine_config(document, identity, cluster=LEGACY))
@@ -79,7 +79,7 @@ def test_the_main_document_stands_before_documents_of_their_own() -> None:
     assert [s.name for s in discovery_config(machine_config(document, cluster=off)).service_endpoints] == ["one"]
 
 
-def test_the_registry_that_is_not_provided_is_recognised() -> None:
+def test_the_unsupported_registry_is_recognised() -> None:
     assert wants_kubernetes_registry(machine_config(cluster=LEGACY))
     off = Registries(kubernetes=KubernetesRegistry(disabled=True))
     without = Cluster(discovery=Discovery(enabled=True, registries=off))
@@ -103,7 +103,7 @@ async def test_settings_and_info_follow_the_configuration() -> None:
         await node.gone(Info, INFO_ID)
 
 
-async def test_the_missing_registry_is_named_once() -> None:
+async def test_the_unsupported_registry_is_reported_once() -> None:
     with capture_logs() as logs:
         async with running(ConfigController()) as node:
             for name in ("one", "two"):

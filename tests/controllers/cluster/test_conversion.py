@@ -34,12 +34,12 @@ FULL = AffiliateSpec(
 )
 
 
-def test_what_a_node_tells_is_what_the_others_see() -> None:
+def test_an_affiliate_survives_conversion_to_the_wire_and_back() -> None:
     data, endpoints = to_wire(FULL)
     assert from_wire(SeenAffiliate(decode_affiliate(encode_affiliate(data)), endpoints)) == FULL
 
 
-def test_a_node_without_key_is_no_part_of_the_mesh() -> None:
+def test_a_node_without_a_key_is_not_part_of_the_mesh() -> None:
     part = KubeSpanAffiliate(endpoints=("10.0.0.1:51820",))
     data, endpoints = to_wire(attrs.evolve(affiliate("a"), kubespan=part))
     assert (data.kubespan, endpoints) == (None, ())
@@ -56,7 +56,7 @@ def test_empty_parts() -> None:
 
 
 @given(affiliates())
-def test_anything_that_a_service_tells_is_an_affiliate(data: AffiliateData) -> None:
+def test_any_record_from_a_service_converts_to_an_affiliate(data: AffiliateData) -> None:
     spec = from_wire(SeenAffiliate(data))
     assert spec.node_id == data.node_id
     assert spec.addresses == data.addresses

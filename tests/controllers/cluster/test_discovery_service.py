@@ -91,7 +91,7 @@ def ids(node: Node) -> list[str]:
     return [found.id for found in node.state.list(RAW_AFFILIATE)]
 
 
-async def test_what_a_service_tells_is_published_and_follows_it() -> None:
+async def test_records_of_a_service_are_published_and_kept_up_to_date() -> None:
     network = Network()
     one = network.services["one"]
     one.put(blob(affiliate("a", "10.0.0.1")))
@@ -106,7 +106,7 @@ async def test_what_a_service_tells_is_published_and_follows_it() -> None:
         assert ids(node) == ["service/b"]
 
 
-async def test_the_own_affiliate_is_told_to_every_service() -> None:
+async def test_the_local_affiliate_is_sent_to_every_service() -> None:
     network = Network()
     async with started(network, "one", "two") as node:
         await node.put(Affiliate, "me", affiliate("me", "10.0.0.9"))
@@ -121,7 +121,7 @@ async def test_the_own_affiliate_is_told_to_every_service() -> None:
         assert ids(node) == []
 
 
-async def test_observed_endpoints_of_others_are_told() -> None:
+async def test_observed_endpoints_of_other_nodes_are_sent() -> None:
     network = Network()
     one = network.services["one"]
     one.put(blob(affiliate("a", "10.0.0.1")))
@@ -144,7 +144,7 @@ def _endpoints(spec: AffiliateSpec) -> tuple[str, ...]:
         ("2001:db8::7", AddressStatusSpec(address="2001:db8::7/128", family=Family.INET6)),
     ],
 )
-async def test_the_public_address_is_published_and_stays(told: str, spec: AddressStatusSpec) -> None:
+async def test_the_public_address_is_published_and_kept(told: str, spec: AddressStatusSpec) -> None:
     network = Network()
     one = network.services["one"]
     one.client_ip = told
@@ -158,7 +158,7 @@ async def test_the_public_address_is_published_and_stays(told: str, spec: Addres
 
 
 @pytest.mark.parametrize("told", ["127.0.0.1", "::1", "fe80::1", "0.0.0.0", ""])
-async def test_an_address_at_which_nobody_else_finds_the_node_is_not_published(told: str) -> None:
+async def test_a_public_address_unusable_by_other_nodes_is_not_published(told: str) -> None:
     network = Network()
     network.services["one"].client_ip = told
     network.services["two"].client_ip = "203.0.113.7"
@@ -185,7 +185,7 @@ async def test_several_services_complete_each_other() -> None:
         await node.gone(RAW_AFFILIATE, "service/a")
 
 
-async def test_a_dead_service_takes_nobody_away() -> None:
+async def test_a_dead_service_removes_no_affiliates() -> None:
     network = Network()
     one = network.services["one"]
     one.put(blob(affiliate("a")))
@@ -199,7 +199,7 @@ async def test_a_dead_service_takes_nobody_away() -> None:
         await node.gone(RAW_AFFILIATE, "service/a", within=100)
 
 
-async def test_a_service_that_is_exchanged_hands_over_without_a_gap() -> None:
+async def test_replacing_a_service_leaves_no_gap() -> None:
     network = Network()
     network.services["one"].put(blob(affiliate("a")))
     network.services["one"].put(blob(affiliate("b")))
@@ -228,7 +228,7 @@ async def test_another_cluster_has_other_nodes_at_once() -> None:
         await node.gone(RAW_AFFILIATE, "service/a")
 
 
-async def test_without_services_nothing_is_known() -> None:
+async def test_without_services_there_are_no_affiliates() -> None:
     network = Network()
     network.services["one"].put(blob(affiliate("a")))
     async with started(network, "one") as node:
@@ -239,7 +239,7 @@ async def test_without_services_nothing_is_known() -> None:
         assert not network.services["one"].watchers
 
 
-async def test_a_controller_that_starts_over_takes_nobody_away_before_it_knows() -> None:
+async def test_a_restarted_controller_removes_no_affiliates_before_its_first_snapshot() -> None:
     network = Network()
     one = network.services["one"]
     one.put(blob(affiliate("a")))
@@ -256,7 +256,7 @@ async def test_a_controller_that_starts_over_takes_nobody_away_before_it_knows()
         assert ids(again) == ["service/a"]
 
 
-async def test_records_that_claim_to_be_this_node_or_nobody_are_passed_over() -> None:
+async def test_records_with_the_own_id_or_none_are_ignored() -> None:
     network = Network()
     one = network.services["one"]
     one.put(blob(affiliate("me", "10.6.6.6"), "copy"))
@@ -269,7 +269,7 @@ async def test_records_that_claim_to_be_this_node_or_nobody_are_passed_over() ->
         assert ids(node) == ["service/a"]
 
 
-async def test_leaving_deletes_the_record_before_the_signal_is_let_go() -> None:
+async def test_leaving_deletes_the_record_before_releasing_the_signal() -> None:
     network = Network()
     one, two = network.services["one"], network.services["two"]
     async with started(network, "one", "two") as node:
@@ -291,7 +291,7 @@ async def test_leaving_deletes_the_record_before_the_signal_is_let_go() -> None:
         assert "me" in one.affiliates
 
 
-async def test_stopping_leaves_the_record_at_the_service() -> None:
+async def test_stopping_keeps_the_record_at_the_service() -> None:
     network = Network()
     async with started(network, "one") as node:
         await node.put(Affiliate, "me", affiliate("me"))
@@ -314,7 +314,7 @@ def variables(**given: str) -> EnvironmentSpec:
     return EnvironmentSpec(variables=tuple(f"{name}={value}" for name, value in sorted(given.items())))
 
 
-async def test_another_proxy_and_other_trust_take_another_connection_and_nothing_else_does() -> None:
+async def test_only_a_changed_proxy_or_trust_reconnects() -> None:
     network = Network()
     one = network.services["one"]
     one.put(blob(affiliate("a", "10.0.0.1")))
@@ -337,7 +337,7 @@ async def test_another_proxy_and_other_trust_take_another_connection_and_nothing
         assert ids(node) == ["service/a"]
 
 
-async def test_a_node_that_moves_dials_anew_at_once() -> None:
+async def test_a_node_whose_address_changes_reconnects_at_once() -> None:
     network = Network()
     one = network.services["one"]
     async with started(network, "one") as node:
@@ -356,7 +356,7 @@ async def test_a_node_that_moves_dials_anew_at_once() -> None:
 
 
 @pytest.mark.parametrize("size", [10, 300])
-async def test_news_of_one_node_cost_the_same_in_any_cluster(size: int) -> None:
+async def test_the_cost_of_one_nodes_update_is_independent_of_cluster_size(size: int) -> None:
     network = Network()
     one = network.services["one"]
     for number in range(size):

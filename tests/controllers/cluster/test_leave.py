@@ -22,7 +22,7 @@ async def _leave(node: Node) -> None:
     assert node.state.get(MachineConfig, MACHINE_CONFIG_ID).metadata.finalizers
 
 
-async def test_the_configuration_goes_when_the_records_are_deleted_and_the_signal_after_it() -> None:
+async def test_leaving_removes_the_configuration_after_the_records_and_the_signal_last() -> None:
     async with running(LeaveController()) as node:
         await _leave(node)
         await node.state.remove_finalizer(MachineResetSignal, RESET_ID, DiscoveryServiceController.name)
@@ -32,7 +32,7 @@ async def test_the_configuration_goes_when_the_records_are_deleted_and_the_signa
         await node.gone(MachineResetSignal, RESET_ID)
 
 
-async def test_the_signal_stays_while_a_discovery_service_could_be_told_anew() -> None:
+async def test_the_signal_stays_while_a_discovery_service_could_still_receive_the_record() -> None:
     async with running(LeaveController()) as node:
         await node.create(DiscoveryConfig.new(DISCOVERY_CONFIG_ID, DiscoveryConfigSpec()))
         await _leave(node)
@@ -46,7 +46,7 @@ async def test_the_signal_stays_while_a_discovery_service_could_be_told_anew() -
 
 
 @pytest.mark.virtual_clock
-async def test_services_that_do_not_answer_do_not_keep_the_node(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_unresponsive_services_do_not_block_leaving(capsys: pytest.CaptureFixture[str]) -> None:
     async with running(LeaveController()) as node:
         began = trio.current_time()
         await _leave(node)

@@ -68,7 +68,7 @@ async def set_up_kubespan(node: Node) -> None:
     await node.put(KubeSpanIdentity, LOCAL, KubeSpanIdentitySpec(address=f"{ULA}/128", public_key="key"))
 
 
-async def test_a_node_without_mesh_tells_its_names_and_addresses() -> None:
+async def test_a_node_without_a_mesh_announces_names_and_addresses() -> None:
     async with running(LocalAffiliateController(version="v1.0.0")) as node:
         await set_up(node)
         await node.eventually(
@@ -85,7 +85,7 @@ async def test_a_node_without_mesh_tells_its_names_and_addresses() -> None:
         )
 
 
-async def test_a_node_of_the_mesh_tells_its_endpoints_too() -> None:
+async def test_a_mesh_node_also_announces_endpoints() -> None:
     async with running(LocalAffiliateController(version="v1.0.0")) as node:
         await set_up(node)
         await set_up_kubespan(node)
@@ -111,7 +111,7 @@ async def test_a_node_of_the_mesh_tells_its_endpoints_too() -> None:
         await node.eventually(Affiliate, "me", lambda found: found.spec.kubespan is None)
 
 
-async def test_a_virtual_ip_is_an_address_and_no_endpoint_of_who_has_it() -> None:
+async def test_a_virtual_ip_is_announced_as_an_address_but_not_as_an_endpoint() -> None:
     async with running(LocalAffiliateController(version="v1.0.0")) as node:
         await set_up(node)
         await set_up_kubespan(node)
@@ -142,7 +142,7 @@ async def test_a_virtual_ip_is_an_address_and_no_endpoint_of_who_has_it() -> Non
         (MachineConfig, MACHINE_CONFIG_ID),
     ],
 )
-async def test_nothing_is_said_before_everything_is_known(kind: object, id: str) -> None:
+async def test_nothing_is_announced_before_all_inputs_are_ready(kind: object, id: str) -> None:
     async with running(LocalAffiliateController(version="v1.0.0")) as node:
         await set_up(node)
         await node.eventually(Affiliate, "me")
@@ -150,7 +150,7 @@ async def test_nothing_is_said_before_everything_is_known(kind: object, id: str)
         await node.gone(Affiliate, "me")
 
 
-async def test_nothing_is_said_without_a_service_to_say_it_to() -> None:
+async def test_nothing_is_announced_without_a_discovery_service() -> None:
     async with running(LocalAffiliateController(version="v1.0.0")) as node:
         await set_up(node)
         await node.eventually(Affiliate, "me")
@@ -158,7 +158,7 @@ async def test_nothing_is_said_without_a_service_to_say_it_to() -> None:
         await node.gone(Affiliate, "me")
 
 
-async def test_a_node_with_a_new_id_is_no_more_the_old_one() -> None:
+async def test_a_node_with_a_new_id_drops_its_old_affiliate() -> None:
     async with running(LocalAffiliateController(version="v1.0.0")) as node:
         await node.create(Affiliate.new("earlier", affiliate("earlier")), owner=NAME)
         await node.create(Affiliate.new("other", affiliate("other")), owner="cluster.AffiliateMergeController")

@@ -28,7 +28,7 @@ def test_known_filters(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", cases("endpoint_filter_syntax"))
-def test_what_is_an_entry_of_a_filter(case: dict[str, Any]) -> None:
+def test_valid_and_invalid_filter_entries(case: dict[str, Any]) -> None:
     if case["valid"]:
         assert parse_filter_entry(case["entry"]).is_negative == case["entry"].startswith("!")
     else:
@@ -57,7 +57,7 @@ def test_known_endpoints(case: dict[str, Any]) -> None:
     assert endpoints == tuple(case["endpoints"])
 
 
-def test_addresses_lose_their_lengths_and_come_once() -> None:
+def test_addresses_are_listed_once_and_without_prefix_lengths() -> None:
     assert plain_addresses(["10.0.0.1/24", "10.0.0.1/32", "fd00::1/64"]) == ("10.0.0.1", "fd00::1")
 
 
@@ -78,11 +78,11 @@ def test_addresses_lose_their_lengths_and_come_once() -> None:
         ("eth0", "veth", False),
     ],
 )
-def test_bridges_of_containers_are_known_by_kind_and_name(name: str, kind: str, is_container: bool) -> None:
+def test_container_bridges_are_recognised_by_kind_and_name(name: str, kind: str, is_container: bool) -> None:
     assert is_container_bridge(name, LinkStatusSpec(kind=kind)) == is_container
 
 
-def test_a_node_is_neither_its_pods_nor_its_containers() -> None:
+def test_pod_and_container_addresses_are_not_announced() -> None:
     links = {"eth0": LinkStatusSpec(), "docker0": LinkStatusSpec(kind="bridge")}
     statuses = [
         AddressStatusSpec(address="10.0.0.1/24", link_name="eth0"),
@@ -95,7 +95,7 @@ def test_a_node_is_neither_its_pods_nor_its_containers() -> None:
     assert node_addresses(found, pod_networks=(), container=()) == tuple(found)
 
 
-def test_a_virtual_ip_is_no_endpoint() -> None:
+def test_a_virtual_ip_is_not_an_endpoint() -> None:
     endpoints = own_endpoints(
         kubespan_address="",
         current_addresses=["10.0.0.1/24", "10.0.0.100/32", "fd00::1/64", "fd00::100/128"],
@@ -107,7 +107,7 @@ def test_a_virtual_ip_is_no_endpoint() -> None:
     assert endpoints == ("10.0.0.1:51820", "[fd00::1]:51820")
 
 
-def test_virtual_ips_are_known_wherever_they_are_configured() -> None:
+def test_virtual_ips_are_recognised_in_every_document() -> None:
     text = """\
 machine:
   type: controlplane

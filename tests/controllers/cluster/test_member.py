@@ -22,7 +22,7 @@ async def test_affiliates_with_a_node_name_are_members() -> None:
         assert [found.id for found in node.state.list(Member)] == ["a"]
 
 
-async def test_a_member_that_is_renamed_is_another_one() -> None:
+async def test_a_renamed_member_is_a_new_member() -> None:
     async with running(MemberController()) as node:
         await node.put(Affiliate, "id", attrs.evolve(affiliate("id"), nodename="old"))
         await node.eventually(Member, "old")
@@ -33,7 +33,7 @@ async def test_a_member_that_is_renamed_is_another_one() -> None:
         await node.gone(Member, "new")
 
 
-async def test_of_two_nodes_with_one_name_the_other_one_remains() -> None:
+async def test_when_one_of_two_nodes_with_the_same_name_leaves_the_other_remains() -> None:
     async with running(MemberController()) as node:
         for id in ("id-a", "id-b"):
             await node.put(Affiliate, id, attrs.evolve(affiliate(id), nodename="twin"))
@@ -56,7 +56,7 @@ async def test_the_control_plane_is_where_its_members_are() -> None:
         await node.eventually(Endpoint, DISCOVERED, spec=EndpointSpec())
 
 
-async def test_members_that_are_workers_do_not_touch_the_control_plane() -> None:
+async def test_workers_do_not_change_the_control_plane_endpoint() -> None:
     async with running(MemberController(), EndpointController()) as node:
         await node.put(Affiliate, "a", affiliate("a", "10.0.0.2", machine_type=MachineType.CONTROLPLANE))
         await node.eventually(Endpoint, DISCOVERED)
@@ -70,5 +70,5 @@ async def test_members_that_are_workers_do_not_touch_the_control_plane() -> None
     ("addresses", "order"),
     [({"fd00::1", "10.0.0.10", "10.0.0.2"}, ("10.0.0.2", "10.0.0.10", "fd00::1")), ({"x", "::1"}, ("::1", "x"))],
 )
-def test_addresses_are_sorted_by_number(addresses: set[str], order: tuple[str, ...]) -> None:
+def test_addresses_are_sorted_numerically(addresses: set[str], order: tuple[str, ...]) -> None:
     assert sort_addresses(addresses) == order

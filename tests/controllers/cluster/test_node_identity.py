@@ -14,12 +14,12 @@ from tests.support.vectors import load
 KNOWN: dict[str, Any] = next(case for case in load("identity_file") if case["filename"] == FILE_NAME)
 
 
-def test_the_file_is_that_of_the_original() -> None:
+def test_the_identity_file_is_compatible_with_talos() -> None:
     assert format_file(KNOWN["node_id"]) == KNOWN["yaml"]
     assert parse_file(KNOWN["yaml"], Path(FILE_NAME)) == KNOWN["node_id"]
 
 
-async def test_an_id_is_made_once_and_kept(tmp_path: Path) -> None:
+async def test_an_id_is_generated_once_and_kept(tmp_path: Path) -> None:
     async with running(NodeIdentityController(tmp_path)) as node:
         made = (await node.eventually(Identity, LOCAL)).spec.node_id
     file = tmp_path / FILE_NAME
@@ -41,7 +41,7 @@ async def test_two_nodes_have_two_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"nodeId: ''", b"nodeId: [1]", b"a: b: c", b"nodeId: gvqfS27LxD58", b"\xff\xfe", b"- 1"]
 )
-async def test_a_damaged_file_stays_as_it_is_and_the_error_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+async def test_a_damaged_identity_file_is_kept_and_the_error_says_what_to_do(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / FILE_NAME
     file.write_bytes(content)
     async with running(NodeIdentityController(tmp_path)) as node:

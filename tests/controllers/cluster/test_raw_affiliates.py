@@ -4,7 +4,7 @@ from nodespan.controllers.cluster.raw_affiliates import RawAffiliates
 from tests.controllers.cluster.samples import affiliate
 
 
-def test_the_latest_change_counts_whichever_service_told_of_it() -> None:
+def test_the_latest_change_wins_regardless_of_the_service() -> None:
     records: RawAffiliates[str] = RawAffiliates()
     assert records.take("one", {"a": affiliate("a", "10.0.0.1")}) == {"a"}
     assert records.take("two", {"a": affiliate("a", "10.0.0.2")}) == {"a"}
@@ -17,7 +17,7 @@ def test_the_latest_change_counts_whichever_service_told_of_it() -> None:
     assert records.latest("a") is None
 
 
-def test_the_ids_of_a_service_are_its_own() -> None:
+def test_two_records_of_a_service_may_describe_the_same_node() -> None:
     records: RawAffiliates[str] = RawAffiliates()
     records.take("one", {"x": affiliate("a"), "y": affiliate("a", "10.0.0.1")})
     assert records.latest("a") == affiliate("a", "10.0.0.1")
@@ -26,7 +26,7 @@ def test_the_ids_of_a_service_are_its_own() -> None:
     assert records.unknown(["a", "b", "c"]) == {"c"}
 
 
-def test_a_service_that_is_given_up_leaves_what_others_tell() -> None:
+def test_dropping_a_service_keeps_what_others_report() -> None:
     records: RawAffiliates[str] = RawAffiliates()
     records.take("one", {"a": affiliate("a"), "b": affiliate("b")})
     records.take("two", {"b": affiliate("b", "10.0.0.1")})
@@ -36,6 +36,6 @@ def test_a_service_that_is_given_up_leaves_what_others_tell() -> None:
     assert records.forget("one") == set()
 
 
-def test_forgetting_what_was_never_known_is_nothing() -> None:
+def test_forgetting_an_unknown_service_is_a_no_op() -> None:
     records: RawAffiliates[str] = RawAffiliates()
     assert records.take("one", {"a": None}) == set()

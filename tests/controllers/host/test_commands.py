@@ -13,7 +13,7 @@ async def test_what_a_command_prints_is_returned() -> None:
     assert await SystemCommands().run("sh", "-c", "echo hello; read nothing || true") == "hello\n"
 
 
-async def test_a_command_that_fails_is_named_with_what_it_said() -> None:
+async def test_a_failed_command_is_reported_with_its_output() -> None:
     with pytest.raises(CommandFailedError, match=r"sh -c .*: exit 3: one two"):
         await SystemCommands().run("sh", "-c", "echo one; echo two >&2; exit 3")
     with pytest.raises(CommandFailedError, match="no-such-command now: No such file or directory"):
@@ -31,7 +31,7 @@ async def test_a_command_that_fails_is_named_with_what_it_said() -> None:
         (FAILED, UnitState.FAILED),
     ],
 )
-async def test_a_unit_that_is_about_to_run_runs(tmp_path: Path, text: str, state: UnitState) -> None:
+async def test_an_activating_unit_counts_as_running(tmp_path: Path, text: str, state: UnitState) -> None:
     on = machine(tmp_path)
     on.commands.states["it"] = text
     assert await unit_state(on.host, "it") is UnitState.RESTS
@@ -48,7 +48,7 @@ async def test_a_unit_that_is_about_to_run_runs(tmp_path: Path, text: str, state
         ({"one": RESTS, "two": RESTS}, []),
     ],
 )
-async def test_a_service_is_started_anew_by_the_name_it_has_unless_it_was_not_to_run(
+async def test_only_a_running_service_is_restarted_under_its_actual_name(
     tmp_path: Path, states: dict[str, str], commands: list[str]
 ) -> None:
     on = machine(tmp_path)

@@ -168,7 +168,7 @@ def entry(path: str, op: str, content: str = "", permissions: int = 0o644) -> Ma
     return MachineFile(path=path, op=op, content=content, permissions=permissions)
 
 
-async def test_a_whole_configuration_is_applied_and_taken_back(debian: Machine) -> None:
+async def test_a_full_configuration_is_applied_and_undone(debian: Machine) -> None:
     with unchanged(debian):
         async with run(debian) as at:
             await at.configure(
@@ -212,7 +212,7 @@ async def test_a_whole_configuration_is_applied_and_taken_back(debian: Machine) 
             await at.until(lambda: at.node.state.list(MachineFileStatus) == [])
 
 
-async def test_nothing_is_touched_that_is_not_named(debian: Machine) -> None:
+async def test_settings_not_configured_are_not_touched(debian: Machine) -> None:
     with unchanged(debian):
         async with run(debian) as at:
             await at.configure()
@@ -221,7 +221,7 @@ async def test_nothing_is_touched_that_is_not_named(debian: Machine) -> None:
             assert at.names.read() == Names("before", "(none)")
 
 
-async def test_a_restart_changes_nothing_and_a_later_configuration_takes_back(debian: Machine) -> None:
+async def test_a_restart_changes_nothing_and_a_later_configuration_undoes(debian: Machine) -> None:
     given = {
         "files": (entry("/etc/hosts.allow", "create", "x"),),
         "network": Network(hostname="web", nameservers=("10.0.0.53",)),
@@ -251,7 +251,7 @@ async def test_a_restart_changes_nothing_and_a_later_configuration_takes_back(de
             await at.until(lambda: names.read() == Names("before", "(none)"))
 
 
-async def test_leaving_takes_back_even_what_an_earlier_process_did_for_a_configuration_that_is_lost(
+async def test_leaving_undoes_even_what_an_earlier_process_did(
     debian: Machine,
 ) -> None:
     with unchanged(debian):
@@ -270,7 +270,7 @@ async def test_leaving_takes_back_even_what_an_earlier_process_did_for_a_configu
             await at.until(lambda: debian.kept() == [])
 
 
-async def test_each_entry_of_the_files_has_a_status_and_bad_ones_leave_the_others(debian: Machine) -> None:
+async def test_each_file_entry_has_a_status_and_invalid_ones_do_not_block_the_others(debian: Machine) -> None:
     async with run(debian) as at:
         await at.configure(
             files=(
@@ -300,7 +300,7 @@ async def test_each_entry_of_the_files_has_a_status_and_bad_ones_leave_the_other
         assert found[3] == found[6] == ""
 
 
-async def test_a_file_that_somebody_changes_is_put_right_within_moments(debian: Machine) -> None:
+async def test_a_file_changed_by_hand_is_restored_shortly(debian: Machine) -> None:
     debian.write("/etc/motd", "base\n")
     async with run(debian) as at:
         await at.configure(files=(entry("/etc/motd", "append", "ours\n"),), network=Network(hostname="web"))
@@ -315,7 +315,7 @@ async def test_a_file_that_somebody_changes_is_put_right_within_moments(debian: 
         await at.has("/etc/hostname", None)
 
 
-async def test_a_domain_that_the_kernel_would_cut_off_is_named_and_not_given_to_it(debian: Machine) -> None:
+async def test_a_domain_too_long_for_the_kernel_is_reported_and_not_set(debian: Machine) -> None:
     with unchanged(debian):
         async with run(debian) as at:
             await at.configure(network=Network(hostname=f"web.{'a' * 60}.example"))
@@ -330,7 +330,7 @@ async def test_a_domain_that_the_kernel_would_cut_off_is_named_and_not_given_to_
             await at.until(lambda: debian.kept() == [])
 
 
-async def test_a_name_that_somebody_else_gave_is_left(debian: Machine) -> None:
+async def test_a_hostname_set_by_another_program_is_kept(debian: Machine) -> None:
     async with run(debian) as at:
         await at.configure(network=Network(hostname="web"))
         await at.until(lambda: at.names.read().hostname == "web")
@@ -340,7 +340,7 @@ async def test_a_name_that_somebody_else_gave_is_left(debian: Machine) -> None:
         assert at.names.read().hostname == "theirs"
 
 
-async def test_a_service_that_cannot_be_told_is_a_problem_until_it_can(debian: Machine) -> None:
+async def test_a_service_that_cannot_be_notified_is_a_problem_until_it_can(debian: Machine) -> None:
     failing = "systemctl restart systemd-timesyncd"
     debian.commands.failing.add(failing)
     async with run(debian) as at:
@@ -364,7 +364,7 @@ async def test_a_service_that_cannot_be_told_is_a_problem_until_it_can(debian: M
         ),
     ],
 )
-async def test_a_resolv_conf_of_somebody_else_is_named_and_not_fought(
+async def test_a_foreign_resolv_conf_is_reported_and_left_alone(
     debian: Machine, target: str, content: str, message: str
 ) -> None:
     debian.commands.states |= {"systemd-resolved.service": RESTS, "systemd-timesyncd.service": RESTS}
@@ -400,7 +400,7 @@ async def test_an_ordinary_resolv_conf_is_written(debian: Machine) -> None:
             await at.until(lambda: debian.kept() == [])
 
 
-async def test_trust_reaches_our_own_bundle_and_the_systems_at_once(debian: Machine) -> None:
+async def test_trusted_roots_reach_our_bundle_and_the_systems_at_once(debian: Machine) -> None:
     async with run(debian) as at:
         empty = await at.node.eventually(TrustBundle, TRUST_BUNDLE_ID)
         await at.configure(
@@ -426,7 +426,7 @@ async def test_trust_reaches_our_own_bundle_and_the_systems_at_once(debian: Mach
         await at.until(lambda: Path(bundle.spec.path).read_bytes() == other.pem)
 
 
-async def test_a_system_whose_tool_fails_is_told_again(debian: Machine) -> None:
+async def test_a_failed_trust_tool_is_run_again(debian: Machine) -> None:
     debian.commands.failing.add("update-ca-certificates")
     async with run(debian) as at:
         await at.configure(files=(entry(BUNDLE, "append", AUTHORITY.pem.decode()),))
@@ -447,7 +447,7 @@ async def test_a_system_without_a_tool_has_its_bundle_extended(debian: Machine) 
             await at.until(lambda: debian.kept() == [])
 
 
-async def test_a_guest_changes_nothing_and_says_why(debian: Machine) -> None:
+async def test_an_agent_that_does_not_manage_the_host_changes_nothing_and_says_why(debian: Machine) -> None:
     guest = Host(root=debian.host.root, refusal="the agent is a guest")
     with unchanged(debian):
         async with run(debian, host=guest) as at:
@@ -485,7 +485,7 @@ async def test_the_environment_has_everything_and_is_sensitive(debian: Machine) 
         await at.node.gone(NetworkProblem, "MachineConfigs/machine.env")
 
 
-async def test_static_hosts_come_and_go(debian: Machine) -> None:
+async def test_static_hosts_are_added_and_removed(debian: Machine) -> None:
     async with run(debian) as at:
         await at.configure(network=Network(extra_host_entries=(HostEntry(ip="10.0.0.1", aliases=("One",)),)))
         assert (await at.node.eventually(StaticHost, "one")).spec.addresses == ("10.0.0.1",)

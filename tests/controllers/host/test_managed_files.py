@@ -32,7 +32,7 @@ def take_back(files: ManagedFiles, path: str = FILE) -> str:
 
 @pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize("base", ["theirs\n", "theirs", ""])
-def test_a_file_is_changed_once_and_put_back_as_it_was(tmp_path: Path, edit: Edit, base: str) -> None:
+def test_a_file_is_written_once_and_restored(tmp_path: Path, edit: Edit, base: str) -> None:
     host = machine(tmp_path)
     host.write(FILE, base, mode=0o640)
     with unchanged(host):
@@ -51,7 +51,7 @@ def test_a_file_is_changed_once_and_put_back_as_it_was(tmp_path: Path, edit: Edi
 
 
 @pytest.mark.parametrize("edit", [Whole(b"ours\n"), Block(b"ours\n")])
-def test_a_file_that_was_not_there_goes_again_with_its_directories(tmp_path: Path, edit: Edit) -> None:
+def test_a_new_file_is_removed_with_the_directories_made_for_it(tmp_path: Path, edit: Edit) -> None:
     host = machine(tmp_path)
     path = "/etc/new/deep/thing"
     files = host.managed_files()
@@ -67,7 +67,7 @@ def test_a_file_that_was_not_there_goes_again_with_its_directories(tmp_path: Pat
     assert not host.path("/etc").exists()
 
 
-def test_directories_that_others_use_by_now_stay(tmp_path: Path) -> None:
+def test_directories_used_by_others_are_kept(tmp_path: Path) -> None:
     host = machine(tmp_path)
     files = host.managed_files()
     apply(files, Whole(b"ours"), "/etc/new/deep/thing")
@@ -77,7 +77,7 @@ def test_directories_that_others_use_by_now_stay(tmp_path: Path) -> None:
     assert not host.path("/etc/new/deep").exists()
 
 
-def test_a_directory_of_several_files_goes_with_the_last_of_them(tmp_path: Path) -> None:
+def test_a_shared_directory_is_removed_with_its_last_file(tmp_path: Path) -> None:
     host = machine(tmp_path)
     host.write("/etc/theirs", "theirs")
     paths = ["/etc/new/one", "/etc/new/deep/two", "/etc/new/three"]
@@ -97,14 +97,14 @@ def test_a_directory_of_several_files_goes_with_the_last_of_them(tmp_path: Path)
         (Whole(b"ours", must_exist=True), "no such file to overwrite: write op: create"),
     ],
 )
-def test_what_needs_a_file_says_so(tmp_path: Path, edit: Edit, message: str) -> None:
+def test_editing_a_missing_file_is_an_error(tmp_path: Path, edit: Edit, message: str) -> None:
     host = machine(tmp_path)
     with unchanged(host), pytest.raises(HostError, match=message):
         apply(host.managed_files(), edit)
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_a_new_base_takes_our_part_and_is_what_is_put_back(tmp_path: Path, edit: Edit) -> None:
+def test_a_new_base_receives_our_edit_and_becomes_the_original(tmp_path: Path, edit: Edit) -> None:
     host = machine(tmp_path)
     host.write(FILE, "base 1\n")
     files = host.managed_files()
@@ -120,7 +120,7 @@ def test_a_new_base_takes_our_part_and_is_what_is_put_back(tmp_path: Path, edit:
 
 
 @pytest.mark.parametrize("edit", [Appended(b"ours\n"), Block(b"ours\n")])
-def test_our_part_is_told_from_a_base_that_was_edited_around_it(tmp_path: Path, edit: Edit) -> None:
+def test_our_edit_is_recognised_in_a_base_edited_around_it(tmp_path: Path, edit: Edit) -> None:
     host = machine(tmp_path)
     host.write(FILE, "base\n")
     files = host.managed_files()
@@ -137,7 +137,7 @@ def test_our_part_is_told_from_a_base_that_was_edited_around_it(tmp_path: Path, 
     assert host.read(FILE) == "even more\nbase\n"
 
 
-def test_what_somebody_else_made_of_an_overwritten_file_is_left_and_said(tmp_path: Path) -> None:
+def test_foreign_changes_to_an_overwritten_file_are_kept_and_reported(tmp_path: Path) -> None:
     host = machine(tmp_path)
     host.write(FILE, "base\n")
     files = host.managed_files()
@@ -148,7 +148,7 @@ def test_what_somebody_else_made_of_an_overwritten_file_is_left_and_said(tmp_pat
     assert host.kept() == []
 
 
-def test_a_file_that_somebody_else_removed_is_made_anew_while_wanted_and_left_afterwards(tmp_path: Path) -> None:
+def test_a_file_removed_by_hand_is_restored_only_while_desired(tmp_path: Path) -> None:
     host = machine(tmp_path)
     host.write(FILE, "base\n")
     files = host.managed_files()
@@ -172,7 +172,7 @@ def test_another_edit_of_one_file_keeps_the_first_original(tmp_path: Path) -> No
         take_back(host.managed_files())
 
 
-def test_a_file_belongs_to_who_named_it_first(tmp_path: Path) -> None:
+def test_a_file_belongs_to_its_first_owner(tmp_path: Path) -> None:
     host = machine(tmp_path)
     host.write("/etc/real", "base\n")
     host.path("/etc/thing").symlink_to("real")
@@ -182,7 +182,7 @@ def test_a_file_belongs_to_who_named_it_first(tmp_path: Path) -> None:
         files.apply("other.Controller", "x", "/etc/real", Whole(b"x"))
 
 
-def test_a_war_over_a_file_is_damped_and_named(tmp_path: Path) -> None:
+def test_a_conflict_over_a_file_is_damped_and_reported(tmp_path: Path) -> None:
     host = machine(tmp_path)
     now = 0.0
     files = ManagedFiles(host.host, host.state_dir / "originals", clock=lambda: now)
@@ -213,7 +213,7 @@ def test_only_regular_files_are_written(tmp_path: Path, kind: str) -> None:
     assert host.kept() == []
 
 
-def test_links_lead_where_they_would_if_the_root_were_the_root(tmp_path: Path) -> None:
+def test_symbolic_links_are_resolved_below_the_root(tmp_path: Path) -> None:
     host = machine(tmp_path)
     host.write("/usr/lib/real", "base")
     host.path("/etc").mkdir()
@@ -230,14 +230,14 @@ def test_links_lead_where_they_would_if_the_root_were_the_root(tmp_path: Path) -
         apply(files, Whole(b"ours"), "etc/thing")
 
 
-def test_a_host_that_is_not_our_own_is_left_alone(tmp_path: Path) -> None:
+def test_a_host_we_do_not_manage_is_left_alone(tmp_path: Path) -> None:
     files = ManagedFiles(Host(root=tmp_path, refusal="not ours"), tmp_path / "state")
     with pytest.raises(HostError, match="not ours"):
         apply(files, Whole(b"ours"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported(tmp_path: Path) -> None:
     host = machine(tmp_path)
     apply(host.managed_files(), Whole(b"ours"))
     (record,) = (host.state_dir / "originals").iterdir()
@@ -249,7 +249,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     apply(files, Whole(b"ours"), "/etc/other")
 
 
-def test_secrets_are_kept_for_the_owner_only(tmp_path: Path) -> None:
+def test_saved_originals_are_readable_by_the_owner_only(tmp_path: Path) -> None:
     host = machine(tmp_path)
     host.write(FILE, "secret", mode=0o600)
     apply(host.managed_files(), Whole(b"ours"))
@@ -261,7 +261,7 @@ def test_secrets_are_kept_for_the_owner_only(tmp_path: Path) -> None:
 @given(
     st.lists(st.sampled_from(["one", "two", "append", "block", "kill"]), max_size=6), st.sampled_from(["base\n", "b"])
 )
-def test_whatever_was_done_before_the_file_is_put_back(steps: list[str], base: str) -> None:
+def test_any_sequence_of_edits_ends_with_the_original_restored(steps: list[str], base: str) -> None:
     edits: dict[str, Edit] = {
         "one": Whole(b"1"),
         "two": Whole(b"2\n"),
@@ -308,7 +308,7 @@ def killed_at(number: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_killed_at_any_point_the_next_process_ends_up_right(tmp_path: Path, edit: Edit) -> None:
+def test_the_process_after_a_kill_at_any_point_converges(tmp_path: Path, edit: Edit) -> None:
     wanted = None
     for number in range(1, 60):
         directory = tmp_path / str(number)

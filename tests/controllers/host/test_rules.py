@@ -181,7 +181,7 @@ def test_resolv_conf_has_three_servers_and_the_search_domains() -> None:
     assert body(resolv_conf(MIXED)) == ["nameserver 10.0.0.1"]
 
 
-def test_systemd_resolved_is_told_of_encrypted_servers_too() -> None:
+def test_systemd_resolved_also_gets_encrypted_servers() -> None:
     assert body(resolved_conf(PLAIN)) == [
         "[Resolve]",
         "DNS=",
@@ -265,7 +265,7 @@ def test_the_layers_of_the_time_servers(given: MachineConfigSpec, line: str, spe
     assert found == specs
 
 
-def test_time_that_is_switched_off_is_not_kept() -> None:
+def test_disabled_time_sync_manages_no_time() -> None:
     assert time_is_kept(config())
     assert not time_is_kept(config(machine=Machine(time=TimeSettings(disabled=True))))
     assert not time_is_kept(config(TimeSyncConfig(enabled=False)))
@@ -348,11 +348,11 @@ HOSTS = config(
 )
 
 
-def test_hosts_of_all_places_are_united_by_address() -> None:
+def test_hosts_of_all_sources_are_merged_by_address() -> None:
     assert configured_hosts(HOSTS) == {"10.0.0.10": ("Ten", "ten.example"), "10.0.0.2": ("zwei", "two")}
 
 
-def test_static_hosts_are_by_name_and_have_the_node_itself_among_them() -> None:
+def test_static_hosts_are_keyed_by_name_and_include_the_node_itself() -> None:
     own = HostnameStatusSpec(hostname="Web", domainname="corp.example")
     found = static_hosts(HOSTS, own, ("192.0.2.7/24", "fd00::7/64"))
     assert found["web"].addresses == found["web.corp.example"].addresses == ("192.0.2.7", "fd00::7")
@@ -361,7 +361,7 @@ def test_static_hosts_are_by_name_and_have_the_node_itself_among_them() -> None:
     assert static_hosts(config(), own, ()) == {}
 
 
-def test_lines_of_hosts_stand_in_columns() -> None:
+def test_hosts_lines_are_aligned_in_columns() -> None:
     lines = hosts_lines(("192.0.2.77", ("web.corp.example", "web")), configured_hosts(HOSTS))
     assert lines == "192.0.2.77 web.corp.example web\n10.0.0.10  Ten ten.example\n10.0.0.2   zwei two\n"
 
@@ -376,7 +376,7 @@ def test_lines_of_hosts_stand_in_columns() -> None:
         (None, set()),
     ],
 )
-def test_only_a_lasting_name_goes_into_files(layer: ConfigLayer | None, paths: set[str]) -> None:
+def test_only_a_permanent_name_is_written_to_files(layer: ConfigLayer | None, paths: set[str]) -> None:
     hostname = None if layer is None else HostnameSpecSpec(hostname="web", layer=layer)
     assert name_files(config(), hostname, "192.0.2.7/24").keys() == paths
 
@@ -413,7 +413,7 @@ def file(path: str, op: str, content: str = "", permissions: int = 0) -> Machine
     return MachineFile(path=path, op=op, content=content, permissions=permissions)
 
 
-def test_entries_of_one_path_count_one_after_the_other() -> None:
+def test_entries_of_one_path_apply_in_order() -> None:
     plan = plan_files(
         enumerate(
             [
@@ -449,7 +449,7 @@ def test_entries_of_one_path_count_one_after_the_other() -> None:
         (file("/a/", "create"), '"/a/" is not the path of a file'),
     ],
 )
-def test_entries_that_cannot_be_applied_are_named_and_leave_the_others(entry: MachineFile, error: str) -> None:
+def test_invalid_entries_are_reported_and_do_not_block_the_others(entry: MachineFile, error: str) -> None:
     plan = plan_files(enumerate([entry, file("/b", "create")]))
     assert error in plan.errors[0]
     assert [planned.path for planned in plan.files] == ["/b"]
@@ -471,7 +471,7 @@ def test_entries_that_cannot_be_applied_are_named_and_leave_the_others(entry: Ma
         ("chrony.conf", FollowUp(service=("chronyd.service", "chrony.service"))),
     ],
 )
-def test_who_is_told_of_a_file(id: str, told: FollowUp) -> None:
+def test_which_service_is_notified_of_a_file(id: str, told: FollowUp) -> None:
     assert follow_up(id) == told
 
 
@@ -480,7 +480,7 @@ def test_who_is_told_of_a_file(id: str, told: FollowUp) -> None:
 ONE, TWO = Authority("one"), Authority("two")
 
 
-def test_certificates_come_from_documents_and_from_what_is_appended_to_a_bundle() -> None:
+def test_certificates_come_from_documents_and_from_entries_appended_to_a_bundle() -> None:
     both = ONE.pem.decode() + "and\n" + TWO.pem.decode()
     given = config(
         TrustedRootsConfig(name="corp ca", certificates=both),

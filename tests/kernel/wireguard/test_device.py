@@ -77,7 +77,7 @@ def test_endpoints_are_read(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "192.0.2.1", "192.0.2.1:", ":1", "192.0.2.1:0", "192.0.2.1:65536", "a:-1"])
-def test_what_is_no_endpoint_is_refused(text: str) -> None:
+def test_invalid_endpoints_are_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="is no endpoint"):
         parse_endpoint(text)
 

@@ -187,7 +187,7 @@ async def test_a_silent_peer_has_its_name_looked_up_again_but_not_all_the_time()
         assert (names.address("k"), names.problem("k")) == ("192.0.2.2:7", "")
 
 
-def test_what_is_no_endpoint_is_refused() -> None:
+def test_invalid_endpoints_are_rejected() -> None:
     async def lookup(host: str) -> Sequence[str]:
         raise AssertionError(host)
 
