@@ -227,7 +227,7 @@ class Accepted(Told):
 
 
 @contextlib.asynccontextmanager
-async def surroundings(directory: Path) -> AsyncIterator[tuple[Namespace, Namespace, Inside]]:
+async def environment(directory: Path) -> AsyncIterator[tuple[Namespace, Namespace, Inside]]:
     """The machine's namespace, the one it is connected to, and the machine's files."""
     for path, text in ETC.items():
         file = directory / "etc" / path
@@ -256,7 +256,7 @@ async def surroundings(directory: Path) -> AsyncIterator[tuple[Namespace, Namesp
 async def test_a_talos_machine_configuration_is_applied_and_undone(
     tmp_path: Path,
 ) -> None:
-    async with surroundings(tmp_path) as (inside, far, files):
+    async with environment(tmp_path) as (inside, far, files):
         before, tree = await Told(inside).rest(), files.tree()
         config, settings = tmp_path / "machine.yaml", tmp_path / "nodespan.yaml"
         config.write_text(CONFIG)

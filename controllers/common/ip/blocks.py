@@ -8,9 +8,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import attrs
 
+from nodespan.controllers.common.ip.ranges import Range, subtract, union
+
 Network = IPv4Network | IPv6Network
-# First and last address of a range, both part of it.
-Range = tuple[int, int]
 # A network in numbers: version, first address, prefix length.
 Block = tuple[int, int, int]
 
@@ -34,16 +34,16 @@ class IPSet:
         for network in networks:
             first = int(network.network_address)
             ranges[network.version].append((first, first + network.num_addresses - 1))
-        return cls(_joined(ranges[4]), _joined(ranges[6]))
+        return cls(union(ranges[4]), union(ranges[6]))
 
     def __bool__(self) -> bool:
         return bool(self.v4 or self.v6)
 
     def __or__(self, other: "IPSet") -> "IPSet":
-        return IPSet(_joined([*self.v4, *other.v4]), _joined([*self.v6, *other.v6]))
+        return IPSet(union((*self.v4, *other.v4)), union((*self.v6, *other.v6)))
 
     def __sub__(self, other: "IPSet") -> "IPSet":
-        return IPSet(_without(self.v4, other.v4), _without(self.v6, other.v6))
+        return IPSet(subtract(self.v4, other.v4), subtract(self.v6, other.v6))
 
     def overlaps(self, other: "IPSet") -> bool:
         """Whether the sets have an address in common."""
@@ -61,34 +61,6 @@ class IPSet:
             IPv4Network((first, length)) if version == 4 else IPv6Network((first, length))
             for version, first, length in self.blocks()
         )
-
-
-def _joined(ranges: list[Range]) -> tuple[Range, ...]:
-    if len(ranges) < 2:
-        return tuple(ranges)
-    ranges.sort()
-    joined = [ranges[0]]
-    for first, last in ranges[1:]:
-        if first <= joined[-1][1] + 1:
-            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
-        else:
-            joined.append((first, last))
-    return tuple(joined)
-
-
-def _without(ranges: tuple[Range, ...], holes: tuple[Range, ...]) -> tuple[Range, ...]:
-    left: list[Range] = []
-    for first, last in ranges:
-        at = first
-        for hole_first, hole_last in holes:
-            if hole_last < at or hole_first > last:
-                continue
-            if hole_first > at:
-                left.append((at, hole_first - 1))
-            at = hole_last + 1
-        if at <= last:
-            left.append((at, last))
-    return tuple(left)
 
 
 def _meet(left: tuple[Range, ...], right: tuple[Range, ...]) -> bool:

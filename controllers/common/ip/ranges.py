@@ -1,8 +1,9 @@
-"""Which addresses of a family a match is about, as ranges: what is included, without what is excluded, or the rest."""
+"""Sorted, disjoint ranges of addresses of one family, as integers: union, difference and complement."""
 
 from collections.abc import Iterable
 from ipaddress import ip_network
 
+# First and last address, both included.
 Range = tuple[int, int]
 
 _BITS = {4: 32, 6: 128}
@@ -16,13 +17,13 @@ def everything(version: int) -> Range:
 def ranges(
     version: int, include: Iterable[str], exclude: Iterable[str] = (), *, invert: bool = False
 ) -> tuple[Range, ...]:
-    """The ranges of one family, in order, apart from each other. Raises ValueError for what is no prefix."""
+    """The ranges of `include` without `exclude`, sorted and disjoint. Raises ValueError for an invalid prefix."""
     found = subtract(union(_ranges(version, include)), union(_ranges(version, exclude)))
     return subtract((everything(version),), found) if invert else found
 
 
 def union(given: Iterable[Range]) -> tuple[Range, ...]:
-    """The same addresses without overlaps; neighbours become one."""
+    """Sort ranges and merge those that overlap or touch."""
     merged: list[Range] = []
     for first, last in sorted(given):
         if merged and first <= merged[-1][1] + 1:
@@ -33,7 +34,7 @@ def union(given: Iterable[Range]) -> tuple[Range, ...]:
 
 
 def subtract(given: Iterable[Range], away: tuple[Range, ...]) -> tuple[Range, ...]:
-    """What is left of disjoint ranges when others, sorted and disjoint, are taken away."""
+    """Remove `away` from `given`; both are sorted and disjoint."""
     left: list[Range] = []
     for first, last in given:
         for hole_first, hole_last in away:

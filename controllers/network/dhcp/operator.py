@@ -22,7 +22,7 @@ from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
 from nodespan.controllers.network.dhcp.lease import Client, Lease, Outgoing
 from nodespan.controllers.network.dhcp.lease_file import LeaseFile, Moment
 from nodespan.controllers.network.dhcp.malformed import MalformedError
-from nodespan.controllers.network.operators.base import Operator, OperatorContext, Wishes
+from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorOutput
 from nodespan.kernel.addresses import Addresses, AddressKey
 from nodespan.kernel.rtnetlink import open_kernel
 from nodespan.resources.network import (
@@ -50,7 +50,7 @@ def _moment() -> Moment:
 
 
 @attrs.frozen(kw_only=True)
-class Surroundings:
+class Environment:
     """What operators need of the world: a directory for leases, the namespace of the links, clocks, chance."""
 
     state_dir: Path
@@ -89,9 +89,9 @@ _Event = _Packet | _Checked | _Turn | _End
 class DHCPOperator(Operator, ABC):
     """A client on one link; the families differ in how they speak, and in what they read from an answer."""
 
-    def __init__(self, spec: OperatorSpecSpec, surroundings: Surroundings) -> None:
+    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
         self.spec = spec
-        self.surroundings = surroundings
+        self.environment = environment
 
     @abstractmethod
     def client_name(self, link: LinkStatusSpec) -> bytes:
@@ -110,7 +110,7 @@ class DHCPOperator(Operator, ABC):
         """A lease from the message that gave it. Raises MalformedError."""
 
     @abstractmethod
-    def wishes(self, lease: Lease) -> Wishes:
+    def output(self, lease: Lease) -> OperatorOutput:
         """What follows from a lease."""
 
     def look_around(self, ctx: OperatorContext, client: Client, now: float) -> None:
@@ -129,28 +129,28 @@ class DHCPOperator(Operator, ABC):
         if not link.hardware_addr:
             raise MalformedError(f"link {ctx.link_name} has no hardware address, DHCP needs one")
         file = LeaseFile(
-            self.surroundings.state_dir / DIRECTORY / f"{self.spec.operator.value}-{ctx.link_name}.json",
+            self.environment.state_dir / DIRECTORY / f"{self.spec.operator.value}-{ctx.link_name}.json",
             f"{link.hardware_addr} {self.client_name(link).hex()}",
         )
         try:
             async with self.open_transport(link) as transport:
                 remembered, is_held = await self._remember(ctx, file, link)
-                client = self.client(link, self.surroundings.now().since_boot, remembered, is_held=is_held)
+                client = self.client(link, self.environment.now().since_boot, remembered, is_held=is_held)
                 await _Session(self, ctx, link, file, transport, client).run()
         except PermissionError as error:
             # Trying again would change nothing: said once, clearly.
-            await ctx.report(Wishes(problem=reason_of(error)))
+            await ctx.report(OperatorOutput(problem=reason_of(error)))
             await ctx.stopping.wait()
 
     async def _remember(self, ctx: OperatorContext, file: LeaseFile, link: LinkStatusSpec) -> tuple[Lease | None, bool]:
         """The lease of before, and whether the link has its addresses still."""
-        now = self.surroundings.now()
+        now = self.environment.now()
 
         def read() -> tuple[Lease | None, bool]:
             lease = file.read(now, lambda message, obtained: self.parse(message, link, obtained))
             if lease is None:
                 return None, False
-            with open_kernel(self.surroundings.netns) as kernel:
+            with open_kernel(self.environment.netns) as kernel:
                 seen = Addresses().collect(kernel.dump(rtnl.RTM_GETADDR))
             return lease, all(AddressKey(link.index, each.address) in seen for each in lease.addresses)
 
@@ -178,7 +178,7 @@ class _Session:
         self._events, self._inbox = trio.open_memory_channel[_Event](_INBOX)
         self._checking = ""
         self._kept = client.lease
-        self._told: Wishes | None = None
+        self._told: OperatorOutput | None = None
         self._send_error = ""
         self._calendar_offset = 0
         self._set_calendar()
@@ -265,7 +265,7 @@ class _Session:
             return
         self._kept = lease
         self._set_calendar()
-        moment = self._operator.surroundings.now()
+        moment = self._operator.environment.now()
         try:
             if lease is None:
                 await trio.to_thread.run_sync(self._file.remove)
@@ -286,13 +286,13 @@ class _Session:
 
     async def _tell(self) -> None:
         lease = self._client.lease
-        wishes = Wishes() if lease is None else self._operator.wishes(lease)
-        wishes = attrs.evolve(wishes, problem=self._problem(), dhcp_lease=self._status(wishes))
-        if wishes != self._told:
-            await self._ctx.report(wishes)
-            self._told = wishes
+        output = OperatorOutput() if lease is None else self._operator.output(lease)
+        output = attrs.evolve(output, problem=self._problem(), dhcp_lease=self._status(output))
+        if output != self._told:
+            await self._ctx.report(output)
+            self._told = output
 
-    def _status(self, wishes: Wishes) -> DHCPLeaseSpec:
+    def _status(self, output: OperatorOutput) -> DHCPLeaseSpec:
         lease = self._client.lease
         shown = DHCPLeaseSpec(link_name=self._ctx.link_name, state=self._client.state_name)
         if lease is None:
@@ -304,7 +304,7 @@ class _Session:
             obtained=self._time(lease.obtained),
             renew_at=self._time(lease.renew_at),
             expires=self._time(lease.expires_at),
-            routes=len(wishes.routes),
+            routes=len(output.routes),
         )
 
     def _problem(self) -> str:
@@ -320,11 +320,11 @@ class _Session:
         return "; ".join(parts)
 
     def _now(self) -> float:
-        return self._operator.surroundings.now().since_boot
+        return self._operator.environment.now().since_boot
 
     def _set_calendar(self) -> None:
         # Not with every look: what is shown would change by a second now and then, and each change is news.
-        moment = self._operator.surroundings.now()
+        moment = self._operator.environment.now()
         self._calendar_offset = moment.calendar - int(moment.since_boot * _BILLION)
 
     def _time(self, since_boot: float) -> str:

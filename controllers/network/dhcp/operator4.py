@@ -8,9 +8,9 @@ from nodespan.controllers.network.dhcp.identity import client_id4
 from nodespan.controllers.network.dhcp.lease import Client, Lease
 from nodespan.controllers.network.dhcp.lease4 import lease_of
 from nodespan.controllers.network.dhcp.message4 import Code, decode
-from nodespan.controllers.network.dhcp.operator import DHCPOperator, Surroundings
-from nodespan.controllers.network.dhcp.output import wishes_of
-from nodespan.controllers.network.operators.base import OperatorContext, Wishes
+from nodespan.controllers.network.dhcp.operator import DHCPOperator, Environment
+from nodespan.controllers.network.dhcp.output import output_of
+from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
 from nodespan.kernel.who_has import who_has
 from nodespan.resources.network import (
     HOSTNAME_ID,
@@ -53,8 +53,8 @@ def requested_options(spec: DHCP4OperatorSpec) -> tuple[Code, ...]:
 class DHCP4Operator(DHCPOperator):
     """A DHCPv4 client on one link."""
 
-    def __init__(self, spec: OperatorSpecSpec, surroundings: Surroundings) -> None:
-        super().__init__(spec, surroundings)
+    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
+        super().__init__(spec, environment)
         self._options = spec.dhcp4 or DHCP4OperatorSpec()
 
     def client_name(self, link: LinkStatusSpec) -> bytes:
@@ -69,7 +69,7 @@ class DHCP4Operator(DHCPOperator):
             client_id=self.client_name(link),
             requested=requested_options(self._options),
         )
-        return Client4(settings, now=now, random=self.surroundings.random, remembered=remembered, is_held=is_held)
+        return Client4(settings, now=now, random=self.environment.random, remembered=remembered, is_held=is_held)
 
     def look_around(self, ctx: OperatorContext, client: Client, now: float) -> None:
         """See `DHCPOperator`: the server is told the host's name."""
@@ -85,15 +85,15 @@ class DHCP4Operator(DHCPOperator):
 
     def open_transport(self, link: LinkStatusSpec) -> AbstractAsyncContextManager[Transport]:
         """See `DHCPOperator`."""
-        return open_transport4(self.spec.link_name, link.broadcast_addr, self.surroundings.netns)
+        return open_transport4(self.spec.link_name, link.broadcast_addr, self.environment.netns)
 
     def parse(self, message: bytes, link: LinkStatusSpec, obtained: float) -> Lease:  # noqa: ARG002
         """See `DHCPOperator`."""
         return lease_of(decode(message), obtained)
 
-    def wishes(self, lease: Lease) -> Wishes:
+    def output(self, lease: Lease) -> OperatorOutput:
         """See `DHCPOperator`."""
-        return wishes_of(
+        return output_of(
             lease,
             self.spec.link_name,
             metric=self._options.route_metric,
@@ -103,7 +103,7 @@ class DHCP4Operator(DHCPOperator):
 
     async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
         """See `DHCPOperator`."""
-        return await who_has(address, self.spec.link_name, link.hardware_addr, self.surroundings.netns) is not None
+        return await who_has(address, self.spec.link_name, link.hardware_addr, self.environment.netns) is not None
 
 
 def own_name(

@@ -8,9 +8,9 @@ from nodespan.controllers.network.dhcp.identity import duid6, iaid_of
 from nodespan.controllers.network.dhcp.lease import Client, Lease
 from nodespan.controllers.network.dhcp.lease6 import lease_of
 from nodespan.controllers.network.dhcp.message6 import Code, decode
-from nodespan.controllers.network.dhcp.operator import DHCPOperator, Surroundings
-from nodespan.controllers.network.dhcp.output import wishes_of
-from nodespan.controllers.network.operators.base import Wishes
+from nodespan.controllers.network.dhcp.operator import DHCPOperator, Environment
+from nodespan.controllers.network.dhcp.output import output_of
+from nodespan.controllers.network.operators.base import OperatorOutput
 from nodespan.resources.network import DHCP6OperatorSpec, LinkStatusSpec, OperatorSpecSpec
 
 _REQUESTED = (Code.NAME_SERVERS, Code.SEARCH_DOMAINS, Code.TIME_SERVERS, Code.SIMPLE_TIME_SERVERS)
@@ -19,8 +19,8 @@ _REQUESTED = (Code.NAME_SERVERS, Code.SEARCH_DOMAINS, Code.TIME_SERVERS, Code.SI
 class DHCP6Operator(DHCPOperator):
     """A DHCPv6 client on one link, for addresses."""
 
-    def __init__(self, spec: OperatorSpecSpec, surroundings: Surroundings) -> None:
-        super().__init__(spec, surroundings)
+    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
+        super().__init__(spec, environment)
         self._options = spec.dhcp6 or DHCP6OperatorSpec()
 
     def client_name(self, link: LinkStatusSpec) -> bytes:
@@ -34,19 +34,19 @@ class DHCP6Operator(DHCPOperator):
             iaid=_iaid(link),
             requested=_REQUESTED if self._options.skip_hostname_request else (*_REQUESTED, Code.HOST_NAME),
         )
-        return Client6(settings, now=now, random=self.surroundings.random, remembered=remembered, is_held=is_held)
+        return Client6(settings, now=now, random=self.environment.random, remembered=remembered, is_held=is_held)
 
     def open_transport(self, link: LinkStatusSpec) -> AbstractAsyncContextManager[Transport]:
         """See `DHCPOperator`."""
-        return open_transport6(self.spec.link_name, link.index, self.surroundings.netns)
+        return open_transport6(self.spec.link_name, link.index, self.environment.netns)
 
     def parse(self, message: bytes, link: LinkStatusSpec, obtained: float) -> Lease:
         """See `DHCPOperator`."""
         return lease_of(decode(message), _iaid(link), obtained)
 
-    def wishes(self, lease: Lease) -> Wishes:
+    def output(self, lease: Lease) -> OperatorOutput:
         """See `DHCPOperator`."""
-        return wishes_of(
+        return output_of(
             lease,
             self.spec.link_name,
             metric=self._options.route_metric,

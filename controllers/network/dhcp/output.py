@@ -4,7 +4,7 @@ import math
 from ipaddress import IPv4Address, ip_address, ip_interface
 
 from nodespan.controllers.network.dhcp.lease import Lease, LeasedAddress, LeasedRoute
-from nodespan.controllers.network.operators.base import Wishes
+from nodespan.controllers.network.operators.base import OperatorOutput
 from nodespan.resources.network import (
     AddressFlags,
     AddressSpecSpec,
@@ -23,11 +23,11 @@ from nodespan.resources.network import (
 _LAYER = ConfigLayer.OPERATOR
 
 
-def wishes_of(
+def output_of(
     lease: Lease, link_name: str, *, metric: int, skip_routes: bool = False, skip_hostname: bool = False
-) -> Wishes:
+) -> OperatorOutput:
     """All that is wanted while this lease is in effect."""
-    return Wishes(
+    return OperatorOutput(
         addresses=tuple(_address(each, link_name, metric) for each in lease.addresses),
         links=(LinkSpecSpec(name=link_name, up=True, mtu=lease.mtu),) if lease.mtu else (),
         routes=() if skip_routes else _routes(lease, link_name, metric),

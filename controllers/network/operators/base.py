@@ -30,7 +30,7 @@ S = TypeVar("S")
 
 
 @attrs.frozen(kw_only=True)
-class Wishes:
+class OperatorOutput:
     """All that an operator wants at one time, and what it has to say of itself."""
 
     addresses: tuple[AddressSpecSpec, ...] = ()
@@ -47,16 +47,21 @@ class Wishes:
 class OperatorContext:
     """What an operator has: its spec, the state, and turns: `async for _ in ctx` gives one at the start and on changes.
 
-    `stopping` is set when the operator is to come to an end by itself; it is cancelled if it takes too long.
+    `stopping` is set when the operator must stop by itself; it is cancelled if that takes too long. A task takes
+    `next_change`, checks what it waits for, and only then waits for the event: no change is missed in between.
     """
 
-    def __init__(self, access: Access, spec: OperatorSpecSpec, report: Callable[[Wishes], Awaitable[None]]) -> None:
+    def __init__(
+        self, access: Access, spec: OperatorSpecSpec, report: Callable[[OperatorOutput], Awaitable[None]]
+    ) -> None:
         self.spec = spec
         self.link_name = spec.link_name
         self.log: Logger = access.log.bind(link=spec.link_name)
         self.stopping = trio.Event()
         self._access = access
         self._report = report
+        # Replaced at each change; `__anext__` is for one reader, this is for any number of tasks.
+        self.next_change = trio.Event()
         self._woken = trio.Event()
         self._woken.set()
 
@@ -68,18 +73,20 @@ class OperatorContext:
         """All resources of a kind that is an input of the OperatorSpecController."""
         return tuple(self._access.list(kind))
 
-    async def report(self, wishes: Wishes) -> None:
-        """This is all that is wanted from now on. Returns when it is written, not when it is in effect."""
-        await self._report(wishes)
+    async def report(self, output: OperatorOutput) -> None:
+        """Replace the desired output. Returns when it is written, not when it is applied."""
+        await self._report(output)
 
     def wake(self) -> None:
-        """Give a turn."""
+        """Notify the operator that resources may have changed."""
         self._woken.set()
+        self.next_change.set()
+        self.next_change = trio.Event()
 
     def stop(self) -> None:
-        """Ask the operator to come to an end."""
+        """Ask the operator to stop."""
         self.stopping.set()
-        self._woken.set()
+        self.wake()
 
     def __aiter__(self) -> Self:
         return self
@@ -99,7 +106,7 @@ class Operator(ABC):
 
     @abstractmethod
     async def run(self, ctx: OperatorContext) -> None:
-        """Run until `ctx.stopping` is set, or cancelled. To return earlier is to start anew a second later."""
+        """Run until `ctx.stopping` is set, or cancelled. If it returns earlier it is started again after a second."""
 
 
 OperatorFactory = Callable[[OperatorSpecSpec], Operator]

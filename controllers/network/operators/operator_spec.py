@@ -1,7 +1,7 @@
 """network.OperatorSpecController: runs the operators that are wanted, and writes down what they want of the network.
 
 An operator runs while its link exists and, if it needs that, can carry packets. One whose spec changes makes room for
-another; one that fails is started anew, with what it wanted kept meanwhile. What an operator wants goes to
+another; one that fails is restarted, and its output stays meanwhile. What an operator wants goes to
 `network-config` under ids that start with the operator and its link: `dhcp4/eth0/eth0/10.0.0.7/24`.
 """
 
@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from nodespan.controllers.common.problems import Problems
-from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory, Wishes
+from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory, OperatorOutput
 from nodespan.resources.config import MachineConfig
 from nodespan.resources.network import (
     CONFIG_NAMESPACE,
@@ -71,15 +71,15 @@ def prefix_of(spec: OperatorSpecSpec) -> str:
     return f"{spec.operator.value}/{spec.link_name}"
 
 
-def outputs_of(spec: OperatorSpecSpec, wishes: Wishes) -> _Outputs:
+def outputs_of(spec: OperatorSpecSpec, output: OperatorOutput) -> _Outputs:
     """What an operator wants as resources, by kind and id."""
     prefix = prefix_of(spec)
     outputs: _Outputs = {}
-    for address in wishes.addresses:
+    for address in output.addresses:
         outputs[_ADDRESSES, f"{prefix}/{address_id(address.link_name, address.address)}"] = address
-    for link in wishes.links:
+    for link in output.links:
         outputs[_LINKS, f"{prefix}/{link.name}"] = link
-    for route in wishes.routes:
+    for route in output.routes:
         id = route_id(
             table=route.table,
             family=route.family,
@@ -90,15 +90,15 @@ def outputs_of(spec: OperatorSpecSpec, wishes: Wishes) -> _Outputs:
         )
         outputs[_ROUTES, f"{prefix}/{id}"] = route
     single = (
-        (_HOSTNAMES, HOSTNAME_ID, wishes.hostname),
-        (_RESOLVERS, RESOLVERS_ID, wishes.resolvers),
-        (_TIME_SERVERS, TIME_SERVERS_ID, wishes.time_servers),
+        (_HOSTNAMES, HOSTNAME_ID, output.hostname),
+        (_RESOLVERS, RESOLVERS_ID, output.resolvers),
+        (_TIME_SERVERS, TIME_SERVERS_ID, output.time_servers),
     )
     outputs |= {(kind, f"{prefix}/{id}"): wish for kind, id, wish in single if wish is not None}
-    if wishes.vip_status is not None:
-        outputs[VIPStatus.kind, f"{spec.link_name}/{wishes.vip_status.ip}"] = wishes.vip_status
-    if wishes.dhcp_lease is not None:
-        outputs[DHCPLease.kind, prefix] = wishes.dhcp_lease
+    if output.vip_status is not None:
+        outputs[VIPStatus.kind, f"{spec.link_name}/{output.vip_status.ip}"] = output.vip_status
+    if output.dhcp_lease is not None:
+        outputs[DHCPLease.kind, prefix] = output.dhcp_lease
     return outputs
 
 
@@ -163,6 +163,10 @@ class OperatorSpecController(Controller):
                 is_leaving = await self._hold_agent(ctx)
                 wanted = dict(self._wanted(ctx, is_leaving=is_leaving))
                 self._stop_others(nursery, wanted)
+                # One that is stopping may be waiting for its output to be removed.
+                for task in self._tasks.values():
+                    if task.is_stopping:
+                        task.ctx.wake()
                 for id, spec in wanted.items():
                     if id in self._tasks:
                         self._tasks[id].ctx.wake()
@@ -235,8 +239,8 @@ class OperatorSpecController(Controller):
     def _start(
         self, ctx: ControllerContext, nursery: trio.Nursery, problems: Problems, id: str, spec: OperatorSpecSpec
     ) -> None:
-        async def report(wishes: Wishes) -> None:
-            await self._write(ctx, problems, id, outputs_of(spec, wishes), wishes.problem)
+        async def report(output: OperatorOutput) -> None:
+            await self._write(ctx, problems, id, outputs_of(spec, output), output.problem)
 
         task = _Task(spec, self._factories[spec.operator](spec), OperatorContext(ctx, spec, report))
         self._tasks[id] = task
@@ -250,9 +254,9 @@ class OperatorSpecController(Controller):
                     await task.operator.run(task.ctx)
                 except Exception as error:
                     # As with controllers: one that fails is restarted, and the others go on.
-                    task.ctx.log.exception("an operator failed and is started anew", operator=id)
+                    task.ctx.log.exception("an operator failed and is restarted", operator=id)
                     reason = "; ".join(str(leaf) for leaf in leaves(error))
-                    await problems.set(id, f"it failed and is started anew: {reason}", loud=False)
+                    await problems.set(id, f"it failed and is restarted: {reason}", loud=False)
                     with trio.move_on_after(backoff.next()):
                         await task.ctx.stopping.wait()
                 else:
@@ -261,7 +265,7 @@ class OperatorSpecController(Controller):
                         await task.ctx.stopping.wait()
                 task.ctx.wake()
         if task.scope.cancelled_caught:
-            ctx.log.warning("an operator did not come to an end in time and was cut off", operator=id)
+            ctx.log.warning("an operator did not stop in time and was cancelled", operator=id)
         del self._tasks[id]
         ctx.wake()
 

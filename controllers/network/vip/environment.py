@@ -1,4 +1,4 @@
-"""What the virtual IPs of a node have in common."""
+"""What all virtual IPs of a node share: clocks, etcd clients, the state directory."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from nodespan.controllers.network.vip.clients import EtcdClients
 
 
 @attrs.frozen(kw_only=True)
-class Surroundings:
+class Environment:
     """`state_dir` is the agent's own directory. `clock` is that of leases, `wall` the time of day in nanoseconds.
 
     `settle` is that of `etcd.Election`: to change it is safe only where etcd is never restored.

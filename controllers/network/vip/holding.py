@@ -1,11 +1,11 @@
-"""Taking a virtual IP, keeping it for as long as the lease is valid, and making sure that it is gone afterwards."""
+"""Adds a virtual IP to its link, keeps it while the lease is valid, and makes sure that it is removed afterwards."""
 
 from collections.abc import Awaitable, Callable
 
 import trio
 
 from nodespan.controllers.network.operators.base import OperatorContext
-from nodespan.controllers.network.vip.environment import Surroundings
+from nodespan.controllers.network.vip.environment import Environment
 from nodespan.controllers.network.vip.fencing import kernel_deadline
 from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.vip_rules import held_address, held_prefix, is_as_held
@@ -26,7 +26,8 @@ from nodespan.resources.network import (
 # How long the applier may take, in seconds: to put the address on the link, and to take it away.
 _TAKING = 2.0
 GIVING_UP = 3.0
-_LOOK = 0.01
+# The fallback for a change that is not notified: nothing is while the whole controller is being cancelled.
+_LOOK_AGAIN = 0.25
 # The applier announces the address when it has put it on the link. One frame may be lost, which a neighbour that knows
 # the address from another node would not notice for a minute: so it is said again, after so many seconds each.
 _ANNOUNCE_AGAIN = (1.0, 1.0)
@@ -39,11 +40,11 @@ class NotAppliedError(Exception):
 class Holding:
     """The address of one virtual IP on its link. For one task at a time."""
 
-    def __init__(self, ctx: OperatorContext, report: Report, surroundings: Surroundings) -> None:
+    def __init__(self, ctx: OperatorContext, report: Report, environment: Environment) -> None:
         assert ctx.spec.vip is not None
         self._ctx = ctx
         self._report = report
-        self._surroundings = surroundings
+        self._environment = environment
         self._ip = ctx.spec.vip.ip
         self._id = address_id(ctx.link_name, held_prefix(self._ip))
         # Until it is certain that it is gone.
@@ -69,25 +70,25 @@ class Holding:
                 await self._report.say(state=VIPState.CANDIDATE)
 
     async def give_up(self, *, patience: float = GIVING_UP) -> bool:
-        """Take the address away, and say whether that is certain; waits for that, but not for ever."""
+        """Remove the address and return whether that is confirmed; waits for that up to `patience` seconds."""
         await self._report.want(None)
         if not self.is_held:
             return True
         with trio.move_on_after(patience):
-            await _until(self._is_gone)
+            await self._until(self._is_gone)
             self.is_held = False
             return True
         return False
 
     async def remove_leftover(self) -> bool:
-        """Take away what an agent before this one had by election, and say whether that is certain."""
+        """Remove the address that an earlier agent held by election, and return whether that is confirmed."""
         if not await self._is_off_link():
             self.is_held = True
             self._ctx.log.info("takes away the virtual IP that an earlier agent left", ip=self._ip)
             # An address whose time is over: the applier sees to it that it is not there.
-            await self._report.want(held_address(self._ctx.spec, self._surroundings.clock()))
+            await self._report.want(held_address(self._ctx.spec, self._environment.clock()))
             with trio.move_on_after(GIVING_UP):
-                await _until(self._is_off_link)
+                await self._until(self._is_off_link)
         return await self.give_up()
 
     async def _renew(self, keeper: LeaseKeeper) -> None:
@@ -104,9 +105,20 @@ class Holding:
             return
 
     async def _wait_applied(self, keeper: LeaseKeeper) -> None:
-        with trio.move_on_after(_TAKING):
-            while self._ctx.find(AddressStatus, self._id) is None and keeper.is_valid:  # noqa: ASYNC110 (polled)
-                await trio.sleep(_LOOK)
+        became_invalid = False
+        with trio.move_on_after(_TAKING) as limit:
+
+            async def stop_when_invalid() -> None:
+                nonlocal became_invalid
+                await keeper.wait_invalid()
+                became_invalid = True
+                limit.cancel()
+
+            async with background(stop_when_invalid):
+                await self._until(self._is_observed)
+            return
+        if became_invalid:
+            # The caller finds the lease invalid as well, and gives the address up.
             return
         problem = self._ctx.find(NetworkProblem, network_problem_id(AddressSpec.name, self._id))
         why = f"it was not there {_TAKING:g} s later" if problem is None else problem.spec.message
@@ -122,9 +134,12 @@ class Holding:
             # This process may have been stopped meanwhile, and another node may have the address.
             if keeper.is_valid:
                 try:
-                    announce(self._ip, self._ctx.link_name, link.spec.hardware_addr, self._surroundings.netns)
+                    announce(self._ip, self._ctx.link_name, link.spec.hardware_addr, self._environment.netns)
                 except OSError as error:
                     self._ctx.log.warning("cannot announce the virtual IP", ip=self._ip, reason=str(error))
+
+    async def _is_observed(self) -> bool:
+        return self._ctx.find(AddressStatus, self._id) is not None
 
     async def _is_gone(self) -> bool:
         return self._ctx.find(AddressSpec, self._id) is None and await self._is_off_link()
@@ -134,10 +149,14 @@ class Holding:
         link = self._ctx.find(LinkStatus, self._ctx.link_name)
         if link is None:
             return True
-        found = await trio.to_thread.run_sync(list_addresses, self._surroundings.netns)
+        found = await trio.to_thread.run_sync(list_addresses, self._environment.netns)
         return not any(each.link_index == link.spec.index and is_as_held(each, self._ip) for each in found)
 
-
-async def _until(check: Callable[[], Awaitable[bool]]) -> None:
-    while not await check():  # noqa: ASYNC110 (polled: turns may be missed while the operator is cancelled)
-        await trio.sleep(_LOOK)
+    async def _until(self, check: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            # Taken before the check: a change during it counts.
+            change = self._ctx.next_change
+            if await check():
+                return
+            with trio.move_on_after(_LOOK_AGAIN):
+                await change.wait()

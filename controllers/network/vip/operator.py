@@ -21,7 +21,7 @@ import trio
 
 from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory
-from nodespan.controllers.network.vip.environment import Surroundings
+from nodespan.controllers.network.vip.environment import Environment
 from nodespan.controllers.network.vip.holding import GIVING_UP, Holding, NotAppliedError
 from nodespan.controllers.network.vip.lease_note import LeaseNote
 from nodespan.controllers.network.vip.report import Report
@@ -90,19 +90,19 @@ class VIPOperator(Operator):
 
     hands_over = True
 
-    def __init__(self, spec: OperatorSpecSpec, surroundings: Surroundings) -> None:
+    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
         if spec.vip is None:
             raise ValueError("an operator of a virtual IP needs to know which")
         self._ip = spec.vip.ip
-        self._surroundings = surroundings
+        self._environment = environment
         self._prefix = election_prefix(spec.vip.ip)
-        self._note = LeaseNote(surroundings.state_dir / "vip" / spec.vip.ip)
+        self._note = LeaseNote(environment.state_dir / "vip" / spec.vip.ip)
 
     async def run(self, ctx: OperatorContext) -> None:
         """Until told to stop; then the address and the place in the election are given up first."""
         self._ctx = ctx
-        self._report = Report(ctx, self._surroundings.wall)
-        self._holding = Holding(ctx, self._report, self._surroundings)
+        self._report = Report(ctx, self._environment.wall)
+        self._holding = Holding(ctx, self._report, self._environment)
         self._leases: set[int] = set()
         self._is_abandoned = False
         self._refusals = 0
@@ -192,7 +192,7 @@ class VIPOperator(Operator):
             return
         try:
             async with (
-                self._surroundings.clients.client(etcd) as client,
+                self._environment.clients.client(etcd) as client,
                 background(functools.partial(self._observe, client)),
                 background(functools.partial(self._look_for_namesakes, client)),
             ):
@@ -241,12 +241,12 @@ class VIPOperator(Operator):
         if not await self._holding.remove_leftover():
             raise NotAppliedError("what an earlier agent left of the address cannot be removed from the link")
         await self._give_back_lease(client)
-        async with kept_lease(client, situation.lease_ttl, clock=self._surroundings.clock) as keeper:
+        async with kept_lease(client, situation.lease_ttl, clock=self._environment.clock) as keeper:
             self._leases.add(keeper.lease.id)
             await self._note_lease(keeper.lease.id)
             self._is_abandoned = False
             election = Election(
-                client, keeper, prefix=self._prefix, value=situation.hostname, settle=self._surroundings.settle
+                client, keeper, prefix=self._prefix, value=situation.hostname, settle=self._environment.settle
             )
             await self._report.say(state=VIPState.CANDIDATE, lease=keeper.lease.hex, reason=self._given_up, problem="")
             try:
@@ -308,7 +308,7 @@ class VIPOperator(Operator):
         link = self._ctx.find(LinkStatus, self._ctx.link_name)
         if link is None:
             return
-        owner = await who_has(self._ip, self._ctx.link_name, link.spec.hardware_addr, self._surroundings.netns)
+        owner = await who_has(self._ip, self._ctx.link_name, link.spec.hardware_addr, self._environment.netns)
         if owner is not None:
             raise _CannotHaveError(
                 f"{owner} on {self._ctx.link_name} has the address {self._ip} already, without having been elected: "
@@ -329,6 +329,6 @@ class VIPOperator(Operator):
                 self._ctx.log.warning("cannot resign: the lease runs out by itself", ip=self._ip, reason=str(error))
 
 
-def vip_factories(surroundings: Surroundings) -> Mapping[OperatorKind, OperatorFactory]:
+def vip_factories(environment: Environment) -> Mapping[OperatorKind, OperatorFactory]:
     """What to run for `vip`."""
-    return {OperatorKind.VIP: lambda spec: VIPOperator(spec, surroundings)}
+    return {OperatorKind.VIP: lambda spec: VIPOperator(spec, environment)}

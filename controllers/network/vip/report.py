@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import trio
 
-from nodespan.controllers.network.operators.base import OperatorContext, Wishes
+from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
 from nodespan.resources.network import AddressSpecSpec, VIPState, VIPStatusSpec
 from nodespan.runtime.codec.plain import format_time
 
@@ -81,7 +81,7 @@ class Report:
                 reason=saying.trouble or saying.namesake or saying.reason,
             )
             await self._ctx.report(
-                Wishes(
+                OperatorOutput(
                     addresses=() if self._address is None else (self._address,),
                     vip_status=status,
                     problem=saying.problem or saying.namesake,

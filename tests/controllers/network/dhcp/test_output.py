@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from nodespan.controllers.network.dhcp.lease import Lease, LeasedAddress, LeasedRoute
-from nodespan.controllers.network.dhcp.output import wishes_of
-from nodespan.controllers.network.operators.base import Wishes
+from nodespan.controllers.network.dhcp.output import output_of
+from nodespan.controllers.network.operators.base import OperatorOutput
 from nodespan.resources.network import (
     AddressFlags,
     AddressSpecSpec,
@@ -40,13 +40,13 @@ def lease(address: str = "192.0.2.7/24", *, expires_at: float = 100.0, **changes
     )
 
 
-def wishes(lease: Lease, **changes: Any) -> Wishes:
-    return wishes_of(lease, "eth0", metric=512, **changes)
+def output(lease: Lease, **changes: Any) -> OperatorOutput:
+    return output_of(lease, "eth0", metric=512, **changes)
 
 
 @pytest.mark.parametrize(("address", "family"), [("192.0.2.7/24", Family.INET4), ("2001:db8::7/128", Family.INET6)])
 def test_the_address_is_wanted_with_the_metric_and_until_the_lease_ends(address: str, family: Family) -> None:
-    assert wishes(lease(address)).addresses == (
+    assert output(lease(address)).addresses == (
         AddressSpecSpec(
             address=address,
             link_name="eth0",
@@ -60,11 +60,11 @@ def test_the_address_is_wanted_with_the_metric_and_until_the_lease_ends(address:
 
 
 def test_an_address_for_ever_is_not_fenced() -> None:
-    assert wishes(lease(expires_at=math.inf)).addresses[0].valid_until == 0
+    assert output(lease(expires_at=math.inf)).addresses[0].valid_until == 0
 
 
 def test_a_route_by_a_gateway_on_the_link() -> None:
-    (route,) = wishes(lease(routes=ROUTES)).routes
+    (route,) = output(lease(routes=ROUTES)).routes
     assert (route.dst, route.gateway, route.out_link_name) == ("", "192.0.2.1", "eth0")
     assert (route.scope, route.protocol, route.priority) == (Scope.GLOBAL, RouteProtocol.BOOT, 512)
     assert (route.family, route.table, route.layer) == (Family.INET4, RoutingTable.MAIN, OPERATOR)
@@ -91,18 +91,18 @@ def test_a_gateway_outside_of_the_subnet_is_made_reachable(
     routes: list[tuple[str, str]], expected: list[tuple[str, str]]
 ) -> None:
     leased = tuple(LeasedRoute(destination=destination, gateway=gateway) for destination, gateway in routes)
-    found = wishes(lease(routes=leased)).routes
+    found = output(lease(routes=leased)).routes
     assert [(route.dst, route.gateway) for route in found] == expected
     assert [route.scope == Scope.LINK for route in found] == [not gateway for _, gateway in expected]
 
 
 def test_routes_may_be_left_out() -> None:
-    assert wishes(lease(routes=ROUTES), skip_routes=True).routes == ()
+    assert output(lease(routes=ROUTES), skip_routes=True).routes == ()
 
 
 def test_an_mtu_is_wanted_at_the_lowest_layer() -> None:
-    assert wishes(lease(mtu=1400)).links == (LinkSpecSpec(name="eth0", up=True, mtu=1400, layer=ConfigLayer.DEFAULT),)
-    assert wishes(lease()).links == ()
+    assert output(lease(mtu=1400)).links == (LinkSpecSpec(name="eth0", up=True, mtu=1400, layer=ConfigLayer.DEFAULT),)
+    assert output(lease()).links == ()
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_an_mtu_is_wanted_at_the_lowest_layer() -> None:
     ],
 )
 def test_the_host_name_is_split_at_its_first_dot(name: str, domain: str, expected: tuple[str, str]) -> None:
-    wish = wishes(lease(hostname=name, domain_name=domain)).hostname
+    wish = output(lease(hostname=name, domain_name=domain)).hostname
     assert wish == HostnameSpecSpec(hostname=expected[0], domainname=expected[1], layer=OPERATOR)
 
 
 def test_no_host_name_is_none_and_one_may_be_unwanted() -> None:
-    assert wishes(lease(domain_name="example.org")).hostname is None
-    assert wishes(lease(hostname="node7"), skip_hostname=True).hostname is None
+    assert output(lease(domain_name="example.org")).hostname is None
+    assert output(lease(hostname="node7"), skip_hostname=True).hostname is None
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_no_host_name_is_none_and_one_may_be_unwanted() -> None:
     ],
 )
 def test_resolvers_are_servers_and_domains(changes: dict[str, Any], expected: tuple[Any, Any] | None) -> None:
-    wish = wishes(lease(**changes)).resolvers
+    wish = output(lease(**changes)).resolvers
     if expected is None:
         assert wish is None
         return
@@ -151,7 +151,7 @@ def test_resolvers_are_servers_and_domains(changes: dict[str, Any], expected: tu
 
 
 def test_time_servers_are_wanted_if_there_are_any() -> None:
-    assert wishes(lease(time_servers=("192.0.2.123",))).time_servers == TimeServerSpecSpec(
+    assert output(lease(time_servers=("192.0.2.123",))).time_servers == TimeServerSpecSpec(
         time_servers=("192.0.2.123",), layer=OPERATOR
     )
-    assert wishes(lease()).time_servers is None
+    assert output(lease()).time_servers is None

@@ -1,10 +1,12 @@
 """The controller that runs operators: when they run, what becomes of what they want, and how they come to an end."""
 
+from unittest.mock import MagicMock
+
 import attrs
 import pytest
 import trio
 
-from nodespan.controllers.network.operators.base import Operator, OperatorContext, Wishes
+from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorOutput
 from nodespan.controllers.network.operators.operator_spec import (
     CARRIER_PATIENCE,
     PATIENCE,
@@ -29,6 +31,7 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.network.operator import DHCP4OperatorSpec
 from nodespan.resources.network.operator import Operator as OperatorKind
+from nodespan.runtime.controller import ControllerContext
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.testing.kit import Node, running
 
@@ -46,7 +49,7 @@ LEASED_ID = "dhcp4/eth0/eth0/192.0.2.7/24"
 class Scripted(Operator):
     """Wants what it is told, and notes what happens to it."""
 
-    wishes: Wishes
+    output: OperatorOutput
     hands_over: bool = False
     failures: int = 0
     stubborn: bool = False
@@ -57,7 +60,7 @@ class Scripted(Operator):
         self.events.append("started")
         try:
             async for _ in ctx:
-                await ctx.report(self.wishes)
+                await ctx.report(self.output)
                 if self.failures:
                     self.failures -= 1
                     raise OSError("no luck")
@@ -103,7 +106,7 @@ def test_an_operator_needs_a_link_that_is_up_if_it_says_so(
 
 
 async def test_what_an_operator_wants_lasts_as_long_as_its_link_is_up() -> None:
-    first, second = Scripted(Wishes(addresses=(LEASED,))), Scripted(Wishes(addresses=(LEASED,)))
+    first, second = Scripted(OperatorOutput(addresses=(LEASED,))), Scripted(OperatorOutput(addresses=(LEASED,)))
     async with running(controller(first, second)) as node:
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
         await node.settled()
@@ -119,7 +122,7 @@ async def test_what_an_operator_wants_lasts_as_long_as_its_link_is_up() -> None:
 
 
 async def test_what_was_leased_outlasts_a_moment_without_carrier_and_not_more() -> None:
-    operators = [Scripted(Wishes(addresses=(LEASED,))) for _ in range(3)]
+    operators = [Scripted(OperatorOutput(addresses=(LEASED,))) for _ in range(3)]
     async with running(controller(*operators)) as node:
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
         await link(node, OperationalState.UP, LinkFlags.UP)
@@ -137,7 +140,7 @@ async def test_what_was_leased_outlasts_a_moment_without_carrier_and_not_more() 
 
 
 async def test_a_virtual_ip_goes_at_once_with_the_carrier() -> None:
-    operator = Scripted(Wishes(addresses=(LEASED,)))
+    operator = Scripted(OperatorOutput(addresses=(LEASED,)))
     async with running(controller(operator)) as node:
         await node.create(OperatorSpec.new("vip/eth0/192.0.2.9", VIP))
         await link(node, OperationalState.UP, LinkFlags.UP)
@@ -148,12 +151,12 @@ async def test_a_virtual_ip_goes_at_once_with_the_carrier() -> None:
 
 
 async def test_what_is_no_longer_wanted_is_taken_back() -> None:
-    operator = Scripted(Wishes(addresses=(LEASED,), hostname=HostnameSpecSpec(hostname="one")))
+    operator = Scripted(OperatorOutput(addresses=(LEASED,), hostname=HostnameSpecSpec(hostname="one")))
     async with running(controller(operator)) as node:
         await link(node, OperationalState.UP)
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
         await node.eventually(HOSTNAMES, "dhcp4/eth0/hostname")
-        operator.wishes = Wishes(problem="no server answers")
+        operator.output = OperatorOutput(problem="no server answers")
         await link(node, OperationalState.UNKNOWN)
         await node.gone(HOSTNAMES, "dhcp4/eth0/hostname")
         await node.gone(ADDRESSES, LEASED_ID)
@@ -164,7 +167,7 @@ async def test_what_is_no_longer_wanted_is_taken_back() -> None:
 
 
 async def test_an_operator_that_fails_is_started_anew_and_keeps_what_it_wanted() -> None:
-    operator = Scripted(Wishes(addresses=(LEASED,)), failures=3)
+    operator = Scripted(OperatorOutput(addresses=(LEASED,)), failures=3)
     async with running(controller(operator)) as node:
         await link(node, OperationalState.UP)
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
@@ -177,7 +180,7 @@ async def test_an_operator_that_fails_is_started_anew_and_keeps_what_it_wanted()
 
 
 async def test_a_changed_spec_ends_the_old_operator_before_the_new_one_starts() -> None:
-    first, second = Scripted(Wishes(), hands_over=True), Scripted(Wishes(addresses=(LEASED,)))
+    first, second = Scripted(OperatorOutput(), hands_over=True), Scripted(OperatorOutput(addresses=(LEASED,)))
     async with running(controller(first, second)) as node:
         await link(node, OperationalState.UP)
         await node.create(OperatorSpec.new("vip/eth0/192.0.2.9", VIP))
@@ -193,7 +196,7 @@ async def test_a_changed_spec_ends_the_old_operator_before_the_new_one_starts() 
 
 
 async def test_the_layer_of_a_spec_is_no_reason_to_start_anew() -> None:
-    operator = Scripted(Wishes())
+    operator = Scripted(OperatorOutput())
     async with running(controller(operator)) as node:
         await link(node, OperationalState.UP)
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
@@ -205,7 +208,7 @@ async def test_the_layer_of_a_spec_is_no_reason_to_start_anew() -> None:
 
 
 async def test_one_that_does_not_come_to_an_end_is_cut_off() -> None:
-    operator = Scripted(Wishes(), stubborn=True)
+    operator = Scripted(OperatorOutput(), stubborn=True)
     async with running(controller(operator)) as node:
         await link(node, OperationalState.UP)
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
@@ -216,7 +219,7 @@ async def test_one_that_does_not_come_to_an_end_is_cut_off() -> None:
 
 
 async def test_the_agent_stops_when_what_others_wait_for_is_handed_over() -> None:
-    vip, dhcp = Scripted(Wishes(), hands_over=True), Scripted(Wishes(addresses=(LEASED,)))
+    vip, dhcp = Scripted(OperatorOutput(), hands_over=True), Scripted(OperatorOutput(addresses=(LEASED,)))
     runs = OperatorSpecController({OperatorKind.DHCP4: lambda _: dhcp, OperatorKind.VIP: lambda _: vip})
     async with running(runs) as node:
         await node.create(AgentLifecycle.new(AGENT_ID, AgentLifecycleSpec(pid=1)))
@@ -234,3 +237,15 @@ async def test_the_agent_stops_when_what_others_wait_for_is_handed_over() -> Non
         assert vip.events == ["started", "ended"]
         assert dhcp.events == ["started"]
         assert node.state.find(ADDRESSES, LEASED_ID) is not None
+
+
+async def test_a_change_during_a_check_is_not_missed() -> None:
+    async def report(output: OperatorOutput) -> None:
+        raise AssertionError(output)
+
+    access = MagicMock(spec=ControllerContext, log=MagicMock())
+    ctx = OperatorContext(access, VIP, report)
+    change = ctx.next_change
+    ctx.wake()
+    await change.wait()
+    assert not ctx.next_change.is_set()

@@ -5,7 +5,7 @@ import functools
 import trio
 from structlog import get_logger
 
-from nodespan.controllers.network.operators.base import OperatorContext, Wishes
+from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
 from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.vip_rules import held_address
 from nodespan.resources.network import Operator as OperatorKind
@@ -22,7 +22,7 @@ class Board:
     """Notes what is reported, some time after the call as a state kept elsewhere would."""
 
     def __init__(self) -> None:
-        self.wishes: list[Wishes] = []
+        self.output: list[OperatorOutput] = []
         self.seconds = 0
 
     def report(self) -> Report:
@@ -33,13 +33,13 @@ class Board:
         self.seconds += 1
         return self.seconds * 1_000_000_000
 
-    async def _write(self, wishes: Wishes) -> None:
+    async def _write(self, output: OperatorOutput) -> None:
         await trio.lowlevel.checkpoint()
-        self.wishes.append(wishes)
+        self.output.append(output)
 
     @property
     def status(self) -> VIPStatusSpec:
-        status = self.wishes[-1].vip_status
+        status = self.output[-1].vip_status
         assert status is not None
         return status
 
@@ -60,7 +60,7 @@ async def test_what_was_said_already_is_not_written_again() -> None:
     report = board.report()
     await report.say(leader="two")
     await report.say(leader="two")
-    assert len(board.wishes) == 1
+    assert len(board.output) == 1
 
 
 async def test_while_etcd_is_not_heard_of_nobody_leads() -> None:
@@ -80,9 +80,9 @@ async def test_what_is_wrong_is_a_problem() -> None:
     board = Board()
     report = board.report()
     await report.say(problem="outside")
-    assert board.wishes[-1].problem == "outside"
+    assert board.output[-1].problem == "outside"
     await report.say(problem="", namesake="twin")
-    assert board.wishes[-1].problem == "twin"
+    assert board.output[-1].problem == "twin"
 
 
 async def test_an_address_given_up_is_not_written_again_by_a_slower_task() -> None:
@@ -94,6 +94,6 @@ async def test_an_address_given_up_is_not_written_again_by_a_slower_task() -> No
             nursery.start_soon(functools.partial(report.say, leader=leader))
         nursery.start_soon(report.want, None)
         nursery.start_soon(functools.partial(report.say, leader="four"))
-    has_it = [bool(wishes.addresses) for wishes in board.wishes]
+    has_it = [bool(output.addresses) for output in board.output]
     assert has_it == sorted(has_it, reverse=True)
     assert not has_it[-1]
