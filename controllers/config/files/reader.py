@@ -6,8 +6,9 @@ from pathlib import Path
 
 import trio
 
-from nodespan.controllers.config.loading import Loaded, load_sources, read_sources
+from nodespan.controllers.config.loading import Loaded, load_sources
 from nodespan.controllers.config.problem import Problem
+from nodespan.controllers.config.reading import read_sources
 from nodespan.controllers.config.sources import SourceText, bundle
 from nodespan.resources.config import MachineConfigSpec
 
