@@ -173,8 +173,8 @@ async def test_a_stopped_agent_leaves_nothing_behind(tmp_path: Path) -> None:
         lock = tmp_path / "agent.sock.lock"
         assert lock.read_text() == f"{served.pid}\n"
         os.kill(served.pid, signal.SIGTERM)
-        await eventually(lambda: not served.socket.exists())
-        assert lock.read_text() == ""
+        await eventually(lambda: lock.read_text() == "")
+        assert not served.socket.exists()
     assert '"signal": "SIGTERM"' in served.log
     assert "Traceback" not in served.log
 
@@ -184,8 +184,9 @@ async def test_a_second_stop_signal_does_not_skip_the_cleanup(tmp_path: Path) ->
         for _ in range(3):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(served.pid, signal.SIGTERM)
-        await eventually(lambda: not served.socket.exists())
-        assert (tmp_path / "agent.sock.lock").read_text() == ""
+        # The lock is released last, by the end of the process.
+        await eventually(lambda: (tmp_path / "agent.sock.lock").read_text() == "")
+        assert not served.socket.exists()
 
 
 async def test_a_reload_signal_wakes_every_controller(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ class Member:
     async def healthy(self) -> None:
         """Wait until it answers a linearizable read, which takes a majority."""
         question = {"key": "AA==", "limit": "1"}
-        while "header" not in (await self.ask("kv/range", question, within=0.2) or {}):  # noqa: ASYNC110 (polled)
+        while "header" not in (await self.ask("kv/range", question, within=2.0) or {}):  # noqa: ASYNC110 (polled)
             await trio.sleep(0.02)
 
     async def is_leader(self) -> bool:
@@ -180,7 +180,7 @@ class Cluster:
         """What a client is given."""
         return tuple(member.endpoint for member in self.members)
 
-    async def healthy(self, *members: Member, within: float = 15.0) -> None:
+    async def healthy(self, *members: Member, within: float = 90.0) -> None:
         """Wait until these members, or all, answer linearizable reads. Raises trio.TooSlowError."""
         with trio.fail_after(within):
             for member in members or self.members:
