@@ -6,7 +6,7 @@ Theory of operation. There is one lease, or none, and one exchange with servers 
     SELECTING   the first usable OFFER is taken: REQUEST, naming its server     -> REQUESTING
     REQUESTING  ACK -> CHECKING; NAK, or no answer to four REQUESTs             -> INIT
     REBOOTING   a lease of before is remembered: REQUEST for it to everybody.
-                ACK -> CHECKING (or BOUND, if the link has the address still); NAK -> INIT.
+                ACK -> CHECKING, or -> BOUND if the link still has the address; NAK -> INIT.
                 No answer: with the address on the link it stays in use         -> BOUND
                                                                without it       -> INIT, asking for the same
     CHECKING    does anybody else have the address? no -> BOUND; yes: DECLINE   -> INIT, ten seconds later
@@ -15,6 +15,9 @@ Theory of operation. There is one lease, or none, and one exchange with servers 
     REBINDING   REQUEST goes to everybody; ACK of any server                    -> BOUND
     any         the lease runs out: it is dropped                               -> INIT
     RENEWING, REBINDING: NAK: the lease is dropped                              -> INIT, at once
+    RENEWING, REBINDING: ACK of another address                                 -> CHECKING
+
+`TRANSITIONS` is this table as data; each change of state is checked against it.
 
 What is sent again without answer waits twice as long each time while there is no lease (4, 8, ... 64 s, give or take
 one), and half of what remains of the phase while there is one. All packets of an exchange have one transaction id, and
@@ -48,6 +51,7 @@ from nodespan.controllers.network.dhcp.message4 import (
     encode,
 )
 from nodespan.controllers.network.dhcp.names import text_of
+from nodespan.controllers.network.dhcp.transitions import Transitions, checked_transition
 
 EVERYBODY = "255.255.255.255"
 
@@ -80,6 +84,22 @@ class State(enum.StrEnum):
     REBINDING = "rebinding"
 
 
+TRANSITIONS: Transitions[State] = {
+    # The lease runs out or is released in any state.
+    state: frozenset({State.INIT, *following})
+    for state, following in {
+        State.INIT: {State.SELECTING},
+        State.SELECTING: {State.REQUESTING},
+        State.REQUESTING: {State.CHECKING},
+        State.REBOOTING: {State.CHECKING, State.BOUND},
+        State.CHECKING: {State.BOUND},
+        State.BOUND: {State.RENEWING},
+        State.RENEWING: {State.BOUND, State.REBINDING, State.CHECKING},
+        State.REBINDING: {State.BOUND, State.CHECKING},
+    }.items()
+}
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Who the client is, and what it wants to be told. `client_id` b"" sends none."""
@@ -105,7 +125,7 @@ class Client4:
         remembered: Lease | None = None,
         is_held: bool = False,
     ) -> None:
-        self.state = State.INIT
+        self._state = State.INIT
         self.lease: Lease | None = None
         self.trouble: Trouble | None = None
         self._due = now
@@ -122,9 +142,18 @@ class Client4:
         self._begun_at = self._sent_at = now
         self._sent = 0
         if remembered is not None and now < remembered.expires_at:
-            self.state = State.REBOOTING
+            self._state = State.REBOOTING
             self.lease = remembered if is_held else None
             self._begin(now)
+
+    @property
+    def state(self) -> State:
+        """The current state."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = checked_transition(TRANSITIONS, self._state, state)
 
     @property
     def state_name(self) -> str:

@@ -13,6 +13,9 @@ Theory of operation. All packets go to the multicast address of the servers of t
     REBINDING    REBIND. REPLY of any server                                        -> BOUND
     RENEWING, REBINDING: a server that does not know the lease is asked for it      -> REQUESTING, lease kept
     any          the lease runs out: it is dropped                                  -> SOLICITING
+    any          the client is stopped: RELEASE, if there is a lease                -> RELEASED
+
+`TRANSITIONS` is this table as data; each change of state is checked against it.
 
 What is sent again without answer waits about twice as long each time, within the bounds of the RFC. Whether somebody
 else has the address is for the kernel to find out (duplicate address detection).
@@ -40,6 +43,7 @@ from nodespan.controllers.network.dhcp.message6 import (
     encode_association,
     parse_status,
 )
+from nodespan.controllers.network.dhcp.transitions import Transitions, checked_transition
 
 ALL_SERVERS = "ff02::1:2"
 
@@ -65,6 +69,21 @@ class State(enum.StrEnum):
     RENEWING = "renewing"
     REBINDING = "rebinding"
     RELEASED = "released"
+
+
+TRANSITIONS: Transitions[State] = {
+    # The lease runs out or is released in any state.
+    state: frozenset({State.SOLICITING, State.RELEASED, *following})
+    for state, following in {
+        State.SOLICITING: {State.REQUESTING},
+        State.REQUESTING: {State.BOUND},
+        State.CONFIRMING: {State.BOUND},
+        State.BOUND: {State.RENEWING},
+        State.RENEWING: {State.BOUND, State.REBINDING, State.REQUESTING},
+        State.REBINDING: {State.BOUND, State.REQUESTING},
+        State.RELEASED: set[State](),
+    }.items()
+}
 
 
 @attrs.frozen
@@ -116,7 +135,7 @@ class Client6:
         remembered: Lease | None = None,
         is_held: bool = False,
     ) -> None:
-        self.state = State.SOLICITING
+        self._state = State.SOLICITING
         self.lease: Lease | None = None
         self.trouble: Trouble | None = None
         self._settings = settings
@@ -132,9 +151,19 @@ class Client6:
         self._wait = 0.0
         if remembered is not None and now < remembered.expires_at:
             self.lease = remembered if is_held else None
+            self._state = State.CONFIRMING
             self._begin(State.CONFIRMING, now)
         else:
             self._begin(State.SOLICITING, now + self._random.uniform(0, _MOST_DELAY))
+
+    @property
+    def state(self) -> State:
+        """The current state."""
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = checked_transition(TRANSITIONS, self._state, state)
 
     @property
     def state_name(self) -> str:
