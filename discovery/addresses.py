@@ -21,7 +21,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressError(ValueError):
-    """These bytes, or this text, are no address, prefix or endpoint."""
+    """The bytes or the text are not a valid address, prefix or endpoint."""
 
 
 def parse_address(text: str) -> IPAddress:

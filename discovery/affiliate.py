@@ -1,4 +1,4 @@
-"""What a node says of itself, and the serialized form of it that travels, encrypted, in the data of an affiliate.
+"""What a node announces about itself, and its serialized form, which travels encrypted as the data of an affiliate.
 
 Reading is lenient where a part can be left out and strict where it cannot: an address, prefix or endpoint that is none
 is left out alone, unknown fields are skipped, but bytes that do not parse are no affiliate at all. Writing is
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class AffiliateError(ValueError):
-    """These bytes are no affiliate."""
+    """The bytes are not a valid affiliate."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +54,7 @@ class ControlPlanePart:
 
 @attrs.frozen(kw_only=True)
 class AffiliateData:
-    """One node by its own account."""
+    """One node as announced by itself."""
 
     node_id: str = ""
     addresses: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class AffiliateData:
 
 
 def encode_affiliate(data: AffiliateData) -> bytes:
-    """The canonical bytes. Raises AddressError for an address or prefix that is none."""
+    """The canonical bytes. Raises AddressError for an invalid address or prefix."""
     message = client_pb2.Affiliate(
         node_id=data.node_id,
         addresses=[encode_address(address) for address in data.addresses],
@@ -149,5 +149,5 @@ def _valid(decode: Callable[[T], str], items: Iterable[T]) -> Iterator[str]:
         try:
             yield decode(item)
         except AddressError:
-            # Whatever else the node says stays useful without this one.
+            # The rest of the affiliate stays useful without this one.
             continue

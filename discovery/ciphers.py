@@ -37,7 +37,7 @@ class BlobError(ValueError):
 
 
 class ClusterCipher:
-    """Hides and shows what the nodes of one cluster tell each other.
+    """Encrypts and decrypts what the nodes of one cluster exchange.
 
     `key` is 32 bytes; `random_bytes` gives the nonces and must never give the same one twice.
     """
@@ -48,7 +48,7 @@ class ClusterCipher:
         self._random_bytes = random_bytes
 
     def encrypt_affiliate(self, data: AffiliateData) -> bytes:
-        """The blob of an affiliate. Raises AddressError for an address that is none."""
+        """The blob of an affiliate. Raises AddressError for an invalid address."""
         nonce = self._random_bytes(NONCE_SIZE)
         return nonce + self._gcm.encrypt(nonce, encode_affiliate(data), None)
 
@@ -66,7 +66,7 @@ class ClusterCipher:
             raise BlobError(str(error)) from error
 
     def encrypt_endpoint(self, endpoint: str) -> bytes:
-        """The blob of `ip:port`. Raises AddressError for what is no endpoint."""
+        """The blob of `ip:port`. Raises AddressError for an invalid endpoint."""
         serialized = encode_endpoint(endpoint)
         if len(serialized) > 0xFF:
             raise AddressError(f"the zone of {endpoint!r} is too long to be told to others")

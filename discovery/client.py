@@ -1,10 +1,10 @@
-"""The client of one discovery service: tells it about this node, and keeps up with what it tells of the others.
+"""The client of one discovery service: announces this node, and follows what the service reports about the others.
 
 Theory of operation. The client goes round a circle for as long as it lives:
 
     wait (backoff) → connect → hello → [redirected: again, elsewhere] → watch → refresh → ... → something fails: again
 
-The wait comes first also the first time, so that a cluster whose nodes start together does not fall upon its service.
+The wait also precedes the first attempt, so that a cluster whose nodes start together does not stampede its service.
 While a watch is open two things go on side by side: messages are taken into the view, and what is to be told is sent,
 at once where it changed, and all of it when half of the record's life is over. Only a record that was accepted resets
 the backoff: a service that says hello and then refuses is not asked ever faster. A refresh that fails ends the watch,
@@ -161,17 +161,17 @@ class Client:
 
     @property
     def public_address(self) -> str:
-        """The address that the service sees this node at, "" if it does not say."""
+        """This node's address as observed by the service, "" if unknown."""
         return self._public_address
 
     @property
     def is_synced(self) -> bool:
-        """Whether the service has ever told all that it knows."""
+        """Whether the service has ever sent a full snapshot."""
         return self._is_synced
 
     @property
     def rejected(self) -> int:
-        """How many blobs could not be read so far."""
+        """The number of unreadable blobs so far."""
         return self._view.rejected
 
     @property
@@ -184,7 +184,7 @@ class Client:
         changed, self._changed = frozenset(self._changed), set()
         return changed
 
-    # What it tells.
+    # Received from the service.
 
     def publish(self, data: AffiliateData, endpoints: tuple[str, ...]) -> None:
         """Tell this of the own node from now on; what was told already is not told again. Takes `leave` back.
@@ -208,21 +208,21 @@ class Client:
         self._untold.set()
 
     def leave(self) -> None:
-        """Have the own record deleted, and tell nothing any more."""
+        """Have the own record deleted, and send nothing more."""
         if not self._is_leaving:
             self._is_leaving = True
             self._own, self._others = _Own(), _Others()
             self._untold.set()
 
     def reconnect(self) -> None:
-        """Give the connection, or the attempt at one, up and dial anew: what it is dialled with has changed."""
+        """Drop the connection or the attempt and redial: the dialling parameters have changed."""
         self._backoff.reset()
         self._attempt.cancel()
 
-    # What it does.
+    # The connection loop.
 
     async def run(self) -> None:
-        """Go round the circle until cancelled. Raises nothing that a service or a network can cause."""
+        """Run the loop until cancelled. Raises nothing that a service or a network can cause."""
         while True:
             with trio.CancelScope() as self._attempt:
                 await self._try()
@@ -315,7 +315,7 @@ class Client:
                     await self._untold.wait()
 
     async def _refresh(self, service: Connection, told: _Told) -> None:
-        """Tell what was not told yet."""
+        """Send what was not sent yet."""
         own, others, options = self._own, self._others, self.options
         if self._is_leaving:
             request = server_pb2.AffiliateDeleteRequest(cluster_id=options.cluster_id, affiliate_id=options.node_id)

@@ -11,7 +11,7 @@ KEY_SIZE = 32
 
 
 class ClusterSecretError(ValueError):
-    """The text is no cluster secret; the error does not show it."""
+    """The text is not a valid cluster secret; the error does not show it."""
 
 
 def decode_secret(text: str) -> bytes:

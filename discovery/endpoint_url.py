@@ -14,7 +14,7 @@ _HIGHEST_PORT = 0xFFFF
 
 
 class EndpointURLError(ValueError):
-    """The text is no address of a discovery service."""
+    """The text is not a valid discovery service URL."""
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ _HIGHEST_NARROW = 31
 
 
 class NodeIdError(ValueError):
-    """The text is no node id."""
+    """The text is not a valid node id."""
 
 
 def new_node_id(random_bytes: Callable[[int], bytes]) -> str:

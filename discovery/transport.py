@@ -63,7 +63,7 @@ def system_roots() -> bytes:
 class GrpcTransport:
     """Connects by gRPC.
 
-    Whenever something is dialled, `extra_roots` gives more certificate authorities, as PEM, and `environment` the
+    On each connection attempt, `extra_roots` gives more certificate authorities, as PEM, and `environment` the
     variables that name proxies: unless given, those of this process.
     """
 
@@ -141,7 +141,7 @@ class GrpcConnection:
         return response
 
     async def update(self, request: server_pb2.AffiliateUpdateRequest) -> None:
-        """Tell of an affiliate. Raises TransportError."""
+        """Send an affiliate. Raises TransportError."""
         await _call(self._update, request)
 
     async def delete(self, request: server_pb2.AffiliateDeleteRequest) -> None:
@@ -191,7 +191,7 @@ async def _pump(call: Any, messages: trio.MemorySendChannel[server_pb2.WatchResp
         except grpc.RpcError as error:
             stream.error = _transport_error(error)
         except (trio.BrokenResourceError, trio.Cancelled):
-            return  # nobody reads any more
+            return  # the reader is gone
 
     # A thread of its own, not one of the shared limit: it lives as long as the watch.
     async with messages:

@@ -1,4 +1,4 @@
-"""What a client knows of its cluster: the affiliates that one service tells of.
+"""A client's view of its cluster: the affiliates that one service reports.
 
 Theory of operation. A service is asked to tell what it knows, which gives a stream of messages. The first message of
 each stream is everything, also if it is empty: it replaces what was known. All later ones are changes. Between two
@@ -70,7 +70,7 @@ class View:
         self._expects_snapshot = True
 
     def receive(self, message: server_pb2.WatchResponse) -> Change:
-        """Take a message in. Never raises, whatever is in it."""
+        """Apply a message. Never raises, whatever it contains."""
         is_snapshot, self._expects_snapshot = self._expects_snapshot, False
         if message.deleted and not is_snapshot:
             return Change(self._forget(entry.id for entry in message.affiliates))

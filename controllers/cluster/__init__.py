@@ -16,7 +16,7 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 
 def controllers(settings: Settings) -> list[AnyController]:
-    """What the entry point of the family stands for."""
+    """The controllers of this family, for its entry point."""
     version = f"v{importlib.metadata.version('nodespan')}"
     return [
         ConfigController(),

@@ -2,7 +2,7 @@
 
 What the services told last is kept in a file. A new agent publishes it as `cache/<node id>` until a service tells of
 anybody, whose snapshot then counts alone, or until the records would have expired there too. Nothing in the file is
-secret, but it is nobody else's business either.
+secret, but it is private all the same.
 """
 
 import json
@@ -19,7 +19,7 @@ from nodespan.runtime.controller import Controller, ControllerContext, shared, w
 from nodespan.runtime.whole_file import replace_file
 
 FILE_NAME = "affiliates.json"
-# How long a discovery service keeps what is not refreshed, in seconds.
+# Seconds after which a discovery service expires what is not refreshed.
 TTL = 30 * 60.0
 # The file is written at most so often when something changes, and so often anyway, to show that it still holds.
 _SAVE_INTERVAL = 5.0
@@ -30,7 +30,7 @@ Affiliates = Mapping[str, AffiliateSpec]
 
 
 def save(path: Path, cluster_id: str, affiliates: Affiliates, now: float) -> None:
-    """Replace the file, at once and as a whole. Blocks. Raises OSError."""
+    """Replace the file atomically. Blocks. Raises OSError."""
     plain = {"clusterId": cluster_id, "time": now, "affiliates": [spec_to_plain(spec) for spec in affiliates.values()]}
     replace_file(path, json.dumps(plain))
 
@@ -92,7 +92,7 @@ class AffiliateCacheController(Controller):
                         nursery.start_soon(self._remind, ctx, expiry)
 
     async def _remind(self, ctx: ControllerContext, scope: trio.CancelScope) -> None:
-        """Publish what is in the file, until its time is over."""
+        """Publish the saved affiliates until they expire."""
         with scope:
             try:
                 known, until = await trio.to_thread.run_sync(load, self._path, self._cluster_id, self._now())

@@ -1,4 +1,4 @@
-"""cluster.AffiliateMergeController: what several sources say of a node becomes one affiliate."""
+"""cluster.AffiliateMergeController: merges what several sources report about a node into one affiliate."""
 
 from collections.abc import Sequence
 from functools import reduce

@@ -1,4 +1,4 @@
-"""cluster.ConfigController: which discovery services are used, from whichever documents that stands in."""
+"""cluster.ConfigController: which discovery services are used, from any of the documents."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ def discovery_config(config: MachineConfigSpec) -> DiscoveryConfigSpec:
 
 
 def wants_kubernetes_registry(config: MachineConfigSpec) -> bool:
-    """Whether the configuration asks for the registry that nodespan does not provide."""
+    """Whether the configuration requests the registry that nodespan does not support."""
     discovery = config.cluster.discovery
     return discovery is not None and discovery.enabled and not discovery.registries.kubernetes.disabled
 

@@ -6,7 +6,7 @@ from nodespan.resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffi
 
 
 def to_wire(affiliate: AffiliateSpec) -> tuple[AffiliateData, tuple[str, ...]]:
-    """What a service is told of this node: data and endpoints. Without a public key it is no part of the mesh."""
+    """Data and endpoints to send to a service about this node. Without a public key it is not part of the mesh."""
     kubespan = affiliate.kubespan if affiliate.kubespan is not None and affiliate.kubespan.public_key else None
     data = AffiliateData(
         node_id=affiliate.node_id,
@@ -31,7 +31,7 @@ def to_wire(affiliate: AffiliateSpec) -> tuple[AffiliateData, tuple[str, ...]]:
 
 
 def from_wire(seen: SeenAffiliate) -> AffiliateSpec:
-    """Another node as a service tells of it. Endpoints count only for a node that is part of the mesh."""
+    """Another node as reported by a service. Endpoints count only for a node that is part of the mesh."""
     data = seen.data
     kubespan = None
     if data.kubespan is not None:

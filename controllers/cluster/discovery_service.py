@@ -1,4 +1,4 @@
-"""cluster.DiscoveryServiceController: speaks with the discovery services, and publishes what they tell.
+"""cluster.DiscoveryServiceController: talks to the discovery services and publishes what they report.
 
 One task per service runs its client. The controller's turns tell the clients what this node says of itself. A task
 beside them publishes what the clients hear; it is not a turn, so that news of one node does not look at what all the
@@ -85,7 +85,7 @@ class DiscoveryServiceController(Controller):
         self._random_bytes = random_bytes
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Run the clients, and have them told and heard."""
+        """Run the clients and exchange data with them."""
         async with trio.open_nursery() as nursery:
             service = _Run(ctx, nursery, self._new_client)
             nursery.start_soon(service.publish_forever)
@@ -146,7 +146,7 @@ class _Way:
     address: str
 
     def is_other_than(self, before: "_Way") -> bool:
-        """Whether a connection has to be made anew; a first address makes none worse."""
+        """Whether to reconnect; a first address invalidates no connection."""
         return self != attrs.evolve(before, address=before.address or self.address)
 
 
@@ -233,7 +233,7 @@ class _Run:
             service.way = way
 
     async def tell(self) -> None:
-        """Tell the services what this node says of itself, or that it leaves."""
+        """Send the services this node's affiliate, or that it leaves."""
         signal = self._ctx.find(MachineResetSignal, RESET_ID)
         if signal is not None:
             if not signal.metadata.is_tearing_down:
@@ -276,7 +276,7 @@ class _Run:
             await self._let_go_of_signal()
 
     def _hear(self, service: _Service) -> None:
-        """Take in what a client heard since the last time."""
+        """Receive a client's changes since the last call."""
         client = service.client
         changes = {}
         for id in client.take_changes():

@@ -36,16 +36,16 @@ class Grouping(QueueController, Generic[I, O]):
         self._group, self._combine = group, combine
         self._group_of: dict[str, str] = {}
         self._members: defaultdict[str, set[str]] = defaultdict(set)
-        # Groups whose output somebody holds, each with the input whose turn comes when they let go.
+        # Groups whose output has finalizers, each with the input to reconcile once they are removed.
         self._held: dict[str, str] = {}
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """An output was let go of."""
+        """An output was released."""
         waiting = self._held.get(changed.id)
         return () if waiting is None else (self._input.pointer(waiting),)
 
     async def run(self, ctx: QueueContext) -> None:
-        """Remove what an earlier process left behind that no input stands for any more."""
+        """Remove outputs of an earlier process that no input accounts for."""
         groups = {self._group(input.spec) for input in ctx.list(self._input)}
         for output in ctx.list(self._output):
             if output.metadata.owner == self.name and output.metadata.id not in groups:

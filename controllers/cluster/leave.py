@@ -1,4 +1,4 @@
-"""cluster.LeaveController: has the other nodes told that this one leaves, before its configuration is taken away."""
+"""cluster.LeaveController: announces that this node leaves before its configuration is removed."""
 
 import trio
 

@@ -1,4 +1,4 @@
-"""cluster.LocalAffiliateController: what this node says of itself to the others."""
+"""cluster.LocalAffiliateController: what this node announces to the others."""
 
 from nodespan.controllers.cluster.local_affiliate_rules import (
     configured_vips,

@@ -1,4 +1,4 @@
-"""What this node says of itself: its addresses, and the endpoints at which it can be reached. Pure rules.
+"""What this node announces: its addresses, and the endpoints at which it can be reached. Pure rules.
 
 Peers try the endpoints in their order: the node's own addresses first, then the public one that a discovery service
 sees, then what the operator added. A filter goes over all but the last, which are meant as they are written.

@@ -1,4 +1,4 @@
-"""cluster.NodeIdentityController: the id of this node, made once and kept in a file."""
+"""cluster.NodeIdentityController: the id of this node, generated once and kept in a file."""
 
 import secrets
 from collections.abc import Callable
@@ -73,7 +73,7 @@ class NodeIdentityController(Controller):
         self._random_bytes = random_bytes
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Read the file, and again when told to look at everything anew."""
+        """Read the file, and again on a reload request."""
         async for _ in ctx:
             node_id = await trio.to_thread.run_sync(load_or_create, self._path, self._random_bytes)
             await ctx.put(Identity, LOCAL, IdentitySpec(node_id=node_id))

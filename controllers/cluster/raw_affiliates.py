@@ -1,4 +1,4 @@
-"""What several discovery services tell of the nodes, kept so that a change of one node touches that node only."""
+"""Records of several discovery services, indexed so that a change of one node touches that node only."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
@@ -52,12 +52,12 @@ class RawAffiliates(Generic[S]):
         return set(nodes.values())
 
     def latest(self, node_id: str) -> AffiliateSpec | None:
-        """What is known of a node."""
+        """The latest record of a node."""
         records = self._records.get(node_id)
         return None if not records else max(records.values(), key=lambda record: record.order).spec
 
     def unknown(self, node_ids: Iterable[str]) -> set[str]:
-        """Those of the ids that no service tells of."""
+        """The ids that no service reports."""
         return {node_id for node_id in node_ids if node_id not in self._records}
 
     def _drop(self, node_id: str, key: tuple[S, str]) -> None:

@@ -1,6 +1,6 @@
-"""What the configuration says of the machine as a whole: names, resolvers, time, files, trust, environment.
+"""Applies host-wide configuration: names, resolvers, time, files, trust, environment.
 
-Only what is named is changed; what it was before is kept in the state directory, and put back when it is named no more.
+Only what is configured is changed. Originals are kept in the state directory and restored once no longer configured.
 """
 
 from nodespan.controllers.host.environment import EnvironmentController
@@ -11,7 +11,7 @@ from nodespan.controllers.host.hostname_config import HostnameConfigController
 from nodespan.controllers.host.hostname_spec import HostnameSpecController
 from nodespan.controllers.host.machine_file import MachineFileController
 from nodespan.controllers.host.managed_files import ManagedFiles
-from nodespan.controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
+from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
 from nodespan.controllers.host.resolver_config import ResolverConfigController
 from nodespan.controllers.host.static_host import StaticHostController
 from nodespan.controllers.host.statuses import ResolverSpecController, TimeServerSpecController
@@ -23,7 +23,7 @@ ORIGINALS = "originals"
 
 
 def controllers(settings: Settings) -> list[AnyController]:
-    """What the entry point of the family stands for."""
+    """The controllers of this family, for its entry point."""
     host = this_host(settings.root)
     files = ManagedFiles(host, settings.state_dir / ORIGINALS)
     leaving = settings.leaving

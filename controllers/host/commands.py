@@ -1,4 +1,4 @@
-"""Runs commands of the system: the one way by which the host's services are told of their files."""
+"""Runs system commands: the only way the host's services are notified of changed files."""
 
 import subprocess
 from typing import Protocol
@@ -9,11 +9,11 @@ _PATIENCE = 60.0
 
 
 class CommandFailedError(Exception):
-    """A command could not be run, failed, or took too long. The text names it and says what it said."""
+    """A command could not be run, failed, or took too long. The text has the command and its output."""
 
 
 class Commands(Protocol):
-    """What runs commands; tests give one of their own."""
+    """Runs commands; tests substitute their own."""
 
     async def run(self, *command: str) -> str:
         """Run a command to its end, and return what it printed. Raises CommandFailedError."""
@@ -21,7 +21,7 @@ class Commands(Protocol):
 
 
 class SystemCommands:
-    """Runs them for real. A cancelled wait ends the command."""
+    """Runs real processes. Cancelling the wait ends the command."""
 
     async def run(self, *command: str) -> str:
         """Run a command to its end, for at most a minute. Raises CommandFailedError."""

@@ -1,11 +1,11 @@
-"""What is done to a file: pure rules from what others wrote to what is to be there, and back.
+"""Edits of a file: pure rules from the foreign content to the desired content, and back.
 
     Whole       the file is ours
     Appended    what others wrote stays, ours stands at its end
     Block       what others wrote stays, ours stands between two lines that mark it
 
-`apply` gives the content on top of a base, None being no file. `strip` takes our part out of a file that somebody else
-has changed in the meantime, and gives None where that cannot be told apart.
+`apply` returns the edited content of a base (None: no file). `strip` removes our part from a file that was changed
+since, and returns None where our part cannot be recognised.
 """
 
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ _END = b"# END nodespan\n"
 
 @attrs.frozen
 class Whole:
-    """The file is ours; with `must_exist` only if somebody had one there before."""
+    """The file is ours; with `must_exist` only if it existed before."""
 
     content: bytes = attrs.field(repr=False)
     must_exist: bool = False
@@ -32,7 +32,7 @@ class Whole:
         return self.content
 
     def strip(self, current: bytes) -> None:  # noqa: ARG002
-        """Nothing of a changed file is known to be ours."""
+        """In a changed file nothing is known to be ours."""
         return
 
 
@@ -79,13 +79,13 @@ _KINDS: dict[str, type[Any]] = {"whole": Whole, "appended": Appended, "block": B
 
 
 def edit_to_plain(edit: Edit) -> dict[str, Any]:
-    """As plain data: what a later process needs to take the edit back."""
+    """As plain data: what a later process needs to undo the edit."""
     kind = next(name for name, cls in _KINDS.items() if isinstance(edit, cls))
     return {"kind": kind, **attrs.asdict(edit)}
 
 
 def edit_from_plain(plain: dict[str, Any]) -> Edit:
-    """The edit again. Raises KeyError or TypeError for what is none."""
+    """The edit from plain data. Raises KeyError or TypeError if it is invalid."""
     fields = dict(plain)
     edit: Edit = _KINDS[fields.pop("kind")](**fields)
     return edit

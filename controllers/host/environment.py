@@ -1,7 +1,7 @@
-"""runtime.EnvironmentController: the variables that our own connections go by, and that services are given.
+"""runtime.EnvironmentController: the variables for our own connections and for services.
 
-The later wins: the agent's own, `talos.environment` of the kernel line, `machine.env`, EnvironmentConfig documents. The
-first are not handed on to services.
+Later sources win: the agent's own, `talos.environment` of the kernel command line, `machine.env`, EnvironmentConfig
+documents. The agent's own variables are not passed on to services.
 """
 
 import os
@@ -25,7 +25,7 @@ _HEADER = "# Written by nodespan from the machine configuration.\n"
 
 
 def configured_environment(config: MachineConfigSpec | None, cmdline: str) -> dict[str, str]:
-    """The variables that are given, from all places."""
+    """The configured variables of all sources."""
     given = (value.partition("=") for value in parameters(cmdline).get("talos.environment", ()))
     variables = {name: value for name, equals, value in given if name and equals}
     if config is not None:
@@ -36,7 +36,7 @@ def configured_environment(config: MachineConfigSpec | None, cmdline: str) -> di
 
 
 def environment_files(variables: Mapping[str, str]) -> dict[str, EtcFileSpecSpec]:
-    """The files by which services and sessions get the variables, none without variables.
+    """The files that pass the variables to services and sessions; none without variables.
 
     What their syntax cannot express is left out, see `unfit_variables`.
     """
@@ -44,7 +44,7 @@ def environment_files(variables: Mapping[str, str]) -> dict[str, EtcFileSpecSpec
     fitting = {name: value for name, value in sorted(variables.items()) if name not in unfit}
     if not fitting:
         return {}
-    # Without a value there is no variable in this syntax.
+    # This syntax cannot express an empty value.
     with_value = {name: value for name, value in fitting.items() if value}
     users = "".join(f'{name}="{_quoted(value).replace("$", "$$")}"\n' for name, value in with_value.items())
     system = " ".join(f'"{name}={_quoted(value).replace("%", "%%")}"' for name, value in fitting.items())
@@ -58,7 +58,7 @@ def environment_files(variables: Mapping[str, str]) -> dict[str, EtcFileSpecSpec
 
 
 def unfit_variables(variables: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that the files of systemd cannot express: with names that are none, or with values of several lines."""
+    """Variables that systemd's files cannot express: invalid names, or values of several lines."""
     return tuple(
         sorted(
             name
@@ -73,7 +73,7 @@ def _quoted(value: str) -> str:
 
 
 class EnvironmentController(Controller):
-    """Writes `machined`, and where there is systemd the files that it reads."""
+    """Writes `machined` and, on a machine with systemd, the files it reads."""
 
     name = "runtime.EnvironmentController"
     only_derives = True
@@ -94,11 +94,11 @@ class EnvironmentController(Controller):
             )
             everything = sorted(f"{name}={value}" for name, value in (self._own | variables).items())
             await ctx.put(Environment, ENVIRONMENT_ID, EnvironmentSpec(variables=tuple(everything)))
-            # Without a configuration nothing of the machine is touched, whatever the kernel line says.
+            # Without a configuration the machine is left alone, whatever the kernel command line says.
             has_systemd = await trio.to_thread.run_sync(self._host.exists, "/etc/systemd")
             is_told = has_systemd and config is not None
             unfit = ", ".join(unfit_variables(variables)) if is_told else ""
-            message = f"services are not told of these, whose name is none or whose value has several lines: {unfit}"
+            message = f"services do not get these variables (invalid name, or a value of several lines): {unfit}"
             await files.publish(
                 environment_files(variables) if is_told else {}, problems={"machine.env": message} if unfit else {}
             )

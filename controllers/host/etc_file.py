@@ -1,7 +1,7 @@
-"""files.EtcFileController: writes the files below /etc that are wanted, and puts back those that no longer are.
+"""files.EtcFileController: writes the desired files below /etc, and restores those no longer desired.
 
-Whoever reads a file only once is told of it: a service is reloaded after its file has changed. What is told of which
-file stands in `follow_up`.
+Services that read a file only at start are restarted or reloaded after it changed: `follow_up` maps files to what is
+done.
 """
 
 import errno
@@ -15,29 +15,29 @@ from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.edits import Block, Edit, Whole
 from nodespan.controllers.host.host import HostError
-from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
 from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.polling import wake_every, wake_on_change
 from nodespan.controllers.host.services import CHRONY_NTS_SOURCES, CHRONY_UNITS, RESOLVED_UNIT, TIMESYNCD_UNIT, restart
-from nodespan.controllers.host.wakeups import wake_every, wake_on_change
+from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
 from nodespan.resources.files import EtcFileSpec, EtcFileSpecSpec, EtcFileStatus, EtcFileStatusSpec
 from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, strong
 from nodespan.runtime.resource import format_version
 
-# Seconds between two looks at the files, and between two tries of what failed.
+# Seconds between two checks of the files, and between two retries of failures.
 POLL_INTERVAL = 2.0
 RETRY_INTERVAL = 60.0
-# Of these files only some lines are ours.
+# In these files only some lines are ours.
 _SHARED = frozenset({"hosts", "chrony.conf", "chrony/chrony.conf"})
-# Who may not write has not written either.
+# A process without write permission cannot have written the file.
 _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS)
 
 
 @attrs.frozen
 class FollowUp:
-    """How those who read a file are told that it changed: by a command, or by a service that is started anew.
+    """How the readers of a file learn that it changed: a command to run, or a service to restart.
 
-    The service is given by all the names that its unit may have.
+    `service` lists all names that its unit may have.
     """
 
     command: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class FollowUp:
 
 
 def follow_up(id: str) -> FollowUp:
-    """For a file below /etc; nobody is told of most."""
+    """What to do after a change of a file below /etc; for most files nothing."""
     first, _, rest = id.partition("/")
     if first == "systemd":
         match rest.partition("/")[0]:
@@ -68,7 +68,7 @@ def _edit(id: str, contents: bytes) -> Edit:
 
 @attrs.define
 class _Outcome:
-    """What became of the files, by their ids: problems, those to be told of, and those put back for good."""
+    """Results by file id: problems, files whose readers must be notified, and files restored."""
 
     problems: dict[str, str] = attrs.field(factory=dict)
     untold: list[str] = attrs.field(factory=list)
@@ -77,7 +77,7 @@ class _Outcome:
 
 
 class EtcFileController(Controller):
-    """A spec is held by a finalizer until its file has been put back."""
+    """A finalizer holds a spec until its file has been restored."""
 
     name = "files.EtcFileController"
     inputs = (strong(EtcFileSpec), CONFIG_INPUT)
@@ -93,7 +93,7 @@ class EtcFileController(Controller):
         grace: float = GRACE,
     ) -> None:
         self._files = files
-        self._leftovers = Leftovers(leaving, grace=grace)
+        self._undo_gate = UndoGate(leaving, grace=grace)
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._signature: tuple[object, ...] = ()
@@ -104,11 +104,11 @@ class EtcFileController(Controller):
         for damage in await trio.to_thread.run_sync(self._files.damages):
             ctx.log.error(damage)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leftovers.watch, ctx)
+            nursery.start_soon(self._undo_gate.watch, ctx)
             nursery.start_soon(wake_every, self._retry_interval, ctx)
             nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
             async for _ in ctx:
-                await self._turn(ctx, problems, sweeps=self._leftovers.may_go(ctx, nursery))
+                await self._turn(ctx, problems, sweeps=self._undo_gate.may_undo(ctx, nursery))
                 self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
 
     def _has_changed(self) -> bool:
@@ -141,10 +141,10 @@ class EtcFileController(Controller):
         await problems.show(outcome.problems, loud=frozenset(outcome.problems))
 
     def _change(self, wanted: Mapping[str, EtcFileSpecSpec], unwanted: Iterable[str], sweeps: bool) -> _Outcome:
-        """Write and put back; in a worker thread."""
+        """Write and restore; in a worker thread."""
         outcome = _Outcome()
-        leftovers = self._files.owned(self.name).keys() - wanted.keys() if sweeps else set()
-        for id in sorted({*unwanted, *leftovers}):
+        obsolete = self._files.owned(self.name).keys() - wanted.keys() if sweeps else set()
+        for id in sorted({*unwanted, *obsolete}):
             try:
                 left = self._files.restore(self.name, id)
             except (HostError, OSError) as error:

@@ -1,4 +1,4 @@
-"""files.EtcFileConfigController: the files below /etc that the configuration gives."""
+"""files.EtcFileConfigController: the configured files below /etc."""
 
 from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
 from nodespan.resources.config import MACHINE_CONFIG_ID, EtcFileConfig, MachineConfig
@@ -7,7 +7,7 @@ from nodespan.runtime.controller import Controller, ControllerContext, weak
 
 
 class EtcFileConfigController(Controller):
-    """One EtcFileSpec for each document. Which paths may be given is the validation's matter."""
+    """One EtcFileSpec for each document. Validation decides which paths are allowed."""
 
     name = "files.EtcFileConfigController"
     only_derives = True

@@ -1,4 +1,4 @@
-"""The files below /etc that one controller wants, as resources."""
+"""Publishes the files below /etc that one controller desires."""
 
 from collections.abc import Mapping
 
@@ -10,13 +10,13 @@ from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.controller import ControllerContext, shared, weak
 from nodespan.runtime.resource import FrozenMapping
 
-# What a controller declares that publishes such files.
+# To be declared by a controller that publishes such files.
 ETC_FILE_INPUT = weak(EtcFileSpec)
 ETC_FILE_OUTPUTS = (shared(EtcFileSpec), shared(NetworkProblem))
 
 
 class EtcFiles:
-    """Publishes them. A file that another controller wants already stays that one's, and that is a problem."""
+    """Publishes the files. A file that another controller already owns stays its own and is reported as a problem."""
 
     def __init__(self, ctx: ControllerContext) -> None:
         self._ctx = ctx
@@ -26,7 +26,7 @@ class EtcFiles:
     async def publish(
         self, files: Mapping[str, EtcFileSpecSpec], *, problems: Mapping[str, str] = FrozenMapping()
     ) -> None:
-        """Make these, by their paths below /etc, be all; `problems`, by keys, are those with what they come from."""
+        """Replace the published files, by path below /etc; `problems`, by key, concern their sources."""
         taken: dict[str, str] = {}
         for path in files:
             found = self._ctx.find(EtcFileSpec, path)

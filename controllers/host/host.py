@@ -1,4 +1,4 @@
-"""The machine as the host controllers see it: where its files are, and what runs its commands."""
+"""The machine as the host controllers see it: the root of its files, and a runner for its commands."""
 
 import os
 import stat
@@ -15,14 +15,14 @@ _PROGRAM_DIRECTORIES = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sb
 
 
 class HostError(Exception):
-    """Something of the machine cannot be changed. The text says what, why, and what to do."""
+    """Part of the machine cannot be changed. The text says what, why, and what to do."""
 
 
 @attrs.frozen(kw_only=True)
 class Host:
-    """The machine. `commands` is None where none may be run, as for a root that is not the one of this system.
+    """The machine. `commands` is None where none may be run, as below a root other than this system's.
 
-    `refusal` says why nothing of it may be changed, "" if it may.
+    `refusal` says why it must not be changed, "" if it may.
     """
 
     root: Path = Path("/")
@@ -57,7 +57,7 @@ class Host:
         return at
 
     def shown(self, path: Path) -> str:
-        """A path below the root as the system itself would call it."""
+        """A path below the root as seen from inside that root."""
         return f"/{path.relative_to(self.root)}"
 
     def exists(self, path: str) -> bool:
@@ -70,15 +70,15 @@ class Host:
 
     @property
     def has_systemd(self) -> bool:
-        """Whether systemd runs this system, and may be asked. Blocks."""
+        """Whether systemd runs this system and may be queried. Blocks."""
         return self.commands is not None and self.exists("/run/systemd/system")
 
 
 def this_host(root: Path | None) -> Host:
-    """The machine that the agent is for: all of it, only the files below a root, or nothing of it. Blocks.
+    """The machine the agent manages: all of it, only the files below a root, or nothing. Blocks.
 
-    An agent in a named network namespace is a guest: the names, files and services of the machine are not its own. Told
-    explicitly that the root is /, it takes them for its own all the same.
+    An agent in a named network namespace does not manage the names, files and services of the machine, unless the
+    root is explicitly set to /.
     """
     if root is not None:
         resolved = root.resolve()
@@ -103,7 +103,7 @@ def _own_namespace(root: Path) -> str:
         try:
             found = entry.stat()
         except OSError:
-            continue  # one that is just being made or removed
+            continue  # it is being created or removed
         if stat.S_ISREG(found.st_mode) and (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
             return entry.name
     return ""

@@ -1,6 +1,6 @@
-"""network.HostnameConfigController: what kernel line, configuration and defaults want the node to be called.
+"""network.HostnameConfigController: the host name by kernel command line, configuration and defaults.
 
-Without being asked for there is no default: an ordinary machine has a name.
+There is no default name unless configured: an ordinary machine has a name of its own.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def hostname_specs(
 
 
 def stable_name(node_id: str) -> str:
-    """The name that follows from the node's identity: `talos-xxx-xxx`."""
+    """The name derived from the node's identity: `talos-xxx-xxx`."""
     number = int.from_bytes(hashlib.sha256(node_id.encode()).digest()[:8])
     text = ""
     while number:
@@ -60,7 +60,7 @@ def stable_name(node_id: str) -> str:
 
 
 def address_name(address: str) -> str:
-    """The name that follows from the node's address: `talos-10-0-0-5`."""
+    """The name derived from the node's address: `talos-10-0-0-5`."""
     return f"talos-{str(ip_interface(address).ip).replace(':', '').replace('.', '-')}"
 
 
@@ -83,7 +83,7 @@ class HostnameConfigController(Controller):
     outputs = (shared(HostnameSpec),)
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Follow what names depend on."""
+        """Follow the inputs of the name."""
         async for _ in ctx:
             async with ctx.tracked_outputs(_UNMERGED):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)

@@ -1,4 +1,4 @@
-"""network.HostnameSpecController: gives the kernel the name that is wanted, and later the one that it had before."""
+"""network.HostnameSpecController: sets the kernel's host name, and restores the original later."""
 
 import contextlib
 import json
@@ -13,27 +13,27 @@ import trio
 from nodespan.controllers.common.damping import Damper
 from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host.host import Host, HostError
-from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
+from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
 from nodespan.resources.network import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, NetworkProblem
 from nodespan.runtime.controller import Controller, ControllerContext, shared, strong, weak
 from nodespan.runtime.whole_file import replace_file
 
 _KERNEL = Path("/proc/sys/kernel")
 FILE_NAME = "hostname.json"
-# The kernel cuts off what is longer, and says nothing.
+# The kernel silently truncates longer names.
 _LONGEST_DOMAIN = 64
 
 
 @attrs.frozen
 class Names:
-    """What the kernel calls the host; its domain is "(none)" while nobody has set it."""
+    """The kernel's names of the host; the domain is "(none)" while unset."""
 
     hostname: str
     domainname: str
 
 
 class KernelNames(Protocol):
-    """The two names of the kernel; tests give some of their own."""
+    """Access to the kernel's two names; tests substitute their own."""
 
     def read(self) -> Names:
         """What they are."""
@@ -45,7 +45,7 @@ class KernelNames(Protocol):
 
 
 class SystemNames:
-    """Those of the UTS namespace that the agent is in."""
+    """The names of the agent's UTS namespace."""
 
     def read(self) -> Names:
         """What they are."""
@@ -59,20 +59,20 @@ class SystemNames:
             ("domainname", before.domainname, names.domainname),
         ):
             if old != new:
-                # A new line, for nothing at all would change nothing.
+                # With a newline: the kernel ignores an empty write.
                 (_KERNEL / file).write_text(f"{new}\n")
 
 
 @attrs.frozen
 class _Kept:
-    """The names that others gave last, and those that we did since."""
+    """The names last set by others, and those set by us since."""
 
     original: Names
     ours: Names
 
 
 class HostnameSpecController(Controller):
-    """The spec is held by a finalizer until the name has been given back."""
+    """A finalizer holds the spec until the original name has been restored."""
 
     name = "network.HostnameSpecController"
     inputs = (
@@ -97,17 +97,17 @@ class HostnameSpecController(Controller):
         self._names = SystemNames() if names is None else names
         self._clock = clock
         self._damper = Damper()
-        self._leftovers = Leftovers(leaving, grace=grace)
+        self._undo_gate = UndoGate(leaving, grace=grace)
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the spec and the kernel."""
         problems = Problems(ctx, HostnameSpec)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leftovers.watch, ctx)
+            nursery.start_soon(self._undo_gate.watch, ctx)
             async for _ in ctx:
                 problem = ""
                 try:
-                    await self._turn(ctx, sweeps=self._leftovers.may_go(ctx, nursery))
+                    await self._turn(ctx, sweeps=self._undo_gate.may_undo(ctx, nursery))
                 except HostError as error:
                     problem = str(error)
                 except OSError as error:
@@ -122,9 +122,9 @@ class HostnameSpecController(Controller):
         elif resource is not None or sweeps:
             try:
                 if left := await trio.to_thread.run_sync(self._restore):
-                    ctx.log.warning("the host name was changed by somebody else, and is left so", hostname=left)
+                    ctx.log.warning("the host name was changed by another program, and is left as it is", hostname=left)
             finally:
-                # What cannot be given back is no reason to hold up everything else.
+                # A name that cannot be restored must not block everything else.
                 if resource is not None:
                     await ctx.remove_finalizer(HostnameSpec, HOSTNAME_ID)
 
@@ -132,7 +132,7 @@ class HostnameSpecController(Controller):
         if self._host.refusal:
             raise HostError(self._host.refusal)
         if self._host.commands is None:
-            return  # below another root the kernel's name is not the one in question
+            return  # with another root the kernel's name is not ours to set
         current = self._names.read()
         is_too_long = len(spec.domainname.encode()) > _LONGEST_DOMAIN
         keeps = is_too_long or (not spec.domainname and current.domainname == "(none)")
@@ -149,13 +149,13 @@ class HostnameSpecController(Controller):
             return
         is_ours = kept is not None and current == kept.ours
         if kept is not None and kept.ours == wanted and not self._damper.may_try(HOSTNAME_ID, self._clock()):
-            raise HostError("somebody else sets the host name again and again: find out who, or do not name it")
+            raise HostError("another program keeps changing the host name: find out which, or configure no host name")
         self._write(_Kept(kept.original if kept is not None and is_ours else current, wanted))
         self._names.write(wanted)
         self._damper.done(HOSTNAME_ID, self._clock())
 
     def _restore(self) -> str:
-        """Give the name back; returns the one that somebody else has given in the meantime, "" if nobody has."""
+        """Restore the name; returns the one another program has set since, "" if none has."""
         kept = self._read()
         if kept is None:
             return ""

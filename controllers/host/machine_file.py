@@ -1,6 +1,6 @@
-"""files.MachineFileController: does what `machine.files` says, and puts the files back when it says so no more.
+"""files.MachineFileController: applies `machine.files`, and restores files no longer listed.
 
-What is appended to the bundle of certificate authorities is the matter of secrets.TrustedRootsController.
+secrets.TrustedRootsController handles what is appended to the bundle of certificate authorities.
 """
 
 import attrs
@@ -8,11 +8,11 @@ import trio
 
 from nodespan.controllers.host.etc_file import POLL_INTERVAL, RETRY_INTERVAL, reason
 from nodespan.controllers.host.host import HostError
-from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
 from nodespan.controllers.host.machine_file_rules import FilePlan, plan_files
 from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.polling import wake_every, wake_on_change
 from nodespan.controllers.host.trust_rules import file_entry_name, is_trust
-from nodespan.controllers.host.wakeups import wake_every, wake_on_change
+from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.main import MachineFile
 from nodespan.resources.files import MachineFileStatus, MachineFileStatusSpec, machine_file_id
@@ -22,14 +22,14 @@ from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
 @attrs.define
 class _Outcome:
-    """Why entries could not be applied, by their positions, and what was left as somebody else made it."""
+    """Errors by entry position, and messages about files left as others changed them."""
 
     errors: dict[int, str]
     left: list[str] = attrs.field(factory=list)
 
 
 class MachineFileController(Controller):
-    """Writes what became of each entry. One that cannot be applied does not keep the others from it."""
+    """Writes a status for each entry. An entry that cannot be applied does not block the others."""
 
     name = "files.MachineFileController"
     inputs = (CONFIG_INPUT, weak(TrustedRoot))
@@ -45,7 +45,7 @@ class MachineFileController(Controller):
         grace: float = GRACE,
     ) -> None:
         self._files = files
-        self._leftovers = Leftovers(leaving, grace=grace)
+        self._undo_gate = UndoGate(leaving, grace=grace)
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._signature: tuple[object, ...] = ()
@@ -53,14 +53,14 @@ class MachineFileController(Controller):
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration and the files."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leftovers.watch, ctx)
+            nursery.start_soon(self._undo_gate.watch, ctx)
             nursery.start_soon(wake_every, self._retry_interval, ctx)
             nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
             async for _ in ctx:
-                may_go = self._leftovers.may_go(ctx, nursery)
+                may_undo = self._undo_gate.may_undo(ctx, nursery)
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-                # All that is wanted is in the configuration, so with one there is nothing to wait for.
-                if config is not None or may_go:
+                # The configuration lists everything desired, so there is nothing to wait for.
+                if config is not None or may_undo:
                     await self._turn(ctx, () if config is None else config.spec.machine.files)
                 self._signature = await trio.to_thread.run_sync(self._files.signature, self.name)
 
@@ -85,7 +85,7 @@ class MachineFileController(Controller):
                 await ctx.put(MachineFileStatus, id, spec)
 
     def _change(self, plan: FilePlan) -> _Outcome:
-        """Put back and write; in a worker thread."""
+        """Restore and write; in a worker thread."""
         outcome = _Outcome(dict(plan.errors))
         for path in self._files.owned(self.name).keys() - {file.path for file in plan.files}:
             try:

@@ -1,6 +1,6 @@
-"""What the entries of `machine.files` come to, file by file: pure rules.
+"""Turns the entries of `machine.files` into one edit per file: pure rules.
 
-Entries of one path count one after the other: what is appended to a file that is created or overwritten is part of it.
+Entries of one path apply in order: what is appended to a file that is created or overwritten is part of it.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from nodespan.resources.config.main import MachineFile
 
 @attrs.frozen(kw_only=True)
 class PlannedFile:
-    """One file: what is done to it, its mode (None leaves it), and the entries that say so by their positions."""
+    """One file: its edit, its mode (None keeps the current one), and the positions of its entries."""
 
     path: str
     edit: Edit
@@ -24,14 +24,14 @@ class PlannedFile:
 
 @attrs.frozen
 class FilePlan:
-    """The files, and the entries that come to nothing by their positions, with the reasons."""
+    """The files, and the errors of rejected entries by their positions."""
 
     files: tuple[PlannedFile, ...]
     errors: dict[int, str]
 
 
 def plan_files(entries: Iterable[tuple[int, MachineFile]]) -> FilePlan:
-    """Entries with their positions in the configuration, by file in the order of first mention."""
+    """Group entries (with their configuration positions) by file, in order of first mention."""
     by_path: dict[str, list[tuple[int, MachineFile]]] = {}
     errors: dict[int, str] = {}
     for index, file in entries:
@@ -50,10 +50,10 @@ def _planned(path: str, parts: list[tuple[int, MachineFile]]) -> PlannedFile:
         if file.op == "append":
             edit = Appended(content) if edit is None else _extended(edit, content)
         else:
-            # One that overwrites what an entry before has made finds a file.
+            # An overwrite after an entry that creates the file finds it present.
             must_exist = file.op == "overwrite" and not isinstance(edit, Whole)
             edit = Whole(content, must_exist or (isinstance(edit, Whole) and edit.must_exist))
-        # 0 is what is read where none is given, and no file is for nobody.
+        # 0 means unset: a file without any permission makes no sense.
         mode = file.permissions or mode
     assert edit is not None  # there is no path without an entry
     return PlannedFile(path=path, edit=edit, mode=mode, entries=tuple(index for index, _ in parts))

@@ -1,7 +1,7 @@
-"""Changes files of the machine so that they can be put back, and puts them back.
+"""Changes files of the machine reversibly, and restores them.
 
-Where others change such a file as well, theirs becomes the new base: our part is applied on top of it anew, but not for
-ever if they go on, and what is put back in the end is what they wrote last.
+If another program changes such a file, its content becomes the new base: our edit is applied on top again (damped if
+this repeats), and what is restored in the end is what that program wrote last.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _DIRECTORY_MODE = 0o755
 
 
 class ManagedFiles:
-    """The changed files of one agent, below the root of a host. All calls block, and may come from any thread."""
+    """The changed files of one agent, below the root of a host. All calls block; thread-safe."""
 
     def __init__(self, host: Host, directory: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.host = host
@@ -37,12 +37,12 @@ class ManagedFiles:
         self._lock = threading.Lock()
 
     def owned(self, owner: str) -> Mapping[str, str]:
-        """The paths that a controller has changed, by what it calls them."""
+        """The paths that a controller has changed, by its keys."""
         with self._lock:
             return {record.key: path for path, record in self._originals.all().items() if record.owner == owner}
 
     def damages(self) -> tuple[str, ...]:
-        """What is wrong with records that cannot be read: their files can be neither changed nor put back."""
+        """Errors of unreadable records: their files can be neither changed nor restored."""
         with self._lock:
             return tuple(str(error) for error in self._originals.damaged())
 
@@ -86,14 +86,14 @@ class ManagedFiles:
             return True
 
     def settle(self, owner: str, key: str) -> None:
-        """Those who read the file have been told of it."""
+        """Record that the readers of the file have been notified."""
         with self._lock:
             record = self._find(owner, key)
             if record is not None and record.unsettled:
                 self._originals.put(attrs.evolve(record, unsettled=False))
 
     def restore(self, owner: str, key: str) -> str:
-        """Put a file back as others wrote it last; returns why it was left as it is, "" if it was not.
+        """Restore a file to its last foreign content; returns why it was left as it is, "" if restored.
 
         What was kept of it stays until `forget`. Raises HostError and OSError.
         """
@@ -111,15 +111,15 @@ class ManagedFiles:
             elif record.original is None or current.content != record.original.content:
                 others = record.edit.strip(current.content)
                 if others is None:
-                    return f"{record.path} was changed by somebody else, and is left so"
+                    return f"{record.path} was changed by another program, and is left as it is"
                 write_file(target, attrs.evolve(current, content=others), like=True)
             for directory in reversed(record.directories):
-                with contextlib.suppress(OSError):  # others may use it by now
+                with contextlib.suppress(OSError):  # it may be in use by others
                     (self.host.root / directory.lstrip("/")).rmdir()
             return ""
 
     def forget(self, owner: str, key: str) -> None:
-        """What was put back is done with."""
+        """Drop the record of a restored file."""
         with self._lock:
             record = self._find(owner, key)
             if record is not None:
@@ -127,7 +127,7 @@ class ManagedFiles:
                 self._damper.forget(record.path)
 
     def signature(self, owner: str) -> tuple[object, ...]:
-        """Changes when anybody changes one of the files of a controller."""
+        """A value that changes whenever one of the controller's files changes."""
         with self._lock:
             paths = [path for path, record in self._originals.all().items() if record.owner == owner]
         return tuple((path, _signature(self.host.root / path.lstrip("/"))) for path in sorted(paths))
@@ -152,7 +152,7 @@ class ManagedFiles:
 
 
 def _base(record: Record | None, current: FileContent | None) -> FileContent | None:
-    """What others wrote last, seen from what is there now."""
+    """The last foreign content, derived from the current content."""
     if record is None or current is None:
         return current
     original = record.original
@@ -181,7 +181,7 @@ def _put_back(target: Path, record: Record) -> None:
 
 
 def read_file(path: Path) -> FileContent | None:
-    """A regular file, None if there is none. Raises HostError for something else, OSError."""
+    """A regular file, None if missing. Raises HostError for any other kind, OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
@@ -201,7 +201,7 @@ def read_file(path: Path) -> FileContent | None:
 
 
 def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
-    """Put a file in place, whole or not at all, also at a power cut; `like` keeps the extended attributes of the old.
+    """Replace a file atomically, even across a power failure; `like` keeps the extended attributes of the old.
 
     Raises HostError for a file that is a mount of its own, OSError.
     """
@@ -219,12 +219,12 @@ def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise HostError(f"{path} is a mount of its own, as containers have it, and is left as it is") from error
-        # By the name that others know it by.
+        # By its public path.
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _make_directory(path: Path) -> None:
-    """A directory for everybody, whatever the mask of this process; and those above it."""
+    """Create a world-readable directory and its parents, regardless of the umask."""
     if path.is_dir():
         return
     if path.exists() or path.is_symlink():
@@ -236,7 +236,7 @@ def _make_directory(path: Path) -> None:
 
 
 def _copy_attributes(path: Path, descriptor: int) -> None:
-    """The label that a security module goes by, above all."""
+    """Mainly the label of a security module."""
     try:
         for name in os.listxattr(path, follow_symlinks=False):
             os.setxattr(descriptor, name, os.getxattr(path, name, follow_symlinks=False))

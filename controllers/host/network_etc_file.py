@@ -14,6 +14,7 @@ from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host import texts
 from nodespan.controllers.host.etc_files import ETC_FILE_INPUT, ETC_FILE_OUTPUTS, EtcFiles
 from nodespan.controllers.host.host import Host, HostError
+from nodespan.controllers.host.polling import wake_every
 from nodespan.controllers.host.services import (
     CHRONY_NTS_SOURCES,
     CHRONY_SOURCES,
@@ -27,7 +28,6 @@ from nodespan.controllers.host.services import (
 )
 from nodespan.controllers.host.static_host import configured_hosts, own_names
 from nodespan.controllers.host.time_server_config import time_is_kept
-from nodespan.controllers.host.wakeups import wake_every
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.files import EtcFileSpecSpec
 from nodespan.resources.network import (
@@ -51,10 +51,10 @@ from nodespan.resources.network import (
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustedRoot
 from nodespan.runtime.controller import Controller, ControllerContext, weak
 
-# Seconds between two looks at which services there are.
+# Seconds between two checks of which services run.
 LOOK_INTERVAL = 30.0
 _SHORT_DIGEST = 16
-# Names that are to last; those of a lease or of the kernel line are the kernel's only.
+# Permanent names; those from a lease or the kernel command line are only set in the kernel.
 _LASTING = (ConfigLayer.CONFIGURATION, ConfigLayer.DEFAULT)
 _RESOLVED_FILE = "systemd/resolved.conf.d/50-nodespan.conf"
 _TIMESYNCD_FILE = "systemd/timesyncd.conf.d/50-nodespan.conf"
@@ -62,7 +62,7 @@ _TIMESYNCD_FILE = "systemd/timesyncd.conf.d/50-nodespan.conf"
 
 @attrs.frozen
 class Files:
-    """Texts by paths below /etc, and what could not be made a file of."""
+    """Texts by path below /etc, and what could not be expressed as a file."""
 
     texts: Mapping[str, str] = attrs.field(factory=dict)
     problem: str = ""
@@ -82,7 +82,7 @@ def name_files(config: MachineConfigSpec, hostname: HostnameSpecSpec | None, add
 
 
 def resolver_files(spec: ResolverStatusSpec, resolving: Resolving) -> Files:
-    """How those who look names up are told of the servers."""
+    """The files that configure name resolution."""
     if resolving.problem:
         return Files(problem=resolving.problem)
     able = texts.resolved_protocol(spec) if resolving.by_resolved else DNSProtocol.DO53
@@ -96,7 +96,7 @@ def resolver_files(spec: ResolverStatusSpec, resolving: Resolving) -> Files:
 
 
 def _left_out(servers: Iterable[NameServer], able: DNSProtocol, *, who: str) -> str:
-    """A problem that names the servers that are to be asked in another way than the one that can be, "" without any."""
+    """A problem naming the servers whose protocol cannot be used, "" if there is none."""
     left_out = [f"{server.addr} ({server.protocol.value})" for server in servers if server.protocol is not able]
     if not left_out:
         return ""
@@ -134,14 +134,14 @@ def time_files(
             lacks = ["NTS"] if spec.use_nts else []
             lacks += clocks
             problem = f"systemd-timesyncd cannot do {', '.join(lacks)}: install chrony" if lacks else ""
-            # Who asked for authenticated time is not given any other.
+            # Authenticated time is never replaced by unauthenticated time.
             if spec.use_nts or not servers:
                 return Files(problem=problem)
             return Files({_TIMESYNCD_FILE: texts.timesyncd_conf(servers)}, problem)
-    return Files(problem="nothing sets the clock here, so nobody is told of these: install chrony or systemd-timesyncd")
+    return Files(problem="no time service runs here to use these servers: install chrony or systemd-timesyncd")
 
 
-class EtcFileController(Controller):
+class NetworkEtcFileController(Controller):
     """Writes a spec for each file, while there is a configuration."""
 
     name = "network.EtcFileController"
@@ -163,7 +163,7 @@ class EtcFileController(Controller):
         self._look_interval = look_interval
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Follow what is wanted, and which services there are."""
+        """Follow the specs and the running services."""
         files = EtcFiles(ctx)
         problems = (Problems(ctx, ResolverSpec), RESOLVERS_ID), (Problems(ctx, TimeServerSpec), TIME_SERVERS_ID)
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""What the files that we changed were before: kept from before the first change on, until it has been taken back.
+"""The original content of changed files: recorded before the first change, kept until it has been undone.
 
 There is one record per file. It is written before the file is, and says what the file was (or that there was none) and
 the digests of all that we have written or were about to write since. So a process that was killed at any point leaves a
@@ -30,7 +30,7 @@ class DamagedRecordError(HostError):
 
 
 def digest(content: bytes) -> str:
-    """What a content is known by."""
+    """The SHA-256 of a content, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -48,9 +48,9 @@ class FileContent:
 class Record:
     """One changed file.
 
-    `owner` is the controller, and `key` what it calls the file. `original` is what others wrote last, None for no file.
+    `owner` is the controller and `key` its key of the file. `original` is the last foreign content, None for no file.
     `written` are the digests of ours. `edit` is what was done last, `directories` are those made for it, inner ones
-    last. `unsettled`: whoever reads the file has not been told of it yet.
+    last. `unsettled`: the readers of the file have not been notified yet.
     """
 
     path: str
@@ -65,7 +65,7 @@ class Record:
 
 
 class Originals:
-    """The records of a directory, read once. All calls block. Not for two processes at a time."""
+    """The records of a directory, read once. All calls block. One process at a time."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -73,11 +73,11 @@ class Originals:
         self._damaged: dict[Path, DamagedRecordError] = {}
 
     def all(self) -> Mapping[str, Record]:
-        """Those that can be read, by path. Raises OSError."""
+        """The readable records, by path. Raises OSError."""
         return self._load()
 
     def get(self, path: str) -> Record | None:
-        """That of a file. Raises DamagedRecordError, OSError."""
+        """The record of a file. Raises DamagedRecordError, OSError."""
         found = self._load().get(path)
         damage = self._damaged.get(self._file(path))
         if damage is not None:
@@ -85,7 +85,7 @@ class Originals:
         return found
 
     def damaged(self) -> tuple[DamagedRecordError, ...]:
-        """What is wrong with the others."""
+        """The errors of the unreadable records."""
         self._load()
         return tuple(self._damaged.values())
 
@@ -94,7 +94,7 @@ class Originals:
             self._records = {}
             for file in sorted(self._directory.iterdir()) if self._directory.is_dir() else ():
                 if file.suffix != _SUFFIX:
-                    file.unlink()  # begun by a process that was killed
+                    file.unlink()  # left half-written by a killed process
                     continue
                 try:
                     record = _read(file)
@@ -105,7 +105,7 @@ class Originals:
         return self._records
 
     def put(self, record: Record) -> None:
-        """Keep a record, in place of the one before; it is complete on the disk when this returns."""
+        """Store a record, replacing the previous one; it is on disk when this returns."""
         records = self._load()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._file(record.path)
@@ -113,7 +113,7 @@ class Originals:
         records[record.path] = record
 
     def forget(self, path: str) -> None:
-        """There is nothing to take back any more."""
+        """Remove the record: there is nothing left to undo."""
         records = self._load()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._file(path))
@@ -150,7 +150,7 @@ def _read(file: Path) -> Record:
 
 
 def _encoded(plain: dict[str, Any]) -> dict[str, Any]:
-    """With contents, which need not be text, as base64."""
+    """With contents as base64, for they need not be text."""
     return {
         key: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
         for key, value in plain.items()

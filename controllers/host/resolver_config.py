@@ -1,6 +1,6 @@
-"""network.ResolverConfigController: which name servers the kernel line, the configuration and the defaults want asked.
+"""network.ResolverConfigController: name servers by kernel command line, configuration and defaults.
 
-Without being asked for there are no default servers: an ordinary machine has some.
+There are no default servers unless configured: an ordinary machine has its own.
 """
 
 import ipaddress
@@ -60,7 +60,7 @@ def resolver_specs(config: MachineConfigSpec, *, cmdline: str, domain: str) -> I
 
 
 def unreadable_servers(config: MachineConfigSpec) -> tuple[str, ...]:
-    """What the main document lists as name servers and is no address: the originals leave it out."""
+    """Entries of the main document's name servers that are not addresses: Talos ignores them."""
     return tuple(text for text in config.machine.network.nameservers if not _is_address(text))
 
 
@@ -98,7 +98,7 @@ class ResolverConfigController(Controller):
     outputs = (shared(ResolverSpec), shared(NetworkProblem))
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Follow what resolvers depend on."""
+        """Follow the inputs of the resolvers."""
         problems = Problems(ctx, MachineConfig)
         async for _ in ctx:
             unreadable: tuple[str, ...] = ()

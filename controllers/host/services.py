@@ -1,4 +1,4 @@
-"""Which services of the machine ask name servers and time servers, and by which files they are told."""
+"""Which services of the machine use name servers and time servers, and the files that configure them."""
 
 import enum
 from pathlib import Path
@@ -13,13 +13,13 @@ RESOLV_CONF = "/etc/resolv.conf"
 RESOLVED_UNIT = "systemd-resolved.service"
 TIMESYNCD_UNIT = "systemd-timesyncd.service"
 CHRONY_SOURCES = "chrony/sources.d/nodespan.sources"
-# Which authorities there are it learns when it starts, so this one is not only read again.
+# chrony loads certificate authorities at start only, so this file needs a restart, not a reload.
 CHRONY_NTS_SOURCES = "chrony/sources.d/nodespan-nts.sources"
-# By the name that it has everywhere once it is enabled, and by Debian's.
+# Its name everywhere once enabled, and Debian's name.
 CHRONY_UNITS = ("chronyd.service", "chrony.service")
 _RESOLVED = ("/run/systemd/resolve/", "/usr/lib/systemd/", "/lib/systemd/")
 _CHRONY_FILES = ("chrony/chrony.conf", "chrony.conf")
-# What others write into the first lines of a resolv.conf of theirs, and what makes them let go.
+# What other programs write into the first lines of their resolv.conf, and how to stop them from managing it.
 _WRITERS = {
     "NetworkManager": "write [main] and dns=none into /etc/NetworkManager/conf.d/90-dns.conf, and reload it",
     "resolvconf": "remove the package resolvconf, or give it the name servers itself",
@@ -39,7 +39,7 @@ class TimeService(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Resolving:
-    """How names are looked up: by systemd-resolved, or as resolv.conf says; or somebody else's `problem`."""
+    """How names are resolved: by systemd-resolved or resolv.conf; `problem` if another program is in charge."""
 
     by_resolved: bool = False
     problem: str = ""
@@ -47,14 +47,14 @@ class Resolving:
 
 @attrs.frozen(kw_only=True)
 class Timekeeping:
-    """What sets the clock, if anything; `file` is where chrony takes servers from, below /etc."""
+    """The time service, if any; `file` is chrony's configuration, below /etc."""
 
     service: TimeService | None = None
     file: str = ""
 
 
 class UnitState(enum.Enum):
-    """What a unit of systemd does. One that is about to run, or is started anew just now, runs."""
+    """State of a systemd unit. One that is starting or restarting counts as running."""
 
     RUNS = enum.auto()
     FAILED = enum.auto()
@@ -62,7 +62,7 @@ class UnitState(enum.Enum):
 
 
 async def unit_state(host: Host, unit: str) -> UnitState:
-    """Ask systemd; a unit rests that nobody knows, or where there is no systemd to ask."""
+    """Query systemd; an unknown unit, or one without systemd, rests."""
     if not host.has_systemd or host.commands is None:
         return UnitState.RESTS
     try:
@@ -77,21 +77,21 @@ async def unit_state(host: Host, unit: str) -> UnitState:
 
 
 async def restart(host: Host, *units: str) -> None:
-    """Start the first of some units anew that runs or has failed; none is started that was not to run.
+    """Restart the first of the units that runs or has failed; a stopped unit is not started.
 
     Raises CommandFailedError.
     """
     assert host.commands is not None
     for unit in units:
         if await unit_state(host, unit) is not UnitState.RESTS:
-            # Systemd counts: a service that is started anew a few times in a row would stay ended.
+            # Reset systemd's start limit: after a few restarts in a row the service would stay stopped.
             await host.commands.run("systemctl", "reset-failed", unit)
             await host.commands.run("systemctl", "restart", unit)
             return
 
 
 async def find_resolving(host: Host) -> Resolving:
-    """How names are looked up on this machine."""
+    """How names are resolved on this machine."""
     path = host.root / RESOLV_CONF.lstrip("/")
     if not path.is_symlink():
         return Resolving(problem=_written_by_others(path))
@@ -132,7 +132,7 @@ async def find_timekeeping(host: Host) -> Timekeeping:
             return chrony
     if await unit_state(host, TIMESYNCD_UNIT) is UnitState.RUNS:
         return Timekeeping(service=TimeService.TIMESYNCD)
-    # One that nobody asks systemd for; one that was killed leaves its file too.
+    # A chronyd started without systemd. A stale pid file of a killed one counts too.
     return chrony if _has_chronyd(host) else Timekeeping()
 
 
@@ -145,7 +145,7 @@ def _chrony_file(host: Host) -> str:
 
 
 def chrony_reads_sources(host: Host, file: str) -> bool:
-    """Whether chrony takes servers from files in a directory of its own, and so without a restart."""
+    """Whether chrony reads servers from a sources directory, which needs no restart."""
     try:
         text = host.resolve(f"/etc/{file}").read_text(errors="replace")
     except (OSError, HostError):

@@ -1,4 +1,4 @@
-"""network.StaticHostController: the hosts whose addresses the configuration gives, and this one."""
+"""network.StaticHostController: the configured hosts and this node."""
 
 from collections.abc import Iterable
 from ipaddress import ip_interface
@@ -17,7 +17,7 @@ from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
 
 def configured_hosts(config: MachineConfigSpec) -> dict[str, tuple[str, ...]]:
-    """The names that the configuration gives to addresses, by the text of the address."""
+    """The configured names by address."""
     given = [(entry.ip, entry.aliases) for entry in config.machine.network.extra_host_entries]
     given += [(document.name, document.hostnames) for document in config.documents_of(StaticHostConfig)]
     hosts: dict[str, tuple[str, ...]] = {}
@@ -27,7 +27,7 @@ def configured_hosts(config: MachineConfigSpec) -> dict[str, tuple[str, ...]]:
 
 
 def own_names(hostname: str, domainname: str) -> tuple[str, ...]:
-    """What the node is called, the longest first."""
+    """The names of the node, the longest first."""
     if not hostname:
         return ()
     return (f"{hostname}.{domainname}", hostname) if domainname else (hostname,)

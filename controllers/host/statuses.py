@@ -1,6 +1,6 @@
-"""network.ResolverSpecController and network.TimeServerSpecController: what is wanted, as what is in effect.
+"""network.ResolverSpecController and network.TimeServerSpecController: publish the desired servers as those in effect.
 
-The name servers and the time servers are asked by others, who are told of them by network.EtcFileController.
+Other programs use the servers; network.EtcFileController configures those programs.
 """
 
 from nodespan.resources.network import (

@@ -1,17 +1,17 @@
-"""The files by which resolvers, clocks and programs are told: pure functions from what is wanted to text."""
+"""Renders the files for resolvers, time services and programs: pure functions from specs to text."""
 
 from collections.abc import Iterable, Mapping
 
 from nodespan.resources.network import DNSProtocol, NameServer, ResolverStatusSpec
 
 HEADER = "# Written by nodespan from the machine configuration; changes are overwritten.\n"
-# What the C library reads of resolv.conf.
+# The C library reads no more name servers from resolv.conf.
 _MOST_NAMESERVERS = 3
 _CLOCK = "/dev/ptp"
 
 
 def servers_of(spec: ResolverStatusSpec) -> tuple[NameServer, ...]:
-    """The name servers: those without a protocol are asked in plain."""
+    """The name servers; those without a protocol use plain DNS."""
     return spec.name_servers or tuple(NameServer(addr=address) for address in spec.dns_servers)
 
 
@@ -21,15 +21,15 @@ def plain_servers(spec: ResolverStatusSpec) -> tuple[str, ...]:
 
 
 def resolv_conf(spec: ResolverStatusSpec) -> str:
-    """/etc/resolv.conf, of the servers that are asked in plain, at most three."""
+    """/etc/resolv.conf with the plain DNS servers, at most three."""
     text = HEADER + "".join(f"nameserver {address}\n" for address in plain_servers(spec)[:_MOST_NAMESERVERS])
     return f"{text}\nsearch {' '.join(spec.search_domains)}\n" if spec.search_domains else text
 
 
 def resolved_protocol(spec: ResolverStatusSpec) -> DNSProtocol:
-    """How systemd-resolved is to ask the servers, which it asks all in one way: over TLS if that is wanted of any.
+    """The protocol for systemd-resolved, which has one for all servers: TLS if any server is configured for it.
 
-    Its third way asks over TLS and does without when that fails, which nobody has asked for.
+    Its opportunistic mode falls back to plain text when TLS fails, which was not requested.
     """
     return DNSProtocol.DOT if any(s.protocol is DNSProtocol.DOT for s in servers_of(spec)) else DNSProtocol.DO53
 
@@ -45,7 +45,7 @@ def resolved_conf(spec: ResolverStatusSpec) -> str:
     names = [f"{server.addr}#{server.tls_server_name}" if server.tls_server_name else server.addr for server in servers]
     lines = []
     if names:
-        # An empty list takes away what was listed before.
+        # An empty assignment clears what was listed before.
         lines += ["DNS=", f"DNS={' '.join(names)}"]
         if protocol is DNSProtocol.DOT:
             lines.append("DNSOverTLS=yes")
@@ -64,7 +64,7 @@ def timesyncd_conf(servers: Iterable[str]) -> str:
 def chrony_lines(servers: Iterable[str], *, use_nts: bool, trust: str = "") -> str:
     """The lines of chrony's configuration that make it prefer these servers and clocks.
 
-    Where a server has to prove who it is, they are others whenever `trust` is.
+    With NTS the lines include `trust`, so that they change whenever it does.
     """
     options = " iburst prefer nts" if use_nts else " iburst prefer"
     return (f"# Authorities: {trust}\n" if use_nts else "") + "".join(
@@ -74,7 +74,7 @@ def chrony_lines(servers: Iterable[str], *, use_nts: bool, trust: str = "") -> s
 
 
 def is_clock(server: str) -> bool:
-    """Whether it is a clock of this machine and not a server."""
+    """Whether it is a local clock device rather than a server."""
     return server.startswith(_CLOCK)
 
 

@@ -1,6 +1,6 @@
-"""network.TimeServerConfigController: which servers the kernel line, the configuration and the defaults want asked.
+"""network.TimeServerConfigController: time servers by kernel command line, configuration and defaults.
 
-Without being asked for there is no default: an ordinary machine has a clock that is set.
+There is no default unless configured: an ordinary machine already keeps its clock.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _DEFAULT_SERVER = "time.cloudflare.com"
 
 
 def time_is_kept(config: MachineConfigSpec) -> bool:
-    """Whether the configuration leaves the setting of the clock switched on."""
+    """Whether the configuration enables time synchronisation."""
     documents = config.documents_of(TimeSyncConfig)
     return documents[0].enabled if documents else not config.machine.time.disabled
 

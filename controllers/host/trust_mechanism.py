@@ -1,4 +1,4 @@
-"""How distributions are told of further certificate authorities: a directory of theirs, and a program to run."""
+"""How distributions add certificate authorities: a directory, and a program to run."""
 
 import attrs
 
@@ -15,7 +15,7 @@ _BUNDLES = (
 
 @attrs.frozen(kw_only=True)
 class Mechanism:
-    """Files of one certificate each go to `directory`; then `command` makes the bundle anew."""
+    """Files of one certificate each go to `directory`; then `command` rebuilds the bundle."""
 
     directory: str
     suffix: str
@@ -23,7 +23,7 @@ class Mechanism:
 
 
 _MECHANISMS = (
-    # Debian, Ubuntu, Alpine, Gentoo. What is taken away is noticed only if all links are made anew.
+    # Debian, Ubuntu, Alpine, Gentoo. Removals are noticed only if all links are rebuilt.
     Mechanism(
         directory="/usr/local/share/ca-certificates", suffix=".crt", command=("update-ca-certificates", "--fresh")
     ),
@@ -37,7 +37,7 @@ _MECHANISMS = (
 
 
 def find_mechanism(host: Host) -> Mechanism | None:
-    """That of this machine, None if it has none. Blocks."""
+    """This machine's mechanism, None if it has none. Blocks."""
     for mechanism in _MECHANISMS:
         if host.exists(mechanism.directory) and host.has_program(mechanism.command[0]):
             return mechanism

@@ -1,4 +1,4 @@
-"""Which certificate authorities the configuration adds, and what they are called on the machine: pure rules.
+"""The certificate authorities added by the configuration, and their file names on the machine: pure rules.
 
 They come from TrustedRootsConfig documents, and from what `machine.files` appends to the bundle of the originals, by
 any of the names that it has on the distributions.
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from nodespan.resources.config import MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.main import MachineFile
 
-# The first is where the originals have it, and nobody else.
+# The first is used by Talos only.
 BUNDLE_PATHS = frozenset(
     {
         "/etc/ssl/certs/ca-certificates",
@@ -32,7 +32,7 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 @attrs.frozen(kw_only=True)
 class TrustedCertificate:
-    """One certificate: whose it is, its SHA-256 in hexadecimal, and itself as PEM."""
+    """One certificate: subject, SHA-256 fingerprint in hexadecimal, and PEM."""
 
     subject: str
     fingerprint: str
@@ -55,7 +55,7 @@ def is_trust(file: MachineFile) -> bool:
 
 
 def file_entry_name(index: int) -> str:
-    """What the certificates of an entry of `machine.files` are called."""
+    """The name for the certificates of an entry of `machine.files`."""
     return f"machine-files-{index}"
 
 

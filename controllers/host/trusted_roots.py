@@ -1,4 +1,4 @@
-"""secrets.TrustedRootsController: makes us and the system trust the authorities that the configuration adds.
+"""secrets.TrustedRootsController: makes the agent and the system trust the configured authorities.
 
 For our own connections there is a bundle of a file, which also has those of the system. The system is told in the way
 of its distribution.
@@ -14,9 +14,9 @@ from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.edits import Appended, Edit, Whole
 from nodespan.controllers.host.etc_file import reason
 from nodespan.controllers.host.host import HostError
-from nodespan.controllers.host.leftovers import CONFIG_INPUT, GRACE, Leftovers
 from nodespan.controllers.host.managed_files import ManagedFiles, read_file, write_file
 from nodespan.controllers.host.originals import FileContent
+from nodespan.controllers.host.polling import wake_every, wake_on_change
 from nodespan.controllers.host.trust_mechanism import Mechanism, find_bundle, find_mechanism
 from nodespan.controllers.host.trust_rules import (
     TrustEntry,
@@ -25,7 +25,7 @@ from nodespan.controllers.host.trust_rules import (
     combined_bundle,
     trust_entries,
 )
-from nodespan.controllers.host.wakeups import wake_every, wake_on_change
+from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
 from nodespan.discovery.client import TransportError
 from nodespan.discovery.transport import system_roots
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -40,7 +40,7 @@ _FILE_NAME = "ca-bundle.crt"
 
 @attrs.define
 class _Told:
-    """How the system was told: where its files are, those that it is to be told of, those put back, and what failed."""
+    """Result of updating the system: its directory, files written, files restored, and the error."""
 
     place: str = ""
     untold: list[str] = attrs.field(factory=list)
@@ -50,7 +50,7 @@ class _Told:
 
 
 class TrustedRootsController(Controller):
-    """Writes `ca-bundle`, and what became of each entry."""
+    """Writes `ca-bundle`, and a status for each entry."""
 
     name = "secrets.TrustedRootsController"
     inputs = (CONFIG_INPUT,)
@@ -68,7 +68,7 @@ class TrustedRootsController(Controller):
     ) -> None:
         self._files = files
         self._bundle = state_dir.absolute() / _DIRECTORY / _FILE_NAME
-        self._leftovers = Leftovers(leaving, grace=grace)
+        self._undo_gate = UndoGate(leaving, grace=grace)
         self._poll_interval = poll_interval
         self._retry_interval = retry_interval
         self._seen: object = None
@@ -76,17 +76,17 @@ class TrustedRootsController(Controller):
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration, the files and the bundle of the system."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._leftovers.watch, ctx)
+            nursery.start_soon(self._undo_gate.watch, ctx)
             nursery.start_soon(wake_every, self._retry_interval, ctx)
             nursery.start_soon(wake_on_change, self._has_changed, self._poll_interval, ctx)
             async for _ in ctx:
-                may_go = self._leftovers.may_go(ctx, nursery)
+                may_undo = self._undo_gate.may_undo(ctx, nursery)
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 entries = () if config is None else tuple(trust_entries(config.spec))
-                # Ours first: the system's tools take their time.
+                # Our bundle first: the system's tools are slow.
                 await self._publish(ctx, entries)
-                # All that is wanted is in the configuration, so with one there is nothing to wait for.
-                if config is not None or may_go:
+                # The configuration lists everything desired, so there is nothing to wait for.
+                if config is not None or may_undo:
                     await self._tell_system(ctx, entries)
                     await self._publish(ctx, entries)
                 self._seen = await trio.to_thread.run_sync(self._look)
@@ -131,7 +131,7 @@ class TrustedRootsController(Controller):
         await self._report(ctx, entries, told)
 
     def _write_anchors(self, entries: Sequence[TrustEntry], mechanism: Mechanism | None) -> _Told:
-        """Write the files of the system and put back those that are no longer wanted; in a worker thread."""
+        """Write the system's files and restore those no longer desired; in a worker thread."""
         host = self._files.host
         wanted: dict[str, Edit] = {}
         told = _Told()
@@ -182,4 +182,4 @@ def _system_bundle() -> bytes:
     try:
         return system_roots()
     except TransportError:
-        return b""  # a machine that trusts nobody; what is added is all there is then
+        return b""  # no system bundle: only the configured authorities are trusted

@@ -1,1 +1,1 @@
-"""The discovery service: keeps what the nodes of a cluster tell each other, and cannot read any of it."""
+"""The discovery service: stores what the nodes of a cluster exchange, and cannot read any of it."""

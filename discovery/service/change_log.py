@@ -37,7 +37,7 @@ class ChangeLog:
             self._floor, _ = self._latest.pop(oldest)
 
     def since(self, position: int) -> Changes | None:
-        """What came after a position; None if that is no longer known."""
+        """The changes after a position; None if they are no longer known."""
         if position < self._floor:
             return None
         changed: list[str] = []
@@ -49,6 +49,6 @@ class ChangeLog:
         return Changes(tuple(reversed(changed)), tuple(reversed(gone)))
 
     def clear(self) -> None:
-        """Forget everything: nobody reads."""
+        """Forget everything: there are no readers."""
         self._latest.clear()
         self._floor = self.position

@@ -15,7 +15,7 @@ from nodespan.controllers.host.host import Host
 from nodespan.controllers.host.hostname_config import HostnameConfigController
 from nodespan.controllers.host.hostname_spec import HostnameSpecController, Names
 from nodespan.controllers.host.machine_file import MachineFileController
-from nodespan.controllers.host.network_etc_file import EtcFileController as NetworkEtcFileController
+from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
 from nodespan.controllers.host.resolver_config import ResolverConfigController
 from nodespan.controllers.host.static_host import StaticHostController
 from nodespan.controllers.host.statuses import ResolverSpecController, TimeServerSpecController
@@ -480,7 +480,7 @@ async def test_the_environment_has_everything_and_is_sensitive(debian: Machine) 
         )
         await at.configure(env=FrozenMapping({"no-name": "x"}))
         problem = await at.node.eventually(NetworkProblem, "MachineConfigs/machine.env")
-        assert problem.spec.message.endswith("value has several lines: no-name")
+        assert problem.spec.message.endswith("or a value of several lines): no-name")
         await at.configure()
         await at.node.gone(NetworkProblem, "MachineConfigs/machine.env")
 

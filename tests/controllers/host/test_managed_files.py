@@ -143,7 +143,7 @@ def test_foreign_changes_to_an_overwritten_file_are_kept_and_reported(tmp_path: 
     files = host.managed_files()
     apply(files, Whole(b"ours"))
     host.write(FILE, "theirs\n")
-    assert take_back(host.managed_files()) == "/etc/thing was changed by somebody else, and is left so"
+    assert take_back(host.managed_files()) == "/etc/thing was changed by another program, and is left as it is"
     assert host.read(FILE) == "theirs\n"
     assert host.kept() == []
 

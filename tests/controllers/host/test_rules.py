@@ -324,7 +324,7 @@ SERVERS = TimeServerStatusSpec(time_servers=("ntp1.example", "ntp2.example"))
             {"systemd/timesyncd.conf.d/50-nodespan.conf": "NTP=a\n"},
             "cannot do /dev/ptp0",
         ),
-        (SERVERS, Timekeeping(), False, {}, "nothing sets the clock here"),
+        (SERVERS, Timekeeping(), False, {}, "no time service runs here"),
     ],
 )
 def test_how_time_servers_are_applied(

@@ -1,4 +1,4 @@
-"""What gives a controller a turn beside its inputs. Each runs as a task of its own, for as long as the controller."""
+"""Wakes a controller without a change of its inputs. Each function runs as a task beside the controller."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ from nodespan.runtime.controller import ControllerContext
 
 
 async def wake_every(interval: float, ctx: ControllerContext) -> None:
-    """A turn every so many seconds."""
+    """Wake every `interval` seconds."""
     while True:
         await trio.sleep(interval)
         ctx.wake()
 
 
 async def wake_on_change(look: Callable[[], bool], interval: float, ctx: ControllerContext) -> None:
-    """A turn whenever a look, in a worker thread, finds something changed; so many seconds between two looks."""
+    """Wake whenever `look`, called in a worker thread every `interval` seconds, reports a change."""
     while True:
         await trio.sleep(interval)
         if await trio.to_thread.run_sync(look, abandon_on_cancel=True):

@@ -1,7 +1,7 @@
-"""When what an earlier process changed, and nothing wants any more, may be put back.
+"""Decides when changes of an earlier process that are no longer desired may be undone.
 
-Before there is a configuration nobody knows what is wanted. When it has just come, those who want something may not all
-have said so: a lease takes its time. Once it has gone again, or the node is left for good, nothing is wanted.
+Without a configuration the desired state is unknown. Right after one arrives, some desired state may still be missing:
+a DHCP lease takes a while. Once it has been removed, or the node leaves permanently, nothing is desired.
 """
 
 import trio
@@ -9,13 +9,13 @@ import trio
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.runtime.controller import ControllerContext, weak
 
-# Seconds for which a configuration that has just come keeps everything as it is.
+# Seconds after a new configuration during which nothing is undone.
 GRACE = 10.0
 CONFIG_INPUT = weak(MachineConfig, MACHINE_CONFIG_ID)
 
 
-class Leftovers:
-    """The answer for one controller, which declares `CONFIG_INPUT`. It outlives the controller's runs."""
+class UndoGate:
+    """The decision for one controller, which declares `CONFIG_INPUT`. It outlives restarts of the controller."""
 
     def __init__(self, leaving: trio.Event, *, grace: float = GRACE) -> None:
         self._leaving = leaving
@@ -24,12 +24,12 @@ class Leftovers:
         self._is_settled = False
 
     async def watch(self, ctx: ControllerContext) -> None:
-        """Runs beside the turns, and gives one when the answer may be another."""
+        """Run as a task; wakes the controller when the decision may have changed."""
         await self._leaving.wait()
         ctx.wake()
 
-    def may_go(self, ctx: ControllerContext, nursery: trio.Nursery) -> bool:
-        """Whether they may be put back now; call it in every turn."""
+    def may_undo(self, ctx: ControllerContext, nursery: trio.Nursery) -> bool:
+        """Whether obsolete changes may be undone now; call it on every wake-up."""
         has_config = ctx.find(MachineConfig, MACHINE_CONFIG_ID) is not None
         if has_config and not self._is_configured:
             self._is_configured = True
