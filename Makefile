@@ -35,7 +35,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run test test-unit test-mesh test-mesh-packages test-calm test-vm lint format protobuf docs soak bench clean
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-calm test-vm lint format protobuf docs soak bench clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -67,7 +67,11 @@ test: .venv/installed ## lint and all three test tiers; as root, or mesh and vm 
 	$(BIN)/python tests/support/tally.py $(RESULTS)/{unit,calm,mesh,alone,vm}.xml || failed=yes
 	[ -z "$$failed" ]
 
-test-unit: .venv/installed ## seconds, no privileges
+check: lint ## the inner loop: lint, types, and the unit tests that start no process; under a minute
+	@mkdir -p $(RESULTS)
+	$(PYTEST) $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm -m 'not process and not slow' $(ARGS)
+
+test-unit: .venv/installed ## all unit tests; no privileges
 	@$(PYTEST) $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm $(ARGS)
 
 test-mesh: test-mesh-packages ## network namespaces; root

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,14 @@ VM_DEADLINE = 240.0
 VIRTUAL_DEADLINE = 30 * 86400.0
 
 TIERS = ("mesh", "vm")
+
+# A unit test module that starts processes shows it in its source: here, or through one of the helpers that do.
+STARTS_PROCESSES = re.compile(
+    r"\bsubprocess\b|\b(?:run|open)_process\b|\bmultiprocessing\b|\bos\.(?:fork|spawn|posix_spawn)"
+    r"|tests\.support(?:\.| import )(?:agent|process|etcd|inside|monitor|nested|netns|systemd|vip_stage|told)\b"
+)
+# The file that `progress` writes, if set: one line for each collected test and one for each that finished.
+PROGRESS = "NODESPAN_TEST_PROGRESS"
 
 # The same examples in every run, so that a red test is a change's doing; HYPOTHESIS_PROFILE=search looks for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
@@ -42,10 +51,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         tier = item.path.relative_to(here).parts[0]
         if tier in TIERS:
             item.add_marker(tier)
+        elif starts_processes(item.path):
+            item.add_marker("process")
     if "soak" not in config.option.markexpr:
         long = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=long)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    for item in session.items:
+        _note("collected", item.nodeid)
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    _note("finished", nodeid)
+
+
+def _note(event: str, nodeid: str) -> None:
+    """Append to the progress file, so that a run that is cut off leaves a list of the tests that did not run."""
+    if path := os.environ.get(PROGRESS):
+        with Path(path).open("a") as file:
+            file.write(f"{event} {nodeid}\n")
+
+
+@functools.cache
+def starts_processes(module: Path) -> bool:
+    """Whether the tests of a module start processes, by its source."""
+    return STARTS_PROCESSES.search(module.read_text()) is not None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

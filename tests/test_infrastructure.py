@@ -8,9 +8,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import starts_processes
 from tests.support.nested import run_pytest
 from tests.support.process import eventually, running
 from tests.support.tally import tally
+from tests.vm.run import unfinished
 
 
 async def test_an_async_test_runs_on_trio() -> None:
@@ -97,6 +99,38 @@ def test_file():
     assert "3 passed, 1 error" in outcome.output
     for lost in ("sleep 1001", "sleep 1002", "-lost"):
         assert lost in outcome.output
+
+
+def test_a_run_that_is_cut_off_names_the_tests_that_did_not_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = tmp_path / "progress"
+    assert unfinished(progress) == ["all: the guest did not come to collecting them"]
+    monkeypatch.setenv("NODESPAN_TEST_PROGRESS", str(progress))
+    outcome = run_pytest(
+        tmp_path,
+        """
+import pytest
+
+def test_first():
+    pass
+
+def test_cut_off():
+    pytest.exit("cut off", returncode=1)
+
+def test_never_reached():
+    pass
+""",
+    )
+    assert outcome.code == 1
+    assert [name.rpartition("::")[2] for name in unfinished(progress)] == ["test_cut_off", "test_never_reached"]
+
+
+def test_modules_that_start_processes_are_told_from_others_by_their_source() -> None:
+    here = Path(__file__).parent
+    assert starts_processes(here / "runtime/cli/test_get.py")
+    assert starts_processes(here / "runtime/api/grpc/test_server.py")
+    assert not starts_processes(here / "cluster/test_plan.py")
 
 
 def test_a_tally_adds_up_the_tiers_and_misses_none(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def test_only_the_last_node_is_behind_the_router(size: int) -> None:
 
 
 @given(names=st.lists(NAMES, min_size=2, max_size=5, unique=True), size=SIZES)
+@pytest.mark.slow
 def test_no_two_clusters_share_a_namespace_a_name_or_a_socket(names: list[str], size: int) -> None:
     plans = [Plan(name=name, size=size) for name in names]
     for one, other in pairwise(plans):

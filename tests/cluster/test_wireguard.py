@@ -62,6 +62,7 @@ def test_only_control_planes_listen_on_a_known_port() -> None:
 
 
 @given(size=st.integers(2, 12), data=st.data())
+@pytest.mark.slow
 def test_each_node_has_one_address_and_peers_allow_only_that(size: int, data: st.DataObject) -> None:
     plan = Plan(size=size, control_planes=data.draw(st.integers(1, size)), wireguard=NETWORK)
     found = devices(plan)

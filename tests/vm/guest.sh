@@ -20,5 +20,5 @@ mkdir -p "$library"
 mount --bind /run/disk/library "$library"
 
 cd "$project"
-export NODESPAN_VM_GUEST=1 PYTHONDONTWRITEBYTECODE=1
+export NODESPAN_VM_GUEST=1 PYTHONDONTWRITEBYTECODE=1 NODESPAN_TEST_PROGRESS=$results/vm.progress
 exec .venv/bin/python -m pytest -p no:cacheprovider --junit-xml="$results/vm.xml" tests/vm "$@"

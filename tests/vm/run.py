@@ -31,6 +31,7 @@ CACHE = PROJECT / ".cache" / "vm"
 RESULTS = PROJECT / ".cache" / "test"
 GUEST_RESULTS = "/run/results"
 JUNIT = RESULTS / "vm.xml"
+PROGRESS = RESULTS / "vm.progress"
 
 PACKAGES = (
     *("qemu-system-x86", "busybox-static", "kmod", "udev", "file", "e2fsprogs", "util-linux"),
@@ -79,6 +80,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     RESULTS.mkdir(parents=True, exist_ok=True)
     JUNIT.unlink(missing_ok=True)
+    PROGRESS.unlink(missing_ok=True)
     try:
         kernel = prepare()
     except CannotRunError as refusal:
@@ -182,10 +184,20 @@ def boot(kernel: Path, disk: Path, arguments: list[str]) -> int:
             machine.terminate()
     if machine.returncode in TIMED_OUT:
         print(f"the guest was stopped after {SECONDS} seconds")
+        print("\n  ".join(("tests that did not finish:", *unfinished(PROGRESS))))
     elif not JUNIT.exists():
         print(f"the guest did not come to testing (exit {machine.returncode}); to see it boot, give vng --verbose")
         return machine.returncode or 1
     return machine.returncode
+
+
+def unfinished(progress: Path) -> list[str]:
+    """The tests that a run collected and did not finish, by the progress file that tests/conftest.py writes."""
+    if not progress.exists():
+        return ["all: the guest did not come to collecting them"]
+    notes = [line.split(" ", 1) for line in progress.read_text().splitlines()]
+    finished = {name for event, name in notes if event == "finished"}
+    return [name for event, name in notes if event == "collected" and name not in finished]
 
 
 def network_cards() -> tuple[str, ...]:

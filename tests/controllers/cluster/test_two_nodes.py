@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 
 from nodespan.controllers.cluster import controllers
@@ -104,6 +105,7 @@ async def test_two_nodes_become_members_of_one_cluster(tmp_path: Path) -> None:
         assert one.state.list(RAW_AFFILIATE) == []
 
 
+@pytest.mark.slow
 async def test_a_cluster_survives_the_death_of_its_service(tmp_path: Path) -> None:
     names = [f"n{number}" for number in range(8)]
     async with AsyncExitStack() as stack:

@@ -77,8 +77,10 @@ class Machine:
 
     def read(self, path: str) -> str | None:
         """What is there."""
-        file = self.path(path)
-        return file.read_text() if file.is_file() else None
+        try:
+            return self.path(path).read_text()
+        except FileNotFoundError:
+            return None
 
     def run_systemd(self) -> None:
         """Systemd runs from now on."""
@@ -88,14 +90,19 @@ class Machine:
     def tree(self) -> dict[str, tuple[str, int]]:
         """All files with their contents and modes."""
         root = self.directory / "root"
-        files = (file for file in root.rglob("*") if file.is_file() or file.is_symlink())
-        return {
-            str(file.relative_to(root)): (
-                str(file.readlink()) if file.is_symlink() else file.read_text(),
-                file.lstat().st_mode & 0o7777,
-            )
-            for file in files
-        }
+        while True:
+            files = [file for file in root.rglob("*") if file.is_file() or file.is_symlink()]
+            try:
+                return {
+                    str(file.relative_to(root)): (
+                        str(file.readlink()) if file.is_symlink() else file.read_text(),
+                        file.lstat().st_mode & 0o7777,
+                    )
+                    for file in files
+                }
+            except FileNotFoundError:
+                # A worker replaces files atomically: a temporary file that was listed has been renamed since.
+                continue
 
     def kept(self) -> list[str]:
         """The records of what is to be taken back."""

@@ -59,6 +59,7 @@ _seconds = st.integers(-3600, 1800)
         ),
     )
 )
+@pytest.mark.slow
 def test_what_is_written_is_read(clusters: dict[str, dict[str, tuple[bytes, int, dict[bytes, int]]]]) -> None:
     specs = {
         cluster: tuple(

@@ -150,6 +150,7 @@ def test_no_secret_is_in_the_repr_of_anything() -> None:
 
 
 @given(st.lists(PEERS, max_size=40, unique_by=lambda peer: peer.public_key))
+@pytest.mark.slow
 def test_the_kernel_is_told_what_it_would_tell(peers: list[PeerConfig]) -> None:
     messages = list(genl.change_messages("wg0", DeviceChange(peers=tuple(peers))))
     device = genl.read_device(datagram(message) for message in messages)
@@ -183,6 +184,7 @@ def test_a_netlink_attribute_that_is_too_long_is_refused() -> None:
 
 
 @given(st.lists(PEERS, max_size=10, unique_by=lambda peer: peer.public_key))
+@pytest.mark.slow
 def test_wireguard_go_is_told_what_it_would_tell(peers: list[PeerConfig]) -> None:
     request = uapi.change_request(DeviceChange(private_key=PRIVATE, listen_port=7, peers=tuple(peers)))
     assert request.startswith("set=1\n")

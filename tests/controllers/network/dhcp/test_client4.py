@@ -433,6 +433,7 @@ def test_a_hardware_address_that_does_not_fit_is_left_out_and_answers_are_asked_
 
 @given(st.data())
 @settings(max_examples=60)
+@pytest.mark.slow
 def test_whatever_servers_do_the_client_neither_fails_nor_floods_nor_holds_on_too_long(data: st.DataObject) -> None:
     subsets = st.frozensets(st.sampled_from(sorted(ALL)))
     scripts = [ScriptedServer(), ScriptedServer(server=IPv4Address("192.0.2.2"), lends=IPv4Address("192.0.2.102"))]
