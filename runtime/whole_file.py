@@ -60,11 +60,7 @@ def put_file(
     with _temporary(path) as (name, descriptor):
         if prepare is not None:
             prepare(descriptor)
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            for part in _parts(content):
-                file.write(part)
-            size = file.tell()
-        os.fsync(descriptor)
+        size = _fill(descriptor, content)
         os.replace(name, path)
     sync_directory(path.parent)
     return size
@@ -73,10 +69,7 @@ def put_file(
 def create_file(path: Path, content: str | bytes | Iterable[bytes]) -> None:
     """Write a file that must not exist yet, readable by this user only. Raises FileExistsError, other OSErrors."""
     with _temporary(path) as (name, descriptor):
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            for part in _parts(content):
-                file.write(part)
-        os.fsync(descriptor)
+        _fill(descriptor, content)
         os.link(name, path)  # unlike a rename it does not replace an existing file
     sync_directory(path.parent)
 
@@ -173,6 +166,16 @@ def _remove_leftovers(directory: Path, prefix: str) -> None:
                     os.unlink(name)
             finally:
                 os.close(descriptor)
+
+
+def _fill(descriptor: int, content: str | bytes | Iterable[bytes]) -> int:
+    """Write and flush the content; returns its size in bytes."""
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        for part in _parts(content):
+            file.write(part)
+        size = file.tell()
+    os.fsync(descriptor)
+    return size
 
 
 def _parts(content: str | bytes | Iterable[bytes]) -> Iterable[bytes]:

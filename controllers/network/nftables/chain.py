@@ -218,8 +218,7 @@ class NfTablesChainController(QueueController):
         """Make the second copy of the guard chains be as the first. Chains and sets that are known in `_sets`."""
         chains = {name: self._chains[name] for name in self._guards if name in self._chains}
         elements = {name: each.cover.elements for name, each in self._sets.items()}
-        touched = None if self._guard_touched is None else self._guard_touched
-        self._guard_touched = {}
+        touched, self._guard_touched = self._guard_touched, {}
         try:
             await self._guard.sync(chains, elements, touched)
         except OSError as error:
