@@ -27,8 +27,8 @@ from nodespan.discovery.ciphers import OVERHEAD, ClusterCipher
 from nodespan.discovery.endpoint_url import DialAddress, EndpointURLError, redirected
 from nodespan.discovery.view import Rejection, SeenAffiliate, View
 from nodespan.discovery.wire import server_pb2
+from nodespan.runtime.backoff import Backoff
 from nodespan.runtime.controller import Logger
-from nodespan.runtime.engine.backoff import Backoff
 from nodespan.runtime.errors import leaves
 
 TTL = 30 * 60.0

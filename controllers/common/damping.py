@@ -11,8 +11,11 @@ What fails may do so because something that it rests on is about to come: a fail
 
 import attrs
 
+from nodespan.runtime.backoff import Exponential
+
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
+_DELAYS = Exponential(base=FIRST_DELAY, cap=LONGEST_DELAY)
 # A failure lasts when something still fails after this long: the kernel takes up to two seconds to find out that an
 # address of IPv6 is nobody else's, and until then nothing can rest on it.
 LASTING = 3.0
@@ -63,7 +66,7 @@ class Damper:
         failures, since = 1, now
         if before is not None and before.failures:
             failures, since = before.failures + 1, before.failing_since
-        delay = _delay(failures)
+        delay = _DELAYS.after(failures)
         if now < since + LASTING:
             # So that it is known by then.
             delay = min(delay, since + LASTING - now)
@@ -74,7 +77,7 @@ class Damper:
         before = self._records.get(id)
         again = before is not None and not before.failures and now < before.calm_at
         times = before.times_done + 1 if before is not None and again else 1
-        self._set(id, _Record(0, 0.0, times, now, _delay(times - FREE)))
+        self._set(id, _Record(0, 0.0, times, now, _DELAYS.after(times - FREE)))
 
     def holds(self, id: str) -> None:
         """There is nothing to do, whoever saw to that: failures are forgotten."""
@@ -91,7 +94,7 @@ class Damper:
         """Something changed that may let a failure succeed."""
         record = self._records.get(id)
         if record is not None and record.failures:
-            delay = max(now - record.tried_at, _HASTE * _delay(record.failures))
+            delay = max(now - record.tried_at, _HASTE * _DELAYS.after(record.failures))
             self._set(id, attrs.evolve(record, delay=min(record.delay, delay)))
 
     def may_try(self, id: str, now: float) -> bool:
@@ -132,7 +135,3 @@ class Damper:
             self._waiting.add(id)
         else:
             self._waiting.discard(id)
-
-
-def _delay(times: int) -> float:
-    return min(FIRST_DELAY * 2.0 ** (min(times, 16) - 1), LONGEST_DELAY) if times > 0 else 0.0

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import trio
 
+from nodespan.runtime.backoff import Backoff
 from nodespan.runtime.controller import (
     Input,
     InputMode,
@@ -19,7 +20,6 @@ from nodespan.runtime.controller import (
     Requeue,
     SkipReconcile,
 )
-from nodespan.runtime.engine.backoff import Backoff
 from nodespan.runtime.engine.loop_monitor import current_controller
 from nodespan.runtime.engine.queue import KeyedQueue
 from nodespan.runtime.engine.runner import Runner, failure_in

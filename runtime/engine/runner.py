@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import trio
 
+from nodespan.runtime.backoff import Backoff
 from nodespan.runtime.controller import (
     Controller,
     ControllerContext,
@@ -18,7 +19,6 @@ from nodespan.runtime.controller import (
     RateLimit,
 )
 from nodespan.runtime.controller.context import Access
-from nodespan.runtime.engine.backoff import Backoff
 from nodespan.runtime.engine.loop_monitor import current_controller
 from nodespan.runtime.engine.status import ControllerState, ControllerStatusSpec
 from nodespan.runtime.errors import RegistrationError

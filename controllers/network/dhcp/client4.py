@@ -52,10 +52,12 @@ from nodespan.controllers.network.dhcp.message4 import (
 )
 from nodespan.controllers.network.dhcp.names import text_of
 from nodespan.controllers.network.dhcp.transitions import Transitions, checked_transition
+from nodespan.runtime.backoff import Exponential
 
 EVERYBODY = "255.255.255.255"
 
-_FIRST_WAIT, _LONGEST_WAIT = 4.0, 64.0
+_ANSWER_WAITS = Exponential(base=4.0, cap=64.0)
+_AFTER_REFUSALS = Exponential(base=2.0, cap=64.0)
 _JITTER = 1.0
 _REQUESTS = 4
 _REBOOT_REQUESTS = 2
@@ -310,7 +312,7 @@ class Client4:
         reason = _reason(message)
         self._complain(now, f"the DHCP server {server} refuses{f', saying {reason!r}' if reason else ''}")
         self._preferred = UNSPECIFIED
-        delay = 0.0 if self._refusals == 0 else min(2.0**self._refusals, _LONGEST_WAIT)
+        delay = _AFTER_REFUSALS.after(self._refusals)
         self._refusals += 1
         self._restart(now + delay)
         return self.advance(now)
@@ -351,7 +353,7 @@ class Client4:
         self._due = now + wait
 
     def _doubled_wait(self) -> float:
-        return min(_FIRST_WAIT * 2.0**self._sent, _LONGEST_WAIT) + self._random.uniform(-_JITTER, _JITTER)
+        return _ANSWER_WAITS.after(self._sent + 1) + self._random.uniform(-_JITTER, _JITTER)
 
     def _spaced_wait(self, now: float, end: float) -> float:
         """Half of what remains until the end of the phase, within bounds."""

@@ -44,6 +44,7 @@ from nodespan.controllers.network.dhcp.message6 import (
     parse_status,
 )
 from nodespan.controllers.network.dhcp.transitions import Transitions, checked_transition
+from nodespan.runtime.backoff import Exponential
 
 ALL_SERVERS = "ff02::1:2"
 
@@ -52,8 +53,7 @@ _MOST_DELAY = 1.0
 _PATIENCE = 4.0
 _CONFIRM_TIME = 10.0
 _REQUESTS = 10
-_AFTER_FAILURE = 1.0
-_LONGEST_PAUSE = 120.0
+_AFTER_FAILURES = Exponential(base=2.0, cap=120.0)
 _HIGHEST_PREFERENCE = 255
 _MOST_ELAPSED = 0xFFFF
 _SHORTEST_SOL_MAX_RT, _LONGEST_SOL_MAX_RT = 60, 86400
@@ -297,7 +297,7 @@ class Client6:
         self.trouble = Trouble(text=f"the DHCPv6 server {server.hex(':')} {what}", since=now)
         self.lease = None
         self._remembered = None
-        pause = 0.0 if self._failures == 0 else min(_AFTER_FAILURE * 2.0**self._failures, _LONGEST_PAUSE)
+        pause = _AFTER_FAILURES.after(self._failures)
         self._failures += 1
         self._begin(State.SOLICITING, now + pause)
         return self.advance(now)

@@ -35,6 +35,7 @@ from nodespan.resources.network import (
     NfTablesSetElementsSpec,
     Severity,
 )
+from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller import QueueContext, QueueController, primary, shared
 from nodespan.runtime.resource import Pointer, Resource
 
@@ -48,7 +49,7 @@ _OWN = 32
 STALE_AFTER = 300.0
 # Changes that come within this time are one document.
 _GATHER = 0.01
-_FIRST_DELAY = 0.5
+_DELAYS = Exponential(base=0.5, cap=RETRY_INTERVAL)
 _SECOND_LOOK = 0.5
 # Who "owns" the elements that were there before.
 _BEFORE = "\0before"
@@ -122,7 +123,7 @@ class NfTablesChainController(QueueController):
     async def _follow_specs(self, ctx: QueueContext) -> None:
         chain_problems, element_problems = Problems(ctx, NfTablesChain), Problems(ctx, NfTablesSetElements)
         stale_until = math.inf
-        delay = _FIRST_DELAY
+        backoff = Backoff(exponential=_DELAYS)
         while True:
             await self._take_in_chains(ctx, chain_problems)
             await self._take_in_elements(ctx, element_problems)
@@ -145,12 +146,11 @@ class NfTablesChainController(QueueController):
                     await self._tell_changes()
             except OSError as error:
                 self._failed = True
-                self._compare_at = trio.current_time() + delay
-                delay = min(delay * 2, RETRY_INTERVAL)
+                self._compare_at = trio.current_time() + backoff.next()
                 await chain_problems.set(self._table, reason_of(error))
             else:
                 self._failed = False
-                delay = _FIRST_DELAY
+                backoff.reset()
                 await self._show_disturbance(chain_problems)
             await self._keep_guard(chain_problems)
             await self._wait(min(self._compare_at, stale_until, self._disturbed_until))

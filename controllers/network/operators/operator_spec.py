@@ -42,8 +42,8 @@ from nodespan.resources.network import (
     route_id,
 )
 from nodespan.resources.network.operator import Operator as OperatorKind
+from nodespan.runtime.backoff import Backoff
 from nodespan.runtime.controller import Controller, ControllerContext, Input, shared, strong, weak
-from nodespan.runtime.engine.backoff import Backoff
 from nodespan.runtime.errors import leaves
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle
 from nodespan.runtime.resource import Kind

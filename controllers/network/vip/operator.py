@@ -53,6 +53,7 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.network import Operator as OperatorKind
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
+from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import Input, weak
 
 # What the operator reads beside what all operators do.
@@ -64,8 +65,8 @@ INPUTS: tuple[Input, ...] = (
 
 # Between two sessions, in seconds; and after one in which the address could not be had, each time twice as long.
 _PAUSE = 1.0
-_REFUSED_PAUSE = 5.0
 _LONGEST_PAUSE = 60.0
+_AFTER_REFUSALS = Exponential(base=5.0, cap=_LONGEST_PAUSE)
 _RESIGNING = 3.0
 # How often etcd is asked for others of the same name.
 _NAMESAKES = 2.0
@@ -224,8 +225,8 @@ class VIPOperator(Operator):
                     await self._ask_neighbours()
                 await self._run_session(client, situation)
             except (_CannotHaveError, NotAppliedError, OSError) as error:
-                pause = min(_REFUSED_PAUSE * 2 ** min(self._refusals, 8), _LONGEST_PAUSE)
                 self._refusals += 1
+                pause = _AFTER_REFUSALS.after(self._refusals)
                 reason = reason_of(error) if isinstance(error, OSError) else str(error)
                 await self._report.say(state=VIPState.REFUSED, reason=reason, problem=reason)
             except EtcdError as error:

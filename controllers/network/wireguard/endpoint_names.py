@@ -13,11 +13,11 @@ import attrs
 import trio
 
 from nodespan.kernel.wireguard.device import PeerState, format_endpoint, parse_endpoint
+from nodespan.runtime.backoff import Backoff, Exponential
 
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
 
-_FIRST_DELAY = 1.0
-_LONGEST_DELAY = 60.0
+_DELAYS = Exponential(base=1.0, cap=60.0)
 # A name that is known is not looked up again sooner than after so many seconds.
 _PAUSE = 30.0
 _PATIENCE = 5.0
@@ -75,7 +75,7 @@ class _Name:
     # When the address was last found or taken for another one.
     known_at: float = 0.0
     look_at: float = 0.0
-    delay: float = _FIRST_DELAY
+    backoff: Backoff = attrs.field(factory=lambda: Backoff(exponential=_DELAYS))
     is_looking: bool = False
     # Where the device hears the peer, if that was asked for because of a silence.
     seen: str = ""
@@ -162,10 +162,10 @@ class EndpointNames:
         if found:
             name.address = next_endpoint(name.address, name.seen, found) if name.address else found[0]
             name.seen = ""
-            name.known_at, name.look_at, name.delay = now, float("inf"), _FIRST_DELAY
+            name.known_at, name.look_at = now, float("inf")
+            name.backoff.reset()
         else:
-            name.look_at = now + name.delay
-            name.delay = min(2 * name.delay, _LONGEST_DELAY)
+            name.look_at = now + name.backoff.next()
         # A name that meant something once is taken to mean that still.
         name.problem = "" if name.address else f"endpoint {name.endpoint}: {problem or 'its name means nothing'}"
         if self._names.get(key) is name:

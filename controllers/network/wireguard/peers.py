@@ -51,6 +51,7 @@ from nodespan.resources.network import (
     split_wireguard_peer_id,
     wireguard_peer_id,
 )
+from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller import QueueContext, QueueController, mapped, primary, shared
 from nodespan.runtime.resource import Metadata, Pointer, Resource
 
@@ -58,7 +59,7 @@ from nodespan.runtime.resource import Metadata, Pointer, Resource
 STALE_AFTER = 300.0
 # Changes that come within this time are one request.
 _GATHER = 0.01
-_FIRST_DELAY = 0.2
+_DELAYS = Exponential(base=0.2, cap=RETRY_INTERVAL)
 # Links are asked to be shown anew no more often than this, in seconds; a device of many peers takes longer to read.
 _REFRESH_PAUSE = 1.0
 _PEERS_PER_SECOND = 1000
@@ -84,7 +85,7 @@ class _Device:
     changed: set[str] = attrs.field(factory=set)
     # When it is to be read and compared as a whole, and how much later if that fails.
     compare_at: float = 0.0
-    delay: float = _FIRST_DELAY
+    backoff: Backoff = attrs.field(factory=lambda: Backoff(exponential=_DELAYS))
     # When to look for silent peers, and what was seen of those with names the last time.
     look_at: float = 0.0
     seen: dict[str, PeerState] = attrs.field(factory=dict)
@@ -333,13 +334,12 @@ class WireguardPeerController(QueueController):
                     self._refresh_soon(wanted)
                 device.ledger.note(news)
         except OSError as error:
-            device.compare_at = trio.current_time() + device.delay
-            if device.delay > _FIRST_DELAY:
+            device.compare_at = trio.current_time() + device.backoff.next()
+            if device.backoff.failures > 1:
                 # At first the process behind the device may not be ready, or the link be going.
                 await problems.set(name, reason_of(error))
-            device.delay = min(device.delay * 2, RETRY_INTERVAL)
         else:
-            device.delay = _FIRST_DELAY
+            device.backoff.reset()
             await problems.clear(name)
 
     def _refresh_soon(self, peers: Collection[str]) -> None:

@@ -7,11 +7,14 @@ and is forgotten, step by step, over good times.
 
 import attrs
 
+from nodespan.runtime.backoff import Exponential
+
 # In seconds: how long the first success after a failure must last, what that grows to, and after how much good time
 # the next failure counts as half as bad.
 FIRST_HOLD = 2.0
 LONGEST_HOLD = 120.0
 FORGIVENESS = 300.0
+_HOLDS = Exponential(base=FIRST_HOLD, cap=LONGEST_HOLD)
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +33,7 @@ class Health:
     @property
     def hold(self) -> float:
         """How long, in seconds, checks must succeed before they are believed again."""
-        return min(LONGEST_HOLD, FIRST_HOLD * 2.0 ** (self.level - 1)) if self.level else 0.0
+        return _HOLDS.after(self.level)
 
 
 def step(health: Health, *, succeeded: bool, now: float, failures: int) -> Health:
