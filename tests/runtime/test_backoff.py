@@ -1,4 +1,4 @@
-"""Exponential backoff, and that of restarts: 0.5 s, half as long again each time, a minute at most, give or take half."""
+"""Exponential backoff, and that of restarts: half a second at first, a minute at most, give or take a half."""
 
 import random
 
