@@ -1,14 +1,12 @@
 """Everything that the author of a controller needs: declarations, base classes, and the generic controllers."""
 
-from nodespan.runtime.controller.base import (
-    Controller,
+from nodespan.runtime.controller.base import Controller, QueueController, Requeue, SkipReconcile
+from nodespan.runtime.controller.context import Access, ControllerContext, Counters, Logger, QueueContext, RateLimit
+from nodespan.runtime.controller.declarations import (
     Input,
     InputMode,
     Output,
     OutputMode,
-    QueueController,
-    Requeue,
-    SkipReconcile,
     destroy_ready,
     exclusive,
     mapped,
@@ -18,7 +16,6 @@ from nodespan.runtime.controller.base import (
     strong,
     weak,
 )
-from nodespan.runtime.controller.context import Access, ControllerContext, Counters, Logger, QueueContext, RateLimit
 
 __all__ = [
     "Access",

@@ -7,17 +7,9 @@ removes them itself, `Combined` asks several.
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from nodespan.runtime.controller.base import (
-    Controller,
-    Input,
-    Output,
-    SkipReconcile,
-    destroy_ready,
-    shared,
-    strong,
-    weak,
-)
+from nodespan.runtime.controller.base import Controller, SkipReconcile
 from nodespan.runtime.controller.context import Access, ControllerContext
+from nodespan.runtime.controller.declarations import Input, Output, destroy_ready, shared, strong, weak
 from nodespan.runtime.errors import NotFoundError
 from nodespan.runtime.resource import KindLike, LabelQuery, Resource, kind_of
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self, TypeVar
 import attrs
 import trio
 
-from nodespan.runtime.controller.base import Input, Output
+from nodespan.runtime.controller.declarations import Input, Output
 from nodespan.runtime.controller.origin import MOST_READS, Note, Origin
 from nodespan.runtime.errors import AccessError, ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
 from nodespan.runtime.resource import (

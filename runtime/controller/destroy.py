@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from nodespan.runtime.controller.base import QueueController, primary, shared
+from nodespan.runtime.controller.base import QueueController
 from nodespan.runtime.controller.context import QueueContext
+from nodespan.runtime.controller.declarations import primary, shared
 from nodespan.runtime.resource import KindLike, Pointer, kind_of
 
 

@@ -7,17 +7,9 @@ forgotten even if the process ends in between.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
-from nodespan.runtime.controller.base import (
-    Input,
-    Output,
-    QueueController,
-    Requeue,
-    exclusive,
-    mapped_destroy_ready,
-    primary,
-    shared,
-)
+from nodespan.runtime.controller.base import QueueController, Requeue
 from nodespan.runtime.controller.context import QueueContext
+from nodespan.runtime.controller.declarations import Input, Output, exclusive, mapped_destroy_ready, primary, shared
 from nodespan.runtime.controller.transform import (
     FinalizeFunction,
     OutputId,

@@ -12,18 +12,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import attrs
 import trio
 
-from nodespan.runtime.controller.base import (
-    Controller,
-    Input,
-    Output,
-    SkipReconcile,
-    destroy_ready,
-    exclusive,
-    shared,
-    strong,
-    weak,
-)
+from nodespan.runtime.controller.base import Controller, SkipReconcile
 from nodespan.runtime.controller.context import Access, ControllerContext
+from nodespan.runtime.controller.declarations import Input, Output, destroy_ready, exclusive, shared, strong, weak
 from nodespan.runtime.errors import ConflictError, NotFoundError
 from nodespan.runtime.resource import Kind, KindLike, LabelQuery, Resource, kind_of
 

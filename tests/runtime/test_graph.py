@@ -17,7 +17,7 @@ from nodespan.runtime.controller import (
     strong,
     weak,
 )
-from nodespan.runtime.controller.base import InputMode
+from nodespan.runtime.controller.declarations import InputMode
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.graph import Edge, EdgeKind, Graph
 from nodespan.runtime.resource import Kind

@@ -16,7 +16,7 @@ from nodespan.runtime.controller import (
     shared,
     weak,
 )
-from nodespan.runtime.controller.base import InputMode
+from nodespan.runtime.controller.declarations import InputMode
 from nodespan.runtime.engine import ControllerStatus, Engine
 from nodespan.runtime.errors import ConflictError, RegistrationError
 from nodespan.runtime.resource import Kind, Namespace, Resource, ResourceDefinition, ResourceType, kind_of
