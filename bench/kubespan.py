@@ -11,7 +11,7 @@ import trio.testing
 from bench.measure import Figure, compare_runs
 from nodespan.controllers.kubespan.peer import PeerController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
-from nodespan.controllers.kubespan.peer_state import Seen
+from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
 from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
 from nodespan.resources.kubespan import (
@@ -55,9 +55,9 @@ class SettledDevice:
     """Says of every peer that all is well."""
 
     def __init__(self) -> None:
-        self.peers: dict[str, Seen] = {}
+        self.peers: dict[str, ObservedPeer] = {}
 
-    async def read(self) -> Mapping[str, Seen]:
+    async def read(self) -> Mapping[str, ObservedPeer]:
         return self.peers
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class SettledDevice:
     def traffic(self) -> int:
         return 0
 
-    def ask(self, addresses: Iterable[str]) -> None:
+    def probe(self, addresses: Iterable[str]) -> None:
         for address in addresses:
             raise AssertionError(f"nobody is in doubt, but {address} is asked")
 
@@ -76,7 +76,7 @@ class SettledDevice:
     def settle(self, numbers: Iterable[int]) -> None:
         """These nodes have made a handshake just now."""
         for number in numbers:
-            self.peers[f"key-{number:06}"] = Seen(endpoint="192.0.2.1:51820", last_handshake=time.time())
+            self.peers[f"key-{number:06}"] = ObservedPeer(endpoint="192.0.2.1:51820", last_handshake=time.time())
 
 
 class Mesh:

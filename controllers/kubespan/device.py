@@ -1,4 +1,4 @@
-"""The WireGuard device of the mesh as the peer statuses are made from it."""
+"""The WireGuard device of the mesh, as `kubespan.PeerStatusController` reads it."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -10,21 +10,21 @@ import trio
 from pyroute2.netlink.exceptions import NetlinkError
 
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
-from nodespan.controllers.kubespan.peer_state import Seen
+from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.probe import Probe
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.wireguard import DeviceState, read_device
 from nodespan.kernel.wireguard.device import parse_endpoint
 
-_IPRoute: Any = vars(pyroute2)["IPRoute"]  # which comes without types
+_IPRoute: Any = vars(pyroute2)["IPRoute"]  # which has no type hints
 
 
-def seen_peers(device: DeviceState | None) -> dict[str, Seen]:
-    """What a device says of its peers, by public key."""
+def observed_peers(device: DeviceState | None) -> dict[str, ObservedPeer]:
+    """The peers of a device, by public key."""
     if device is None:
         return {}
     return {
-        key: Seen(
+        key: ObservedPeer(
             endpoint=peer.config.endpoint,
             last_handshake=None if peer.last_handshake_time is None else peer.last_handshake_time.timestamp(),
             received=peer.receive_bytes,
@@ -49,12 +49,12 @@ class WireguardDevice:
 
     @cached_property
     def _counters(self) -> int:
-        # An open file of the namespace's own list of links: it stays that of the namespace it was opened in.
+        # An open file keeps showing the links of the namespace that it was opened in.
         with in_netns(self._netns):
             return os.open("/proc/thread-self/net/dev", os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Give back what was opened; it is opened again on use."""
+        """Close what was opened; it is opened again on use."""
         if "_probe" in vars(self):
             self._probe.close()
             del self._probe
@@ -62,9 +62,9 @@ class WireguardDevice:
             os.close(self._counters)
             del self._counters
 
-    async def read(self) -> Mapping[str, Seen]:
-        """What the device says of each peer; empty while there is no device. Raises OSError."""
-        return seen_peers(await trio.to_thread.run_sync(read_device, LINK_NAME, self._netns))
+    async def read(self) -> Mapping[str, ObservedPeer]:
+        """The peers, by public key; empty while there is no device. Raises OSError."""
+        return observed_peers(await trio.to_thread.run_sync(read_device, LINK_NAME, self._netns))
 
     def traffic(self) -> int:
         """How many packets the link has carried, both ways."""
@@ -78,12 +78,12 @@ class WireguardDevice:
             at += len(part)
         return b"".join(parts).decode()
 
-    def ask(self, addresses: Iterable[str]) -> None:
-        """Ask for a sign of life; does not wait."""
-        self._probe.ask(addresses)
+    def probe(self, addresses: Iterable[str]) -> None:
+        """Send an echo request to each of these addresses of the mesh; does not wait."""
+        self._probe.send(addresses)
 
     async def is_tunnelled(self, endpoint: str) -> bool:
-        """Whether packets of the tunnel to this endpoint would themselves be led into it."""
+        """Whether the tunnel's own packets to this endpoint would be routed into the tunnel."""
         return await trio.to_thread.run_sync(_leads_to_link, endpoint, self._netns)
 
 
@@ -104,6 +104,6 @@ def _leads_to_link(endpoint: str, netns: str | None) -> bool:
             (route,) = kernel.route("get", dst=host, mark=FIREWALL_MARK)
             (link,) = kernel.get_links(route.get_attr("RTA_OIF"))
         except NetlinkError:
-            return False  # there is no way to it at all, which WireGuard will find out itself
+            return False  # no route at all, which WireGuard notices itself
         name: str = link.get_attr("IFLA_IFNAME")
     return name == LINK_NAME

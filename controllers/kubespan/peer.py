@@ -63,7 +63,7 @@ def wireguard_peer(
     return WireguardPeer(
         public_key=key,
         preshared_key=config.shared_secret,
-        endpoint=path.wanted_endpoint,
+        endpoint=path.desired_endpoint,
         persistent_keepalive_interval=timedelta(seconds=KEEPALIVE),
         allowed_ips=spec.allowed_ips,
     )

@@ -1,58 +1,106 @@
 """The state of a peer, and which of its endpoints to use: rules over values, without a clock.
 
-A peer is judged by two ages: of the last handshake, and of the last time this node told the device to use another
-endpoint. WireGuard makes a new handshake every 120 s while there is traffic, gives up on a session after 180 s, and
-retries a handshake for 90 s, 5 s apart; that is where the numbers come from.
+Theory. WireGuard has no connections: it makes a handshake every 120 s while there is traffic, gives up a session after
+180 s, and retries a handshake for 90 s, 5 s apart. So the state is inferred from ages: of the last handshake, of the
+last time that this node gave the device another endpoint, and of the last packet received.
 
-    age of the endpoint change   state
-    more than 275 s              up if the last handshake is younger than 275 s, else down
-    15 s to 275 s                up if there was a handshake since the change, else down
-    less than 15 s               up if there was a handshake since the change, else unknown
-    down, but no endpoint was ever used: unknown
+    age of the endpoint change   up if there was                        otherwise
+    less than 15 s               a sign of life since the change        unknown
+    15 s to 275 s                a sign of life since the change        down
+    more than 275 s              a handshake less than 275 s ago        down
+    any, but silent              never                                  down
 
-The original moves to the next endpoint when a timer of 30 s finds a peer down. We look at a peer that is not up every
-second and move as soon as one handshake has certainly failed; the wire sees the same handshakes, only sooner. A peer
-with a fresh handshake keeps the endpoint that the device observed, whether or not it was this node that chose it: a
-path that works is never given up for one that may work. And a path that has died is noticed by silence: a session
-lasts for minutes without a new handshake, but whoever is sent something gives a sign of life within seconds.
+`RULES` is this table as data; the first row whose age fits decides, and silence overrides `up`. A sign of life is a
+handshake or a received packet; a packet without any handshake is none. A peer that would be down, but that this node
+never gave an endpoint, is unknown.
 
-A peer that no longer announces the address of its endpoint as its own has probably moved: it is asked at once, and has
-less time to answer. (The endpoint itself stays in the list, for discovery services let endpoints go by age only.)
+`up` is never older than its evidence. A peer is probed when it was sent something that has to be answered, and when
+nothing was received from it for 45 s: both ends send keepalives every 25 s, so a path that works is not quiet for
+longer, and one on which not even sending works shows in no counter. A living peer answers a probe within 10 s, if only
+with an empty packet; one that does not is silent.
+
+The original moves to the next endpoint when a timer of 30 s finds a peer down. Here a peer that is not up is looked at
+every second, and moves as soon as one handshake has certainly failed; the wire sees the same handshakes, only sooner. A
+peer that is up keeps the endpoint that the device observed, whether or not it was this node that chose it: a path that
+works is never given up for one that may work. A silent one moves; without another endpoint it is down where it is.
+
+A peer that no longer announces the address of its endpoint as its own has probably moved: it is probed at once, and has
+less time to answer. (The endpoint itself stays in the list, since discovery services expire endpoints by age only.)
 """
 
+import enum
 import math
 
 import attrs
 
+from nodespan.kernel.wireguard.handshake import Handshake
 from nodespan.resources.kubespan import PeerState
 
 PEER_DOWN_INTERVAL = 275.0
 ENDPOINT_CONNECTION_TIMEOUT = 15.0
-# One handshake is retried after 5 s (REKEY_TIMEOUT); one second more for the answer and for our own looking.
+# One handshake is retried after 5 s (REKEY_TIMEOUT); one second more for the answer and for the interval of looks.
 HANDSHAKE_TIMEOUT = 6.0
-# Whoever is sent something answers within 10 s (KEEPALIVE_TIMEOUT), if only with an empty packet.
+# A peer that is sent something answers within 10 s (KEEPALIVE_TIMEOUT), if only with an empty packet.
 SILENCE_TIMEOUT = 11.0
-# The same for one that has withdrawn its endpoint. What asks it is answered at once; three are sent in this time.
+# The same for one that has withdrawn its endpoint. It answers a probe at once; three are sent in this time.
 WITHDRAWN_TIMEOUT = 3.0
-# An empty packet, which nobody answers.
+# Nothing received for longer than a keepalive takes, twice over.
+QUIET_TIMEOUT = 45.0
+# An empty packet, which is not answered.
 KEEPALIVE_BYTES = 32
+# A handshake that seems to be this far in the future shows that the wall clock was set back since, in seconds.
+_FUTURE = 1.0
+
+
+class Evidence(enum.StrEnum):
+    """What makes a peer `up`."""
+
+    SIGN_OF_LIFE_SINCE_CHANGE = "a sign of life since the change"
+    FRESH_HANDSHAKE = "a handshake less than 275 s ago"
+    NONE = "never"
+
+
+@attrs.frozen
+class Rule:
+    """A row of the table: for changes of the endpoint younger than `below` seconds."""
+
+    age: str
+    below: float
+    evidence: Evidence
+    otherwise: PeerState
+
+
+RULES = (
+    Rule("less than 15 s", ENDPOINT_CONNECTION_TIMEOUT, Evidence.SIGN_OF_LIFE_SINCE_CHANGE, PeerState.UNKNOWN),
+    # 275 s itself belongs here, as in the original.
+    Rule(
+        "15 s to 275 s",
+        math.nextafter(PEER_DOWN_INTERVAL, math.inf),
+        Evidence.SIGN_OF_LIFE_SINCE_CHANGE,
+        PeerState.DOWN,
+    ),
+    Rule("more than 275 s", math.inf, Evidence.FRESH_HANDSHAKE, PeerState.DOWN),
+)
+SILENCE_RULE = Rule("any, but silent", math.inf, Evidence.NONE, PeerState.DOWN)
 
 
 def peer_state(
     *, since_handshake: float, since_endpoint_change: float, has_used_endpoint: bool, handshake_after_change: bool
 ) -> PeerState:
     """The state of a peer by the table above. Ages are in seconds, infinite for never."""
-    if since_endpoint_change > PEER_DOWN_INTERVAL:
-        is_up = since_handshake < PEER_DOWN_INTERVAL
-    elif handshake_after_change:
-        is_up = True
-    elif since_endpoint_change < ENDPOINT_CONNECTION_TIMEOUT:
-        return PeerState.UNKNOWN
-    else:
-        is_up = False
-    if is_up:
+    rule = next((rule for rule in RULES if since_endpoint_change < rule.below), RULES[-1])
+    is_fulfilled = {
+        Evidence.SIGN_OF_LIFE_SINCE_CHANGE: handshake_after_change,
+        Evidence.FRESH_HANDSHAKE: since_handshake < PEER_DOWN_INTERVAL,
+        Evidence.NONE: False,
+    }
+    if is_fulfilled[rule.evidence]:
         return PeerState.UP
-    return PeerState.DOWN if has_used_endpoint else PeerState.UNKNOWN
+    return _unless_never_used(rule.otherwise, has_used_endpoint=has_used_endpoint)
+
+
+def _unless_never_used(state: PeerState, *, has_used_endpoint: bool) -> PeerState:
+    return PeerState.UNKNOWN if state is PeerState.DOWN and not has_used_endpoint else state
 
 
 def next_endpoint(endpoints: tuple[str, ...], *, last_used: str, observed: str) -> str | None:
@@ -70,8 +118,11 @@ def next_endpoint(endpoints: tuple[str, ...], *, last_used: str, observed: str) 
 
 
 @attrs.frozen(kw_only=True)
-class Seen:
-    """What the device says of a peer: the endpoint it uses ("" for none), the last handshake, and bytes in and out."""
+class ObservedPeer:
+    """A peer as the device shows it: the endpoint it uses ("" for none), the last handshake, and bytes in and out.
+
+    The handshake is in seconds of the wall clock of that moment.
+    """
 
     endpoint: str = ""
     last_handshake: float | None = None
@@ -81,17 +132,17 @@ class Seen:
 
 @attrs.frozen(kw_only=True)
 class Path:
-    """What is known of the way to a peer. Times are seconds on one clock, None for never.
+    """What is known of the path to a peer. Times are seconds on one clock that does not step, None for never.
 
-    `endpoint` is what the device uses, `last_used` what this node last told it to. `heard` is when the bytes received
-    last grew, and `sent_when_heard` how many had been sent by then; `probed` is since when the peer has been asked for
-    a sign of life. `is_announced` is whether the peer was last seen to announce the address of `endpoint`,
-    `is_withdrawn` whether it has ceased to and was not heard from since.
+    `endpoint` is what the device uses, `last_used` what this node gave it last. `heard` is when the bytes received last
+    grew, and `sent_when_heard` how many had been sent by then; `probed` is since when the peer has been probed without
+    an answer. `is_announced` is whether the peer was last seen to announce the address of `endpoint`, `is_withdrawn`
+    whether it has ceased to and was not heard from since.
     """
 
     endpoint: str = ""
     last_used: str = ""
-    last_handshake: float | None = None
+    handshake: Handshake = attrs.field(factory=Handshake)
     last_change: float | None = None
     received: int = 0
     sent: int = 0
@@ -101,33 +152,59 @@ class Path:
     is_announced: bool = False
     is_withdrawn: bool = False
 
+    @property
+    def last_handshake(self) -> float | None:
+        """When the last handshake was."""
+        return self.handshake.at
+
     def state(self, now: float) -> PeerState:
-        """The state of the peer. What was heard from it after a change of endpoint counts as much as a handshake."""
+        """The state of the peer."""
         handshake, change = self.last_handshake, self.last_change
         heard_since = [at for at in (handshake, self.heard) if at is not None and (change is None or at > change)]
-        return peer_state(
+        state = peer_state(
             since_handshake=math.inf if handshake is None else now - handshake,
             since_endpoint_change=math.inf if change is None else now - change,
             has_used_endpoint=bool(self.last_used),
             handshake_after_change=bool(heard_since) and handshake is not None,
         )
+        if state is PeerState.UP and self.is_silent(now):
+            return _unless_never_used(SILENCE_RULE.otherwise, has_used_endpoint=bool(self.last_used))
+        return state
 
-    def seen(self, seen: Seen | None, now: float) -> "Path":
-        """With what the device says now; unchanged where it does not know the peer."""
-        if seen is None:
-            return self
+    def observed(self, observed: ObservedPeer | None, now: float, *, wall_offset: float = 0.0) -> "Path":
+        """With what the device shows now, None if it does not know the peer; probed if that is due."""
+        path = self if observed is None else self._with(observed, now, wall_offset)
+        if path.probed is not None:
+            return path
+        signs = (path.heard, path.last_handshake, path.last_change)
+        last_sign = max((at for at in signs if at is not None), default=-math.inf)
+        is_due = path.sent > path.sent_when_heard + KEEPALIVE_BYTES or now - last_sign > QUIET_TIMEOUT
+        return attrs.evolve(path, probed=now) if is_due else path
+
+    def _with(self, observed: ObservedPeer, now: float, wall_offset: float) -> "Path":
+        is_first = self.handshake.looked == -math.inf
         path = attrs.evolve(
             self,
-            endpoint=seen.endpoint,
-            last_handshake=seen.last_handshake,
-            received=seen.received,
-            sent=seen.sent,
+            endpoint=observed.endpoint,
+            handshake=self.handshake.observed(observed.last_handshake, now, wall_offset),
+            received=observed.received,
+            sent=observed.sent,
         )
-        # Fewer than before: the device was made anew and counts from zero.
-        if seen.received != self.received or seen.sent < self.sent:
-            return attrs.evolve(path, heard=now, sent_when_heard=seen.sent, probed=None, is_withdrawn=False)
-        if path.probed is None and seen.sent > path.sent_when_heard + KEEPALIVE_BYTES:
-            return attrs.evolve(path, probed=now)
+        if is_first:
+            # Nothing is known of when these bytes came, except that a handshake brought some.
+            told = observed.last_handshake
+            is_doubtful = told is not None and told - wall_offset > now + _FUTURE
+            return attrs.evolve(
+                path,
+                heard=path.last_handshake,
+                sent_when_heard=observed.sent,
+                probed=now if is_doubtful and self.probed is None else self.probed,
+            )
+        if observed.received < self.received or observed.sent < self.sent:
+            # The device was replaced, and counts from zero: that is no sign of life.
+            return attrs.evolve(path, sent_when_heard=observed.sent)
+        if observed.received > self.received:
+            return attrs.evolve(path, heard=now, sent_when_heard=observed.sent, probed=None, is_withdrawn=False)
         return path
 
     def announced(self, allowed_ips: tuple[str, ...], now: float, *, roamed: bool) -> "Path":
@@ -141,7 +218,7 @@ class Path:
         return attrs.evolve(self, is_announced=is_announced, is_withdrawn=is_withdrawn)
 
     def to(self, endpoint: str, now: float) -> "Path":
-        """With the device told to use another endpoint."""
+        """With the device given another endpoint."""
         return attrs.evolve(
             self,
             endpoint=endpoint,
@@ -154,12 +231,12 @@ class Path:
         )
 
     @property
-    def wanted_endpoint(self) -> str:
-        """What to tell the device: the endpoint it was told before, or "" to leave it the one that it found itself."""
+    def desired_endpoint(self) -> str:
+        """What to give the device: the same endpoint as before, or "" to leave it the one that it found itself."""
         return self.last_used if self.last_used and self.endpoint in ("", self.last_used) else ""
 
     def is_silent(self, now: float) -> bool:
-        """Whether the peer has been asked for a sign of life for longer than a living one takes to give it."""
+        """Whether the peer has been probed for longer than a living one takes to answer."""
         timeout = WITHDRAWN_TIMEOUT if self.is_withdrawn else SILENCE_TIMEOUT
         return self.probed is not None and now - self.probed >= timeout
 
@@ -171,28 +248,36 @@ def host_prefix(endpoint: str) -> str:
 
 
 def step(
-    path: Path, endpoints: tuple[str, ...], seen: Seen | None, now: float, *, allowed_ips: tuple[str, ...] = ()
+    path: Path,
+    endpoints: tuple[str, ...],
+    observed: ObservedPeer | None,
+    now: float,
+    *,
+    allowed_ips: tuple[str, ...] = (),
+    wall_offset: float = 0.0,
 ) -> tuple[Path, PeerState]:
-    """One look at a peer: what is known of the way to it afterwards, and its state.
+    """One look at a peer: what is known of the path to it afterwards, and its state.
 
-    A peer that is up keeps its endpoint, unless it has fallen silent. One that is not moves on when it was never told
-    an endpoint, or when the one that it was told has had the time of one handshake without making one.
+    A peer that is up keeps its endpoint, unless it has become silent. One that is not moves on when it was never given
+    an endpoint, or when the one that it was given has had the time of one handshake without making one. `wall_offset`
+    is what the wall clock is ahead of `now`.
     """
     before = path.endpoint
-    path = path.seen(seen, now)
+    path = path.observed(observed, now, wall_offset=wall_offset)
     path = path.announced(allowed_ips, now, roamed=path.endpoint != before)
     state = path.state(now)
-    if state is PeerState.UP:
-        # What has fallen silent is what the device uses, and it may be the device that chose it.
-        has_failed, tried = path.is_silent(now), path.endpoint if path.endpoint in endpoints else path.last_used
+    is_silent = path.is_silent(now)
+    if state is PeerState.UP or is_silent:
+        # What has become silent is what the device uses, and it may be the device that chose it.
+        has_failed, tried = is_silent, path.endpoint if path.endpoint in endpoints else path.last_used
     else:
         has_failed, tried = _has_failed(path, now), path.last_used
     if has_failed:
         following = next_endpoint(endpoints, last_used=tried, observed=path.endpoint)
         if following is not None:
             return path.to(following, now), PeerState.UNKNOWN
-    if path.wanted_endpoint:
-        path = attrs.evolve(path, endpoint=path.wanted_endpoint)
+    if path.desired_endpoint:
+        path = attrs.evolve(path, endpoint=path.desired_endpoint)
     return path, state
 
 

@@ -1,11 +1,10 @@
-"""kubespan.PeerStatusController: looks at the WireGuard device, says how each peer fares and which endpoint to use.
+"""kubespan.PeerStatusController: reads the WireGuard device, publishes each peer's state and which endpoint to use.
 
-A peer that is not up, or that was sent something and has not been heard from since, is looked at every second. While
-the tunnel carries traffic everybody is looked at every few seconds, else every 30 s. What a look finds unchanged is
-not written.
+A peer that is not up, or that was probed and has not answered yet, is looked at every second. While the tunnel carries
+traffic all peers are looked at every few seconds, else every 30 s. A look that finds nothing changed writes nothing.
 
-A node that has lost an address sends everybody something from another one: that is all that a peer needs to follow.
-Until then they would send to where it was, and it would not know.
+A node that has lost an address sends all peers something from another one, which is all that they need to follow.
+Until then they would send to the old address, and the node would not know.
 """
 
 import time
@@ -15,75 +14,84 @@ from typing import Any, Protocol
 
 import trio
 
-from nodespan.controllers.kubespan.peer_state import Path, Seen, step
+from nodespan.controllers.common.boot_clock import boot_time
+from nodespan.controllers.common.wall_offset import WallOffset
+from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, step
 from nodespan.resources.kubespan import (
     NEVER,
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
     KubeSpanPeerStatusSpec,
+    PeerState,
 )
-from nodespan.resources.kubespan import PeerState as State
 from nodespan.resources.network import CURRENT_ADDRESSES_ID, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.resource import Metadata, Pointer
 
 POLL_INTERVAL = 30.0
-# While the tunnel carries traffic, a peer may fall silent in the middle of it. A look at very many takes its time.
+# While the tunnel carries traffic, a peer may become silent in the middle of it. A look at many peers takes its time.
 BUSY_INTERVAL = 1.0
 PEERS_PER_SECOND = 1000
 ATTENTIVE_INTERVAL = 1.0
-# So many seconds in a row, for the routes from the new address may come after it.
+# So many seconds in a row, since the routes from the new address may come after it.
 GREETINGS = 3
-# A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be asked more often.
+# A handshake is retried this often (REKEY_TIMEOUT), so a peer without one need not be probed more often.
 RETRY_LOOKS = 5
 
 
 class Device(Protocol):
     """The WireGuard device of the mesh."""
 
-    async def read(self) -> Mapping[str, Seen]:
-        """What it says of each peer, by public key; empty while there is no device. Raises OSError."""
+    async def read(self) -> Mapping[str, ObservedPeer]:
+        """The peers, by public key; empty while there is no device. Raises OSError."""
         ...
 
     def close(self) -> None:
-        """Give back what was opened for it."""
+        """Close what was opened."""
         ...
 
     def traffic(self) -> int:
         """How many packets it has carried; 0 while there is no device."""
         ...
 
-    def ask(self, addresses: Iterable[str]) -> None:
+    def probe(self, addresses: Iterable[str]) -> None:
         """Send something that is answered to these addresses of the mesh; does not wait."""
         ...
 
     async def is_tunnelled(self, endpoint: str) -> bool:
-        """Whether packets of the tunnel to this endpoint would themselves be led into it."""
+        """Whether the tunnel's own packets to this endpoint would be routed into the tunnel."""
         ...
 
 
 class PeerStatusController(QueueController):
-    """One status per peer. `now` gives wall-clock seconds, which is what the device tells handshakes in."""
+    """One status per peer.
+
+    `now` is the clock for durations, which must not step; `wall` is the wall clock, in which the device tells the times
+    of handshakes and the statuses show times.
+    """
 
     name = "kubespan.PeerStatusController"
     inputs = (primary(KubeSpanPeerSpec), mapped(NodeAddress, CURRENT_ADDRESSES_ID))
     outputs = (exclusive(KubeSpanPeerStatus),)
 
-    def __init__(self, device: Device, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, device: Device, *, now: Callable[[], float] = boot_time, wall: Callable[[], float] = time.time
+    ) -> None:
         self._device = device
         self._now = now
+        self._wall_offset = WallOffset(now, wall)
         self._paths: dict[str, Path] = {}
-        self._seen: Mapping[str, Seen] | None = None
-        # Those that are to be looked at every second, and those among them that may just have fallen silent.
+        self._observed: Mapping[str, ObservedPeer] | None = None
+        # Peers to look at every second, and those among them that are up and have not answered a probe yet.
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
-        self._said: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
         self._own: frozenset[str] = frozenset()
         self._greetings = 0
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """The node's own addresses have changed, which is about no single peer."""
+        """The node's own addresses changed: no single peer is affected."""
         found = ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
         own = frozenset[str]() if found is None else frozenset(found.spec.addresses)
         if self._own - own:
@@ -92,7 +100,7 @@ class PeerStatusController(QueueController):
         return ()
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """A peer came, changed or went."""
+        """Look at a peer that was added or changed; remove the status of one that is gone."""
         spec = ctx.find(KubeSpanPeerSpec, item.id)
         if spec is None:
             self._paths.pop(item.id, None)
@@ -101,29 +109,29 @@ class PeerStatusController(QueueController):
             if ctx.find(KubeSpanPeerStatus, item.id) is not None:
                 await ctx.destroy(KubeSpanPeerStatus, item.id)
             return
-        if self._seen is None:
-            # Tunnels that an agent before this one has left up are to be left as they are.
-            self._seen = await self._device.read()
+        if self._observed is None:
+            # An agent before this one may have left tunnels up, which are left as they are.
+            self._observed = await self._device.read()
         await self._look(ctx, item.id, spec.spec)
 
     async def run(self, ctx: QueueContext) -> None:
-        """Look at everybody, as often as it takes."""
+        """Look at all peers, as often as it takes."""
         looked, traffic, looks = trio.current_time(), self._device.traffic(), 0
         while True:
             await trio.sleep(ATTENTIVE_INTERVAL)
             if self._greetings:
                 self._greetings -= 1
-                self._device.ask(self._addresses(ctx, self._paths.keys() - self._unsettled))
+                self._device.probe(self._addresses(ctx, self._paths.keys() - self._unsettled))
             carried = self._device.traffic()
             is_busy, traffic = carried != traffic, carried
             interval = max(BUSY_INTERVAL, len(self._paths) / PEERS_PER_SECOND) if is_busy else POLL_INTERVAL
-            everybody_is_due = trio.current_time() >= looked + interval
-            if not (everybody_is_due or self._unsettled):
+            all_are_due = trio.current_time() >= looked + interval
+            if not (all_are_due or self._unsettled):
                 continue
             looks += 1
-            self._seen = await self._device.read()
-            self._device.ask(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
-            if everybody_is_due:
+            self._observed = await self._device.read()
+            self._device.probe(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
+            if all_are_due:
                 looked = trio.current_time()
                 peers = ctx.list(KubeSpanPeerSpec)
             else:
@@ -132,14 +140,14 @@ class PeerStatusController(QueueController):
                 await self._look(ctx, peer.id, peer.spec)
 
     async def shutdown(self, ctx: QueueContext) -> None:  # noqa: ARG002
-        """Let go of the device."""
+        """Close the device."""
         self._device.close()
 
     def _warn(self, ctx: QueueContext, label: str, endpoint: str) -> None:
-        if (label, endpoint) not in self._said:
-            self._said.add((label, endpoint))
+        if (label, endpoint) not in self._warned:
+            self._warned.add((label, endpoint))
             ctx.log.warning(
-                "an endpoint is not used: the way to it leads into the tunnel itself", peer=label, endpoint=endpoint
+                "an endpoint is not used: the route to it leads into the tunnel itself", peer=label, endpoint=endpoint
             )
 
     def _addresses(self, ctx: QueueContext, ids: Iterable[str]) -> list[str]:
@@ -147,26 +155,29 @@ class PeerStatusController(QueueController):
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
 
     async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec) -> None:
-        assert self._seen is not None  # read before the first look
-        seen, before = self._seen.get(id), self._paths.get(id, Path())
-        endpoints = spec.endpoints
-        path, state = step(before, endpoints, seen, self._now(), allowed_ips=spec.allowed_ips)
-        while path.last_used != before.last_used and await self._device.is_tunnelled(path.last_used):
+        assert self._observed is not None  # read before the first look
+        observed, before = self._observed.get(id), self._paths.get(id, Path())
+        endpoints, wall_offset = spec.endpoints, self._wall_offset.read()
+        while True:
+            path, state = step(
+                before, endpoints, observed, self._now(), allowed_ips=spec.allowed_ips, wall_offset=wall_offset
+            )
+            if path.last_used == before.last_used or not await self._device.is_tunnelled(path.last_used):
+                break
             self._warn(ctx, spec.label, path.last_used)
             endpoints = tuple(endpoint for endpoint in endpoints if endpoint != path.last_used)
-            path, state = step(before, endpoints, seen, self._now(), allowed_ips=spec.allowed_ips)
         self._paths[id] = path
-        _mark(self._doubtful, id, state is State.UP and path.probed is not None)
-        _mark(self._unsettled, id, state is not State.UP or path.probed is not None)
+        _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
+        _mark(self._unsettled, id, state is not PeerState.UP or path.probed is not None)
         status = KubeSpanPeerStatusSpec(
             endpoint=path.endpoint,
             label=spec.label,
             state=state,
             receive_bytes=path.received,
             transmit_bytes=path.sent,
-            last_handshake_time=_moment(path.last_handshake),
+            last_handshake_time=_moment(path.last_handshake, wall_offset),
             last_used_endpoint=path.last_used,
-            last_endpoint_change=_moment(path.last_change),
+            last_endpoint_change=_moment(path.last_change, wall_offset),
         )
         await ctx.put(KubeSpanPeerStatus, id, status)
 
@@ -178,5 +189,5 @@ def _mark(marked: set[str], id: str, is_marked: bool) -> None:
         marked.discard(id)
 
 
-def _moment(seconds: float | None) -> datetime:
-    return NEVER if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def _moment(at: float | None, wall_offset: float) -> datetime:
+    return NEVER if at is None else datetime.fromtimestamp(at + wall_offset, UTC)

@@ -1,7 +1,7 @@
-"""Asks peers for a sign of life: ICMPv6 echo requests through the tunnel, whose answers nobody reads.
+"""Probes peers: ICMPv6 echo requests through the tunnel, whose answers are not read.
 
-A request makes WireGuard shake hands with a peer that it has no session with, and a living peer's answer shows in the
-counters of the device; that is all that is wanted of it.
+A request makes WireGuard start a handshake with a peer that it has no session with, and the answer of a living peer
+shows in the counters of the device.
 """
 
 import socket
@@ -12,7 +12,7 @@ from nodespan.kernel.netns import in_netns
 
 # RFC 4443: type, code, checksum (the kernel fills it in), identifier, sequence.
 _ECHO_REQUEST = struct.pack("!BBHHH", 128, 0, 0, 0x6E73, 0)
-# linux/icmpv6.h: a filter that lets nothing through to this socket.
+# linux/icmpv6.h: a filter that passes nothing to this socket.
 _ICMPV6_FILTER = 1
 _NOTHING = b"\xff" * 32
 
@@ -27,14 +27,14 @@ class Probe:
             )
         self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, _NOTHING)
 
-    def ask(self, addresses: Iterable[str]) -> None:
-        """Send one request to each address; does not wait. What cannot be sent is as good as not answered."""
+    def send(self, addresses: Iterable[str]) -> None:
+        """Send one request to each address; does not wait. One that cannot be sent counts as not answered."""
         for address in addresses:
             try:
                 self._socket.sendto(_ECHO_REQUEST, (address, 0))
-            except OSError:  # no route, no peer, no room: the next look asks again
+            except OSError:  # no route, no peer, no room: the next look tries again
                 continue
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         self._socket.close()

@@ -51,8 +51,8 @@ from nodespan.controllers.network.dhcp.message4 import (
     encode,
 )
 from nodespan.controllers.network.dhcp.names import text_of
-from nodespan.controllers.network.dhcp.transitions import Transitions, checked_transition
 from nodespan.runtime.backoff import Exponential
+from nodespan.runtime.transitions import Transitions, checked_transition
 
 EVERYBODY = "255.255.255.255"
 

@@ -43,8 +43,8 @@ from nodespan.controllers.network.dhcp.message6 import (
     encode_association,
     parse_status,
 )
-from nodespan.controllers.network.dhcp.transitions import Transitions, checked_transition
 from nodespan.runtime.backoff import Exponential
+from nodespan.runtime.transitions import Transitions, checked_transition
 
 ALL_SERVERS = "ff02::1:2"
 

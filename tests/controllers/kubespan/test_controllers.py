@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Mapping
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -8,7 +9,7 @@ from nodespan.controllers.config.loading import load
 from nodespan.controllers.kubespan.config import ConfigController, kubespan_config
 from nodespan.controllers.kubespan.endpoint import EndpointController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
-from nodespan.controllers.kubespan.peer_state import Seen
+from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.peer_status import GREETINGS, PeerStatusController
 from nodespan.resources.cluster import Affiliate, AffiliateSpec, Identity, IdentitySpec, KubeSpanAffiliate
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -154,14 +155,17 @@ class FakeDevice:
     """A device whose answers the test sets; counts how often it is read."""
 
     def __init__(self) -> None:
-        self.peers: dict[str, Seen] = {}
+        self.peers: dict[str, ObservedPeer] = {}
         self.reads = 0
+        self.was_read = trio.Event()
         self.packets = 0
-        self.asked: list[str] = []
+        self.probed: list[str] = []
         self.tunnelled: set[str] = set()
 
-    async def read(self) -> Mapping[str, Seen]:
+    async def read(self) -> Mapping[str, ObservedPeer]:
         self.reads += 1
+        self.was_read.set()
+        self.was_read = trio.Event()
         return dict(self.peers)
 
     def close(self) -> None:
@@ -170,8 +174,8 @@ class FakeDevice:
     def traffic(self) -> int:
         return self.packets
 
-    def ask(self, addresses: Iterable[str]) -> None:
-        self.asked += addresses
+    def probe(self, addresses: Iterable[str]) -> None:
+        self.probed += addresses
 
     async def is_tunnelled(self, endpoint: str) -> bool:
         return endpoint in self.tunnelled
@@ -185,25 +189,30 @@ def _peer(*endpoints: str) -> KubeSpanPeerSpecSpec:
 async def test_a_settled_mesh_costs_one_look_per_half_minute_and_no_write() -> None:
     device = FakeDevice()
     for number in range(200):
-        device.peers[f"key-{number}"] = Seen(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
-    controller = PeerStatusController(device, now=trio.current_time)
+        device.peers[f"key-{number}"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
     async with running(controller) as node:
         for number in range(200):
             await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer("192.0.2.2:1")))
         await node.settled()
-        await trio.sleep(31)
-        reads, writes = device.reads, node.engine.runners[controller.name].access.counters.writes
-        await trio.sleep(150)
-        assert device.reads - reads == 5
-        assert node.engine.runners[controller.name].access.counters.writes == writes
-        assert not device.asked
+        counters = node.engine.runners[controller.name].access.counters
+        for heard in range(1, 6):
+            for key, peer in device.peers.items():
+                device.peers[key] = attrs.evolve(peer, last_handshake=trio.current_time(), received=92 * heard)
+            await device.was_read.wait()
+            await trio.sleep(1)
+            reads, writes = device.reads, counters.writes
+            await trio.sleep(30)
+            assert device.reads - reads == 1
+            assert counters.writes == writes
+        assert not device.probed
 
 
 @pytest.mark.virtual_clock
 async def test_a_node_that_has_lost_an_address_lets_its_peers_hear_from_it_at_once() -> None:
     device = FakeDevice()
-    device.peers["key"] = Seen(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
-    async with running(PeerStatusController(device, now=trio.current_time)) as node:
+    device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
         await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
         await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
         # Gaining one is no reason: what was sent from elsewhere is still answered.
@@ -215,13 +224,13 @@ async def test_a_node_that_has_lost_an_address_lets_its_peers_hear_from_it_at_on
         ):
             await node.put(NodeAddress, "current", NodeAddressSpec(addresses=addresses))
             await trio.sleep(GREETINGS + 2)
-            assert device.asked == ["fd00::2"] * asked
+            assert device.probed == ["fd00::2"] * asked
 
 
 @pytest.mark.virtual_clock
 async def test_a_peer_without_a_handshake_is_looked_at_every_second_and_moves_on() -> None:
     device = FakeDevice()
-    controller = PeerStatusController(device, now=trio.current_time)
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
     async with running(controller) as node:
         await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
         first = await node.eventually(KubeSpanPeerStatus, "key")
@@ -230,17 +239,42 @@ async def test_a_peer_without_a_handshake_is_looked_at_every_second_and_moves_on
         await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.last_used_endpoint == "192.0.2.3:1")
         assert 5 <= trio.current_time() - began <= 7.1
         assert device.reads - reads >= 5
-        assert "fd00::2" in device.asked
-        device.peers["key"] = Seen(endpoint="192.0.2.3:1", last_handshake=trio.current_time() + 1)
+        assert "fd00::2" in device.probed
+        device.peers["key"] = ObservedPeer(endpoint="192.0.2.3:1", last_handshake=trio.current_time() + 1)
         await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("stepped", [3600.0, -3600.0])
+async def test_a_step_of_the_wall_clock_moves_the_times_shown_and_nothing_else(stepped: float) -> None:
+    device = FakeDevice()
+    offset = 1_000_000.0
+
+    def wall() -> float:
+        return trio.current_time() + offset
+
+    controller = PeerStatusController(device, now=trio.current_time, wall=wall)
+    async with running(controller) as node:
+        device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=wall(), received=92)
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
+        before = await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
+        await trio.sleep(5)
+        offset += stepped
+        for _ in range(60):
+            device.peers["key"] = attrs.evolve(device.peers["key"], received=device.peers["key"].received + 32)
+            device.packets += 1
+            await trio.sleep(1)
+            after = node.state.get(KubeSpanPeerStatus, "key").spec
+            assert (after.state, after.endpoint) == (PeerState.UP, "192.0.2.2:1")
+        assert (after.last_handshake_time - before.spec.last_handshake_time).total_seconds() == stepped
 
 
 @pytest.mark.virtual_clock
 async def test_a_path_that_dies_under_traffic_is_left_within_15_seconds() -> None:
     device = FakeDevice()
-    controller = PeerStatusController(device, now=trio.current_time)
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
     async with running(controller) as node:
-        seen = Seen(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=1000, sent=1000)
+        seen = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time(), received=1000, sent=1000)
         device.peers["key"] = seen
         await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
         await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
@@ -251,7 +285,7 @@ async def test_a_path_that_dies_under_traffic_is_left_within_15_seconds() -> Non
         while node.state.get(KubeSpanPeerStatus, "key").spec.last_used_endpoint == "":
             await trio.sleep(0.5)
             device.packets += 1
-            device.peers["key"] = Seen(
+            device.peers["key"] = ObservedPeer(
                 endpoint=seen.endpoint,
                 last_handshake=seen.last_handshake,
                 received=1000,
@@ -264,7 +298,7 @@ async def test_a_path_that_dies_under_traffic_is_left_within_15_seconds() -> Non
 async def test_an_endpoint_within_the_tunnel_is_skipped_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     device = FakeDevice()
     device.tunnelled = {"192.0.2.2:1"}
-    async with running(PeerStatusController(device, now=trio.current_time)) as node:
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
         await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1", "192.0.2.3:1")))
         status = await node.eventually(KubeSpanPeerStatus, "key")
         assert status.spec.last_used_endpoint == "192.0.2.3:1"
@@ -275,7 +309,7 @@ async def test_an_endpoint_within_the_tunnel_is_skipped_with_a_warning(capsys: p
 
 @pytest.mark.virtual_clock
 async def test_the_status_goes_with_the_peer() -> None:
-    async with running(PeerStatusController(FakeDevice(), now=trio.current_time)) as node:
+    async with running(PeerStatusController(FakeDevice(), now=trio.current_time, wall=trio.current_time)) as node:
         await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
         await node.eventually(KubeSpanPeerStatus, "key")
         await node.destroy(KubeSpanPeerSpec, "key")
@@ -286,8 +320,10 @@ async def test_the_status_goes_with_the_peer() -> None:
 @pytest.mark.virtual_clock
 async def test_endpoints_of_peers_that_are_up_are_harvested() -> None:
     device = FakeDevice()
-    device.peers["key-a"] = Seen(endpoint="198.51.100.7:4242", last_handshake=trio.current_time())
-    async with running(PeerStatusController(device, now=trio.current_time), EndpointController()) as node:
+    device.peers["key-a"] = ObservedPeer(endpoint="198.51.100.7:4242", last_handshake=trio.current_time())
+    async with running(
+        PeerStatusController(device, now=trio.current_time, wall=trio.current_time), EndpointController()
+    ) as node:
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ENABLED)
         await node.put(Affiliate, "a", _affiliate("a", "192.0.2.2"))
         await node.create(KubeSpanPeerSpec.new("key-a", _peer("192.0.2.2:1")))

@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from nodespan.controllers.kubespan.peer_state import PEER_DOWN_INTERVAL, Seen
+from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
 from nodespan.resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec, KubeSpanPeerStatus, PeerState
 from nodespan.runtime.testing.kit import Node, running
@@ -41,10 +41,15 @@ class ModelDevice:
     received: int = 0
     sent: int = 0
     changes: int = 0
+    # Whether packets leave the machine at all, and whether there is a device.
+    sends: bool = True
+    is_there: bool = True
 
-    async def read(self) -> Mapping[str, Seen]:
+    async def read(self) -> Mapping[str, ObservedPeer]:
+        if not self.is_there:
+            return {}
         return {
-            "key": Seen(
+            "key": ObservedPeer(
                 endpoint=self.endpoint,
                 last_handshake=self.last_handshake,
                 received=self.received,
@@ -60,6 +65,8 @@ class ModelDevice:
     def carry(self) -> None:
         """A packet each way, of a user's, or an attempt to shake hands for it."""
         now = trio.current_time()
+        if not self.sends:
+            return
         self.sent += 148
         if not self.wire.carries(self.endpoint):
             return
@@ -76,7 +83,7 @@ class ModelDevice:
     def traffic(self) -> int:
         return self.sent
 
-    def ask(self, addresses: Iterable[str]) -> None:
+    def probe(self, addresses: Iterable[str]) -> None:
         for _ in addresses:
             self.carry()
 
@@ -103,16 +110,14 @@ async def _live(node: Node, device: ModelDevice, seconds: float, *, until_up: bo
 @pytest.mark.parametrize("minutes", [1, 3, 10])
 async def test_after_a_cut_a_pair_is_up_again_within_15_seconds(endpoints: tuple[str, ...], minutes: int) -> None:
     device = ModelDevice(Wire())
-    async with running(PeerStatusController(device, now=trio.current_time)) as node:
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
         spec = KubeSpanPeerSpecSpec(address="fd00::2", endpoints=endpoints, label="two")
         await node.create(KubeSpanPeerSpec.new("key", spec))
         assert await _live(node, device, 60, until_up=True) < 15
         await _live(node, device, 400)
         device.wire.is_cut = True
         await _live(node, device, minutes * 60)
-        # A peer with nowhere else to go counts as up for as long as its session may live, as in the original.
-        if len(endpoints) > 1 or minutes * 60 > PEER_DOWN_INTERVAL:
-            assert node.state.get(KubeSpanPeerStatus, "key").spec.state is not PeerState.UP
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.state is not PeerState.UP
         device.wire.is_cut = False
         assert await _live(node, device, 60, until_up=True) <= 15
 
@@ -120,10 +125,27 @@ async def test_after_a_cut_a_pair_is_up_again_within_15_seconds(endpoints: tuple
 @pytest.mark.virtual_clock
 async def test_a_path_that_works_is_never_given_up() -> None:
     device = ModelDevice(Wire())
-    async with running(PeerStatusController(device, now=trio.current_time)) as node:
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
         spec = KubeSpanPeerSpecSpec(address="fd00::2", endpoints=("198.51.100.9:51820", WORKING), label="two")
         await node.create(KubeSpanPeerSpec.new("key", spec))
         await _live(node, device, 30, until_up=True)
         changes = device.changes
         await _live(node, device, 3600)
         assert (device.endpoint, device.changes) == (WORKING, changes)
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("reason", ["unplugged", "unroutable", "removed"])
+async def test_a_peer_that_nothing_answers_for_is_not_up_for_longer_than_90_seconds(reason: str) -> None:
+    """Nobody sends: packets are lost, or cannot even be sent, or the device is gone; both ends see the same."""
+    device = ModelDevice(Wire())
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
+        spec = KubeSpanPeerSpecSpec(address="fd00::2", endpoints=(WORKING,), label="two")
+        await node.create(KubeSpanPeerSpec.new("key", spec))
+        await _live(node, device, 60, until_up=True)
+        device.wire.is_cut = True
+        device.sends = reason == "unplugged"
+        device.is_there = reason != "removed"
+        await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is not PeerState.UP, within=90)
+        await trio.sleep(300)
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.state is not PeerState.UP

@@ -156,4 +156,4 @@ async def test_what_somebody_still_holds_is_made_anew_when_it_is_let_go() -> Non
 
 
 def test_an_endpoint_is_set_again_where_the_device_lost_it() -> None:
-    assert Path(endpoint="", last_used="192.0.2.2:1").wanted_endpoint == "192.0.2.2:1"
+    assert Path(endpoint="", last_used="192.0.2.2:1").desired_endpoint == "192.0.2.2:1"

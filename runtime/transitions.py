@@ -1,4 +1,4 @@
-"""The transitions of a client's state machine as data, checked at each change of state."""
+"""The transitions of a state machine as data, checked at each change of state."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -9,7 +9,7 @@ Transitions = Mapping[StateT, frozenset[StateT]]
 
 
 def checked_transition(transitions: Transitions[StateT], before: StateT, after: StateT) -> StateT:
-    """The state after the transition. Raises AssertionError, a bug of the client, if the table does not have it."""
+    """The state after the transition. Raises AssertionError, a bug of the caller, if the table does not have it."""
     if after != before and after not in transitions[before]:
-        raise AssertionError(f"the client must not go from {before} to {after}")
+        raise AssertionError(f"there is no transition from {before} to {after}")
     return after
