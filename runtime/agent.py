@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -12,8 +13,8 @@ import trio
 
 from nodespan.runtime import plugins
 from nodespan.runtime.actions import Action, OffersActions
+from nodespan.runtime.api.http_server import serve_pages
 from nodespan.runtime.api.local import AlreadyServedError, LocalServer, listen
-from nodespan.runtime.api.metrics import serve_metrics
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.errors import RegistrationError
@@ -118,7 +119,7 @@ class Agent:
                 await nursery.start(self.engine.run)
                 await self._first_look()
                 if options.metrics is not None:
-                    await nursery.start(serve_metrics, self.engine, self.state, options.metrics)
+                    await self._serve_metrics(nursery, options.metrics)
                 for service in self._beside:
                     nursery.start_soon(service, self.state)
                 server = LocalServer(self.state, self.engine, self._log, version=self._version, actions=self._actions)
@@ -130,6 +131,13 @@ class Agent:
                     controllers=len(self.engine.runners),
                 )
                 task_status.started()
+
+    async def _serve_metrics(self, nursery: trio.Nursery, address: tuple[str, int]) -> None:
+        # Only an agent that is asked for metrics pays for the library.
+        from nodespan.runtime.api.metrics import EngineMetrics
+
+        respond = EngineMetrics(self.engine, self.state).respond
+        await nursery.start(partial(serve_pages, respond, address, log=self._log))
 
     async def _register(self, settings: plugins.Settings) -> None:
         for controller in plugins.load_installed(settings, self._log):

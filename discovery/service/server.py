@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -17,7 +18,8 @@ from nodespan.discovery.service.rate_limit import RateLimit
 from nodespan.discovery.service.status_pages import StatusPages
 from nodespan.discovery.service.storage import Storage
 from nodespan.runtime.api.grpc import Call, Code, Limits, Server, Service, Status
-from nodespan.runtime.api.pages import Respond, serve_pages
+from nodespan.runtime.api.http_server import serve_pages
+from nodespan.runtime.api.pages import Respond
 from nodespan.runtime.api.tls import ServerCertificate
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.state import MemoryState, State
@@ -113,8 +115,8 @@ async def serve_discovery(
             nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(_repeat, collect, options.collect_interval)
             nursery.start_soon(_repeat, gate.drop_idle, _DROP_IDLE_CLIENTS)
-            metrics_url = await _start_pages(nursery, metrics.respond, options.metrics)
-            pages_url = await _start_pages(nursery, pages.respond, options.pages)
+            metrics_url = await _start_pages(nursery, metrics.respond, options.metrics, log)
+            pages_url = await _start_pages(nursery, pages.respond, options.pages, log)
             host, port = options.listen
             listeners = await trio.open_tcp_listeners(port, host=host or None)
             tls = None if certificate is None else certificate.context
@@ -202,9 +204,8 @@ async def _repeat(action: Callable[[], Awaitable[None]], interval: float) -> Non
         await action()
 
 
-async def _start_pages(nursery: trio.Nursery, respond: Respond, address: Address | None) -> str:
+async def _start_pages(nursery: trio.Nursery, respond: Respond, address: Address | None, log: Logger) -> str:
     if address is None:
         return ""
-    where = address
-    url: str = await nursery.start(lambda task_status: serve_pages(respond, where, task_status=task_status))
+    url: str = await nursery.start(partial(serve_pages, respond, address, log=log))
     return url

@@ -1,32 +1,35 @@
-"""Prometheus metrics over HTTP, for those who ask for them: counts and times, no names of anything but controllers."""
+"""Prometheus metrics of the runtime: counts and times; the only names in them are those of controllers and types."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from nodespan.runtime.api.pages import Page
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.engine.queue_runner import QueueRunner
 from nodespan.runtime.resource import ResourceDefinition
 from nodespan.runtime.state import State, count_by_type
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-
-class _Collector:
-    """Reads the engine's counters when a scrape asks for them."""
+class EngineMetrics:
+    """The metrics of one engine and its state, read when a scrape asks for them."""
 
     def __init__(self, engine: Engine, state: State) -> None:
         self._engine = engine
         self._state = state
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def respond(self, target: str) -> Page:
+        """The page for a scrape."""
+        if target.partition("?")[0] != "/metrics":
+            return Page(status=404, body=b"metrics are at /metrics\n")
+        return Page(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self._registry))
 
     def collect(self) -> Iterator[Metric]:
+        """Every metric with its current values, as prometheus_client asks for them."""
         per_controller = {
             "wakeups": "Turns of a controller and jobs of a queue controller.",
             "crashes": "Failures of the routine or of jobs.",
@@ -74,46 +77,3 @@ class _Collector:
             for controller, runner in queues.items():
                 family.add_metric([controller], getattr(runner.jobs, name))
             yield family
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    """The part of ASGI that is about start and end: there is nothing to be done at either."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
-
-
-async def serve_metrics(
-    engine: Engine,
-    state: State,
-    address: tuple[str, int],
-    *,
-    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve GET /metrics until cancelled; reports the address once it answers. Raises OSError if it cannot."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(engine, state))
-
-    async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-            return
-        known = scope["path"] == "/metrics"
-        body = generate_latest(registry) if known else b"metrics are at /metrics\n"
-        kind = CONTENT_TYPE_LATEST if known else "text/plain; charset=utf-8"
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200 if known else 404, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    host, port = address
-    config = Config()
-    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-    config.accesslog = None
-    config.errorlog = None
-    async with trio.open_nursery() as nursery:
-        (bound,) = await nursery.start(
-            lambda task_status: serve(app, config, mode="asgi", task_status=task_status)  # type: ignore[arg-type]
-        )
-        task_status.started(bound)

@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-from nodespan.runtime.api.metrics import _Collector
+from nodespan.runtime.api.metrics import EngineMetrics
 from nodespan.runtime.cli.command import _VERBS, parse
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
@@ -170,7 +170,7 @@ def test_the_operators_guide_lists_every_metric() -> None:
     told = set(re.findall(r"`(nodespan_\w+)`", (ROOT / "docs/operators.md").read_text()))
     served = {
         f"{family.name}_total" if family.type == "counter" else family.name
-        for family in _Collector(Engine(state), state).collect()
+        for family in EngineMetrics(Engine(state), state).collect()
     }
     assert told == served
 

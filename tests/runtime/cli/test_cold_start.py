@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = (
-    *("trio", "attrs", "attr", "cattrs", "ruamel", "structlog", "hypercorn", "prometheus_client", "pyroute2"),
+    *("trio", "attrs", "attr", "cattrs", "ruamel", "structlog", "h11", "prometheus_client", "pyroute2"),
     *(
         "importlib.metadata",
         "asyncio",

@@ -1,0 +1,200 @@
+"""Serves pages over HTTP/1.1, on h11 and trio.
+
+A connection is one task that alternates between two states. It waits for a request head, which must be complete within
+`HttpLimits.head` seconds of its first byte and within `HttpLimits.max_head` bytes; then it sends the page, and waits
+again. Requests that a client pipelines are answered one by one, in order.
+
+A page takes no request body. A request that has one is answered, and its connection is closed. So is a connection
+whose client breaks the protocol: h11 says how, and the client gets that status. Before closing, the server reads on for
+a moment, because the kernel resets a connection that is closed with unread input, and the client may then lose the
+response.
+"""
+
+import email.utils
+import http
+from urllib.parse import urlsplit
+
+import attrs
+import h11
+import trio
+
+from nodespan.runtime.api.pages import Page, Respond, answer
+from nodespan.runtime.controller import Logger
+
+_CHUNK = 8 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class HttpLimits:
+    """What clients may use: sizes in bytes, times in seconds.
+
+    `head` limits the time for a request head, counted from its first byte, for the first request from the connection.
+    `idle` is how long a connection is kept between requests, `write` how long a client may take to receive a page, and
+    `linger` how long the server reads on before it closes. Beyond `max_connections`, a new connection takes the place
+    of the one that has waited for its request the longest.
+    """
+
+    max_connections: int = 256
+    max_head: int = 16 << 10
+    head: float = 10.0
+    idle: float = 75.0
+    write: float = 30.0
+    linger: float = 1.0
+
+
+class _RefusedError(Exception):
+    """The client gets this status and no page."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class HttpServer:
+    """Answers requests with what `respond` returns. If that raises, it is logged and the client gets status 500."""
+
+    def __init__(self, respond: Respond, log: Logger, limits: HttpLimits | None = None) -> None:
+        self._respond = respond
+        self._log = log
+        self._limits = limits or HttpLimits()
+        self._connections = 0
+        # Scopes of the connections that wait for a request, the longest wait first.
+        self._waiting: dict[trio.CancelScope, None] = {}
+
+    async def converse(self, stream: trio.abc.HalfCloseableStream) -> None:
+        """Serve one connection until its client leaves, breaks the rules or exceeds a limit; closes the stream."""
+        if self._connections >= self._limits.max_connections:
+            self._drop_longest_waiting()
+        self._connections += 1
+        try:
+            await self._serve_requests(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client is gone
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+    def _drop_longest_waiting(self) -> None:
+        # A connection that is being answered keeps its place: it ends by itself, within `write` seconds.
+        for scope in self._waiting:
+            scope.cancel()
+            del self._waiting[scope]
+            return
+
+    async def _serve_requests(self, stream: trio.abc.HalfCloseableStream) -> None:
+        limits = self._limits
+        machine = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.max_head)
+        patience = limits.head
+        try:
+            while request := await self._next_request(machine, stream, patience):
+                page = self._page_for(request)
+                is_head = request.method == b"HEAD"
+                if not await self._send(machine, stream, page, is_head=is_head, ends=_has_body(machine)):
+                    return
+                if not machine.our_state is machine.their_state is h11.DONE:
+                    break
+                machine.start_next_cycle()
+                patience = limits.idle
+        except _RefusedError as refused:
+            page = Page(status=refused.status, body=f"{refused}\n".encode())
+            if not await self._send(machine, stream, page, ends=True):
+                return
+        with trio.move_on_after(limits.linger):
+            await stream.send_eof()
+            while await stream.receive_some(_CHUNK):
+                pass
+
+    async def _next_request(
+        self, machine: h11.Connection, stream: trio.abc.ReceiveStream, patience: float
+    ) -> h11.Request | None:
+        """The next request; None if the client has left or sends none in time. Raises _RefusedError."""
+        has_begun = False
+        with trio.CancelScope(deadline=trio.current_time() + patience) as scope:
+            self._waiting[scope] = None
+            try:
+                while True:
+                    event = machine.next_event()
+                    if isinstance(event, h11.Request):
+                        return event
+                    if isinstance(event, h11.ConnectionClosed):
+                        return None
+                    # A client that pipelines has begun its next request before the wait for it.
+                    if not has_begun and machine.trailing_data[0]:
+                        has_begun = True
+                        scope.deadline = min(scope.deadline, trio.current_time() + self._limits.head)
+                    machine.receive_data(bytes(await stream.receive_some(_CHUNK)))
+            except h11.RemoteProtocolError as error:
+                raise _RefusedError(error.error_status_hint, str(error)) from error
+            finally:
+                self._waiting.pop(scope, None)
+        if has_begun:
+            raise _RefusedError(408, "the request head did not arrive in time")
+        return None
+
+    def _page_for(self, request: h11.Request) -> Page:
+        method, target = request.method.decode("ascii"), _origin_form(request.target.decode("latin-1"))
+        try:
+            return answer(self._respond, method, target)
+        except Exception:
+            self._log.exception("a page failed", target=target)
+            return Page(status=500, body=b"internal error\n")
+
+    async def _send(
+        self, machine: h11.Connection, stream: trio.abc.SendStream, page: Page, *, ends: bool, is_head: bool = False
+    ) -> bool:
+        """Send a response, the last of the connection if it `ends`; returns whether the client took it in time."""
+        fields = [("date", email.utils.formatdate(usegmt=True)), *page.fields()]
+        if ends:
+            fields.append(("connection", "close"))
+        response = h11.Response(
+            status_code=page.status,
+            reason=http.HTTPStatus(page.status).phrase.encode(),
+            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
+        )
+        body = b"" if is_head else page.body
+        events = (response, h11.Data(data=body), h11.EndOfMessage())
+        data = b"".join(machine.send(event) or b"" for event in events)
+        with trio.move_on_after(self._limits.write):
+            await stream.send_all(data)
+            return True
+        return False
+
+
+def _has_body(machine: h11.Connection) -> bool:
+    """Whether the request goes on after its head; what it says there is not read."""
+    try:
+        return not isinstance(machine.next_event(), h11.EndOfMessage)
+    except h11.RemoteProtocolError:
+        return True
+
+
+def _origin_form(target: str) -> str:
+    """The path and query of a target. Proxies are addressed by whole URLs, and a server must accept those too."""
+    if not target.lower().startswith(("http://", "https://")):
+        return target
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return target
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+async def serve_pages(
+    respond: Respond,
+    address: tuple[str, int],
+    *,
+    log: Logger,
+    limits: HttpLimits | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve pages over plain HTTP until cancelled, which closes all connections at once.
+
+    Reports its URL once it answers. Raises OSError if the address cannot be used. Clients get what `respond` returns
+    for the target of their request; a failure of it is logged, and the server goes on.
+    """
+    host, port = address
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    bound: int = listeners[0].socket.getsockname()[1]
+    server = HttpServer(respond, log, limits)
+    task_status.started(f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}")
+    await trio.serve_listeners(server.converse, listeners)
