@@ -1,4 +1,4 @@
-"""DHCPLease: what a DHCP client of this node has been lent, and how far it is with that. Id: `dhcp4/<link>`."""
+"""DHCPLease: the state and the lease of a DHCP client of this node. Id: `dhcp4/<link>`."""
 
 import attrs
 
@@ -13,7 +13,7 @@ class DHCPLeaseSpec:
     """`state` is a word of the protocol, such as `selecting` or `bound`. Without a lease the rest is empty.
 
     Times are RFC 3339, UTC, or `never`. `server` is an address (DHCPv4) or the server's identifier (DHCPv6), `routes`
-    how many routes came with the lease.
+    how many routes came with the lease, `ignored` the parts of the server's answer that were left out, and why.
     """
 
     link_name: str
@@ -24,6 +24,7 @@ class DHCPLeaseSpec:
     renew_at: str = attrs.field(default="", metadata=_OPTIONAL)
     expires: str = attrs.field(default="", metadata=_OPTIONAL)
     routes: int = 0
+    ignored: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)
 
 
 DHCPLease = ResourceType(

@@ -49,6 +49,7 @@ from nodespan.controllers.network.dhcp.message4 import (
     MessageType,
     decode,
     encode,
+    xid_of,
 )
 from nodespan.controllers.network.dhcp.names import text_of
 from nodespan.runtime.backoff import Exponential
@@ -139,6 +140,8 @@ class Client4:
         self._offer: Message4 | None = None
         self._unchecked: Lease | None = None
         self._refusals = 0
+        # Why an answer to this exchange cannot be used, "" if there was none such.
+        self._unusable = ""
         # The exchange.
         self._xid = 0
         self._begun_at = self._sent_at = now
@@ -193,11 +196,16 @@ class Client4:
 
     def receive(self, now: float, payload: bytes) -> Sequence[Outgoing]:
         """See `lease.Client`. What is for somebody else, or comes at the wrong time, is nothing."""
-        message = decode(payload)
-        if not message.is_reply or message.xid != self._xid or message.hardware_address != self._chaddr:
-            return ()
-        react = _ON_MESSAGE.get((self.state, message.type))
-        return () if react is None else react(self, now, message)
+        try:
+            message = decode(payload)
+            if not message.is_reply or message.xid != self._xid or message.hardware_address != self._chaddr:
+                return ()
+            react = _ON_MESSAGE.get((self.state, message.type))
+            return () if react is None else react(self, now, message)
+        except MalformedError as error:
+            if xid_of(payload) == self._xid:
+                self._unusable = f"a DHCP server answers, but its answer cannot be used: {error}"
+            raise
 
     def checked(self, now: float, *, is_taken: bool) -> Sequence[Outgoing]:
         """See `lease.Client`."""
@@ -343,6 +351,7 @@ class Client4:
         """A new exchange."""
         self._new_xid()
         self._begun_at, self._sent = now, 0
+        self._unusable = ""
 
     def _new_xid(self) -> None:
         self._xid = self._random.getrandbits(32)
@@ -368,7 +377,7 @@ class Client4:
     def _no_answer(self, text: str) -> None:
         # Since when is what matters: that stays while the words follow the state.
         since = self._begun_at if self.trouble is None else self.trouble.since
-        self.trouble = Trouble(text=text, since=since)
+        self.trouble = Trouble(text=self._unusable or text, since=since)
 
     # Messages.
 

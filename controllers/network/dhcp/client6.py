@@ -30,11 +30,12 @@ from ipaddress import IPv6Address
 import attrs
 
 from nodespan.controllers.network.dhcp.lease import Lease, Outgoing, Trouble
-from nodespan.controllers.network.dhcp.lease6 import association_of, lease_of, lent_addresses
+from nodespan.controllers.network.dhcp.lease6 import association_of, lease_of, leased_addresses
+from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.controllers.network.dhcp.message6 import (
     Association,
     Code,
-    LentAddress,
+    LeasedAddress6,
     Message6,
     MessageType,
     Status,
@@ -42,12 +43,14 @@ from nodespan.controllers.network.dhcp.message6 import (
     encode,
     encode_association,
     parse_status,
+    xid_of,
 )
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.transitions import Transitions, checked_transition
 
 ALL_SERVERS = "ff02::1:2"
 
+_UNUSABLE = "a DHCPv6 server answers, but its answer cannot be used"
 _MOST_DELAY = 1.0
 # How long an answer may take, in seconds, before that is worth a word.
 _PATIENCE = 4.0
@@ -149,6 +152,8 @@ class Client6:
         self._begun_at = self._sent_at = self._due = now
         self._sent = 0
         self._wait = 0.0
+        # Why an answer to this exchange cannot be used, "" if there was none such.
+        self._unusable = ""
         if remembered is not None and now < remembered.expires_at:
             self.lease = remembered if is_held else None
             self._state = State.CONFIRMING
@@ -189,12 +194,20 @@ class Client6:
 
     def receive(self, now: float, payload: bytes) -> Sequence[Outgoing]:
         """See `lease.Client`. What is for somebody else, or comes at the wrong time, is nothing."""
-        message = decode(payload)
-        server = message.option(Code.SERVER_ID)
-        if message.xid != self._xid or message.option(Code.CLIENT_ID) != self._settings.duid or not server:
-            return ()
-        react = _ON_MESSAGE.get((self.state, message.type))
-        return () if react is None else react(self, now, message, server)
+        try:
+            message = decode(payload)
+            if message.xid != self._xid or message.option(Code.CLIENT_ID) != self._settings.duid:
+                return ()
+            server = message.option(Code.SERVER_ID)
+            if not server:
+                self._unusable = f"{_UNUSABLE}: it does not have the server's identifier"
+                return ()
+            react = _ON_MESSAGE.get((self.state, message.type))
+            return () if react is None else react(self, now, message, server)
+        except MalformedError as error:
+            if xid_of(payload) == self._xid:
+                self._unusable = f"{_UNUSABLE}: {error}"
+            raise
 
     def checked(self, now: float, *, is_taken: bool) -> Sequence[Outgoing]:  # noqa: ARG002
         """See `lease.Client`; there never is anything to check."""
@@ -267,8 +280,9 @@ class Client6:
     def _take_advertise(self, now: float, message: Message6, server: bytes) -> Sequence[Outgoing]:
         self._note_longest_solicit(message)
         association = association_of(message, self._settings.iaid)
-        if association is None or parse_status(message.options) or not lent_addresses(association):
-            self.trouble = Trouble(text=f"the DHCPv6 server {server.hex(':')} has no address to lend", since=now)
+        if association is None or parse_status(message.options) or not leased_addresses(association):
+            self._unusable = f"the DHCPv6 server {server.hex(':')} has no address to lease"
+            self.trouble = Trouble(text=self._unusable, since=now)
             return ()
         preference = int.from_bytes(message.option(Code.PREFERENCE) or b"\0")
         offer = _Offer(server, preference)
@@ -284,7 +298,7 @@ class Client6:
             return ()
         association = association_of(message, self._settings.iaid)
         status = parse_status(message.options) or (Status.SUCCESS if association is None else association.status)
-        if status == Status.SUCCESS and association is not None and lent_addresses(association):
+        if status == Status.SUCCESS and association is not None and leased_addresses(association):
             self._settle(lease_of(message, self._settings.iaid, self._sent_at))
             self.trouble = None
             return ()
@@ -342,13 +356,14 @@ class Client6:
         self._xid = self._random.getrandbits(24)
         self._begun_at = self._due = at
         self._sent, self._wait = 0, 0.0
+        self._unusable = ""
 
     def _no_answer(self, now: float, text: str) -> None:
         if self.trouble is None and now < self._begun_at + _PATIENCE:
             return
         # Since when is what matters: that stays while the words follow the state.
         since = self._begun_at if self.trouble is None else self.trouble.since
-        self.trouble = Trouble(text=text, since=since)
+        self.trouble = Trouble(text=self._unusable or text, since=since)
 
     def _next_wait(self, type: MessageType) -> float:
         pace = _PACES[type]
@@ -367,7 +382,7 @@ class Client6:
     # Messages.
 
     def _send(
-        self, now: float, type: MessageType, addresses: tuple[LentAddress, ...], *, server: bytes = b""
+        self, now: float, type: MessageType, addresses: tuple[LeasedAddress6, ...], *, server: bytes = b""
     ) -> Sequence[Outgoing]:
         self._wait = self._next_wait(type)
         self._sent += 1
@@ -376,7 +391,7 @@ class Client6:
         return self._packet(now, type, addresses, server=server)
 
     def _packet(
-        self, now: float, type: MessageType, addresses: tuple[LentAddress, ...], *, server: bytes
+        self, now: float, type: MessageType, addresses: tuple[LeasedAddress6, ...], *, server: bytes
     ) -> Sequence[Outgoing]:
         elapsed = min(max(int((now - self._begun_at) * 100), 0), _MOST_ELAPSED) if math.isfinite(self._begun_at) else 0
         association = Association(iaid=self._settings.iaid, addresses=addresses)
@@ -393,8 +408,8 @@ class Client6:
         return (Outgoing(payload=encode(message), destination=ALL_SERVERS),)
 
 
-def _addresses_of(lease: Lease) -> tuple[LentAddress, ...]:
-    return tuple(LentAddress(address=IPv6Address(each.address.partition("/")[0])) for each in lease.addresses)
+def _addresses_of(lease: Lease) -> tuple[LeasedAddress6, ...]:
+    return tuple(LeasedAddress6(address=IPv6Address(each.address.partition("/")[0])) for each in lease.addresses)
 
 
 def _plain(server: str) -> str:

@@ -29,7 +29,8 @@ class LeasedRoute:
 class Lease:
     """A lease and the configuration that came with it.
 
-    `message` is the answer that it was read from, so that it can be kept in a file and be read again.
+    `message` is the answer that it was read from, which is kept in a file and read again. `ignored` are the parts of
+    the answer that were left out or replaced, and why.
     """
 
     server: str
@@ -46,6 +47,7 @@ class Lease:
     name_servers: tuple[str, ...] = ()
     search_domains: tuple[str, ...] = ()
     time_servers: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +89,7 @@ class Client(Protocol):
         """What time alone brings about."""
 
     def receive(self, now: float, payload: bytes) -> Sequence[Outgoing]:
-        """A packet has come. Raises MalformedError, and then nothing has changed."""
+        """A packet has come. Raises MalformedError; then nothing changes, except what `trouble` says later."""
 
     def checked(self, now: float, *, is_taken: bool) -> Sequence[Outgoing]:
         """Whether somebody else has the address that was to be checked."""

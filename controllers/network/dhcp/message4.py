@@ -146,6 +146,11 @@ def decode(data: bytes) -> Message4:
     )
 
 
+def xid_of(data: bytes) -> int | None:
+    """The transaction id of a message that may be malformed, None if it is too short."""
+    return int.from_bytes(data[4:8]) if len(data) >= 8 else None
+
+
 def _type(data: bytes) -> MessageType:
     try:
         (number,) = data

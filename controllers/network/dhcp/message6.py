@@ -20,7 +20,7 @@ Options = tuple[tuple[int, bytes], ...]
 
 
 class MessageType(enum.IntEnum):
-    """What a message is for; those between relays are not here."""
+    """The kinds of messages, without those between relays."""
 
     SOLICIT = 1
     ADVERTISE = 2
@@ -52,7 +52,7 @@ class Code(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """How it went (RFC 8415, 21.13); numbers that are not here are failures all the same."""
+    """The result (RFC 8415, 21.13). Numbers that are not here are failures too."""
 
     SUCCESS = 0
     UNSPECIFIED_FAILURE = 1
@@ -75,7 +75,7 @@ class Message6:
 
 
 @attrs.frozen(kw_only=True)
-class LentAddress:
+class LeasedAddress6:
     """An address in an identity association, with its lifetimes in seconds."""
 
     address: IPv6Address
@@ -85,13 +85,17 @@ class LentAddress:
 
 @attrs.frozen(kw_only=True)
 class Association:
-    """An identity association for addresses: T1 and T2 in seconds, 0 leaves them to the client."""
+    """An identity association for addresses: T1 and T2 in seconds, 0 leaves them to the client.
+
+    `errors` are what was wrong with addresses that were left out.
+    """
 
     iaid: int
     renew: int = 0
     rebind: int = 0
-    addresses: tuple[LentAddress, ...] = ()
+    addresses: tuple[LeasedAddress6, ...] = ()
     status: int = Status.SUCCESS
+    errors: tuple[str, ...] = ()
 
 
 def find(options: Options, code: Code) -> bytes | None:
@@ -116,6 +120,11 @@ def decode(data: bytes) -> Message6:
     return Message6(type=type, xid=head & _XID, options=parse_options(data[_HEADER.size :]))
 
 
+def xid_of(data: bytes) -> int | None:
+    """The transaction id of a message that may be malformed, None if it is too short."""
+    return int.from_bytes(data[1:4]) if len(data) >= 4 else None
+
+
 def _encode_options(options: Options) -> bytes:
     return b"".join(_OPTION.pack(code, len(data)) + data for code, data in options)
 
@@ -137,10 +146,10 @@ def parse_options(data: bytes) -> Options:
 
 
 def encode_association(association: Association) -> bytes:
-    """The contents of the option; the status is a server's to say."""
+    """The contents of the option, without a status, which only servers send."""
     addresses = tuple(
-        (int(Code.IA_ADDRESS), _ADDRESS.pack(lent.address.packed, lent.preferred, lent.valid))
-        for lent in association.addresses
+        (int(Code.IA_ADDRESS), _ADDRESS.pack(each.address.packed, each.preferred, each.valid))
+        for each in association.addresses
     )
     return _IA.pack(association.iaid, association.renew, association.rebind) + _encode_options(addresses)
 
@@ -151,24 +160,24 @@ def parse_association(data: bytes) -> Association:
         raise MalformedError("an identity association is cut off")
     iaid, renew, rebind = _IA.unpack_from(data)
     options = parse_options(data[_IA.size :])
+    found = [body for code, body in options if code == Code.IA_ADDRESS]
     return Association(
         iaid=iaid,
         renew=renew,
         rebind=rebind,
-        addresses=tuple(_parse_address(body) for code, body in options if code == Code.IA_ADDRESS),
+        addresses=tuple(_parse_address(body) for body in found if len(body) >= _ADDRESS.size),
         status=parse_status(options),
+        errors=tuple(f"an address of {len(body)} bytes is cut off" for body in found if len(body) < _ADDRESS.size),
     )
 
 
-def _parse_address(data: bytes) -> LentAddress:
-    if len(data) < _ADDRESS.size:
-        raise MalformedError("an address is cut off")
+def _parse_address(data: bytes) -> LeasedAddress6:
     packed, preferred, valid = _ADDRESS.unpack_from(data)
-    return LentAddress(address=IPv6Address(packed), preferred=preferred, valid=valid)
+    return LeasedAddress6(address=IPv6Address(packed), preferred=preferred, valid=valid)
 
 
 def parse_status(options: Options) -> int:
-    """The status that the options tell; without one it is success. Raises MalformedError."""
+    """The status in the options; without one it is success. Raises MalformedError."""
     data = find(options, Code.STATUS)
     if data is None:
         return Status.SUCCESS

@@ -263,6 +263,10 @@ class _Session:
         lease = self._client.lease
         if lease == self._kept:
             return
+        if lease is not None and lease.ignored != (self._kept.ignored if self._kept else ()):
+            self._ctx.log.warning(
+                "parts of a DHCP server's answer are ignored", server=lease.server, parts=lease.ignored
+            )
         self._kept = lease
         self._set_calendar()
         moment = self._operator.environment.now()
@@ -305,6 +309,7 @@ class _Session:
             renew_at=self._time(lease.renew_at),
             expires=self._time(lease.expires_at),
             routes=len(output.routes),
+            ignored=lease.ignored,
         )
 
     def _problem(self) -> str:

@@ -21,6 +21,19 @@ from tests.controllers.network.dhcp.simulation import Simulation
 from tests.support.dhcp_server import DECLINE, DISCOVER, EXTEND, REBOOT, RELEASE, SELECT, ScriptedServer, kind_of
 
 START = 1000.0
+
+
+class NoLeaseTime(ScriptedServer):
+    """Lends as BOOTP does."""
+
+    def answer(self, message: Message4) -> Message4 | None:
+        answer = super().answer(message)
+        if answer is None:
+            return None
+        options = tuple(option for option in answer.options if option[0] != Code.LEASE_TIME)
+        return attrs.evolve(answer, options=options)
+
+
 ALL = frozenset({DISCOVER, SELECT, REBOOT, EXTEND})
 SETTINGS = Settings(hardware_address=bytes.fromhex("020000000007"), client_id=b"\1me", requested=(1, 3))
 
@@ -330,7 +343,37 @@ def test_short_leases_are_renewed_at_least_five_seconds_apart(seconds: int) -> N
     here.until(START + 100)
     times = here.times(EXTEND)
     assert all(later - earlier >= 4.9 for earlier, later in itertools.pairwise(times))
-    assert bool(times) == (seconds > 5)
+    assert len(times) >= 9
+    assert state(here) == BOUND
+    assert len(here.times(DISCOVER)) == 1
+
+
+def test_an_offer_without_a_lease_time_becomes_a_lease_that_says_so() -> None:
+    here = lab(NoLeaseTime())
+    here.until(START + 1)
+    assert state(here) == BOUND
+    assert here.client.lease is not None
+    assert here.client.lease.ignored
+    assert here.client.trouble is None
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({Code.LEASE_TIME: bytes(4)}, "option LEASE_TIME: a lease of 0 s"),
+        ({Code.LEASE_TIME: bytes(3)}, "option LEASE_TIME: 3 bytes are not a number"),
+        ({Code.SERVER_ID: bytes(3)}, "option SERVER_ID: 3 bytes are not an IPv4 address"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_not_called_silence(options: dict[int, bytes], reason: str) -> None:
+    here = lab(ScriptedServer(options=options))
+    for _ in range(40):
+        try:
+            here.until(START + 40)
+        except MalformedError:
+            continue
+    assert here.client.trouble is not None
+    assert here.client.trouble.text == f"a DHCP server answers, but its answer cannot be used: {reason}"
 
 
 def test_a_lease_for_ever_is_left_alone() -> None:

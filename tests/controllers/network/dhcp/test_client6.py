@@ -17,7 +17,7 @@ from nodespan.controllers.network.dhcp.lease6 import lease_of
 from nodespan.controllers.network.dhcp.message6 import (
     Association,
     Code,
-    LentAddress,
+    LeasedAddress6,
     Message6,
     MessageType,
     Status,
@@ -56,7 +56,7 @@ class Server:
         if message.option(Code.SERVER_ID) not in (None, self.duid):
             return None
         status = self.statuses.get(message.type, 0)
-        lent = LentAddress(address=IPv6Address(self.lends), preferred=self.seconds, valid=self.seconds)
+        lent = LeasedAddress6(address=IPv6Address(self.lends), preferred=self.seconds, valid=self.seconds)
         association = Association(
             iaid=parse_association(message.option(Code.IA_NA) or b"").iaid, addresses=() if status else (lent,)
         )
@@ -165,7 +165,7 @@ def test_a_server_may_set_how_long_the_waits_get() -> None:
     gaps = [later - earlier for earlier, later in itertools.pairwise(here.times(SOLICIT))]
     assert max(gaps) <= 66
     assert here.client.trouble is not None
-    assert "has no address to lend" in here.client.trouble.text
+    assert "has no address to lease" in here.client.trouble.text
 
 
 @pytest.mark.parametrize("delay", [1.5, 5.0])
@@ -344,3 +344,62 @@ def test_whatever_servers_do_the_client_neither_fails_nor_floods_nor_holds_on_to
         assert held is None or here.now < held.expires_at
         assert here.client.wake_at > here.now
     assert len(here.sent) < 320 * 4
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 7])
+def test_a_lease_too_short_to_be_renewed_counts_as_one_of_eight_seconds(seconds: int) -> None:
+    here = lab(Server(seconds=seconds))
+    here.until(START + 60)
+    assert state(here) == BOUND
+    assert len(here.times(SOLICIT)) == 1
+    times = here.times(RENEW)
+    assert len(times) >= 8
+    assert all(later - earlier >= 4.9 for earlier, later in itertools.pairwise(times))
+    assert here.client.lease is not None
+    assert here.client.lease.ignored == (
+        f"option 3 (IA_NA): {seconds} s are too short to renew the lease: 8 s are assumed",
+    )
+
+
+NAMES = b"\3one\7example\0\5a b c\0\3two\7example\0"
+ADDRESS = IPv6Address("2001:db8::53").packed
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "field", "expected"),
+    [
+        (Code.SEARCH_DOMAINS, NAMES, "search_domains", ("one.example", "two.example")),
+        (Code.NAME_SERVERS, IPv6Address("ff02::1").packed + ADDRESS + b"\0", "name_servers", ("2001:db8::53",)),
+        (Code.SIMPLE_TIME_SERVERS, ADDRESS + b"\0", "time_servers", ("2001:db8::53",)),
+        (Code.TIME_SERVERS, b"\0\1\0\1\0\0\1\0\x10" + ADDRESS, "time_servers", ("2001:db8::53",)),
+    ],
+)
+def test_an_invalid_item_is_named_and_the_others_apply(
+    code: Code, data: bytes, field: str, expected: tuple[str, ...]
+) -> None:
+    here = lab(Server(extra={code: data}))
+    here.until(START + 3)
+    found = here.client.lease
+    assert found is not None
+    assert getattr(found, field) == expected
+    assert found.ignored
+    assert all(text.startswith(f"option {code.value} ({code.name}): ") for text in found.ignored)
+
+
+def test_an_answer_that_cannot_be_used_is_not_called_silence() -> None:
+    here = lab(Server(duid=b"", silent_on=frozenset({REQUEST})))
+    here.until(START + 20)
+    assert here.client.trouble is not None
+    assert here.client.trouble.text == (
+        "a DHCPv6 server answers, but its answer cannot be used: it does not have the server's identifier"
+    )
+
+
+def test_a_server_without_addresses_is_not_called_silent() -> None:
+    here = lab(Server(statuses={SOLICIT: Status.NO_ADDRESSES_AVAILABLE}, silent_on=ALL - {SOLICIT}))
+    here.until(START + 3)
+    server = here.client.trouble
+    assert server is not None
+    here.until(START + 60)
+    assert here.client.trouble is not None
+    assert here.client.trouble.text == server.text == "the DHCPv6 server 00:03:6f:6e:65 has no address to lease"

@@ -113,13 +113,14 @@ def test_the_prefix_is_the_masks_or_else_that_of_the_class(address: str, mask: s
     ],
 )
 def test_classless_routes_are_read(data: str, expected: list[tuple[str, str]]) -> None:
-    assert [(each.destination, each.gateway) for each in parse_routes(bytes.fromhex(data))] == expected
+    assert [(each.destination, each.gateway) for each in parse_routes(bytes.fromhex(data)).valid] == expected
 
 
 @pytest.mark.parametrize("data", ["21c0000201c0000201c0000201", "18c63364c00002", "00", "18"])
-def test_routes_that_are_cut_off_are_malformed(data: str) -> None:
-    with pytest.raises(MalformedError):
-        parse_routes(bytes.fromhex(data))
+def test_routes_that_are_cut_off_are_left_out_and_named(data: str) -> None:
+    found = parse_routes(bytes.fromhex(data))
+    assert found.valid == ()
+    assert len(found.errors) == 1
 
 
 ROUTER = bytes([192, 0, 2, 254])
@@ -157,7 +158,83 @@ def test_classless_routes_suppress_the_routers(options: dict[str, bytes], expect
 )
 def test_what_makes_no_sense_is_left_out(option: str, data: bytes) -> None:
     with_it, without = (answer(**changes) for changes in ({option: data}, {option: None}))
-    assert attrs.evolve(lease_of(with_it, 0.0), message=b"") == attrs.evolve(lease_of(without, 0.0), message=b"")
+    found = lease_of(with_it, 0.0)
+    assert attrs.evolve(found, message=b"", ignored=()) == attrs.evolve(lease_of(without, 0.0), message=b"")
+    assert [text.partition(":")[0] for text in found.ignored] == [f"option {Code[option].value} ({option})"]
+
+
+ONE, TWO = b"\3one\7example\0", b"\3two\7example\0"
+
+
+@pytest.mark.parametrize(
+    ("option", "data", "field", "expected"),
+    [
+        ("SEARCH_DOMAINS", ONE + b"\5a b c\0" + TWO, "search_domains", ("one.example", "two.example")),
+        ("SEARCH_DOMAINS", ONE + b"\3tw", "search_domains", ("one.example",)),
+        (
+            "NAME_SERVERS",
+            bytes([192, 0, 2, 53, 224, 0, 0, 1, 192, 0, 2, 54]),
+            "name_servers",
+            ("192.0.2.53", "192.0.2.54"),
+        ),
+        ("NAME_SERVERS", bytes([192, 0, 2, 53, 192]), "name_servers", ("192.0.2.53",)),
+        ("TIME_SERVERS", bytes([192, 0, 2, 123, 255, 255, 255, 255]), "time_servers", ("192.0.2.123",)),
+        (
+            "CLASSLESS_ROUTES",
+            bytes.fromhex("18c63364c0000201 21"),
+            "routes",
+            (LeasedRoute(destination="198.51.100.0/24", gateway="192.0.2.1"),),
+        ),
+        (
+            "CLASSLESS_ROUTES",
+            bytes.fromhex("04e0c0000201 18c63364c0000201"),
+            "routes",
+            (LeasedRoute(destination="198.51.100.0/24", gateway="192.0.2.1"),),
+        ),
+        ("ROUTERS", bytes([192, 0, 2, 254, 1]), "routes", (LeasedRoute(destination="", gateway="192.0.2.254"),)),
+    ],
+)
+def test_an_invalid_item_is_named_and_the_others_apply(
+    option: str, data: bytes, field: str, expected: tuple[object, ...]
+) -> None:
+    lease = lease_of(answer(**{option: data}), 0.0)
+    assert getattr(lease, field) == expected
+    assert [text.partition(":")[0] for text in lease.ignored] == [f"option {Code[option].value} ({option})"]
+    assert lease_of(decode(lease.message), 0.0) == lease
+
+
+@pytest.mark.parametrize(
+    ("data", "domain", "searched"),
+    [
+        (b"example.org", "example.org", ()),
+        (b"example.org corp.example", "example.org", ("example.org", "corp.example")),
+        (b"example.org a;b", "", ()),
+    ],
+)
+def test_several_domains_in_the_option_for_one_are_searched(
+    data: bytes, domain: str, searched: tuple[str, ...]
+) -> None:
+    lease = lease_of(answer(DOMAIN_NAME=data), 0.0)
+    assert (lease.domain_name, lease.search_domains) == (domain, searched)
+    assert lease_of(answer(DOMAIN_NAME=data, SEARCH_DOMAINS=TWO), 0.0).search_domains == ("two.example",)
+
+
+@pytest.mark.parametrize("seconds", [1, 3, 7])
+def test_a_lease_too_short_to_be_renewed_counts_as_one_of_eight_seconds(seconds: int) -> None:
+    lease = lease_of(answer(LEASE_TIME=number(seconds)), 0.0)
+    assert (lease.renew_at, lease.rebind_at, lease.expires_at) == (5, 7, 8)
+    assert lease.ignored == (f"option 51 (LEASE_TIME): {seconds} s are too short to renew the lease: 8 s are assumed",)
+
+
+def test_a_lease_without_a_time_is_one_of_an_hour() -> None:
+    lease = lease_of(answer(LEASE_TIME=None), 0.0)
+    assert (lease.renew_at, lease.expires_at, lease.addresses[0].valid_until) == (1800, 3600, 3600)
+    assert lease.ignored == ("option 51 (LEASE_TIME): the server gives none: 3600 s are assumed",)
+
+
+def test_times_that_do_not_fit_the_lease_are_named() -> None:
+    lease = lease_of(answer(RENEWAL_TIME=number(1200), REBINDING_TIME=number(600)), 0.0)
+    assert lease.ignored == ("option 58 (RENEWAL_TIME): 1200 s and 600 s do not fit a lease of 3600 s",)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +242,6 @@ def test_what_makes_no_sense_is_left_out(option: str, data: bytes) -> None:
     [
         answer(SERVER_ID=None),
         answer(SERVER_ID=bytes(3)),
-        answer(LEASE_TIME=None),
         answer(LEASE_TIME=number(0)),
         answer(LEASE_TIME=bytes(3)),
         *(answer(your) for your in ("0.0.0.0", "224.0.0.1", "127.0.0.1", "255.255.255.255")),

@@ -15,7 +15,7 @@ from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.controllers.network.dhcp.message6 import (
     Association,
     Code,
-    LentAddress,
+    LeasedAddress6,
     Message6,
     MessageType,
     Status,
@@ -42,7 +42,7 @@ ASSOCIATIONS = st.builds(
     rebind=st.integers(0, 2**32 - 1),
     addresses=st.lists(
         st.builds(
-            LentAddress,
+            LeasedAddress6,
             address=st.integers(0, 2**128 - 1).map(IPv6Address),
             preferred=st.integers(0, 2**32 - 1),
             valid=st.integers(0, 2**32 - 1),
@@ -53,7 +53,7 @@ ASSOCIATIONS = st.builds(
 
 
 def reply(*addresses: tuple[str, int, int], renew: int = 0, rebind: int = 0, **options: bytes) -> Message6:
-    lent = tuple(LentAddress(address=IPv6Address(text), preferred=p, valid=v) for text, p, v in addresses)
+    lent = tuple(LeasedAddress6(address=IPv6Address(text), preferred=p, valid=v) for text, p, v in addresses)
     association = Association(iaid=IAID, renew=renew, rebind=rebind, addresses=lent)
     named = {"SERVER_ID": b"\0\3server", "IA_NA": encode_association(association), **options}
     return Message6(
@@ -106,7 +106,7 @@ def test_what_is_cut_off_or_unknown_is_malformed(data: bytes) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize("data", [bytes(11), bytes(12) + b"\0\5\0\1a", bytes(12) + b"\0\x0d\0\1a", bytes(13)])
+@pytest.mark.parametrize("data", [bytes(11), bytes(12) + b"\0\x0d\0\1a", bytes(13)])
 def test_associations_that_are_cut_off_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedError):
         parse_association(data)
@@ -196,3 +196,9 @@ def test_time_servers_come_in_two_ways() -> None:
     new = lease_of(reply(("2001:db8::7", 1, 1), TIME_SERVERS=both, SIMPLE_TIME_SERVERS=address), IAID, 0.0)
     old = lease_of(reply(("2001:db8::7", 1, 1), SIMPLE_TIME_SERVERS=address), IAID, 0.0)
     assert (new.time_servers, old.time_servers) == (("2001:db8::123", "ntp"), ("2001:db8::123",))
+
+
+def test_an_address_that_is_cut_off_does_not_drop_the_others() -> None:
+    whole = Association(iaid=7, addresses=(LeasedAddress6(address=IPv6Address("2001:db8::7"), preferred=1, valid=2),))
+    found = parse_association(encode_association(whole) + b"\0\5\0\1a")
+    assert found == attrs.evolve(whole, errors=("an address of 1 bytes is cut off",))

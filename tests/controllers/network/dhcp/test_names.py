@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.controllers.network.dhcp.names import checked_name, parse_names, text_of
+from nodespan.controllers.network.dhcp.options import Items
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from nodespan.controllers.network.dhcp.names import checked_name, parse_names, t
     ],
 )
 def test_names_are_read(data: bytes, names: tuple[str, ...]) -> None:
-    assert parse_names(data) == names
+    assert parse_names(data) == Items(names)
 
 
 @pytest.mark.parametrize(
@@ -39,18 +40,31 @@ def test_names_are_read(data: bytes, names: tuple[str, ...]) -> None:
         b"\1a" * 200 + b"\0",
     ],
 )
-def test_what_is_no_name_is_malformed(data: bytes) -> None:
-    with pytest.raises(MalformedError):
-        parse_names(data)
+def test_what_is_not_a_name_is_left_out_and_named(data: bytes) -> None:
+    found = parse_names(data)
+    assert found.valid == ()
+    assert len(found.errors) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "valid", "errors"),
+    [
+        (b"\3one\0\5a b c\0\3two\0", ("one", "two"), 1),
+        (b"\1\xff\0\3one\0\0\3two\0", ("one", "two"), 2),
+        (b"\3a.b\0\3two\0", ("two",), 1),
+        # Where the next one begins is not known.
+        (b"\3one\0\x80a\0\3two\0", ("one",), 1),
+        (b"\3one\0\3tw", ("one",), 1),
+    ],
+)
+def test_an_invalid_name_does_not_drop_the_others(data: bytes, valid: tuple[str, ...], errors: int) -> None:
+    found = parse_names(data)
+    assert (found.valid, len(found.errors)) == (valid, errors)
 
 
 @given(st.binary(max_size=100))
-def test_rubbish_is_malformed_or_harmless(data: bytes) -> None:
-    try:
-        names = parse_names(data)
-    except MalformedError:
-        return
-    assert all(name and not set(name) & set(" \n\t#;\0") for name in names)
+def test_names_from_random_bytes_are_harmless(data: bytes) -> None:
+    assert all(name and not set(name) & set(" \n\t#;\0") for name in parse_names(data).valid)
 
 
 @pytest.mark.parametrize("name", ["node7", "node-7.example.org", "a_b.example", "x" * 63])
