@@ -25,7 +25,9 @@ class LinkSummarySpec:
     text: str
 
 
-LinkSummary = ResourceType("LinkSummaries.example.dev", LinkSummarySpec, namespace="example", columns={"Text": ".text"})
+LinkSummary = ResourceType(
+    "LinkSummaries.example.dev", LinkSummarySpec, singular="LinkSummary", namespace="example", columns={"Text": ".text"}
+)
 
 
 def describe(link: LinkStatusSpec) -> str:

@@ -163,7 +163,9 @@ Member = ResourceType(
 DiscoveryConfig = ResourceType(
     "DiscoveryConfigs.cluster.talos.dev", DiscoveryConfigSpec, namespace=CONFIG_NAMESPACE, sensitive=True
 )
-Identity = ResourceType("Identities.cluster.talos.dev", IdentitySpec, namespace=NAMESPACE, columns={"ID": ".nodeId"})
+Identity = ResourceType(
+    "Identities.cluster.talos.dev", IdentitySpec, singular="Identity", namespace=NAMESPACE, columns={"ID": ".nodeId"}
+)
 Info = ResourceType(
     "Infos.cluster.talos.dev",
     InfoSpec,

@@ -27,7 +27,9 @@ class EtcFileStatusSpec:
 
 
 EtcFileSpec = ResourceType("EtcFileSpecs.files.talos.dev", EtcFileSpecSpec, namespace=NAMESPACE, sensitive=True)
-EtcFileStatus = ResourceType("EtcFileStatuses.files.talos.dev", EtcFileStatusSpec, namespace=NAMESPACE)
+EtcFileStatus = ResourceType(
+    "EtcFileStatuses.files.talos.dev", EtcFileStatusSpec, singular="EtcFileStatus", namespace=NAMESPACE
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +50,7 @@ def machine_file_id(index: int) -> str:
 MachineFileStatus = ResourceType(
     "MachineFileStatuses.files.nodespan.dev",
     MachineFileStatusSpec,
+    singular="MachineFileStatus",
     namespace=NAMESPACE,
     columns={"Path": ".path", "Op": ".op", "Applied": ".applied", "Error": ".error"},
 )

@@ -96,6 +96,7 @@ KubeSpanConfig = ResourceType(
 KubeSpanIdentity = ResourceType(
     "KubeSpanIdentities.kubespan.talos.dev",
     KubeSpanIdentitySpec,
+    singular="KubeSpanIdentity",
     namespace=NAMESPACE,
     columns={"Address": ".address", "PublicKey": ".publicKey"},
     sensitive=True,
@@ -109,6 +110,7 @@ KubeSpanPeerSpec = ResourceType(
 KubeSpanPeerStatus = ResourceType(
     "KubeSpanPeerStatuses.kubespan.talos.dev",
     KubeSpanPeerStatusSpec,
+    singular="KubeSpanPeerStatus",
     namespace=NAMESPACE,
     columns={
         "Label": ".label",

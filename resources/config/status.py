@@ -30,6 +30,7 @@ class ConfigStatusSpec:
 ConfigStatus = ResourceType(
     "ConfigStatuses.config.nodespan.dev",
     ConfigStatusSpec,
+    singular="ConfigStatus",
     namespace="config",
     columns={
         "Files": ".files[*]",

@@ -76,6 +76,7 @@ def address_id(link_name: str, address: str) -> str:
 AddressStatus = ResourceType(
     "AddressStatuses.net.talos.dev",
     AddressStatusSpec,
+    singular="AddressStatus",
     namespace=NAMESPACE,
     aliases=("address", "addresses"),
     columns={"Address": ".address", "Link": ".linkName"},

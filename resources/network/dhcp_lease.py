@@ -30,6 +30,7 @@ class DHCPLeaseSpec:
 DHCPLease = ResourceType(
     "DHCPLeases.net.nodespan.dev",
     DHCPLeaseSpec,
+    singular="DHCPLease",
     namespace=NAMESPACE,
     columns={
         "State": ".state",

@@ -29,6 +29,7 @@ class HostnameSpecSpec:
 HostnameStatus = ResourceType(
     "HostnameStatuses.net.talos.dev",
     HostnameStatusSpec,
+    singular="HostnameStatus",
     namespace=NAMESPACE,
     aliases=("hostname",),
     columns={"Hostname": ".hostname", "Domainname": ".domainname"},

@@ -185,6 +185,7 @@ class LinkStatusSpec:
 LinkStatus = ResourceType(
     "LinkStatuses.net.talos.dev",
     LinkStatusSpec,
+    singular="LinkStatus",
     namespace=NAMESPACE,
     aliases=("link", "links"),
     columns={

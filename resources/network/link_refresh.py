@@ -15,4 +15,4 @@ class LinkRefreshSpec:
     generation: int = 0
 
 
-LinkRefresh = ResourceType("LinkRefreshes.net.talos.dev", LinkRefreshSpec, namespace=NAMESPACE)
+LinkRefresh = ResourceType("LinkRefreshes.net.talos.dev", LinkRefreshSpec, singular="LinkRefresh", namespace=NAMESPACE)

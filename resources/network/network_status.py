@@ -21,6 +21,7 @@ class NetworkStatusSpec:
 NetworkStatus = ResourceType(
     "NetworkStatuses.net.talos.dev",
     NetworkStatusSpec,
+    singular="NetworkStatus",
     namespace=NAMESPACE,
     aliases=("netstatus", "netstatuses"),
     columns={

@@ -54,10 +54,13 @@ class NodeAddressSortAlgorithmSpec:
     algorithm: AddressSortAlgorithm = AddressSortAlgorithm.V1
 
 
-HardwareAddr = ResourceType("HardwareAddresses.net.talos.dev", HardwareAddrSpec, namespace=NAMESPACE)
+HardwareAddr = ResourceType(
+    "HardwareAddresses.net.talos.dev", HardwareAddrSpec, singular="HardwareAddress", namespace=NAMESPACE
+)
 NodeAddress = ResourceType(
     "NodeAddresses.net.talos.dev",
     NodeAddressSpec,
+    singular="NodeAddress",
     namespace=NAMESPACE,
     columns={"Addresses": ".addresses", "SortAlgorithm": ".sortAlgorithm"},
 )

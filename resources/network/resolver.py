@@ -60,6 +60,7 @@ ResolverSpec = ResourceType(
 ResolverStatus = ResourceType(
     "ResolverStatuses.net.talos.dev",
     ResolverStatusSpec,
+    singular="ResolverStatus",
     namespace=NAMESPACE,
     aliases=("resolvers",),
     columns={"Resolvers": ".dnsServers", "Search Domains": ".searchDomains"},

@@ -81,6 +81,7 @@ def route_id(
 RouteStatus = ResourceType(
     "RouteStatuses.net.talos.dev",
     RouteStatusSpec,
+    singular="RouteStatus",
     namespace=NAMESPACE,
     aliases=("route", "routes"),
     columns={"Destination": ".dst", "Gateway": ".gateway", "Link": ".outLinkName", "Metric": ".priority"},

@@ -51,6 +51,7 @@ def routing_rule_id(family: Family, priority: int) -> str:
 RoutingRuleStatus = ResourceType(
     "RoutingRuleStatuses.net.talos.dev",
     RoutingRuleStatusSpec,
+    singular="RoutingRuleStatus",
     namespace=NAMESPACE,
     aliases=("routingrule", "routingrules"),
     columns={"Src": ".src", "Dst": ".dst", "Table": ".table", "Priority": ".priority"},

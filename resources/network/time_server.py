@@ -30,6 +30,7 @@ TimeServerSpec = ResourceType("TimeServerSpecs.net.talos.dev", TimeServerSpecSpe
 TimeServerStatus = ResourceType(
     "TimeServerStatuses.net.talos.dev",
     TimeServerStatusSpec,
+    singular="TimeServerStatus",
     namespace=NAMESPACE,
     aliases=("timeserver", "timeservers"),
     columns={"TimeServers": ".timeServers", "UseNTS": ".useNTS"},

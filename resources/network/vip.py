@@ -43,6 +43,7 @@ class VIPStatusSpec:
 VIPStatus = ResourceType(
     "VIPStatuses.net.nodespan.dev",
     VIPStatusSpec,
+    singular="VIPStatus",
     namespace=NAMESPACE,
     aliases=("vip", "vips"),
     columns={

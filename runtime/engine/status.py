@@ -40,6 +40,7 @@ class ControllerStatusSpec:
 ControllerStatus = ResourceType(
     "ControllerStatuses.runtime.nodespan.dev",
     ControllerStatusSpec,
+    singular="ControllerStatus",
     namespace=NAMESPACE,
     aliases=("controller", "controllers"),
     columns={

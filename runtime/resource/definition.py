@@ -12,7 +12,6 @@ import attrs
 
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.resource.metadata import Kind, Metadata, Pointer, Resource
-from nodespan.runtime.resource.plural import is_plural, singular
 from nodespan.runtime.resource.spec import wire
 
 S = TypeVar("S")
@@ -20,6 +19,8 @@ S = TypeVar("S")
 META = "meta"
 _NAME = re.compile(r"[A-Z][A-Za-z0-9-]+")
 _SUFFIX = re.compile(r"[a-z][a-z0-9-]+(\.[a-z][a-z0-9-]+)*")
+# Endings of plurals that may have more to them than an s (Statuses, Identities), and of singulars (Status, Alias).
+_NOT_ONLY_S = ("ses", "xes", "zes", "ches", "shes", "ies", "oes", "ves", "ss", "us", "is", "as")
 
 
 @attrs.frozen
@@ -66,14 +67,22 @@ def check_type_name(type: str) -> tuple[str, str]:
         raise ValueError(f'name doesn\'t match "^{_NAME.pattern}$"')
     if not _SUFFIX.fullmatch(suffix):
         raise ValueError(f'suffix doesn\'t match "^{_SUFFIX.pattern}$"'.replace("\\", "\\\\"))
-    if not is_plural(name):
-        raise ValueError("name should be plural")
     return name, suffix
+
+
+def _singular(name: str) -> str:
+    """The singular of a plural that only adds an s, or ValueError: rules of English for the rest would only guess."""
+    if not name.endswith("s"):
+        raise ValueError("name should be plural: end it in s, or declare singular=")
+    if name.endswith(_NOT_ONLY_S):
+        raise ValueError(f"the singular of {name} is not certain: declare singular=")
+    return name[:-1]
 
 
 def define(
     type: str,
     *,
+    singular: str | None = None,
     default_namespace: str,
     aliases: Iterable[str] = (),
     print_columns: Iterable[PrintColumn] = (),
@@ -83,9 +92,11 @@ def define(
     """Derive the display name and the short names of a type. Raises RegistrationError if its name breaks a rule."""
     try:
         name, suffix = check_type_name(type)
+        display_type = _singular(name) if singular is None else singular
+        if not _NAME.fullmatch(display_type):
+            raise ValueError(f'singular {display_type!r} doesn\'t match "^{_NAME.pattern}$"')
     except ValueError as error:
         raise RegistrationError(f"resource type {type!r}: {error}") from error
-    display_type = singular(name)
     known = list(aliases)
     resolvable = []
     if not skip_automatic_aliases:
@@ -132,11 +143,12 @@ def _check_immutable(type: str, spec_class: type[Any]) -> None:
 class ResourceType(Generic[S]):
     """A type of resource: its full name, the class of its specs, and what clients are told of it.
 
-        LinkStatus = ResourceType("LinkStatuses.net.talos.dev", LinkStatusSpec, namespace="network",
-                                  aliases=("link", "links"), columns={"Kind": ".kind"})
+        ServiceStatus = ResourceType("ServiceStatuses.example.dev", ServiceStatusSpec, singular="ServiceStatus",
+                                     namespace="example", aliases=("service",), columns={"State": ".state"})
 
-    Such a declaration is the one source of the type's name, default namespace and short names. Columns map a heading to
-    a JSONPath on the spec. Resources of a `sensitive` type are shown to the owner of the socket only.
+    Such a declaration is the one source of the type's name, default namespace and short names. `singular` may be left
+    out where the plural only adds an s (`Services`). Columns map a heading to a JSONPath on the spec. Resources of a
+    `sensitive` type are shown to the owner of the socket only.
     Raises RegistrationError for a name that breaks the rules or a spec class that is not a frozen attrs class.
     """
 
@@ -148,6 +160,7 @@ class ResourceType(Generic[S]):
         spec_class: type[S],
         *,
         namespace: str,
+        singular: str | None = None,
         aliases: Iterable[str] = (),
         columns: Mapping[str, str] | None = None,
         sensitive: bool = False,
@@ -158,6 +171,7 @@ class ResourceType(Generic[S]):
         self.kind: Kind[S] = Kind(namespace, type)
         self.definition = define(
             type,
+            singular=singular,
             default_namespace=namespace,
             aliases=aliases,
             print_columns=[PrintColumn(name, path) for name, path in (columns or {}).items()],
@@ -167,7 +181,7 @@ class ResourceType(Generic[S]):
 
     @property
     def name(self) -> str:
-        """The full name, `LinkStatuses.net.talos.dev`."""
+        """The full name, `ServiceStatuses.example.dev`."""
         return self.kind.type
 
     @property

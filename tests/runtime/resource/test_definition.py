@@ -50,17 +50,55 @@ SUFFIX_PATTERN = '"^[a-z][a-z0-9-]+(\\\\.[a-z][a-z0-9-]+)*$"'
         ("Links.net.", f"suffix doesn't match {SUFFIX_PATTERN}"),
         ("Links.net.e", f"suffix doesn't match {SUFFIX_PATTERN}"),
         ("Links.net\n", f"suffix doesn't match {SUFFIX_PATTERN}"),
-        ("Link.net", "name should be plural"),
-        ("NodeHardware.net", "name should be plural"),
     ],
 )
-def test_the_first_rule_that_a_name_breaks_is_told(type: str, error: str) -> None:
+def test_the_first_rule_that_a_name_breaks_is_reported(type: str, error: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         check_type_name(type)
     assert str(caught.value) == error
     with pytest.raises(RegistrationError) as wrapped:
         define(type, default_namespace="default")
     assert str(wrapped.value) == f"resource type {type!r}: {error}"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("Link", "name should be plural: end it in s, or declare singular="),
+        ("Hardware", "name should be plural: end it in s, or declare singular="),
+        *(
+            (name, f"the singular of {name} is not certain: declare singular=")
+            for name in (
+                *("Statuses", "Boxes", "Quizzes", "Caches", "Bushes", "Identities", "Heroes", "Knives"),
+                *("Address", "Status", "Analysis", "Alias"),
+            )
+        ),
+    ],
+)
+def test_a_singular_that_an_s_does_not_tell_must_be_declared(name: str, error: str) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        define(f"{name}.net", default_namespace="default")
+    assert str(caught.value) == f"resource type '{name}.net': {error}"
+    assert define(f"{name}.net", singular="Given", default_namespace="default").display_type == "Given"
+
+
+def test_a_singular_is_a_name_itself() -> None:
+    with pytest.raises(RegistrationError, match=r"singular 'link status' doesn't match"):
+        define("LinkStatuses.net", singular="link status", default_namespace="default")
+
+
+@pytest.mark.parametrize(
+    ("name", "singular"),
+    [
+        ("Links", "Link"),
+        ("Routes", "Route"),
+        ("Services", "Service"),
+        ("CPUs", "CPU"),
+        ("NfTablesChains", "NfTablesChain"),
+    ],
+)
+def test_a_plural_that_only_adds_an_s_has_its_singular(name: str, singular: str) -> None:
+    assert define(f"{name}.net", default_namespace="default").display_type == singular
 
 
 @pytest.mark.parametrize("type", ["Links.net", "Links.net.example.com", "L2s.net", "Net-Links.a1-b.cd", "Hardware.hw"])
@@ -122,7 +160,7 @@ def test_a_name_that_breaks_none_is_split_at_its_first_dot(type: str) -> None:
     ],
 )
 def test_short_names_are_derived(type: str, explicit: str, display_type: str, aliases: str, all_aliases: str) -> None:
-    definition = define(type, default_namespace="default", aliases=explicit.split())
+    definition = define(type, singular=display_type, default_namespace="default", aliases=explicit.split())
     assert definition.display_type == display_type
     assert definition.aliases == tuple(aliases.split())
     assert definition.all_aliases == tuple(all_aliases.split())
@@ -130,7 +168,11 @@ def test_short_names_are_derived(type: str, explicit: str, display_type: str, al
 
 def test_without_automatic_aliases_there_are_the_explicit_ones() -> None:
     definition = define(
-        "LinkStatuses.net", default_namespace="default", aliases=["links", "ls"], skip_automatic_aliases=True
+        "LinkStatuses.net",
+        singular="LinkStatus",
+        default_namespace="default",
+        aliases=["links", "ls"],
+        skip_automatic_aliases=True,
     )
     assert definition.aliases == definition.all_aliases == ("links", "ls")
     assert definition.display_type == "LinkStatus"
