@@ -1,6 +1,7 @@
 """The house rules of tests/conftest.py and tests/support, tried on pytest itself in a process of its own."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import starts_processes
+from tests.support import run
 from tests.support.nested import run_pytest
 from tests.support.process import eventually, running
 from tests.support.tally import tally
@@ -99,6 +101,23 @@ def test_file():
     assert "3 passed, 1 error" in outcome.output
     for lost in ("sleep 1001", "sleep 1002", "-lost"):
         assert lost in outcome.output
+
+
+def test_a_process_that_executes_a_program_is_known_once_it_shows_its_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = f"{run.VARIABLE}={run.NAME}".encode()
+    (tmp_path / "stat").write_text(f"7 (sleep) R 1 {' '.join(['9' * 15] * 30)}")
+    (tmp_path / "statm").write_text("34 0 0 0 0 34 0")
+    (tmp_path / "environ").touch()
+    (tmp_path / "cmdline").touch()
+    steps: list[Callable[[], object]] = [
+        lambda: (tmp_path / "cmdline").write_bytes(b"sleep\0"),
+        lambda: (tmp_path / "environ").write_bytes(marker + b"\0A=b\0"),
+    ]
+    monkeypatch.setattr("time.sleep", lambda _: steps.pop(0)())
+    assert run.command_if_ours(tmp_path) == "sleep"
+    assert steps == []
 
 
 def test_a_run_that_is_cut_off_names_the_tests_that_did_not_finish(

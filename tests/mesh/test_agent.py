@@ -279,7 +279,7 @@ async def test_an_edited_configuration_is_loaded_and_an_invalid_one_keeps_the_la
     config = tmp_path / "config.yaml"
     config.write_text(GOOD.format("one"))
     async with node(tmp_path, "--config", str(config)) as (_, served):
-        assert "hostname: one" in served.run("get", "mc", "-o", "yaml")
+        await eventually(lambda: "hostname: one" in served.run("get", "mc", "-o", "yaml"))
         rewrite(config, GOOD.format("two"))
         await eventually(lambda: "hostname: two" in served.run("get", "mc", "-o", "yaml"), within=2.5)
         rewrite(config, BAD)
@@ -322,7 +322,8 @@ async def test_no_secret_is_exposed(tmp_path: Path) -> None:
     config.write_text(WITH_SECRETS)
     options = ("--config", str(config), "--log-level", "debug", "--metrics", "127.0.0.1:9601")
     async with node(tmp_path, *options) as (inside, served):
-        assert SECRET in served.run("get", "mc", "-o", "yaml")  # to its owner
+        # To its owner.
+        await eventually(lambda: SECRET in served.run("get", "mc", "-o", "yaml"))
         rewrite(config, WITH_SECRETS.replace("listenPort: 51820", "listenPort: many"))
         await eventually(lambda: "the last good one stays in effect" in served.log, within=3)
         fetch = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9601/metrics').read().decode())"
@@ -387,10 +388,10 @@ async def test_without_privileges_the_agent_observes_and_reports_once_what_it_la
     with namespace() as inside:
         inside.run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
         async with agent(tmp_path, namespace=inside, wrapper=NOBODY) as served:
-            assert agrees(inside, served)
+            await eventually(lambda: agrees(inside, served))
             inside.run("ip", "link", "set", "v0", "mtu", "1400")
             await eventually(lambda: agrees(inside, served))
-            assert "lo/127.0.0.1/8" in served.run("get", "addresses")
+            await eventually(lambda: "lo/127.0.0.1/8" in served.run("get", "addresses"))
             assert served.log.count("CAP_NET_ADMIN") == 1
             assert "controller failed" not in served.log
             table = served.run("get", "controllers", "-o", "jsonpath={.spec.crashes}")

@@ -48,6 +48,12 @@ certificates: |
 EMPTY = "version: v1alpha1\nmachine: {type: worker}\n"
 
 
+def file_errors(served: AgentProcess) -> list[str]:
+    """What the agent says is wrong with the files that it is to write."""
+    errors = served.run("get", "machinefilestatuses", "-o", "jsonpath={.spec.error}").splitlines()
+    return [error for error in errors if error]
+
+
 @contextlib.asynccontextmanager
 async def at_work(
     on: Inside, directory: Path, config: str, *options: str, inside: Namespace | None = None
@@ -96,8 +102,8 @@ async def test_the_configuration_is_applied_to_the_machine_and_undone_afterwards
                 "600",
             ]
             assert machine.run("getent", "ahostsv4", "nine.corp.example").split()[0] == "192.0.2.9"
-            errors = served.run("get", "machinefilestatuses", "-o", "jsonpath={.spec.error}").splitlines()
-            assert [error for error in errors if error] == ["there is no such file to append to: write op: create"]
+            expected = ["there is no such file to append to: write op: create"]
+            await eventually(lambda: file_errors(served) == expected)
             assert await eventually(lambda: "nameserver 192.0.2.53" in machine.read("/etc/resolv.conf"))
         assert machine.tree() == before
         assert machine.run("hostname") == "before\n"
@@ -118,8 +124,8 @@ async def test_system_tools_trust_an_authority_while_it_is_configured(tmp_path: 
         assert not is_trusted()
         async with at_work(machine, tmp_path, trusting(authority)) as served:
             await eventually(is_trusted, within=15)
-            status = served.run("get", "trustedroots", "corp", "-o", "jsonpath={.spec.installed}").strip()
-            assert status == "/usr/local/share/ca-certificates"
+            asked = ("get", "trustedroots", "corp", "-o", "jsonpath={.spec.installed}")
+            await eventually(lambda: served.run(*asked).strip() == "/usr/local/share/ca-certificates")
             # An update of the package makes the bundle anew: nothing is lost.
             machine.run("update-ca-certificates", "--fresh")
             assert is_trusted()

@@ -113,6 +113,14 @@ def states(served: AgentProcess) -> str:
     return served.run("get", "kubespanpeerstatuses", "-o", "jsonpath={.spec.state}").strip()
 
 
+def is_trusting(served: AgentProcess) -> bool:
+    return served.run("get", "machinefilestatuses", "-o", "jsonpath={.spec.error}").startswith("we trust it")
+
+
+def has_both_members(served: AgentProcess) -> bool:
+    return served.run("get", "members", "-o", "jsonpath={.metadata.id}").split() == ["one", "two"]
+
+
 def is_up(served: AgentProcess) -> bool:
     return states(served) == "up"
 
@@ -147,11 +155,8 @@ async def test_a_mesh_forms_once_proxy_and_authority_are_configured_without_a_re
         await eventually(lambda: proxy.seen > 0, within=10)
         for served in both:
             await eventually(partial(is_up, served), within=20)
-            assert served.run("get", "machinefilestatuses", "-o", "jsonpath={.spec.error}").startswith("we trust it")
-        assert [served.run("get", "members", "-o", "jsonpath={.metadata.id}").split() for served in both] == [
-            ["one", "two"],
-            ["one", "two"],
-        ]
+            await eventually(partial(is_trusting, served), within=10)
+            await eventually(partial(has_both_members, served), within=10)
         for served in both:
             assert served.log.count("agent runs") == 1
 

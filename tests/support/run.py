@@ -5,11 +5,13 @@ an environment variable, files by lying under the temporary directory. So a run 
 else on the machine, also those of a test that died half-way or of a daemon that left its parent.
 """
 
+import contextlib
 import os
 import secrets
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,11 @@ NETNS_DIRECTORY = Path("/var/run/netns")
 VARIABLE = "NODESPAN_TEST_RUN"
 
 NAME = f"nst{secrets.token_hex(3)}"
+
+# A process has no environment while it executes a new program: for microseconds, on a busy machine for longer.
+EXECUTING = 10.0
+# Fields of /proc/PID/stat, counted from the state.
+_STATE, _PARENT, _STARTED = 0, 1, 19
 
 
 def begin() -> Path:
@@ -32,9 +39,8 @@ def begin() -> Path:
 def leftovers(directory: Path) -> tuple[str, ...]:
     """Remove what the run left on the machine and say, one line each, what that was."""
     found = []
-    for pid, command in _processes():
+    for pid, command in _end_processes().items():
         found.append(f"process {pid}: {command}")
-        os.kill(pid, signal.SIGKILL)
     for name in _namespaces():
         found.append(f"network namespace {name}")
         subprocess.run(["ip", "netns", "delete", name], check=True)
@@ -54,16 +60,55 @@ def _namespaces() -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in NETNS_DIRECTORY.iterdir() if entry.name.startswith(NAME)))
 
 
+def _end_processes() -> dict[int, str]:
+    """Kill the run's processes and return their commands; looks again until a look finds no further one."""
+    ended: dict[int, str] = {}
+    while further := {pid: command for pid, command in _processes() if pid not in ended}:
+        for pid in further:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        ended |= further
+    return ended
+
+
 def _processes() -> Iterator[tuple[int, str]]:
-    marker = f"{VARIABLE}={NAME}".encode()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal() or int(entry.name) == os.getpid():
             continue
         try:
-            state, parent = (entry / "stat").read_text().rpartition(") ")[2].split()[:2]
-            ours = int(parent) == os.getpid() or marker in (entry / "environ").read_bytes().split(b"\0")
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            command = command_if_ours(entry)
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it has ended meanwhile, or belongs to somebody else
-        if ours:
-            yield int(entry.name), command or f"(state {state}: it has ended, nobody waited for it)"
+            continue  # it has ended meanwhile, or belongs to another user
+        if command is not None:
+            yield int(entry.name), command
+
+
+def command_if_ours(entry: Path) -> str | None:
+    """The command of the process of a directory in /proc, None if it is not of this run.
+
+    A process in the middle of execve shows neither environment nor arguments. Blocks until it shows both.
+    """
+    stat = _stat(entry)
+    if int(stat[_STARTED]) < int(_stat(Path("/proc/self"))[_STARTED]):
+        return None
+    is_child = int(stat[_PARENT]) == os.getpid()
+    if stat[_STATE] == "Z":
+        return f"({_name(entry)} has ended, and its parent did not wait for it)" if is_child else None
+    deadline = time.monotonic() + EXECUTING
+    while True:
+        environment = (entry / "environ").read_bytes()
+        command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        is_kernel_thread = (entry / "statm").read_text().split()[0] == "0"
+        if (environment and command) or is_kernel_thread or time.monotonic() > deadline:
+            break
+        time.sleep(0.001)
+    ours = is_child or f"{VARIABLE}={NAME}".encode() in environment.split(b"\0")
+    return (command or _name(entry)) if ours else None
+
+
+def _name(entry: Path) -> str:
+    return (entry / "comm").read_text().strip()
+
+
+def _stat(entry: Path) -> list[str]:
+    return (entry / "stat").read_text().rpartition(") ")[2].split()

@@ -125,4 +125,4 @@ async def test_each_example_is_applied_and_undone() -> None:
                 await made.nothing()
                 await made.settled()
                 await made.is_again(before)
-                assert made.problems() == {}
+                await made.becomes(problems={})
