@@ -24,6 +24,11 @@ class TokenBucket:
         self._tokens, self._updated = tokens, now
         return wait
 
+    def spend(self, amount: float, now: float) -> float:
+        """Take so many tokens, whether they are there or not; returns the seconds until nothing is owed."""
+        self._tokens, self._updated = self._at(now) - amount, now
+        return max(0.0, -self._tokens / self._rate)
+
     def is_full(self, now: float) -> bool:
         """Whether the bucket is as good as a new one."""
         return self._at(now) >= self._burst

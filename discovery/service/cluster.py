@@ -63,12 +63,15 @@ class Cluster:
         "_snapshot",
         "_woken",
         "affiliates",
+        "revision",
         "watchers",
     )
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.affiliates: dict[str, AffiliateSpec] = {}
         self.watchers = 0
+        # How often something was announced: whoever shows the cluster need not look again before it is another.
+        self.revision = 0
         self._nursery = nursery
         self._log = ChangeLog(_MAX_BEHIND)
         self._entries: dict[str, bytes] = {}
@@ -98,6 +101,7 @@ class Cluster:
         self._changed(id, gone=True)
 
     def _changed(self, id: str, *, gone: bool) -> None:
+        self.revision += 1
         self._snapshot = None
         self._increments.clear()
         if not self.watchers:
@@ -154,12 +158,8 @@ class Cluster:
     def snapshot(self) -> Framed:
         """The one message with all affiliates."""
         if self._snapshot is None:
-            self._snapshot = Framed(frame(self.entries()), 1)
+            self._snapshot = Framed(frame(b"".join(map(self._entry, self.affiliates))), 1)
         return self._snapshot
-
-    def entries(self) -> bytes:
-        """All affiliates, encoded as the body of a list or watch response."""
-        return b"".join(map(self._entry, self.affiliates))
 
     def increment(self, position: int) -> Framed | None:
         """Everything that changed since a position; None if too much did for it to be known."""

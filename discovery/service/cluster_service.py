@@ -105,8 +105,9 @@ class ClusterService:
             await self._destroy(request.cluster_id, request.affiliate_id)
         return wire.AffiliateDeleteResponse()
 
-    async def _list(self, request: wire.ListRequest, _call: Call) -> wire.ListResponse:
-        return wire.ListResponse.FromString(self._cluster(request.cluster_id).entries())
+    async def _list(self, request: wire.ListRequest, _call: Call) -> bytes:
+        # A list looks like the first message of a watch, and all who ask share it.
+        return self._cluster(request.cluster_id).snapshot().data
 
     async def _watch(self, request: wire.WatchRequest, call: Call) -> None:
         cluster = self._cluster(request.cluster_id)

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from nodespan.discovery.service.cluster import Clusters
-from nodespan.runtime.api.grpc import Call, Method, Status
+from nodespan.runtime.api.grpc import Call, Method, Sources, Status
 from nodespan.runtime.api.pages import Page
 
 _BUCKETS = (0.01, 0.1, 0.25, 0.5, 1, 2.5)
@@ -31,6 +31,31 @@ class _State:
             ("subscriptions", "Watches under way.", sum(cluster.watchers for cluster in clusters)),
         ):
             yield GaugeMetricFamily(f"discovery_state_{name}", text, value=value)
+
+
+class _Connections:
+    """Counts connections when a scrape asks for them."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        sources, limits = self._sources, self._sources.limits
+        for name, text, value in (
+            ("connections", "Connections of clients.", sources.connections),
+            ("connections_idle", "Connections of clients without a request under way.", sources.idle),
+            ("connections_limit", "Connections that clients may have in all.", limits.connections.total),
+            ("connections_source_limit", "Connections that one address may have.", limits.connections.source),
+            ("sources", "Addresses (networks of 64 bits for IPv6) that have connections.", len(sources)),
+            ("held_bytes", "Bytes of requests and of responses that wait for their clients.", sources.held),
+        ):
+            yield GaugeMetricFamily(f"discovery_server_{name}", text, value=value)
+        away = CounterMetricFamily(
+            "discovery_server_turned_away", "Connections and requests beyond a limit.", labels=["reason"]
+        )
+        for reason, count in sorted(sources.turned_away.items()):
+            away.add_metric([reason], count)
+        yield away
 
 
 class StorageOutcome(Protocol):
@@ -72,6 +97,10 @@ class Metrics:
         self._handling = Histogram(
             "grpc_server_handling_seconds", "How long calls took.", _METHOD, buckets=_BUCKETS, registry=registry
         )
+
+    def watch_connections(self, sources: Sources) -> None:
+        """Count the connections of a server too."""
+        self._registry.register(_Connections(sources))
 
     def greeted(self, client_version: str) -> None:
         """A client of this version label said hello."""

@@ -1,5 +1,6 @@
 """The service put together: state, methods, listeners, and what happens by itself at intervals."""
 
+import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ import attrs
 import structlog
 import trio
 
+from nodespan.discovery.service.client_address import Address as ClientAddress
 from nodespan.discovery.service.client_address import Trust, client_address
 from nodespan.discovery.service.cluster import Clusters
 from nodespan.discovery.service.cluster_service import ClusterService
@@ -17,7 +19,7 @@ from nodespan.discovery.service.metrics import Metrics
 from nodespan.discovery.service.rate_limit import RateLimit
 from nodespan.discovery.service.status_pages import StatusPages
 from nodespan.discovery.service.storage import Storage
-from nodespan.runtime.api.grpc import Call, Code, Limits, Server, Service, Status
+from nodespan.runtime.api.grpc import Bounds, Call, Code, Headers, Limits, Peer, Server, Service, Status, source_of
 from nodespan.runtime.api.http_server import serve_pages
 from nodespan.runtime.api.pages import Respond
 from nodespan.runtime.api.tls import ServerCertificate
@@ -25,7 +27,11 @@ from nodespan.runtime.controller import Logger
 from nodespan.runtime.state import MemoryState, State
 
 Address = tuple[str, int]
-_LIMITS = Limits(max_message=256 << 10, max_buffered=16 << 20, min_ping_interval=10.0)
+# Files that are not for clients: listeners, pages, metrics, the snapshot, and a connection that is being closed.
+_RESERVED_FILES = 64
+# However many files there may be: each connection takes memory too. A whole cluster may come from one address.
+_MOST_CONNECTIONS = 100_000
+_MOST_OF_SOURCE = 4_000
 _SAVE_AT_END = 10.0
 _DROP_IDLE_CLIENTS = 60.0
 # Of a request, where it has them.
@@ -52,6 +58,34 @@ class DiscoveryOptions:
     trust: Trust = attrs.Factory(Trust)
     tells_address: bool = True
     rate: float = 15.0
+
+    @property
+    def counts_sources(self) -> bool:
+        """Whether connections from one address are one client's, or those of a proxy that speaks for many."""
+        return not (self.trust.x_real_ip or self.trust.first_x_forwarded_for)
+
+
+def client_limits(files: int, *, by_source: bool) -> Limits:
+    """What clients may have of a process that may open so many files."""
+    connections = min(_MOST_CONNECTIONS, max(16, files - max(_RESERVED_FILES, files // 8)))
+    return Limits(
+        max_message=256 << 10,
+        max_buffered=16 << 20,
+        min_ping_interval=10.0,
+        by_source=by_source,
+        incomplete=Bounds(100, 300),
+        request_time=30.0,
+        held=Bounds(64 << 20, 128 << 20, 512 << 20),
+        work=Bounds(2_000, 5_000),
+        connections=Bounds(source=min(_MOST_OF_SOURCE, connections // 2), total=connections),
+        idle_per_source=min(500, connections // 8),
+        idle_timeout=120.0,
+    )
+
+
+def _most_files() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if files == resource.RLIM_INFINITY else files
 
 
 @attrs.frozen(kw_only=True)
@@ -96,12 +130,14 @@ async def serve_discovery(
             Service(
                 methods=service.methods(),
                 log=log,
-                limits=_LIMITS,
+                limits=client_limits(_most_files(), by_source=options.counts_sources),
                 admit=gate.admit,
                 finished=gate.finished,
                 respond=pages.respond,
+                admit_page=gate.admit_page,
             )
         )
+        metrics.watch_connections(server.sources)
 
         async def collect() -> None:
             expired = await service.collect()
@@ -137,12 +173,18 @@ class _Gate:
         self._limit = RateLimit(options.rate, trio.current_time) if options.rate else None
 
     async def admit(self, call: Call) -> None:
-        client = client_address(call.header, call.peer.address, self._trust)
+        await self._wait_for_turn(client_address(call.header, call.peer.address, self._trust), call.deadline)
+        self._metrics.started(call)
+
+    async def admit_page(self, peer: Peer, headers: Headers) -> None:
+        fields = dict(reversed(headers))
+        await self._wait_for_turn(client_address(fields.get, peer.address, self._trust), float("inf"))
+
+    async def _wait_for_turn(self, client: ClientAddress | None, deadline: float) -> None:
         if self._limit is not None and client is not None:
-            wait = self._limit.reserve(client, call.deadline)
+            wait = self._limit.reserve(source_of(client), deadline)
             if wait:
                 await trio.sleep(wait)
-        self._metrics.started(call)
 
     def finished(self, call: Call, status: Status, seconds: float) -> None:
         if call.method.is_stream and status.code is Code.CANCELLED:

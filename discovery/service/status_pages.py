@@ -1,13 +1,15 @@
 """The pages that people can open: what this is, what is known of one cluster, and how much there is in all."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from urllib.parse import parse_qs
 
-from nodespan.discovery.service.cluster import Clusters
+from nodespan.discovery.service.cluster import Cluster, Clusters
 from nodespan.runtime.api.pages import Page
 
+# So many clusters' pages are kept, for as long as they are true: that of a full cluster has 10 MB.
+_KEPT = 4
 # How often, in seconds, the public number is counted anew.
 _STATS_INTERVAL = 3600.0
 _LAYOUT = """\
@@ -46,6 +48,8 @@ class StatusPages:
         self._now = now
         self._counted = float("-inf")
         self._affiliates = 0
+        # By cluster id, with what the page shows.
+        self._kept: dict[str, tuple[Cluster, int, Page]] = {}
 
     def respond(self, target: str) -> Page:
         """The page for a request."""
@@ -61,17 +65,16 @@ class StatusPages:
                 return Page(status=404, body=b"there are /, /inspect and /stats\n")
 
     def _inspect(self, id: str) -> Page:
-        parts = [_FORM.format(id=escape(id))]
         cluster = self._clusters.find(id)
-        if cluster is not None and cluster.affiliates:
-            parts += [
-                f"<h2><code>{escape(affiliate.affiliate)}</code></h2>\n<p>Data: <code>{affiliate.data.hex()}</code></p>"
-                + "".join(f"\n<p>Endpoint: <code>{endpoint.data.hex()}</code></p>" for endpoint in affiliate.endpoints)
-                for affiliate in sorted(cluster.affiliates.values(), key=lambda affiliate: affiliate.affiliate)
-            ]
-        elif id:
-            parts.append("<p>Nothing is kept under this id.</p>")
-        return _html("Inspect a cluster", "\n".join(parts))
+        if cluster is None or not cluster.affiliates:
+            return _inspection(id, ["<p>Nothing is kept under this id.</p>"] if id else [])
+        known, revision, page = self._kept.pop(id, (None, 0, None))
+        if page is None or known is not cluster or revision != cluster.revision:
+            page = _inspection(id, _affiliates(cluster))
+        self._kept[id] = (cluster, cluster.revision, page)
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+        return page
 
     def _stats(self) -> Page:
         now = self._now()
@@ -81,6 +84,17 @@ class StatusPages:
         body = json.dumps({"affiliates": self._affiliates}).encode()
         headers = (("access-control-allow-origin", "*"),)
         return Page(content_type="application/json", body=body, headers=headers)
+
+
+def _inspection(id: str, parts: Iterable[str]) -> Page:
+    return _html("Inspect a cluster", "\n".join((_FORM.format(id=escape(id)), *parts)))
+
+
+def _affiliates(cluster: Cluster) -> Iterator[str]:
+    for affiliate in sorted(cluster.affiliates.values(), key=lambda affiliate: affiliate.affiliate):
+        yield f"<h2><code>{escape(affiliate.affiliate)}</code></h2>\n<p>Data: <code>{affiliate.data.hex()}</code></p>"
+        for endpoint in affiliate.endpoints:
+            yield f"<p>Endpoint: <code>{endpoint.data.hex()}</code></p>"
 
 
 def _html(title: str, content: str) -> Page:

@@ -8,24 +8,29 @@ await Server(service).serve(await trio.open_tcp_listeners(8080))
 """
 
 from nodespan.runtime.api.grpc.framing import frame
-from nodespan.runtime.api.grpc.limits import Limits
+from nodespan.runtime.api.grpc.limits import Bounds, Limits
 from nodespan.runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
 from nodespan.runtime.api.grpc.server import Server
+from nodespan.runtime.api.grpc.sources import Sources, source_of
 from nodespan.runtime.api.grpc.status import Code, RPCError, Status
-from nodespan.runtime.api.grpc.stream import Service
+from nodespan.runtime.api.grpc.stream import Headers, Service
 
 __all__ = [
+    "Bounds",
     "Call",
     "Code",
+    "Headers",
     "Limits",
     "Method",
     "Peer",
     "RPCError",
     "Server",
     "Service",
+    "Sources",
     "Status",
     "frame",
     "methods",
     "server_stream",
+    "source_of",
     "unary",
 ]

@@ -1,52 +1,54 @@
 """One HTTP/2 connection: a reader, a writer, and one task for each call that is under way.
 
 The reader feeds the protocol machine and acts on its events. A task that has more to send than the peer reads waits:
-for the peer's window, and for the writer to keep up.
+for the peer's window, and for the writer to keep up. Whatever a peer makes the server do counts as work; the reader
+rests when there was too much of it, and so the peer has to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
 import trio
 
+from nodespan.runtime.api.grpc.ledger import Sized
 from nodespan.runtime.api.grpc.limits import PingPolicy
+from nodespan.runtime.api.grpc.machine import Machine
 from nodespan.runtime.api.grpc.method import Call, Peer
 from nodespan.runtime.api.grpc.output import MAX_WAITING, Output
+from nodespan.runtime.api.grpc.sources import Seat, Sources, Waiting
 from nodespan.runtime.api.grpc.status import Code, RPCError, Status, parse_timeout
 from nodespan.runtime.api.grpc.stream import Headers, Service, Stream
 from nodespan.runtime.token_bucket import TokenBucket
 
-_CHUNK = 64 * 1024
+# So little is handled at a time that other connections do not notice, even of the smallest frames.
+_CHUNK = 16 * 1024
 # Requests that a client may reset: so many a second, so many at once.
 _RESETS_PER_SECOND = 200
 _RESETS_AT_ONCE = 5000
 # How long, in seconds, a peer may take to read the last words.
 _GOODBYE = 1.0
-_CONFIG = h2.config.H2Configuration(
-    client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
-)
-
-
-class _Machine(h2.connection.H2Connection):
-    # Only tells late frames of a stream that has ended from those of one that never was.
-    MAX_CLOSED_STREAMS = 2 * 1024
+# What a request costs, in frames.
+_REQUEST_WORK = 20
 
 
 class Connection:
     """Serves one peer: make it, then `run` it once."""
 
-    def __init__(self, transport: trio.abc.Stream, peer: Peer, service: Service) -> None:
+    def __init__(self, transport: trio.abc.Stream, peer: Peer, service: Service, sources: Sources, seat: Seat) -> None:
         limits = service.limits
         self._transport = transport
         self._peer = peer
         self._service = service
+        self._sources = sources
+        self._seat = seat
         self._streams: dict[int, Stream] = {}
         self._buffered = 0
+        # The requests that have not ended, oldest first, and when each is to have.
+        self._incomplete: dict[int, float] = {}
+        self._waits_for_requests = False
         self._pings = PingPolicy(limits.min_ping_interval)
         self._resets = TokenBucket(_RESETS_PER_SECOND, _RESETS_AT_ONCE, trio.current_time())
         self._reading = trio.CancelScope()
@@ -54,22 +56,21 @@ class Connection:
         self._is_stopping = False
         self._has_said_goodbye = False
         self._nursery: trio.Nursery
-        self._machine = _Machine(_CONFIG)
-        self._output = Output(self._machine)
         codes = h2.settings.SettingCodes
-        self._machine.local_settings = h2.settings.Settings(
-            client=False,
-            initial_values={
+        self._machine = Machine(
+            {
                 codes.ENABLE_PUSH: 0,
                 codes.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
                 codes.MAX_HEADER_LIST_SIZE: limits.max_header_list,
             },
+            limits.max_header_list,
         )
-        self._machine.decoder.max_header_list_size = limits.max_header_list
+        self._output = Output(self._machine)
 
     async def run(self) -> None:
         """Serve until the peer leaves or breaks the rules, or until `stop` was called and the calls have ended."""
         self._machine.initiate_connection()
+        self._reading.deadline = trio.current_time() + self._service.limits.idle_timeout
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._write)
@@ -80,6 +81,13 @@ class Connection:
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the peer is gone, and with it whoever could be told
             nursery.cancel_scope.cancel()
+
+    def close(self) -> None:
+        """Give back what the connection counts for, now that it is over."""
+        for stream in tuple(self._streams.values()):
+            self._completed(stream.id)
+            self._seat.held.shrink(len(stream.body))
+        self._streams.clear()
 
     def stop(self) -> None:
         """Take no new calls, end the streams, let the other calls finish, then close."""
@@ -92,6 +100,12 @@ class Connection:
     def _forget(self, stream: Stream) -> None:
         if self._streams.pop(stream.id, None):
             self._buffered -= len(stream.body)
+            self._seat.held.shrink(len(stream.body))
+            self._completed(stream.id)
+            self._machine.retire(stream.id)
+            if not self._streams:
+                self._reading.deadline = trio.current_time() + self._service.limits.idle_timeout
+                self._sources.became_idle(self._seat)
         self._stop_reading_if_done()
 
     def _stop_reading_if_done(self) -> None:
@@ -111,6 +125,10 @@ class Connection:
             for event in events:
                 self._handle(event)
             self._output.wake()
+            self._expect_requests()
+            rest = self._seat.spend(self._machine.take_work(), trio.current_time())
+            if rest:
+                await trio.sleep(rest)
             # What a peer sends makes us answer: not faster than it reads.
             unanswered += len(data)
             if unanswered > MAX_WAITING:
@@ -141,7 +159,8 @@ class Connection:
     def _handle(self, event: h2.events.Event) -> None:
         match event:
             case h2.events.RequestReceived():
-                self._begin(event.stream_id, tuple((_text(name), _text(value)) for name, value in event.headers))
+                headers = tuple((_text(name), _text(value)) for name, value in event.headers)
+                self._begin(event.stream_id, headers, has_ended=event.stream_ended is not None)
             case h2.events.DataReceived():
                 if event.flow_controlled_length:
                     self._machine.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -150,6 +169,7 @@ class Connection:
             case h2.events.StreamEnded():
                 if stream := self._streams.get(event.stream_id):
                     stream.is_complete = True
+                    self._completed(stream.id)
                     if stream.call is not None:
                         self._nursery.start_soon(stream.run, stream.call)
             case h2.events.StreamReset():
@@ -159,10 +179,11 @@ class Connection:
                 if self._resets.take(trio.current_time()) is None:
                     self._reject(b"too_many_resets")
             case h2.events.WindowUpdated():
-                self._output.window_opened.unpark_all()
+                self._output.window_opened(event.stream_id)
             case h2.events.RemoteSettingsChanged():
                 self._greeting.deadline = float("inf")
-                self._output.window_opened.unpark_all()
+                if h2.settings.SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
+                    self._output.windows_changed()
             case h2.events.PingReceived():
                 if self._pings.is_too_many(trio.current_time(), self._output.count):
                     self._reject(b"too_many_pings")
@@ -173,17 +194,62 @@ class Connection:
             self._machine.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, additional_data=reason)
             self._reading.cancel()
 
-    def _begin(self, id: int, headers: Headers) -> None:
+    def _begin(self, id: int, headers: Headers, *, has_ended: bool) -> None:
+        self._machine.work += _REQUEST_WORK
+        self._seat.idle_since = None
+        self._reading.deadline = float("inf")
         fields = dict(reversed(headers))  # the first of a name counts
-        stream = self._streams[id] = Stream(id, self._output, self._service, self._forget)
+        stream = self._streams[id] = Stream(id, self._peer, self._output, self._service, self._hold, self._forget)
         if "application/grpc" not in fields.get("content-type", ""):
-            self._nursery.start_soon(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"))
+            self._nursery.start_soon(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"), headers)
+            return
+        if not has_ended and not self._may_begin(stream):
             return
         try:
             stream.call = self._open(stream, fields, headers)
             stream.scope.deadline = stream.call.deadline
         except RPCError as error:
             stream.finish(error.status)
+
+    def _hold(self, data: Sized, give_up: Callable[[], None]) -> Waiting:
+        waiting = self._sources.hold(self._seat, data, give_up)
+        if waiting is None:
+            raise RPCError(Code.RESOURCE_EXHAUSTED, "too much waits to be read")
+        return waiting
+
+    # Requests that have not ended.
+
+    def _may_begin(self, stream: Stream) -> bool:
+        """Count a request that goes on; refuse it, unprocessed, if there are too many."""
+        limits, source = self._service.limits, self._seat.source
+        if len(self._incomplete) >= limits.incomplete.connection or source.incomplete >= limits.incomplete.source:
+            self._sources.turned_away["incomplete"] += 1
+            stream.refuse()
+            return False
+        self._incomplete[stream.id] = trio.current_time() + limits.request_time
+        source.incomplete += 1
+        return True
+
+    def _completed(self, id: int) -> None:
+        if self._incomplete.pop(id, None) is not None:
+            self._seat.source.incomplete -= 1
+
+    def _expect_requests(self) -> None:
+        if self._incomplete and not self._waits_for_requests:
+            self._waits_for_requests = True
+            self._nursery.start_soon(self._end_slow_requests)
+
+    async def _end_slow_requests(self) -> None:
+        while self._incomplete:
+            id, due = next(iter(self._incomplete.items()))
+            if trio.current_time() < due:
+                await trio.sleep_until(due)
+                continue
+            self._sources.turned_away["slow"] += 1
+            seconds = self._service.limits.request_time
+            text = f"the request has not ended within {seconds:g} s"
+            self._streams[id].finish(Status(Code.DEADLINE_EXCEEDED, text))
+        self._waits_for_requests = False
 
     def _open(self, stream: Stream, fields: Mapping[str, str], headers: Headers) -> Call:
         if self._is_stopping:
@@ -203,6 +269,9 @@ class Connection:
     def _feed(self, stream: Stream, data: bytes) -> None:
         if stream.call is None:
             return  # nobody reads what is posted to pages
+        if not self._seat.held.grow(len(data)):
+            stream.finish(Status(Code.RESOURCE_EXHAUSTED, "too many large requests at once"))
+            return
         try:
             self._buffered += len(data)
             stream.body.feed(data)

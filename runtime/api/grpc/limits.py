@@ -1,6 +1,17 @@
 """What a client may do to a server, and the one rule about it that needs a memory: how often it may ping."""
 
+import math
+
 import attrs
+
+
+@attrs.frozen
+class Bounds:
+    """A limit for one connection, for all connections of one source, and for all that a server has."""
+
+    connection: float = math.inf
+    source: float = math.inf
+    total: float = math.inf
 
 
 @attrs.frozen(kw_only=True)
@@ -9,6 +20,16 @@ class Limits:
 
     `max_buffered` bounds what incomplete requests of one connection take. A peer that says nothing is probed after
     `idle_probe` and given up after `dead_after`, also when it stops to acknowledge what was sent.
+
+    A source is an IPv4 address or an IPv6 network of 64 bits: one machine has as many addresses of the latter as it
+    likes. Behind a proxy everything comes from one address: there `by_source` is to be False, and what is said of
+    sources then holds for each connection.
+
+    `incomplete` bounds the requests that have begun and not ended; each has `request_time` to end. `held` bounds the
+    bytes of responses that wait to be sent, and of requests. What is shared counts once. A response of which nothing
+    could be sent for `max_stall` is given up. `work` bounds how much a peer may have a server do, in frames a second
+    (larger ones count more), and ten times as much at once; it is not read while it is ahead. A connection without a
+    request under way is idle: so many of a source are kept, for `idle_timeout` each. `connections` bounds all of them.
     """
 
     max_concurrent_streams: int = 1000
@@ -19,6 +40,15 @@ class Limits:
     handshake: float = 10.0
     idle_probe: float = 10.0
     dead_after: float = 20.0
+    by_source: bool = True
+    incomplete: Bounds = Bounds(250, 1000)
+    request_time: float = 60.0
+    held: Bounds = Bounds(128 << 20, 256 << 20, 1 << 30)
+    max_stall: float = 60.0
+    work: Bounds = Bounds(20_000, 50_000)
+    connections: Bounds = Bounds()
+    idle_per_source: int = 1000
+    idle_timeout: float = 600.0
 
 
 class PingPolicy:

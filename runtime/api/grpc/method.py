@@ -86,7 +86,7 @@ class Method:
 
     path: str
     request: type[Message]
-    handler: Callable[[Any, Call], Awaitable[Message | None]]
+    handler: Callable[[Any, Call], Awaitable[Message | bytes | None]]
     is_stream: bool
 
     @property
@@ -100,9 +100,10 @@ class Method:
         return self.path.split("/")[2]
 
 
-def unary(path: str, request: type[Request], handler: Callable[[Request, Call], Awaitable[Message]]) -> Method:
+def unary(path: str, request: type[Request], handler: Callable[[Request, Call], Awaitable[Message | bytes]]) -> Method:
     """A method whose handler turns a request into the one response, or raises RPCError.
 
+    A response as bytes is one that was framed already: calls that get the same share it.
     The handler is cancelled when the client gives up or the deadline passes. Other exceptions than RPCError are logged,
     the client gets INTERNAL without a word of them.
     """

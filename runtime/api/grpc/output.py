@@ -1,27 +1,35 @@
 """What a connection is about to send: the protocol machine's output, and the one task that carries it to the peer.
 
 Only that task touches the transport for writing, so that a call which is cancelled never leaves half a frame behind.
+
+Tasks that have more to send than the peer takes wait for a window: each for its own stream's, or together for the
+connection's. Of those one is woken at a time, and wakes the next when it has sent something: so an update of a window
+costs the same however many wait.
 """
 
-import h2.connection
 import trio
+
+from nodespan.runtime.api.grpc.machine import Machine
 
 # What may lie here, in bytes of data, before tasks that have more are to wait.
 MAX_WAITING = 64 * 1024
+# The work of a frame that carries little.
+_SMALL = 512
 
 
 class Output:
     """The sending half of a connection, shared by its tasks. What changes the machine is followed by `wake`."""
 
-    def __init__(self, machine: h2.connection.H2Connection) -> None:
+    def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        # Woken when the peer takes more data.
-        self.window_opened = trio.lowlevel.ParkingLot()
         # How often something other than answers to the peer's housekeeping was sent.
         self.count = 0
         self._grew = trio.lowlevel.ParkingLot()
         self._drained = trio.lowlevel.ParkingLot()
         self._waiting = 0
+        # Who waits for the connection's window, and who for the one of a stream.
+        self._shared = trio.lowlevel.ParkingLot()
+        self._own: dict[int, trio.Event] = {}
 
     async def write_to(self, transport: trio.abc.SendStream) -> None:
         """Carry everything over until cancelled. Raises what the transport raises."""
@@ -44,8 +52,25 @@ class Output:
         self.count += 1
         self.wake()
 
-    async def room(self) -> int:
-        """How many bytes of data may be put into the machine now; waits until there is room."""
+    async def send_data(self, id: int, data: memoryview) -> int:
+        """Put as much of the data into the machine as there is room for, once there is; returns how much that was.
+
+        Raises ProtocolError if the stream is over.
+        """
+        machine = self.machine
+        while True:
+            room = await self._room()
+            size = min(len(data), room, machine.local_flow_control_window(id), machine.max_outbound_frame_size)
+            if size > 0:
+                machine.send_data(id, data[:size])
+                self.add(size)
+                if size < _SMALL and size < len(data):
+                    machine.work += 1  # a window that is opened byte by byte
+                self.pass_on()
+                return size
+            await self._wait_for_window(id)
+
+    async def _room(self) -> int:
         while self._waiting >= MAX_WAITING:
             await self._drained.park()
         return MAX_WAITING - self._waiting
@@ -54,3 +79,35 @@ class Output:
         """Wait until everything has been carried over."""
         self.wake()
         await self._drained.park()
+
+    # Windows.
+
+    async def _wait_for_window(self, id: int) -> None:
+        if self.machine.outbound_flow_control_window <= 0:
+            await self._shared.park()
+            return
+        self.pass_on()
+        event = self._own[id] = trio.Event()
+        try:
+            await event.wait()
+        finally:
+            self._own.pop(id, None)
+
+    def pass_on(self) -> None:
+        """Have the next task send, if the connection's window lets it. Called by those who have been woken."""
+        if self.machine.outbound_flow_control_window > 0:
+            self._shared.unpark()
+
+    def window_opened(self, id: int) -> None:
+        """The peer takes more data of a stream; of the connection, if the id is 0."""
+        if id == 0:
+            self.pass_on()
+        elif (event := self._own.pop(id, None)) is not None:
+            event.set()
+
+    def windows_changed(self) -> None:
+        """The peer has changed the windows of all streams."""
+        own, self._own = self._own, {}
+        self.machine.work += len(own)
+        for event in own.values():
+            event.set()

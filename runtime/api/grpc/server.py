@@ -5,10 +5,12 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
+import attrs
 import trio
 
 from nodespan.runtime.api.grpc.connection import Connection
 from nodespan.runtime.api.grpc.method import Peer
+from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
 
 TLSContext = Callable[[], ssl.SSLContext]
@@ -20,6 +22,7 @@ class Server:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._connections: set[Connection] = set()
+        self.sources = Sources(service.limits)
 
     async def serve(
         self,
@@ -59,22 +62,18 @@ class Server:
 
     async def _converse(self, transport: trio.SocketStream, tls: TLSContext | None) -> None:
         log = self._service.log
-        stream: trio.abc.Stream = transport
         try:
-            _probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
-            certificate = None
-            if tls is not None:
-                secure = trio.SSLStream(transport, tls(), server_side=True, https_compatible=True)
-                with trio.fail_after(self._service.limits.handshake):
-                    await secure.do_handshake()
-                certificate = secure.getpeercert(binary_form=True)
-                stream = secure
-            connection = Connection(stream, _peer_of(transport, certificate), self._service)
-            self._connections.add(connection)
+            peer = _peer_of(transport)
+            seat = self.sources.admit(peer.address)
+            if seat is None:
+                log.debug("a connection was refused, there are too many", peer=str(peer))
+                return
             try:
-                await connection.run()
+                with seat.scope:
+                    _probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
+                    await self._serve_one(transport, peer, tls, seat)
             finally:
-                self._connections.discard(connection)
+                self.sources.leave(seat)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError) as error:
             # No client of ours, or one that left at once.
             log.debug("a connection failed before it began", error=str(error.__cause__ or error))
@@ -82,6 +81,22 @@ class Server:
             log.exception("a connection failed")
         finally:
             await trio.aclose_forcefully(transport)
+
+    async def _serve_one(self, transport: trio.SocketStream, peer: Peer, tls: TLSContext | None, seat: Seat) -> None:
+        stream: trio.abc.Stream = transport
+        if tls is not None:
+            secure = trio.SSLStream(transport, tls(), server_side=True, https_compatible=True)
+            with trio.fail_after(self._service.limits.handshake):
+                await secure.do_handshake()
+            peer = attrs.evolve(peer, certificate=secure.getpeercert(binary_form=True))
+            stream = secure
+        connection = Connection(stream, peer, self._service, self.sources, seat)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+            connection.close()
 
 
 def _probe_when_idle(transport: trio.SocketStream, idle: float, dead_after: float) -> None:
@@ -99,10 +114,10 @@ def _probe_when_idle(transport: trio.SocketStream, idle: float, dead_after: floa
     transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def _peer_of(transport: trio.SocketStream, certificate: bytes | None) -> Peer:
+def _peer_of(transport: trio.SocketStream) -> Peer:
     if transport.socket.family == socket.AF_UNIX:
-        return Peer(certificate=certificate)
+        return Peer()
     host, port = transport.socket.getpeername()[:2]
     address = ipaddress.ip_address(host)
     mapped = address.ipv4_mapped if address.version == 6 else None
-    return Peer(address=mapped or address, port=port, certificate=certificate)
+    return Peer(address=mapped or address, port=port)

@@ -11,14 +11,19 @@ import trio
 from google.protobuf.message import DecodeError, Message
 
 from nodespan.runtime.api.grpc.framing import OneMessage, frame
+from nodespan.runtime.api.grpc.ledger import Sized
 from nodespan.runtime.api.grpc.limits import Limits
-from nodespan.runtime.api.grpc.method import Call, Method
+from nodespan.runtime.api.grpc.method import Call, Method, Peer
 from nodespan.runtime.api.grpc.output import Output
+from nodespan.runtime.api.grpc.sources import Waiting
 from nodespan.runtime.api.grpc.status import Code, RPCError, Status
 from nodespan.runtime.api.pages import Page, Respond, answer
 from nodespan.runtime.controller import Logger
 
 Headers = tuple[tuple[str, str], ...]
+_NO_PAGES = b"only gRPC is spoken here\n"
+# So many bytes of a page are as much work as a frame.
+_PAGE_UNIT = 1024
 _RESPONSE: Headers = ((":status", "200"), ("content-type", "application/grpc"))
 
 
@@ -32,6 +37,10 @@ async def admit_all(_call: Call) -> None:
     """Lets every call through."""
 
 
+async def admit_all_pages(_peer: Peer, _headers: Headers) -> None:
+    """Lets every request of a page through."""
+
+
 def ignore(_call: Call, _status: Status, _seconds: float) -> None:
     """Is not interested in how calls end."""
 
@@ -41,7 +50,7 @@ class Service:
     """What all connections of a server share.
 
     `admit` is awaited before a call's handler, within its deadline; it may wait, or raise RPCError. `respond` answers
-    HTTP/2 requests that are no gRPC calls.
+    HTTP/2 requests that are no gRPC calls, after `admit_page`, which is like `admit`.
     """
 
     methods: Mapping[str, Method]
@@ -50,6 +59,10 @@ class Service:
     admit: Callable[[Call], Awaitable[None]] = admit_all
     finished: Finished = ignore
     respond: Respond | None = None
+    admit_page: Callable[[Peer, Headers], Awaitable[None]] = admit_all_pages
+
+
+Hold = Callable[[Sized, Callable[[], None]], Waiting]
 
 
 class Stream:
@@ -60,8 +73,10 @@ class Stream:
         "_has_begun",
         "_has_part",
         "_head",
+        "_hold",
         "_on_end",
         "_output",
+        "_peer",
         "_service",
         "body",
         "call",
@@ -70,7 +85,15 @@ class Stream:
         "scope",
     )
 
-    def __init__(self, id: int, output: Output, service: Service, on_end: Callable[["Stream"], None]) -> None:
+    def __init__(
+        self,
+        id: int,
+        peer: Peer,
+        output: Output,
+        service: Service,
+        hold: Hold,
+        on_end: Callable[["Stream"], None],
+    ) -> None:
         self.id = id
         self.body = OneMessage(service.limits.max_message)
         self.scope = trio.CancelScope()
@@ -78,7 +101,9 @@ class Stream:
         self.call: Call | None = None
         # Whether the client has said all.
         self.is_complete = False
+        self._peer = peer
         self._output = output
+        self._hold = hold
         self._service = service
         self._on_end = on_end
         self._forced: Status | None = None
@@ -111,7 +136,7 @@ class Stream:
             call.request = _decode(call.method, self.body.take())
             response = await call.method.handler(call.request, call)
             if response is not None:
-                await call.send_framed(frame(response.SerializeToString()))
+                await call.send_framed(response if isinstance(response, bytes) else frame(response.SerializeToString()))
         except RPCError as error:
             return error.status
         except Exception:
@@ -119,37 +144,59 @@ class Stream:
             return Status(Code.INTERNAL, "internal error")
         return Status(Code.OK)
 
-    async def answer_page(self, method: str, target: str) -> None:
+    async def answer_page(self, method: str, target: str, headers: Headers) -> None:
         """Answer a request that is no call."""
         respond = self._service.respond
-        page = answer(respond, method, target) if respond else Page(status=415, body=b"only gRPC is spoken here\n")
-        self._head = ((":status", str(page.status)), *page.fields())
         with self.scope, suppress(RPCError):
+            try:
+                await self._service.admit_page(self._peer, headers)
+            except RPCError as error:
+                page = Page(status=429, body=f"{error}\n".encode())
+            else:
+                page = answer(respond, method, target) if respond else Page(status=415, body=_NO_PAGES)
+            self._output.machine.work += len(page.body) // _PAGE_UNIT
+            self._head = ((":status", str(page.status)), *page.fields())
+            self._has_part = True  # until all of it is sent
             await self.send(page.body if method != "HEAD" else b"")
-            self._end_with(())
+            self._has_part = False
+        self._end_with(() if self._has_begun else self._head)
 
     async def send(self, data: bytes) -> None:
-        """Send a part of the body: waits for the peer's window and for the writer. Raises RPCError if it is gone."""
+        """Send a part of the body: waits for the peer's window and for the writer.
+
+        Raises RPCError if the peer is gone, has too much to read already, or does not read for too long.
+        """
         await trio.lowlevel.checkpoint()
-        output, machine = self._output, self._output.machine
+        output, limits = self._output, self._service.limits
+        too_much = Status(Code.RESOURCE_EXHAUSTED, "too much waits to be read, here and elsewhere")
+        waiting = self._hold(data, lambda: self.end(too_much))
+        patience = trio.CancelScope()
         try:
-            if not self._has_begun:
-                machine.send_headers(self.id, self._head)
-                self._has_begun = True
-                output.add(0)
-            rest = memoryview(data)
-            while rest:
-                room = await output.room()
-                size = min(len(rest), room, machine.local_flow_control_window(self.id), machine.max_outbound_frame_size)
-                if size <= 0:
-                    await output.window_opened.park()
-                    continue
-                machine.send_data(self.id, rest[:size])
-                rest = rest[size:]
-                self._has_part = bool(rest)
-                output.add(size)
+            with patience:
+                if not self._has_begun:
+                    output.machine.send_headers(self.id, self._head)
+                    self._has_begun = True
+                    output.add(0)
+                rest = memoryview(data)
+                while rest:
+                    patience.deadline = trio.current_time() + limits.max_stall
+                    size = await output.send_data(self.id, rest)
+                    rest = rest[size:]
+                    self._has_part = bool(rest)
         except h2.exceptions.ProtocolError as error:
             raise RPCError(Code.CANCELLED, "the client is gone") from error
+        finally:
+            waiting.release()
+            output.pass_on()
+        if patience.cancelled_caught:
+            raise RPCError(Code.ABORTED, f"the client has not read for {limits.max_stall:g} s")
+
+    def refuse(self) -> None:
+        """Tell the client that nothing was done: it may try again."""
+        with suppress(h2.exceptions.ProtocolError):
+            self._output.machine.reset_stream(self.id, h2.errors.ErrorCodes.REFUSED_STREAM)
+        self._on_end(self)
+        self._output.wake()
 
     def finish(self, status: Status) -> None:
         """Say how the call ended, unless the client does not want to know any more."""

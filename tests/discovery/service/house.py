@@ -87,7 +87,8 @@ class House:
 
     async def list(self, *, cluster: str = "c") -> dict[str, wire.Affiliate]:
         """All affiliates, by id. Raises RPCError."""
-        response: wire.ListResponse = await self.call("List", wire.ListRequest(cluster_id=cluster))
+        framed: bytes = await self.call("List", wire.ListRequest(cluster_id=cluster))
+        response = wire.ListResponse.FromString(framed[5:])
         return {affiliate.id: affiliate for affiliate in response.affiliates}
 
     async def watch(self, *, cluster: str = "c") -> Watcher:

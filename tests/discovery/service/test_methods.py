@@ -178,3 +178,14 @@ async def test_a_ttl_of_ages_ago_is_one_that_has_passed() -> None:
         await house.update("a", b"d", ttl=-300_000_000_000)
         assert await house.service.collect() == 1
         assert not await house.list()
+
+
+@pytest.mark.virtual_clock
+async def test_all_who_ask_for_the_same_list_share_it() -> None:
+    async with open_house() as house:
+        await house.update("a", b"data")
+        request = wire.ListRequest(cluster_id="c")
+        first = await house.call("List", request)
+        assert await house.call("List", request) is first
+        await house.update("a", b"more")
+        assert await house.call("List", request) is not first

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import attrs
 import grpc
+import h2.events
 import pytest
 import structlog
 import structlog.testing
@@ -18,10 +19,11 @@ import trio
 
 from nodespan.discovery.cli import parse_address
 from nodespan.discovery.service.client_address import Trust
-from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_discovery
+from nodespan.discovery.service.server import Bound, DiscoveryOptions, client_limits, serve_discovery
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.runtime.cli import main
 from nodespan.runtime.cli.errors import CommandError
+from tests.runtime.api.grpc.greeter import RawClient
 from tests.support.certificates import Authority
 from tests.support.process import eventually, running
 
@@ -221,6 +223,30 @@ async def test_a_client_that_calls_too_often_has_to_wait_and_is_refused_beyond_i
         await ask(bound.port, use)
 
 
+@pytest.mark.parametrize("files", [64, 256, 1024, 524_288, 1 << 30])
+def test_clients_never_get_all_files_nor_one_address_all_connections(files: int) -> None:
+    limits = client_limits(files, by_source=True)
+    assert limits.connections.total <= max(16, files - 64)
+    assert limits.connections.source <= limits.connections.total / 2
+    assert 0 < limits.idle_per_source < limits.connections.source
+    assert limits.connections.total <= 100_000
+
+
+async def test_pages_on_the_port_of_the_service_count_as_calls() -> None:
+    async with (
+        service(attrs.evolve(HERE, rate=1)) as bound,
+        await trio.open_tcp_stream("127.0.0.1", bound.port) as stream,
+    ):
+        client = RawClient(stream)
+        for _ in range(40):
+            client.request("/stats", b"", content_type="text/plain", method="GET")
+        await client.flush()
+        statuses = set()
+        while "429" not in statuses:
+            response = await client.until(h2.events.ResponseReceived)
+            statuses.add(dict[Any, Any](response.headers)[":status"])
+
+
 async def test_clients_are_told_apart_by_what_a_trusted_proxy_says() -> None:
     options = attrs.evolve(HERE, rate=1, trust=Trust(first_x_forwarded_for=True))
     async with service(options) as bound:
@@ -265,8 +291,11 @@ async def test_pages_and_metrics_are_served_over_plain_http() -> None:
             f"grpc_server_msg_received_total{{{labels}}} 1.0",
             f"grpc_server_msg_sent_total{{{labels}}} 1.0",
             f'grpc_server_handling_seconds_bucket{{{labels},le="2.5"}} 1.0',
+            "discovery_server_held_bytes 0.0",
         ):
             assert line in metrics.splitlines()
+        for name in ("connections", "connections_idle", "connections_limit", "connections_source_limit", "sources"):
+            assert f"\ndiscovery_server_{name} " in metrics
 
 
 async def test_the_log_says_who_asked_for_what_and_nothing_of_what_is_stored() -> None:

@@ -39,3 +39,32 @@ async def test_the_public_number_is_counted_once_an_hour() -> None:
         assert json.loads(pages.respond("/stats").body) == {"affiliates": 1}
         now = 3600
         assert json.loads(pages.respond("/stats").body) == {"affiliates": 2}
+
+
+@pytest.mark.virtual_clock
+async def test_a_page_is_made_once_for_all_who_ask_until_something_is_announced() -> None:
+    async with open_house() as house:
+        pages = StatusPages(house.clusters, lambda: 0.0)
+        for cluster in ("c", "d"):
+            await house.update("a", b"data", cluster=cluster)
+        page = pages.respond("/inspect?clusterID=c").body
+        other = pages.respond("/inspect?clusterID=d").body
+        await house.update("a", b"", cluster="c")
+        assert pages.respond("/inspect?clusterID=c").body is page
+        await house.update("a", b"more", cluster="c")
+        assert b"more".hex().encode() in pages.respond("/inspect?clusterID=c").body
+        assert pages.respond("/inspect?clusterID=d").body is other
+        await house.delete("a", cluster="c")
+        assert b"Nothing is kept" in pages.respond("/inspect?clusterID=c").body
+
+
+@pytest.mark.virtual_clock
+async def test_few_pages_are_kept() -> None:
+    async with open_house() as house:
+        pages = StatusPages(house.clusters, lambda: 0.0)
+        for number in range(9):
+            await house.update("a", b"data", cluster=str(number))
+        first = pages.respond("/inspect?clusterID=0").body
+        for number in range(1, 9):
+            pages.respond(f"/inspect?clusterID={number}")
+        assert pages.respond("/inspect?clusterID=0").body is not first

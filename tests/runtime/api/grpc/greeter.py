@@ -22,6 +22,7 @@ from nodespan.runtime.api.grpc import (
     RPCError,
     Server,
     Service,
+    Sources,
     Status,
     methods,
     server_stream,
@@ -43,6 +44,13 @@ class Greeter:
     finished: list[tuple[str, Status]] = attrs.field(factory=list)
     port: int = 0
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    sources: Sources = attrs.field(init=False)
+    large: bytes = bytes(1 << 20)
+    pages: int = 0
+
+    def page(self, target: str) -> Page:
+        self.pages += 1
+        return Page(body=self.large if target == "/large" else f"page {target}".encode())
 
     async def echo(self, request: BytesValue, call: Call) -> BytesValue:
         self.calls.append(call)
@@ -104,7 +112,7 @@ class Greeter:
             log=structlog.get_logger(),
             limits=limits,
             finished=self.done,
-            respond=lambda target: Page(body=f"page {target}".encode()),
+            respond=self.page,
         )
 
 
@@ -115,6 +123,7 @@ async def serving(
     """Serve on a port of this machine for as long as the block runs, or until the greeter's scope is cancelled."""
     greeter = Greeter()
     server = Server(greeter.service(limits or Limits()))
+    greeter.sources = server.sources
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     greeter.port = listeners[0].socket.getsockname()[1]
 
@@ -179,10 +188,18 @@ class RawClient:
     async def flush(self) -> None:
         await self.stream.send_all(self.machine.data_to_send())
 
-    def request(self, path: str, body: bytes, *, end: bool = True, content_type: str = "application/grpc") -> int:
+    def request(
+        self,
+        path: str,
+        body: bytes,
+        *,
+        end: bool = True,
+        content_type: str = "application/grpc",
+        method: str = "POST",
+    ) -> int:
         """Put a request into the machine."""
         id = self.machine.get_next_available_stream_id()
-        fields = ((":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", path))
+        fields = ((":method", method), (":scheme", "http"), (":authority", "x"), (":path", path))
         self.machine.send_headers(id, (*fields, ("content-type", content_type)), end_stream=end and not body)
         if body:
             self.machine.send_data(id, body, end_stream=end)

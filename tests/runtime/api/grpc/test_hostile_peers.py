@@ -4,13 +4,14 @@ from contextlib import suppress
 
 import h2.errors
 import h2.events
+import h2.settings
 import hypothesis.strategies as st
 import pytest
 import trio
 from google.protobuf.wrappers_pb2 import BytesValue
 from hypothesis import HealthCheck, given, settings
 
-from nodespan.runtime.api.grpc import Limits, frame
+from nodespan.runtime.api.grpc import Bounds, Limits, frame
 from tests.runtime.api.grpc.greeter import Greeter, RawClient, connected, raw, serving
 from tests.support.process import eventually
 
@@ -159,3 +160,179 @@ async def test_other_requests_get_pages() -> None:
             event = await client.until(h2.events.DataReceived)
             bodies[event.stream_id] += event.data
         assert bodies == {1: b"page /stats?x=1", 3: b"pages can only be read\n"}
+
+
+# Requests that never end.
+
+
+async def test_requests_that_do_not_end_are_bounded_for_a_connection_and_for_an_address() -> None:
+    async with serving(Limits(incomplete=Bounds(3, 5))) as greeter, raw(greeter) as first, raw(greeter) as second:
+        for client, refused in ((first, 2), (second, 3)):
+            for _ in range(5):
+                client.request("/test.Greeter/Echo", b"", end=False)
+            await client.flush()
+            for _ in range(refused):
+                reset = await client.until(h2.events.StreamReset)
+                assert reset.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+        await _still_serves_elsewhere(greeter)
+        assert greeter.sources.turned_away["incomplete"] == 5
+
+
+async def test_requests_that_end_make_place_for_others() -> None:
+    async with serving(Limits(incomplete=Bounds(1, 1))) as greeter, raw(greeter) as client:
+        for _ in range(3):
+            id = client.request("/test.Greeter/Echo", frame(b"")[:2], end=False)
+            await client.flush()
+            client.machine.send_data(id, frame(b"")[2:], end_stream=True)
+            await client.flush()
+            await client.until(h2.events.TrailersReceived)
+        client.request("/test.Greeter/Echo", b"", end=False)
+        await client.flush()
+    await eventually(lambda: greeter.sources.connections == 0)
+    async with serving(Limits(incomplete=Bounds(1, 1))) as greeter:
+        for _ in range(3):
+            async with raw(greeter) as client:
+                client.request("/test.Greeter/Echo", b"", end=False)
+                await client.flush()
+            await eventually(lambda: greeter.sources.connections == 0)
+        assert greeter.sources.turned_away["incomplete"] == 0
+
+
+async def test_a_request_that_takes_too_long_to_end_is_ended() -> None:
+    async with serving(Limits(request_time=0.1)) as greeter, raw(greeter) as client:
+        client.request("/test.Greeter/Echo", b"", end=False)
+        await client.flush()
+        response = await client.until(h2.events.ResponseReceived)
+        assert dict[object, object](response.headers)["grpc-status"] == "4"
+        await _still_serves(greeter)
+
+
+# Work.
+
+
+async def _until_rest(client: RawClient, data: bytes) -> int:
+    """How often the data is read before the server rests."""
+    for count in range(10_000):
+        with trio.move_on_after(1) as patience:
+            await client.stream.send_all(data)
+        if patience.cancelled_caught:
+            return count
+    raise AssertionError("the server never rests")
+
+
+@pytest.mark.parametrize(
+    "small",
+    [
+        bytes.fromhex("00000604000000000000040000000100000604000000000000040000ffff"),
+        bytes.fromhex("00000408000000000000000001"),
+        bytes.fromhex("000008060000000000") + bytes(8),
+        bytes.fromhex("000005020000000003") + bytes(5),
+    ],
+    ids=["settings", "window updates", "pings", "priorities"],
+)
+async def test_a_peer_that_makes_work_is_read_no_faster_than_it_may_make_it(small: bytes) -> None:
+    async with serving(Limits(work=Bounds(10, 10))) as greeter, raw(greeter) as client:
+        await client.flush()
+        await _until_rest(client, small * 1000)
+        await _still_serves_elsewhere(greeter)
+
+
+async def _still_serves_elsewhere(greeter: Greeter) -> None:
+    # The address has made too much work, other addresses have not.
+    async with await trio.open_tcp_stream("127.0.0.1", greeter.port, local_address="127.0.0.2") as stream:
+        client = RawClient(stream)
+        client.request("/test.Greeter/Echo", frame(b""))
+        await client.flush()
+        await client.until(h2.events.TrailersReceived)
+
+
+# Responses that nobody reads.
+
+
+async def _with_closed_window(client: RawClient) -> None:
+    client.machine.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    await client.flush()
+    await client.until(h2.events.SettingsAcknowledged)
+
+
+async def test_responses_that_are_the_same_are_held_once() -> None:
+    async with serving(Limits(held=Bounds(2 << 20))) as greeter, raw(greeter) as client:
+        await _with_closed_window(client)
+        for _ in range(400):
+            client.request("/large", b"", content_type="text/plain", method="GET")
+        await client.flush()
+        await eventually(lambda: greeter.pages == 400)
+        assert greeter.sources.held == len(greeter.large)
+
+
+async def test_responses_that_differ_are_held_up_to_a_limit() -> None:
+    async with serving(Limits(held=Bounds(5 << 20))) as greeter, raw(greeter) as client:
+        await _with_closed_window(client)
+        for _ in range(20):
+            client.request("/test.Greeter/Blocks", frame(b"\x08\x01"))
+        await client.flush()
+        for _ in range(16):
+            response = await client.until(h2.events.ResponseReceived)
+            assert dict[object, object](response.headers).get("grpc-status", "8") == "8"
+        assert greeter.sources.held <= 5 << 20
+        await _still_serves(greeter)
+    await eventually(lambda: greeter.sources.held == 0)
+
+
+async def test_a_response_that_is_never_read_is_given_up() -> None:
+    async with serving(Limits(max_stall=0.1)) as greeter, raw(greeter) as client:
+        await _with_closed_window(client)
+        client.request("/test.Greeter/Blocks", frame(b"\x08\x01"))
+        client.request("/large", b"", content_type="text/plain", method="GET")
+        await client.flush()
+        kinds: set[type[h2.events.Event]] = set()
+        while len(kinds) < 2:
+            kinds.add(type(await client.until(h2.events.Event)))
+            kinds &= {h2.events.TrailersReceived, h2.events.StreamReset}
+        assert greeter.sources.held == 0
+
+
+async def test_all_streams_get_their_data_when_the_window_opens_bit_by_bit() -> None:
+    async with serving() as greeter, raw(greeter) as client:
+        ids = [client.request("/test.Greeter/Blocks", frame(b"\x08\x01")) for _ in range(5)]
+        await client.flush()
+        received = dict.fromkeys(ids, 0)
+        while min(received.values()) < 1 << 20:
+            event = await client.until(h2.events.DataReceived)
+            received[event.stream_id] += len(event.data)
+            client.machine.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            await client.flush()
+        assert len(set(received.values())) == 1
+
+
+# Connections that do nothing.
+
+
+async def test_idle_connections_are_closed_after_a_while_and_busy_ones_are_not() -> None:
+    async with serving(Limits(idle_timeout=0.2)) as greeter, raw(greeter) as idle, raw(greeter) as busy:
+        busy.request("/test.Greeter/Hang", frame(b""))
+        await busy.flush()
+        await eventually(lambda: greeter.calls)
+        await idle.flush()
+        assert (await _goodbye(idle))[0] == h2.errors.ErrorCodes.NO_ERROR
+        await eventually(lambda: greeter.sources.connections == 1)
+        assert not greeter.cancelled.is_set()
+
+
+async def test_many_idle_connections_leave_room_for_others() -> None:
+    limits = Limits(connections=Bounds(total=10), idle_per_source=4)
+    async with serving(limits) as greeter, trio.open_nursery() as nursery:
+
+        async def sit() -> None:
+            async with raw(greeter) as client:
+                await client.flush()
+                with suppress(trio.BrokenResourceError):
+                    while await client.stream.receive_some(65536):
+                        pass
+
+        for _ in range(50):
+            nursery.start_soon(sit)
+        await eventually(lambda: greeter.sources.turned_away["idle_of_source"] == 46)
+        assert greeter.sources.connections == 4
+        await _still_serves(greeter)
+        nursery.cancel_scope.cancel()

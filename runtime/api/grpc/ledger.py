@@ -1,0 +1,80 @@
+"""How many bytes are held for somebody. What several hold together is in memory once, and counts once."""
+
+from typing import Protocol
+
+
+class Sized(Protocol):
+    """Bytes, however they are kept."""
+
+    def __len__(self) -> int: ...
+
+
+class Ledger:
+    """Counts up to a limit. What is added here is added to the parent too, which has a limit of its own.
+
+    Data is told apart by its identity: pass the same object to `add` and `drop`, and keep it alive in between.
+    """
+
+    __slots__ = ("_limit", "_parent", "_shared", "used")
+
+    def __init__(self, limit: float, parent: "Ledger | None" = None) -> None:
+        self.used = 0
+        self._limit = limit
+        self._parent = parent
+        self._shared: dict[int, int] = {}
+
+    def has_room(self, data: Sized) -> bool:
+        """Whether the data could be added."""
+        return self._grants(id(data), len(data))
+
+    def add(self, data: Sized) -> bool:
+        """Hold the data; False, and nothing happens, if that is beyond a limit."""
+        if not self.has_room(data):
+            return False
+        self._add(id(data), len(data))
+        return True
+
+    def drop(self, data: Sized) -> None:
+        """Hold the data no more."""
+        self._drop(id(data), len(data))
+
+    def grow(self, size: int) -> bool:
+        """Hold so many bytes more, of something that is not shared; False, and nothing happens, beyond a limit."""
+        if not self._has_room_for(size):
+            return False
+        ledger: Ledger | None = self
+        while ledger is not None:
+            ledger.used += size
+            ledger = ledger._parent
+        return True
+
+    def shrink(self, size: int) -> None:
+        """Hold so many bytes less."""
+        ledger: Ledger | None = self
+        while ledger is not None:
+            ledger.used -= size
+            ledger = ledger._parent
+
+    def _has_room_for(self, size: int) -> bool:
+        return self.used + size <= self._limit and (self._parent is None or self._parent._has_room_for(size))
+
+    def _grants(self, key: int, size: int) -> bool:
+        if key in self._shared:
+            return True  # then the parents have it too
+        return self.used + size <= self._limit and (self._parent is None or self._parent._grants(key, size))
+
+    def _add(self, key: int, size: int) -> None:
+        holders = self._shared[key] = self._shared.get(key, 0) + 1
+        if holders == 1:
+            self.used += size
+            if self._parent is not None:
+                self._parent._add(key, size)
+
+    def _drop(self, key: int, size: int) -> None:
+        holders = self._shared.pop(key) - 1
+        if holders:
+            self._shared[key] = holders
+        else:
+            self.used -= size
+            if self._parent is not None:
+                self._parent._drop(key, size)

@@ -1,0 +1,203 @@
+"""Where connections come from, and what all those of one source may have together.
+
+Theory of operation. Whoever takes more than its share loses before others do:
+
+    a connection comes, and                  then
+    its source has as many as one may have   the source's longest idle one is closed; if none is idle, the new one is
+                                             refused
+    the server has as many as it may have    the longest idle one of the source with most connections is closed; if none
+                                             is idle, the oldest of that source; if no source has more than the new
+                                             connection's, the new one is refused
+    its source has more idle ones than       the longest idle one is closed
+    it may have
+
+    a response is to wait, and               then
+    its connection or source holds too much  it is refused
+    the server holds too much                the longest waiting responses of the source that holds most are given up;
+                                             if no source holds more than this one, the new one is refused
+"""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Hashable
+from ipaddress import IPv4Address, IPv6Address
+
+import trio
+
+from nodespan.runtime.api.grpc.ledger import Ledger, Sized
+from nodespan.runtime.api.grpc.limits import Limits
+from nodespan.runtime.token_bucket import TokenBucket
+
+_BURST = 10
+_IPV6_SOURCE = 64
+
+
+def source_of(address: IPv4Address | IPv6Address) -> Hashable:
+    """What an address counts as."""
+    if address.version == 4:
+        return address
+    return ipaddress.ip_network((address, _IPV6_SOURCE), strict=False)
+
+
+class Source:
+    """Counts what the connections of one source have."""
+
+    __slots__ = ("held", "incomplete", "key", "seats", "waiting", "work")
+
+    def __init__(self, key: Hashable, limits: Limits, total: Ledger, now: float) -> None:
+        self.key = key
+        # Oldest first.
+        self.seats: dict[Seat, None] = {}
+        self.incomplete = 0
+        self.held = Ledger(limits.held.source, total)
+        # What ends a response that waits, oldest first.
+        self.waiting: dict[Waiting, None] = {}
+        self.work = TokenBucket(limits.work.source, limits.work.source * _BURST, now)
+
+    def longest_idle(self) -> "Seat | None":
+        """The connection that has been idle for longest."""
+        idle = [seat for seat in self.seats if seat.idle_since is not None]
+        return min(idle, key=lambda seat: seat.idle_since or 0.0, default=None)
+
+
+class Seat:
+    """A connection's place: cancelling `scope` closes it. `idle_since` is None while a request is under way."""
+
+    __slots__ = ("held", "idle_since", "scope", "source", "work")
+
+    def __init__(self, source: Source, limits: Limits, now: float) -> None:
+        self.source = source
+        self.scope = trio.CancelScope()
+        self.idle_since: float | None = now
+        self.held = Ledger(limits.held.connection, source.held)
+        self.work = TokenBucket(limits.work.connection, limits.work.connection * _BURST, now)
+
+    def spend(self, work: float, now: float) -> float:
+        """Note that so much work was done; returns the seconds for which the peer is not to be read."""
+        return max(self.work.spend(work, now), self.source.work.spend(work, now))
+
+
+class Waiting:
+    """A response that waits to be sent."""
+
+    __slots__ = ("_give_up", "data", "seat")
+
+    def __init__(self, seat: Seat, data: Sized, give_up: Callable[[], None]) -> None:
+        self.seat = seat
+        self.data = data
+        self._give_up = give_up
+
+    def give_up(self) -> None:
+        """Make place for others."""
+        self.release()
+        self._give_up()
+
+    def release(self) -> None:
+        """It waits no more."""
+        if self.seat.source.waiting.pop(self, self) is None:
+            self.seat.held.drop(self.data)
+
+
+class Sources:
+    """All sources that have connections. `limits` are the server's."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._sources: dict[Hashable, Source] = {}
+        self._total = Ledger(limits.held.total)
+        # What was closed, refused or given up, by reason.
+        self.turned_away: Counter[str] = Counter()
+        self.connections = 0
+
+    @property
+    def limits(self) -> Limits:
+        """What is allowed."""
+        return self._limits
+
+    @property
+    def idle(self) -> int:
+        """How many connections have no request under way."""
+        return sum(seat.idle_since is not None for source in self._sources.values() for seat in source.seats)
+
+    @property
+    def held(self) -> int:
+        """The bytes that are held in all."""
+        return self._total.used
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def admit(self, address: IPv4Address | IPv6Address | None) -> Seat | None:
+        """A seat for a connection that came; None if there is none for it."""
+        now = trio.current_time()
+        key: Hashable = object() if address is None or not self._limits.by_source else source_of(address)
+        source = self._sources.get(key) or Source(key, self._limits, self._total, now)
+        if not (self._make_room_at(source) and self._make_room(source)):
+            return None
+        seat = Seat(source, self._limits, now)
+        self._sources[key] = source
+        source.seats[seat] = None
+        self.connections += 1
+        self.became_idle(seat)
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """A connection is over."""
+        source = seat.source
+        if source.seats.pop(seat, seat) is None:
+            self.connections -= 1
+            if not source.seats:
+                del self._sources[source.key]
+
+    def became_idle(self, seat: Seat) -> None:
+        """A connection has no request under way any more."""
+        seat.idle_since = trio.current_time()
+        source = seat.source
+        if len(source.seats) > self._limits.idle_per_source:
+            idle = sum(seat.idle_since is not None for seat in source.seats)
+            if idle > self._limits.idle_per_source:
+                self._close(source.longest_idle(), "idle_of_source")
+
+    def _make_room_at(self, source: Source) -> bool:
+        if len(source.seats) < self._limits.connections.source:
+            return True
+        return self._close(source.longest_idle(), "source")
+
+    def _make_room(self, newcomer: Source) -> bool:
+        if self.connections < self._limits.connections.total:
+            return True
+        greediest = max(self._sources.values(), key=lambda source: len(source.seats))
+        victim = greediest.longest_idle()
+        if victim is None and len(greediest.seats) > len(newcomer.seats) + 1:
+            victim = next(iter(greediest.seats))
+        return self._close(victim, "total")
+
+    def _close(self, seat: Seat | None, reason: str) -> bool:
+        self.turned_away[reason] += 1
+        if seat is None:
+            return False
+        seat.scope.cancel()
+        self.leave(seat)
+        return True
+
+    def hold(self, seat: Seat, data: Sized, give_up: Callable[[], None]) -> Waiting | None:
+        """Note that a response waits to be sent, until it is released; None if too much waits already."""
+        source = seat.source
+        if not (seat.held.add(data) or (self._relieve(source, data) and seat.held.add(data))):
+            self.turned_away["held"] += 1
+            return None
+        waiting = Waiting(seat, data, give_up)
+        source.waiting[waiting] = None
+        return waiting
+
+    def _relieve(self, newcomer: Source, data: Sized) -> bool:
+        """If the server holds too much, have the source that holds most give up what others have no room for."""
+        if self._total.has_room(data):
+            return False
+        greediest = max(self._sources.values(), key=lambda source: source.held.used)
+        while greediest.waiting and greediest.held.used > newcomer.held.used + len(data):
+            self.turned_away["held_given_up"] += 1
+            next(iter(greediest.waiting)).give_up()
+            if self._total.has_room(data):
+                return True
+        return False

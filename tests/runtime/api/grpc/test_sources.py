@@ -1,0 +1,127 @@
+"""Whoever takes more than its share loses before others do."""
+
+from ipaddress import ip_address
+
+import attrs
+import pytest
+import trio
+
+from nodespan.runtime.api.grpc import Bounds, Limits, Sources, source_of
+from nodespan.runtime.api.grpc.sources import Seat
+
+pytestmark = pytest.mark.virtual_clock
+
+A, B, C = (ip_address(f"192.0.2.{number}") for number in (1, 2, 3))
+
+
+def _admit(sources: Sources, address: object = A) -> Seat:
+    seat = sources.admit(address)  # type: ignore[arg-type]
+    assert seat is not None
+    return seat
+
+
+def _busy(sources: Sources, address: object = A) -> Seat:
+    seat = _admit(sources, address)
+    seat.idle_since = None
+    return seat
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+    ],
+)
+def test_an_ipv6_machine_has_a_whole_network_of_addresses(one: str, other: str, same: bool) -> None:
+    assert (source_of(ip_address(one)) == source_of(ip_address(other))) is same
+
+
+async def test_idle_connections_of_a_source_are_closed_oldest_first() -> None:
+    sources = Sources(Limits(idle_per_source=2))
+    seats = []
+    for _ in range(4):
+        seats.append(_admit(sources))
+        await trio.sleep(1)
+    other = _admit(sources, B)
+    assert [seat.scope.cancel_called for seat in seats] == [True, True, False, False]
+    assert not other.scope.cancel_called
+    assert (sources.connections, sources.idle, sources.turned_away["idle_of_source"]) == (3, 3, 2)
+
+
+async def test_a_connection_that_was_busy_in_between_is_not_the_oldest_idle() -> None:
+    sources = Sources(Limits(idle_per_source=1))
+    first = _busy(sources)
+    second = _admit(sources)
+    await trio.sleep(1)
+    sources.became_idle(first)
+    assert (first.scope.cancel_called, second.scope.cancel_called) == (False, True)
+
+
+async def test_a_source_with_all_its_connections_busy_gets_no_more() -> None:
+    sources = Sources(Limits(connections=Bounds(source=2)))
+    for _ in range(2):
+        _busy(sources)
+    assert sources.admit(A) is None
+    _admit(sources, B)
+    assert sources.turned_away["source"] == 1
+
+
+async def test_a_full_server_takes_from_the_source_that_has_most() -> None:
+    sources = Sources(Limits(connections=Bounds(total=6)))
+    greedy = [_busy(sources) for _ in range(4)]
+    modest = [_busy(sources, B) for _ in range(2)]
+    _busy(sources, C)
+    assert [seat.scope.cancel_called for seat in greedy] == [True, False, False, False]
+    assert sources.admit(A) is None
+    assert sources.admit(B) is None
+    _busy(sources, C)
+    assert not any(seat.scope.cancel_called for seat in modest)
+    assert sources.connections == 6
+
+
+async def test_behind_a_proxy_connections_are_no_source() -> None:
+    sources = Sources(Limits(by_source=False, connections=Bounds(source=1), idle_per_source=1))
+    for _ in range(5):
+        _admit(sources)
+    _admit(sources, None)
+    assert (sources.connections, len(sources)) == (6, 6)
+
+
+async def test_what_left_counts_no_more() -> None:
+    sources = Sources(Limits(connections=Bounds(source=1)))
+    for _ in range(3):
+        seat = _busy(sources)
+        sources.leave(seat)
+        sources.leave(seat)
+    assert (sources.connections, len(sources)) == (0, 0)
+
+
+async def test_when_too_much_waits_the_source_that_holds_most_gives_way() -> None:
+    sources = Sources(Limits(held=Bounds(70, 90, 100)))
+    given_up: list[str] = []
+
+    def hold(seat: Seat, size: int, name: str) -> bool:
+        return sources.hold(seat, bytearray(size), lambda: given_up.append(name)) is not None
+
+    greedy, more, modest = _admit(sources), _admit(sources), _admit(sources, B)
+    assert hold(greedy, 40, "first")
+    assert hold(greedy, 30, "second")
+    assert not hold(greedy, 10, "beyond the connection")
+    assert not hold(more, 25, "beyond the source")
+    assert hold(more, 20, "third")
+    assert hold(modest, 20, "modest")
+    assert given_up == ["first"]
+    assert not hold(more, 35, "beyond all, and nobody holds more")
+    assert sources.held == 70
+
+
+async def test_an_unlimited_server_never_turns_anybody_away() -> None:
+    sources = Sources(attrs.evolve(Limits(), held=Bounds(), connections=Bounds()))
+    seat = _admit(sources)
+    waiting = sources.hold(seat, bytes(1000), lambda: None)
+    assert waiting is not None
+    waiting.release()
+    waiting.release()
+    assert (sources.held, sources.turned_away.total()) == (0, 0)
