@@ -50,6 +50,7 @@ class EngineMetrics:
             longest.add_metric([controller], runner.longest_step)
         yield longest
         yield from self._queues()
+        yield from self._reconcilers()
         resources = GaugeMetricFamily("nodespan_resources", "Resources in all namespaces.", labels=["type"])
         counts = count_by_type(self._state)
         for definition in self._state.list(ResourceDefinition):
@@ -77,3 +78,26 @@ class EngineMetrics:
             for controller, runner in queues.items():
                 family.add_metric([controller], getattr(runner.jobs, name))
             yield family
+
+    def _reconcilers(self) -> Iterator[Metric]:
+        working = {
+            name: runner.access.work for name, runner in self._engine.runners.items() if runner.access.work.rounds
+        }
+        for name, text in {
+            "queue_length": "Items that wait to be looked at.",
+            "failing": "Items that could not be applied when that was last tried.",
+        }.items():
+            gauge = GaugeMetricFamily(f"nodespan_reconciler_{name}", text, labels=["controller"])
+            for controller, work in working.items():
+                gauge.add_metric([controller], getattr(work, name))
+            yield gauge
+        for name, text in {
+            "rounds": "Rounds of looking at what changed.",
+            "applied": "Differences that were applied.",
+            "failures": "Differences that could not be applied.",
+            "full_comparisons": "Comparisons of everything.",
+        }.items():
+            counter = CounterMetricFamily(f"nodespan_reconciler_{name}", text, labels=["controller"])
+            for controller, work in working.items():
+                counter.add_metric([controller], getattr(work, name))
+            yield counter

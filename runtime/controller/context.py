@@ -57,6 +57,32 @@ class Counters:
     crashes: int = 0
 
 
+@attrs.define
+class Work:
+    """What a controller's reconciler has to do, and what it did since the process started.
+
+    `queue_length` items wait to be looked at, `failing` ones could not be applied when that was last tried.
+    """
+
+    queue_length: int = 0
+    failing: int = 0
+    last_error: str = ""
+    rounds: int = 0
+    applied: int = 0
+    failures: int = 0
+    full_comparisons: int = 0
+    on_change: Callable[[], None] = attrs.field(default=lambda: None, eq=False, repr=False)
+
+    def update(self, *, queue_length: int, failing: int) -> None:
+        """Note how much there is to do, at the end of a round."""
+        is_news = failing != self.failing
+        self.queue_length, self.failing = queue_length, failing
+        if not failing:
+            self.last_error = ""
+        if is_news:
+            self.on_change()
+
+
 class RateLimit:
     """A token bucket: `rate` changes a second on average, `burst` of them at once. Starts full."""
 
@@ -95,6 +121,7 @@ class Access:
         self.name = name
         self.log = log
         self.counters = Counters()
+        self.work = Work()
         self._state = state
         self._inputs = tuple(inputs)
         self._outputs = frozenset(output.type_name for output in outputs)

@@ -74,6 +74,7 @@ class Runner(ABC):
         self._changed = changed
         self._reported_wakeups = 0
         self._notice = ""
+        access.work.on_change = changed
 
     @abstractmethod
     async def run(self) -> None:
@@ -143,10 +144,12 @@ class Runner(ABC):
 
     def status(self) -> ControllerStatusSpec:
         """How the controller fares."""
-        counters = self.access.counters
+        counters, work = self.access.counters, self.access.work
         notices = [self._notice] if self._notice else []
         if self.longest_step:
             notices.append(f"kept everything waiting for {self.longest_step * 1000:.0f} ms")
+        if work.failing:
+            notices.append(f"cannot apply {work.failing} of its items, last {work.last_error}")
         return ControllerStatusSpec(
             shape=self.shape,
             state=self.state,
@@ -154,7 +157,8 @@ class Runner(ABC):
             reads=counters.reads,
             writes=counters.writes,
             crashes=counters.crashes,
-            queue_length=self.queue_length,
+            queue_length=self.queue_length + work.queue_length,
+            failing=work.failing,
             longest_step_ms=round(self.longest_step * 1000),
             last_error=self.last_error,
             notice="; ".join(notices),

@@ -21,7 +21,8 @@ class ControllerState(enum.StrEnum):
 class ControllerStatusSpec:
     """How a controller fares: counts since the start of the process, and what went wrong last.
 
-    `queue_length` is what waits in the queue of a queue controller. `longest_step_ms` is the longest time, in
+    `queue_length` is what waits in the queue of a queue controller, `failing` how many items of its reconciler could
+    not be applied. `longest_step_ms` is the longest time, in
     milliseconds, that it kept everything else waiting by not awaiting. `notice` says what an operator should look at.
     """
 
@@ -32,6 +33,7 @@ class ControllerStatusSpec:
     writes: int = 0
     crashes: int = 0
     queue_length: int = attrs.field(default=0, metadata=wire(omit_empty=True))
+    failing: int = attrs.field(default=0, metadata=wire(omit_empty=True))
     longest_step_ms: int = attrs.field(default=0, metadata=wire(omit_empty=True))
     last_error: str = attrs.field(default="", metadata=wire(omit_empty=True))
     notice: str = attrs.field(default="", metadata=wire(omit_empty=True))
