@@ -139,7 +139,13 @@ def _why(parser: argparse.ArgumentParser) -> None:
 
 
 def _graph(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", choices=("dot", "mermaid", "svg"), default="dot")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("dot", "mermaid", "svg", "png"),
+        default="dot",
+        help="(%(default)s); svg and png need Graphviz",
+    )
     parser.add_argument("--live", action="store_true", help="ask the agent, and show counts of resources and wake-ups")
     parser.add_argument(
         "--only", metavar="NAME", action="append", default=[], help="controllers whose names begin so; may be repeated"

@@ -1,4 +1,4 @@
-"""`nodespan graph`: the dependency graph as a drawing, from declarations or from the running agent."""
+"""`nodespan graph`: the dependency graph, as declared or of the running agent, as text or as an image."""
 
 import argparse
 import sys
@@ -8,13 +8,14 @@ from typing import Any
 
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.graphviz import render
 from nodespan.runtime.controller import Controller, QueueController
-from nodespan.runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid, svg
+from nodespan.runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.graph import Edge, EdgeKind, Graph
 from nodespan.runtime.paths import client_socket
 
-_RENDERERS = {"dot": dot, "mermaid": mermaid, "svg": svg}
+_LANGUAGES = {"dot": dot, "mermaid": mermaid}
 _STYLES: dict[EdgeKind, Style] = {
     EdgeKind.OUTPUT_EXCLUSIVE: "exclusive",
     EdgeKind.OUTPUT_SHARED: "shared",
@@ -28,18 +29,23 @@ _STYLES: dict[EdgeKind, Style] = {
 
 
 def graph(options: argparse.Namespace) -> int:
-    """Print the drawing that the options ask for."""
+    """Print the graph that the options ask for."""
+    if options.output == "png" and sys.stdout.isatty():
+        raise CommandError("a terminal shows no PNG: write it to a file, nodespan graph -o png > graph.png")
     if options.live:
         (answer,) = ask(options.socket or client_socket(), {"call": "graph"})
         drawing = _live(answer, tuple(options.only))
     else:
         drawing = draw(*_declared(options.controllers), only=tuple(options.only))
-    sys.stdout.write(_RENDERERS[options.output](drawing))
+    if write := _LANGUAGES.get(options.output):
+        sys.stdout.write(write(drawing))
+    else:
+        sys.stdout.buffer.write(render(dot(drawing), options.output))
     return 0
 
 
 def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
-    """What the controllers declare that an agent would run; none of them is run here."""
+    """The names and declarations of the controllers that an agent would run; none is run here."""
     import structlog
 
     from nodespan.runtime import logs
@@ -53,7 +59,7 @@ def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
             try:
                 _declare(declared, controller)
             except RegistrationError as error:
-                log.warning("a controller of an installed package does not fit", error=str(error))
+                log.warning("a controller of an installed package cannot be registered", error=str(error))
         try:
             for reference in references:
                 for controller in load_named(reference, settings):
