@@ -63,6 +63,8 @@ class FakeMirror(Generic[K, V]):
 class FakeKernel:
     """Network cards that are there from the start, and what was given to them."""
 
+    netns = None
+
     def __init__(self, cards: Iterable[str]) -> None:
         self.writes = 0
         self._items: dict[type[Kind[Any, Any]], dict[Any, Any]] = {

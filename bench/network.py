@@ -97,23 +97,19 @@ class _InMemory:
 class _Links(_InMemory, LinkSpecController): ...
 
 
-class _Addresses(_InMemory, AddressSpecController): ...
-
-
-class _Routes(_InMemory, RouteSpecController): ...
-
-
 @contextlib.asynccontextmanager
 async def at_work(kernel: FakeKernel | None, *, netns: str | None = None) -> AsyncIterator[tuple[MemoryState, Engine]]:
     """The controllers between the layers and the kernel."""
     state = MemoryState()
     engine = Engine(state)
-    appliers: list[Any] = [_Links(), _Addresses(), _Routes()]
-    if kernel is None:
-        appliers = [each(netns=netns) for each in (LinkSpecController, AddressSpecController, RouteSpecController)]
-    else:
-        for applier in appliers:
-            applier.kernel_in_memory = kernel
+    access: Any = kernel
+    appliers: list[Any] = [
+        LinkSpecController(netns=netns) if kernel is None else _Links(),
+        AddressSpecController(netns=netns, kernel=access),
+        RouteSpecController(netns=netns, kernel=access),
+    ]
+    if kernel is not None:
+        appliers[0].kernel_in_memory = kernel
     for controller in (LinkMergeController(), AddressMergeController(), RouteMergeController(), *appliers):
         await engine.register(controller)
     async with trio.open_nursery() as nursery:

@@ -1,65 +1,75 @@
-"""network.AddressSpecController: gives links the addresses that are wanted, and takes away those no longer wanted."""
+"""network.AddressSpecController: gives links the desired addresses, and removes those no longer desired."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable
 
 from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.network.apply.address_plan import AddressPlan, Fence, plan_addresses
 from nodespan.controllers.network.apply.applier import Applier
+from nodespan.controllers.network.apply.kernel_access import KernelAccess, NetworkNamespace
+from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriver, ObjectPlan, Problem
+from nodespan.controllers.network.apply.plan import Step
 from nodespan.kernel.address_changes import AddressToAdd, add_address, delete_address
 from nodespan.kernel.addresses import Addresses, AddressKey, key_of
 from nodespan.kernel.announcement import announce
-from nodespan.kernel.links import KernelLink
+from nodespan.kernel.links import read_link
 from nodespan.kernel.prefixes import parse_address
 from nodespan.kernel.rtnetlink import Kernel
 from nodespan.resources.network import AddressSpec, AddressSpecSpec, AddressStatusSpec
+from nodespan.runtime.controller import Specs
 
 _Seen = tuple[AddressStatusSpec, ...]
+_Step = Step[AddressToAdd, AddressStatusSpec]
+_Done = tuple[Done[AddressToAdd, AddressStatusSpec], ...]
 
 
-class AddressSpecController(Applier[AddressSpecSpec, AddressKey, _Seen, AddressToAdd, AddressStatusSpec]):
+class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
     """Waits for links that do not exist yet. Addresses that no spec names are never touched."""
 
     name = "network.AddressSpecController"
-    type = AddressSpec
 
-    def __init__(self, *, netns: str | None = None, clock: Callable[[], float] = boot_time) -> None:
-        super().__init__(netns=netns)
-        self._clock = clock
-        # The kernel tells how long an address will stay in whole seconds, which is too coarse to compare with.
-        self._given_until: dict[AddressKey, float] = {}
-
-    def kind(self) -> Addresses:
-        """Addresses by link and prefix."""
-        return Addresses()
-
-    def plan(
+    def __init__(
         self,
-        wanted: Mapping[str, AddressSpecSpec],
-        leaving: Mapping[str, AddressSpecSpec],
-        before: Mapping[str, AddressSpecSpec],  # noqa: ARG002
-        links: Mapping[int, KernelLink],
-        items: Mapping[AddressKey, _Seen],
-    ) -> AddressPlan:
-        """See `plan_addresses`."""
-        return plan_addresses(wanted, leaving, links, items, Fence(now=self._clock(), given_until=self._given_until))
+        *,
+        netns: str | None = None,
+        kernel: KernelAccess | None = None,
+        clock: Callable[[], float] = boot_time,
+    ) -> None:
+        access = kernel or NetworkNamespace(netns)
+        specs = Specs(AddressSpec)
+        # The kernel tells how long an address will stay in whole seconds, which is too coarse to compare with.
+        given_until: dict[AddressKey, float] = {}
+        driver = ObjectDriver(
+            access,
+            Addresses(),
+            Changes(add=functools.partial(_add, access.netns, clock), remove=delete_address),
+            functools.partial(_note, given_until),
+        )
 
-    def add(self, kernel: Kernel, wanted: AddressToAdd) -> None:
-        """Add or prolong one address; blocks. Raises OSError."""
-        add_address(kernel, wanted, self._clock)
-        if wanted.spec.valid_until:
-            key = AddressKey(wanted.link_index, parse_address(wanted.spec.address).text)
-            self._given_until[key] = wanted.spec.valid_until
+        def plan(problem: Problem[AddressSpecSpec, AddressKey, _Seen]) -> AddressPlan:
+            fence = Fence(now=clock(), given_until=given_until)
+            return plan_addresses(problem.desired, problem.leaving, problem.links, problem.items, fence)
 
-    def remove(self, kernel: Kernel, seen: AddressStatusSpec) -> None:
-        """Remove one address; blocks. Raises OSError."""
-        delete_address(kernel, seen)
-        self._given_until.pop(key_of(seen), None)
+        super().__init__(specs, ObjectPlan(specs, driver, plan), driver)
 
-    def after_add(self, wanted: AddressToAdd, links: Mapping[int, KernelLink]) -> None:
-        """Tell the neighbours, if that is wanted."""
-        link = links.get(wanted.link_index)
-        spec = wanted.spec
-        if not spec.announce_with_arp or wanted.renews or link is None:
-            return
-        if not spec.valid_until or self._clock() < spec.valid_until:
-            announce(spec.address, link.name, link.status.hardware_addr, self._netns)
+
+def _add(netns: str | None, clock: Callable[[], float], kernel: Kernel, wanted: AddressToAdd) -> None:
+    """In a worker thread: add or prolong one address, and announce it if that is desired. Raises OSError."""
+    add_address(kernel, wanted, clock)
+    spec = wanted.spec
+    if not spec.announce_with_arp or wanted.renews:
+        return
+    message = kernel.link(wanted.link_index)
+    if message is not None and (not spec.valid_until or clock() < spec.valid_until):
+        link = read_link(message)
+        announce(spec.address, link.name, link.status.hardware_addr, netns)
+
+
+def _note(given_until: dict[AddressKey, float], done: _Done) -> None:
+    """Remember up to when the kernel was given fenced addresses."""
+    for each in done:
+        if each.removed is not None:
+            given_until.pop(key_of(each.removed), None)
+        if each.added is not None and each.added.spec.valid_until:
+            key = AddressKey(each.added.link_index, parse_address(each.added.spec.address).text)
+            given_until[key] = each.added.spec.valid_until

@@ -1,43 +1,29 @@
-"""network.RouteSpecController: puts the routes that are wanted into the routing tables, and takes them out again."""
-
-from collections.abc import Mapping
+"""network.RouteSpecController: puts the desired routes into the routing tables, and takes them out again."""
 
 from nodespan.controllers.network.apply.applier import Applier
+from nodespan.controllers.network.apply.kernel_access import KernelAccess, NetworkNamespace
+from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriver, ObjectPlan, Problem
+from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.route_plan import RoutePlan, plan_routes
-from nodespan.kernel.links import KernelLink
 from nodespan.kernel.route_changes import RouteToAdd, add_route, delete_route
 from nodespan.kernel.routes import KernelRoute, RouteKey, Routes
-from nodespan.kernel.rtnetlink import Kernel
 from nodespan.resources.network import RouteSpec, RouteSpecSpec
+from nodespan.runtime.controller import Specs
 
 _Seen = tuple[KernelRoute, ...]
+_Step = Step[RouteToAdd, KernelRoute]
 
 
-class RouteSpecController(Applier[RouteSpecSpec, RouteKey, _Seen, RouteToAdd, KernelRoute]):
+class RouteSpecController(Applier[RouteSpecSpec, _Step, tuple[Done[RouteToAdd, KernelRoute], ...]]):
     """Waits for links to exist and to be up. Routes of other protocols are never touched."""
 
     name = "network.RouteSpecController"
-    type = RouteSpec
 
-    def kind(self) -> Routes:
-        """Routes of all tables."""
-        return Routes()
+    def __init__(self, *, netns: str | None = None, kernel: KernelAccess | None = None) -> None:
+        specs = Specs(RouteSpec)
+        driver = ObjectDriver(kernel or NetworkNamespace(netns), Routes(), Changes(add=add_route, remove=delete_route))
+        super().__init__(specs, ObjectPlan(specs, driver, _plan), driver)
 
-    def plan(
-        self,
-        wanted: Mapping[str, RouteSpecSpec],
-        leaving: Mapping[str, RouteSpecSpec],
-        before: Mapping[str, RouteSpecSpec],
-        links: Mapping[int, KernelLink],
-        items: Mapping[RouteKey, _Seen],
-    ) -> RoutePlan:
-        """See `plan_routes`."""
-        return plan_routes(wanted, leaving, before, links, items)
 
-    def add(self, kernel: Kernel, wanted: RouteToAdd) -> None:
-        """Add one route; blocks. Raises OSError."""
-        add_route(kernel, wanted)
-
-    def remove(self, kernel: Kernel, seen: KernelRoute) -> None:
-        """Remove one route; blocks. Raises OSError."""
-        delete_route(kernel, seen)
+def _plan(problem: Problem[RouteSpecSpec, RouteKey, _Seen]) -> RoutePlan:
+    return plan_routes(problem.desired, problem.leaving, problem.before, problem.links, problem.items)

@@ -1,0 +1,43 @@
+"""The kernel as the appliers see it: mirrors to observe with, and connections for worker threads."""
+
+from collections.abc import Callable, Hashable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Protocol, TypeVar
+
+import attrs
+
+from nodespan.kernel.mirror import Kind
+from nodespan.kernel.rtnetlink import Kernel, open_kernel
+from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class KernelAccess(Protocol):
+    """One network namespace of a kernel; a benchmark has one in memory."""
+
+    @property
+    def netns(self) -> str | None:
+        """The namespace, a path; None for the agent's own."""
+
+    def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AbstractAsyncContextManager[MirrorView[K, V]]:
+        """A mirror of the objects of a kind."""
+
+    def open(self) -> AbstractContextManager[Kernel]:
+        """A connection; its calls block."""
+
+
+@attrs.frozen
+class NetworkNamespace:
+    """The running kernel."""
+
+    netns: str | None = None
+
+    def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AbstractAsyncContextManager[MirrorView[K, V]]:
+        """The mirror that all in this process share."""
+        return open_shared_mirror(kind, netns=self.netns, on_change=on_change)
+
+    def open(self) -> AbstractContextManager[Kernel]:
+        """A connection of its own."""
+        return open_kernel(self.netns)

@@ -1,0 +1,35 @@
+"""A mirror of links, and the table by all names that the plans look into."""
+
+from collections.abc import Hashable, Iterable
+
+from nodespan.controllers.network.apply.interests import LinkIndex, LinkName
+from nodespan.kernel.link_lookup import LinkTable
+from nodespan.kernel.links import KernelLink, Links
+from nodespan.kernel.mirror import look_again
+from nodespan.kernel.shared_mirror import MirrorView
+from nodespan.resources.network import LinkFlags
+
+
+class LinkFollower:
+    """Keeps a table in step with a mirror: between two rounds they agree."""
+
+    def __init__(self, mirror: MirrorView[int, KernelLink], table: LinkTable) -> None:
+        self._mirror = mirror
+        self._table = table
+
+    async def take(self) -> set[Hashable]:
+        """Bring the table up to date, and return what changed."""
+        await self._mirror.catch_up()
+        topics: set[Hashable] = set()
+        for index in self._mirror.take():
+            topics.add(LinkIndex(index))
+            topics.update(map(LinkName, self._table.set(index, self._mirror.items.get(index))))
+        return topics
+
+    async def look_if_down(self, indexes: Iterable[int], netns: str | None) -> None:
+        """Have those of these links that are down read again, here and wherever links are shown."""
+        await self._mirror.catch_up()
+        known = ((index, self._mirror.items.get(index)) for index in indexes)
+        down = {index for index, link in known if link is not None and LinkFlags.UP not in link.status.flags}
+        if down:
+            await look_again(Links, netns, down)

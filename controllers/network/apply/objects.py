@@ -1,0 +1,266 @@
+"""Parts for the appliers of addresses, routes and rules: a plan is steps that add and remove kernel objects.
+
+Plans are made on a mirror of the kernel, for one spec at a time, or for those together that are about the same objects:
+an address that one spec lets go may be desired by another.
+"""
+
+import errno
+import functools
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from nodespan.controllers.network.apply.interests import Interests, LinkIndex, LinkName, NotedItems, NotedLinks
+from nodespan.controllers.network.apply.kernel_access import KernelAccess
+from nodespan.controllers.network.apply.link_follower import LinkFollower
+from nodespan.controllers.network.apply.plan import Plan as Steps
+from nodespan.controllers.network.apply.plan import Step
+from nodespan.kernel.link_lookup import LinkTable
+from nodespan.kernel.links import KernelLink, PlainLinks
+from nodespan.kernel.mirror import Kind
+from nodespan.kernel.rtnetlink import Kernel
+from nodespan.kernel.shared_mirror import MirrorView
+from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs
+
+S = TypeVar("S")
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
+O = TypeVar("O")  # noqa: E741
+W = TypeVar("W")
+
+_DONE_ALREADY = frozenset({errno.EEXIST})
+_GONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV})
+
+
+@attrs.frozen(kw_only=True)
+class Problem(Generic[S, K, A]):
+    """What the steps for some specs are decided on: these specs, those that last were in effect, and the kernel.
+
+    What a rule asks of `links` and `items` is what its answer depends on.
+    """
+
+    desired: Mapping[str, S]
+    leaving: Mapping[str, S]
+    before: Mapping[str, S]
+    links: Mapping[int, KernelLink]
+    items: Mapping[K, A]
+
+
+@attrs.frozen(kw_only=True)
+class Changes(Generic[W, O]):
+    """How objects are added and removed: functions over values that block, and raise OSError."""
+
+    add: Callable[[Kernel, W], None]
+    remove: Callable[[Kernel, O], None]
+
+
+@attrs.frozen(kw_only=True)
+class Done(Generic[W, O]):
+    """One change that a worker made."""
+
+    added: W | None = None
+    removed: O | None = None
+
+
+class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, O]):
+    """Mirrors of the links and of the objects of a kind; steps are taken over a connection of their own.
+
+    `on_done` is called with what a worker did.
+    """
+
+    items: MirrorView[K, A]
+    links: LinkTable
+    _follower: LinkFollower
+
+    def __init__(
+        self,
+        kernel: KernelAccess,
+        kind: Kind[K, A],
+        changes: Changes[W, O],
+        on_done: Callable[[tuple[Done[W, O], ...]], None] = lambda _: None,
+    ) -> None:
+        self._kernel = kernel
+        self._kind = kind
+        self._changes = changes
+        self._on_done = on_done
+
+    @asynccontextmanager
+    async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
+        """Opens the mirrors."""
+        async with self._kernel.mirror(PlainLinks(), wake) as links, self._kernel.mirror(self._kind, wake) as items:
+            self.links = LinkTable()
+            self._follower = LinkFollower(links, self.links)
+            self.items = items
+            yield
+
+    async def observe(self, look: Look) -> Collection[Hashable]:
+        """The links and the keys of the objects that changed."""
+        topics = await self._follower.take()
+        await self.items.catch_up()
+        if look.certain and not self.items.is_certain:
+            await self.items.resync()
+        return topics | self.items.take()
+
+    def job(self, work: Mapping[str, Step[W, O]]) -> Callable[[], Applied[tuple[Done[W, O], ...]]]:
+        """Take the steps."""
+        return functools.partial(_take_steps, self._kernel, self._changes, work)
+
+    async def applied(self, ctx: Access, result: tuple[Done[W, O], ...]) -> None:  # noqa: ARG002
+        """Pass on what was done."""
+        self._on_done(result)
+
+
+class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
+    """Decides by a pure rule, and notes what the rule looked at."""
+
+    def __init__(
+        self,
+        specs: Specs[S],
+        driver: ObjectDriver[K, A, W, O],
+        rule: Callable[[Problem[S, K, A]], Steps[W, O]],
+    ) -> None:
+        self._specs = specs
+        self._driver = driver
+        self._rule = rule
+        self._interests = Interests()
+        # The specs as they were when they last were in effect.
+        self._before: dict[str, S] = {}
+
+    def concerned(self, topics: Iterable[Hashable]) -> set[str]:
+        """The specs whose decision looked at these."""
+        return self._interests.of(topics)
+
+    def holds(self, id: str) -> None:
+        """Remember the spec as one that was in effect."""
+        self._before[id] = self._specs.desired[id]
+
+    def gone(self, id: str) -> None:
+        """Forget the spec."""
+        self._interests.note(id, ())
+        self._before.pop(id, None)
+
+    def decide(self, id: str) -> Mapping[str, Decision[Step[W, O]]]:
+        """By the rule, for this spec and its rivals."""
+        noted: set[Hashable] = set()
+        links, items = self._driver.links, self._driver.items.items
+        steps = self._steps({id}, NotedLinks(links, noted), NotedItems(items, noted))
+        self._interests.note(id, noted)
+        group = self._rivals(id, noted)
+        if len(group) > 1:
+            steps = self._steps(group, links, items)
+        return _decisions(steps, group)
+
+    def _steps(self, ids: set[str], links: Mapping[int, KernelLink], items: Mapping[K, A]) -> Steps[W, O]:
+        desired, leaving = self._specs.desired, self._specs.leaving
+        return self._rule(
+            Problem(
+                desired={id: desired[id] for id in sorted(ids) if id in desired},
+                leaving={id: leaving[id] for id in sorted(ids) if id in leaving},
+                before=self._before,
+                links=links,
+                items=items,
+            )
+        )
+
+    def _rivals(self, id: str, noted: Iterable[Hashable]) -> set[str]:
+        """Those that look at the same objects, and at those that they look at, and so on."""
+        group = {id}
+        reached = self._interests.of(_objects(noted)) - group
+        while reached:
+            group |= reached
+            topics = {topic for rival in reached for topic in self._interests.topics(rival)}
+            reached = self._interests.of(_objects(topics)) - group
+        return group
+
+
+# In a worker thread.
+
+
+def _take_steps(
+    access: KernelAccess, changes: Changes[W, O], work: Mapping[str, Step[W, O]]
+) -> Applied[tuple[Done[W, O], ...]]:
+    failed: dict[str, Exception] = {}
+    done: list[Done[W, O]] = []
+    with access.open() as kernel:
+        for id, step in work.items():
+            try:
+                _take(kernel, changes, step, done)
+            except OSError as error:
+                failed[id] = error
+    return Applied(result=tuple(done), failed=failed)
+
+
+def _take(kernel: Kernel, changes: Changes[W, O], step: Step[W, O], done: list[Done[W, O]]) -> None:
+    if step.add_first and step.add is not None:
+        _add(kernel, changes, step.add, done)
+    for seen in step.remove:
+        try:
+            changes.remove(kernel, seen)
+        except OSError as error:
+            if error.errno not in _GONE_ALREADY:
+                raise
+        else:
+            done.append(Done(removed=seen))
+    if not step.add_first and step.add is not None:
+        _add(kernel, changes, step.add, done)
+
+
+def _add(kernel: Kernel, changes: Changes[W, O], wanted: W, done: list[Done[W, O]]) -> None:
+    try:
+        changes.add(kernel, wanted)
+    except OSError as error:
+        if error.errno not in _DONE_ALREADY:
+            raise
+    else:
+        done.append(Done(added=wanted))
+
+
+# Words.
+
+
+def _objects(topics: Iterable[Hashable]) -> Iterable[Hashable]:
+    return (topic for topic in topics if not isinstance(topic, LinkName | LinkIndex))
+
+
+def _decisions(plan: Steps[W, O], ids: Iterable[str]) -> dict[str, Decision[Step[W, O]]]:
+    steps = {step.id: step for step in plan.steps}
+    return {
+        id: Decision(
+            work=steps.get(id),
+            waiting=plan.waiting.get(id, ""),
+            refused=plan.refused.get(id, ""),
+            instead=_instead(steps[id]) if id in steps else "",
+        )
+        for id in ids
+    }
+
+
+def _instead(step: Step[Any, Any]) -> str:
+    """What the kernel has in the place of what is wanted, in words."""
+    if step.add is None:
+        return "it is there again"
+    found = step.instead or step.remove
+    if not found:
+        return "it is gone again"
+    return "; ".join(_differences(step.add, seen) for seen in found)
+
+
+def _differences(wanted: Any, seen: Any) -> str:
+    """Fields of the same name that differ. Either may carry its fields in a `spec` or `status`."""
+    wanted, seen = getattr(wanted, "spec", wanted), getattr(seen, "status", seen)
+    theirs = {field.name for field in attrs.fields(type(seen))}
+    pairs = [
+        (field.name, getattr(wanted, field.name), getattr(seen, field.name))
+        for field in attrs.fields(type(wanted))
+        if field.name in theirs and not field.name.endswith("link_name")
+    ]
+    differing = [f"{name} {_text(there)} instead of {_text(mine)}" for name, mine, there in pairs if mine != there]
+    return ", ".join(differing) or "there is another like it"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str | int) and not hasattr(value, "text"):
+        return str(value) or "none"
+    return str(value.text() or "none") if hasattr(value, "text") else str(value)
