@@ -15,6 +15,7 @@ import trio
 
 from nodespan.etcd.errors import EndpointError, MemberFailedError, TLSFilesError, answer_error, object_error
 from nodespan.etcd.values import Json
+from nodespan.runtime.pem import PEMError, check_certificate_file
 
 _PORT = 2379
 _OK = 200
@@ -36,14 +37,17 @@ class TLSFiles:
     def context(self) -> ssl.SSLContext:
         """What TLS needs of them. Reads the files; raises TLSFilesError."""
         try:
+            if self.ca is not None:
+                check_certificate_file(self.ca)
             context = ssl.create_default_context(cafile=self.ca)
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, PEMError) as error:
             raise TLSFilesError(f"{self.ca} cannot be used as etcd's certificate authority: {_words(error)}") from None
         if self.certificate is None:
             return context
         try:
+            check_certificate_file(self.certificate)
             context.load_cert_chain(self.certificate, self.key)
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, PEMError) as error:
             both = f"{self.certificate} with the key {self.key or 'in it'}"
             raise TLSFilesError(f"{both} cannot be used as etcd's client certificate: {_words(error)}") from None
         return context
@@ -229,7 +233,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield from _causes(further)
 
 
-def _words(error: OSError) -> str:
+def _words(error: OSError | PEMError) -> str:
+    if isinstance(error, PEMError):
+        return str(error)
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).lower().replace("_", " ")
     return (error.strerror or str(error)).lower()

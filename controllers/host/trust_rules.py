@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from nodespan.resources.config import MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.main import MachineFile
+from nodespan.runtime.pem import PEMError, certificate_blocks
 
 # The first is used by Talos only.
 BUNDLE_PATHS = frozenset(
@@ -77,12 +78,15 @@ def _entry(name: str, source: str, text: str) -> TrustEntry:
 
 def parse_certificates(text: str) -> Iterator[TrustedCertificate]:
     """The certificates of a PEM text, which may hold anything in between. Raises ValueError that says what is wrong."""
-    blocks = _PEM.findall(text.encode())
+    try:
+        blocks = certificate_blocks(text)
+    except PEMError as error:
+        raise ValueError(f"{error}: copy the certificates again, with every line of them") from error
     if not blocks:
         raise ValueError("it holds no certificate: expected -----BEGIN CERTIFICATE----- and what follows")
     for number, block in enumerate(blocks, start=1):
         try:
-            certificate = x509.load_pem_x509_certificate(block)
+            certificate = x509.load_pem_x509_certificate(block.encode())
             subject = certificate.subject.rfc4514_string()
         except ValueError as error:
             raise ValueError(

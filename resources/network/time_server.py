@@ -26,12 +26,16 @@ class TimeServerStatusSpec:
     use_nts: bool = attrs.field(default=False, metadata=wire("useNTS"))
 
 
-TimeServerSpec = ResourceType("TimeServerSpecs.net.talos.dev", TimeServerSpecSpec, namespace=NAMESPACE)
+_COLUMNS = {"TimeServers": ".timeServers", "UseNTS": ".useNTS"}
+
+TimeServerSpec = ResourceType(
+    "TimeServerSpecs.net.talos.dev", TimeServerSpecSpec, namespace=NAMESPACE, columns=_COLUMNS
+)
 TimeServerStatus = ResourceType(
     "TimeServerStatuses.net.talos.dev",
     TimeServerStatusSpec,
     singular="TimeServerStatus",
     namespace=NAMESPACE,
     aliases=("timeserver", "timeservers"),
-    columns={"TimeServers": ".timeServers", "UseNTS": ".useNTS"},
+    columns=_COLUMNS,
 )

@@ -1,9 +1,11 @@
 """The certificate that a server shows, read again when its files change."""
 
+import errno
 import ssl
 from pathlib import Path
 
 from nodespan.runtime.controller import Logger
+from nodespan.runtime.pem import PEMError, check_certificate_file
 
 _Stamps = tuple[tuple[int, int, int], ...]
 
@@ -42,5 +44,9 @@ class ServerCertificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["h2"])
+        try:
+            check_certificate_file(self._certificate)
+        except PEMError as error:
+            raise OSError(errno.EBADMSG, str(error), str(self._certificate)) from error
         context.load_cert_chain(self._certificate, self._key)
         return context

@@ -55,11 +55,16 @@ def test_a_client_needs_an_endpoint() -> None:
 async def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     missing, empty = tmp_path / "missing.crt", tmp_path / "empty.crt"
     empty.write_text("")
-    certificate, _ = Authority("one").issue(tmp_path, "one")
+    cut, cut_chain = tmp_path / "cut.crt", tmp_path / "chain.crt"
+    cut.write_bytes(Authority("a").pem + Authority("b").pem[:20])
+    certificate, own_key = Authority("one").issue(tmp_path, "one")
+    cut_chain.write_bytes(certificate.read_bytes() + b"-----BEGIN")
     _, key = Authority("two").issue(tmp_path, "two")
     for files, said in (
         (TLSFiles(ca=missing), r"missing\.crt .*no such file"),
         (TLSFiles(ca=empty), r"empty\.crt .*"),
+        (TLSFiles(ca=cut), r"cut\.crt .*line \d+ is cut off"),
+        (TLSFiles(certificate=cut_chain, key=own_key), r"chain\.crt .*line \d+ is cut off"),
         (TLSFiles(certificate=certificate, key=key), r"one\.crt with the key .*two\.key .*mismatch"),
         (TLSFiles(certificate=missing), "missing"),
     ):

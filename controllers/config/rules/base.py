@@ -18,6 +18,7 @@ several documents are in `between.py`.
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
 from nodespan.controllers.config.finding import Finding, at
 from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.notation import (
@@ -66,3 +67,10 @@ def check_words(key: str, *texts: str, are_many: bool = False) -> Iterator[Findi
         if not is_word(text):
             place = (key, index) if are_many else (key,)
             yield at(*place, message=f"{quote(text)} is not a name", hint="a name has no blanks, and no #")
+
+
+def check_made_name(key: str, name: str) -> Iterator[Finding]:
+    """The name, at this key, of a link that the configuration makes; an empty one is another rule's matter."""
+    fault = link_name_fault(name) if name else ""
+    if fault:
+        yield at(key, message=f"the name {quote(name)} {fault}", hint=NAME_HINT)

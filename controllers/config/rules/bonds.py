@@ -8,7 +8,7 @@ from nodespan.controllers.config.notation import (
     parse_ip,
 )
 from nodespan.controllers.config.rules.base import RuleSet, required
-from nodespan.controllers.config.rules.links import check_common, check_hardware_addr
+from nodespan.controllers.config.rules.links import check_hardware_addr, check_made_link
 from nodespan.resources.config.bond import Bond, BondMode
 from nodespan.resources.config.links import (
     BondConfig,
@@ -61,7 +61,7 @@ def check_monitoring(key: str, name: str, mode: BondMode, bond: Bond | BondConfi
 @RULES.document(BondConfig)
 def check_bond_config(bond: BondConfig) -> Iterator[Finding]:
     """BondConfig."""
-    yield from check_common(bond)
+    yield from check_made_link(bond)
     yield from check_hardware_addr(bond.hardware_addr)
     yield from required(bond, ("links", bond.links), ("bondMode", bond.bond_mode))
     if bond.primary and bond.primary not in bond.links:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
+from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.config.finding import Finding, at, under, warn
 from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.notation import (
@@ -12,6 +14,7 @@ from nodespan.controllers.config.notation import (
     is_ip,
     is_ip_or_cidr,
 )
+from nodespan.controllers.config.rules.base import check_made_name
 from nodespan.controllers.config.rules.bonds import check_bond, check_monitoring
 from nodespan.controllers.config.rules.wireguard import check_wireguard
 from nodespan.resources.config.bond import BondMode
@@ -70,6 +73,8 @@ def _check_masters(device: Device, masters: dict[str, Device]) -> Iterator[Findi
 def check_device(device: Device, *, enslaved: Mapping[str, object]) -> Iterator[Finding]:
     """One device, knowing which interfaces are members of a bond or bridge."""
     yield from _check_choice_of_link(device)
+    if device.bond or device.bridge or device.dummy or device.wireguard:
+        yield from check_made_name("interface", device.interface)
     if device.bond:
         yield from under(("bond",), check_bond(device.bond))
         yield from check_monitoring("bond", device.interface, device.bond.mode or BondMode.BALANCE_RR, device.bond)
@@ -77,6 +82,10 @@ def check_device(device: Device, *, enslaved: Mapping[str, object]) -> Iterator[
         yield from under(("wireguard",), check_wireguard(device.wireguard))
     for index, vlan in enumerate(device.vlans):
         yield from under(("vlans", index), check_vlan(vlan))
+        fault = link_name_fault(vlan_link_name(device.interface, vlan.vlan_id)) if device.interface else ""
+        if fault:
+            message = f"the name of this VLAN, made of {quote(device.interface)} and vlanId, {fault}"
+            yield at("vlans", index, "vlanId", message=message, hint=NAME_HINT)
     yield from _check_duid(device.dhcp_options)
     yield from _check_addressing(device, is_enslaved=device.interface in enslaved)
     for index, route in enumerate(device.routes):

@@ -10,7 +10,7 @@ from nodespan.controllers.config.notation import (
     is_cidr,
     is_mac,
 )
-from nodespan.controllers.config.rules.base import RuleSet, required
+from nodespan.controllers.config.rules.base import RuleSet, check_made_name, required
 from nodespan.controllers.config.rules.routing import HIGHEST_TABLE, check_link_route, is_number
 from nodespan.resources.config.links import (
     BridgeConfig,
@@ -35,6 +35,12 @@ def check_common(link: CommonLink) -> Iterator[Finding]:
     """The name, addresses and routes of a link."""
     yield from required(link, ("name", link.name))
     yield from _check_settings(link)
+
+
+def check_made_link(link: CommonLink) -> Iterator[Finding]:
+    """The same of a link that its document makes."""
+    yield from check_common(link)
+    yield from check_made_name("name", link.name)
 
 
 def _check_settings(link: LinkSettings) -> Iterator[Finding]:
@@ -62,7 +68,7 @@ def check_link(link: LinkConfig) -> Iterator[Finding]:
 @RULES.document(VLANConfig)
 def check_vlan_config(vlan: VLANConfig) -> Iterator[Finding]:
     """VLANConfig."""
-    yield from check_common(vlan)
+    yield from check_made_link(vlan)
     yield from required(vlan, ("parent", vlan.parent))
     if not 1 <= vlan.vlan_id <= _HIGHEST_VLAN:
         yield at("vlanID", message=f"vlanID {vlan.vlan_id} is not between 1 and {_HIGHEST_VLAN}")
@@ -71,21 +77,21 @@ def check_vlan_config(vlan: VLANConfig) -> Iterator[Finding]:
 @RULES.document(BridgeConfig)
 def check_bridge_config(bridge: BridgeConfig) -> Iterator[Finding]:
     """BridgeConfig."""
-    yield from check_common(bridge)
+    yield from check_made_link(bridge)
     yield from check_hardware_addr(bridge.hardware_addr)
 
 
 @RULES.document(DummyLinkConfig)
 def check_dummy(dummy: DummyLinkConfig) -> Iterator[Finding]:
     """DummyLinkConfig."""
-    yield from check_common(dummy)
+    yield from check_made_link(dummy)
     yield from check_hardware_addr(dummy.hardware_addr)
 
 
 @RULES.document(VRFConfig)
 def check_vrf_config(vrf: VRFConfig) -> Iterator[Finding]:
     """VRFConfig. Its table is its own, so it cannot be one that the system uses."""
-    yield from check_common(vrf)
+    yield from check_made_link(vrf)
     yield from check_hardware_addr(vrf.hardware_addr)
     yield from required(vrf, ("table", vrf.table))
     if vrf.table and not (is_number(vrf.table, 1, HIGHEST_TABLE) and int(vrf.table) not in _SYSTEM_TABLES):
@@ -96,11 +102,12 @@ def check_vrf_config(vrf: VRFConfig) -> Iterator[Finding]:
 @RULES.document(VethConfig)
 def check_veth_config(veth: VethConfig) -> Iterator[Finding]:
     """VethConfig: both ends."""
-    yield from check_common(veth)
+    yield from check_made_link(veth)
     if not veth.peer.name:
         yield at("peer", "name", message="VethConfig needs peer.name")
     elif veth.peer.name == veth.name:
         yield at("peer", "name", message=f"both ends are named {quote(veth.name)}", hint="choose another name")
+    yield from under(("peer",), check_made_name("name", veth.peer.name))
     yield from under(("peer",), _check_settings(veth.peer))
 
 

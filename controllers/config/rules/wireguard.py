@@ -15,7 +15,7 @@ from nodespan.controllers.config.notation import (
     is_key,
 )
 from nodespan.controllers.config.rules.base import RuleSet
-from nodespan.controllers.config.rules.links import check_common
+from nodespan.controllers.config.rules.links import check_made_link
 from nodespan.resources.config.device import DeviceWireguard
 from nodespan.resources.config.links import (
     WireguardConfig,
@@ -53,7 +53,7 @@ def check_peer(public_key: str, allowed_ips: tuple[str, ...]) -> Iterator[Findin
 @RULES.document(WireguardConfig)
 def check_wireguard_config(wireguard: WireguardConfig) -> Iterator[Finding]:
     """WireguardConfig."""
-    yield from check_common(wireguard)
+    yield from check_made_link(wireguard)
     yield from check_private_key(wireguard.private_key)
     for index, peer in enumerate(wireguard.peers):
         yield from under(("peers", index), _check_peer_document(peer))

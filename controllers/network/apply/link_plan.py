@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import attrs
 
+from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
 from nodespan.kernel.link_changes import CREATABLE, LinkChange
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind
@@ -95,6 +96,9 @@ def existence(spec: LinkSpecSpec, lookup: LinkLookup, made: Mapping[str, str]) -
 def _creation(spec: LinkSpecSpec, lookup: LinkLookup) -> Existence:
     if spec.kind not in CREATABLE:
         return Refuse(f"links of kind {spec.kind or '(none)'} cannot be made, only {', '.join(sorted(CREATABLE))}")
+    fault = link_name_fault(spec.name)
+    if fault:
+        return Refuse(f"the name of this link {fault}: {NAME_HINT}")
     if not spec.parent_name:
         return Create(spec, 0)
     parent = lookup.find(spec.parent_name)

@@ -139,6 +139,16 @@ MAIN_DOCUMENT = [
     ('machine: {time: {servers: [‸"a\\nmakestep 1 1"]}}', "is not a name"),
     ("machine: {network: {extraHostEntries: [{ip: ‸localhost}]}}", "is not an IP address"),
     ("machine: {time: {bootTimeout: ‸5 minutes}}", "is not a duration"),
+    (device("{interface: ‸br%d, bridge: {interfaces: [a]}}"), 'the name "br%d" contains %'),
+    (device("{interface: ‸a/b, dummy: true}"), 'the name "a/b" contains /'),
+    (device(f"{{interface: ‸{'b' * 16}, bond: {{interfaces: [a], mode: active-backup}}}}"), "is longer than 15 bytes"),
+    (device("{interface: a:1, vlans: [{vlanId: ‸7}]}"), "the name of this VLAN"),
+    (document("DummyLinkConfig", "name: ‸d%d"), 'the name "d%d" contains %'),
+    (document("BridgeConfig", "name: ‸'a b'"), "the name of a link has 1 to 15 bytes"),
+    (document("VLANConfig", "name: ‸..\nparent: a\nvlanID: 7"), "is not allowed"),
+    (document("VRFConfig", "name: ‸à\ntable: 100"), 'the name "à" contains'),
+    (document("VethConfig", "name: ‸a234567890123456\npeer: {name: b}"), "is longer than 15 bytes"),
+    (document("VethConfig", "name: a\npeer: {name: ‸b/c}"), 'the name "b/c" contains /'),
 ]
 
 ENSLAVED = "\n      - {interface: bond0, bond: {interfaces: [a]}}"

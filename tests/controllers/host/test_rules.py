@@ -513,6 +513,9 @@ def test_a_damaged_certificate_is_one_clear_error() -> None:
     damaged = ONE.pem.decode().replace("MII", "NII", 1)
     with pytest.raises(ValueError, match="certificate 2 of 2 is damaged: copy it again"):
         list(parse_certificates(TWO.pem.decode() + damaged))
+    for cut in (TWO.pem[:20], TWO.pem[:300], TWO.pem.rstrip()[:-1]):
+        with pytest.raises(ValueError, match=r"line \d+.*copy the certificates again"):
+            list(parse_certificates((ONE.pem + cut).decode()))
 
 
 def test_a_bundle_does_not_change_when_the_system_learns_what_we_added() -> None:

@@ -1,13 +1,14 @@
 """One look at a condition: a connection, a page, a unit. A failure is an exception whose text is for an operator."""
 
-import functools
 import http
 import ssl
+from pathlib import Path
 
 import httpcore
 import trio
 
 from nodespan.resources.config.vip_condition import VipCondition
+from nodespan.runtime.pem import PEMError, check_certificate_file
 
 _SUCCESS = range(200, 300)
 _FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol)
@@ -44,8 +45,8 @@ async def _connect(target: str) -> None:
 async def _request(url: str, ca: str) -> None:
     try:
         # Reading certificates is slow, and they may have been replaced since the last look.
-        context = await trio.to_thread.run_sync(functools.partial(ssl.create_default_context, cafile=ca or None))
-    except OSError as error:
+        context = await trio.to_thread.run_sync(_context, ca)
+    except (OSError, PEMError) as error:
         raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
     async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
         try:
@@ -56,6 +57,12 @@ async def _request(url: str, ca: str) -> None:
             raise CheckFailedError(f"no answer: {str(error) or type(error).__name__}") from error
     if status not in _SUCCESS:
         raise CheckFailedError(f"the answer is {status} {_phrase(status)}".rstrip())
+
+
+def _context(ca: str) -> ssl.SSLContext:
+    if ca:
+        check_certificate_file(Path(ca))
+    return ssl.create_default_context(cafile=ca or None)
 
 
 def _phrase(status: int) -> str:
@@ -71,7 +78,7 @@ async def _unit(unit: str) -> None:
         raise CheckFailedError(f"the unit is {done.stdout.decode(errors='replace').strip() or 'unknown'}")
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: OSError | PEMError) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):

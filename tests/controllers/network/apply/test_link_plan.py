@@ -97,6 +97,9 @@ def test_a_link_of_another_kind_is_refused_unless_the_agent_made_it() -> None:
 
 def test_a_kind_that_cannot_be_made_is_refused() -> None:
     assert isinstance(existence(attrs.evolve(SPEC, kind="geneve"), lookup(), {}), Refuse)
+    numbered = existence(attrs.evolve(SPEC, name="br%d"), lookup(), {})
+    assert isinstance(numbered, Refuse)
+    assert "contains %" in numbered.reason
 
 
 @pytest.mark.parametrize(

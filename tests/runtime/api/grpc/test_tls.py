@@ -84,6 +84,8 @@ async def test_a_renewed_certificate_is_shown_from_then_on_and_a_broken_one_neve
 def test_files_that_cannot_be_used_are_told_at_the_start(tmp_path: Path) -> None:
     certificate, key = Authority("test").issue(tmp_path, "localhost")
     other, _ = Authority("test").issue(tmp_path, "other")
-    for files in ((tmp_path / "none", key), (other, key), (key, certificate)):
+    cut = tmp_path / "cut.crt"
+    cut.write_bytes(certificate.read_bytes() + b"-----BEGIN CERT")
+    for files in ((tmp_path / "none", key), (other, key), (key, certificate), (cut, key)):
         with pytest.raises(OSError):  # noqa: PT011  # SSLError says what, in OpenSSL's words
             ServerCertificate(*files, structlog.get_logger())

@@ -100,6 +100,15 @@ async def test_a_missing_ca_file_is_named() -> None:
         await expect(node, condition.name, ok=False, reason="/nowhere/ca.crt")
 
 
+async def test_a_ca_file_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_bytes(Authority("a").pem + Authority("b").pem[:20])
+    async with running(VIPConditionController()) as node:
+        condition = VipCondition(http="https://127.0.0.1:1/", ca=str(file), interval=SOON)
+        await configure(node, condition)
+        await expect(node, condition.name, ok=False, reason="is cut off")
+
+
 async def test_a_unit_must_be_active() -> None:
     async with running(VIPConditionController()) as node:
         condition = VipCondition(unit="nodespan-no-such.service", interval=SOON, timeout=datetime.timedelta(seconds=10))

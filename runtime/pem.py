@@ -1,0 +1,66 @@
+"""Certificates in PEM (RFC 7468), all of them or none.
+
+OpenSSL takes a text of certificates up to where a copy of it was cut off, if that is within a BEGIN line, and says
+nothing. Whoever trusts the rest then wonders for long why one server is refused.
+"""
+
+import re
+from pathlib import Path
+
+_BEGIN, _END = "-----BEGIN ", "-----END "
+_MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
+_WHOLE_MARK = f"{_BEGIN}CERTIFICATE-----"
+_CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
+# The authorities of all the systems together are a quarter of it.
+_LARGEST_FILE = 4 * 1024 * 1024
+
+
+class PEMError(ValueError):
+    """A text of certificates that is not whole; the message names the line."""
+
+
+def certificate_blocks(text: str) -> tuple[str, ...]:
+    """The certificates of a text, each from its BEGIN line to its END line; other lines may stand between them.
+
+    What else is kept in PEM, such as a key, is passed over. Raises PEMError where a block has no beginning or no end,
+    and for a marker that is cut off.
+    """
+    blocks: list[str] = []
+    label, lines, started = "", list[str](), 0
+    every = text.removeprefix("\ufeff").rstrip().splitlines()
+    for number, line in enumerate(map(str.strip, every), start=1):
+        if not line.startswith((_BEGIN, _END)):
+            if label:
+                lines.append(line)
+            elif number == len(every) and line and _WHOLE_MARK.startswith(line):
+                raise PEMError(f"line {number} is cut off")
+            continue
+        mark = _MARK.fullmatch(line)
+        if mark is None:
+            raise PEMError(f"line {number} is cut off or damaged")
+        verb, name = mark.groups()
+        if verb == "BEGIN":
+            if label:
+                raise PEMError(f"the {label.lower()} that begins in line {started} has no end")
+            label, lines, started = name, [line], number
+        elif name != label:
+            raise PEMError(f"what ends in line {number} has no beginning")
+        else:
+            if label in _CERTIFICATES:
+                blocks.append("\n".join([*lines, line, ""]))
+            label = ""
+    if label:
+        raise PEMError(f"the {label.lower()} that begins in line {started} has no end")
+    return tuple(blocks)
+
+
+def check_certificate_file(path: Path) -> None:
+    """Raise PEMError unless every certificate and key of the file is whole. Blocks on the disk; raises OSError.
+
+    What is in the blocks is left to OpenSSL, which refuses a damaged one and a file without any.
+    """
+    with path.open("rb") as file:
+        raw = file.read(_LARGEST_FILE + 1)
+    if len(raw) > _LARGEST_FILE:
+        raise PEMError(f"it is larger than {_LARGEST_FILE // 1024 // 1024} MiB")
+    certificate_blocks(raw.decode("utf-8", "replace"))
