@@ -22,6 +22,8 @@ def link_name_fault(name: str) -> str:
     for character in name:
         if character in "/:%":
             return f"contains {character}"
+        if character.isspace():
+            return "contains a blank"
         if not character.isprintable() or not _BLANKS.isdisjoint(character.encode("utf-8", "surrogateescape")):
             return f"contains {escaped(repr(character))}"
     return ""

@@ -144,7 +144,7 @@ MAIN_DOCUMENT = [
     (device(f"{{interface: ‸{'b' * 16}, bond: {{interfaces: [a], mode: active-backup}}}}"), "is longer than 15 bytes"),
     (device("{interface: a:1, vlans: [{vlanId: ‸7}]}"), "the name of this VLAN"),
     (document("DummyLinkConfig", "name: ‸d%d"), 'the name "d%d" contains %'),
-    (document("BridgeConfig", "name: ‸'a b'"), "the name of a link has 1 to 15 bytes"),
+    (document("BridgeConfig", "name: ‸'a b'"), "contains a blank"),
     (document("VLANConfig", "name: ‸..\nparent: a\nvlanID: 7"), "is not allowed"),
     (document("VRFConfig", "name: ‸à\ntable: 100"), 'the name "à" contains'),
     (document("VethConfig", "name: ‸a234567890123456\npeer: {name: b}"), "is longer than 15 bytes"),

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from nodespan.resources.network import LinkStatus, LinkStatusSpec, OperationalSt
 from nodespan.resources.network.vip_condition import VIPCondition
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.certificates import Authority
 
 SOON = datetime.timedelta(milliseconds=20)
 
