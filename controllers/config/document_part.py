@@ -11,7 +11,7 @@ from nodespan.controllers.config.finding import Finding, Path, Span, at, path_te
 from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.merging import KIND_SPELLINGS
 from nodespan.controllers.config.problem import Ignored, Problem
-from nodespan.controllers.config.rules.between import Entry
+from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.sources import SourceText
 from nodespan.controllers.config.structure import Structured, closest, structure
 from nodespan.controllers.config.tree import (

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from nodespan.controllers.config.finding import Finding
 from nodespan.controllers.config.rules.between import (
-    Entry,
     check_conflicts,
     check_discovery_needs,
     check_members,
@@ -13,7 +12,9 @@ from nodespan.controllers.config.rules.between import (
     check_virtual_ips,
 )
 from nodespan.controllers.config.rules.documents import DOCUMENT_RULES
+from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.rules.main import check_main
+from nodespan.controllers.config.rules.route_places import check_route_places
 from nodespan.resources.config.main import MainDocument
 
 
@@ -33,5 +34,6 @@ def validate(entries: Sequence[Entry], *, are_all: bool = True) -> Iterator[tupl
     yield from check_conflicts(entries)
     yield from check_members(entries)
     yield from check_virtual_ips(entries)
+    yield from check_route_places(entries)
     yield from check_replaced(entries)
     yield from check_discovery_needs(entries)

@@ -222,6 +222,34 @@ async def test_a_route_of_another_protocol_is_reported_and_left_alone() -> None:
         assert "203.0.113.0/24" in inside.run("ip", "route")
 
 
+@pytest.mark.parametrize("how", ["its spec is removed", "its link is removed", "it is removed by hand"])
+async def test_a_route_whose_place_is_taken_waits_and_is_added_when_its_rival_goes(how: str) -> None:
+    with capture_logs() as logs:
+        async with node() as (inside, runtime):
+            inside.run("ip", "link", "add", "eth1", "type", "veth", "peer", "eth9")
+            inside.run("ip", "link", "set", "eth9", "up")
+            inside.run("ip", "link", "set", "eth1", "up")
+            for number, link in enumerate(("eth0", "eth1"), start=1):
+                inside.run("ip", "addr", "add", f"198.51.{number}.2/24", "dev", link)
+                spec = default_route(Family.INET4, out_link_name=link, gateway=f"198.51.{number}.1")
+                await want(runtime, RouteSpec, link, spec)
+                if number == 1:
+                    await eventually(lambda: [each["dev"] for each in table(inside)] == ["eth0"])
+            problem = await runtime.eventually(NetworkProblem, "RouteSpecs/180/inet4/198.51.2.1//1")
+            assert "is taken by 180/inet4/198.51.1.1//1" in problem.spec.message
+            if how == "its spec is removed":
+                await unwant(runtime, RouteSpec, "eth0")
+            elif how == "its link is removed":
+                inside.run("ip", "link", "delete", "eth0")
+            else:
+                # Our own comes back, so the spec goes as well.
+                await unwant(runtime, RouteSpec, "eth0")
+                inside.run("ip", "route", "flush", "table", "180")
+            await eventually(lambda: [each["dev"] for each in table(inside)] == ["eth1"])
+            await runtime.gone(NetworkProblem, problem.id)
+    assert not [each for each in logs if "undoing" in str(each)]
+
+
 @pytest.mark.parametrize(
     ("on", "address", "id", "spec"),
     [

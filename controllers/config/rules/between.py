@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import attrs
-
-from nodespan.controllers.config.finding import Finding, Path, at
+from nodespan.controllers.config.finding import Finding, Path, at, warn
 from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.rules.main import uses_legacy_service
-from nodespan.controllers.config.rules.virtual_ips import NO_VIP, NO_VIP_HINT
+from nodespan.controllers.config.rules.virtual_ips import NO_EFFECT, NO_VIP_HINT
 from nodespan.resources.config.host import (
     DnsProtocol,
     ResolverConfig,
@@ -44,16 +43,6 @@ _LINK_KINDS: Final = frozenset(
 )
 _VIP_KINDS: Final = frozenset({"HCloudVIPConfig", "Layer2VIPConfig"})
 _ONE_PLACE_HINT = "keep one of the two"
-
-
-@attrs.frozen(kw_only=True)
-class Entry:
-    """One document of the stream. `kind` is "" for the main document; value None stands for one that is not managed."""
-
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    value: Any = None
 
 
 def check_repeated(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
@@ -112,13 +101,16 @@ def check_members(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
 
 
 def check_virtual_ips(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
-    """The documents of virtual IPs are, as `vip` in the main document is, for nodes of the control plane."""
+    """The documents of virtual IPs are for nodes of the control plane.
+
+    A warning, while `vip` in the main document is an error: the originals accept the documents anywhere.
+    """
     _, main = first_of(entries, MainDocument)
     if main is None or main.machine is None or main.machine.type.is_control_plane:
         return
     for index, entry in enumerate(entries):
         if isinstance(entry.value, HCloudVIPConfig | Layer2VIPConfig):
-            yield index, at("name", message=NO_VIP, hint=NO_VIP_HINT)
+            yield index, warn("name", message=NO_EFFECT, hint=NO_VIP_HINT)
 
 
 def first_of(entries: Sequence[Entry], cls: type) -> tuple[int, Any]:

@@ -10,7 +10,8 @@ from nodespan.resources.config.network import (
 )
 
 NO_VIP = "a virtual IP is not allowed on a worker"
-NO_VIP_HINT = "write machine.type: controlplane, or take the virtual IP away"
+NO_VIP_HINT = "write machine.type: controlplane (a machine without a type is a worker), or take the virtual IP away"
+NO_EFFECT = "a virtual IP has no effect on a worker: only nodes of the control plane take part in its election"
 
 RULES = RuleSet()
 

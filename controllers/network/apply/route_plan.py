@@ -1,6 +1,12 @@
-"""Which routes to add, replace and remove. A route of another protocol is somebody else's, and stays."""
+"""Which routes to add, replace and remove. A route of another protocol belongs to another program, and stays.
+
+The kernel has one place per destination, table and metric. A route whose place is taken waits, with its rival named;
+a route that is there already keeps the place, and of two that are not, the one with the lower id gets it.
+"""
 
 from collections.abc import Mapping
+
+import attrs
 
 from nodespan.controllers.network.apply.plan import Plan, Step
 from nodespan.kernel.link_lookup import LinkLookup
@@ -12,6 +18,7 @@ from nodespan.resources.network import (
     Family,
     LinkFlags,
     RouteFlags,
+    RouteProtocol,
     RouteSpecSpec,
     RouteStatusSpec,
 )
@@ -22,6 +29,14 @@ Routes = Mapping[RouteKey, tuple[KernelRoute, ...]]
 
 _COMPARED_FLAGS = RouteFlags.NOTIFY | RouteFlags.CLONED | RouteFlags.EQUALIZE | RouteFlags.PREFIX
 _DEFAULT_IPV6_PRIORITY = 1024
+# Who makes routes of a protocol, where its name does not say so.
+_MAKERS = {
+    RouteProtocol.KERNEL: "the kernel, for an address",
+    RouteProtocol.RA: "a router advertisement",
+    RouteProtocol.BOOT: "DHCP of this agent, or a command",
+    RouteProtocol.STATIC: "the configuration, or another network manager",
+    RouteProtocol.DHCP: "another DHCP client",
+}
 
 
 def key_of(spec: RouteSpecSpec) -> RouteKey:
@@ -72,10 +87,10 @@ def plan_routes(
 ) -> RoutePlan:
     """The steps from what the kernel has to what is wanted; `before` are the specs as they were last in effect."""
     lookup = LinkLookup(links)
-    kept: set[tuple[RouteKey, str]] = set()
     steps: list[RouteStep] = []
     waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
+    candidates: dict[str, _Candidate] = {}
     for id, spec in wanted.items():
         try:
             key, gateway = key_of(spec), ip_text(spec.gateway)
@@ -83,29 +98,61 @@ def plan_routes(
         except ValueError as error:
             refused[id] = str(error)
             continue
-        kept.add((key, gateway))
-        if isinstance(found, str):
-            waiting[id] = found
-            continue
         own = {spec.protocol, before.get(id, spec).protocol}
-        rivals = routes.get(key, ())
-        same = [route for route in rivals if route.status.gateway == gateway]
-        foreign = [route for route in same if route.status.protocol not in own]
-        ours = tuple(route for route in same if route.status.protocol in own)
-        if len(ours) == 1 and is_as_wanted(ours[0], found):
-            continue
-        if foreign and not ours:
-            refused[id] = _refusal(foreign[0].status)
-        elif len(rivals) == 1 and ours:
-            replacing = RouteToAdd(spec=spec, out_link=found.out_link, hop_links=found.hop_links, replace=True)
-            steps.append(Step(id=id, add=replacing, instead=ours))
-        else:
-            steps.append(Step(id=id, remove=ours, add=found))
+        same = [route for route in routes.get(key, ()) if route.status.gateway == gateway]
+        candidates[id] = _Candidate(
+            id=id,
+            spec=spec,
+            key=key,
+            found=found,
+            ours=tuple(route for route in same if route.status.protocol in own),
+            foreign=tuple(route for route in same if route.status.protocol not in own),
+        )
+    kept = {(each.key, ip_text(each.spec.gateway)) for each in candidates.values()}
+    removed: list[KernelRoute] = []
     for id, spec in leaving.items():
         gone = tuple(route for route in _leaving(spec, routes) if (key_of(spec), route.status.gateway) not in kept)
         if gone:
             steps.insert(0, Step(id=id, remove=gone))
+            removed += gone
+    holders: dict[RouteKey, _Candidate] = {}
+    # Those that are there first: they keep their places.
+    for each in sorted(candidates.values(), key=lambda each: not each.ours):
+        if isinstance(each.found, str):
+            waiting[each.id] = each.found
+        elif each.ours:
+            steps += _kept(each, each.found, routes.get(each.key, ()))
+            holders.setdefault(each.key, each)
+        elif each.foreign:
+            refused[each.id] = _refusal(each.foreign[0].status)
+        elif each.key in holders:
+            refused[each.id] = _taken_by(holders[each.key])
+        elif rivals := [route for route in routes.get(each.key, ()) if route not in removed and not route.tos]:
+            refused[each.id] = _place_taken(rivals[0].status, links)
+        else:
+            steps.append(Step(id=each.id, add=each.found))
+            holders[each.key] = each
     return Plan(steps=tuple(steps), waiting=waiting, refused=refused)
+
+
+@attrs.frozen(kw_only=True)
+class _Candidate:
+    """A desired route, and the kernel's of the same place and gateway. `found` is a text while it has to wait."""
+
+    id: str
+    spec: RouteSpecSpec
+    key: RouteKey
+    found: RouteToAdd | str
+    ours: tuple[KernelRoute, ...]
+    foreign: tuple[KernelRoute, ...]
+
+
+def _kept(each: _Candidate, found: RouteToAdd, rivals: tuple[KernelRoute, ...]) -> list[RouteStep]:
+    if len(each.ours) == 1 and is_as_wanted(each.ours[0], found):
+        return []
+    if len(rivals) == 1:
+        return [Step(id=each.id, add=attrs.evolve(found, replace=True), instead=each.ours)]
+    return [Step(id=each.id, remove=each.ours, add=found)]
 
 
 def _leaving(spec: RouteSpecSpec, routes: Routes) -> tuple[KernelRoute, ...]:
@@ -123,9 +170,28 @@ def _leaving(spec: RouteSpecSpec, routes: Routes) -> tuple[KernelRoute, ...]:
 
 def _refusal(status: RouteStatusSpec) -> str:
     return (
-        f"there is such a route already, of protocol {status.protocol.value}: it is somebody else's and stays; "
+        f"there is such a route already, of protocol {status.protocol.value}{_maker(status)}: it stays; "
         "give one of the two another metric"
     )
+
+
+def _place_taken(status: RouteStatusSpec, links: Mapping[int, KernelLink]) -> str:
+    found = links.get(status.out_link_index)
+    link = "" if found is None else found.name
+    way = "".join((f" via {status.gateway}" if status.gateway else "", f" on {link}" if link else ""))
+    return (
+        f"its place in the routing table is taken by the route{way}, of protocol {status.protocol.value}"
+        f"{_maker(status)}: give one of the two another metric"
+    )
+
+
+def _taken_by(holder: _Candidate) -> str:
+    return f"its place in the routing table is taken by {holder.id}: give one of the two another metric"
+
+
+def _maker(status: RouteStatusSpec) -> str:
+    maker = _MAKERS.get(status.protocol)
+    return f" ({maker})" if maker else ""
 
 
 def _with_links(spec: RouteSpecSpec, lookup: LinkLookup) -> RouteToAdd | str:

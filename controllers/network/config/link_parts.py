@@ -4,11 +4,13 @@ Several parts may be about one link: a bond names its members, which may have en
 the devices of the main document.
 """
 
+import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 
+from nodespan.controllers.common.keepalive import keepalive_seconds
 from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config import bond_options
 from nodespan.controllers.network.merge.rules import merge_links
@@ -153,7 +155,9 @@ def _wireguard(device: DeviceWireguard | WireguardConfig) -> dict[str, Any]:
             # The main document has no such key.
             preshared_key=getattr(peer, "preshared_key", ""),
             endpoint=peer.endpoint,
-            persistent_keepalive_interval=peer.persistent_keepalive_interval,
+            persistent_keepalive_interval=datetime.timedelta(
+                seconds=keepalive_seconds(peer.persistent_keepalive_interval)
+            ),
             allowed_ips=peer.allowed_ips,
         )
         for peer in device.peers

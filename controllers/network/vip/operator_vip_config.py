@@ -1,4 +1,4 @@
-"""network.OperatorVIPConfigController: the virtual IPs that this node stands for election for."""
+"""network.OperatorVIPConfigController: an operator for each virtual IP of which this node is a candidate."""
 
 import ipaddress
 from collections.abc import Hashable, Iterator, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derivation import Derivation, DerivationContext
 from nodespan.controllers.network.config.derived_outputs import Requested
+from nodespan.resources.config import MachineConfigSpec
 from nodespan.resources.config.device import Device, Vip
 from nodespan.resources.config.network import HCloudVIPConfig, Layer2VIPConfig
 from nodespan.resources.network import (
@@ -47,7 +48,7 @@ _Written = tuple[str, str, str]
 
 
 def written_vips(part: object, context: DerivationContext) -> Iterator[_Written]:
-    """The virtual IPs of a part; none of the main document on links that the kernel line says to ignore."""
+    """The virtual IPs of a part; none of the main document on links that the kernel command line excludes."""
     resolve = context.links.resolve
     match part:
         case Device():
@@ -64,8 +65,15 @@ def written_vips(part: object, context: DerivationContext) -> Iterator[_Written]
             yield resolve(part.link), part.name, "hcloud"
 
 
-def ask_vips(part: object, context: DerivationContext) -> Requested[OperatorSpecSpec]:
-    """The operators of a part. What a cloud would have to route is not managed, which is said."""
+def takes_part(machine: MachineConfigSpec) -> bool:
+    """Whether this node stands for election: not as a worker. A configuration without a machine section may."""
+    return machine.main.machine is None or machine.machine.type.is_control_plane
+
+
+def requested_vips(part: object, context: DerivationContext) -> Requested[OperatorSpecSpec]:
+    """The operators of a part. A virtual IP that a cloud has to route is not managed, which is a problem."""
+    if not takes_part(context.machine):
+        return Requested()
     requests: list[tuple[str, OperatorSpecSpec]] = []
     problems: list[tuple[str, str]] = []
     for link_name, ip, cloud in written_vips(part, context):
@@ -93,13 +101,14 @@ class OperatorVIPConfigController(Derivation[OperatorSpecSpec, OperatorSpecSpec]
     documents = (Layer2VIPConfig, HCloudVIPConfig)
 
     def request(self, part: Any, context: DerivationContext) -> Requested[OperatorSpecSpec]:
-        """See `ask_vips`."""
-        return ask_vips(part, context)
+        """See `requested_vips`."""
+        return requested_vips(part, context)
 
     def combine(self, requests: Sequence[OperatorSpecSpec]) -> OperatorSpecSpec:
-        """They are all the same."""
-        return requests[-1]
+        """The first of them: all are equal."""
+        return requests[0]
 
     def depends_on(self, context: DerivationContext) -> Hashable:
-        """Aliases decide which links are meant, and some links are left alone."""
-        return context.cmdline.ignored_interfaces, frozenset(context.links.aliases.items())
+        """Aliases, links that are left alone, and the type of the machine."""
+        aliases = frozenset(context.links.aliases.items())
+        return context.cmdline.ignored_interfaces, aliases, takes_part(context.machine)

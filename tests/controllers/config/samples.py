@@ -60,11 +60,13 @@ machine:
         vlans:
           - vlanId: 100
             dhcp: true
+            dhcpOptions: {routeMetric: 2048}
             vip:
               ip: 192.168.1.15
       - deviceSelector:
           busPath: "0*"
         dhcp: true
+        dhcpOptions: {routeMetric: 4096}
         vip:
           ip: 192.168.2.15
 """
@@ -96,7 +98,7 @@ machine:
         mtu: 9000
         addresses: [10.0.0.5/24, "fd00::5/64", 10.0.0.9]
         routes:
-          - {network: 0.0.0.0/0, gateway: 10.0.0.1, metric: 2048}
+          - {network: 0.0.0.0/0, gateway: 10.0.0.1, metric: 1024}
           - {network: 10.8.0.0/16, source: 10.0.0.5}
       - interface: enp2s0
         dhcp: true
@@ -162,6 +164,7 @@ link: net0.34
 apiVersion: v1alpha1
 kind: DHCPv4Config
 name: net0
+routeMetric: 2048
 clientIdentifier: mac
 ---
 apiVersion: v1alpha1

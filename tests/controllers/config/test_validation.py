@@ -385,11 +385,29 @@ DOCUMENTS = [
         + document("BridgeConfig", "name: b\nlinks: [‸x]"),
         '"x" is a member of "bond0" already',
     ),
-    (
-        "machine: {type: worker}\n---\n" + document("Layer2VIPConfig", "name: ‸10.0.0.1\nlink: b"),
-        "not allowed on a worker",
-    ),
 ]
+
+
+VIP = "name: ‸10.0.0.1\nlink: b"
+GATEWAY = "routes: [{gateway: 10.0.0.1}]"
+
+
+def _peers(*bodies: str) -> str:
+    keys = (KEY_A, KEY_B)
+    return ", ".join(f"{{publicKey: {key}, {body}}}" for key, body in zip(keys, bodies, strict=False))
+
+
+def wireguard(*peers: str) -> str:
+    return document("WireguardConfig", f"{LINK}privateKey: {KEY_A}\npeers: [{_peers(*peers)}]")
+
+
+def legacy_wireguard(*peers: str) -> str:
+    return f"{{interface: a, wireguard: {{privateKey: {KEY_A}, peers: [{_peers(*peers)}]}}}}"
+
+
+def two(one: str, other: str) -> str:
+    """A main document with two devices."""
+    return device(f"{{interface: a, {one}}}\n      - {{interface: b, {other}}}")
 
 
 @pytest.mark.parametrize(("marked", "message"), MAIN_DOCUMENT + ENSLAVED_ROWS + KUBESPAN + DOCUMENTS)
@@ -418,6 +436,37 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
         (device("{interface: a, vlans: [‸{addresses: [10.0.0.1/24]}]}"), "vlanId 0 is not between 1 and 4094"),
         (device("{interface: a, vlans: [{vlanId: ‸4095}]}"), "vlanId 4095 is not between 1 and 4094"),
         (device("{interface: a, dhcp: true, dhcpOptions: {duidv6: ‸zz}}"), "is not a hexadecimal text"),
+        # Accepted by the original, without effect.
+        ("machine: {type: worker}\n---\n" + document("Layer2VIPConfig", VIP), "no effect on a worker"),
+        ("machine: {}\n---\n" + document("Layer2VIPConfig", VIP), "no effect on a worker"),
+        ("machine: {}\n---\n" + document("HCloudVIPConfig", VIP + "\napiToken: t"), "no effect on a worker"),
+        # What no device takes.
+        (wireguard("persistentKeepaliveInterval: ‸70000s"), "70000 s counts as 65535 s"),
+        (wireguard("persistentKeepaliveInterval: ‸400ms"), "0.4 s counts as 1 s"),
+        (wireguard("persistentKeepaliveInterval: ‸25s500ms"), "25.5 s counts as 26 s"),
+        (device(legacy_wireguard("persistentKeepaliveInterval: ‸70000s")), "70000 s counts as 65535 s"),
+        (device(legacy_wireguard("persistentKeepaliveInterval: ‸-5s")), "-5 s counts as 0 s"),
+        # What several peers allow.
+        (wireguard("allowedIPs: [10.1.0.0/16, ‸10.0.0.0/8]", "allowedIPs: [10.0.0.0/8]"), "10.0.0.0/8 is allowed"),
+        (wireguard("allowedIPs: [‸'fd00::1/64']", "allowedIPs: ['fd00::2/64']"), "fd00::/64 is allowed for the"),
+        (
+            device(legacy_wireguard("allowedIPs: [‸10.0.0.0/8]", "allowedIPs: [10.0.0.0/8]")),
+            "that one, the last, gets it",
+        ),
+        # What the kernel has one place for.
+        (two("dhcp: true", "dhcp: ‸true"), '"b" and "a" both request a default route by DHCP with the metric 1024'),
+        (two("dhcp: true", "routes: [‸{gateway: 10.0.0.1}]"), "both have a default route with the metric 1024"),
+        (two(GATEWAY, "routes: [‸{network: 0.0.0.0/0, gateway: 10.0.1.1}]"), "both have a default route"),
+        (two("routes: [{network: 10.0.0.0/8}]", "routes: [‸{network: 10.0.0.1/8}]"), "both have a route to 10.0.0.0/8"),
+        (two("vlans: [{vlanId: 5, dhcp: true}]", "dhcp: ‸true"), '"b" and "a.5" both request a default route by DHCP'),
+        (device("{interface: a, routes: [{gateway: 10.0.0.1}, ‸{gateway: 10.0.0.2}]}"), "both have a default route"),
+        (document("DHCPv4Config", "name: a") + "---\n" + document("DHCPv4Config", "name: ‸b"), "by DHCP"),
+        (
+            document("LinkConfig", LINK + "routes: [{destination: 'fd00::/8', gateway: 'fe80::1'}]")
+            + "---\n"
+            + document("BlackholeRouteConfig", "name: ‸fd00::/8"),
+            "both have a route to fd00::/8",
+        ),
     ],
 )
 def test_harmless_mistakes_are_warnings(marked: str, message: str) -> None:
@@ -446,6 +495,14 @@ def test_cidr_and_addresses_together_are_refused() -> None:
         bond("mode: active-backup, primary: eth0, arpInterval: 100, arpValidate: all"),
         bond("mode: '', xmitHashPolicy: '', packetsPerSlave: 5, miimon: 100"),
         document("Layer2VIPConfig", "name: 10.0.0.1\nlink: b"),
+        two("dhcp: true", "dhcp: true, dhcpOptions: {routeMetric: 2048}"),
+        two("dhcp: true", "dhcp: true, dhcpOptions: {ipv4: false, ipv6: true}"),
+        two("dhcp: true", "ignore: true, dhcp: true"),
+        device("{interface: a, dhcp: true, routes: [{gateway: 10.0.0.1}]}"),
+        device("{interface: a, dhcp: true}") + "---\n" + document("DHCPv4Config", "name: b\nignoreRoutes: true"),
+        two(GATEWAY, "routes: [{gateway: 'fd00::1'}]"),
+        wireguard("allowedIPs: [10.0.0.0/8]", "allowedIPs: [10.1.0.0/16]"),
+        wireguard("persistentKeepaliveInterval: 0s", "persistentKeepaliveInterval: 65535s"),
         document("VRFConfig", LINK + "table: 7\nlinks: [x]") + "---\n" + document("LinkConfig", "name: x"),
         bond("mode: balance-alb, tlbDynamicLb: 1"),
         "machine: {env: {'1': b}}",

@@ -41,6 +41,7 @@ LINKS = {
     1: link(1, "lo"),
     2: link(2, "eth0", alias="uplink", alt_names=("enp1s0", "lo")),
     3: link(3, "down0", flags=LinkFlags(0)),
+    4: link(4, "eth1"),
 }
 
 # Addresses.
@@ -208,10 +209,9 @@ REPLACING = attrs.evolve(TO_ADD, replace=True)
         ((kernel(mtu=0),), (Step(id="r", add=REPLACING),)),
         ((kernel(out_link_index=1),), (Step(id="r", add=REPLACING),)),
         ((kernel(scope=Scope.LINK),), (Step(id="r", add=REPLACING),)),
-        # Other tables, metrics, gateways and destinations are other routes.
+        # Other tables, metrics and destinations are other routes.
         ((kernel(table=RoutingTable.MAIN),), (Step(id="r", add=TO_ADD),)),
         ((kernel(priority=2),), (Step(id="r", add=TO_ADD),)),
-        ((kernel(gateway="192.0.2.9"),), (Step(id="r", add=TO_ADD),)),
         ((kernel(dst=""),), (Step(id="r", add=TO_ADD),)),
         # With a rival, ours is taken out, for replacing might hit the rival.
         (
@@ -229,6 +229,62 @@ def test_a_route_of_another_protocol_is_refused_unless_it_was_ours_before() -> N
     assert "protocol dhcp" in plan_routes({"r": ROUTE}, {}, {}, LINKS, routes(dhcp)).refused["r"]
     before = attrs.evolve(ROUTE, protocol=RouteProtocol.DHCP)
     assert route_steps(dhcp, before=before) == (Step(id="r", add=REPLACING),)
+
+
+DEFAULT_0 = RouteSpecSpec(gateway="192.0.2.1", out_link_name="eth0", priority=1024, protocol=RouteProtocol.BOOT)
+DEFAULT_1 = attrs.evolve(DEFAULT_0, gateway="198.51.100.1", out_link_name="eth1")
+SEEN_0 = KernelRoute(
+    status=RouteStatusSpec(gateway="192.0.2.1", out_link_index=2, priority=1024, protocol=RouteProtocol.BOOT)
+)
+BOTH = {"route-0": DEFAULT_0, "route-1": DEFAULT_1}
+
+
+def test_of_two_routes_for_one_place_one_is_added_and_the_other_names_it() -> None:
+    plan = plan_routes(BOTH, {}, {}, LINKS, {})
+    assert [step.id for step in plan.steps] == ["route-0"]
+    assert plan.refused == {
+        "route-1": "its place in the routing table is taken by route-0: give one of the two another metric"
+    }
+
+
+def test_the_route_that_is_there_keeps_the_place() -> None:
+    seen = KernelRoute(status=attrs.evolve(SEEN_0.status, gateway="198.51.100.1", out_link_index=4))
+    plan = plan_routes(BOTH, {}, {}, LINKS, routes(seen))
+    assert plan.steps == ()
+    assert "taken by route-1" in plan.refused["route-0"]
+
+
+def test_a_waiting_route_is_added_in_the_plan_that_removes_its_rival() -> None:
+    plan = plan_routes({"route-1": DEFAULT_1}, {"route-0": DEFAULT_0}, {}, LINKS, routes(SEEN_0))
+    assert [(step.id, bool(step.remove), step.add is not None) for step in plan.steps] == [
+        ("route-0", True, False),
+        ("route-1", False, True),
+    ]
+    assert not plan.refused
+    # It may also have gone by itself, with its link.
+    assert [step.id for step in plan_routes(BOTH, {}, {}, {4: LINKS[4]}, {}).steps] == ["route-1"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "text"),
+    [
+        (RouteProtocol.RA, "via 192.0.2.1 on eth0, of protocol ra (a router advertisement)"),
+        (RouteProtocol.STATIC, "via 192.0.2.1 on eth0, of protocol static (the configuration, or another network"),
+        (RouteProtocol.of(77), "via 192.0.2.1 on eth0, of protocol 77: give"),
+    ],
+)
+@pytest.mark.parametrize("family", [Family.INET4, Family.INET6])
+def test_a_rival_that_is_not_ours_is_named_by_its_protocol(protocol: RouteProtocol, text: str, family: Family) -> None:
+    wanted = attrs.evolve(DEFAULT_1, family=family)
+    rival = KernelRoute(status=attrs.evolve(SEEN_0.status, family=family, protocol=protocol))
+    plan = plan_routes({"r": wanted}, {}, {}, LINKS, routes(rival))
+    assert not plan.steps
+    assert text in plan.refused["r"]
+
+
+def test_a_route_for_one_type_of_service_is_no_rival() -> None:
+    rival = attrs.evolve(SEEN_0, tos=8)
+    assert plan_routes({"r": DEFAULT_1}, {}, {}, LINKS, routes(rival)).steps
 
 
 def test_a_route_that_leaves_is_removed_if_it_is_ours() -> None:

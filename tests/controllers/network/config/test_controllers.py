@@ -165,6 +165,24 @@ machine:
         assert not any(unmerged(node, type) for type in (AddressSpec, RouteSpec, OperatorSpec))
 
 
+@pytest.mark.parametrize(
+    ("machine", "stands"),
+    [("machine: {type: worker}", False), ("machine: {}", False), ("machine: {type: controlplane}", True), ("", True)],
+)
+async def test_the_documents_of_virtual_ips_have_no_effect_on_a_worker(machine: str, stands: bool) -> None:
+    document = "{apiVersion: v1alpha1, kind: Layer2VIPConfig, name: 10.0.0.10, link: eth0}"
+    other = "{apiVersion: v1alpha1, kind: Layer2VIPConfig, name: 10.0.0.11, link: eth0}"
+    async with house({"eth0": nic(2)}) as node:
+        await configure(node, config("\n---\n".join(filter(None, (machine, document)))))
+        vips = ["configuration/vip/eth0/10.0.0.10"] if stands else []
+        assert list(unmerged(node, OperatorSpec)) == vips
+        # The type alone may change, too.
+        await configure(node, config(f"machine: {{type: controlplane}}\n---\n{document}\n---\n{other}"))
+        assert len(unmerged(node, OperatorSpec)) == 2
+        await configure(node, config(f"machine: {{type: worker}}\n---\n{document}\n---\n{other}"))
+        assert not unmerged(node, OperatorSpec)
+
+
 async def test_the_kernel_command_line_has_a_layer_of_its_own() -> None:
     line = (
         "ip=10.0.0.6::10.0.9.1:24::eth0 ip=10.0.1.6::10.0.1.1:24::eth1 ip=eth2:dhcp vlan=eth0.5:eth0 "
