@@ -8,7 +8,6 @@ import os
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import attrs
@@ -82,21 +81,6 @@ def configuration(links: int) -> list[Resource[Any]]:
     return found
 
 
-class _InMemory:
-    """Controllers of a kernel in memory."""
-
-    kernel_in_memory: FakeKernel
-
-    def mirror(self, kind: Any) -> AbstractAsyncContextManager[Any]:
-        return self.kernel_in_memory.mirror(kind, self.wake)  # type: ignore[attr-defined]
-
-    def kernel(self) -> AbstractContextManager[Any]:
-        return self.kernel_in_memory.open()
-
-
-class _Links(_InMemory, LinkSpecController): ...
-
-
 @contextlib.asynccontextmanager
 async def at_work(kernel: FakeKernel | None, *, netns: str | None = None) -> AsyncIterator[tuple[MemoryState, Engine]]:
     """The controllers between the layers and the kernel."""
@@ -104,12 +88,10 @@ async def at_work(kernel: FakeKernel | None, *, netns: str | None = None) -> Asy
     engine = Engine(state)
     access: Any = kernel
     appliers: list[Any] = [
-        LinkSpecController(netns=netns) if kernel is None else _Links(),
+        LinkSpecController(netns=netns, kernel=access),
         AddressSpecController(netns=netns, kernel=access),
         RouteSpecController(netns=netns, kernel=access),
     ]
-    if kernel is not None:
-        appliers[0].kernel_in_memory = kernel
     for controller in (LinkMergeController(), AddressMergeController(), RouteMergeController(), *appliers):
         await engine.register(controller)
     async with trio.open_nursery() as nursery:

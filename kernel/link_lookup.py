@@ -54,6 +54,15 @@ class LinkTable(NamedLinks):
                 self._members[link.status.master_index].add(index)
         return frozenset(names)
 
+    def copy(self) -> "LinkTable":
+        """The same links, apart."""
+        twin = LinkTable()
+        twin._links = dict(self._links)
+        twin._real = dict(self._real)
+        twin._others.update((name, set(indexes)) for name, indexes in self._others.items())
+        twin._members.update((index, set(members)) for index, members in self._members.items())
+        return twin
+
     def members(self, index: int) -> tuple[KernelLink, ...]:
         """The links whose master has this index, in the order in which they were made."""
         return tuple(self._links[member] for member in sorted(self._members.get(index, ())))

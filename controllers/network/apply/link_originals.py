@@ -107,6 +107,12 @@ class LinkOriginals:
         self._clock = SystemBootClock() if clock is None else clock
         self._links: dict[str, Originals] = {}
 
+    def copy(self) -> "LinkOriginals":
+        """The same record, of the same file, for a worker thread to change; the other one is given up for it."""
+        twin = LinkOriginals(self._path, self._clock)
+        twin._links = dict(self._links)
+        return twin
+
     def load(self) -> None:
         """Take up what an earlier process has left. Raises OSError.
 

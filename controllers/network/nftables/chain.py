@@ -21,7 +21,6 @@ import trio
 
 from nodespan.controllers.common.ip.cover import PrefixCover, PrefixKey, prefix_key
 from nodespan.controllers.common.problems import Problems, reason_of
-from nodespan.controllers.network.apply.spec_applier import RETRY_INTERVAL
 from nodespan.controllers.network.nftables.document import FAMILY, Document, SeenTable, is_current, read_table
 from nodespan.controllers.network.nftables.guard import GuardTable
 from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set, render
@@ -37,6 +36,7 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller import QueueContext, QueueController, primary, shared
+from nodespan.runtime.controller.reconciler import FULL_INTERVAL
 from nodespan.runtime.resource import Pointer, Resource
 
 TABLE = "nodespan"
@@ -49,7 +49,7 @@ _OWN = 32
 STALE_AFTER = 300.0
 # Changes that come within this time are one document.
 _GATHER = 0.01
-_DELAYS = Exponential(base=0.5, cap=RETRY_INTERVAL)
+_DELAYS = Exponential(base=0.5, cap=FULL_INTERVAL)
 _SECOND_LOOK = 0.5
 # Who "owns" the elements that were there before.
 _BEFORE = "\0before"
@@ -141,7 +141,7 @@ class NfTablesChainController(QueueController):
                     if await self._compare(seen) and suspected is not None:
                         self._disturbance, self._disturbed_until = suspected, trio.current_time() + SHOWN_FOR
                     # What is in a table that was believed to be deleted is looked at, but after the repair.
-                    self._compare_at = trio.current_time() + (_SECOND_LOOK if deleted else RETRY_INTERVAL)
+                    self._compare_at = trio.current_time() + (_SECOND_LOOK if deleted else FULL_INTERVAL)
                 else:
                     await self._tell_changes()
             except OSError as error:

@@ -19,7 +19,6 @@ import trio
 
 from nodespan.controllers.common.link_refresh import ask_for_refresh
 from nodespan.controllers.common.problems import Problems, reason_of
-from nodespan.controllers.network.apply.spec_applier import RETRY_INTERVAL
 from nodespan.controllers.network.wireguard.endpoint_names import EndpointNames, Lookup, Silence, is_silent
 from nodespan.controllers.network.wireguard.ledger import PeerLedger
 from nodespan.kernel.addresses import Addresses
@@ -53,13 +52,14 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller import QueueContext, QueueController, mapped, primary, shared
+from nodespan.runtime.controller.reconciler import FULL_INTERVAL
 from nodespan.runtime.resource import Metadata, Pointer, Resource
 
 # After a restart, so long may peers of a device be unknown to all who want peers before they are removed; in seconds.
 STALE_AFTER = 300.0
 # Changes that come within this time are one request.
 _GATHER = 0.01
-_DELAYS = Exponential(base=0.2, cap=RETRY_INTERVAL)
+_DELAYS = Exponential(base=0.2, cap=FULL_INTERVAL)
 # Links are asked to be shown anew no more often than this, in seconds; a device of many peers takes longer to read.
 _REFRESH_PAUSE = 1.0
 _PEERS_PER_SECOND = 1000
@@ -325,7 +325,7 @@ class WireguardPeerController(QueueController):
                 if await trio.to_thread.run_sync(_compare, backend, name, device.ledger, snapshot, remove_others):
                     self._refresh_soon(snapshot)
                 device.ledger.note_all(snapshot)
-                device.compare_at = trio.current_time() + RETRY_INTERVAL
+                device.compare_at = trio.current_time() + FULL_INTERVAL
             elif changed:
                 news = {key: wanted.get(key) for key in changed}
                 change = device.ledger.changes(news)
