@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from nodespan.runtime import plugins
+from nodespan.runtime.about import About, load_about
 from nodespan.runtime.actions import Action, OffersActions
 from nodespan.runtime.api.http_server import serve_pages
 from nodespan.runtime.api.local import AlreadyServedError, LocalServer, listen
@@ -20,7 +21,6 @@ from nodespan.runtime.engine import Engine
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.lock_file import LockedError, locked
-from nodespan.runtime.privileges import missing_privileges
 from nodespan.runtime.quiet import wait_quiet
 from nodespan.runtime.resource import Namespace, NamespaceSpec, Resource
 from nodespan.runtime.state import MemoryState
@@ -36,20 +36,6 @@ _CLEANUP_START = 0.5
 # How long controllers may take to hand over what other nodes wait for, in seconds.
 _HANDOVER_PATIENCE = 15.0
 _OWNER = "agent"
-
-_NAMESPACES = {
-    "cluster": "The nodes of the cluster, as all sources together know them.",
-    "cluster-raw": "The nodes of the cluster, as each source knows them.",
-    "config": "What the operator wants of this node.",
-    "controlplane": "Where the cluster's control plane is.",
-    "discovery": "What the discovery service of this process keeps for its clients; it cannot be read here either.",
-    "files": "Files that nodespan writes.",
-    "kubespan": "The mesh: this node's part in it, its peers, and how they fare.",
-    "network": "The network as it is seen, and as it is wanted once everything is merged.",
-    "network-config": "What each source wants of the network.",
-    "runtime": "The agent itself and the system that it runs on.",
-    "secrets": "Whom this node trusts.",
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -111,11 +97,13 @@ class Agent:
             async with listen(options.socket) as listener, trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed_signals, signals, nursery)
                 await self._register(self._settings)
-                await self._describe_namespaces()
+                packages = load_about(self._log)
+                await self._describe_namespaces(packages)
                 agent = AgentLifecycle.new(AGENT_ID, AgentLifecycleSpec(pid=os.getpid()))
                 await self.state.create(agent, owner=_OWNER)
-                for line in missing_privileges():
-                    self._log.warning(line)
+                for package in packages:
+                    for limitation in package.limitations():
+                        self._log.warning(limitation)
                 await nursery.start(self.engine.run)
                 await self._first_look()
                 if options.metrics is not None:
@@ -164,8 +152,9 @@ class Agent:
         """
         await self.engine.settled(_FIRST_LOOK_PATIENCE)
 
-    async def _describe_namespaces(self) -> None:
-        for name, description in _NAMESPACES.items():
+    async def _describe_namespaces(self, packages: Iterable[About]) -> None:
+        descriptions = [item for package in packages for item in package.namespaces.items()]
+        for name, description in descriptions:
             spec = NamespaceSpec(description=description)
 
             def described(known: Resource[NamespaceSpec], spec: NamespaceSpec = spec) -> Resource[NamespaceSpec]:

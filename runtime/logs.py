@@ -21,6 +21,11 @@ def processors(form: str = "auto") -> list[Any]:
     return [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
+def plain_logger() -> Any:
+    """A logger to stderr for commands that set up no logging."""
+    return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors())
+
+
 def configure(form: str = "auto", level: str = "info") -> None:
     """Set up logging for the process; `form` as in `processors`."""
     structlog.configure(

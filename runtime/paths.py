@@ -1,13 +1,13 @@
 """Where the agent keeps its files and its socket.
 
-On the way of every start of the command line: imports next to nothing.
+Every start of the command line imports this module, so it imports next to nothing.
 """
 
 import os
 
 SYSTEM_STATE_DIR = "/var/lib/nodespan"
 SYSTEM_SOCKET = "/run/nodespan/agent.sock"
-# The agents of clusters that were made on this machine.
+# The sockets of agents that are addressed by name: several on one machine.
 _NODES = "/run/nodespan/nodes"
 
 
@@ -44,5 +44,5 @@ def client_socket() -> str:
 
 
 def node_socket(node: str) -> str:
-    """Where the agent of a node listens that `nodespan cluster` made on this machine."""
+    """Where the agent of this name listens."""
     return os.path.join(_NODES, f"{node}.sock")

@@ -1,8 +1,8 @@
-"""Finds controllers: the built-in ones and those of users, through one and the same door.
+"""Finds controllers, the built-in ones and those of users in the same way.
 
-The door is the entry-point group `nodespan.controllers`, or `--controllers module:attribute` for what is not installed.
-What stands behind it is a controller, a controller class, or a function that takes the agent's settings; the function
-returns such things, one or many.
+Installed ones are found by the entry-point group `nodespan.controllers`, others by `--controllers module:attribute`.
+Either refers to a controller, a controller class, an iterable of those, or a function that takes the agent's settings
+and returns any of these.
 """
 
 import importlib
@@ -23,19 +23,19 @@ AnyController = Controller | QueueController
 
 
 async def at_once(_within: float) -> bool:
-    """Where there is no engine, nothing has anything to do."""
+    """`settled` where there is no engine: no controller has anything to do."""
     return True
 
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What an agent was told: what the functions behind the door are given.
+    """The options of an agent, as functions behind an entry point get them.
 
-    `config` is what the machine configuration consists of, files or directories; without any it is what was applied,
-    which is kept in `state_dir`. That is a directory of the agent's own, which exists. `root` is the directory below
-    which the files of the system are, None for wherever the agent runs. `leaving` is set when the agent is about to
-    stop and is to take back what it did to the system. `settled` waits, for at most so many seconds, until no
-    controller has anything to do, and returns whether that came; it must not be awaited in a turn.
+    `config` are the configuration files or directories that the operator named; what they hold is up to the
+    controllers. `state_dir` is the agent's own directory; it exists. `root` is the directory below which the files of
+    the system are, None for the agent's root directory. `leaving` is set when the agent is about to stop and is to
+    revert its changes of the system. `settled` waits, for at most so many seconds, until no controller has anything to
+    do, and returns whether that came; it must not be awaited in a turn.
     """
 
     state_dir: Path
@@ -46,7 +46,7 @@ class Settings:
 
 
 def instantiate(found: object, settings: Settings, where: str) -> Iterator[AnyController]:
-    """The controllers that something found behind the door stands for. Raises RegistrationError naming `where`."""
+    """The controllers that a found object stands for. Raises RegistrationError, which names `where`."""
     if isinstance(found, AnyController):
         yield found
     elif isinstance(found, type) and issubclass(found, AnyController):

@@ -8,26 +8,23 @@ import sys
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
 
-_DESCRIPTION = """\
-The networking layers of Talos Linux for any Linux machine: a node agent, and this command to look at it.
-"""
 _OUTPUTS = ("table", "yaml", "json", "jsonpath=EXPRESSION")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """What the arguments mean. Exits, as argparse does, after printing help or what is wrong with them."""
+    """Parse the arguments. Exits, as argparse does, after printing help or an error."""
     parser = argparse.ArgumentParser(
         prog="nodespan",
-        description=_DESCRIPTION,
+        description=_description() if _asks_for_help(arguments) else None,
         epilog=_summary() if _asks_for_help(arguments) else None,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("--node", metavar="NAME", help="a node of a cluster that `nodespan cluster` made")
+    parser.add_argument("--node", metavar="NAME", help=f"the agent of this name ({node_socket('NAME')})")
     parser.add_argument(
         "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {_escaped(client_socket())})"
     )
     parser.add_argument("verb", metavar="COMMAND", help="see below")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="nodespan COMMAND --help tells more")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see nodespan COMMAND --help")
     given = parser.parse_args(arguments)
     verb = _ALIASES.get(given.verb, given.verb)
     if verb in _VERBS:
@@ -63,6 +60,13 @@ def _asks_for_help(arguments: list[str]) -> bool:
     return not arguments or arguments[0] in ("-h", "--help")
 
 
+def _description() -> str:
+    """The summary of the installed distribution."""
+    from importlib.metadata import metadata
+
+    return metadata("nodespan")["Summary"] + "\n"
+
+
 def _summary() -> str:
     from nodespan.runtime.cli import extension
 
@@ -89,8 +93,7 @@ def _agent(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="the machine configuration, or a directory of .yaml files; may be repeated, all are merged; "
-        "read again when it changes (without it: what `nodespan apply` was given)",
+        help=_option_help("--config") or "a configuration file, or a directory of them; may be repeated",
     )
     parser.add_argument(
         "--state-dir", metavar="DIR", default=default_state_dir(), help="(NODESPAN_STATE_DIR; %(default)s)"
@@ -99,14 +102,23 @@ def _agent(parser: argparse.ArgumentParser) -> None:
         "--root",
         metavar="DIR",
         default=os.environ.get("NODESPAN_ROOT", ""),
-        help="where the files of the system are, of which the configuration may name some (NODESPAN_ROOT; /)",
+        help="root directory of the system files to manage (NODESPAN_ROOT; /)",
     )
     _add_socket(parser, agent_socket())
     _add_controllers(parser, "run these controllers too; may be repeated")
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics over HTTP")
-    parser.add_argument("--cleanup", action="store_true", help="take back, when stopped, what was done to the system")
+    parser.add_argument("--cleanup", action="store_true", help="revert all changes of the system before stopping")
     parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+
+
+def _option_help(option: str) -> str:
+    """What the installed packages say of an option of the agent."""
+    from nodespan.runtime.about import load_about
+    from nodespan.runtime.logs import plain_logger
+
+    helps = [about.option_help.get(option, "") for about in load_about(plain_logger())]
+    return _escaped("; ".join(text for text in helps if text))
 
 
 def _add_controllers(parser: argparse.ArgumentParser, help: str) -> None:
@@ -174,7 +186,7 @@ _VERBS = {
     "get": ("show resources of a type, or one of them", _get),
     "why": ("show what a resource was made from", _why),
     "graph": ("draw which controller reads and writes what", _graph),
-    "validate": ("check a machine configuration", _validate),
+    "validate": ("check configuration files", _validate),
     "version": ("print the versions of this command and of the agent", _version),
     "completion": ("print a shell's completion script", _completion),
 }

@@ -14,7 +14,7 @@ from nodespan.runtime.paths import client_socket, node_socket
 
 _VERBS = ("agent", "completion", "get", "graph", "validate", "version", "why")
 _OUTPUTS = ("json", "jsonpath=", "table", "yaml")
-_DRAWINGS = ("dot", "mermaid", "svg")
+_DRAWINGS = ("dot", "mermaid", "png", "svg")
 _SHELLS = ("bash", "fish", "zsh")
 # Options that take a value, which is not a positional word.
 _OUTPUT = ("-o", "--output")

@@ -46,12 +46,10 @@ def graph(options: argparse.Namespace) -> int:
 
 def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
     """The names and declarations of the controllers that an agent would run; none is run here."""
-    import structlog
-
-    from nodespan.runtime import logs
+    from nodespan.runtime.logs import plain_logger
     from nodespan.runtime.plugins import Settings, load_installed, load_named
 
-    log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=logs.processors())
+    log = plain_logger()
     declared = Graph()
     with tempfile.TemporaryDirectory() as scratch:
         settings = Settings(state_dir=Path(scratch))

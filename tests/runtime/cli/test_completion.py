@@ -12,7 +12,7 @@ from tests.support.agent import COMMAND, agent, environment, nodespan
 OFFLINE: list[tuple[list[str], list[str]]] = [
     (["get", "links", "-o", ""], ["json", "jsonpath=", "table", "yaml"]),
     (["get", "links", "--output", "j"], ["json", "jsonpath="]),
-    (["graph", "-o", ""], ["dot", "mermaid", "svg"]),
+    (["graph", "-o", ""], ["dot", "mermaid", "png", "svg"]),
     (["completion", ""], ["bash", "fish", "zsh"]),
     (["completion", "bash", ""], []),
     (["val"], ["validate"]),

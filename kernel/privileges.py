@@ -1,4 +1,4 @@
-"""What this process may not do, in words for an operator."""
+"""The privileges that this process lacks, in words for an operator."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def has_capability(number: int, status: str) -> bool:
 
 
 def missing_privileges() -> list[str]:
-    """One sentence for each thing that the agent will not be able to do; empty if it may do all."""
+    """A sentence for each thing that the agent cannot do; empty if it can do all."""
     if has_capability(_CAP_NET_ADMIN, Path("/proc/self/status").read_text()):
         return []
     text = (

@@ -1,8 +1,8 @@
-"""What a process may not do is read from the kernel's own list."""
+"""The privileges of a process are read from the kernel's list of its capabilities."""
 
 import pytest
 
-from nodespan.runtime.privileges import has_capability
+from nodespan.kernel.privileges import has_capability
 
 STATUS = "Name:\tnodespan\nCapInh:\t0000000000000000\nCapPrm:\tffffffffffffffff\nCapEff:\t{}\nSeccomp:\t0\n"
 
@@ -16,9 +16,9 @@ STATUS = "Name:\tnodespan\nCapInh:\t0000000000000000\nCapPrm:\tffffffffffffffff\
         ("0000000000000000", False),
     ],
 )
-def test_the_effective_set_counts(effective: str, granted: bool) -> None:
+def test_the_effective_set_decides(effective: str, granted: bool) -> None:
     assert has_capability(12, STATUS.format(effective)) is granted
 
 
-def test_a_text_without_such_a_line_grants_nothing() -> None:
+def test_a_status_without_the_line_grants_nothing() -> None:
     assert not has_capability(12, "Name:\tnodespan\n")

@@ -1,0 +1,58 @@
+"""What installed packages tell about themselves, by the entry-point group `nodespan.about`.
+
+The runtime knows no application: what a namespace is for, what a process without privileges cannot do, and what the
+configuration is, are said by the packages that bring them. An entry point refers to an `About`.
+"""
+
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import attrs
+
+GROUP = "nodespan.about"
+
+
+class _Logger(Protocol):
+    def exception(self, event: str, **facts: Any) -> Any: ...
+
+
+def _frozen(texts: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(texts))
+
+
+def _none() -> Sequence[str]:
+    return ()
+
+
+@attrs.frozen(kw_only=True)
+class About:
+    """What a package tells about itself.
+
+    `namespaces` maps names to descriptions. `limitations` is called when an agent starts and returns a sentence for
+    each thing that it cannot do here, for its log. `option_help` maps options of `nodespan agent` (`--config`) to what
+    they mean to the package's controllers.
+    """
+
+    namespaces: Mapping[str, str] = attrs.field(factory=dict, converter=_frozen)
+    limitations: Callable[[], Sequence[str]] = _none
+    option_help: Mapping[str, str] = attrs.field(factory=dict, converter=_frozen)
+
+
+def load_about(log: _Logger) -> list[About]:
+    """What all installed packages tell, sorted by the names of their entry points.
+
+    An entry point that cannot be loaded is logged and left out.
+    """
+    found: list[About] = []
+    for entry_point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        where = f"entry point {entry_point.name!r} = {entry_point.value!r}"
+        try:
+            about = entry_point.load()
+            if not isinstance(about, About):
+                raise TypeError(f"{where} is {about!r}: expected an About")
+            found.append(about)
+        except Exception:
+            log.exception("the description of an installed package cannot be loaded", entry_point=where)
+    return found
