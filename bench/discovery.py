@@ -1,4 +1,4 @@
-"""What it costs the discovery service to tell a large cluster of its own growth.
+"""The cost of notifying a large cluster of its own growth, at the discovery service.
 
 Three processes: the service, the watchers, and this one, where the affiliates join.
 """
@@ -30,11 +30,11 @@ from nodespan.runtime.api.grpc import frame
 
 WATCHERS = 1_000
 AFFILIATES = 1_000
-# What others do on the machine only ever adds: the best of so many counts.
+# Other load on the machine only adds time: the best of this many runs counts.
 REPEATS = 3
-# How much memory, in KiB, a watcher may take.
+# The limit for the memory of a watcher, in KiB.
 ALLOWANCE = 64
-# Of the notifications written one by one, so many to each stream are measured: they fit into its idle socket.
+# Of the notifications written one by one, this many per stream are measured: they fit into its idle socket.
 SAMPLE = 50
 CLUSTER = "8XuV9TZHW08DOk3bVxQjH9ih_TBKjnh-j44tsCLSBzo="
 SERVICE = "/sidero.discovery.server.Cluster"
@@ -57,16 +57,16 @@ def affiliate(number: int) -> wire.Affiliate:
 
 
 def memory() -> Figure:
-    """What the service holds for each watcher."""
+    """The service's memory for each watcher."""
     kib = max(kib for kib, _ in _measured())
     return Figure("memory of a watcher, against its allowance", kib, ALLOWANCE, 1, "KiB")
 
 
 def fan_out() -> Figure:
-    """Everybody hears of everybody."""
+    """Every watcher receives every affiliate."""
     ours = min(seconds for _, seconds in _measured())
     baseline = min(_one_by_one() for _ in range(REPEATS))
-    return Figure("1,000 join before 1,000 watchers, against telling each singly", ours, baseline, 0.2, "s")
+    return Figure("1,000 join before 1,000 watchers, against single notifications", ours, baseline, 0.2, "s")
 
 
 def _allow_many_files() -> None:
@@ -110,7 +110,7 @@ def _measure() -> tuple[float, float]:
 
 
 def _one_by_one() -> float:
-    """The seconds that it takes to encode and write every notification by itself, all streams being idle."""
+    """The seconds to encode and write every notification by itself, with all streams idle."""
     _allow_many_files()
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -130,7 +130,7 @@ def _one_by_one() -> float:
 
 
 def _idle_stream() -> h2.connection.H2Connection:
-    """A server's end of a connection on which a watch has begun, with all the window one could want."""
+    """A server's end of a connection on which a watch has begun, with a large window."""
     client, server = (
         h2.connection.H2Connection(h2.config.H2Configuration(client_side=side, header_encoding=None))
         for side in (True, False)
@@ -156,7 +156,7 @@ def _begin_watch(client: h2.connection.H2Connection) -> None:
 
 @contextmanager
 def _program(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Answer]]:
-    """This module as a process of its own, and what it says, line by line."""
+    """This module as a process of its own, and its output, line by line."""
     command = (sys.executable, "-m", "bench.discovery", *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -188,7 +188,7 @@ async def _watch(port: int) -> None:
             await watcher.begin()
             await watcher.response()
             task_status.started()
-            seen = 0  # each joins once, and is told once
+            seen = 0  # each joins once, and is notified once
             while seen < AFFILIATES:
                 seen += len((await watcher.response()).affiliates)
             unseen -= 1
@@ -203,7 +203,7 @@ async def _watch(port: int) -> None:
 
 
 class _Watcher:
-    """A client that watches the cluster; no better than it needs to be, for it is not what is measured."""
+    """A minimal client that watches the cluster: it is not what is measured."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -211,7 +211,7 @@ class _Watcher:
         self._body = bytearray()
 
     async def begin(self) -> None:
-        """Ask for the watch."""
+        """Start the watch."""
         machine = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
         _begin_watch(machine)
         await self._stream.send_all(machine.data_to_send())

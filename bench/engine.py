@@ -1,4 +1,4 @@
-"""What the engine adds to the writes that it reacts to."""
+"""The engine's cost on top of the writes that it reacts to."""
 
 import gc
 import time
@@ -23,7 +23,7 @@ def _transform(_ctx: Access, input: Resource[ThingSpec]) -> ThingSpec:
 
 
 async def _transformed(count: int) -> tuple[float, float]:
-    """Seconds for so many items through a queue transform, and microseconds for one more change."""
+    """Seconds for this many items through a queue transform, and microseconds for one more change."""
     state = MemoryState()
     engine = Engine(state)
     await engine.register(QueueTransform(NAME, input=Thing, output=OtherThing, transform=_transform))
@@ -60,7 +60,7 @@ def one_change() -> Figure:
 
 
 def queue_transform() -> Figure:
-    """Everything through a queue transform, against the three writes that it makes for each item."""
+    """All items through a queue transform, against the three writes that it makes for each."""
 
     async def ours() -> float:
         return (await _transformed(MANY))[0] / MANY * 1e6
@@ -89,7 +89,7 @@ class _Counter(Controller):
 
 
 def burst() -> Figure:
-    """Many creations between two turns of the loop, with somebody to be woken and without."""
+    """Many creations between two turns of the loop, with a controller to wake and without."""
 
     async def create_all(*, watched: bool) -> float:
         state = MemoryState()

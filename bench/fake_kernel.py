@@ -1,4 +1,4 @@
-"""A kernel's links, addresses and routes in memory: takes the same messages, and tells of what they change at once."""
+"""A kernel's links, addresses and routes in memory: takes the same messages, and notifies changes at once."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -29,7 +29,7 @@ _KINDS: Mapping[int, type[Kind[Any, Any]]] = {
 
 
 class FakeMirror(Generic[K, V]):
-    """What a controller sees of one kind: always true, for whoever changes something tells it."""
+    """A controller's view of one kind: always current, because each change notifies it."""
 
     is_certain = True
 
@@ -44,7 +44,7 @@ class FakeMirror(Generic[K, V]):
         self._on_change()
 
     def take(self) -> frozenset[K]:
-        """What changed since the last call."""
+        """The changes since the last call."""
         touched = frozenset(self._touched)
         self._touched.clear()
         return touched
@@ -61,7 +61,7 @@ class FakeMirror(Generic[K, V]):
 
 
 class FakeKernel:
-    """Network cards that are there from the start, and what was given to them."""
+    """Network cards that exist from the start, with their addresses and routes."""
 
     netns = None
 
@@ -78,12 +78,12 @@ class FakeKernel:
         self._mirrors: dict[type[Kind[Any, Any]], list[FakeMirror[Any, Any]]] = {kind: [] for kind in self._items}
 
     def count(self, kind: type[Kind[Any, Any]]) -> int:
-        """How many there are of a kind."""
+        """The number of objects of a kind."""
         return len(self._items[kind])
 
     @asynccontextmanager
     async def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AsyncIterator[FakeMirror[K, V]]:
-        """A mirror of one kind, for as long as the block lasts."""
+        """A mirror of one kind, until the block ends."""
         mirror: FakeMirror[K, V] = FakeMirror(self._items[type(kind)], on_change)
         self._mirrors[type(kind)].append(mirror)
         try:
@@ -97,7 +97,7 @@ class FakeKernel:
         yield self
 
     def change(self, type: int, flags: int, fields: tuple[int, ...], *attributes: bytes) -> None:
-        """Take a message of a worker thread."""
+        """Apply a message, from a worker thread."""
         self.writes += 1
         message = Message(type, flags, fields, dict(members(b"".join(attributes))))
         if type == rtnl.RTM_NEWLINK:
@@ -107,7 +107,7 @@ class FakeKernel:
             self._apply(kind, kind().fold(self._items[kind], message))
 
     def link(self, index: int = 0, *, name: str = "") -> Message | None:
-        """One link; only by index, for none is made here."""
+        """One link; only by index, because links are not created here."""
         assert not name
         return _message(self._items[PlainLinks][index])
 
@@ -134,7 +134,7 @@ class FakeKernel:
 
 
 def _message(link: KernelLink) -> Message:
-    """A link as the kernel would describe it, as far as anything here can change it."""
+    """A link's message, with the fields that can change here."""
     status = link.status
     attributes = {_IFNAME: link.name.encode() + b"\0", _MTU: status.mtu.to_bytes(4, "little")}
     return Message(rtnl.RTM_NEWLINK, 0, (0, status.type.number, status.index, int(status.flags), 0), attributes)

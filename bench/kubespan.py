@@ -1,4 +1,4 @@
-"""What a change costs in a mesh of many, from an affiliate to the peer that the WireGuard link is to have."""
+"""The cost of a change in a large mesh, from an affiliate to the desired peer of the WireGuard link."""
 
 import gc
 import time
@@ -52,7 +52,7 @@ def affiliate(number: int) -> Resource[AffiliateSpec]:
 
 
 class SettledDevice:
-    """Says of every peer that all is well."""
+    """Reports every peer as healthy."""
 
     def __init__(self) -> None:
         self.peers: dict[str, ObservedPeer] = {}
@@ -68,13 +68,13 @@ class SettledDevice:
 
     def probe(self, addresses: Iterable[str]) -> None:
         for address in addresses:
-            raise AssertionError(f"nobody is in doubt, but {address} is asked")
+            raise AssertionError(f"no peer is in doubt, but {address} is asked")
 
     async def is_tunnelled(self, endpoint: str) -> bool:
         return endpoint == ""
 
     def settle(self, numbers: Iterable[int]) -> None:
-        """These nodes have made a handshake just now."""
+        """Report a new handshake for these nodes."""
         for number in numbers:
             self.peers[f"key-{number:06}"] = ObservedPeer(endpoint="192.0.2.1:51820", last_handshake=time.time())
 
@@ -101,13 +101,13 @@ class Mesh:
         await trio.testing.wait_all_tasks_blocked()
 
     async def join(self, number: int) -> None:
-        """One node joins, and is waited for as a peer of the link."""
+        """Add one node, and wait until it is a peer of the link."""
         await self.state.create(affiliate(number))
         while self.state.find(WireguardPeerSpec, f"kubespan/key-{number:06}") is None:
             await trio.lowlevel.checkpoint()
 
     async def join_at_once(self, count: int) -> None:
-        """Many nodes join, and are waited for together."""
+        """Add many nodes, and wait until all are peers."""
         for number in range(count):
             await self.state.create(affiliate(number))
         while len(self.state.view(WireguardPeerSpec).items) < count:
@@ -158,7 +158,7 @@ def all_join() -> Figure:
 
 
 def joins_against_writes() -> Figure:
-    """Each affiliate waited for as a peer spec, against nothing but the writes."""
+    """Affiliates that become peer specs, against only the writes."""
     count = 1_000
 
     async def ours() -> float:
@@ -191,11 +191,11 @@ def joins_against_writes() -> Figure:
         return (time.perf_counter() - started) * 1e3
 
     measured = compare_runs(ours, baseline)
-    return Figure("1,000 affiliates waited for as peer specs, against the writes", *measured, 30, "ms")
+    return Figure("1,000 affiliates that become peer specs, against the writes", *measured, 30, "ms")
 
 
 def settled_poll() -> Figure:
-    """A poll of a mesh in which nothing happens: how many statuses it writes, per peer."""
+    """The statuses written by a poll of an idle mesh, per peer."""
 
     async def writes() -> int:
         mesh = Mesh(MANY)

@@ -1,4 +1,4 @@
-"""How the measurements are taken: both sides in turn, several times, so that a machine that slows down slows both."""
+"""Takes the measurements: both sides in turn, several times, so that a machine that slows down slows both."""
 
 import gc
 import time
@@ -12,7 +12,7 @@ REPEATS = 7
 
 @attrs.frozen
 class Figure:
-    """One line of the table. `ours` and `baseline` are in `unit`; the ratio is to be at most `limit`."""
+    """One line of the table. `ours` and `baseline` are in `unit`; the ratio must be at most `limit`."""
 
     what: str
     ours: float
@@ -32,7 +32,7 @@ class Figure:
 
 
 def time_call(function: Callable[[], object], times: int) -> float:
-    """Microseconds per call, of so many calls in a row."""
+    """Microseconds per call, of this many calls in a row."""
     calls = range(times)
     gc.collect()
     started = time.perf_counter()
@@ -42,7 +42,7 @@ def time_call(function: Callable[[], object], times: int) -> float:
 
 
 def compare(ours: Callable[[], float], baseline: Callable[[], float], *, repeats: int = REPEATS) -> tuple[float, float]:
-    """The best of both sides, measured in turn: what others do on the machine only ever adds."""
+    """The best of both sides, measured in turn: other load on the machine only adds time."""
     pairs = [(ours(), baseline()) for _ in range(repeats)]
     return min(first for first, _ in pairs), min(second for _, second in pairs)
 

@@ -1,4 +1,4 @@
-"""What it costs to bring a configured network about, and to change a little of a large one."""
+"""The cost of applying a network configuration, and of a small change in a large one."""
 
 import contextlib
 import functools
@@ -46,14 +46,14 @@ from nodespan.runtime.state import MemoryState
 
 LAYER = ConfigLayer.CONFIGURATION
 MANY, FEW = 2000, 20
-# For each link so many addresses, and a route through each of them.
+# The number of addresses per link, with a route through each.
 EACH = 2.5
 CHANGES = 200
 LINKS = 1000
 
 
 def unmerged(type: ResourceType[Any], id: str, spec: Any) -> Resource[Any]:
-    """A spec as a layer gives it."""
+    """An unmerged spec of a layer."""
     return type.new(layered_id(LAYER, id), spec, namespace=CONFIG_NAMESPACE)
 
 
@@ -70,7 +70,7 @@ def route(number: int, link: str) -> Resource[RouteSpecSpec]:
 
 
 def configuration(links: int) -> list[Resource[Any]]:
-    """So many cards, with addresses and routes."""
+    """This many cards, with addresses and routes."""
     found: list[Resource[Any]] = []
     for number in range(links):
         spec = LinkSpecSpec(name=f"card{number}", up=True, mtu=1400, layer=LAYER)
@@ -110,13 +110,13 @@ async def settled(engine: Engine) -> None:
 
 
 async def _apply(kernel: FakeKernel, state: MemoryState, engine: Engine, links: int) -> None:
-    """Bring a configuration about, to its end."""
+    """Apply a configuration completely."""
     for resource in configuration(links):
         await state.create(resource)
     while True:
         await settled(engine)
         writes = kernel.writes
-        # What one applier does wakes the others.
+        # The changes of one applier wake the others.
         await trio.sleep(0.1)
         if kernel.writes == writes and kernel.count(Addresses) == kernel.count(Routes) == int(links * EACH):
             return
@@ -138,7 +138,7 @@ async def _one_change(links: int) -> float:
             await settled(engine)
             seconds.append(time.perf_counter() - started)
             assert kernel.writes == writes + 2  # the old one goes, the new one comes
-    # Threads take part, whose waking takes one time or twice as long: that is the machine's doing.
+    # Worker threads take part, and the time to wake them varies by a factor of two.
     return sorted(seconds)[len(seconds) // 10] * 1e6
 
 
@@ -149,7 +149,7 @@ def one_change() -> Figure:
 
 
 def same_again() -> Figure:
-    """What a new process writes that finds everything as it is wanted, against what the first one had to write."""
+    """The writes of a new process that finds the desired state applied, against those of the first process."""
 
     async def writes() -> tuple[int, int]:
         kernel = FakeKernel(f"card{number}" for number in range(MANY))
@@ -162,7 +162,7 @@ def same_again() -> Figure:
         return both - first, first
 
     again, first = trio.run(writes)
-    return Figure("the same configuration again: what is written, against the first time", again, first, 0, "msgs")
+    return Figure("the same configuration again: writes, against the first time", again, first, 0, "msgs")
 
 
 def first_application() -> Figure:
@@ -231,7 +231,7 @@ async def _batch() -> float:
 
 
 def _made(name: str) -> tuple[int, int]:
-    """How many addresses and routes there are of those that are wanted."""
+    """The number of desired addresses and routes that exist."""
     links = json.loads(_run("ip", "-n", name, "-json", "-4", "address"))
     routes = json.loads(_run("ip", "-n", name, "-json", "-4", "route", "show", "proto", "static") or "[]")
     return sum(len(link["addr_info"]) for link in links if link["ifname"] != "lo"), len(routes)

@@ -1,4 +1,4 @@
-"""What the in-memory state costs."""
+"""The cost of the in-memory state."""
 
 import gc
 import time
@@ -19,7 +19,7 @@ from nodespan.runtime.state import MemoryState
 
 @attrs.frozen
 class ThingSpec:
-    """A small spec, of the size that most have."""
+    """A small spec, of typical size."""
 
     name: str = ""
     number: int = 0
@@ -38,7 +38,7 @@ def thing(number: int, kind: ResourceType[ThingSpec] = Thing) -> Resource[ThingS
 
 
 async def filled(count: int) -> MemoryState:
-    """A state that holds so many things."""
+    """A state with this many things."""
     state = MemoryState()
     for number in range(count):
         await state.create(thing(number))
@@ -126,7 +126,7 @@ def update() -> Figure:
 
 
 async def _time_wakes(sleeper: Callable[[], Awaitable[None]], wake: Callable[[], Awaitable[None]]) -> float:
-    """Until everybody who was woken has gone back to sleep; the median of some rounds."""
+    """The time until all woken tasks sleep again; the median of some rounds."""
     rounds = []
     async with trio.open_nursery() as nursery:
         for _ in range(WATCHERS):
@@ -142,7 +142,7 @@ async def _time_wakes(sleeper: Callable[[], Awaitable[None]], wake: Callable[[],
 
 
 def wake_watchers() -> Figure:
-    """A write that 1,000 watchers of the kind see."""
+    """A write seen by 1,000 watchers of the kind."""
 
     async def ours() -> float:
         state = await filled(1)
@@ -174,7 +174,7 @@ def wake_watchers() -> Figure:
 
 
 def bystanders() -> Figure:
-    """A write while many watch other kinds: half of them one that is being written, half one that is not."""
+    """A write with many watchers of other kinds: half of them of one that is written too, half of one that is not."""
 
     async def write_among(watchers: int) -> float:
         state = await filled(1)
@@ -220,7 +220,7 @@ class _PlainRecord:
 
 
 def memory() -> Figure:
-    """What 100,000 resources take."""
+    """The memory of 100,000 resources."""
     count = 100_000
     empty = FrozenMapping()
 

@@ -1,1 +1,1 @@
-"""Clusters for trying things out, in network namespaces of one machine, and the configurations of real ones."""
+"""Test clusters in network namespaces of one machine, and configurations for real clusters."""

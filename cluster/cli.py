@@ -1,6 +1,6 @@
-"""`nodespan cluster`: clusters in network namespaces of this machine, for trying things out.
+"""`nodespan cluster`: test clusters in network namespaces of this machine.
 
-Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
+The command line finds it by the entry-point group `nodespan.commands`; imports are deferred until it is used.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from nodespan.runtime.cli.errors import CommandError
 
-# The exit status that says: not on this machine, or not as this user.
+# The exit status if a cluster is not possible on this machine, or for this user.
 CANNOT = 3
 _VIP_CONTROL_PLANES = 3
 
@@ -18,47 +18,47 @@ _VIP_CONTROL_PLANES = 3
 class ClusterCommand:
     """The verb `cluster`."""
 
-    description = "try things out: several nodes on this machine, one of them behind NAT"
+    description = "run several nodes on this machine, one of them behind NAT"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""
         actions = parser.add_subparsers(dest="action", required=True, metavar="create|show|exec|destroy")
         create = actions.add_parser(
-            "create", description="Make a cluster and show how its nodes find each other. Ctrl-C removes it."
+            "create", description="Create a cluster and show how its nodes find each other. Ctrl-C removes it."
         )
-        create.add_argument("--nodes", metavar="N", type=int, default=3, help="how many (%(default)s)")
+        create.add_argument("--nodes", metavar="N", type=int, default=3, help="number of nodes (%(default)s)")
         create.add_argument(
             "--control-planes",
             metavar="N",
             type=int,
-            help=f"how many of them, the first ones (1; with --vip {_VIP_CONTROL_PLANES})",
+            help=f"number of control planes, the first nodes (1; with --vip {_VIP_CONTROL_PLANES})",
         )
         create.add_argument(
             "--wireguard-cidr",
             metavar="CIDR",
             type=_network,
-            help="WireGuard devices by configuration, with addresses of this network, instead of KubeSpan",
+            help="configure WireGuard devices with addresses of this network, instead of KubeSpan",
         )
         create.add_argument(
             "--vip",
             metavar="IP",
             type=_address,
-            help="a virtual IP of the control planes, such as 198.51.100.100, with an etcd; instead of KubeSpan",
+            help="a virtual IP of the control planes, such as 198.51.100.100, with etcd; instead of KubeSpan",
         )
         create.add_argument(
             "--demonstrate",
             action="store_true",
-            help="stop and kill who has the virtual IP, show who takes it over and how soon, and end",
+            help="stop, then kill the holder of the virtual IP, show each takeover with its duration, and exit",
         )
         create.add_argument(
             "--with-kubespan",
             action="store_true",
-            help="KubeSpan; so it is anyway unless --wireguard-cidr or --vip is given",
+            help="enable KubeSpan; the default unless --wireguard-cidr or --vip is given",
         )
         _add_name(create)
         create.add_argument("--keep", action="store_true", help="leave it running and return")
         create.add_argument(
-            "--timeout", metavar="SECONDS", type=float, default=60.0, help="until all must be up (%(default)s)"
+            "--timeout", metavar="SECONDS", type=float, default=60.0, help="until all nodes must be up (%(default)s)"
         )
         actions.add_parser("show", description="List clusters, their nodes, processes and addresses.")
         execute = actions.add_parser("exec", description="Run a command inside a node.")
@@ -68,7 +68,7 @@ class ClusterCommand:
         _add_name(destroy)
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do what the options say; returns the exit status. Raises CommandError."""
+        """Run the command; returns the exit status. Raises CommandError."""
         try:
             match options.action:
                 case "create":
@@ -96,7 +96,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
         "--name",
         metavar="NAME",
         default=DEFAULT_NAME,
-        help="the cluster (%(default)s); the nodes of others than that are called NAME-a and so on",
+        help="the cluster (%(default)s); nodes of any other cluster are called NAME-a and so on",
     )
 
 
@@ -121,7 +121,7 @@ def _create(options: argparse.Namespace) -> int:
     from nodespan.cluster.terminal import Terminal
 
     if options.demonstrate and options.vip is None:
-        raise CommandError("--demonstrate shows how a virtual IP moves: give one with --vip, such as 198.51.100.100")
+        raise CommandError("--demonstrate needs a virtual IP, for example --vip 198.51.100.100")
     usual_control_planes = 1 if options.vip is None else min(_VIP_CONTROL_PLANES, options.nodes)
     plan = Plan(
         name=options.name,
@@ -154,7 +154,7 @@ def _execute(name: str, command: list[str]) -> int:
     station = station_of(name)
     words = tuple(command[1:] if command[:1] == ["--"] else command)
     if not words:
-        raise CommandError(f"say what to run in {name}, for example: nodespan cluster exec {name} -- wg show")
+        raise CommandError(f"no command to run in {name}, for example: nodespan cluster exec {name} -- wg show")
     line = enter(station, words)
     os.execvp(line[0], line)  # noqa: S606
 
@@ -163,7 +163,7 @@ def _destroy(name: str) -> int:
     from nodespan.cluster.destroy import destroy
 
     if not destroy(name):
-        raise CommandError(f"there is no cluster {name!r}; nodespan cluster show lists those that are there")
+        raise CommandError(f"there is no cluster {name!r}; nodespan cluster show lists all clusters")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The commands that a cluster is made with, in order: data, nothing is run here."""
+"""The commands that create a cluster, in order: data, nothing is run here."""
 
 import sys
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ NODESPAN: Command = (sys.executable, "-P", "-c", "import sys; from nodespan.runt
 # Below /proc/sys/net.
 ROUTER_SETTINGS = {"ipv4/ip_forward": "1"}
 
-# New connections that come to the router itself are dropped without a trace. If it answered them, its own entry for
-# them would take the port that a node behind it is about to be known by, and the two ends could never meet.
+# New connections to the router itself are dropped silently. If it answered them, its own conntrack entry for
+# them would take the port that a node behind it is about to get by NAT, and the two ends could never connect.
 ROUTER_RULES = f"""\
 table ip nat {{
     chain input {{
@@ -43,8 +43,8 @@ table ip nat {{
 }}
 """
 
-# Every process of a station sees the directory of its own at the place where wireguard-go has its sockets, also one
-# that is started later; and it has the station's name as the name of its host.
+# Every process of a station, also one that is started later, sees the station's own directory for the sockets of
+# wireguard-go, and the station's name as its host name.
 _ENTER = f'mount --bind "$1" {WIREGUARD_SOCKETS} && echo "$2" > /proc/sys/kernel/hostname && shift 2 && exec "$@"'
 
 
@@ -95,7 +95,7 @@ def _ip(station: Station, *arguments: str) -> Command:
 
 
 def _cable(one: Station, link: str, other: Station, other_link: str) -> Iterator[Command]:
-    """A cable between two stations, both ends up."""
+    """A veth pair between two stations, both ends up."""
     ends = ("netns", one.namespace, "type", "veth", "peer", "name", other_link, "netns", other.namespace)
     yield ("ip", "link", "add", link, *ends)
     yield _ip(one, "link", "set", link, "up")

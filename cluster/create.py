@@ -1,4 +1,4 @@
-"""Making a cluster, showing how its nodes find each other, and looking after it until told to stop."""
+"""Creates a cluster, shows how its nodes find each other, and supervises it until interrupted."""
 
 import shutil
 import socket
@@ -44,9 +44,9 @@ _Processes = dict[Service, _Process]
 
 @attrs.frozen(kw_only=True)
 class CreateOptions:
-    """`keep` leaves the cluster running; `timeout` is how many seconds everybody has to come up.
+    """`keep` leaves the cluster running; `timeout` is the limit, in seconds, until all nodes are up.
 
-    `demonstrate` shows how the virtual IP moves, and then does not stay.
+    `demonstrate` shows how the virtual IP moves, then removes the cluster.
     """
 
     plan: Plan
@@ -56,9 +56,9 @@ class CreateOptions:
 
 
 def create(options: CreateOptions, terminal: Terminal) -> int:
-    """Make the cluster; returns the exit status. Unless it is kept, stays until interrupted and removes it.
+    """Create the cluster; returns the exit status. Unless `keep`, supervises it until interrupted and removes it.
 
-    Raises CommandError if it cannot be made or not everybody comes up, KeyboardInterrupt if told to stop before that.
+    Raises CommandError if it cannot be created or not all nodes come up, KeyboardInterrupt if interrupted before that.
     """
     plan = options.plan
     _reserve(plan)
@@ -66,7 +66,7 @@ def create(options: CreateOptions, terminal: Terminal) -> int:
     with interruptible(), owned(plan):
         try:
             processes = _build(plan, terminal)
-            keep = options.keep  # from now on there is something to look at, also if not everybody comes up
+            keep = options.keep  # now the cluster can be inspected, even if not all nodes come up
             if plan.kubespan:
                 _wait_until_up(options, processes, terminal)
             if plan.vip is not None:
@@ -91,7 +91,7 @@ def create(options: CreateOptions, terminal: Terminal) -> int:
 
 
 def _reserve(plan: Plan) -> None:
-    """Make the directory of the cluster, which nobody else can make then. Raises CommandError."""
+    """Create the cluster's directory, which reserves its name. Raises CommandError."""
     how = f"remove it with: nodespan cluster destroy{name_option(plan)}"
     if namespaces_of(plan):
         raise CommandError(f"there is a cluster {plan.name!r} already: {how}, or choose another --name")
@@ -105,13 +105,13 @@ def _reserve(plan: Plan) -> None:
 
 
 def name_option(plan: Plan) -> str:
-    """The option that names the cluster, "" where none is needed."""
+    """The option that names the cluster, "" if it is the default."""
     return "" if plan.name == DEFAULT_NAME else f" --name {plan.name}"
 
 
 def _build(plan: Plan, terminal: Terminal) -> _Processes:
     hidden = plan.hidden_node
-    terminal.line(f"making the cluster {plan.name!r} of {plan.size} nodes, in network namespaces of this machine")
+    terminal.line(f"creating the cluster {plan.name!r} of {plan.size} nodes, in network namespaces of this machine")
     for station in (plan.discovery, *plan.nodes):
         for directory in (station.directory, station.state_dir, station.wireguard_sockets):
             directory.mkdir(mode=0o700)
@@ -122,7 +122,7 @@ def _build(plan: Plan, terminal: Terminal) -> _Processes:
     if hidden is not None:
         _set(plan.router, ROUTER_SETTINGS)
         run(("ip", "netns", "exec", plan.router.namespace, "nft", "-f", "-"), stdin=ROUTER_RULES)
-        terminal.line(f"  {hidden.name} is behind a router that translates its address and lets nobody in")
+        terminal.line(f"  {hidden.name} is behind a router with NAT that accepts no connections from outside")
 
     for node, text in node_configs(plan).items():
         write_secret(node.config, text)
@@ -144,7 +144,7 @@ def _start(service: Service) -> _Process:
 
 
 def _set(station: Station, settings: dict[str, str]) -> None:
-    # Below /proc/sys/net everybody sees the settings of the namespace that he is in.
+    # /proc/sys/net shows the settings of the reader's own namespace.
     with in_netns(str(NAMESPACES / station.namespace)):
         for name, value in settings.items():
             with open(f"/proc/sys/net/{name}", "w") as file:
@@ -167,7 +167,7 @@ def _listens(station: Station, port: int) -> bool:
 
 
 def _wait_for_vip(options: CreateOptions, processes: _Processes, terminal: Terminal) -> None:
-    """Tell what the control planes say of the virtual IP until they agree on who has it, and ping it.
+    """Show the state of the virtual IP until the control planes agree on its holder, then ping it.
 
     Raises CommandError.
     """
@@ -184,12 +184,12 @@ def _wait_for_vip(options: CreateOptions, processes: _Processes, terminal: Termi
             break
         dead = _dead(processes)
         if dead or took > options.timeout:
-            problem = f"{_titles(dead)} ended" if dead else f"nobody has it for all after {options.timeout:g} s"
+            problem = f"{_titles(dead)} ended" if dead else f"no agreement on its holder after {options.timeout:g} s"
             logs = dead or [service for service in processes if service.station in options.plan.etcd_nodes]
             shown = [*vip_table(views), *(_end_of_log(service.log) for service in logs)]
             raise CommandError("\n".join([f"the virtual IP {options.plan.vip}: {problem}", *shown]))
         time.sleep(_LOOK_INTERVAL)
-    terminal.line(f"all agree that {holder.name} has it, {took:.1f} s after the agents were started")
+    terminal.line(f"all nodes agree that {holder.name} has it, {took:.1f} s after the agents were started")
     terminal.line("\npings of the virtual IP")
     plan = options.plan
     others = [(station, holder) for station in (plan.discovery, *plan.nodes) if station != holder]
@@ -205,7 +205,7 @@ def _titles(services: list[Service]) -> str:
 
 
 def _wait_until_up(options: CreateOptions, processes: _Processes, terminal: Terminal) -> None:
-    """Show the peers of all nodes until all are up. Raises CommandError when it takes too long."""
+    """Show the peers of all nodes until all are up. Raises CommandError after the timeout."""
     began = time.monotonic()
     view: MeshView = {}
     terminal.line()
@@ -227,14 +227,14 @@ def _wait_until_up(options: CreateOptions, processes: _Processes, terminal: Term
 
 
 def _report(options: CreateOptions, view: MeshView, dead: list[Service]) -> str:
-    """Who is not up, as far as can be told why, and what they said last."""
-    lines = [f"{_titles(dead)} ended" if dead else f"not everybody is up after {options.timeout:g} s"]
+    """The nodes that are not up, the known reasons, and the ends of their logs."""
+    lines = [f"{_titles(dead)} ended" if dead else f"not all nodes are up after {options.timeout:g} s"]
     lines += [f"  {_reason(node, peer, seen)}" for (node, peer), seen in view.items() if not seen.is_up]
     concerned = {node for (node, _), seen in view.items() if not seen.is_up}
     silent = [node.log for node in options.plan.nodes if node.name in concerned]
     lines += map(_end_of_log, [service.log for service in dead] or silent)
     if not options.keep:
-        lines.append("to look at it while it runs, create it with --keep")
+        lines.append("to inspect it while it runs, create it with --keep")
     return "\n".join(lines)
 
 
@@ -242,8 +242,8 @@ def _reason(node: str, peer: str, seen: PeerView) -> str:
     if seen.state == NO_AGENT:
         return f"{node}, {peer}: the agent of {node} does not answer"
     if seen.state == NOT_FOUND:
-        return f"{node}, {peer}: {node} was not told of {peer} by the discovery service"
-    tried = f"tried last at {seen.endpoint}" if seen.endpoint else "there is no endpoint to try"
+        return f"{node}, {peer}: {node} did not receive {peer} by the discovery service"
+    tried = f"last tried endpoint: {seen.endpoint}" if seen.endpoint else "no known endpoint"
     return f"{node}, {peer}: {seen.state}, no handshake, {tried}"
 
 
@@ -254,7 +254,7 @@ def _end_of_log(log: Path) -> str:
 
 
 def _ping_all(options: CreateOptions, terminal: Terminal) -> None:
-    """Ping each node from each other one that it has a tunnel to. Raises CommandError if one does not answer."""
+    """Ping each node over each of its tunnels. Raises CommandError if one does not answer."""
     plan = options.plan
     if plan.kubespan:
         terminal.line("\npings through the tunnels")
@@ -263,7 +263,7 @@ def _ping_all(options: CreateOptions, terminal: Terminal) -> None:
         ping_all(plan.pairs, columns, terminal, patience=_PING_PATIENCE)
     if plan.wireguard is not None:
         terminal.line(f"\npings through {WIREGUARD_LINK}, which the configuration names")
-        # Nothing else tells that these tunnels are up.
+        # Only pings show that these tunnels are up.
         patience = max(options.timeout, _PING_PATIENCE)
         ping_all(plan.wireguard_pairs, {"WIREGUARD ADDRESS": plan.wireguard_address}, terminal, patience=patience)
 
@@ -297,21 +297,21 @@ def _address_to_try(plan: Plan) -> str:
 
 
 def _command() -> str:
-    """What to type for this command: in a checkout it is not on the path."""
+    """The command line to type: in a checkout the command is not in PATH."""
     called = Path(sys.argv[0])
     is_called_by_path = called.name == "nodespan" and shutil.which("nodespan") is None
     return str(called) if is_called_by_path else "nodespan"
 
 
 def _look_after(plan: Plan, processes: _Processes, terminal: Terminal) -> None:
-    """Tell what changes, and start again what has ended, until interrupted or the cluster is gone."""
+    """Report changes and restart processes that have ended, until interrupted or the cluster is gone."""
     view: MeshView = look(plan) if plan.kubespan else {}
     vip_views: VipViews = look_at_vip(plan) if plan.vip is not None else {}
     try:
         while plan.record.exists():
             time.sleep(_SETTLED_INTERVAL)
             for service in _dead(processes):
-                terminal.line(f"{service.title} ended ({_how(processes[service].returncode)}); starting it again")
+                terminal.line(f"{service.title} ended ({_how(processes[service].returncode)}); restarting it")
                 processes[service] = _start(service)
             if plan.kubespan:
                 before, view = view, look(plan)
@@ -333,5 +333,5 @@ def _remove(plan: Plan, terminal: Terminal) -> None:
         terminal.settle()
         terminal.line(f"\nremoving the cluster {plan.name!r}")
     finally:
-        # Also when nobody reads any more what is written.
+        # Also if the reader of the output is gone.
         remove(plan)

@@ -1,4 +1,4 @@
-"""Removing a cluster from outside: through the process that looks after it, or in its place if it is gone."""
+"""Removes a cluster from outside: through the process that supervises it, or directly if that is gone."""
 
 import os
 import select
@@ -31,7 +31,7 @@ def destroy(name: str) -> bool:
 
 
 def _stop(owner: int, name: str) -> None:
-    """Have the process remove the cluster, and wait for its end. Raises CommandError if it does not come."""
+    """Make the process remove the cluster, and wait for its end. Raises CommandError if it does not end."""
     try:
         process = os.pidfd_open(owner)
     except ProcessLookupError:
@@ -41,6 +41,6 @@ def _stop(owner: int, name: str) -> None:
         end = select.poll()
         end.register(process, select.POLLIN)
         if not end.poll(_PATIENCE * 1000):
-            raise CommandError(f"process {owner}, which looks after {name!r}, does not stop: kill -9 {owner}")
+            raise CommandError(f"process {owner}, which supervises {name!r}, does not stop: kill -9 {owner}")
     finally:
         os.close(process)

@@ -1,4 +1,4 @@
-"""Ping: one echo request from within a network namespace, and how long its answer took. Needs root."""
+"""Ping: one echo request from a network namespace, and its round-trip time. Needs root."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ _DATAGRAM = 2048
 
 
 def checksum(data: bytes) -> int:
-    """That of the internet protocols (RFC 1071)."""
+    """The internet checksum (RFC 1071)."""
     padded = data + bytes(len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
@@ -25,9 +25,9 @@ def checksum(data: bytes) -> int:
 
 
 def ping(namespace: Path, address: str, *, sequence: int = 1, timeout: float = 1.0) -> float | None:
-    """The time in seconds until the answer came, None if none came within the timeout. Blocks.
+    """The round-trip time in seconds, None without an answer within the timeout. Blocks.
 
-    What cannot be sent counts as not answered. Raises FileNotFoundError for a namespace that is not there.
+    A failure to send counts as no answer. Raises FileNotFoundError for a missing namespace.
     """
     target = ip_address(address)
     version = target.version
@@ -54,7 +54,7 @@ def ping(namespace: Path, address: str, *, sequence: int = 1, timeout: float = 1
                 data, (sender, *_) = connection.recvfrom(_DATAGRAM)
             except TimeoutError:
                 return None
-            # What comes by IPv4 comes with its header.
+            # IPv4 packets include their header.
             body = data[(data[0] & 0xF) * 4 :] if version == 4 else data
             if ip_address(sender) != target or len(body) < _HEADER.size:
                 continue

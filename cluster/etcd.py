@@ -1,6 +1,6 @@
 """The etcd of a cluster with a virtual IP: a member on each control plane, at the node's own address.
 
-It speaks plain text without passwords, for it does not leave the machine.
+It uses plain text without passwords, because its traffic does not leave the machine.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ _PEER_PORT = 2380
 
 
 def etcd_endpoints(plan: Plan) -> tuple[str, ...]:
-    """Where clients find the members."""
+    """The URLs of the members."""
     return tuple(_url(node, _CLIENT_PORT) for node in plan.etcd_nodes)
 
 
 def etcd_command(plan: Plan, node: Station) -> Command:
-    """The member of a node."""
+    """The command of a node's member."""
     client, peer = _url(node, _CLIENT_PORT), _url(node, _PEER_PORT)
     members = ",".join(f"{member.name}={_url(member, _PEER_PORT)}" for member in plan.etcd_nodes)
     return enter(
@@ -35,7 +35,7 @@ def etcd_command(plan: Plan, node: Station) -> Command:
 
 
 def etcd_log(node: Station) -> Path:
-    """What the member of a node says."""
+    """The log of a node's member."""
     return node.directory / "etcd.log"
 
 

@@ -1,4 +1,4 @@
-"""Showing that a virtual IP moves: its holder is stopped, the next one is killed, and a client pings it throughout."""
+"""Demonstrates failover of a virtual IP: stops its holder, kills the next one, and pings the address throughout."""
 
 import signal
 import subprocess
@@ -33,7 +33,7 @@ _PATIENCE = 30.0
 _Processes = dict[Service, "subprocess.Popen[bytes]"]
 
 
-# The answer that came before it and the one that ended it, as moments.
+# The times of the last answer before it and of the answer that ended it.
 Silence = tuple[float, float]
 
 
@@ -45,7 +45,7 @@ def longest_silence(answers: Sequence[float], since: float) -> Silence:
 
 
 class Client:
-    """Pings an address from a namespace again and again, from a thread, and keeps when answers came."""
+    """Pings an address from a namespace repeatedly, in a thread, and records the times of answers."""
 
     def __init__(self, namespace: Path, address: str) -> None:
         self._namespace = namespace
@@ -55,19 +55,19 @@ class Client:
         self._failure: OSError | None = None
 
     def answered_since(self, since: float) -> bool:
-        """Whether there was an answer after this moment. Raises OSError if it could not ping any more."""
+        """Whether there was an answer after this time. Raises OSError if pinging failed."""
         if self._failure is not None:
             raise self._failure
         return bool(self._answers) and self._answers[-1] > since
 
     def silence(self, since: float) -> Silence:
-        """The longest silence that ended after this moment. Raises ValueError where there are no two answers."""
+        """The longest silence that ended after this time. Raises ValueError without two answers."""
         answers = tuple(self._answers)
         return longest_silence(answers, since)
 
     @contextmanager
     def pinging(self) -> Iterator["Client"]:
-        """Ping for as long as the block lasts."""
+        """Ping until the block ends."""
         thread = threading.Thread(target=self._ping)
         thread.start()
         try:
@@ -95,13 +95,13 @@ def demonstrate(plan: Plan, processes: _Processes, terminal: Terminal) -> None:
     namespace = NAMESPACES / plan.discovery.namespace
     with Client(namespace, str(plan.vip)).pinging() as client:
         terminal.line(f"\n{plan.discovery.name} pings {plan.vip} every {_PING_INTERVAL * 1000:g} ms from now on")
-        for number, what in ((signal.SIGTERM, "stopped in good order"), (signal.SIGKILL, "killed (kill -9)")):
-            terminal.line(f"waiting until the others have stood for election for {LEASE_TTL:g} s")
+        for number, what in ((signal.SIGTERM, "stopped regularly"), (signal.SIGKILL, "killed (kill -9)")):
+            terminal.line(f"waiting until the others have been candidates for {LEASE_TTL:g} s")
             _watch(plan, terminal, would_take_over_at_once)
             _hand_over(plan, processes, terminal, client, number, what)
-    terminal.line("waiting until all stand for election again")
+    terminal.line("waiting until all others are candidates again")
     _watch(plan, terminal, would_take_over_at_once)
-    terminal.line("\nwhat the nodes say at the end")
+    terminal.line("\nthe final reports of the nodes")
     for line in vip_table(look_at_vip(plan)):
         terminal.line(line)
 
@@ -112,7 +112,7 @@ def _hand_over(
     before = look_at_vip(plan)
     holder = agreed_holder(before)
     if holder is None:
-        raise CommandError("the nodes do not agree any more on who has the address: look at their logs")
+        raise CommandError("the nodes no longer agree on the holder of the address: see their logs")
     service = agent_service(holder)
     terminal.line(f"\nthe agent of {holder.name}, which has the address, is {what}")
     began = time.monotonic()
@@ -122,19 +122,19 @@ def _hand_over(
     _wait(lambda: client.answered_since(taken), f"{plan.vip} does not answer {plan.discovery.name}")
     last, next_one = client.silence(began)
     terminal.line(
-        f"the client was without an answer for {next_one - last:.2f} s: "
+        f"the client had no answer for {next_one - last:.2f} s: "
         f"from {max(0.0, last - began):.2f} s to {next_one - began:.2f} s"
     )
     if number == signal.SIGKILL:
-        terminal.line(f"before that, the kernel of {holder.name} still had the address, until its lifetime was over")
-    # One that is stopped in good order waits until everything has come to its end.
+        terminal.line(f"before that, the kernel of {holder.name} kept the address until its lifetime ended")
+    # An agent that is stopped regularly waits until all of its tasks have ended.
     processes[service].wait(_STOP_PATIENCE)
     processes[service] = start(holder, service.command, log=service.log)
-    terminal.line(f"{service.title} is started again\n")
+    terminal.line(f"{service.title} is restarted\n")
 
 
 def _taken_over(views: VipViews, holder: Station) -> bool:
-    """Whether all but the former holder agree on another one."""
+    """Whether all nodes but the former holder agree on another one."""
     return agreed_holder({node: view for node, view in views.items() if node != holder}) is not None
 
 
@@ -158,7 +158,7 @@ def _watch(
             return
         if time.monotonic() > deadline:
             table = "\n".join(vip_table(views))
-            raise CommandError(f"the address {plan.vip} does not settle within {_PATIENCE:g} s:\n{table}")
+            raise CommandError(f"the address {plan.vip} did not settle within {_PATIENCE:g} s:\n{table}")
         time.sleep(_LOOK_INTERVAL)
 
 

@@ -1,6 +1,6 @@
-"""`nodespan gen`: machine configurations of a new mesh, or of nodes that join one that is there, and WireGuard keys.
+"""`nodespan gen`: machine configurations for a new mesh, or for nodes that join an existing one, and WireGuard keys.
 
-Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
+The command line finds it by the entry-point group `nodespan.commands`; imports are deferred until it is used.
 """
 
 import argparse
@@ -12,42 +12,48 @@ from pathlib import Path
 from nodespan.runtime.cli.errors import CommandError
 
 _SHARED = "config"
-# A name of a node is the name of a file.
+# A node's name is also a file name.
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 
 
 class GenCommand:
     """The verb `gen`."""
 
-    description = "make the configuration of a mesh, or a WireGuard key"
+    description = "generate the configuration of a mesh, or a WireGuard key"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""
         actions = parser.add_subparsers(dest="action", required=True, metavar="config|key")
         config = actions.add_parser(
             "config",
-            description="Make the machine configuration of a mesh, with a new cluster id and secret, or of nodes that "
+            description="Generate the machine configuration of a mesh, with a new cluster id and secret, or of nodes that "
             "join the mesh of an existing configuration.",
         )
-        config.add_argument("--cluster-name", metavar="NAME", help="what the new mesh is called")
+        config.add_argument("--cluster-name", metavar="NAME", help="name of the new mesh")
         config.add_argument(
-            "--endpoint", metavar="URL", help="the discovery service; the public one of Talos Linux unless given"
+            "--endpoint", metavar="URL", help="URL of the discovery service; default: the public one of Talos Linux"
         )
         config.add_argument(
-            "--ca", metavar="FILE", help="who signed that service's certificate, PEM, if not a known CA"
+            "--ca", metavar="FILE", help="PEM file of the CA of that service's certificate, if not a known one"
         )
-        config.add_argument("--join", metavar="FILE", help="an existing machine configuration, as of a Talos node")
-        config.add_argument("--output-dir", metavar="DIR", default=".", help="where to write (%(default)s)")
         config.add_argument(
-            "--nodes", metavar="NAME", nargs="+", default=[], help="a file for each of these instead of one for all"
+            "--join", metavar="FILE", help="an existing machine configuration, for example of a Talos node"
+        )
+        config.add_argument("--output-dir", metavar="DIR", default=".", help="output directory (%(default)s)")
+        config.add_argument(
+            "--nodes",
+            metavar="NAME",
+            nargs="+",
+            default=[],
+            help="one file for each of these nodes instead of one for all",
         )
         key = actions.add_parser("key", description="Print a new private key of WireGuard, base64.")
         key.add_argument(
-            "--public", action="store_true", help="read a private key from standard input and print its public one"
+            "--public", action="store_true", help="read a private key from standard input and print its public key"
         )
 
     def run(self, options: argparse.Namespace) -> int:
-        """Write what is asked for; returns the exit status. Raises CommandError."""
+        """Write the requested files; returns the exit status. Raises CommandError."""
         from nodespan.cluster.machine_config import MachineConfigError
 
         try:
@@ -101,15 +107,15 @@ def _gen_key(*, public: bool) -> int:
     try:
         sys.stdout.write(f"{public_key_of(sys.stdin.read().strip())}\n")
     except ValueError as error:
-        raise CommandError(f"standard input holds no private key: {error}; nodespan gen key makes one") from error
+        raise CommandError(f"standard input is not a private key: {error}; nodespan gen key makes one") from error
     return 0
 
 
 def _files(directory: Path, nodes: list[str]) -> dict[Path, str]:
-    """The files to write, and the nodes they are for, "" for any. Raises CommandError if one of them is there."""
+    """The files to write with their nodes, "" for any node. Raises CommandError if one exists."""
     for node in nodes:
         if not _NODE_NAME.fullmatch(node):
-            raise CommandError(f"--nodes: {node!r} cannot be the name of a node: letters, digits, hyphens and dots")
+            raise CommandError(f"--nodes: {node!r} is not a valid node name: use letters, digits, hyphens and dots")
     if len(set(nodes)) < len(nodes):
         raise CommandError("--nodes: a name is given twice")
     if not directory.is_dir():
@@ -118,7 +124,7 @@ def _files(directory: Path, nodes: list[str]) -> dict[Path, str]:
     for file in files:
         if file.exists():
             raise CommandError(
-                f"{file} is there already, and its secret may be in use: move it away, or choose another --output-dir"
+                f"{file} exists, and its secret may be in use: move it away, or choose another --output-dir"
             )
     return files
 
@@ -129,11 +135,11 @@ def _what_to_do(has_own_files: bool, urls: list[str], *, uses_public: bool) -> s
         ", as /etc/nodespan/config.yaml with mode 0600; whoever has it can join the mesh.\n",
         "What a node may have of its own is described at its top. Check it after changes:\n\n",
         "    nodespan validate /etc/nodespan/config.yaml\n\n",
-        f"The nodes find each other through {', '.join(urls)}; what they tell it is encrypted.\n",
+        f"The nodes find each other through {', '.join(urls)}; their records there are encrypted.\n",
     ]
     if uses_public:
         lines.append(
-            "That is the public service of Talos Linux, and its operator's terms apply; for one of your own give\n"
+            "That is the public service of Talos Linux, and its operator's terms apply; for your own one use\n"
             "--endpoint, see nodespan discovery serve --help.\n"
         )
     return "".join(lines)

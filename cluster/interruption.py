@@ -1,4 +1,4 @@
-"""Being told to stop: the first signal ends what is being done, none ends the cleaning up."""
+"""Interruption: the first signal ends the work in progress, no signal ends the clean-up."""
 
 import signal
 from collections.abc import Iterator
@@ -25,6 +25,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def ignore_signals() -> None:
-    """From now on, up to the end of the `interruptible` block, nothing interrupts this or the programs it starts."""
+    """Until the end of the `interruptible` block, ignore signals in this process and the programs it starts."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)

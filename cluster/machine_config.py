@@ -1,4 +1,4 @@
-"""Machine configurations that make nodes a mesh: for new clusters, and for nodes that join one that is there."""
+"""Machine configurations of a mesh: for new clusters, and for nodes that join an existing one."""
 
 import base64
 import secrets
@@ -19,20 +19,20 @@ from nodespan.runtime.codec.yamltext import dump
 _KEY_BYTES = 32
 _DEFAULT_SERVICE = "default"
 _OWN_SETTINGS = """\
-# What a node may have of its own goes into this file too, each as one more document behind a line of three dashes:
+# Settings of a single node go into this file too, each as a further document after a line of three dashes:
 #
-#   apiVersion: v1alpha1                          endpoints at which it can be reached besides its own addresses,
+#   apiVersion: v1alpha1                          endpoints of the node besides its own addresses,
 #   kind: KubeSpanEndpointsConfig                 such as that of a port forwarding
 #   extraAnnouncedEndpoints: [203.0.113.7:51820]
 #
-#   apiVersion: nodespan.dev/v1alpha1             networks behind it that the others shall reach through it; they are
-#   kind: NodespanConfig                          told of them if advertiseKubernetesNetworks is true
+#   apiVersion: nodespan.dev/v1alpha1             networks behind it that peers reach through it; they are
+#   kind: NodespanConfig                          announced if advertiseKubernetesNetworks is true
 #   podNetworks: [10.244.1.0/24]
 """
 
 
 class MachineConfigError(Exception):
-    """A configuration cannot be made from what was given. The text says why and what to do, without any secret."""
+    """A configuration cannot be generated. The text has the reason and what to do, without secrets."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,10 +45,10 @@ class DiscoveryService:
 
 @attrs.frozen(kw_only=True)
 class Mesh:
-    """What all nodes of a mesh have in common. `trusted_roots` are PEM texts by name.
+    """The settings common to all nodes of a mesh. `trusted_roots` are PEM texts by name.
 
-    `kubespan`: whether they make tunnels to each other; without, they only know each other. `endpoint_filters` say
-    which of its addresses a node announces, None for all.
+    `kubespan`: whether the nodes create tunnels to each other; without, they only know each other.
+    `endpoint_filters` select the addresses that a node announces, None for all.
     """
 
     cluster_name: str
@@ -65,7 +65,7 @@ class Mesh:
 
 @attrs.frozen(kw_only=True)
 class NodePart:
-    """What one node has of its own. `interfaces` are entries of `machine.network.interfaces`, `nodespan` the settings
+    """The settings of one node. `interfaces` are entries of `machine.network.interfaces`, `nodespan` the settings
     of its NodespanConfig."""
 
     control_plane: bool = False
@@ -83,7 +83,7 @@ def new_mesh(
     trusted_roots: tuple[tuple[str, str], ...] = (),
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Mesh:
-    """A mesh of its own, with an id and a secret that nobody else has."""
+    """A new mesh with a random id and secret."""
     return Mesh(
         cluster_name=cluster_name,
         cluster_id=base64.b64encode(random_bytes(_KEY_BYTES)).decode(),
@@ -96,7 +96,7 @@ def new_mesh(
 def config_text(mesh: Mesh, *, purpose: str, node: NodePart = _ANY_NODE) -> str:
     """The machine configuration of a node of the mesh. `purpose` is a line for its head.
 
-    Raises MachineConfigError where the result would not be valid, with what `nodespan validate` has to say.
+    Raises MachineConfigError if the result is not valid, with the findings of `nodespan validate`.
     """
     parts = [_head(mesh, purpose, node), *(_document(kind, spec) for kind, spec in _documents(mesh))]
     if node.nodespan:
@@ -107,7 +107,7 @@ def config_text(mesh: Mesh, *, purpose: str, node: NodePart = _ANY_NODE) -> str:
 
 
 def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:
-    """The mesh that a machine configuration, of Talos or of nodespan, belongs to, and remarks for whoever joins it.
+    """The mesh of a machine configuration, of Talos or nodespan, and remarks for nodes that join it.
 
     Blocks on the disk. Raises MachineConfigError.
     """
@@ -130,10 +130,10 @@ def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:
     settings = kubespan_config(config)
     remarks = []
     if settings is None or not settings.enabled:
-        remarks.append(f"KubeSpan is off in {path}: the nodes there have no mesh to join until it is on for them too")
+        remarks.append(f"KubeSpan is off in {path}: its nodes form no mesh until it is enabled for them too")
     if wants_kubernetes_registry(config):
         remarks.append(
-            "the cluster uses the Kubernetes registry as well, which nodespan does not: the nodes there are found by "
+            "the cluster also uses the Kubernetes registry, which nodespan does not: its nodes are found through "
             "the discovery service only"
         )
     mesh = Mesh(
@@ -144,14 +144,14 @@ def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:
         trusted_roots=tuple((root.name, root.certificates) for root in config.documents_of(TrustedRootsConfig)),
         harvest_extra_endpoints=settings is not None and settings.harvest_extra_endpoints,
         mtu=None if settings is None else settings.mtu,
-        # Only if both ends of a tunnel leave out the same networks do packets go the same way there and back.
+        # Packets take the same path in both directions only if both ends of a tunnel exclude the same networks.
         exclude_advertised_networks=() if settings is None else settings.exclude_advertised_networks,
     )
     return mesh, tuple(remarks)
 
 
 def _services(config: MachineConfigSpec) -> Iterable[DiscoveryService]:
-    """Those in effect, with the URLs as they were written."""
+    """The services in effect, with the URLs as written."""
     if not discovery_config(config).service_endpoints:
         return
     section = config.cluster.discovery
@@ -169,7 +169,7 @@ def _head(mesh: Mesh, purpose: str, node: NodePart) -> str:
     main: dict[str, object] = {"version": "v1alpha1", "machine": machine}
     if mesh.cluster_name:
         main["cluster"] = {"clusterName": mesh.cluster_name}
-    warning = "# Whoever has this file can join the mesh: it holds the cluster's secret."
+    warning = "# Anyone with this file can join the mesh: it contains the cluster's secret."
     return f"# {purpose}\n{warning}\n#\n{_OWN_SETTINGS}{dump(main)}"
 
 

@@ -33,8 +33,8 @@ def _mesh(plan: Plan, random_bytes: Callable[[int], bytes]) -> Mesh:
     mesh = attrs.evolve(mesh, kubespan=plan.kubespan, harvest_extra_endpoints=True)
     if plan.wireguard is None:
         return mesh
-    # The two stay apart: KubeSpan neither takes the devices' addresses for its own traffic, nor runs over the devices,
-    # whose packets it would have to carry in turn.
+    # The two do not overlap: KubeSpan neither uses the devices' addresses as endpoints nor runs over the devices,
+    # whose packets it would have to carry itself.
     network = str(plan.wireguard)
     return attrs.evolve(
         mesh, endpoint_filters=("0.0.0.0/0", "::/0", f"!{network}"), exclude_advertised_networks=(network,)

@@ -1,4 +1,4 @@
-"""Who looks after a cluster: a lock on a file of it, which ends with the process that has it, however that ends."""
+"""The owner of a cluster: a lock on one of its files, which the kernel releases when the owner ends."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from nodespan.cluster.plan import Plan
 
 @contextmanager
 def owned(plan: Plan) -> Iterator[None]:
-    """Be the process that looks after the cluster, whose directory is there. Raises BlockingIOError if one does."""
+    """Become the owner of the cluster, whose directory exists. Raises BlockingIOError if it has an owner."""
     file = os.open(plan.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -21,7 +21,7 @@ def owned(plan: Plan) -> Iterator[None]:
 
 
 def owner_of(plan: Plan) -> int | None:
-    """The pid of the process that looks after the cluster, None if none does."""
+    """The pid of the cluster's owner, None if it has none."""
     try:
         file = os.open(plan.lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the agents of a cluster say of each other, and what of that is new."""
+"""The peer states reported by a cluster's agents, and their changes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ NO_AGENT = "no agent"
 
 @attrs.frozen(kw_only=True)
 class PeerView:
-    """What one node says of another: a state, or one of NOT_FOUND and NO_AGENT."""
+    """One node's report of another: a state, or NOT_FOUND or NO_AGENT."""
 
     state: str = NOT_FOUND
     endpoint: str = ""
@@ -28,12 +28,12 @@ class PeerView:
         return self.state == UP
 
 
-# By the names of the node that says so and of the one it says it of.
+# By the names of the reporting node and of its peer.
 MeshView = Mapping[tuple[str, str], PeerView]
 
 
 def look(plan: Plan) -> MeshView:
-    """Ask all agents. Blocks for a moment. Raises CommandError for an answer that is none."""
+    """Query all agents. Blocks for a moment. Raises CommandError for an invalid answer."""
     found: dict[tuple[str, str], PeerView] = {}
     for node in plan.nodes:
         try:
@@ -54,7 +54,7 @@ def kubespan_address(node: Station) -> str:
 
 
 def specs_of(node: Station, type: str) -> list[dict[str, Any]]:
-    """The specs of the resources of a type that an agent has. Raises AgentGoneError, CommandError."""
+    """The specs of an agent's resources of a type. Raises AgentGoneError, CommandError."""
     request: dict[str, Any] = {
         "call": "get",
         "type": type,
@@ -77,7 +77,7 @@ def table(view: MeshView) -> list[str]:
 
 
 def changes(before: MeshView, after: MeshView) -> Iterator[str]:
-    """A line for each pair whose state or endpoint is another now, and for each agent that fell silent."""
+    """A line for each pair whose state or endpoint changed, and for each agent that stopped answering."""
     silent: set[str] = set()
     for (node, peer), seen in after.items():
         known = before.get((node, peer), PeerView(state=NO_AGENT))

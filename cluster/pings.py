@@ -12,7 +12,7 @@ from nodespan.runtime.cli.table import Table
 
 _INTERVAL = 0.2
 
-# What one of the tables shows of the node that is pinged: the heading, and which address.
+# A column about the pinged node: its heading, and the address.
 Columns = Mapping[str, Callable[[Station], str]]
 
 

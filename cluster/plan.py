@@ -1,4 +1,4 @@
-"""What a cluster on one machine consists of: names, addresses, files. Everything follows from its name and its size.
+"""The parts of a cluster on one machine: names, addresses, files. All follow from its name and size.
 
     198.51.100.0/24, the internet           192.0.2.0/24, the network behind NAT
 
@@ -6,10 +6,10 @@
       a         .11 ─┤                        │
       b         .12 ─┴─ bridge .1 ─── .3 router .1
 
-Every box is a network namespace, also the bridge: nothing is made in the machine's own namespace, and the addresses
-are those set aside for documentation. The bridge's address is everybody's default gateway and forwards nothing.
+Every box is a network namespace, also the bridge: nothing is created in the machine's own namespace, and the addresses
+are reserved for documentation. The bridge's address is the default gateway of all and forwards nothing.
 
-Nodes that share a virtual IP must hear each other, so they are all on the bridge: where all nodes are such there is no
+Nodes that share a virtual IP must be on one link, so they are all on the bridge; if all nodes are, there is no
 router.
 """
 
@@ -25,11 +25,11 @@ from nodespan.runtime.paths import node_socket
 
 DEFAULT_NAME = "demo"
 FEWEST_NODES, MOST_NODES = 2, 200
-# With fewer members, the death of one is the end of the quorum.
+# With fewer members, the loss of one is the loss of the quorum.
 FEWEST_ETCD_MEMBERS = 3
 CLUSTERS = Path("/run/nodespan/clusters")
 NODES = Path(node_socket("any")).parent
-# Where all sockets of wireguard-go lie, of whichever namespace.
+# The directory of wireguard-go's sockets, for all namespaces.
 WIREGUARD_SOCKETS = Path("/var/run/wireguard")
 
 PREFIX = "nodespan-"
@@ -40,17 +40,17 @@ DISCOVERY_PORT = 3000
 _INTERNET = IPv4Network("198.51.100.0/24")
 _NETWORKS = (_INTERNET, ip_network("192.0.2.0/24"))
 _FIRST_NODE = 11
-# Without a hyphen, so that the names of one cluster's namespaces never begin like those of another.
+# Without a hyphen, so that no cluster's namespace prefix is a prefix of another's.
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 
 
 class NameRefusedError(ValueError):
-    """The text cannot be the name of a cluster."""
+    """The text is not a valid cluster name."""
 
 
 @attrs.frozen(kw_only=True)
 class Station:
-    """A network namespace with one link to the others. A station that runs something has a directory for its files."""
+    """A network namespace with one link to the others. A station with processes has a directory for its files."""
 
     name: str
     namespace: str
@@ -60,7 +60,7 @@ class Station:
 
     @property
     def log(self) -> Path:
-        """What its process says."""
+        """The log of its process."""
         return self.directory / "log"
 
     @property
@@ -70,27 +70,27 @@ class Station:
 
     @property
     def state_dir(self) -> Path:
-        """What a node keeps."""
+        """A node's state directory."""
         return self.directory / "state"
 
     @property
     def wireguard_sockets(self) -> Path:
-        """What stands in for WIREGUARD_SOCKETS at this station."""
+        """The station's substitute for WIREGUARD_SOCKETS."""
         return self.directory / "wireguard"
 
     @property
     def socket(self) -> Path:
-        """Where the agent of a node listens."""
+        """The socket of a node's agent."""
         return Path(node_socket(self.name))
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A cluster of `size` nodes, of which the first `control_planes` are such.
+    """A cluster of `size` nodes, the first `control_planes` of which are control planes.
 
-    `kubespan`: whether they make a KubeSpan mesh. `wireguard`: the network of WireGuard devices that the configuration
-    names, None for none. `vip`: the virtual IP that the control planes share, None for none. Raises NameRefusedError,
-    and ValueError for what is not provided for.
+    `kubespan`: whether they form a KubeSpan mesh. `wireguard`: the network of the configured WireGuard devices,
+    None for none. `vip`: the virtual IP that the control planes share, None for none. Raises NameRefusedError,
+    and ValueError for unsupported values.
     """
 
     name: str = attrs.field(default=DEFAULT_NAME)
@@ -105,7 +105,7 @@ class Plan:
     def _check_name(self, _attribute: object, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise NameRefusedError(
-                f"{name!r} cannot be the name of a cluster: take up to 16 lower-case letters and digits, a letter first"
+                f"{name!r} is not a valid cluster name: use up to 16 lower-case letters and digits, a letter first"
             )
 
     @size.validator
@@ -123,7 +123,7 @@ class Plan:
         if network is None:
             return
         if network.num_addresses < self.size + 2:
-            raise ValueError(f"the WireGuard network {network} has not enough addresses for {self.size} nodes")
+            raise ValueError(f"the WireGuard network {network} has too few addresses for {self.size} nodes")
         if taken := [str(other) for other in _NETWORKS if network.version == 4 and network.overlaps(other)]:
             raise ValueError(f"the WireGuard network {network} overlaps with {taken[0]}, which the cluster itself uses")
 
@@ -133,33 +133,33 @@ class Plan:
             return
         if self.control_planes < FEWEST_ETCD_MEMBERS:
             raise ValueError(
-                f"a virtual IP takes at least {FEWEST_ETCD_MEMBERS} control planes, for etcd to outlive one of them, "
+                f"a virtual IP needs at least {FEWEST_ETCD_MEMBERS} control planes, for etcd to outlive one of them, "
                 f"not {self.control_planes}"
             )
         if address not in _INTERNET or address in (_INTERNET.network_address, _INTERNET.broadcast_address):
-            raise ValueError(f"the virtual IP {address} is no address of {_INTERNET}, the network of the nodes")
+            raise ValueError(f"the virtual IP {address} is not an address of {_INTERNET}, the network of the nodes")
         for station in (*self.stations, self.router):
             if address == ip_address(station.address):
-                raise ValueError(f"the virtual IP {address} is the address of {station.name}: take another one")
+                raise ValueError(f"the virtual IP {address} is the address of {station.name}: choose another one")
 
     @property
     def directory(self) -> Path:
-        """All files of the cluster but the sockets of its agents."""
+        """The directory of all files of the cluster, except the sockets of its agents."""
         return self.clusters / self.name
 
     @property
     def lock(self) -> Path:
-        """Held by the `cluster create` that stays in the foreground, and holds its pid."""
+        """Locked by the `cluster create` in the foreground; contains its pid."""
         return self.directory / "lock"
 
     @property
     def record(self) -> Path:
-        """Says how many nodes there are."""
+        """The file with the requested plan."""
         return self.directory / "cluster.json"
 
     @property
     def nodes(self) -> tuple[Station, ...]:
-        """In the order of their names; the last one is the hidden one, if there is one."""
+        """In the order of their names; the hidden node, if there is one, is the last."""
         hidden = self.hidden_node
         return self.public_nodes if hidden is None else (*self.public_nodes, hidden)
 
@@ -171,29 +171,29 @@ class Plan:
 
     @property
     def control_plane_nodes(self) -> tuple[Station, ...]:
-        """The first ones."""
+        """The control planes: the first nodes."""
         return self.nodes[: self.control_planes]
 
     @property
     def etcd_nodes(self) -> tuple[Station, ...]:
-        """Those with a member of etcd: the control planes, if there is a virtual IP."""
+        """The nodes with an etcd member: the control planes, if there is a virtual IP."""
         return () if self.vip is None else self.control_plane_nodes
 
     @property
     def hidden_node(self) -> Station | None:
-        """The one behind NAT, which nobody can call; None if all share a virtual IP."""
+        """The node behind NAT, which cannot be reached from outside; None if all share a virtual IP."""
         if not self._has_router:
             return None
         return self._station(label_of(self.size - 1), f"192.0.2.{_FIRST_NODE}", ROUTER_LAN_ADDRESS)
 
     @property
     def discovery(self) -> Station:
-        """Where the discovery service runs."""
+        """The station of the discovery service."""
         return self._station("discovery", "198.51.100.2")
 
     @property
     def router(self) -> Station:
-        """What the hidden node is behind; one of the stations only if there is such a node."""
+        """The router of the hidden node; one of the stations only if there is a hidden node."""
         return self._station("router", ROUTER_WAN_ADDRESS)
 
     @property
@@ -214,7 +214,7 @@ class Plan:
 
     @property
     def wireguard_pairs(self) -> Iterator[tuple[Station, Station]]:
-        """Each node with each one that its WireGuard device knows: one of the two is a control plane."""
+        """The pairs of WireGuard peers: one of the two is a control plane."""
         middle = self.control_plane_nodes
         return ((node, peer) for node, peer in self.pairs if node in middle or peer in middle)
 
@@ -226,12 +226,12 @@ class Plan:
 
     @property
     def discovery_url(self) -> str:
-        """Where the nodes find each other; plain text, for it does not leave the machine."""
+        """The URL of the discovery service; plain text, because its traffic does not leave the machine."""
         return f"http://{self.discovery.address}:{DISCOVERY_PORT}/"
 
     @property
     def namespace_prefix(self) -> str:
-        """How the names of this cluster's namespaces begin, and nobody else's."""
+        """The prefix of the names of this cluster's namespaces, unique to it."""
         return f"{PREFIX}{self.name}-"
 
     @property
@@ -239,7 +239,7 @@ class Plan:
         return self.vip is None or self.control_planes < self.size
 
     def _station(self, label: str, address: str, gateway: str = BRIDGE_ADDRESS) -> Station:
-        # Names of nodes are those of their sockets, so only one cluster can have the short ones.
+        # Nodes are named like their sockets, so only one cluster can use the short names.
         name = label if self.name == DEFAULT_NAME else f"{self.name}-{label}"
         return Station(
             name=name,

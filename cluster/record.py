@@ -1,4 +1,4 @@
-"""What was asked for when a cluster was made, in a file of it, for whoever shows or removes it later."""
+"""The requested plan of a cluster, kept in one of its files for the commands that show or remove it later."""
 
 import json
 from ipaddress import ip_address, ip_network
@@ -19,7 +19,7 @@ def write_record(plan: Plan) -> None:
 
 
 def recorded(name: str, *, clusters: Path = CLUSTERS) -> Plan:
-    """The plan of the cluster of this name as it was made; the usual one if there is no telling any more."""
+    """The plan of the cluster of this name; the default plan if the file is missing or damaged."""
     plan = Plan(name=name, clusters=clusters)
     if not plan.record.exists():
         return plan

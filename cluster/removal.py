@@ -1,4 +1,4 @@
-"""Taking a cluster away again: whole or half made, by who made it or by somebody later."""
+"""Removes a cluster, complete or half created, for its creator or a later command."""
 
 import shutil
 
@@ -10,17 +10,17 @@ _LOCK_SUFFIX = ".lock"
 
 
 def remove(plan: Plan) -> bool:
-    """Remove processes, namespaces, sockets, files; returns whether there was anything. Blocks for seconds.
+    """Remove processes, namespaces, sockets, files; returns whether any existed. Blocks for seconds.
 
     Raises CommandFailedError, OSError.
     """
     namespaces = namespaces_of(plan)
     was_there = bool(namespaces) or plan.directory.exists()
-    # The agents first: they say goodbye to the discovery service, and give back their leases at etcd.
+    # The agents first: they leave the discovery service, and revoke their leases at etcd.
     serving = {plan.discovery.namespace, plan.router.namespace, plan.internet.namespace}
     nodes = tuple(name for name in namespaces if name not in serving)
     end_processes(nodes, but=ETCD)
-    # The members of etcd would wait for each other; what they know goes with the rest.
+    # The etcd members would wait for each other; their data is removed anyway.
     end_processes(nodes, at_once=True)
     end_processes(name for name in namespaces if name in serving)
     for name in namespaces:
@@ -37,7 +37,7 @@ def remove(plan: Plan) -> bool:
 
 
 def namespaces_of(plan: Plan) -> tuple[str, ...]:
-    """The namespaces of the cluster's name that there are, whatever became of the rest of it."""
+    """The existing namespaces of the cluster, even if the rest of it is gone."""
     if not NAMESPACES.is_dir():
         return ()
     return tuple(sorted(path.name for path in NAMESPACES.iterdir() if path.name.startswith(plan.namespace_prefix)))

@@ -1,4 +1,4 @@
-"""What a machine must have for a cluster on it, found out by trying."""
+"""Checks, by trying, what a machine needs to run a cluster."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from nodespan.cluster.etcd import PROGRAM as ETCD
 from nodespan.cluster.plan import PREFIX
 from nodespan.kernel.wireguard.daemon import PROGRAM as WIREGUARD_GO
 
-# Programs, and the packages of Debian and its relatives that bring them; some of Fedora's names differ.
+# Programs and their packages in Debian and its derivatives; some of Fedora's names differ.
 _PROGRAMS = {"ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "mount": "mount"}
 _FEDORA = {"iproute2": "iproute", "mount": "util-linux", "etcd-server": "etcd"}
 _FOR_VIP = {ETCD: "etcd-server"}
@@ -16,7 +16,7 @@ _TUN = "/dev/net/tun"
 
 
 def missing_requirements(*, vip: bool = False) -> list[str]:
-    """Why a cluster, or one with a virtual IP, cannot be made here, a sentence each, with what to do; empty if it can.
+    """Why a cluster, or one with a virtual IP, cannot run here: a sentence each, with what to do; empty if it can.
     Blocks for a moment."""
     if os.geteuid() != 0:
         return ["network namespaces need root: run it with sudo"]
@@ -25,7 +25,9 @@ def missing_requirements(*, vip: bool = False) -> list[str]:
         return [f"programs are missing: {how_to_install(*packages)}"]
     probe = f"{PREFIX}probe-{os.getpid()}"
     if reason := _refusal("ip", "netns", "add", probe):
-        return [f"network namespaces cannot be made here, as in most containers ({reason}): use a machine of its own"]
+        return [
+            f"network namespaces cannot be created here, as in most containers ({reason}): use a machine of its own"
+        ]
     try:
         return list(_missing_in(probe))
     finally:
@@ -36,7 +38,7 @@ def _missing_in(namespace: str) -> list[str]:
     missing = []
     for kind in ("veth", "bridge"):
         if reason := _refusal("ip", "-n", namespace, "link", "add", f"try{kind}", "type", kind):
-            missing.append(f"this kernel makes no {kind} links ({reason}): load the module {kind}")
+            missing.append(f"this kernel cannot create a {kind} links ({reason}): load the module {kind}")
     if reason := _refusal("ip", "netns", "exec", namespace, "nft", "add", "table", "inet", "probe"):
         missing.append(f"this kernel has no nftables ({reason}): load the module nf_tables")
     if _refusal("ip", "-n", namespace, "link", "add", "trywg", "type", "wireguard"):
@@ -51,15 +53,15 @@ def _missing_in(namespace: str) -> list[str]:
 
 
 def how_to_install(*packages: str) -> str:
-    """What to type for packages that are called so by Debian."""
+    """The command that installs packages, given by their names in Debian."""
     if shutil.which("apt-get"):
         return f"apt-get install --no-install-recommends {' '.join(packages)}"
     if shutil.which("dnf"):
         return f"dnf install {' '.join(dict.fromkeys(_FEDORA.get(package, package) for package in packages))}"
-    return f"install what this system calls {' '.join(packages)}"
+    return f"install the packages {' '.join(packages)}"
 
 
 def _refusal(*command: str) -> str:
-    """Run a command; "" if it succeeds, else its own words."""
+    """Run a command; "" if it succeeds, else its message."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stderr.strip() or f"exit status {done.returncode}"

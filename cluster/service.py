@@ -1,4 +1,4 @@
-"""What runs at the stations of a cluster: data, nothing is run here."""
+"""The processes at the stations of a cluster: data, nothing is run here."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from nodespan.cluster.plan import Plan, Station
 
 @attrs.frozen(kw_only=True)
 class Service:
-    """A command that is to run at a station all the time; what it says goes to `log`."""
+    """A command that runs permanently at a station; its output goes to `log`."""
 
     title: str
     station: Station

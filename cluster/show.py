@@ -1,4 +1,4 @@
-"""The clusters of this machine, and finding a node of theirs."""
+"""Lists the clusters of this machine, and finds a node by name."""
 
 from nodespan.cluster.ownership import owner_of
 from nodespan.cluster.peers import kubespan_address
@@ -13,7 +13,7 @@ from nodespan.runtime.cli.table import Table
 
 
 def clusters() -> list[Plan]:
-    """Those that were made and not removed. Raises PermissionError without root."""
+    """The existing clusters. Raises PermissionError without root."""
     if not CLUSTERS.is_dir():
         return []
     return [recorded(path.name) for path in sorted(CLUSTERS.iterdir())]
@@ -23,7 +23,7 @@ def show(terminal: Terminal) -> None:
     """Print all clusters. Raises PermissionError without root."""
     plans = clusters()
     if not plans:
-        terminal.line("there is no cluster; make one with: nodespan cluster create")
+        terminal.line("there is no cluster; create one with: nodespan cluster create")
     for plan in plans:
         owner = owner_of(plan)
         kept = "kept running" if owner is None else f"in the foreground of process {owner}"
@@ -36,7 +36,7 @@ def station_of(name: str) -> Station:
     """The station of this name in any cluster. Raises CommandError, PermissionError without root."""
     stations = {station.name: station for plan in clusters() for station in plan.stations}
     if name not in stations:
-        known = f"there are: {', '.join(stations)}" if stations else "make a cluster with: nodespan cluster create"
+        known = f"there are: {', '.join(stations)}" if stations else "create a cluster with: nodespan cluster create"
         raise CommandError(f"no node of a cluster is called {name!r}; {known}")
     return stations[name]
 

@@ -1,4 +1,4 @@
-"""The processes of stations: started so that they outlive who started them, found by the namespace they are in."""
+"""The processes of stations: they outlive their starter, and are found by their network namespace."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ NAMESPACES = Path("/var/run/netns")
 
 
 class CommandFailedError(Exception):
-    """A command that had to succeed did not; the text holds its own words."""
+    """A required command failed; the text has its output."""
 
 
 def run(command: Command, *, stdin: str | None = None) -> str:
-    """Run a command to its end and return what it printed. Blocks. Raises CommandFailedError."""
+    """Run a command and return its output. Blocks. Raises CommandFailedError."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CommandFailedError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()}")
@@ -28,7 +28,7 @@ def run(command: Command, *, stdin: str | None = None) -> str:
 
 
 def start(station: Station, command: Command, *, log: Path | None = None) -> "subprocess.Popen[bytes]":
-    """Start what runs at a station, detached from the terminal; what it says goes to `log`, else the station's log."""
+    """Start a process at a station, detached from the terminal; its output goes to `log`, else the station's log."""
     with (log or station.log).open("ab") as output:
         return subprocess.Popen(
             command,
@@ -36,14 +36,14 @@ def start(station: Station, command: Command, *, log: Path | None = None) -> "su
             stdout=output,
             stderr=output,
             cwd="/",
-            # Proxies of the world outside are not to be reached from in here.
+            # The machine's proxies are not reachable from a station.
             env={name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
             start_new_session=True,
         )
 
 
 def pids_in(namespace: str) -> tuple[int, ...]:
-    """The processes in a namespace, also those that nobody started from here; none if there is no such namespace."""
+    """The processes in a namespace, whoever started them; none if the namespace is missing."""
     if not (NAMESPACES / namespace).exists():
         return ()
     listed = subprocess.run(("ip", "netns", "pids", namespace), capture_output=True, text=True, check=False)
@@ -51,10 +51,10 @@ def pids_in(namespace: str) -> tuple[int, ...]:
 
 
 def end_processes(namespaces: Iterable[str], *, but: str = "", at_once: bool = False) -> None:
-    """End all processes in these namespaces, but those of one program: SIGTERM, after five seconds or at once
+    """End all processes in these namespaces, except those of one program: SIGTERM, after five seconds or at once
     SIGKILL. Blocks until they are gone.
 
-    Raises CommandFailedError for processes that outlive even that.
+    Raises CommandFailedError for processes that outlive SIGKILL.
     """
     names = tuple(namespaces)
     left: tuple[int, ...] = ()
@@ -72,11 +72,11 @@ def end_processes(namespaces: Iterable[str], *, but: str = "", at_once: bool = F
                     continue  # it has ended meanwhile
             time.sleep(_POLL)
     if left:
-        raise CommandFailedError(f"processes {left} outlive SIGKILL: the kernel does not let them go")
+        raise CommandFailedError(f"processes {left} outlive SIGKILL: they hang in the kernel")
 
 
 def _program(pid: int) -> str:
-    """The name of what a process runs, "" if it has ended."""
+    """The name of a process's program, "" if it has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):

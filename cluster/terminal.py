@@ -1,4 +1,4 @@
-"""Text for people: lines, and on a terminal a last part that is drawn over again."""
+"""Output to a terminal: lines, and a live part at the end that is redrawn."""
 
 import os
 from typing import TextIO
@@ -7,18 +7,18 @@ _UP_AND_CLEAR = "\x1b[{}A\x1b[J"
 
 
 class Terminal:
-    """Writes to `stream`, each time at once. Lines go above the part that is drawn over."""
+    """Writes to `stream`, and flushes. Lines go above the live part."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._live: list[str] = []
 
     def line(self, text: str = "") -> None:
-        """Write a line that stays."""
+        """Write a permanent line."""
         self._write([text], self._live)
 
     def live(self, lines: list[str]) -> bool:
-        """Draw over what was drawn last; returns False where that cannot be: no terminal, or too small a one."""
+        """Redraw the live part; returns False if that is impossible: no terminal, or one that is too small."""
         if not self._stream.isatty():
             return False
         columns, rows = os.get_terminal_size(self._stream.fileno())
@@ -29,7 +29,7 @@ class Terminal:
         return True
 
     def settle(self) -> None:
-        """What was drawn last stays."""
+        """Keep the live part as permanent lines."""
         self._live = []
 
     def _write(self, above: list[str], live: list[str]) -> None:

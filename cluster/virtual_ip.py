@@ -1,4 +1,4 @@
-"""The virtual IP of a cluster: what the control planes' configurations say of it, and what their agents do."""
+"""The virtual IP of a cluster: its configuration on the control planes, and the states reported by their agents."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _NANOSECONDS = 1e9
 
 @attrs.frozen(kw_only=True)
 class VipView:
-    """What one node says of the virtual IP: a VIPState, "" before there is any, or NO_AGENT. `since` is RFC 3339."""
+    """One node's report of the virtual IP: a VIPState, "" before there is one, or NO_AGENT. `since` is RFC 3339."""
 
     state: str = ""
     leader: str = ""
@@ -45,12 +45,12 @@ def vip_settings(plan: Plan) -> dict[str, Any]:
 
 
 def look_at_vip(plan: Plan) -> dict[Station, VipView]:
-    """Ask the agents of all control planes. Blocks for a moment. Raises CommandError for an answer that is none."""
+    """Query the agents of all control planes. Blocks for a moment. Raises CommandError for an invalid answer."""
     return {node: vip_view(plan, node) for node in plan.control_plane_nodes}
 
 
 def vip_view(plan: Plan, node: Station) -> VipView:
-    """Ask the agent of one node; see `look_at_vip`."""
+    """Query the agent of one node; see `look_at_vip`."""
     try:
         statuses = specs_of(node, "vipstatuses")
     except AgentGoneError:
@@ -64,7 +64,7 @@ def vip_view(plan: Plan, node: Station) -> VipView:
 
 
 def agreed_holder(views: VipViews) -> Station | None:
-    """The node that holds the address, if it and everybody else says so."""
+    """The holder of the address, if all nodes agree."""
     for node, view in views.items():
         if view.state == VIPState.LEADER and all(other.leader == node.name for other in views.values()):
             return node
@@ -72,7 +72,7 @@ def agreed_holder(views: VipViews) -> Station | None:
 
 
 def would_take_over_at_once(views: VipViews, now: float | None = None) -> bool:
-    """Whether all agree, and those that wait have done so for a lease: before that they would not believe in their own
+    """Whether all agree, and the candidates have waited for a lease: before that they do not trust their own
     election. `now` is the time of day in seconds."""
     if agreed_holder(views) is None:
         return False
@@ -83,7 +83,7 @@ def would_take_over_at_once(views: VipViews, now: float | None = None) -> bool:
 
 
 def vip_table(views: VipViews) -> list[str]:
-    """The lines of a table of what each says."""
+    """The lines of a table with each node's report."""
     rows = Table(["NODE", "STATE", "LEADER", "SINCE", "REASON"])
     for node, view in views.items():
         rows.add([node.name, view.state, view.leader, view.since, view.reason])
@@ -91,7 +91,7 @@ def vip_table(views: VipViews) -> list[str]:
 
 
 def vip_changes(before: VipViews, after: VipViews) -> Iterator[str]:
-    """A line for each node that says something else now."""
+    """A line for each node whose report changed."""
     for node, view in after.items():
         known = before.get(node, VipView())
         if (view.state, view.leader) == (known.state, known.leader):

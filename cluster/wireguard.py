@@ -1,7 +1,7 @@
-"""The WireGuard devices of a cluster by configuration: a star. The control planes are its middle: they listen, and
-everybody connects to them, also they to each other. Workers know no workers.
+"""The configured WireGuard devices of a cluster: a star. The control planes are its centre: they listen, and
+all nodes connect to them, also they to each other. Workers are not peers of workers.
 
-The device of a node that others cannot call, for it is behind NAT, is listed with them without an endpoint: it calls.
+A node behind NAT is configured at its peers without an endpoint: it connects first.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""IP addresses, prefixes and endpoints: their text here, their bytes on the wire.
+"""IP addresses, prefixes and endpoints: as text, and as bytes on the wire.
 
-An address is 4 bytes (IPv4) or 16 (IPv6), in network order; the zone of an IPv6 address follows as text. An IPv4-mapped
-IPv6 address stays one. No bytes stand for no address, which is "" as text. A prefix keeps the address as it was
-written, host bits included, and says its length beside it.
+An address is 4 bytes (IPv4) or 16 (IPv6), in network order, followed by the zone of an IPv6 address as text. An
+IPv4-mapped IPv6 address stays mapped. No address is empty, in both forms. A prefix keeps its address as written,
+including host bits, with its length in a separate field.
 
     address             bytes                                   text
     IPv4                c0 a8 03 04                             192.168.3.4
@@ -25,7 +25,7 @@ class AddressError(ValueError):
 
 
 def parse_address(text: str) -> IPAddress:
-    """The address that a text names. Raises AddressError."""
+    """Parse an address. Raises AddressError."""
     try:
         return ipaddress.ip_address(text)
     except ValueError as error:
@@ -33,7 +33,7 @@ def parse_address(text: str) -> IPAddress:
 
 
 def format_address(address: IPAddress) -> str:
-    """The text of an address. Not str(): that writes mapped addresses one way or another, by version of Python."""
+    """The text of an address. Not str(): its form of mapped addresses depends on the version of Python."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         zone = "" if address.scope_id is None else f"%{address.scope_id}"
         return f"::ffff:{address.ipv4_mapped}{zone}"
@@ -50,7 +50,7 @@ def encode_address(text: str) -> bytes:
 
 
 def decode_address(packed: bytes) -> str:
-    """The text of an address, "" for no bytes. Raises AddressError for other lengths, and for a zone that is none."""
+    """The text of an address, "" for no bytes. Raises AddressError for other lengths and invalid zones."""
     if not packed:
         return ""
     if len(packed) == _IPV4_SIZE:
@@ -65,7 +65,7 @@ def decode_address(packed: bytes) -> str:
                 raise ValueError(zone)
             address = ipaddress.IPv6Address(f"{address}%{zone}")
         except ValueError as error:
-            raise AddressError("the zone of an IPv6 address is no text that can name a link") from error
+            raise AddressError("the zone of an IPv6 address is not a valid name of a link") from error
     return format_address(address)
 
 
@@ -78,7 +78,7 @@ def split_prefix(text: str) -> tuple[bytes, int]:
 
 
 def join_prefix(packed: bytes, length: int) -> str:
-    """The text of a prefix. A length that the family does not have is kept, for whoever reads it to judge.
+    """The text of a prefix. A length that is invalid for the family is kept: the reader decides.
 
     Raises AddressError.
     """
@@ -101,7 +101,7 @@ def split_endpoint(text: str) -> tuple[bytes, int]:
 
 
 def join_endpoint(packed: bytes, port: int) -> str:
-    """The text of an endpoint; of the port count the low 16 bits. Raises AddressError."""
+    """The text of an endpoint; the low 16 bits of the port count. Raises AddressError."""
     address = decode_address(packed)
     if not address:
         raise AddressError("an endpoint has no address")

@@ -1,14 +1,14 @@
-"""What a node announces about itself, and its serialized form, which travels encrypted as the data of an affiliate.
+"""A node's announcement of itself, and its serialized form, which is encrypted as the data of an affiliate.
 
-Reading is lenient where a part can be left out and strict where it cannot: an address, prefix or endpoint that is none
-is left out alone, unknown fields are skipped, but bytes that do not parse are no affiliate at all. Writing is
-canonical: the same value gives the same bytes, fields in the order of their numbers, what is zero left out.
+Decoding is lenient where a part can be left out and strict where it cannot: an invalid address, prefix or endpoint
+is left out, unknown fields are skipped, but bytes that do not parse are an error. Encoding is
+canonical: the same value gives the same bytes, fields in the order of their numbers, without zero values.
 
     in                                          out
-    addresses, prefixes: a bad one              left out alone
-    KubeSpan address that is none               ""
+    an invalid address or prefix                left out
+    an invalid KubeSpan address                 ""
     KubeSpan or control plane, but empty        present (None is absent)
-    machine type                                the text as it came: what it means is for the reader to say
+    machine type                                the text as received: the reader interprets it
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ class AffiliateError(ValueError):
 
 @attrs.frozen(kw_only=True)
 class KubeSpanPart:
-    """How the node takes part in the mesh: a base64 key, an address, and prefixes as they were configured."""
+    """The node's part in the mesh: a base64 key, an address, and prefixes as configured."""
 
     public_key: str = ""
     address: str = ""
@@ -47,14 +47,14 @@ class KubeSpanPart:
 
 @attrs.frozen(kw_only=True)
 class ControlPlanePart:
-    """Where the node serves the Kubernetes API."""
+    """The port at which the node serves the Kubernetes API."""
 
     api_server_port: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class AffiliateData:
-    """One node as announced by itself."""
+    """One node, as announced by itself."""
 
     node_id: str = ""
     addresses: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ def decode_affiliate(serialized: bytes) -> AffiliateData:
     try:
         message = client_pb2.Affiliate.FromString(serialized)
     except (DecodeError, UnicodeDecodeError) as error:
-        raise AffiliateError("the bytes are no serialized affiliate") from error
+        raise AffiliateError("the bytes are not a serialized affiliate") from error
     kubespan = None
     if message.HasField("kubespan"):
         part = message.kubespan
@@ -131,7 +131,7 @@ def decode_endpoint(serialized: bytes) -> str:
     try:
         message = client_pb2.Endpoint.FromString(serialized)
     except DecodeError as error:
-        raise AffiliateError("the bytes are no serialized endpoint") from error
+        raise AffiliateError("the bytes are not a serialized endpoint") from error
     return join_endpoint(message.ip, message.port)
 
 
@@ -149,5 +149,5 @@ def _valid(decode: Callable[[T], str], items: Iterable[T]) -> Iterator[str]:
         try:
             yield decode(item)
         except AddressError:
-            # The rest of the affiliate stays useful without this one.
+            # The rest of the affiliate is usable without it.
             continue

@@ -1,12 +1,12 @@
-"""How affiliates and endpoints are hidden from the service that stores them. One key, the cluster's, for both.
+"""Encryption of affiliates and endpoints, which hides them from the service. One key, the cluster's, for both.
 
     affiliate      nonce (12, random) | AES-256-GCM of the serialized affiliate | tag (16)         28 bytes more
     endpoint       AES-256-ECB of: length (1) | the serialized endpoint | zeros up to a multiple of 16
 
-ECB is on purpose: the same endpoint, whoever reports it, gives the same bytes, and so the service can tell that it
-knows it already without being able to read it. So short a text has no repeated blocks that would show anything.
+ECB is intended: an endpoint has the same ciphertext from every reporter, so the service can deduplicate it
+without being able to read it. So short a plaintext has no repeated blocks that could leak anything.
 
-Whatever is wrong with a blob (the key, the length, the tag, the content) raises BlobError and nothing else.
+Any invalid blob (key, length, tag or content) raises BlobError and nothing else.
 """
 
 from collections.abc import Callable
@@ -33,13 +33,13 @@ _BLOCK = 16
 
 
 class BlobError(ValueError):
-    """A blob that cannot be read. The text says why, and shows none of the content."""
+    """A blob cannot be decrypted or decoded. The text has the reason and none of the content."""
 
 
 class ClusterCipher:
-    """Encrypts and decrypts what the nodes of one cluster exchange.
+    """Encrypts and decrypts the records of one cluster.
 
-    `key` is 32 bytes; `random_bytes` gives the nonces and must never give the same one twice.
+    `key` is 32 bytes; `random_bytes` generates the nonces, which must never repeat.
     """
 
     def __init__(self, key: bytes, random_bytes: Callable[[int], bytes]) -> None:
@@ -53,13 +53,13 @@ class ClusterCipher:
         return nonce + self._gcm.encrypt(nonce, encode_affiliate(data), None)
 
     def decrypt_affiliate(self, blob: bytes) -> AffiliateData:
-        """The affiliate in a blob. Raises BlobError."""
+        """Decrypt an affiliate. Raises BlobError."""
         if len(blob) < OVERHEAD:
             raise BlobError(f"it has {len(blob)} bytes, which is too few for a nonce and a tag")
         try:
             serialized = self._gcm.decrypt(blob[:NONCE_SIZE], blob[NONCE_SIZE:], None)
         except InvalidTag as error:
-            raise BlobError("it was changed on the way, or encrypted with another cluster's secret") from error
+            raise BlobError("it was modified, or encrypted with another cluster's secret") from error
         try:
             return decode_affiliate(serialized)
         except AffiliateError as error:
@@ -69,13 +69,13 @@ class ClusterCipher:
         """The blob of `ip:port`. Raises AddressError for an invalid endpoint."""
         serialized = encode_endpoint(endpoint)
         if len(serialized) > 0xFF:
-            raise AddressError(f"the zone of {endpoint!r} is too long to be told to others")
+            raise AddressError(f"the zone of {endpoint!r} is too long to be announced")
         plain = bytes([len(serialized)]) + serialized
         encryptor = self._ecb.encryptor()
         return encryptor.update(plain + bytes(-len(plain) % _BLOCK)) + encryptor.finalize()
 
     def decrypt_endpoint(self, blob: bytes) -> str:
-        """The endpoint in a blob. Raises BlobError."""
+        """Decrypt an endpoint. Raises BlobError."""
         if not blob or len(blob) % _BLOCK:
             raise BlobError(f"it has {len(blob)} bytes, which is not a number of blocks of {_BLOCK}")
         decryptor = self._ecb.decryptor()

@@ -1,6 +1,6 @@
-"""`nodespan discovery serve`: runs the discovery service by itself.
+"""`nodespan discovery serve`: runs the discovery service.
 
-Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
+The command line finds it by the entry-point group `nodespan.commands`; imports are deferred until it is used.
 """
 
 import argparse
@@ -18,36 +18,39 @@ if TYPE_CHECKING:
 class DiscoveryCommand:
     """The verb `discovery`."""
 
-    description = "run a discovery service, by which nodes find each other"
+    description = "run a discovery service, through which nodes find each other"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""
-        parser.add_argument("action", choices=("serve",), help="serve until told to stop")
+        parser.add_argument("action", choices=("serve",), help="serve until interrupted")
         parser.add_argument("--listen", metavar="ADDR:PORT", default=":3000", help="(%(default)s: any address)")
-        parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM; read again when it changes")
+        parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM; reloaded when it changes")
         parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
         parser.add_argument("--insecure", action="store_true", help="plain text instead of TLS")
         snapshot = os.path.join(default_state_dir(), "discovery", "state.binpb")
         parser.add_argument(
-            "--snapshot", metavar="FILE", default=snapshot, help='survives a restart; "" for none (%(default)s)'
+            "--snapshot",
+            metavar="FILE",
+            default=snapshot,
+            help='file that keeps the records over a restart; "" for none (%(default)s)',
         )
         parser.add_argument("--snapshot-interval", metavar="SECONDS", type=float, default=600.0, help="(%(default)s)")
         parser.add_argument("--gc-interval", metavar="SECONDS", type=float, default=60.0, help="(%(default)s)")
         parser.add_argument("--metrics", metavar="ADDR:PORT", help="serve Prometheus metrics over HTTP")
-        parser.add_argument("--pages", metavar="ADDR:PORT", help="serve the status pages over plain HTTP too")
-        parser.add_argument("--redirect", metavar="HOST:PORT", default="", help="send clients to another service")
-        parser.add_argument("--trust-x-real-ip", action="store_true", help="behind a proxy that sets this field")
-        parser.add_argument("--trust-first-x-forwarded-for", action="store_true", help="the same, for this field")
-        parser.add_argument("--hide-client-address", action="store_true", help="do not tell clients their address")
+        parser.add_argument("--pages", metavar="ADDR:PORT", help="also serve the status pages over plain HTTP")
+        parser.add_argument("--redirect", metavar="HOST:PORT", default="", help="redirect clients to another service")
+        parser.add_argument("--trust-x-real-ip", action="store_true", help="trust this header field of a proxy")
+        parser.add_argument("--trust-first-x-forwarded-for", action="store_true", help="trust this header field")
+        parser.add_argument("--hide-client-address", action="store_true", help="do not report their address to clients")
         parser.add_argument(
             "--rate-limit",
             metavar="N",
             type=float,
             default=15.0,
-            help="requests a second from one address, four times as many at once; 0: any number (%(default)s)",
+            help="requests per second from one address, with bursts of four times as many; 0: unlimited (%(default)s)",
         )
         parser.add_argument(
-            "--embedded", action="store_true", help="inside an agent, whose state then holds the affiliates"
+            "--embedded", action="store_true", help="run inside an agent, whose state then holds the affiliates"
         )
         parser.add_argument(
             "--config",
@@ -77,7 +80,7 @@ class DiscoveryCommand:
         from nodespan.runtime.whole_file import check_target
 
         if bool(options.tls_cert) != bool(options.tls_key):
-            raise CommandError("--tls-cert and --tls-key belong together: give both")
+            raise CommandError("--tls-cert and --tls-key are both needed")
         if bool(options.tls_cert) == options.insecure:
             raise CommandError("give either --tls-cert and --tls-key, or --insecure for plain text")
         for name in ("snapshot_interval", "gc_interval"):
@@ -113,14 +116,14 @@ class DiscoveryCommand:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(serve_discovery, wanted)
                     number = await anext(signals)
-                    structlog.get_logger().info("told to stop", signal=signal.Signals(number).name)
+                    structlog.get_logger().info("interrupted", signal=signal.Signals(number).name)
                     nursery.cancel_scope.cancel()
 
         _allow_many_connections()
         try:
             trio.run(serve)
         except BaseExceptionGroup as group:
-            # What cannot be used arrives wrapped by the nurseries that it went through.
+            # Nurseries wrap the error about an unusable address or file.
             expected, unexpected = group.split(OSError)
             if unexpected is not None or expected is None:
                 raise
@@ -162,7 +165,7 @@ def parse_address(option: str, text: str, default_host: str = "") -> tuple[str, 
 
 
 def _allow_many_connections() -> None:
-    """Every watcher is an open file: as many as the system lets us have."""
+    """Raise the limit of open files to the maximum: every watcher is one."""
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,16 +1,16 @@
-"""The client of one discovery service: announces this node, and follows what the service reports about the others.
+"""The client of one discovery service: announces this node, and follows the service's reports about the others.
 
-Theory of operation. The client goes round a circle for as long as it lives:
+Theory of operation. The client runs this loop until it is cancelled:
 
-    wait (backoff) → connect → hello → [redirected: again, elsewhere] → watch → refresh → ... → something fails: again
+    wait (backoff) → connect → hello → [redirected: again, elsewhere] → watch → refresh → ... → a failure: again
 
 The wait also precedes the first attempt, so that a cluster whose nodes start together does not stampede its service.
-While a watch is open two things go on side by side: messages are taken into the view, and what is to be told is sent,
-at once where it changed, and all of it when half of the record's life is over. Only a record that was accepted resets
-the backoff: a service that says hello and then refuses is not asked ever faster. A refresh that fails ends the watch,
-and the circle starts over at once, not when the next refresh would be due: by then the record could have expired.
+While a watch is open two tasks run: one applies messages to the view, one sends this node's records,
+changes at once, and everything when half of the TTL is over. Only an accepted record resets
+the backoff, so a service that accepts the hello and then refuses is not called more often. A failed refresh ends
+the watch, and the loop starts over at once, not when the next refresh is due: by then the record could have expired.
 
-What others know of this node lives on at the service until its time is over; `leave` makes it go away at once.
+This node's record stays at the service until it expires; `leave` deletes it at once.
 """
 
 import random
@@ -34,19 +34,19 @@ from nodespan.runtime.errors import leaves
 TTL = 30 * 60.0
 HELLO_LIMIT = 10.0
 REFRESH_LIMIT = 30.0
-# What a service accepts: bytes of an affiliate's data and of an endpoint, endpoints of an affiliate.
+# The service's limits: bytes of an affiliate's data and of an endpoint, endpoints per affiliate.
 MOST_DATA = 2048
 MOST_ENDPOINT = 32
 MOST_ENDPOINTS = 64
-# So many different complaints are remembered as said: whoever knows a cluster's id can make up ever more.
+# The number of warnings remembered as logged: anyone who knows a cluster's id can cause more and more.
 _MOST_SAID = 4096
 
-# What a service answers to a request that it does not like, as opposed to not answering at all.
+# The statuses of a refused request, as opposed to a failed call.
 _REFUSALS = frozenset({"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "PERMISSION_DENIED"})
 
 
 class TransportError(Exception):
-    """A call that failed: `code` is the name of its gRPC status."""
+    """A failed call: `code` is the name of its gRPC status."""
 
     def __init__(self, code: str, details: str) -> None:
         super().__init__(f"{code}: {details}" if details else code)
@@ -59,7 +59,7 @@ class TransportError(Exception):
 
 
 class Connection(Protocol):
-    """A service that was dialled. All calls raise TransportError and can be cancelled."""
+    """A connection to a service. All calls raise TransportError and can be cancelled."""
 
     async def hello(self, request: server_pb2.HelloRequest) -> server_pb2.HelloResponse: ...
     async def update(self, request: server_pb2.AffiliateUpdateRequest) -> None: ...
@@ -67,19 +67,19 @@ class Connection(Protocol):
     def watch(
         self, request: server_pb2.WatchRequest
     ) -> AbstractAsyncContextManager[AsyncIterator[server_pb2.WatchResponse]]:
-        """The messages of a watch; they end when the service ends them."""
+        """The messages of a watch, until the service ends it."""
         ...
 
 
 class Transport(Protocol):
-    """How a service is reached. `keepalive` is how often a quiet connection is tested, in seconds."""
+    """Connects to services. `keepalive` is the interval of tests of an idle connection, in seconds."""
 
     def connect(self, target: DialAddress, *, keepalive: float) -> AbstractAsyncContextManager[Connection]: ...
 
 
 @attrs.frozen(kw_only=True)
 class ClientOptions:
-    """Who speaks to whom: another value in any of these takes another client. Times are seconds."""
+    """The fixed parameters of a client: a change of any needs a new client. Times are seconds."""
 
     target: DialAddress
     cluster_id: str
@@ -91,7 +91,7 @@ class ClientOptions:
 
 @attrs.frozen
 class _Own:
-    """What is to be told of this node; the data is None until there is some."""
+    """This node's desired record; the data is None until it is published."""
 
     data: AffiliateData | None = None
     endpoints: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class _Own:
 
 @attrs.frozen
 class _Others:
-    """What is to be told of other nodes, by affiliate id."""
+    """The desired reports of other nodes' endpoints, by affiliate id."""
 
     endpoints: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     blobs: Mapping[str, tuple[bytes, ...]] = attrs.field(factory=dict)
@@ -109,17 +109,17 @@ class _Others:
 
 @attrs.define
 class _Told:
-    """What the service was told since the last time that it was told everything."""
+    """What was sent since the last full refresh."""
 
     own: _Own | None = None
     others: dict[str, tuple[bytes, ...]] = attrs.field(factory=dict)
 
 
 class Client:
-    """One client. Make it, `run` it in a task of its own, and tell it what to tell with the other methods.
+    """One client. Create it, `run` it in a task of its own, and publish records with the other methods.
 
-    `on_change` is called, in the trio thread, whenever `take_changes` or one of the properties has news.
-    `random_bytes` gives the nonces. All methods but `run` return at once.
+    `on_change` is called, in the trio thread, whenever `take_changes` or one of the properties has changed.
+    `random_bytes` generates the nonces. All methods but `run` return at once.
     """
 
     def __init__(
@@ -145,18 +145,18 @@ class Client:
         self._others = _Others()
         self._is_leaving = False
         self._has_left = False
-        # Set when something is to be told to the service.
+        # Set when there is something to send.
         self._untold = trio.Event()
         self._attempt = trio.CancelScope()
         self._said: set[Rejection] = set()
         self._public_address = ""
         self._is_synced = False
 
-    # What it knows.
+    # Observed state.
 
     @property
     def affiliates(self) -> Mapping[str, SeenAffiliate]:
-        """The other nodes by the id that the service has for them: live, not to be changed."""
+        """The other nodes by the service's id: a live, read-only mapping."""
         return self._view.known
 
     @property
@@ -171,26 +171,26 @@ class Client:
 
     @property
     def rejected(self) -> int:
-        """The number of unreadable blobs so far."""
+        """The number of unreadable blobs."""
         return self._view.rejected
 
     @property
     def has_left(self) -> bool:
-        """Whether the service has deleted the own record, as `leave` asked for."""
+        """Whether the service has deleted this node's record after `leave`."""
         return self._has_left
 
     def take_changes(self) -> frozenset[str]:
-        """The ids in `affiliates` that are new, other, or gone since the last call."""
+        """The ids in `affiliates` that were added, changed or removed since the last call."""
         changed, self._changed = frozenset(self._changed), set()
         return changed
 
-    # Received from the service.
+    # Desired state.
 
     def publish(self, data: AffiliateData, endpoints: tuple[str, ...]) -> None:
-        """Tell this of the own node from now on; what was told already is not told again. Takes `leave` back.
+        """Announce this record of this node from now on; an unchanged one is not sent again. Revokes `leave`.
 
-        What a service would refuse as too large is cut to size, with a warning: a node that is known by some of its
-        addresses is better than one that is not known. Raises AddressError for an address that is none.
+        A record that is too large for the service is truncated, with a warning: a node that is known by some of its
+        addresses is better than an unknown one. Raises AddressError for an invalid address.
         """
         if not self._is_leaving and (data, endpoints) == (self._own.data, self._own.endpoints):
             return
@@ -200,7 +200,7 @@ class Client:
         self._untold.set()
 
     def report(self, endpoints: Mapping[str, tuple[str, ...]]) -> None:
-        """Tell these endpoints of other nodes, by affiliate id, from now on. Raises AddressError."""
+        """Report these endpoints of other nodes, by affiliate id, from now on. Raises AddressError."""
         if endpoints == self._others.endpoints:
             return
         told = {id: self._fit_endpoints(observed) for id, observed in endpoints.items()}
@@ -208,7 +208,7 @@ class Client:
         self._untold.set()
 
     def leave(self) -> None:
-        """Have the own record deleted, and send nothing more."""
+        """Delete this node's record, and send nothing more."""
         if not self._is_leaving:
             self._is_leaving = True
             self._own, self._others = _Own(), _Others()
@@ -222,13 +222,13 @@ class Client:
     # The connection loop.
 
     async def run(self) -> None:
-        """Run the loop until cancelled. Raises nothing that a service or a network can cause."""
+        """Run the loop until cancelled. Never raises because of a service or a network."""
         while True:
             with trio.CancelScope() as self._attempt:
                 await self._try()
 
     async def _try(self) -> None:
-        """One connection, for as long as it lasts."""
+        """One connection, until it fails."""
         await trio.sleep(self._backoff.next())
         try:
             async with self._transport.connect(self._target, keepalive=max(10.0, self.options.ttl / 10)) as service:
@@ -243,7 +243,7 @@ class Client:
                 )
 
     async def _hello(self, service: Connection) -> bool:
-        """Say hello; returns whether this is the service to stay with."""
+        """Say hello; returns whether to stay with this service."""
         options = self.options
         request = server_pb2.HelloRequest(cluster_id=options.cluster_id, client_version=options.version)
         with _limit(HELLO_LIMIT, "hello"):
@@ -263,7 +263,7 @@ class Client:
         try:
             address = decode_address(packed)
         except AddressError as error:
-            self._log.warning("the discovery service sees this node at no address", error=str(error))
+            self._log.warning("the discovery service reports an invalid address of this node", error=str(error))
             address = ""
         if address != self._public_address:
             self._public_address = address
@@ -295,7 +295,7 @@ class Client:
             self._said.clear()
         self._said.add(rejection)
         self._log.warning(
-            "something that the discovery service tells cannot be read, it is skipped",
+            "an unreadable record from the discovery service was skipped",
             service=self._target.address,
             affiliate=rejection.affiliate_id,
             part="endpoint" if rejection.is_endpoint else "data",
@@ -307,7 +307,7 @@ class Client:
         while True:
             due, told = trio.current_time() + self.options.ttl / 2, _Told()
             while trio.current_time() < due:
-                # Made before anything is told, so that what changes meanwhile is told after.
+                # Created before anything is sent, so that changes made meanwhile are sent afterwards.
                 self._untold = trio.Event()
                 await self._refresh(service, told)
                 self._backoff.reset()
@@ -315,16 +315,16 @@ class Client:
                     await self._untold.wait()
 
     async def _refresh(self, service: Connection, told: _Told) -> None:
-        """Send what was not sent yet."""
+        """Send everything that was not sent yet."""
         own, others, options = self._own, self._others, self.options
         if self._is_leaving:
             request = server_pb2.AffiliateDeleteRequest(cluster_id=options.cluster_id, affiliate_id=options.node_id)
-            with _limit(REFRESH_LIMIT, "the deletion of the own record"):
+            with _limit(REFRESH_LIMIT, "the deletion of this node's record"):
                 await service.delete(request)
             self._note_left()
         elif own.data is not None:
             if own is not told.own:
-                with _limit(REFRESH_LIMIT, "the refresh of the own record"):
+                with _limit(REFRESH_LIMIT, "the refresh of this node's record"):
                     await service.update(self._update(options.node_id, own.endpoint_blobs, own.blob))
                 told.own = own
             for id, blobs in others.blobs.items():
@@ -337,13 +337,13 @@ class Client:
             with _limit(REFRESH_LIMIT, "the report of an endpoint"):
                 await service.update(self._update(id, blobs))
         except TransportError as error:
-            # A node with too many endpoints, or that is not known any more, is no reason to lose all others.
+            # One node with too many endpoints, or that is gone, must not stop the reports of all others.
             if not error.is_refusal:
                 raise
             self._log.warning("an observed endpoint was refused", affiliate=id, error=str(error))
 
     def _note_left(self) -> None:
-        # It may have been taken back while the call was under way.
+        # It may have been revoked during the call.
         if self._is_leaving and not self._has_left:
             self._has_left = True
             self._on_change()
@@ -358,13 +358,13 @@ class Client:
         return request
 
     def _fit(self, data: AffiliateData) -> AffiliateData:
-        """The data with as many of its addresses as a service accepts, the first ones."""
+        """The data, truncated to the first addresses that fit the service's limit."""
         fitting = data
         while len(encode_affiliate(fitting)) > MOST_DATA - OVERHEAD and fitting.addresses:
             fitting = attrs.evolve(fitting, addresses=fitting.addresses[:-1])
         if fitting is not data:
             self._log.warning(
-                "this node has more addresses than fit into its record, the last ones are not told to other nodes",
+                "this node has more addresses than fit into its record, the last ones are not announced",
                 addresses=len(data.addresses),
                 told=len(fitting.addresses),
             )
@@ -375,7 +375,7 @@ class Client:
         fitting = tuple(blob for blob in blobs if len(blob) <= MOST_ENDPOINT)[:MOST_ENDPOINTS]
         if len(fitting) < len(blobs):
             self._log.warning(
-                "the discovery service takes fewer endpoints of a node, the last ones are not told to other nodes",
+                "this node has more endpoints than the discovery service accepts, the last ones are not announced",
                 endpoints=len(blobs),
                 told=len(fitting),
             )
@@ -384,7 +384,7 @@ class Client:
 
 @contextmanager
 def _limit(seconds: float, what: str) -> Iterator[None]:
-    """Raises TransportError where a block takes too long."""
+    """Raises TransportError if a block takes too long."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:

@@ -1,7 +1,7 @@
 """The cluster secret: base64 of 32 bytes, with padding, in the standard alphabet.
 
-Decoded it is the key of all that the discovery service stores; as it is written it is the preshared key of every
-WireGuard peer. It never travels, and never stands in an error.
+Decoded it is the key of everything that the discovery service stores; as text it is the preshared key of every
+WireGuard peer. It is never sent, and never quoted in an error.
 """
 
 import base64
@@ -19,7 +19,7 @@ def decode_secret(text: str) -> bytes:
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        # Without a cause: the cause's text could quote the secret.
+        # Without a cause: its text could quote the secret.
         raise ClusterSecretError("the cluster secret is not base64, copy it from another node") from None
     if len(key) != KEY_SIZE:
         raise ClusterSecretError(f"the cluster secret has {len(key)} bytes instead of {KEY_SIZE}, is it cut off?")

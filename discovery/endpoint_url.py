@@ -1,8 +1,8 @@
-"""From the URL of a discovery service to what is dialled.
+"""Parses the URL of a discovery service into the address to dial.
 
     https://host/path    host:443, TLS        grpc://host        host:443, TLS        http://host    host:80, plain text
 
-A port in the URL wins; path and query mean nothing. A redirect names host:port alone and keeps to what was dialled.
+A port in the URL wins; path and query are ignored. A redirect names only host:port and keeps TLS or plain text.
 """
 
 import urllib.parse
@@ -31,7 +31,7 @@ class DialAddress:
 
 
 def parse_endpoint_url(url: str) -> DialAddress:
-    """What to dial for a URL. Raises EndpointURLError."""
+    """The address to dial for a URL. Raises EndpointURLError."""
     hint = "write it like https://discovery.example.org:3000/"
     try:
         parts = urllib.parse.urlsplit(url)
@@ -45,7 +45,7 @@ def parse_endpoint_url(url: str) -> DialAddress:
 
 
 def redirected(current: DialAddress, endpoint: str) -> DialAddress:
-    """What to dial after a redirect to host:port. Raises EndpointURLError."""
+    """The address to dial after a redirect to host:port. Raises EndpointURLError."""
     try:
         parts = urllib.parse.urlsplit(f"//{endpoint}")
         host, port = parts.hostname, parts.port

@@ -1,13 +1,13 @@
 """Node ids: 32 random bytes as letters and digits, 43 to 52 of them and nearly always 43 to 45.
 
-There are 62 characters (A-Z a-z 0-9, values 0 to 61) for 64 values of six bits, so that not every six bits have one.
-Bits are taken from the end of the bytes. Of the lowest six of what is left,
+There are 62 characters (A-Z a-z 0-9, values 0 to 61) for 64 values of six bits, so two values have none.
+Bits are taken from the end of the bytes. Of the lowest six remaining bits,
 
     bits 1 to 4 all ones, and more follow or bit 5 is set    →    the low five are one character, and five are consumed
     otherwise                                                →    the six are one character, and six are consumed
 
-so that the values 62 and 63 never arise; whoever decodes sees by the character which of the two it was. The first
-character stands for the lowest bits.
+so the values 62 and 63 never occur; a decoder sees from the character which case it was. The first
+character holds the lowest bits.
 """
 
 from collections.abc import Callable
@@ -27,12 +27,12 @@ class NodeIdError(ValueError):
 
 
 def new_node_id(random_bytes: Callable[[int], bytes]) -> str:
-    """A new node id. `random_bytes` gives as many random bytes as it is asked for."""
+    """A new node id. `random_bytes(n)` returns n random bytes."""
     return encode_node_id(random_bytes(SIZE))
 
 
 def encode_node_id(raw: bytes) -> str:
-    """The text of the bytes."""
+    """Encode bytes as a text."""
     left, bits = int.from_bytes(raw), len(raw) * 8
     characters = []
     while bits > 0:
@@ -48,7 +48,7 @@ def encode_node_id(raw: bytes) -> str:
 
 
 def decode_node_id(text: str, size: int = SIZE) -> bytes:
-    """The `size` bytes that a text stands for. Raises NodeIdError."""
+    """Decode a text to `size` bytes. Raises NodeIdError."""
     number, bits = 0, 0
     for character in text:
         value = _VALUES.get(character)
@@ -58,12 +58,12 @@ def decode_node_id(text: str, size: int = SIZE) -> bytes:
         bits += _NARROW if value & _NARROW_PATTERN == _NARROW_PATTERN else _WIDE
         if bits > size * 8 + _WIDE:
             break
-    # What no bytes encode to is no node id: too short, too long, or with bits above the last byte.
+    # Not the encoding of any bytes: too short, too long, or with bits above the last byte.
     if number >> size * 8 or encode_node_id(number.to_bytes(size)) != text:
         raise NodeIdError(f"the node id does not stand for {size} bytes")
     return number.to_bytes(size)
 
 
 def machine_id(node_id: str) -> str:
-    """The machine id of a node with this id: lower-case hex of half of its bytes. Raises NodeIdError."""
+    """The machine id for this node id: lower-case hex of half of its bytes. Raises NodeIdError."""
     return decode_node_id(node_id)[:_MACHINE_ID_SIZE].hex()

@@ -1,7 +1,7 @@
-"""Which proxy a connection takes, by the variables of an environment: pure rules.
+"""Selects the proxy of a connection from environment variables: pure rules.
 
-`https_proxy` is for TLS, `http_proxy` for plain text, in small letters or in capitals. `no_proxy` lists, separated by
-commas, what is reached without one:
+`https_proxy` is for TLS, `http_proxy` for plain text, in lower or upper case. `no_proxy` lists, separated by
+commas, the exceptions:
 
     *                    everything                       10.0.0.0/8, fd00::/8     addresses of a network
     example.org          the name and all below it        192.0.2.7, 2001:db8::7   an address
@@ -21,7 +21,7 @@ _HIGHEST_PORT = 0xFFFF
 
 
 class ProxyError(ValueError):
-    """A proxy that cannot be used. The text names the variable, and not what may be a password."""
+    """An unusable proxy. The text names the variable, not its value, which may contain a password."""
 
 
 def proxy_for(target: DialAddress, environment: Mapping[str, str]) -> str | None:
@@ -35,7 +35,7 @@ def proxy_for(target: DialAddress, environment: Mapping[str, str]) -> str | None
 
 
 def bypasses(host: str, port: int, no_proxy: str) -> bool:
-    """Whether a host, a name or an address without brackets, is to be reached without a proxy."""
+    """Whether a host, a name or an address without brackets, bypasses the proxy."""
     name = host.lower().rstrip(".")
     address = _address(name)
     if name == _LOCALHOST or (address is not None and address.is_loopback):
@@ -101,7 +101,7 @@ def _checked(url: str, name: str) -> str:
         raise ProxyError(f"{name} is not the URL of a proxy: write it like http://proxy.example.org:3128") from error
     if not host or parts.scheme != "http":
         raise ProxyError(
-            f"{name} names a proxy of kind {parts.scheme}, and only http:// can be used: "
+            f"{name} names a proxy of type {parts.scheme}, only http:// is supported: "
             "write it like http://proxy.example.org:3128"
         )
     return url

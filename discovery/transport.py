@@ -1,4 +1,4 @@
-"""Reaches a discovery service by gRPC.
+"""Connects to a discovery service by gRPC.
 
 Calls and their answers are grpcio's, which has threads of its own; here they become awaitable and can be cancelled. A
 unary call waits for no thread: grpcio tells when it is done. A watch has one worker thread, which hands each message

@@ -1,18 +1,18 @@
 """A client's view of its cluster: the affiliates that one service reports.
 
-Theory of operation. A service is asked to tell what it knows, which gives a stream of messages. The first message of
-each stream is everything, also if it is empty: it replaces what was known. All later ones are changes. Between two
-streams what was known stays known, for a dead service is no reason to forget a living node.
+Theory of operation. A watch is a stream of messages. The first message of
+each stream is a full snapshot, even if it is empty: it replaces the view. All later ones are changes. Between two
+streams the view is kept: a dead service must not remove living nodes.
 
-    message       entry                  what becomes of it
-    any           with the own id        nothing
-    any           without data           nothing: nobody has told yet what belongs to the id
-    any           that cannot be read    counted; what was known of it stays (but not beyond a first message)
-    deleted       (ids only)             forgotten
-    otherwise                            known from now on, in place of what was
+    message       entry                  effect
+    any           this node's id         none
+    any           without data           none: its owner has not announced it yet
+    any           unreadable             counted; the known affiliate is kept (but a first message removes it)
+    deleted       (ids only)             removed
+    otherwise                            added or replaced
 
-The endpoints of an affiliate are in the order of the service: its own first, what others report of it later. One that
-cannot be read is left out and counted.
+The endpoints of an affiliate are in the order of the service: its own first, those reported by others later. An
+unreadable one is left out and counted.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ from nodespan.discovery.wire import server_pb2
 
 @attrs.frozen
 class SeenAffiliate:
-    """An affiliate as the service tells of it, readable."""
+    """A decrypted affiliate from the service."""
 
     data: AffiliateData
     endpoints: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class SeenAffiliate:
 
 @attrs.frozen
 class Rejection:
-    """Something that could not be read: the affiliate it belongs to, whether it was an endpoint, and why."""
+    """An unreadable record: its affiliate, whether it is an endpoint, and the reason."""
 
     affiliate_id: str
     reason: str
@@ -44,14 +44,14 @@ class Rejection:
 
 @attrs.frozen
 class Change:
-    """What one message did: the ids that are known anew, otherwise, or no more, and what could not be read."""
+    """The effect of one message: the ids that were added, changed or removed, and the unreadable records."""
 
     ids: frozenset[str] = frozenset()
     rejections: tuple[Rejection, ...] = ()
 
 
 class View:
-    """The affiliates of one service. `rejected` counts everything that ever could not be read."""
+    """The affiliates of one service. `rejected` counts all unreadable records."""
 
     def __init__(self, own_id: str, cipher: ClusterCipher) -> None:
         self._own_id = own_id
@@ -62,7 +62,7 @@ class View:
 
     @property
     def known(self) -> Mapping[str, SeenAffiliate]:
-        """Affiliates by the id that the service has for them: live, not to be changed."""
+        """Affiliates by the service's id: a live, read-only mapping."""
         return MappingProxyType(self._known)
 
     def begin_stream(self) -> None:

@@ -1,1 +1,1 @@
-"""What talks to the kernel and knows no controller: netlink, mirrors, links, addresses, routes, nft, WireGuard."""
+"""Talks to the kernel and knows no controller: netlink, mirrors, links, addresses, routes, nft, WireGuard."""

@@ -1,4 +1,4 @@
-"""Adding and removing addresses over rtnetlink, for good or up to a deadline."""
+"""Adding and removing addresses over rtnetlink, permanently or up to a deadline."""
 
 import errno
 import struct
@@ -27,7 +27,7 @@ _LIFETIMES = struct.Struct("=IIII")  # preferred and valid, in seconds; when it 
 
 @attrs.frozen(kw_only=True)
 class AddressToAdd:
-    """An address for the link of this index. `renews`: it is there, and is to stay for longer."""
+    """An address for the link of this index. `renews`: it exists, and its lifetime is extended."""
 
     spec: AddressSpecSpec
     link_index: int
@@ -35,15 +35,15 @@ class AddressToAdd:
 
 
 def seconds_left(valid_until: float, now: float) -> int:
-    """For how many seconds the kernel may have a fenced address: whole ones, for it knows no others."""
+    """The lifetime of a fenced address in whole seconds, which is the kernel's unit."""
     return int(valid_until - now) if valid_until > now else 0
 
 
 def add_address(kernel: Kernel, wanted: AddressToAdd, clock: Callable[[], float]) -> None:
-    """Add the address, or prolong it. Raises OSError: EEXIST if it is there and not fenced, ETIME after the deadline.
+    """Add or extend the address. Raises OSError: EEXIST if it exists unfenced, ETIME after the deadline.
 
-    Between the look at the clock and the kernel's doing this process may be stopped for any time. So the clock is read
-    once more, and what was added too late is taken away at once.
+    This process may be stopped between reading the clock and the kernel's change. So the clock is read
+    again, and an address that was added too late is removed at once.
     """
     spec = wanted.spec
     prefix = parse_address(spec.address)
@@ -74,7 +74,7 @@ def add_address(kernel: Kernel, wanted: AddressToAdd, clock: Callable[[], float]
 
 
 def delete_address(kernel: Kernel, seen: AddressStatusSpec) -> None:
-    """Remove the address. Raises OSError: EADDRNOTAVAIL if it is not there."""
+    """Remove the address. Raises OSError: EADDRNOTAVAIL if it does not exist."""
     prefix = parse_address(seen.address)
     local = parse_address(seen.local or seen.address.partition("/")[0])
     fields = (seen.family.number, prefix.length, 0, 0, seen.link_index)

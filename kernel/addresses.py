@@ -19,20 +19,20 @@ _MULTICAST = 7
 _FLAGS = 8
 _PRIORITY = 9
 _PROTOCOL = 11
-# Who made an address, as a number of ours. Kernels before 5.18 do not keep it.
+# The originator of an address, as a number of ours. Kernels before 5.18 do not keep it.
 FENCED_BY_NODESPAN = 110
 
 
 @attrs.frozen
 class AddressKey:
-    """What tells addresses apart outside: the link's index, and the address with its prefix length."""
+    """The outside identity of an address: the link's index, and the address with its prefix length."""
 
     link_index: int
     address: str
 
 
 def read_address(message: Message) -> AddressStatusSpec:
-    """The address that an RTM_NEWADDR or RTM_DELADDR message describes; the link's name is not in it."""
+    """The address in an RTM_NEWADDR or RTM_DELADDR message, without the link's name."""
     family, length, flags, scope, index = message.fields
     attributes = message.attributes
 
@@ -49,7 +49,7 @@ def read_address(message: Message) -> AddressStatusSpec:
         link_index=index,
         family=Family.of(family),
         scope=Scope.of(scope),
-        # The header has room for the first eight flags only.
+        # The header holds the first eight flags only.
         flags=AddressFlags(integer(attributes, _FLAGS) or flags),
         priority=integer(attributes, _PRIORITY),
         fenced=integer(attributes, _PROTOCOL) == FENCED_BY_NODESPAN,
@@ -62,7 +62,7 @@ def key_of(address: AddressStatusSpec) -> AddressKey:
 
 
 class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
-    """Addresses by key: usually one, but point-to-point addresses with one far end may differ in their near one."""
+    """Addresses by key: usually one; point-to-point addresses with the same far end may differ in the near end."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV6_IFADDR
 
@@ -92,6 +92,6 @@ class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
 
 
 def list_addresses(netns: str | None) -> tuple[AddressStatusSpec, ...]:
-    """The addresses as the kernel has them at this moment; blocks. Raises OSError."""
+    """The kernel's current addresses; blocks. Raises OSError."""
     with open_kernel(netns) as kernel:
         return tuple(read_address(message) for message in kernel.dump(rtnl.RTM_GETADDR))

@@ -1,4 +1,4 @@
-"""Telling the neighbours of a link where an address lives now, and asking them whether one of them has it."""
+"""Announces to the neighbours of a link that an address has moved here, and probes for its other owners."""
 
 from nodespan.kernel.arp import ArpSocket
 from nodespan.kernel.ndisc import NdiscSocket
@@ -8,9 +8,9 @@ NeighbourSocket = ArpSocket | NdiscSocket
 
 
 def open_neighbours(address: str, link_name: str, hardware_addr: str, netns: str | None) -> NeighbourSocket | None:
-    """A socket to tell and ask the neighbours with, for addresses of this family; to be used as a context manager.
+    """A socket for announcements and probes of addresses of this family, as a context manager.
 
-    None if the link has no MAC address, and so no such neighbours. Raises OSError.
+    None if the link has no MAC address: it has no such neighbours. Raises OSError.
     """
     mac = bytes.fromhex(hardware_addr.replace(":", ""))
     if len(mac) != 6:
@@ -21,7 +21,7 @@ def open_neighbours(address: str, link_name: str, hardware_addr: str, netns: str
 
 
 def announce(address: str, link_name: str, hardware_addr: str, netns: str | None) -> None:
-    """Say once that the address is here: gratuitous ARP, or an unsolicited neighbour advertisement. Raises OSError."""
+    """Announce the address once: gratuitous ARP, or an unsolicited neighbour advertisement. Raises OSError."""
     neighbours = open_neighbours(address, link_name, hardware_addr, netns)
     if neighbours is not None:
         with neighbours:

@@ -1,6 +1,6 @@
-"""ARP: telling the neighbours of a link that an IPv4 address lives here now, and asking whether anybody has it.
+"""ARP: announces an IPv4 address to the neighbours of a link, and probes for other owners.
 
-The questions are those of RFC 5227: their sender has no address, so that nobody takes the asker for the owner.
+Probes follow RFC 5227: their sender address is zero, so that neighbours do not learn it as the owner.
 """
 
 import socket
@@ -22,12 +22,12 @@ _ETHERNET_HEADER = 14
 
 
 def announcement(address: bytes, hardware_address: bytes) -> bytes:
-    """The frame of a request in which sender and target are this link."""
+    """The frame of an announcement: a request with this link as sender and target."""
     return _request(hardware_address, hardware_address + address, hardware_address + address)
 
 
-def question(address: bytes, hardware_address: bytes) -> bytes:
-    """The frame that asks who has the address."""
+def probe_frame(address: bytes, hardware_address: bytes) -> bytes:
+    """The frame of a probe for the address."""
     return _request(hardware_address, hardware_address + _NO_ADDRESS, _NOBODY + address)
 
 
@@ -38,7 +38,7 @@ def _request(source: bytes, sender: bytes, target: bytes) -> bytes:
 
 
 def claimant(frame: bytes, address: bytes) -> bytes | None:
-    """The hardware address of who says in this frame that the address is his own; None if it says no such thing."""
+    """The hardware address of the sender if this frame claims the address, else None."""
     packet = frame[_ETHERNET_HEADER : _ETHERNET_HEADER + _PACKET.size]
     if len(packet) < _PACKET.size:
         return None
@@ -48,9 +48,9 @@ def claimant(frame: bytes, address: bytes) -> bytes | None:
 
 
 class ArpSocket:
-    """Sends ARP frames on a link of a network namespace (a path; None: the own one), and hears those of others.
+    """Sends and receives ARP frames on a link of a network namespace (a path; None: the current one).
 
-    Raises OSError: without CAP_NET_RAW, or if there is no such link.
+    Raises OSError: without CAP_NET_RAW, or if the link does not exist.
     """
 
     def __init__(self, link_name: str, hardware_address: bytes, netns: str | None) -> None:
@@ -70,19 +70,19 @@ class ArpSocket:
         self._socket.close()
 
     def fileno(self) -> int:
-        """What becomes readable when there is something to hear."""
+        """Readable when frames have arrived."""
         return self._socket.fileno()
 
     def announce(self, address: bytes) -> None:
-        """Say that the address is here."""
+        """Announce the address."""
         self._socket.send(announcement(address, self._hardware_address))
 
-    def ask(self, address: bytes) -> None:
-        """Ask for the address."""
-        self._socket.send(question(address, self._hardware_address))
+    def probe(self, address: bytes) -> None:
+        """Probe for the address."""
+        self._socket.send(probe_frame(address, self._hardware_address))
 
-    def hear(self, address: bytes) -> bytes | None:
-        """Who else has claimed the address in what was heard by now; None for nobody."""
+    def receive_claim(self, address: bytes) -> bytes | None:
+        """The hardware address of another claimant in the frames received so far, None if there is none."""
         while True:
             try:
                 frame = self._socket.recv(_FRAME)

@@ -1,7 +1,7 @@
-"""The options of bonds as the kernel's bonding driver takes them: by number, in which modes, and in which state.
+"""The options of the kernel's bonding driver: their numbers, and the modes and states in which it accepts them.
 
-Most can be changed while traffic flows. For some the bond has to be down, for two it may have no members; the driver
-refuses otherwise, and it refuses options that mean nothing in the bond's mode.
+Most can be changed while traffic flows. For some the bond must be down, for two it must have no members; the driver
+refuses them otherwise, and it refuses options that do not apply to the bond's mode.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _ALL = frozenset(BondMode)
 _LACP = frozenset({BondMode.IEEE8023AD})
 _BALANCED = frozenset({BondMode.TLB, BondMode.ALB})
 _WITH_PRIMARY = _BALANCED | {BondMode.ACTIVE_BACKUP}
-# These watch their members by carrier only.
+# These monitor their members by carrier only.
 _WITH_ARP = _ALL - _BALANCED - _LACP
 
 
@@ -25,7 +25,7 @@ _WITH_ARP = _ALL - _BALANCED - _LACP
 class BondOption:
     """One option: the field of a BondMaster, the kernel's number and size in bytes (0: a list of addresses).
 
-    `needs_down` and `needs_no_members` are what the bond must be like for it to be changed.
+    `needs_down` and `needs_no_members` are the states of the bond in which it can be changed.
     """
 
     field: str
@@ -36,7 +36,7 @@ class BondOption:
     needs_no_members: bool = False
 
 
-# In the order in which the driver applies what one message says.
+# In the order in which the driver applies the options of one message.
 OPTIONS = (
     BondOption(field="mode", number=1, size=1, needs_down=True, needs_no_members=True),
     BondOption(field="miimon", number=3, size=4),
@@ -74,7 +74,7 @@ BondValue = int | KernelEnum | tuple[str, ...]
 
 
 def encode(field: str, value: Any) -> bytes:
-    """The attribute that sets an option. Raises ValueError for what is no address, struct.error for what is too big."""
+    """The attribute that sets an option. Raises ValueError (invalid address) and struct.error (number too large)."""
     option = BY_FIELD[field]
     if option.size == 0:
         return nest(option.number, *_addresses(value))

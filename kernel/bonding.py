@@ -1,6 +1,6 @@
-"""The kernel's bonding driver, as a module that may have to be loaded.
+"""Loads the kernel's bonding driver without a bond of its own.
 
-Loaded by the kernel itself, when the first bond is made, it makes a `bond0` of its own that nobody asked for.
+If the kernel loads it on demand, when the first bond is created, the driver creates a `bond0` that is not configured.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ _PATIENCE = 10.0
 
 
 def load_bonding() -> None:
-    """Have the driver loaded without a bond of its own, as far as that can be done. Blocks."""
+    """Load the driver without a bond of its own, where possible. Blocks."""
     if _LOADED.exists():
         return
-    # Without the command, or without modules, making the bond loads the driver or tells why not.
+    # Without modprobe or without modules, creating the bond loads the driver or reports the reason.
     with contextlib.suppress(FileNotFoundError, subprocess.TimeoutExpired):
         subprocess.run(("modprobe", "bonding", "max_bonds=0"), check=False, capture_output=True, timeout=_PATIENCE)

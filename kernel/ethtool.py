@@ -1,6 +1,6 @@
-"""What a link's driver says of it, through the ethtool ioctls. Needs no privileges.
+"""Reads a link's properties from its driver, through the ethtool ioctls. Needs no privileges.
 
-A link is asked for by name. Drivers answer what they like: whatever is refused is left empty.
+Links are addressed by name. Drivers implement what they like: a field that a driver refuses stays empty.
 """
 
 import array
@@ -29,7 +29,7 @@ _MAX_ADDRESS = 32
 
 @attrs.frozen(kw_only=True)
 class DriverFacts:
-    """A driver's answers. `link_state` is None if it gives none; `speed_mbit` is 4294967295 if it does not know."""
+    """A driver's answers. `link_state` is None without an answer; `speed_mbit` is 4294967295 if unknown."""
 
     driver: str = ""
     driver_version: str = ""
@@ -49,7 +49,7 @@ class Ethtool:
         self._control = control
 
     def read(self, name: str) -> DriverFacts:
-        """Everything about one link; all empty if there is no such link or its driver answers nothing."""
+        """All facts about one link; empty if the link does not exist or its driver does not answer."""
         info = self._driver_info(name)
         speed, duplex, port = self._settings(name) or (0, Duplex.UNKNOWN.number, Port.OTHER.number)
         link = self._ask(name, struct.pack("=II", _GLINK, 0))
@@ -78,11 +78,11 @@ class Ethtool:
             return ""
         size = struct.unpack_from("=I", answer, 4)[0]
         address = answer[8 : 8 + size]
-        # Links made by software have an address of zeros, which is to say none.
+        # Software links report an address of zeros, which means none.
         return address.hex(":") if any(address) else ""
 
     def _settings(self, name: str) -> tuple[int, int, int] | None:
-        # The first question only tells, as a negative number, how many words the maps of the second must have.
+        # The first request only returns, as a negative number, the size in words of the maps of the second.
         answer = self._ask(name, self._settings_request(0))
         if answer is None:
             return None
@@ -103,7 +103,7 @@ class Ethtool:
         try:
             fcntl.ioctl(self._control, _SIOCETHTOOL, struct.pack("16sP", name.encode()[:15], address))
         except OSError:
-            # No such link, no such operation, not while it is down ...: drivers differ in what and how they refuse.
+            # No such link, not supported, not while it is down ...: drivers differ in what they refuse, and how.
             return None
         return data.tobytes()
 
@@ -115,7 +115,7 @@ def _c_text(field: bytes) -> str:
 
 @contextmanager
 def open_ethtool(netns: str | None) -> Iterator[Ethtool]:
-    """Ask the drivers of a network namespace (a path; None: the own one)."""
+    """Query the drivers of a network namespace (a path; None: the current one)."""
     with in_netns(netns):
         control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     with control:

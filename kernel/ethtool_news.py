@@ -1,6 +1,6 @@
-"""What drivers announce: the `ethtool` family of generic netlink tells when somebody changes a link's speed or duplex.
+"""Notifications from drivers: the `ethtool` generic netlink family reports changes of a link's speed or duplex.
 
-A card that loses its carrier over such a change is announced by rtnetlink anyway; one without a wire, like virtio, is
+If a card loses its carrier over such a change, rtnetlink reports it too; for one without a wire, like virtio, it does
 not.
 """
 
@@ -32,19 +32,19 @@ _GROUPS = 7
 _GROUP_NAME = 1
 _GROUP_ID = 2
 
-# Every message of the family starts with the same attribute about the device.
+# Every message of the family starts with the same attribute, which names the device.
 _DEVICE = 1
 _DEVICE_INDEX = 1
 
 
 class DriverNews:
-    """The announcements in one network namespace. Made by `open_driver_news`; one task may wait for them."""
+    """The notifications of one network namespace. Made by `open_driver_news`; one task may wait for them."""
 
     def __init__(self, subscription: socket.socket) -> None:
         self._subscription = subscription
 
     async def receive(self) -> frozenset[int] | None:
-        """Wait for an announcement and return the indexes of the links it is about; None: some were lost.
+        """Wait for a notification and return the indexes of its links; None: some were lost.
 
         Nothing is lost by cancelling. Raises OSError if the kernel refuses.
         """
@@ -58,7 +58,7 @@ class DriverNews:
 
 
 def read_indexes(data: bytes) -> Iterator[int]:
-    """The links that the messages of a datagram are about."""
+    """The links of the messages in a datagram."""
     for _, _, start, end in split(data):
         device = inside(dict(members(data[start + _GENERIC_HEADER.size : end])), _DEVICE)
         if _DEVICE_INDEX in device:
@@ -67,7 +67,7 @@ def read_indexes(data: bytes) -> Iterator[int]:
 
 @contextmanager
 def open_driver_news(netns: str | None) -> Iterator[DriverNews | None]:
-    """Listen in a network namespace (a path; None: the own one). None if the kernel does not have the family (< 5.6).
+    """Listen in a network namespace (a path; None: the current one). None if the kernel lacks the family (< 5.6).
 
     Needs no privileges. Raises OSError if the kernel refuses.
     """
@@ -91,7 +91,7 @@ def _group(connection: socket.socket) -> int | None:
             (code,) = struct.unpack_from("=i", data, start)
             if -code == errno.ENOENT:
                 return None
-            raise OSError(-code, f"the kernel does not tell its ethtool family: {os.strerror(-code)}")
+            raise OSError(-code, f"cannot resolve the kernel's ethtool family: {os.strerror(-code)}")
         family = dict(members(data[start + _GENERIC_HEADER.size : end]))
         for _, nested in members(family.get(_GROUPS, b"")):
             group = dict(members(nested))

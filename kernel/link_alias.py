@@ -1,4 +1,4 @@
-"""Giving links an alias (IFLA_IFALIAS) over rtnetlink."""
+"""Sets the alias of links (IFLA_IFALIAS) over rtnetlink."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ _ANY_TYPE = 0
 
 @attrs.frozen(kw_only=True)
 class AliasChange:
-    """The alias that a link is to have, "" for none; with `instead_of` only if it has this one."""
+    """The desired alias of a link, "" for none; with `instead_of` only if its present alias is this one."""
 
     index: int
     alias: str
@@ -23,16 +23,16 @@ class AliasChange:
 
 @attrs.frozen(kw_only=True)
 class AliasResult:
-    """The alias that a link had, and what went wrong if anything did."""
+    """The previous alias of a link, and the error if there was one."""
 
     before: str
     error: OSError | None = None
 
 
 def set_aliases(netns: str | None, changes: Iterable[AliasChange]) -> dict[int, AliasResult]:
-    """Set the aliases of links that are still there, and return what came of each, by index; blocks.
+    """Set the aliases of links that still exist, and return the results by index; blocks.
 
-    What a link has is asked of the kernel first: a link that is down shows a change of its alias to nobody.
+    The present alias is read from the kernel first: a change on a link that is down is not notified.
     """
     results: dict[int, AliasResult] = {}
     with open_kernel(netns) as kernel:

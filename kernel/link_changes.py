@@ -1,4 +1,4 @@
-"""Making, changing and removing links over rtnetlink."""
+"""Creates, changes and deletes links over rtnetlink."""
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
@@ -39,13 +39,13 @@ _VETH_PEER = 1
 
 _ANY_TYPE = 0
 
-# Refusals to make a link that have nothing to do with how it is to be.
+# Refusals to create a link that do not depend on its settings.
 _SAME_FOR_ANY = frozenset({errno.EEXIST, errno.EOPNOTSUPP, errno.EPERM})
 
 
 @attrs.frozen(kw_only=True)
 class LinkChange:
-    """What to change of a link; None leaves it. `master` is an index, 0 for none; `bond` are options by field."""
+    """The changes to a link; None leaves a setting. `master` is an index, 0 for none; `bond` has options by field."""
 
     index: int
     up: bool | None = None
@@ -61,7 +61,7 @@ class LinkChange:
         return self != LinkChange(index=self.index)
 
     def apart(self) -> tuple["LinkChange", ...]:
-        """The same, one thing at a time."""
+        """The same change, split into single settings."""
         differing = (
             (field.name, getattr(self, field.name))
             for field in attrs.fields(LinkChange)
@@ -78,7 +78,7 @@ def _bridge(stp: bool | None, vlan_filtering: bool | None) -> tuple[bytes, ...]:
 def _bridge_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
     if spec.bridge_master is None:
         return ()
-    # What is off is off to begin with; a kernel without VLAN filtering refuses to hear of it.
+    # Off is the default, and a kernel without VLAN filtering refuses the attribute.
     return _bridge(spec.bridge_master.stp.enabled or None, spec.bridge_master.vlan.filtering_enabled or None)
 
 
@@ -92,7 +92,7 @@ def _vlan_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
 def _veth_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
     if spec.veth is None or not spec.veth.peer_name:
         return ()
-    # The other end is described by a whole message of its own.
+    # The other end is described by a complete nested message.
     return (attribute(_VETH_PEER, bytes(16) + zero_terminated(_IFNAME, spec.veth.peer_name)),)
 
 
@@ -104,7 +104,7 @@ def _nothing(_spec: LinkSpecSpec) -> tuple[bytes, ...]:
     return ()
 
 
-# What each kind is told when it is made, a bond beside its options. Kinds that are not here cannot be made.
+# The attributes at creation by kind, for a bond beside its options. Other kinds cannot be created.
 _OPTIONS: Mapping[str, Callable[[LinkSpecSpec], tuple[bytes, ...]]] = {
     "bond": _nothing,
     "bridge": _bridge_of,
@@ -120,10 +120,10 @@ CREATABLE = frozenset(_OPTIONS)
 def create_link(
     kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = ()
 ) -> None:
-    """Make a logical link, with its MTU and up if it is to be so. Raises OSError.
+    """Create a logical link, with its MTU, and up if requested. Raises OSError.
 
-    EOPNOTSUPP if the kernel has no such kind, EEXIST. A link that cannot be all of that, as one that cannot come up
-    because its parent is down, is made all the same, down.
+    EOPNOTSUPP if the kernel lacks the kind, EEXIST. If some of it fails, as for a link that cannot come up
+    because its parent is down, the link is created all the same, down.
     """
     try:
         _create(kernel, spec, parent_index, bond, whole=True)
@@ -143,7 +143,7 @@ def _create(
         attributes.append(number32(_LINK, parent_index))
     if spec.hardware_addr:
         attributes.append(_hardware_address(spec.hardware_addr))
-    # WireGuard gets its settings, and what joins a bond its master, before it comes up.
+    # WireGuard gets its settings, and a member of a bond its master, before it comes up.
     whole = whole and spec.wireguard is None and not spec.master_name
     if whole and spec.mtu:
         attributes.append(number32(_MTU, spec.mtu))
@@ -175,7 +175,7 @@ def change_link(kernel: Kernel, change: LinkChange) -> None:
 
 
 def delete_link(kernel: Kernel, index: int) -> None:
-    """Remove a link. Raises OSError: ENODEV if it is not there."""
+    """Delete a link. Raises OSError: ENODEV if it does not exist."""
     kernel.change(rtnl.RTM_DELLINK, 0, (AF_UNSPEC, _ANY_TYPE, index, 0, 0))
 
 

@@ -1,4 +1,4 @@
-"""Finding the kernel's links by the names that people give: the real one, else an alias or an alternative name."""
+"""Finds links by the names that users write: the real name, else an alias or an alternative name."""
 
 from abc import abstractmethod
 from collections import defaultdict
@@ -11,19 +11,19 @@ T = TypeVar("T")
 
 
 class NamedLinks(Mapping[int, KernelLink]):
-    """Links by index which also know themselves by name."""
+    """Links by index that can be looked up by name."""
 
     @abstractmethod
     def real(self, name: str) -> KernelLink | None:
-        """The link of just this name."""
+        """The link with this real name."""
 
     @abstractmethod
     def other(self, name: str) -> KernelLink | None:
-        """The link that has this alias or alternative name; of several, the first made."""
+        """The link with this alias or alternative name; of several, the oldest."""
 
 
 class LinkTable(NamedLinks):
-    """Links by index and by all their names, kept up to date link by link."""
+    """Links by index and by all their names, updated link by link."""
 
     def __init__(self, links: Mapping[int, KernelLink] | None = None) -> None:
         self._links: dict[int, KernelLink] = {}
@@ -34,7 +34,7 @@ class LinkTable(NamedLinks):
             self.set(index, link)
 
     def set(self, index: int, link: KernelLink | None) -> frozenset[str]:
-        """This is the link of this index now, None for none; returns all names that it had or has."""
+        """Set the link of this index, None removes it; returns all names that it had or has."""
         before = self._links.pop(index, None)
         names: set[str] = set()
         if before is not None:
@@ -64,15 +64,15 @@ class LinkTable(NamedLinks):
         return twin
 
     def members(self, index: int) -> tuple[KernelLink, ...]:
-        """The links whose master has this index, in the order in which they were made."""
+        """The links whose master has this index, oldest first."""
         return tuple(self._links[member] for member in sorted(self._members.get(index, ())))
 
     def real(self, name: str) -> KernelLink | None:
-        """The link of just this name."""
+        """The link with this real name."""
         return self._real.get(name)
 
     def other(self, name: str) -> KernelLink | None:
-        """The link that has this alias or alternative name; of several, the first made."""
+        """The link with this alias or alternative name; of several, the oldest."""
         indexes = self._others.get(name)
         return self._links[min(indexes)] if indexes else None
 
@@ -87,17 +87,17 @@ class LinkTable(NamedLinks):
 
 
 class LinkLookup:
-    """The links of one moment by all their names. A real name wins over the alias of another link."""
+    """A snapshot of links by all their names. A real name wins over the alias of another link."""
 
     def __init__(self, links: Mapping[int, KernelLink]) -> None:
         self._links = links if isinstance(links, NamedLinks) else LinkTable(links)
 
     def real(self, name: str) -> KernelLink | None:
-        """The link of just this name."""
+        """The link with this real name."""
         return self._links.real(name)
 
     def find(self, name: str) -> KernelLink | None:
-        """The link that goes by this name."""
+        """The link with this name of any kind."""
         return self._links.real(name) or self._links.other(name)
 
     def at(self, index: int) -> KernelLink | None:

@@ -1,4 +1,4 @@
-"""Giving links other names, and further ones, over rtnetlink. All calls block and raise OSError."""
+"""Renames links and sets their alternative names, over rtnetlink. All calls block and raise OSError."""
 
 import errno
 
@@ -14,9 +14,9 @@ _ANY_TYPE = 0
 
 
 def rename_link(kernel: Kernel, index: int, name: str, *, is_alt_name: bool) -> None:
-    """Give a link another name. `is_alt_name`: it has this as a further one, which it cannot have at the same time.
+    """Rename a link. `is_alt_name`: the new name is an alternative name of it, which has to be removed first.
 
-    EEXIST: there is another link of the name. EBUSY: the link is up, and the kernel renames only such as are down.
+    EEXIST: another link has the name. EBUSY: the link is up, and the kernel renames only links that are down.
     """
     if is_alt_name:
         remove_alt_name(kernel, index, name)
@@ -29,13 +29,13 @@ def rename_link(kernel: Kernel, index: int, name: str, *, is_alt_name: bool) -> 
 
 
 def add_alt_name(kernel: Kernel, index: int, name: str) -> None:
-    """Give a link a further name. EEXIST: some link has it, as its name or as a further one."""
+    """Add an alternative name. EEXIST: some link has it, as its name or as an alternative one."""
     flags = NLM_F_CREATE | NLM_F_EXCL
     kernel.change(rtnl.RTM_NEWLINKPROP, flags, (AF_UNSPEC, _ANY_TYPE, index, 0, 0), _alt_name(name))
 
 
 def remove_alt_name(kernel: Kernel, index: int, name: str) -> None:
-    """Take a further name away; one that is not there is no error."""
+    """Remove an alternative name; a missing one is no error."""
     try:
         kernel.change(rtnl.RTM_DELLINKPROP, 0, (AF_UNSPEC, _ANY_TYPE, index, 0, 0), _alt_name(name))
     except OSError as error:

@@ -1,8 +1,8 @@
 """Links as rtnetlink describes them.
 
-A link's message says which other links it depends on only by number; their names are filled in by `with_names`.
+A link's message refers to other links by index only; `with_names` fills in their names.
 
-Not notified, and so found by the next dump: changes to a link that is down, other than its flags and master (alias,
+Not notified, so only the next dump finds it: changes to a link that is down, other than flags and master (alias,
 alternative names, options of a bridge or bond).
 """
 
@@ -85,9 +85,9 @@ _DUMP_ATTEMPTS = 5
 
 @attrs.frozen(kw_only=True)
 class KernelLink:
-    """A link, as far as the kernel's message about it goes.
+    """A link, with what the kernel's message contains.
 
-    `status` lacks the names of other links. `parent_is_elsewhere`: its link index counts in another network namespace.
+    `status` lacks the names of other links. `parent_is_elsewhere`: its link index belongs to another network namespace.
     """
 
     name: str
@@ -96,7 +96,7 @@ class KernelLink:
 
 
 def is_of_kind(link: KernelLink, kind: str) -> bool:
-    """Whether a link is of the kind that a spec names; WireGuard in a process of its own shows as `tun`."""
+    """Whether a link is of the kind that a spec names; userspace WireGuard shows as `tun`."""
     return link.status.kind == kind or (kind == "wireguard" and link.status.kind == "tun")
 
 
@@ -107,7 +107,7 @@ def _bond_master(options: Attributes) -> BondMaster:
     def targets(number: int) -> tuple[str, ...]:
         return tuple(ip_address(target) for _, target in members(options.get(number, b"")))
 
-    # By the kernel's numbers of its options.
+    # Keys are the kernel's option numbers.
     return BondMaster(
         mode=BondMode.of(of(1)),
         miimon=of(3),
@@ -134,7 +134,7 @@ def _bond_master(options: Attributes) -> BondMaster:
         ad_user_port_key=of(25),
         tlb_logical_lb=of(27),
         peer_notify_delay=of(28),
-        # A kernel that does not know the option sends them.
+        # Sent by a kernel that does not know the option.
         ad_lacp_active=ADLACPActive.of(of(29)) if 29 in options else ADLACPActive.ON,
         missed_max=of(30),
         ns_ip6_targets=targets(31),
@@ -162,7 +162,7 @@ def _of_kind(kind: str, options: Attributes) -> dict[str, Any]:
 
 
 def _permanent_address(attributes: Attributes, info: Attributes) -> bytes:
-    """The hardware's; of a link that has none, as a veth, the one that it had before a bond lent it another."""
+    """The hardware's address; for a link without one, such as a veth, its address before it joined a bond."""
     if _PERMANENT_ADDRESS in attributes or text(info, _INFO_SLAVE_KIND) != "bond":
         return attributes.get(_PERMANENT_ADDRESS, b"")
     return inside(info, _INFO_SLAVE_DATA).get(_BOND_SLAVE_PERMANENT_ADDRESS, b"")
@@ -173,7 +173,7 @@ def _index(message: Message) -> int:
 
 
 def read_link(message: Message) -> KernelLink:
-    """The link that a full RTM_NEWLINK message describes."""
+    """The link in a full RTM_NEWLINK message."""
     _, type, index, bits, _ = message.fields
     attributes = message.attributes
     info = inside(attributes, _LINKINFO)
@@ -206,7 +206,7 @@ def _alternative_names(attributes: Attributes) -> tuple[str, ...]:
 
 
 def with_names(link: KernelLink, name_of: Callable[[int], str]) -> LinkStatusSpec:
-    """The status with the names of the links it refers to; `name_of` gives "" for an index it does not know."""
+    """The status with the names of the links it refers to; `name_of` returns "" for an unknown index."""
     status = link.status
     if status.veth is not None and status.link_index and not link.parent_is_elsewhere:
         return attrs.evolve(status, veth=Veth(peer_name=name_of(status.link_index)))
@@ -223,10 +223,10 @@ def _is_veth_peer(link: KernelLink) -> bool:
 class Links(Kind[int, KernelLink]):
     """Links by index."""
 
-    # Queueing disciplines are announced apart from the links that carry them.
+    # Queueing disciplines have notifications of their own.
     groups: ClassVar[int] = rtnl.RTMGRP_LINK | rtnl.RTMGRP_TC
-    # Whether a link counts as changed whenever the kernel speaks of it: what only the driver tells in full looks the
-    # same here, as when a bond takes another member for its active one.
+    # Whether each notification marks the link as changed: what only the driver reports in full looks the
+    # same here, as when a bond changes its active member.
     announces: ClassVar[bool] = True
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
@@ -238,12 +238,12 @@ class Links(Kind[int, KernelLink]):
         return {_index(message): read_link(message) for message in messages}
 
     def reread(self, kernel: Kernel, key: int) -> KernelLink | None:
-        """One link, None if there is none of this index; blocks."""
+        """One link, None if the index is unknown; blocks."""
         message = kernel.link(key)
         return None if message is None else read_link(message)
 
     def fold(self, items: Mapping[int, KernelLink], message: Message) -> Effect[int, KernelLink]:
-        """A link's own message replaces it; one about its port, its wireless part or its queues makes it read again."""
+        """A link's own message replaces it; one about its port, wireless part or queues causes a new read."""
         match message.type:
             case rtnl.RTM_NEWQDISC | rtnl.RTM_DELQDISC:
                 return Effect(reread=frozenset(items.keys() & {message.fields[1]}))
@@ -266,7 +266,7 @@ class Links(Kind[int, KernelLink]):
 
 
 def _peer_that_does_not_know(items: Mapping[int, KernelLink], link: KernelLink) -> frozenset[int]:
-    """The first half of a veth pair is announced before the second exists, and not again when it does."""
+    """The first half of a veth pair is notified before the second exists, and not again afterwards."""
     peer = items.get(link.status.link_index)
     if peer is None or not _is_veth_peer(link) or not _is_veth_peer(peer):
         return frozenset()
@@ -274,14 +274,14 @@ def _peer_that_does_not_know(items: Mapping[int, KernelLink], link: KernelLink) 
 
 
 class PlainLinks(Links):
-    """Links by index, for whom it does not matter how they queue: changes of that are not heard of."""
+    """Links by index, without notifications about their queueing disciplines."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_LINK
     announces: ClassVar[bool] = False
 
 
 def list_links(kernel: Kernel) -> dict[int, KernelLink]:
-    """The links as the kernel has them at this moment; blocks."""
+    """The kernel's current links; blocks."""
     kind = Links()
     for _ in range(_DUMP_ATTEMPTS):
         kernel.interrupted = False
@@ -292,7 +292,7 @@ def list_links(kernel: Kernel) -> dict[int, KernelLink]:
 
 
 class LinkNames(Kind[int, str]):
-    """The names of links by index, for whoever shows objects that the kernel ties to links by index."""
+    """The names of links by index, for readers of objects that refer to links by index."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_LINK
 
@@ -305,7 +305,7 @@ class LinkNames(Kind[int, str]):
         return {_index(message): text(message.attributes, _IFNAME) for message in messages}
 
     def fold(self, items: Mapping[int, str], message: Message) -> Effect[int, str]:  # noqa: ARG002
-        """Messages about ports say nothing about names."""
+        """Messages about ports carry no names."""
         if message.family != AF_UNSPEC:
             return Effect()
         gone = message.type == rtnl.RTM_DELLINK

@@ -1,8 +1,8 @@
-"""Neighbour discovery, which is for IPv6 what ARP is for IPv4.
+"""Neighbour discovery, IPv6's counterpart of ARP.
 
-Announcements are unsolicited advertisements (RFC 4861, 7.2.6), questions those of duplicate address detection.
-The frames are put together here: the kernel would not send a question from the unspecified address, nor an announcement
-before it is done with its own duplicate address detection.
+Announcements are unsolicited advertisements (RFC 4861, 7.2.6), probes those of duplicate address detection.
+Frames are built here: the kernel sends neither a probe from the unspecified address nor an announcement
+before its own duplicate address detection ends.
 """
 
 import socket
@@ -17,7 +17,7 @@ _SOLICITATION = 135
 _ADVERTISEMENT = 136
 _OVERRIDE = 0x20000000
 _TARGET_LINK_ADDRESS = 2
-# Routers let only those of their own link arrive with this.
+# Only frames from the same link arrive with this hop limit.
 _HOP_LIMIT = 255
 _VERSION = 6 << 28
 _ALL_NODES = socket.inet_pton(socket.AF_INET6, "ff02::1")
@@ -32,13 +32,13 @@ _MESSAGE = struct.Struct("!BBHI16s")
 
 
 def announcement(address: bytes, hardware_address: bytes) -> bytes:
-    """The frame of an unsolicited advertisement to all nodes: forget what you knew of this address."""
+    """The frame of an unsolicited advertisement to all nodes, which overrides their caches."""
     option = struct.pack("!BB6s", _TARGET_LINK_ADDRESS, 1, hardware_address)
     return _frame(hardware_address, address, _ALL_NODES, _ADVERTISEMENT, _OVERRIDE, address, option)
 
 
-def question(address: bytes, hardware_address: bytes) -> bytes:
-    """The frame that asks who has the address, as in duplicate address detection."""
+def probe_frame(address: bytes, hardware_address: bytes) -> bytes:
+    """The frame of a probe for the address, as in duplicate address detection."""
     asked = _SOLICITED_NODE[:13] + address[13:]
     return _frame(hardware_address, _UNSPECIFIED, asked, _SOLICITATION, 0, address, b"")
 
@@ -63,7 +63,7 @@ def checksum(data: bytes) -> int:
 
 
 def claimant(message: bytes, address: bytes) -> bytes | None:
-    """The hardware address that the advertisement gives for the address, b"" if it gives none; None if about others."""
+    """The hardware address that an advertisement of the address contains, b"" without one; None for other addresses."""
     if len(message) < _MESSAGE.size:
         return None
     kind, _, _, _, target = _MESSAGE.unpack_from(message)
@@ -78,12 +78,12 @@ def claimant(message: bytes, address: bytes) -> bytes | None:
 
 
 class NdiscSocket:
-    """Sends neighbour discovery frames on a link of a network namespace, and hears advertisements; see `ArpSocket`."""
+    """Sends probes and announcements on a link of a network namespace, receives advertisements; see `ArpSocket`."""
 
     def __init__(self, link_name: str, hardware_address: bytes, netns: str | None) -> None:
         self._hardware_address = hardware_address
         with in_netns(netns):
-            # Of protocol 0 it hears nothing: for that there is the other one, which the kernel filters.
+            # With protocol 0 it receives nothing: the other socket does, with the kernel's filter.
             self._frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC)
             try:
                 self._messages = socket.socket(
@@ -111,19 +111,19 @@ class NdiscSocket:
         self._frames.close()
 
     def fileno(self) -> int:
-        """What becomes readable when there is something to hear."""
+        """Readable when advertisements have arrived."""
         return self._messages.fileno()
 
     def announce(self, address: bytes) -> None:
-        """Say that the address is here."""
+        """Announce the address."""
         self._frames.send(announcement(address, self._hardware_address))
 
-    def ask(self, address: bytes) -> None:
-        """Ask for the address."""
-        self._frames.send(question(address, self._hardware_address))
+    def probe(self, address: bytes) -> None:
+        """Probe for the address."""
+        self._frames.send(probe_frame(address, self._hardware_address))
 
-    def hear(self, address: bytes) -> bytes | None:
-        """Who else has claimed the address in what was heard by now; None for nobody."""
+    def receive_claim(self, address: bytes) -> bytes | None:
+        """The hardware address of another claimant in what was received so far, None if there is none."""
         while True:
             try:
                 message = self._messages.recv(_PACKET)

@@ -1,4 +1,4 @@
-"""Entering another network namespace for as long as it takes to open sockets there."""
+"""Enters another network namespace for as long as it takes to open sockets there."""
 
 import contextlib
 import ctypes
@@ -18,10 +18,10 @@ def _setns(fd: int) -> None:
 
 @contextlib.contextmanager
 def in_netns(path: str | None) -> Iterator[None]:
-    """Move the calling thread, and only it, into the namespace at `path` (`/run/netns/n1`); None stays.
+    """Move only the calling thread into the namespace at `path` (`/run/netns/n1`); None stays.
 
-    Sockets keep the namespace they were opened in. Nothing inside may await: another task of the thread would find
-    itself in the wrong namespace. Needs CAP_SYS_ADMIN. Raises FileNotFoundError for a wrong path.
+    Sockets keep the namespace they were opened in. Do not await inside: another task of the thread would run
+    in the wrong namespace. Needs CAP_SYS_ADMIN. Raises FileNotFoundError for a wrong path.
     """
     if path is None:
         yield

@@ -1,4 +1,4 @@
-"""Running nft, the packet filter's own command, in a network namespace. Needs CAP_NET_ADMIN."""
+"""Runs nft, the command of the packet filter, in a network namespace. Needs CAP_NET_ADMIN."""
 
 import errno
 import subprocess
@@ -12,17 +12,17 @@ _FOUND_NO_TABLE = "No such file or directory"
 
 
 def apply(document: str, netns: str | None, started: Callable[[int], object] = lambda _: None) -> None:
-    """Hand a document over; it takes effect as a whole. Blocks for tens of milliseconds.
+    """Apply a document atomically. Blocks for tens of milliseconds.
 
     `started` is called, in this thread, with nft's process id before nft gets the document.
 
-    Raises OSError with nft's own words if it is refused, FileNotFoundError if nft is not installed.
+    Raises OSError with nft's message if it is refused, FileNotFoundError if nft is not installed.
     """
     _run(("-j", "-f", "-"), netns, document, started)
 
 
 def list_table(family: str, name: str, netns: str | None) -> str | None:
-    """A table with its chains, sets and their elements, as JSON; None if there is none. Blocks; raises as `apply`."""
+    """A table with its chains, sets and elements, as JSON; None if missing. Blocks; raises as `apply`."""
     try:
         return _run(("-j", "list", "table", family, name), netns, "")
     except OSError as error:
@@ -65,7 +65,7 @@ def _run(
 
 
 def number_of(errors: str) -> int:
-    """The error number that nft's words stand for."""
+    """The error number for nft's message."""
     for text, number in ((_FOUND_NO_TABLE, errno.ENOENT), ("Operation not permitted", errno.EPERM)):
         if text in errors:
             return number
@@ -73,6 +73,6 @@ def number_of(errors: str) -> int:
 
 
 def first_line(errors: str) -> str:
-    """What went wrong first."""
-    # After one bad rule nft also blames the innocent ones behind it.
+    """The first error."""
+    # After one invalid rule, nft reports errors for the valid ones behind it too.
     return errors.strip().partition("\n")[0]

@@ -1,7 +1,7 @@
-"""What changes in the packet filter, from the kernel's own notifications (nfnetlink, group NFNLGRP_NFTABLES).
+"""Changes of the packet filter, from the kernel's notifications (nfnetlink, group NFNLGRP_NFTABLES).
 
-The kernel announces every object of a transaction, and last the new generation, with the process that committed it
-(linux/netfilter/nf_tables.h). Each object names its table, which is all that is read of it.
+The kernel notifies every object of a transaction, and last the new generation, with the process that committed it
+(linux/netfilter/nf_tables.h). Each object names its table; nothing else is read.
 """
 
 import errno
@@ -35,9 +35,9 @@ _MOST_TABLES = 1000
 
 @attrs.frozen(kw_only=True)
 class Commit:
-    """One transaction: the tables that it touched and those that it removed, and who committed it.
+    """One transaction: the tables that it changed and removed, and the process that committed it.
 
-    `pid` is that of the initial process-id namespace: in a container it may not be the one seen inside.
+    `pid` counts in the initial process-id namespace: a container may see another one.
     """
 
     touched: frozenset[str]
@@ -74,7 +74,7 @@ class FilterEvents:
 
 
 class CommitReader:
-    """Puts the notifications of a transaction together, over datagrams. No I/O."""
+    """Assembles transactions from the notifications in datagrams. No I/O."""
 
     def __init__(self) -> None:
         self._touched: set[str] = set()
@@ -107,9 +107,9 @@ class CommitReader:
 
 @contextmanager
 def open_filter_events(netns: str | None) -> Iterator[FilterEvents]:
-    """Listen in a network namespace (a path; None: the own one).
+    """Listen in a network namespace (a path; None: the current one).
 
-    Raises OSError: EPERM without CAP_NET_ADMIN, EPROTONOSUPPORT where the kernel has no nfnetlink.
+    Raises OSError: EPERM without CAP_NET_ADMIN, EPROTONOSUPPORT if the kernel has no nfnetlink.
     """
     with in_netns(netns):
         subscription = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)

@@ -1,8 +1,8 @@
 """A table of the packet filter that only this process can change (`flags owner`, Linux 5.12, nft 0.9.9).
 
-The kernel binds such a table to the netlink socket that made it: `nft flush ruleset` of another process passes it by,
-and everything else that would change it is refused. It disappears with that socket. The socket is that of one nft,
-kept running, that reads a command per line.
+The kernel binds such a table to the netlink socket that created it: `nft flush ruleset` in another process skips it,
+and any other change is refused. It disappears with that socket. The socket belongs to one nft process,
+which is kept running and reads a command per line.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _LONGEST_ANSWER = 1 << 16
 
 
 class OwnedTable:
-    """The table, of family inet, and the nft that owns it. All calls block; one at a time. Close it at the end."""
+    """A table of family inet and the nft process that owns it. All calls block; one at a time. Close it at the end."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -29,7 +29,7 @@ class OwnedTable:
 
     @classmethod
     def open(cls, name: str, netns: str | None) -> Self:
-        """Start nft and make the empty table. Raises OSError: nft's own words, EOPNOTSUPP for an old kernel or nft."""
+        """Start nft and create the empty table. Raises OSError: nft's message, EOPNOTSUPP for an old kernel or nft."""
         try:
             with in_netns(netns):
                 process = subprocess.Popen(
@@ -37,7 +37,7 @@ class OwnedTable:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    # Signals of a terminal are for the agent, which then closes this in order.
+                    # Signals of the terminal go to the agent, which then closes this in order.
                     start_new_session=True,
                 )
         except FileNotFoundError as error:
@@ -56,16 +56,16 @@ class OwnedTable:
 
     @property
     def is_open(self) -> bool:
-        """Whether nft still runs, and so whether the table is there."""
+        """Whether nft still runs, and so whether the table exists."""
         return self._process.poll() is None
 
     def apply(self, command: str) -> None:
-        """Run one command (a line, JSON or nft's own words); it takes effect as a whole.
+        """Run one command (one line, JSON or nft's syntax) atomically.
 
-        Raises OSError in nft's own words if it is refused, BrokenPipeError if nft has ended.
+        Raises OSError with nft's message if it is refused, BrokenPipeError if nft has ended.
         """
         self._turn += 1
-        # Nothing is printed for a command that succeeds. So a second one follows, that fails under a known name.
+        # nft prints nothing for a command that succeeds. So a second one follows that fails with a known name.
         mark = f"nodespan-answer-{self._turn}"
         stdin = self._process.stdin
         assert stdin is not None

@@ -1,4 +1,4 @@
-"""Names of PCI vendors and products, from the database that distributions install (`pci.ids`), if it is there."""
+"""Names of PCI vendors and products, from the database of the distribution (`pci.ids`), if it is installed."""
 
 import functools
 from pathlib import Path
@@ -21,7 +21,7 @@ def names(vendor_id: str, product_id: str, databases: tuple[Path, ...] = DATABAS
 
 
 def find_names(content: bytes, vendor_id: str, product_id: str) -> tuple[str, str]:
-    """The names in a database: vendors stand at the start of a line, their products below them behind one tab."""
+    """Look up names in a database: vendors start a line, their products follow, indented by one tab."""
     vendor, section = _entry(b"\n" + content, b"\n", vendor_id)
     if not vendor:
         return "", ""

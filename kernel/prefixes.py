@@ -1,4 +1,4 @@
-"""Addresses and prefixes as text, as the kernel prints them, and as bytes, as it takes them."""
+"""Addresses and prefixes as text and as the bytes of kernel messages."""
 
 import functools
 import socket
@@ -6,34 +6,34 @@ from ipaddress import ip_interface, ip_network
 
 import attrs
 
-# Plans read the same texts again and again.
+# Plans parse the same texts over and over.
 _remembered = functools.lru_cache(maxsize=1 << 14)
 
 
 @attrs.frozen
 class Prefix:
-    """An address and a prefix length; whether host bits are set is up to whoever made it."""
+    """An address and a prefix length; host bits may be set."""
 
     packed: bytes
     length: int
 
     @property
     def text(self) -> str:
-        """As the kernel's messages are shown: `10.0.0.5/24`."""
+        """The form of kernel statuses: `10.0.0.5/24`."""
         family = socket.AF_INET if len(self.packed) == 4 else socket.AF_INET6
         return f"{socket.inet_ntop(family, self.packed)}/{self.length}"
 
 
 @_remembered
 def parse_address(text: str) -> Prefix:
-    """An address with its prefix length, a full one if it has none. Raises ValueError."""
+    """An address with its prefix length, by default the full one. Raises ValueError."""
     interface = ip_interface(text)
     return Prefix(interface.ip.packed, interface.network.prefixlen)
 
 
 @_remembered
 def parse_prefix(text: str) -> Prefix | None:
-    """A prefix, None for "" and for one that holds everything. Raises ValueError."""
+    """A prefix, None for "" and for the prefix of length 0. Raises ValueError."""
     if not text:
         return None
     network = ip_network(text, strict=False)
@@ -42,7 +42,7 @@ def parse_prefix(text: str) -> Prefix | None:
 
 @_remembered
 def prefix_text(text: str) -> str:
-    """The one text that the kernel's messages have for a prefix: `""` for the default. Raises ValueError."""
+    """The canonical text of a prefix: `""` for the default route. Raises ValueError."""
     prefix = parse_prefix(text)
     return "" if prefix is None else prefix.text
 
@@ -54,5 +54,5 @@ def pack_ip(text: str) -> bytes:
 
 @_remembered
 def ip_text(text: str) -> str:
-    """The one text that the kernel's messages have for an address, "" for none. Raises ValueError."""
+    """The canonical text of an address, "" for none. Raises ValueError."""
     return parse_address(text).text.partition("/")[0] if text else ""

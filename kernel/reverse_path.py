@@ -1,4 +1,4 @@
-"""The kernel's check of where packets come from (RFC 3704)."""
+"""The kernel's reverse path filter (RFC 3704)."""
 
 import os
 
@@ -8,10 +8,10 @@ _LOOSE = b"2"
 
 
 def loosen_reverse_path(link: str, netns: str | None) -> None:
-    """Accept packets on a link from any source that there is a route to, whichever link it leads to. Blocks.
+    """Set a link to loose mode: accept packets from any source that has a route over any link. Blocks.
 
-    What counts is the greater of the link's setting and that of all links, and loose is the greatest, so this holds
-    whatever the system's default is. Needs CAP_NET_ADMIN; raises OSError.
+    The kernel uses the larger of the link's value and that of `all`, and loose is the largest, so this holds
+    for any system default. Needs CAP_NET_ADMIN; raises OSError.
     """
     with in_netns(netns):
         setting = os.open(f"/proc/sys/net/ipv4/conf/{link}/rp_filter", os.O_WRONLY | os.O_CLOEXEC)

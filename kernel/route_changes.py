@@ -1,4 +1,4 @@
-"""Adding, replacing and removing routes over rtnetlink."""
+"""Adds, replaces and removes routes over rtnetlink."""
 
 import struct
 from socket import AF_INET, AF_INET6
@@ -29,7 +29,7 @@ _HOP = struct.Struct("=HBBi")  # length, flags, weight - 1, index of the link
 
 @attrs.frozen(kw_only=True)
 class RouteToAdd:
-    """A route with the indexes of its links, 0 where the spec names none. `replace`: in the place of its one rival."""
+    """A route with the indexes of its links, 0 where the spec names none. `replace`: replace its only competitor."""
 
     spec: RouteSpecSpec
     out_link: int = 0
@@ -38,7 +38,7 @@ class RouteToAdd:
 
 
 def add_route(kernel: Kernel, wanted: RouteToAdd) -> None:
-    """Add the route, or put it in the place of the one that has its destination, table and priority. Raises OSError."""
+    """Add the route, or replace the one with its destination, table and priority. Raises OSError."""
     spec = wanted.spec
     dst = parse_prefix(spec.dst)
     attributes = [number32(_TABLE, spec.table.number)]
@@ -66,7 +66,7 @@ def add_route(kernel: Kernel, wanted: RouteToAdd) -> None:
 
 
 def delete_route(kernel: Kernel, seen: KernelRoute) -> None:
-    """Remove exactly this route. Raises OSError: ESRCH if it is not there."""
+    """Remove exactly this route. Raises OSError: ESRCH if it does not exist."""
     status = seen.status
     dst = parse_prefix(status.dst)
     attributes = [number32(_TABLE, status.table.number)]
@@ -98,10 +98,10 @@ def _gateway(family: Family, gateway: str) -> bytes:
     of = AF_INET if len(packed) == 4 else AF_INET6
     if of == family.number:
         return attribute(_GATEWAY, packed)
-    # A gateway of the other family comes behind the number of its family.
+    # A gateway of the other family is preceded by the number of its family.
     return attribute(_VIA, struct.pack("=H", of) + packed)
 
 
 def _short_table(table: int) -> int:
-    # The header has room for tables up to 255 only; the attribute says it in any case.
+    # The header holds tables up to 255 only; the attribute holds all.
     return table if table <= _BYTE else 0

@@ -1,8 +1,8 @@
 """Routes as rtnetlink describes them.
 
-IPv4 routes vanish without a word when their link goes down or their source address is removed, so such messages about
-links and addresses lead to a dump. So does any message that leaves open which of several routes it is about: the kernel
-may hold many for one destination and metric, and replaces or merges some of them.
+IPv4 routes vanish without a notification when their link goes down or their source address is removed: messages about
+links and addresses cause a dump. So does a message that is ambiguous among several routes: the kernel
+may have many for one destination and metric, and replaces or merges some of them.
 """
 
 import struct
@@ -37,7 +37,7 @@ from nodespan.resources.network.enums import (
 from nodespan.resources.network.route import NextHop, RouteStatusSpec
 
 _NAMED_FLAGS = sum(RouteFlags)
-# What the message about a new link says has changed of its flags.
+# The changed flags in the message about a new link.
 _EVERYTHING = 0xFFFFFFFF
 
 _DST = 1
@@ -56,7 +56,7 @@ _HOP = struct.Struct("=HBBi")  # length, flags, weight - 1, index of the link
 
 @attrs.frozen
 class RouteKey:
-    """What routes are filed under: all of one key compete for the same packets."""
+    """The key of routes that compete for the same packets."""
 
     family: Family
     table: RoutingTable
@@ -66,7 +66,7 @@ class RouteKey:
 
 @attrs.frozen(kw_only=True)
 class KernelRoute:
-    """A route whose links are still numbers: `hop_links` are those of the next hops. `tos` only tells routes apart."""
+    """A route with links as indexes: `hop_links` are those of the next hops. `tos` is only part of its identity."""
 
     status: RouteStatusSpec
     hop_links: tuple[int, ...] = ()
@@ -79,7 +79,7 @@ class KernelRoute:
 
     @property
     def has_gateway(self) -> bool:
-        """Whether some way out goes through a gateway."""
+        """Whether any hop has a gateway."""
         return bool(self.status.gateway or any(hop.gateway for hop in self.status.next_hops))
 
 
@@ -99,12 +99,12 @@ def _hops(data: bytes) -> Iterator[_Hop]:
 
 
 def _gateway(attributes: Attributes) -> str:
-    # A gateway of the other family comes behind the number of its family.
+    # A gateway of the other family is preceded by the number of its family.
     return ip_address(attributes[_VIA][2:] if _VIA in attributes else attributes.get(_GATEWAY, b""))
 
 
 def read_route(message: Message) -> KernelRoute:
-    """The route that an RTM_NEWROUTE or RTM_DELROUTE message describes; the names of links are not in it."""
+    """The route in an RTM_NEWROUTE or RTM_DELROUTE message, without the names of links."""
     family, dst_length, _, tos, table, protocol, scope, type, flags = message.fields
     attributes = message.attributes
     hops = tuple(_hops(attributes.get(_MULTIPATH, b"")))
@@ -114,7 +114,7 @@ def read_route(message: Message) -> KernelRoute:
         src=ip_address(attributes.get(_PREFSRC, b"")),
         gateway=_gateway(attributes),
         out_link_index=integer(attributes, _OIF),
-        # The header has room for tables up to 255 only.
+        # The header holds tables up to 255 only.
         table=RoutingTable.of(integer(attributes, _TABLE) or table),
         priority=integer(attributes, _PRIORITY),
         scope=Scope.of(scope),
@@ -128,7 +128,7 @@ def read_route(message: Message) -> KernelRoute:
 
 
 def with_names(route: KernelRoute, name_of: Callable[[int], str]) -> RouteStatusSpec:
-    """The status with the names of its links; `name_of` gives "" for an index it does not know."""
+    """The status with the names of its links; `name_of` returns "" for an unknown index."""
     status = route.status
     hops = tuple(
         attrs.evolve(hop, out_link_name=name_of(index))
@@ -152,7 +152,7 @@ _Effect = Effect[RouteKey, tuple[KernelRoute, ...]]
 
 
 class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
-    """Routes of all tables and both families, without cached ones, by what they compete for."""
+    """Routes of all tables and both families, without cached ones, by RouteKey."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_ROUTE | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_LINK
 
@@ -172,7 +172,7 @@ class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
         return items
 
     def fold(self, items: _Items, message: Message) -> _Effect:
-        """Routes that are alone are replaced and removed at once; where it is not certain which is meant, list anew."""
+        """Update a route that is alone with its key; an ambiguous message causes a dump."""
         match message.type:
             case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE if _is_cached(message):
                 return Effect()
@@ -191,7 +191,7 @@ class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
 
 
 def _went_down(message: Message) -> bool:
-    """Whether a link was set down; one that was just made, or changed while it was down, never carried a route."""
+    """Whether a link was set down; one that was just created, or changed while down, had no routes."""
     _, _, _, flags, changed = message.fields
     return bool(changed & ~flags & LinkFlags.UP) and changed != _EVERYTHING
 

@@ -1,4 +1,4 @@
-"""Adding and removing routing rules over rtnetlink."""
+"""Adds and removes routing rules over rtnetlink."""
 
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
@@ -22,12 +22,12 @@ _PROTOCOL = 21
 _BYTE = 0xFF
 _INVERT = 0x2
 
-# The mark of the rules that come from specs, by which they are known again.
+# Marks the rules that come from specs, so that a restarted agent recognizes them.
 OWN_PROTOCOL = RouteProtocol.STATIC
 
 
 def add_rule(kernel: Kernel, spec: RoutingRuleSpecSpec) -> None:
-    """Add the rule. Raises OSError: EEXIST if there is just the same."""
+    """Add the rule. Raises OSError: EEXIST if an equal rule exists."""
     src, dst = parse_prefix(spec.src), parse_prefix(spec.dst)
     table = spec.table.number
     attributes = [number32(_PRIORITY, spec.priority), number32(_TABLE, table), number8(_PROTOCOL, OWN_PROTOCOL.number)]
@@ -47,8 +47,8 @@ def add_rule(kernel: Kernel, spec: RoutingRuleSpecSpec) -> None:
 
 
 def delete_rule(kernel: Kernel, seen: KernelRule) -> None:
-    """Remove a rule that is just so. Raises OSError: ENOENT if there is none."""
-    # What was read is what it is found by, so that another rule of the same priority is not taken for it.
+    """Remove exactly this rule. Raises OSError: ENOENT if it does not exist."""
+    # All attributes that were read are sent, so that another rule of the same priority does not match.
     family, dst_length, src_length, tos, table, _, _, action, flags = seen.header
     fields = (family, dst_length, src_length, tos, table, 0, 0, action, flags & _INVERT)
     attributes = [attribute(number, data) for number, data in seen.attributes.items() if number != _PADDING]

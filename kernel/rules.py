@@ -1,6 +1,6 @@
 """Routing rules as rtnetlink describes them.
 
-There are few of them, and they differ in more than is shown of them; so every change leads to a dump.
+There are few, and they differ in more than their statuses show; so every change causes a dump.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,21 +30,21 @@ _PROTOCOL = 21
 
 @attrs.frozen
 class RuleKey:
-    """What tells rules apart outside."""
+    """The outside identity of a rule."""
 
     family: Family
     priority: int
 
 
 def read_rule(message: Message) -> RoutingRuleStatusSpec:
-    """The rule that an RTM_NEWRULE message describes."""
+    """The rule in an RTM_NEWRULE message."""
     family, dst_length, src_length, _, table, _, _, action, _ = message.fields
     attributes = message.attributes
     return RoutingRuleStatusSpec(
         family=Family.of(family),
         src=ip_prefix(attributes.get(_SRC, b""), src_length),
         dst=ip_prefix(attributes.get(_DST, b""), dst_length),
-        # The header has room for tables up to 255 only.
+        # The header holds tables up to 255 only.
         table=RoutingTable.of(integer(attributes, _TABLE) or table),
         priority=integer(attributes, _PRIORITY),
         action=RuleAction.of(action),
@@ -57,7 +57,7 @@ def read_rule(message: Message) -> RoutingRuleStatusSpec:
 
 @attrs.frozen
 class KernelRule:
-    """A rule with everything that the kernel says of it, so that exactly this one can be told from others.
+    """A rule with all of its attributes, so that exactly this one can be identified.
 
     `header` is the fixed part of the message, `attributes` all of its attributes.
     """
@@ -73,17 +73,17 @@ class _AnyRules(Kind[RuleKey, V]):
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """The rules of both families; blocks."""
-        # Without a family the answer has those of multicast routing too.
+        # Without a family the answer includes those of multicast routing.
         yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET)
         yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET6)
 
     def fold(self, items: Mapping[RuleKey, V], message: Message) -> Effect[RuleKey, V]:  # noqa: ARG002
-        """Any change leads to a dump."""
+        """Any change causes a dump."""
         return Effect(resync=True)
 
 
 class Rules(_AnyRules[RoutingRuleStatusSpec]):
-    """Rules by family and priority. Of several with one priority it is the first, which the kernel asks first."""
+    """Rules by family and priority. Of several with one priority, the first, which the kernel evaluates first."""
 
     def collect(self, messages: Iterable[Message]) -> dict[RuleKey, RoutingRuleStatusSpec]:
         """The rules by key."""
@@ -95,7 +95,7 @@ class Rules(_AnyRules[RoutingRuleStatusSpec]):
 
 
 class RuleLists(_AnyRules[tuple[KernelRule, ...]]):
-    """All rules by family and priority, for whoever adds and removes some of them."""
+    """All rules by family and priority, for the applier."""
 
     def collect(self, messages: Iterable[Message]) -> dict[RuleKey, tuple[KernelRule, ...]]:
         """The rules by key, in the kernel's order."""

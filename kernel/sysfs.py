@@ -1,7 +1,7 @@
-"""What the bus says of a link's device, from sysfs.
+"""Reads the device of a link from sysfs.
 
-sysfs shows the links of the network namespace it was mounted in, which need not be the one asked about: a link is
-believed to be the right one only if its index agrees.
+sysfs shows the links of the network namespace it was mounted in, which may be another one: a link is
+accepted only if its index matches.
 """
 
 import re
@@ -14,7 +14,7 @@ _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 @attrs.frozen(kw_only=True)
 class DeviceFacts:
-    """The device behind a link: its driver, and if it sits on PCI its ids (`8086:10FB`) and its address."""
+    """The device of a link: its driver, and on PCI its ids (`8086:10FB`) and its address."""
 
     driver: str = ""
     pci_id: str = ""
@@ -33,7 +33,7 @@ def read_device(name: str, index: int, root: Path) -> DeviceFacts:
 
 
 def read_pci_ids(bus_path: str, root: Path) -> tuple[str, str]:
-    """Vendor and product (`0x8086`, `0x10fb`) of the device at a PCI address; two empty texts for any other path."""
+    """Vendor and product (`0x8086`, `0x10fb`) of the device at a PCI address; empty for any other path."""
     if not _PCI_ADDRESS.fullmatch(bus_path):
         return "", ""
     device = root / "bus" / "pci" / "devices" / bus_path
@@ -41,7 +41,7 @@ def read_pci_ids(bus_path: str, root: Path) -> tuple[str, str]:
 
 
 def _read(path: Path) -> str:
-    """The text of a file, "" if it is not there or its driver does not answer."""
+    """The text of a file, "" if it is missing or its driver does not answer."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

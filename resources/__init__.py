@@ -1,1 +1,1 @@
-"""The typed specs of everything a node knows, one package or module per family."""
+"""The typed specs of all resources of a node, one package or module per family."""

@@ -1,4 +1,4 @@
-"""The cluster: its identity, the services that its nodes find each other through, and the nodes that were found."""
+"""The cluster: its identity, its discovery services, and the nodes that were found."""
 
 import enum
 
@@ -7,7 +7,7 @@ import attrs
 from nodespan.runtime.resource import ResourceType, wire
 
 NAMESPACE = "cluster"
-# What single sources say of a node, before it is merged: `service/<node id>`.
+# Affiliates by source, before they are merged: `service/<node id>`.
 RAW_NAMESPACE = "cluster-raw"
 CONFIG_NAMESPACE = "config"
 CONTROL_PLANE_NAMESPACE = "controlplane"
@@ -24,7 +24,7 @@ _OPTIONAL = wire(omit_empty=True)
 
 
 class MachineType(enum.StrEnum):
-    """What a node is in its cluster, as far as this node can tell."""
+    """The role of a node in its cluster, as far as this node knows."""
 
     UNKNOWN = "unknown"
     INIT = "init"
@@ -33,7 +33,7 @@ class MachineType(enum.StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "MachineType":
-        """A text on the wire never fails: what nobody knows is unknown."""
+        """A text from the wire never fails: unrecognized roles are UNKNOWN."""
         return cls.WORKER if value in ("", "join") else cls.UNKNOWN
 
     @property
@@ -46,7 +46,7 @@ class MachineType(enum.StrEnum):
 class KubeSpanAffiliate:
     """How a node takes part in the mesh. Prefixes are as configured: host bits may be set.
 
-    `exclude_advertised_networks` is what nobody shall route to the node, be it advertised or not.
+    `exclude_advertised_networks` are never routed to the node, even if they are advertised.
     """
 
     public_key: str = ""
@@ -58,14 +58,14 @@ class KubeSpanAffiliate:
 
 @attrs.frozen(kw_only=True)
 class ControlPlane:
-    """Where a node serves the Kubernetes API."""
+    """The port at which a node serves the Kubernetes API."""
 
     port: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class AffiliateSpec:
-    """A node that belongs to the cluster, by its own account. A node without node name is not a member."""
+    """A node that announces itself as part of the cluster. Without a node name it is not a member."""
 
     node_id: str = ""
     addresses: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class DiscoveryService:
 
 @attrs.frozen(kw_only=True)
 class DiscoveryConfigSpec:
-    """The discovery services in use, and what a node needs to take part. The fields of one service are the first's.
+    """The discovery services in use, and the cluster's id and key. The singular fields are those of the first service.
 
     `service_encryption_key` is the cluster secret decoded: 32 bytes, none without a secret.
     """
@@ -117,7 +117,7 @@ class DiscoveryConfigSpec:
 
 @attrs.frozen(kw_only=True)
 class IdentitySpec:
-    """The id that this node has in the cluster."""
+    """This node's id in the cluster."""
 
     node_id: str = ""
 
@@ -139,7 +139,7 @@ class EndpointSpec:
 
 @attrs.frozen(kw_only=True)
 class MachineResetSignalSpec:
-    """Says that this node leaves the cluster for good; there is nothing to it but that it exists."""
+    """This node leaves the cluster permanently. Its existence is the signal."""
 
 
 Affiliate = ResourceType(

@@ -1,7 +1,7 @@
 """Files of the machine.
 
-EtcFileSpec: a file below /etc as it is wanted; EtcFileStatus: it has been written. The id is the path below /etc.
-MachineFileStatus: what became of an entry of `machine.files`.
+EtcFileSpec: a desired file below /etc; EtcFileStatus: a written one. The id is the path below /etc.
+MachineFileStatus: the result for an entry of `machine.files`.
 """
 
 import attrs
@@ -13,7 +13,7 @@ NAMESPACE = "files"
 
 @attrs.frozen(kw_only=True)
 class EtcFileSpecSpec:
-    """The whole contents, and the permission bits."""
+    """The complete contents, and the permission bits."""
 
     contents: bytes = attrs.field(repr=False)
     mode: int = 0o644
@@ -34,7 +34,7 @@ EtcFileStatus = ResourceType(
 
 @attrs.frozen(kw_only=True)
 class MachineFileStatusSpec:
-    """What became of one entry of `machine.files`; `error` says why nothing did."""
+    """The result for one entry of `machine.files`; `error` is the reason if it was not applied."""
 
     path: str = ""
     op: str = ""

@@ -1,4 +1,4 @@
-"""KubeSpan: what this node is in the mesh, who its peers are, and how each of them fares."""
+"""KubeSpan: this node's identity in the mesh, its peers, and the state of each."""
 
 import enum
 from datetime import UTC, datetime
@@ -10,17 +10,17 @@ from nodespan.runtime.resource import ResourceType, wire
 NAMESPACE = "kubespan"
 CONFIG_NAMESPACE = "config"
 
-# The one identity of this node, and the one configuration of the feature.
+# The only identity of this node, and the only configuration of the feature.
 LOCAL = "local"
 KUBESPAN_CONFIG_ID = "kubespan"
 
-# The time of what has not happened.
+# The timestamp for "never".
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @attrs.frozen(kw_only=True)
 class KubeSpanConfigSpec:
-    """The settings in effect, whichever documents they came from.
+    """The settings in effect, from whichever documents.
 
     `shared_secret` is the preshared key of every peer. `endpoint_filters` None keeps all endpoints, () none of them.
     """
@@ -49,7 +49,7 @@ class KubeSpanIdentitySpec:
 
 @attrs.frozen(kw_only=True)
 class KubeSpanPeerSpecSpec:
-    """A peer as it is wanted: what is routed to it, and where it says it can be reached, best first."""
+    """A desired peer: the prefixes routed to it, and its announced endpoints, best first."""
 
     address: str = ""
     allowed_ips: tuple[str, ...] = attrs.field(default=(), metadata=wire("allowedIPs"))
@@ -67,9 +67,9 @@ class PeerState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class KubeSpanPeerStatusSpec:
-    """A peer as it is seen.
+    """A peer as observed.
 
-    `endpoint` is what the device uses, `last_used_endpoint` what this node last told it to use, "" for none.
+    `endpoint` is the one in use by the device, `last_used_endpoint` the last that this node set, "" for none.
     """
 
     endpoint: str = ""
@@ -84,7 +84,7 @@ class KubeSpanPeerStatusSpec:
 
 @attrs.frozen(kw_only=True)
 class KubeSpanEndpointSpec:
-    """An endpoint at which this node sees a peer, to be told to the other nodes."""
+    """An observed endpoint of a peer, to be reported to the other nodes."""
 
     affiliate_id: str = attrs.field(default="", metadata=wire("affiliateID"))
     endpoint: str = ""

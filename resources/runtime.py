@@ -11,7 +11,7 @@ KERNEL_CMDLINE_ID = "cmdline"
 
 @attrs.frozen(kw_only=True)
 class KernelCmdlineSpec:
-    """The line that the kernel was booted with."""
+    """The kernel command line."""
 
     cmdline: str = ""
 
@@ -27,7 +27,7 @@ KernelCmdline = ResourceType(
 
 @attrs.frozen(kw_only=True)
 class EnvironmentSpec:
-    """Variables as `NAME=value`, sorted. They may hold passwords of proxies."""
+    """Variables as `NAME=value`, sorted. May contain passwords of proxies."""
 
     variables: tuple[str, ...] = attrs.field(default=(), repr=False)
 
@@ -38,6 +38,6 @@ Environment = ResourceType(
     namespace=NAMESPACE,
     aliases=("env",),
     columns={"Variables": ".variables"},
-    # Proxies have passwords.
+    # May contain passwords of proxies.
     sensitive=True,
 )

@@ -1,4 +1,4 @@
-"""Whom the node trusts: certificate authorities that the configuration adds, and the bundle of all there are."""
+"""Trust: certificate authorities from the configuration, and the bundle of all authorities."""
 
 import attrs
 
@@ -10,10 +10,10 @@ TRUST_BUNDLE_ID = "ca-bundle"
 
 @attrs.frozen(kw_only=True)
 class TrustedRootSpec:
-    """What became of one entry of the configuration, which `source` names.
+    """The result for one entry of the configuration, which `source` names.
 
-    `subjects` are those of its certificates. `installed` is where the system has them, "" if it does not; `error` is
-    why they cannot be used at all, or the system not be told.
+    `subjects` are those of its certificates. `installed` is their path in the system's store, "" if not installed;
+    `error` is why they cannot be used, or not be installed.
     """
 
     source: str = ""
@@ -24,9 +24,9 @@ class TrustedRootSpec:
 
 @attrs.frozen(kw_only=True)
 class TrustBundleSpec:
-    """`path` is a file of all the authorities, those of the system included; `digest` changes when any of them does.
+    """`path` is a file with all authorities, also the system's; `digest` changes with any of them.
 
-    `added` are those that the configuration adds, as PEM.
+    `added` are those of the configuration, as PEM.
     """
 
     path: str = ""

@@ -1,1 +1,1 @@
-"""What several families of controllers need: problems, damping, whole files, expressions, prefixes."""
+"""Shared by several families of controllers: problems, damping, whole files, expressions, prefixes."""

@@ -1,4 +1,4 @@
-"""A clock that neither a restart of the agent nor a change of the time of day disturbs, and only a reboot ends."""
+"""A clock that survives restarts of the agent and ignores changes of the time of day; it ends with a reboot."""
 
 import time
 from pathlib import Path
@@ -8,20 +8,20 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class BootClock(Protocol):
-    """`now` in seconds is comparable only with that of the same `boot`."""
+    """`now`, in seconds, can only be compared within the same `boot`."""
 
     @property
     def boot(self) -> str:
-        """What names this run of the machine."""
+        """The id of this boot."""
         ...
 
     def now(self) -> float:
-        """The time since the machine was started, sleep included."""
+        """Seconds since boot, including suspend."""
         ...
 
 
 def boot_time() -> float:
-    """Seconds since the machine was started, sleep included; a change of the time of day does not touch it."""
+    """Seconds since boot, including suspend; independent of the time of day."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -30,7 +30,7 @@ class SystemBootClock:
 
     @property
     def boot(self) -> str:
-        """The kernel's id of this run, "" where there is none."""
+        """The kernel's boot id, "" if there is none."""
         try:
             return _BOOT_ID.read_text().strip()
         except OSError:

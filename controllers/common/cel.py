@@ -337,7 +337,7 @@ def _check_pattern(pattern: _Part) -> None:
     try:
         re.compile(pattern.value(LinkStatusSpec()))
     except re.error as error:
-        raise ExpressionError(f"the pattern is not right: {error}", pattern.position) from None
+        raise ExpressionError(f"invalid pattern: {error}", pattern.position) from None
 
 
 def _integer(token: _Token) -> int:
@@ -362,7 +362,7 @@ def _unquote(token: _Token) -> str:
 
 
 def _nearest(text: str) -> str:
-    # Users may write the names of `nodespan get links -o yaml`.
+    # Users may write the field names of `nodespan get links -o yaml`.
     snake = re.sub(r"(?<=[a-z0-9])([A-Z]+)", r"_\1", text).lower()
     near = difflib.get_close_matches(snake, _FIELDS, n=1)
     return f", did you mean {near[0]!r}?" if near else f", there are {', '.join(sorted(_FIELDS))}"

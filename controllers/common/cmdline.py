@@ -1,7 +1,7 @@
-"""The network settings of the kernel command line: `ip=`, `bond=`, `vlan=` and what begins with `talos.`.
+"""The network settings of the kernel command line: `ip=`, `bond=`, `vlan=` and `talos.*`.
 
-The line is split at white space and each word at its first `=`; keys may be repeated, nothing is quoted. An error in
-any of the settings makes all of them void, except for the links that are excluded from defaults, and for links with
+The line is split at whitespace and each word at its first `=`; keys may be repeated, there is no quoting. An error in
+one setting discards all of them, except for the links that are excluded from defaults, and for links with
 DHCP that come before the error.
 """
 
@@ -23,7 +23,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class CmdlineError(ValueError):
-    """An invalid setting; the text says which and why."""
+    """An invalid setting; the text has the setting and the reason."""
 
 
 @attrs.frozen(kw_only=True)
@@ -132,13 +132,13 @@ def parse_cmdline(line: str) -> CmdlineNetwork:
 def _ip(value: str) -> CmdlineIP | None:
     fields = list(_fields(value))
     if fields == ["dhcp"]:
-        # On any link, which the configuration decides better.
+        # On any link: left to the configuration.
         return None
     if len(fields) == 2 and fields[0] and fields[1] == "dhcp":
         return CmdlineIP(link_name=fields[0], dhcp=True)
     if len(fields) < 3:
         raise CmdlineError(f"ip={value}: expected DEVICE:dhcp or CLIENT:SERVER:GATEWAY:MASK:HOST:DEVICE:...")
-    # The second is the server of a root file system, the seventh how to configure.
+    # The second is the server of a root file system, the seventh the protocol.
     client, _, gateway, mask, hostname, link_name, method, *servers = fields + [""] * (7 - len(fields))
     return CmdlineIP(
         link_name=link_name,
@@ -152,7 +152,7 @@ def _ip(value: str) -> CmdlineIP | None:
 
 
 def _fields(value: str) -> Iterator[str]:
-    """The value at its colons, those within brackets left alone and the brackets taken away."""
+    """The value split at its colons outside of brackets, with the brackets removed."""
     field, depth = "", 0
     for char in value:
         if char in "[]":
@@ -198,7 +198,7 @@ def _prefix_length(mask: str, longest: int, value: str) -> int:
 
 
 def _bond(value: str) -> CmdlineBond:
-    # Colons and commas separate, so that addresses of IPv6 stand in brackets here too.
+    # Colons and commas are separators, so IPv6 addresses are in brackets here too.
     name, members, options, mtu, *rest = [*_fields(value), "", "", ""]
     if not name or len(rest) > 3 or any(rest):
         raise CmdlineError(f"bond={value}: expected NAME:MEMBER,MEMBER:OPTION=VALUE,...:MTU")

@@ -1,12 +1,12 @@
-"""How soon something is done again: what failed, and what somebody else undoes.
+"""When to retry: after failures, and after another program undid a change.
 
-What fails waits, twice as long after each further failure. What was done and is undone is done again at once a few
-times, for people make mistakes; then somebody else wants it otherwise, and doing it again waits too, twice as long each
-time. Two that each put things right at once would wear out the machine, and neither would ever be told of the other.
+Failures are retried with exponential backoff. A change that was undone is made again at once a few
+times, because operators make mistakes; then another program is reverting it, and the retries back off exponentially
+too. Two programs that revert each other without a delay would load the machine, and neither would report the conflict.
 
-That is over when it was left alone for a while, which is longer the longer the waits were.
+The backoff is reset after a calm period, which grows with the delays.
 
-What fails may do so because something that it rests on is about to come: a failure that lasts is another matter.
+A failure may be transient, if a dependency is about to appear: only one that lasts is a problem.
 """
 
 import attrs
@@ -16,14 +16,14 @@ from nodespan.runtime.backoff import Exponential
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 60.0
 _DELAYS = Exponential(base=FIRST_DELAY, cap=LONGEST_DELAY)
-# A failure lasts when something still fails after this long: the kernel takes up to two seconds to find out that an
-# address of IPv6 is nobody else's, and until then nothing can rest on it.
+# A failure lasts when retries still fail after this long: duplicate detection of an IPv6 address takes the kernel up
+# to two seconds, and until then nothing can use the address.
 LASTING = 3.0
-# So often something may be undone before it waits.
+# How often a change may be undone before retries back off.
 FREE = 5
-# For how long at least it has to be left alone, in seconds, until that is forgotten.
+# The shortest calm period, in seconds, that resets the backoff.
 CALM = 10.0
-# A change of circumstances lets a failure wait for only this part of its delay.
+# After a related change a failure waits for only this part of its delay.
 _HASTE = 0.1
 
 
@@ -32,7 +32,7 @@ class _Record:
     failures: int
     failing_since: float
     times_done: int
-    # When it was last tried, and when it may be tried again.
+    # The last attempt, and the delay of the next.
     tried_at: float
     delay: float
 
@@ -53,71 +53,71 @@ class _Record:
 
 
 class Damper:
-    """The tries of things, by their ids. Times are the caller's, in seconds."""
+    """The attempts by id. Times are the caller's, in seconds."""
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
-        # Those that time will tell something of; the others are many, and are looked at only when they are done again.
+        # The ids with a deadline. The others are many, and matter only when they are applied again.
         self._waiting: set[str] = set()
 
     def failed(self, id: str, now: float) -> None:
-        """It was tried and failed."""
+        """An attempt failed."""
         before = self._records.get(id)
         failures, since = 1, now
         if before is not None and before.failures:
             failures, since = before.failures + 1, before.failing_since
         delay = _DELAYS.after(failures)
         if now < since + LASTING:
-            # So that it is known by then.
+            # So that there is an attempt at that time.
             delay = min(delay, since + LASTING - now)
         self._set(id, _Record(failures, since, 0, now, delay))
 
     def done(self, id: str, now: float) -> None:
-        """It was tried and done."""
+        """An attempt succeeded."""
         before = self._records.get(id)
         again = before is not None and not before.failures and now < before.calm_at
         times = before.times_done + 1 if before is not None and again else 1
         self._set(id, _Record(0, 0.0, times, now, _DELAYS.after(times - FREE)))
 
     def holds(self, id: str) -> None:
-        """There is nothing to do, whoever saw to that: failures are forgotten."""
+        """The desired state holds already: reset failures."""
         record = self._records.get(id)
         if record is not None and record.failures:
             self.forget(id)
 
     def forget(self, id: str) -> None:
-        """It is another thing from now on."""
+        """Reset: the spec changed."""
         self._records.pop(id, None)
         self._waiting.discard(id)
 
     def hasten(self, id: str, now: float) -> None:
-        """Something changed that may let a failure succeed."""
+        """A related change may let the next attempt succeed: retry sooner."""
         record = self._records.get(id)
         if record is not None and record.failures:
             delay = max(now - record.tried_at, _HASTE * _DELAYS.after(record.failures))
             self._set(id, attrs.evolve(record, delay=min(record.delay, delay)))
 
     def may_try(self, id: str, now: float) -> bool:
-        """Whether it may be done now."""
+        """Whether an attempt is due."""
         record = self._records.get(id)
         return record is None or now >= record.again_at
 
     def has_lasted(self, id: str) -> bool:
-        """Whether it failed over and over for so long that it will not come right by itself in a moment."""
+        """Whether it has failed for so long that it is not transient."""
         record = self._records.get(id)
         return record is not None and record.failures > 0 and record.tried_at >= record.failing_since + LASTING
 
     def is_damped(self, id: str, now: float) -> bool:
-        """Whether somebody else keeps undoing it."""
+        """Whether another program keeps undoing it."""
         record = self._records.get(id)
         return record is not None and record.is_damped and now < record.calm_at
 
     def failing(self) -> set[str]:
-        """What failed when it was last tried."""
+        """The ids whose last attempt failed."""
         return {id for id in self._waiting if self._records[id].failures}
 
     def due(self, now: float) -> set[str]:
-        """What to look at: what may be tried again, or was left alone for long enough."""
+        """The ids to reconcile: an attempt is due, or the calm period has passed."""
         found = {id for id in self._waiting if now >= self._records[id].again_at}
         for id in tuple(found):
             record = self._records[id]
@@ -126,7 +126,7 @@ class Damper:
         return found
 
     def next_due(self, now: float) -> float:
-        """When there is something due next, infinity for never."""
+        """The time at which the next id is due, infinity for never."""
         return min((self._records[id].due_at(now) for id in self._waiting), default=float("inf"))
 
     def _set(self, id: str, record: _Record) -> None:

@@ -1,4 +1,4 @@
-"""Asking for WireGuard links to be read again: the kernel tells nothing of what happens to them."""
+"""Requests that WireGuard links are read again: the kernel does not notify changes of their peers."""
 
 import attrs
 
@@ -8,7 +8,7 @@ from nodespan.runtime.resource import Resource
 
 
 async def ask_for_refresh(ctx: Access) -> None:
-    """Have WireGuard links shown as they are now. Several controllers ask, so the resource is nobody's own."""
+    """Request current statuses of WireGuard links. Several controllers do, so the resource has no owner."""
     await ctx.modify(LinkRefresh.new(WIREGUARD_REFRESH, LinkRefreshSpec()), _next, owned=False)
 
 

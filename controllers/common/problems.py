@@ -1,4 +1,4 @@
-"""What an applier could not do: shown as resources, and logged once each."""
+"""The failures of an applier: shown as resources, and logged once each."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ _NO_PRIVILEGES = "the agent may not change the network: it lacks CAP_NET_ADMIN, 
 
 
 def reason_of(error: OSError) -> str:
-    """An error of the kernel in words for an operator."""
+    """An error of the kernel as a text for operators."""
     if error.errno == errno.EPERM:
         return _NO_PRIVILEGES
     return error.strerror or os.strerror(error.errno or 0)
@@ -26,7 +26,7 @@ class Problems:
     def __init__(self, ctx: Access, type: ResourceType[Any]) -> None:
         self._ctx = ctx
         self._type = type
-        # An earlier run of the controller may have left some.
+        # Left by an earlier run of the controller.
         self._shown = {
             problem.spec.id: problem.spec.message
             for problem in ctx.list(NetworkProblem)
@@ -35,20 +35,20 @@ class Problems:
         self._logged = {_subject(id, message): message for id, message in self._shown.items()}
 
     async def show(self, problems: Mapping[str, str], *, loud: frozenset[str] = frozenset()) -> None:
-        """Make these, by the ids of the specs, be all the problems there are; those in `loud` are logged when new."""
+        """Replace all problems with these, by the ids of the specs; those in `loud` are logged when new."""
         for id in self._shown.keys() - problems.keys():
             await self.clear(id)
         for id, message in problems.items():
             await self.set(id, message, loud=id in loud)
 
     async def keep(self, ids: Container[str]) -> None:
-        """There are no problems with specs other than these."""
+        """Clear the problems of all specs except these."""
         for id in tuple(self._shown):
             if id not in ids:
                 await self.clear(id)
 
     async def set(self, id: str, message: str, *, loud: bool = True, severity: Severity = Severity.ERROR) -> None:
-        """This is the problem with one spec; a `loud` one is logged when it is new, or was not loud before."""
+        """Set the problem of one spec; a `loud` one is logged when it is new, or was not loud before."""
         subject = _subject(id, message)
         if loud and self._logged.get(subject) != message:
             self._logged[subject] = message
@@ -61,7 +61,7 @@ class Problems:
         await self._ctx.put(NetworkProblem, network_problem_id(self._type.name, id), spec)
 
     async def clear(self, id: str) -> None:
-        """There is no problem with this spec any more."""
+        """Clear the problem of this spec."""
         if self._shown.pop(id, None) is None:
             return
         self._logged.pop(id, None)
@@ -72,5 +72,5 @@ class Problems:
 
 
 def _subject(id: str, message: str) -> str:
-    """What is wrong with everything, as missing privileges are, is said once."""
+    """Global failures, such as missing privileges, are logged once."""
     return "" if message == _NO_PRIVILEGES else id

@@ -1,4 +1,4 @@
-"""Outputs that follow a mirror: only what belongs to the keys that changed is written."""
+"""Outputs that follow a mirror: only those of changed keys are written."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
@@ -12,10 +12,10 @@ S = TypeVar("S")
 
 
 class Publication(Generic[K, S]):
-    """The outputs of one type, filed under the keys they come from. An output belongs to the key that wrote it last.
+    """The outputs of one type, by the keys they come from. An output belongs to the key that wrote it last.
 
-    An output that is no longer given, but that somebody holds by a finalizer, is torn down and waits; so does one that
-    is given again in the meantime. Declare the type as a destroy-ready input: that gives a turn when it is let go.
+    An output that is no longer published but has a finalizer is torn down and waits; so does one that
+    is published again in the meantime. Declare the type as a destroy-ready input to be woken when it is released.
     """
 
     def __init__(self, ctx: ControllerContext, type: ResourceType[S]) -> None:
@@ -23,14 +23,14 @@ class Publication(Generic[K, S]):
         self._type = type
         self._ids: dict[K, frozenset[str]] = {}
         self._key_of: dict[str, K] = {}
-        # Those that are held: what they are to be once they are gone, None for nothing.
+        # Outputs held by a finalizer: the spec to write after they are destroyed, None for none.
         self._held: dict[str, S | None] = {}
         self._begun = False
 
     async def publish(self, outputs: Mapping[K, Mapping[str, S]]) -> None:
-        """Make the outputs of these keys be exactly those given, by id; other keys keep theirs.
+        """Publish exactly these outputs, by id, for these keys; other keys keep theirs.
 
-        The first call also takes away what an earlier run of the controller left and this one does not give.
+        The first call also removes outputs of an earlier run of the controller.
         """
         held, self._held = self._held, {}
         for id, spec in held.items():
@@ -44,7 +44,7 @@ class Publication(Generic[K, S]):
             if specs:
                 self._ids[key] = frozenset(specs)
             for id in before - specs.keys():
-                # Two links may swap names: then the id is another key's by now.
+                # Two links may swap names: then the id belongs to another key by now.
                 if self._key_of.get(id) == key:
                     del self._key_of[id]
                     await self._replace(id, None)
@@ -62,7 +62,7 @@ class Publication(Generic[K, S]):
             await self._ctx.put(self._type, id, spec)
 
     async def _replace(self, id: str, spec: S | None) -> None:
-        """Take an output away, and make it anew unless the spec is None: now, or when it is let go."""
+        """Destroy an output, and create it again unless the spec is None: now, or when its finalizers are gone."""
         if not await self._ctx.remove(self._type, id):
             self._held[id] = spec
         elif spec is not None:
@@ -70,14 +70,14 @@ class Publication(Generic[K, S]):
 
 
 class LinkIndex(Generic[K]):
-    """Which keys show the name of which link, so that a renamed link touches only those."""
+    """The keys that refer to a link, so that a rename updates only those."""
 
     def __init__(self) -> None:
         self._keys: defaultdict[int, set[K]] = defaultdict(set)
         self._links: dict[K, frozenset[int]] = {}
 
     def set(self, key: K, links: Iterable[int]) -> None:
-        """The links that a key shows from now on; none forgets the key."""
+        """Set the links that a key refers to; none removes the key."""
         after = frozenset(links)
         before = self._links.pop(key, frozenset())
         if after:
@@ -90,5 +90,5 @@ class LinkIndex(Generic[K]):
             self._keys[link].add(key)
 
     def keys(self, links: Iterable[int]) -> frozenset[K]:
-        """The keys that show any of these links."""
+        """The keys that refer to any of these links."""
         return frozenset(key for link in links for key in self._keys.get(link, ()))

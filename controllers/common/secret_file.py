@@ -1,4 +1,4 @@
-"""Files that hold secrets: only their owner may read them, and they are whole or not there. All calls block."""
+"""Files with secrets: readable by their owner only, and never incomplete. All calls block."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from nodespan.runtime.whole_file import create_file
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a new file, readable by this user only, that appears complete or not at all, also after a power cut.
+    """Write a new file atomically and durably, readable by this user only.
 
-    Raises FileExistsError if there is one: a secret is made once and never overwritten. Other OSErrors name the path.
+    Raises FileExistsError if it exists: a secret is never overwritten. Other OSErrors name the path.
     """
     create_file(path, text)

@@ -1,1 +1,1 @@
-"""The discovery service: stores what the nodes of a cluster exchange, and cannot read any of it."""
+"""The discovery service: stores the encrypted records of clusters, which it cannot read."""

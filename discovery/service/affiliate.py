@@ -1,4 +1,4 @@
-"""An affiliate as the service keeps it: a resource, so that any kind of state can hold it."""
+"""An affiliate at the service: a resource, so that any kind of state can hold it."""
 
 import attrs
 
@@ -17,10 +17,10 @@ class EndpointRecord:
 
 @attrs.frozen(kw_only=True)
 class AffiliateSpec:
-    """What is known of an affiliate. `data` and the endpoints are ciphertext; expiry is in wall-clock nanoseconds.
+    """One affiliate. `data` and the endpoints are ciphertext; expiry is in wall-clock nanoseconds.
 
-    `announcement` counts what watchers were told of it. `withdrawn` says that they were last told to forget it, though
-    it is still here.
+    `announcement` counts the notifications to watchers. `withdrawn`: the last one was a deletion, though
+    the affiliate still exists.
     """
 
     cluster: str
@@ -41,5 +41,5 @@ Affiliate = ResourceType(
 
 
 def affiliate_id(cluster: str, affiliate: str) -> str:
-    """The id of the resource: two pairs never share one, whatever stands in them."""
+    """The id of the resource: unique for each pair, whatever the pair contains."""
     return f"{cluster.replace('%', '%25').replace('/', '%2F')}/{affiliate}"

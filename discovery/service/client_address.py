@@ -1,4 +1,4 @@
-"""Whose call it is: the address that a client is told, and that its calls are counted by."""
+"""The address of a caller, which is reported to it and used for the rate limit."""
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -10,9 +10,9 @@ Address = IPv4Address | IPv6Address
 
 @attrs.frozen(kw_only=True)
 class Trust:
-    """Which header fields may say whom a call comes from: those that a proxy in front of the service sets.
+    """The header fields that may name the caller: those that a proxy in front of the service sets.
 
-    Without such a proxy a client could choose its address, so nothing is trusted unless asked for.
+    Without such a proxy a client could forge its address, so none is trusted by default.
     """
 
     x_real_ip: bool = False
@@ -20,7 +20,7 @@ class Trust:
 
 
 def client_address(header: Callable[[str], str | None], peer: Address | None, trust: Trust) -> Address | None:
-    """The address of the client: as a trusted field says, else the peer's, else unknown."""
+    """The address of the client: from a trusted field, else the peer's, else unknown."""
     claims = []
     if trust.x_real_ip:
         claims.append(header("x-real-ip") or "")
@@ -30,5 +30,5 @@ def client_address(header: Callable[[str], str | None], peer: Address | None, tr
         try:
             return ip_address(claim)
         except ValueError:
-            continue  # an unreadable field says nothing; the next source may
+            continue  # invalid: use the next source
     return peer

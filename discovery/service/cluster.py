@@ -1,8 +1,8 @@
-"""The clusters: what the state holds, by cluster, and those who watch it.
+"""The clusters: the affiliates in the state by cluster, and the watchers.
 
-Watchers of a cluster are woken together: at once when it has been quiet, and otherwise in beats, with a rest after each
-that grows with the time the beat took. So telling a large cluster of its growth leaves time for everybody else. What
-changes between two beats piles up; it is encoded once and goes out as one message to all who stand at the same place.
+Watchers of a cluster are woken together: at once if it was quiet, otherwise in beats, with a rest after each
+that grows with the duration of the beat. So the growth of a large cluster leaves time for all others. Changes
+between two beats are batched, encoded once, and sent as one message to all watchers at the same position.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,17 +19,17 @@ from nodespan.runtime.api.grpc import frame
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
-# How many affiliates may have changed behind a watcher's back before it is given up.
+# The number of affiliates that may have changed since a watcher last read before it is dropped.
 _MAX_BEHIND = 2048
-# Increments are split into messages of about so many bytes: a client need not accept more than 4 MiB in one.
+# Increments are split into messages of about this many bytes: clients may refuse more than 4 MiB.
 _MAX_INCREMENT = 1 << 20
-# How much longer than a beat the rest after it is while changes keep coming, and the longest rest, in seconds. Once so
-# many seconds pass without a change, a quarter of it is enough.
+# The ratio of rest to beat while changes keep coming, and the longest rest, in seconds. After this
+# many seconds without a change, a quarter of the rest is enough.
 _REST = 4
 _LONGEST_REST = 0.5
 _LULL = 0.02
-# In so many rounds of the loop watchers send what is little. Of more, the beat lasts until most are done: one that does
-# not read must not hold up the others.
+# Small updates are sent within this many rounds of the loop. For larger ones, the beat lasts until most watchers are
+# done: one that does not read must not delay the others.
 _ROUNDS = 3
 _MOST = 7 / 8
 _LOOK_AGAIN = 0.01
@@ -38,14 +38,14 @@ _LOOKS = 100
 
 @attrs.frozen
 class Framed:
-    """Messages ready to be sent, and how many they are."""
+    """Messages ready to be sent, and their number."""
 
     data: bytes
     count: int
 
 
 def encode_entry(spec: AffiliateSpec) -> bytes:
-    """An affiliate as it stands in a list or watch response: such a response is the entries, one behind the other."""
+    """The encoded entry of an affiliate: a list or watch response is a concatenation of entries."""
     endpoints = (endpoint.data for endpoint in spec.endpoints)
     entry = wire.Affiliate(id=spec.affiliate, data=spec.data, endpoints=endpoints)
     return wire.WatchResponse(affiliates=(entry,)).SerializeToString()
@@ -75,7 +75,7 @@ class Cluster:
         self._nursery = nursery
         self._log = ChangeLog(_MAX_BEHIND)
         self._entries: dict[str, bytes] = {}
-        # What was encoded since the latest change, for the next who stands at the same place.
+        # Encoded since the latest change, for other watchers at the same position.
         self._snapshot: Framed | None = None
         self._increments: dict[int, Framed] = {}
         self._woken = trio.lowlevel.ParkingLot()
@@ -83,11 +83,11 @@ class Cluster:
 
     @property
     def position(self) -> int:
-        """Where a watcher stands that has seen everything."""
+        """The position of a watcher that has seen everything."""
         return self._log.position
 
     def put(self, spec: AffiliateSpec) -> None:
-        """An affiliate is now this; watchers are told if it was announced anew."""
+        """Set an affiliate; watchers are notified if its announcement changed."""
         before = self.affiliates.get(spec.affiliate)
         self.affiliates[spec.affiliate] = spec
         if before is None or before.announcement != spec.announcement:
@@ -95,7 +95,7 @@ class Cluster:
             self._changed(spec.affiliate, gone=spec.withdrawn)
 
     def remove(self, id: str) -> None:
-        """An affiliate is gone."""
+        """Remove an affiliate."""
         self.affiliates.pop(id, None)
         self._entries.pop(id, None)
         self._changed(id, gone=True)
@@ -140,7 +140,7 @@ class Cluster:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """While somebody watches, changes are remembered."""
+        """Record changes while there is a watcher."""
         self.watchers += 1
         try:
             yield
@@ -150,7 +150,7 @@ class Cluster:
                 self._log.clear()
 
     async def wait_beyond(self, position: int) -> None:
-        """Wait until there is more to see than was seen at the position. Always a checkpoint."""
+        """Wait for a change after the position. Always a checkpoint."""
         await trio.lowlevel.checkpoint()
         while self._log.position == position:
             await self._woken.park()
@@ -162,7 +162,7 @@ class Cluster:
         return self._snapshot
 
     def increment(self, position: int) -> Framed | None:
-        """Everything that changed since a position; None if too much did for it to be known."""
+        """The changes since a position; None if some were dropped."""
         framed = self._increments.get(position)
         if framed is None:
             changes = self._log.since(position)
@@ -197,7 +197,7 @@ def _join(entries: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Clusters:
-    """All clusters of a state, kept up to date by its changes until `close` is called."""
+    """All clusters of a state, updated by its changes until `close` is called."""
 
     def __init__(self, state: State, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -205,7 +205,7 @@ class Clusters:
         view = state.view(Affiliate)
         for resource in view.list():
             self.mention(resource.spec.cluster).put(resource.spec)
-        # Ends the keeping up to date.
+        # Ends the updates.
         self.close = view.subscribe(self._see)
 
     def _see(self, resource: Resource[Any], destroyed: bool) -> None:
@@ -216,22 +216,22 @@ class Clusters:
             self.mention(spec.cluster).put(spec)
 
     def mention(self, id: str) -> Cluster:
-        """The cluster, made if there is none."""
+        """The cluster, created if missing."""
         cluster = self._clusters.get(id)
         if cluster is None:
             cluster = self._clusters[id] = Cluster(self._nursery)
         return cluster
 
     def find(self, id: str) -> Cluster | None:
-        """The cluster, None if nobody mentioned it."""
+        """The cluster, None if unknown."""
         return self._clusters.get(id)
 
     def items(self) -> tuple[tuple[str, Cluster], ...]:
-        """All clusters with their ids, as of now."""
+        """All clusters with their ids."""
         return tuple(self._clusters.items())
 
     def drop_unused(self) -> int:
-        """Forget the clusters without affiliates and watchers, and say how many those were."""
+        """Drop the clusters without affiliates and watchers; returns their number."""
         unused = [id for id, cluster in self._clusters.items() if not cluster.affiliates and not cluster.watchers]
         for id in unused:
             del self._clusters[id]

@@ -18,15 +18,15 @@ from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
 SERVICE = "sidero.discovery.server.Cluster"
-# How long, in seconds, a watcher may take to read one batch.
+# The time, in seconds, in which a watcher must read one batch.
 _MAX_STALL = 60.0
 
 
 class ClusterService:
     """Answers calls from a state and its clusters. `now` is the wall clock, in nanoseconds.
 
-    `greeted` is told the version label of each client that says hello; `redirect` is where clients are sent to, if
-    anywhere; `tells_address` whether they are told their address.
+    `greeted` is called with the version label of each client that says hello; `redirect` is the address to redirect
+    to, if any; `tells_address`: clients get their address.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ClusterService:
         self._tells_address = tells_address
 
     def methods(self) -> dict[str, Method]:
-        """What a server serves."""
+        """The methods for a server."""
         return methods(
             unary(f"/{SERVICE}/Hello", wire.HelloRequest, self._hello),
             unary(f"/{SERVICE}/AffiliateUpdate", wire.AffiliateUpdateRequest, self._update),
@@ -81,9 +81,9 @@ class ClusterService:
         rules.check_report(request.affiliate_data, request.affiliate_endpoints, ttl)
         cluster = self._clusters.mention(cluster_id)
         if id not in cluster.affiliates and len(cluster.affiliates) >= rules.MAX_AFFILIATES:
-            message = f"the cluster has {rules.MAX_AFFILIATES} affiliates, no more are kept"
+            message = f"the cluster has {rules.MAX_AFFILIATES} affiliates, the maximum"
             raise RPCError(Code.RESOURCE_EXHAUSTED, message)
-        # A TTL of ages ago is as good as any that has passed, and a state need not hold numbers of any size.
+        # All TTLs in the past are equal, and a bound keeps the numbers in the state small.
         expiry = max(self._now() + ttl, 0)
         error: RPCError | None = None
 
@@ -120,14 +120,14 @@ class ClusterService:
                 await cluster.wait_beyond(position)
                 increment = cluster.increment(position)
                 if increment is None:
-                    raise RPCError(Code.ABORTED, "the watcher is too slow: watch anew")
+                    raise RPCError(Code.ABORTED, "the watcher is too slow: start a new watch")
                 position, framed = cluster.position, increment
         raise RPCError(Code.ABORTED, f"the watcher has not read for {_MAX_STALL:g} s")
 
-    # What happens by itself.
+    # Periodic work.
 
     async def collect(self) -> int:
-        """Drop what has expired, and say how many affiliates did."""
+        """Drop what has expired; returns the number of affiliates."""
         now = self._now()
         count = 0
         for cluster_id, cluster in self._clusters.items():
@@ -138,28 +138,28 @@ class ClusterService:
                     count += 1
                 elif left is not spec:
                     await self._prune(cluster_id, id, now)
-            await trio.lowlevel.checkpoint()  # calls come in between
+            await trio.lowlevel.checkpoint()  # lets calls run in between
         return count
 
     async def _prune(self, cluster_id: str, id: str, now: int) -> None:
         def pruned(known: Resource[AffiliateSpec]) -> Resource[AffiliateSpec]:
             return known.with_spec(rules.prune(known.spec, now) or known.spec)
 
-        with suppress(NotFoundError):  # somebody may have deleted it meanwhile
+        with suppress(NotFoundError):  # it may have been deleted meanwhile
             await self._state.update_with_conflicts(Affiliate, affiliate_id(cluster_id, id), pruned, owner=OWNER)
 
     async def _destroy(self, cluster_id: str, id: str) -> None:
-        with suppress(NotFoundError):  # somebody may have been faster
+        with suppress(NotFoundError):  # another task may have destroyed it
             await self._state.destroy(Affiliate, affiliate_id(cluster_id, id), owner=OWNER)
 
     async def restore(self, spec: AffiliateSpec) -> None:
-        """Take in an affiliate from elsewhere, unless there is one of its name."""
-        with suppress(ConflictError):  # if the state itself survived, it knows better
+        """Add an affiliate from a snapshot, unless it exists."""
+        with suppress(ConflictError):  # a persistent state is newer
             await self._state.create(Affiliate.new(affiliate_id(spec.cluster, spec.affiliate), spec), owner=OWNER)
 
 
 async def _despite_others(write: Callable[[], Awaitable[object]]) -> None:
-    """Write, again when somebody else who uses the state created or destroyed the same resource in between."""
+    """Retry a write if another user of the state created or destroyed the resource in between."""
     while True:
         try:
             await write()

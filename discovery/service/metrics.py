@@ -1,4 +1,4 @@
-"""What operators see of the service: counters and gauges, none of which names a cluster, a client or an address."""
+"""Metrics of the service: counters and gauges, without labels for clusters, clients or addresses."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -16,7 +16,7 @@ _METHOD = ("grpc_type", "grpc_service", "grpc_method")
 
 
 class _State:
-    """Counts the clusters' contents when a scrape asks for them."""
+    """Counts the clusters' contents at a scrape."""
 
     def __init__(self, clusters: Clusters) -> None:
         self._clusters = clusters
@@ -25,10 +25,10 @@ class _State:
         clusters = [cluster for _, cluster in self._clusters.items()]
         affiliates = [affiliate for cluster in clusters for affiliate in cluster.affiliates.values()]
         for name, text, value in (
-            ("clusters", "Clusters that are known.", len(clusters)),
+            ("clusters", "Clusters.", len(clusters)),
             ("affiliates", "Affiliates of all clusters.", len(affiliates)),
             ("endpoints", "Endpoints of all affiliates.", sum(len(affiliate.endpoints) for affiliate in affiliates)),
-            ("subscriptions", "Watches under way.", sum(cluster.watchers for cluster in clusters)),
+            ("subscriptions", "Open watches.", sum(cluster.watchers for cluster in clusters)),
         ):
             yield GaugeMetricFamily(f"discovery_state_{name}", text, value=value)
 
@@ -59,7 +59,7 @@ class _Connections:
 
 
 class StorageOutcome(Protocol):
-    """What a snapshot held that was saved or loaded."""
+    """The contents of a snapshot that was saved or loaded."""
 
     clusters: int
     affiliates: int
@@ -81,7 +81,7 @@ class Metrics:
             return Gauge(f"discovery_storage_last_{name}", text, ("operation",), registry=registry)
 
         self._hellos = counter("discovery_server_hello_requests", "Hello requests.", ("client_version",))
-        self._gc_runs = counter("discovery_state_gc_runs", "Collections of what has expired.")
+        self._gc_runs = counter("discovery_state_gc_runs", "Collections of expired records.")
         self._gc_clusters = counter("discovery_state_gc_clusters", "Clusters that were dropped.")
         self._gc_affiliates = counter("discovery_state_gc_affiliates", "Affiliates that expired.")
         self._storage = counter("discovery_storage_operations", "Snapshots.", ("operation", "status"))
@@ -89,13 +89,13 @@ class Metrics:
         self._clusters = gauge("operation_clusters", "Clusters in the latest snapshot.")
         self._affiliates = gauge("operation_affiliates", "Affiliates in the latest snapshot.")
         self._endpoints = gauge("operation_endpoints", "Endpoints in the latest snapshot.")
-        self._duration = gauge("operation_duration_seconds", "How long the latest snapshot took.")
-        self._started = counter("grpc_server_started", "Calls that came as far as their handler.", _METHOD)
-        self._handled = counter("grpc_server_handled", "Calls that have ended.", (*_METHOD, "grpc_code"))
+        self._duration = gauge("operation_duration_seconds", "Duration of the latest snapshot.")
+        self._started = counter("grpc_server_started", "Calls that reached their handler.", _METHOD)
+        self._handled = counter("grpc_server_handled", "Finished calls.", (*_METHOD, "grpc_code"))
         self._received = counter("grpc_server_msg_received", "Messages from clients.", _METHOD)
         self._sent = counter("grpc_server_msg_sent", "Messages to clients.", _METHOD)
         self._handling = Histogram(
-            "grpc_server_handling_seconds", "How long calls took.", _METHOD, buckets=_BUCKETS, registry=registry
+            "grpc_server_handling_seconds", "Duration of calls.", _METHOD, buckets=_BUCKETS, registry=registry
         )
 
     def watch_connections(self, sources: Sources) -> None:
@@ -107,13 +107,13 @@ class Metrics:
         self._hellos.labels(client_version).inc()
 
     def collected(self, clusters: int, affiliates: int) -> None:
-        """A collection dropped so many."""
+        """A collection has dropped this many."""
         self._gc_runs.inc()
         self._gc_clusters.inc(clusters)
         self._gc_affiliates.inc(affiliates)
 
     def stored(self, operation: str, outcome: StorageOutcome, seconds: float) -> None:
-        """A `save` or a `load` is done."""
+        """A `save` or `load` succeeded."""
         self._storage.labels(operation, "success").inc()
         for gauge, value in (
             (self._size, outcome.size),
@@ -125,15 +125,15 @@ class Metrics:
             gauge.labels(operation).set(value)
 
     def not_stored(self, operation: str) -> None:
-        """A `save` or a `load` failed."""
+        """A `save` or `load` failed."""
         self._storage.labels(operation, "error").inc()
 
     def started(self, call: Call) -> None:
-        """A call comes to its handler."""
+        """A call reached its handler."""
         self._started.labels(*_labels(call.method)).inc()
 
     def finished(self, call: Call, status: Status, seconds: float) -> None:
-        """A call that had started has ended."""
+        """A started call has ended."""
         labels = _labels(call.method)
         self._handled.labels(*labels, _camel_case(status.code.name)).inc()
         self._received.labels(*labels).inc(call.request is not None)
@@ -152,5 +152,5 @@ def _labels(method: Method) -> tuple[str, str, str]:
 
 
 def _camel_case(code: str) -> str:
-    """RESOURCE_EXHAUSTED as ResourceExhausted, and OK as it is: that is how dashboards know the codes."""
+    """RESOURCE_EXHAUSTED becomes ResourceExhausted, OK stays: the spelling that dashboards expect."""
     return code if code == "OK" else code.title().replace("_", "")

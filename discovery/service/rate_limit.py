@@ -1,17 +1,17 @@
-"""How often one client may call."""
+"""Rate limit per client."""
 
 from collections.abc import Callable, Hashable
 
 from nodespan.runtime.api.grpc import Code, RPCError
 from nodespan.runtime.token_bucket import TokenBucket
 
-# For how long, in seconds, a call without a deadline may have to wait.
+# The longest wait, in seconds, of a call without a deadline.
 _PATIENCE = 30.0
 _BURST = 4
 
 
 class RateLimit:
-    """`rate` calls a second for each client, four times as many at once. `now` is the clock, in seconds."""
+    """`rate` calls per second for each client, with bursts of four times as many. `now` is the clock, in seconds."""
 
     def __init__(self, rate: float, now: Callable[[], float]) -> None:
         self._rate = rate
@@ -22,7 +22,7 @@ class RateLimit:
         return len(self._buckets)
 
     def reserve(self, client: Hashable, deadline: float) -> float:
-        """How many seconds the client's call has to wait. Raises RPCError if that is beyond its deadline."""
+        """The delay, in seconds, of the client's call. Raises RPCError if that exceeds its deadline."""
         now = self._now()
         bucket = self._buckets.get(client)
         if bucket is None:
@@ -33,7 +33,7 @@ class RateLimit:
         return wait
 
     def drop_idle(self) -> None:
-        """Forget the clients that could call as often as any new one."""
+        """Drop the clients whose allowance is full again."""
         now = self._now()
         for client in [client for client, bucket in self._buckets.items() if bucket.is_full(now)]:
             del self._buckets[client]

@@ -1,7 +1,7 @@
-"""The rules of the service: what it accepts, how reports are merged, and what expires. No clock, no waiting.
+"""The rules of the service: what it accepts, how reports are merged, and what expires. No clock, no I/O.
 
-An affiliate is whatever was reported under an id of a cluster: a blob that its owner sends, and endpoints that anybody
-may add. A report lasts for its TTL. A report with data sets the affiliate's expiry; everything else only ever prolongs.
+An affiliate is what was reported for an id in a cluster: a blob from its owner, and endpoints that any node
+may add. A report lasts for its TTL. A report with data sets the affiliate's expiry; all others can only extend it.
 """
 
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ MAX_TTL = 30 * 60 * 10**9
 
 
 def check_cluster_id(id: str) -> None:
-    """Raises RPCError for an id that no cluster can have."""
+    """Raises RPCError for an invalid cluster id."""
     _check_id("cluster id", id)
 
 
 def check_affiliate_id(id: str) -> None:
-    """Raises RPCError for an id that no affiliate can have."""
+    """Raises RPCError for an invalid affiliate id."""
     _check_id("affiliate id", id)
 
 
@@ -36,7 +36,7 @@ def _check_id(what: str, id: str) -> None:
 
 
 def check_report(data: bytes, endpoints: Iterable[bytes], ttl: int) -> None:
-    """Raises RPCError for what is too large, or a TTL (in nanoseconds) that is too long."""
+    """Raises RPCError for a report that is too large, or a TTL (in nanoseconds) that is too long."""
     if len(data) > MAX_DATA:
         raise RPCError(Code.INVALID_ARGUMENT, f"the affiliate data has {len(data)} bytes: at most {MAX_DATA} are kept")
     for endpoint in endpoints:
@@ -50,9 +50,9 @@ def check_report(data: bytes, endpoints: Iterable[bytes], ttl: int) -> None:
 def merge(
     known: AffiliateSpec, data: bytes, endpoints: Iterable[bytes], expiry: int
 ) -> tuple[AffiliateSpec, RPCError | None]:
-    """The affiliate after a report that expires at `expiry`, and the error of a report that did not fit in full.
+    """The affiliate after a report that expires at `expiry`, and the error if a part of the report was refused.
 
-    What fitted is kept all the same. An affiliate that was never announced is new.
+    The accepted part is kept. An affiliate that was never announced is new.
     """
     error = None
     changed = known.announcement == 0 or bool(data)
@@ -60,7 +60,7 @@ def merge(
     for blob in endpoints:
         before = kept.get(blob)
         if before is None and len(kept) >= MAX_ENDPOINTS:
-            error = RPCError(Code.RESOURCE_EXHAUSTED, f"the affiliate has {MAX_ENDPOINTS} endpoints, no more are kept")
+            error = RPCError(Code.RESOURCE_EXHAUSTED, f"the affiliate has {MAX_ENDPOINTS} endpoints, the maximum")
             break
         changed = changed or before is None
         kept[blob] = EndpointRecord(data=blob, expiry=expiry if before is None else max(before.expiry, expiry))
@@ -72,10 +72,10 @@ def merge(
 
 
 def prune(known: AffiliateSpec, now: int) -> AffiliateSpec | None:
-    """The affiliate without what has expired: None if it has itself, the very same if nothing has.
+    """The affiliate without expired endpoints: None if it has expired itself, the same object if nothing has.
 
-    When only endpoints are dropped, watchers are told to forget the affiliate until its next report. That is odd, but
-    what clients know the service to do.
+    If only endpoints are dropped, watchers are sent a deletion of the affiliate until its next report. That is odd, but
+    clients rely on it.
     """
     if known.expiry < now:
         return None

@@ -1,4 +1,4 @@
-"""The service put together: state, methods, listeners, and what happens by itself at intervals."""
+"""The complete service: state, methods, listeners, and periodic work."""
 
 import resource
 import time
@@ -34,17 +34,17 @@ _MOST_CONNECTIONS = 100_000
 _MOST_OF_SOURCE = 4_000
 _SAVE_AT_END = 10.0
 _DROP_IDLE_CLIENTS = 60.0
-# Of a request, where it has them.
+# Optional fields of a request, for its log.
 _LOGGED = ("cluster_id", "affiliate_id", "client_version")
 
 
 @attrs.frozen(kw_only=True)
 class DiscoveryOptions:
-    """How to run a discovery service. Times are in seconds.
+    """The options of a discovery service. Times are in seconds.
 
     An empty host in `listen` stands for all addresses, IPv4 and IPv6. `certificate` is the chain and its key, None for
-    plain text. `rate` is how many requests a second one client may send (four times as many at once), 0 for any number.
-    What is None is not served, or not kept.
+    plain text. `rate` is the limit of requests per second from one client (bursts of four times as many), 0 for none.
+    An option that is None is off.
     """
 
     listen: Address
@@ -90,7 +90,7 @@ def _most_files() -> int:
 
 @attrs.frozen(kw_only=True)
 class Bound:
-    """Where a service is to be reached: its port, and the URLs of what else it serves."""
+    """The addresses of a service: its port, and the URLs of its pages."""
 
     port: int
     metrics: str = ""
@@ -105,9 +105,9 @@ async def serve_discovery(
     now: Callable[[], int] = time.time_ns,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; then end the streams, let calls finish for some seconds, and save.
+    """Serve until cancelled; then end the streams, wait some seconds for calls to finish, and save.
 
-    The affiliates live in `state`, by default one of the service's own. `now` is the wall clock in nanoseconds. Reports
+    The affiliates are in `state`, by default one of the service's own. `now` is the wall clock in nanoseconds. Reports
     as started once everything answers. Raises OSError for addresses and files that cannot be used.
     """
     log = structlog.get_logger() if log is None else log
@@ -164,7 +164,7 @@ async def serve_discovery(
 
 
 class _Gate:
-    """What stands before and behind every call: the limit on a client's calls, the metrics, the log."""
+    """Runs before and after every call: rate limit, metrics, log."""
 
     def __init__(self, options: DiscoveryOptions, metrics: Metrics, log: Logger) -> None:
         self._trust = options.trust
@@ -188,7 +188,7 @@ class _Gate:
 
     def finished(self, call: Call, status: Status, seconds: float) -> None:
         if call.method.is_stream and status.code is Code.CANCELLED:
-            status = Status(Code.OK)  # that is how a watch is meant to end
+            status = Status(Code.OK)  # the normal end of a watch
         if call.admitted:
             self._metrics.finished(call, status, seconds)
         tell = self._log.info if status.code is Code.OK else self._log.error
@@ -222,10 +222,10 @@ async def _open_clusters(state: State) -> AsyncIterator[Clusters]:
 
 @asynccontextmanager
 async def _kept(storage: Storage, interval: float) -> AsyncIterator[None]:
-    """Load at the start, save at intervals and at the end."""
+    """Load at the start, save periodically and at the end."""
 
     async def save() -> None:
-        # Two at once would write the same file.
+        # Not two at once: they write the same file.
         with trio.CancelScope(shield=True):
             await storage.save()
 

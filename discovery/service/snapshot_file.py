@@ -1,7 +1,7 @@
-"""The file in which affiliates survive a restart of the service.
+"""The file that keeps affiliates over a restart of the service.
 
-It is one StateSnapshot, read and written as a stream of its records: one record per cluster, each behind its tag and
-length. What is kept of a lifetime is how much was left of it: a service that is stopped does not age its records.
+It is one StateSnapshot, read and written as a stream of records: one per cluster, preceded by its tag and
+length. Lifetimes are stored as the time left: records do not age while the service is stopped.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ _SECOND = 10**9
 
 
 class SnapshotError(Exception):
-    """A snapshot file is damaged; says where."""
+    """A snapshot file is damaged; the text says where."""
 
 
 def encode_cluster(id: str, affiliates: Iterable[AffiliateSpec], now: int) -> bytes:
@@ -71,7 +71,7 @@ def read_records(file: BinaryIO) -> Iterator[storage.ClusterSnapshot]:
         if not tag:
             return
         if tag[0] != _TAG:
-            raise SnapshotError(f"at byte {start}: no cluster record begins with {tag.hex()}")
+            raise SnapshotError(f"at byte {start}: a cluster record cannot begin with {tag.hex()}")
         length = _read_varint(file, start)
         if length > MAX_RECORD:
             raise SnapshotError(f"at byte {start}: a record of {length} bytes, at most {MAX_RECORD} are read")
@@ -103,7 +103,7 @@ def _read_varint(file: BinaryIO, start: int) -> int:
 def write(path: Path, records: Iterable[bytes]) -> int:
     """Replace the file atomically by one with these records; returns its size in bytes. Raises OSError.
 
-    No records make an empty file: what has been deleted is not to come back from an older one.
+    Without records it writes an empty file: deleted records must not come back from an older one.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return replace_file(path, records, mode=0o600)

@@ -1,4 +1,4 @@
-"""The pages that people can open: what this is, what is known of one cluster, and how much there is in all."""
+"""HTML pages: what the service is, the records of one cluster, and total counts."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -8,9 +8,9 @@ from urllib.parse import parse_qs
 from nodespan.discovery.service.cluster import Cluster, Clusters
 from nodespan.runtime.api.pages import Page
 
-# So many clusters' pages are kept, for as long as they are true: that of a full cluster has 10 MB.
+# The number of cached pages, each until its cluster changes: that of a full cluster has 10 MB.
 _KEPT = 4
-# How often, in seconds, the public number is counted anew.
+# The interval, in seconds, at which the public totals are updated.
 _STATS_INTERVAL = 3600.0
 _LAYOUT = """\
 <!doctype html>
@@ -29,7 +29,7 @@ code {{ overflow-wrap: anywhere }}
 _INTRODUCTION = """\
 <p>Nodes of a cluster find each other here. Each leaves its record, encrypted with a key that only the cluster's nodes
 have, and is told when the records of the others change. The service knows how many there are, and reads none.</p>
-<p><a href="/inspect">Look at what is kept of a cluster</a></p>"""
+<p><a href="/inspect">Inspect the records of a cluster</a></p>"""
 _FORM = """\
 <form action="/inspect"><label>Cluster id <input name="clusterID" size="48" value="{id}"></label>
 <button>Inspect</button></form>"""
@@ -41,7 +41,7 @@ _SECURITY = (
 
 
 class StatusPages:
-    """Makes the pages of a service. `now` is a clock, in seconds."""
+    """Renders the pages of a service. `now` is a clock, in seconds."""
 
     def __init__(self, clusters: Clusters, now: Callable[[], float]) -> None:
         self._clusters = clusters
@@ -67,7 +67,7 @@ class StatusPages:
     def _inspect(self, id: str) -> Page:
         cluster = self._clusters.find(id)
         if cluster is None or not cluster.affiliates:
-            return _inspection(id, ["<p>Nothing is kept under this id.</p>"] if id else [])
+            return _inspection(id, ["<p>There are no records for this id.</p>"] if id else [])
         known, revision, page = self._kept.pop(id, (None, 0, None))
         if page is None or known is not cluster or revision != cluster.revision:
             page = _inspection(id, _affiliates(cluster))

@@ -1,4 +1,4 @@
-"""Saves the clusters to the snapshot file, at intervals and at the end, and loads them at the start."""
+"""Saves the clusters to the snapshot file, periodically and at the end, and loads them at the start."""
 
 import time
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class Storage:
         self._now = now
 
     async def load(self) -> None:
-        """Take in what the file holds, up to the first damage, if there is one."""
+        """Load the file, up to the first damage, if there is any."""
         started = time.perf_counter()
         tally = _Tally()
         now = self._now()
@@ -63,14 +63,14 @@ class Storage:
         except (OSError, snapshot_file.SnapshotError) as error:
             self._metrics.not_stored("load")
             self._log.warning(
-                "snapshot not read to its end", path=str(self._path), error=str(error), affiliates=tally.affiliates
+                "snapshot read only in part", path=str(self._path), error=str(error), affiliates=tally.affiliates
             )
         else:
             self._metrics.stored("load", tally, time.perf_counter() - started)
             self._log.info("snapshot read", path=str(self._path), affiliates=tally.affiliates)
 
     async def save(self) -> None:
-        """Write the file anew; a failure is logged. When cancelled, the writing may go on in the background."""
+        """Replace the file; a failure is logged. After a cancellation, the write may continue in the background."""
         started = time.perf_counter()
         tally = _Tally()
         now = self._now()

@@ -1,13 +1,13 @@
-"""The label under which a client's version is counted."""
+"""The metrics label for a client's version."""
 
 import re
 
-# The dots stand where those of versions do; digits only, so that nobody can make up labels without end.
+# Digits only, so that clients cannot create an unlimited number of labels.
 _VERSION = re.compile(r"(v[0-9]{1,2}\.[0-9]{1,2})\.[^-]*(-.*)?", re.DOTALL)
 
 
 def version_label(version: str) -> str:
-    """Major and minor version, `-pre` behind it where there is a suffix; `unknown` for what is no version."""
+    """Major and minor version, `-pre` behind it where there is a suffix; `unknown` if it is not a version."""
     found = _VERSION.fullmatch(version)
     if found is None:
         return "unknown"

@@ -1,4 +1,4 @@
-"""WireGuard devices, whether the kernel runs them or wireguard-go does: one interface, two back ends."""
+"""WireGuard devices of the kernel and of wireguard-go: one interface, two back ends."""
 
 from nodespan.kernel.wireguard.device import (
     DeviceChange,

@@ -1,8 +1,8 @@
-"""Starting wireguard-go, where the kernel has no WireGuard of its own.
+"""Starts wireguard-go, where the kernel has no WireGuard.
 
-The process is detached: it has a session of its own and nothing that ends with the agent, so tunnels outlive the agent
-however it ends, and the next one finds the device by its socket. It ends when its link is deleted. (A service manager
-that kills all processes of a service must be told not to: `KillMode=process` for systemd.)
+The process is detached: it has a session of its own and shares nothing with the agent, so tunnels outlive the agent
+however that ends, and the next agent finds the device by its socket. It ends when its link is deleted. (A service
+manager that kills all processes of a service must not do that here: `KillMode=process` for systemd.)
 """
 
 import fcntl
@@ -22,9 +22,9 @@ _KEPT_OUTPUT = 4096
 
 
 def start(name: str, netns: str | None) -> None:
-    """Make a link of this name by starting a process for it, and wait until the process answers. Blocks for seconds.
+    """Create the link by starting a process for it, and wait until the process answers. Blocks for seconds.
 
-    Raises FileNotFoundError if the program is not installed, OSError with the program's own words if it fails.
+    Raises FileNotFoundError if the program is not installed, OSError with the program's message if it fails.
     """
     program = shutil.which(PROGRAM)
     if program is None:
@@ -37,13 +37,13 @@ def start(name: str, netns: str | None) -> None:
         deadline = time.monotonic() + _PATIENCE
         while not device.owns(name):
             if ended.is_set() or time.monotonic() > deadline:
-                raise OSError(5, f"{PROGRAM} does not run {name}: {output.text() or 'it says nothing'}")
+                raise OSError(5, f"{PROGRAM} does not run {name}: {output.text() or 'it printed nothing'}")
             time.sleep(_POLL)
 
 
 def _run(program: str, name: str, netns: str | None, output: "_Output") -> threading.Event:
     """Start the process in the namespace; the event is set when it has ended."""
-    # In the foreground, which is also how it spares its banner; the variable says the same to be sure of that.
+    # In the foreground it also prints no banner; the variable has the same effect in versions that ignore the option.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LOG_LEVEL": "error", "WG_PROCESS_FOREGROUND": "1"}
     with in_netns(netns):
         # A process starts in the namespace of the thread that starts it.
@@ -64,15 +64,15 @@ def _run(program: str, name: str, netns: str | None, output: "_Output") -> threa
         os.waitpid(process, 0)
         ended.set()
 
-    # Somebody has to take note of its end, for as long as this agent is its parent.
+    # The agent is its parent and has to reap it.
     threading.Thread(target=reap, name=f"reap {PROGRAM} {name}", daemon=True).start()
     return ended
 
 
 class _Output:
-    """A file in memory that takes the first words of the process and refuses the rest.
+    """A file in memory that takes the first output of the process and refuses the rest.
 
-    Not a pipe: that would break with the agent, and a process that writes to a broken pipe is killed.
+    Not a pipe: that would break when the agent ends, and a write to a broken pipe kills the process.
     """
 
     def __enter__(self) -> "_Output":
@@ -85,5 +85,5 @@ class _Output:
         os.close(self.descriptor)
 
     def text(self) -> str:
-        """What was written, in one line."""
+        """The output, in one line."""
         return " ".join(os.pread(self.descriptor, _KEPT_OUTPUT, 0).rstrip(b"\0").decode(errors="replace").split())

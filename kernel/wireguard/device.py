@@ -1,4 +1,4 @@
-"""WireGuard devices as values: what they are, what they are told, and when nothing has to be told."""
+"""WireGuard devices as values: state, changes, and the difference between desired and observed."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,9 +16,9 @@ _LONGEST_KEEPALIVE = 0xFFFF
 
 @attrs.frozen(kw_only=True)
 class PeerConfig:
-    """What a device is told of a peer, in one canonical form: keys in base64, an endpoint with a numeric address.
+    """The settings of a peer in canonical form: keys in base64, an endpoint with a numeric address.
 
-    "" stands for no preshared key, and for whichever endpoint the device has. The keepalive is in seconds, 0 for none;
+    "" is no preshared key, and leaves the device's endpoint. The keepalive is in seconds, 0 for none;
     allowed IPs are sorted, IPv4 first.
     """
 
@@ -31,7 +31,7 @@ class PeerConfig:
 
 @attrs.frozen(kw_only=True)
 class PeerState:
-    """A peer as the device has it. `endpoint` in its config is where its last valid packet came from."""
+    """A peer as observed. `endpoint` in its config is the source of its last valid packet."""
 
     config: PeerConfig
     last_handshake_time: datetime | None = None
@@ -41,7 +41,7 @@ class PeerState:
 
 @attrs.frozen(kw_only=True)
 class DeviceState:
-    """A device: its own public key ("" if it has none), and its peers by public key. The private key is not kept."""
+    """A device: its own public key ("" if it has none), and its peers by public key. The private key is left out."""
 
     public_key: str = ""
     listen_port: int = 0
@@ -51,7 +51,7 @@ class DeviceState:
 
 @attrs.frozen(kw_only=True)
 class DeviceChange:
-    """What to tell a device; None leaves a setting. Peers are given whole, others stay as they are."""
+    """A change of a device; None leaves a setting. Peers are given completely, other peers stay as they are."""
 
     private_key: str | None = attrs.field(default=None, repr=False)
     listen_port: int | None = None
@@ -67,11 +67,11 @@ class WireguardBackend(Protocol):
     """Talks to the devices of one network namespace. All calls block, and raise OSError if they are refused."""
 
     def read(self, name: str, *, peers: bool = True) -> DeviceState | None:
-        """The device, None if there is none of this name; without peers it costs the same however many there are."""
+        """The device, None if it does not exist; without peers the cost does not depend on their number."""
         ...
 
     def change(self, name: str, change: DeviceChange) -> None:
-        """Apply a change. Peers that it does not mention are not disturbed."""
+        """Apply a change. Peers that are not in it are not disturbed."""
         ...
 
 
@@ -80,12 +80,12 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise ValueError(f"{text!r} is no endpoint, write it like 192.0.2.1:51820 or [2001:db8::1]:51820")
+        raise ValueError(f"{text!r} is not an endpoint, write it like 192.0.2.1:51820 or [2001:db8::1]:51820")
     return host, int(port)
 
 
 def format_endpoint(address: str, port: int) -> str:
-    """The one text of an endpoint: an IPv4 address within IPv6 is shown as what it is, a zone is left out."""
+    """The canonical text of an endpoint: an IPv4-mapped address as IPv4, without a zone."""
     parsed = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
@@ -93,7 +93,7 @@ def format_endpoint(address: str, port: int) -> str:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether the host of an endpoint needs no look-up."""
+    """Whether the host of an endpoint is an IP address."""
     try:
         ip_address(host)
     except ValueError:
@@ -109,7 +109,7 @@ def sort_allowed_ips(prefixes: Iterable[str]) -> tuple[str, ...]:
 
 
 def canonical_peer(peer: WireguardPeer, endpoint: str) -> PeerConfig:
-    """What a wanted peer means for a device, with this endpoint (numeric, or ""). Raises ValueError."""
+    """The device's form of a desired peer, with this endpoint (numeric, or ""). Raises ValueError."""
     keepalive = round(peer.persistent_keepalive_interval.total_seconds())
     if not 0 <= keepalive <= _LONGEST_KEEPALIVE:
         raise ValueError(f"a keepalive of {keepalive} s is not between 0 and {_LONGEST_KEEPALIVE}")
@@ -123,16 +123,16 @@ def canonical_peer(peer: WireguardPeer, endpoint: str) -> PeerConfig:
 
 
 def wireguard_peer_equal(current: PeerConfig, wanted: PeerConfig) -> bool:
-    """Whether the device need not be told. An empty wanted endpoint never differs: a peer that roamed stays there."""
+    """Whether the device is up to date. An empty desired endpoint never differs: a peer that roamed stays there."""
     if not wanted.endpoint:
         wanted = attrs.evolve(wanted, endpoint=current.endpoint)
     return current == wanted
 
 
 def device_difference(wanted: WireguardSpec, current: DeviceState) -> DeviceChange:
-    """What to tell the device of its own settings; its peers are another matter. Raises ValueError for a bad key.
+    """The change of the device's own settings, without its peers. Raises ValueError for an invalid key.
 
-    A wanted port of 0 agrees with any, a wanted key of "" leaves the device its own.
+    A desired port of 0 equals any, a desired key of "" leaves the device's own.
     """
     change = DeviceChange()
     if wanted.private_key and public_key_of(wanted.private_key) != current.public_key:

@@ -1,8 +1,8 @@
 """WireGuard devices of the kernel, over generic netlink. Needs CAP_NET_ADMIN.
 
-Messages are made and read here for the reason that `rtnetlink` gives: a device may have thousands of peers. The answer
-to a question comes in as many messages as it takes, and the prefixes of one peer may be spread over two of them. A
-request has to fit into one message, so a long list of peers is told in several, and so is a long list of prefixes.
+Messages are written and parsed here for the reason that `rtnetlink` gives: a device may have thousands of peers. An
+answer takes as many messages as it needs, and the prefixes of one peer may be split between two of them. A
+request must fit into one message, so a long list of peers or prefixes is sent in several.
 
 The kernel's answer carries the private key; it is not decoded.
 """
@@ -90,7 +90,7 @@ _PREFIXES = 500
 
 
 def read_device(datagrams: Iterable[bytes]) -> DeviceState:
-    """The device that the datagrams of one answer describe."""
+    """The device in the datagrams of one answer."""
     device = DeviceState()
     peers: dict[str, PeerState] = {}
     for data in datagrams:
@@ -113,7 +113,7 @@ def _take_in(peers: dict[str, PeerState], peer: PeerState) -> None:
     config = peer.config
     earlier = peers.get(config.public_key)
     if earlier is not None:
-        # The rest of a list of prefixes that did not fit.
+        # The rest of a list of prefixes that did not fit into one message.
         rest = earlier.config.allowed_ips + config.allowed_ips
         peer = attrs.evolve(earlier, config=attrs.evolve(earlier.config, allowed_ips=rest))
     peers[config.public_key] = peer
@@ -123,7 +123,7 @@ def _sorted(peer: PeerState) -> PeerState:
     prefixes = peer.config.allowed_ips
     if len(prefixes) < 2:
         return peer
-    # By address: the kernel's own order is that of its tree.
+    # By address: the kernel lists them in the order of its tree.
     ordered = sorted(prefixes, key=_order)
     return attrs.evolve(peer, config=attrs.evolve(peer.config, allowed_ips=tuple(ordered)))
 
@@ -171,7 +171,7 @@ def _read_endpoint(data: bytes) -> str:
 
 
 def change_messages(name: str, change: DeviceChange) -> Iterator[bytes]:
-    """The attributes of the messages that tell a change, in order. Raises ValueError for what is no key."""
+    """The attributes of the messages for a change, in order. Raises ValueError for an invalid key."""
     settings: list[bytes] = []
     if change.private_key is not None:
         settings.append(attribute(_PRIVATE_KEY, parse_key(change.private_key)))
@@ -234,18 +234,18 @@ def _endpoint(text: str) -> bytes:
 
 
 class KernelWireguard:
-    """The devices that the kernel runs: links of kind `wireguard`."""
+    """The kernel's devices: links of kind `wireguard`."""
 
     def __init__(self, netns: str | None) -> None:
         self._netns = netns
 
     def read(self, name: str, *, peers: bool = True) -> DeviceState | None:
-        """The device; None also where the kernel has no WireGuard. Blocks. Raises OSError: EPERM."""
+        """The device; None also if the kernel has no WireGuard. Blocks. Raises OSError: EPERM."""
         try:
             with self._open() as (connection, family):
                 _send(connection, family, _GET_DEVICE, NLM_F_DUMP, zero_terminated(_IFNAME, name))
                 answer = _answer(connection)
-                # The device's own settings come first; what is left unread goes with the connection.
+                # The device's own settings come first; closing the connection discards the rest.
                 return read_device(answer if peers else (next(answer),))
         except OSError as error:
             if error.errno in (errno.ENODEV, errno.EOPNOTSUPP, errno.ENOENT):

@@ -1,4 +1,4 @@
-"""Keys of WireGuard: 32 bytes, as base64 wherever people see them. Private ones are made as X25519 wants them."""
+"""WireGuard keys: 32 bytes, base64 wherever users see them. Private ones are clamped for X25519."""
 
 from base64 import b64decode, b64encode
 
@@ -9,7 +9,7 @@ _NO_KEY = bytes(KEY_SIZE)
 
 
 def parse_key(text: str) -> bytes:
-    """The 32 bytes of a key. Raises ValueError, which does not repeat the text."""
+    """The 32 bytes of a key. Raises ValueError, which does not quote the text."""
     try:
         key = b64decode(text, validate=True)
     except ValueError as error:
@@ -20,7 +20,7 @@ def parse_key(text: str) -> bytes:
 
 
 def parse_given_key(text: str) -> bytes:
-    """The 32 bytes of a key that is meant to be one. Raises ValueError also for zeros, which no device takes as key."""
+    """The 32 bytes of a configured key. Raises ValueError also for zeros, which devices treat as no key."""
     key = parse_key(text)
     if key == _NO_KEY:
         raise ValueError("the key is all zeros")
@@ -28,12 +28,12 @@ def parse_given_key(text: str) -> bytes:
 
 
 def format_key(key: bytes) -> str:
-    """A key as base64, "" for one of zeros, which stands for none."""
+    """A key as base64, "" for zeros, which mean none."""
     return "" if key == _NO_KEY else b64encode(key).decode()
 
 
 def new_private_key(random_bytes: bytes) -> str:
-    """A private key from 32 random bytes: those bits are set that X25519 wants set (RFC 7748, section 5)."""
+    """A private key from 32 random bytes, clamped for X25519 (RFC 7748, section 5)."""
     key = bytearray(random_bytes)
     key[0] &= 0xF8
     key[31] = key[31] & 0x7F | 0x40
@@ -41,5 +41,5 @@ def new_private_key(random_bytes: bytes) -> str:
 
 
 def public_key_of(private_key: str) -> str:
-    """The public half. Raises ValueError for what is no key."""
+    """The public half. Raises ValueError for an invalid key."""
     return format_key(X25519PrivateKey.from_private_bytes(parse_given_key(private_key)).public_key().public_bytes_raw())

@@ -1,4 +1,4 @@
-"""What is shown of a WireGuard device in the status of its link. Secrets are not."""
+"""The WireGuard part of a link's status. It has no secrets."""
 
 import datetime
 
@@ -12,23 +12,23 @@ USERSPACE_KIND = "tun"
 
 
 def backend_for(kind: str, netns: str | None) -> WireguardBackend:
-    """Who answers for a link of this kind. Raises ValueError for a kind that has no WireGuard devices."""
+    """The back end for a link of this kind. Raises ValueError for a kind without WireGuard devices."""
     match kind:
         case "wireguard":
             return KernelWireguard(netns)
         case "tun":
             return UserspaceWireguard(netns)
         case _:
-            raise ValueError(f"a link of kind {kind!r} is no WireGuard device")
+            raise ValueError(f"a link of kind {kind!r} is not a WireGuard device")
 
 
 def read_device(name: str, netns: str | None) -> DeviceState | None:
-    """The device behind a link, whoever runs it; None if there is none. Blocks. Raises OSError: EPERM."""
+    """The device of a link, of either back end; None if there is none. Blocks. Raises OSError: EPERM."""
     return UserspaceWireguard(netns).read(name) or KernelWireguard(netns).read(name)
 
 
 def read_wireguard(name: str, kind: str, netns: str | None) -> WireguardStatus | None:
-    """What to show of a link of this kind; None if it has no device or it may not be read. Blocks."""
+    """The status of a link of this kind; None if it has no device or reading is not permitted. Blocks."""
     if kind not in (KERNEL_KIND, USERSPACE_KIND):
         return None
     try:
@@ -39,7 +39,7 @@ def read_wireguard(name: str, kind: str, netns: str | None) -> WireguardStatus |
 
 
 def status_of(device: DeviceState) -> WireguardStatus:
-    """The device without what is secret."""
+    """The device without secrets."""
     return WireguardStatus(
         public_key=device.public_key,
         listen_port=device.listen_port,

@@ -1,8 +1,8 @@
-"""WireGuard devices that a wireguard-go process runs, over its socket, in the text protocol of all userspace devices.
+"""WireGuard devices of wireguard-go processes, over their sockets, in the protocol of all userspace implementations.
 
-Lines of `key=value`, ended by an empty line; keys are in hex. The sockets of all network namespaces lie in one
-directory, so a name stands for one device of the machine: whether it is the one asked about is told by the process at
-the other end, which lives in the same namespace or does not.
+Lines of `key=value`, ended by an empty line; keys are in hex. The sockets of all network namespaces are in one
+directory, so a name belongs to one device of the machine: it is the requested one only if the process at
+the other end runs in the same namespace.
 """
 
 import datetime
@@ -37,9 +37,9 @@ _BLOCK = 65536
 
 
 def read_device(lines: Iterable[str], *, peers: bool = True) -> DeviceState:
-    """The device that the lines of an answer describe. Raises OSError if the answer is a refusal.
+    """The device in the lines of an answer. Raises OSError if the answer is a refusal.
 
-    The private key is in them, and only its public half is kept.
+    The answer contains the private key; only its public half is kept.
     """
     settings: dict[str, str] = {}
     seen: list[tuple[dict[str, str], list[str]]] = []
@@ -90,7 +90,7 @@ def _read_peer(values: dict[str, str], allowed_ips: list[str]) -> PeerState:
 
 
 def change_request(change: DeviceChange) -> str:
-    """The request that tells a change. Raises ValueError for what is no key."""
+    """The request for a change. Raises ValueError for an invalid key."""
     lines = ["set=1"]
     if change.private_key is not None:
         lines.append(f"private_key={_hex(change.private_key)}")
@@ -132,22 +132,22 @@ def _check(code: str) -> None:
 
 @attrs.frozen
 class UserspaceWireguard:
-    """The devices that wireguard-go runs in one network namespace: links of kind `tun`."""
+    """The devices of wireguard-go in one network namespace: links of kind `tun`."""
 
     _netns: str | None
     _directory: Path = SOCKETS
 
     def owns(self, name: str) -> bool:
-        """Whether a process in this namespace answers for the device of this name. Blocks."""
+        """Whether a process in this namespace serves this device. Blocks."""
         try:
             with self._open(name) as connection:
                 return connection is not None
         except OSError:
-            # The socket of a process that has died.
+            # A stale socket of a dead process.
             return False
 
     def read(self, name: str, *, peers: bool = True) -> DeviceState | None:
-        """The device, None if no process here answers for it. Blocks. Raises OSError."""
+        """The device, None if no process here serves it. Blocks. Raises OSError."""
         try:
             with self._open(name) as connection:
                 if connection is None:
@@ -158,7 +158,7 @@ class UserspaceWireguard:
             return None
 
     def change(self, name: str, change: DeviceChange) -> None:
-        """Apply a change; blocks. Raises OSError, ProcessLookupError if no process here answers for the device."""
+        """Apply a change; blocks. Raises OSError, ProcessLookupError if no process here serves the device."""
         with self._open(name) as connection:
             if connection is None:
                 raise ProcessLookupError(f"no wireguard-go of this network namespace runs {name}")
@@ -166,10 +166,10 @@ class UserspaceWireguard:
             read_device(_lines(connection))
 
     def forget_sources(self, name: str) -> None:
-        """Have the device choose anew from which of the node's addresses it sends to each peer. Blocks. Raises OSError.
+        """Make the device choose its source address for each peer again. Blocks. Raises OSError.
 
-        It keeps to the address that it sent from last, even when the node does not have that any more and nothing gets
-        out. Being told the endpoint that it has makes it forget; nothing else changes.
+        It keeps its last source address even when the node has lost it and nothing is sent any more.
+        Setting an endpoint that it already has clears it; nothing else changes.
         """
         device = self.read(name)
         if device is None:

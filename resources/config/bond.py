@@ -121,6 +121,6 @@ class Bond:
     ad_actor_sys_prio: Unsigned16 | None = None
     ad_user_port_key: Unsigned16 | None = None
     peer_notify_delay: Unsigned32 | None = None
-    # Both are part of the notation, and refused: see the validation.
+    # Both are part of the format, and refused by the validation.
     arp_ip_target: tuple[str, ...] = attrs.field(default=(), metadata=wire("arpIPTarget"))
     ad_actor_system: str = ""

@@ -1,6 +1,6 @@
 """Devices of `machine.network.interfaces`.
 
-Addresses and networks stay texts as written: what is checked of them depends on where they stand.
+Addresses and networks stay texts as written: their validation depends on the field.
 """
 
 import datetime

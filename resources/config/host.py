@@ -1,4 +1,4 @@
-"""The documents for what concerns the whole machine: names, resolvers, time, environment, files below /etc."""
+"""The documents for the whole machine: names, resolvers, time, environment, files below /etc."""
 
 import datetime
 import enum

@@ -124,7 +124,7 @@ class VLANConfig(CommonLink):
 
 @attrs.frozen(kw_only=True)
 class WireguardPeer:
-    """A WireGuard peer. `endpoint` is ip:port, or "" for a peer that calls first."""
+    """A WireGuard peer. `endpoint` is ip:port, or "" for a peer that connects first."""
 
     public_key: str = ""
     preshared_key: str = attrs.field(default="", repr=False)
@@ -202,7 +202,7 @@ class LinkSelector:
 
 @attrs.frozen(kw_only=True)
 class LinkAliasConfig:
-    """Another name for the link that the selector matches, or with a name like `net%d` for each of many."""
+    """An alias for the link that the selector matches, or with a name like `net%d` for each of several links."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["LinkAliasConfig"] = "LinkAliasConfig"

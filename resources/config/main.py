@@ -1,6 +1,6 @@
-"""The main document of a machine configuration, as far as nodespan acts on it.
+"""The main document of a machine configuration: the part that nodespan acts on.
 
-Beside the fields of the classes marked open stand others that belong to other systems.
+Classes marked open may have further fields, which belong to other systems.
 """
 
 import datetime
@@ -41,7 +41,7 @@ class SortAlgorithm(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class MachineFile:
-    """A file to write. `op` is create, append or overwrite; whether it is one of them shows when it is applied."""
+    """A file to write. `op` is create, append or overwrite, and checked when it is applied."""
 
     content: str = attrs.field(default="", repr=False)
     permissions: FileMode = 0
@@ -138,7 +138,7 @@ class Cluster:
 
 @attrs.frozen(kw_only=True)
 class MainDocument:
-    """Open. The document without kind. None for a section that is not there."""
+    """Open. The document without kind. None for a missing section."""
 
     version: str = "v1alpha1"
     debug: bool = False

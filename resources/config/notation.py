@@ -1,4 +1,4 @@
-"""Whole numbers of the configuration that have limits or a notation of their own, as annotated types."""
+"""Annotated types for integers of the configuration with limits or a notation of their own."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen
 class Bounds:
-    """The smallest and the largest value that a whole number may have."""
+    """The smallest and the largest value of an integer."""
 
     low: int
     high: int
@@ -15,7 +15,7 @@ class Bounds:
 
 @attrs.frozen
 class Octal:
-    """The number is written in base eight, as `0644` or `0o644`."""
+    """An integer in base eight, as `0644` or `0o644`."""
 
 
 Unsigned8 = Annotated[int, Bounds(0, 2**8 - 1)]

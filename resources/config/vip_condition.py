@@ -1,4 +1,4 @@
-"""VipCondition: what must hold on a node for it to own virtual IPs."""
+"""VipCondition: a check that a node must pass to own virtual IPs."""
 
 import datetime
 
@@ -11,8 +11,8 @@ from nodespan.runtime.resource import wire
 class VipCondition:
     """One check; exactly one of `tcp`, `http`, `unit` and `resource` is set.
 
-    `tcp` is host:port, to which a connection must be possible. `http` is a URL that must answer with a status from 200
-    to 299; `ca` is the PEM file by which an https server is known, "" for the system's. `unit` is a unit of systemd
+    `tcp` is host:port, which must accept a connection. `http` is a URL that must answer with a status from 200
+    to 299; `ca` is the PEM file that verifies an https server, "" for the system's. `unit` is a systemd unit
     that must be active. `resource` is TYPE/ID as on the command line, a resource that must exist; with `json_path` the
     text that the expression finds in it must be equal to `equals`.
 

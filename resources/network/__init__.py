@@ -1,4 +1,4 @@
-"""The network as the kernel shows it and as it is wanted: links, addresses, routes, rules, packet filter."""
+"""The network, observed and desired: links, addresses, routes, rules, packet filter."""
 
 from nodespan.resources.network.address import (
     MANAGED_ADDRESS_FLAGS,

@@ -1,4 +1,4 @@
-"""AddressStatus: an address on a link, as the kernel has it; AddressSpec: as it is wanted. Id: `<link>/<address>`."""
+"""AddressStatus: an observed address on a link; AddressSpec: a desired one. Id: `<link>/<address>`."""
 
 import attrs
 
@@ -16,7 +16,7 @@ class AddressStatusSpec:
 
     On a point-to-point link `address` is the far end and `local` is this node's own; elsewhere they name the same
     address, and `local` may be empty (IPv6). `priority` is the metric of the routes that come with the address.
-    `fenced`: an agent gave it to the link for as long as it was elected to hold it.
+    `fenced`: set by an agent, for as long as it is elected to hold it.
     """
 
     address: str
@@ -35,15 +35,15 @@ class AddressStatusSpec:
 
 @attrs.frozen(kw_only=True)
 class AddressSpecSpec:
-    """An address that a link is to have.
+    """A desired address of a link.
 
-    Only those flags count that are the business of whoever adds an address (`MANAGED_ADDRESS_FLAGS`). `priority` is the
-    metric of the routes that come with it, 0 the kernel's choice. `announce_with_arp`: tell the neighbours once it is
-    there, who may know it from another node (IPv6: by neighbour advertisement).
+    Only the flags that are set when an address is added count (`MANAGED_ADDRESS_FLAGS`). `priority` is the
+    metric of the routes that come with it, 0 the kernel's choice. `announce_with_arp`: announce it to the neighbours,
+    which may have cached another node's MAC address (IPv6: by neighbour advertisement).
 
-    `valid_until`, if it is not 0, fences the address: it is not to be on the link after that moment, in seconds on
-    CLOCK_BOOTTIME, whatever becomes of the agent. So the kernel is given the address for whole seconds up to then and
-    removes it by itself, unless a later moment is written in time. Such an address is never permanent.
+    `valid_until`, if it is not 0, fences the address: it must not be on the link after that time, in seconds on
+    CLOCK_BOOTTIME, even if the agent dies. So it gets a lifetime of whole seconds up to then, and the kernel
+    removes it unless a later time is written before. Such an address is never permanent.
     """
 
     address: str
@@ -57,7 +57,7 @@ class AddressSpecSpec:
     layer: ConfigLayer = ConfigLayer.DEFAULT
 
 
-# The others are the kernel's own notes.
+# The others are set by the kernel.
 MANAGED_ADDRESS_FLAGS = (
     AddressFlags.PERMANENT
     | AddressFlags.NODAD

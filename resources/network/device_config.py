@@ -1,4 +1,4 @@
-"""DeviceConfigSpec: one entry of `machine.network.interfaces` with the link that it is about. Id: `<link>/<index>`."""
+"""DeviceConfigSpec: one entry of `machine.network.interfaces` with its link. Id: `<link>/<index>`."""
 
 import attrs
 
@@ -9,13 +9,13 @@ from nodespan.runtime.resource import ResourceType
 
 @attrs.frozen(kw_only=True)
 class DeviceConfigSpecSpec:
-    """The entry; where it has a selector, `device.interface` is the link that the selector found."""
+    """The entry; if it has a selector, `device.interface` is the link that the selector matches."""
 
     device: Device
 
 
 def device_config_id(link_name: str, index: int) -> str:
-    """`eth0/003`: the index is the entry's place in the list."""
+    """`eth0/003`: the index is the entry's position in the list."""
     return f"{link_name}/{index:03}"
 
 

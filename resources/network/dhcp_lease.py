@@ -10,10 +10,10 @@ _OPTIONAL = wire(omit_empty=True)
 
 @attrs.frozen(kw_only=True)
 class DHCPLeaseSpec:
-    """`state` is a word of the protocol, such as `selecting` or `bound`. Without a lease the rest is empty.
+    """`state` is a state of the protocol, such as `selecting` or `bound`. Without a lease the rest is empty.
 
     Times are RFC 3339, UTC, or `never`. `server` is an address (DHCPv4) or the server's identifier (DHCPv6), `routes`
-    how many routes came with the lease, `ignored` the parts of the server's answer that were left out, and why.
+    the number of routes in the lease, `ignored` the parts of the server's answer that were left out, and why.
     """
 
     link_name: str

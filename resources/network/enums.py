@@ -1,7 +1,7 @@
-"""The kernel's numbers of the network and the text they have outside: one enum per number space.
+"""The kernel's network constants and their texts: one enum per number space.
 
-The kernel grows numbers faster than any table. A number that a table does not name is shown as its digits (as `ip`
-does), and such digits are read back: `RouteProtocol("77").number == 77`.
+The kernel gains numbers faster than any table. A number that is not in its table is shown as digits (as `ip`
+does), and such digits are parsed: `RouteProtocol("77").number == 77`.
 """
 
 import enum
@@ -14,7 +14,7 @@ _E = TypeVar("_E", bound="KernelEnum")
 
 
 class KernelEnum(enum.StrEnum):
-    """A choice whose value is the outside text and whose `number` is the kernel's. Unnamed numbers are their digits."""
+    """A choice: its value is the text, its `number` is the kernel's. Unnamed numbers are digits."""
 
     number: int
 
@@ -38,14 +38,14 @@ class KernelEnum(enum.StrEnum):
         named: Self | None = _by_number(cls).get(number)
         if named is not None:
             return named
-        # Made outside the table, as enum.Flag does with its combinations: equal by its text, like every str.
+        # A pseudo-member, as enum.Flag creates for combinations: equal by its text, like every str.
         unnamed = str.__new__(cls, str(number))
         unnamed._name_ = unnamed._value_ = str(number)
         unnamed.number = number
         return unnamed
 
     def __reduce_ex__(self, proto: object) -> tuple[Any, ...]:
-        """Copied and pickled by number: by name, as some Pythons do it, those without one could not be."""
+        """Copy and pickle by number: some Python versions use the name, and unnamed ones have none."""
         return type(self).of, (self.number,)
 
 
@@ -62,7 +62,7 @@ class Family(KernelEnum):
 
 
 class Scope(KernelEnum):
-    """How far an address or a route reaches; the higher the number, the nearer."""
+    """The scope of an address or a route; the higher the number, the narrower."""
 
     GLOBAL = "global", 0
     SITE = "site", 200
@@ -97,7 +97,7 @@ class RouteType(KernelEnum):
 
 
 class RouteProtocol(KernelEnum):
-    """Who made a route or a rule."""
+    """The originator of a route or a rule."""
 
     UNSPEC = "unspec", 0
     REDIRECT = "redirect", 1
@@ -133,7 +133,7 @@ class RuleAction(KernelEnum):
 
 
 class LinkType(KernelEnum):
-    """Kinds of hardware (ARPHRD). The first also stands for "not said", as in the originals."""
+    """Kinds of hardware (ARPHRD). The first also stands for unset, as in the originals."""
 
     NETROM = "netrom", 0
     ETHER = "ether", 1
@@ -164,7 +164,7 @@ class OperationalState(KernelEnum):
 
 
 class Port(KernelEnum):
-    """The connector of a NIC; `Other` also when the driver does not say."""
+    """The connector of a NIC; `Other` also when the driver does not report it."""
 
     TWISTED_PAIR = "TwistedPair", 0
     AUI = "AUI", 1
@@ -177,7 +177,7 @@ class Port(KernelEnum):
 
 
 class Duplex(KernelEnum):
-    """Whether a link sends and receives at once."""
+    """Whether a link sends and receives simultaneously."""
 
     HALF = "Half", 0
     FULL = "Full", 1
@@ -192,7 +192,7 @@ class VLANProtocol(KernelEnum):
 
 
 class BondMode(KernelEnum):
-    """How a bond spreads its packets over its members."""
+    """How a bond distributes packets over its members."""
 
     ROUND_ROBIN = "balance-rr", 0
     ACTIVE_BACKUP = "active-backup", 1
@@ -215,7 +215,7 @@ class XmitHashPolicy(KernelEnum):
 
 
 class LACPRate(KernelEnum):
-    """How often a bond asks its partner for LACP packets."""
+    """How often a bond requests LACP packets from its partner."""
 
     SLOW = "slow", 0
     FAST = "fast", 1
@@ -265,7 +265,7 @@ class ADSelect(KernelEnum):
 
 
 class ADLACPActive(KernelEnum):
-    """Whether a bond sends LACP packets on its own."""
+    """Whether a bond sends LACP packets unsolicited."""
 
     OFF = "off", 0
     ON = "on", 1
@@ -320,7 +320,7 @@ class AddressFlags(_LowerCaseFlag):
 
 
 class RouteFlags(_LowerCaseFlag):
-    """The RTM_F_ flags of a route; the state of its next hop, which the kernel keeps in the bits below, is not here."""
+    """The RTM_F_ flags of a route; the state of the next hop, in the lower bits, is left out."""
 
     NOTIFY = 0x100
     CLONED = 0x200

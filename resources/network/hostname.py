@@ -1,4 +1,4 @@
-"""HostnameStatus: the name that the kernel has for the node; HostnameSpec: the one it is to have. Id: `hostname`."""
+"""HostnameStatus: the kernel's host name; HostnameSpec: the desired one. Id: `hostname`."""
 
 import attrs
 
@@ -11,7 +11,7 @@ HOSTNAME_ID = "hostname"
 
 @attrs.frozen(kw_only=True)
 class HostnameStatusSpec:
-    """The host's name and, "" when there is none, its domain."""
+    """The host name, and its domain or ""."""
 
     hostname: str = ""
     domainname: str = ""
@@ -19,7 +19,7 @@ class HostnameStatusSpec:
 
 @attrs.frozen(kw_only=True)
 class HostnameSpecSpec:
-    """The name that the host is to have and, "" for none, its domain."""
+    """The desired host name, and its domain or ""."""
 
     hostname: str = ""
     domainname: str = ""

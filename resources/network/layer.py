@@ -1,10 +1,10 @@
-"""Who wants something of the network: the layers of configuration, of which a higher one wins."""
+"""The layers of network configuration; a higher one wins."""
 
 from nodespan.resources.network.enums import KernelEnum
 
 
 class ConfigLayer(KernelEnum):
-    """A layer; the higher the number, the more it has to say."""
+    """A layer; a higher number takes precedence."""
 
     DEFAULT = "default", 0
     CMDLINE = "cmdline", 1

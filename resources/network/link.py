@@ -1,4 +1,4 @@
-"""LinkStatus: what the kernel, the driver and the bus say of one network interface. The id is the interface's name."""
+"""LinkStatus: a network interface as observed, from kernel, driver and bus. The id is the interface's name."""
 
 import datetime
 
@@ -45,7 +45,7 @@ class STP:
 
 @attrs.frozen(kw_only=True)
 class BridgeVLAN:
-    """Whether a bridge keeps the VLANs of its ports apart."""
+    """Whether a bridge filters by VLAN."""
 
     filtering_enabled: bool = False
 
@@ -62,7 +62,7 @@ class BridgeMaster:
 class BondMaster:
     """The options of a bond, by the kernel's names. Delays and intervals are milliseconds, `lp_interval` is seconds.
 
-    The primary member is here twice: by the index that the kernel keeps, and by name ("" when there is none).
+    The primary member is present twice: by the kernel's index, and by name ("" if there is none).
     """
 
     mode: BondMode = BondMode.ROUND_ROBIN
@@ -112,9 +112,9 @@ class Veth:
 
 @attrs.frozen(kw_only=True)
 class WireguardPeerStatus:
-    """A peer as the device has it now: the endpoint is where its last valid packet came from.
+    """A peer of the device: the endpoint is the source of its last valid packet.
 
-    There is no pre-shared key here, for link statuses are not sensitive.
+    The preshared key is left out, because link statuses are not sensitive.
     """
 
     public_key: str
@@ -138,7 +138,7 @@ class LinkStatusSpec:
     """One network interface.
 
     `link_index` is the parent (VLAN, macvlan) or the peer (veth). Hardware addresses are lower-case colon hex, "" when
-    the link has none. `speed_mbit` is 4294967295 when the driver says that it does not know, 0 when it says nothing.
+    the link has none. `speed_mbit` is 4294967295 if unknown to the driver, 0 if the driver does not report it.
     """
 
     alias: str = attrs.field(default="", metadata=_OPTIONAL)
@@ -178,7 +178,7 @@ class LinkStatusSpec:
 
     @property
     def physical(self) -> bool:
-        """Whether this is a NIC: an Ethernet link that no software made."""
+        """Whether this is a NIC: an Ethernet link that is not virtual."""
         return self.type == LinkType.ETHER and not self.kind
 
 

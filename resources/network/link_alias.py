@@ -1,4 +1,4 @@
-"""LinkAliasSpec: another name that a link is to go by. The id is the link's own name."""
+"""LinkAliasSpec: the desired alias of a link. The id is the link's name."""
 
 import attrs
 

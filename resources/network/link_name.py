@@ -1,4 +1,4 @@
-"""LinkName: what a link would be called by the rules for predictable names, and why. The id is the name that it has."""
+"""LinkName: the predictable name of a link, and the rule that gives it. The id is the link's current name."""
 
 import enum
 
@@ -11,7 +11,7 @@ _OPTIONAL = wire(omit_empty=True)
 
 
 class NameRule(enum.StrEnum):
-    """What decides on the name of a link. The first four make one, of the others the name that it has stays."""
+    """The rule that decides the name of a link. The first four give a name, with the others the link keeps its own."""
 
     ONBOARD = "onboard"
     SLOT = "slot"
@@ -24,10 +24,10 @@ class NameRule(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class LinkNameSpec:
-    """The names that the rules give, "" where one gives none, and which of them it comes to.
+    """The candidate names by rule, "" if a rule gives none, and the chosen one.
 
-    `name` is what the link is to be called, `rule` what decided so, `reason` why the name that it has stays. The
-    alternative names are the other ones that would do.
+    `name` is the chosen name, `rule` the deciding rule, `reason` why the link keeps its own. The
+    alternative names are the other valid candidates.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""LinkRefresh: asks for links to be read again where the kernel tells nothing of a change. The id says which links."""
+"""LinkRefresh: requests a new read of links whose changes the kernel does not notify. The id names the links."""
 
 import attrs
 

@@ -1,4 +1,4 @@
-"""LinkSpec: a network interface as it is wanted. The id is its name, in `network-config` with the layer in front."""
+"""LinkSpec: a desired network interface. The id is its name, in `network-config` prefixed by the layer."""
 
 import datetime
 
@@ -29,9 +29,9 @@ class VRFSlave:
 
 @attrs.frozen(kw_only=True)
 class WireguardPeer:
-    """A peer as it is wanted: keys are base64, an empty endpoint leaves the one that the device has.
+    """A desired peer: keys are base64, an empty endpoint leaves the device's.
 
-    The endpoint is `host:port`; a name is looked up when it is handed to the device.
+    The endpoint is `host:port`; a name is resolved when it is applied.
     """
 
     public_key: str
@@ -43,10 +43,10 @@ class WireguardPeer:
 
 @attrs.frozen(kw_only=True)
 class WireguardSpec:
-    """A WireGuard device as it is wanted. Port 0 leaves the choice to the device; `private_key` "" leaves its own.
+    """A desired WireGuard device. Port 0 leaves the choice to the device; `private_key` "" leaves its own.
 
-    Peers that come and go are resources of their own (`WireguardPeerSpec`); those here come in addition.
-    `loose_reverse_path` accepts packets whose answers would not go back by this link, as where a mark chooses the link.
+    Dynamic peers are resources of their own (`WireguardPeerSpec`), in addition to those here.
+    `loose_reverse_path` accepts packets whose replies take another link, for example because a mark selects it.
     """
 
     private_key: str = attrs.field(default="", repr=False, metadata=_OPTIONAL)
@@ -58,9 +58,9 @@ class WireguardSpec:
 
 @attrs.frozen(kw_only=True)
 class LinkSpecSpec:
-    """A link as it is wanted. A `logical` one is made and removed by the agent, others are only set up if they exist.
+    """A desired link. The agent creates and deletes `logical` links; others are only configured if they exist.
 
-    MTU 0, an empty hardware address and `multicast` None leave what the link has. `master_name` is the bond that this
+    MTU 0, an empty hardware address and `multicast` None leave the link's own. `master_name` is the bond that this
     link is member number `slave_index` of.
     """
 

@@ -1,6 +1,6 @@
 """The namespaces of the network family."""
 
-# Everything about the network that is merged or seen.
+# Merged specs and statuses.
 NAMESPACE = "network"
-# What each source wants, before the layers are merged.
+# Unmerged specs of each layer.
 CONFIG_NAMESPACE = "network-config"

@@ -1,4 +1,4 @@
-"""NetworkStatus: whether the node's network is ready, and what of it is not. The only id is `status`."""
+"""NetworkStatus: whether the node's network is ready, by part. The only id is `status`."""
 
 import attrs
 
@@ -10,7 +10,7 @@ NETWORK_STATUS_ID = "status"
 
 @attrs.frozen(kw_only=True)
 class NetworkStatusSpec:
-    """Each says of one part that there is nothing left to wait for."""
+    """Each field is true once its part is ready."""
 
     address_ready: bool = False
     connectivity_ready: bool = False

@@ -1,7 +1,7 @@
-"""NfTablesChain: a chain of packet filter rules; NfTablesSetElements: what one owner puts into a set that rules match.
+"""NfTablesChain: a chain of packet filter rules; NfTablesSetElements: the elements of one owner in a set used by rules.
 
-Chains live in a table of the agent's own, of family inet. A chain is replaced as a whole and at once; elements come and
-go one by one, so a set may hold thousands that belong to as many owners.
+Chains are in a table of the agent's own, of family inet. A chain is replaced atomically; elements are added and
+removed one by one, so a set may have thousands of elements and as many owners.
 """
 
 import enum
@@ -17,7 +17,7 @@ _OPTIONAL = wire(omit_empty=True)
 
 
 class ChainType(enum.StrEnum):
-    """What the rules of a chain may do; `route` chains look the route up anew if they change a packet's mark."""
+    """The type of a chain; `route` chains repeat the route lookup if they change a packet's mark."""
 
     FILTER = "filter"
     ROUTE = "route"
@@ -25,7 +25,7 @@ class ChainType(enum.StrEnum):
 
 
 class ChainHook(KernelEnum):
-    """Where on its way through the kernel a packet meets the chain."""
+    """The hook in the packet's path at which the chain runs."""
 
     PREROUTING = "prerouting", 0
     INPUT = "input", 1
@@ -35,7 +35,7 @@ class ChainHook(KernelEnum):
 
 
 class ChainPriority(KernelEnum):
-    """The places among the chains of a hook that have names; the lower, the earlier. Any other number will do too."""
+    """The named priorities of chains on a hook; lower ones run first. Any other number is valid too."""
 
     FIRST = "first", -(1 << 31)
     CONNTRACK_DEFRAG = "conntrack-defrag", -400
@@ -59,14 +59,14 @@ class ChainPriority(KernelEnum):
 
 
 class Verdict(KernelEnum):
-    """What becomes of a packet."""
+    """What happens to a packet."""
 
     DROP = "drop", 0
     ACCEPT = "accept", 1
 
 
 class MatchOperator(enum.StrEnum):
-    """Whether what is listed matches, or everything else."""
+    """Whether the listed values match, or all others."""
 
     EQUAL = "=="
     NOT_EQUAL = "!="
@@ -74,7 +74,7 @@ class MatchOperator(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class IfNameMatch:
-    """Matches packets by the link they come in or go out by."""
+    """Matches packets by input or output link."""
 
     interface_names: tuple[str, ...] = attrs.field(default=(), metadata=wire("interfaceName"))
     operator: MatchOperator = MatchOperator.EQUAL
@@ -100,7 +100,7 @@ class ConntrackStateMatch:
 class AddressMatch:
     """Matches packets whose address is in the included subnets and not in the excluded ones; `invert`: all others.
 
-    Or, `set_name`, in the set of this name (then no subnets are given). Without any address nothing matches.
+    Or, `set_name`, in the set of this name (then no subnets are given). Without addresses nothing matches.
     """
 
     include_subnets: tuple[str, ...] = ()
@@ -126,14 +126,14 @@ class PortMatch:
 
 @attrs.frozen(kw_only=True)
 class ICMPTypeMatch:
-    """Matches any of these types of ICMP, by the names that nft has for them."""
+    """Matches any of these types of ICMP, by nft's names."""
 
     types: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Layer4Match:
-    """Matches a protocol (`tcp`, `udp`, `icmp`, `icmpv6`) and, where given, its ports or types."""
+    """Matches a protocol (`tcp`, `udp`, `icmp`, `icmpv6`) and optionally its ports or types."""
 
     protocol: str
     match_source_port: PortMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
@@ -143,21 +143,21 @@ class Layer4Match:
 
 @attrs.frozen(kw_only=True)
 class LimitMatch:
-    """Matches as long as there are no more packets a second than this."""
+    """Matches up to this many packets per second."""
 
     packet_rate_per_second: int
 
 
 @attrs.frozen(kw_only=True)
 class ClampMSS:
-    """Lowers, never raises, the MSS of TCP connections that are being opened to what fits into this MTU."""
+    """Lowers, never raises, the MSS of new TCP connections to fit this MTU."""
 
     mtu: int
 
 
 @attrs.frozen(kw_only=True)
 class NfTablesRule:
-    """One rule: all matches must hold; then it clamps, counts, sets the mark and decides, as far as it says so."""
+    """One rule: if all matches hold, it clamps, counts, sets the mark and decides, where configured."""
 
     match_iif_name: IfNameMatch | None = attrs.field(default=None, metadata=wire("matchIIfName", omit_empty=True))
     match_oif_name: IfNameMatch | None = attrs.field(default=None, metadata=wire("matchOIfName", omit_empty=True))
@@ -175,9 +175,9 @@ class NfTablesRule:
 
 @attrs.frozen(kw_only=True)
 class NfTablesChainSpec:
-    """A chain: where it sits, what becomes of packets that no rule decides about, and its rules in order.
+    """A chain: its hook and priority, the policy for packets that no rule decides, and its rules in order.
 
-    A `guard` chain exists twice: also in a table that no other process can change, as long as the agent runs.
+    A `guard` chain has a copy in a table that no other process can change while the agent runs.
     """
 
     type: ChainType = ChainType.FILTER
@@ -190,7 +190,7 @@ class NfTablesChainSpec:
 
 @attrs.frozen(kw_only=True)
 class NfTablesSetElementsSpec:
-    """What one owner puts into a set: prefixes of either family."""
+    """The elements of one owner in a set: prefixes of either family."""
 
     set_name: str
     prefixes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The addresses that stand for the node: the first hardware address, the IP addresses, their filters and order."""
+"""The addresses of the node: the first hardware address, the IP addresses, their filters and order."""
 
 import enum
 
@@ -7,7 +7,7 @@ import attrs
 from nodespan.resources.network.namespace import NAMESPACE
 from nodespan.runtime.resource import ResourceType
 
-# The lists of addresses, by what they hold.
+# The lists of addresses by content.
 CURRENT_ADDRESSES_ID = "current"
 ROUTED_ADDRESSES_ID = "routed"
 ACCUMULATIVE_ADDRESSES_ID = "accumulative"
@@ -41,7 +41,7 @@ class NodeAddressSpec:
 
 @attrs.frozen(kw_only=True)
 class NodeAddressFilterSpec:
-    """Which addresses to keep: those in some included subnet (all, if none is given) and in no excluded one."""
+    """Keeps the addresses in any included subnet (all, if there are none) and in no excluded one."""
 
     include_subnets: tuple[str, ...] = ()
     exclude_subnets: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class NodeAddressFilterSpec:
 
 @attrs.frozen(kw_only=True)
 class NodeAddressSortAlgorithmSpec:
-    """The algorithm in force."""
+    """The algorithm in effect."""
 
     algorithm: AddressSortAlgorithm = AddressSortAlgorithm.V1
 

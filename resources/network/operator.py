@@ -1,6 +1,6 @@
-"""OperatorSpec: something that runs on a link and wants things of the network for it: a DHCP client, a virtual IP.
+"""OperatorSpec: a process on a link that produces network specs: a DHCP client, a virtual IP.
 
-The id is `dhcp4/<link>`, `dhcp6/<link>` or `vip/<link>/<ip>`, in `network-config` with the layer in front.
+The id is `dhcp4/<link>`, `dhcp6/<link>` or `vip/<link>/<ip>`, in `network-config` prefixed by the layer.
 """
 
 import attrs
@@ -24,7 +24,7 @@ class Operator(KernelEnum):
 
 @attrs.frozen(kw_only=True)
 class ClientIdentifierSpec:
-    """What a DHCP client calls itself; `duid_raw`, in hexadecimal digits, only with `duid`."""
+    """How a DHCP client identifies itself; `duid_raw`, in hexadecimal digits, only with `duid`."""
 
     client_identifier: ClientIdentifier = ClientIdentifier.MAC
     duid_raw: str = attrs.field(default="", metadata=wire("duidRawHex", omit_empty=True))
@@ -32,7 +32,7 @@ class ClientIdentifierSpec:
 
 @attrs.frozen(kw_only=True)
 class DHCP4OperatorSpec:
-    """A DHCPv4 client. The metric is that of the routes it brings."""
+    """A DHCPv4 client. The metric is that of the routes from its lease."""
 
     route_metric: int = 1024
     skip_hostname_request: bool = attrs.field(default=False, metadata=_OPTIONAL)
@@ -42,7 +42,7 @@ class DHCP4OperatorSpec:
 
 @attrs.frozen(kw_only=True)
 class DHCP6OperatorSpec:
-    """A DHCPv6 client. The metric is that of the routes it brings."""
+    """A DHCPv6 client. The metric is that of the routes from its lease."""
 
     route_metric: int = 1024
     skip_hostname_request: bool = attrs.field(default=False, metadata=_OPTIONAL)
@@ -51,7 +51,7 @@ class DHCP6OperatorSpec:
 
 @attrs.frozen(kw_only=True)
 class VIPOperatorSpec:
-    """A virtual IP: the elected node holds it, and tells the neighbours if `gratuitous_arp`."""
+    """A virtual IP: the elected node holds it, and announces it to the neighbours if `gratuitous_arp`."""
 
     ip: str
     gratuitous_arp: bool = attrs.field(default=True, metadata=wire("gratuitousARP"))
@@ -59,7 +59,7 @@ class VIPOperatorSpec:
 
 @attrs.frozen(kw_only=True)
 class OperatorSpecSpec:
-    """An operator that is to run while its link exists and, if `require_up`, is up. One of the last three is given."""
+    """A desired operator: runs while its link exists and, if `require_up`, is up. One of the last three is set."""
 
     operator: Operator
     link_name: str

@@ -1,4 +1,4 @@
-"""NetworkProblem: what is wanted of the network and could not be done, and why. Gone once it is done."""
+"""NetworkProblem: a desired state that could not be applied, and the reason. Removed once it is applied."""
 
 import enum
 
@@ -9,7 +9,7 @@ from nodespan.runtime.resource import ResourceType
 
 
 class Severity(enum.StrEnum):
-    """Whether something cannot be done, or deserves a look: it may disappoint, or waits for what is not there."""
+    """Whether a spec cannot be applied, or needs attention: it may not work as intended, or waits for a dependency."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -17,7 +17,7 @@ class Severity(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class NetworkProblemSpec:
-    """The resource that this is about, by its type and id, and what is wrong in words for an operator."""
+    """The resource with the problem, by type and id, and a message for operators."""
 
     type: str
     id: str

@@ -1,4 +1,4 @@
-"""ResolverSpec: which name servers the node is to ask; ResolverStatus: which it asks. Id: `resolvers`."""
+"""ResolverSpec: the desired name servers of the node; ResolverStatus: those in use. Id: `resolvers`."""
 
 import attrs
 
@@ -12,7 +12,7 @@ RESOLVERS_ID = "resolvers"
 
 
 class DNSProtocol(KernelEnum):
-    """How a name server is spoken to."""
+    """The protocol of a name server."""
 
     DO53 = "Do53", 0
     DOT = "DoT", 1
@@ -21,7 +21,7 @@ class DNSProtocol(KernelEnum):
 
 @attrs.frozen(kw_only=True)
 class NameServer:
-    """A name server; `tls_server_name` is what its certificate must be for, "" where there is no TLS."""
+    """A name server; `tls_server_name` is the name in its certificate, "" without TLS."""
 
     addr: str
     protocol: DNSProtocol = DNSProtocol.DO53
@@ -30,9 +30,9 @@ class NameServer:
 
 @attrs.frozen(kw_only=True)
 class ResolverSpecSpec:
-    """Servers in the order in which they are asked: `dns_servers` are the addresses of all of `name_servers`.
+    """Servers in the order of use: `dns_servers` are the addresses of all of `name_servers`.
 
-    `search_domains_overridden`: the domains replace those of lower layers even if there are none.
+    `search_domains_overridden`: the domains, even an empty list, replace those of lower layers.
     """
 
     dns_servers: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class ResolverSpecSpec:
 
 @attrs.frozen(kw_only=True)
 class ResolverStatusSpec:
-    """Servers and search domains that are in effect."""
+    """The servers and search domains in effect."""
 
     dns_servers: tuple[str, ...] = ()
     name_servers: tuple[NameServer, ...] = attrs.field(default=(), metadata=_OPTIONAL)

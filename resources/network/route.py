@@ -1,4 +1,4 @@
-"""RouteStatus: an entry of a routing table, as the kernel has it; RouteSpec: as it is wanted."""
+"""RouteStatus: an observed entry of a routing table; RouteSpec: a desired one."""
 
 import attrs
 
@@ -12,7 +12,7 @@ _OPTIONAL = wire(omit_empty=True)
 
 @attrs.frozen(kw_only=True)
 class NextHop:
-    """One of several ways out. Weights are shares, at least 1."""
+    """One of several next hops. Weights are shares, at least 1."""
 
     gateway: str = ""
     out_link_name: str = attrs.field(default="", metadata=_OPTIONAL)
@@ -21,9 +21,9 @@ class NextHop:
 
 @attrs.frozen(kw_only=True)
 class RouteStatusSpec:
-    """A route. `dst` is "" for the default route, `gateway` is "" when there is none; it may be of the other family.
+    """A route. `dst` is "" for the default route, `gateway` is "" if there is none; it may be of the other family.
 
-    `src` is the address that the node prefers for packets it sends itself. With several `next_hops`, gateway and link
+    `src` is the preferred source address of the node's own packets. With several `next_hops`, gateway and link
     are in them.
     """
 
@@ -45,9 +45,9 @@ class RouteStatusSpec:
 
 @attrs.frozen(kw_only=True)
 class RouteSpecSpec:
-    """A route that is to be. Empty texts as in `RouteStatusSpec`; priority 0 is 1024 for IPv6, MTU 0 that of the link.
+    """A desired route. Empty texts as in `RouteStatusSpec`; priority 0 is 1024 for IPv6, MTU 0 that of the link.
 
-    The protocol also says whose the route is: one that another protocol has put there already is left alone.
+    The protocol also identifies the owner: an existing route with another protocol is left alone.
     """
 
     family: Family = Family.INET4
@@ -69,7 +69,7 @@ class RouteSpecSpec:
 def route_id(
     *, table: RoutingTable, family: Family, gateway: str, dst: str, priority: int, out_link_name: str = ""
 ) -> str:
-    """`inet4/172.20.0.1//1024`; a table other than main and, for IPv6, the link go in front."""
+    """`inet4/172.20.0.1//1024`; a table other than main and, for IPv6, the link are prefixed."""
     parts = [family.value, gateway, dst, str(priority)]
     if family == Family.INET6 and out_link_name:
         parts.insert(0, out_link_name)

@@ -1,4 +1,4 @@
-"""RoutingRuleStatus: which packets look into which table, as the kernel has it; RoutingRuleSpec: as it is wanted."""
+"""RoutingRuleStatus: an observed rule that selects a routing table for packets; RoutingRuleSpec: a desired one."""
 
 import attrs
 
@@ -28,7 +28,7 @@ class RoutingRuleStatusSpec:
 
 @attrs.frozen(kw_only=True)
 class RoutingRuleSpecSpec:
-    """A rule that is to be. A mark with `fw_mask` 0 is compared as a whole."""
+    """A desired rule. With `fw_mask` 0 the whole mark is compared."""
 
     family: Family = Family.INET4
     src: str = ""

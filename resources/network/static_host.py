@@ -1,4 +1,4 @@
-"""StaticHost: the addresses of a host that no name server is asked for. The id is its name in lower case."""
+"""StaticHost: the addresses of a host that is resolved locally. The id is its name in lower case."""
 
 import attrs
 

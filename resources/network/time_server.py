@@ -1,4 +1,4 @@
-"""TimeServerSpec: which servers the node is to ask for the time; TimeServerStatus: which it asks. Id: `timeservers`."""
+"""TimeServerSpec: the desired time servers of the node; TimeServerStatus: those in use. Id: `timeservers`."""
 
 import attrs
 
@@ -11,7 +11,7 @@ TIME_SERVERS_ID = "timeservers"
 
 @attrs.frozen(kw_only=True)
 class TimeServerSpecSpec:
-    """Names or addresses of time servers, or `/dev/ptp*`; `use_nts` asks for authenticated time (RFC 8915)."""
+    """Names or addresses of time servers, or `/dev/ptp*`; `use_nts` requires authenticated time (RFC 8915)."""
 
     time_servers: tuple[str, ...] = ()
     use_nts: bool = attrs.field(default=False, metadata=wire("useNTS", omit_empty=True))
@@ -20,7 +20,7 @@ class TimeServerSpecSpec:
 
 @attrs.frozen(kw_only=True)
 class TimeServerStatusSpec:
-    """The servers that are in effect."""
+    """The servers in effect."""
 
     time_servers: tuple[str, ...] = ()
     use_nts: bool = attrs.field(default=False, metadata=wire("useNTS"))

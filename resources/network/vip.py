@@ -1,4 +1,4 @@
-"""VIPStatus: how this node stands to a virtual IP, and who it thinks holds it. Id: `<link>/<ip>`."""
+"""VIPStatus: this node's state in the election of a virtual IP, and the known leader. Id: `<link>/<ip>`."""
 
 import enum
 
@@ -11,10 +11,10 @@ _OPTIONAL = wire(omit_empty=True)
 
 
 class VIPState(enum.StrEnum):
-    """What this node does about a virtual IP.
+    """This node's state in the election.
 
-    `waiting`: a condition does not hold, so it does not stand for election; `candidate`: it stands and another holds
-    the address; `leader`: it holds the address; `refused`: it cannot hold it, and `reason` says why.
+    `waiting`: a condition does not hold, so it is no candidate; `candidate`: another node holds
+    the address; `leader`: it holds the address; `refused`: it cannot hold it, for the given `reason`.
     """
 
     WAITING = "waiting"
@@ -25,10 +25,10 @@ class VIPState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class VIPStatusSpec:
-    """`leader` is the name that the elected node gave itself, "" if nobody is known to be elected.
+    """`leader` is the elected node's name for itself, "" if no node is known to be elected.
 
     `since` is when this state began (RFC 3339, UTC), `lease` the id of this node's own lease at etcd in hexadecimal
-    digits, "" while it has none. `reason` is for an operator: what is waited for, or why the address was given up last.
+    digits, "" while it has none. `reason` is for operators: what it waits for, or why it last gave up the address.
     """
 
     ip: str

@@ -8,7 +8,7 @@ from nodespan.runtime.resource import ResourceType, wire
 
 @attrs.frozen(kw_only=True)
 class VIPConditionSpec:
-    """`since` is when that began to be so (RFC 3339, UTC); `reason` says why it does not hold, or not yet again."""
+    """`since` is the time of the last change (RFC 3339, UTC); `reason` is why it does not hold, or not yet again."""
 
     ok: bool
     since: str

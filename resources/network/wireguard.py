@@ -1,4 +1,4 @@
-"""WireguardPeerSpec: one peer of a WireGuard link, a resource of its own so that a join writes one and not a list."""
+"""WireguardPeerSpec: one peer of a WireGuard link; a resource of its own, so that a join writes one and not a list."""
 
 from nodespan.resources.network.link_spec import WireguardPeer
 from nodespan.resources.network.namespace import NAMESPACE

@@ -35,7 +35,7 @@ def test_without_root_the_command_explains_and_exits_with_its_own_status(
     [
         ({"apt-get"}, "apt-get install --no-install-recommends iproute2 nftables"),
         ({"dnf"}, "dnf install iproute nftables"),
-        (set(), "install what this system calls iproute2 nftables"),
+        (set(), "install the packages iproute2 nftables"),
     ],
 )
 def test_missing_requirements_are_reported_by_package_name(
@@ -49,21 +49,21 @@ def test_missing_requirements_are_reported_by_package_name(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("create --name A-B", "cannot be the name"),
+        ("create --name A-B", "is not a valid cluster name"),
         ("create --nodes 1", "between 2 and 200"),
         ("create --control-planes 4", "between 1 and 3 are control planes, not 4"),
         ("create --control-planes 0", "between 1 and 3 are control planes, not 0"),
-        ("create --wireguard-cidr 10.99.0.0/30", "not enough addresses for 3 nodes"),
+        ("create --wireguard-cidr 10.99.0.0/30", "too few addresses for 3 nodes"),
         ("create --wireguard-cidr 198.51.0.0/16", "overlaps with 198.51.100.0/24"),
-        ("create --vip 198.51.101.1", "no address of 198.51.100.0/24, the network of the nodes"),
-        ("create --vip fd00::1", "no address of 198.51.100.0/24"),
-        ("create --vip 198.51.100.255", "no address of 198.51.100.0/24"),
-        ("create --vip 198.51.100.12", "198.51.100.12 is the address of b: take another"),
-        ("create --vip 198.51.100.1", "198.51.100.1 is the address of internet: take another"),
+        ("create --vip 198.51.101.1", "not an address of 198.51.100.0/24, the network of the nodes"),
+        ("create --vip fd00::1", "not an address of 198.51.100.0/24"),
+        ("create --vip 198.51.100.255", "not an address of 198.51.100.0/24"),
+        ("create --vip 198.51.100.12", "198.51.100.12 is the address of b: choose another one"),
+        ("create --vip 198.51.100.1", "198.51.100.1 is the address of internet: choose another one"),
         ("create --vip 198.51.100.100 --nodes 2", "at least 3 control planes, for etcd to outlive one of them, not 2"),
         ("create --vip 198.51.100.100 --control-planes 1", "at least 3 control planes"),
-        ("create --demonstrate", "give one with --vip"),
-        ("destroy --name ../x", "cannot be the name"),
+        ("create --demonstrate", "needs a virtual IP"),
+        ("destroy --name ../x", "is not a valid cluster name"),
     ],
 )
 def test_names_and_sizes_are_checked_first(monkeypatch: pytest.MonkeyPatch, line: str, reason: str) -> None:
@@ -95,12 +95,12 @@ def test_an_invalid_network_is_explained(network: str, capsys: pytest.CaptureFix
 
 def test_an_unknown_node_is_reported_with_the_existing_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(show, "CLUSTERS", tmp_path)
-    with pytest.raises(CommandError, match="make a cluster with"):
+    with pytest.raises(CommandError, match="create a cluster with"):
         cluster("exec a -- wg show")
     (tmp_path / "lab").mkdir()
     with pytest.raises(CommandError, match="lab-router, lab-a, lab-b, lab-c"):
         cluster("exec a -- wg show")
-    with pytest.raises(CommandError, match="say what to run in lab-a"):
+    with pytest.raises(CommandError, match="no command to run in lab-a"):
         cluster("exec lab-a")
 
 

@@ -40,7 +40,7 @@ def test_per_node_files_share_the_secret(tmp_path: Path) -> None:
 
 def test_an_existing_file_is_kept_and_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "db.yaml").write_text("precious")
-    with pytest.raises(CommandError, match="is there already"):
+    with pytest.raises(CommandError, match="exists, and its secret"):
         gen(f"config --cluster-name home --output-dir {tmp_path} --nodes web db")
     assert [file.name for file in tmp_path.iterdir()] == ["db.yaml"]
     assert (tmp_path / "db.yaml").read_text() == "precious"
@@ -74,7 +74,7 @@ def test_the_authority_of_the_discovery_service_is_part_of_the_file(tmp_path: Pa
         ("config", "--cluster-name"),
         ("config --join x.yaml --cluster-name home", "leave --cluster-name"),
         ("config --cluster-name home --output-dir /nowhere/at/all", "no such directory"),
-        ("config --cluster-name home --nodes ../x", "cannot be the name of a node"),
+        ("config --cluster-name home --nodes ../x", "is not a valid node name"),
         ("config --cluster-name home --nodes x x", "twice"),
         ("config --cluster-name home --endpoint ftp://x", "not a valid machine configuration"),
         ("config --cluster-name home --ca /nowhere/ca.pem", "/nowhere/ca.pem: No such file"),

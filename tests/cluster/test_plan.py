@@ -61,7 +61,7 @@ def test_each_node_is_paired_with_each_other_both_ways() -> None:
 
 @pytest.mark.parametrize("name", ["", "A", "a-b", "1a", "a" * 17, "../x", "a/b", "a b", "ä"])
 def test_unsafe_names_are_rejected(name: str) -> None:
-    with pytest.raises(NameRefusedError, match="cannot be the name of a cluster"):
+    with pytest.raises(NameRefusedError, match="is not a valid cluster name"):
         Plan(name=name)
 
 

@@ -242,7 +242,7 @@ async def test_the_proxy_comes_from_the_given_environment(
         except TransportError as error:
             refused = str(error)
         assert refused is not None
-        assert "https_proxy names a proxy of kind socks5" in refused
+        assert "https_proxy names a proxy of type socks5" in refused
         assert "word" not in refused
         environment["https_proxy"] = address
         async with transport.connect(target, keepalive=60) as connection:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodespan.kernel.arp import announcement, claimant, question
+from nodespan.kernel.arp import announcement, claimant, probe_frame
 
 MAC, ADDRESS = bytes.fromhex("020000000007"), bytes([192, 0, 2, 1])
 OTHER = bytes.fromhex("020000000009")
@@ -15,7 +15,7 @@ def test_an_announcement_asks_for_its_own_address() -> None:
 
 
 def test_who_asks_for_an_address_does_not_seem_to_have_one() -> None:
-    assert question(ADDRESS, MAC).hex() == (
+    assert probe_frame(ADDRESS, MAC).hex() == (
         "ffffffffffff0200000000070806000108000604000102000000000700000000000000000000c0000201"
     )
 
@@ -30,7 +30,7 @@ ANSWER = "02000000000702000000000908060001080006040002020000000009c0000201020000
         (announcement(ADDRESS, OTHER), OTHER),
         # Longer, as frames are that were padded on their way.
         (bytes.fromhex(ANSWER) + bytes(18), OTHER),
-        (question(ADDRESS, OTHER), None),
+        (probe_frame(ADDRESS, OTHER), None),
         (announcement(bytes([192, 0, 2, 2]), OTHER), None),
         (bytes.fromhex(ANSWER)[:-1], None),
         (b"", None),

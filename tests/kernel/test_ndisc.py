@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from nodespan.kernel.ndisc import announcement, checksum, claimant, question
+from nodespan.kernel.ndisc import announcement, checksum, claimant, probe_frame
 
 MAC, OTHER = bytes.fromhex("020000000007"), bytes.fromhex("020000000009")
 ADDRESS = socket.inet_pton(socket.AF_INET6, "2001:db8::10:abcd")
@@ -30,7 +30,7 @@ def test_an_announcement_goes_to_all_nodes_and_overrides() -> None:
 
 
 def test_who_asks_for_an_address_does_not_seem_to_have_one() -> None:
-    frame = question(ADDRESS, MAC)
+    frame = probe_frame(ADDRESS, MAC)
     assert frame[:14].hex() == "3333ff10abcd02000000000786dd"
     assert frame[14:22].hex() == "6000000000183aff"
     assert frame[22:38] == bytes(16)
@@ -52,7 +52,7 @@ ADVERTISED = announcement(ADDRESS, OTHER)[_ICMPV6_AT:]
         (ADVERTISED[:24] + bytes.fromhex("0e01000000000000") + ADVERTISED[24:], OTHER),
         # An option without a length would never come to an end.
         (ADVERTISED[:24] + bytes(8), b""),
-        (question(ADDRESS, OTHER)[_ICMPV6_AT:], None),
+        (probe_frame(ADDRESS, OTHER)[_ICMPV6_AT:], None),
         (announcement(ADDRESS[:-1] + b"!", OTHER)[_ICMPV6_AT:], None),
         (b"", None),
     ],

@@ -260,13 +260,13 @@ def test_a_foreground_cluster_leaves_nothing_behind_when_interrupted(number: sig
         eventually(is_written(log, "Ctrl-C ends it"), _UP_WITHIN)
         pid = agent_pid(plan.nodes[0])
         os.kill(pid, signal.SIGKILL)
-        eventually(is_written(log, f"the agent of {plan.nodes[0].name} ended (signal 9); starting it again"), 10)
+        eventually(is_written(log, f"the agent of {plan.nodes[0].name} ended (signal 9); restarting it"), 10)
         process.send_signal(number)
         assert process.wait(_GONE_WITHIN) == 0, log.read_text()
         assert traces(plan) == []
 
 
-@pytest.mark.parametrize("moment", ["making the cluster", "the internet is a bridge", "agents are starting"])
+@pytest.mark.parametrize("moment", ["creating the cluster", "the internet is a bridge", "agents are starting"])
 def test_an_interrupted_creation_leaves_nothing_behind(moment: str, tmp_path: Path) -> None:
     plan, log = plan_called("h", size=2), tmp_path / "log"
     with creating(plan, log) as process:
@@ -276,7 +276,7 @@ def test_an_interrupted_creation_leaves_nothing_behind(moment: str, tmp_path: Pa
         assert traces(plan) == []
 
 
-@pytest.mark.parametrize("moment", ["making the cluster", "agents are starting", "Ctrl-C ends it"])
+@pytest.mark.parametrize("moment", ["creating the cluster", "agents are starting", "Ctrl-C ends it"])
 def test_destroy_removes_what_a_killed_command_left(moment: str, tmp_path: Path) -> None:
     plan, log = plan_called("x", size=2), tmp_path / "log"
     with creating(plan, log) as process:
@@ -301,7 +301,7 @@ def test_a_node_that_is_not_up_in_time_is_named_with_the_end_of_its_log(tmp_path
     plan = plan_called("t", size=2)
     made = nodespan("cluster", "create", "--name", plan.name, "--nodes", "2", "--timeout", "0")
     assert made.returncode == 1
-    assert "not everybody is up after 0 s" in made.stderr
+    assert "not all nodes are up after 0 s" in made.stderr
     assert f"{plan.nodes[0].name}, {plan.nodes[1].name}: " in made.stderr
     assert f"the end of {plan.nodes[0].log}" in made.stderr
     assert traces(plan) == []

@@ -33,7 +33,7 @@ def plan() -> Iterator[Plan]:
     made = nodespan("cluster", "create", *arguments, "--keep")
     try:
         assert made.returncode == 0, made.stdout + made.stderr
-        assert f"all agree that {plan.name}-" in made.stdout
+        assert f"all nodes agree that {plan.name}-" in made.stdout
         assert "no answer" not in made.stdout
         yield plan
     finally:

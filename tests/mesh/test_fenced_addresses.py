@@ -148,7 +148,7 @@ def heard(far: Namespace, spec: AddressSpecSpec) -> Iterator[Callable[[], int]]:
 
         def count() -> int:
             announced = 0
-            while neighbours.hear(packed) is not None:
+            while neighbours.receive_claim(packed) is not None:
                 announced += 1
             return announced
 

@@ -35,7 +35,7 @@ async def node(*, rename: bool = True) -> AsyncIterator[tuple[Namespace, Node]]:
 
 
 def names(inside: Namespace) -> dict[str, set[str]]:
-    """The further names of each link."""
+    """The alternative names of each link."""
     links: list[dict[str, Any]] = json.loads(inside.run("ip", "-json", "link", "show"))
     return {link["ifname"]: set(link.get("altnames", ())) for link in links}
 
@@ -64,7 +64,7 @@ async def test_a_name_in_use_by_another_link_renames_neither() -> None:
         inside.run("ip", "link", "set", "x1", "name", "enp2s0")
         await runtime.put(LinkName, "x0", WANTED)
         problem = await runtime.eventually(NetworkProblem, "LinkNames/x0")
-        assert problem.spec.message == "it is not renamed to enp2s0: another link is called so"
+        assert problem.spec.message == "it is not renamed to enp2s0: another link has that name"
         assert set(names(inside)) == {"lo", "x0", "enp2s0"}
         # As soon as something about it changes it is tried again.
         inside.run("ip", "link", "set", "enp2s0", "name", "x1")

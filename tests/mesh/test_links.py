@@ -160,7 +160,7 @@ async def test_a_foreign_tun_link_is_not_mistaken_for_wireguard() -> None:
     async with node() as (inside, runtime):
         inside.run("ip", "tuntap", "add", "x0", "mode", "tun")
         await want(runtime, attrs.evolve(BASE, kind="wireguard"))
-        assert "there is a tun link x0 that is no WireGuard device" in await problem(runtime, "x0")
+        assert "there is a tun link x0 that is not a WireGuard device" in await problem(runtime, "x0")
         await unwant(runtime)
         await runtime.gone(LinkSpec, "x0")
         assert "x0" in links(inside)

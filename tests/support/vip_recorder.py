@@ -136,7 +136,7 @@ def main(path: str, address: str, client: str, client_link: str, namespaces: Ite
     ping = _ping_socket(client)
 
     def heard() -> None:
-        while (who := neighbours.hear(packed)) is not None:
+        while (who := neighbours.receive_claim(packed)) is not None:
             write("arp", who.hex(":"))
 
     def answered() -> None:
@@ -153,7 +153,7 @@ def main(path: str, address: str, client: str, client_link: str, namespaces: Ite
         for key, _ in selector.select(max(0.0, min(ask_at, ping_at) - now())):
             key.data()
         if now() >= ask_at:
-            neighbours.ask(packed)
+            neighbours.probe(packed)
             ask_at = now() + ARP_INTERVAL
         if now() >= ping_at:
             number = (number + 1) & 0xFFFF

@@ -1,7 +1,7 @@
-"""The elements of a set that many owners put prefixes into: intervals of a set must not overlap, owners' prefixes may.
+"""The elements of an interval set with many owners: its intervals must not overlap, the owners' prefixes may.
 
-An element is a prefix that no other prefix contains. One that is contained in another waits, and takes its place when
-that goes. A change costs what it touches: prefixes are kept sorted, so that those within another follow it.
+An element is a prefix that no other prefix contains. One that is contained in another takes its place when
+that is removed. A change costs what it touches: prefixes are sorted, so those within another follow it.
 """
 
 from bisect import bisect_left, insort
@@ -66,11 +66,11 @@ class PrefixCover:
 
     @property
     def elements(self) -> "frozenset[PrefixKey] | set[PrefixKey]":
-        """All elements; not to be changed."""
+        """All elements; read-only."""
         return self._elements
 
     def put(self, owner: str, prefixes: Iterable[PrefixKey]) -> None:
-        """These are the prefixes of the owner from now on; none forgets it."""
+        """Set the prefixes of an owner; none removes the owner."""
         after = frozenset(prefixes)
         before = self._owned.pop(owner, frozenset())
         if after:
@@ -86,7 +86,7 @@ class PrefixCover:
                 self._remove(prefix)
 
     def take(self) -> frozenset[PrefixKey]:
-        """What became an element or ceased to be one since the last call, or both."""
+        """The elements added and removed since the last call; a prefix may be in both."""
         touched = frozenset(self._touched)
         self._touched.clear()
         return touched

@@ -1,8 +1,8 @@
-"""Who holds addresses that overlap a given set: found without looking at those who do not.
+"""Finds the holders of addresses that overlap a given set, without visiting the others.
 
 Kept per family: for each prefix length in use, the networks of that length and who holds them, and all networks in the
-order of their first address. The networks that contain a prefix are one lookup per length in use; those within it are
-one run of the sorted list.
+order of their first address. The networks that contain a prefix cost one lookup per length in use; those within it are
+consecutive in the sorted list.
 """
 
 from bisect import bisect_left, insort
@@ -66,7 +66,7 @@ class PrefixIndex(Generic[H]):
         self._held: dict[H, frozenset[Block]] = {}
 
     def assign(self, holder: H, networks: Iterable[Block]) -> None:
-        """These are the networks of the holder from now on; none forgets it."""
+        """Set the networks of a holder; none removes the holder."""
         after = frozenset(networks)
         before = self._held.pop(holder, frozenset())
         if after:
@@ -77,7 +77,7 @@ class PrefixIndex(Generic[H]):
             self._families[version].add((first, length), holder)
 
     def overlapping(self, networks: Iterable[Block]) -> set[H]:
-        """Everybody who holds an address of one of the networks."""
+        """The holders of any address in these networks."""
         found: set[H] = set()
         for version, first, length in networks:
             found |= self._families[version].overlapping((first, length))

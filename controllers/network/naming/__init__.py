@@ -1,7 +1,7 @@
-"""Predictable names: what a link would be called by where its hardware sits. Pure rules over facts from sysfs.
+"""Predictable interface names, from the position of the hardware. Pure rules over facts from sysfs.
 
-The rules are those of systemd's udev, in its schemes v255 and v257, so that a link is called the same whoever names it.
-`candidates` makes the names by what is known of the hardware, `choice` decides which of them it comes to.
+The rules are those of systemd's udev, in its schemes v255 and v257, so that a link gets the same name from both.
+`candidates` derives the names from the hardware, `choice` picks one of them.
 """
 
 from nodespan.controllers.network.naming.candidates import Candidates, candidates_of

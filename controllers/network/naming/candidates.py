@@ -1,14 +1,14 @@
-"""The names that the hardware behind a link gives it, by rule.
+"""The candidate names of a link, by rule.
 
-A name is a prefix for the kind of link (`en`), what stands for the place (`p59s0f0`: bus 59, slot 0, function 0), and
-what tells links at the same place apart (`np0`: the port called p0). All numbers in names are decimal.
+A name is a prefix for the kind of link (`en`), a position (`p59s0f0`: bus 59, slot 0, function 0), and
+a suffix for links at the same position (`np0`: port p0). All numbers in names are decimal.
 
-    onboard   o INDEX PORT VF                  what the firmware numbers the devices on the mainboard by
-    slot      [P DOMAIN] s SLOT [f] PORT VF    the slot that it is plugged into, or what the platform has for that
+    onboard   o INDEX PORT VF                  the firmware's number of a device on the mainboard
+    slot      [P DOMAIN] s SLOT [f] PORT VF    the slot that it is plugged into, or the platform's equivalent
     path      [P DOMAIN] p BUS s SLOT [f] PORT VF
     mac       x MAC
 
-What sits on PCI by way of USB or BCMA has only slot and path, with its own place at the end instead of VF.
+Devices on PCI through USB or BCMA have only slot and path, with their own position at the end instead of VF.
 """
 
 import re
@@ -22,7 +22,7 @@ from nodespan.resources.config.nodespan import NamingScheme
 
 @attrs.frozen(kw_only=True)
 class Candidates:
-    """A name for each rule, "" where it gives none. They may be too long, or otherwise no names of links."""
+    """A name for each rule, "" if a rule yields none. They may be too long, or otherwise invalid as names of links."""
 
     onboard: str = ""
     slot: str = ""
@@ -40,7 +40,7 @@ _REPRESENTOR = re.compile(r"pf[0-9]+vf([0-9]+)")
 _USB_INTERFACE = re.compile(r"[0-9]+-([0-9.]+):([0-9]+)\.([0-9]+)")
 _BCMA_CORE = re.compile(r"bcma[0-9]+:([0-9]+)")
 _XEN = re.compile(r"vif-([0-9]+)")
-# Two forms of ACPI ids: three letters of an old vendor, or four letters and digits of a newer one.
+# Two forms of ACPI ids: three letters of a vendor, or four letters and digits of a newer one.
 _ACPI = re.compile(r"([A-Z]{3}|[A-Z0-9]{4})([0-9A-F]{4}):([0-9A-F]{2})")
 _VIO = re.compile(r"[0-9A-Fa-f]{4}([0-9A-Fa-f]{4})")
 _NETDEVSIM = re.compile(r"netdevsim([0-9]+)")
@@ -48,7 +48,7 @@ _CCW_LENGTHS = (8, 9)
 
 
 def candidates_of(facts: NameFacts, scheme: NamingScheme = NamingScheme.V255) -> Candidates:
-    """The names of a link. Links that rest on others (VLAN, veth) and those of other types have none."""
+    """The names of a link. Links on top of others (VLAN, veth) and those of other types have none."""
     prefix = _prefix(facts)
     if not prefix or facts.linked_index != facts.index:
         return Candidates()
@@ -68,7 +68,7 @@ def _mac(facts: NameFacts) -> str:
 
 
 def _by_platform(facts: NameFacts) -> Iterator[tuple[str, str]]:
-    """Devices that sit on no PCI bus."""
+    """Devices that are not on a PCI bus."""
     if facts.devicetree_alias is not None and _prefix(facts) == "en":
         yield "onboard", f"d{facts.devicetree_alias}"
     parent = facts.parent
@@ -103,11 +103,11 @@ def _by_pci(facts: NameFacts, scheme: NamingScheme) -> Iterator[tuple[str, str]]
 
 
 def _at_place(facts: NameFacts, scheme: NamingScheme, end: str | None) -> Iterator[tuple[str, str]]:
-    """Slot and path. `end` is what comes last, None for a place that makes no sense."""
+    """Slot and path. `end` is the last part, None for an invalid position."""
     if end is None:
         return
     if not facts.pci:
-        # USB of a chip that has no PCI.
+        # USB of a chip without PCI.
         yield "path", end
         return
     device = facts.pci[0]
@@ -127,7 +127,7 @@ def _at_place(facts: NameFacts, scheme: NamingScheme, end: str | None) -> Iterat
 
 
 def _port(facts: NameFacts, *, old_infiniband: bool) -> str:
-    """Which port of its device the link is. Old drivers of InfiniBand say so in another place."""
+    """The port of the link on its device. Old InfiniBand drivers report it in another file."""
     if facts.phys_port_name:
         representor = _REPRESENTOR.match(facts.phys_port_name)
         return f"n{facts.phys_port_name}" if representor is None else f"r{int(representor[1])}"
@@ -139,13 +139,13 @@ def _port(facts: NameFacts, *, old_infiniband: bool) -> str:
 
 def _onboard_index(device: PciDevice) -> int | None:
     index = device.index if device.acpi_index is None else device.acpi_index
-    # Some firmware says what cannot be.
+    # Some firmware reports impossible values.
     return index if index is not None and 0 <= index <= _HIGHEST_ONBOARD_INDEX else None
 
 
 @attrs.frozen
 class _Slot:
-    """A slot by its number, which is one within the PCI domain, or of the whole machine."""
+    """A slot number, which counts within the PCI domain or for the whole machine."""
 
     number: int
     counts_in_domain: bool = True
@@ -157,7 +157,7 @@ def _slot(facts: NameFacts, scheme: NamingScheme) -> _Slot | None:
 
 
 def _acpi_slot(facts: NameFacts) -> int | None:
-    """What ACPI calls the slot of the device, or of what it is plugged into."""
+    """ACPI's number for the slot of the device, or of a device upstream."""
     device, *parents = facts.pci
     if device.slot_number or not parents or _is_shared(parents[0], device):
         return device.slot_number
@@ -165,7 +165,7 @@ def _acpi_slot(facts: NameFacts) -> int | None:
 
 
 def _hotplug_slot(facts: NameFacts) -> _Slot | None:
-    """The slot of the nearest PCI device, seen from the link, that is in one."""
+    """The slot of the nearest upstream PCI device that has one."""
     for device in facts.pci:
         if device.function_id and any(slot.name == f"{device.function_id:08x}" for slot in facts.hotplug_slots):
             return _Slot(device.function_id, counts_in_domain=False)
@@ -183,15 +183,15 @@ def _hotplug_slot(facts: NameFacts) -> _Slot | None:
 
 
 def _is_shared(plugged: PciDevice, device: PciDevice) -> bool:
-    """Whether several devices may be in the slot of `plugged`, so that its number does not tell `device` apart.
+    """Whether several devices may be in the slot of `plugged`, so that its number does not identify `device`.
 
-    Behind a bridge there may be many; those with more than one function have at least that in their names.
+    Behind a bridge there may be many; multi-function devices have the function in their names.
     """
     return plugged.bridge and not device.multi_function
 
 
 def _usb_place(interface: str) -> str | None:
-    """`u1u4c2i1`: the ports from the host controller on, configuration and interface unless they are the usual ones."""
+    """`u1u4c2i1`: the ports from the host controller on; configuration and interface unless default."""
     found = _USB_INTERFACE.fullmatch(interface)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Which of its names a link gets: first whether it is to be renamed at all, then the first that is a name."""
+"""Picks the name of a link: first whether it is renamed at all, then the first valid candidate."""
 
 import string
 from collections.abc import Iterable
@@ -11,24 +11,24 @@ from nodespan.resources.network.link_name import LinkNameSpec, NameRule
 _LONGEST_NAME = 15
 _LONGEST_ALT_NAME = 127
 _PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation) - frozenset("/:%")
-# The last two are directories of settings, not links.
+# The last two are directories of settings in /proc/sys, not links.
 _RESERVED = frozenset({".", "..", "all", "default"})
 _OFF = frozenset({"0", "no", "n", "off", "false", "f"})
 
-# What the kernel says of where a name comes from.
+# The kernel's values of name_assign_type.
 _PREDICTABLE, _GIVEN_BY_USER, _RENAMED = 2, 3, 4
 _STAYS = {
-    _PREDICTABLE: (NameRule.KERNEL, "the kernel says that its name is predictable"),
-    _GIVEN_BY_USER: (NameRule.KEEP, "whoever made it gave it its name"),
-    _RENAMED: (NameRule.KEEP, "it has been renamed already"),
+    _PREDICTABLE: (NameRule.KERNEL, "the kernel reports its name as predictable"),
+    _GIVEN_BY_USER: (NameRule.KEEP, "its name was set by its creator"),
+    _RENAMED: (NameRule.KEEP, "it was renamed before"),
 }
-_OFF_REASON = "net.ifnames=0 is on the kernel's line"
-_STACKED_REASON = "it rests on another link"
-_NOTHING_REASON = "no rule gives it a name"
+_OFF_REASON = "the kernel command line has net.ifnames=0"
+_STACKED_REASON = "it is on top of another link"
+_NOTHING_REASON = "no rule yields a name"
 
 
 def choose(facts: NameFacts, *, scheme: NamingScheme = NamingScheme.V255, kernel_names: bool = False) -> LinkNameSpec:
-    """The names of a link and the one that it comes to. `kernel_names`: renaming is off for the whole machine."""
+    """The names of a link and the chosen one. `kernel_names`: renaming is off for the whole machine."""
     candidates = candidates_of(facts, scheme)
     rule, name, reason = _decide(facts, candidates, kernel_names=kernel_names)
     others = () if kernel_names else _by_preference(candidates)
@@ -45,7 +45,7 @@ def choose(facts: NameFacts, *, scheme: NamingScheme = NamingScheme.V255, kernel
 
 
 def _decide(facts: NameFacts, candidates: Candidates, *, kernel_names: bool) -> tuple[NameRule, str, str]:
-    """The rule that decides, the name, and why it is the one that the link has."""
+    """The deciding rule, the name, and the reason if the link keeps its own."""
     name = facts.kernel_name
     if kernel_names:
         return NameRule.NONE, name, _OFF_REASON
@@ -70,12 +70,12 @@ def _by_preference(candidates: Candidates) -> Iterable[tuple[NameRule, str]]:
 
 
 def is_valid_name(text: str) -> bool:
-    """Whether a link can be called so."""
+    """Whether this is a valid link name."""
     return _is_valid(text, _LONGEST_NAME)
 
 
 def is_valid_alt_name(text: str) -> bool:
-    """Whether a link can have this as a further name."""
+    """Whether this is a valid alternative name."""
     return _is_valid(text, _LONGEST_ALT_NAME)
 
 
@@ -84,6 +84,6 @@ def _is_valid(text: str, longest: int) -> bool:
 
 
 def wants_kernel_names(cmdline: str) -> bool:
-    """Whether the kernel's line says `net.ifnames=0`; of several the last one counts."""
+    """Whether the kernel command line has `net.ifnames=0`; of several the last one counts."""
     values = [word.partition("=")[2] for word in cmdline.split() if word.startswith("net.ifnames=")]
     return bool(values) and values[-1].lower() in _OFF

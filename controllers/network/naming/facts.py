@@ -1,4 +1,4 @@
-"""What the rules for names look at."""
+"""The inputs of the naming rules."""
 
 import attrs
 
@@ -9,10 +9,10 @@ SLIP = 256
 
 @attrs.frozen(kw_only=True)
 class PciDevice:
-    """A PCI device: its address (`0000:3b:00.0`) and what the firmware, its configuration and the kernel say of it.
+    """A PCI device: its address (`0000:3b:00.0`) and properties from firmware, configuration space and kernel.
 
-    `acpi_index` and `index` number the devices on the mainboard, by ACPI and by SMBIOS. `slot_number` is the one that
-    ACPI gives the slot (_SUN). `function_id` is that of s390. None stands for "does not say".
+    `acpi_index` and `index` are numbers of devices on the mainboard, by ACPI and by SMBIOS. `slot_number` is ACPI's
+    number of the slot (_SUN). `function_id` is that of s390. None is unset.
     """
 
     address: str
@@ -27,7 +27,7 @@ class PciDevice:
 
 @attrs.frozen(kw_only=True)
 class HotplugSlot:
-    """A directory of /sys/bus/pci/slots: its name, and the address of the devices in it, without function."""
+    """A directory of /sys/bus/pci/slots: its name, and the address of its devices, without function."""
 
     name: str
     address: str
@@ -35,12 +35,12 @@ class HotplugSlot:
 
 @attrs.frozen(kw_only=True)
 class NameFacts:
-    """A link and the device behind it, as sysfs shows them. Numbers are the kernel's.
+    """A link and its device, as sysfs shows them. Numbers are the kernel's.
 
-    `parent_subsystem` and `parent` tell of the device right behind the link, virtio left out. `pci` is the PCI device
-    that the link, its USB interface or its BCMA core sits on, and behind it the PCI devices that that one is connected
-    through; for a virtual function these are its physical function's, and `virtual_function` is its number.
-    `usb_interface` and `bcma_core` are names like `2-1.4:1.0` and `bcma0:1`, "" for links that have none.
+    `parent_subsystem` and `parent` describe the parent device of the link, skipping virtio. `pci` is the PCI device
+    of the link, its USB interface or its BCMA core, followed by the upstream PCI devices;
+    for a virtual function these are its physical function's, and `virtual_function` is its number.
+    `usb_interface` and `bcma_core` are names like `2-1.4:1.0` and `bcma0:1`, "" for links without one.
     """
 
     kernel_name: str

@@ -1,4 +1,4 @@
-"""network.LinkNameController: shows what each link would be called by the rules for predictable names."""
+"""network.LinkNameController: shows the predictable name of each link."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,9 +17,9 @@ from nodespan.runtime.resource import Metadata, Pointer
 
 
 class LinkNameController(QueueController):
-    """One resource per link, made anew when the link's status changes.
+    """One resource per link, derived again when the link's status changes.
 
-    Nothing is said of links that sysfs does not show, as where it belongs to another network namespace.
+    Links that sysfs does not show get none, for example if sysfs belongs to another network namespace.
     """
 
     name = "network.LinkNameController"
@@ -30,11 +30,11 @@ class LinkNameController(QueueController):
         self._sysfs_root = sysfs_root
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """The kernel's line and the configuration concern all links."""
+        """The kernel command line and the configuration affect all links."""
         return [LinkStatus.kind.pointer(status.id) for status in ctx.list(LinkStatus)]
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """Read what sysfs has on the link, and decide."""
+        """Read the link's facts from sysfs, and decide."""
         status = ctx.find(LinkStatus, item.id)
         if status is None or status.metadata.is_tearing_down:
             await ctx.remove(LinkName, item.id)
@@ -51,6 +51,6 @@ class LinkNameController(QueueController):
 
 
 def link_name_settings(ctx: QueueContext) -> LinkNameSettings:
-    """What the configuration says of names; without one, what is usual."""
+    """The configured settings for names, or the defaults."""
     config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
     return LinkNameSettings() if config is None else config.spec.nodespan.link_names

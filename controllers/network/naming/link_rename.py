@@ -1,7 +1,7 @@
-"""network.LinkRenameController: gives links their predictable names, if the configuration asks for it.
+"""network.LinkRenameController: gives links their predictable names, if that is configured.
 
-The name that a link had before becomes a further name of it, so that whoever calls it so still finds it. Names are not
-taken back: a link keeps its own until the machine is started anew or somebody renames it.
+The previous name of a link becomes an alternative name, so that it can still be used. Renames are not
+undone: a link keeps its name until the machine reboots or another program renames it.
 """
 
 import errno
@@ -21,15 +21,15 @@ from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, LinkS
 from nodespan.runtime.controller import QueueContext, QueueController, Requeue, mapped, primary, shared
 from nodespan.runtime.resource import Metadata, Pointer
 
-# What could not be done is tried again this often, in seconds, if nothing happens before.
+# The interval of retries after a failure, in seconds, unless an input changes before.
 _RETRY_INTERVAL = 60.0
 
 
 @attrs.frozen(kw_only=True)
 class NameChange:
-    """What to do to the link of an index: the name to give it, "" to leave its own, and the further names it lacks.
+    """The changes to the link of an index: its new name, "" to keep its own, and the alternative names it lacks.
 
-    `is_alt_name`: the new name is a further one of the link until then.
+    `is_alt_name`: the new name is an alternative name of the link until then.
     """
 
     index: int
@@ -42,7 +42,7 @@ class NameChange:
 
 
 def name_change(current: str, status: LinkStatusSpec, wanted: LinkNameSpec) -> NameChange:
-    """What makes a link be called as it is to be called."""
+    """The changes that give a link its names."""
     renamed = wanted.name != current
     further = (*wanted.alt_names, *((current,) if renamed else ()))
     return NameChange(
@@ -65,7 +65,7 @@ class LinkRenameController(QueueController):
         self._problems: Problems | None = None
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
-        """A link's own status concerns that link, the configuration all."""
+        """A link's status affects that link, the configuration all links."""
         if changed.type == LinkStatus.name:
             return (LinkName.kind.pointer(changed.id),)
         return [LinkName.kind.pointer(name.id) for name in ctx.list(LinkName)]
@@ -86,12 +86,12 @@ class LinkRenameController(QueueController):
         await problems.clear(item.id)
 
     def _apply(self, index: int, wanted: LinkNameSpec) -> str:
-        """In a worker thread; returns why it could not be done, "" if it could."""
+        """In a worker thread; returns the reason of a failure, "" on success."""
         with open_kernel(self._netns) as kernel:
             message = kernel.link(index)
             if message is None:
                 return ""
-            # Further names are not announced while a link is down, so only the kernel itself knows.
+            # Alternative names of a link that is down are not notified, so ask the kernel.
             link = read_link(message)
             change = name_change(link.name, link.status, wanted)
             if change.name:
@@ -103,7 +103,7 @@ class LinkRenameController(QueueController):
                 try:
                     add_alt_name(kernel, change.index, name)
                 except OSError as error:
-                    return f"it cannot have the further name {name}: {_why_taken(error) or reason_of(error)}"
+                    return f"it cannot have the alternative name {name}: {_why_taken(error) or reason_of(error)}"
         return ""
 
 
@@ -114,4 +114,4 @@ def _why_not_renamed(error: OSError, name: str) -> str:
 
 
 def _why_taken(error: OSError) -> str:
-    return "another link is called so" if error.errno == errno.EEXIST else ""
+    return "another link has that name" if error.errno == errno.EEXIST else ""

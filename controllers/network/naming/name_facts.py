@@ -1,4 +1,4 @@
-"""What sysfs knows of a link that its name can be made of. Files are read one by one; what is missing is left out."""
+"""Reads the inputs of the naming rules from sysfs. Files are read one by one; missing ones are skipped."""
 
 import os
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ _MULTI_FUNCTION = 0x80
 _BRIDGE = "0x0604"
 _FUNCTION = "virtfn"
 _ALIAS = "ethernet"
-# Buses that number what is right on them, however deep below that the link is.
+# Buses that number their direct children, however deep below those the link is.
 _FLAT_BUSES = ("platform", "vio")
 
 
 def read_name_facts(name: str, index: int, root: Path = Path("/sys")) -> NameFacts | None:
-    """The facts of a link; None if sysfs shows no such link, or another one of the name. Blocks.
+    """The facts of a link; None if sysfs does not show it, or shows another link of the name. Blocks.
 
-    sysfs shows the network namespace that it was mounted in, which is told by the index.
+    sysfs shows the network namespace that it was mounted in; the index tells whether that is this one.
     """
     link = root / "class" / "net" / name
     if _number(link / "ifindex") != index:
@@ -53,13 +53,13 @@ def read_name_facts(name: str, index: int, root: Path = Path("/sys")) -> NameFac
 
 
 def _assigned(link: Path) -> int:
-    """How the link got its hardware address. Who does not say has none that could be relied on."""
+    """How the link got its hardware address. Without the file, the address is not reliable."""
     number = _number(link / "addr_assign_type")
     return -1 if number is None else number
 
 
 def _pci(behind: Path | None, holder: Path | None, root: Path) -> tuple[tuple[PciDevice, ...], int | None]:
-    """The PCI devices from the link's on, and the number of the virtual function that the link is, if it is one."""
+    """The PCI devices from the link's own upstream, and the link's number if it is a virtual function."""
     if holder is not None:
         return tuple(_pci_devices(holder, root)), None
     if behind is None or _subsystem(behind) != "pci":
@@ -89,13 +89,13 @@ def _pci_devices(path: Path, root: Path) -> Iterator[PciDevice]:
 
 
 def _parents(path: Path, root: Path) -> Iterator[Path]:
-    """The device at a path, without symbolic links, and those that it is below of."""
+    """The device at a path, without symbolic links, and its ancestors."""
     if not path.exists():
         return
     devices = (root / "devices").resolve()
     device = path.resolve()
     while device != devices and devices in device.parents:
-        # Other directories on the way only hold devices together.
+        # Other directories on the way only group devices.
         if (device / "uevent").exists():
             yield device
         device = device.parent
@@ -143,7 +143,7 @@ def _devicetree_alias(link: Path, root: Path) -> int | None:
             continue
         number = int(suffix or "0")
         other = aliases / (_ALIAS if suffix else f"{_ALIAS}0")
-        # Two names for the first one: no telling which is meant.
+        # Two aliases for the first one: ambiguous.
         if number == 0 and other.exists() and other.name != name:
             return None
         return number
@@ -152,13 +152,13 @@ def _devicetree_alias(link: Path, root: Path) -> int | None:
 
 def _subsystem(device: Path) -> str:
     try:
-        return os.path.basename(os.readlink(device / "subsystem"))  # the target need not be there
+        return os.path.basename(os.readlink(device / "subsystem"))  # the target may not exist
     except OSError:
         return ""
 
 
 def _property(device: Path, name: str) -> str:
-    """A line `NAME=value` of what the kernel tells udev."""
+    """A line `NAME=value` of the device's uevent."""
     lines = (line.partition("=") for line in _text(device / "uevent").splitlines())
     return next((value for key, _, value in lines if key == name), "")
 
@@ -171,7 +171,7 @@ def _number(path: Path) -> int | None:
 
 
 def _text(path: Path) -> str:
-    """The text of a file; "" if it is not there, or if its driver refuses as many do."""
+    """The text of a file; "" if it is missing, or if its driver refuses to read it."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
     except OSError:

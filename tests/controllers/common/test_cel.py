@@ -72,7 +72,7 @@ MISTAKES = [
     ("glob(‸link.permanent_addr, 'x')", "takes a string here"),
     ("‸glob('x')", "takes 2 values, 1 are given"),
     ("link.driver.‸lower() == 'x'", "no method"),
-    ("link.driver.matches(‸'[')", "the pattern is not right"),
+    ("link.driver.matches(‸'[')", "invalid pattern"),
     ("link.driver.matches(‸link.kind)", "written out"),
     ("‸1 && true", "expected a bool of &&"),
     ("!‸link.driver", "expected a bool after !"),

@@ -94,7 +94,7 @@ _GOOD = encode_cluster("good", (), NOW)
     ("damage", "message"),
     [
         (_GOOD, "a second time"),
-        (b"\x12\x00", "begins with 12"),
+        (b"\x12\x00", "cannot begin with 12"),
         (b"\x0a", "length of the record"),
         (b"\x0a" + b"\xff" * 11, "length of the record"),
         (b"\x0a\x05abc", "in the middle"),

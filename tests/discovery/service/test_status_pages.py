@@ -9,7 +9,7 @@ from tests.discovery.service.house import open_house
 
 
 @pytest.mark.virtual_clock
-async def test_pages_show_what_is_kept_and_nothing_in_them_is_taken_for_markup() -> None:
+async def test_pages_show_the_records_and_escape_everything_in_them() -> None:
     async with open_house() as house:
         await house.update("<script>&", b"\x01\xff", (b"\xaa",), cluster='"><b>')
         pages = StatusPages(house.clusters, lambda: 0.0)
@@ -19,8 +19,8 @@ async def test_pages_show_what_is_kept_and_nothing_in_them_is_taken_for_markup()
         assert 'value="&quot;&gt;&lt;b&gt;"' in page
         assert ("01ff" in page, "aa" in page) == (True, True)
         assert "<script>" not in page
-        assert "Nothing is kept" in pages.respond("/inspect?clusterID=x").body.decode()
-        assert "Nothing is kept" not in pages.respond("/inspect").body.decode()
+        assert "There are no records" in pages.respond("/inspect?clusterID=x").body.decode()
+        assert "There are no records" not in pages.respond("/inspect").body.decode()
         assert house.clusters.find("x") is None
         assert pages.respond("/other").status == 404
 

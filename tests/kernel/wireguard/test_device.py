@@ -78,7 +78,7 @@ def test_endpoints_are_read(text: str, host: str, port: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "192.0.2.1", "192.0.2.1:", ":1", "192.0.2.1:0", "192.0.2.1:65536", "a:-1"])
 def test_invalid_endpoints_are_rejected(text: str) -> None:
-    with pytest.raises(ValueError, match="is no endpoint"):
+    with pytest.raises(ValueError, match="is not an endpoint"):
         parse_endpoint(text)
 
 

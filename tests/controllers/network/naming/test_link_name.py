@@ -65,7 +65,7 @@ WANTED = LinkNameSpec(name="enp2s0", rule=NameRule.PATH, path="enp2s0", alt_name
         ("eth0", (), attrs.evolve(WANTED, name="eth0"), NameChange(index=3, alt_names=("enx020000000001",))),
         ("enp2s0", ("enx020000000001", "eth0"), WANTED, NameChange(index=3)),
     ],
-    ids=["renamed", "called so beside its name", "only further names", "nothing"],
+    ids=["renamed", "an alternative name becomes the name", "only alternative names", "nothing"],
 )
 def test_what_there_is_to_change(current: str, has: tuple[str, ...], wanted: LinkNameSpec, change: NameChange) -> None:
     found = name_change(current, LinkStatusSpec(index=3, alt_names=has), wanted)

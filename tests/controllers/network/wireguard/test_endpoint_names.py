@@ -192,7 +192,7 @@ def test_invalid_endpoints_are_rejected() -> None:
         raise AssertionError(host)
 
     async def refuse() -> None:
-        with pytest.raises(ValueError, match="is no endpoint"):
+        with pytest.raises(ValueError, match="is not an endpoint"):
             EndpointNames(lambda _: None, lookup=lookup).want("k", "vpn.example")
 
     trio.run(refuse)
