@@ -26,8 +26,8 @@ class GenCommand:
         actions = parser.add_subparsers(dest="action", required=True, metavar="config|key")
         config = actions.add_parser(
             "config",
-            description="Generate the machine configuration of a mesh, with a new cluster id and secret, or of nodes that "
-            "join the mesh of an existing configuration.",
+            description="Generate the machine configuration of a mesh, with a new cluster id and secret, or of nodes "
+            "that join the mesh of an existing configuration.",
         )
         config.add_argument("--cluster-name", metavar="NAME", help="name of the new mesh")
         config.add_argument(

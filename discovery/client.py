@@ -108,7 +108,7 @@ class _Others:
 
 
 @attrs.define
-class _Told:
+class _Sent:
     """What was sent since the last full refresh."""
 
     own: _Own | None = None
@@ -146,7 +146,7 @@ class Client:
         self._is_leaving = False
         self._has_left = False
         # Set when there is something to send.
-        self._untold = trio.Event()
+        self._unsent = trio.Event()
         self._attempt = trio.CancelScope()
         self._said: set[Rejection] = set()
         self._public_address = ""
@@ -197,22 +197,22 @@ class Client:
         self._is_leaving = self._has_left = False
         fitting = self._fit(data)
         self._own = _Own(data, endpoints, self._cipher.encrypt_affiliate(fitting), self._fit_endpoints(endpoints))
-        self._untold.set()
+        self._unsent.set()
 
     def report(self, endpoints: Mapping[str, tuple[str, ...]]) -> None:
         """Report these endpoints of other nodes, by affiliate id, from now on. Raises AddressError."""
         if endpoints == self._others.endpoints:
             return
-        told = {id: self._fit_endpoints(observed) for id, observed in endpoints.items()}
-        self._others = _Others(dict(endpoints), told)
-        self._untold.set()
+        sent = {id: self._fit_endpoints(observed) for id, observed in endpoints.items()}
+        self._others = _Others(dict(endpoints), sent)
+        self._unsent.set()
 
     def leave(self) -> None:
         """Delete this node's record, and send nothing more."""
         if not self._is_leaving:
             self._is_leaving = True
             self._own, self._others = _Own(), _Others()
-            self._untold.set()
+            self._unsent.set()
 
     def reconnect(self) -> None:
         """Drop the connection or the attempt and redial: the dialling parameters have changed."""
@@ -305,16 +305,16 @@ class Client:
 
     async def _refresh_forever(self, service: Connection) -> None:
         while True:
-            due, told = trio.current_time() + self.options.ttl / 2, _Told()
+            due, sent = trio.current_time() + self.options.ttl / 2, _Sent()
             while trio.current_time() < due:
                 # Created before anything is sent, so that changes made meanwhile are sent afterwards.
-                self._untold = trio.Event()
-                await self._refresh(service, told)
+                self._unsent = trio.Event()
+                await self._refresh(service, sent)
                 self._backoff.reset()
                 with trio.move_on_at(due):
-                    await self._untold.wait()
+                    await self._unsent.wait()
 
-    async def _refresh(self, service: Connection, told: _Told) -> None:
+    async def _refresh(self, service: Connection, sent: _Sent) -> None:
         """Send everything that was not sent yet."""
         own, others, options = self._own, self._others, self.options
         if self._is_leaving:
@@ -323,13 +323,13 @@ class Client:
                 await service.delete(request)
             self._note_left()
         elif own.data is not None:
-            if own is not told.own:
+            if own is not sent.own:
                 with _limit(REFRESH_LIMIT, "the refresh of this node's record"):
                     await service.update(self._update(options.node_id, own.endpoint_blobs, own.blob))
-                told.own = own
+                sent.own = own
             for id, blobs in others.blobs.items():
-                if told.others.get(id) != blobs:
-                    told.others[id] = blobs
+                if sent.others.get(id) != blobs:
+                    sent.others[id] = blobs
                     await self._report(service, id, blobs)
 
     async def _report(self, service: Connection, id: str, blobs: tuple[bytes, ...]) -> None:
@@ -366,7 +366,7 @@ class Client:
             self._log.warning(
                 "this node has more addresses than fit into its record, the last ones are not announced",
                 addresses=len(data.addresses),
-                told=len(fitting.addresses),
+                sent=len(fitting.addresses),
             )
         return fitting
 
@@ -377,7 +377,7 @@ class Client:
             self._log.warning(
                 "this node has more endpoints than the discovery service accepts, the last ones are not announced",
                 endpoints=len(blobs),
-                told=len(fitting),
+                sent=len(fitting),
             )
         return fitting
 

@@ -71,7 +71,7 @@ class _Outcome:
     """Results by file id: problems, files whose readers must be notified, and files restored."""
 
     problems: dict[str, str] = attrs.field(factory=dict)
-    untold: list[str] = attrs.field(factory=list)
+    unnotified: list[str] = attrs.field(factory=list)
     gone: list[str] = attrs.field(factory=list)
     left: list[str] = attrs.field(factory=list)
 
@@ -160,21 +160,21 @@ class EtcFileController(Controller):
             mode = None if id in _SHARED else spec.mode
             try:
                 if self._files.apply(self.name, id, f"/etc/{id}", _edit(id, spec.contents), mode=mode):
-                    outcome.untold.append(id)
+                    outcome.unnotified.append(id)
             except (HostError, OSError) as error:
                 outcome.problems[id] = reason(error)
         return outcome
 
     async def _tell(self, outcome: _Outcome) -> None:
         by_kind: dict[FollowUp, list[str]] = {}
-        for id in (*outcome.untold, *outcome.gone):
+        for id in (*outcome.unnotified, *outcome.gone):
             by_kind.setdefault(follow_up(id), []).append(id)
         for kind, ids in by_kind.items():
             try:
                 await self._follow_up(kind)
             except CommandFailedError as error:
                 outcome.left += [f"/etc/{id} is as it was before, but: {error}" for id in ids if id in outcome.gone]
-                outcome.problems |= {id: f"it is written, but: {error}" for id in ids if id in outcome.untold}
+                outcome.problems |= {id: f"it is written, but: {error}" for id in ids if id in outcome.unnotified}
 
     async def _follow_up(self, kind: FollowUp) -> None:
         host = self._files.host
@@ -186,7 +186,7 @@ class EtcFileController(Controller):
             await host.commands.run(*kind.command)
 
     def _conclude(self, outcome: _Outcome) -> None:
-        for id in outcome.untold:
+        for id in outcome.unnotified:
             if id not in outcome.problems:
                 self._files.settle(self.name, id)
         for id in outcome.gone:

@@ -1,6 +1,6 @@
 """secrets.TrustedRootsController: makes the agent and the system trust the configured authorities.
 
-For our own connections there is a bundle of a file, which also has those of the system. The system is told in the way
+For our own connections there is a bundle of a file, which also has those of the system. The system is update in the way
 of its distribution.
 """
 
@@ -39,11 +39,11 @@ _FILE_NAME = "ca-bundle.crt"
 
 
 @attrs.define
-class _Told:
+class _Update:
     """Result of updating the system: its directory, files written, files restored, and the error."""
 
     place: str = ""
-    untold: list[str] = attrs.field(factory=list)
+    unnotified: list[str] = attrs.field(factory=list)
     gone: list[str] = attrs.field(factory=list)
     left: list[str] = attrs.field(factory=list)
     error: str = ""
@@ -115,63 +115,63 @@ class TrustedRootsController(Controller):
 
     async def _tell_system(self, ctx: ControllerContext, entries: Sequence[TrustEntry]) -> None:
         mechanism = await trio.to_thread.run_sync(find_mechanism, self._files.host)
-        told = await trio.to_thread.run_sync(self._write_anchors, entries, mechanism)
+        update = await trio.to_thread.run_sync(self._write_anchors, entries, mechanism)
         commands = self._files.host.commands
-        if mechanism is not None and commands is not None and (told.untold or told.gone):
+        if mechanism is not None and commands is not None and (update.unnotified or update.gone):
             try:
                 await commands.run(*mechanism.command)
             except CommandFailedError as error:
-                told.error = str(error)
-        if not told.error:
-            await trio.to_thread.run_sync(self._conclude, told)
-        if told.error and not entries:
-            ctx.log.warning("certificate authorities cannot be taken back from the system", error=told.error)
-        for message in told.left:
+                update.error = str(error)
+        if not update.error:
+            await trio.to_thread.run_sync(self._conclude, update)
+        if update.error and not entries:
+            ctx.log.warning("certificate authorities cannot be taken back from the system", error=update.error)
+        for message in update.left:
             ctx.log.warning(message)
-        await self._report(ctx, entries, told)
+        await self._report(ctx, entries, update)
 
-    def _write_anchors(self, entries: Sequence[TrustEntry], mechanism: Mechanism | None) -> _Told:
+    def _write_anchors(self, entries: Sequence[TrustEntry], mechanism: Mechanism | None) -> _Update:
         """Write the system's files and restore those no longer desired; in a worker thread."""
         host = self._files.host
         wanted: dict[str, Edit] = {}
-        told = _Told()
+        update = _Update()
         if mechanism is not None:
-            told.place = mechanism.directory
+            update.place = mechanism.directory
             anchors = anchor_files(entries, mechanism.suffix)
             wanted = {f"{mechanism.directory}/{name}": Whole(pem.encode()) for name, pem in anchors.items()}
         elif added := "".join(anchor_files(entries, "").values()):
-            told.place = find_bundle(host)
-            if told.place:
-                wanted = {told.place: Appended(added.encode())}
+            update.place = find_bundle(host)
+            if update.place:
+                wanted = {update.place: Appended(added.encode())}
             else:
-                told.error = "this system has no place for certificate authorities: install ca-certificates"
+                update.error = "this system has no place for certificate authorities: install ca-certificates"
         try:
             for path in self._files.owned(self.name).keys() - wanted.keys():
                 if left := self._files.restore(self.name, path):
-                    told.left.append(left)
-                told.gone.append(path)
+                    update.left.append(left)
+                update.gone.append(path)
             for path, edit in wanted.items():
                 if self._files.apply(self.name, path, path, edit):
-                    told.untold.append(path)
+                    update.unnotified.append(path)
         except (HostError, OSError) as error:
-            told.error = reason(error)
-        return told
+            update.error = reason(error)
+        return update
 
-    def _conclude(self, told: _Told) -> None:
-        for path in told.untold:
+    def _conclude(self, update: _Update) -> None:
+        for path in update.unnotified:
             self._files.settle(self.name, path)
-        for path in told.gone:
+        for path in update.gone:
             self._files.forget(self.name, path)
 
-    async def _report(self, ctx: ControllerContext, entries: Sequence[TrustEntry], told: _Told) -> None:
+    async def _report(self, ctx: ControllerContext, entries: Sequence[TrustEntry], update: _Update) -> None:
         async with ctx.tracked_outputs(TrustedRoot):
             for entry in entries:
                 before = ctx.find(TrustedRoot, entry.name)
                 spec = TrustedRootSpec(
                     source=entry.source,
                     subjects=tuple(certificate.subject for certificate in entry.certificates),
-                    installed="" if entry.error or told.error else told.place,
-                    error=entry.error or (f"we trust it, but not the system: {told.error}" if told.error else ""),
+                    installed="" if entry.error or update.error else update.place,
+                    error=entry.error or (f"we trust it, but not the system: {update.error}" if update.error else ""),
                 )
                 if spec.error and (before is None or before.spec.error != spec.error):
                     ctx.log.warning("certificate authorities", name=entry.name, source=entry.source, error=spec.error)

@@ -24,7 +24,7 @@ UNFOUND = PeerView()
         ({AB: SILENT, BA: UP}, {AB: UP, BA: UP}, ["a: b is up at 198.51.100.12:51820"]),
     ],
 )
-def test_only_news_is_reported(before: MeshView, after: MeshView, told: list[str]) -> None:
+def test_only_changes_are_reported(before: MeshView, after: MeshView, told: list[str]) -> None:
     assert list(changes(before, after)) == told
 
 

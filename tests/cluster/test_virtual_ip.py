@@ -104,7 +104,7 @@ def test_a_node_that_is_not_a_candidate_does_not_take_over() -> None:
     assert not would_take_over_at_once({}, now=_CANDIDATES_SINCE + 60)
 
 
-def test_news_is_reported_once() -> None:
+def test_changes_are_reported_once() -> None:
     after = {
         A: attrs.evolve(LEADER, leader="a"),
         B: VipView(state=NO_AGENT),

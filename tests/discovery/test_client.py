@@ -261,7 +261,7 @@ async def test_a_service_that_does_not_answer_times_out(name: str, limit: float)
     assert "DEADLINE_EXCEEDED" in logs[0]["error"]
 
 
-async def test_known_affiliates_outlive_an_outage_and_missed_changes_arrive_after_it() -> None:
+async def test_known_affiliates_survive_an_outage_and_missed_changes_arrive_after_it() -> None:
     service = FakeService()
     for id in "ab":
         service.put(blob(id))

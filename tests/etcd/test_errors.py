@@ -45,7 +45,7 @@ def unary(text: str, code: int) -> bytes:
         (502, b"not json", MemberFailedError, "HTTP 502"),
     ],
 )
-def test_an_answer_with_an_error_becomes_the_error_it_means(
+def test_an_error_in_an_answer_becomes_its_exception(
     status: int, body: bytes, kind: type[EtcdError], said: str
 ) -> None:
     error = answer_error(status, JSON, body)
@@ -57,7 +57,7 @@ def test_an_answer_with_an_error_becomes_the_error_it_means(
 @pytest.mark.parametrize(
     ("status", "kind"), [(404, MemberFailedError), (502, MemberFailedError), (401, AuthError), (403, AuthError)]
 )
-def test_what_is_not_json_was_not_said_by_etcd(status: int, kind: type[EtcdError]) -> None:
+def test_an_answer_that_is_not_json_is_not_from_etcd(status: int, kind: type[EtcdError]) -> None:
     assert type(answer_error(status, "text/plain; charset=utf-8", b"Not Found\n")) is kind
 
 

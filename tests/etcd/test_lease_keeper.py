@@ -89,7 +89,7 @@ async def test_a_lease_that_is_renewed_stays_valid() -> None:
     assert keeper.valid_until == -math.inf
 
 
-async def test_the_time_counts_from_the_sending_however_late_the_answer_comes() -> None:
+async def test_validity_counts_from_the_request_however_late_the_answer_is() -> None:
     etcd = FakeEtcd(delay=1.2)
     async with kept_lease(etcd, TTL, clock=trio.current_time) as keeper:
         await keeper.wait_renewed()
@@ -115,7 +115,7 @@ async def test_without_renewal_the_holder_stops_in_time_and_may_go_on_later() ->
         assert keeper.is_valid
 
 
-async def test_a_renewal_of_another_term_than_the_majoritys_does_not_count() -> None:
+async def test_a_renewal_with_a_term_unlike_the_majoritys_does_not_count() -> None:
     etcd = FakeEtcd()
     async with kept_lease(etcd, TTL, clock=trio.current_time) as keeper:
         await keeper.wait_renewed()
@@ -162,7 +162,7 @@ def _key_made_anew(etcd: FakeEtcd) -> None:
         (_key_made_anew, "deleted"),
     ],
 )
-async def test_what_cannot_be_undone_is_a_lost_lease_at_once(happens: Callable[[FakeEtcd], None], reason: str) -> None:
+async def test_an_unrecoverable_error_loses_the_lease_at_once(happens: Callable[[FakeEtcd], None], reason: str) -> None:
     etcd = FakeEtcd(key_values=(KeyValue(key=b"own", create_revision=4),))
     async with kept_lease(etcd, TTL, clock=trio.current_time) as keeper:
         keeper.guard(b"own", 4)
@@ -180,7 +180,7 @@ async def test_what_cannot_be_undone_is_a_lost_lease_at_once(happens: Callable[[
         assert len(etcd.sent) == beats
 
 
-async def test_the_first_of_an_election_does_not_go_on_when_somebody_is_before_it() -> None:
+async def test_a_leader_that_finds_an_older_candidate_steps_back() -> None:
     """As in a history that was restored from a snapshot, in which somebody leads who has resigned since."""
     own, later = KeyValue(key=b"e/own", create_revision=4), KeyValue(key=b"e/later", create_revision=7)
     etcd = FakeEtcd(key_values=(later, own, KeyValue(key=b"other/first", create_revision=1)))
@@ -207,7 +207,7 @@ async def test_a_block_that_depends_on_the_lease_is_cancelled_with_it() -> None:
                 await trio.sleep_forever()
 
 
-async def test_an_abandoned_lease_runs_out_by_itself() -> None:
+async def test_an_abandoned_lease_expires() -> None:
     etcd = FakeEtcd()
     async with kept_lease(etcd, TTL, clock=trio.current_time) as keeper:
         await keeper.wait_renewed()
@@ -232,7 +232,7 @@ async def test_a_clock_that_jumps_ahead_ends_the_validity_within_a_moment() -> N
 
 
 @pytest.mark.parametrize("error", [down(), RefusedError("no", 3)])
-async def test_a_lease_that_cannot_be_revoked_is_told_and_left(error: Exception) -> None:
+async def test_a_lease_that_cannot_be_revoked_is_logged_and_left_to_expire(error: Exception) -> None:
     etcd = FakeEtcd()
     kept: list[LeaseKeeper] = []
     with trio.CancelScope() as scope:

@@ -25,7 +25,7 @@ HEADER = {"cluster_id": "1", "member_id": "2", "revision": "3", "raft_term": "4"
         ("https://10.0.0.1:2379/", "https://10.0.0.1:2379"),
     ],
 )
-def test_an_endpoint_has_one_form(text: str, endpoint: str) -> None:
+def test_an_endpoint_has_one_canonical_form(text: str, endpoint: str) -> None:
     assert parse_endpoint(text) == endpoint
 
 
@@ -42,7 +42,7 @@ def test_an_endpoint_has_one_form(text: str, endpoint: str) -> None:
         "http://[::1",
     ],
 )
-def test_what_is_no_endpoint_is_an_error(text: str) -> None:
+def test_an_invalid_endpoint_is_an_error(text: str) -> None:
     with pytest.raises(EndpointError, match="is not an etcd endpoint"):
         parse_endpoint(text)
 
@@ -52,7 +52,7 @@ def test_a_client_needs_an_endpoint() -> None:
         EtcdClient([])
 
 
-async def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+async def test_errors_name_unusable_files(tmp_path: Path) -> None:
     missing, empty = tmp_path / "missing.crt", tmp_path / "empty.crt"
     empty.write_text("")
     cut, cut_chain = tmp_path / "cut.crt", tmp_path / "chain.crt"
@@ -117,7 +117,7 @@ GOOD = http(json.dumps({"header": HEADER, "count": "1"}).encode())
     ],
     ids=["not found", "no json", "no object", "no header", "half an answer", "no answer", "no http"],
 )
-async def test_a_server_that_is_no_etcd_is_left_for_the_next(answer: bytes, said: str) -> None:
+async def test_a_server_that_is_not_etcd_is_skipped(answer: bytes, said: str) -> None:
     async with answering(answer) as wrong, answering(GOOD) as right:
         async with EtcdClient([wrong]) as client:
             with pytest.raises(UnavailableError, match=said):
@@ -126,7 +126,7 @@ async def test_a_server_that_is_no_etcd_is_left_for_the_next(answer: bytes, said
             assert (await client.range(b"k")).count == 1
 
 
-async def test_an_answer_that_failed_is_asked_for_again() -> None:
+async def test_a_failed_request_is_repeated() -> None:
     async with answering(b"", GOOD) as endpoint, EtcdClient([endpoint]) as client:
         assert (await client.range(b"k")).count == 1
 
@@ -149,7 +149,7 @@ async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:
         b'{"result":{}}\n',
     ],
 )
-async def test_a_watch_whose_stream_goes_wrong_ends_with_the_reason(
+async def test_a_watch_with_a_failed_stream_ends_with_the_reason(
     notice: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nodespan.etcd.watch._GIVE_UP", -1.0)

@@ -62,11 +62,11 @@ HEADER = {"cluster_id": "18446744073709551615", "member_id": "2", "revision": "3
         ),
     ],
 )
-def test_a_question_has_the_fields_that_etcd_knows(request_: Any, expected: Any) -> None:
+def test_a_request_has_the_fields_of_etcds_api(request_: Any, expected: Any) -> None:
     assert request_ == expected
 
 
-def test_what_is_left_out_of_an_answer_is_zero() -> None:
+def test_fields_missing_in_an_answer_are_zero() -> None:
     empty = RangeAnswer.of({"header": {}})
     assert empty == RangeAnswer(header=Header(cluster_id=0, member_id=0, revision=0, raft_term=0))
     assert not TxnAnswer.of({"header": HEADER}).succeeded

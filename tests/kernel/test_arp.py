@@ -8,13 +8,13 @@ MAC, ADDRESS = bytes.fromhex("020000000007"), bytes([192, 0, 2, 1])
 OTHER = bytes.fromhex("020000000009")
 
 
-def test_an_announcement_asks_for_its_own_address() -> None:
+def test_an_announcement_is_a_request_for_its_own_address() -> None:
     assert announcement(ADDRESS, MAC).hex() == (
         "ffffffffffff02000000000708060001080006040001020000000007c0000201020000000007c0000201"
     )
 
 
-def test_who_asks_for_an_address_does_not_seem_to_have_one() -> None:
+def test_a_probe_has_no_sender_address() -> None:
     assert probe_frame(ADDRESS, MAC).hex() == (
         "ffffffffffff0200000000070806000108000604000102000000000700000000000000000000c0000201"
     )
@@ -36,5 +36,5 @@ ANSWER = "02000000000702000000000908060001080006040002020000000009c0000201020000
         (b"", None),
     ],
 )
-def test_who_claims_an_address(frame: bytes, who: bytes | None) -> None:
+def test_claims_of_an_address_are_recognized(frame: bytes, who: bytes | None) -> None:
     assert claimant(frame, ADDRESS) == who

@@ -20,7 +20,7 @@ def test_a_datagram_may_be_about_several_links() -> None:
     assert list(read_indexes(data)) == [3, 70000]
 
 
-def test_what_names_no_link_is_about_none() -> None:
+def test_a_message_without_a_link_yields_none() -> None:
     assert list(read_indexes(message(number8(2, 1)))) == []
     assert list(read_indexes(b"")) == []
 

@@ -37,7 +37,7 @@ def test_a_real_name_wins_over_the_alias_of_another_link() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.one_of(st.none(), LINKS))))
-def test_a_table_that_is_kept_up_to_date_is_like_one_made_anew(changes: list[tuple[int, KernelLink | None]]) -> None:
+def test_an_updated_table_equals_a_rebuilt_one(changes: list[tuple[int, KernelLink | None]]) -> None:
     table, links = LinkTable(), dict[int, KernelLink]()
     for index, given_link in changes:
         # Two links never have one name at a time.
@@ -60,7 +60,7 @@ def test_a_table_that_is_kept_up_to_date_is_like_one_made_anew(changes: list[tup
         assert all(each.status.master_index == index for each in table.members(index))
 
 
-def test_what_was_asked_for_is_noted_whether_or_not_it_is_there() -> None:
+def test_every_lookup_is_recorded_even_if_nothing_is_found() -> None:
     noted: set[Hashable] = set()
     links = NotedLinks(LinkTable({1: link("x", 1)}), noted)
     items = NotedItems({"k": 1}, noted)
@@ -73,7 +73,7 @@ def test_what_was_asked_for_is_noted_whether_or_not_it_is_there() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.frozensets(st.integers(0, 4)))))
-def test_a_change_concerns_those_who_care_for_it_now(notes: list[tuple[str, frozenset[int]]]) -> None:
+def test_a_change_wakes_only_its_current_subscribers(notes: list[tuple[str, frozenset[int]]]) -> None:
     interests, last = Interests(), dict[str, frozenset[int]]()
     for id, topics in notes:
         interests.note(id, topics)

@@ -22,7 +22,7 @@ from nodespan.resources.network.link import STP, VLAN, BridgeVLAN, VRFMaster
 from tests.kernel.messages import link, nest, queue
 
 
-def test_a_link_is_read_whole() -> None:
+def test_all_fields_of_a_link_are_parsed() -> None:
     message = link(
         ("IFLA_IFNAME", "enp1s0"),
         ("IFLA_IFALIAS", "net0"),

@@ -29,7 +29,7 @@ def test_an_announcement_goes_to_all_nodes_and_overrides() -> None:
     assert adds_up(frame)
 
 
-def test_who_asks_for_an_address_does_not_seem_to_have_one() -> None:
+def test_a_probe_has_no_sender_address() -> None:
     frame = probe_frame(ADDRESS, MAC)
     assert frame[:14].hex() == "3333ff10abcd02000000000786dd"
     assert frame[14:22].hex() == "6000000000183aff"
@@ -57,5 +57,5 @@ ADVERTISED = announcement(ADDRESS, OTHER)[_ICMPV6_AT:]
         (b"", None),
     ],
 )
-def test_who_claims_an_address(message: bytes, who: bytes | None) -> None:
+def test_claims_of_an_address_are_recognized(message: bytes, who: bytes | None) -> None:
     assert claimant(message, ADDRESS) == who

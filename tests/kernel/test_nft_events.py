@@ -49,6 +49,6 @@ def test_messages_of_other_subsystems_are_ignored() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_damaged_datagrams_are_survived(data: bytes) -> None:
+def test_damaged_datagrams_are_skipped(data: bytes) -> None:
     for commit in CommitReader().feed(data):
         assert isinstance(commit, Commit)

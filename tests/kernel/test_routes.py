@@ -188,6 +188,6 @@ def test_route_messages_fold(before: tuple[KernelRoute, ...], message: Any, effe
     assert Routes().fold(items, message) == effect
 
 
-def test_rival_routes_are_filed_together() -> None:
+def test_competing_routes_share_a_key() -> None:
     collected = Routes().collect([via("192.0.2.1"), via("192.0.2.2"), via("192.0.2.3", flags=0x200)])
     assert collected == {RouteKey(Family.INET4, RoutingTable.MAIN, "203.0.113.0/24", 0): (A, B)}

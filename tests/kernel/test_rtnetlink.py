@@ -32,7 +32,7 @@ def test_a_datagram_that_ends_too_early_ends_the_reading() -> None:
     assert list(members(b"\0\0\0\0")) == []
 
 
-def test_marks_beside_the_number_of_an_attribute_do_not_count() -> None:
+def test_flag_bits_in_the_type_of_an_attribute_are_ignored() -> None:
     nested = attribute(18 | 0x8000, attribute(1, b"veth\0"))
     (found,) = parse(message(16, LINK + nested))
     assert text(inside(found.attributes, 18), 1) == "veth"
@@ -48,7 +48,7 @@ def test_numbers_have_any_size() -> None:
     assert [integer(sizes, number) for number in (1, 2, 3, 4, 5)] == [7, 700, 70000, 2**40, 0]
 
 
-def test_addresses_tell_their_family_by_their_size() -> None:
+def test_the_size_of_an_address_gives_its_family() -> None:
     assert ip_address(b"") == ""
     assert ip_address(bytes([192, 0, 2, 1])) == "192.0.2.1"
     assert ip_address(bytes(15) + b"\1") == "::1"

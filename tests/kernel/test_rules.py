@@ -36,5 +36,5 @@ def test_of_rules_with_one_priority_the_first_is_shown() -> None:
     assert Rules().collect([first, second])[RuleKey(Family.INET4, 5)].action == RuleAction.BLACKHOLE
 
 
-def test_any_change_of_rules_lists_them_anew() -> None:
+def test_any_change_of_rules_causes_a_dump() -> None:
     assert Rules().fold({}, rule()).resync

@@ -19,7 +19,7 @@ from tests.support.agent import AgentProcess, agent
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespace
 from tests.support.process import eventually
-from tests.support.told import Told
+from tests.support.ip_state import IpState
 from tests.support.tunnels import key_pair, link_name, show
 
 pytestmark = pytest.mark.needs_link("veth", "bridge")
@@ -28,7 +28,7 @@ EMPTY = "machine: {type: worker}\n"
 
 
 @attrs.frozen
-class House(Told):
+class House(IpState):
     """An agent with a configuration file, in a namespace with two cables to another one."""
 
     served: AgentProcess
@@ -192,7 +192,7 @@ async def test_after_a_kill_the_next_agent_removes_the_obsolete_and_repeats_noth
     file = tmp_path / "config.yaml"
     file.write_text(DEVICES)
     with cables() as inside:
-        told = Told(inside)
+        told = IpState(inside)
 
         def is_whole() -> None:
             assert told.addresses("eth0") == {"10.77.0.5/24", "fd77::5/64", "10.77.0.9/32"}

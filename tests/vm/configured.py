@@ -40,7 +40,7 @@ from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, execute, namespaces
-from tests.support.told import Told, differences
+from tests.support.ip_state import IpState, differences
 
 CONTROLLERS = (
     *(AddressConfigController, DeviceConfigController, LinkAliasConfigController, LinkConfigController),
@@ -55,7 +55,7 @@ MAC = "02:00:00:00:00:"
 
 
 @attrs.frozen
-class Machine(Told):
+class Machine(IpState):
     """The machine, its switch with 192.0.2.9 on it, and its controllers."""
 
     far: Namespace

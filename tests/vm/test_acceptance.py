@@ -20,7 +20,7 @@ from tests.support.dhcp_server import dnsmasq
 from tests.support.etcd import Place, etcd_cluster
 from tests.support.inside import Inside
 from tests.support.netns import Namespace, namespaces
-from tests.support.told import Told, differences
+from tests.support.ip_state import IpState, differences
 from tests.support.tunnels import key_pair, show
 from tests.vm.configured import real_cards, without_a_first_vrf
 from tests.vm.run import MAC_PREFIX
@@ -192,7 +192,7 @@ link: net0.34
 
 
 @attrs.frozen
-class Accepted(Told):
+class Accepted(IpState):
     """The machine, what it is connected to, and its agent."""
 
     far: Namespace
@@ -257,7 +257,7 @@ async def test_a_talos_machine_configuration_is_applied_and_undone(
     tmp_path: Path,
 ) -> None:
     async with environment(tmp_path) as (inside, far, files):
-        before, tree = await Told(inside).rest(), files.tree()
+        before, tree = await IpState(inside).rest(), files.tree()
         config, settings = tmp_path / "machine.yaml", tmp_path / "nodespan.yaml"
         config.write_text(CONFIG)
         settings.write_text(SETTINGS)

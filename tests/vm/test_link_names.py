@@ -53,7 +53,7 @@ def by_udev(link: str) -> Candidates:
     )
 
 
-def test_the_cards_sit_where_they_were_plugged_in() -> None:
+def test_the_cards_have_their_configured_pci_positions() -> None:
     paths = {candidates_of(facts).path for facts in cards().values()}
     assert {path for path in paths if not path.startswith(USB_PLACE)} == PLACES
     assert len(paths) == len(PLACES) + 1

@@ -9,7 +9,7 @@ _IDS = st.sampled_from("abcdefg")
 
 
 @given(st.lists(st.tuples(_IDS, st.booleans())), st.integers(1, 8), st.integers(0, 100))
-def test_a_reader_gets_the_latest_of_each_id_or_is_told_that_it_missed_some(
+def test_a_reader_gets_the_latest_change_of_each_id_or_learns_that_it_missed_some(
     history: list[tuple[str, bool]], capacity: int, position: int
 ) -> None:
     log = ChangeLog(capacity)

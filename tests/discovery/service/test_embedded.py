@@ -49,7 +49,7 @@ def listed(directory: Path, agent: Path) -> str:
             return text
 
 
-async def test_an_agent_shows_what_the_service_inside_it_keeps(tmp_path: Path) -> None:
+async def test_an_agent_shows_the_records_of_its_embedded_service(tmp_path: Path) -> None:
     agent, port = tmp_path / "agent.sock", free_port()
     where = ("--listen", f"127.0.0.1:{port}", "--socket", str(agent), "--state-dir", str(tmp_path / "state"))
     async with running(*COMMAND, "--embedded", "--insecure", "--snapshot", "", *where):

@@ -52,7 +52,7 @@ async def _code_of_update(house: House, *args: Any, **kwargs: Any) -> str:
 
 @pytest.mark.virtual_clock
 @pytest.mark.parametrize("case", cases("server_timeline"))
-async def test_affiliates_come_last_and_go_as_at_the_original(case: dict[str, Any]) -> None:
+async def test_affiliates_expire_as_in_the_original(case: dict[str, Any]) -> None:
     async with open_house() as house:
         watcher = await house.watch()
         for event in case["events"]:
@@ -94,7 +94,7 @@ _REQUESTS = {
 
 @pytest.mark.virtual_clock
 @pytest.mark.parametrize("name", _REQUESTS)
-async def test_every_method_wants_a_cluster_id(name: str) -> None:
+async def test_every_method_requires_a_cluster_id(name: str) -> None:
     async with open_house() as house:
         with pytest.raises(RPCError, match="cluster id") as caught:
             await house.call(name, _REQUESTS[name]())
@@ -110,7 +110,7 @@ async def test_ids_are_measured_in_bytes() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_a_hello_tells_the_address_and_where_to_go_and_is_counted_whatever_else_is_wrong_with_it() -> None:
+async def test_a_hello_returns_address_and_redirect_and_is_counted_even_if_invalid() -> None:
     async with open_house(trust=Trust(x_real_ip=True), redirect="new.example.com:443") as house:
         hello = wire.HelloRequest(cluster_id="c", client_version="v1.8.3")
         response = await house.call("Hello", hello)
@@ -137,7 +137,7 @@ async def test_slashes_in_ids_do_not_mix_up_clusters() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_what_the_state_held_before_is_served() -> None:
+async def test_existing_records_of_the_state_are_served() -> None:
     state = MemoryState()
     spec = AffiliateSpec(cluster="c", affiliate="a", data=b"d", expiry=2**62, announcement=3)
     await state.create(Affiliate.new("c/a", spec), owner="discovery.Service")
@@ -152,7 +152,7 @@ async def test_what_the_state_held_before_is_served() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_two_services_on_one_state_tell_their_watchers_of_each_others_affiliates() -> None:
+async def test_two_services_on_one_state_notify_watchers_of_each_others_affiliates() -> None:
     async with open_house() as one, open_house(state=one.state) as other:
         watcher = await other.watch()
         await one.update("a", b"d")
@@ -163,7 +163,7 @@ async def test_two_services_on_one_state_tell_their_watchers_of_each_others_affi
 
 
 @pytest.mark.virtual_clock
-async def test_clusters_without_affiliates_and_watchers_are_forgotten() -> None:
+async def test_clusters_without_affiliates_and_watchers_are_dropped() -> None:
     async with open_house() as house:
         await house.list(cluster="mentioned")
         await house.watch(cluster="watched")
@@ -173,7 +173,7 @@ async def test_clusters_without_affiliates_and_watchers_are_forgotten() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_a_ttl_of_ages_ago_is_one_that_has_passed() -> None:
+async def test_a_very_old_ttl_is_expired() -> None:
     async with open_house() as house:
         await house.update("a", b"d", ttl=-300_000_000_000)
         assert await house.service.collect() == 1

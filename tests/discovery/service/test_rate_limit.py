@@ -15,7 +15,7 @@ class _Clock:
         return self.now
 
 
-def test_sixty_calls_go_through_at_once_and_the_others_fifteen_a_second() -> None:
+def test_a_burst_of_sixty_calls_passes_and_then_fifteen_a_second() -> None:
     limit = RateLimit(15, _Clock())
     assert [limit.reserve("a", FOREVER) for _ in range(60)] == [0] * 60
     assert [limit.reserve("a", FOREVER) for _ in range(3)] == pytest.approx([1 / 15, 2 / 15, 3 / 15])
@@ -34,7 +34,7 @@ def test_a_call_that_would_have_to_wait_beyond_its_deadline_fails_at_once_and_ta
     assert limit.reserve("a", clock.now + 1) == pytest.approx(1 / 15)
 
 
-def test_clients_that_have_been_quiet_are_forgotten() -> None:
+def test_idle_clients_are_dropped() -> None:
     clock = _Clock()
     limit = RateLimit(15, clock)
     for _ in range(15):

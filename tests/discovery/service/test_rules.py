@@ -36,7 +36,7 @@ def test_endpoints_are_distinct_few_and_stay_in_the_order_they_came(
 
 
 @given(_reports)
-def test_watchers_are_told_exactly_when_they_would_see_something(
+def test_watchers_are_woken_exactly_when_there_is_a_visible_change(
     reports: list[tuple[bytes, list[bytes], int]],
 ) -> None:
     history = _merged(reports)
@@ -47,7 +47,7 @@ def test_watchers_are_told_exactly_when_they_would_see_something(
 
 
 @given(_reports, st.integers(0, 1100))
-def test_pruning_leaves_what_lasts_and_is_done_after_once(
+def test_pruning_keeps_what_has_not_expired_and_is_idempotent(
     reports: list[tuple[bytes, list[bytes], int]], now: int
 ) -> None:
     spec = _merged(reports)[-1]

@@ -94,7 +94,7 @@ async def ask(port: int, use: Callable[[Client], Any]) -> Any:
     return await in_thread(used)
 
 
-async def test_a_watcher_hears_of_affiliates_that_come_and_of_the_end_of_the_service() -> None:
+async def test_a_watcher_receives_new_affiliates_and_the_end_of_the_service() -> None:
     stopped: list[tuple[list[Any], Any]] = []
     async with trio.open_nursery() as nursery:
         bound = await nursery.start(serve_discovery, HERE)
@@ -118,7 +118,7 @@ def _used(port: int, use: Callable[[Client], None]) -> None:
         use(connected)
 
 
-async def test_records_survive_a_stop_with_the_life_they_had_left(tmp_path: Path) -> None:
+async def test_records_survive_a_restart_with_their_remaining_lifetime(tmp_path: Path) -> None:
     options = attrs.evolve(HERE, snapshot=tmp_path / "deep" / "state.binpb")
     async with service(options) as bound:
         await ask(bound.port, lambda connected: connected.update("a", b"data"))
@@ -126,7 +126,7 @@ async def test_records_survive_a_stop_with_the_life_they_had_left(tmp_path: Path
         assert await ask(bound.port, lambda connected: connected.list()) == {"a": b"data"}
 
 
-async def test_records_that_are_gone_stay_gone(tmp_path: Path) -> None:
+async def test_deleted_records_do_not_come_back(tmp_path: Path) -> None:
     options = attrs.evolve(HERE, snapshot=tmp_path / "state.binpb", collect_interval=0.05)
     path = tmp_path / "state.binpb"
     async with service(options) as bound:
@@ -149,7 +149,7 @@ async def test_a_damaged_file_does_not_keep_the_service_from_starting(content: b
         assert await ask(bound.port, lambda connected: connected.list()) == {}
 
 
-async def test_a_place_that_cannot_be_written_is_logged_and_harms_nobody(tmp_path: Path) -> None:
+async def test_an_unwritable_path_is_logged_and_the_service_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with structlog.testing.capture_logs() as logs:
         options = attrs.evolve(HERE, snapshot=tmp_path / "file" / "state.binpb", snapshot_interval=0.01)
@@ -247,7 +247,7 @@ async def test_pages_on_the_port_of_the_service_count_as_calls() -> None:
             statuses.add(dict[Any, Any](response.headers)[":status"])
 
 
-async def test_clients_are_told_apart_by_what_a_trusted_proxy_says() -> None:
+async def test_clients_are_identified_by_the_field_of_a_trusted_proxy() -> None:
     options = attrs.evolve(HERE, rate=1, trust=Trust(first_x_forwarded_for=True))
     async with service(options) as bound:
 
@@ -298,7 +298,7 @@ async def test_pages_and_metrics_are_served_over_plain_http() -> None:
             assert f"\ndiscovery_server_{name} " in metrics
 
 
-async def test_the_log_says_who_asked_for_what_and_nothing_of_what_is_stored() -> None:
+async def test_the_log_has_callers_and_requests_but_no_records() -> None:
     with structlog.testing.capture_logs() as logs:
         async with service() as bound:
 

@@ -25,13 +25,13 @@ def _read(data: bytes, now: int = NOW) -> dict[str, tuple[AffiliateSpec, ...]]:
 
 
 @pytest.mark.parametrize("case", cases("server_snapshot"))
-def test_the_originals_files_are_read(case: dict[str, Any]) -> None:
+def test_the_originals_snapshots_are_read(case: dict[str, Any]) -> None:
     expected = json_format.ParseDict(case["json"], storage.StateSnapshot())
     assert list(read_records(io.BytesIO(bytes.fromhex(case["hex"])))) == list(expected.clusters)
     assert expected.SerializeToString() == bytes.fromhex(case["hex"])
 
 
-def test_our_files_are_the_originals() -> None:
+def test_our_files_equal_the_originals() -> None:
     endpoints = (EndpointRecord(data=b"e1", expiry=NOW + 60 * SECOND),)
     affiliate = AffiliateSpec(
         cluster="cluster1", affiliate="af1", data=b"data1", endpoints=endpoints, expiry=NOW + 1800 * SECOND - 1
@@ -40,7 +40,7 @@ def test_our_files_are_the_originals() -> None:
     assert ours.hex() == load("server_snapshot")[0]["hex"]
 
 
-def test_what_carries_a_time_expires_then_and_what_carries_a_ttl_from_now_on() -> None:
+def test_records_with_a_time_expire_then_and_those_with_a_ttl_from_now() -> None:
     ((absolute,),) = _read(bytes.fromhex(load("server_snapshot")[1]["hex"])).values()
     assert (absolute.expiry, absolute.endpoints[0].expiry) == (NOW, NOW)
     (relative,) = _read(bytes.fromhex(load("server_snapshot")[0]["hex"]))["cluster1"]
@@ -60,7 +60,7 @@ _seconds = st.integers(-3600, 1800)
     )
 )
 @pytest.mark.slow
-def test_what_is_written_is_read(clusters: dict[str, dict[str, tuple[bytes, int, dict[bytes, int]]]]) -> None:
+def test_every_written_value_is_read_back(clusters: dict[str, dict[str, tuple[bytes, int, dict[bytes, int]]]]) -> None:
     specs = {
         cluster: tuple(
             AffiliateSpec(
@@ -81,7 +81,7 @@ def test_what_is_written_is_read(clusters: dict[str, dict[str, tuple[bytes, int,
 @pytest.mark.parametrize(
     ("expiry", "kept"), [(1.9, 1), (0.9, 0), (0, 0), (-0.9, 0), (-1.9, -1), (-60, -60)], ids=lambda value: f"{value}"
 )
-def test_what_is_left_is_cut_to_whole_seconds(expiry: float, kept: int) -> None:
+def test_remaining_lifetimes_are_cut_to_whole_seconds(expiry: float, kept: int) -> None:
     spec = AffiliateSpec(cluster="c", affiliate="a", expiry=NOW + round(expiry * SECOND))
     (record,) = read_records(io.BytesIO(encode_cluster("c", (spec,), NOW)))
     assert record.affiliates[0].ttl.seconds == kept
@@ -101,7 +101,7 @@ _GOOD = encode_cluster("good", (), NOW)
         (b"\x0a\x03\x0a\x09x", "cannot be read"),
     ],
 )
-def test_damage_is_told_after_what_is_good(damage: bytes, message: str) -> None:
+def test_damage_is_reported_after_the_intact_records(damage: bytes, message: str) -> None:
     records = read_records(io.BytesIO(_GOOD + damage))
     assert next(records).id == "good"
     with pytest.raises(SnapshotError, match=message):

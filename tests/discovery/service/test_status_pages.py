@@ -26,7 +26,7 @@ async def test_pages_show_the_records_and_escape_everything_in_them() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_the_public_number_is_counted_once_an_hour() -> None:
+async def test_the_public_totals_are_updated_once_an_hour() -> None:
     now = 0.0
     async with open_house() as house:
         pages = StatusPages(house.clusters, lambda: now)

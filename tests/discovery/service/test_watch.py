@@ -11,7 +11,7 @@ from tests.discovery.service.house import Watcher, open_house, settle
 
 
 @pytest.mark.virtual_clock
-async def test_the_first_message_is_everything_even_if_that_is_nothing() -> None:
+async def test_the_first_message_is_a_snapshot_even_if_empty() -> None:
     async with open_house() as house:
         for expected in ([], ["a", "b"]):
             watcher = Watcher()
@@ -27,7 +27,7 @@ async def test_the_first_message_is_everything_even_if_that_is_nothing() -> None
 
 
 @pytest.mark.virtual_clock
-async def test_a_change_after_a_quiet_time_is_told_at_once() -> None:
+async def test_a_change_after_a_quiet_period_is_sent_at_once() -> None:
     async with open_house() as house:
         watcher = await house.watch()
         before = trio.current_time()
@@ -38,7 +38,7 @@ async def test_a_change_after_a_quiet_time_is_told_at_once() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_what_piles_up_behind_a_watcher_goes_out_as_one_message_and_one_for_the_deleted() -> None:
+async def test_a_backlog_is_sent_as_one_message_and_one_for_deletions() -> None:
     async with open_house() as house:
         slow, quick = await house.watch(), await house.watch()
         await house.update("gone")
@@ -76,7 +76,7 @@ def _view(watcher: Watcher) -> set[str]:
 
 
 @pytest.mark.virtual_clock
-async def test_watchers_at_the_same_place_get_the_very_same_bytes() -> None:
+async def test_watchers_at_the_same_position_share_the_encoded_bytes() -> None:
     async with open_house() as house:
         await house.watch()
         cluster = house.clusters.mention("c")
@@ -88,7 +88,7 @@ async def test_watchers_at_the_same_place_get_the_very_same_bytes() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_large_increments_are_split_into_messages_that_clients_accept() -> None:
+async def test_large_increments_are_split_into_messages_of_accepted_size() -> None:
     async with open_house() as house:
         watcher = await house.watch()
         watcher.gate = trio.Event()
@@ -106,7 +106,7 @@ async def test_large_increments_are_split_into_messages_that_clients_accept() ->
 
 
 @pytest.mark.virtual_clock
-async def test_a_watcher_behind_which_too_much_piles_up_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watcher_that_falls_too_far_behind_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_module, "_MAX_BEHIND", 50)
     async with open_house() as house:
         watcher = Watcher()
@@ -131,7 +131,7 @@ async def test_a_watcher_behind_which_too_much_piles_up_is_sent_away(monkeypatch
 
 
 @pytest.mark.virtual_clock
-async def test_a_watcher_that_does_not_read_at_all_is_given_up() -> None:
+async def test_a_watcher_that_never_reads_is_dropped() -> None:
     async with open_house() as house:
         watcher = Watcher()
         watcher.gate = trio.Event()
@@ -140,7 +140,7 @@ async def test_a_watcher_that_does_not_read_at_all_is_given_up() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_a_watcher_that_does_not_read_holds_up_nobody_else_for_long() -> None:
+async def test_a_watcher_that_does_not_read_delays_others_only_briefly() -> None:
     async with open_house() as house:
         stuck, other = await house.watch(), await house.watch()
         stuck.gate = trio.Event()
@@ -151,7 +151,7 @@ async def test_a_watcher_that_does_not_read_holds_up_nobody_else_for_long() -> N
 
 
 @pytest.mark.virtual_clock
-async def test_other_clusters_change_unseen() -> None:
+async def test_changes_of_other_clusters_are_not_sent() -> None:
     async with open_house() as house:
         watcher = await house.watch()
         await house.update("a", cluster="other")

@@ -51,7 +51,7 @@ OTHER = key_pair(2)[1]
 
 
 @each("wireguard_peer_equal")
-def test_peers_are_equal_as_the_known_answers_say(vector: dict[str, Any]) -> None:
+def test_peer_equality_matches_the_known_answers(vector: dict[str, Any]) -> None:
     def peer(given: dict[str, Any]) -> PeerConfig:
         return PeerConfig(
             public_key=given["public_key"],
@@ -82,12 +82,12 @@ def test_invalid_endpoints_are_rejected(text: str) -> None:
         parse_endpoint(text)
 
 
-def test_an_ipv4_address_within_ipv6_is_shown_as_what_it_is() -> None:
+def test_an_ipv4_mapped_address_is_shown_as_ipv4() -> None:
     assert format_endpoint("::ffff:192.0.2.1", 7) == "192.0.2.1:7"
     assert format_endpoint("fe80::1%eth0", 7) == "[fe80::1]:7"
 
 
-def test_a_wanted_peer_has_one_form() -> None:
+def test_a_desired_peer_has_one_canonical_form() -> None:
     peer = WireguardPeer(
         public_key=PUBLIC,
         preshared_key=PRIVATE,
@@ -114,7 +114,7 @@ def test_a_wanted_peer_has_one_form() -> None:
         WireguardPeer(public_key=PUBLIC, persistent_keepalive_interval=datetime.timedelta(days=1)),
     ],
 )
-def test_a_peer_that_no_device_takes_is_refused(peer: WireguardPeer) -> None:
+def test_an_invalid_peer_is_refused(peer: WireguardPeer) -> None:
     with pytest.raises(ValueError, match=r".") as refusal:
         canonical_peer(peer, "")
     assert "AAAA" not in str(refusal.value)
@@ -131,7 +131,7 @@ def test_a_peer_that_no_device_takes_is_refused(peer: WireguardPeer) -> None:
         (WireguardSpec(), DeviceState(firewall_mark=5), DeviceChange(firewall_mark=0)),
     ],
 )
-def test_only_settings_that_differ_are_told(wanted: WireguardSpec, current: DeviceState, change: DeviceChange) -> None:
+def test_only_settings_that_differ_are_sent(wanted: WireguardSpec, current: DeviceState, change: DeviceChange) -> None:
     assert device_difference(wanted, current) == change
 
 
@@ -151,7 +151,7 @@ def test_no_secret_is_in_the_repr_of_anything() -> None:
 
 @given(st.lists(PEERS, max_size=40, unique_by=lambda peer: peer.public_key))
 @pytest.mark.slow
-def test_the_kernel_is_told_what_it_would_tell(peers: list[PeerConfig]) -> None:
+def test_messages_to_the_kernel_equal_its_own_answers(peers: list[PeerConfig]) -> None:
     messages = list(genl.change_messages("wg0", DeviceChange(peers=tuple(peers))))
     device = genl.read_device(datagram(message) for message in messages)
     assert {key: peer.config for key, peer in device.peers.items()} == {peer.public_key: peer for peer in peers}
@@ -162,7 +162,7 @@ def datagram(attributes: bytes) -> bytes:
     return (16 + len(body)).to_bytes(4, "little") + (40).to_bytes(2, "little") + bytes(10) + body
 
 
-def test_long_lists_are_told_in_messages_that_fit() -> None:
+def test_long_lists_are_split_into_messages_that_fit() -> None:
     prefixes = sort_allowed_ips([f"2001:db8:{number:x}::/48" for number in range(3000)])
     peers = [PeerConfig(public_key=key_pair(number)[1], allowed_ips=prefixes[:50]) for number in range(1, 60)]
     peers.append(PeerConfig(public_key=key_pair(60)[1], allowed_ips=prefixes))
@@ -185,7 +185,7 @@ def test_a_netlink_attribute_that_is_too_long_is_refused() -> None:
 
 @given(st.lists(PEERS, max_size=10, unique_by=lambda peer: peer.public_key))
 @pytest.mark.slow
-def test_wireguard_go_is_told_what_it_would_tell(peers: list[PeerConfig]) -> None:
+def test_requests_to_wireguard_go_equal_its_own_answers(peers: list[PeerConfig]) -> None:
     request = uapi.change_request(DeviceChange(private_key=PRIVATE, listen_port=7, peers=tuple(peers)))
     assert request.startswith("set=1\n")
     assert request.endswith("\n\n")
@@ -246,17 +246,17 @@ def told(*peers: PeerConfig) -> PeerLedger:
         (attrs.evolve(PEER, allowed_ips=()), (attrs.evolve(PEER, allowed_ips=(), endpoint=""),)),
     ],
 )
-def test_a_known_peer_is_told_what_changed(wanted: PeerConfig, changes: tuple[PeerConfig, ...]) -> None:
+def test_only_changes_of_a_known_peer_are_sent(wanted: PeerConfig, changes: tuple[PeerConfig, ...]) -> None:
     assert told(PEER).changes({OTHER: wanted}) == DeviceChange(peers=changes)
 
 
-def test_an_endpoint_is_told_again_after_it_was_left_open() -> None:
+def test_an_endpoint_is_set_again_after_it_was_unset() -> None:
     ledger = told(PEER)
     ledger.note({OTHER: attrs.evolve(PEER, endpoint="")})
     assert ledger.changes({OTHER: PEER}) == DeviceChange(peers=(PEER,))
 
 
-def test_only_peers_that_were_told_are_removed_one_by_one() -> None:
+def test_only_configured_peers_are_removed_one_by_one() -> None:
     assert told(PEER).changes({OTHER: None, PUBLIC: None}) == DeviceChange(removed=(OTHER,))
     assert PeerLedger().changes({OTHER: PEER}) == DeviceChange(peers=(PEER,))
 
@@ -283,7 +283,7 @@ def test_a_device_is_compared_as_a_whole(ledger: PeerLedger, seen: tuple[PeerCon
     assert difference == DeviceChange(peers=(PEER,) if changed else ())
 
 
-def test_peers_that_nobody_wants_stay_until_they_are_known_to_be_stale() -> None:
+def test_undesired_peers_stay_until_they_are_known_to_be_stale() -> None:
     seen = device(PEER)
     assert not PeerLedger().differences({}, seen, remove_others=False)
     assert PeerLedger().differences({}, seen, remove_others=True) == DeviceChange(removed=(OTHER,))

@@ -17,7 +17,7 @@ V4, V6, MAIN = Family.INET4, Family.INET6, RoutingTable.MAIN
         (MAIN, V6, "", "2001:db8::/32", 1024, "", "inet6//2001:db8::/32/1024"),
     ],
 )
-def test_route_ids_name_what_tells_routes_apart(
+def test_route_ids_are_unique(
     table: RoutingTable, family: Family, gateway: str, dst: str, priority: int, link: str, id: str
 ) -> None:
     made = route_id(table=table, family=family, gateway=gateway, dst=dst, priority=priority, out_link_name=link)

@@ -1,4 +1,4 @@
-"""What `ip` tells of a namespace, and the same without what is never twice alike."""
+"""The output of `ip` for a namespace, and the same without its volatile fields."""
 
 import contextlib
 import json
@@ -11,19 +11,19 @@ import attrs
 from tests.support.netns import Namespace, entered, execute
 from tests.support.process import eventually
 
-# A link that comes back may have another index, counters run; what the kernel learns of neighbours is not the agent's.
+# A link that returns may have another index, timers run, and what the kernel learns of neighbours is not the agent's.
 _PASSING = frozenset({"ifindex", "link_index", "valid_life_time", "preferred_life_time", "tentative", "gc_timer"})
 
 
 @attrs.frozen
-class Told:
-    """What the tools tell."""
+class IpState:
+    """The network state of a namespace, as `ip` reports it."""
 
     inside: Namespace
     _answers: list[dict[tuple[str, ...], Any]] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     def ip(self, *arguments: str) -> list[dict[str, Any]]:
-        """The answer of `ip`, without the empty objects that stand for what a filter hides."""
+        """The answer of `ip`, without the empty objects for filtered entries."""
         known = self._answers[-1] if self._answers else {}
         if arguments not in known:
             answer = execute("ip", "-netns", self.inside.name, "-json", "-details", *arguments)
@@ -33,7 +33,7 @@ class Told:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within the block `ip` is asked each thing once, for asking takes time."""
+        """Within the block each `ip` command runs once and is cached."""
         self._answers.append({})
         try:
             yield
@@ -41,7 +41,7 @@ class Told:
             self._answers.pop()
 
     async def shows(self, check: Callable[[], object], *, within: float = 5.0) -> None:
-        """Wait until a check, which asserts and looks things up, holds of what is told at one time."""
+        """Wait until a check passes on one snapshot; it may fail by AssertionError or LookupError."""
 
         def holds() -> bool:
             with self.at_once():
@@ -54,7 +54,7 @@ class Told:
         await eventually(holds, within=within)
 
     def link(self, name: str) -> dict[str, Any]:
-        """What is told of a link, nothing if there is none."""
+        """A link, empty if it does not exist."""
         return next((link for link in self.ip("addr") if link["ifname"] == name), {})
 
     def data(self, name: str) -> dict[str, Any]:
