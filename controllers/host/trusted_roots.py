@@ -1,6 +1,6 @@
 """secrets.TrustedRootsController: makes the agent and the system trust the configured authorities.
 
-For our own connections there is a bundle of a file, which also has those of the system. The system is update in the way
+For our own connections there is a bundle of a file, which also has those of the system. The system is told in the way
 of its distribution.
 """
 

@@ -405,7 +405,7 @@ async def test_an_oversized_record_is_trimmed_to_the_service_limit() -> None:
     data = CIPHER.decrypt_affiliate(told.data)
     assert data.addresses == addresses[: len(data.addresses)]
     assert len(told.endpoints) == 64
-    assert [(log["log_level"], log["told"]) for log in logs] == [("warning", len(data.addresses)), ("warning", 64)]
+    assert [(log["log_level"], log["sent"]) for log in logs] == [("warning", len(data.addresses)), ("warning", 64)]
 
 
 async def test_an_invalid_client_address_from_the_service_is_ignored() -> None:

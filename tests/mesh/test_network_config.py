@@ -16,10 +16,10 @@ from nodespan.controllers.network.status.link_status import LinkStatusController
 from nodespan.resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus
 from nodespan.runtime.testing.kit import running
 from tests.support.agent import AgentProcess, agent
+from tests.support.ip_state import IpState
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespace
 from tests.support.process import eventually
-from tests.support.ip_state import IpState
 from tests.support.tunnels import key_pair, link_name, show
 
 pytestmark = pytest.mark.needs_link("veth", "bridge")

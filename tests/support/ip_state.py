@@ -58,12 +58,12 @@ class IpState:
         return next((link for link in self.ip("addr") if link["ifname"] == name), {})
 
     def data(self, name: str) -> dict[str, Any]:
-        """What is told of a link that only those of its kind have."""
+        """The kind-specific data of a link."""
         found: dict[str, Any] = self.link(name).get("linkinfo", {}).get("info_data", {})
         return found
 
     def addresses(self, name: str) -> set[str]:
-        """The addresses of a link, but for those that the kernel gives it; none if there is no such link."""
+        """The addresses of a link, except link-local ones; empty without the link."""
         return {
             f"{each['local']}/{each['prefixlen']}"
             for link in self.ip("addr")
@@ -73,7 +73,7 @@ class IpState:
         }
 
     def routes(self, table: str = "main", family: str = "-4") -> set[tuple[str, str, str]]:
-        """Destination, gateway and link of the routes that the kernel did not make itself."""
+        """Destination, gateway and link of the static routes."""
         return {
             (each["dst"], each.get("gateway", ""), each.get("dev", ""))
             for each in self.ip(family, "route", "show", "table", "all")
@@ -90,7 +90,7 @@ class IpState:
         }
 
     def members(self, bond: str) -> list[str]:
-        """The members of a bond in the order in which they joined, as the bonding driver tells; none without bond."""
+        """The members of a bond in the order of joining, as the bonding driver reports; empty without the bond."""
         with entered(self.inside):
             try:
                 report = Path(f"/proc/thread-self/net/bonding/{bond}").read_text()
@@ -99,20 +99,20 @@ class IpState:
         return [line.partition(": ")[2] for line in report.splitlines() if line.startswith("Slave Interface")]
 
     def everything(self) -> Any:
-        """All that `ip` tells."""
-        told = [self.ip("addr"), *(self.ip(family, "rule", "show") for family in ("-4", "-6"))]
-        told += [self.ip(family, "route", "show", "table", "all") for family in ("-4", "-6")]
+        """The complete output of `ip`."""
+        output = [self.ip("addr"), *(self.ip(family, "rule", "show") for family in ("-4", "-6"))]
+        output += [self.ip(family, "route", "show", "table", "all") for family in ("-4", "-6")]
         # What is equal but for its link stands in the order in which it was made.
-        return [sorted(_steady(each), key=lambda item: (item.get("ifname", ""), json.dumps(item))) for each in told]
+        return [sorted(_steady(each), key=lambda item: (item.get("ifname", ""), json.dumps(item))) for each in output]
 
     async def rest(self) -> Any:
-        """All that `ip` tells once the kernel has made up its mind about the addresses that it gave."""
+        """The complete output, after duplicate address detection has ended."""
         await eventually(lambda: not self.inside.run("ip", "-6", "addr", "show", "tentative"))
         return self.everything()
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[str]:
-    """Where two things that were told differ, in few words: all of it at once is more than anybody reads."""
+    """The differences between two outputs, briefly."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(before.keys() | now.keys())
         return [each for key in keys for each in differences(before.get(key), now.get(key), f"{where}.{key}")]
@@ -125,15 +125,15 @@ def differences(before: Any, now: Any, where: str = "") -> list[str]:
     return [] if before == now else [f"{where}: {before} became {now}"[:500]]
 
 
-def _names(told: list[Any]) -> list[str]:
-    return [_name(each, index) for index, each in enumerate(told)]
+def _names(output: list[Any]) -> list[str]:
+    return [_name(each, index) for index, each in enumerate(output)]
 
 
-def _name(told: Any, index: int) -> str:
-    return str(told.get("ifname", index)) if isinstance(told, dict) else str(index)
+def _name(output: Any, index: int) -> str:
+    return str(output.get("ifname", index)) if isinstance(output, dict) else str(index)
 
 
-def _steady(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {key: _steady(value) for key, value in told.items() if key not in _PASSING}
-    return [_steady(each) for each in told] if isinstance(told, list) else told
+def _steady(output: Any) -> Any:
+    if isinstance(output, dict):
+        return {key: _steady(value) for key, value in output.items() if key not in _PASSING}
+    return [_steady(each) for each in output] if isinstance(output, list) else output

@@ -39,8 +39,8 @@ from nodespan.controllers.network.wireguard.peers import WireguardPeerController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.testing.kit import Node, running
-from tests.support.netns import Namespace, execute, namespaces
 from tests.support.ip_state import IpState, differences
+from tests.support.netns import Namespace, execute, namespaces
 
 CONTROLLERS = (
     *(AddressConfigController, DeviceConfigController, LinkAliasConfigController, LinkConfigController),

@@ -19,8 +19,8 @@ from tests.support.copied_machine import copy
 from tests.support.dhcp_server import dnsmasq
 from tests.support.etcd import Place, etcd_cluster
 from tests.support.inside import Inside
-from tests.support.netns import Namespace, namespaces
 from tests.support.ip_state import IpState, differences
+from tests.support.netns import Namespace, namespaces
 from tests.support.tunnels import key_pair, show
 from tests.vm.configured import real_cards, without_a_first_vrf
 from tests.vm.run import MAC_PREFIX
