@@ -1,93 +1,184 @@
-"""network.LinkAliasSpecController: gives links their aliases, and takes away those that it gave."""
+"""network.LinkAliasSpecController: gives links their aliases, and removes those that it gave."""
 
-import errno
-from collections.abc import Mapping
+import functools
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
-import trio
+import attrs
 
-from nodespan.controllers.common.problems import Problems, reason_of
-from nodespan.kernel.link_alias import AliasChange, set_aliases
+from nodespan.controllers.network.apply.problem_report import ProblemReport, is_not_permitted
+from nodespan.kernel.link_alias import AliasChange, AliasResult, set_aliases
 from nodespan.kernel.links import Links
 from nodespan.kernel.mirror import look_again
-from nodespan.resources.network import LinkAliasSpec, LinkStatus, NetworkProblem
-from nodespan.runtime.controller import Controller, ControllerContext, shared, strong, weak
+from nodespan.resources.network import (
+    LinkAliasSpec,
+    LinkAliasSpecSpec,
+    LinkStatus,
+    LinkStatusSpec,
+    NetworkProblem,
+)
+from nodespan.runtime.backoff import Exponential
+from nodespan.runtime.controller import (
+    Access,
+    Applied,
+    Decision,
+    Driver,
+    Look,
+    Plan,
+    QueueContext,
+    QueueController,
+    Reconciler,
+    Retries,
+    Specs,
+    mapped,
+    primary,
+    shared,
+)
+from nodespan.runtime.resource import Metadata, Pointer
 
-# What could not be done is tried again this often, in seconds.
-_RETRY_INTERVAL = 60.0
-_NOT_PERMITTED = reason_of(OSError(errno.EPERM, ""))
+# What could not be done is retried this often, in seconds.
+_RETRIES = Exponential(base=60.0, cap=60.0)
+
+_Results = Mapping[str, tuple[AliasChange, AliasResult]]
 
 
-class LinkAliasSpecController(Controller):
+class LinkAliasSpecController(QueueController):
     """Aliases that no spec names are never touched. An alias that was there before is put back."""
 
     name = "network.LinkAliasSpecController"
-    inputs = (strong(LinkAliasSpec), weak(LinkStatus))
+    inputs = (primary(LinkAliasSpec), mapped(LinkStatus))
     outputs = (shared(NetworkProblem),)
+    concurrency = 64
 
     def __init__(self, *, netns: str | None = None) -> None:
-        self._netns = netns
-        # What links were called before, by name.
-        self._before: dict[str, str] = {}
-        # What could not be done, and why, by the ids of the specs.
-        self._failed: dict[str, tuple[AliasChange, str]] = {}
+        specs = Specs(LinkAliasSpec)
+        memory = _Memory()
+        retries = Retries(_RETRIES)
+        self._reconciler = Reconciler(
+            desired=specs,
+            plan=_AliasPlan(specs, memory),
+            driver=_AliasDriver(netns, specs, memory, retries),
+            retries=retries,
+            report=ProblemReport(LinkAliasSpec),
+            is_harmless=is_not_permitted,
+        )
 
-    async def run(self, ctx: ControllerContext) -> None:
+    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
+        """Have the next round take the spec up, and wait for its end."""
+        await self._reconciler.reconcile(ctx, item.id)
+
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
+        """A link concerns the alias of its name."""
+        if ctx.find(LinkAliasSpec, changed.id) is not None:
+            self._reconciler.touch((changed.id,))
+        return ()
+
+    async def run(self, ctx: QueueContext) -> None:
         """Follow specs and links."""
-        problems = Problems(ctx, LinkAliasSpec)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._retry, ctx)
-            async for _ in ctx:
-                await self._turn(ctx, problems)
+        await self._reconciler.run(ctx)
 
-    async def _retry(self, ctx: ControllerContext) -> None:
-        while True:
-            await trio.sleep(_RETRY_INTERVAL)
-            self._failed.clear()
-            ctx.wake()
 
-    async def _turn(self, ctx: ControllerContext, problems: Problems) -> None:
-        changes: dict[str, AliasChange] = {}
-        leaving: list[str] = []
-        for resource in ctx.list(LinkAliasSpec):
-            id, alias = resource.id, resource.spec.alias
-            status = ctx.find(LinkStatus, id)
-            is_held = ctx.name in resource.metadata.finalizers
-            if resource.metadata.is_tearing_down:
-                if is_held:
-                    leaving.append(id)
-                    if status is not None:
-                        # Whoever has changed it since decides.
-                        before = self._before.get(id, "")
-                        changes[id] = AliasChange(index=status.spec.index, alias=before, instead_of=alias)
+@attrs.define
+class _Memory:
+    """The links as their statuses show them, and what was done that these do not show yet."""
+
+    statuses: dict[str, LinkStatusSpec] = attrs.field(factory=dict)
+    # The aliases that links had before.
+    before: dict[str, str] = attrs.field(factory=dict)
+    # What was changed, and what the status was then.
+    done: dict[str, tuple[AliasChange, LinkStatusSpec]] = attrs.field(factory=dict)
+
+
+class _AliasPlan(Plan[AliasChange]):
+    """The change that is missing, unless it was made and the status does not show it yet."""
+
+    def __init__(self, specs: Specs[LinkAliasSpecSpec], memory: _Memory) -> None:
+        self._specs = specs
+        self._memory = memory
+
+    def everything(self) -> None:
+        """Go by the statuses alone, which show everything by now."""
+        self._memory.done.clear()
+
+    def changed(self, id: str) -> None:
+        """Another alias is another change."""
+        self._memory.done.pop(id, None)
+
+    def gone(self, id: str) -> None:
+        """Forget the link."""
+        self._memory.before.pop(id, None)
+        self._memory.statuses.pop(id, None)
+
+    def decide(self, id: str) -> Mapping[str, Decision[AliasChange]]:
+        """Compare the alias with that of the status."""
+        status = self._memory.statuses.get(id)
+        if status is None:
+            return {id: Decision()}
+        if id in self._specs.leaving:
+            # Whoever has changed it since decides. The status may not show yet that it was set at all.
+            before = self._memory.before.get(id, "")
+            change = AliasChange(index=status.index, alias=before, instead_of=self._specs.leaving[id].alias)
+        else:
+            change = AliasChange(index=status.index, alias=self._specs.desired[id].alias)
+            if status.alias == change.alias:
+                return {id: Decision()}
+        return {id: Decision() if self._memory.done.get(id) == (change, status) else Decision(work=change)}
+
+
+class _AliasDriver(Driver[AliasChange, _Results]):
+    """Reads the statuses of links, and sets aliases over rtnetlink."""
+
+    _ctx: Access
+
+    def __init__(self, netns: str | None, specs: Specs[LinkAliasSpecSpec], memory: _Memory, retries: Retries) -> None:
+        self._netns = netns
+        self._specs = specs
+        self._memory = memory
+        self._retries = retries
+
+    @asynccontextmanager
+    async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
+        """Keeps the access to the statuses."""
+        self._ctx = ctx
+        yield
+
+    async def observe(self, look: Look) -> Collection[Hashable]:
+        """Read the statuses of these links."""
+        statuses = self._memory.statuses
+        for id in look.ids:
+            before = statuses.pop(id, None)
+            resource = self._ctx.find(LinkStatus, id)
+            done = self._memory.done.get(id)
+            if done is not None and (resource is None or resource.spec != done[1]):
+                # The status shows what came of it, or what another program did since.
+                del self._memory.done[id]
+            if resource is not None:
+                statuses[id] = resource.spec
+                if before is not None and before.index != resource.spec.index:
+                    # Another link: what failed with the one before says nothing of it.
+                    self._retries.forget(id)
+        return ()
+
+    def job(self, work: Mapping[str, AliasChange]) -> Callable[[], Applied[_Results]]:
+        """Set these aliases."""
+        return functools.partial(_apply, self._netns, work)
+
+    async def applied(self, ctx: Access, result: _Results) -> None:  # noqa: ARG002
+        """Remember what was done, and have the links read again."""
+        for id, (change, done) in result.items():
+            if done.error is not None:
                 continue
-            if not is_held:
-                await ctx.add_finalizer(LinkAliasSpec, id)
-            if status is not None and status.spec.alias != alias:
-                changes[id] = AliasChange(index=status.spec.index, alias=alias)
-        done = await self._set(changes)
-        for id in leaving:
-            if id in self._failed and self._failed[id][1] != _NOT_PERMITTED:
-                continue
-            self._before.pop(id, None)
-            self._failed.pop(id, None)
-            await ctx.remove_finalizer(LinkAliasSpec, id)
-        if done or leaving:
-            shown = {id: reason for id, (_, reason) in self._failed.items()}
-            await problems.show(shown, loud=frozenset(shown))
+            self._memory.done[id] = (change, self._memory.statuses[id])
+            if change.instead_of is None and done.before != change.alias:
+                self._memory.before.setdefault(id, done.before)
+        # Of links that are down nobody is notified, and what is to set them up may know them by this alias only.
+        await look_again(Links, self._netns, {change.index for change, _ in result.values()})
 
-    async def _set(self, changes: Mapping[str, AliasChange]) -> bool:
-        """Make these changes, but for what has failed lately; returns whether anything was done."""
-        new = {id: change for id, change in changes.items() if self._failed.get(id, (None, ""))[0] != change}
-        if not new:
-            return False
-        results = await trio.to_thread.run_sync(set_aliases, self._netns, list(new.values()))
-        # Of links that are down nobody is told, and what is to set them up may know them by this alias only.
-        await look_again(Links, self._netns, results.keys())
-        for id, change in new.items():
-            result = results.get(change.index)
-            self._failed.pop(id, None)
-            if result is not None and result.error is not None:
-                self._failed[id] = (change, reason_of(result.error))
-            elif result is not None and change.instead_of is None and result.before != change.alias:
-                self._before.setdefault(id, result.before)
-        return True
+
+def _apply(netns: str | None, work: Mapping[str, AliasChange]) -> Applied[_Results]:
+    """In a worker thread."""
+    results = set_aliases(netns, list(work.values()))
+    found = {id: (change, results[change.index]) for id, change in work.items() if change.index in results}
+    failed: dict[str, Exception] = {id: done.error for id, (_, done) in found.items() if done.error is not None}
+    return Applied(result=found, failed=failed)

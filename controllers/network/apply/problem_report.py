@@ -14,11 +14,11 @@ from nodespan.runtime.resource import ResourceType
 
 
 class ProblemReport(Report):
-    """Problems with specs of one type, which are retried as `damper` says."""
+    """Problems with specs of one type. With a `damper`, only failures that last are logged, and conflicts are shown."""
 
     _problems: Problems
 
-    def __init__(self, type: ResourceType[Any], damper: Damper) -> None:
+    def __init__(self, type: ResourceType[Any], damper: Damper | None = None) -> None:
         super().__init__()
         self._type = type
         self._damper = damper
@@ -29,14 +29,14 @@ class ProblemReport(Report):
         await self._problems.keep(ids)
 
     async def failed(self, ctx: Access, id: str, error: Exception) -> None:  # noqa: ARG002
-        """Show a failure; log it only if it lasts, for what an item rests on may be about to come."""
-        is_lasting = is_not_permitted(error) or self._damper.has_lasted(id)
+        """Show a failure. What an item rests on may be about to come, so only one that lasts is logged."""
+        is_lasting = self._damper is None or is_not_permitted(error) or self._damper.has_lasted(id)
         reason = reason_of(error) if isinstance(error, OSError) else str(error)
         await self._problems.set(id, reason, loud=is_lasting)
 
     async def settled(self, ctx: Access, id: str, decision: Decision[Any]) -> None:  # noqa: ARG002
         """Show what is wrong, or that another program keeps undoing it."""
-        is_damped = self._damper.is_damped(id, trio.current_time())
+        is_damped = self._damper is not None and self._damper.is_damped(id, trio.current_time())
         if is_damped and decision.instead:
             text = f"{decision.instead}: somebody else keeps undoing it; it is done ever less often"
             await self._problems.set(id, text)

@@ -171,3 +171,19 @@ async def test_a_removed_document_removes_its_alias(links: Links) -> None:
         await node.gone(LinkAliasSpec, "eth0")
         await links.show()
         assert not (await node.eventually(LinkStatus, "eth0")).spec.alias
+
+
+async def test_an_alias_that_another_program_removes_is_set_again(links: Links) -> None:
+    async with running(LinkAliasSpecController()) as node:
+        links.node = node
+        await node.put(LinkStatus, "eth0", nic(2))
+        await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
+        await node.settled()
+        # Until the status shows it, nothing is done twice.
+        await node.put(LinkStatus, "eth1", nic(3))
+        await node.settled()
+        assert links.asked == [{2: "net0"}]
+        await links.show()
+        await node.put(LinkStatus, "eth0", nic(2))
+        await node.settled()
+        assert links.asked == [{2: "net0"}]
