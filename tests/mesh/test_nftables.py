@@ -166,7 +166,7 @@ async def test_owners_may_overlap() -> None:
 
 
 async def test_foreign_changes_are_reverted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodespan.controllers.network.nftables.chain.RETRY_INTERVAL", 0.2)
+    monkeypatch.setattr("nodespan.controllers.network.nftables.chain.FULL_INTERVAL", 0.2)
     async with node() as (inside, runtime):
         await want_kubespan(runtime)
         await want_elements(runtime, "a", "10.244.1.0/24")
