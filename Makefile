@@ -106,8 +106,9 @@ protobuf: ## generate discovery/wire/*_pb2 anew from the .proto files
 	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. discovery/wire/*.proto
 	sed -i 's/^from discovery\.wire import/from nodespan.discovery.wire import/' discovery/wire/*_pb2.py discovery/wire/*_pb2.pyi
 
-docs: .venv/installed ## redraw the graphs in docs/; needs Graphviz
-	@$(PACKAGES) graphviz || [ $$? = 3 ] # 3: not on this machine; the command says what to install
+docs: .venv/installed ## redo what in docs/ is made from the code: the public names, the graphs; needs Graphviz
+	@$(BIN)/python -m tests.docs.public_face
+	$(PACKAGES) graphviz || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/nodespan graph -o svg > docs/graph.svg
 	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg
 

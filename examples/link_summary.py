@@ -11,9 +11,7 @@ links and on one with three thousand. It destroys the output when the link goes.
 import attrs
 
 from nodespan.resources.network import LinkStatus, LinkStatusSpec
-from nodespan.runtime.controller import Access
-from nodespan.runtime.controller.queue_transform import QueueTransform
-from nodespan.runtime.controller.transform import Draft
+from nodespan.runtime.controller import Access, Draft, QueueTransform
 from nodespan.runtime.plugins import Settings
 from nodespan.runtime.resource import Resource, ResourceType
 

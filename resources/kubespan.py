@@ -126,3 +126,22 @@ KubeSpanEndpoint = ResourceType(
     namespace=NAMESPACE,
     columns={"Endpoint": ".endpoint", "Affiliate ID": ".affiliateID"},
 )
+
+__all__ = [
+    "CONFIG_NAMESPACE",
+    "KUBESPAN_CONFIG_ID",
+    "LOCAL",
+    "NAMESPACE",
+    "NEVER",
+    "KubeSpanConfig",
+    "KubeSpanConfigSpec",
+    "KubeSpanEndpoint",
+    "KubeSpanEndpointSpec",
+    "KubeSpanIdentity",
+    "KubeSpanIdentitySpec",
+    "KubeSpanPeerSpec",
+    "KubeSpanPeerSpecSpec",
+    "KubeSpanPeerStatus",
+    "KubeSpanPeerStatusSpec",
+    "PeerState",
+]

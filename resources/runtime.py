@@ -41,3 +41,13 @@ Environment = ResourceType(
     # May contain passwords of proxies.
     sensitive=True,
 )
+
+__all__ = [
+    "ENVIRONMENT_ID",
+    "KERNEL_CMDLINE_ID",
+    "NAMESPACE",
+    "Environment",
+    "EnvironmentSpec",
+    "KernelCmdline",
+    "KernelCmdlineSpec",
+]

@@ -46,3 +46,12 @@ TrustBundle = ResourceType(
     namespace=NAMESPACE,
     columns={"Path": ".path", "Digest": ".digest"},
 )
+
+__all__ = [
+    "NAMESPACE",
+    "TRUST_BUNDLE_ID",
+    "TrustBundle",
+    "TrustBundleSpec",
+    "TrustedRoot",
+    "TrustedRootSpec",
+]

@@ -56,3 +56,9 @@ def load_about(log: _Logger) -> list[About]:
         except Exception:
             log.exception("the description of an installed package cannot be loaded", entry_point=where)
     return found
+
+
+__all__ = [
+    "GROUP",
+    "About",
+]

@@ -40,3 +40,11 @@ class OffersActions(Protocol):
     def actions(self) -> Mapping[str, Action]:
         """The actions by their names, which start with the family's: `config.apply`."""
         ...
+
+
+__all__ = [
+    "Action",
+    "ActionCall",
+    "ActionError",
+    "OffersActions",
+]

@@ -67,3 +67,19 @@ class AccessError(StateError):
 
 class RegistrationError(Exception):
     """A controller, an input, an output or a resource type cannot be registered; says what stands in the way."""
+
+
+__all__ = [
+    "AccessError",
+    "ConflictError",
+    "InvalidBookmarkError",
+    "NotFoundError",
+    "OverrunError",
+    "OwnerConflictError",
+    "PhaseConflictError",
+    "RegistrationError",
+    "StateError",
+    "UnsupportedError",
+    "WatchOptionsError",
+    "leaves",
+]

@@ -22,3 +22,10 @@ class AgentLifecycleSpec:
 AgentLifecycle = ResourceType(
     "AgentLifecycles.runtime.nodespan.dev", AgentLifecycleSpec, namespace=NAMESPACE, columns={"PID": ".pid"}
 )
+
+__all__ = [
+    "AGENT_ID",
+    "NAMESPACE",
+    "AgentLifecycle",
+    "AgentLifecycleSpec",
+]

@@ -101,3 +101,10 @@ def load_installed(settings: Settings, log: Logger) -> list[AnyController]:
         except Exception:
             log.exception("controllers of an installed package cannot be loaded", entry_point=where)
     return controllers
+
+
+__all__ = [
+    "GROUP",
+    "AnyController",
+    "Settings",
+]

@@ -3,3 +3,8 @@
 
 class CommandError(Exception):
     """Ends the command with exit status 1 and this text, which says what, where and what to do."""
+
+
+__all__ = [
+    "CommandError",
+]

@@ -39,3 +39,9 @@ def load(verb: str) -> Command | None:
         command: Command = entry_point.load()
         return command
     return None
+
+
+__all__ = [
+    "GROUP",
+    "Command",
+]

@@ -1,6 +1,13 @@
 """Everything that the author of a controller needs: declarations, base classes, and the generic controllers."""
 
 from nodespan.runtime.controller.base import Controller, QueueController, Requeue, SkipReconcile
+from nodespan.runtime.controller.cleanup import (
+    CleanupController,
+    CleanupHandler,
+    Combined,
+    HasNoOutputs,
+    RemoveOutputs,
+)
 from nodespan.runtime.controller.context import Access, ControllerContext, Counters, Logger, QueueContext, RateLimit
 from nodespan.runtime.controller.declarations import (
     Input,
@@ -15,6 +22,16 @@ from nodespan.runtime.controller.declarations import (
     shared,
     strong,
     weak,
+)
+from nodespan.runtime.controller.destroy import DestroyController
+from nodespan.runtime.controller.queue_transform import (
+    DestroyOutput,
+    Mapper,
+    QueueTransform,
+    map_by_label,
+    map_resource,
+    map_to_nothing,
+    map_to_same_id,
 )
 from nodespan.runtime.controller.reconciler import (
     Applied,
@@ -31,38 +48,57 @@ from nodespan.runtime.controller.reconciler import (
 )
 from nodespan.runtime.controller.reconciler_controller import ItemDriver, ReconcilerController
 from nodespan.runtime.controller.reconciler_specs import Specs
+from nodespan.runtime.controller.transform import Draft, FinalizeFunction, OutputId, Transform, TransformFunction
 
 __all__ = [
     "Access",
     "Applied",
+    "CleanupController",
+    "CleanupHandler",
     "Collected",
+    "Combined",
     "Controller",
     "ControllerContext",
     "Counters",
     "Decision",
     "Desired",
+    "DestroyController",
+    "DestroyOutput",
+    "Draft",
     "Driver",
+    "FinalizeFunction",
+    "HasNoOutputs",
     "Input",
     "InputMode",
     "ItemDriver",
     "Logger",
     "Look",
+    "Mapper",
     "Output",
+    "OutputId",
     "OutputMode",
     "Plan",
     "QueueContext",
     "QueueController",
+    "QueueTransform",
     "RateLimit",
     "Reconciler",
     "ReconcilerController",
+    "RemoveOutputs",
     "Report",
     "Requeue",
     "Retries",
     "RetryPolicy",
     "SkipReconcile",
     "Specs",
+    "Transform",
+    "TransformFunction",
     "destroy_ready",
     "exclusive",
+    "map_by_label",
+    "map_resource",
+    "map_to_nothing",
+    "map_to_same_id",
     "mapped",
     "mapped_destroy_ready",
     "primary",

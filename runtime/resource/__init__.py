@@ -35,6 +35,8 @@ from nodespan.runtime.resource.query import (
     Operation,
     Term,
     build_filter,
+    equal,
+    exists,
     parse_selector,
 )
 from nodespan.runtime.resource.spec import TextFlag, wire
@@ -64,6 +66,8 @@ __all__ = [
     "Version",
     "build_filter",
     "definition_resource",
+    "equal",
+    "exists",
     "format_version",
     "is_tombstone",
     "kind_of",

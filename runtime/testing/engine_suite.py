@@ -608,3 +608,8 @@ def number(kind: Kind[IntegerSpec], id: str, value: int) -> Resource[IntegerSpec
 
 def _is_free(resource: Resource[Any]) -> bool:
     return not resource.metadata.finalizers
+
+
+__all__ = [
+    "EngineSuite",
+]

@@ -693,3 +693,8 @@ async def _live_a_life(state: State, kind: Kind[PathSpec], id: str, *, beside: s
     await disturb()
     await state.destroy(kind, id)
     await disturb()
+
+
+__all__ = [
+    "StateSuite",
+]

@@ -1,6 +1,8 @@
 """What the documents show works: Python runs, commands parse, links lead somewhere, lists are complete."""
 
 import argparse
+import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -18,6 +20,7 @@ from nodespan.runtime.api.metrics import EngineMetrics
 from nodespan.runtime.cli.command import _VERBS, parse
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
+from tests.docs import public_face
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
@@ -216,3 +219,29 @@ def drawn(picture: Path) -> tuple[dict[str, str], list[str]]:
             case "edge":
                 edges.append(title)
     return nodes, sorted(edges)
+
+
+def test_no_public_name_goes_or_changes_its_signature_unnoticed() -> None:
+    assert public_face.record().splitlines() == public_face.RECORD.read_text().splitlines(), (
+        "if meant: python -m tests.docs.public_face, and a line in CHANGELOG.md"
+    )
+
+
+def test_the_page_of_public_names_lists_them_all() -> None:
+    assert public_face.names(public_face.page()) == public_face.names(public_face.PAGE.read_text()), (
+        "docs/api.md is out of date: python -m tests.docs.public_face"
+    )
+
+
+def test_documents_and_examples_import_public_names_only() -> None:
+    sources = [(block.place, block.text) for block in blocks("python")]
+    sources += [(str(path.relative_to(ROOT)), path.read_text()) for path in sorted((ROOT / "examples").glob("*.py"))]
+    private = []
+    for place, text in sources:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nodespan"):
+                public = (
+                    importlib.import_module(node.module or "").__all__ if node.module in public_face.MODULES else ()
+                )
+                private += [f"{place}: {node.module}.{name.name}" for name in node.names if name.name not in public]
+    assert private == []
