@@ -10,6 +10,7 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 
 from nodespan.kernel.addresses import FENCED_BY_NODESPAN
 from nodespan.kernel.prefixes import parse_address
+from nodespan.kernel.refusals import address_refusal, explained, name_and_mtu
 from nodespan.kernel.rtnetlink import Kernel, attribute, number8, number32
 from nodespan.resources.network.address import MANAGED_ADDRESS_FLAGS, AddressSpecSpec, AddressStatusSpec
 from nodespan.resources.network.enums import AddressFlags
@@ -67,7 +68,8 @@ def add_address(kernel: Kernel, wanted: AddressToAdd, clock: Callable[[], float]
     if spec.priority:
         attributes.append(number32(_PRIORITY, spec.priority))
     fields = (spec.family.number, prefix.length, flags & _BYTE, spec.scope.number, wanted.link_index)
-    kernel.change(rtnl.RTM_NEWADDR, how, fields, *attributes)
+    with explained(lambda number: address_refusal(number, prefix.text, *name_and_mtu(kernel, wanted.link_index))):
+        kernel.change(rtnl.RTM_NEWADDR, how, fields, *attributes)
     if spec.valid_until and clock() >= spec.valid_until:
         _delete(kernel, spec, wanted.link_index)
         raise _too_late(spec)

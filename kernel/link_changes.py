@@ -7,6 +7,7 @@ import attrs
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
 from nodespan.kernel.bond_options import BondValue, encode
+from nodespan.kernel.refusals import explained, link_refusal, name_and_mtu
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
     Kernel,
@@ -38,6 +39,17 @@ _VRF_TABLE = 1
 _VETH_PEER = 1
 
 _ANY_TYPE = 0
+
+_SETTINGS = {
+    "up": "state",
+    "multicast": "multicast setting",
+    "mtu": "MTU",
+    "hardware_addr": "hardware address",
+    "master": "master",
+    "stp": "STP setting",
+    "vlan_filtering": "VLAN filtering",
+    "bond": "bond options",
+}
 
 # Refusals to create a link that do not depend on its settings.
 _SAME_FOR_ANY = frozenset({errno.EEXIST, errno.EOPNOTSUPP, errno.EPERM})
@@ -148,7 +160,9 @@ def _create(
     if whole and spec.mtu:
         attributes.append(number32(_MTU, spec.mtu))
     up = LinkFlags.UP if whole and spec.up else LinkFlags(0)
-    kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, up, up), *attributes)
+    what, address = f"the {spec.kind} link {spec.name} cannot be made", spec.hardware_addr
+    with explained(lambda number: link_refusal(number, what, hardware_addr=address, mtu=spec.mtu)):
+        kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, up, up), *attributes)
 
 
 def change_link(kernel: Kernel, change: LinkChange) -> None:
@@ -171,7 +185,15 @@ def change_link(kernel: Kernel, change: LinkChange) -> None:
     if change.bond:
         data = nest(_INFO_DATA, *(encode(field, value) for field, value in change.bond))
         attributes.append(nest(_LINKINFO, attribute(_INFO_KIND, b"bond"), data))
-    kernel.change(rtnl.RTM_NEWLINK, 0, (AF_UNSPEC, _ANY_TYPE, change.index, flags, mask), *attributes)
+    with explained(lambda number: _why_not(kernel, change, number)):
+        kernel.change(rtnl.RTM_NEWLINK, 0, (AF_UNSPEC, _ANY_TYPE, change.index, flags, mask), *attributes)
+
+
+def _why_not(kernel: Kernel, change: LinkChange, number: int) -> str:
+    link, _ = name_and_mtu(kernel, change.index)
+    parts = [name for name, value in attrs.asdict(change).items() if name != "index" and value not in (None, ())]
+    what = f"{link} does not take its {' and '.join(_SETTINGS[part] for part in parts)}"
+    return link_refusal(number, what, hardware_addr=change.hardware_addr or "", mtu=change.mtu or 0)
 
 
 def delete_link(kernel: Kernel, index: int) -> None:

@@ -7,6 +7,7 @@ import attrs
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 
 from nodespan.kernel.prefixes import pack_ip, parse_prefix
+from nodespan.kernel.refusals import explained, name_and_mtu, route_refusal
 from nodespan.kernel.routes import KernelRoute
 from nodespan.kernel.rtnetlink import Kernel, attribute, nest, number32
 from nodespan.resources.network.enums import Family
@@ -60,9 +61,16 @@ def add_route(kernel: Kernel, wanted: RouteToAdd) -> None:
         *(spec.family.number, 0 if dst is None else dst.length, 0, 0, _short_table(spec.table.number)),
         *(spec.protocol.number, spec.scope.number, spec.type.number, int(spec.flags)),
     )
-    kernel.change(
-        rtnl.RTM_NEWROUTE, NLM_F_CREATE | (NLM_F_REPLACE if wanted.replace else NLM_F_EXCL), fields, *attributes
-    )
+    how = NLM_F_CREATE | (NLM_F_REPLACE if wanted.replace else NLM_F_EXCL)
+    with explained(lambda number: _why_not(kernel, wanted, number)):
+        kernel.change(rtnl.RTM_NEWROUTE, how, fields, *attributes)
+
+
+def _why_not(kernel: Kernel, wanted: RouteToAdd, number: int) -> str:
+    spec = wanted.spec
+    link, mtu = name_and_mtu(kernel, wanted.out_link) if wanted.out_link else ("", 0)
+    destination = spec.dst or "everywhere"
+    return route_refusal(number, destination, is_ipv6=spec.family == Family.INET6, link=link, mtu=mtu)
 
 
 def delete_route(kernel: Kernel, seen: KernelRoute) -> None:

@@ -21,6 +21,7 @@ from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, N
 
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.prefixes import pack_ip
+from nodespan.kernel.refusals import explained, wireguard_refusal
 from nodespan.kernel.rtnetlink import (
     Attributes,
     attribute,
@@ -254,7 +255,11 @@ class KernelWireguard:
 
     def change(self, name: str, change: DeviceChange) -> None:
         """Apply a change; blocks. Raises OSError."""
-        with self._open() as (connection, family):
+        port = change.listen_port or 0
+        with (
+            self._open() as (connection, family),
+            explained(lambda number: wireguard_refusal(number, name, listen_port=port)),
+        ):
             for attributes in change_messages(name, change):
                 _send(connection, family, _SET_DEVICE, NLM_F_ACK, attributes)
                 for _ in _answer(connection):

@@ -6,6 +6,7 @@ the other end runs in the same namespace.
 """
 
 import datetime
+import errno
 import os
 import socket
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import attrs
 
+from nodespan.kernel.refusals import wireguard_refusal
 from nodespan.kernel.wireguard.device import (
     DeviceChange,
     DeviceState,
@@ -163,7 +165,13 @@ class UserspaceWireguard:
             if connection is None:
                 raise ProcessLookupError(f"no wireguard-go of this network namespace runs {name}")
             connection.sendall(change_request(change).encode())
-            read_device(_lines(connection))
+            try:
+                read_device(_lines(connection))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                text = wireguard_refusal(error.errno, name, listen_port=change.listen_port or 0)
+                raise OSError(error.errno, text) from error
 
     def forget_sources(self, name: str) -> None:
         """Make the device choose its source address for each peer again. Blocks. Raises OSError.

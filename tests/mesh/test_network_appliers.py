@@ -131,6 +131,29 @@ async def test_desired_addresses_are_added_and_removed_and_others_kept() -> None
         await runtime.gone(AddressSpec, "eth0/198.51.100.1/24")
 
 
+async def test_a_refusal_without_words_is_explained() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "link", "set", "eth0", "mtu", "1000")
+        expected = {
+            "10.0.0.1/24": "",
+            "fd00::1/64": "IPv6 needs an MTU of 1280, eth0 has 1000",
+            "ff02::5/64": "ff02::5/64 is a multicast address, which no link can have",
+        }
+        for number, text in enumerate(expected):
+            await want(runtime, AddressSpec, f"a{number}", address(text))
+        route = RouteSpecSpec(
+            family=Family.INET6, dst="fd01::/64", table=TABLE, out_link_name="eth0", priority=1, layer=OPERATOR
+        )
+        await want(runtime, RouteSpec, "r", route)
+        for text in filter(expected.get, expected):
+            problem = await runtime.eventually(NetworkProblem, f"AddressSpecs/eth0/{text}")
+            assert problem.spec.message == expected[text]
+        problem = await runtime.eventually(NetworkProblem, "RouteSpecs/180/eth0/inet6//fd01::/64/1")
+        assert problem.spec.message == "IPv6 needs an MTU of 1280, eth0 has 1000"
+        inside.run("ip", "link", "set", "eth0", "mtu", "1500")
+        await runtime.gone(NetworkProblem, "AddressSpecs/eth0/fd00::1/64")
+
+
 async def test_a_removed_address_is_added_again() -> None:
     async with node() as (inside, runtime):
         await want(runtime, AddressSpec, "a", address("fd00::5/64"))

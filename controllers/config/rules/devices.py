@@ -14,7 +14,7 @@ from nodespan.controllers.config.notation import (
     is_ip,
     is_ip_or_cidr,
 )
-from nodespan.controllers.config.rules.base import check_made_name
+from nodespan.controllers.config.rules.base import check_made_name, check_mtu
 from nodespan.controllers.config.rules.bonds import check_bond, check_monitoring
 from nodespan.controllers.config.rules.wireguard import check_wireguard
 from nodespan.resources.config.bond import BondMode
@@ -82,11 +82,13 @@ def check_device(device: Device, *, enslaved: Mapping[str, object]) -> Iterator[
         yield from under(("wireguard",), check_wireguard(device.wireguard))
     for index, vlan in enumerate(device.vlans):
         yield from under(("vlans", index), check_vlan(vlan))
+        yield from under(("vlans", index), check_mtu(vlan.mtu, (*vlan.addresses, vlan.cidr)))
         fault = link_name_fault(vlan_link_name(device.interface, vlan.vlan_id)) if device.interface else ""
         if fault:
             message = f"the name of this VLAN, made of {quote(device.interface)} and vlanId, {fault}"
             yield at("vlans", index, "vlanId", message=message, hint=NAME_HINT)
     yield from _check_duid(device.dhcp_options)
+    yield from check_mtu(device.mtu, (*device.addresses, device.cidr))
     yield from _check_addressing(device, is_enslaved=device.interface in enslaved)
     for index, route in enumerate(device.routes):
         yield from under(("routes", index), check_route(route, index))

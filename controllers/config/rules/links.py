@@ -10,7 +10,7 @@ from nodespan.controllers.config.notation import (
     is_cidr,
     is_mac,
 )
-from nodespan.controllers.config.rules.base import RuleSet, check_made_name, required
+from nodespan.controllers.config.rules.base import RuleSet, check_made_name, check_mtu, required
 from nodespan.controllers.config.rules.routing import HIGHEST_TABLE, check_link_route, is_number
 from nodespan.resources.config.links import (
     BridgeConfig,
@@ -48,6 +48,7 @@ def _check_settings(link: LinkSettings) -> Iterator[Finding]:
         if not is_cidr(address.address):
             message = f"{quote(address.address)} is not an address with a prefix length"
             yield at("addresses", index, "address", message=message, hint="write it like 10.0.0.5/24 or fd00::5/64")
+    yield from check_mtu(link.mtu, (address.address for address in link.addresses))
     for index, route in enumerate(link.routes):
         yield from under(("routes", index), check_link_route(route))
 

@@ -422,6 +422,9 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
     ("marked", "message"),
     [
         (device("{interface: a, cidr: ‸10.0.0.1/24}"), "cidr is deprecated"),
+        (device('{interface: a, mtu: ‸1000, addresses: [10.0.0.1/24, "fd00::1/64"]}'), "IPv6 needs an MTU of 1280"),
+        (device('{interface: a, vlans: [{vlanId: 7, mtu: ‸576, addresses: ["fd00::1/64"]}]}'), "IPv6 needs an MTU"),
+        (document("LinkConfig", "name: a\nmtu: ‸1279\naddresses: [{address: 'fd00::1/64'}]"), "IPv6 needs an MTU"),
         (
             document("BondConfig", LINK + "links: [b]\nminLinks: 1\nmiimon: 1\nupdelay: 1\nbondMode: 802.3ad"),
             "downdelay",
