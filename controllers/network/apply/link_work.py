@@ -150,7 +150,7 @@ class _Worker:
         if link is None:
             return False
         if self._is_foreign(spec, link):
-            raise FileExistsError(errno.EEXIST, f"there is a tun link {spec.name} that is no WireGuard device")
+            raise FileExistsError(errno.EEXIST, f"there is a tun link {spec.name} that is not a WireGuard device")
         self._state.memory.made[spec.name] = link.status.kind
         self._set_up_device(spec, link)
         if spec.bond_master is not None:
