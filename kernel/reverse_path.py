@@ -13,9 +13,28 @@ def loosen_reverse_path(link: str, netns: str | None) -> None:
     The kernel uses the larger of the link's value and that of `all`, and loose is the largest, so this holds
     for any system default. Needs CAP_NET_ADMIN; raises OSError.
     """
+    set_reverse_path(link, netns, _LOOSE.decode())
+
+
+def read_reverse_path(link: str, netns: str | None) -> str:
+    """The setting of a link. Blocks. Raises OSError."""
     with in_netns(netns):
-        setting = os.open(f"/proc/sys/net/ipv4/conf/{link}/rp_filter", os.O_WRONLY | os.O_CLOEXEC)
+        setting = os.open(_path(link), os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.write(setting, _LOOSE)
+            return os.read(setting, 16).decode("ascii").strip()
         finally:
             os.close(setting)
+
+
+def set_reverse_path(link: str, netns: str | None, value: str) -> None:
+    """Set what `read_reverse_path` has given. Blocks. Raises OSError."""
+    with in_netns(netns):
+        setting = os.open(_path(link), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(setting, value.encode("ascii"))
+        finally:
+            os.close(setting)
+
+
+def _path(link: str) -> str:
+    return f"/proc/sys/net/ipv4/conf/{link}/rp_filter"

@@ -28,6 +28,7 @@ _DATAGRAM = 65536
 _SOL_NETLINK = 270
 _CAPPED_ACK = 10
 _EXTENDED_ACK = 11
+_STRICT_CHECK = 12
 _EXTENDED_ANSWER = 0x200
 _REASON = 1
 _IFNAME = 3
@@ -109,6 +110,11 @@ class _Unread(Mapping[int, bytes]):
     def __len__(self) -> int:
         return len(self._all())
 
+    @property
+    def encoded(self) -> bytes:
+        """All attributes as the kernel sent them."""
+        return self._data[self._start : self._end]
+
 
 def parse(data: bytes) -> Iterator[Message]:
     """The messages of a datagram; types that nothing here is about are left out."""
@@ -116,6 +122,26 @@ def parse(data: bytes) -> Iterator[Message]:
         fixed = _FIXED_PARTS.get(type)
         if fixed is not None:
             yield Message(type, flags, fixed.unpack_from(data, start), _Unread(data, start + fixed.size, end))
+
+
+def body_of(message: Message) -> bytes:
+    """The fixed part and the attributes of a message of the kernel, as they were received."""
+    if not isinstance(message.attributes, _Unread):
+        raise TypeError("only a message that was received has a body")
+    return _FIXED_PARTS[message.type].pack(*message.fields) + message.attributes.encoded
+
+
+def fixed_size(type: int) -> int:
+    """The length of the fixed part of messages of this type."""
+    return _FIXED_PARTS[type].size
+
+
+def message_of(type: int, body: bytes) -> Message:
+    """The message of this type and body, as `body_of` gives it. Raises ValueError for one that is too short."""
+    fixed = _FIXED_PARTS[type]
+    if len(body) < fixed.size:
+        raise ValueError(f"{len(body)} bytes are no rtnetlink message of type {type}")
+    return Message(type, 0, fixed.unpack_from(body), _Unread(body, fixed.size, len(body)))
 
 
 def split(data: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -235,7 +261,14 @@ class Kernel:
 
     def dump(self, type: int, family: int = AF_UNSPEC) -> Iterator[Message]:
         """All objects of a kind (RTM_GET...) and family. Take all before asking anew."""
-        self._send(type, NLM_F_DUMP, struct.pack("=B", family))
+        yield from self._dump(type, struct.pack("=B", family))
+
+    def dump_matching(self, type: int, fields: tuple[int, ...], *attributes: bytes) -> Iterator[Message]:
+        """As `dump`, of those that match alone, for which the connection has to be a strict one."""
+        yield from self._dump(type, _FIXED_PARTS[type].pack(*fields) + b"".join(attributes))
+
+    def _dump(self, type: int, body: bytes) -> Iterator[Message]:
+        self._send(type, NLM_F_DUMP, body)
         while True:
             data = self._connection.recv(_DATAGRAM)
             yield from parse(data)
@@ -289,11 +322,16 @@ def _check_change(data: bytes, flags: int, start: int, end: int) -> None:
 
 
 @contextmanager
-def open_kernel(netns: str | None) -> Iterator[Kernel]:
-    """A connection to the kernel in a network namespace (a path; None: the own one)."""
+def open_kernel(netns: str | None, *, strict: bool = False) -> Iterator[Kernel]:
+    """A connection to the kernel in a network namespace (a path; None: the own one).
+
+    On a `strict` one the kernel filters what it lists by all that it is asked for.
+    """
     with in_netns(netns):
         connection = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     with connection:
         connection.setsockopt(_SOL_NETLINK, _EXTENDED_ACK, 1)
         connection.setsockopt(_SOL_NETLINK, _CAPPED_ACK, 1)
+        if strict:
+            connection.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
         yield Kernel(connection)

@@ -68,6 +68,12 @@ class KernelRule:
     attributes: Mapping[int, bytes]
 
 
+def read_kernel_rule(message: Message) -> KernelRule:
+    """The rule with all that tells it from others."""
+    protocol = RouteProtocol.of(integer(message.attributes, _PROTOCOL))
+    return KernelRule(read_rule(message), protocol, message.fields, message.attributes)
+
+
 class _AnyRules(Kind[RuleKey, V]):
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_RULE | rtnl.RTMGRP_IPV6_RULE
 
@@ -101,8 +107,7 @@ class RuleLists(_AnyRules[tuple[KernelRule, ...]]):
         """The rules by key, in the kernel's order."""
         items: dict[RuleKey, tuple[KernelRule, ...]] = {}
         for message in messages:
-            status = read_rule(message)
-            key = RuleKey(status.family, status.priority)
-            protocol = RouteProtocol.of(integer(message.attributes, _PROTOCOL))
-            items[key] = (*items.get(key, ()), KernelRule(status, protocol, message.fields, message.attributes))
+            rule = read_kernel_rule(message)
+            key = RuleKey(rule.status.family, rule.status.priority)
+            items[key] = (*items.get(key, ()), rule)
         return items

@@ -1,5 +1,6 @@
 """Controllers of the network family, and the pure rules they follow."""
 
+from nodespan.controllers.common.prior_state import FILE_NAME, PriorState
 from nodespan.controllers.network.apply.address_spec import AddressSpecController
 from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
 from nodespan.controllers.network.apply.link_spec import LinkSpecController
@@ -39,31 +40,37 @@ from nodespan.controllers.network.status.routing_rule_status import RoutingRuleS
 from nodespan.controllers.network.vip.conditions.controller import VIPConditionController
 from nodespan.controllers.network.vip.operator_vip_config import OperatorVIPConfigController
 from nodespan.controllers.network.wireguard.peers import WireguardPeerController
-from nodespan.runtime.plugins import Settings
+from nodespan.runtime.plugins import AnyController, Settings
 
 
-def _link_spec_controller(settings: Settings) -> LinkSpecController:
-    return LinkSpecController(record=settings.state_dir / "links.json")
+def _appliers(settings: Settings) -> list[AnyController]:
+    """What changes the kernel shares one record of what was there before."""
+    prior = PriorState(settings.state_dir / FILE_NAME)
+    return [
+        AddressSpecController(prior=prior),
+        LinkAliasSpecController(prior=prior),
+        LinkSpecController(record=settings.state_dir / "links.json", prior=prior),
+        RouteSpecController(prior=prior),
+        RoutingRuleSpecController(prior=prior),
+    ]
 
 
 # What the entry point of the family stands for.
 controllers = (
+    _appliers,
     AddressConfigController,
     AddressMergeController,
-    AddressSpecController,
     AddressStatusController,
     DeviceConfigController,
     HardwareAddrController,
     HostnameMergeController,
     HostnameStatusController,
     LinkAliasConfigController,
-    LinkAliasSpecController,
     LinkConfigController,
     LinkManagersController,
     LinkMergeController,
     LinkNameController,
     LinkRenameController,
-    _link_spec_controller,
     LinkStatusController,
     NetworkStatusController,
     NfTablesChainController,
@@ -75,11 +82,9 @@ controllers = (
     ResolverMergeController,
     RouteConfigController,
     RouteMergeController,
-    RouteSpecController,
     RouteStatusController,
     RoutingRuleConfigController,
     RoutingRuleMergeController,
-    RoutingRuleSpecController,
     RoutingRuleStatusController,
     TimeServerMergeController,
     VIPConditionController,

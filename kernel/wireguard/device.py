@@ -70,6 +70,10 @@ class WireguardBackend(Protocol):
         """The device, None if it does not exist; without peers the cost does not depend on their number."""
         ...
 
+    def read_private_key(self, name: str) -> str:
+        """The private key, "" if the device has none; for who is to give it back."""
+        ...
+
     def change(self, name: str, change: DeviceChange) -> None:
         """Apply a change. Peers that are not in it are not disturbed."""
         ...

@@ -253,6 +253,17 @@ class KernelWireguard:
                 return None
             raise
 
+    def read_private_key(self, name: str) -> str:
+        """The private key, "" if the device has none; for who is to give it back. Blocks. Raises OSError."""
+        with self._open() as (connection, family):
+            _send(connection, family, _GET_DEVICE, NLM_F_DUMP, zero_terminated(_IFNAME, name))
+            data = next(_answer(connection))
+            for type, _, start, end in split(data):
+                if type not in (NLMSG_DONE, NLMSG_ERROR):
+                    attributes = dict(members(data[start + _GENERIC_HEADER.size : end]))
+                    return format_key(attributes.get(_PRIVATE_KEY, bytes(KEY_SIZE)))
+        return ""
+
     def change(self, name: str, change: DeviceChange) -> None:
         """Apply a change; blocks. Raises OSError."""
         port = change.listen_port or 0

@@ -159,6 +159,18 @@ class UserspaceWireguard:
         except ConnectionRefusedError:
             return None
 
+    def read_private_key(self, name: str) -> str:
+        """The private key, "" if the device has none; for who is to give it back. Blocks. Raises OSError."""
+        with self._open(name) as connection:
+            if connection is None:
+                return ""
+            connection.sendall(b"get=1\n\n")
+            for line in _lines(connection):
+                key, _, value = line.partition("=")
+                if key == "private_key":
+                    return format_key(bytes.fromhex(value))
+        return ""
+
     def change(self, name: str, change: DeviceChange) -> None:
         """Apply a change; blocks. Raises OSError, ProcessLookupError if no process here serves the device."""
         with self._open(name) as connection:

@@ -4,13 +4,21 @@ from collections.abc import Mapping
 
 import attrs
 
+from nodespan.controllers.common.prior_state import address_slot
 from nodespan.controllers.network.apply.plan import Plan, Step
+from nodespan.controllers.network.apply.prior_objects import Taken
 from nodespan.kernel.address_changes import AddressToAdd, seconds_left
 from nodespan.kernel.addresses import AddressKey
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink
 from nodespan.kernel.prefixes import parse_address
-from nodespan.resources.network import MANAGED_ADDRESS_FLAGS, AddressFlags, AddressSpecSpec, AddressStatusSpec
+from nodespan.resources.network import (
+    MANAGED_ADDRESS_FLAGS,
+    AddressFlags,
+    AddressSpecSpec,
+    AddressStatusSpec,
+    Family,
+)
 
 AddressPlan = Plan[AddressToAdd, AddressStatusSpec]
 AddressStep = Step[AddressToAdd, AddressStatusSpec]
@@ -42,6 +50,34 @@ def find(spec: AddressSpecSpec, link_index: int, addresses: Addresses) -> Addres
         if seen.local in ("", own):
             return seen
     return None
+
+
+def taken_address(spec: AddressSpecSpec, lookup: LinkLookup, addresses: Addresses) -> Taken[AddressStatusSpec] | None:
+    """The slot of a spec, and the address in it."""
+    link = lookup.find(spec.link_name)
+    if link is None:
+        return None
+    try:
+        seen = find(spec, link.status.index, addresses)
+        text = parse_address(spec.address).text
+    except ValueError:
+        return None
+    return Taken(address_slot(link.status.index, text), () if seen is None else (seen,))
+
+
+def loss(seen: AddressStatusSpec, addresses: Addresses) -> int:
+    """The link whose addresses or routes of others may go when this one is removed, 0 for none.
+
+    An IPv4 address goes with the further ones of its network, and the last one of a link with all its routes.
+    """
+    if seen.family != Family.INET4 or AddressFlags.TEMPORARY in seen.flags:
+        return 0
+    if seen.address.endswith("/32") and any(
+        key.link_index == seen.link_index and key.address != seen.address and ":" not in key.address
+        for key in addresses
+    ):
+        return 0
+    return seen.link_index
 
 
 def plan_addresses(

@@ -4,13 +4,22 @@ import functools
 from collections.abc import Callable
 
 from nodespan.controllers.common.boot_clock import boot_time
-from nodespan.controllers.network.apply.address_plan import AddressPlan, Fence, plan_addresses
+from nodespan.controllers.common.prior_state import PriorState
+from nodespan.controllers.network.apply.address_plan import (
+    AddressPlan,
+    Fence,
+    is_as_wanted,
+    loss,
+    plan_addresses,
+    taken_address,
+)
 from nodespan.controllers.network.apply.applier import Applier
 from nodespan.controllers.network.apply.kernel_access import KernelAccess, NetworkNamespace
 from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriver, ObjectPlan, Problem
 from nodespan.controllers.network.apply.plan import Step
+from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
 from nodespan.kernel.address_changes import AddressToAdd, add_address, delete_address
-from nodespan.kernel.addresses import Addresses, AddressKey, key_of
+from nodespan.kernel.addresses import Addresses, AddressKey, key_of, read_address
 from nodespan.kernel.announcement import announce
 from nodespan.kernel.links import read_link
 from nodespan.kernel.prefixes import parse_address
@@ -21,6 +30,15 @@ from nodespan.runtime.controller import Specs
 _Seen = tuple[AddressStatusSpec, ...]
 _Step = Step[AddressToAdd, AddressStatusSpec]
 _Done = tuple[Done[AddressToAdd, AddressStatusSpec], ...]
+
+
+SLOTS = SlotRules(
+    taken=taken_address,
+    list=Addresses().dump,
+    read=read_address,
+    is_as_wanted=is_as_wanted,
+    loss=loss,
+)
 
 
 class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
@@ -34,6 +52,7 @@ class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
         netns: str | None = None,
         kernel: KernelAccess | None = None,
         clock: Callable[[], float] = boot_time,
+        prior: PriorState | None = None,
     ) -> None:
         access = kernel or NetworkNamespace(netns)
         specs = Specs(AddressSpec)
@@ -43,6 +62,7 @@ class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
             access,
             Addresses(),
             Changes(add=functools.partial(_add, access.netns, clock), remove=delete_address),
+            PriorObjects(prior or PriorState(None), SLOTS),
             functools.partial(_note, given_until),
         )
 

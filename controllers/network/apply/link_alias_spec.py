@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from nodespan.controllers.common.prior_state import PriorState
+from nodespan.controllers.network.apply.prior_objects import load_record
 from nodespan.controllers.network.apply.problem_report import ProblemReport, is_not_permitted
 from nodespan.kernel.link_alias import AliasChange, AliasResult, set_aliases
 from nodespan.kernel.links import Links
@@ -51,9 +53,9 @@ class LinkAliasSpecController(QueueController):
     outputs = (shared(NetworkProblem),)
     concurrency = 64
 
-    def __init__(self, *, netns: str | None = None) -> None:
+    def __init__(self, *, netns: str | None = None, prior: PriorState | None = None) -> None:
         specs = Specs(LinkAliasSpec)
-        memory = _Memory()
+        memory = _Memory(prior or PriorState(None))
         retries = Retries(_RETRIES)
         self._reconciler = Reconciler(
             desired=specs,
@@ -83,11 +85,16 @@ class LinkAliasSpecController(QueueController):
 class _Memory:
     """The links as their statuses show them, and what was done that these do not show yet."""
 
+    # The record of the aliases that links had before.
+    prior: PriorState
     statuses: dict[str, LinkStatusSpec] = attrs.field(factory=dict)
-    # The aliases that links had before.
-    before: dict[str, str] = attrs.field(factory=dict)
     # What was changed, and what the status was then.
     done: dict[str, tuple[AliasChange, LinkStatusSpec]] = attrs.field(factory=dict)
+
+    def before(self, index: int) -> str | None:
+        """The alias that a link had before the agent gave it one, None if it gave it none."""
+        found: str | None = self.prior.journal.get(_slot(index))
+        return found
 
 
 class _AliasPlan(Plan[AliasChange]):
@@ -107,7 +114,6 @@ class _AliasPlan(Plan[AliasChange]):
 
     def gone(self, id: str) -> None:
         """Forget the link."""
-        self._memory.before.pop(id, None)
         self._memory.statuses.pop(id, None)
 
     def decide(self, id: str) -> Mapping[str, Decision[AliasChange]]:
@@ -117,11 +123,13 @@ class _AliasPlan(Plan[AliasChange]):
             return {id: Decision()}
         if id in self._specs.leaving:
             # Whoever has changed it since decides. The status may not show yet that it was set at all.
-            before = self._memory.before.get(id, "")
+            before = self._memory.before(status.index)
+            if before is None:
+                return {id: Decision()}
             change = AliasChange(index=status.index, alias=before, instead_of=self._specs.leaving[id].alias)
         else:
             change = AliasChange(index=status.index, alias=self._specs.desired[id].alias)
-            if status.alias == change.alias:
+            if status.alias == change.alias and self._memory.before(status.index) is not None:
                 return {id: Decision()}
         return {id: Decision() if self._memory.done.get(id) == (change, status) else Decision(work=change)}
 
@@ -139,8 +147,9 @@ class _AliasDriver(Driver[AliasChange, _Results]):
 
     @asynccontextmanager
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
-        """Keeps the access to the statuses."""
+        """Keeps the access to the statuses, and reads the record."""
         self._ctx = ctx
+        await load_record(self._memory.prior)
         yield
 
     async def observe(self, look: Look) -> Collection[Hashable]:
@@ -161,8 +170,11 @@ class _AliasDriver(Driver[AliasChange, _Results]):
         return ()
 
     def job(self, work: Mapping[str, AliasChange]) -> Callable[[], Applied[_Results]]:
-        """Set these aliases."""
-        return functools.partial(_apply, self._netns, work)
+        """Set these aliases, and note those that links had before."""
+        shown = {
+            change.index: self._memory.statuses[id].alias for id, change in work.items() if change.instead_of is None
+        }
+        return functools.partial(_apply, self._netns, self._memory.prior, shown, work)
 
     async def applied(self, ctx: Access, result: _Results) -> None:  # noqa: ARG002
         """Remember what was done, and have the links read again."""
@@ -170,15 +182,29 @@ class _AliasDriver(Driver[AliasChange, _Results]):
             if done.error is not None:
                 continue
             self._memory.done[id] = (change, self._memory.statuses[id])
-            if change.instead_of is None and done.before != change.alias:
-                self._memory.before.setdefault(id, done.before)
         # Of links that are down nobody is notified, and what is to set them up may know them by this alias only.
         await look_again(Links, self._netns, {change.index for change, _ in result.values()})
 
 
-def _apply(netns: str | None, work: Mapping[str, AliasChange]) -> Applied[_Results]:
-    """In a worker thread."""
+def _apply(
+    netns: str | None, prior: PriorState, shown: Mapping[int, str], work: Mapping[str, AliasChange]
+) -> Applied[_Results]:
+    """In a worker thread. `shown` are the aliases that links have by their statuses."""
+    first = {index: alias for index, alias in shown.items() if prior.journal.get(_slot(index)) is None}
+    prior.journal.change({_slot(index): alias for index, alias in first.items()})
     results = set_aliases(netns, list(work.values()))
+    # A link that is down shows no change of its alias, so what it had last is right.
+    noted = {_slot(index): result.before for index, result in results.items() if index in first}
+    given_back = {
+        _slot(change.index): None
+        for change in work.values()
+        if change.instead_of is not None and (done := results.get(change.index)) is not None and done.error is None
+    }
+    prior.journal.change({**noted, **given_back})
     found = {id: (change, results[change.index]) for id, change in work.items() if change.index in results}
     failed: dict[str, Exception] = {id: done.error for id, (_, done) in found.items() if done.error is not None}
     return Applied(result=found, failed=failed)
+
+
+def _slot(index: int) -> str:
+    return f"alias/{index}"

@@ -19,6 +19,7 @@ from pathlib import Path
 import trio
 
 from nodespan.controllers.common.link_refresh import ask_for_refresh
+from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply import bond_plan
 from nodespan.controllers.network.apply.applier import Applier
 from nodespan.controllers.network.apply.interests import Interests, NotedLinks
@@ -32,7 +33,6 @@ from nodespan.controllers.network.apply.link_plan import (
     Wait,
     adjustment,
     complaint,
-    existence,
     find,
     in_words,
     master_name,
@@ -40,8 +40,9 @@ from nodespan.controllers.network.apply.link_plan import (
 from nodespan.controllers.network.apply.link_state import LinkState, device_of
 from nodespan.controllers.network.apply.link_work import LinksDone, apply_links
 from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WITH_ADDRESS
+from nodespan.controllers.network.apply.prior_objects import load_record
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
-from nodespan.kernel.links import KernelLink, PlainLinks, is_of_kind
+from nodespan.kernel.links import KernelLink, PlainLinks
 from nodespan.kernel.wireguard.keys import parse_given_key
 from nodespan.resources.network import LinkRefresh, LinkSpec, LinkSpecSpec
 from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs, shared
@@ -56,10 +57,15 @@ class LinkSpecController(Applier[LinkSpecSpec, LinkSpecSpec, LinksDone]):
     name = "network.LinkSpecController"
 
     def __init__(
-        self, *, netns: str | None = None, record: Path | None = None, kernel: KernelAccess | None = None
+        self,
+        *,
+        netns: str | None = None,
+        record: Path | None = None,
+        kernel: KernelAccess | None = None,
+        prior: PriorState | None = None,
     ) -> None:
         specs = Specs(LinkSpec)
-        state = LinkState(desired=specs.desired, originals=LinkOriginals(record))
+        state = LinkState(desired=specs.desired, originals=LinkOriginals(record), prior=prior or PriorState(None))
         super().__init__(
             specs,
             LinkPlan(specs, state),
@@ -81,6 +87,7 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
         """Reads the record, and opens the mirror."""
         await trio.to_thread.run_sync(self._state.originals.load)
+        await load_record(self._state.prior)
         async with self._kernel.mirror(PlainLinks(), wake) as links:
             self._state.links = LinkTable()
             self._follower = LinkFollower(links, self._state.links)
@@ -164,10 +171,12 @@ class LinkPlan(Plan[LinkSpecSpec]):
             if self._state.undoing(spec.name, found) is None:
                 return Decision()
             return Decision(work=spec, instead="it is changed again")
-        link = lookup.real(spec.name)
-        if link is None or not is_of_kind(link, spec.kind) or spec.name in self._state.memory.foreign:
+        prior = self._state.prior_link(spec.name)
+        if prior is None:
+            # Never taken, so there is nothing to take back.
             return Decision()
-        return Decision(work=spec, instead="it is there again")
+        is_own = not prior.index and lookup.real(spec.name) is not None
+        return Decision(work=spec, instead="it is there again" if is_own else "")
 
     def _decide_desired(self, spec: LinkSpecSpec, lookup: LinkLookup) -> Decision[LinkSpecSpec]:
         memory = self._state.memory
@@ -175,7 +184,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
             bond_plan.filled(spec.bond_master)
         if spec.wireguard is not None and spec.wireguard.private_key:
             _check_private_key(spec.wireguard.private_key)
-        match existence(spec, lookup, memory.made):
+        match self._state.existence(spec, lookup):
             case Create():
                 return Decision(work=spec, instead="it is gone again")
             case Remove():
@@ -197,7 +206,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
             said.append(in_words(change, link, lookup))
         if spec.wireguard is not None and memory.devices.get(spec.name) != device_of(spec.wireguard, link):
             said.append("its WireGuard settings")
-        if said:
+        if said or (spec.logical and self._state.prior_link(spec.name) is None):
             return Decision(work=spec, instead=", ".join(said))
         warning = "" if spec.bond_master is None else bond_plan.blindness(spec.name, spec.bond_master)
         self._remember_address(spec, link)

@@ -7,8 +7,10 @@ from collections.abc import Collection, Mapping
 
 import attrs
 
+from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply.link_originals import LinkOriginals, decided, restoration
-from nodespan.controllers.network.apply.link_plan import find
+from nodespan.controllers.network.apply.link_plan import Existence, Refuse, Remove, existence, find, master_name
+from nodespan.controllers.network.apply.link_prior import PriorLink, from_plain, link_slot
 from nodespan.kernel.link_changes import LinkChange
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
 from nodespan.kernel.links import KernelLink
@@ -59,6 +61,8 @@ class LinkState:
 
     desired: Mapping[str, LinkSpecSpec]
     originals: LinkOriginals
+    # The record that survives the process; shared, for it is thread-safe.
+    prior: PriorState = attrs.field(factory=lambda: PriorState(None))
     links: LinkTable = attrs.field(factory=LinkTable)
     memory: LinkMemory = attrs.field(factory=LinkMemory)
     # Which specs say that they are members of which masters.
@@ -69,6 +73,7 @@ class LinkState:
         return LinkState(
             desired=dict(self.desired),
             originals=self.originals.copy(),
+            prior=self.prior,
             links=self.links.copy(),
             memory=self.memory.copy(),
             members={name: set(members) for name, members in self.members.items()},
@@ -92,15 +97,61 @@ class LinkState:
 
     def undoing(self, name: str, link: KernelLink) -> LinkChange | None:
         """What to do so that a link that nothing names any more becomes as it was, None if it is."""
-        ours = self.memory.mastered.get(name)
+        ours = self.master_given(name, link)
         master = self.links.get(link.status.master_index)
         if ours is not None and master is not None and master.name == ours:
-            return LinkChange(index=link.status.index, master=0)
+            return LinkChange(index=link.status.index, master=self.master_before(link))
         return restoration(self.originals.get(name), link)
+
+    def master_before(self, link: KernelLink) -> int:
+        """The master that a link was taken from, 0 if there was none or it is gone."""
+        known = self.prior.journal.get(_master_slot(link))
+        return known["before"] if known is not None and known["before"] in self.links else 0
+
+    def master_given(self, name: str, link: KernelLink) -> str | None:
+        """The master that the agent gave a link, also if that was an earlier agent."""
+        known = self.prior.journal.get(_master_slot(link))
+        return self.memory.mastered.get(name) or (None if known is None else known["given"])
+
+    def note_master(self, spec: LinkSpecSpec, link: KernelLink) -> None:
+        """Put on record which master a link is about to get, and from which it is taken. Raises OSError."""
+        slot, given = _master_slot(link), master_name(spec)
+        known = self.prior.journal.get(slot)
+        if known is not None:
+            known = {**known, "given": given}
+        elif given and not spec.logical:
+            known = {"before": link.status.master_index, "given": given}
+        self.prior.journal.change({slot: known if given else None})
+
+    def forget_master(self, link: KernelLink) -> None:
+        """The link has the master that it had before. Raises OSError."""
+        self.prior.journal.change({_master_slot(link): None})
+
+    def prior_link(self, name: str) -> PriorLink | None:
+        """What is on record of a link of this name, None as long as the agent has not taken it."""
+        plain = self.prior.journal.get(link_slot(name))
+        return None if plain is None else from_plain(plain)
+
+    def existence(self, spec: LinkSpecSpec, lookup: LinkLookup) -> Existence:
+        """As the rule of the same name, but what others made is not removed to be made in another way."""
+        found = existence(spec, lookup, self.memory.made)
+        if not isinstance(found, Remove):
+            return found
+        prior = self.prior_link(spec.name)
+        if not self.prior.journal.is_durable or (prior is not None and prior.index != found.index):
+            return found
+        return Refuse(
+            f"there is a {spec.kind} link {spec.name} already, which was there before and is made in another way: "
+            "remove it, or give the configured link another name"
+        )
 
     def no_longer_said(self, spec: LinkSpecSpec, link: KernelLink) -> LinkChange | None:
         """What a spec has no say in any more, and is still as an earlier one desired it."""
         return None if spec.logical else restoration(self.originals.get(spec.name), link, decided(spec))
+
+
+def _master_slot(link: KernelLink) -> str:
+    return f"master/{link.status.index}"
 
 
 def device_of(settings: WireguardSpec, link: KernelLink) -> Device:

@@ -18,10 +18,17 @@ from nodespan.controllers.network.apply.link_plan import (
     Remove,
     Wait,
     adjustment,
-    existence,
     find,
     in_order,
     master_name,
+)
+from nodespan.controllers.network.apply.link_prior import (
+    PriorLink,
+    as_it_is,
+    link_slot,
+    return_of,
+    settings_of,
+    to_plain,
 )
 from nodespan.controllers.network.apply.link_state import LinkState, device_of
 from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WITH_ADDRESS
@@ -29,17 +36,18 @@ from nodespan.controllers.network.apply.master_address import first_member_addre
 from nodespan.kernel.bonding import load_bonding
 from nodespan.kernel.link_changes import LinkChange, change_link, create_link, delete_link
 from nodespan.kernel.link_lookup import LinkLookup
-from nodespan.kernel.links import KernelLink, list_links, read_link
-from nodespan.kernel.reverse_path import loosen_reverse_path
+from nodespan.kernel.links import KernelLink, is_of_kind, list_links, read_link
+from nodespan.kernel.reverse_path import loosen_reverse_path, read_reverse_path, set_reverse_path
 from nodespan.kernel.rtnetlink import Kernel
 from nodespan.kernel.wireguard import backend_for, daemon
 from nodespan.kernel.wireguard.device import device_difference
 from nodespan.kernel.wireguard.uapi import UserspaceWireguard
-from nodespan.resources.network import LinkFlags, LinkSpecSpec
+from nodespan.resources.network import LinkFlags, LinkSpecSpec, WireguardSpec
 from nodespan.runtime.controller import Applied
 
 # More steps than any link takes.
 _STEPS = 12
+_SMALLEST_FOR_IPV6 = 1280
 
 
 @attrs.frozen(kw_only=True)
@@ -91,12 +99,72 @@ class _Worker:
             self._give_back(spec)
             return
         link = self._state.links.real(spec.name)
-        if link is None:
+        prior = self._state.prior_link(spec.name)
+        if prior is None:
             return
-        if self._is_foreign(spec, link):
-            self._state.memory.foreign.add(spec.name)
-        else:
-            self._remove(link.status.index)
+        if link is not None and prior.index == link.status.index:
+            self._return(prior)
+        elif link is not None and not prior.index and is_of_kind(link, spec.kind):
+            if self._is_foreign(spec, link):
+                self._state.memory.foreign.add(spec.name)
+            else:
+                self._remove(link.status.index)
+        self._state.prior.journal.change({link_slot(spec.name): None})
+
+    def _note_prior(self, spec: LinkSpecSpec, link: KernelLink | None) -> None:
+        """Put on record what a link is before it is made or changed for the first time. Raises OSError."""
+        if not spec.logical or self._state.prior_link(spec.name) is not None:
+            return
+        prior = PriorLink()
+        # Without a record of what earlier processes made, a link of the right kind counts as their doing.
+        if link is not None and self._state.prior.journal.is_durable:
+            settings: WireguardSpec | None = None
+            reverse_path = ""
+            if spec.wireguard is not None:
+                backend = backend_for(link.status.kind, self._netns)
+                device = backend.read(spec.name)
+                if device is not None:
+                    settings = settings_of(device, backend.read_private_key(spec.name))
+                if spec.wireguard.loose_reverse_path:
+                    reverse_path = read_reverse_path(spec.name, self._netns)
+            lookup = LinkLookup(self._state.links)
+            prior = PriorLink(
+                index=link.status.index,
+                spec=as_it_is(link, lookup, settings),
+                members=tuple(member.name for member in self._state.links.members(link.status.index)),
+                reverse_path=reverse_path,
+            )
+        self._state.prior.journal.change({link_slot(spec.name): to_plain(prior)})
+
+    def _return(self, prior: PriorLink) -> None:
+        """Make a link of others be as it was before it was taken over. Raises OSError."""
+        before = prior.spec
+        if before is None:
+            return
+        links = self._state.links
+        if before.wireguard is not None:
+            link = links.real(before.name)
+            backend = backend_for(link.status.kind if link is not None else "", self._netns)
+            device = backend.read(before.name)
+            if device is not None and (change := return_of(before.wireguard, device)):
+                backend.change(before.name, change)
+                self.refresh = True
+            self._state.memory.devices.pop(before.name, None)
+        if prior.reverse_path:
+            set_reverse_path(before.name, self._netns, prior.reverse_path)
+        self.bring_about(attrs.evolve(before, wireguard=None))
+        master = links.real(before.name)
+        for name in prior.members:
+            member = links.real(name)
+            if master is not None and member is not None and not member.status.master_index:
+                slave = as_it_is(member, LinkLookup(links), None)
+                self.bring_about(attrs.evolve(slave, logical=False, master_name=before.name))
+
+    def _make_good(self, spec: LinkSpecSpec) -> None:
+        """Put back what a link lost when it was changed, once it can carry it. Raises OSError."""
+        link = find(spec, LinkLookup(self._state.links))
+        if link is not None:
+            self._state.prior.make_good(self._netns, link.status.index)
 
     def _give_back(self, spec: LinkSpecSpec) -> None:
         """Make a link that was there before be as it was, unless it is wanted by another name. Raises OSError."""
@@ -116,6 +184,8 @@ class _Worker:
             self._reread(link.status.index)
             if change.master is not None:
                 self._state.memory.mastered.pop(spec.name, None)
+                self._state.forget_master(link)
+        self._make_good(spec)
         self._state.originals.set(spec.name, None)
 
     def bring_about(self, spec: LinkSpecSpec) -> None:
@@ -124,6 +194,7 @@ class _Worker:
         for _ in range(_STEPS):
             try:
                 if not self._step(spec):
+                    self._make_good(spec)
                     return
             except OSError as error:
                 # What rests on a link vanishes with it: the list may be out of date.
@@ -136,8 +207,9 @@ class _Worker:
     def _step(self, spec: LinkSpecSpec) -> bool:
         """Take one step; returns whether there may be more."""
         lookup = LinkLookup(self._state.links)
-        match existence(spec, lookup, self._state.memory.made):
+        match self._state.existence(spec, lookup):
             case Create(_, parent_index):
+                self._note_prior(spec, None)
                 self._create(spec, parent_index)
                 return True
             case Remove(index):
@@ -151,6 +223,7 @@ class _Worker:
             return False
         if self._is_foreign(spec, link):
             raise FileExistsError(errno.EEXIST, f"there is a tun link {spec.name} that is not a WireGuard device")
+        self._note_prior(spec, link)
         self._state.memory.made[spec.name] = link.status.kind
         self._set_up_device(spec, link)
         if spec.bond_master is not None:
@@ -166,6 +239,8 @@ class _Worker:
                 self._change(undoing)
             self._state.originals.set(spec.name, forgotten(self._state.originals.get(spec.name), decided(spec)))
             return False
+        if change.master is not None:
+            self._state.note_master(spec, link)
         if change.master:
             self._lend_address(change.master)
         if not spec.logical:
@@ -205,6 +280,8 @@ class _Worker:
 
     def _change(self, change: LinkChange) -> None:
         """Change what can be changed; what the kernel refuses does not stop the rest of it. Raises OSError."""
+        if _takes_along(change):
+            self._state.prior.before_loss(self._netns, {change.index})
         try:
             change_link(self._kernel, change)
         except OSError as error:
@@ -303,3 +380,9 @@ class _Worker:
             self._state.memory.mastered[spec.name] = name
         else:
             self._state.memory.mastered.pop(spec.name, None)
+
+
+def _takes_along(change: LinkChange) -> bool:
+    """Whether addresses or routes may go with a change: of links that are set down, or of IPv6 by a small MTU."""
+    is_small = change.mtu is not None and change.mtu < _SMALLEST_FOR_IPV6
+    return change.up is False or change.master is not None or is_small

@@ -17,6 +17,7 @@ from nodespan.controllers.network.apply.kernel_access import KernelAccess
 from nodespan.controllers.network.apply.link_follower import LinkFollower
 from nodespan.controllers.network.apply.plan import Plan as Steps
 from nodespan.controllers.network.apply.plan import Step
+from nodespan.controllers.network.apply.prior_objects import PriorObjects
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import KernelLink, PlainLinks
 from nodespan.kernel.mirror import Kind
@@ -79,8 +80,10 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
         kernel: KernelAccess,
         kind: Kind[K, A],
         changes: Changes[W, O],
+        prior: PriorObjects[Any, K, A, O],
         on_done: Callable[[tuple[Done[W, O], ...]], None] = lambda _: None,
     ) -> None:
+        self.prior = prior
         self._kernel = kernel
         self._kind = kind
         self._changes = changes
@@ -88,7 +91,8 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
 
     @asynccontextmanager
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
-        """Opens the mirrors."""
+        """Opens the mirrors, once the record of what was there before was read."""
+        await self.prior.open(self._kernel.netns)
         async with self._kernel.mirror(PlainLinks(), wake) as links, self._kernel.mirror(self._kind, wake) as items:
             self.links = LinkTable()
             self._follower = LinkFollower(links, self.links)
@@ -105,7 +109,7 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
 
     def job(self, work: Mapping[str, Step[W, O]]) -> Callable[[], Applied[tuple[Done[W, O], ...]]]:
         """Take the steps."""
-        return functools.partial(_take_steps, self._kernel, self._changes, work)
+        return functools.partial(_take_steps, self._kernel, self._changes, self.prior, work)
 
     async def applied(self, ctx: Access, result: tuple[Done[W, O], ...]) -> None:  # noqa: ARG002
         """Pass on what was done."""
@@ -140,6 +144,7 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
         """Forget the spec."""
         self._interests.note(id, ())
         self._before.pop(id, None)
+        self._driver.prior.forget(id)
 
     def decide(self, id: str) -> Mapping[str, Decision[Step[W, O]]]:
         """By the rule, for this spec and its rivals."""
@@ -150,7 +155,20 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
         group = self._rivals(id, noted)
         if len(group) > 1:
             steps = self._steps(group, links, items)
-        return _decisions(steps, group)
+        return _decisions(self._keeping(steps, group), group)
+
+    def _keeping(self, plan: Steps[W, O], ids: set[str]) -> Steps[W, O]:
+        """The steps with regard to what was there before the agent."""
+        desired, leaving = self._specs.desired, self._specs.leaving
+        steps = self._driver.prior.corrected(
+            {step.id: step for step in plan.steps},
+            ids - plan.waiting.keys() - plan.refused.keys(),
+            {id: desired[id] for id in sorted(ids) if id in desired},
+            {id: leaving[id] for id in sorted(ids) if id in leaving},
+            self._driver.links,
+            self._driver.items.items,
+        )
+        return attrs.evolve(plan, steps=tuple(steps.values()))
 
     def _steps(self, ids: set[str], links: Mapping[int, KernelLink], items: Mapping[K, A]) -> Steps[W, O]:
         desired, leaving = self._specs.desired, self._specs.leaving
@@ -179,16 +197,24 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
 
 
 def _take_steps(
-    access: KernelAccess, changes: Changes[W, O], work: Mapping[str, Step[W, O]]
+    access: KernelAccess, changes: Changes[W, O], prior: PriorObjects[Any, K, A, O], work: Mapping[str, Step[W, O]]
 ) -> Applied[tuple[Done[W, O], ...]]:
     failed: dict[str, Exception] = {}
     done: list[Done[W, O]] = []
     with access.open() as kernel:
+        try:
+            prior.before(access.netns, kernel, work.values())
+        except OSError as error:
+            return Applied(result=(), failed=dict.fromkeys(work, error))
         for id, step in work.items():
             try:
-                _take(kernel, changes, step, done)
+                if step.restore:
+                    prior.restore(kernel, step, functools.partial(changes.remove, kernel))
+                else:
+                    _take(kernel, changes, step, done)
             except OSError as error:
                 failed[id] = error
+        prior.after(access.netns, [step for id, step in work.items() if id not in failed])
     return Applied(result=tuple(done), failed=failed)
 
 
@@ -240,7 +266,7 @@ def _decisions(plan: Steps[W, O], ids: Iterable[str]) -> dict[str, Decision[Step
 def _instead(step: Step[Any, Any]) -> str:
     """What the kernel has in the place of what is wanted, in words."""
     if step.add is None:
-        return "it is there again"
+        return "it is there again" if step.remove else ""
     found = step.instead or step.remove
     if not found:
         return "it is gone again"

@@ -4,6 +4,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from nodespan.kernel.saved_objects import Saved
+
 A = TypeVar("A")
 W = TypeVar("W")
 
@@ -13,6 +15,10 @@ class Step(Generic[W, A]):
     """For one spec, by its id: kernel objects to remove, and what to add. `add_first`: the order that leaves no gap.
 
     `instead` are objects that adding replaces, as far as they are not removed first.
+
+    `slot` is where in the kernel this is, and `taken` what it holds, which is noted before the step. `forget`:
+    afterwards nothing needs to be known of the slot any more. `restore` is what was there
+    before the agent, instead of what is removed. `losing` are links that may lose more than what is removed.
     """
 
     id: str
@@ -20,6 +26,11 @@ class Step(Generic[W, A]):
     add: W | None = None
     add_first: bool = False
     instead: tuple[A, ...] = attrs.field(default=(), eq=False)
+    slot: str = ""
+    taken: tuple[A, ...] = attrs.field(default=(), eq=False)
+    forget: bool = False
+    losing: frozenset[int] = frozenset()
+    restore: tuple[Saved, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

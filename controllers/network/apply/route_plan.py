@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 import attrs
 
+from nodespan.controllers.common.prior_state import route_slot
 from nodespan.controllers.network.apply.plan import Plan, Step
+from nodespan.controllers.network.apply.prior_objects import Taken
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink
 from nodespan.kernel.prefixes import ip_text, prefix_text
@@ -61,6 +63,24 @@ def is_as_wanted(seen: KernelRoute, wanted: RouteToAdd) -> bool:
         and (not wanted.out_link or status.out_link_index == wanted.out_link)
         and _agree(_hops(status, seen.hop_links), _hops(spec, wanted.hop_links))
     )
+
+
+def is_like(seen: KernelRoute, spec: RouteSpecSpec) -> bool:
+    """Whether the kernel's route is as the spec had it, whichever links it goes out of."""
+    status = seen.status
+    return (status.protocol, status.type, status.mtu) == (spec.protocol, spec.type, spec.mtu) and (
+        not spec.src or status.src == ip_text(spec.src)
+    )
+
+
+def taken_route(spec: RouteSpecSpec, lookup: LinkLookup, routes: Routes) -> Taken[KernelRoute] | None:  # noqa: ARG001
+    """The slot of a spec, and the routes in it."""
+    try:
+        key, gateway = key_of(spec), ip_text(spec.gateway)
+    except ValueError:
+        return None
+    slot = route_slot(key.family.value, key.table.number, key.dst, key.priority, gateway)
+    return Taken(slot, tuple(_leaving(spec, routes)))
 
 
 _Hop = tuple[str, int, int]

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+from nodespan.controllers.common.prior_state import rule_slot
 from nodespan.controllers.network.apply.plan import Plan, Step
+from nodespan.controllers.network.apply.prior_objects import Taken
+from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.prefixes import prefix_text
 from nodespan.kernel.rule_changes import OWN_PROTOCOL
 from nodespan.kernel.rules import KernelRule, RuleKey
@@ -59,3 +62,10 @@ def plan_rules(
 
 def _ours(key: RuleKey, rules: Rules) -> tuple[KernelRule, ...]:
     return tuple(rule for rule in rules.get(key, ()) if rule.protocol == OWN_PROTOCOL)
+
+
+def taken_rule(spec: RoutingRuleSpecSpec, lookup: LinkLookup, rules: Rules) -> Taken[KernelRule] | None:  # noqa: ARG001
+    """The slot of a spec, and the rules in it that look like the agent's."""
+    if spec.priority in _RESERVED:
+        return None
+    return Taken(rule_slot(spec.family.value, spec.priority), _ours(RuleKey(spec.family, spec.priority), rules))

@@ -1,0 +1,128 @@
+"""A map from names to JSON values that survives the end of the process at any point.
+
+Each change is one line, appended and flushed before `change` returns, so that it costs what it is about, however much
+is known. A line that was cut off by the end of the process is one that nothing rests on yet: it is left out. The file
+is readable by this user only, and holds for one run of the machine: what it tells of is gone after a reboot.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
+from nodespan.runtime.whole_file import replace_file
+
+_MODE = 0o600
+# The file is written anew, without what is superseded, when it has this many lines more than twice what is known.
+_SLACK = 200
+
+
+class Journal:
+    """Thread-safe. With the path None only this process knows. All calls may block, for the first one reads the file.
+
+    A file that makes no sense is put aside when it is read; `damage` says so then.
+    """
+
+    def __init__(self, path: Path | None, clock: BootClock | None = None) -> None:
+        self._path = path
+        self._clock = SystemBootClock() if clock is None else clock
+        self._lock = threading.Lock()
+        self._values: dict[str, Any] | None = None
+        # Lines in the file; None: it has to be written anew before anything is appended.
+        self._lines: int | None = None
+        self._damage = ""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what is known outlives this process."""
+        return self._path is not None
+
+    def load(self) -> str:
+        """Read the file unless it was read; returns what was wrong with it, "" for nothing. Raises OSError."""
+        with self._lock:
+            self._known()
+            return self._damage
+
+    def get(self, name: str) -> Any:
+        """The value, None for none. Raises OSError."""
+        with self._lock:
+            return self._known().get(name)
+
+    def all(self, prefix: str = "") -> dict[str, Any]:
+        """What is known of names that begin so. Raises OSError."""
+        with self._lock:
+            return {name: value for name, value in self._known().items() if name.startswith(prefix)}
+
+    def change(self, values: Mapping[str, Any]) -> None:
+        """Set these, None removes: together or, if OSError is raised or the process ends, not at all."""
+        with self._lock:
+            known = self._known()
+            changes = {name: value for name, value in values.items() if known.get(name) != value}
+            if not changes:
+                return
+            after = {name: value for name, value in {**known, **changes}.items() if value is not None}
+            self._write(changes, after)
+            self._values = after
+
+    def _known(self) -> dict[str, Any]:
+        if self._values is None:
+            self._values = {} if self._path is None else self._read(self._path)
+        return self._values
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        *lines, rest = content.split(b"\n")
+        try:
+            found = _replayed(lines, self._clock.boot)
+        except ValueError as error:
+            aside = path.rename(path.with_suffix(".damaged"))
+            self._damage = (
+                f"{path} made no sense ({error}) and was put aside as {aside.name}: what was there before the agent "
+                "changed it can no longer be told, so whatever is there now stays"
+            )
+            return {}
+        self._lines = None if rest or not lines or not found else len(lines)
+        return found
+
+    def _write(self, changes: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        if self._path is None:
+            return
+        if self._lines is None or self._lines > 2 * len(after) + _SLACK:
+            head = {"boot": self._clock.boot}
+            replace_file(self._path, b"".join(map(_line, (head, after))), mode=_MODE)
+            self._lines = 2
+            return
+        lines, self._lines = self._lines, None
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            data = _line(changes)
+            if file.write(data) != len(data):
+                raise OSError(28, f"{self._path}: no space left")
+            os.fdatasync(descriptor)
+        self._lines = lines + 1
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+def _replayed(lines: list[bytes], boot: str) -> dict[str, Any]:
+    """What these lines come to, nothing if they are of another run of the machine. Raises ValueError."""
+    found: dict[str, Any] = {}
+    for number, line in enumerate(lines):
+        values = json.loads(line)
+        match values, number:
+            case {"boot": str() as of, **rest}, 0 if not rest:
+                if of != boot:
+                    return {}
+            case dict(), _ if number:
+                found |= values
+            case _:
+                raise ValueError(f"line {number + 1} makes no sense")
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,91 @@
+"""What a journal holds survives the end of the process at any byte, and nothing else is believed."""
+
+import json
+import stat
+from pathlib import Path
+
+import attrs
+import pytest
+
+from nodespan.controllers.common.journal import Journal
+
+
+@attrs.frozen
+class Boot:
+    boot: str = "this one"
+
+    def now(self) -> float:
+        return 0.0
+
+
+def journal(path: Path, boot: str = "this one") -> Journal:
+    return Journal(path, Boot(boot))
+
+
+def test_each_change_is_on_disk_and_readable_by_this_user_only(tmp_path: Path) -> None:
+    path = tmp_path / "before.jsonl"
+    first = journal(path)
+    first.change({"a": 1, "b": [2]})
+    first.change({"a": None, "c": {"x": "y"}})
+    assert journal(path).all() == first.all() == {"b": [2], "c": {"x": "y"}}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_cut_off_at_any_byte_it_holds_the_changes_that_were_complete(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    written = journal(whole)
+    states = [dict[str, object]()]
+    for number in range(3):
+        written.change({f"slot/{number}": {"saved": "é" * number}})
+        states.append(written.all())
+    content = whole.read_bytes()
+    first_change = content.index(b"\n") + 1
+    path = tmp_path / "cut"
+    for length in range(first_change, len(content) + 1):
+        path.write_bytes(content[:length])
+        found = journal(path)
+        complete = content[:length].count(b"\n") - 1
+        assert found.all() == states[complete]
+        found.change({"later": True})
+        assert journal(path).all() == {**states[complete], "later": True}
+
+
+def test_a_reboot_ends_what_was_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "before.jsonl"
+    journal(path).change({"a": 1})
+    later = journal(path, "another one")
+    assert later.all() == {}
+    later.change({"b": 2})
+    assert journal(path, "another one").all() == {"b": 2}
+
+
+@pytest.mark.parametrize("content", [b"nonsense\n", b"[]\n", b'{"a":1}\n', b'{"boot":"this one"}\n{"a":\n{"b":1}\n'])
+def test_a_damaged_file_is_put_aside_and_reported(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "before.jsonl"
+    path.write_bytes(content)
+    found = journal(path)
+    assert "put aside as before.damaged" in found.load()
+    assert found.all() == {}
+    assert (tmp_path / "before.damaged").read_bytes() == content
+    found.change({"a": 1})
+    assert journal(path).all() == {"a": 1}
+
+
+def test_what_is_superseded_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "before.jsonl"
+    written = journal(path)
+    for number in range(1000):
+        written.change({"a": number})
+    assert len(path.read_bytes().splitlines()) < 300
+    assert journal(path).all() == {"a": 999}
+
+
+def test_a_change_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "before.jsonl"
+    written = journal(path)
+    with pytest.raises(FileNotFoundError):
+        written.change({"a": 1})
+    assert written.all() == {}
+    path.parent.mkdir()
+    written.change({"a": 2})
+    assert [json.loads(line) for line in path.read_bytes().splitlines()] == [{"boot": "this one"}, {"a": 2}]
