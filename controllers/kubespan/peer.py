@@ -55,7 +55,7 @@ def is_routed(config: KubeSpanConfigSpec, state: PeerState) -> bool:
     return config.force_routing or state is PeerState.UP
 
 
-def wireguard_peer(
+def desired_peer(
     key: str, config: KubeSpanConfigSpec, spec: KubeSpanPeerSpecSpec, status: KubeSpanPeerStatusSpec
 ) -> WireguardPeer:
     """The peer as the device is to have it. An endpoint that the device found itself is left to it."""
@@ -109,7 +109,7 @@ class PeerController(QueueController):
             and spec is not None
             and status is not None
         ):
-            peer = wireguard_peer(key, config.spec, spec.spec, status.spec)
+            peer = desired_peer(key, config.spec, spec.spec, status.spec)
             prefixes = routed_prefixes(spec.spec.allowed_ips)
             if prefixes and is_routed(config.spec, status.spec.state):
                 elements = NfTablesSetElementsSpec(set_name=ROUTED_SET, prefixes=prefixes)

@@ -426,6 +426,12 @@ class ControllerContext(Access):
         self._in_turn = True
         self._begin_notes()
 
+    async def wait_woken(self) -> None:
+        """Wait for a wake-up without taking a turn: for what still runs, shielded, after the turns have ended."""
+        while not self._pending:
+            await self._lot.park()
+        self._pending = False
+
     def reset_backoff(self) -> None:
         """Say that things go well, so that the next crash restarts after the shortest delay."""
         self._reset_backoff()

@@ -4,8 +4,11 @@ import enum
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import TypeVar
 
 from nodespan.runtime.transitions import Transitions
+
+StateT = TypeVar("StateT", bound=enum.Enum)
 
 _ROW = re.compile(r"^    (any|[A-Z]+(?:, [A-Z]+)*)[ :]")
 _TARGET = re.compile(r"-> ([A-Z]+)")
@@ -26,7 +29,7 @@ def documented_transitions(text: str | None, states: Iterable[enum.Enum]) -> dic
     return {source: targets - {source} for source, targets in found.items()}
 
 
-def transition_names(transitions: Transitions[enum.Enum]) -> dict[str, set[str]]:
+def transition_names(transitions: Transitions[StateT]) -> dict[str, set[str]]:
     """The data in the same form."""
     return {
         state.name: {following.name for following in after if following != state}

@@ -12,7 +12,7 @@ from nodespan.controllers.network.merge.controllers import AddressMergeControlle
 from nodespan.controllers.network.operators.operator_spec import OperatorSpecController
 from nodespan.controllers.network.status.address_status import AddressStatusController
 from nodespan.controllers.network.status.link_status import LinkStatusController
-from nodespan.controllers.network.vip.environment import Environment
+from nodespan.controllers.network.vip.environment import VIPEnvironment
 from nodespan.controllers.network.vip.operator import INPUTS, vip_factories
 from nodespan.controllers.network.vip.vip_rules import election_prefix
 from nodespan.etcd import EtcdClient
@@ -73,7 +73,7 @@ async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True, ttl: 
             connect(near, "eth0", far, "eth0")
             near.run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
             netns = str(near.path)
-            factories = vip_factories(Environment(state_dir=state_dir, netns=netns, settle=0.0))
+            factories = vip_factories(VIPEnvironment(state_dir=state_dir, netns=netns, settle=0.0))
             controllers = (
                 OperatorSpecController(factories, inputs=INPUTS),
                 AddressMergeController(),

@@ -5,22 +5,19 @@ no longer wanted, the server is told.
 """
 
 import math
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
-from random import Random, SystemRandom
 
 import attrs
 import trio
 from pyroute2.netlink import rtnl
 
-from nodespan.controllers.common.boot_clock import SystemBootClock
 from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
+from nodespan.controllers.network.dhcp.environment import DHCPEnvironment
 from nodespan.controllers.network.dhcp.lease import Client, Lease, Outgoing
-from nodespan.controllers.network.dhcp.lease_file import LeaseFile, Moment
+from nodespan.controllers.network.dhcp.lease_file import LeaseFile
 from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorOutput
 from nodespan.kernel.addresses import Addresses, AddressKey
@@ -42,21 +39,6 @@ _LONGEST_WAIT = 60.0
 _INBOX = 32
 # Until a question that could not be asked is asked again, in seconds.
 _CHECK_AGAIN = 1.0
-
-
-def _moment() -> Moment:
-    clock = SystemBootClock()
-    return Moment(boot_id=clock.boot, since_boot=clock.now(), calendar=time.time_ns())
-
-
-@attrs.frozen(kw_only=True)
-class Environment:
-    """What operators need of the world: a directory for leases, the namespace of the links, clocks, chance."""
-
-    state_dir: Path
-    netns: str | None = None
-    now: Callable[[], Moment] = _moment
-    random: Random = attrs.field(factory=SystemRandom)
 
 
 @attrs.frozen
@@ -89,7 +71,7 @@ _Event = _Packet | _Checked | _Turn | _End
 class DHCPOperator(Operator, ABC):
     """A client on one link; the families differ in how they speak, and in what they read from an answer."""
 
-    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
+    def __init__(self, spec: OperatorSpecSpec, environment: DHCPEnvironment) -> None:
         self.spec = spec
         self.environment = environment
 

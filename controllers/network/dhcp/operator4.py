@@ -4,11 +4,12 @@ from contextlib import AbstractAsyncContextManager
 
 from nodespan.controllers.network.dhcp.client4 import Client4, Settings
 from nodespan.controllers.network.dhcp.dhcp_sockets import Transport, open_transport4
+from nodespan.controllers.network.dhcp.environment import DHCPEnvironment
 from nodespan.controllers.network.dhcp.identity import client_id4
 from nodespan.controllers.network.dhcp.lease import Client, Lease
 from nodespan.controllers.network.dhcp.lease4 import lease_of
 from nodespan.controllers.network.dhcp.message4 import Code, decode
-from nodespan.controllers.network.dhcp.operator import DHCPOperator, Environment
+from nodespan.controllers.network.dhcp.operator import DHCPOperator
 from nodespan.controllers.network.dhcp.output import output_of
 from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
 from nodespan.kernel.who_has import who_has
@@ -53,7 +54,7 @@ def requested_options(spec: DHCP4OperatorSpec) -> tuple[Code, ...]:
 class DHCP4Operator(DHCPOperator):
     """A DHCPv4 client on one link."""
 
-    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
+    def __init__(self, spec: OperatorSpecSpec, environment: DHCPEnvironment) -> None:
         super().__init__(spec, environment)
         self._options = spec.dhcp4 or DHCP4OperatorSpec()
 

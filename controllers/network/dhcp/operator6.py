@@ -4,11 +4,12 @@ from contextlib import AbstractAsyncContextManager
 
 from nodespan.controllers.network.dhcp.client6 import Client6, Settings
 from nodespan.controllers.network.dhcp.dhcp_sockets import Transport, open_transport6
+from nodespan.controllers.network.dhcp.environment import DHCPEnvironment
 from nodespan.controllers.network.dhcp.identity import duid6, iaid_of
 from nodespan.controllers.network.dhcp.lease import Client, Lease
 from nodespan.controllers.network.dhcp.lease6 import lease_of
 from nodespan.controllers.network.dhcp.message6 import Code, decode
-from nodespan.controllers.network.dhcp.operator import DHCPOperator, Environment
+from nodespan.controllers.network.dhcp.operator import DHCPOperator
 from nodespan.controllers.network.dhcp.output import output_of
 from nodespan.controllers.network.operators.base import OperatorOutput
 from nodespan.resources.network import DHCP6OperatorSpec, LinkStatusSpec, OperatorSpecSpec
@@ -19,7 +20,7 @@ _REQUESTED = (Code.NAME_SERVERS, Code.SEARCH_DOMAINS, Code.TIME_SERVERS, Code.SI
 class DHCP6Operator(DHCPOperator):
     """A DHCPv6 client on one link, for addresses."""
 
-    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
+    def __init__(self, spec: OperatorSpecSpec, environment: DHCPEnvironment) -> None:
         super().__init__(spec, environment)
         self._options = spec.dhcp6 or DHCP6OperatorSpec()
 

@@ -5,8 +5,9 @@ another; one that fails is restarted, and its output stays meanwhile. What an op
 `network-config` under ids that start with the operator and its link: `dhcp4/eth0/eth0/10.0.0.7/24`.
 """
 
+import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -158,7 +159,7 @@ class OperatorSpecController(Controller):
         self._tasks.clear()
         self._kept_until.clear()
         problems = Problems(ctx, OperatorSpec)
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery, self._woken_to_the_end(ctx, nursery):
             async for _ in ctx:
                 is_leaving = await self._hold_agent(ctx)
                 wanted = dict(self._wanted(ctx, is_leaving=is_leaving))
@@ -181,6 +182,20 @@ class OperatorSpecController(Controller):
                 self._kept_until = {id: end for id, end in self._kept_until.items() if id not in self._tasks}
                 if is_leaving and not any(task.operator.hands_over for task in self._tasks.values()):
                     await self._let_go(ctx)
+
+    @contextlib.asynccontextmanager
+    async def _woken_to_the_end(self, ctx: ControllerContext, nursery: trio.Nursery) -> AsyncIterator[None]:
+        """However the turns end, operators that hand over are notified of changes for as long as they take."""
+        try:
+            yield
+        finally:
+            # They are shielded, and would otherwise not learn that what they wait for has happened.
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                while any(task.operator.hands_over for task in self._tasks.values()):
+                    await ctx.wait_woken()
+                    for task in self._tasks.values():
+                        task.ctx.wake()
 
     async def _hold_agent(self, ctx: ControllerContext) -> bool:
         """Hold the agent while it runs; returns whether it is about to stop, or is as good as gone."""
@@ -247,6 +262,15 @@ class OperatorSpecController(Controller):
         nursery.start_soon(self._run, ctx, problems, id, task)
 
     async def _run(self, ctx: ControllerContext, problems: Problems, id: str, task: _Task) -> None:
+        try:
+            await self._run_until_stopped(problems, id, task)
+        finally:
+            del self._tasks[id]
+            ctx.wake()
+        if task.scope.cancelled_caught:
+            ctx.log.warning("an operator did not stop in time and was cancelled", operator=id)
+
+    async def _run_until_stopped(self, problems: Problems, id: str, task: _Task) -> None:
         backoff = Backoff(random.Random())  # noqa: S311  # spreads restarts, protects nothing
         with task.scope:
             while not task.is_stopping:
@@ -264,10 +288,6 @@ class OperatorSpecController(Controller):
                     with trio.move_on_after(1.0):
                         await task.ctx.stopping.wait()
                 task.ctx.wake()
-        if task.scope.cancelled_caught:
-            ctx.log.warning("an operator did not stop in time and was cancelled", operator=id)
-        del self._tasks[id]
-        ctx.wake()
 
     async def _write(
         self, ctx: ControllerContext, problems: Problems, id: str, outputs: _Outputs, problem: str

@@ -11,10 +11,10 @@ from nodespan.controllers.network.vip.clients import EtcdClients
 
 
 @attrs.frozen(kw_only=True)
-class Environment:
+class VIPEnvironment:
     """`state_dir` is the agent's own directory. `clock` is that of leases, `wall` the time of day in nanoseconds.
 
-    `settle` is that of `etcd.Election`: to change it is safe only where etcd is never restored.
+    `settle` is that of `etcd.Election`: changing it is safe only where etcd is never restored from a snapshot.
     """
 
     state_dir: Path

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from nodespan.controllers.network.operators.base import OperatorContext
-from nodespan.controllers.network.vip.environment import Environment
+from nodespan.controllers.network.vip.environment import VIPEnvironment
 from nodespan.controllers.network.vip.fencing import kernel_deadline
 from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.vip_rules import held_address, held_prefix, is_as_held
@@ -26,21 +26,19 @@ from nodespan.resources.network import (
 # How long the applier may take, in seconds: to put the address on the link, and to take it away.
 _TAKING = 2.0
 GIVING_UP = 3.0
-# The fallback for a change that is not notified: nothing is while the whole controller is being cancelled.
-_LOOK_AGAIN = 0.25
 # The applier announces the address when it has put it on the link. One frame may be lost, which a neighbour that knows
-# the address from another node would not notice for a minute: so it is said again, after so many seconds each.
+# the address from another node would not notice for a minute: so it is announced again, after so many seconds each.
 _ANNOUNCE_AGAIN = (1.0, 1.0)
 
 
 class NotAppliedError(Exception):
-    """The address could not be put on the link; says why."""
+    """The address could not be added to the link; says why."""
 
 
 class Holding:
-    """The address of one virtual IP on its link. For one task at a time."""
+    """The address of one virtual IP on its link. To be used by one task at a time."""
 
-    def __init__(self, ctx: OperatorContext, report: Report, environment: Environment) -> None:
+    def __init__(self, ctx: OperatorContext, report: Report, environment: VIPEnvironment) -> None:
         assert ctx.spec.vip is not None
         self._ctx = ctx
         self._report = report
@@ -51,7 +49,7 @@ class Holding:
         self.is_held = False
 
     async def hold(self, keeper: LeaseKeeper) -> str:
-        """Have the address until the lease is not valid, and say why that is; `give_up` says when it is gone.
+        """Have the address until the lease is not valid, and return the reason; `give_up` confirms that it is gone.
 
         Raises NotAppliedError.
         """
@@ -60,18 +58,18 @@ class Holding:
             await self._renew(keeper)
             async with background(lambda: self._keep_renewed(keeper)):
                 await self._wait_applied(keeper)
-                await self._report.say(state=VIPState.LEADER, reason="", problem="")
+                await self._report.update(state=VIPState.LEADER, reason="", problem="")
                 self._ctx.log.info("took the virtual IP", ip=self._ip, lease=keeper.lease.hex)
                 async with background(lambda: self._announce_again(keeper)):
                     return await keeper.wait_invalid()
         finally:
             with trio.CancelScope(shield=True):
-                await self._report.want(None)
-                await self._report.say(state=VIPState.CANDIDATE)
+                await self._report.set_address(None)
+                await self._report.update(state=VIPState.CANDIDATE)
 
     async def give_up(self, *, patience: float = GIVING_UP) -> bool:
         """Remove the address and return whether that is confirmed; waits for that up to `patience` seconds."""
-        await self._report.want(None)
+        await self._report.set_address(None)
         if not self.is_held:
             return True
         with trio.move_on_after(patience):
@@ -84,16 +82,16 @@ class Holding:
         """Remove the address that an earlier agent held by election, and return whether that is confirmed."""
         if not await self._is_off_link():
             self.is_held = True
-            self._ctx.log.info("takes away the virtual IP that an earlier agent left", ip=self._ip)
-            # An address whose time is over: the applier sees to it that it is not there.
-            await self._report.want(held_address(self._ctx.spec, self._environment.clock()))
+            self._ctx.log.info("removes the virtual IP that an earlier agent left", ip=self._ip)
+            # An address whose time is over: the applier makes sure that it is not there.
+            await self._report.set_address(held_address(self._ctx.spec, self._environment.clock()))
             with trio.move_on_after(GIVING_UP):
                 await self._until(self._is_off_link)
         return await self.give_up()
 
     async def _renew(self, keeper: LeaseKeeper) -> None:
         deadline = kernel_deadline(keeper.valid_until, keeper.lease.ttl)
-        await self._report.want(held_address(self._ctx.spec, deadline))
+        await self._report.set_address(held_address(self._ctx.spec, deadline))
 
     async def _keep_renewed(self, keeper: LeaseKeeper) -> None:
         try:
@@ -101,7 +99,7 @@ class Holding:
                 await keeper.wait_renewed()
                 await self._renew(keeper)
         except LeaseGoneError:
-            # Whoever waits for the lease to be invalid knows it too.
+            # `wait_invalid` ends too, with the reason.
             return
 
     async def _wait_applied(self, keeper: LeaseKeeper) -> None:
@@ -145,7 +143,7 @@ class Holding:
         return self._ctx.find(AddressSpec, self._id) is None and await self._is_off_link()
 
     async def _is_off_link(self) -> bool:
-        """Ask the kernel itself: what is shown of it may lag behind, at the agent's start by all addresses."""
+        """By the kernel itself: the resources may lag behind, at the start of the agent by all addresses."""
         link = self._ctx.find(LinkStatus, self._ctx.link_name)
         if link is None:
             return True
@@ -158,5 +156,4 @@ class Holding:
             change = self._ctx.next_change
             if await check():
                 return
-            with trio.move_on_after(_LOOK_AGAIN):
-                await change.wait()
+            await change.wait()

@@ -1,15 +1,7 @@
-"""The operator of a virtual IP: stands for election at etcd, and holds the address while it leads.
+"""The operator of a virtual IP: runs one session after the other, while nothing keeps this node from standing.
 
-Theory of operation. One session after the other, each with a lease of its own:
-
-    nothing hinders → a lease → campaign → elected → nobody else has the address → hold it → ... → give it up → resign
-
-What a session does, it undoes in the opposite order, however it ends: the address is gone from the kernel before the
-key goes from etcd, for its deletion is what the next candidate waits for. Where that is not certain the lease is left
-to run out, and the address with it (`fencing` says how).
-
-An outage of etcd does not end a session. The address is given up when the lease is not valid any more by this node's
-own clock; the key may well outlive the outage, and then the order of the election is what it was.
+`session` has the theory. Here is what happens around sessions: what they depend on, the pauses between them, and the
+observation of the election, which goes on without them.
 """
 
 import functools
@@ -21,25 +13,14 @@ import trio
 
 from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory
-from nodespan.controllers.network.vip.environment import Environment
-from nodespan.controllers.network.vip.holding import GIVING_UP, Holding, NotAppliedError
+from nodespan.controllers.network.vip.environment import VIPEnvironment
+from nodespan.controllers.network.vip.holding import Holding, NotAppliedError
 from nodespan.controllers.network.vip.lease_note import LeaseNote
 from nodespan.controllers.network.vip.report import Report
+from nodespan.controllers.network.vip.session import Candidacy, CannotHaveError, Session
 from nodespan.controllers.network.vip.vip_rules import Hindrance, election_prefix, find_hindrance, namesake
-from nodespan.etcd import (
-    Election,
-    EndpointError,
-    EtcdClient,
-    EtcdError,
-    LeaderRecord,
-    Leadership,
-    UnavailableError,
-    kept_lease,
-    observe,
-)
+from nodespan.etcd import EndpointError, EtcdClient, EtcdError, LeaderRecord, observe
 from nodespan.etcd.background import background
-from nodespan.etcd.lease_keeper import LeaseKeeper
-from nodespan.kernel.who_has import who_has
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.network import (
@@ -47,7 +28,6 @@ from nodespan.resources.network import (
     AddressSpec,
     AddressStatus,
     HostnameStatus,
-    LinkStatus,
     OperatorSpecSpec,
     VIPState,
 )
@@ -56,7 +36,7 @@ from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionS
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import Input, weak
 
-# What the operator reads beside what all operators do.
+# What the operator reads, beside what all operators do.
 INPUTS: tuple[Input, ...] = (
     weak(AddressSpec),
     weak(AddressStatus),
@@ -67,14 +47,13 @@ INPUTS: tuple[Input, ...] = (
 _PAUSE = 1.0
 _LONGEST_PAUSE = 60.0
 _AFTER_REFUSALS = Exponential(base=5.0, cap=_LONGEST_PAUSE)
-_RESIGNING = 3.0
-# How often etcd is asked for others of the same name.
+# How often etcd is asked for candidates of the same name.
 _NAMESAKES = 2.0
 
 
 @attrs.frozen(kw_only=True)
 class _Situation:
-    """All that a session depends on: one that changes ends it."""
+    """All that a session depends on; a change of it ends the session."""
 
     hindrance: Hindrance | None
     etcd: EtcdSettings = attrs.field(factory=EtcdSettings)
@@ -82,52 +61,44 @@ class _Situation:
     hostname: str = ""
 
 
-class _CannotHaveError(Exception):
-    """The address is somebody else's, or the link does not take it; says which."""
-
-
 class VIPOperator(Operator):
     """One virtual IP."""
 
     hands_over = True
 
-    def __init__(self, spec: OperatorSpecSpec, environment: Environment) -> None:
+    def __init__(self, spec: OperatorSpecSpec, environment: VIPEnvironment) -> None:
         if spec.vip is None:
-            raise ValueError("an operator of a virtual IP needs to know which")
-        self._ip = spec.vip.ip
+            raise ValueError("the operator of a virtual IP needs its address")
         self._environment = environment
         self._prefix = election_prefix(spec.vip.ip)
         self._note = LeaseNote(environment.state_dir / "vip" / spec.vip.ip)
 
     async def run(self, ctx: OperatorContext) -> None:
-        """Until told to stop; then the address and the place in the election are given up first."""
+        """Until stopped; then the address and the place in the election are given up first."""
         self._ctx = ctx
         self._report = Report(ctx, self._environment.wall)
         self._holding = Holding(ctx, self._report, self._environment)
-        self._leases: set[int] = set()
-        self._is_abandoned = False
-        self._refusals = 0
-        self._given_up = ""
-        self._stands = False
-        self._session = trio.CancelScope()
-        self._news = trio.Event()
+        self._candidacy = Candidacy()
+        self._session: Session | None = None
+        self._changed = trio.Event()
         self._situation = self._look()
         async with background(self._follow):
             while not ctx.stopping.is_set():
                 await self._run_in(self._situation)
-        if not self._is_abandoned:
+        if not self._candidacy.is_abandoned:
             await trio.to_thread.run_sync(self._note.remove)
 
-    # What happens around it.
+    # What happens around the sessions.
 
     async def _follow(self) -> None:
         async for _ in self._ctx:
             situation = self._look()
             if situation != self._situation or self._ctx.stopping.is_set():
                 self._situation = situation
-                self._session.cancel()
-                self._news.set()
-                self._news = trio.Event()
+                if self._session is not None:
+                    self._session.scope.cancel()
+                self._changed.set()
+                self._changed = trio.Event()
 
     def _look(self) -> _Situation:
         ctx = self._ctx
@@ -150,25 +121,25 @@ class VIPOperator(Operator):
 
     def _conditions(self, nodespan: NodespanConfig | None) -> Mapping[str, VIPConditionSpec]:
         """The conditions by name. One that is new does not hold yet, but is no reason to leave the election."""
-        unknown = VIPConditionSpec(ok=self._stands, since="", reason="not looked at yet")
+        unknown = VIPConditionSpec(ok=self._session is not None, since="", reason="not checked yet")
         configured = () if nodespan is None else nodespan.vip.conditions
         known = {condition.id: condition.spec for condition in self._ctx.list(VIPCondition)}
         return dict.fromkeys((condition.name for condition in configured), unknown) | known
 
     async def _wait(self, seconds: float, situation: _Situation) -> None:
-        """Wait for that long, or until the situation is another one."""
+        """Wait for that long, or until the situation changes."""
         if self._situation is situation and not self._ctx.stopping.is_set():
             with trio.move_on_after(seconds):
-                await self._news.wait()
+                await self._changed.wait()
 
     async def _observe(self, client: EtcdClient) -> None:
-        """Say who leads."""
+        """Report who leads."""
         while True:
             try:
                 async for record in observe(client, self._prefix):
-                    await self._report.say(leader="" if record is None else record.value, watch_trouble="")
+                    await self._report.update(leader="" if record is None else record.value, watch_trouble="")
             except EtcdError as error:
-                await self._report.say(watch_trouble=str(error))
+                await self._report.update(watch_trouble=str(error))
                 await trio.sleep(_PAUSE)
 
     async def _look_for_namesakes(self, client: EtcdClient) -> None:
@@ -177,13 +148,13 @@ class VIPOperator(Operator):
             try:
                 found = await client.range(self._prefix.encode(), prefix=True)
             except EtcdError:
-                # Who observes the leader says so.
+                # `_observe` reports it.
                 continue
             candidates = map(LeaderRecord.of, found.key_values)
-            own = frozenset(self._leases)
-            await self._report.say(namesake=namesake(candidates, self._situation.hostname, own))
+            own = frozenset(self._candidacy.leases)
+            await self._report.update(namesake=namesake(candidates, self._situation.hostname, own))
 
-    # Standing for election.
+    # Sessions.
 
     async def _run_in(self, situation: _Situation) -> None:
         """As long as etcd's settings are these."""
@@ -203,13 +174,13 @@ class VIPOperator(Operator):
                     else:
                         await self._stand(client, self._situation)
         except (EndpointError, EtcdError) as error:
-            await self._report.say(state=VIPState.REFUSED, reason=str(error), problem=str(error), lease="")
+            await self._report.update(state=VIPState.REFUSED, reason=str(error), problem=str(error), lease="")
             await self._wait(_LONGEST_PAUSE, situation)
 
     async def _hindered(self, situation: _Situation) -> None:
         hindrance = situation.hindrance
         if hindrance is not None:
-            await self._report.say(
+            await self._report.update(
                 state=hindrance.state, reason=hindrance.reason, problem=hindrance.problem, lease="", lease_trouble=""
             )
         await self._wait(math.inf, situation)
@@ -217,119 +188,33 @@ class VIPOperator(Operator):
     async def _stand(self, client: EtcdClient, situation: _Situation) -> None:
         """One session, and the pause after it."""
         pause, began = _PAUSE, trio.current_time()
-        self._stands = True
-        with trio.CancelScope() as self._session:
+        session = self._session = Session(
+            self._ctx,
+            self._environment,
+            self._report,
+            self._holding,
+            self._candidacy,
+            self._note,
+            prefix=self._prefix,
+        )
+        with session.scope:
             try:
-                # When nobody leads, somebody else's use of the address can be seen without being elected.
-                if self._refusals and not self._report.saying.leader:
-                    await self._ask_neighbours()
-                await self._run_session(client, situation)
-            except (_CannotHaveError, NotAppliedError, OSError) as error:
-                self._refusals += 1
-                pause = _AFTER_REFUSALS.after(self._refusals)
+                await session.run(client, hostname=situation.hostname, lease_ttl=situation.lease_ttl)
+            except (CannotHaveError, NotAppliedError, OSError) as error:
+                self._candidacy.refusals += 1
+                pause = _AFTER_REFUSALS.after(self._candidacy.refusals)
                 reason = reason_of(error) if isinstance(error, OSError) else str(error)
-                await self._report.say(state=VIPState.REFUSED, reason=reason, problem=reason)
+                await self._report.update(state=VIPState.REFUSED, reason=reason, problem=reason)
             except EtcdError as error:
-                # One that has lasted was not in vain, and the address may be nobody's meanwhile.
+                # After a session that has lasted, the address may have no holder now: begin the next one at once.
                 pause = _PAUSE if trio.current_time() - began < situation.lease_ttl else 0.0
-                await self._report.say(state=VIPState.WAITING, reason=str(error), problem="")
-        self._stands = False
-        await self._report.say(lease="", lease_trouble="")
-        if not self._session.cancelled_caught:
+                await self._report.update(state=VIPState.WAITING, reason=str(error), problem="")
+        self._session = None
+        await self._report.update(lease="", lease_trouble="")
+        if not session.scope.cancelled_caught:
             await self._wait(pause, situation)
 
-    async def _run_session(self, client: EtcdClient, situation: _Situation) -> None:
-        if not await self._holding.remove_leftover():
-            raise NotAppliedError("what an earlier agent left of the address cannot be removed from the link")
-        await self._give_back_lease(client)
-        async with kept_lease(client, situation.lease_ttl, clock=self._environment.clock) as keeper:
-            self._leases.add(keeper.lease.id)
-            await self._note_lease(keeper.lease.id)
-            self._is_abandoned = False
-            election = Election(
-                client, keeper, prefix=self._prefix, value=situation.hostname, settle=self._environment.settle
-            )
-            await self._report.say(state=VIPState.CANDIDATE, lease=keeper.lease.hex, reason=self._given_up, problem="")
-            try:
-                async with background(functools.partial(self._watch_lease, keeper)):
-                    await self._lead(keeper, await election.campaign())
-            finally:
-                # Without anybody who asked it to end in good order, the applier is being ended too.
-                is_cut_off = trio.current_effective_deadline() == -math.inf and not self._session.cancel_called
-                with trio.CancelScope(shield=True):
-                    await self._leave(keeper, election, patience=0.0 if is_cut_off else GIVING_UP)
 
-    async def _note_lease(self, lease: int) -> None:
-        try:
-            await trio.to_thread.run_sync(self._note.write, lease)
-        except OSError as error:
-            # What it costs is that others wait for the lease to run out if this agent crashes.
-            self._ctx.log.warning("cannot note the lease of a virtual IP", ip=self._ip, reason=str(error))
-
-    async def _give_back_lease(self, client: EtcdClient) -> None:
-        """The lease of a session that could not end, or of an agent before this one that crashed."""
-        lease = await trio.to_thread.run_sync(self._note.read)
-        if lease is not None:
-            self._leases.add(lease)
-            await client.revoke(lease)
-
-    async def _watch_lease(self, keeper: LeaseKeeper) -> None:
-        """Say why nobody can have the address, also if it is not this node that has it."""
-        try:
-            while True:
-                reason = await keeper.wait_invalid()
-                await self._report.say(lease_trouble=reason)
-                await keeper.wait_valid()
-                await self._report.say(lease_trouble="")
-        except EtcdError:
-            # The session ends, and says so.
-            return
-
-    async def _lead(self, keeper: LeaseKeeper, leadership: Leadership) -> None:
-        """Hold the address whenever the lease is valid. Raises EtcdError when this node does not lead any more."""
-        while True:
-            await keeper.wait_valid()
-            try:
-                await leadership.confirm()
-            except UnavailableError:
-                # The lease will tell when there is something to be asked again.
-                await trio.sleep(_PAUSE / 4)
-                continue
-            await self._ask_neighbours()
-            if keeper.is_valid:
-                self._refusals = 0
-                reason = await self._holding.hold(keeper)
-                self._ctx.log.warning("gives the virtual IP up", ip=self._ip, reason=reason)
-                self._given_up = f"gave it up: {reason}"
-                await self._report.say(reason=self._given_up)
-                await self._holding.give_up()
-
-    async def _ask_neighbours(self) -> None:
-        """Raises _CannotHaveError if one of them has the address."""
-        link = self._ctx.find(LinkStatus, self._ctx.link_name)
-        if link is None:
-            return
-        owner = await who_has(self._ip, self._ctx.link_name, link.spec.hardware_addr, self._environment.netns)
-        if owner is not None:
-            raise _CannotHaveError(
-                f"{owner} on {self._ctx.link_name} has the address {self._ip} already, without having been elected: "
-                "take it away there, or choose another virtual IP"
-            )
-
-    async def _leave(self, keeper: LeaseKeeper, election: Election, *, patience: float) -> None:
-        """Resign, if nobody can be harmed by that."""
-        if not await self._holding.give_up(patience=patience):
-            self._is_abandoned = True
-            keeper.abandon()
-            self._ctx.log.error("the virtual IP may still be there: its lease is left to run out", ip=self._ip)
-            return
-        with trio.move_on_after(_RESIGNING):
-            try:
-                await election.resign()
-            except EtcdError as error:
-                self._ctx.log.warning("cannot resign: the lease runs out by itself", ip=self._ip, reason=str(error))
-
-
-def vip_factories(environment: Environment) -> Mapping[OperatorKind, OperatorFactory]:
-    """What to run for `vip`."""
+def vip_factories(environment: VIPEnvironment) -> Mapping[OperatorKind, OperatorFactory]:
+    """The operator for `vip`."""
     return {OperatorKind.VIP: lambda spec: VIPOperator(spec, environment)}

@@ -1,4 +1,4 @@
-"""What a virtual IP's operator says of itself and wants, from all of its tasks together."""
+"""The status and the desired address of a virtual IP, from all tasks of its operator together."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +12,11 @@ from nodespan.runtime.codec.plain import format_time
 
 
 @attrs.frozen(kw_only=True)
-class Saying:
-    """The parts of the status. Of the reasons for how things are the first is shown that there is.
+class Status:
+    """The parts of the status. Of the reasons the first one that there is gets shown.
 
-    `lease_trouble` and `watch_trouble` are with etcd, now, and then nobody is known to lead; `namesake` is with another
-    node; `reason` is why the state is what it is, or why the address was given up last.
+    `lease_trouble` and `watch_trouble` are failures of etcd at this moment, and then no leader is known; `namesake` is
+    about another node; `reason` is why the state is what it is, or why the address was last given up.
     """
 
     state: VIPState = VIPState.WAITING
@@ -30,7 +30,7 @@ class Saying:
 
     @property
     def trouble(self) -> str:
-        """Why nothing is known of the election."""
+        """Why the state of the election is not known."""
         return self.lease_trouble or self.watch_trouble
 
 
@@ -42,48 +42,48 @@ class Report:
         self._ctx = ctx
         self._ip = ctx.spec.vip.ip
         self._wall = wall
-        self._saying = Saying()
+        self._status = Status()
         self._since = format_time(wall())
         self._address: AddressSpecSpec | None = None
-        # Two that write at a time would leave behind what one of them has just taken away.
+        # Two concurrent writes could leave behind what one of them has just removed.
         self._writing = trio.Lock()
 
     @property
-    def saying(self) -> Saying:
-        """What was said last."""
-        return self._saying
+    def status(self) -> Status:
+        """The parts as they were last reported."""
+        return self._status
 
-    async def say(self, **changes: Any) -> None:
+    async def update(self, **changes: Any) -> None:
         """Change parts of the status."""
-        saying = attrs.evolve(self._saying, **changes)
-        if saying == self._saying:
+        status = attrs.evolve(self._status, **changes)
+        if status == self._status:
             return
-        if saying.state is not self._saying.state:
+        if status.state is not self._status.state:
             self._since = format_time(self._wall())
-        self._saying = saying
+        self._status = status
         await self._write()
 
-    async def want(self, address: AddressSpecSpec | None) -> None:
-        """This is the address wanted from now on."""
+    async def set_address(self, address: AddressSpecSpec | None) -> None:
+        """Replace the desired address; None is none."""
         self._address = address
         await self._write()
 
     async def _write(self) -> None:
         async with self._writing:
-            saying = self._saying
+            parts = self._status
             status = VIPStatusSpec(
                 ip=self._ip,
                 link_name=self._ctx.link_name,
-                state=saying.state,
-                leader="" if saying.trouble else saying.leader,
+                state=parts.state,
+                leader="" if parts.trouble else parts.leader,
                 since=self._since,
-                lease=saying.lease,
-                reason=saying.trouble or saying.namesake or saying.reason,
+                lease=parts.lease,
+                reason=parts.trouble or parts.namesake or parts.reason,
             )
             await self._ctx.report(
                 OperatorOutput(
                     addresses=() if self._address is None else (self._address,),
                     vip_status=status,
-                    problem=saying.problem or saying.namesake,
+                    problem=parts.problem or parts.namesake,
                 )
             )

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
+from nodespan.controllers.network.dhcp.environment import DHCPEnvironment
 from nodespan.controllers.network.dhcp.message4 import Code, decode, encode
-from nodespan.controllers.network.dhcp.operator import Environment
 from nodespan.controllers.network.dhcp.operator4 import DHCP4Operator, requested_options
 from nodespan.controllers.network.operators.operator_spec import OperatorSpecController
 from nodespan.resources.config.network import ClientIdentifier
@@ -100,7 +100,7 @@ async def node(
     spec = OperatorSpecSpec(operator=Operator.DHCP4, link_name="eth0", dhcp4=options)
 
     def make(spec: OperatorSpecSpec) -> Fake:
-        operator = Fake(spec, Environment(state_dir=state_dir))
+        operator = Fake(spec, DHCPEnvironment(state_dir=state_dir))
         operator.transport, operator.open_error = FakeTransport(server), open_error
         operator.check_error = check_error
         return operator

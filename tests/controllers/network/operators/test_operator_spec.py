@@ -20,6 +20,8 @@ from nodespan.resources.network import (
     ConfigLayer,
     HostnameSpec,
     HostnameSpecSpec,
+    HostnameStatus,
+    HostnameStatusSpec,
     LinkFlags,
     LinkStatus,
     LinkStatusSpec,
@@ -31,7 +33,7 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.network.operator import DHCP4OperatorSpec
 from nodespan.resources.network.operator import Operator as OperatorKind
-from nodespan.runtime.controller import ControllerContext
+from nodespan.runtime.controller import Controller, ControllerContext, shared
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.testing.kit import Node, running
 
@@ -74,6 +76,50 @@ class Scripted(Operator):
         except trio.Cancelled:
             self.events.append("cut off")
             raise
+
+
+@attrs.define(eq=False)
+class WaitsForChange(Operator):
+    """Must not end before its address is gone, also where everything is cancelled around it."""
+
+    hands_over: bool = True
+    waited: float = -1.0
+
+    async def run(self, ctx: OperatorContext) -> None:
+        try:
+            await ctx.report(OperatorOutput(addresses=(LEASED,)))
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                began, change = trio.current_time(), ctx.next_change
+                with trio.move_on_after(PATIENCE):
+                    await change.wait()
+                self.waited = trio.current_time() - began
+
+
+class Remover(Controller):
+    """Changes an input of operators, some time after everything else was cancelled."""
+
+    name = "test.Remover"
+    outputs = (shared(HostnameStatus),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+                await ctx.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="one"))
+
+
+async def test_an_operator_that_hands_over_is_notified_while_its_controller_is_cancelled() -> None:
+    operator = WaitsForChange()
+    waiting = OperatorSpecController({OperatorKind.VIP: lambda _: operator})
+    async with running(waiting, Remover()) as node:
+        await node.create(OperatorSpec.new("vip/eth0", VIP))
+        await link(node, OperationalState.UP)
+        await node.eventually(ADDRESSES, "vip/eth0/eth0/192.0.2.7/24")
+    assert operator.waited == 1.0
 
 
 def controller(*operators: Scripted) -> OperatorSpecController:

@@ -47,53 +47,53 @@ class Board:
 async def test_a_state_has_begun_when_it_was_another_before() -> None:
     board = Board()
     report = board.report()
-    await report.say(leader="two")
+    await report.update(leader="two")
     assert board.status.since == "1970-01-01T00:00:01Z"
-    await report.say(state=VIPState.LEADER)
+    await report.update(state=VIPState.LEADER)
     assert board.status.since == "1970-01-01T00:00:02Z"
-    await report.say(leader="one")
+    await report.update(leader="one")
     assert (board.status.since, board.status.leader) == ("1970-01-01T00:00:02Z", "one")
 
 
 async def test_what_was_said_already_is_not_written_again() -> None:
     board = Board()
     report = board.report()
-    await report.say(leader="two")
-    await report.say(leader="two")
+    await report.update(leader="two")
+    await report.update(leader="two")
     assert len(board.output) == 1
 
 
 async def test_while_etcd_is_not_heard_of_nobody_leads() -> None:
     board = Board()
     report = board.report()
-    await report.say(leader="two", reason="gave it up", namesake="twin")
+    await report.update(leader="two", reason="gave it up", namesake="twin")
     assert (board.status.leader, board.status.reason) == ("two", "twin")
-    await report.say(watch_trouble="no answer")
+    await report.update(watch_trouble="no answer")
     assert (board.status.leader, board.status.reason) == ("", "no answer")
-    await report.say(lease_trouble="not renewed")
+    await report.update(lease_trouble="not renewed")
     assert board.status.reason == "not renewed"
-    await report.say(watch_trouble="", lease_trouble="", namesake="")
+    await report.update(watch_trouble="", lease_trouble="", namesake="")
     assert (board.status.leader, board.status.reason) == ("two", "gave it up")
 
 
 async def test_what_is_wrong_is_a_problem() -> None:
     board = Board()
     report = board.report()
-    await report.say(problem="outside")
+    await report.update(problem="outside")
     assert board.output[-1].problem == "outside"
-    await report.say(problem="", namesake="twin")
+    await report.update(problem="", namesake="twin")
     assert board.output[-1].problem == "twin"
 
 
 async def test_an_address_given_up_is_not_written_again_by_a_slower_task() -> None:
     board = Board()
     report = board.report()
-    await report.want(ADDRESS)
+    await report.set_address(ADDRESS)
     async with trio.open_nursery() as nursery:
         for leader in ("one", "two", "three"):
-            nursery.start_soon(functools.partial(report.say, leader=leader))
-        nursery.start_soon(report.want, None)
-        nursery.start_soon(functools.partial(report.say, leader="four"))
+            nursery.start_soon(functools.partial(report.update, leader=leader))
+        nursery.start_soon(report.set_address, None)
+        nursery.start_soon(functools.partial(report.update, leader="four"))
     has_it = [bool(output.addresses) for output in board.output]
     assert has_it == sorted(has_it, reverse=True)
     assert not has_it[-1]
