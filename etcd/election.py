@@ -3,14 +3,14 @@
 Theory. Each candidate has one key, the election's prefix followed by the id of its lease in hexadecimal; it is bound to
 the lease, and its value says who it is. The keys are a queue in the order of their creation, and the first leads. A
 candidate therefore waits for the deletion of the key right before its own, and looks again then: the one in front may
-have given up without having led. No candidate is woken for nothing, and nobody is overtaken.
+have given up without having led. No candidate is woken in vain, and none is overtaken.
 
-Leading is not owning: that is for the lease's keeper to say, by its clock.
+Leading is not owning: the lease's keeper decides that, by its clock.
 
-A candidate does not believe in its election before its key has stood in the queue for nearly the TTL. Whoever succeeds
-somebody has waited for longer anyway. The time is for the case that etcd was restored from an old snapshot: then
-somebody may own who is unknown to etcd now, and a queue that looks empty is not. By that time every such owner has
-given up by its own clock, if its TTL is not longer.
+A candidate does not trust its election before its key has stood in the queue for nearly the TTL. The successor of
+another leader has waited for longer anyway. The time is for an etcd that was restored from an old snapshot: it may not
+know the current owner, and a queue that looks empty is not. By then every such owner has given up by its own clock, if
+its TTL is not longer.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from nodespan.etcd.values import Compare, Delete, EventKind, Get, KeyValue, Put,
 Answered = TypeVar("Answered")
 
 _PAUSE = 0.2
-# Also without news the queue is read again after so many seconds: whatever news got lost costs no more than this.
+# The queue is read again after so many seconds also without an event: a lost event costs no more than this.
 _READ_AGAIN = 10.0
 
 
@@ -44,31 +44,31 @@ class LeaderRecord:
 
     @classmethod
     def of(cls, found: KeyValue) -> "LeaderRecord":
-        """Read it from the key. Bytes that are no text are kept as escapes."""
+        """Read it from the key. Bytes that are not UTF-8 are kept as escapes."""
         key, value = (text.decode(errors="backslashreplace") for text in (found.key, found.value))
         return cls(key=key, value=value, create_revision=found.create_revision, lease=found.lease)
 
 
 @attrs.frozen
 class Leadership:
-    """Won by one candidate. It ends with its key; `confirm` asks."""
+    """An election won by one candidate. It ends with its key; `confirm` checks that."""
 
     client: EtcdClient
     key: str
     create_revision: int
 
     async def confirm(self) -> None:
-        """Ask a majority whether the key still stands. Raises NotLeaderError, UnavailableError."""
+        """Check with a majority that the key still stands. Raises NotLeaderError, UnavailableError."""
         key = self.key.encode()
         if not (await self.client.txn(compare=[Compare.created(key, self.create_revision)], repeat=True)).succeeded:
             raise NotLeaderError(f"the key {self.key} is gone")
 
 
 class Election:
-    """One candidate, with a lease of its own, that the keeper keeps. For one task at a time.
+    """One candidate, with a lease of its own that the keeper keeps. To be used by one task at a time.
 
-    `prefix` names the election and ends with a slash; `value` says who the candidate is. `settle`: how long the own key
-    has to stand before the election is believed, in seconds; `settling_time` of the lease's TTL if not given.
+    `prefix` names the election and ends with a slash; `value` identifies the candidate. `settle`: how long its key
+    must stand before the election is trusted, in seconds; `settling_time` of the lease's TTL if not given.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Election:
         """Wait until this candidate leads. Outages of etcd are waited for.
 
         Raises LeaseGoneError once the lease or the key is lost. Cancelled, the candidate stays in the queue until it
-        resigns or its lease ends; asking again takes its place up.
+        resigns or its lease ends; another campaign continues from its place.
         """
         async with self._keeper.while_not_lost():
             own = self._own = await _patiently(self._stand)
@@ -101,17 +101,17 @@ class Election:
             try:
                 await _patiently(leadership.confirm)
             except NotLeaderError:
-                # The keeper guards the same key, and knows more.
+                # The keeper guards the same key, and knows the reason.
                 raise LeaseGoneError(await self._keeper.wait_lost()) from None
             self._keeper.guard(own.key, own.create_revision, oldest_of=self._prefix.encode())
             return leadership
 
     async def proclaim(self, value: str) -> None:
-        """Say something else of this candidate. Raises NotLeaderError if its key is gone, UnavailableError."""
+        """Change the value of this candidate. Raises NotLeaderError if its key is gone, UnavailableError."""
         while True:
             own = self._own
             if own is None:
-                raise NotLeaderError("a candidate that does not stand has nothing to say")
+                raise NotLeaderError("a candidate that does not stand has no value to change")
             answer = await self._client.txn(
                 compare=[Compare.created(own.key, own.create_revision), Compare.modified(own.key, own.mod_revision)],
                 success=[Put(key=own.key, value=value.encode(), lease=own.lease), Get(key=own.key)],
@@ -126,9 +126,9 @@ class Election:
                 return
 
     async def resign(self) -> bool:
-        """Leave the queue, and say whether the own key was still in it. Raises UnavailableError.
+        """Leave the queue, and return whether the key was still in it. Raises UnavailableError.
 
-        Whoever is next acts at once: what the election guards must be given up before. The lease stays.
+        The next candidate acts at once: give up what the election guards before. The lease stays.
         """
         own, self._own = self._own, None
         if own is None:
@@ -140,7 +140,7 @@ class Election:
         return answer.succeeded
 
     async def leader(self) -> LeaderRecord | None:
-        """Who leads, None for nobody. Raises UnavailableError."""
+        """The leader, None for none. Raises UnavailableError."""
         return (await _first(self._client, self._prefix))[0]
 
     async def candidates(self) -> tuple[LeaderRecord, ...]:
@@ -173,10 +173,10 @@ class Election:
 
 
 class Observation:
-    """Who leads an election: the leader of the moment first, None for nobody, then each that is another one.
+    """The leader of an election, None for none: the current one first, then each new one.
 
-    To be iterated by one task; leaders of a moment between two looks may be left out. Raises UnavailableError when etcd
-    cannot be asked; iterating it again goes on.
+    To be iterated by one task; one that leads only between two looks may be left out. Raises UnavailableError when no
+    member answers; iterating it again continues.
     """
 
     def __init__(self, client: EtcdClient, prefix: str) -> None:
@@ -192,20 +192,20 @@ class Observation:
         while True:
             is_first = self._revision is None
             if self._revision is not None:
-                await self._news(self._revision)
+                await self._event_after(self._revision)
             leader, self._revision = await _first(self._client, self._prefix)
             if is_first or leader != self._leader:
                 self._leader = leader
                 return leader
 
-    async def _news(self, revision: int) -> None:
+    async def _event_after(self, revision: int) -> None:
         with trio.move_on_after(_READ_AGAIN), contextlib.suppress(CompactedError, HistoryError):
             async with self._client.watch(self._prefix.encode(), prefix=True, from_revision=revision + 1) as events:
                 await anext(events)
 
 
 def observe(client: EtcdClient, prefix: str) -> Observation:
-    """Follow who leads the election of this prefix."""
+    """Follow the leader of the election of this prefix."""
     return Observation(client, prefix)
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with etcd, and the reading of its error answers. Texts name members and reasons, never values."""
+"""The errors of etcd, and the reading of its error answers. Texts name members and reasons, never values."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ _INTERNAL = 13
 _UNAVAILABLE = 14
 _UNAUTHENTICATED = 16
 
-# Another member may answer where one answers with these; a text tells for the codes that stand for anything.
+# With these another member may answer; for codes that stand for anything, the text decides.
 _OF_THE_MEMBER = frozenset({_DEADLINE_EXCEEDED, _UNAVAILABLE})
 _TEXTS_OF_THE_MEMBER = ("no leader", "request timed out", "context deadline exceeded", "transport is closing")
 _HTTP_OF_THE_MEMBER = frozenset({502, 503, 504})
 
 
 class EtcdError(Exception):
-    """Anything that keeps etcd from doing what it was asked for."""
+    """Any failure of a request to etcd."""
 
 
 class EndpointError(ValueError):
@@ -29,11 +29,11 @@ class EndpointError(ValueError):
 
 
 class TLSFilesError(EtcdError):
-    """The files for TLS cannot be used; says which, and why."""
+    """The files for TLS cannot be used; the text has the file and the reason."""
 
 
 class MemberFailedError(EtcdError):
-    """One member did not answer as a healthy one does; another may. `was_sent`: it may have done it all the same."""
+    """One member did not answer as a healthy one does; another may. `was_sent`: the request may have been applied."""
 
     def __init__(self, text: str, *, was_sent: bool = True) -> None:
         super().__init__(text)
@@ -41,7 +41,7 @@ class MemberFailedError(EtcdError):
 
 
 class UnavailableError(EtcdError):
-    """No member answered in time; `reasons` of each. `maybe_applied`: it may have been done all the same."""
+    """No member answered in time; `reasons` of each. `maybe_applied`: the request may have been applied."""
 
     def __init__(self, reasons: Mapping[str, str], *, maybe_applied: bool = False) -> None:
         said = "; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items())
@@ -51,7 +51,7 @@ class UnavailableError(EtcdError):
 
 
 class RefusedError(EtcdError):
-    """etcd answered, and does not do this; `code` is the gRPC status."""
+    """etcd answered with a refusal; `code` is the gRPC status."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(f"etcd refuses: {text}")
@@ -59,11 +59,11 @@ class RefusedError(EtcdError):
 
 
 class AuthError(RefusedError):
-    """This client may not do this, or etcd does not know who it is."""
+    """This client is not authorised, or not authenticated."""
 
 
 class CompactedError(EtcdError):
-    """The history asked for is forgotten: read anew, go on from there. `revision`: the oldest known, 0 if not said."""
+    """The requested history is compacted: read the keys, and watch from there. `revision`: the oldest, 0 if unknown."""
 
     def __init__(self, revision: int = 0) -> None:
         super().__init__("etcd has forgotten this part of its history (it was compacted)")
@@ -71,7 +71,7 @@ class CompactedError(EtcdError):
 
 
 class HistoryError(EtcdError):
-    """etcd goes on from another past than the one seen so far: it was restored, or is another cluster."""
+    """etcd's history contradicts what was seen so far: it was restored, or is another cluster."""
 
 
 class LeaseGoneError(EtcdError):
@@ -79,7 +79,7 @@ class LeaseGoneError(EtcdError):
 
 
 class NotLeaderError(EtcdError):
-    """The own key is not in the election any more."""
+    """The candidate's key is not in the election any more."""
 
 
 def answer_error(status: int, content_type: str, body: bytes) -> EtcdError:

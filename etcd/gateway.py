@@ -1,4 +1,4 @@
-"""The JSON gateway of one etcd member: a request or a stream over HTTP, and whatever goes wrong with it in words."""
+"""The JSON gateway of one etcd member: a request or a stream over HTTP, and its failures in words."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ Parsed = TypeVar("Parsed")
 
 @attrs.frozen(kw_only=True)
 class TLSFiles:
-    """PEM files. Without `ca` the system's authorities are trusted; `certificate` and `key` say who this client is."""
+    """PEM files. Without `ca` the system's authorities are trusted; `certificate`, `key` authenticate this client."""
 
     ca: Path | None = None
     certificate: Path | None = None
@@ -100,7 +100,7 @@ class Gateway:
             return _read(await answer.aread(), parse)
 
     async def stream(self, endpoint: str, path: str, request: Json, take: Callable[[bytes], None]) -> None:
-        """Post a request, and hand on the lines of the answer until it ends, or for ever.
+        """Post a request, and pass the lines of the answer on until it ends.
 
         `take` must not raise; to end the stream it cancels.
         """

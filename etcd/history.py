@@ -1,4 +1,4 @@
-"""What was seen of etcd's past, to notice when it goes on from another one."""
+"""How far etcd's history was seen, to notice when another one follows."""
 
 import attrs
 
@@ -8,13 +8,13 @@ from nodespan.etcd.values import Header
 
 @attrs.frozen
 class History:
-    """The cluster that answered, and how far it had come."""
+    """The cluster that answered, and the last revision seen."""
 
     cluster_id: int | None = None
     revision: int = 0
 
     def of_cluster(self, header: Header) -> "History":
-        """After an answer that may be behind the times. Raises HistoryError if it comes from another cluster."""
+        """After an answer that may be stale. Raises HistoryError if it comes from another cluster."""
         if self.cluster_id not in (None, header.cluster_id):
             raise HistoryError(
                 f"etcd is another cluster than before: {header.cluster_id:x} instead of {self.cluster_id:x}"

@@ -1,22 +1,22 @@
 """The fencing clock: until when the holder of a lease may act as its holder, by its own clock alone.
 
-Theory. etcd counts a lease's life from the moment that its leader takes a renewal, which is never before the renewal
-was sent: until SENT + TTL nobody else can get what the lease guards. The holder stops a margin earlier. It counts from
+Theory. etcd counts a lease's life from the moment at which its leader takes a renewal, never before the renewal was
+sent: until SENT + TTL no other client can get what the lease guards. The holder stops a margin earlier. It counts from
 when it sent, not from when the answer came, however long the answer took; and it counts on CLOCK_BOOTTIME, which
 neither follows the wall clock nor stands still while the machine sleeps.
 
 A renewal counts only if it was confirmed. A former leader that is cut off answers renewals for a second or two more,
 while the others have elected a new leader that knows nothing of them. So a linearizable read follows each renewal: its
 answer comes from a leader that a majority obeys at that moment. If it carries the raft term of the renewal, then no
-later leader had been elected when the renewal was taken, and any that is elected afterwards starts all leases anew.
-An answer of another term proves nothing, and the renewal is tried again.
+later leader had been elected when the renewal was taken, and any that is elected afterwards extends all leases.
+An answer of another term proves nothing, and the renewal is repeated.
 
-With that the margin has to cover only what happens on this side: taking the address down, the kernel's slack of up to
-a second in removing addresses whose lifetime is over, and clocks that run at different speeds.
+So the margin has to cover only what happens on this side: removing the address, the kernel's slack of up to a second
+in removing addresses whose lifetime is over, and clocks that run at different speeds.
 
 Beats come at a tenth of the TTL, not at the usual third: with etcd's default timers a leader that dies is replaced
 after one and a half seconds as a rule, and after three if the first vote is split. All that must pass between the last
-good beat and the moment at which the holder of a lease of five seconds stops, or it would stop for no fault of its own.
+good beat and the moment at which the holder of a lease of five seconds stops, or it would stop without any fault.
 """
 
 import math
@@ -30,7 +30,7 @@ _BEATS = 10
 
 
 def boot_time() -> float:
-    """Seconds since the machine started, those that it slept among them."""
+    """Seconds since the machine started, sleep included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -45,7 +45,7 @@ def valid_for(ttl: float) -> float:
 
 
 def settling_time(ttl: float) -> float:
-    """How long who comes anew waits before he holds: a holder that etcd has forgotten is out by then, in seconds."""
+    """How long a new candidate waits before it holds: by then a holder that etcd has forgotten has stopped. Seconds."""
     return valid_for(ttl) + margin(ttl) / 2
 
 
@@ -61,7 +61,7 @@ class LeaseClock:
     valid_until: float = -math.inf
 
     def renewed(self, *, sent: float, ttl: float) -> "LeaseClock":
-        """After a confirmed renewal that was sent at this moment. One that comes late takes nothing back."""
+        """After a confirmed renewal that was sent at this moment. A late one shortens nothing."""
         return LeaseClock(max(self.valid_until, sent + valid_for(ttl)))
 
     def remaining(self, now: float) -> float:

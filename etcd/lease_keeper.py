@@ -1,19 +1,23 @@
 """Keeps a lease alive, and knows at each moment whether its holder may act as its holder.
 
 Theory of operation. A beat is a renewal and, after it, a linearizable read that confirms it
-(`nodespan.etcd.lease_clock` says why). The read is of the key that hangs on the lease, so it also notices within a
-beat when somebody else deleted that.
-A lease that is kept is in one of three states, and the holder acts in the first only:
+(`nodespan.etcd.lease_clock` has the reason). The read is of the key that is bound to the lease, so a deletion of the
+key by another client is noticed within a beat too. The holder acts only while the lease is VALID:
 
-    valid ⇄ invalid → lost        (valid → lost as well)
+    VALID      no confirmed renewal in time, by the holder's own clock              -> INVALID
+    INVALID    a confirmed renewal                                                  -> VALID
+    any        etcd reports that it is over, its key is gone, etcd was restored to another past, or the holder has
+               given it up or abandoned it                                          -> LOST
 
-It becomes invalid by the holder's own clock, when no confirmed renewal came in time; whatever etcd thinks by then. It
-becomes valid again by the next one, for etcd may have kept it all the while: a new leader of etcd starts all leases
-anew, so after most outages they live on, with their keys, and the order of an election does. It is lost for good when
-etcd says that it is over, when its key is gone, or when etcd was restored to a past in which anything may be otherwise.
+`TRANSITIONS` is this table as data; each change of state is checked against it.
+
+INVALID does not depend on what etcd thinks. A lease becomes valid again because etcd may have kept it all the time: a
+new leader of etcd extends all leases, so after most outages they live on, with their keys, and the order of an election
+does. LOST is final.
 """
 
 import contextlib
+import enum
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
@@ -26,6 +30,7 @@ from nodespan.etcd.errors import EtcdError, HistoryError, LeaseGoneError, Member
 from nodespan.etcd.history import History
 from nodespan.etcd.lease_clock import LeaseClock, beat_interval, boot_time, valid_for
 from nodespan.etcd.values import Lease, RangeAnswer, Renewal, Sort
+from nodespan.runtime.transitions import Transitions, checked_transition
 
 # Between two attempts while there is no confirmed renewal.
 _PAUSE = 0.1
@@ -34,8 +39,23 @@ _LOOK = 0.1
 _ANY_KEY = b"\0"
 
 
+class LeaseState(enum.StrEnum):
+    """See the theory above."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    LOST = "lost"
+
+
+TRANSITIONS: Transitions[LeaseState] = {
+    LeaseState.VALID: frozenset({LeaseState.INVALID, LeaseState.LOST}),
+    LeaseState.INVALID: frozenset({LeaseState.VALID, LeaseState.LOST}),
+    LeaseState.LOST: frozenset(),
+}
+
+
 class LeaseService(Protocol):
-    """What keeping a lease needs of etcd; `EtcdClient` is one."""
+    """The part of etcd that keeping a lease needs; `EtcdClient` is one."""
 
     @property
     def timeout(self) -> float: ...
@@ -60,9 +80,9 @@ async def kept_lease(
 ) -> AsyncIterator["LeaseKeeper"]:
     """Get a lease of about `ttl` seconds and keep it alive for as long as the block.
 
-    At the block's end the lease is revoked, unless `abandon` was called, and with it goes what hangs on it. Whoever
-    waits for that acts at once: what the lease guards must be given up before. Revoking takes at most `revoke_within`
-    seconds and cannot be cancelled; if it fails then the lease ends by itself, a TTL later.
+    At the block's end the lease is revoked, unless `abandon` was called, and with it its keys are deleted. Others that
+    wait for that act at once: give up what the lease guards before. Revoking takes at most `revoke_within` seconds and
+    cannot be cancelled; if it fails, the lease expires by itself, a TTL later.
 
     Raises what `grant` raises.
     """
@@ -78,7 +98,7 @@ async def kept_lease(
 
 @attrs.frozen
 class _Guarded:
-    """The key that hangs on the lease, and the prefix of those among which it has to be the oldest, None for none."""
+    """The key that is bound to the lease, and the prefix of the keys of which it must be the oldest, None for none."""
 
     key: bytes
     create_revision: int
@@ -98,9 +118,19 @@ class LeaseKeeper:
         self._guarded: _Guarded | None = None
         self._trouble = ""
         self._lost: str | None = None
+        self._state = LeaseState.VALID
         self._is_abandoned = False
         # Replaced at each change.
         self._changed = trio.Event()
+
+    @property
+    def state(self) -> LeaseState:
+        """The state at this moment, by the clock given."""
+        state = LeaseState.VALID if self._clock() < self.valid_until else LeaseState.INVALID
+        if self._lost is not None:
+            state = LeaseState.LOST
+        self._state = checked_transition(TRANSITIONS, self._state, state)
+        return state
 
     @property
     def valid_until(self) -> float:
@@ -110,7 +140,7 @@ class LeaseKeeper:
     @property
     def is_valid(self) -> bool:
         """Whether the holder may act now."""
-        return self._clock() < self.valid_until
+        return self.state is LeaseState.VALID
 
     @property
     def trouble(self) -> str:
@@ -119,19 +149,19 @@ class LeaseKeeper:
 
     @property
     def lost(self) -> str | None:
-        """Why the lease is lost for good, None while it is not."""
+        """Why the lease is lost, None while it is not."""
         return self._lost
 
     def guard(self, key: bytes, create_revision: int, *, oldest_of: bytes | None = None) -> None:
         """From now on the lease counts as lost when this key, created at this revision, is gone.
 
-        And when it is not the oldest key of a prefix, if one is given. That does not happen as long as etcd's history
-        goes on; but in one that was restored from a snapshot somebody else may be first who had resigned since.
+        And when it is not the oldest key of a prefix, if one is given. That does not happen while etcd's history goes
+        on; but in one that was restored from a snapshot, a candidate may be first that had resigned since.
         """
         self._guarded = _Guarded(key, create_revision, oldest_of)
 
     def unguard(self) -> None:
-        """The lease does not depend on a key any more."""
+        """From now on the lease does not depend on a key."""
         self._guarded = None
 
     async def wait_valid(self) -> None:
@@ -140,13 +170,13 @@ class LeaseKeeper:
             await self._wait_changed()
 
     async def wait_renewed(self) -> None:
-        """Wait until `valid_until` is another one. Raises LeaseGoneError once the lease is lost."""
+        """Wait until `valid_until` changes. Raises LeaseGoneError once the lease is lost."""
         before = self.valid_until
         while self.valid_until == before:
             await self._wait_changed()
 
     async def wait_invalid(self) -> str:
-        """Wait until the holder may not act any more, and say why; it may be allowed to again later."""
+        """Wait until the holder may not act any more, and return the reason; it may be allowed to again later."""
         while self.is_valid:
             remaining = self._deadline.remaining(self._clock())
             with trio.move_on_after(min(remaining, _LOOK)):
@@ -156,7 +186,7 @@ class LeaseKeeper:
         return f"the lease was not renewed in time: {self._trouble or 'this process was stopped for too long'}"
 
     async def wait_lost(self) -> str:
-        """Wait until the lease is lost for good, and say why."""
+        """Wait until the lease is lost, and return the reason."""
         while self._lost is None:
             await self._changed.wait()
         return self._lost
@@ -176,12 +206,12 @@ class LeaseKeeper:
             raise LeaseGoneError(self._lost or "")
 
     def abandon(self) -> None:
-        """Stop renewing the lease, and let it run out instead of revoking it at the block's end; it is lost at once.
+        """Stop renewing the lease, and let it expire instead of revoking it at the block's end; it is lost at once.
 
-        For when it is not certain that what the lease guards was given up: nobody shall get it before the time is over.
+        For when it is not certain that what the lease guards was given up: no other may get it before it expires.
         """
         self._is_abandoned = True
-        self._lose("the lease was abandoned, to run out at etcd")
+        self._lose("the lease was abandoned, to expire at etcd")
 
     async def run(self) -> None:
         """Renew the lease until it is lost."""
@@ -198,11 +228,11 @@ class LeaseKeeper:
                 await trio.sleep(_PAUSE)
             else:
                 self._trouble = ""
-                self._tell()
+                self._notify()
                 await trio.sleep_until(began + interval)
 
     async def revoke(self, within: float) -> None:
-        """Give the lease up, trying for some seconds to revoke it; if that cannot be done, `trouble` says why."""
+        """Give the lease up, trying for some seconds to revoke it; `trouble` is why that failed, if it did."""
         self._lose("the lease was given up")
         if self._is_abandoned:
             return
@@ -212,7 +242,7 @@ class LeaseKeeper:
             self._trouble = str(error)
 
     async def _beat(self) -> None:
-        # Time for a second attempt within the life of the lease, also if it is a short one.
+        # Leaves time for a second attempt within the life of the lease, also of a short one.
         within = min(self._service.timeout, valid_for(self.lease.ttl) / 2)
         sent = self._clock()
         renewal = await self._service.keepalive(self.lease.id, within=within)
@@ -223,9 +253,9 @@ class LeaseKeeper:
             raise MemberFailedError("the lease was renewed by a member that the majority does not follow")
         if guarded is self._guarded and guarded and not _stands(guarded, seen):
             raise LeaseGoneError(
-                "the own key at etcd was deleted by somebody else"
+                "its key at etcd was deleted by another client"
                 if guarded.oldest_of is None
-                else "at etcd this candidate is not the first any more: somebody deleted its key, or etcd was restored"
+                else "at etcd this candidate is not the first any more: its key was deleted, or etcd was restored"
             )
         self._deadline = self._deadline.renewed(sent=sent, ttl=renewal.ttl)
 
@@ -239,9 +269,9 @@ class LeaseKeeper:
 
     def _lose(self, reason: str) -> None:
         self._lost = self._lost or reason
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
 

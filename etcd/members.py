@@ -1,11 +1,11 @@
-"""The members of an etcd cluster as one that answers: fail-over and time-outs in one place.
+"""The members of an etcd cluster as one: fail-over and time-outs in one place.
 
 Theory of operation. A request that may safely be done twice goes to the member that served last. If it fails there, or
 is not answered within a moment, the next one gets it too, and so on round and round until the time is over, while those
-asked earlier may still answer. A stopped member so costs a moment, not the time-out, and a slow answer counts. Members
-that are silent are asked anew because of the elections of etcd's own leader: a request that came before the election
-waits in its member for a second after it, a new one is served at once. The first answer wins, and its member is asked
-first from then on.
+asked earlier may still answer. A stopped member so costs a moment, not the time-out, and a slow answer counts. Silent
+members get the request again because of the elections of etcd's own leader: a request that came before the election
+waits in its member for a second after it, a new one is served at once. The first answer wins, and its member gets the
+next request first.
 
 A request that must not be done twice goes to the next member only while it is certain that no member has got it.
 """
@@ -21,9 +21,9 @@ from nodespan.etcd.gateway import Gateway, TLSFiles, parse_endpoint
 from nodespan.etcd.values import Json
 
 TIMEOUT = 1.5
-# A member that has not answered for so long gets company.
+# After this time without an answer the next member gets the request too.
 _PATIENCE = 0.25
-# After a failure, once all were asked.
+# After a failure, once all have had the request.
 _PAUSE = 0.1
 
 Parsed = TypeVar("Parsed")

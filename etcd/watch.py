@@ -1,13 +1,13 @@
 """A watch that survives its members: events of a key or a prefix, in order, none twice and none left out.
 
-Theory of operation. etcd says nothing at all in an open watch when its member is stopped, or is cut off from the
-majority: the stream is silent, as it is when nothing happens. So beside each stream the same member is asked, in short
-intervals, for a linearizable read, which only a member in touch with a majority can answer. A member that fails in
-this, or whose stream ends, is left for the next one, and the watch goes on there after the last revision that was seen
-completely. If no member has proved itself for a while, the watch ends with what was wrong with each.
+Theory of operation. An open watch is silent when its member is stopped or cut off from the majority, as it is when
+nothing happens. So beside each stream the same member gets, in short intervals, a linearizable read, which only a
+member in touch with a majority can answer. A member that fails in this, or whose stream ends, is left for the next one,
+and the watch goes on there after the last revision that was seen completely. If no member has answered for a while, the
+watch ends with the failure of each.
 
-The reads also show when etcd was restored: a watch that begins at a revision which the restored etcd has not reached
-yet would wait for it without a word.
+The reads also show when etcd was restored: a watch that begins at a revision that the restored etcd has not reached yet
+would wait for it silently.
 """
 
 import collections
@@ -30,7 +30,7 @@ _BEAT_LIMIT = 1.0
 # No member for so long: the watch is over.
 _GIVE_UP = 5.0
 _PAUSE = 0.1
-# Answers that nobody has taken yet. With more of them the stream is closed until somebody did.
+# Answers that are not received yet. With more of them the stream is closed until they are.
 _MOST_WAITING = 64
 
 _ANY_KEY = Get(key=b"\0", limit=1, keys_only=True)
@@ -39,7 +39,7 @@ _ANY_KEY = Get(key=b"\0", limit=1, keys_only=True)
 class Events:
     """The events of one watch, to be iterated by one task.
 
-    Raises CompactedError if the watch would have to start in a part of the history that is forgotten, HistoryError if
+    Raises CompactedError if the watch would have to start in a part of the history that is compacted, HistoryError if
     etcd was restored, UnavailableError if no member could be watched for five seconds; then it is over.
     """
 
@@ -127,7 +127,7 @@ class _Watch:
                     return
 
     async def _follow(self, endpoint: str) -> EtcdError | None:
-        """Read one member's stream until something is wrong with it, or, None, until nobody takes what comes."""
+        """Read one member's stream until it fails, or, None, until its events are not received fast enough."""
         request = watch_request(self._key, prefix=self._prefix, from_revision=self._next)
         self._failure, self._held = None, ()
         async with trio.open_nursery() as nursery:
@@ -167,7 +167,7 @@ class _Watch:
         return self._failure
 
     def _take(self, notice: _Notice) -> bool:
-        """Hand on what the notice brings, and say whether there was room for it."""
+        """Pass the notice on, and return whether there was room for it."""
         self._history = self._history.of_cluster(notice.header)
         if notice.canceled:
             if notice.compact_revision:
