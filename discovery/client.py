@@ -9,10 +9,12 @@ While a watch is open two tasks run: one applies messages to the view, one sends
 changes at once, and everything when half of the TTL is over. Only an accepted record resets
 the backoff, so a service that accepts the hello and then refuses is not called more often. A failed refresh ends
 the watch, and the loop starts over at once, not when the next refresh is due: by then the record could have expired.
+A service that sends more than it may (`message_limits`) is left for minutes, and longer each time.
 
 This node's record stays at the service until it expires; `leave` deletes it at once.
 """
 
+import enum
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -24,12 +26,15 @@ import trio
 from nodespan.discovery.addresses import AddressError, decode_address
 from nodespan.discovery.affiliate import AffiliateData, encode_affiliate
 from nodespan.discovery.ciphers import OVERHEAD, ClusterCipher
+from nodespan.discovery.complaints import Complaints
 from nodespan.discovery.endpoint_url import DialAddress, EndpointURLError, redirected
-from nodespan.discovery.view import Rejection, SeenAffiliate, View
+from nodespan.discovery.message_limits import MOST_AFFILIATES, MOST_TEXT, ExcessError, cut
+from nodespan.discovery.view import Change, Rejection, SeenAffiliate, View
 from nodespan.discovery.wire import server_pb2
-from nodespan.runtime.backoff import Backoff
+from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.errors import leaves
+from nodespan.runtime.token_bucket import TokenBucket
 
 TTL = 30 * 60.0
 HELLO_LIMIT = 10.0
@@ -38,19 +43,39 @@ REFRESH_LIMIT = 30.0
 MOST_DATA = 2048
 MOST_ENDPOINT = 32
 MOST_ENDPOINTS = 64
-# The number of warnings remembered as logged: anyone who knows a cluster's id can cause more and more.
-_MOST_SAID = 4096
+# How long a service is left that sends more than it may.
+_EXCESSES = Exponential(base=120.0, cap=30 * 60.0, jitter=0.25)
+# Blobs that are read a second, and at once.
+_BLOBS_PER_SECOND = 5_000
+_BLOBS_AT_ONCE = 300_000
 
+# Statuses that may have a cause below gRPC.
+_UNREACHED = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN", "UNIMPLEMENTED"})
 # The statuses of a refused request, as opposed to a failed call.
 _REFUSALS = frozenset({"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "PERMISSION_DENIED"})
 
 
-class TransportError(Exception):
-    """A failed call: `code` is the name of its gRPC status."""
+class Stage(enum.StrEnum):
+    """The step of a connection that failed."""
 
-    def __init__(self, code: str, details: str) -> None:
-        super().__init__(f"{code}: {details}" if details else code)
+    LOOKUP = "lookup"
+    PROXY = "proxy"
+    TCP = "tcp"
+    TLS = "tls"
+    HTTP = "http"
+    DEADLINE = "deadline"
+    # The service answered with an error, or with an invalid message.
+    SERVICE = "service"
+
+
+class TransportError(Exception):
+    """A failed call: `code` is the name of its gRPC status, `stage` the step that failed."""
+
+    def __init__(self, code: str, details: str, stage: Stage = Stage.SERVICE) -> None:
+        super().__init__(cut(f"{code}: {details}" if details else code))
         self.code = code
+        self.details = cut(details)
+        self.stage = stage
 
     @property
     def is_refusal(self) -> bool:
@@ -75,6 +100,17 @@ class Transport(Protocol):
     """Connects to services. `keepalive` is the interval of tests of an idle connection, in seconds."""
 
     def connect(self, target: DialAddress, *, keepalive: float) -> AbstractAsyncContextManager[Connection]: ...
+    async def explain(self, target: DialAddress, error: TransportError) -> TransportError:
+        """The cause of a failed call, if it can be found; else the error itself."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Failure:
+    """Why a service is not in use."""
+
+    stage: Stage
+    message: str
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +184,12 @@ class Client:
         # Set when there is something to send.
         self._unsent = trio.Event()
         self._attempt = trio.CancelScope()
-        self._said: set[Rejection] = set()
+        self._complaints = Complaints()
+        self._blobs = TokenBucket(_BLOBS_PER_SECOND, _BLOBS_AT_ONCE, 0.0)
+        self._excesses = Backoff(random, _EXCESSES)
+        self._is_left = False
+        self._failure: Failure | None = None
+        self._is_connected = False
         self._public_address = ""
         self._is_synced = False
 
@@ -173,6 +214,21 @@ class Client:
     def rejected(self) -> int:
         """The number of unreadable blobs."""
         return self._view.rejected
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Reasons of unreadable affiliates by the service's id: a live, read-only mapping."""
+        return self._view.unreadable
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a watch is open and has delivered its snapshot."""
+        return self._is_connected
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the latest attempt failed, None before the first and while the service is in use."""
+        return self._failure
 
     @property
     def has_left(self) -> bool:
@@ -229,18 +285,44 @@ class Client:
 
     async def _try(self) -> None:
         """One connection, until it fails."""
-        await trio.sleep(self._backoff.next())
+        wait = self._backoff.next()
+        if self._is_left:
+            wait = self._excesses.next()
+            self._is_left = False
+        await trio.sleep(wait)
         try:
             async with self._transport.connect(self._target, keepalive=max(10.0, self.options.ttl / 10)) as service:
                 if await self._hello(service):
                     await self._follow(service)
-        except* TransportError as group:
+        except* (TransportError, ExcessError) as group:
             for error in leaves(group):
-                self._log.warning(
-                    "the discovery service cannot be used, trying again",
-                    service=self._target.address,
-                    error=str(error),
-                )
+                if not isinstance(error, TransportError):
+                    self._is_left = True
+                    error = TransportError("BEYOND_LIMITS", str(error))  # the same, in one form
+                await self._fail(error)
+        finally:
+            self._set_connected(is_connected=False)
+
+    async def _fail(self, error: TransportError) -> None:
+        """Record and log the cause of a failed attempt."""
+        if error.code in _UNREACHED and not self._is_connected:
+            error = await self._transport.explain(self._target, error)
+        failure = Failure(stage=error.stage, message=str(error) if error.stage is Stage.SERVICE else error.details)
+        event = "the discovery service cannot be used, trying again"
+        if self._is_left:
+            event = "the discovery service sends more than it may, it is left for some minutes"
+        self._log.warning(event, service=self._target.address, error=str(error), stage=str(error.stage))
+        if failure != self._failure:
+            self._failure = failure
+            self._on_change()
+
+    def _set_connected(self, *, is_connected: bool) -> None:
+        if is_connected and self._failure is not None:
+            self._failure = None
+        elif is_connected == self._is_connected:
+            return
+        self._is_connected = is_connected
+        self._on_change()
 
     async def _hello(self, service: Connection) -> bool:
         """Say hello; returns whether to stay with this service."""
@@ -253,9 +335,12 @@ class Client:
         if not endpoint:
             return True
         try:
-            self._target = redirected(self._target, endpoint)
+            target = redirected(self._target, endpoint)
         except EndpointURLError as error:
             raise TransportError("INVALID_REDIRECT", str(error)) from error
+        if len(endpoint) > MOST_TEXT:
+            raise TransportError("INVALID_REDIRECT", f"to a name of {len(endpoint)} characters")
+        self._target = target
         self._log.info("the discovery service redirects", service=options.target.address, to=self._target.address)
         return False
 
@@ -279,29 +364,47 @@ class Client:
 
     async def _receive(self, messages: AsyncIterator[server_pb2.WatchResponse]) -> None:
         async for message in messages:
-            change = self._view.receive(message)
+            change = await self._take(message)
             for rejection in change.rejections:
                 self._complain(rejection)
-            if change.ids or not self._is_synced:
+            if self._complaints.is_to_be_counted(self._view.rejected):
+                self._log.warning(
+                    "many records from the discovery service are unreadable",
+                    service=self._target.address,
+                    rejected_so_far=self._view.rejected,
+                )
+            self._set_connected(is_connected=True)
+            if change.ids or change.rejections or not self._is_synced:
                 self._is_synced = True
                 self._changed |= change.ids
                 self._on_change()
         raise TransportError("END_OF_STREAM", "the service ended the watch")
 
+    async def _take(self, message: server_pb2.WatchResponse) -> Change:
+        """Apply a message to the view, at a limited rate and in slices."""
+        blobs = sum(1 + len(entry.endpoints) for entry in message.affiliates[:MOST_AFFILIATES])
+        wait = self._blobs.spend(1 + blobs, trio.current_time())
+        if wait:
+            await trio.sleep(wait)
+        slices = self._view.receive_in_slices(message)
+        while True:
+            try:
+                next(slices)
+            except StopIteration as end:
+                change: Change = end.value
+                return change
+            await trio.lowlevel.checkpoint()
+
     def _complain(self, rejection: Rejection) -> None:
-        if rejection in self._said:
-            return
-        if len(self._said) >= _MOST_SAID:
-            self._said.clear()
-        self._said.add(rejection)
-        self._log.warning(
-            "an unreadable record from the discovery service was skipped",
-            service=self._target.address,
-            affiliate=rejection.affiliate_id,
-            part="endpoint" if rejection.is_endpoint else "data",
-            reason=rejection.reason,
-            rejected_so_far=self._view.rejected,
-        )
+        if self._complaints.is_to_be_named(rejection):
+            self._log.warning(
+                "an unreadable record from the discovery service was skipped",
+                service=self._target.address,
+                affiliate=cut(rejection.affiliate_id),
+                part="endpoint" if rejection.is_endpoint else "data",
+                reason=rejection.reason,
+                rejected_so_far=self._view.rejected,
+            )
 
     async def _refresh_forever(self, service: Connection) -> None:
         while True:
@@ -313,6 +416,8 @@ class Client:
                 self._backoff.reset()
                 with trio.move_on_at(due):
                     await self._unsent.wait()
+            # Half of the TTL has passed without an excess.
+            self._excesses.reset()
 
     async def _refresh(self, service: Connection, sent: _Sent) -> None:
         """Send everything that was not sent yet."""
@@ -388,4 +493,4 @@ def _limit(seconds: float, what: str) -> Iterator[None]:
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise TransportError("DEADLINE_EXCEEDED", f"{what} took longer than {seconds:g} s")
+        raise TransportError("DEADLINE_EXCEEDED", f"{what} took longer than {seconds:g} s", Stage.DEADLINE)

@@ -11,6 +11,7 @@ was added counts from the next attempt on. Proxies are those of the environment 
 """
 
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,17 +19,22 @@ from typing import Any
 
 import grpc
 import trio
+from google.protobuf.message import DecodeError
 
-from nodespan.discovery.client import Connection, TransportError
+from nodespan.discovery.client import Connection, Stage, TransportError
+from nodespan.discovery.diagnosis import find_cause
 from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.message_limits import MOST_BYTES, ExcessError, check_message
 from nodespan.discovery.proxy import ProxyError, proxy_for
 from nodespan.discovery.wire import server_pb2
 
 _SERVICE = "/sidero.discovery.server.Cluster/"
 _CALL_LIMIT = 30.0
 _PING_TIMEOUT = 20.0
+# How grpcio words the answer of a server, or of a proxy before it, that speaks HTTP but not gRPC.
+_HTTP_STATUS = re.compile(r"(?:http2? (?:header with )?status|HTTP status(?: code)?): (\d{3})", re.IGNORECASE)
 # A full cluster is a little more than the 4 MiB that are grpcio's limit.
-_LARGEST_MESSAGE = 16 * 1024 * 1024
+_LARGEST_MESSAGE = MOST_BYTES
 
 # Where systems keep their certificate authorities, in one file.
 _SYSTEM_ROOTS = (
@@ -96,6 +102,23 @@ class GrpcTransport:
         finally:
             channel.close()
 
+    async def explain(self, target: DialAddress, error: TransportError) -> TransportError:
+        """Go the way to the service step by step, and say which of them fails; the error if none does."""
+        try:
+            proxy = proxy_for(target, self._environment())
+            roots = b""
+            if not target.insecure:
+                roots = await trio.to_thread.run_sync(system_roots, abandon_on_cancel=True)
+        except (ProxyError, TransportError):
+            return error  # that is what the error says
+        cause = await find_cause(target, proxy, roots + b"\n" + self._extra_roots())
+        if cause is not None:
+            return TransportError(error.code, cause.message, cause.stage)
+        status = _HTTP_STATUS.search(error.details)
+        if status is not None:
+            return TransportError(error.code, f"it answers with HTTP status {status[1]}, not like gRPC", Stage.HTTP)
+        return error
+
 
 def _options(keepalive: float) -> tuple[tuple[str, int], ...]:
     return (
@@ -132,7 +155,8 @@ class GrpcConnection:
         self._watch = channel.unary_stream(
             f"{_SERVICE}Watch",
             request_serializer=messages.WatchRequest.SerializeToString,
-            response_deserializer=messages.WatchResponse.FromString,
+            # Counted before it is parsed, see _pump.
+            response_deserializer=None,
         )
 
     async def hello(self, request: server_pb2.HelloRequest) -> server_pb2.HelloResponse:
@@ -150,7 +174,7 @@ class GrpcConnection:
 
     @asynccontextmanager
     async def watch(self, request: server_pb2.WatchRequest) -> AsyncIterator[AsyncIterator[server_pb2.WatchResponse]]:
-        """The messages of a watch, until the service ends it. Iterating raises TransportError."""
+        """The messages of a watch, until the service ends it. Iterating raises TransportError, and ExcessError."""
         call = self._watch(request)
         messages, received = trio.open_memory_channel[server_pb2.WatchResponse](0)
         stream = _Stream(received)
@@ -169,7 +193,7 @@ class _Stream:
 
     def __init__(self, messages: trio.MemoryReceiveChannel[server_pb2.WatchResponse]) -> None:
         self._messages = messages
-        self.error: TransportError | None = None
+        self.error: TransportError | ExcessError | None = None
 
     def __aiter__(self) -> "_Stream":
         return self
@@ -186,10 +210,15 @@ class _Stream:
 async def _pump(call: Any, messages: trio.MemorySendChannel[server_pb2.WatchResponse], stream: _Stream) -> None:
     def work() -> None:
         try:
-            for message in call:
-                trio.from_thread.run(messages.send, message)
+            for data in call:
+                check_message(data)
+                trio.from_thread.run(messages.send, server_pb2.WatchResponse.FromString(data))
         except grpc.RpcError as error:
             stream.error = _transport_error(error)
+        except ExcessError as error:
+            stream.error = error
+        except (DecodeError, UnicodeDecodeError) as error:
+            stream.error = TransportError("INVALID_MESSAGE", f"it sent what is no message of a watch: {error}")
         except (trio.BrokenResourceError, trio.Cancelled):
             return  # the reader is gone
 
@@ -229,4 +258,6 @@ async def _call(method: Any, request: Any) -> Any:
 
 
 def _transport_error(error: Any) -> TransportError:
-    return TransportError(error.code().name, error.details() or "")
+    code = error.code().name
+    stage = Stage.DEADLINE if code == "DEADLINE_EXCEEDED" else Stage.SERVICE
+    return TransportError(code, error.details() or "", stage)

@@ -11,18 +11,27 @@ streams the view is kept: a dead service must not remove living nodes.
     deleted       (ids only)             removed
     otherwise                            added or replaced
 
+A message is applied in slices, so that other tasks run in between; nothing has changed before its end. A message with
+more than a service may send raises ExcessError, and the view is kept.
+
 The endpoints of an affiliate are in the order of the service: its own first, those reported by others later. An
 unreadable one is left out and counted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from types import MappingProxyType
 
 import attrs
 
 from nodespan.discovery.affiliate import AffiliateData
 from nodespan.discovery.ciphers import BlobError, ClusterCipher
+from nodespan.discovery.message_limits import MOST_AFFILIATES, MOST_ENDPOINTS, ExcessError
 from nodespan.discovery.wire import server_pb2
+
+# Blobs that are read in one slice, some milliseconds.
+_SLICE = 200
+# Rejections of one message that are kept; the others are counted.
+_MOST_REJECTIONS = 64
 
 
 @attrs.frozen
@@ -44,7 +53,7 @@ class Rejection:
 
 @attrs.frozen
 class Change:
-    """The effect of one message: the ids that were added, changed or removed, and the unreadable records."""
+    """The effect of one message: the ids that were added, changed or removed, and the first unreadable records."""
 
     ids: frozenset[str] = frozenset()
     rejections: tuple[Rejection, ...] = ()
@@ -57,6 +66,7 @@ class View:
         self._own_id = own_id
         self._cipher = cipher
         self._known: dict[str, SeenAffiliate] = {}
+        self._unreadable: dict[str, str] = {}
         self._expects_snapshot = True
         self.rejected = 0
 
@@ -65,44 +75,106 @@ class View:
         """Affiliates by the service's id: a live, read-only mapping."""
         return MappingProxyType(self._known)
 
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Reasons of affiliates whose latest record is unreadable, by id: a live, read-only mapping."""
+        return MappingProxyType(self._unreadable)
+
     def begin_stream(self) -> None:
         """The next message is the first of a stream."""
         self._expects_snapshot = True
 
     def receive(self, message: server_pb2.WatchResponse) -> Change:
-        """Apply a message. Never raises, whatever it contains."""
-        is_snapshot, self._expects_snapshot = self._expects_snapshot, False
-        if message.deleted and not is_snapshot:
+        """Apply a message at once, whatever it contains. Raises ExcessError."""
+        slices = self.receive_in_slices(message)
+        while True:
+            try:
+                next(slices)
+            except StopIteration as end:
+                change: Change = end.value
+                return change
+
+    def receive_in_slices(self, message: server_pb2.WatchResponse) -> Generator[None, None, Change]:
+        """`receive`, with a pause after each slice of work."""
+        if len(message.affiliates) > MOST_AFFILIATES:
+            raise ExcessError(f"a message has {len(message.affiliates)} affiliates, at most {MOST_AFFILIATES} are read")
+        if message.deleted and not self._expects_snapshot:
             return Change(self._forget(entry.id for entry in message.affiliates))
-        read, rejections = self._read(message)
-        self.rejected += len(rejections)
-        gone = self._forget(self._known.keys() - read.keys()) if is_snapshot else frozenset()
+        reading = _Reading(self._own_id, self._cipher)
+        yield from reading.read(message)
+        known = {} if self._expects_snapshot else self._known
+        unreadable = {} if self._expects_snapshot else self._unreadable
+        ids = known.keys() | unreadable.keys() | reading.read_affiliates.keys() | reading.unreadable.keys()
+        if len(ids) > MOST_AFFILIATES:
+            raise ExcessError(f"it tells of more than {MOST_AFFILIATES} affiliates")
+        return self._apply(reading)
+
+    def _apply(self, reading: "_Reading") -> Change:
+        read = reading.read_affiliates
+        self.rejected += reading.rejected
+        gone: frozenset[str] = frozenset()
+        if self._expects_snapshot:
+            self._expects_snapshot = False
+            gone = self._forget((self._known.keys() | self._unreadable.keys()) - read.keys())
         changed = frozenset(id for id, seen in read.items() if self._known.get(id) != seen)
         self._known.update(read)
-        return Change(gone | changed, tuple(rejections))
+        for id in read:
+            self._unreadable.pop(id, None)
+        self._unreadable.update(reading.unreadable)
+        return Change(gone | changed, tuple(reading.rejections))
 
     def _forget(self, ids: Iterable[str]) -> frozenset[str]:
-        return frozenset(id for id in ids if self._known.pop(id, None) is not None)
+        gone = set()
+        for id in ids:
+            self._unreadable.pop(id, None)
+            if self._known.pop(id, None) is not None:
+                gone.add(id)
+        return frozenset(gone)
 
-    def _read(self, message: server_pb2.WatchResponse) -> tuple[dict[str, SeenAffiliate], list[Rejection]]:
-        read: dict[str, SeenAffiliate] = {}
-        rejections: list[Rejection] = []
+
+class _Reading:
+    """What is read of one message."""
+
+    def __init__(self, own_id: str, cipher: ClusterCipher) -> None:
+        self._own_id = own_id
+        self._cipher = cipher
+        self._left = _SLICE
+        self.read_affiliates: dict[str, SeenAffiliate] = {}
+        self.unreadable: dict[str, str] = {}
+        self.rejections: list[Rejection] = []
+        self.rejected = 0
+
+    def read(self, message: server_pb2.WatchResponse) -> Generator[None, None, None]:
         for entry in message.affiliates:
             if entry.id == self._own_id or not entry.data:
                 continue
+            self._left -= 1 + len(entry.endpoints)
+            if self._left <= 0:
+                self._left = _SLICE
+                yield
+            if len(entry.endpoints) > MOST_ENDPOINTS:
+                raise ExcessError(
+                    f"an affiliate has {len(entry.endpoints)} endpoints, at most {MOST_ENDPOINTS} are read"
+                )
             try:
                 data = self._cipher.decrypt_affiliate(entry.data)
             except BlobError as error:
-                rejections.append(Rejection(entry.id, str(error)))
+                self.unreadable[entry.id] = str(error)
+                self._reject(Rejection(entry.id, str(error)))
             else:
-                read[entry.id] = SeenAffiliate(data, self._endpoints(entry, rejections))
-        return read, rejections
+                self.unreadable.pop(entry.id, None)
+                self.read_affiliates[entry.id] = SeenAffiliate(data, self._endpoints(entry))
 
-    def _endpoints(self, entry: server_pb2.Affiliate, rejections: list[Rejection]) -> tuple[str, ...]:
+    def _endpoints(self, entry: server_pb2.Affiliate) -> tuple[str, ...]:
         endpoints = []
         for blob in entry.endpoints:
             try:
                 endpoints.append(self._cipher.decrypt_endpoint(blob))
             except BlobError as error:
-                rejections.append(Rejection(entry.id, str(error), is_endpoint=True))
+                self._reject(Rejection(entry.id, str(error), is_endpoint=True))
         return tuple(endpoints)
+
+    def _reject(self, rejection: Rejection) -> None:
+        self.rejected += 1
+        if len(self.rejections) < _MOST_REJECTIONS:
+            self.rejections.append(rejection)

@@ -115,6 +115,30 @@ class DiscoveryConfigSpec:
     service_endpoints: tuple[DiscoveryService, ...] = ()
 
 
+class ServiceState(enum.StrEnum):
+    """How far this node has come with a discovery service."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    FAILED = "failed"
+
+
+@attrs.frozen(kw_only=True)
+class DiscoveryServiceStatusSpec:
+    """Whether a discovery service is in use. `stage` is what failed, and `message` how.
+
+    Stages: lookup, proxy, tcp, tls, http, deadline, service. `unreadable` counts the affiliates whose records cannot be
+    read.
+    """
+
+    endpoint: str = ""
+    state: ServiceState = ServiceState.CONNECTING
+    stage: str = attrs.field(default="", metadata=_OPTIONAL)
+    message: str = attrs.field(default="", metadata=_OPTIONAL)
+    affiliates: int = 0
+    unreadable: int = 0
+
+
 @attrs.frozen(kw_only=True)
 class IdentitySpec:
     """This node's id in the cluster."""
@@ -162,6 +186,19 @@ Member = ResourceType(
 )
 DiscoveryConfig = ResourceType(
     "DiscoveryConfigs.cluster.talos.dev", DiscoveryConfigSpec, namespace=CONFIG_NAMESPACE, sensitive=True
+)
+DiscoveryServiceStatus = ResourceType(
+    "DiscoveryServiceStatuses.cluster.nodespan.dev",
+    DiscoveryServiceStatusSpec,
+    singular="DiscoveryServiceStatus",
+    namespace=NAMESPACE,
+    columns={
+        "Endpoint": ".endpoint",
+        "State": ".state",
+        "Affiliates": ".affiliates",
+        "Unreadable": ".unreadable",
+        "Message": ".message",
+    },
 )
 Identity = ResourceType(
     "Identities.cluster.talos.dev", IdentitySpec, singular="Identity", namespace=NAMESPACE, columns={"ID": ".nodeId"}

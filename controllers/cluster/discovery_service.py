@@ -17,6 +17,7 @@ import trio
 
 from nodespan.controllers.cluster.conversion import from_wire, to_wire
 from nodespan.controllers.cluster.raw_affiliates import RawAffiliates
+from nodespan.controllers.common.problems import Problems
 from nodespan.discovery.client import Client, ClientOptions, Transport
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.proxy import ProxyError, proxy_for
@@ -30,14 +31,25 @@ from nodespan.resources.cluster import (
     RESET_ID,
     Affiliate,
     DiscoveryConfig,
+    DiscoveryServiceStatus,
+    DiscoveryServiceStatusSpec,
     Identity,
     MachineResetSignal,
+    ServiceState,
 )
 from nodespan.resources.kubespan import KubeSpanEndpoint
-from nodespan.resources.network import DEFAULT_ADDRESS_ID, AddressStatus, AddressStatusSpec, Family, NodeAddress
+from nodespan.resources.network import (
+    DEFAULT_ADDRESS_ID,
+    AddressStatus,
+    AddressStatusSpec,
+    Family,
+    NetworkProblem,
+    NodeAddress,
+    Severity,
+)
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle
-from nodespan.runtime.controller import Controller, ControllerContext, shared, strong, weak
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, strong, weak
 
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 _SOURCE = "service/"
@@ -50,6 +62,7 @@ TransportFactory = Callable[[Callable[[], bytes], Callable[[], Mapping[str, str]
 class DiscoveryServiceController(Controller):
     """Writes `service/<node id>` in cluster-raw for each node that a service tells of, and the public address.
 
+    Of each service it writes a DiscoveryServiceStatus, and a NetworkProblem while it is not in use or not readable.
     The own record is deleted from all services while there is a MachineResetSignal. The signal is held by a finalizer
     until they have confirmed it: whoever wants to leave creates the signal, tears it down and waits for as long as it
     is worth it. Stopping deletes nothing: the record lives on until its time is over.
@@ -67,7 +80,12 @@ class DiscoveryServiceController(Controller):
         weak(NodeAddress, DEFAULT_ADDRESS_ID),
         strong(MachineResetSignal, RESET_ID),
     )
-    outputs = (shared(Affiliate), shared(AddressStatus))
+    outputs = (
+        shared(Affiliate),
+        shared(AddressStatus),
+        exclusive(DiscoveryServiceStatus),
+        shared(NetworkProblem),
+    )
 
     def __init__(
         self,
@@ -194,6 +212,9 @@ class _Run:
         # No longer used; what they told counts until those in use have told all that they know.
         self._retired: list[_Service] = []
         self._records: RawAffiliates[_Service] = RawAffiliates()
+        self._problems = Problems(ctx, DiscoveryServiceStatus)
+        # As published; an earlier run may have left some.
+        self._statuses = {status.id: status.spec for status in ctx.list(DiscoveryServiceStatus)}
         self._touched: set[str] = set()
         self._has_swept = False
         self._news = trio.Event()
@@ -273,6 +294,7 @@ class _Run:
             for node_id in touched:
                 await self._publish(node_id)
             await self._publish_address()
+            await self._publish_statuses()
             await self._let_go_of_signal()
 
     def _hear(self, service: _Service) -> None:
@@ -314,11 +336,55 @@ class _Run:
                 await self._ctx.put(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID, spec)
                 return
 
+    async def _publish_statuses(self) -> None:
+        for name in self._statuses.keys() - self._services.keys():
+            del self._statuses[name]
+            await self._ctx.destroy(DiscoveryServiceStatus, name)
+        await self._problems.keep(self._services)
+        for name, service in list(self._services.items()):
+            status = service_status(service.client)
+            if self._statuses.get(name) != status:
+                self._statuses[name] = status
+                await self._ctx.put(DiscoveryServiceStatus, name, status)
+            problem = service_problem(service.client)
+            if problem is None:
+                await self._problems.clear(name)
+            else:
+                # The client has logged it.
+                await self._problems.set(name, problem[0], loud=False, severity=problem[1])
+
     async def _let_go_of_signal(self) -> None:
         signal = self._ctx.find(MachineResetSignal, RESET_ID)
         has_left = all(service.client.has_left for service in self._services.values())
         if has_left and signal is not None and signal.metadata.is_tearing_down:
             await self._ctx.remove_finalizer(MachineResetSignal, RESET_ID)
+
+
+def service_status(client: Client) -> DiscoveryServiceStatusSpec:
+    """What is to be seen of a client."""
+    failure = client.failure
+    state = ServiceState.CONNECTED if client.is_connected else ServiceState.CONNECTING
+    return DiscoveryServiceStatusSpec(
+        endpoint=client.options.target.address,
+        state=state if failure is None else ServiceState.FAILED,
+        stage="" if failure is None else str(failure.stage),
+        message="" if failure is None else failure.message,
+        affiliates=len(client.affiliates),
+        unreadable=len(client.unreadable),
+    )
+
+
+def service_problem(client: Client) -> tuple[str, Severity] | None:
+    """What an operator has to know of a client's trouble, and how bad it is; None if there is none."""
+    if client.failure is not None:
+        return f"{client.options.target.address} cannot be used: {client.failure.message}", Severity.ERROR
+    if not client.unreadable:
+        return None
+    count, total = len(client.unreadable), len(client.unreadable) + len(client.affiliates)
+    # Any of them will do: with a wrong secret all reasons are the same.
+    reason = next(iter(client.unreadable.values()))
+    message = f"{count} of {total} records of other nodes cannot be read: {reason}"
+    return message, Severity.WARNING if client.affiliates else Severity.ERROR
 
 
 def public_address(address: str) -> AddressStatusSpec | None:

@@ -12,6 +12,7 @@ import trio
 from nodespan.controllers.config.check import report
 from nodespan.controllers.config.dry_run import dry_run, dry_run_texts
 from nodespan.controllers.config.loading import Loaded, load_files
+from nodespan.resources.cluster import DiscoveryServiceStatus, ServiceState
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
 from nodespan.resources.network.problem import Severity
 from nodespan.runtime.actions import Action, ActionCall, ActionError
@@ -28,6 +29,8 @@ _PATIENCE = 5.0
 _START = 0.2
 _PASSING = 2.0
 _POLL = 0.1
+# How long it may take until it is known whether a discovery service can be used: a lookup without an answer takes 15 s.
+_CONNECTING = 20.0
 
 _Answers = AsyncGenerator[Mapping[str, Any], None]
 _Problems = Mapping[str, NetworkProblemSpec]
@@ -100,6 +103,9 @@ async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
         return
     await trio.sleep(_START)
     is_settled = await call.settle(_PATIENCE)
+    with trio.move_on_after(_CONNECTING):
+        while _is_connecting(call.state):  # noqa: ASYNC110  # a connection is no controller's turn
+            await trio.sleep(_POLL)
     with trio.move_on_after(_PASSING):
         while _new_problems(call.state, before):  # noqa: ASYNC110  # no event says that problems are gone
             await trio.sleep(_POLL)
@@ -110,6 +116,10 @@ async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
         yield {"text": "controllers are still working: `nodespan get networkproblems` shows the outcome\n"}
     has_errors = any(problem.severity is Severity.ERROR for problem in new.values())
     yield {"text": "", "status": APPLIED_WITH_PROBLEMS if has_errors else APPLIED}
+
+
+def _is_connecting(state: State) -> bool:
+    return any(status.spec.state is ServiceState.CONNECTING for status in state.list(DiscoveryServiceStatus))
 
 
 def _problems(state: State) -> _Problems:

@@ -9,7 +9,7 @@ OWNER = "discovery.Service"
 
 @attrs.frozen(kw_only=True)
 class EndpointRecord:
-    """An endpoint's blob and when it expires, in wall-clock nanoseconds."""
+    """An endpoint's blob and when it expires, in nanoseconds of the service's clock."""
 
     data: bytes
     expiry: int
@@ -17,7 +17,7 @@ class EndpointRecord:
 
 @attrs.frozen(kw_only=True)
 class AffiliateSpec:
-    """One affiliate. `data` and the endpoints are ciphertext; expiry is in wall-clock nanoseconds.
+    """One affiliate. `data` and the endpoints are ciphertext; expiry is in nanoseconds of the service's clock.
 
     `announcement` counts the notifications to watchers. `withdrawn`: the last one was a deletion, though
     the affiliate still exists.

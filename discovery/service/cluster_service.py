@@ -23,7 +23,7 @@ _MAX_STALL = 60.0
 
 
 class ClusterService:
-    """Answers calls from a state and its clusters. `now` is the wall clock, in nanoseconds.
+    """Answers calls from a state and its clusters. `now` is the service's clock, in nanoseconds.
 
     `greeted` is called with the version label of each client that says hello; `redirect` is the address to redirect
     to, if any; `tells_address`: clients get their address.

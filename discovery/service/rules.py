@@ -75,14 +75,21 @@ def prune(known: AffiliateSpec, now: int) -> AffiliateSpec | None:
     """The affiliate without expired endpoints: None if it has expired itself, the same object if nothing has.
 
     If only endpoints are dropped, watchers are sent a deletion of the affiliate until its next report. That is odd, but
-    clients rely on it.
+    clients rely on it. Nothing lasts longer than a report can grant: a later expiry comes from a clock that was ahead.
     """
     if known.expiry < now:
         return None
-    endpoints = tuple(endpoint for endpoint in known.endpoints if endpoint.expiry > now)
+    endpoints = tuple(_cut(endpoint, now + MAX_TTL) for endpoint in known.endpoints if endpoint.expiry > now)
+    expiry = min(known.expiry, now + MAX_TTL)
     if len(endpoints) == len(known.endpoints):
-        return known
-    return _announced(attrs.evolve(known, endpoints=endpoints), withdrawn=True)
+        if expiry == known.expiry and endpoints == known.endpoints:
+            return known
+        return attrs.evolve(known, expiry=expiry, endpoints=endpoints)
+    return _announced(attrs.evolve(known, expiry=expiry, endpoints=endpoints), withdrawn=True)
+
+
+def _cut(endpoint: EndpointRecord, latest: int) -> EndpointRecord:
+    return endpoint if endpoint.expiry <= latest else attrs.evolve(endpoint, expiry=latest)
 
 
 def _announced(affiliate: AffiliateSpec, *, withdrawn: bool) -> AffiliateSpec:

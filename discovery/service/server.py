@@ -18,6 +18,7 @@ from nodespan.discovery.service.cluster_service import ClusterService
 from nodespan.discovery.service.metrics import Metrics
 from nodespan.discovery.service.rate_limit import RateLimit
 from nodespan.discovery.service.status_pages import StatusPages
+from nodespan.discovery.service.steady_clock import steady_clock
 from nodespan.discovery.service.storage import Storage
 from nodespan.runtime.api.grpc import Bounds, Call, Code, Headers, Limits, Peer, Server, Service, Status, source_of
 from nodespan.runtime.api.http_server import serve_pages
@@ -102,17 +103,19 @@ async def serve_discovery(
     *,
     state: State | None = None,
     log: Logger | None = None,
-    now: Callable[[], int] = time.time_ns,
+    now: Callable[[], int] | None = None,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then end the streams, wait some seconds for calls to finish, and save.
 
-    The affiliates are in `state`, by default one of the service's own. `now` is the wall clock in nanoseconds. Reports
-    as started once everything answers. Raises OSError for addresses and files that cannot be used.
+    The affiliates are in `state`, by default one of the service's own. `now` is a clock in nanoseconds, by default one
+    that agrees with the wall clock at the start and is not set later. Reports as started once everything answers.
+    Raises OSError for addresses and files that cannot be used.
     """
     log = structlog.get_logger() if log is None else log
     certificate = None if options.certificate is None else ServerCertificate(*options.certificate, log)
     state = MemoryState() if state is None else state
+    now = steady_clock() if now is None else now
     async with _open_clusters(state) as clusters:
         metrics = Metrics(clusters)
         service = ClusterService(

@@ -23,7 +23,7 @@ class _Tally:
 
 
 class Storage:
-    """Keeps one file. `now` is the wall clock, in nanoseconds."""
+    """Keeps one file. `now` is the service's clock, in nanoseconds."""
 
     def __init__(
         self,

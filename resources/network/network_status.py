@@ -10,12 +10,16 @@ NETWORK_STATUS_ID = "status"
 
 @attrs.frozen(kw_only=True)
 class NetworkStatusSpec:
-    """Each field is true once its part is ready."""
+    """Each field is true once its part is ready.
+
+    `discovery_ready`: all configured discovery services are in use, and their records can be read.
+    """
 
     address_ready: bool = False
     connectivity_ready: bool = False
     hostname_ready: bool = False
     etc_files_ready: bool = False
+    discovery_ready: bool = True
 
 
 NetworkStatus = ResourceType(
@@ -29,5 +33,6 @@ NetworkStatus = ResourceType(
         "Connectivity": ".connectivityReady",
         "Hostname": ".hostnameReady",
         "Etc": ".etcFilesReady",
+        "Discovery": ".discoveryReady",
     },
 )

@@ -37,6 +37,8 @@ class FakeService:
     # Errors that the next calls of these names end with.
     failures: dict[str, deque[TransportError]] = attrs.field(factory=dict)
     is_down: bool = False
+    # Why, as somebody finds out who looks closer.
+    cause: TransportError | None = None
     # Calls of these names are never answered.
     hangs: set[str] = attrs.field(factory=set)
     keepalive: float = 0.0
@@ -48,6 +50,10 @@ class FakeService:
         self.dialled.append((target, trio.current_time()))
         self.keepalive = keepalive
         yield _Connection(self)
+
+    async def explain(self, target: DialAddress, error: TransportError) -> TransportError:
+        await trio.lowlevel.checkpoint()
+        return self.cause or error
 
     def names(self) -> list[str]:
         """The names of all calls so far."""

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from nodespan.discovery.ciphers import ClusterCipher
-from nodespan.discovery.client import TTL, Client, ClientOptions, TransportError
+from nodespan.discovery.client import TTL, Client, ClientOptions, Failure, Stage, TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.wire import server_pb2
 from tests.discovery.fake_service import FakeService
@@ -420,3 +420,109 @@ async def test_an_invalid_client_address_from_the_service_is_ignored() -> None:
         await trio.sleep(5)
         await wait_all_tasks_blocked()
         assert client.public_address == ""
+
+
+# A service that lies.
+
+
+def _broken(*ids: Any) -> list[server_pb2.Affiliate]:
+    return [server_pb2.Affiliate(id=str(id), data=b"x") for id in ids]
+
+
+async def test_a_service_that_tells_more_than_it_may_is_left_for_longer_each_time() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    with capture_logs() as logs:
+        async with running(client):
+            for _ in range(3):
+                dials = len(service.dialled)
+                while len(service.dialled) == dials or not service.watchers:  # noqa: ASYNC110  # virtual time
+                    await trio.sleep(1)
+                service.tell(server_pb2.WatchResponse(affiliates=_broken(*range(5000))))
+                await trio.sleep(1)
+                assert not service.watchers
+                assert client.failure is not None
+                assert client.failure.stage is Stage.SERVICE
+                assert "5000 affiliates, at most 4096 are read" in client.failure.message
+    waits = [later[1] - earlier[1] for earlier, later in itertools.pairwise(service.dialled)]
+    assert waits == pytest.approx([122, 242], abs=3)
+    assert [log["event"] for log in logs] == [
+        "the discovery service sends more than it may, it is left for some minutes"
+    ] * 3
+
+
+async def test_a_thousand_unreadable_records_are_a_few_lines_and_others_run_in_between() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    with capture_logs() as logs:
+        async with running(client):
+            await trio.sleep(1)
+            for first in range(1000, 5000, 1000):
+                service.tell(server_pb2.WatchResponse(affiliates=_broken(*range(first, first + 1000))))
+            await trio.sleep(1)
+            assert client.rejected == 4000
+            assert len(client.unreadable) == 4000
+    events = [log["event"] for log in logs]
+    assert len(events) == 64 + 1
+    assert events.count("many records from the discovery service are unreadable") == 1
+
+
+async def test_messages_are_read_no_faster_than_they_may_come() -> None:
+    service = FakeService()
+    client = make_client(service)
+    client.publish(node("me"), ())
+    async with running(client):
+        await trio.sleep(1)
+        for _ in range(900):
+            service.tell(server_pb2.WatchResponse(affiliates=_broken(*range(1000))))
+        await trio.sleep(1)
+        assert 300_000 <= client.rejected < 400_000
+        await trio.sleep(60)
+        assert 600_000 <= client.rejected < 700_000
+
+
+async def test_a_lie_in_an_answer_is_cut_and_escaped() -> None:
+    service = FakeService()
+    client = make_client(service)
+    service.failures["hello"] = deque([TransportError("UNKNOWN", "\x1b[2J" * 10_000)])
+    service.redirects.append("x" * 100_000 + ":443")
+    with capture_logs() as logs:
+        async with running(client):
+            await trio.sleep(5)
+    assert [len(log["error"]) < 2000 for log in logs] == [True, True]
+    assert logs[0]["error"].isprintable()
+    assert "a name of 100004 characters" in logs[1]["error"]
+    assert [address for address, _ in service.dialled] == [TARGET] * 3
+
+
+# Why a service is not in use.
+
+
+async def test_the_cause_of_a_failure_is_looked_for_and_shown_until_the_service_is_in_use() -> None:
+    service, news = FakeService(is_down=True), News()
+    service.cause = TransportError("UNAVAILABLE", "the name x cannot be looked up", Stage.LOOKUP)
+    client = make_client(service, on_change=news)
+    client.publish(node("me"), ())
+    async with running(client):
+        assert (client.failure, client.is_connected) == (None, False)
+        await news.next()
+        assert client.failure == Failure(stage=Stage.LOOKUP, message="the name x cannot be looked up")
+        service.is_down = False
+        await news.next()
+        while not client.is_connected:
+            await news.next()
+        assert client.failure is None
+        service.end_watches()
+        await news.next()
+        assert client.failure is not None
+        assert (client.failure.stage, client.is_connected) == (Stage.SERVICE, False)
+
+
+async def test_a_service_that_does_not_answer_has_missed_a_deadline() -> None:
+    service = FakeService(hangs={"hello"})
+    client = make_client(service)
+    async with running(client):
+        await trio.sleep(15)
+        assert client.failure == Failure(stage=Stage.DEADLINE, message="hello took longer than 10 s")

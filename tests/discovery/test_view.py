@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nodespan.discovery.affiliate import AffiliateData
 from nodespan.discovery.ciphers import ClusterCipher
+from nodespan.discovery.message_limits import MOST_AFFILIATES, ExcessError
 from nodespan.discovery.view import Change, Rejection, SeenAffiliate, View
 from nodespan.discovery.wire import server_pb2
 from tests.discovery.samples import KEY, OTHER_KEY, node
@@ -98,3 +99,54 @@ def test_no_message_breaks_a_view(messages: list[server_pb2.WatchResponse]) -> N
         change = view.receive(received)
         assert {id for id in before.keys() | view.known.keys() if before.get(id) != view.known.get(id)} == change.ids
         assert "m" not in view.known
+
+
+# A service that lies.
+
+
+def test_a_message_is_taken_in_slices_and_changes_nothing_before_its_end() -> None:
+    view = View("me", CIPHER)
+    broken = [server_pb2.Affiliate(id=str(number), data=b"x") for number in range(2000)]
+    slices = view.receive_in_slices(message(*broken, entry("a")))
+    for _ in range(10):
+        next(slices)
+        assert not view.known
+    with pytest.raises(StopIteration) as end:
+        next(slices)
+    assert end.value.value.ids == {"a"}
+    assert (view.rejected, len(view.unreadable), len(end.value.value.rejections)) == (2000, 2000, 64)
+
+
+def test_an_affiliate_with_too_many_endpoints_and_a_message_with_too_many_affiliates_are_refused() -> None:
+    view = View("me", CIPHER)
+    view.receive(message(entry("a")))
+    many = server_pb2.Affiliate(id="b", data=b"x", endpoints=[b"x"] * 1000)
+    for bad in (message(many), message(*[server_pb2.Affiliate(id="b", data=b"x")] * (MOST_AFFILIATES + 1))):
+        with pytest.raises(ExcessError):
+            view.receive(bad)
+    assert view.known.keys() == {"a"}
+    assert view.rejected == 0
+
+
+def test_a_service_cannot_make_up_ever_more_affiliates_in_small_messages() -> None:
+    view = View("me", CIPHER)
+    view.receive(message(entry("a")))
+    made_up = [server_pb2.Affiliate(id=str(number), data=b"x") for number in range(MOST_AFFILIATES)]
+    view.receive(message(*made_up[1:]))
+    with pytest.raises(ExcessError):
+        view.receive(message(made_up[0]))
+    view.receive(message(*made_up[1:100], deleted=True))
+    view.receive(message(made_up[0]))
+
+
+def test_what_cannot_be_read_is_known_until_it_can_or_is_gone() -> None:
+    view = View("me", CIPHER)
+    broken = [server_pb2.Affiliate(id=id, data=b"x") for id in ("a", "b", "c")]
+    view.receive(message(*broken))
+    assert view.unreadable.keys() == {"a", "b", "c"}
+    view.receive(message(entry("a")))
+    view.receive(message(broken[1], deleted=True))
+    assert view.unreadable.keys() == {"c"}
+    view.begin_stream()
+    view.receive(message())
+    assert not view.unreadable

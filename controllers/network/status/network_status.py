@@ -1,5 +1,6 @@
 """network.StatusController: sums up whether the node's network is ready."""
 
+from nodespan.resources.cluster import DiscoveryServiceStatus, DiscoveryServiceStatusSpec, ServiceState
 from nodespan.resources.files import EtcFileSpec, EtcFileStatus
 from nodespan.resources.network import (
     CURRENT_ADDRESSES_ID,
@@ -24,6 +25,7 @@ class NetworkStatusController(Controller):
 
     name = "network.StatusController"
     inputs = (
+        weak(DiscoveryServiceStatus),
         weak(EtcFileSpec),
         weak(EtcFileStatus),
         weak(HostnameSpec, HOSTNAME_ID),
@@ -46,7 +48,12 @@ def _status(ctx: ControllerContext) -> NetworkStatusSpec:
         connectivity_ready=any(leads_out(route.spec) for route in ctx.list(RouteStatus)),
         hostname_ready=_has_hostname(ctx),
         etc_files_ready=_has_etc_files(ctx),
+        discovery_ready=all(_is_in_use(status.spec) for status in ctx.list(DiscoveryServiceStatus)),
     )
+
+
+def _is_in_use(service: DiscoveryServiceStatusSpec) -> bool:
+    return service.state is ServiceState.CONNECTED and (bool(service.affiliates) or not service.unreadable)
 
 
 def leads_out(route: RouteStatusSpec) -> bool:

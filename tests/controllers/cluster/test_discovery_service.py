@@ -15,7 +15,7 @@ from nodespan.controllers.cluster.config import ConfigController
 from nodespan.controllers.cluster.conversion import to_wire
 from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
 from nodespan.discovery.ciphers import ClusterCipher
-from nodespan.discovery.client import Connection, Transport
+from nodespan.discovery.client import Connection, Stage, Transport, TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.wire import server_pb2
 from nodespan.resources.cluster import (
@@ -26,14 +26,25 @@ from nodespan.resources.cluster import (
     RESET_ID,
     Affiliate,
     AffiliateSpec,
+    DiscoveryServiceStatus,
     Identity,
     IdentitySpec,
     MachineResetSignal,
     MachineResetSignalSpec,
+    ServiceState,
 )
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
-from nodespan.resources.network import AddressStatus, AddressStatusSpec, Family, NodeAddress, NodeAddressSpec
+from nodespan.resources.network import (
+    AddressStatus,
+    AddressStatusSpec,
+    Family,
+    NetworkProblem,
+    NodeAddress,
+    NodeAddressSpec,
+    Severity,
+    network_problem_id,
+)
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from nodespan.runtime.state import MemoryState
@@ -59,6 +70,9 @@ class Network:
     def transport(self, roots: Callable[[], bytes], environment: Callable[[], Mapping[str, str]]) -> Transport:
         self.roots, self.environment = roots, environment
         return self
+
+    async def explain(self, target: DialAddress, error: TransportError) -> TransportError:
+        return await self.services[target.host.partition(".")[0]].explain(target, error)
 
     @asynccontextmanager
     async def connect(self, target: DialAddress, *, keepalive: float) -> AsyncIterator[Connection]:
@@ -373,3 +387,52 @@ async def test_the_cost_of_one_nodes_update_is_independent_of_cluster_size(size:
         await node.eventually(Affiliate, "n7", spec=affiliate("n7", "10.0.0.7"))
         after = (counters.wakeups, counters.reads, counters.writes)
         assert [b - a for a, b in zip(before, after, strict=True)] == [0, 3, 1]
+
+
+# What is to be seen of the services.
+
+
+async def test_a_service_that_cannot_be_used_is_a_status_a_problem_and_not_ready() -> None:
+    network = Network()
+    one = network.services["one"]
+    one.is_down = True
+    one.cause = TransportError("UNAVAILABLE", "the certificate of one is refused: expired", Stage.TLS)
+    problem = network_problem_id(DiscoveryServiceStatus.name, "one")
+    async with started(network, "one", "two") as node:
+        status = await node.eventually(
+            DiscoveryServiceStatus, "one", lambda found: found.spec.state is ServiceState.FAILED
+        )
+        assert (status.spec.stage, status.spec.message) == ("tls", "the certificate of one is refused: expired")
+        shown = await node.eventually(NetworkProblem, problem)
+        assert shown.spec.severity is Severity.ERROR
+        assert shown.spec.message.endswith("cannot be used: the certificate of one is refused: expired")
+        await node.eventually(DiscoveryServiceStatus, "two", lambda found: found.spec.state is ServiceState.CONNECTED)
+        one.is_down = False
+        await node.gone(NetworkProblem, problem)
+        await node.eventually(DiscoveryServiceStatus, "one", lambda found: found.spec.state is ServiceState.CONNECTED)
+        one.is_down = True
+        one.end_watches()
+        await node.eventually(NetworkProblem, problem)
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("two"))
+        await node.gone(DiscoveryServiceStatus, "one")
+        await node.gone(NetworkProblem, problem)
+
+
+async def test_a_wrong_secret_is_a_problem_and_a_single_bad_record_a_warning() -> None:
+    network = Network()
+    one = network.services["one"]
+    other = ClusterCipher(bytes(32), os.urandom)
+    data, _ = to_wire(affiliate("a"))
+    one.put(server_pb2.Affiliate(id="a", data=other.encrypt_affiliate(data)))
+    problem = network_problem_id(DiscoveryServiceStatus.name, "one")
+    async with started(network, "one") as node:
+        shown = await node.eventually(NetworkProblem, problem)
+        assert shown.spec.severity is Severity.ERROR
+        assert "1 of 1 records of other nodes cannot be read" in shown.spec.message
+        assert "another cluster's secret" in shown.spec.message
+        one.put(blob(affiliate("b")))
+        await node.eventually(NetworkProblem, problem, lambda found: found.spec.severity is Severity.WARNING)
+        status = await node.eventually(DiscoveryServiceStatus, "one", lambda found: found.spec.affiliates == 1)
+        assert status.spec.unreadable == 1
+        one.put(blob(affiliate("a")))
+        await node.gone(NetworkProblem, problem)

@@ -1,6 +1,6 @@
 """A discovery service without a network: its handlers called directly, the wall clock in the test's hands."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
@@ -109,7 +109,11 @@ async def settle() -> None:
 
 @asynccontextmanager
 async def open_house(
-    *, trust: Trust | None = None, redirect: str = "", state: State | None = None
+    *,
+    trust: Trust | None = None,
+    redirect: str = "",
+    state: State | None = None,
+    now: Callable[[], int] | None = None,
 ) -> AsyncIterator[House]:
     """A service for a test in virtual time."""
     state = MemoryState() if state is None else state
@@ -117,7 +121,12 @@ async def open_house(
         clusters = Clusters(state, nursery)
         greeted: list[str] = []
         service = ClusterService(
-            state, clusters, now=lambda: house.now(), greeted=greeted.append, trust=trust or Trust(), redirect=redirect
+            state,
+            clusters,
+            now=now or (lambda: house.now()),
+            greeted=greeted.append,
+            trust=trust or Trust(),
+            redirect=redirect,
         )
         house = House(service, clusters, state, nursery, greeted=greeted)
         yield house

@@ -55,7 +55,7 @@ async def test_a_page_is_made_once_for_all_who_ask_until_something_is_announced(
         assert b"more".hex().encode() in pages.respond("/inspect?clusterID=c").body
         assert pages.respond("/inspect?clusterID=d").body is other
         await house.delete("a", cluster="c")
-        assert b"Nothing is kept" in pages.respond("/inspect?clusterID=c").body
+        assert b"There are no records" in pages.respond("/inspect?clusterID=c").body
 
 
 @pytest.mark.virtual_clock
