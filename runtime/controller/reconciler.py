@@ -241,6 +241,12 @@ class Retries:
     def hasten(self, id: str, now: float) -> None:
         """Something else changed; an item waits no less for that."""
 
+    def try_now(self, id: str) -> None:
+        """An item that waits may be tried now; it waits as long as before if it fails again."""
+        known = self._failing.get(id)
+        if known is not None:
+            known.again_at = -math.inf
+
     def may_try(self, id: str, now: float) -> bool:
         """Whether it may be tried now."""
         known = self._failing.get(id)

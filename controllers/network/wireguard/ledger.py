@@ -21,6 +21,12 @@ class PeerLedger:
     def __init__(self) -> None:
         self._told: dict[str, PeerConfig] = {}
 
+    def copy(self) -> "PeerLedger":
+        """The same, apart: for a worker thread."""
+        twin = PeerLedger()
+        twin._told = dict(self._told)
+        return twin
+
     def changes(self, wanted: Mapping[str, PeerConfig | None]) -> DeviceChange:
         """What to tell the device so that these peers are as wanted, None being not at all. Others do not matter."""
         changed: list[PeerConfig] = []
