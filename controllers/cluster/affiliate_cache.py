@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
 from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
@@ -29,23 +30,34 @@ _FROM_CACHE = "cache/"
 Affiliates = Mapping[str, AffiliateSpec]
 
 
-def save(path: Path, cluster_id: str, affiliates: Affiliates, now: float) -> None:
+def save(
+    path: Path, cluster_id: str, affiliates: Affiliates, now: float, boot: str = "", since_boot: float = 0.0
+) -> None:
     """Replace the file atomically. Blocks. Raises OSError."""
-    plain = {"clusterId": cluster_id, "time": now, "affiliates": [spec_to_plain(spec) for spec in affiliates.values()]}
+    plain = {
+        "clusterId": cluster_id,
+        "time": now,
+        "boot": boot,
+        "sinceBoot": since_boot,
+        "affiliates": [spec_to_plain(spec) for spec in affiliates.values()],
+    }
     replace_file(path, json.dumps(plain))
 
 
-def load(path: Path, cluster_id: str, now: float) -> tuple[Affiliates, float]:
-    """What the file says of this cluster, by node id, and until when that counts; nothing where there is no such file.
+def load(path: Path, cluster_id: str, now: float, boot: str = "", since_boot: float = 0.0) -> tuple[Affiliates, float]:
+    """The affiliates of this cluster in the file, by node id, and until when they count; none where there is no file.
 
+    `now` is wall-clock time, which counts only if the machine was booted since: the wall clock may have been set.
     Blocks. Raises OSError for a file that cannot be read, ValueError for one that is damaged.
     """
     try:
         plain: Any = json.loads(path.read_text())
-        if plain["clusterId"] != cluster_id or not now - TTL < plain["time"] <= now:
+        is_same_boot = bool(boot) and plain.get("boot") == boot
+        age = since_boot - plain["sinceBoot"] if is_same_boot else now - plain["time"]
+        if plain["clusterId"] != cluster_id or not 0 <= age < TTL:
             return {}, now
         specs = [spec_from_plain(AffiliateSpec, found) for found in plain["affiliates"]]
-        return {spec.node_id: spec for spec in specs}, plain["time"] + TTL
+        return {spec.node_id: spec for spec in specs}, now - age + TTL
     except FileNotFoundError:
         return {}, now
     except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
@@ -60,8 +72,14 @@ class AffiliateCacheController(Controller):
     outputs = (shared(RAW_AFFILIATE),)
 
     def __init__(
-        self, state_dir: Path, *, now: Callable[[], float] = time.time, save_interval: float = _SAVE_INTERVAL
+        self,
+        state_dir: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: BootClock | None = None,
+        save_interval: float = _SAVE_INTERVAL,
     ) -> None:
+        self._clock = clock or SystemBootClock()
         self._path = state_dir / FILE_NAME
         self._now = now
         self._save_interval = save_interval
@@ -95,7 +113,9 @@ class AffiliateCacheController(Controller):
         """Publish the saved affiliates until they expire."""
         with scope:
             try:
-                known, until = await trio.to_thread.run_sync(load, self._path, self._cluster_id, self._now())
+                now = self._now()
+                boot, since_boot = self._clock.boot, self._clock.now()
+                known, until = await trio.to_thread.run_sync(load, self._path, self._cluster_id, now, boot, since_boot)
             except (OSError, ValueError) as error:
                 ctx.log.warning("the nodes known before the restart are not remembered", error=str(error))
                 return
@@ -106,7 +126,7 @@ class AffiliateCacheController(Controller):
             )
             for node_id, spec in known.items():
                 await ctx.put(RAW_AFFILIATE, _FROM_CACHE + node_id, spec)
-            await trio.sleep(max(0.0, until - self._now()))
+            await trio.sleep(max(0.0, until - now))
             await self._forget(ctx)
 
     async def _forget(self, ctx: ControllerContext) -> None:
@@ -122,7 +142,8 @@ class AffiliateCacheController(Controller):
             if not told or (told == self._saved and trio.current_time() < saved_at + _REFRESH_INTERVAL):
                 continue
             try:
-                await trio.to_thread.run_sync(save, self._path, self._cluster_id, told, self._now())
+                times = (self._now(), self._clock.boot, self._clock.now())
+                await trio.to_thread.run_sync(save, self._path, self._cluster_id, told, *times)
             except OSError as error:
                 ctx.log.warning("the nodes of the cluster cannot be kept for a restart", error=str(error))
             self._saved, saved_at = told, trio.current_time()

@@ -14,6 +14,7 @@ import trio
 from pyroute2.netlink import rtnl
 
 from nodespan.controllers.common.problems import reason_of
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
 from nodespan.controllers.network.dhcp.environment import DHCPEnvironment
 from nodespan.controllers.network.dhcp.lease import Client, Lease, Outgoing
@@ -162,8 +163,7 @@ class _Session:
         self._kept = client.lease
         self._told: OperatorOutput | None = None
         self._send_error = ""
-        self._calendar_offset = 0
-        self._set_calendar()
+        self._wall_offset = WallOffset(self._now, self._wall)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -250,7 +250,6 @@ class _Session:
                 "parts of a DHCP server's answer are ignored", server=lease.server, parts=lease.ignored
             )
         self._kept = lease
-        self._set_calendar()
         moment = self._operator.environment.now()
         try:
             if lease is None:
@@ -309,12 +308,10 @@ class _Session:
     def _now(self) -> float:
         return self._operator.environment.now().since_boot
 
-    def _set_calendar(self) -> None:
-        # Not with every look: what is shown would change by a second now and then, and each change is news.
-        moment = self._operator.environment.now()
-        self._calendar_offset = moment.calendar - int(moment.since_boot * _BILLION)
+    def _wall(self) -> float:
+        return self._operator.environment.now().calendar / _BILLION
 
     def _time(self, since_boot: float) -> str:
         if not math.isfinite(since_boot):
             return "never"
-        return format_time(self._calendar_offset + int(since_boot * _BILLION))
+        return format_time(int((since_boot + self._wall_offset.read()) * _BILLION))

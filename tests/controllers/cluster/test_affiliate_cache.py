@@ -37,6 +37,17 @@ def test_saved_affiliates_are_loaded_for_the_same_cluster_until_they_expire(tmp_
     assert load(tmp_path / "none", "cluster", 1001.0)[0] == {}
 
 
+@pytest.mark.parametrize("stepped", [3600.0, -3600.0])
+def test_a_step_of_the_wall_clock_changes_no_age_until_the_next_boot(tmp_path: Path, stepped: float) -> None:
+    path = tmp_path / FILE_NAME
+    save(path, "cluster", {"other": OTHER}, 10_000.0, "one", 100.0)
+    now = 10_060.0 + stepped
+    assert load(path, "cluster", now, "one", 160.0) == ({"other": OTHER}, now - 60 + TTL)
+    assert load(path, "cluster", now, "one", 100.0 + TTL)[0] == {}
+    # After a reboot there is nothing else to go by.
+    assert load(path, "cluster", now, "two", 160.0)[0] == {}
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"clusterId": 1', '{"clusterId": "c", "time": 1, "affiliates": [1]}']
 )

@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -13,6 +13,7 @@ import trio
 
 from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
 from nodespan.controllers.network.dhcp.environment import DHCPEnvironment
+from nodespan.controllers.network.dhcp.lease_file import Moment
 from nodespan.controllers.network.dhcp.message4 import Code, decode, encode
 from nodespan.controllers.network.dhcp.operator4 import DHCP4Operator, requested_options
 from nodespan.controllers.network.operators.operator_spec import OperatorSpecController
@@ -35,6 +36,7 @@ from nodespan.resources.network import (
     OperatorSpecSpec,
     RouteSpec,
 )
+from nodespan.runtime.codec.plain import parse_time
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.dhcp_server import DISCOVER, REBOOT, RELEASE, SELECT, ScriptedServer
 
@@ -96,11 +98,13 @@ async def node(
     open_error: OSError | None = None,
     check_error: OSError | None = None,
     options: DHCP4OperatorSpec | None = None,
+    now: Callable[[], Moment] | None = None,
 ) -> AsyncIterator[Node]:
     spec = OperatorSpecSpec(operator=Operator.DHCP4, link_name="eth0", dhcp4=options)
 
     def make(spec: OperatorSpecSpec) -> Fake:
-        operator = Fake(spec, DHCPEnvironment(state_dir=state_dir))
+        environment = DHCPEnvironment(state_dir=state_dir)
+        operator = Fake(spec, environment if now is None else attrs.evolve(environment, now=now))
         operator.transport, operator.open_error = FakeTransport(server), open_error
         operator.check_error = check_error
         return operator
@@ -190,6 +194,26 @@ async def test_another_hardware_address_is_another_client(tmp_path: Path) -> Non
         await runtime.eventually(ADDRESSES, "dhcp4/eth0/eth0/192.0.2.101/24")
         assert server.seen[-1].hardware_address.hex() == "020000000008"
         assert RELEASE not in server.kinds
+
+
+@pytest.mark.parametrize("stepped", [3600, -3600])
+async def test_a_step_of_the_wall_clock_moves_the_times_shown_and_nothing_else(tmp_path: Path, stepped: int) -> None:
+    offset = 1_700_000_000
+
+    def now() -> Moment:
+        return Moment(boot_id="one", since_boot=50.0, calendar=(offset + 50) * 1_000_000_000)
+
+    server = ScriptedServer(seconds=600)
+    async with node(tmp_path, server, now=now) as runtime:
+        await bound(runtime)
+        before = runtime.state.get(DHCPLease, ID).spec
+        offset += stepped
+        await runtime.put(LinkStatus, "eth0", attrs.evolve(LINK, mtu=1400))
+        after = (await runtime.eventually(DHCPLease, ID, lambda lease: lease.spec != before)).spec
+        moved = (parse_time(after.expires) - parse_time(before.expires)) / 1_000_000_000
+        assert moved == stepped
+        assert (after.state, after.addresses) == (before.state, before.addresses)
+    assert server.kinds == [DISCOVER, SELECT]
 
 
 async def test_a_damaged_file_is_as_good_as_none(tmp_path: Path) -> None:
