@@ -24,6 +24,9 @@ MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools 
 # Not installed, for they would take over this machine's names and clock: a machine in namespaces has them.
 FETCHED := systemd-resolved systemd-timesyncd chrony
 
+# All that a cluster needs; without the kernel's WireGuard also that of a process. Nothing of it runs as a service.
+RUN_PACKAGES = iproute2 nftables $$(modprobe --quiet wireguard || echo wireguard-go) $(if $(VIP),etcd-server)
+
 # What `make run` shows where there can be no cluster.
 define WATCH_LINKS
 export NODESPAN_STATE_DIR=$(CURDIR)/.cache/run/state NODESPAN_SOCKET=$(CURDIR)/.cache/run/agent.sock
@@ -40,8 +43,8 @@ endef
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-run: .venv/installed ## a mesh of three nodes here; VIP=1: a virtual IP that moves; without root: links, watched
-	@$(PACKAGES) $(MESH_PACKAGES) || true # what is missing is named by the next command
+run: .venv/usable ## a mesh of three nodes here; VIP=1: a virtual IP that moves; without root: links, watched
+	@$(PACKAGES) $(RUN_PACKAGES) || true # what is missing is named by the next command
 	[ -z "$(VIP)" ] || exec $(BIN)/nodespan cluster create --vip 198.51.100.100 --demonstrate
 	status=0; $(BIN)/nodespan cluster create --nodes 3 || status=$$?
 	[ $$status = 3 ] || exit $$status # 3: not on this machine, or not as this user
@@ -125,10 +128,18 @@ clean: ## remove everything that was made here, .venv included
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/installed: pyproject.toml
+.venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(PACKAGES) python3-venv
-	[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear .venv
-	echo "installing into .venv"
+	$(PYTHON) -m venv --clear .venv
+
+.venv/installed: pyproject.toml | .venv/bin/pip
+	@echo "installing into .venv"
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ .venv/usable
+
+# Without the tools of development.
+.venv/usable: pyproject.toml | .venv/bin/pip
+	@echo "installing into .venv"
+	$(BIN)/pip install --disable-pip-version-check -e . | sed -u '/^Requirement already/d'
 	touch $@

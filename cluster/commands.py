@@ -45,7 +45,16 @@ table ip nat {{
 
 # Every process of a station, also one that is started later, sees the station's own directory for the sockets of
 # wireguard-go, and the station's name as its host name.
-_ENTER = f'mount --bind "$1" {WIREGUARD_SOCKETS} && echo "$2" > /proc/sys/kernel/hostname && shift 2 && exec "$@"'
+# Both directories are created if missing: the bridge and the router have none, and /var/run may have been emptied.
+_ENTER = " && ".join(
+    (
+        f'mkdir -p "$1" {WIREGUARD_SOCKETS}',
+        f'mount --bind "$1" {WIREGUARD_SOCKETS}',
+        'echo "$2" > /proc/sys/kernel/hostname',
+        "shift 2",
+        'exec "$@"',
+    )
+)
 
 
 def network_commands(plan: Plan) -> Iterator[Command]:

@@ -282,7 +282,7 @@ def _tell_what_to_try(options: CreateOptions, terminal: Terminal) -> None:
         terminal.line(f"    {command} cluster exec {plan.discovery.name} -- ping {plan.vip}")
         terminal.line(f"    {command} cluster exec {first} -- ip address show dev {LINK}")
     terminal.line(f"    {command} --node {last} get affiliates")
-    if plan.kubespan or plan.wireguard is not None:
+    if (plan.kubespan or plan.wireguard is not None) and shutil.which("wg"):
         terminal.line(f"    {command} cluster exec {first} -- wg show")
     terminal.line(f"    {command} cluster exec {last} -- ping {_address_to_try(plan)}")
     if options.keep:

@@ -137,7 +137,8 @@ class Agent:
                 self._log.exception("a controller of an installed package cannot be registered", controller=name)
         for reference in self._options.controllers:
             for controller in plugins.load_named(reference, settings):
-                await self._take(controller)
+                with plugins.named(f"--controllers {reference!r}", f"cannot register {type(controller).__qualname__}"):
+                    await self._take(controller)
 
     async def _take(self, controller: plugins.AnyController) -> None:
         await self.engine.register(controller)

@@ -1,8 +1,9 @@
 """Structured logs on stderr: readable lines for a terminal, one JSON object a line for machines."""
 
+import contextlib
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -21,9 +22,28 @@ def processors(form: str = "auto") -> list[Any]:
     return [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
+class _Tolerant:
+    """A stream for logs: a line that cannot be written, to a full disk or a closed pipe, is lost and stops nothing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
+def _logger() -> structlog.PrintLogger:
+    return structlog.PrintLogger(cast(TextIO, _Tolerant(sys.stderr)))
+
+
 def plain_logger() -> Any:
     """A logger to stderr for commands that set up no logging."""
-    return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=processors())
+    return structlog.wrap_logger(_logger(), processors=processors())
 
 
 def configure(form: str = "auto", level: str = "info") -> None:
@@ -31,6 +51,6 @@ def configure(form: str = "auto", level: str = "info") -> None:
     structlog.configure(
         processors=processors(form),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _logger(),
         cache_logger_on_first_use=False,
     )

@@ -9,6 +9,8 @@ SYSTEM_STATE_DIR = "/var/lib/nodespan"
 SYSTEM_SOCKET = "/run/nodespan/agent.sock"
 # The sockets of agents that are addressed by name: several on one machine.
 _NODES = "/run/nodespan/nodes"
+_SOCKET = ".sock"
+_LOCK = ".lock"
 
 
 def default_state_dir() -> str:
@@ -45,4 +47,13 @@ def client_socket() -> str:
 
 def node_socket(node: str) -> str:
     """Where the agent of this name listens."""
-    return os.path.join(_NODES, f"{node}.sock")
+    return os.path.join(_NODES, f"{node}{_SOCKET}")
+
+
+def known_nodes() -> list[str]:
+    """The names of agents that run, or did: the lock of a socket stays for as long as there is the node."""
+    try:
+        files = os.listdir(_NODES)
+    except (FileNotFoundError, PermissionError):
+        return []
+    return sorted({file.removesuffix(_LOCK).removesuffix(_SOCKET) for file in files})

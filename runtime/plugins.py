@@ -5,9 +5,11 @@ Either refers to a controller, a controller class, an iterable of those, or a fu
 and returns any of these.
 """
 
+import contextlib
 import importlib
 import importlib.metadata
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,16 +78,40 @@ def load_named(reference: str, settings: Settings) -> list[AnyController]:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
+    where = f"--controllers {reference!r}"
+    with named(where, f"cannot import {module_name}"):
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise RegistrationError(f"--controllers {reference!r}: cannot import {module_name}: {error}") from error
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
         except AttributeError as error:
-            raise RegistrationError(f"--controllers {reference!r}: {error}") from error
-    return list(instantiate(found, settings, f"--controllers {reference!r}"))
+            raise RegistrationError(f"{where}: {error}") from error
+    with named(where, "cannot be made"):
+        return list(instantiate(found, settings, where))
+
+
+@contextlib.contextmanager
+def named(where: str, failure: str) -> Iterator[None]:
+    """Raises any error of the code that a reference names as RegistrationError, with its place in that code."""
+    try:
+        yield
+    except RegistrationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise RegistrationError(f"{where}: {failure}: {describe(error)}") from error
+
+
+def describe(error: BaseException) -> str:
+    """An error of somebody's code in one line: its type, its text, and its place."""
+    text = f"{type(error).__name__}: {error}" if not isinstance(error, ImportError) else str(error)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    if not frames or isinstance(error, SyntaxError):
+        return text  # a SyntaxError says where
+    return f"{text} ({frames[-1].filename}:{frames[-1].lineno})"
+
+
+def _is_ours(path: str) -> bool:
+    return path == __file__ or path.startswith("<frozen importlib") or path == importlib.__file__
 
 
 def load_installed(settings: Settings, log: Logger) -> list[AnyController]:

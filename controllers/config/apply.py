@@ -51,7 +51,7 @@ def apply_actions(keeper: Keeper, new_controllers: Callable[[], Iterable[AnyCont
     async def apply(call: ActionCall) -> _Answers:
         timeout = _timeout(call.arguments)
         files, loaded = await _load(call.arguments)
-        for text in report(loaded, files):
+        for text in report(loaded, files, verbose=bool(call.arguments.get("verbose"))):
             yield {"text": text, "problem": bool(loaded.errors)}
         if loaded.errors:
             yield {"text": "nothing was changed\n", "problem": True, "status": REFUSED}
@@ -82,7 +82,7 @@ def apply_actions(keeper: Keeper, new_controllers: Callable[[], Iterable[AnyCont
 
     async def try_dry(call: ActionCall) -> _Answers:
         files, loaded = await _load(call.arguments)
-        for text in report(loaded, files):
+        for text in report(loaded, files, verbose=bool(call.arguments.get("verbose"))):
             yield {"text": text, "problem": bool(loaded.errors)}
         if loaded.errors:
             yield {"text": "", "status": REFUSED}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.options import add_client_options, socket_of
 
 _STDIN = "-"
 _LARGEST = 4 * 2**20
@@ -35,20 +36,22 @@ class ApplyCommand:
         )
         parser.add_argument("--timeout", metavar="TIME", default="1m", help="of --mode try (%(default)s)")
         parser.add_argument("--no-wait", action="store_true", help="do not wait for what the configuration leads to")
+        parser.add_argument(
+            "-v", "--verbose", action="store_true", help="list the parts of other systems, which are ignored"
+        )
         end = parser.add_mutually_exclusive_group()
         end.add_argument("--confirm", action="store_true", help="keep the configuration on trial")
         end.add_argument("--cancel", "--rollback", action="store_true", help="go back from the configuration on trial")
-        parser.add_argument("--socket", metavar="PATH", help="where the agent listens (NODESPAN_SOCKET)")
+        add_client_options(parser)
 
     def run(self, options: argparse.Namespace) -> int:
         """Send the request and show the answers; returns the exit status. Raises CommandError."""
         from nodespan.runtime.cli.client import Connection
-        from nodespan.runtime.paths import client_socket
 
         action, arguments = _request(options)
         request = {"call": "action", "name": action, "arguments": arguments}
         status = 1
-        with Connection(options.socket or client_socket(), request) as answers:
+        with Connection(socket_of(options), request) as answers:
             for answer in answers:
                 out = sys.stderr if answer.get("problem") else sys.stdout
                 out.write(answer.get("text", ""))
@@ -59,7 +62,7 @@ class ApplyCommand:
 
 def _request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     """The action and its arguments. Raises CommandError for options that do not fit together."""
-    arguments: dict[str, object] = {"wait": not options.no_wait}
+    arguments: dict[str, object] = {"wait": not options.no_wait, "verbose": options.verbose}
     if options.confirm or options.cancel:
         if options.files or options.dry_run or options.mode == "try":
             raise CommandError("--confirm and --cancel are about the configuration on trial: give nothing else")

@@ -6,22 +6,32 @@ from pathlib import Path
 from nodespan.controllers.config.loading import Loaded, read_and_load
 
 
-def check_files(paths: Sequence[Path | None]) -> tuple[str, bool]:
+def check_files(paths: Sequence[Path | None], *, verbose: bool = False) -> tuple[str, bool]:
     """The text to show, and whether the files may be used together; None stands for standard input.
 
     Blocks on reading.
     """
     loaded = read_and_load(*paths)
     name = " + ".join("<stdin>" if path is None else str(path) for path in paths)
-    return "".join(report(loaded, name)), not loaded.errors
+    return "".join(report(loaded, name, verbose=verbose)), not loaded.errors
 
 
-def report(loaded: Loaded, name: str) -> Iterator[str]:
-    """The report on a configuration named `name`."""
+def report(loaded: Loaded, name: str, *, verbose: bool = False) -> Iterator[str]:
+    """The report on a configuration named `name`.
+
+    Ignored parts without a consequence belong to other systems: unless `verbose`, they are only counted.
+    """
     for problem in loaded.problems:
         yield loaded.render(problem) + "\n\n"
+    counted = 0
     for ignored in loaded.ignored:
-        yield f"{ignored}\n"
+        if verbose or ignored.consequence:
+            yield f"{ignored}\n"
+        else:
+            counted += 1
+    if counted:
+        verb = "is" if counted == 1 else "are"
+        yield f"{_count(counted, 'part')} of other systems {verb} not managed by nodespan, ignored (-v lists them)\n"
     errors, warnings = len(loaded.errors), len(loaded.problems) - len(loaded.errors)
     verdict = "is not valid" if errors else "is valid"
     yield f"{name} {verdict}: {_count(errors, 'error')}, {_count(warnings, 'warning')}\n"

@@ -38,6 +38,7 @@ from nodespan.runtime.resource import (
 )
 from nodespan.runtime.state import Event, EventType, State, count_by_type
 from nodespan.runtime.state.filtered import FilteredState, Rule, Verb
+from nodespan.runtime.suggestions import did_you_mean
 
 _CHUNK = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("iII")
@@ -52,6 +53,9 @@ _EVENTS = {
 
 
 _END: dict[str, Any] = {"end": True}
+# Columns that name a resource to people where its id does not, and their fields.
+_NAME_COLUMNS = {"Label": "label", "Hostname": "hostname"}
+_MOST_SUGGESTED = 1000
 _Render = Callable[[str, Resource[Any]], dict[str, Any]]
 
 
@@ -86,7 +90,8 @@ def read_rule(state: State, *, is_owner: bool) -> Rule:
         if definition is None:
             raise AccessError(f"no such type is registered: {pointer.type}", **kind)
         if state.find(Namespace, pointer.namespace) is None:
-            raise AccessError(f"no such namespace is registered: {pointer.namespace}", **kind)
+            near = did_you_mean(pointer.namespace, (namespace.id for namespace in state.list(Namespace)))
+            raise AccessError(f"no such namespace is registered: {pointer.namespace}{near}", **kind)
         if definition.spec.sensitivity and not is_owner:
             raise AccessError(f"{pointer.type} is sensitive: only the user that runs the agent may read it", **kind)
 
@@ -227,13 +232,15 @@ class LocalServer:
         visible = FilteredState(self._state, read_rule(self._state, is_owner=_is_owner(peer)))
         head = {"definition": spec_to_plain(definition)}
         try:
+            id = None if id is None else _id_of(visible, definition, kind, id)
             if request.get("watch"):
                 async with _follow(visible, kind, id, filter) as batches:
                     await self._send_events(stream, head, batches, render)
                 return
             found = visible.list(kind) if id is None else [visible.get(kind, id)]
         except NotFoundError as error:
-            raise _RequestError(protocol.NOT_FOUND, str(error)) from error
+            near = "" if id is None else did_you_mean(id, _names(visible, definition, kind))
+            raise _RequestError(protocol.NOT_FOUND, f"{error}{near}") from error
         except AccessError as error:
             raise _RequestError(protocol.DENIED, str(error)) from error
         except OverrunError as error:
@@ -267,26 +274,35 @@ class LocalServer:
         found = named_definitions(self._state.list(ResourceDefinition), typed)
         if not found:
             raise _RequestError(
-                protocol.NOT_FOUND, f"no such type is registered: {typed!r}; `nodespan get rd` lists what there is"
+                protocol.NOT_FOUND,
+                f"no such type is registered: {typed!r}{did_you_mean(typed, self._type_names())}; "
+                "`nodespan get rd` lists all",
             )
         if len(found) > 1:
             names = ", ".join(definition.type.lower() for definition in found)
             raise _RequestError(protocol.INVALID, f"type {typed!r} is ambiguous, it may be any of: {names}")
         return found[0]
 
+    def _type_names(self) -> Iterator[str]:
+        for definition in self._state.list(ResourceDefinition):
+            yield from (definition.spec.display_type, definition.spec.type, *definition.spec.aliases)
+
     # why
 
     async def _why(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
-        _, kind = self._asked_kind(request)
+        definition, kind = self._asked_kind(request)
         depth = request.get("depth")
         if not isinstance(depth, int) or depth < 0:
             raise _RequestError(protocol.INVALID, f"the request's 'depth' must be a number from 0 on, not {depth!r}")
-        pointer = kind.pointer(_text(request, "id"))
+        id, rule = _text(request, "id"), read_rule(self._state, is_owner=_is_owner(peer))
+        visible = FilteredState(self._state, rule)
         try:
-            read_rule(self._state, is_owner=_is_owner(peer))(pointer, Verb.GET)
+            pointer = kind.pointer(_id_of(visible, definition, kind, id))
+            rule(pointer, Verb.GET)
             causes = list(find_causes(self._state, self._engine.runners, pointer, depth=depth))
         except NotFoundError as error:
-            raise _RequestError(protocol.NOT_FOUND, str(error)) from error
+            near = did_you_mean(id, _names(visible, definition, kind))
+            raise _RequestError(protocol.NOT_FOUND, f"{error}{near}") from error
         except AccessError as error:
             raise _RequestError(protocol.DENIED, str(error)) from error
         await _send(stream, [*map(self._cause, causes), _END])
@@ -348,6 +364,33 @@ class LocalServer:
             "edges": [[edge.controller, edge.namespace, edge.type, edge.id, int(edge.kind)] for edge in edges],
             "resources": {edge.type: counts[edge.type] for edge in edges},
         }
+
+
+def _id_of(state: State, definition: ResourceDefinitionSpec, kind: Kind[Any], typed: str) -> str:
+    """The id, or that of the only resource with this label or host name. Raises AccessError, _RequestError."""
+    fields = _name_fields(definition)
+    if not fields or state.find(kind, typed) is not None:
+        return typed
+    found = [
+        resource.id
+        for resource in state.list(kind)
+        if any(getattr(resource.spec, field, None) == typed for field in fields)
+    ]
+    if len(found) > 1:
+        raise _RequestError(protocol.INVALID, f"{typed!r} is ambiguous, give one of the ids: {', '.join(found)}")
+    return found[0] if found else typed
+
+
+def _name_fields(definition: ResourceDefinitionSpec) -> list[str]:
+    return [_NAME_COLUMNS[column.name] for column in definition.print_columns if column.name in _NAME_COLUMNS]
+
+
+def _names(state: State, definition: ResourceDefinitionSpec, kind: Kind[Any]) -> Iterator[str]:
+    """The names of the first resources, for suggestions: comparing takes time."""
+    fields = _name_fields(definition)
+    for resource in itertools.islice(state.list(kind), _MOST_SUGGESTED):
+        yield resource.id
+        yield from (str(getattr(resource.spec, field, "")) for field in fields)
 
 
 @asynccontextmanager

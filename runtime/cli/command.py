@@ -1,11 +1,12 @@
 """The verbs of the command line and their options. Each verb imports what it needs when it is used."""
 
 import argparse
-import io
 import os
 import sys
 
+from nodespan.runtime.cli import streams
 from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.options import add_client_options, add_socket, escaped, socket_of
 from nodespan.runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
 
 _OUTPUTS = ("table", "yaml", "json", "jsonpath=EXPRESSION")
@@ -20,12 +21,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--node", metavar="NAME", help=f"the agent of this name ({node_socket('NAME')})")
-    parser.add_argument(
-        "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {_escaped(client_socket())})"
-    )
+    add_socket(parser, client_socket())
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version of this command")
     parser.add_argument("verb", metavar="COMMAND", help="see below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see nodespan COMMAND --help")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(_without_help(arguments))
     verb = _ALIASES.get(given.verb, given.verb)
     if verb in _VERBS:
         description, add_arguments = _VERBS[verb]
@@ -34,12 +34,27 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         options = of_verb.parse_intermixed_args(given.arguments)
     else:
         options = _parse_extension(parser, verb, given.arguments)
+    if given.node is not None and not hasattr(options, "node"):
+        parser.error(f"--node names the agent to ask, and {verb} asks none")
     options.verb = verb
-    options.node = given.node
+    options.node = getattr(options, "node", None) or given.node
     options.socket = getattr(options, "socket", None) or given.socket
-    if options.socket is None and given.node is not None:
-        options.socket = node_socket(given.node)
     return options
+
+
+class _PrintVersion(argparse.Action):
+    """Prints the version, which is read only then, and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from nodespan.runtime.cli.version import own_version
+
+        print(f"nodespan v{own_version()}")
+        parser.exit()
+
+
+def _without_help(arguments: list[str]) -> list[str]:
+    """`help VERB ...` as `VERB ... --help`."""
+    return [*arguments[1:], "--help"] if arguments[:1] == ["help"] else arguments
 
 
 def _parse_extension(parser: argparse.ArgumentParser, verb: str, arguments: list[str]) -> argparse.Namespace:
@@ -47,8 +62,10 @@ def _parse_extension(parser: argparse.ArgumentParser, verb: str, arguments: list
 
     command = extension.load(verb)
     if command is None:
-        known = ", ".join([*_VERBS, *extension.names()])
-        parser.error(f"unknown command {verb!r}, expected one of: {known}")
+        from nodespan.runtime.suggestions import did_you_mean
+
+        known = [*_VERBS, *extension.names()]
+        parser.error(f"unknown command {verb!r}{did_you_mean(verb, known)}\ncommands: {', '.join(known)}")
     of_verb = argparse.ArgumentParser(prog=f"nodespan {verb}", description=command.description)
     command.add_arguments(of_verb)
     options = of_verb.parse_args(arguments)
@@ -57,7 +74,7 @@ def _parse_extension(parser: argparse.ArgumentParser, verb: str, arguments: list
 
 
 def _asks_for_help(arguments: list[str]) -> bool:
-    return not arguments or arguments[0] in ("-h", "--help")
+    return not arguments or arguments[0] in ("-h", "--help") or arguments == ["help"]
 
 
 def _description() -> str:
@@ -77,16 +94,6 @@ def _summary() -> str:
     return "\n".join(["commands:", *(f"  {verb:<12}{text}" for verb, text in described.items())])
 
 
-def _add_socket(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "--socket", metavar="PATH", help=f"where the agent listens (NODESPAN_SOCKET; {_escaped(default)})"
-    )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "%%")  # argparse fills in what stands behind a percent sign
-
-
 def _agent(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
@@ -104,7 +111,7 @@ def _agent(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("NODESPAN_ROOT", ""),
         help="root directory of the system files to manage (NODESPAN_ROOT; /)",
     )
-    _add_socket(parser, agent_socket())
+    add_socket(parser, agent_socket())
     _add_controllers(parser, "run these controllers too; may be repeated")
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics over HTTP")
     parser.add_argument("--cleanup", action="store_true", help="revert all changes of the system before stopping")
@@ -118,7 +125,7 @@ def _option_help(option: str) -> str:
     from nodespan.runtime.logs import plain_logger
 
     helps = [about.option_help.get(option, "") for about in load_about(plain_logger())]
-    return _escaped("; ".join(text for text in helps if text))
+    return escaped("; ".join(text for text in helps if text))
 
 
 def _add_controllers(parser: argparse.ArgumentParser, help: str) -> None:
@@ -139,7 +146,7 @@ def _get(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="only with such labels, e.g. app=web,tier!=test; repeated: any of them",
     )
-    _add_socket(parser, client_socket())
+    add_client_options(parser)
 
 
 def _why(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +154,7 @@ def _why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", help="the resource")
     parser.add_argument("-n", "--namespace", default="", help="the type's default namespace unless given")
     parser.add_argument("--depth", metavar="NUMBER", type=int, default=16, help="how far to go back (%(default)s)")
-    _add_socket(parser, client_socket())
+    add_client_options(parser)
 
 
 def _graph(parser: argparse.ArgumentParser) -> None:
@@ -163,10 +170,11 @@ def _graph(parser: argparse.ArgumentParser) -> None:
         "--only", metavar="NAME", action="append", default=[], help="controllers whose names begin so; may be repeated"
     )
     _add_controllers(parser, "draw these too; not with --live")
-    _add_socket(parser, client_socket())
+    add_client_options(parser)
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="store_true", help="list every part that is ignored")
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="several are merged; a directory is all its .yaml; - standard input"
     )
@@ -174,7 +182,7 @@ def _validate(parser: argparse.ArgumentParser) -> None:
 
 def _version(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--client", action="store_true", help="of this command only")
-    _add_socket(parser, client_socket())
+    add_client_options(parser)
 
 
 def _completion(parser: argparse.ArgumentParser) -> None:
@@ -194,28 +202,30 @@ _ALIASES = {"g": "get"}
 
 
 def run(arguments: list[str]) -> int:
-    """Do what the arguments say; returns the exit status."""
+    """Run the command line; returns the exit status."""
     if arguments[:1] == ["__complete"]:
         from nodespan.runtime.cli.completion import complete
 
         return complete(arguments[1:])
-    options = parse(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What the terminal's character set lacks is shown escaped, rather than being the end of the command.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    status = 0
+    streams.prepare()
+    status, failure = 1, ""
     try:
-        try:
-            status = _dispatch(options)
-        except CommandError as error:
-            print(f"nodespan: {error}", file=sys.stderr)
-            status = 1
-        sys.stdout.flush()
+        status = _dispatch(parse(arguments))
+    except CommandError as error:
+        failure = str(error)
     except KeyboardInterrupt:
-        return 130
+        status = 130
     except BrokenPipeError:
-        # The reader of a pipe has seen enough; keep the interpreter from complaining at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0  # the reader of a pipe has seen enough
+    except OSError as error:
+        failure = streams.explain(error)
+    except SystemExit as done:
+        # argparse has printed help, or an error in the arguments.
+        status = done.code if isinstance(done.code, int) else 0
+    unwritten = streams.finish()
+    if failure := failure or unwritten:
+        streams.report(failure)
+        return 1
     return status
 
 
@@ -225,7 +235,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             from nodespan.runtime.cli.get import get
 
             return get(
-                options.socket or client_socket(),
+                socket_of(options),
                 options.type,
                 options.id,
                 output=options.output,
@@ -238,7 +248,7 @@ def _dispatch(options: argparse.Namespace) -> int:
             from nodespan.runtime.cli.why import why
 
             return why(
-                options.socket or client_socket(),
+                socket_of(options),
                 options.type,
                 options.id,
                 namespace=options.namespace,
@@ -255,11 +265,11 @@ def _dispatch(options: argparse.Namespace) -> int:
         case "validate":
             from nodespan.runtime.cli.validate import validate
 
-            return validate(options.files)
+            return validate(options.files, verbose=options.verbose)
         case "version":
             from nodespan.runtime.cli.version import version
 
-            return version(None if options.client else options.socket or client_socket())
+            return version(None if options.client else socket_of(options))
         case "completion":
             from nodespan.runtime.cli.completion import script
 

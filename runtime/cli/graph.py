@@ -9,11 +9,11 @@ from typing import Any
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.graphviz import render
+from nodespan.runtime.cli.options import socket_of
 from nodespan.runtime.controller import Controller, QueueController
 from nodespan.runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.graph import Edge, EdgeKind, Graph
-from nodespan.runtime.paths import client_socket
 
 _LANGUAGES = {"dot": dot, "mermaid": mermaid}
 _STYLES: dict[EdgeKind, Style] = {
@@ -33,7 +33,7 @@ def graph(options: argparse.Namespace) -> int:
     if options.output == "png" and sys.stdout.isatty():
         raise CommandError("a terminal shows no PNG: write it to a file, nodespan graph -o png > graph.png")
     if options.live:
-        (answer,) = ask(options.socket or client_socket(), {"call": "graph"})
+        (answer,) = ask(socket_of(options), {"call": "graph"})
         drawing = _live(answer, tuple(options.only))
     else:
         drawing = draw(*_declared(options.controllers), only=tuple(options.only))
@@ -47,7 +47,7 @@ def graph(options: argparse.Namespace) -> int:
 def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
     """The names and declarations of the controllers that an agent would run; none is run here."""
     from nodespan.runtime.logs import plain_logger
-    from nodespan.runtime.plugins import Settings, load_installed, load_named
+    from nodespan.runtime.plugins import Settings, load_installed, load_named, named
 
     log = plain_logger()
     declared = Graph()
@@ -61,7 +61,8 @@ def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
         try:
             for reference in references:
                 for controller in load_named(reference, settings):
-                    _declare(declared, controller)
+                    with named(f"--controllers {reference!r}", f"cannot register {type(controller).__qualname__}"):
+                        _declare(declared, controller)
         except RegistrationError as error:
             raise CommandError(str(error)) from error
     return list(declared.controllers), list(declared.edges)

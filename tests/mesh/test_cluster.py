@@ -188,12 +188,37 @@ def test_nodes_are_queried_by_name(kept: Kept) -> None:
     assert kept.node(1).name in listed.stdout, listed.stderr
 
 
+def test_peers_are_found_by_the_names_of_their_nodes(kept: Kept) -> None:
+    node, peer = kept.node(0).name, kept.node(1).name
+    for arguments in (
+        ("get", "kubespanpeerstatuses", peer),
+        ("get", "affiliates", peer),
+        ("why", "kubespanpeerspecs", peer),
+    ):
+        done = nodespan(*arguments, "--node", node)
+        assert (done.returncode, peer in done.stdout) == (0, True), done.stderr
+
+
+def test_an_unknown_node_is_reported_with_the_nearest(kept: Kept) -> None:
+    name = kept.node(0).name
+    done = nodespan("get", "links", "--node", f"{name}x")
+    assert done.returncode == 1
+    assert f"no node '{name}x', did you mean '" in done.stderr
+
+
 def test_commands_run_inside_a_node(kept: Kept) -> None:
     node = kept.node(2)
     done = nodespan("cluster", "exec", node.name, "--", "sh", "-c", "uname -n; ip -brief address show eth0; exit 7")
     assert done.returncode == 7
     assert done.stdout.split()[0] == node.name
     assert "192.0.2.11/24" in done.stdout
+
+
+def test_commands_run_at_every_station(kept: Kept) -> None:
+    """The bridge and the router have no files of their own."""
+    for station in kept.plan.stations:
+        done = nodespan("cluster", "exec", station.name, "--", "uname", "-n")
+        assert (done.stdout, done.stderr) == (f"{station.name}\n", "")
 
 
 def test_clusters_are_listed_with_processes_and_addresses(kept: Kept) -> None:

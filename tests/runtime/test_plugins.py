@@ -1,6 +1,7 @@
 """Controllers are found behind entry points and references, in each form, and what is none is named."""
 
 import importlib.metadata
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from nodespan.runtime.controller import Controller, ControllerContext, QueueCont
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.plugins import Settings, instantiate, load_installed, load_named
 from nodespan.runtime.resource import Pointer
-from tests.support.agent import agent
+from tests.support.agent import COMMAND, agent, environment
 
 SETTINGS = Settings(state_dir=Path("/state"), config=(Path("/config.yaml"),))
 
@@ -168,3 +169,59 @@ async def test_a_broken_package_does_not_stop_a_node(
     async with agent(tmp_path) as served:
         assert "network.LinkStatusController" in served.run("get", "controllers")
         assert "of an installed package cannot be" in served.log
+
+
+FAULTY = [
+    ("def (:\n", "x", "cannot import broken: SyntaxError: invalid syntax (broken.py, line 1)"),
+    ("\n1 / 0\n", "x", "cannot import broken: ZeroDivisionError: division by zero (DIRECTORY/broken.py:2)"),
+    ("import sys\nsys.exit(3)\n", "x", "cannot import broken: SystemExit: 3 (DIRECTORY/broken.py:2)"),
+    ("import nosuch\n", "x", "cannot import broken: No module named 'nosuch' (DIRECTORY/broken.py:1)"),
+    ("def make(settings):\n    return {}['k']\n", "make", "cannot be made: KeyError: 'k' (DIRECTORY/broken.py:2)"),
+    (
+        f"from {__name__} import One\nclass Bad(One):\n    def __init__(self):\n        raise OSError('no')\n",
+        "Bad",
+        "cannot be made: OSError: no (DIRECTORY/broken.py:4)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "attribute", "message"), FAULTY)
+def test_an_error_in_the_code_of_a_reference_is_one_line_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, attribute: str, message: str
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    with pytest.raises(RegistrationError) as caught:
+        load_named(f"broken:{attribute}", SETTINGS)
+    sys.modules.pop("broken", None)
+    assert str(caught.value) == f"--controllers 'broken:{attribute}': {message.replace('DIRECTORY', str(tmp_path))}"
+
+
+@pytest.mark.parametrize("verb", ["agent", "graph"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def (:\n", "cannot import broken: SyntaxError"),
+        (
+            f"from {__name__} import One\nclass Bad(One):\n    name = 'test.Bad'\n    inputs = 5\n",
+            "Bad",
+        ),
+    ],
+)
+def test_a_broken_reference_ends_each_verb_with_one_error(tmp_path: Path, verb: str, text: str, message: str) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        (*COMMAND, verb, "--controllers", "broken:Bad"),
+        env=environment(tmp_path) | {"PYTHONPATH": str(root)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("nodespan: "))
+    assert message in line
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1

@@ -7,15 +7,22 @@ found without apt.
 
 # ruff: noqa: T201 (a command of its own: printing is how it speaks)
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # The exit code that says: not on this machine, or not as this user.
 NOT_HERE = 3
+ROOT = Path("/")
+# The lines of apt that tell how far it is.
+_PROGRESS = ("Get:", "Fetched", "Unpacking", "Setting up")
+# Asked by the scripts of packages before they start a service (invoke-rc.d, deb-systemd-invoke): 101 forbids it.
+_POLICY = "#!/bin/sh\n# of nodespan, while it installs packages\nexit 101\n"
 
 
 def install(*names: str) -> str | None:
@@ -32,14 +39,63 @@ def install(*names: str) -> str | None:
         return f"missing packages; run as root: apt-get install --no-install-recommends {' '.join(missing)}"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {' '.join(missing)}", flush=True)
-    # Somebody else, another tier for one, may be installing something at the moment.
+    # Another installation, of another tier for one, may be under way.
     patience = ["-o", "DPkg::Lock::Timeout=300"]
-    for step in (["update"], ["install", *patience, "--yes", "--no-install-recommends", *missing]):
-        done = subprocess.run(["apt-get", "-qq", *step], env=environment, capture_output=True, text=True)
-        # One unreachable repository among many fails an update, and is no reason not to try.
-        if done.returncode != 0 and step[0] == "install":
-            raise SystemExit(f"apt-get {' '.join(step)}: exit {done.returncode}: {done.stderr.strip()}")
+    # One unreachable repository among many fails an update, and is no reason not to try.
+    _run(["apt-get", "-q", "update"], environment)
+    command = ["apt-get", "-q", *patience, "install", "--yes", "--no-install-recommends", *missing]
+    with no_services():
+        status, errors = _run(command, environment)
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)}: exit {status}: {errors}")
     return None
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run apt, with its progress shown; returns the status and the errors."""
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as apt:
+            assert apt.stdout is not None
+            for line in apt.stdout:
+                if line.startswith(_PROGRESS):
+                    print(f"  {line.rstrip()}", flush=True)
+        errors.seek(0)
+        return apt.returncode, errors.read().strip()
+
+
+@contextlib.contextmanager
+def no_services() -> Iterator[None]:
+    """Services of packages that are installed within the block are neither started nor left enabled.
+
+    They are for tests and clusters, which run them by themselves: an etcd of the machine is not asked for.
+    """
+    policy = ROOT / "usr/sbin/policy-rc.d"
+    if policy.exists() and policy.read_text() == _POLICY:
+        policy.unlink()  # left by a run that was killed
+    forbids = not policy.exists()
+    if forbids:
+        policy.parent.mkdir(parents=True, exist_ok=True)
+        policy.write_text(_POLICY)
+        policy.chmod(0o755)
+    before = _enabled()
+    try:
+        yield
+    finally:
+        if forbids:
+            policy.unlink(missing_ok=True)
+        for link in _enabled() - before:
+            if link.parent.match("rc?.d"):
+                # Packages see the K links as the administrator's decision, and keep to it at upgrades.
+                link.rename(link.with_name(f"K01{link.name[3:]}"))
+            else:
+                link.unlink()
+
+
+def _enabled() -> set[Path]:
+    """The links that start something with the machine."""
+    units = ROOT / "etc/systemd/system"
+    found = {*units.glob("*.wants/*"), *units.glob("*.requires/*"), *units.glob("*.*"), *ROOT.glob("etc/rc?.d/S*")}
+    return {path for path in found if path.is_symlink()}
 
 
 def fetch(directory: Path, *names: str) -> str | None:

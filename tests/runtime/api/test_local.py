@@ -52,6 +52,13 @@ GET: dict[str, Any] = {
 WATCH = {**GET, "watch": True}
 
 
+@attrs.frozen(kw_only=True)
+class PeerSpec:
+    label: str
+
+
+Peer = ResourceType("Peers.test.dev", PeerSpec, namespace="test", columns={"Label": ".label"})
+
 WHY: dict[str, Any] = {"call": "why", "type": "thing", "namespace": "", "id": "one", "depth": 3}
 
 
@@ -128,7 +135,7 @@ async def serving(directory: Path, *, history: int = 100) -> AsyncIterator[Serve
     state = MemoryState(max_capacity=history)
     engine = Engine(state, log=logger)
     await engine.register(ThingController())
-    await register_types(state, [Thing, Other, Secret])
+    await register_types(state, [Thing, Other, Secret, Peer])
     path = directory / "agent.sock"
     async with listen(path) as listener, trio.open_nursery() as nursery:
         nursery.start_soon(LocalServer(state, engine, logger, version="1.2.3").serve, listener)
@@ -289,6 +296,9 @@ async def test_a_list_longer_than_any_buffer_arrives_whole(tmp_path: Path) -> No
 REFUSED = [
     ({**GET, "type": "nosuch"}, "not_found", "no such type is registered: 'nosuch'"),
     ({**GET, "id": "nosuch"}, "not_found", "resource Things.test.dev(test/nosuch) doesn't exist"),
+    ({**GET, "type": "thign"}, "not_found", "no such type is registered: 'thign', did you mean 'thing'?"),
+    ({**GET, "type": "Thnigs.test.dev"}, "not_found", "did you mean 'Things.test.dev'?"),
+    ({**GET, "namespace": "tset"}, "denied", "no such namespace is registered: tset, did you mean 'test'?"),
     ({**GET, "type": "same"}, "invalid", "it may be any of: others.test.dev, things.test.dev"),
     ({**GET, "namespace": "nosuch"}, "denied", "no such namespace is registered: nosuch"),
     ({**GET, "namespace": "nosuch", "id": "x"}, "denied", "no such namespace is registered: nosuch"),
@@ -323,6 +333,25 @@ async def test_a_request_that_cannot_be_answered_is_told_why(
         assert text in answer["message"]
         assert await served.still_answers()
         assert failures(served) == []
+
+
+async def test_a_resource_is_found_by_its_label_too(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        for id, label in (("k1", "web"), ("k2", "db"), ("k3", "db"), ("db-key", "k1")):
+            await served.state.create(Peer.new(id, PeerSpec(label=label)))
+        peers = {**GET, "type": "peer"}
+        assert await served.ids({**peers, "id": "web"}) == ["k1"]
+        assert await served.ids({**peers, "id": "k1"}) == ["k1"]  # an id wins over a label
+        causes = await served.ask({**WHY, "type": "peer", "id": "web"})
+        assert causes[0]["id"] == "k1"
+        for call in (peers, {**WHY, "type": "peer"}):
+            (ambiguous,) = await served.ask({**call, "id": "db"})
+            assert (ambiguous["error"], ambiguous["message"]) == (
+                "invalid",
+                "'db' is ambiguous, give one of the ids: k2, k3",
+            )
+            (unknown,) = await served.ask({**call, "id": "wbe"})
+            assert unknown["message"].endswith("doesn't exist, did you mean 'web'?")
 
 
 GARBAGE = {

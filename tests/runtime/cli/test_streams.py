@@ -1,0 +1,108 @@
+"""Output that cannot be written is one clear error and a status, for every verb; never a traceback."""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+
+from nodespan.runtime import logs
+from nodespan.runtime.cli import streams
+from nodespan.runtime.cli.command import run
+from tests.support.agent import COMMAND, agent, environment
+
+VERBS = [
+    ["--help"],
+    ["help"],
+    ["help", "get"],
+    ["--version"],
+    ["version", "--client"],
+    ["completion", "bash"],
+    ["graph"],
+    ["gen", "key"],
+    ["gen", "config", "--cluster-name", "home", "--output-dir", "DIRECTORY"],
+    ["validate", "DIRECTORY/good.yaml"],
+]
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "good.yaml").write_text("machine:\n  type: worker\n")
+    return tmp_path
+
+
+def run_in(directory: Path, arguments: list[str]) -> int:
+    return run([word.replace("DIRECTORY", str(directory)) for word in arguments])
+
+
+@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
+def test_a_full_disk_is_reported(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        status = run_in(directory, arguments)
+        monkeypatch.undo()
+    assert (status, capsys.readouterr().err) == (1, "nodespan: cannot write the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", VERBS, ids=" ".join)
+def test_a_closed_output_is_reported(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    status = run_in(directory, arguments)
+    monkeypatch.undo()
+    assert (status, capsys.readouterr().err) == (1, "nodespan: cannot write the output: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize("arguments", [["validate", "-"], ["gen", "key", "--public"], ["apply", "-"]], ids=" ".join)
+def test_a_closed_input_is_an_error(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run_in(directory, arguments) == 1
+    assert "Bad file descriptor" in capsys.readouterr().err
+
+
+@contextlib.contextmanager
+def full_device() -> Iterator[TextIO]:
+    """A file that takes nothing, and is closed without a complaint."""
+    with open("/dev/full", "w") as full:
+        yield full
+        streams.discard(full)
+
+
+def test_without_a_place_for_errors_the_status_tells(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_device() as full:
+        for stream in (None, full):
+            monkeypatch.setattr(sys, "stderr", stream)
+            assert run_in(directory, ["get", "links"]) == 1
+            assert run_in(directory, ["nosuch"]) == 2
+        monkeypatch.undo()
+
+
+async def test_processes_without_output_end_with_one_error(tmp_path: Path) -> None:
+    async with agent(tmp_path):
+        for verb in ("get links", "get links -o yaml", "why links lo", "version"):
+            for redirection, reason in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+                done = shell(f'"$0" "$@" {verb} {redirection}', tmp_path)
+                assert (done.returncode, done.stderr) == (1, f"nodespan: cannot write the output: {reason}\n"), verb
+
+
+def shell(script: str, directory: Path) -> Any:
+    return subprocess.run(
+        ("sh", "-c", script, *COMMAND), env=environment(directory), capture_output=True, text=True, timeout=20
+    )
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_device() as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        logs.plain_logger().warning("lost")
+        monkeypatch.undo()
