@@ -11,12 +11,14 @@ import attrs
 import trio
 
 from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.network.wireguard.allowed_networks import AllowedNetworks
 from nodespan.controllers.network.wireguard.endpoint_names import EndpointNames, Lookup
 from nodespan.controllers.network.wireguard.ledger import PeerLedger
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind
 from nodespan.kernel.shared_mirror import MirrorView
 from nodespan.kernel.wireguard.device import PeerConfig, PeerState, canonical_peer, is_numeric, parse_endpoint
+from nodespan.kernel.wireguard.handshake import Handshake
 from nodespan.kernel.wireguard.keys import public_key_of
 from nodespan.resources.network import (
     LinkSpec,
@@ -26,6 +28,7 @@ from nodespan.resources.network import (
     split_wireguard_peer_id,
     wireguard_peer_id,
 )
+from nodespan.resources.network.problem import Severity
 from nodespan.runtime.controller import Access, Collected, Desired, Retries
 from nodespan.runtime.resource import Resource
 
@@ -48,6 +51,7 @@ class Device:
     # When to look for silent peers, and what was seen of those with names the last time.
     look_at: float = 0.0
     seen: dict[str, PeerState] = attrs.field(factory=dict)
+    handshakes: dict[str, Handshake] = attrs.field(factory=dict)
 
 
 class DesiredPeers(Desired):
@@ -72,6 +76,11 @@ class DesiredPeers(Desired):
         self._inline: dict[str, dict[str, PeerConfig]] = {}
         self._inline_ids: dict[str, set[str]] = {}
         self._key_of: dict[str, str] = {}
+        # By link: which of its peers gets a network that several allow, and the peers with the networks they get.
+        self._allowed: defaultdict[str, AllowedNetworks] = defaultdict(AllowedNetworks)
+        self._granted: defaultdict[str, dict[str, PeerConfig]] = defaultdict(dict)
+        # The problems of peers that do not get all their networks, by the ids of the peers.
+        self._losers: set[str] = set()
 
     def touch_peer(self, id: str) -> None:
         """A peer's resource changed."""
@@ -140,7 +149,7 @@ class DesiredPeers(Desired):
             before = self._key_of.pop(id, None)
             if before is not None:
                 self._peers[link_name].pop(before, None)
-                self._mark(link_name, before)
+                await self._grant(link_name, before)
             if resource is None or resource.metadata.is_tearing_down:
                 self._forget_name(id)
                 await self.problems.clear(id)
@@ -149,7 +158,7 @@ class DesiredPeers(Desired):
             if peer is not None:
                 self._key_of[id] = peer.public_key
                 self._peers[link_name][peer.public_key] = peer
-                self._mark(link_name, peer.public_key)
+                await self._grant(link_name, peer.public_key)
 
     async def _take_in_links(self, ctx: Access) -> None:
         touched, self._touched_links = self._touched_links, set()
@@ -174,13 +183,45 @@ class DesiredPeers(Desired):
             before = self._inline.pop(name, {})
             if inline:
                 self._inline[name] = inline
-            for key in {key for key in before.keys() | inline.keys() if before.get(key) != inline.get(key)}:
-                self._mark(name, key)
+            if tuple(before.items()) != tuple(inline.items()):
+                for key in before.keys() | inline.keys():
+                    await self._grant(name, key)
 
     def _mark(self, link_name: str, key: str) -> None:
         device = self.devices.get(link_name)
         if device is not None:
             device.changed.add(key)
+
+    async def _grant(self, link_name: str, key: str) -> None:
+        """A peer changed: find out which networks it and the others get, and report those that do not get all."""
+        inline, peers = self._inline.get(link_name, {}), self._peers[link_name]
+        peer = peers.get(key) or inline.get(key)
+        rank = (1, 0, key) if key in peers else (0, tuple(inline).index(key) if key in inline else 0, "")
+        allowed, granted = self._allowed[link_name], self._granted[link_name]
+        concerned = allowed.assign(key, rank, peer.allowed_ips if peer is not None else ())
+        if peer is None:
+            granted.pop(key, None)
+            self._losers.discard(wireguard_peer_id(link_name, key))
+            self._mark(link_name, key)
+        for each in concerned if peer is None else {key, *concerned}:
+            raw = peers.get(each) or inline.get(each)
+            if raw is None:
+                # It is gone too, and its own turn comes.
+                continue
+            config = attrs.evolve(raw, allowed_ips=allowed.granted(each))
+            if granted.get(each) != config:
+                granted[each] = config
+                self._mark(link_name, each)
+            await self._report_lost(wireguard_peer_id(link_name, each), allowed.lost(each))
+
+    async def _report_lost(self, id: str, lost: Mapping[str, str]) -> None:
+        if lost:
+            self._losers.add(id)
+            texts = [f"{network} goes to the peer {owner}, which allows it too" for network, owner in lost.items()]
+            await self.problems.set(id, "; ".join(texts), severity=Severity.WARNING)
+        elif id in self._losers:
+            self._losers.discard(id)
+            await self.problems.clear(id)
 
     def _name_changed(self, key: str) -> None:
         id = key.removeprefix(INLINE)
@@ -197,9 +238,7 @@ class DesiredPeers(Desired):
 
     def peers_of(self, link_name: str) -> Mapping[str, PeerConfig]:
         """The peers that a device should have, by public key."""
-        peers = self._peers.get(link_name, {})
-        inline = self._inline.get(link_name)
-        return {**inline, **peers} if inline else peers
+        return self._granted.get(link_name, {})
 
     async def _canonical(self, key: str, id: str, peer: WireguardPeer, *, own: str = "") -> PeerConfig | None:
         """The peer as a device is told of it; None for one that no device would take, which is shown."""

@@ -5,7 +5,6 @@ this very tunnel's) is tried again, less and less often; nothing else waits for 
 as long as it hears of it. Where it hears nothing any more, the name may have come to mean another address.
 """
 
-import datetime
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -39,19 +38,19 @@ class Silence:
 
 
 def is_silent(
-    peer: PeerState, before: PeerState | None, *, known_for: float, now: datetime.datetime, silence: Silence
+    peer: PeerState, before: PeerState | None, *, known_for: float, since_handshake: float, silence: Silence
 ) -> bool:
     """Whether nothing is heard of a peer although it is spoken to.
 
-    `before` is the peer as it was at the last look, `known_for` how long its present endpoint is known, in seconds.
+    `before` is the peer as it was at the last look, `known_for` how long its present endpoint is known, in seconds;
+    `since_handshake` is infinite for a peer without a handshake.
     """
     sent = before is not None and peer.transmit_bytes > before.transmit_bytes
     speaks = sent or peer.config.persistent_keepalive > 0
     hears = before is not None and peer.receive_bytes > before.receive_bytes
     if hears or not speaks or known_for < silence.first:
         return False
-    last = peer.last_handshake_time
-    return last is None or now - last > datetime.timedelta(seconds=silence.after)
+    return since_handshake > silence.after
 
 
 def next_endpoint(told: str, seen: str, found: Sequence[str]) -> str:

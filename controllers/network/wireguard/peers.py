@@ -8,10 +8,10 @@ Endpoints that are names are looked up beside all of this. Devices with such pee
 one that stays silent.
 """
 
-import datetime
 import errno
 import functools
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,8 +19,10 @@ from typing import Any
 import attrs
 import trio
 
+from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.common.link_refresh import ask_for_refresh
 from nodespan.controllers.common.problems import reason_of
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.wireguard.desired_peers import INLINE, DesiredPeers, Device
 from nodespan.controllers.network.wireguard.endpoint_names import Lookup, Silence, is_silent
 from nodespan.controllers.network.wireguard.ledger import PeerLedger
@@ -30,6 +32,7 @@ from nodespan.kernel.mirror import Mirror, open_mirror
 from nodespan.kernel.shared_mirror import open_shared_mirror
 from nodespan.kernel.wireguard import backend_for
 from nodespan.kernel.wireguard.device import DeviceChange, PeerConfig
+from nodespan.kernel.wireguard.handshake import Handshake
 from nodespan.kernel.wireguard.status import USERSPACE_KIND
 from nodespan.kernel.wireguard.uapi import UserspaceWireguard
 from nodespan.resources.network import (
@@ -71,10 +74,6 @@ _PEERS_PER_SECOND = 1000
 _REST = 20.0
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
-
-
 class WireguardPeerController(QueueController):
     """Peers come from `WireguardPeerSpec` resources and from the links' own specs, of which the former win."""
 
@@ -89,7 +88,8 @@ class WireguardPeerController(QueueController):
         stale_after: float = STALE_AFTER,
         silence: Silence | None = None,
         lookup: Lookup | None = None,
-        wall_clock: Callable[[], datetime.datetime] = _now,
+        boot_clock: Callable[[], float] = boot_time,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         silence = silence or Silence()
         retries = Retries(_RETRIES)
@@ -97,7 +97,7 @@ class WireguardPeerController(QueueController):
         self._reconciler = Reconciler(
             desired=self._desired,
             plan=_PeerPlan(self._desired, stale_after),
-            driver=_DeviceDriver(netns, self._desired, silence, wall_clock),
+            driver=_DeviceDriver(netns, self._desired, silence, boot_clock, WallOffset(boot_clock, wall_clock)),
             retries=retries,
             report=_DeviceReport(self._desired, retries),
             gather=_GATHER,
@@ -213,12 +213,14 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
         netns: str | None,
         desired: DesiredPeers,
         silence: Silence,
-        wall_clock: Callable[[], datetime.datetime],
+        boot_clock: Callable[[], float],
+        wall_offset: WallOffset,
     ) -> None:
         self._netns = netns
         self._desired = desired
         self._silence = silence
-        self._wall_clock = wall_clock
+        self._boot_clock = boot_clock
+        self._wall_offset = wall_offset
         # When links are to be shown again, and how much later at the soonest after that.
         self._refresh_at = math.inf
         self._refreshed_at = -math.inf
@@ -301,6 +303,8 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
         now = trio.current_time()
         device.look_at = now + max(self._silence.look_interval, _REST * (now - started))
         before, device.seen = device.seen, {}
+        handshakes, device.handshakes = device.handshakes, {}
+        wall_offset = self._wall_offset.read()
         peers = {} if state is None else state.peers
         for key in named:
             public_key = split_wireguard_peer_id(key.removeprefix(INLINE))[1]
@@ -308,9 +312,16 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
             if peer is None:
                 continue
             device.seen[public_key] = peer
-            known_for = self._desired.names.known_for(key, now)
+            handshake = handshakes.get(public_key, Handshake())
+            told = None if peer.last_handshake_time is None else peer.last_handshake_time.timestamp()
+            handshake = handshake.observed(told, self._boot_clock(), wall_offset)
+            device.handshakes[public_key] = handshake
             if is_silent(
-                peer, before.get(public_key), known_for=known_for, now=self._wall_clock(), silence=self._silence
+                peer,
+                before.get(public_key),
+                known_for=self._desired.names.known_for(key, now),
+                since_handshake=math.inf if handshake.at is None else self._boot_clock() - handshake.at,
+                silence=self._silence,
             ):
                 self._desired.names.heard_nothing(key, peer.config.endpoint)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -9,6 +10,7 @@ import trio
 
 from nodespan.controllers.network.wireguard.endpoint_names import EndpointNames, Silence, is_silent, next_endpoint
 from nodespan.kernel.wireguard.device import PeerConfig, PeerState
+from nodespan.kernel.wireguard.handshake import Handshake
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 SILENCE = Silence()
@@ -47,7 +49,29 @@ def peer(*, handshake: float | None, sent: int = 0, received: int = 0, keepalive
 def test_a_peer_is_silent_if_it_is_spoken_to_and_not_heard(
     before: PeerState | None, now: PeerState, known_for: float, silent: bool
 ) -> None:
-    assert is_silent(now, before, known_for=known_for, now=NOW, silence=SILENCE) is silent
+    told = now.last_handshake_time
+    since_handshake = math.inf if told is None else (NOW - told).total_seconds()
+    assert is_silent(now, before, known_for=known_for, since_handshake=since_handshake, silence=SILENCE) is silent
+
+
+@pytest.mark.parametrize("stepped", [3600.0, -3600.0])
+def test_a_step_of_the_wall_clock_makes_nobody_silent_and_hides_no_silence(stepped: float) -> None:
+    outcomes = []
+    for step in (0.0, stepped):
+        handshake, told, silent = Handshake(), 0.0, []
+        for now in range(0, 1200, 10):
+            wall_offset = step if now >= 300 else 0.0
+            if now % 120 == 0 and now < 700:
+                told = now + wall_offset
+            handshake = handshake.observed(told, now, wall_offset)
+            assert handshake.at is not None
+            spoken_to = peer(handshake=None, keepalive=25)
+            silent.append(
+                is_silent(spoken_to, None, known_for=1000, since_handshake=now - handshake.at, silence=SILENCE)
+            )
+        outcomes.append(silent)
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0].index(True) == 74
 
 
 @pytest.mark.parametrize(
