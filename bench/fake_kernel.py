@@ -9,7 +9,7 @@ import trio
 from pyroute2.netlink import rtnl
 
 from nodespan.kernel.addresses import Addresses
-from nodespan.kernel.links import KernelLink, PlainLinks, read_link
+from nodespan.kernel.links import KernelLink, Links, read_link
 from nodespan.kernel.mirror import Effect, Kind
 from nodespan.kernel.routes import Routes
 from nodespan.kernel.rtnetlink import Message, members
@@ -68,7 +68,7 @@ class FakeKernel:
     def __init__(self, cards: Iterable[str]) -> None:
         self.writes = 0
         self._items: dict[type[Kind[Any, Any]], dict[Any, Any]] = {
-            PlainLinks: {
+            Links: {
                 index: read_link(_message(KernelLink(name=name, status=LinkStatusSpec(index=index, mtu=1500))))
                 for index, name in enumerate(cards, start=1)
             },
@@ -82,7 +82,12 @@ class FakeKernel:
         return len(self._items[kind])
 
     @asynccontextmanager
-    async def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AsyncIterator[FakeMirror[K, V]]:
+    async def mirror(
+        self,
+        kind: Kind[K, V],
+        on_change: Callable[[], None],
+        aspect: object = None,  # noqa: ARG002
+    ) -> AsyncIterator[FakeMirror[K, V]]:
         """A mirror of one kind, until the block ends."""
         mirror: FakeMirror[K, V] = FakeMirror(self._items[type(kind)], on_change)
         self._mirrors[type(kind)].append(mirror)
@@ -109,15 +114,15 @@ class FakeKernel:
     def link(self, index: int = 0, *, name: str = "") -> Message | None:
         """One link; only by index, because links are not created here."""
         assert not name
-        return _message(self._items[PlainLinks][index])
+        return _message(self._items[Links][index])
 
     def _change_link(self, message: Message) -> None:
         _, _, index, bits, mask = message.fields
-        link: KernelLink = self._items[PlainLinks][index]
+        link: KernelLink = self._items[Links][index]
         status = attrs.evolve(link.status, flags=LinkFlags((link.status.flags & ~mask) | (bits & mask)))
         if _MTU in message.attributes:
             status = attrs.evolve(status, mtu=int.from_bytes(message.attributes[_MTU], "little"))
-        self._apply(PlainLinks, Effect(changes={index: attrs.evolve(link, status=status)}))
+        self._apply(Links, Effect(changes={index: attrs.evolve(link, status=status)}))
 
     def _apply(self, kind: type[Kind[Any, Any]], effect: Effect[Any, Any]) -> None:
         items = self._items[kind]

@@ -25,6 +25,7 @@ from nodespan.kernel.rtnetlink import (
     members,
     text,
 )
+from nodespan.kernel.shared_mirror import Aspect
 from nodespan.resources.network.enums import (
     ADLACPActive,
     ADSelect,
@@ -225,9 +226,6 @@ class Links(Kind[int, KernelLink]):
 
     # Queueing disciplines have notifications of their own.
     groups: ClassVar[int] = rtnl.RTMGRP_LINK | rtnl.RTMGRP_TC
-    # Whether each notification marks the link as changed: what only the driver reports in full looks the
-    # same here, as when a bond changes its active member.
-    announces: ClassVar[bool] = True
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
         """All links; blocks."""
@@ -258,7 +256,7 @@ class Links(Kind[int, KernelLink]):
                 index = link.status.index
                 return Effect(
                     changes={index: link},
-                    announced=frozenset({index}) if self.announces else frozenset(),
+                    announced=frozenset({index}),
                     reread=_peer_that_does_not_know(items, link),
                 )
             case _:
@@ -273,11 +271,23 @@ def _peer_that_does_not_know(items: Mapping[int, KernelLink], link: KernelLink) 
     return frozenset() if peer.status.link_index == link.status.index else frozenset({peer.status.index})
 
 
-class PlainLinks(Links):
-    """Links by index, without notifications about their queueing disciplines."""
+def _same_but_for_queues(before: KernelLink, after: KernelLink) -> bool:
+    if before.status.queue_disc == after.status.queue_disc:
+        return before == after
+    return before == attrs.evolve(after, status=attrs.evolve(after.status, queue_disc=before.status.queue_disc))
 
-    groups: ClassVar[int] = rtnl.RTMGRP_LINK
-    announces: ClassVar[bool] = False
+
+def _same_name(before: KernelLink, after: KernelLink) -> bool:
+    return before.name == after.name
+
+
+# Everything, and each notification: what only the driver reports in full looks the same here, as when a bond changes
+# its active member.
+WHOLE_LINKS: Aspect[KernelLink] = Aspect(announced=True)
+# For the appliers, which queueing disciplines do not concern.
+LINKS_WITHOUT_QUEUES: Aspect[KernelLink] = Aspect(same=_same_but_for_queues)
+# For objects that refer to links by index.
+LINK_NAMES: Aspect[KernelLink] = Aspect(same=_same_name)
 
 
 def list_links(kernel: Kernel) -> dict[int, KernelLink]:
@@ -289,24 +299,3 @@ def list_links(kernel: Kernel) -> dict[int, KernelLink]:
         if not kernel.interrupted:
             break
     return links
-
-
-class LinkNames(Kind[int, str]):
-    """The names of links by index, for readers of objects that refer to links by index."""
-
-    groups: ClassVar[int] = rtnl.RTMGRP_LINK
-
-    def dump(self, kernel: Kernel) -> Iterable[Message]:
-        """All links; blocks."""
-        return kernel.dump(rtnl.RTM_GETLINK)
-
-    def collect(self, messages: Iterable[Message]) -> dict[int, str]:
-        """The names by index."""
-        return {_index(message): text(message.attributes, _IFNAME) for message in messages}
-
-    def fold(self, items: Mapping[int, str], message: Message) -> Effect[int, str]:  # noqa: ARG002
-        """Messages about ports carry no names."""
-        if message.family != AF_UNSPEC:
-            return Effect()
-        gone = message.type == rtnl.RTM_DELLINK
-        return Effect(changes={_index(message): None if gone else text(message.attributes, _IFNAME)})

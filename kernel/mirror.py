@@ -80,6 +80,19 @@ class Kind(ABC, Generic[K, V]):
         raise NotImplementedError(f"{type(self).__name__} cannot read {key!r} alone")
 
 
+@attrs.frozen(kw_only=True)
+class Changes(Generic[K, V]):
+    """What happened to a mirror: what changed objects were before, None for new ones, and which were announced."""
+
+    before: Mapping[K, V | None] = attrs.field(factory=dict)
+    announced: frozenset[K] = frozenset()
+
+    @property
+    def keys(self) -> frozenset[K]:
+        """All objects that changed or were announced."""
+        return self.announced | self.before.keys()
+
+
 class Mirror(Generic[K, V]):
     """The objects of a kind, and which of them changed. Made by `open_mirror`; one task may wait for changes."""
 
@@ -89,7 +102,9 @@ class Mirror(Generic[K, V]):
         self._netns = netns
         self._on_change = on_change
         self._items: dict[K, V] = {}
-        self._touched: set[K] = set()
+        # What objects that changed since the last `take` were before, and those that were announced.
+        self._before: dict[K, V | None] = {}
+        self._announced: set[K] = set()
         self._news = trio.Event()
         self._resync_at = 0.0
         self._rest = _DEBOUNCE
@@ -105,11 +120,16 @@ class Mirror(Generic[K, V]):
 
     def take(self) -> frozenset[K]:
         """The keys of all objects that appeared, changed, went or were announced since the last call; at first, all."""
-        touched = frozenset(self._touched)
-        self._touched.clear()
+        return self.take_changes().keys
+
+    def take_changes(self) -> Changes[K, V]:
+        """As `take`, with what the objects were before."""
+        changes = Changes(before=self._before, announced=frozenset(self._announced))
+        self._before = {}
+        self._announced.clear()
         if self._news.is_set():
             self._news = trio.Event()
-        return touched
+        return changes
 
     async def changed(self) -> frozenset[K]:
         """Wait until there is something to take, and take it. A checkpoint; nothing is lost by cancelling."""
@@ -157,6 +177,8 @@ class Mirror(Generic[K, V]):
         self._resync_at = now + (RESYNC_INTERVAL if complete else self._rest)
         touched = {key for key, value in items.items() if self._items.get(key) != value}
         touched |= self._items.keys() - items.keys()
+        for key in touched:
+            self._before.setdefault(key, self._items.get(key))
         self._items = items
         self.items = MappingProxyType(items)
         self._report(touched)
@@ -216,11 +238,13 @@ class Mirror(Generic[K, V]):
             if self._items.get(key) == value:
                 continue
             touched.add(key)
+            self._before.setdefault(key, self._items.get(key))
             if value is None:
                 del self._items[key]
             else:
                 self._items[key] = value
         touched |= effect.announced
+        self._announced |= effect.announced
         reread |= effect.reread
         if effect.resync:
             self._resync_soon()
@@ -231,7 +255,6 @@ class Mirror(Generic[K, V]):
 
     def _report(self, touched: set[K]) -> None:
         if touched:
-            self._touched |= touched
             self._news.set()
             self._on_change()
 

@@ -5,17 +5,16 @@ There are few, and they differ in more than their statuses show; so every change
 
 from collections.abc import Iterable, Mapping
 from socket import AF_INET, AF_INET6
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import attrs
 from pyroute2.netlink import rtnl
 
 from nodespan.kernel.mirror import Effect, Kind
 from nodespan.kernel.rtnetlink import Kernel, Message, integer, ip_prefix, text
+from nodespan.kernel.shared_mirror import Aspect
 from nodespan.resources.network.enums import Family, RouteProtocol, RoutingTable, RuleAction
 from nodespan.resources.network.routing_rule import RoutingRuleStatusSpec
-
-V = TypeVar("V")
 
 _DST = 1
 _SRC = 2
@@ -74,7 +73,9 @@ def read_kernel_rule(message: Message) -> KernelRule:
     return KernelRule(read_rule(message), protocol, message.fields, message.attributes)
 
 
-class _AnyRules(Kind[RuleKey, V]):
+class Rules(Kind[RuleKey, tuple[KernelRule, ...]]):
+    """All rules by family and priority, in the kernel's order: of several, the first is evaluated first."""
+
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_RULE | rtnl.RTMGRP_IPV6_RULE
 
     def dump(self, kernel: Kernel) -> Iterable[Message]:
@@ -82,26 +83,6 @@ class _AnyRules(Kind[RuleKey, V]):
         # Without a family the answer includes those of multicast routing.
         yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET)
         yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET6)
-
-    def fold(self, items: Mapping[RuleKey, V], message: Message) -> Effect[RuleKey, V]:  # noqa: ARG002
-        """Any change causes a dump."""
-        return Effect(resync=True)
-
-
-class Rules(_AnyRules[RoutingRuleStatusSpec]):
-    """Rules by family and priority. Of several with one priority, the first, which the kernel evaluates first."""
-
-    def collect(self, messages: Iterable[Message]) -> dict[RuleKey, RoutingRuleStatusSpec]:
-        """The rules by key."""
-        items: dict[RuleKey, RoutingRuleStatusSpec] = {}
-        for message in messages:
-            rule = read_rule(message)
-            items.setdefault(RuleKey(rule.family, rule.priority), rule)
-        return items
-
-
-class RuleLists(_AnyRules[tuple[KernelRule, ...]]):
-    """All rules by family and priority, for the applier."""
 
     def collect(self, messages: Iterable[Message]) -> dict[RuleKey, tuple[KernelRule, ...]]:
         """The rules by key, in the kernel's order."""
@@ -111,3 +92,19 @@ class RuleLists(_AnyRules[tuple[KernelRule, ...]]):
             key = RuleKey(rule.status.family, rule.status.priority)
             items[key] = (*items.get(key, ()), rule)
         return items
+
+    def fold(
+        self,
+        items: Mapping[RuleKey, tuple[KernelRule, ...]],  # noqa: ARG002
+        message: Message,  # noqa: ARG002
+    ) -> Effect[RuleKey, tuple[KernelRule, ...]]:
+        """Any change causes a dump."""
+        return Effect(resync=True)
+
+
+def _same_status(before: tuple[KernelRule, ...], after: tuple[KernelRule, ...]) -> bool:
+    return before[0].status == after[0].status
+
+
+# For the statuses, which show the first rule of each family and priority.
+RULE_STATUSES: Aspect[tuple[KernelRule, ...]] = Aspect(same=_same_status)

@@ -1,16 +1,19 @@
-"""One mirror of a kind for all who want to see it: what the kernel tells is read and understood once.
+"""One mirror per kind of kernel object and network namespace in a process: notifications are read and parsed once.
 
-Whoever is first makes it, whoever is last closes it. One of them at a time lets it follow the kernel; when that one
-goes, the next goes on from there.
+Each subscriber gets a view with an aspect: which differences between two values matter to it. Only those wake it.
+The first subscriber opens the mirror, the last closes it. One of them at a time lets it follow the kernel; when that
+one leaves, the next goes on from there.
 """
 
+import operator
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
+import attrs
 import trio
 
-from nodespan.kernel.mirror import RECEIVE_BUFFER, Kind, Mirror
+from nodespan.kernel.mirror import RECEIVE_BUFFER, Changes, Kind, Mirror
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -18,12 +21,24 @@ V = TypeVar("V")
 _hubs: trio.lowlevel.RunVar["dict[tuple[type[Any], str | None], _Hub[Any, Any]]"] = trio.lowlevel.RunVar("hubs")
 
 
-class MirrorView(Generic[K, V]):
-    """A mirror as one of those who share it has it: the same objects, its own changes. See `Mirror`."""
+@attrs.frozen(kw_only=True)
+class Aspect(Generic[V]):
+    """What matters to a subscriber: `same` says whether two values are alike in that.
 
-    def __init__(self, mirror: Mirror[K, V], on_change: Callable[[], None]) -> None:
+    `announced`: whether it also matters that the kernel sent a notification about an object that looks the same.
+    """
+
+    same: Callable[[V, V], bool] = operator.eq
+    announced: bool = False
+
+
+class MirrorView(Generic[K, V]):
+    """A mirror as one of its subscribers has it: the same objects, its own changes. See `Mirror`."""
+
+    def __init__(self, mirror: Mirror[K, V], on_change: Callable[[], None], aspect: Aspect[V]) -> None:
         self._mirror = mirror
         self._on_change = on_change
+        self._aspect = aspect
         self._touched: set[K] = set(mirror.items)
 
     @property
@@ -54,17 +69,26 @@ class MirrorView(Generic[K, V]):
         """List everything anew."""
         await self._mirror.resync()
 
-    def tell(self, touched: frozenset[K]) -> None:
-        """These objects changed; none, if the mirror only became certain."""
+    def notify(self, changes: Changes[K, V]) -> None:
+        """The mirror changed; without any changes it only became certain."""
+        touched = {key for key, before in changes.before.items() if self._matters(before, self._mirror.items.get(key))}
+        if self._aspect.announced:
+            touched |= changes.announced
         self._touched |= touched
-        self._on_change()
+        if touched or not changes.keys:
+            self._on_change()
+
+    def _matters(self, before: V | None, after: V | None) -> bool:
+        if before is None or after is None:
+            return before is not after
+        return not self._aspect.same(before, after)
 
 
 class _Hub(Generic[K, V]):
     """A mirror, and those who see it."""
 
     def __init__(self, kind: Kind[K, V], netns: str | None) -> None:
-        self.mirror = Mirror(kind, netns, self._tell, RECEIVE_BUFFER)
+        self.mirror = Mirror(kind, netns, self._notify, RECEIVE_BUFFER)
         self.views: set[MirrorView[K, V]] = set()
         self.users = 0
         self._is_filled = False
@@ -83,17 +107,19 @@ class _Hub(Generic[K, V]):
         async with self._leading:
             await self.mirror.follow()
 
-    def _tell(self) -> None:
-        touched = self.mirror.take()
-        for view in self.views:
-            view.tell(touched)
+    def _notify(self) -> None:
+        changes = self.mirror.take_changes()
+        for view in tuple(self.views):
+            view.notify(changes)
 
 
 @asynccontextmanager
 async def open_shared_mirror(
-    kind: Kind[K, V], *, netns: str | None = None, on_change: Callable[[], None]
+    kind: Kind[K, V], *, netns: str | None = None, on_change: Callable[[], None], aspect: Aspect[V] | None = None
 ) -> AsyncIterator[MirrorView[K, V]]:
-    """The mirror of a kind in a network namespace, shared with all others in this trio run who open it so.
+    """The mirror of a kind in a network namespace, shared by all subscribers in this trio run.
+
+    `aspect` is what matters to this one; unless given, everything that makes two values unequal.
 
     As `open_mirror` otherwise.
     """
@@ -105,7 +131,7 @@ async def open_shared_mirror(
     hub.users += 1
     try:
         await hub.fill()
-        view = MirrorView(hub.mirror, on_change)
+        view = MirrorView(hub.mirror, on_change, Aspect() if aspect is None else aspect)
         hub.views.add(view)
         try:
             async with trio.open_nursery() as nursery:

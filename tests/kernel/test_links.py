@@ -2,10 +2,20 @@
 
 from typing import Any
 
+import attrs
 import pytest
 
-from nodespan.kernel.links import KernelLink, LinkNames, Links, read_link, with_names
+from nodespan.kernel.links import (
+    LINK_NAMES,
+    LINKS_WITHOUT_QUEUES,
+    WHOLE_LINKS,
+    KernelLink,
+    Links,
+    read_link,
+    with_names,
+)
 from nodespan.kernel.mirror import Effect
+from nodespan.kernel.shared_mirror import Aspect
 from nodespan.resources.network import BondMaster, BridgeMaster, LinkStatusSpec, Veth
 from nodespan.resources.network.enums import (
     ADLACPActive,
@@ -208,13 +218,19 @@ def test_link_messages_fold(items: dict[int, KernelLink], message: Any, effect: 
     assert Links().fold(items, message) == effect
 
 
+CABLE = KernelLink(name="eth0", status=LinkStatusSpec(index=7, mtu=1500, queue_disc="noqueue"))
+QUEUED = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, queue_disc="fq"))
+SMALL = attrs.evolve(CABLE, status=attrs.evolve(CABLE.status, mtu=1400))
+RENAMED = attrs.evolve(CABLE, name="wan0")
+
+
 @pytest.mark.parametrize(
-    ("message", "effect"),
+    ("aspect", "matters"),
     [
-        (link(("IFLA_IFNAME", "eth0")), Effect(changes={7: "eth0"})),
-        (link(("IFLA_IFNAME", "eth0"), gone=True), Effect(changes={7: None})),
-        (link(("IFLA_IFNAME", "eth0"), family=7, gone=True), Effect()),
+        (WHOLE_LINKS, [QUEUED, SMALL, RENAMED]),
+        (LINKS_WITHOUT_QUEUES, [SMALL, RENAMED]),
+        (LINK_NAMES, [RENAMED]),
     ],
 )
-def test_names_follow_only_the_links_themselves(message: Any, effect: Effect[int, str]) -> None:
-    assert LinkNames().fold({}, message) == effect
+def test_a_subscriber_is_woken_by_its_own_fields_only(aspect: Aspect[KernelLink], matters: list[KernelLink]) -> None:
+    assert [link for link in (CABLE, QUEUED, SMALL, RENAMED) if not aspect.same(CABLE, link)] == matters

@@ -33,7 +33,7 @@ def test_a_rule_without_priority_is_the_first() -> None:
 
 def test_of_rules_with_one_priority_the_first_is_shown() -> None:
     first, second = rule(("FRA_PRIORITY", 5), action=6), rule(("FRA_PRIORITY", 5), action=7)
-    assert Rules().collect([first, second])[RuleKey(Family.INET4, 5)].action == RuleAction.BLACKHOLE
+    assert Rules().collect([first, second])[RuleKey(Family.INET4, 5)][0].status.action == RuleAction.BLACKHOLE
 
 
 def test_any_change_of_rules_causes_a_dump() -> None:

@@ -510,7 +510,7 @@ def seen_rules(mirror: Mirror[Any, Any]) -> set[tuple[Any, ...]]:
             rule.fw_mark,
             rule.fw_mask,
         )
-        for rule in mirror.items.values()
+        for rule in (rules[0].status for rules in mirror.items.values())
     }
 
 

@@ -1,14 +1,29 @@
 """One mirror that several see: each has all changes, whoever else comes and goes."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
 
-from nodespan.kernel import shared_mirror
-from nodespan.kernel.links import KernelLink, PlainLinks
+from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
+from nodespan.controllers.network.apply.link_spec import LinkSpecController
+from nodespan.controllers.network.apply.route_spec import RouteSpecController
+from nodespan.controllers.network.apply.routing_rule_spec import RoutingRuleSpecController
+from nodespan.controllers.network.status.address_status import AddressStatusController
+from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.status.route_status import RouteStatusController
+from nodespan.controllers.network.status.routing_rule_status import RoutingRuleStatusController
+from nodespan.controllers.network.wireguard.peers import WireguardPeerController
+from nodespan.kernel import mirror, shared_mirror
+from nodespan.kernel.addresses import Addresses
+from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, WHOLE_LINKS, KernelLink, Links
+from nodespan.kernel.routes import Routes
+from nodespan.kernel.rules import Rules
 from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
+from nodespan.resources.network import LinkStatus, RoutingRuleStatus
+from nodespan.runtime.testing.kit import running
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
@@ -34,7 +49,7 @@ class Watcher:
 
 @contextlib.asynccontextmanager
 async def watcher(inside: Namespace) -> AsyncIterator[Watcher]:
-    async with open_shared_mirror(PlainLinks(), netns=str(inside.path), on_change=lambda: None) as view:
+    async with open_shared_mirror(Links(), netns=str(inside.path), on_change=lambda: None) as view:
         yield Watcher(view)
 
 
@@ -86,3 +101,57 @@ async def test_cancelling_a_watcher_loses_nothing_for_the_others() -> None:
                         inside.run("ip", "link", "del", f"a{number - 1}")
             expected = {"lo", *(f"{end}{number}" for number in range(1, 20, 2) for end in "ab")}
             await eventually(lambda: last.names() == expected)
+
+
+async def test_an_agent_subscribes_once_per_kind_of_object() -> None:
+    with namespace() as inside:
+        netns = str(inside.path)
+        controllers = (
+            LinkStatusController(netns=netns),
+            AddressStatusController(netns=netns),
+            RouteStatusController(netns=netns),
+            RoutingRuleStatusController(netns=netns),
+            LinkSpecController(netns=netns),
+            AddressSpecController(netns=netns),
+            RouteSpecController(netns=netns),
+            RoutingRuleSpecController(netns=netns),
+            LinkAliasSpecController(netns=netns),
+            WireguardPeerController(netns=netns),
+        )
+        async with running(*controllers) as node:
+            await node.eventually(LinkStatus, "lo")
+            await node.eventually(RoutingRuleStatus, "inet4/00000")
+            await eventually(lambda: len(mirror._all_mirrors()) == 4)
+            kinds = [type(each._kind) for each in mirror._all_mirrors()]
+            assert set(kinds) == {Links, Addresses, Routes, Rules}
+        assert not mirror._all_mirrors()
+
+
+@pytest.mark.needs_program("tc")
+async def test_queueing_disciplines_wake_only_those_that_they_matter_to() -> None:
+    woken = {"whole": 0, "without queues": 0}
+
+    def count(who: str) -> Callable[[], None]:
+        def wake() -> None:
+            woken[who] += 1
+
+        return wake
+
+    with namespace() as inside:
+        netns = str(inside.path)
+        inside.run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        async with (
+            open_shared_mirror(Links(), netns=netns, on_change=count("whole"), aspect=WHOLE_LINKS) as whole,
+            open_shared_mirror(
+                Links(), netns=netns, on_change=count("without queues"), aspect=LINKS_WITHOUT_QUEUES
+            ) as plain,
+        ):
+            assert len(mirror._all_mirrors()) == 1
+            index = next(index for index, link in whole.items.items() if link.name == "v0")
+            before = dict(woken)
+            plain.take()
+            inside.run("tc", "qdisc", "replace", "dev", "v0", "root", "pfifo_fast")
+            await eventually(lambda: whole.items[index].status.queue_disc == "pfifo_fast")
+            await eventually(lambda: woken["whole"] > before["whole"])
+            assert woken["without queues"] == before["without queues"]
+            assert not plain.take()

@@ -8,7 +8,7 @@ import attrs
 
 from nodespan.kernel.mirror import Kind
 from nodespan.kernel.rtnetlink import Kernel, open_kernel
-from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
+from nodespan.kernel.shared_mirror import Aspect, MirrorView, open_shared_mirror
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -21,8 +21,10 @@ class KernelAccess(Protocol):
     def netns(self) -> str | None:
         """The namespace, a path; None for the agent's own."""
 
-    def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AbstractAsyncContextManager[MirrorView[K, V]]:
-        """A mirror of the objects of a kind."""
+    def mirror(
+        self, kind: Kind[K, V], on_change: Callable[[], None], aspect: Aspect[V] | None = None
+    ) -> AbstractAsyncContextManager[MirrorView[K, V]]:
+        """A mirror of the objects of a kind; `on_change` is called for changes that matter to the aspect."""
 
     def open(self) -> AbstractContextManager[Kernel]:
         """A connection; its calls block."""
@@ -34,9 +36,11 @@ class NetworkNamespace:
 
     netns: str | None = None
 
-    def mirror(self, kind: Kind[K, V], on_change: Callable[[], None]) -> AbstractAsyncContextManager[MirrorView[K, V]]:
+    def mirror(
+        self, kind: Kind[K, V], on_change: Callable[[], None], aspect: Aspect[V] | None = None
+    ) -> AbstractAsyncContextManager[MirrorView[K, V]]:
         """The mirror that all in this process share."""
-        return open_shared_mirror(kind, netns=self.netns, on_change=on_change)
+        return open_shared_mirror(kind, netns=self.netns, on_change=on_change, aspect=aspect)
 
     def open(self) -> AbstractContextManager[Kernel]:
         """A connection of its own."""

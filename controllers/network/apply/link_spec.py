@@ -42,7 +42,7 @@ from nodespan.controllers.network.apply.link_work import LinksDone, apply_links
 from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WITH_ADDRESS
 from nodespan.controllers.network.apply.prior_objects import load_record
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
-from nodespan.kernel.links import KernelLink, PlainLinks
+from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
 from nodespan.kernel.wireguard.keys import parse_given_key
 from nodespan.resources.network import LinkRefresh, LinkSpec, LinkSpecSpec
 from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs, shared
@@ -88,7 +88,7 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
         """Reads the record, and opens the mirror."""
         await trio.to_thread.run_sync(self._state.originals.load)
         await load_record(self._state.prior)
-        async with self._kernel.mirror(PlainLinks(), wake) as links:
+        async with self._kernel.mirror(Links(), wake, LINKS_WITHOUT_QUEUES) as links:
             self._state.links = LinkTable()
             self._follower = LinkFollower(links, self._state.links)
             yield

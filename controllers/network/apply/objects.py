@@ -19,7 +19,7 @@ from nodespan.controllers.network.apply.plan import Plan as Steps
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects
 from nodespan.kernel.link_lookup import LinkTable
-from nodespan.kernel.links import KernelLink, PlainLinks
+from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
 from nodespan.kernel.mirror import Kind
 from nodespan.kernel.rtnetlink import Kernel
 from nodespan.kernel.shared_mirror import MirrorView
@@ -93,7 +93,10 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
         """Opens the mirrors, once the record of what was there before was read."""
         await self.prior.open(self._kernel.netns)
-        async with self._kernel.mirror(PlainLinks(), wake) as links, self._kernel.mirror(self._kind, wake) as items:
+        async with (
+            self._kernel.mirror(Links(), wake, LINKS_WITHOUT_QUEUES) as links,
+            self._kernel.mirror(self._kind, wake) as items,
+        ):
             self.links = LinkTable()
             self._follower = LinkFollower(links, self.links)
             self.items = items

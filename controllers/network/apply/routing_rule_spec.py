@@ -8,7 +8,7 @@ from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
 from nodespan.controllers.network.apply.rule_plan import RulePlan, is_as_wanted, plan_rules, taken_rule
 from nodespan.kernel.rule_changes import add_rule, delete_rule
-from nodespan.kernel.rules import KernelRule, RuleKey, RuleLists, read_kernel_rule
+from nodespan.kernel.rules import KernelRule, RuleKey, Rules, read_kernel_rule
 from nodespan.resources.network import RoutingRuleSpec, RoutingRuleSpecSpec
 from nodespan.runtime.controller import Specs
 
@@ -18,7 +18,7 @@ _Step = Step[RoutingRuleSpecSpec, KernelRule]
 
 SLOTS = SlotRules(
     taken=taken_rule,
-    list=RuleLists().dump,
+    list=Rules().dump,
     read=read_kernel_rule,
     is_as_wanted=is_as_wanted,
     side_by_side=True,
@@ -36,7 +36,7 @@ class RoutingRuleSpecController(Applier[RoutingRuleSpecSpec, _Step, tuple[Done[R
         specs = Specs(RoutingRuleSpec)
         driver = ObjectDriver(
             kernel or NetworkNamespace(netns),
-            RuleLists(),
+            Rules(),
             Changes(add=add_rule, remove=delete_rule),
             PriorObjects(prior or PriorState(None), SLOTS),
         )

@@ -10,8 +10,8 @@ from nodespan.controllers.common.publication import Publication
 from nodespan.controllers.network.status.link_facts import complete, read_facts
 from nodespan.controllers.network.status.link_stack import LinkStack
 from nodespan.kernel.ethtool_news import DriverNews, open_driver_news
-from nodespan.kernel.links import KernelLink, Links, is_of_kind, with_names
-from nodespan.kernel.mirror import Mirror, open_mirror
+from nodespan.kernel.links import WHOLE_LINKS, KernelLink, Links, is_of_kind, with_names
+from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
 
@@ -35,7 +35,7 @@ class LinkStatusController(Controller):
         due = _Due()
         with open_driver_news(self._netns) as news:
             async with (
-                open_mirror(Links(), netns=self._netns, on_change=ctx.wake) as mirror,
+                open_shared_mirror(Links(), netns=self._netns, on_change=ctx.wake, aspect=WHOLE_LINKS) as mirror,
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(due.tick, ctx)
@@ -49,7 +49,7 @@ class LinkStatusController(Controller):
                     await publication.publish(await self._statuses(mirror, stack.note(mirror.items, touched)))
 
     async def _statuses(
-        self, mirror: Mirror[int, KernelLink], indexes: frozenset[int]
+        self, mirror: MirrorView[int, KernelLink], indexes: frozenset[int]
     ) -> dict[int, dict[str, LinkStatusSpec]]:
         links = {index: mirror.items[index] for index in indexes if index in mirror.items}
         facts = await trio.to_thread.run_sync(

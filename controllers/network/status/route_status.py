@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from nodespan.controllers.common.publication import LinkIndex, Publication
-from nodespan.kernel.links import LinkNames
-from nodespan.kernel.mirror import open_mirror
+from nodespan.controllers.network.status.linked_objects import publish_linked
+from nodespan.kernel.links import KernelLink
 from nodespan.kernel.routes import KernelRoute, RouteKey, Routes, with_names
 from nodespan.resources.network import RouteStatus, RouteStatusSpec, route_id
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
@@ -22,28 +21,26 @@ class RouteStatusController(Controller):
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the kernel."""
-        async with (
-            open_mirror(LinkNames(), netns=self._netns, on_change=ctx.wake) as names,
-            open_mirror(Routes(), netns=self._netns, on_change=ctx.wake) as routes,
-        ):
-            publication: Publication[RouteKey, RouteStatusSpec] = Publication(ctx, RouteStatus)
-            by_link: LinkIndex[RouteKey] = LinkIndex()
-            async for _ in ctx:
-                touched = routes.take() | by_link.keys(names.take())
-                wanted: dict[RouteKey, dict[str, RouteStatusSpec]] = {}
-                for key in touched:
-                    found = routes.items.get(key, ())
-                    by_link.set(key, {link for route in found for link in route.links})
-                    wanted[key] = _statuses(found, names.items)
-                await publication.publish(wanted)
+        await publish_linked(
+            ctx,
+            RouteStatus,
+            Routes(),
+            netns=self._netns,
+            links_of=lambda _, found: {link for route in found for link in route.links},
+            statuses=_statuses,
+        )
 
 
-def _statuses(routes: tuple[KernelRoute, ...], names: Mapping[int, str]) -> dict[str, RouteStatusSpec]:
+def _statuses(
+    key: RouteKey,  # noqa: ARG001
+    routes: tuple[KernelRoute, ...],
+    links: Mapping[int, KernelLink],
+) -> dict[str, RouteStatusSpec]:
     """The statuses of rival routes by id; those whose links are not known yet wait for the names."""
     statuses: dict[str, RouteStatusSpec] = {}
     for route in routes:
-        if route.links <= names.keys():
-            status = with_names(route, names.__getitem__)
+        if route.links <= links.keys():
+            status = with_names(route, lambda index: links[index].name)
             id = route_id(
                 table=status.table,
                 family=status.family,

@@ -1,8 +1,8 @@
 """network.RoutingRuleStatusController: shows each routing rule of the kernel."""
 
 from nodespan.controllers.common.publication import Publication
-from nodespan.kernel.mirror import open_mirror
-from nodespan.kernel.rules import RuleKey, Rules
+from nodespan.kernel.rules import RULE_STATUSES, KernelRule, RuleKey, Rules
+from nodespan.kernel.shared_mirror import open_shared_mirror
 from nodespan.resources.network import RoutingRuleStatus, RoutingRuleStatusSpec, routing_rule_id
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
@@ -19,12 +19,12 @@ class RoutingRuleStatusController(Controller):
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the kernel."""
-        async with open_mirror(Rules(), netns=self._netns, on_change=ctx.wake) as rules:
+        async with open_shared_mirror(Rules(), netns=self._netns, on_change=ctx.wake, aspect=RULE_STATUSES) as rules:
             publication: Publication[RuleKey, RoutingRuleStatusSpec] = Publication(ctx, RoutingRuleStatus)
             async for _ in ctx:
-                await publication.publish(
-                    {
-                        key: {routing_rule_id(key.family, key.priority): rules.items[key]} if key in rules.items else {}
-                        for key in rules.take()
-                    }
-                )
+                await publication.publish({key: _statuses(key, rules.items.get(key, ())) for key in rules.take()})
+
+
+def _statuses(key: RuleKey, rules: tuple[KernelRule, ...]) -> dict[str, RoutingRuleStatusSpec]:
+    """The first of several with one priority, for that one is evaluated first."""
+    return {routing_rule_id(key.family, key.priority): rules[0].status} if rules else {}

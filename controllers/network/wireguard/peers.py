@@ -27,9 +27,8 @@ from nodespan.controllers.network.wireguard.desired_peers import INLINE, Desired
 from nodespan.controllers.network.wireguard.endpoint_names import Lookup, Silence, is_silent
 from nodespan.controllers.network.wireguard.ledger import PeerLedger
 from nodespan.kernel.addresses import Addresses, AddressKey
-from nodespan.kernel.links import PlainLinks
-from nodespan.kernel.mirror import Mirror, open_mirror
-from nodespan.kernel.shared_mirror import open_shared_mirror
+from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, Links
+from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from nodespan.kernel.wireguard import backend_for
 from nodespan.kernel.wireguard.device import DeviceChange, PeerConfig
 from nodespan.kernel.wireguard.handshake import Handshake
@@ -206,7 +205,7 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
     """Requests to devices, of the kernel and in userspace; and looks at those with named endpoints."""
 
     _ctx: Access
-    _addresses: Mirror[AddressKey, tuple[AddressStatusSpec, ...]]
+    _addresses: MirrorView[AddressKey, tuple[AddressStatusSpec, ...]]
 
     def __init__(
         self,
@@ -230,8 +229,8 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
         """Mirrors of links and addresses, and the look-up of names."""
         self._ctx = ctx
         async with (
-            open_shared_mirror(PlainLinks(), netns=self._netns, on_change=wake) as links,
-            open_mirror(Addresses(), netns=self._netns, on_change=wake) as addresses,
+            open_shared_mirror(Links(), netns=self._netns, on_change=wake, aspect=LINKS_WITHOUT_QUEUES) as links,
+            open_shared_mirror(Addresses(), netns=self._netns, on_change=wake) as addresses,
             trio.open_nursery() as nursery,
         ):
             self._desired.links, self._addresses = links, addresses

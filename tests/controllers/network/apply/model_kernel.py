@@ -47,7 +47,7 @@ class ModelKernel(Kernel):
         """A connection."""
         yield self
 
-    def mirror(self, kind: Any, on_change: Any) -> Any:
+    def mirror(self, kind: Any, on_change: Any, aspect: Any = None) -> Any:
         """Not needed: tests look at the objects themselves."""
         raise NotImplementedError
 

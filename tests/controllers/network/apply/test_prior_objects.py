@@ -28,7 +28,7 @@ from nodespan.kernel.route_changes import RouteToAdd, add_route, delete_route
 from nodespan.kernel.routes import Routes
 from nodespan.kernel.rtnetlink import number32
 from nodespan.kernel.rule_changes import add_rule, delete_rule
-from nodespan.kernel.rules import RuleLists
+from nodespan.kernel.rules import Rules
 from nodespan.resources.network import (
     AddressSpec,
     AddressSpecSpec,
@@ -128,7 +128,7 @@ class Machine:
                 *(route_spec.SLOTS, _plan_routes),
             ),
             RoutingRuleSpecSpec: Part(
-                *(self.kernel, prior, RoutingRuleSpec, RuleLists(), Changes(add=add_rule, remove=delete_rule)),
+                *(self.kernel, prior, RoutingRuleSpec, Rules(), Changes(add=add_rule, remove=delete_rule)),
                 *(routing_rule_spec.SLOTS, _plan_rules),
             ),
         }
