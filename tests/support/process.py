@@ -41,7 +41,7 @@ async def running(
             await process.wait()
 
 
-async def eventually(check: Callable[[], Value], *, within: float = 5.0) -> Value:
+async def eventually(check: Callable[[], Value], *, within: float = 30.0) -> Value:
     """Wait until `check` returns something true, and return that; for what the kernel or another process does.
 
     An AssertionError from `check` means "not yet". After `within` seconds the last one is raised. A check that takes

@@ -100,7 +100,7 @@ class Served:
         return [answer["resource"]["metadata"]["id"] for answer in await self.ask(request) if "resource" in answer]
 
     async def still_answers(self) -> bool:
-        with trio.fail_after(2):
+        with trio.fail_after(30):
             (answer, end) = await self.ask({"call": "version"})
         return bool(end == {"end": True} and answer["version"] == "1.2.3")
 

@@ -20,7 +20,7 @@ def path(id: str, **labels: str) -> Resource[PathSpec]:
 
 async def read(watch: Watch[T]) -> T:
     """The next thing that a watch delivers, soon."""
-    with trio.fail_after(1):
+    with trio.fail_after(30):
         return await anext(watch)
 
 
