@@ -28,7 +28,7 @@ from nodespan.runtime.state import MemoryState, State
 S = TypeVar("S")
 
 # Seconds, by trio's clock, that a wait lasts unless it says otherwise.
-PATIENCE = 10.0
+PATIENCE = 30.0
 # Seconds of real time for which a virtual clock may stand still: it does so as long as any task never waits.
 STANDSTILL = 20.0
 # Seconds between two looks at a turn that takes its time.

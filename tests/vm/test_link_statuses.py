@@ -33,7 +33,7 @@ Plain = dict[str, Any]
 Value = TypeVar("Value")
 
 UNKNOWN_SPEED = 4294967295
-PATIENCE = 10.0
+PATIENCE = 30.0
 # Shown also when they are empty.
 ALWAYS = {
     *("index", "type", "linkIndex", "flags", "hardwareAddr", "permanentAddr", "broadcastAddr", "mtu", "queueDisc"),
