@@ -108,7 +108,7 @@ async def test_a_wait_for_a_spec_shows_the_one_that_is_there() -> None:
         with pytest.raises(AssertionError) as raised:
             await node.eventually(Integer, "one", spec=IntegerSpec(2))
         assert str(raised.value) == (
-            "waited 10 s for Integers.test.nodespan.dev(default/one) to have the spec IntegerSpec(value=2), but it is "
+            "waited 30 s for Integers.test.nodespan.dev(default/one) to have the spec IntegerSpec(value=2), but it is "
             "there (tearingDown, version 2, owner me; labels {'a': 'b'}; finalizers holder) with IntegerSpec(value=1)"
         )
         with pytest.raises(AssertionError, match="to be gone, but it is there"):
@@ -230,7 +230,7 @@ async def test_a_crash_of_another_controller_than_the_expected_one_does() -> Non
 
 async def test_a_crash_that_does_not_come_is_missed() -> None:
     async with running(Digits()) as node:
-        with pytest.raises(AssertionError, match=r"waited 10 s for test\.Digits to fail"):
+        with pytest.raises(AssertionError, match=r"waited 30 s for test\.Digits to fail"):
             await node.crashed("test.Digits")
 
 
