@@ -76,7 +76,8 @@ class WireguardDevice:
         while part := os.pread(self._counters, 1 << 16, at):
             parts.append(part)
             at += len(part)
-        return b"".join(parts).decode()
+        # The names of other links in it need not be text.
+        return b"".join(parts).decode(errors="surrogateescape")
 
     def probe(self, addresses: Iterable[str]) -> None:
         """Send an echo request to each of these addresses of the mesh; does not wait."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,13 @@ def rewrite(path: Path, text: str) -> None:
     new.replace(path)
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that can be opened up to others: pytest closes that of `tmp_path` each time it starts somewhere."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
 # Secrets.
 
 SECRET = "q6kvuKWRPmE0kT0h8xZYQ0xg1ZbFJrEJXQZ5yT8PqkM="
@@ -317,11 +325,11 @@ cluster:
 
 
 @as_others
-async def test_no_secret_is_exposed(tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
+async def test_no_secret_is_exposed(open_path: Path) -> None:
+    config = open_path / "config.yaml"
     config.write_text(WITH_SECRETS)
     options = ("--config", str(config), "--log-level", "debug", "--metrics", "127.0.0.1:9601")
-    async with node(tmp_path, *options) as (inside, served):
+    async with node(open_path, *options) as (inside, served):
         # To its owner.
         await eventually(lambda: SECRET in served.run("get", "mc", "-o", "yaml"))
         rewrite(config, WITH_SECRETS.replace("listenPort: 51820", "listenPort: many"))
@@ -342,8 +350,8 @@ async def test_no_secret_is_exposed(tmp_path: Path) -> None:
 
 
 @as_others
-async def test_other_users_are_denied(tmp_path: Path) -> None:
-    async with node(tmp_path) as (_, served):
+async def test_other_users_are_denied(open_path: Path) -> None:
+    async with node(open_path) as (_, served):
         let_others_in(served)
         served.socket.chmod(0o600)
         done = as_nobody(served, "get", "links")
@@ -380,14 +388,14 @@ def as_nobody(served: AgentProcess, *arguments: str) -> subprocess.CompletedProc
 
 
 @as_others
-async def test_without_privileges_the_agent_observes_and_reports_once_what_it_lacks(tmp_path: Path) -> None:
-    open_up(tmp_path)
-    (tmp_path / "agent.log").touch()
-    os.chown(tmp_path, 65534, 65534)
-    os.chown(tmp_path / "agent.log", 65534, 65534)
+async def test_without_privileges_the_agent_observes_and_reports_once_what_it_lacks(open_path: Path) -> None:
+    open_up(open_path)
+    (open_path / "agent.log").touch()
+    os.chown(open_path, 65534, 65534)
+    os.chown(open_path / "agent.log", 65534, 65534)
     with namespace() as inside:
         inside.run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
-        async with agent(tmp_path, namespace=inside, wrapper=NOBODY) as served:
+        async with agent(open_path, namespace=inside, wrapper=NOBODY) as served:
             await eventually(lambda: agrees(inside, served))
             inside.run("ip", "link", "set", "v0", "mtu", "1400")
             await eventually(lambda: agrees(inside, served))

@@ -86,7 +86,7 @@ async def agent(
     *options: str,
     namespace: Namespace | None = None,
     wrapper: tuple[str, ...] = (),
-    patience: float = 15.0,
+    patience: float = 60.0,
 ) -> AsyncIterator[AgentProcess]:
     """An agent that answers, for as long as the block lasts; `wrapper` is a command that starts the one behind it.
 
