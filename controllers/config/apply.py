@@ -141,7 +141,7 @@ async def _load(arguments: Mapping[str, Any]) -> tuple[str, Loaded]:
             raise ActionError("each file of the request must be a name and bytes")
         files.append((file[0], file[1]))
     loaded = await trio.to_thread.run_sync(load_files, files)
-    return " + ".join(name for name, _ in files), loaded
+    return " + ".join(name for name, _ in files), loaded.strictly() if arguments.get("strict") else loaded
 
 
 def _timeout(arguments: Mapping[str, Any]) -> Any:

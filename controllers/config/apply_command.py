@@ -35,6 +35,7 @@ class ApplyCommand:
             help="try: go back after --timeout unless --confirm comes (%(default)s)",
         )
         parser.add_argument("--timeout", metavar="TIME", default="1m", help="of --mode try (%(default)s)")
+        parser.add_argument("--strict", action="store_true", help="refuse keys and kinds that nothing here knows")
         parser.add_argument("--no-wait", action="store_true", help="do not wait for what the configuration leads to")
         parser.add_argument(
             "-v", "--verbose", action="store_true", help="list the parts of other systems, which are ignored"
@@ -72,6 +73,7 @@ def _request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     if options.dry_run and options.mode == "try":
         raise CommandError("--dry-run changes nothing, so there is nothing to try: give only one of the two")
     arguments["files"] = _read(options.files)
+    arguments["strict"] = options.strict
     if options.dry_run:
         return "config.dry-run", arguments
     if options.mode == "try":

@@ -6,12 +6,14 @@ from pathlib import Path
 from nodespan.controllers.config.loading import Loaded, read_and_load
 
 
-def check_files(paths: Sequence[Path | None], *, verbose: bool = False) -> tuple[str, bool]:
+def check_files(paths: Sequence[Path | None], *, verbose: bool = False, strict: bool = False) -> tuple[str, bool]:
     """The text to show, and whether the files may be used together; None stands for standard input.
 
-    Blocks on reading.
+    `strict`: what nothing here knows is a mistake. Blocks on reading.
     """
     loaded = read_and_load(*paths)
+    if strict:
+        loaded = loaded.strictly()
     name = " + ".join("<stdin>" if path is None else str(path) for path in paths)
     return "".join(report(loaded, name, verbose=verbose)), not loaded.errors
 

@@ -1,7 +1,8 @@
 """One document of a configuration: its kind, its value, and the findings about it."""
 
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from collections.abc import Sequence as Texts
 from typing import Any
 
 import attrs
@@ -10,20 +11,30 @@ from nodespan.controllers.config import foreign
 from nodespan.controllers.config.finding import Finding, Path, Span, at, path_text
 from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.merging import KIND_SPELLINGS
+from nodespan.controllers.config.not_applied import (
+    is_known_elsewhere,
+    key_not_applied,
+    kind_not_applied,
+    values_not_applied,
+)
 from nodespan.controllers.config.problem import Ignored, Problem
 from nodespan.controllers.config.rules.entry import Entry
+from nodespan.controllers.config.rules.replaced import is_set
 from nodespan.controllers.config.sources import SourceText
 from nodespan.controllers.config.structure import Structured, closest, structure
 from nodespan.controllers.config.tree import (
     DocumentNode,
     Node,
     Scalar,
+    Sequence,
     Table,
     locate,
 )
 from nodespan.controllers.config.without_effect import without_effect
 from nodespan.resources.config import Document, MainDocument, NodespanConfig
 
+# How deep the keys of the main document are that other documents may exclude.
+_GIVEN_DEPTH = 2
 _MAIN_KEYS = ("machine", "cluster", "debug", "persist")
 _CLASSES: dict[str, type] = {
     str(attrs.fields_dict(cls)["kind"].default): cls for cls in (*typing.get_args(Document), NodespanConfig)
@@ -53,17 +64,26 @@ class DocumentPart:
         kind = KIND_SPELLINGS.get(kind, kind)
         expected_class = _class_of(node, kind)
         findings = (*document.findings, *_check_head(node, api_version, kind, expected_class))
+        given = _given(node, is_main=expected_class is MainDocument)
         if expected_class is None:
-            entry = Entry(api_version=api_version, kind=kind, name=name)
+            entry = Entry(api_version=api_version, kind=kind, name=name, given=given)
             span = locate(node, ("kind",))
+            findings = findings or tuple(kind_not_applied(kind))
             return cls(node=node, entry=entry, findings=findings, foreign=(((), span),) if not findings else ())
         structured: Structured[Any] = structure(
             expected_class, node, others=_OTHERS if expected_class is MainDocument else ()
         )
-        entry = Entry(api_version=api_version, kind=kind, name=name, value=structured.value)
+        entry = Entry(api_version=api_version, kind=kind, name=name, value=structured.value, given=given)
         found = tuple(_with_separator(finding, expected_class) for finding in structured.findings)
         findings = (*findings, *_without_ignored_devices(structured.value, found))
-        return cls(node=node, entry=entry, findings=findings, foreign=structured.foreign)
+        is_main = expected_class is MainDocument
+        warned = tuple(finding for path, _ in structured.foreign if is_main for finding in key_not_applied(path))
+        return cls(
+            node=node,
+            entry=entry,
+            findings=(*findings, *warned, *values_not_applied(structured.value)),
+            foreign=tuple(part for part in structured.foreign if part[0] not in {each.path for each in warned}),
+        )
 
     def locate(self, finding: Finding) -> Span:
         """The place of a finding."""
@@ -81,21 +101,48 @@ class DocumentPart:
             path=self._path_text(finding.path),
             hint=finding.hint,
             hides_value=finding.hides_value,
+            unknown=finding.unknown,
         )
 
-    def ignored(self, sources: Sequence[SourceText]) -> Iterator[Ignored]:
+    def ignored(self, sources: Texts[SourceText]) -> Iterator[Ignored]:
         """The parts of the document without effect in nodespan, in the order of the text."""
         found = [(span, path, "") for path, span in self.foreign]
         for path, consequence in without_effect(self.entry.value):
             found.append((locate(self.node, path, on_key=True), path, consequence))
         for span, path, consequence in sorted(found, key=lambda part: (part[0].source, part[0].line, part[0].column)):
             name = sources[span.source].name
-            yield Ignored(path=self._path_text(path), line=span.line + 1, file=name, consequence=consequence)
+            is_unknown = not path and not is_known_elsewhere(self.entry.kind)
+            yield Ignored(
+                path=self._path_text(path),
+                line=span.line + 1,
+                file=name,
+                consequence=consequence,
+                is_unknown=is_unknown,
+            )
 
     def _path_text(self, path: Path) -> str:
         """The path within the stream: that of a document with a kind starts with the kind and the name."""
         head = f"{self.entry.kind}[{self.entry.name}]" if self.entry.name else self.entry.kind
         return path_text((head, *path) if head else path)
+
+
+def _given(node: Table, *, is_main: bool) -> frozenset[str]:
+    """The keys with a value; of the main document by their whole path."""
+    found: set[str] = set()
+
+    def walk(table: Table, prefix: str, depth: int) -> None:
+        for key, (_, value) in table.values.items():
+            path = f"{prefix}{key}"
+            is_null = isinstance(value, Scalar) and value.is_null
+            size = len(value.values if isinstance(value, Table) else value.items if isinstance(value, Sequence) else ())
+            text = value.text if isinstance(value, Scalar) else None
+            if is_set(path, is_null=is_null, text=text, size=size):
+                found.add(path)
+            if isinstance(value, Table) and depth:
+                walk(value, f"{path}.", depth - 1)
+
+    walk(node, "", _GIVEN_DEPTH if is_main else 0)
+    return frozenset(found)
 
 
 def _text(node: Table, key: str) -> str:

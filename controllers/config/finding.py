@@ -37,7 +37,7 @@ class Finding:
 
     `on_key`: the key is wrong, not its value. `choice`: the value is not one of the allowed ones.
     `hides_value`: the value may be a secret. `place` is the place if the path is ambiguous, as for the second of two
-    equal keys. `beside` is a key next to it that the rule reads too.
+    equal keys. `beside` is a key next to it that the rule reads too. `unknown`: a strict check refuses it.
     """
 
     path: Path
@@ -49,6 +49,7 @@ class Finding:
     hides_value: bool = False
     place: Span | None = None
     beside: str = ""
+    unknown: bool = False
 
 
 def at(*path: str | int, message: str, hint: str = "", beside: str = "") -> Finding:

@@ -45,6 +45,30 @@ class Loaded:
         """The problems that make the configuration unusable."""
         return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
 
+    def strictly(self) -> "Loaded":
+        """The same, but what nothing here knows makes the configuration unusable."""
+        problems = [
+            attrs.evolve(problem, severity=Severity.ERROR) if problem.unknown else problem for problem in self.problems
+        ]
+        problems += [
+            Problem(
+                severity=Severity.ERROR,
+                message="unknown kind of document",
+                file=ignored.file,
+                line=ignored.line,
+                column=1,
+                path=ignored.path,
+                unknown=True,
+            )
+            for ignored in self.ignored
+            if ignored.is_unknown
+        ]
+        return attrs.evolve(
+            self,
+            problems=tuple(problems),
+            ignored=tuple(ignored for ignored in self.ignored if not ignored.is_unknown),
+        )
+
     def render(self, problem: Problem) -> str:
         """A problem with its line and a caret."""
         return render(problem, self.texts.get(problem.file, ""))

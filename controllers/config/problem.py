@@ -21,7 +21,8 @@ class Problem:
     """Line and column count from 1; 0 without a place, as for a file that cannot be read.
 
     `width` is how many characters from the column on are marked. `path` is like `machine.network.interfaces[0].mtu`.
-    `hides_value` says that the value of the key at this place may be a secret.
+    `hides_value` says that the value of the key at this place may be a secret. `unknown`: it is about a key or a kind
+    that nothing here knows, which a strict check refuses.
     """
 
     severity: Severity
@@ -33,6 +34,7 @@ class Problem:
     path: str = ""
     hint: str = ""
     hides_value: bool = False
+    unknown: bool = False
 
     def __str__(self) -> str:
         place = f":{self.line}:{self.column}" if self.line else ""
@@ -44,13 +46,15 @@ class Problem:
 class Ignored:
     """A part of a configuration that has no effect in nodespan; the line of the file counts from 1.
 
-    `consequence` is what the author should know about that, "" if the part is plainly another system's.
+    `consequence` is what the author should know about that, "" if the part is plainly another system's. `is_unknown`: a
+    document of a kind that no known version of the originals has.
     """
 
     path: str
     line: int
     file: str = ""
     consequence: str = ""
+    is_unknown: bool = False
 
     def __str__(self) -> str:
         consequence = f": {self.consequence}" if self.consequence else ""

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import attrs
 
 from nodespan.controllers.config.fields import fields_of, places_of
-from nodespan.controllers.config.finding import Finding, Path, Span, warn
+from nodespan.controllers.config.finding import Finding, Path, Severity, Span, warn
 from nodespan.controllers.config.foreign import OPEN
 from nodespan.controllers.config.masking import key_text, quote
 from nodespan.controllers.config.tree import Node, Scalar, Sequence, Table
@@ -49,6 +49,11 @@ def closest(word: str, known: tuple[str, ...], *, cutoff: float = _CLOSE_ENOUGH)
     by_lower = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[near[0]] if near else ""
+
+
+def swapped(word: str, known: tuple[str, ...]) -> str:
+    """The known word of the same letters, "" for none: two that changed places are a great part of a short word."""
+    return next((name for name in known if sorted(name.lower()) == sorted(word.lower())), "")
 
 
 @attrs.frozen(kw_only=True)
@@ -102,21 +107,31 @@ class _Walk:
                 meant = closest(given, tuple(fields), cutoff=_VERY_CLOSE)
                 place = "" if meant else self._place(given, path)
                 meant = meant or ("" if place else closest(given, tuple(fields)))
+            if foreign is None and not meant and not place:
+                meant = swapped(given, tuple(fields))
             if foreign is not None and not meant and not place:
                 self.foreign.append(((*path, given), span))
                 continue
             known = ", ".join(key for key in fields if key not in {"apiVersion", "kind"})
+            # What is near no key here is one of a newer original, rather than a mistake.
+            is_ours = bool(place or meant) or self._is_known(given)
             self.findings.append(
                 Finding(
                     path=(*path, given),
-                    message=f"unknown key {quote(key_text(given))}",
+                    message=f"unknown key {quote(key_text(given))}" + ("" if is_ours else ", ignored"),
                     hint=f"did you mean {place or quote(meant)}?" if place or meant else f"known here: {known}",
+                    severity=Severity.ERROR if is_ours else Severity.WARNING,
+                    unknown=not is_ours,
                     on_key=True,
                     hides_value=not meant or fields[meant].is_secret,
                 )
             )
             if meant and meant not in node.values:
                 yield meant, given, part
+
+    def _is_known(self, key: str) -> bool:
+        """Whether a key has a place anywhere, if too many to name them."""
+        return any(key.lower() in places_of(cls) for cls in (self._root, *self._others))
 
     def _place(self, key: str, path: Path) -> str:
         """Where a key belongs that is unknown at this path, "" if nowhere, or in too many places to name them."""

@@ -6,14 +6,15 @@ from nodespan.controllers.config.finding import Finding
 from nodespan.controllers.config.rules.between import (
     check_conflicts,
     check_discovery_needs,
+    check_encrypted_dns,
     check_members,
     check_repeated,
-    check_replaced,
     check_virtual_ips,
 )
 from nodespan.controllers.config.rules.documents import DOCUMENT_RULES
 from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.rules.main import check_main
+from nodespan.controllers.config.rules.replaced import check_replaced
 from nodespan.controllers.config.rules.route_places import check_route_places
 from nodespan.resources.config.main import MainDocument
 
@@ -36,4 +37,5 @@ def validate(entries: Sequence[Entry], *, are_all: bool = True) -> Iterator[tupl
     yield from check_virtual_ips(entries)
     yield from check_route_places(entries)
     yield from check_replaced(entries)
+    yield from check_encrypted_dns(entries)
     yield from check_discovery_needs(entries)

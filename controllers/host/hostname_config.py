@@ -1,6 +1,8 @@
 """network.HostnameConfigController: the host name by kernel command line, configuration and defaults.
 
-There is no default name unless configured: an ordinary machine has a name of its own.
+There is no default name unless configured: an ordinary machine has a name of its own. `stableHostname: true`, or
+`auto: stable`, stands in every generated configuration of Talos, so it alone is no wish of the operator's: it names a
+machine that has no name, and others only if `defaults: {hostname: true}` of a NodespanConfig asks for it.
 """
 
 import hashlib
@@ -18,6 +20,7 @@ from nodespan.resources.network import (
     ConfigLayer,
     HostnameSpec,
     HostnameSpecSpec,
+    HostnameStatus,
     NodeAddress,
     layered_id,
 )
@@ -25,13 +28,18 @@ from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = HostnameSpec.within(CONFIG_NAMESPACE)
+# What the kernel calls a machine that nobody has named.
+_NAMELESS = ("", "(none)", "localhost")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def hostname_specs(
-    config: MachineConfigSpec, *, cmdline: str, address: str, node_id: str
+    config: MachineConfigSpec, *, cmdline: str, address: str, node_id: str, current: str | None = ""
 ) -> Iterator[HostnameSpecSpec]:
-    """The names of all layers. Address (with or without prefix length) and node id are "" while they are not known."""
+    """The names of all layers. Address (with or without prefix length) and node id are "" while they are not known.
+
+    `current` is the name that the machine has, None while it is not known.
+    """
     if given := parse_cmdline(cmdline).first_hostname:
         yield _spec(given, ConfigLayer.CMDLINE)
     documents = config.documents_of(HostnameConfig)
@@ -43,8 +51,10 @@ def hostname_specs(
     if name:
         yield _spec(name, ConfigLayer.CONFIGURATION)
     if auto is AutoHostname.STABLE:
-        if node_id:
-            yield _spec(stable_name(node_id), ConfigLayer.DEFAULT)
+        stable = stable_name(node_id) if node_id else ""
+        is_asked_for = config.nodespan.defaults.hostname or current in (*_NAMELESS, stable)
+        if stable and is_asked_for:
+            yield _spec(stable, ConfigLayer.DEFAULT)
     elif config.nodespan.defaults.hostname and auto is None and address:
         yield _spec(address_name(address), ConfigLayer.DEFAULT)
 
@@ -77,6 +87,7 @@ class HostnameConfigController(Controller):
     inputs = (
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(NodeAddress, DEFAULT_ADDRESS_ID),
+        weak(HostnameStatus, HOSTNAME_ID),
         weak(Identity, LOCAL),
         weak(KernelCmdline, KERNEL_CMDLINE_ID),
     )
@@ -91,11 +102,13 @@ class HostnameConfigController(Controller):
                     continue
                 address = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
                 identity, line = ctx.find(Identity, LOCAL), ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
+                current = ctx.find(HostnameStatus, HOSTNAME_ID)
                 specs = hostname_specs(
                     config.spec,
                     cmdline="" if line is None else line.spec.cmdline,
                     address=address.spec.addresses[0] if address and address.spec.addresses else "",
                     node_id="" if identity is None else identity.spec.node_id,
+                    current=None if current is None else current.spec.hostname,
                 )
                 for spec in specs:
                     await ctx.put(_UNMERGED, layered_id(spec.layer, HOSTNAME_ID), spec)

@@ -178,6 +178,7 @@ def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="several are merged; a directory is all its .yaml; - standard input"
     )
+    parser.add_argument("--strict", action="store_true", help="refuse keys and kinds that nothing here knows")
 
 
 def _version(parser: argparse.ArgumentParser) -> None:
@@ -265,7 +266,7 @@ def _dispatch(options: argparse.Namespace) -> int:
         case "validate":
             from nodespan.runtime.cli.validate import validate
 
-            return validate(options.files, verbose=options.verbose)
+            return validate(options.files, verbose=options.verbose, strict=options.strict)
         case "version":
             from nodespan.runtime.cli.version import version
 

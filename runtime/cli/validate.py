@@ -1,7 +1,7 @@
 """`nodespan validate`: hands files to whoever knows configurations, by the entry-point group `nodespan.validators`.
 
 A validator is a function from paths (None: standard input) to the text to show and whether the files, taken together,
-are good; with `verbose=True` the text has every detail.
+are good; with `verbose=True` the text has every detail, with `strict=True` it refuses what it does not know.
 """
 
 import importlib.metadata
@@ -14,7 +14,7 @@ from nodespan.runtime.cli.errors import CommandError
 GROUP = "nodespan.validators"
 
 
-def validate(files: Sequence[str], *, verbose: bool = False) -> int:
+def validate(files: Sequence[str], *, verbose: bool = False, strict: bool = False) -> int:
     """Print what is to be said about the files; returns 0 if they are good, 1 if not."""
     validators = importlib.metadata.entry_points(group=GROUP)
     if not validators:
@@ -22,7 +22,7 @@ def validate(files: Sequence[str], *, verbose: bool = False) -> int:
     paths = [None if file == "-" else Path(file) for file in files]
     good = True
     for entry_point in validators:
-        text, is_good = entry_point.load()(paths, verbose=verbose)
+        text, is_good = entry_point.load()(paths, verbose=verbose, strict=strict)
         (sys.stdout if is_good else sys.stderr).write(text)
         good = good and is_good
     return 0 if good else 1

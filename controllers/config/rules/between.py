@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from nodespan.controllers.config.finding import Finding, Path, at, warn
 from nodespan.controllers.config.masking import quote
+from nodespan.controllers.config.not_applied import cloud_vip_not_applied
 from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.rules.main import uses_legacy_service
 from nodespan.controllers.config.rules.virtual_ips import NO_EFFECT, NO_VIP_HINT
@@ -42,7 +43,6 @@ _LINK_KINDS: Final = frozenset(
     }
 )
 _VIP_KINDS: Final = frozenset({"HCloudVIPConfig", "Layer2VIPConfig"})
-_ONE_PLACE_HINT = "keep one of the two"
 
 
 def check_repeated(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
@@ -106,11 +106,12 @@ def check_virtual_ips(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]
     A warning, while `vip` in the main document is an error: the originals accept the documents anywhere.
     """
     _, main = first_of(entries, MainDocument)
-    if main is None or main.machine is None or main.machine.type.is_control_plane:
-        return
+    is_worker = main is not None and main.machine is not None and not main.machine.type.is_control_plane
     for index, entry in enumerate(entries):
-        if isinstance(entry.value, HCloudVIPConfig | Layer2VIPConfig):
+        if is_worker and isinstance(entry.value, HCloudVIPConfig | Layer2VIPConfig):
             yield index, warn("name", message=NO_EFFECT, hint=NO_VIP_HINT)
+        elif isinstance(entry.value, HCloudVIPConfig):
+            yield index, cloud_vip_not_applied()
 
 
 def first_of(entries: Sequence[Entry], cls: type) -> tuple[int, Any]:
@@ -120,50 +121,18 @@ def first_of(entries: Sequence[Entry], cls: type) -> tuple[int, Any]:
     )
 
 
-def check_replaced(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
-    """Settings that have a document of their own are not given in the main document too."""
+def check_encrypted_dns(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
+    """Servers that are asked over TLS need the resolver on the node."""
     _, main = first_of(entries, MainDocument)
     machine = (main.machine if main else None) or Machine()
-    cluster = (main.cluster if main else None) or Cluster()
-    network = machine.network
-    for cls, taken in (
-        (KubeSpanConfig, {"machine.network.kubespan": network.kubespan}),
-        (DiscoveryServiceConfig, {"cluster.discovery": cluster.discovery}),
-        (
-            DiscoveryIdentityConfig,
-            {"cluster.id": cluster.id, "cluster.secret": cluster.secret},
-        ),
-    ):
-        index, document = first_of(entries, cls)
-        for key in (key for key, value in taken.items() if document and value):
-            yield index, at("kind", message=f"{key} is given in the main document too", hint=_ONE_PLACE_HINT)
     index, resolver = first_of(entries, ResolverConfig)
-    if resolver:
-        yield from ((index, finding) for finding in _check_resolver(resolver, machine))
-
-
-def _check_resolver(resolver: ResolverConfig, machine: Machine) -> Iterator[Finding]:
-    network = machine.network
-    taken = {
-        "machine.network.nameservers": network.nameservers,
-        "machine.network.searchDomains": network.search_domains is not None,
-        "machine.network.disableSearchDomain": network.disable_search_domain,
-        "machine.features.hostDNS": resolver.host_dns and machine.features.host_dns,
-    }
-    for key in (key for key, value in taken.items() if value):
-        yield at("kind", message=f"{key} is given in the main document too", hint=_ONE_PLACE_HINT)
-    host_dns = resolver.host_dns or machine.features.host_dns
-    if host_dns and host_dns.enabled:
+    host_dns = (resolver.host_dns if resolver else None) or machine.features.host_dns
+    if not resolver or (host_dns and host_dns.enabled):
         return
-    for index, server in enumerate(resolver.nameservers):
+    for position, server in enumerate(resolver.nameservers):
         if server.protocol is not DnsProtocol.PLAIN:
-            yield at(
-                "nameservers",
-                index,
-                "protocol",
-                message=f"{server.protocol} needs host DNS",
-                hint="write hostDNS: {enabled: true}",
-            )
+            message, hint = f"{server.protocol} needs host DNS", "write hostDNS: {enabled: true}"
+            yield index, at("nameservers", position, "protocol", message=message, hint=hint)
 
 
 def check_discovery_needs(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:

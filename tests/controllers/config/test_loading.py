@@ -332,3 +332,126 @@ def test_more_than_a_hundred_problems_are_counted_and_not_listed() -> None:
     assert len(problems) == 101
     assert problems[0].severity is Severity.ERROR
     assert problems[-1].message == "51 more problems are not listed"
+
+
+# What is not applied.
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("apiVersion: v1alpha1\nkind: NetworkDefaultActionConfig\ningress: block", "no packet is blocked"),
+        ("apiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: ssh", "no port is opened or closed"),
+        ("apiVersion: v1alpha1\nkind: VXLANConfig\nname: vx0", "the link is not made"),
+        ("machine: {sysctls: {net.ipv4.ip_forward: '1'}}", "kernel parameters stay as they are"),
+        ("machine: {kernel: {modules: [{name: br_netfilter}]}}", "no kernel module is loaded"),
+        (
+            (
+                "machine: {type: controlplane, network: {interfaces: "
+                "[{interface: a, vip: {ip: 10.0.0.9, hcloud: {apiToken: t}}}]}}"
+            ),
+            "nothing here tells Hetzner Cloud where to route it",
+        ),
+        (
+            (
+                "machine: {type: controlplane, network: {interfaces: [{interface: a, vlans: "
+                "[{vlanId: 5, vip: {ip: 10.0.0.9, equinixMetal: {apiToken: t}}}]}]}}"
+            ),
+            "nothing here tells Equinix Metal where to route it",
+        ),
+        (
+            "apiVersion: v1alpha1\nkind: HCloudVIPConfig\nname: 10.0.0.9\nlink: a\napiToken: t",
+            "no node holds the address",
+        ),
+    ],
+)
+def test_what_changes_security_or_connectivity_and_is_not_applied_is_a_warning(text: str, message: str) -> None:
+    loaded = load(text)
+    (problem,) = loaded.problems
+    assert (problem.severity, message in problem.message) == (Severity.WARNING, True)
+    assert loaded.ignored == ()
+
+
+NEWER = """
+machine:
+  network:
+    interfaces:
+      - {interface: a, mtu: 1400, quantumTunnelling: {qubits: 7}}
+---
+apiVersion: v1alpha1
+kind: LinkConfig
+name: b
+entanglement: true
+"""
+
+
+def test_a_key_of_a_newer_original_is_ignored_with_a_warning_unless_the_check_is_strict() -> None:
+    loaded = load(NEWER)
+    assert [(problem.severity.value, problem.message) for problem in loaded.problems] == [
+        ("warning", 'unknown key "quantumTunnelling", ignored'),
+        ("warning", 'unknown key "entanglement", ignored'),
+    ]
+    assert loaded.config.machine.network.interfaces[0].mtu == 1400
+    assert len(loaded.strictly().errors) == 2
+
+
+@pytest.mark.parametrize("key", ["mut", "addreses", "dhcpOption"])
+def test_a_near_miss_of_a_key_stays_an_error(key: str) -> None:
+    assert len(load(f"machine: {{network: {{interfaces: [{{interface: a, {key}: x}}]}}}}").errors) >= 1
+
+
+def test_a_strict_check_refuses_kinds_that_no_original_has() -> None:
+    text = "apiVersion: v1alpha1\nkind: TeleportConfig\n---\napiVersion: v1alpha1\nkind: SwapVolumeConfig\nname: a\n"
+    loaded = load(text)
+    assert (loaded.errors, len(loaded.ignored)) == ((), 2)
+    assert [(problem.path, problem.message) for problem in loaded.strictly().errors] == [
+        ("TeleportConfig", "unknown kind of document")
+    ]
+
+
+# Documents that exclude a part of the main document.
+
+
+@pytest.mark.parametrize(
+    ("main", "document", "key"),
+    [
+        ("machine: {network: {hostname: a}}", "kind: HostnameConfig\nhostname: b", "machine.network.hostname"),
+        (
+            "machine: {features: {stableHostname: true}}",
+            "kind: HostnameConfig\nhostname: b",
+            "machine.features.stableHostname",
+        ),
+        (
+            "machine: {time: {servers: [a.example]}}",
+            "kind: TimeSyncConfig\nntp: {servers: [b]}",
+            "machine.time.servers",
+        ),
+        ("machine: {time: {bootTimeout: 1m}}", "kind: TimeSyncConfig", "machine.time.bootTimeout"),
+        ("machine: {time: {disabled: true}}", "kind: TimeSyncConfig", "machine.time.disabled"),
+        ("cluster: {discovery: {enabled: false}}", "kind: DiscoveryServiceConfig\nname: a", "cluster.discovery"),
+        ("cluster: {network: {podSubnets: [10.244.0.0/16]}}", "kind: KubeNetworkConfig", "cluster.network"),
+        ("cluster: {clusterName: a}", "kind: KubeClusterConfig", "cluster.clusterName"),
+        ("cluster: {apiServer: {certSANs: [a]}}", "kind: KubeAPIServerConfig", "cluster.apiServer"),
+        ("machine: {kubelet: {image: a}}", "kind: KubeletConfig", "machine.kubelet"),
+        ("machine: {kubelet: {nodeIP: {validSubnets: [a]}}}", "kind: KubeNodeConfig", "machine.kubelet.nodeIP"),
+        ("machine: {features: {kubePrism: {enabled: true}}}", "kind: KubePrismConfig", "machine.features.kubePrism"),
+        ("machine: {install: {disk: /dev/sda}}", "kind: UnattendedInstallConfig", "machine.install"),
+    ],
+)
+def test_a_document_excludes_its_part_of_the_main_document(main: str, document: str, key: str) -> None:
+    loaded = load(f"{main}\n---\napiVersion: v1alpha1\n{document}\n")
+    assert f"{key} is given in the main document too" in [problem.message for problem in loaded.errors]
+
+
+@pytest.mark.parametrize(
+    ("main", "document"),
+    [
+        ("machine: {features: {stableHostname: false}}", "kind: HostnameConfig\nauto: stable"),
+        ("machine: {time: {disabled: false}}", "kind: TimeSyncConfig\nntp: {servers: [a]}"),
+        ("machine: {install: {}}", "kind: UnattendedInstallConfig"),
+        ("machine: {network: {hostname: ''}}", "kind: HostnameConfig\nhostname: b"),
+        ("machine: {}", "kind: KubeNetworkConfig"),
+    ],
+)
+def test_a_part_that_says_nothing_is_not_excluded(main: str, document: str) -> None:
+    assert load(f"{main}\n---\napiVersion: v1alpha1\n{document}\n").errors == ()

@@ -95,6 +95,44 @@ def test_the_layers_of_the_host_name(given: MachineConfigSpec, line: str, names:
     assert [(spec.layer.value, spec.hostname, spec.domainname) for spec in specs] == names
 
 
+STABLE_ANYWHERE = [
+    config(machine=Machine(features=Features(stable_hostname=True))),
+    config(HostnameConfig(auto=AutoHostname.STABLE)),
+]
+
+
+@pytest.mark.parametrize("given", STABLE_ANYWHERE)
+@pytest.mark.parametrize(
+    ("current", "is_named"),
+    [
+        ("ordinary", False),
+        ("", True),
+        ("localhost", True),
+        ("(none)", True),
+        (stable_name("node"), True),
+        (None, False),
+    ],
+)
+def test_the_stable_name_is_for_machines_without_a_name_of_their_own(
+    given: MachineConfigSpec, current: str | None, is_named: bool
+) -> None:
+    specs = list(hostname_specs(given, cmdline="", address="192.0.2.7/24", node_id="node", current=current))
+    assert [spec.hostname for spec in specs] == ([stable_name("node")] if is_named else [])
+
+
+def test_the_stable_name_is_for_any_machine_if_that_is_asked_for() -> None:
+    given = config(HostnameConfig(auto=AutoHostname.STABLE), defaults=ALL_DEFAULTS)
+    (spec,) = hostname_specs(given, cmdline="", address="", node_id="node", current="ordinary")
+    assert spec.hostname == stable_name("node")
+
+
+def test_a_configured_name_is_set_whatever_the_machine_is_called() -> None:
+    given = config(machine=network(hostname="web"))
+    assert [spec.hostname for spec in hostname_specs(given, cmdline="", address="", node_id="n", current="old")] == [
+        "web"
+    ]
+
+
 def test_the_automatic_names() -> None:
     (by_address,) = hostname_specs(config(defaults=ALL_DEFAULTS), cmdline="", address="2001:db8::7/64", node_id="")
     assert by_address.hostname == "talos-2001db87"
