@@ -2,15 +2,19 @@
 
 The kernel binds such a table to the netlink socket that created it: `nft flush ruleset` in another process skips it,
 and any other change is refused. It disappears with that socket. The socket belongs to one nft process,
-which is kept running and reads a command per line.
+which is kept running and reads a command per line. The kernel reports no event when the table goes that way: `ended`
+watches the process.
 """
 
 import contextlib
 import errno
+import os
 import selectors
 import subprocess
 import time
 from typing import Self
+
+import trio
 
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.nft import PROGRAM, first_line, number_of
@@ -20,10 +24,12 @@ _LONGEST_ANSWER = 1 << 16
 
 
 class OwnedTable:
-    """A table of family inet and the nft process that owns it. All calls block; one at a time. Close it at the end."""
+    """A table of family inet and the nft process that owns it. All calls but `ended` block; one at a time. Close it."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        # Until it is waited for, its number stands for no other process.
+        self._pidfd = os.pidfd_open(process.pid)
         self._turn = 0
         self._output = b""
 
@@ -58,6 +64,17 @@ class OwnedTable:
     def is_open(self) -> bool:
         """Whether nft still runs, and so whether the table exists."""
         return self._process.poll() is None
+
+    async def ended(self) -> None:
+        """Wait until nft has ended, and with it the table; at once after `close`. In the trio thread."""
+        if self._pidfd < 0:
+            return
+        # One of its own, for `close` closes the other.
+        pidfd = os.dup(self._pidfd)
+        try:
+            await trio.lowlevel.wait_readable(pidfd)
+        finally:
+            os.close(pidfd)
 
     def apply(self, command: str) -> None:
         """Run one command (one line, JSON or nft's syntax) atomically.
@@ -105,3 +122,6 @@ class OwnedTable:
                 with contextlib.suppress(OSError):
                     pipe.close()
         self._process.wait()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1

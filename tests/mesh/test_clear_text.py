@@ -313,8 +313,10 @@ def test_the_guard_is_made_again_when_its_nft_is_killed(lab: Lab) -> None:
         assert len(before) == 1
         for pid in before:
             os.kill(pid, signal.SIGKILL)
+        # At once, and not a minute later, when everything is compared the next time.
         wait_for(
-            lambda: lab.is_whole() and {pid for pid in pids_in(lab.node.namespace) if _command(pid) == "nft"} != before
+            lambda: lab.is_whole() and {pid for pid in pids_in(lab.node.namespace) if _command(pid) == "nft"} != before,
+            within=_WITHIN / 2,
         )
     assert watch.clear == []
 

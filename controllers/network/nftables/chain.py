@@ -116,6 +116,7 @@ class NfTablesChainController(QueueController):
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._follow_others)
+                nursery.start_soon(self._guard.follow, self._guard_lost)
                 await self._follow_specs(ctx)
         finally:
             self._guard.close()
@@ -186,10 +187,7 @@ class NfTablesChainController(QueueController):
                     self._note(commit)
 
     def _note(self, commit: Commit) -> None:
-        guard = f"{self._table}{GUARD_SUFFIX}"
         if commit.pid in self._own or self._table not in commit.touched:
-            if guard in commit.removed:
-                self._news.set()  # our nft has ended: it is started again
             return
         if self._table in commit.removed:
             self._deleted = True
@@ -204,6 +202,11 @@ class NfTablesChainController(QueueController):
             "have that program leave it alone"
         )
         self._compare_at = 0.0
+        self._urgent = True
+        self._news.set()
+
+    def _guard_lost(self) -> None:
+        """Have the second copy of the guards made again at once."""
         self._urgent = True
         self._news.set()
 

@@ -7,7 +7,7 @@ the agent's ordinary table survives: each covers the other, and a packet gets pa
 Nobody else can change the table, so what was sent is what it holds: it is never listed.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 
 import trio
 
@@ -24,6 +24,9 @@ class GuardTable:
         self._name = name
         self._netns = netns
         self._table: OwnedTable | None = None
+        # The one opened last, for `follow`.
+        self._opened: OwnedTable | None = None
+        self._has_opened = trio.Event()
         self._chains: dict[str, RenderedChain] = {}
         self._sets: dict[str, set[PrefixKey]] = {}
 
@@ -44,7 +47,8 @@ class GuardTable:
         table = self._table
         if table is None or not table.is_open:
             self.close()
-            table = await trio.to_thread.run_sync(OwnedTable.open, self._name, self._netns)
+            table = self._opened = await trio.to_thread.run_sync(OwnedTable.open, self._name, self._netns)
+            self._has_opened.set()
         # Until the kernel has confirmed what follows, nothing is known of the table.
         self._table = None
         try:
@@ -56,6 +60,18 @@ class GuardTable:
             self.close()
             raise
         self._table, self._chains, self._sets = table, dict(chains), sets
+
+    async def follow(self, lost: Callable[[], None]) -> None:
+        """Call `lost` whenever the table has gone because its nft was killed. Runs until cancelled."""
+        while True:
+            await self._has_opened.wait()
+            self._has_opened = trio.Event()
+            opened = self._opened
+            assert opened is not None
+            await opened.ended()
+            # One that was closed here, because the kernel refused something, is not to be tried again at once.
+            if self._table is opened:
+                lost()
 
     def _plan(
         self,
