@@ -13,8 +13,8 @@ from tests.conftest import starts_processes
 from tests.support import run
 from tests.support.nested import run_pytest
 from tests.support.process import eventually, running
+from tests.support.progress import unfinished
 from tests.support.tally import tally
-from tests.vm.run import unfinished
 
 
 async def test_an_async_test_runs_on_trio() -> None:
@@ -124,7 +124,7 @@ def test_a_run_that_is_cut_off_names_the_tests_that_did_not_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = tmp_path / "progress"
-    assert unfinished(progress) == ["all: the guest did not come to collecting them"]
+    assert unfinished(progress) == ["all: the run did not come to collecting them"]
     monkeypatch.setenv("NODESPAN_TEST_PROGRESS", str(progress))
     outcome = run_pytest(
         tmp_path,
@@ -158,4 +158,6 @@ def test_a_tally_adds_up_the_tiers_and_misses_none(tmp_path: Path) -> None:
     counts, seconds, complaints = tally([unit, tmp_path / "mesh.xml"])
     assert counts == {"failed": 2, "passed": 5, "skipped": 1, "errors": 1}
     assert seconds == 1.5
-    assert complaints == ["the mesh tier ran no test"]
+    assert complaints == ["the mesh tier ran no test", "not finished: all: the run did not come to collecting them"]
+    (tmp_path / "mesh.progress").write_text("collected a\ncollected b\nfinished a\n")
+    assert tally([tmp_path / "mesh.xml"])[2] == ["the mesh tier ran no test", "not finished: b"]

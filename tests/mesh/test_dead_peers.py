@@ -10,8 +10,6 @@ from tests.runtime.api.grpc.greeter import Greeter, RawClient
 from tests.support.netns import connect, entered, namespaces
 from tests.support.process import eventually
 
-pytestmark = pytest.mark.calm
-
 
 @pytest.mark.parametrize("method", ["Hang", "Count"], ids=["idle", "being sent to"])
 async def test_the_connection_of_a_vanished_peer_is_closed(method: str) -> None:

@@ -58,7 +58,7 @@ from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespaces
 from tests.support.process import eventually
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth")]
+pytestmark = [pytest.mark.needs_link("veth")]
 
 DHCP4 = OperatorSpecSpec(operator=Operator.DHCP4, link_name="eth0", dhcp4=DHCP4OperatorSpec())
 DHCP6 = OperatorSpecSpec(operator=Operator.DHCP6, link_name="eth0", dhcp6=DHCP6OperatorSpec())

@@ -18,7 +18,7 @@ from tests.support.inside import Inside
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_program("unshare", "nsenter")]
+pytestmark = [pytest.mark.needs_program("unshare", "nsenter")]
 
 CONFIG = """\
 version: v1alpha1

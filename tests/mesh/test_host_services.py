@@ -19,7 +19,6 @@ from tests.support.process import eventually, running
 from tests.support.systemd import PROJECT, Booted, booted, no_systemd
 
 pytestmark = [
-    pytest.mark.calm,
     pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb", "dnsmasq"),
     pytest.mark.skipif(no_systemd() is not None, reason=no_systemd() or ""),
 ]

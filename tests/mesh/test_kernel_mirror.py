@@ -21,8 +21,6 @@ from nodespan.resources.network.enums import AddressFlags
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
-pytestmark = pytest.mark.calm
-
 # What `ip` calls flags and states that have other names outside.
 IP_FLAGS = {"POINTOPOINT": "POINTTOPOINT"}
 IP_TYPES = {"none": "nohdr"}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.netns import Namespace, namespace
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth"), pytest.mark.needs_link("bridge")]
+pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_link("bridge")]
 
 KILLS = 50
 

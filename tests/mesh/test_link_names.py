@@ -16,7 +16,7 @@ from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth")]
+pytestmark = [pytest.mark.needs_link("veth")]
 
 WANTED = LinkNameSpec(name="enp2s0", rule=NameRule.PATH, path="enp2s0", alt_names=("enx020000000001",))
 

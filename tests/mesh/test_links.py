@@ -38,7 +38,7 @@ from tests.support.monitor import watching
 from tests.support.netns import namespace
 from tests.support.process import eventually
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth")]
+pytestmark = [pytest.mark.needs_link("veth")]
 
 PORTS = ("p0", "p1")
 LOWEST = "02:00:00:00:00:01"

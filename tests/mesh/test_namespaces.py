@@ -17,8 +17,6 @@ from tests.support.nested import run_pytest
 from tests.support.netns import connect, entered, namespace, namespaces
 from tests.support.process import eventually, running
 
-pytestmark = pytest.mark.calm
-
 
 def test_a_namespace_is_gone_after_its_block() -> None:
     with namespace() as made:

@@ -29,7 +29,7 @@ from nodespan.runtime.state import MemoryState
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth")]
+pytestmark = [pytest.mark.needs_link("veth")]
 
 
 @contextlib.asynccontextmanager

@@ -39,7 +39,7 @@ from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, connect, entered, namespace
 from tests.support.process import eventually
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth"), pytest.mark.needs_program("nft")]
+pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_program("nft")]
 
 ROUTED = AddressMatch(set_name="kubespan_routed")
 OWN_PACKETS = NfTablesRule(match_mark=Mark(mask=0x60, value=0x20), verdict=Verdict.ACCEPT)

@@ -15,7 +15,7 @@ from tests.support.intercepting import InterceptingProxy, serving
 from tests.support.netns import Namespace, connect, entered, namespaces
 from tests.support.process import eventually, running
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth", "bridge"), pytest.mark.needs_program("nft", "unshare")]
+pytestmark = [pytest.mark.needs_link("veth", "bridge"), pytest.mark.needs_program("nft", "unshare")]
 
 DISCOVERY = "discovery.corp.example"
 PORT = 3000

@@ -27,7 +27,7 @@ from nodespan.runtime.testing.kit import running
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth")]
+pytestmark = [pytest.mark.needs_link("veth")]
 
 
 class Watcher:

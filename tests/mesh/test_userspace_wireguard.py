@@ -7,7 +7,7 @@ import pytest
 from tests.mesh.wireguard_scenarios import SCENARIOS
 from tests.support import probe
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth"), pytest.mark.needs_program("wireguard-go", "wg")]
+pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_program("wireguard-go", "wg")]
 
 
 @pytest.fixture(autouse=True)

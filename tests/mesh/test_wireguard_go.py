@@ -15,7 +15,7 @@ from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 from tests.support.tunnels import link_name
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_program("wireguard-go")]
+pytestmark = [pytest.mark.needs_program("wireguard-go")]
 
 STARTER = """
 import sys, time

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.netns import namespace
 
-pytestmark = [pytest.mark.calm, pytest.mark.needs_link("veth"), pytest.mark.needs_program("setpriv")]
+pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_program("setpriv")]
 
 PROGRAM = """
 import sys

@@ -8,6 +8,7 @@ found without apt.
 # ruff: noqa: T201 (a command of its own: printing is how it speaks)
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -37,9 +38,19 @@ def install(*names: str) -> str | None:
         return None
     if os.geteuid() != 0:
         return f"missing packages; run as root: apt-get install --no-install-recommends {' '.join(missing)}"
+    # Another tier may be at it. apt waits for that with some of its steps, and fails with others.
+    with open(__file__) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install([name for name in missing if not _installed(name)])
+    return None
+
+
+def _install(missing: list[str]) -> None:
+    if not missing:
+        return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {' '.join(missing)}", flush=True)
-    # Another installation, of another tier for one, may be under way.
+    # Another program may be installing something at the moment.
     patience = ["-o", "DPkg::Lock::Timeout=300"]
     # One unreachable repository among many fails an update, and is no reason not to try.
     _run(["apt-get", "-q", "update"], environment)
@@ -48,7 +59,6 @@ def install(*names: str) -> str | None:
         status, errors = _run(command, environment)
     if status != 0:
         raise SystemExit(f"{' '.join(command)}: exit {status}: {errors}")
-    return None
 
 
 def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 """The last line of `make test`: the results of all tiers added up, in the words of pytest's own closing line.
 
-Called with the JUnit files that the tiers wrote. A tier without a file, or with no test in it, is a failure: it broke.
+Called with the JUnit files that the tiers wrote. A tier without a file, or with no test in it, is a failure: it broke
+or was cut off. The tests that it did not run are named, by the progress file beside.
 """
 
 # ruff: noqa: T201 (a command of its own: printing is how it speaks)
@@ -8,6 +9,8 @@ Called with the JUnit files that the tiers wrote. A tier without a file, or with
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
+
+from tests.support.progress import unfinished
 
 OUTCOMES = ("failed", "passed", "skipped", "errors")
 
@@ -21,6 +24,8 @@ def tally(files: list[Path]) -> tuple[dict[str, int], float, list[str]]:
         suites = list(ElementTree.parse(file).iter("testsuite")) if file.exists() else []
         if sum(int(suite.attrib["tests"]) for suite in suites) == 0:
             complaints.append(f"the {file.stem} tier ran no test")
+        if not file.exists():
+            complaints += [f"not finished: {name}" for name in unfinished(file.with_suffix(".progress"))]
         for suite in suites:
             number = {key: int(suite.attrib[key]) for key in ("tests", "failures", "errors", "skipped")}
             counts["failed"] += number["failures"]
@@ -36,7 +41,7 @@ def main(files: list[Path]) -> int:
     for complaint in complaints:
         print(complaint)
     # A tier that broke counts as an error, so that the line alone tells the truth.
-    counts["errors"] += len(complaints)
+    counts["errors"] += sum(complaint.endswith("ran no test") for complaint in complaints)
     words = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
     if counts["errors"] == 1:
         words = words.removesuffix("s")

@@ -50,7 +50,7 @@ CONTROLLERS = (
     *(LinkStatusController, RouteSpecController, RoutingRuleSpecController, WireguardPeerController),
 )
 # The first link of a kind may have to wait for the kernel to load a module; the guest's processor is emulated.
-PATIENCE = 20.0
+PATIENCE = 120.0
 MAC = "02:00:00:00:00:"
 
 

@@ -1,10 +1,10 @@
-"""The vm tier: these tests run inside the guest that tests.vm.run boots, and nowhere else."""
+"""The vm tier: these tests run inside the guests that tests.vm.run boots, and nowhere else."""
 
 import os
 
 import pytest
 
-# Set by tests/vm/guest.sh.
+# Set by tests.vm.guests.
 IN_GUEST = "NODESPAN_VM_GUEST"
 # Set by tests.vm.run on a machine that cannot boot a guest: the reason.
 REFUSED = "NODESPAN_VM_REFUSED"

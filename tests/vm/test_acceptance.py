@@ -22,10 +22,13 @@ from tests.support.inside import Inside
 from tests.support.ip_state import IpState, differences
 from tests.support.netns import Namespace, namespaces
 from tests.support.tunnels import key_pair, show
+from tests.vm.cards import MAC_PREFIX
 from tests.vm.configured import real_cards, without_a_first_vrf
-from tests.vm.run import MAC_PREFIX
 
-pytestmark = pytest.mark.needs_program("dnsmasq", "etcd", "wg", "ping", "unshare", "nsenter")
+pytestmark = [
+    pytest.mark.hardware,
+    pytest.mark.needs_program("dnsmasq", "etcd", "wg", "ping", "unshare", "nsenter"),
+]
 
 CONFIG = (Path(__file__).parent / "data" / "controlplane.yaml").read_text()
 # What no configuration of Talos says, for there etcd is a part of the node.
@@ -33,10 +36,10 @@ SETTINGS = """\
 apiVersion: nodespan.dev/v1alpha1
 kind: NodespanConfig
 etcd: {endpoints: ["http://127.0.0.1:2379"]}
-vip: {leaseTTL: 10s}
+vip: {leaseTTL: 60s}
 """
 EMPTY = "version: v1alpha1\nmachine: {type: controlplane}\n"
-PATIENCE = 60.0
+PATIENCE = 300.0
 TOO_LATE = "its lease is left to run out"
 
 CARDS = {
@@ -246,7 +249,7 @@ async def environment(directory: Path) -> AsyncIterator[tuple[Namespace, Namespa
         async with (
             etcd_cluster([Place(namespace=inside)], fast=False),
             dnsmasq(far, directory, *DHCP),
-            copy(directory, etc=directory / "etc", patience=20) as files,
+            copy(directory, etc=directory / "etc", patience=100) as files,
         ):
             # What the tool of the system does of its own, before the agent has it do anything.
             files.succeeds("update-ca-certificates")

@@ -180,6 +180,8 @@ async def test_a_selector_follows_links_that_come_and_go() -> None:
         await made.becomes(addresses__e1={"10.1.0.5/24"}, problems={})
 
 
+@pytest.mark.hardware
+@pytest.mark.soak
 async def test_a_card_not_on_pci_is_found_by_following_the_problems_advice() -> None:
     async with machine() as made:
         with real_cards(made.inside, {"stick": "/usb"}):
@@ -200,6 +202,8 @@ async def test_a_card_not_on_pci_is_found_by_following_the_problems_advice() -> 
 # Mistakes.
 
 
+@pytest.mark.hardware
+@pytest.mark.soak
 async def test_impossible_settings_are_reported_and_the_rest_applies() -> None:
     async with machine("e0", "e1") as made:
         await made.devices(
@@ -233,6 +237,8 @@ async def test_impossible_settings_are_reported_and_the_rest_applies() -> None:
         is_as_configured()
 
 
+@pytest.mark.hardware
+@pytest.mark.soak
 async def test_a_peer_endpoint_is_set_once_its_name_resolves() -> None:
     peer, answers = key_pair(6)[1], list[str]()
 

@@ -7,10 +7,15 @@ import pytest
 
 from tests.support.netns import namespace
 from tests.support.probe import make_link
-from tests.vm.run import MAC_PREFIX, NETWORK_CARDS
+from tests.vm.cards import MAC_PREFIX, NETWORK_CARDS
+
+KINDS = [
+    *("bond", "bridge", "dummy", "ipvlan", "veth", "vlan", "vrf"),
+    pytest.param("wireguard", marks=pytest.mark.hardware),
+]
 
 
-@pytest.mark.parametrize("kind", ["bond", "bridge", "dummy", "ipvlan", "veth", "vlan", "vrf", "wireguard"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_guest_kernel_supports(kind: str) -> None:
     with namespace() as inside:
         make_link(inside, kind, "made")
@@ -18,6 +23,7 @@ def test_the_guest_kernel_supports(kind: str) -> None:
     assert link["linkinfo"]["info_kind"] == kind
 
 
+@pytest.mark.hardware
 def test_the_guest_has_its_network_cards() -> None:
     present = {path.read_text().strip() for path in Path("/sys/class/net").glob("*/address")}
     assert present >= {f"{MAC_PREFIX}{number:02x}" for number in range(len(NETWORK_CARDS))}

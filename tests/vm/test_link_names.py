@@ -22,7 +22,7 @@ from tests.support.netns import namespace
 from tests.support.process import eventually
 
 LINKS = Path("/sys/class/net")
-# What the cards of tests.vm.run are called: the buses behind ports are numbered in the order of the ports.
+# What the cards of tests.vm.cards are called: the buses behind ports are numbered in the order of the ports.
 PLACES = {"enp0s16", "enp0s17f0", "enp0s17f1", "enp0s19", "enp0s20", "enp1s0", "enp2s0", "enp4s4"}
 # Which of its interfaces the card on USB is, is up to which of its two drivers comes first.
 USB_PLACE = "enp0s21u1"
@@ -37,6 +37,7 @@ def cards() -> dict[str, NameFacts]:
             facts = read_name_facts(link.name, int((link / "ifindex").read_text()))
             assert facts is not None
             found[link.name] = facts
+    assert found, "this guest has no cards"
     return found
 
 
@@ -53,22 +54,26 @@ def by_udev(link: str) -> Candidates:
     )
 
 
+@pytest.mark.hardware
 def test_the_cards_have_their_configured_pci_positions() -> None:
     paths = {candidates_of(facts).path for facts in cards().values()}
     assert {path for path in paths if not path.startswith(USB_PLACE)} == PLACES
     assert len(paths) == len(PLACES) + 1
 
 
+@pytest.mark.hardware
 def test_every_name_matches_udev() -> None:
     assert {link: candidates_of(facts) for link, facts in cards().items()} == {link: by_udev(link) for link in cards()}
 
 
+@pytest.mark.hardware
 def test_the_newer_scheme_differs_in_slots_only() -> None:
     for facts in cards().values():
         newer = candidates_of(facts, NamingScheme.V257)
         assert attrs.evolve(newer, slot="") == attrs.evolve(candidates_of(facts), slot="")
 
 
+@pytest.mark.hardware
 def test_the_derived_name_is_the_one_udev_assigned() -> None:
     given = {
         link: choose(attrs.evolve(facts, name_assign_type=_KERNEL_GAVE_IT)).name
@@ -79,6 +84,7 @@ def test_the_derived_name_is_the_one_udev_assigned() -> None:
     assert given == {link: link for link in given}
 
 
+@pytest.mark.hardware
 def test_links_named_by_udev_are_left_alone() -> None:
     for link, facts in cards().items():
         if not facts.usb_interface:

@@ -26,14 +26,14 @@ from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, execute, namespace
 from tests.support.process import eventually
-from tests.vm.run import MAC_PREFIX
+from tests.vm.cards import MAC_PREFIX
 
 Run = Callable[..., str]
 Plain = dict[str, Any]
 Value = TypeVar("Value")
 
 UNKNOWN_SPEED = 4294967295
-PATIENCE = 30.0
+PATIENCE = 120.0
 # Shown also when they are empty.
 ALWAYS = {
     *("index", "type", "linkIndex", "flags", "hardwareAddr", "permanentAddr", "broadcastAddr", "mtu", "queueDisc"),
@@ -459,6 +459,7 @@ PublicKey = {key(9)}
 """
 
 
+@pytest.mark.hardware
 async def test_a_wireguard_status_matches_wg_without_its_secrets() -> None:
     with namespace() as inside:
         async with observed(str(inside.path)) as node:
@@ -486,6 +487,8 @@ async def test_a_wireguard_status_matches_wg_without_its_secrets() -> None:
                 assert "preshared" not in text.lower()
 
 
+@pytest.mark.hardware
+@pytest.mark.soak
 async def test_a_wireguard_device_with_peers_in_many_messages_is_shown_completely() -> None:
     prefixes = [f"10.{number // 256}.{number % 256}.0/24" for number in range(3000)]
     peers = [f"[Peer]\nPublicKey = {key(number)}\nAllowedIPs = fd00::{number:x}/128\n" for number in range(300, 600)]
@@ -601,6 +604,7 @@ async def agree_on_cards(node: Node, names: Iterable[str]) -> dict[str, Plain]:
     return await agree(shown, told)
 
 
+@pytest.mark.hardware
 async def test_network_card_statuses_match_the_tools() -> None:
     async with observed(None) as node:
         await become(node, {f"{name}/linkState": False for name in card_names()})
@@ -629,6 +633,8 @@ async def test_network_card_statuses_match_the_tools() -> None:
     assert intel["permanentAddr"] == f"{MAC_PREFIX}02"
 
 
+@pytest.mark.hardware
+@pytest.mark.soak
 async def test_a_speed_change_without_a_carrier_change_is_observed() -> None:
     _, second, _ = card_names()
     async with observed(None) as node:
@@ -639,6 +645,8 @@ async def test_a_speed_change_without_a_carrier_change_is_observed() -> None:
                 await become(node, {f"{second}/speedMbit": speed, f"{second}/duplex": duplex})
 
 
+@pytest.mark.hardware
+@pytest.mark.soak
 async def test_bond_members_keep_their_permanent_addresses_and_the_bond_shows_their_speed() -> None:
     _, second, third = card_names()
     async with observed(None) as node:

@@ -5,11 +5,13 @@ What they become as specs is tested in tests/controllers/network/config, from th
 
 from functools import partial
 
+import pytest
+
 from nodespan.resources.network import OperatorSpec
 from tests.controllers.network.config.house import DATA
 from tests.support.tunnels import show
+from tests.vm.cards import MAC_PREFIX
 from tests.vm.configured import PATIENCE, Machine, at_work, place, plug, real_cards
-from tests.vm.run import MAC_PREFIX
 
 # By the names and addresses that the examples have.
 CARDS = {
@@ -107,6 +109,8 @@ def more_documents(made: Machine) -> None:
 EXAMPLES = (selectors, virtual_ip, wireguard, addressing, documents, more_documents)
 
 
+@pytest.mark.hardware
+@pytest.mark.soak
 async def test_each_example_is_applied_and_undone() -> None:
     with place() as (inside, far), real_cards(inside, {REAL: f"{MAC_PREFIX}00"}):
         for card, address in CARDS.items():

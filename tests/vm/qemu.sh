@@ -1,10 +1,9 @@
 #!/bin/bash
-# Runs as root inside the guest, in place of a login: puts the project's disk over the project's own path, then tests.
-# Arguments: the disk's device, the project directory, where the host keeps Python's standard library, the results
-# directory, then arguments for pytest.
+# Runs as root inside the guest under QEMU, in place of a login: puts the project's disk over the project's own path.
+# Arguments: the disk's device, the project directory, where the host keeps Python's standard library, a script to run
+# then, whose exit code is the guest's.
 set -eu
-device=$1 project=$2 library=$3 results=$4
-shift 4
+device=$1 project=$2 library=$3 job=$4
 
 # The first look at the hardware was before the modules' directory was there, if the project lies under /tmp or /var/tmp.
 udevadm trigger --action=add
@@ -20,5 +19,4 @@ mkdir -p "$library"
 mount --bind /run/disk/library "$library"
 
 cd "$project"
-export NODESPAN_VM_GUEST=1 PYTHONDONTWRITEBYTECODE=1 NODESPAN_TEST_PROGRESS=$results/vm.progress
-exec .venv/bin/python -m pytest -p no:cacheprovider --junit-xml="$results/vm.xml" tests/vm "$@"
+exec bash "$job"
