@@ -77,6 +77,7 @@ class DiscoveryCommand:
         from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
         from nodespan.runtime import logs
         from nodespan.runtime.errors import leaves
+        from nodespan.runtime.service_manager import ServiceManager
         from nodespan.runtime.whole_file import check_target
 
         if bool(options.tls_cert) != bool(options.tls_key):
@@ -111,17 +112,25 @@ class DiscoveryCommand:
         if options.embedded:
             return _run_in_agent(options, wanted)
 
-        async def serve() -> None:
+        manager = ServiceManager.of(os.environ)
+
+        async def serve(nursery: trio.Nursery) -> None:
+            await nursery.start(serve_discovery, wanted)
+            manager.ready()
+            nursery.start_soon(manager.keep_alive)
+
+        async def run() -> None:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(serve_discovery, wanted)
+                    nursery.start_soon(serve, nursery)
                     number = await anext(signals)
+                    manager.stopping()
                     structlog.get_logger().info("interrupted", signal=signal.Signals(number).name)
                     nursery.cancel_scope.cancel()
 
         _allow_many_connections()
         try:
-            trio.run(serve)
+            trio.run(run)
         except BaseExceptionGroup as group:
             # Nurseries wrap the error about an unusable address or file.
             expected, unexpected = group.split(OSError)

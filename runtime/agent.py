@@ -2,10 +2,11 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import structlog
@@ -13,7 +14,7 @@ import trio
 
 from nodespan.runtime import plugins
 from nodespan.runtime.about import About, load_about
-from nodespan.runtime.actions import Action, OffersActions
+from nodespan.runtime.actions import Action, ActionCall, ActionError, OffersActions
 from nodespan.runtime.api.http_server import serve_pages
 from nodespan.runtime.api.local import AlreadyServedError, LocalServer, listen
 from nodespan.runtime.controller import Logger
@@ -23,6 +24,7 @@ from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleS
 from nodespan.runtime.lock_file import LockedError, locked
 from nodespan.runtime.quiet import wait_quiet
 from nodespan.runtime.resource import Namespace, NamespaceSpec, Resource
+from nodespan.runtime.service_manager import ServiceManager
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.base import State
 
@@ -35,6 +37,9 @@ _CLEANUP_PATIENCE = 20.0
 _CLEANUP_START = 0.5
 # How long controllers may take to hand over what other nodes wait for, in seconds.
 _HANDOVER_PATIENCE = 15.0
+# How long the agent waits, in seconds, for the client that made it leave to read the result.
+_RESULT_PATIENCE = 2.0
+LEAVE = "agent.leave"
 _OWNER = "agent"
 
 
@@ -56,6 +61,28 @@ class AgentOptions:
     cleanup: bool = False
 
 
+@attrs.define
+class _LeaveRequest:
+    """What a client and the agent that it makes leave have to say to each other."""
+
+    made: trio.Event = attrs.field(factory=trio.Event)
+    done: trio.Event = attrs.field(factory=trio.Event)
+    read: trio.Event = attrs.field(factory=trio.Event)
+    left: list[str] = attrs.field(factory=list)
+
+    @property
+    def is_made(self) -> bool:
+        return self.made.is_set()
+
+    async def answer(self, left: list[str]) -> None:
+        """Give the result to the client, which may be gone by now."""
+        self.left = left
+        self.done.set()
+        if self.is_made:
+            with trio.move_on_after(_RESULT_PATIENCE):
+                await self.read.wait()
+
+
 class Agent:
     """One node's agent. Make it, then `run` it once. What is to run `beside` it is given its state."""
 
@@ -74,7 +101,9 @@ class Agent:
         self.state: State = MemoryState(max_capacity=_HISTORY)
         self.engine = Engine(self.state, log=self._log, monitor_loop=True)
         self._is_stopping = False
-        self._actions: dict[str, Action] = {}
+        self._actions: dict[str, Action] = {LEAVE: self._leave}
+        self._leave_request = _LeaveRequest()
+        self._manager = ServiceManager.of(os.environ)
         self._settings = plugins.Settings(
             config=options.config, state_dir=options.state_dir, root=options.root, settled=self.engine.settled
         )
@@ -96,6 +125,7 @@ class Agent:
         with trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
             async with listen(options.socket) as listener, trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed_signals, signals, nursery)
+                nursery.start_soon(self._heed_leave_request, nursery)
                 await self._register(self._settings)
                 packages = load_about(self._log)
                 await self._describe_namespaces(packages)
@@ -118,6 +148,8 @@ class Agent:
                     socket=str(options.socket),
                     controllers=len(self.engine.runners),
                 )
+                self._manager.ready()
+                nursery.start_soon(self._manager.keep_alive)
                 task_status.started()
 
     async def _serve_metrics(self, nursery: trio.Nursery, address: tuple[str, int]) -> None:
@@ -179,24 +211,48 @@ class Agent:
 
     async def _stop(self, scope: trio.CancelScope) -> None:
         """Stop when what others wait for has been handed over; told to stop again, at once."""
+        self._manager.stopping()
         with trio.move_on_after(_HANDOVER_PATIENCE) as patience:
             await self.state.teardown_and_destroy(AgentLifecycle, AGENT_ID, owner=_OWNER)
         if patience.cancelled_caught:
             holders = self.state.get(AgentLifecycle, AGENT_ID).metadata.finalizers
             self._log.error("not everything could be handed over in time", waiting_for=sorted(holders))
-        if self._options.cleanup:
+        if self._leave_request.is_made or self._options.cleanup:
             self._settings.leaving.set()
-            await self._clean_up()
+            await self._leave_request.answer(await self._clean_up())
         scope.cancel()
 
-    async def _clean_up(self) -> None:
-        """Until everything has been taken back, or a while has passed."""
+    async def _leave(self, _call: ActionCall) -> AsyncGenerator[Mapping[str, Any], None]:
+        """The action behind `nodespan leave`."""
+        if self._is_stopping:
+            raise ActionError("the agent is stopping already")
+        self._leave_request.made.set()
+        yield {"text": "reverting all changes of the system\n"}
+        await self._leave_request.done.wait()
+        left = self._leave_request.left
+        yield (
+            {"text": f"the agent stops, but could not revert everything in time: {', '.join(left)}\n", "status": 1}
+            if left
+            else {"text": "the node has left, and the agent stops\n", "status": 0}
+        )
+        self._leave_request.read.set()
+
+    async def _heed_leave_request(self, nursery: trio.Nursery) -> None:
+        await self._leave_request.made.wait()
+        self._log.info("requested to leave")
+        self._is_stopping = True
+        nursery.start_soon(self._stop, nursery.cancel_scope)
+
+    async def _clean_up(self) -> list[str]:
+        """Until everything has been taken back, or a while has passed; returns what is left."""
         self._log.info("taking back what was done to the system; stop again to leave it")
         with trio.move_on_after(_CLEANUP_PATIENCE) as patience:
             await trio.sleep(_CLEANUP_START)
             await wait_quiet(self._is_cleaning)
-        if patience.cancelled_caught:
-            self._log.error("not everything could be taken back in time", left=self._going())
+        left = self._going() or ["a controller is still at work"] if patience.cancelled_caught else []
+        if left:
+            self._log.error("not everything could be taken back in time", left=left)
+        return left
 
     def _is_cleaning(self) -> bool:
         return bool(self._going()) or any(runner.is_at_work for runner in self.engine.runners.values())

@@ -318,6 +318,7 @@ class LocalServer:
             "version": cause.version,
             "owner": cause.owner,
             "note": cause.note,
+            "repeated": cause.is_repeated,
         }
 
     # action

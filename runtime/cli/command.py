@@ -153,6 +153,7 @@ def _why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
     parser.add_argument("id", metavar="ID", help="the resource")
     parser.add_argument("-n", "--namespace", default="", help="the type's default namespace unless given")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show each input again wherever it was read")
     parser.add_argument("--depth", metavar="NUMBER", type=int, default=16, help="how far to go back (%(default)s)")
     add_client_options(parser)
 
@@ -194,6 +195,10 @@ _VERBS = {
     "agent": ("run the agent in the foreground", _agent),
     "get": ("show resources of a type, or one of them", _get),
     "why": ("show what a resource was made from", _why),
+    "leave": (
+        "take this node out of its cluster, revert all changes of the system, and stop the agent",
+        add_client_options,
+    ),
     "graph": ("draw which controller reads and writes what", _graph),
     "validate": ("check configuration files", _validate),
     "version": ("print the versions of this command and of the agent", _version),
@@ -254,7 +259,12 @@ def _dispatch(options: argparse.Namespace) -> int:
                 options.id,
                 namespace=options.namespace,
                 depth=options.depth,
+                verbose=options.verbose,
             )
+        case "leave":
+            from nodespan.runtime.cli.leave import leave
+
+            return leave(socket_of(options))
         case "agent":
             from nodespan.runtime.cli.agent import agent
 

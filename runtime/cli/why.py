@@ -7,12 +7,33 @@ from typing import Any
 from nodespan.runtime.cli.client import ask
 
 
-def why(socket_path: str, type: str, id: str, *, namespace: str, depth: int) -> int:
+def why(socket_path: str, type: str, id: str, *, namespace: str, depth: int, verbose: bool) -> int:
     """Print the resource, the controller that wrote it, and below each resource those that it was made from."""
     request = {"call": "why", "type": type, "id": id, "namespace": namespace, "depth": depth}
-    for line in draw(ask(socket_path, request)):
+    causes = ask(socket_path, request)
+    for line in draw(causes if verbose else brief(causes)):
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def brief(causes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The causes without those that an earlier line has; the note of each resource counts those that it lacks."""
+    kept: list[dict[str, Any]] = []
+    lacking: dict[int, int] = {}
+    # The numbers of the kept causes on the way to the present one.
+    way: list[int] = []
+    for cause in causes:
+        depth = cause["depth"]
+        if depth and cause.get("repeated"):
+            lacking[way[depth - 1]] = lacking.get(way[depth - 1], 0) + 1
+        else:
+            way[depth:] = [len(kept)]
+            kept.append(cause)
+    for number, count in lacking.items():
+        inputs = f"{count} {'input' if count == 1 else 'inputs'} shown above"
+        note = kept[number]["note"]
+        kept[number] = {**kept[number], "note": f"{note}; {inputs}" if note else inputs}
+    return kept
 
 
 def draw(causes: Sequence[dict[str, Any]]) -> Iterator[str]:

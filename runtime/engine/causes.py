@@ -18,6 +18,7 @@ MOST_SHOWN = 8
 class Cause:
     """One line of the answer: a resource, how far from the one that was asked for, and what is to be said of it.
 
+    `is_repeated`: an earlier line has it, with its inputs.
     `version` is the one that was read, or None if that is not known or there was none. An empty id stands for
     the resources of the kind that are not shown.
     """
@@ -27,6 +28,7 @@ class Cause:
     version: Version
     owner: str = ""
     note: str = ""
+    is_repeated: bool = False
 
 
 def find_causes(state: State, runners: Mapping[str, Runner], pointer: Pointer[Any], *, depth: int) -> Iterator[Cause]:
@@ -55,7 +57,14 @@ class _Search:
         elif origin is None:
             notes.append("not made by a controller of this agent")
         self._told.add(metadata.pointer)
-        yield Cause(depth=depth, pointer=metadata.pointer, version=read, owner=metadata.owner, note="; ".join(notes))
+        yield Cause(
+            depth=depth,
+            pointer=metadata.pointer,
+            version=read,
+            owner=metadata.owner,
+            note="; ".join(notes),
+            is_repeated=not is_new,
+        )
         if is_new and origin is not None and depth < self._depth:
             for kind, reads in _by_kind(origin).items():
                 yield from self._inputs(kind, reads, resource, origin.written, depth + 1)

@@ -67,7 +67,9 @@ def test_a_verb_that_asks_no_agent_refuses_a_node(capsys: pytest.CaptureFixture[
     assert "--node names the agent to ask" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("verb", "near"), [("gte", "get"), ("valdate", "validate"), ("aply", "apply"), ("LEAFE", "")])
+@pytest.mark.parametrize(
+    ("verb", "near"), [("gte", "get"), ("valdate", "validate"), ("aply", "apply"), ("LEAFE", "leave")]
+)
 def test_an_unknown_verb_is_reported_with_the_nearest(capsys: pytest.CaptureFixture[str], verb: str, near: str) -> None:
     assert run([verb]) == 2
     error = capsys.readouterr().err
