@@ -6,7 +6,7 @@ claims overlap, the lower id keeps the addresses and the other one loses them. I
 key, the peer is what the highest of their ids makes of it.
 
 A change of one affiliate therefore concerns itself and those of higher rank that its old or its new claim overlaps;
-they are found through an index and nobody else is looked at.
+they are found through an index, and no other affiliate is looked at.
 """
 
 import heapq
@@ -21,19 +21,19 @@ from nodespan.resources.cluster import AffiliateSpec
 
 @attrs.frozen
 class Claim:
-    """What an affiliate says of itself that matters to routing."""
+    """The part of an affiliate that matters to routing."""
 
     public_key: str
     label: str
     address: str
     endpoints: tuple[str, ...]
-    wanted: IPSet
-    # The same, as the index wants it: made once, looked up often.
+    claimed: IPSet
+    # The same for the index: made once, looked up often.
     blocks: tuple[Block, ...] = attrs.field(init=False, eq=False, repr=False)
 
     @blocks.default
     def _blocks(self) -> tuple[Block, ...]:
-        return self.wanted.blocks()
+        return self.claimed.blocks()
 
 
 @attrs.frozen
@@ -46,14 +46,14 @@ class Overlap:
 
 @attrs.frozen
 class Changes:
-    """Public keys whose peer is to be looked at anew, and the overlaps that were found on the way."""
+    """Public keys whose peer has to be checked again, and the overlaps found on the way."""
 
     keys: frozenset[str]
     overlaps: tuple[Overlap, ...]
 
 
 def claim_of(affiliate: AffiliateSpec) -> Claim | None:
-    """The claim of an affiliate; None if it is no peer. Raises ValueError if an address of it cannot be read."""
+    """The claim of an affiliate; None if it is not a peer. Raises ValueError for an invalid address."""
     kubespan = affiliate.kubespan
     if kubespan is None or not kubespan.public_key:
         return None
@@ -65,7 +65,7 @@ def claim_of(affiliate: AffiliateSpec) -> Claim | None:
         label=affiliate.nodename,
         address=kubespan.address,
         endpoints=tuple(kubespan.endpoints),
-        wanted=(IPSet.of(map(parse_network, named)) - excluded) | own,
+        claimed=(IPSet.of(map(parse_network, named)) - excluded) | own,
     )
 
 
@@ -80,7 +80,7 @@ class AllowedIPs:
         self._carriers: dict[str, tuple[str, ...]] = {}
 
     def assign(self, affiliate_id: str, claim: Claim | None) -> Changes:
-        """The affiliate claims this from now on; None is nothing. Says which peers may differ from before."""
+        """Set the claim of an affiliate; None for none. Returns which peers may differ from before."""
         before = self._claims.get(affiliate_id)
         if before == claim:
             return Changes(frozenset(), ())
@@ -96,7 +96,7 @@ class AllowedIPs:
             self._carriers[claim.public_key] = tuple(sorted(carriers, key=_rank))
             todo += self._higher(affiliate_id, claim)
             todo.append(affiliate_id)
-        # Who shares the key ranks anew as well, and so does everybody whom that concerns.
+        # Affiliates with the same key rank again too, and so do those that they overlap.
         for key in keys:
             for other in self._carriers.get(key, ()):
                 if other != affiliate_id:
@@ -104,14 +104,14 @@ class AllowedIPs:
         return self._recompute(todo, keys)
 
     def peer(self, public_key: str) -> tuple[Claim, IPSet] | None:
-        """The claim that stands for a public key and what it is granted; None if nobody carries the key."""
+        """The claim that stands for a public key and what it is granted; None if no affiliate has the key."""
         carriers = self._carriers.get(public_key)
         if not carriers:
             return None
         return self._claims[carriers[-1]], self._granted[carriers[-1]]
 
     def affiliates(self) -> Iterable[str]:
-        """The ids of all who claim something."""
+        """The ids of all affiliates with a claim."""
         return self._claims.keys()
 
     def _forget(self, affiliate_id: str, claim: Claim) -> None:
@@ -125,12 +125,12 @@ class AllowedIPs:
             del self._carriers[claim.public_key]
 
     def _higher(self, affiliate_id: str, claim: Claim) -> list[str]:
-        """Those of higher rank who claim some of the same."""
+        """Those of higher rank with an overlapping claim."""
         rank = _rank(affiliate_id)
         return [other for other in self._index.overlapping(claim.blocks) if _rank(other) > rank]
 
     def _recompute(self, todo: Iterable[str], keys: set[str]) -> Changes:
-        """Grant anew in the order of rank; whoever is granted something else passes that on to those above."""
+        """Grant again in the order of rank; a change is passed on to those of higher rank."""
         queue = [(_rank(id), id) for id in set(todo) if id in self._claims]
         heapq.heapify(queue)
         queued = {id for _, id in queue}
@@ -139,7 +139,7 @@ class AllowedIPs:
             _, id = heapq.heappop(queue)
             queued.discard(id)
             claim = self._claims[id]
-            granted = claim.wanted
+            granted = claim.claimed
             for holder in self._holders_below(id, claim):
                 if granted.overlaps(self._granted[holder]):
                     granted = granted - self._granted[holder]
@@ -155,7 +155,7 @@ class AllowedIPs:
         return Changes(frozenset(keys), tuple(overlaps))
 
     def _holders_below(self, affiliate_id: str, claim: Claim) -> list[str]:
-        """Those of lower rank who claim some of the same, as far as they stand for their key at this rank."""
+        """Those of lower rank with an overlapping claim that stand for their key at this rank."""
         rank = _rank(affiliate_id)
         below = [other for other in self._index.overlapping(claim.blocks) if _rank(other) < rank]
         return [other for other in sorted(below, key=_rank) if self._stands_below(other, rank)]

@@ -1,12 +1,11 @@
 """How packets find the tunnel: marks, and the numbers that go with them.
 
-A packet to a peer's address gets the mark `FORCE_MARK` and is routed anew by a rule to a table of its own, whose one
-route leads into the tunnel. The packet that WireGuard makes of it carries `FIREWALL_MARK`, which says: this one is to
-be left alone.
+A packet to a peer's address gets the mark `FORCE_MARK` and is routed again, by a rule, to a table of its own whose only
+route leads into the tunnel. The packet that WireGuard makes of it has `FIREWALL_MARK`, by which it is left alone.
 
-Links, routes, rules and chains are all needed for that, and each of them can be removed by others. What holds without
-them is the last look at a packet, when it leaves: one that is for a peer's address, and is neither WireGuard's own nor
-on its way into the tunnel, is dropped (`GUARD_CHAIN`). So the loss of any of them costs packets and never secrecy.
+Links, routes, rules and chains are all needed for that, and each of them can be removed by other programs. The guard
+does not depend on them: a packet that leaves for a peer's address, and is neither WireGuard's own nor on its way into
+the tunnel, is dropped (`GUARD_CHAIN`). So the loss of any of them costs packets and never secrecy.
 """
 
 LINK_NAME = "kubespan"

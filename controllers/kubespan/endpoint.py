@@ -1,4 +1,4 @@
-"""kubespan.EndpointController: tells at which endpoints this node sees its peers, for the others to try."""
+"""kubespan.EndpointController: publishes the endpoints at which this node sees its peers, for others to try."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,18 +24,18 @@ class EndpointController(QueueController):
     outputs = (exclusive(KubeSpanEndpoint),)
 
     def __init__(self) -> None:
-        # Which affiliate carries which public key, kept so that a status need not look at all of them.
+        # The affiliate of each public key, so that a status need not look at all affiliates.
         self._keys: dict[str, str] = {}
         self._affiliates: dict[str, str] = {}
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
-        """The peer of a changed affiliate; everybody where the switch was turned."""
+        """The peer of a changed affiliate; all peers if the configuration changed."""
         if changed.type != Affiliate.name:
             return [status.pointer for status in ctx.list(KubeSpanPeerStatus)]
-        return [KubeSpanPeerStatus.pointer(key) for key in self._note(ctx, changed.id)]
+        return [KubeSpanPeerStatus.pointer(key) for key in self._note_key(ctx, changed.id)]
 
-    def _note(self, ctx: QueueContext, affiliate_id: str) -> set[str]:
-        """Remember the key that an affiliate carries; the keys for which that is news."""
+    def _note_key(self, ctx: QueueContext, affiliate_id: str) -> set[str]:
+        """Remember the key of an affiliate; returns the keys for which that is a change."""
         affiliate = ctx.find(Affiliate, affiliate_id)
         kubespan = None if affiliate is None else affiliate.spec.kubespan
         key = kubespan.public_key if kubespan is not None else ""
@@ -48,7 +48,7 @@ class EndpointController(QueueController):
         return {known for known in (before, key) if known}
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """Publish the endpoint of one peer, or take it back."""
+        """Publish the endpoint of one peer, or remove it."""
         config, status = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanPeerStatus, item.id)
         affiliate_id = self._keys.get(item.id)
         if (

@@ -112,7 +112,7 @@ def address_spec(identity: KubeSpanIdentitySpec) -> AddressSpecSpec:
 
 
 def presence_spec() -> AddressSpecSpec:
-    """An IPv4 address that nobody uses, without which no IPv4 is let in from the tunnel."""
+    """An unused IPv4 address, without which the kernel accepts no IPv4 from the tunnel."""
     return AddressSpecSpec(
         address=IPV4_PRESENCE,
         link_name=LINK_NAME,
@@ -152,7 +152,7 @@ def rule_spec(family: Family) -> RoutingRuleSpecSpec:
 
 
 def spec_route_id(route: RouteSpecSpec) -> str:
-    """The id of a route that is wanted."""
+    """The id of a desired route."""
     return route_id(
         table=route.table,
         family=route.family,
@@ -232,7 +232,7 @@ def guard_chain(subnet: str) -> NfTablesChainSpec:
 
 
 class ManagerController(Controller):
-    """Writes its specs while KubeSpan is on and the node has an identity, and takes them away otherwise."""
+    """Writes its specs while KubeSpan is on and the node has an identity, and removes them otherwise."""
 
     name = "kubespan.ManagerController"
     inputs = (weak(KubeSpanConfig, KUBESPAN_CONFIG_ID), weak(KubeSpanIdentity, LOCAL), destroy_ready(NfTablesChain))
@@ -273,7 +273,7 @@ class ManagerController(Controller):
                 try:
                     await ctx.put(_CHAINS, name, chain)
                 except PhaseConflictError:
-                    # Still being taken down from before: it is put anew when that is done.
+                    # It is still being torn down: it is created again when that is done.
                     if await ctx.remove(_CHAINS, name):
                         await ctx.put(_CHAINS, name, chain)
 

@@ -1,4 +1,4 @@
-"""kubespan.PeerController: hands peers to the WireGuard link, and their addresses to the set of what is sent there."""
+"""kubespan.PeerController: writes each peer of the WireGuard link, and its part of the set of routed addresses."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -41,11 +41,11 @@ from nodespan.runtime.resource import Kind, Metadata, Pointer
 
 
 def routed_prefixes(allowed_ips: Iterable[str]) -> tuple[str, ...]:
-    """What of a peer's addresses needs a mark to find the tunnel: the mesh's own prefix has a route anyway."""
+    """The addresses of a peer that need a mark to find the tunnel: the mesh's own prefix has a route anyway."""
     return tuple(
         prefix
         for prefix in allowed_ips
-        # Only what begins like a private prefix of IPv6 can be one of the mesh.
+        # Only a private prefix of IPv6 can be one of the mesh.
         if not (prefix.startswith("fd") and has_purpose(ip_network(prefix).network_address, Purpose.KUBESPAN))
     )
 
@@ -58,7 +58,7 @@ def is_routed(config: KubeSpanConfigSpec, state: PeerState) -> bool:
 def desired_peer(
     key: str, config: KubeSpanConfigSpec, spec: KubeSpanPeerSpecSpec, status: KubeSpanPeerStatusSpec
 ) -> WireguardPeer:
-    """The peer as the device is to have it. An endpoint that the device found itself is left to it."""
+    """The desired peer of the device. An endpoint that the device found itself is left to it."""
     path = Path(endpoint=status.endpoint, last_used=status.last_used_endpoint)
     return WireguardPeer(
         public_key=key,
@@ -84,7 +84,7 @@ class PeerController(QueueController):
     outputs = (shared(WireguardPeerSpec), shared(NfTablesSetElements))
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
-        """The peer that a status, a peer of the link or a set's elements belong to; everybody for the switch."""
+        """The peer that a status, a peer of the link or a set's elements belong to; all for the configuration."""
         match changed.type:
             case KubeSpanPeerStatus.name:
                 return (KubeSpanPeerSpec.pointer(changed.id),)
@@ -96,7 +96,7 @@ class PeerController(QueueController):
                 return [KubeSpanPeerSpec.pointer(key) for key in held]
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """Make the link's peer right, and what is sent to it."""
+        """Write the link's peer, and what is routed to it."""
         key = item.id
         config, spec = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanPeerSpec, key)
         status = ctx.find(KubeSpanPeerStatus, key)
@@ -118,7 +118,7 @@ class PeerController(QueueController):
 
 
 async def _make(ctx: QueueContext, kind: Kind[Any], id: str, spec: object | None) -> None:
-    """Make the output have this spec, or, for None, be gone. One that is going is made anew when it has gone."""
+    """Write the output, or, for None, remove it. One that is being torn down is created again when it is gone."""
     current = ctx.find(kind, id)
     is_in_the_way = current is not None and (spec is None or current.metadata.is_tearing_down)
     if (is_in_the_way and not await ctx.remove(kind, id)) or spec is None:

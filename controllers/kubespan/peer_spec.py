@@ -1,4 +1,4 @@
-"""kubespan.PeerSpecController: makes peers of the affiliates that take part in KubeSpan."""
+"""kubespan.PeerSpecController: makes a peer of each affiliate that takes part in KubeSpan."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,17 +25,17 @@ class PeerSpecController(QueueController):
 
     def __init__(self) -> None:
         self._allowed = AllowedIPs()
-        # Said once for each pair: a floating address moves between nodes again and again.
-        self._said: set[Overlap] = set()
+        # Warned once for each pair: a floating address moves between nodes again and again.
+        self._warned: set[Overlap] = set()
         self._unreadable: dict[str, str] = {}
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """Whether KubeSpan is on, and which node is this one, concerns everybody."""
+        """The configuration and the identity of this node concern all peers."""
         known = {affiliate.id for affiliate in ctx.list(Affiliate)} | set(self._allowed.affiliates())
         return [Affiliate.pointer(id) for id in known]
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """An affiliate came, changed or went."""
+        """Take up an affiliate that was added, changed or removed."""
         changes = self._allowed.assign(item.id, self._claim(ctx, item.id))
         for overlap in changes.overlaps:
             self._warn(ctx, overlap)
@@ -54,15 +54,15 @@ class PeerSpecController(QueueController):
         except ValueError as error:
             if self._unreadable.get(id) != str(error):
                 self._unreadable[id] = str(error)
-                ctx.log.warning("a peer is ignored: it announces an address that is none", node=id, error=str(error))
+                ctx.log.warning("a peer is ignored: it announces an invalid address", node=id, error=str(error))
             return None
         self._unreadable.pop(id, None)
         return claim
 
     def _warn(self, ctx: QueueContext, overlap: Overlap) -> None:
-        if overlap in self._said:
+        if overlap in self._warned:
             return
-        self._said.add(overlap)
+        self._warned.add(overlap)
         ctx.log.warning(
             "two nodes announce the same addresses: the one with the lower id keeps them",
             kept_by=self._name(ctx, overlap.holder_id),

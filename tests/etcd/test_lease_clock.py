@@ -1,4 +1,4 @@
-"""The fencing clock, and the notice of a past that changed."""
+"""The fencing clock, and the detection of a history that changed."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Keeping a lease in virtual time, against an etcd that answers as it is told to."""
+"""Keeping a lease in virtual time, against a scripted etcd."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Endpoints, TLS files, and what a server that is no healthy etcd does to a call."""
+"""Endpoints, TLS files, and calls to a server that is not a healthy etcd."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""Questions and answers in the JSON of the gateway; that etcd understands the questions is the mesh tier's to test."""
+"""Requests and answers in the JSON of the gateway; the mesh tier tests them against etcd."""
 
 from collections.abc import Callable
 from typing import Any

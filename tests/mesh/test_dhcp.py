@@ -366,7 +366,7 @@ async def test_an_address_in_use_elsewhere_is_declined(tmp_path: Path) -> None:
         here.far.run("ip", "addr", "add", LEASED, "dev", "eth0")
         async with serving(script, here.far, "eth0"), agent(here, DHCP4) as node:
             problem = await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
-            assert "192.0.2.100, which the DHCP server 192.0.2.1 lends, is in use" in problem.spec.message
+            assert "192.0.2.100, which the DHCP server 192.0.2.1 leases, is in use" in problem.spec.message
             await eventually(lambda: script.kinds[-1] == DECLINE)
             assert not here.addresses()
 

@@ -45,7 +45,7 @@ async def test_the_operator_does_not_resign_while_the_address_may_be_present(tmp
         await at.is_(VIPState.LEADER)
         await at.node.state.destroy(OperatorSpec.kind, operator_id(SPEC))
         await at.node.gone(VIPStatus, ID)
-        # It stays in the election until its lease has run out.
+        # It stays in the election until its lease has expired.
         assert await at.keys() == 1
         assert (tmp_path / "vip" / IP).exists()
         for _ in range(100):

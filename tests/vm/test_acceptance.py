@@ -40,7 +40,7 @@ vip: {leaseTTL: 60s}
 """
 EMPTY = "version: v1alpha1\nmachine: {type: controlplane}\n"
 PATIENCE = 300.0
-TOO_LATE = "its lease is left to run out"
+TOO_LATE = "its lease is left to expire"
 
 CARDS = {
     "enp0s16": f"{MAC_PREFIX}00",

@@ -1,32 +1,32 @@
 """The client's side of DHCPv4 (RFC 2131, 4.4) as a state machine without I/O: time and packets go in, packets come out.
 
-Theory of operation. There is one lease, or none, and one exchange with servers under way, or none:
+Theory of operation. There is at most one lease, and at most one exchange with servers:
 
-    INIT        waits until it may begin, then DISCOVER goes to everybody       -> SELECTING
+    INIT        waits until it may begin, then DISCOVER is broadcast            -> SELECTING
     SELECTING   the first usable OFFER is taken: REQUEST, naming its server     -> REQUESTING
     REQUESTING  ACK -> CHECKING; NAK, or no answer to four REQUESTs             -> INIT
-    REBOOTING   a lease of before is remembered: REQUEST for it to everybody.
+    REBOOTING   an earlier lease is remembered: REQUEST for it is broadcast.
                 ACK -> CHECKING, or -> BOUND if the link still has the address; NAK -> INIT.
                 No answer: with the address on the link it stays in use         -> BOUND
                                                                without it       -> INIT, asking for the same
-    CHECKING    does anybody else have the address? no -> BOUND; yes: DECLINE   -> INIT, ten seconds later
+    CHECKING    neighbours are probed: nobody has it -> BOUND; else: DECLINE    -> INIT, ten seconds later
     BOUND       at half of the lease (T1)                                       -> RENEWING
     RENEWING    REQUEST goes to the lease's server; ACK -> BOUND; at 7/8 (T2)   -> REBINDING
-    REBINDING   REQUEST goes to everybody; ACK of any server                    -> BOUND
-    any         the lease runs out: it is dropped                               -> INIT
+    REBINDING   REQUEST is broadcast; ACK of any server                         -> BOUND
+    any         the lease expires: it is dropped                                -> INIT
     RENEWING, REBINDING: NAK: the lease is dropped                              -> INIT, at once
     RENEWING, REBINDING: ACK of another address                                 -> CHECKING
 
 `TRANSITIONS` is this table as data; each change of state is checked against it.
 
-What is sent again without answer waits twice as long each time while there is no lease (4, 8, ... 64 s, give or take
-one), and half of what remains of the phase while there is one. All packets of an exchange have one transaction id, and
-RENEWING and REBINDING are one exchange, so an answer that comes late is an answer still.
+Without an answer a packet is repeated with exponential backoff while there is no lease (4, 8, ... 64 s, plus or minus
+one), and after half of the remaining time of the phase while there is one. All packets of an exchange have one
+transaction id, and RENEWING and REBINDING are one exchange, so a late answer still counts.
 
-A server that refuses again and again what it offers is met with growing delays; the first refusal costs none.
+A server that keeps refusing what it offers is met with backoff; the first refusal costs no delay.
 
-The host's name, where it has one of its own, is in whatever asks for a lease; a new name is told soon, by renewing.
-A server that only repeats that name has not given the host any.
+The host's own name, if it has one, is in each request for a lease; a new name is sent soon, by renewing. A server that
+only repeats that name has not given the host any.
 """
 
 import enum
@@ -55,7 +55,7 @@ from nodespan.controllers.network.dhcp.names import text_of
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.transitions import Transitions, checked_transition
 
-EVERYBODY = "255.255.255.255"
+BROADCAST = "255.255.255.255"
 
 _ANSWER_WAITS = Exponential(base=4.0, cap=64.0)
 _AFTER_REFUSALS = Exponential(base=2.0, cap=64.0)
@@ -63,7 +63,7 @@ _JITTER = 1.0
 _REQUESTS = 4
 _REBOOT_REQUESTS = 2
 _AFTER_DECLINE = 10.0
-# From a new name to telling it: it may change again, and the address of a new lease has to be there to be sent from.
+# From a new name to sending it: it may change again, and the address of a new lease has to be on the link.
 _RENAMING = 1.0
 # Between two requests while there is a lease; the RFC's minute is meant for leases of hours.
 _SHARE_BETWEEN_RENEWALS = 1 / 20
@@ -105,7 +105,7 @@ TRANSITIONS: Transitions[State] = {
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Who the client is, and what it wants to be told. `client_id` b"" sends none."""
+    """The identity of the client, and the options it requests. `client_id` b"" sends none."""
 
     hardware_type: int = ETHERNET
     hardware_address: bytes
@@ -116,7 +116,7 @@ class Settings:
 class Client4:
     """One client on one link; see `lease.Client` for how it is driven.
 
-    `remembered` is a lease of before, whose address the link still has if `is_held`.
+    `remembered` is an earlier lease, whose address the link still has if `is_held`.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Client4:
         self.lease: Lease | None = None
         self.trouble: Trouble | None = None
         self._due = now
-        # The host's own name, and the one that the last message told.
+        # The host's own name, and the one that the last message had.
         self._host_name = self._told_name = ""
         self._settings = settings
         self._random = random
@@ -162,7 +162,7 @@ class Client4:
 
     @property
     def state_name(self) -> str:
-        """The state, for showing it."""
+        """The state, as it is shown."""
         return self.state.value
 
     @property
@@ -172,13 +172,13 @@ class Client4:
 
     @property
     def to_check(self) -> str:
-        """The address that somebody else may have."""
+        """The address that another machine may have."""
         return "" if self._unchecked is None else str(_address_of(self._unchecked))
 
     # What happens.
 
     def call_host(self, now: float, name: str) -> None:
-        """The host's own name from now on, "" for none."""
+        """Set the host's own name, "" for none."""
         if name == self._host_name:
             return
         self._host_name = name
@@ -188,14 +188,14 @@ class Client4:
     def advance(self, now: float) -> Sequence[Outgoing]:
         """See `lease.Client`."""
         if self.lease is not None and now >= self.lease.expires_at:
-            self._complain(now, f"the lease of {_address_of(self.lease)} has run out, its server does not answer")
+            self._complain(now, f"the lease of {_address_of(self.lease)} has expired, its server does not answer")
             self._restart(now)
         if now < self._due:
             return ()
         return _ON_TIME[self.state](self, now)
 
     def receive(self, now: float, payload: bytes) -> Sequence[Outgoing]:
-        """See `lease.Client`. What is for somebody else, or comes at the wrong time, is nothing."""
+        """See `lease.Client`. A packet for another client, or at the wrong time, is ignored."""
         try:
             message = decode(payload)
             if not message.is_reply or message.xid != self._xid or message.hardware_address != self._chaddr:
@@ -215,7 +215,7 @@ class Client4:
         if not is_taken:
             return self._bind(lease)
         address = _address_of(lease)
-        self._complain(now, f"{address}, which the DHCP server {lease.server} lends, is in use by another machine")
+        self._complain(now, f"{address}, which the DHCP server {lease.server} leases, is in use by another machine")
         self._preferred = UNSPECIFIED
         server = IPv4Address(lease.server)
         self._restart(now + _AFTER_DECLINE)
@@ -294,7 +294,7 @@ class Client4:
     # Packets come.
 
     def _take_offer(self, now: float, message: Message4) -> Sequence[Outgoing]:
-        # An offer that could not become a lease is not worth a request.
+        # An offer that cannot become a lease is not requested.
         lease_of(message, now)
         self._offer = message
         self.state = State.REQUESTING
@@ -338,7 +338,7 @@ class Client4:
         return ()
 
     def _restart(self, at: float) -> None:
-        """Drop what there is, and look for a server from then on."""
+        """Drop the lease and the exchange, and look for a server from then on."""
         self.state, self._due = State.INIT, at
         self.lease = self._offer = self._unchecked = None
 
@@ -375,7 +375,7 @@ class Client4:
         self.trouble = Trouble(text=text, since=now)
 
     def _no_answer(self, text: str) -> None:
-        # Since when is what matters: that stays while the words follow the state.
+        # The beginning stays while the text follows the state.
         since = self._begun_at if self.trouble is None else self.trouble.since
         self.trouble = Trouble(text=self._unusable or text, since=since)
 
@@ -398,7 +398,7 @@ class Client4:
         return Message4(
             type=type,
             xid=self._xid,
-            # Only who cannot be reached by its hardware address needs answers for all to hear.
+            # Only a client that cannot be reached by its hardware address needs broadcast answers.
             is_broadcast=not self._chaddr and client_address == UNSPECIFIED,
             seconds=min(max(int(now - self._begun_at), 0), _MOST_SECONDS),
             client_address=client_address,
@@ -422,7 +422,7 @@ class Client4:
         )
 
     def _to_all(self, message: Message4, source: IPv4Address | None = None) -> Outgoing:
-        return Outgoing(payload=encode(message), destination=EVERYBODY, source="" if source is None else str(source))
+        return Outgoing(payload=encode(message), destination=BROADCAST, source="" if source is None else str(source))
 
 
 def _address_of(lease: Lease) -> IPv4Address:
@@ -430,7 +430,7 @@ def _address_of(lease: Lease) -> IPv4Address:
 
 
 def _reason(message: Message4) -> str:
-    """What a server says of its refusal."""
+    """The text of a server's refusal."""
     try:
         text = text_of(message.option(Code.MESSAGE) or b"")
     except MalformedError:

@@ -1,24 +1,24 @@
 """The client's side of DHCPv6 (RFC 8415, 18.2) for addresses, as a state machine without I/O.
 
-Theory of operation. All packets go to the multicast address of the servers of the link. There is one lease, or none:
+Theory of operation. All packets go to the multicast address of the link's servers. There is at most one lease:
 
     SOLICITING   after a short random delay, SOLICIT. The ADVERTISEs that come until it would be sent again are
                  compared, the most preferred server wins; later ones win at once   -> REQUESTING
     REQUESTING   REQUEST, naming the server. REPLY with an address                  -> BOUND
                  no address, or no answer to ten REQUESTs                           -> SOLICITING
-    CONFIRMING   a lease of before is remembered: CONFIRM. REPLY: it fits this link -> BOUND; it does not -> SOLICITING
-                 Nobody answers for ten seconds: nobody objects                     -> BOUND
+    CONFIRMING   an earlier lease is remembered: CONFIRM. REPLY: it fits this link  -> BOUND; it does not -> SOLICITING
+                 no answer for ten seconds: no server objects                       -> BOUND
     BOUND        at T1                                                              -> RENEWING
     RENEWING     RENEW, naming the server. REPLY -> BOUND; at T2                    -> REBINDING
     REBINDING    REBIND. REPLY of any server                                        -> BOUND
-    RENEWING, REBINDING: a server that does not know the lease is asked for it      -> REQUESTING, lease kept
-    any          the lease runs out: it is dropped                                  -> SOLICITING
+    RENEWING, REBINDING: from a server that does not know the lease it is requested -> REQUESTING, lease kept
+    any          the lease expires: it is dropped                                   -> SOLICITING
     any          the client is stopped: RELEASE, if there is a lease                -> RELEASED
 
 `TRANSITIONS` is this table as data; each change of state is checked against it.
 
-What is sent again without answer waits about twice as long each time, within the bounds of the RFC. Whether somebody
-else has the address is for the kernel to find out (duplicate address detection).
+Without an answer a packet is repeated with exponential backoff, within the bounds of the RFC. The kernel checks whether
+another machine has the address (duplicate address detection).
 """
 
 import enum
@@ -52,7 +52,7 @@ ALL_SERVERS = "ff02::1:2"
 
 _UNUSABLE = "a DHCPv6 server answers, but its answer cannot be used"
 _MOST_DELAY = 1.0
-# How long an answer may take, in seconds, before that is worth a word.
+# How long an answer may take, in seconds, before it is reported as missing.
 _PATIENCE = 4.0
 _CONFIRM_TIME = 10.0
 _REQUESTS = 10
@@ -108,7 +108,7 @@ _PACES = {
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Who the client is (a DUID, and a number for the link), and what it wants to be told."""
+    """The identity of the client (a DUID, and a number for the link), and the options it requests."""
 
     duid: bytes
     iaid: int
@@ -124,7 +124,7 @@ class _Offer:
 class Client6:
     """One client on one link; see `lease.Client` for how it is driven.
 
-    `remembered` is a lease of before, whose addresses the link still has if `is_held`.
+    `remembered` is an earlier lease, whose addresses the link still has if `is_held`.
     """
 
     to_check = ""
@@ -172,7 +172,7 @@ class Client6:
 
     @property
     def state_name(self) -> str:
-        """The state, for showing it."""
+        """The state, as it is shown."""
         return self.state.value
 
     @property
@@ -185,7 +185,7 @@ class Client6:
     def advance(self, now: float) -> Sequence[Outgoing]:
         """See `lease.Client`."""
         if self.lease is not None and now >= self.lease.expires_at:
-            self.trouble = Trouble(text="the lease has run out, no DHCPv6 server prolongs it", since=now)
+            self.trouble = Trouble(text="the lease has expired, no DHCPv6 server renews it", since=now)
             self.lease = None
             self._begin(State.SOLICITING, now)
         if now < self._due:
@@ -193,7 +193,7 @@ class Client6:
         return _ON_TIME[self.state](self, now)
 
     def receive(self, now: float, payload: bytes) -> Sequence[Outgoing]:
-        """See `lease.Client`. What is for somebody else, or comes at the wrong time, is nothing."""
+        """See `lease.Client`. A packet for another client, or at the wrong time, is ignored."""
         try:
             message = decode(payload)
             if message.xid != self._xid or message.option(Code.CLIENT_ID) != self._settings.duid:
@@ -303,7 +303,7 @@ class Client6:
             self.trouble = None
             return ()
         if status == Status.UNSPECIFIED_FAILURE or (association is None and status == Status.SUCCESS):
-            # It is to be tried again, at the pace that is due anyway.
+            # It is retried at the usual pace.
             return ()
         if status == Status.NO_BINDING and self.state in (State.RENEWING, State.REBINDING):
             return self._ask(now, _Offer(server, 0))
@@ -324,7 +324,7 @@ class Client6:
             self.trouble = None
             return ()
         if status == Status.NOT_ON_LINK:
-            text = f"the DHCPv6 server {server.hex(':')} says that the lease does not belong to this network"
+            text = f"the DHCPv6 server {server.hex(':')} reports that the lease does not belong to this network"
             self.trouble = Trouble(text=text, since=now)
             self.lease = None
             self._remembered = None
@@ -361,7 +361,7 @@ class Client6:
     def _no_answer(self, now: float, text: str) -> None:
         if self.trouble is None and now < self._begun_at + _PATIENCE:
             return
-        # Since when is what matters: that stays while the words follow the state.
+        # The beginning stays while the text follows the state.
         since = self._begun_at if self.trouble is None else self.trouble.since
         self.trouble = Trouble(text=self._unusable or text, since=since)
 

@@ -22,7 +22,7 @@ from nodespan.kernel.netns import in_netns
 
 _CLIENT4, _SERVER4 = 68, 67
 _CLIENT6, _SERVER6 = 546, 547
-_EVERYBODY = "255.255.255.255"
+_BROADCAST = "255.255.255.255"
 _ETHERTYPE_IPV4 = 0x0800
 _LARGEST = 65536
 _RECEIVE_BUFFER = 1 << 18
@@ -77,8 +77,8 @@ class _Transport4:
     broadcast_address: bytes
 
     async def send(self, payload: bytes, *, source: str, destination: str) -> None:
-        if destination != _EVERYBODY:
-            # Which of the link's addresses it comes from matters to the server: it is the one that is leased.
+        if destination != _BROADCAST:
+            # The source address matters to the server: it must be the leased one.
             info = struct.pack("=i4s4s", 0, IPv4Address(source).packed, b"")
             control = [(socket.IPPROTO_IP, _IP_PKTINFO, info)]
             await self.port.sendmsg([payload], control, 0, (destination, _SERVER4))

@@ -1,4 +1,4 @@
-"""How the OperatorSpecController gets DHCP operators."""
+"""Makes the DHCP operators for the OperatorSpecController."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from nodespan.resources.network import Operator
 
 
 def dhcp_factories(state_dir: Path, *, netns: str | None = None) -> Mapping[Operator, OperatorFactory]:
-    """What to run for `dhcp4` and `dhcp6`; leases are kept below `state_dir`."""
+    """The operators for `dhcp4` and `dhcp6`; leases are kept below `state_dir`."""
     environment = DHCPEnvironment(state_dir=state_dir, netns=netns)
     return {
         Operator.DHCP4: lambda spec: DHCP4Operator(spec, environment),

@@ -1,6 +1,6 @@
-"""What a DHCP client calls itself: the identifier of DHCPv4 (option 61), and DUID and IAID of DHCPv6.
+"""The identity of a DHCP client: the identifier of DHCPv4 (option 61), and DUID and IAID of DHCPv6.
 
-They must stay the same for as long as a link has its hardware address, for servers know clients by them.
+They must stay the same for as long as a link has its hardware address: servers identify clients by them.
 """
 
 from nodespan.controllers.network.dhcp.malformed import MalformedError
@@ -15,12 +15,12 @@ _MOST_DUID, _LEAST_DUID = 130, 3
 
 
 def iaid_of(hardware_address: bytes) -> bytes:
-    """Four bytes that tell the links of one client apart: the end of the address, which is what differs."""
+    """Four bytes that identify a link of the client: the end of its address, which differs."""
     return hardware_address[-_IAID_SIZE:].rjust(_IAID_SIZE, b"\0")
 
 
 def client_id4(spec: ClientIdentifierSpec, hardware_type: int, hardware_address: bytes) -> bytes:
-    """The identifier for DHCPv4, b"" if none is to be sent. Raises MalformedError for a DUID that is none."""
+    """The identifier for DHCPv4, b"" if none is to be sent. Raises MalformedError for an invalid DUID."""
     match spec.client_identifier:
         case ClientIdentifier.NONE:
             return b""
@@ -33,7 +33,7 @@ def client_id4(spec: ClientIdentifierSpec, hardware_type: int, hardware_address:
 def duid6(spec: ClientIdentifierSpec, hardware_type: int, hardware_address: bytes) -> bytes:
     """The DUID for DHCPv6, where a client without one does not exist: `none` is the same as `mac`.
 
-    Raises MalformedError for a DUID that is none.
+    Raises MalformedError for an invalid DUID.
     """
     if spec.client_identifier == ClientIdentifier.DUID:
         return raw_duid(spec.duid_raw)

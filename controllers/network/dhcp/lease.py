@@ -1,6 +1,6 @@
-"""What a server lent, whichever of the two protocols it speaks, and the words for telling how the lending goes.
+"""Leases of either protocol, and the interface of the clients.
 
-All times are seconds of the clock that counts on while the machine sleeps (CLOCK_BOOTTIME), for leases do too.
+All times are seconds of the boot clock (CLOCK_BOOTTIME), which counts on while the machine sleeps, as leases do.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Lease:
 
 @attrs.frozen(kw_only=True)
 class Outgoing:
-    """A packet to send. Addresses as text; source "" is none yet (IPv4) or the link's own (IPv6)."""
+    """A packet to send. Addresses as text; source "" is no address yet (IPv4) or the link-local one (IPv6)."""
 
     payload: bytes
     destination: str
@@ -61,17 +61,17 @@ class Outgoing:
 
 @attrs.frozen(kw_only=True)
 class Trouble:
-    """What is wrong, in words for an operator, and since when."""
+    """A failure in words for an operator, and since when."""
 
     text: str
     since: float
 
 
 class Client(Protocol):
-    """A client's side of the protocol, as the operators drive it; knows no socket and no clock.
+    """A client's side of the protocol, as the operators drive it, without sockets and clocks.
 
-    Every call is given the time and returns what is to be sent. After each, `lease` is what is in effect, `to_check` an
-    address that must be asked for in the neighbourhood before it is, and `wake_at` is when `advance` is due.
+    Every call gets the time and returns the packets to send. Afterwards `lease` is the lease in effect, `to_check` an
+    address for which neighbours must be probed before it is used, and `wake_at` is when `advance` is due.
     """
 
     @property
@@ -86,13 +86,13 @@ class Client(Protocol):
     def trouble(self) -> Trouble | None: ...
 
     def advance(self, now: float) -> Sequence[Outgoing]:
-        """What time alone brings about."""
+        """Do what is due at this time."""
 
     def receive(self, now: float, payload: bytes) -> Sequence[Outgoing]:
         """A packet has come. Raises MalformedError; then nothing changes, except what `trouble` says later."""
 
     def checked(self, now: float, *, is_taken: bool) -> Sequence[Outgoing]:
-        """Whether somebody else has the address that was to be checked."""
+        """The neighbours were probed: whether another machine has the address."""
 
     def release(self, now: float) -> Sequence[Outgoing]:
-        """Give the lease back; the end of this client."""
+        """Release the lease, and end this client."""

@@ -1,7 +1,7 @@
-"""The file that keeps a lease, so that the next agent, or the same link when it is up again, asks for the same address.
+"""The file that keeps a lease, so that the next agent, or the same link when it is up again, requests that address.
 
-It holds the server's answer as it came, and when it was asked for: by the clock of this boot, which is exact, and by
-the calendar, which is what there is to go by after a reboot.
+It holds the server's answer as it came, and when it was requested: by the boot clock, which is exact, and by the wall
+clock, the only one that counts across a reboot.
 """
 
 import json
@@ -21,7 +21,7 @@ _BILLION = 1_000_000_000
 
 @attrs.frozen(kw_only=True)
 class Moment:
-    """Now, by both clocks: seconds since this boot, nanoseconds of the calendar."""
+    """Now, by both clocks: seconds since this boot, nanoseconds of the wall clock."""
 
     boot_id: str
     since_boot: float
@@ -30,7 +30,7 @@ class Moment:
 
 @attrs.frozen
 class LeaseFile:
-    """One lease at `path`. `client` says whose it is: one who calls himself otherwise does not get it.
+    """One lease at `path`. `client` identifies the owner: a client with another identity does not get it.
 
     All calls block, and raise OSError.
     """
@@ -39,7 +39,7 @@ class LeaseFile:
     client: str
 
     def write(self, lease: Lease, now: Moment) -> None:
-        """Keep this lease, for this user only; the file is whole or as it was."""
+        """Keep this lease, readable by this user only. Atomic."""
         age = int((now.since_boot - lease.obtained) * _BILLION)
         data = {
             "client": self.client,
@@ -52,7 +52,7 @@ class LeaseFile:
         replace_file(self.path, json.dumps(data))
 
     def remove(self) -> None:
-        """There is no lease to keep any more."""
+        """Remove the kept lease."""
         self.path.unlink(missing_ok=True)
 
     def read(self, now: Moment, parse: Callable[[bytes, float], Lease]) -> Lease | None:
@@ -62,7 +62,7 @@ class LeaseFile:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise MalformedError(f"{self.path} is no JSON") from error
+            raise MalformedError(f"{self.path} is not JSON") from error
         try:
             if data["client"] != self.client:
                 return None
@@ -72,6 +72,6 @@ class LeaseFile:
             if data["bootID"] != now.boot_id:
                 age = (now.calendar - parse_time(data["obtainedAt"])) / _BILLION
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise MalformedError(f"{self.path} lacks a part, or has it wrong: {error}") from error
-        # A calendar that was set back says nothing of how old the lease is.
+            raise MalformedError(f"{self.path} lacks a part, or it is invalid: {error}") from error
+        # A wall clock that was set back does not give the age of the lease.
         return None if age < 0 else parse(message, now.since_boot - age)

@@ -2,4 +2,4 @@
 
 
 class MalformedError(ValueError):
-    """A packet, or a part of one, that is not what the protocol says; the text names the part."""
+    """A packet, or a part of one, that violates the protocol; the text names the part."""

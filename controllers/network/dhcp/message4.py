@@ -19,7 +19,7 @@ _REQUEST, _REPLY = 1, 2
 _BROADCAST = 0x8000
 _PAD, _END = 0, 255
 _LONGEST_PIECE = 255
-# Relays of the time before DHCP drop what is shorter.
+# Relays from before DHCP drop shorter messages.
 _SHORTEST = 300
 _IN_FILE, _IN_NAME = 1, 2
 
@@ -28,7 +28,7 @@ ETHERNET = 1
 
 
 class MessageType(enum.IntEnum):
-    """What a message is for."""
+    """The kinds of messages."""
 
     DISCOVER = 1
     OFFER = 2
@@ -82,7 +82,7 @@ class Message4:
     options: tuple[tuple[int, bytes], ...] = ()
 
     def option(self, code: Code) -> bytes | None:
-        """The bytes of an option, None if the message has none such."""
+        """The bytes of an option, None if the message does not have it."""
         return next((data for found, data in self.options if found == code), None)
 
 

@@ -1,7 +1,7 @@
-"""What the DHCP operators have in common: driving a client with real packets, keeping its lease, telling what it is.
+"""What the DHCP operators have in common: driving a client with real packets, keeping its lease, reporting its state.
 
-A lease is kept in a file. Nobody gives it back while the agent does not run or the link is down; when the operator is
-no longer wanted, the server is told.
+A lease is kept in a file. It is not released while the agent does not run or the link is down, but when the operator is
+removed from the configuration.
 """
 
 import math
@@ -35,35 +35,35 @@ from nodespan.runtime.codec.plain import format_time
 
 DIRECTORY = "dhcp"
 _BILLION = 1_000_000_000
-# The clock that waits go by stands still while the machine sleeps: so often, in seconds, the other one is looked at.
+# Trio's clock stands still while the machine sleeps, so the boot clock is looked at so often, in seconds.
 _LONGEST_WAIT = 60.0
 _INBOX = 32
-# Until a question that could not be asked is asked again, in seconds.
+# Until a probe that could not be sent is repeated, in seconds.
 _CHECK_AGAIN = 1.0
 
 
 @attrs.frozen
 class _Packet:
-    """An answer has come."""
+    """An answer was received."""
 
     payload: bytes
 
 
 @attrs.frozen
 class _Checked:
-    """It is known whether another machine has the address."""
+    """The neighbours were probed for the address."""
 
     is_taken: bool
 
 
 @attrs.frozen
 class _Turn:
-    """Something around has changed."""
+    """An input of the operator changed."""
 
 
 @attrs.frozen
 class _End:
-    """The operator is to come to an end, or to start anew because the link is another one now."""
+    """The operator has to stop, or to restart because the link was replaced."""
 
 
 _Event = _Packet | _Checked | _Turn | _End
@@ -78,15 +78,15 @@ class DHCPOperator(Operator, ABC):
 
     @abstractmethod
     def client_name(self, link: LinkStatusSpec) -> bytes:
-        """What the client calls itself. Raises MalformedError."""
+        """The identity of the client. Raises MalformedError."""
 
     @abstractmethod
     def client(self, link: LinkStatusSpec, now: float, remembered: Lease | None, *, is_held: bool) -> Client:
-        """The protocol."""
+        """A client of the protocol."""
 
     @abstractmethod
     def open_transport(self, link: LinkStatusSpec) -> AbstractAsyncContextManager[Transport]:
-        """What carries the packets."""
+        """The sockets."""
 
     @abstractmethod
     def parse(self, message: bytes, link: LinkStatusSpec, obtained: float) -> Lease:
@@ -94,17 +94,17 @@ class DHCPOperator(Operator, ABC):
 
     @abstractmethod
     def output(self, lease: Lease) -> OperatorOutput:
-        """What follows from a lease."""
+        """The specs that follow from a lease."""
 
     def look_around(self, ctx: OperatorContext, client: Client, now: float) -> None:
-        """Tell the client of what it is to know of the node; called whenever that may have changed."""
+        """Pass what the client needs to know of the node; called whenever that may have changed."""
 
     @abstractmethod
     async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
         """Whether another machine on the link has the address. Raises OSError."""
 
     async def run(self, ctx: OperatorContext) -> None:
-        """Keep a lease until told to stop. Raises OSError if there are no sockets, MalformedError for a wrong DUID."""
+        """Keep a lease until stopped. Raises OSError if there are no sockets, MalformedError for a wrong DUID."""
         status = ctx.find(LinkStatus, ctx.link_name)
         if status is None:
             return
@@ -121,12 +121,12 @@ class DHCPOperator(Operator, ABC):
                 client = self.client(link, self.environment.now().since_boot, remembered, is_held=is_held)
                 await _Session(self, ctx, link, file, transport, client).run()
         except PermissionError as error:
-            # Trying again would change nothing: said once, clearly.
+            # A retry would change nothing: reported once.
             await ctx.report(OperatorOutput(problem=reason_of(error)))
             await ctx.stopping.wait()
 
     async def _remember(self, ctx: OperatorContext, file: LeaseFile, link: LinkStatusSpec) -> tuple[Lease | None, bool]:
-        """The lease of before, and whether the link has its addresses still."""
+        """The earlier lease, and whether the link still has its addresses."""
         now = self.environment.now()
 
         def read() -> tuple[Lease | None, bool]:
@@ -140,12 +140,12 @@ class DHCPOperator(Operator, ABC):
         try:
             return await trio.to_thread.run_sync(read)
         except (MalformedError, OSError) as error:
-            ctx.log.warning("a kept lease cannot be used, so another one is asked for", reason=str(error))
+            ctx.log.warning("a kept lease cannot be used, so another one is requested", reason=str(error))
             return None, False
 
 
 class _Session:
-    """One life of an operator: everything that happens comes in at one place, one after the other."""
+    """One run of an operator: all events come in at one place, one after the other."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _Session:
         self._events, self._inbox = trio.open_memory_channel[_Event](_INBOX)
         self._checking = ""
         self._kept = client.lease
-        self._told: OperatorOutput | None = None
+        self._reported: OperatorOutput | None = None
         self._send_error = ""
         self._wall_offset = WallOffset(self._now, self._wall)
 
@@ -174,7 +174,7 @@ class _Session:
                 self._operator.look_around(self._ctx, self._client, now)
                 await self._send(self._client.advance(now))
                 await self._keep()
-                await self._tell()
+                await self._report()
                 if self._client.to_check != self._checking:
                     self._checking = self._client.to_check
                     if self._checking:
@@ -201,7 +201,7 @@ class _Session:
     async def _follow(self) -> None:
         async for _ in self._ctx:
             link = self._ctx.find(LinkStatus, self._ctx.link_name)
-            # Servers know the client by its hardware address, and a bond takes that of its first member.
+            # Servers identify the client by its hardware address, and a bond takes that of its first member.
             is_another = link is None or link.spec.hardware_addr != self._link.hardware_addr
             if self._ctx.stopping.is_set() or is_another:
                 await self._events.send(_End())
@@ -213,8 +213,8 @@ class _Session:
             try:
                 is_taken = await self._operator.is_taken(address, self._link)
             except OSError as error:
-                # The link went down in the middle of it: whoever runs the operator ends it, or it is up again.
-                self._ctx.log.info("cannot ask whether an address is free, tried again", reason=reason_of(error))
+                # The link went down meanwhile: the operator is stopped, or the link is up again.
+                self._ctx.log.info("cannot probe for an address, to be retried", reason=reason_of(error))
                 await trio.sleep(_CHECK_AGAIN)
             else:
                 await self._events.send(_Checked(is_taken))
@@ -226,7 +226,7 @@ class _Session:
         try:
             packets = self._client.receive(self._now(), payload)
         except MalformedError as error:
-            self._ctx.log.debug("a packet makes no sense and is ignored", reason=str(error))
+            self._ctx.log.debug("an invalid packet is ignored", reason=str(error))
         else:
             await self._send(packets)
 
@@ -235,13 +235,13 @@ class _Session:
             try:
                 await self._transport.send(packet.payload, source=packet.source, destination=packet.destination)
             except OSError as error:
-                # As good as lost on the way: it is sent again when that is due.
+                # Like one that is lost on the way: it is repeated when that is due.
                 self._send_error = f"cannot send to {packet.destination}: {reason_of(error)}"
             else:
                 self._send_error = ""
 
     async def _keep(self) -> None:
-        """Have the file follow the lease."""
+        """Make the file follow the lease."""
         lease = self._client.lease
         if lease == self._kept:
             return
@@ -260,22 +260,22 @@ class _Session:
             self._ctx.log.warning("the lease cannot be kept for the next start", reason=str(error))
 
     async def _end(self) -> None:
-        """Give the lease back if nobody wants it any more; it may be that only the link is down."""
+        """Release the lease if the operator is no longer desired; perhaps only the link is down."""
         spec = self._ctx.find(OperatorSpec, operator_id(self._operator.spec))
         if spec is not None and not spec.metadata.is_tearing_down:
             return
         await self._send(self._client.release(self._now()))
         await self._keep()
 
-    # What is told.
+    # What is reported.
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         lease = self._client.lease
         output = OperatorOutput() if lease is None else self._operator.output(lease)
         output = attrs.evolve(output, problem=self._problem(), dhcp_lease=self._status(output))
-        if output != self._told:
+        if output != self._reported:
             await self._ctx.report(output)
-            self._told = output
+            self._reported = output
 
     def _status(self, output: OperatorOutput) -> DHCPLeaseSpec:
         lease = self._client.lease
@@ -301,7 +301,7 @@ class _Session:
         if lease is not None:
             parts.append(f"the lease lasts until {self._time(lease.expires_at)}")
         if self._send_error:
-            # Alone it is no trouble: IPv6 says so for a second while the link's own address is not ready.
+            # Alone it is no problem: it happens for a second while the link-local address is not ready.
             parts.append(self._send_error)
         return "; ".join(parts)
 

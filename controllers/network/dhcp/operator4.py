@@ -25,7 +25,7 @@ from nodespan.resources.network import (
     OperatorSpecSpec,
 )
 
-# In this order: some servers leave out what does not fit, and classless routes are asked for before routers (RFC 3442).
+# In this order: some servers leave out what does not fit; classless routes come before routers (RFC 3442).
 _REQUESTED = (
     Code.SUBNET_MASK,
     Code.CLASSLESS_ROUTES,
@@ -41,12 +41,12 @@ _REQUESTED = (
 )
 _ROUTES = frozenset({Code.CLASSLESS_ROUTES, Code.ROUTERS})
 _NAMES = frozenset({Code.HOST_NAME})
-# What machines are called that nobody gave a name.
-_NOBODY = "localhost"
+# The name of machines without one.
+_UNNAMED = "localhost"
 
 
 def requested_options(spec: DHCP4OperatorSpec) -> tuple[Code, ...]:
-    """What servers are asked to tell."""
+    """The options to request."""
     unwanted = (_ROUTES if spec.skip_routes else frozenset()) | (_NAMES if spec.skip_hostname_request else frozenset())
     return tuple(code for code in _REQUESTED if code not in unwanted)
 
@@ -73,14 +73,14 @@ class DHCP4Operator(DHCPOperator):
         return Client4(settings, now=now, random=self.environment.random, remembered=remembered, is_held=is_held)
 
     def look_around(self, ctx: OperatorContext, client: Client, now: float) -> None:
-        """See `DHCPOperator`: the server is told the host's name."""
+        """See `DHCPOperator`: the server gets the host's name."""
         assert isinstance(client, Client4)
         spec, status = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(HostnameStatus, HOSTNAME_ID)
         name = own_name(
             None if spec is None else spec.spec,
             None if status is None else status.spec,
             client.lease,
-            asks=not self._options.skip_hostname_request,
+            requests_name=not self._options.skip_hostname_request,
         )
         client.call_host(now, name)
 
@@ -108,18 +108,18 @@ class DHCP4Operator(DHCPOperator):
 
 
 def own_name(
-    spec: HostnameSpecSpec | None, status: HostnameStatusSpec | None, lease: Lease | None, *, asks: bool
+    spec: HostnameSpecSpec | None, status: HostnameStatusSpec | None, lease: Lease | None, *, requests_name: bool
 ) -> str:
-    """The host's name that servers are told: the configured one, else what it is called unless a server says another.
+    """The name to send to servers: the configured one, else the current one, unless a server gives another.
 
-    `asks`: a server may say another, so it is told none before it was asked, and had its chance.
+    `requests_name`: a server may give one, so none is sent before it had the chance.
     """
     if spec is not None and spec.layer.number > ConfigLayer.OPERATOR.number:
         return spec.hostname
-    if asks and (lease is None or lease.hostname):
+    if requests_name and (lease is None or lease.hostname):
         return ""
     name = spec.hostname if spec is not None else status.hostname if status is not None else ""
-    return "" if name == _NOBODY else name
+    return "" if name == _UNNAMED else name
 
 
 def _bytes_of(hardware_addr: str) -> bytes:

@@ -55,7 +55,7 @@ class DHCP6Operator(DHCPOperator):
         )
 
     async def is_taken(self, address: str, link: LinkStatusSpec) -> bool:
-        """Never asked for: the kernel looks for IPv6 duplicates itself."""
+        """Never called: the kernel detects IPv6 duplicates itself."""
         raise AssertionError(f"nothing to check about {address} on link {link.index}")
 
 

@@ -1,4 +1,4 @@
-"""What follows from a lease for the network: addresses, routes, MTU, names, servers. Pure."""
+"""The specs that follow from a lease: addresses, routes, MTU, names, servers. Pure."""
 
 import math
 from ipaddress import IPv4Address, ip_address, ip_interface
@@ -26,7 +26,7 @@ _LAYER = ConfigLayer.OPERATOR
 def output_of(
     lease: Lease, link_name: str, *, metric: int, skip_routes: bool = False, skip_hostname: bool = False
 ) -> OperatorOutput:
-    """All that is wanted while this lease is in effect."""
+    """The specs while this lease is in effect."""
     return OperatorOutput(
         addresses=tuple(_address(each, link_name, metric) for each in lease.addresses),
         links=(LinkSpecSpec(name=link_name, up=True, mtu=lease.mtu),) if lease.mtu else (),
@@ -44,7 +44,7 @@ def _address(leased: LeasedAddress, link_name: str, metric: int) -> AddressSpecS
         family=_family(leased.address.partition("/")[0]),
         flags=AddressFlags.PERMANENT,
         priority=metric,
-        # The kernel takes it away when the lease has run out, also if the agent is not there to do it.
+        # The kernel removes it when the lease expires, also while no agent runs.
         valid_until=leased.valid_until if math.isfinite(leased.valid_until) else 0.0,
         layer=_LAYER,
     )
@@ -56,7 +56,7 @@ def _family(address: str) -> Family:
 
 def _routes(lease: Lease, link_name: str, metric: int) -> tuple[RouteSpecSpec, ...]:
     on_link = tuple(ip_interface(each.address).network for each in lease.addresses)
-    # The routes that make gateways reachable come first. Each is there once, though several routes may need it.
+    # Routes that make gateways reachable come first, each once, though several routes may need it.
     routes: dict[LeasedRoute, None] = {}
     for route in lease.routes:
         reachable = any(ip_address(route.gateway) in network for network in on_link) if route.gateway else True
@@ -67,7 +67,7 @@ def _routes(lease: Lease, link_name: str, metric: int) -> tuple[RouteSpecSpec, .
 
 
 def _is_among(gateway: str, routes: tuple[LeasedRoute, ...]) -> bool:
-    """Whether the server itself has said that the gateway is on the link."""
+    """Whether the server itself gave a route to the gateway on the link."""
     return LeasedRoute(destination=f"{gateway}/32", gateway="") in routes
 
 

@@ -15,7 +15,7 @@ _FRAGMENT = 0x3FFF
 
 
 class DatagramError(ValueError):
-    """A packet that is no whole UDP datagram, or a damaged one."""
+    """A packet that is not a whole UDP datagram, or is damaged."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +44,7 @@ def encode(datagram: Datagram) -> bytes:
     length = _UDP.size + len(datagram.payload)
     pseudo = _PSEUDO.pack(source, destination, 0, _PROTOCOL, length)
     ports = (datagram.source_port, datagram.destination_port)
-    # Zero would say that there is no checksum.
+    # Zero would mean that there is no checksum.
     sum = checksum(pseudo + _UDP.pack(*ports, length, 0) + datagram.payload) or 0xFFFF
 
     def header(sum: int) -> bytes:

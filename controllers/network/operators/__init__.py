@@ -1,1 +1,1 @@
-"""Operators: what runs on a link and wants things of the network for it. `base` is what they have in common."""
+"""Operators: loops that run on a link and write specs for it, such as DHCP clients. `base` has their interface."""

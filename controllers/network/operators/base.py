@@ -1,7 +1,7 @@
-"""What an operator is: a loop over one link that says, whenever that changes, all that it wants of the network.
+"""What an operator is: a loop on one link that reports all its specs whenever they change.
 
-The `network.OperatorSpecController` runs it while its link is there, starts it anew when it fails, and takes back what
-it wanted when it has ended.
+The `network.OperatorSpecController` runs it while its link exists, restarts it when it fails, and removes its specs
+when it has ended.
 """
 
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ S = TypeVar("S")
 
 @attrs.frozen(kw_only=True)
 class OperatorOutput:
-    """All that an operator wants at one time, and what it has to say of itself."""
+    """All specs of an operator at one time, its status, and its problem."""
 
     addresses: tuple[AddressSpecSpec, ...] = ()
     links: tuple[LinkSpecSpec, ...] = ()
@@ -45,7 +45,7 @@ class OperatorOutput:
 
 
 class OperatorContext:
-    """What an operator has: its spec, the state, and turns: `async for _ in ctx` gives one at the start and on changes.
+    """An operator's spec, its access to the state, and turns: `async for _ in ctx` gives one at first and on changes.
 
     `stopping` is set when the operator must stop by itself; it is cancelled if that takes too long. A task takes
     `next_change`, checks what it waits for, and only then waits for the event: no change is missed in between.
@@ -97,16 +97,16 @@ class OperatorContext:
 
 
 class Operator(ABC):
-    """One operator of one link, for as long as its spec stays as it is.
+    """One operator of one link, for as long as its spec does not change.
 
-    `hands_over`: another node waits for what it holds, so it is given time to let go before the agent stops.
+    `hands_over`: another node waits for what it holds, so it gets time to release it before the agent stops.
     """
 
     hands_over: bool = False
 
     @abstractmethod
     async def run(self, ctx: OperatorContext) -> None:
-        """Run until `ctx.stopping` is set, or cancelled. If it returns earlier it is started again after a second."""
+        """Run until `ctx.stopping` is set, or cancelled. If it returns earlier it is restarted after a second."""
 
 
 OperatorFactory = Callable[[OperatorSpecSpec], Operator]

@@ -1,8 +1,8 @@
-"""network.OperatorSpecController: runs the operators that are wanted, and writes down what they want of the network.
+"""network.OperatorSpecController: runs the desired operators, and writes their specs.
 
-An operator runs while its link exists and, if it needs that, can carry packets. One whose spec changes makes room for
-another; one that fails is restarted, and its output stays meanwhile. What an operator wants goes to
-`network-config` under ids that start with the operator and its link: `dhcp4/eth0/eth0/10.0.0.7/24`.
+An operator runs while its link exists and, if it needs that, can carry packets. One whose spec changes is replaced; one
+that fails is restarted, and its output stays meanwhile. Its specs go to `network-config` under ids that start with the
+operator and its link: `dhcp4/eth0/eth0/10.0.0.7/24`.
 """
 
 import contextlib
@@ -49,10 +49,10 @@ from nodespan.runtime.errors import leaves
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle
 from nodespan.runtime.resource import Kind
 
-# How long an operator may take to let go of what it holds, in seconds.
+# How long an operator may take to release what it holds, in seconds.
 PATIENCE = 10.0
-# For how long, in seconds, what was leased lasts on a link that has lost its carrier. Many cards lose it for a moment
-# when their MTU is set, and the MTU may be what was leased: to take that back is to lose the carrier again, for ever.
+# For how long, in seconds, leased configuration stays on a link that has lost its carrier. Many cards lose it for a
+# moment when their MTU is set, and the MTU may be leased: removing it would lose the carrier again, for ever.
 CARRIER_PATIENCE = 5.0
 _CLIENTS = (OperatorKind.DHCP4, OperatorKind.DHCP6)
 _READY = (OperationalState.UP, OperationalState.UNKNOWN)
@@ -68,12 +68,12 @@ _Outputs = dict[tuple[Kind[Any], str], Any]
 
 
 def prefix_of(spec: OperatorSpecSpec) -> str:
-    """What the ids of all that an operator wants start with: `vip/eth0`."""
+    """The prefix of the ids of an operator's specs: `vip/eth0`."""
     return f"{spec.operator.value}/{spec.link_name}"
 
 
 def outputs_of(spec: OperatorSpecSpec, output: OperatorOutput) -> _Outputs:
-    """What an operator wants as resources, by kind and id."""
+    """The output of an operator as resources, by kind and id."""
     prefix = prefix_of(spec)
     outputs: _Outputs = {}
     for address in output.addresses:
@@ -95,7 +95,7 @@ def outputs_of(spec: OperatorSpecSpec, output: OperatorOutput) -> _Outputs:
         (_RESOLVERS, RESOLVERS_ID, output.resolvers),
         (_TIME_SERVERS, TIME_SERVERS_ID, output.time_servers),
     )
-    outputs |= {(kind, f"{prefix}/{id}"): wish for kind, id, wish in single if wish is not None}
+    outputs |= {(kind, f"{prefix}/{id}"): each for kind, id, each in single if each is not None}
     if output.vip_status is not None:
         outputs[VIPStatus.kind, f"{spec.link_name}/{output.vip_status.ip}"] = output.vip_status
     if output.dhcp_lease is not None:
@@ -104,7 +104,7 @@ def outputs_of(spec: OperatorSpecSpec, output: OperatorOutput) -> _Outputs:
 
 
 def can_run(spec: OperatorSpecSpec, link: LinkStatusSpec | None) -> bool:
-    """Whether the link is such that the operator can do its work."""
+    """Whether the operator can work on the link."""
     return link is not None and (not spec.require_up or link.operational_state in _READY)
 
 
@@ -123,9 +123,9 @@ class _Task:
 
 
 class OperatorSpecController(Controller):
-    """`factories` say what to run for each kind of operator; specs of other kinds are problems.
+    """`factories` make the operator of each kind; specs of other kinds are problems.
 
-    `inputs` are what the operators read beside their link, the machine configuration and the host's name.
+    `inputs` are what operators read beside their link, the machine configuration and the hostname.
     """
 
     name = "network.OperatorSpecController"
@@ -148,9 +148,9 @@ class OperatorSpecController(Controller):
         )
         self._factories = factories
         self._tasks: dict[str, _Task] = {}
-        # What each operator wants, also while none runs in its place for a moment.
+        # The output of each operator, also while none runs in its place for a moment.
         self._written: dict[str, _Outputs] = {}
-        # Until when this stays for those whose links have lost their carriers.
+        # Until when it stays for those whose links have lost their carriers.
         self._kept_until: dict[str, float] = {}
         self._is_leaving = False
 
@@ -162,26 +162,26 @@ class OperatorSpecController(Controller):
         async with trio.open_nursery() as nursery, self._woken_to_the_end(ctx, nursery):
             async for _ in ctx:
                 is_leaving = await self._hold_agent(ctx)
-                wanted = dict(self._wanted(ctx, is_leaving=is_leaving))
-                self._stop_others(nursery, wanted)
+                desired = dict(self._desired(ctx, is_leaving=is_leaving))
+                self._stop_others(nursery, desired)
                 # One that is stopping may be waiting for its output to be removed.
                 for task in self._tasks.values():
                     if task.is_stopping:
                         task.ctx.wake()
-                for id, spec in wanted.items():
+                for id, spec in desired.items():
                     if id in self._tasks:
                         self._tasks[id].ctx.wake()
                     elif spec.operator in self._factories:
                         self._start(ctx, nursery, problems, id, spec)
                     else:
                         await problems.set(id, f"operators of kind {spec.operator} are not supported on this node")
-                for id in self._written.keys() - wanted.keys() - self._tasks.keys():
+                for id in self._written.keys() - desired.keys() - self._tasks.keys():
                     if not self._is_kept(ctx, nursery, id):
                         await self._write(ctx, problems, id, {}, "")
                         del self._written[id]
                 self._kept_until = {id: end for id, end in self._kept_until.items() if id not in self._tasks}
                 if is_leaving and not any(task.operator.hands_over for task in self._tasks.values()):
-                    await self._let_go(ctx)
+                    await self._release_agent(ctx)
 
     @contextlib.asynccontextmanager
     async def _woken_to_the_end(self, ctx: ControllerContext, nursery: trio.Nursery) -> AsyncIterator[None]:
@@ -198,21 +198,21 @@ class OperatorSpecController(Controller):
                         task.ctx.wake()
 
     async def _hold_agent(self, ctx: ControllerContext) -> bool:
-        """Hold the agent while it runs; returns whether it is about to stop, or is as good as gone."""
+        """Hold the agent while it runs; returns whether it is about to stop."""
         agent = ctx.find(AgentLifecycle, AGENT_ID)
         if agent is not None and agent.metadata.is_tearing_down:
             self._is_leaving = True
         elif agent is not None and ctx.name not in agent.metadata.finalizers:
             await ctx.add_finalizer(AgentLifecycle, AGENT_ID)
-        # Turns may come until the very end, also after the agent was let go: what was handed over stays so.
+        # Turns may come until the very end, also after the agent was released: what was handed over stays so.
         return self._is_leaving
 
-    async def _let_go(self, ctx: ControllerContext) -> None:
+    async def _release_agent(self, ctx: ControllerContext) -> None:
         agent = ctx.find(AgentLifecycle, AGENT_ID)
         if agent is not None and ctx.name in agent.metadata.finalizers:
             await ctx.remove_finalizer(AgentLifecycle, AGENT_ID)
 
-    def _wanted(self, ctx: ControllerContext, *, is_leaving: bool) -> Iterator[tuple[str, OperatorSpecSpec]]:
+    def _desired(self, ctx: ControllerContext, *, is_leaving: bool) -> Iterator[tuple[str, OperatorSpecSpec]]:
         for resource in ctx.list(OperatorSpec):
             spec = attrs.evolve(resource.spec, layer=ConfigLayer.DEFAULT)
             link = ctx.find(LinkStatus, spec.link_name)
@@ -223,14 +223,14 @@ class OperatorSpecController(Controller):
                 continue
             yield operator_id(spec), spec
 
-    def _stop_others(self, nursery: trio.Nursery, wanted: Mapping[str, OperatorSpecSpec]) -> None:
+    def _stop_others(self, nursery: trio.Nursery, desired: Mapping[str, OperatorSpecSpec]) -> None:
         for id, task in self._tasks.items():
-            if wanted.get(id) != task.spec and not task.is_stopping:
+            if desired.get(id) != task.spec and not task.is_stopping:
                 task.ctx.stop()
                 nursery.start_soon(self._end, task)
 
     def _is_kept(self, ctx: ControllerContext, nursery: trio.Nursery, id: str) -> bool:
-        """Whether what an operator wanted stays for a moment, for it may be about to go on."""
+        """Whether the output of an operator stays for a moment, since it may be about to go on."""
         resource = ctx.find(OperatorSpec, id)
         if resource is None or resource.metadata.is_tearing_down or resource.spec.operator not in _CLIENTS:
             return False
@@ -292,10 +292,10 @@ class OperatorSpecController(Controller):
     async def _write(
         self, ctx: ControllerContext, problems: Problems, id: str, outputs: _Outputs, problem: str
     ) -> None:
-        """Make these be all that the operator wants."""
+        """Make these all the output of the operator."""
         for (kind, output), spec in outputs.items():
             await ctx.put(kind, output, spec)
-        # Noted before anything is taken away, so that a cancellation in between forgets nothing.
+        # Noted before anything is removed, so that a cancellation in between forgets nothing.
         before = self._written.get(id, {})
         self._written[id] = before | outputs
         for kind, output in before.keys() - outputs.keys():

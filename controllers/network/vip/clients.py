@@ -18,7 +18,7 @@ class _Shared:
 
 
 class EtcdClients:
-    """One client for as long as anybody uses it, by the settings."""
+    """One client per settings, for as long as it has users."""
 
     def __init__(self) -> None:
         self._shared: dict[EtcdSettings, _Shared] = {}

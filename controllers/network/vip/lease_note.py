@@ -1,7 +1,7 @@
-"""Which lease at etcd this node stands for election with, kept in a file for the agent that comes after a crash.
+"""The lease at etcd with which this node stands for election, kept in a file for the next agent after a crash.
 
-A key in an election says only by its hostname whose it is, and hostnames may be given twice. So an agent takes back
-what its predecessor left by the lease, which is nobody else's.
+A key in an election identifies its node only by the hostname, which two nodes may share. The lease is unique: by it an
+agent revokes what its predecessor left.
 """
 
 from pathlib import Path
@@ -18,17 +18,17 @@ class LeaseNote:
     path: Path
 
     def write(self, lease: int) -> None:
-        """Note a lease. The note is whole or as it was, also after a power cut."""
+        """Note a lease. Atomic, also across a power failure."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(self.path, f"{lease:x}\n")
 
     def read(self) -> int | None:
-        """The lease noted last, None if there is none or if the note cannot be understood."""
+        """The lease noted last, None if there is none or the note is invalid."""
         try:
             return int(self.path.read_text(), 16)
         except (FileNotFoundError, ValueError):
             return None
 
     def remove(self) -> None:
-        """There is no lease any more."""
+        """Remove the note."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Whether a node may stand for election to hold a virtual IP, and what it says and wants. Pure."""
+"""Whether a node may stand for the election of a virtual IP, its problems, and its address. Pure."""
 
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
@@ -22,14 +22,14 @@ from nodespan.resources.network.vip_condition import VIPConditionSpec
 
 @attrs.frozen
 class Hindrance:
-    """What keeps a node from standing for election. It is a `problem` if only an operator can do something about it."""
+    """What keeps a node from standing for election. It is a `problem` if only an operator can change it."""
 
     state: VIPState
     reason: str
 
     @property
     def problem(self) -> str:
-        """The reason, if it is one to be told of, else ""."""
+        """The reason if an operator has to act, else ""."""
         return self.reason if self.state is VIPState.REFUSED else ""
 
 
@@ -42,7 +42,7 @@ def _waiting(reason: str) -> Hindrance:
 
 
 def election_prefix(ip: str) -> str:
-    """What the keys of the candidates begin with, the same as on Talos."""
+    """The prefix of the candidates' keys, as on Talos."""
     return f"talos:v1:vip:election:{ip_address(ip)}/"
 
 
@@ -60,7 +60,7 @@ def held_address(spec: OperatorSpecSpec, valid_until: float) -> AddressSpecSpec:
         address=held_prefix(spec.vip.ip),
         link_name=spec.link_name,
         family=Family.INET6 if is_ipv6 else Family.INET4,
-        # Whether anybody has it was asked before; waiting for the kernel to ask too would take a second.
+        # Neighbours were probed before; duplicate address detection by the kernel would take another second.
         flags=AddressFlags.NODAD if is_ipv6 else AddressFlags(0),
         announce_with_arp=spec.vip.gratuitous_arp,
         valid_until=valid_until,
@@ -77,10 +77,10 @@ def find_hindrance(
     *,
     is_held: bool,
 ) -> Hindrance | None:
-    """What keeps the node from standing, the first thing first; None if nothing does.
+    """What keeps the node from standing, the most basic reason first; None if nothing does.
 
-    `etcd` are the settings, None while there is no configuration; `addresses` are all of the node, `conditions` go by
-    their names. `is_held`: the virtual IP is on the link because this node was elected.
+    `etcd` are the settings, None while there is no configuration; `addresses` are those of the node, `conditions`
+    are by name. `is_held`: the virtual IP is on the link because this node was elected.
     """
     assert spec.vip is not None
     ip = ip_address(spec.vip.ip)
@@ -99,13 +99,13 @@ def find_hindrance(
 def _of_etcd(ip: IPv4Address | IPv6Address, etcd: EtcdSettings) -> Hindrance | None:
     if not etcd.endpoints:
         return _refused(
-            "no etcd endpoints are configured, and without etcd nobody is elected to hold it: "
+            "no etcd endpoints are configured, and without etcd no node can be elected: "
             "add `etcd: {endpoints: [...]}` to the NodespanConfig document"
         )
     for endpoint in etcd.endpoints:
         if _is_host(urlsplit(endpoint).hostname, ip):
             return _refused(
-                f"the etcd endpoint {endpoint} is the virtual IP itself, which nobody has before etcd is reached: "
+                f"the etcd endpoint {endpoint} is the virtual IP itself, which no node has before etcd is reached: "
                 "name the members by their own addresses"
             )
     return None
@@ -151,7 +151,7 @@ def _of_others(
                 f"{each.link_name} has the address {each.address} already, and not by election: "
                 "take it away there, or choose another virtual IP"
             )
-        # Kernels before 5.18 do not tell whose it is.
+        # Kernels before 5.18 do not show who added it.
         if not each.fenced and not is_held:
             return _waiting(f"{link_name} still has the address {each.address}, for a limited time")
     return None
@@ -176,11 +176,11 @@ def _of_conditions(conditions: Mapping[str, VIPConditionSpec]) -> Hindrance | No
 
 
 def namesake(candidates: Iterable[LeaderRecord], hostname: str, own_leases: frozenset[int]) -> str:
-    """What is to be said if another node stands for election under the same hostname, "" if none does."""
+    """The problem if another node stands for election under the same hostname, "" if none does."""
     for candidate in candidates:
         if candidate.value == hostname and candidate.lease not in own_leases:
             return (
-                f"another node has the hostname {hostname} too (lease {candidate.lease:x} at etcd), so that nobody can "
-                "tell which of them holds the address: give each node a name of its own"
+                f"another node has the hostname {hostname} too (lease {candidate.lease:x} at etcd), so the "
+                "leader cannot be told from the other: give each node a name of its own"
             )
     return ""

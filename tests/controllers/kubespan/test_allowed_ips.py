@@ -70,7 +70,7 @@ def _from_scratch(claims: dict[str, Claim]) -> dict[str, IPSet]:
     """The rule as it is told: one after the other in the order of ids."""
     peers: dict[str, IPSet] = {}
     for _, claim in sorted(claims.items()):
-        granted = claim.wanted
+        granted = claim.claimed
         for holder in peers.values():
             granted = granted - holder
         peers[claim.public_key] = granted
@@ -78,7 +78,7 @@ def _from_scratch(claims: dict[str, Claim]) -> dict[str, IPSet]:
 
 
 @given(st.lists(st.tuples(IDS, st.none() | CLAIMS), max_size=20))
-def test_changes_one_by_one_end_where_starting_anew_would(changes: list[tuple[str, Claim | None]]) -> None:
+def test_incremental_changes_end_where_a_new_start_would(changes: list[tuple[str, Claim | None]]) -> None:
     allowed = AllowedIPs()
     claims: dict[str, Claim] = {}
     for id, claim in changes:
@@ -120,7 +120,7 @@ def test_sets_behave_as_sets_of_addresses(left: list[Any], right: list[Any]) -> 
 
 
 @given(st.lists(st.tuples(IDS, st.lists(NETWORKS, max_size=4)), max_size=12), NETWORKS)
-def test_the_index_finds_exactly_those_who_overlap(changes: list[tuple[str, list[Any]]], asked: Any) -> None:
+def test_the_index_finds_exactly_the_overlapping_claims(changes: list[tuple[str, list[Any]]], asked: Any) -> None:
     index: PrefixIndex[str] = PrefixIndex()
     held: dict[str, list[Any]] = {}
     for holder, networks in changes:

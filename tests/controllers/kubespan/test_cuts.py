@@ -1,4 +1,4 @@
-"""Two sites and what lies between them, in virtual time: both ends run the real rules on a model of WireGuard."""
+"""Two sites and the network between them, in virtual time: both run the real rules on a model of WireGuard."""
 
 from collections.abc import Iterable, Mapping
 

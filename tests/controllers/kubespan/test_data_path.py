@@ -15,7 +15,7 @@ def test_segments_fit_the_tunnel(vector: dict[str, Any]) -> None:
 
 
 @each("packet_mark")
-def test_marks_tell_tunnel_packets_from_others(vector: dict[str, Any]) -> None:
+def test_marks_distinguish_tunnel_packets_from_others(vector: dict[str, Any]) -> None:
     for chain in (prerouting_chain(), outgoing_chain(1420)):
         tunnel, forced = chain.rules[0].match_mark, chain.rules[-1].set_mark
         assert tunnel is not None

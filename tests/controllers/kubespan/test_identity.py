@@ -72,7 +72,7 @@ GOOD = new_keys(bytes(range(32)))
         ),
     ],
 )
-def test_a_damaged_file_is_told_apart_without_quoting_it(text: str, what: str) -> None:
+def test_a_damaged_file_is_explained_without_quoting_it(text: str, what: str) -> None:
     with pytest.raises(IdentityFileError, match=what) as caught:
         parse_file(text, Path("/state/kubespan-identity.yaml"))
     assert "remove it" in str(caught.value)

@@ -136,7 +136,7 @@ async def test_a_peer_that_is_down_may_be_bypassed() -> None:
         await node.eventually(NfTablesSetElements, f"kubespan_routed/{KEY}")
 
 
-async def test_what_somebody_still_holds_is_made_anew_when_it_is_let_go() -> None:
+async def test_an_output_with_a_finalizer_is_created_again_when_it_is_released() -> None:
     async with running(PeerController()) as node:
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
         await node.put(KubeSpanIdentity, LOCAL, IDENTITY)

@@ -50,7 +50,7 @@ async def _request(url: str, ca: str) -> None:
         raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
     async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
         try:
-            # The answer is in its first line; a page without an end is none of our business.
+            # The answer is in its first line; a page without an end need not be read.
             async with pool.stream("GET", url) as response:
                 status: int = response.status
         except (*_FAILURES, OSError) as error:

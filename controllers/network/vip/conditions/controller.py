@@ -1,4 +1,4 @@
-"""network.VIPConditionController: finds out whether this node fulfils the conditions for owning virtual IPs."""
+"""network.VIPConditionController: checks whether this node meets the conditions for owning virtual IPs."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _INPUTS = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(ResourceDefinition))
 
 
 class _Watch:
-    """One condition that is being looked at, by a task of its own."""
+    """One condition, checked by a task of its own."""
 
     def __init__(self, condition: VipCondition) -> None:
         self.condition = condition
@@ -42,7 +42,7 @@ class VIPConditionController(Controller):
     def __init__(self, *, wall: Callable[[], int] = time.time_ns) -> None:
         self._wall = wall
         self._watches: dict[str, _Watch] = {}
-        # Kept over a restart of the controller: what was damped stays damped.
+        # Kept across restarts of the controller: a damped condition stays damped.
         self._health: dict[str, Health] = {}
 
     async def run(self, ctx: ControllerContext) -> None:
@@ -52,30 +52,30 @@ class VIPConditionController(Controller):
             async for _ in ctx:
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 conditions = () if config is None else config.spec.nodespan.vip.conditions
-                wanted = {condition.name: condition for condition in conditions}
-                self._read_what_they_name(ctx, wanted)
-                await self._end_others(ctx, wanted)
-                for name, condition in wanted.items():
+                configured = {condition.name: condition for condition in conditions}
+                self._set_named_inputs(ctx, configured)
+                await self._stop_others(ctx, configured)
+                for name, condition in configured.items():
                     if name in self._watches:
                         self._watches[name].wake()
                     else:
                         watch = self._watches[name] = _Watch(condition)
                         nursery.start_soon(self._follow, ctx, watch)
 
-    def _read_what_they_name(self, ctx: ControllerContext, wanted: Mapping[str, VipCondition]) -> None:
-        """Make the resources that conditions are about be inputs."""
-        named = [NamedResource.of(condition.resource) for condition in wanted.values() if condition.resource]
+    def _set_named_inputs(self, ctx: ControllerContext, configured: Mapping[str, VipCondition]) -> None:
+        """Make the resources that conditions name inputs."""
+        named = [NamedResource.of(condition.resource) for condition in configured.values() if condition.resource]
         definitions = ctx.list(ResourceDefinition)
         kinds = {kind for one in named if (kind := one.kind_among(definitions)) is not None}
         ctx.set_inputs((*_INPUTS, *(weak(kind) for kind in sorted(kinds, key=str) if kind != MachineConfig.kind)))
 
-    async def _end_others(self, ctx: ControllerContext, wanted: Mapping[str, VipCondition]) -> None:
+    async def _stop_others(self, ctx: ControllerContext, configured: Mapping[str, VipCondition]) -> None:
         for name, watch in tuple(self._watches.items()):
-            if wanted.get(name) != watch.condition:
+            if configured.get(name) != watch.condition:
                 watch.scope.cancel()
                 del self._watches[name]
         for resource in ctx.list(VIPCondition):
-            if resource.id not in wanted:
+            if resource.id not in configured:
                 self._health.pop(resource.id, None)
                 await ctx.destroy(VIPCondition, resource.id)
 
@@ -92,7 +92,7 @@ class VIPConditionController(Controller):
                         await trio.sleep_forever()
 
     async def _look(self, ctx: ControllerContext, condition: VipCondition) -> str:
-        """Why the condition does not hold at this moment, "" if it does."""
+        """Why the condition does not hold now, "" if it does."""
         if condition.resource:
             return self._look_at_resource(ctx, condition)
         try:
@@ -125,6 +125,6 @@ class VIPConditionController(Controller):
             since = current.spec.since
         else:
             since = format_time(self._wall())
-            tell = ctx.log.info if after.ok else ctx.log.warning
-            tell("a condition for owning virtual IPs", condition=name, holds=after.ok, reason=reason)
+            log = ctx.log.info if after.ok else ctx.log.warning
+            log("a condition for owning virtual IPs", condition=name, holds=after.ok, reason=reason)
         await ctx.put(VIPCondition, name, VIPConditionSpec(ok=after.ok, since=since, reason=reason))

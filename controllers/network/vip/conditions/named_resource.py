@@ -13,7 +13,7 @@ Definitions = Iterable[Resource[ResourceDefinitionSpec]]
 
 
 class NoSuchTypeError(Exception):
-    """No type, or more than one, goes by the name; the text says so."""
+    """The name matches no type, or more than one; the text has the name."""
 
 
 @attrs.frozen

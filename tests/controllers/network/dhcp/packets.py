@@ -1,4 +1,4 @@
-"""What dnsmasq 2.90 and this client said to each other on a real link; zeros of the fixed part are left out."""
+"""An exchange between dnsmasq 2.90 and this client on a real link; zeros of the fixed part are left out."""
 
 # The boot file, the server's name and the rest of the hardware address.
 _ZEROS = bytes(10 + 64 + 128)

@@ -1,4 +1,4 @@
-"""A client and servers in virtual time: packets fly, timers fire, nothing waits."""
+"""A client and servers in virtual time."""
 
 import heapq
 from collections.abc import Callable, Sequence

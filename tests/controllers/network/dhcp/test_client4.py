@@ -1,4 +1,4 @@
-"""The DHCPv4 client in virtual time, against servers that do as they are told."""
+"""The DHCPv4 client in virtual time, against scripted servers."""
 
 import itertools
 import random
@@ -74,7 +74,7 @@ def lab(*scripts: ScriptedServer, seed: int = 7, **changes: Any) -> Lab:
 
 
 def lease(obtained: float = START - 2, seconds: int = 100, address: str = "192.0.2.100") -> Lease:
-    """A lease of before."""
+    """An earlier lease."""
     script = ScriptedServer(seconds=seconds, lends=IPv4Address(address))
     answer = script.answer(decode(packets.REQUEST4))
     assert answer is not None
@@ -108,7 +108,7 @@ def test_the_first_offer_becomes_the_lease() -> None:
     assert here.client.trouble is None
 
 
-def test_the_name_of_the_host_is_told_and_a_new_one_soon() -> None:
+def test_the_name_of_the_host_is_sent_and_a_new_one_soon() -> None:
     here = lab(ScriptedServer(seconds=100, options={Code.HOST_NAME: b"one"}))
     here.until(START + 1)
     assert here.client.lease is not None
@@ -123,7 +123,7 @@ def test_the_name_of_the_host_is_told_and_a_new_one_soon() -> None:
     assert [each.option(Code.HOST_NAME) for each in asked] == [None, None, b"one", b"two", None]
 
 
-def test_a_name_that_changes_while_the_one_before_is_told_is_told_next() -> None:
+def test_a_name_that_changes_while_the_previous_one_is_sent_is_sent_next() -> None:
     script = ScriptedServer(seconds=100)
     here = lab(script)
     here.until(START + 1)
@@ -210,7 +210,7 @@ def test_what_is_for_others_or_malformed_changes_nothing() -> None:
     assert state(here) == ("selecting", "")
 
 
-def test_an_address_that_somebody_has_is_declined() -> None:
+def test_an_address_in_use_is_declined() -> None:
     script = ScriptedServer()
     here = lab(script)
     here.taken = frozenset({"192.0.2.100"})
@@ -220,7 +220,7 @@ def test_an_address_that_somebody_has_is_declined() -> None:
     assert decline.option(Code.REQUESTED_ADDRESS) == script.lends.packed
     assert decline.option(Code.SERVER_ID) == script.server.packed
     assert here.client.trouble is not None
-    assert "192.0.2.100, which the DHCP server 192.0.2.1 lends, is in use" in here.client.trouble.text
+    assert "192.0.2.100, which the DHCP server 192.0.2.1 leases, is in use" in here.client.trouble.text
     script.lends = IPv4Address("192.0.2.101")
     here.until(START + 12)
     assert here.times(DISCOVER)[1] == pytest.approx(10, abs=0.1)
@@ -238,7 +238,7 @@ def test_refusals_start_over_at_once_and_then_ever_later() -> None:
 
 
 @pytest.mark.parametrize(("text", "shown"), [(b"", ""), (b"\xff", ""), (b"a\nb\0", ", saying 'ab'")])
-def test_what_a_server_says_is_made_harmless(text: bytes, shown: str) -> None:
+def test_the_text_of_a_refusal_is_sanitised(text: bytes, shown: str) -> None:
     here = lab(ScriptedServer(refuses=frozenset({SELECT}), refusal=text))
     here.until(START + 1)
     assert here.client.trouble is not None
@@ -269,7 +269,7 @@ def test_a_renewal_may_bring_other_options() -> None:
     assert here.client.lease.mtu == 1280
 
 
-def test_a_server_silent_on_renewal_is_asked_again_and_then_everybody_until_the_lease_ends() -> None:
+def test_a_renewal_without_an_answer_is_repeated_and_then_broadcast_until_the_lease_ends() -> None:
     script = ScriptedServer(seconds=10000)
     here = lab(script)
     here.until(START + 1)
@@ -348,7 +348,7 @@ def test_short_leases_are_renewed_at_least_five_seconds_apart(seconds: int) -> N
     assert len(here.times(DISCOVER)) == 1
 
 
-def test_an_offer_without_a_lease_time_becomes_a_lease_that_says_so() -> None:
+def test_an_offer_without_a_lease_time_becomes_a_lease_that_names_it() -> None:
     here = lab(NoLeaseTime())
     here.until(START + 1)
     assert state(here) == BOUND
@@ -376,7 +376,7 @@ def test_an_answer_that_cannot_be_used_is_not_called_silence(options: dict[int, 
     assert here.client.trouble.text == f"a DHCP server answers, but its answer cannot be used: {reason}"
 
 
-def test_a_lease_for_ever_is_left_alone() -> None:
+def test_a_lease_without_an_end_is_not_renewed() -> None:
     here = lab(ScriptedServer(seconds=0xFFFFFFFF))
     here.until(START + 10**9)
     assert state(here) == BOUND
@@ -386,7 +386,7 @@ def test_a_lease_for_ever_is_left_alone() -> None:
 # Starting with a lease of before.
 
 
-def test_a_remembered_lease_is_asked_for_first() -> None:
+def test_a_remembered_lease_is_requested_first() -> None:
     here = lab(ScriptedServer(), remembered=lease())
     assert state(here) == ("rebooting", "")
     here.until(START + 1)
@@ -408,7 +408,7 @@ def test_an_address_that_the_link_still_has_stays_in_use_meanwhile() -> None:
     assert DECLINE not in [kind for kind, _ in here.kinds()]
 
 
-def test_without_an_answer_the_address_of_before_stays_until_it_expires() -> None:
+def test_without_an_answer_the_earlier_address_stays_until_it_expires() -> None:
     here = lab(ScriptedServer(silent_on=ALL), remembered=lease(seconds=100), is_held=True)
     here.until(START + 20)
     assert state(here) == BOUND
@@ -427,7 +427,7 @@ def test_without_an_answer_a_link_without_the_address_looks_for_any_server() -> 
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_on_another_network_the_lease_of_before_is_refused_and_dropped_at_once(is_held: bool) -> None:
+def test_on_another_network_the_earlier_lease_is_refused_and_dropped_at_once(is_held: bool) -> None:
     script = ScriptedServer(refuses=frozenset({REBOOT}), lends=IPv4Address("192.0.2.101"))
     here = lab(script, remembered=lease(), is_held=is_held)
     here.until(START + 0.5)
@@ -446,7 +446,7 @@ def test_a_lease_that_has_run_out_is_only_a_preference() -> None:
 # The end of it.
 
 
-def test_a_lease_is_given_back_to_its_server() -> None:
+def test_a_lease_is_released_to_its_server() -> None:
     script = ScriptedServer()
     here = lab(script)
     here.until(START + 1)
@@ -466,7 +466,7 @@ def test_without_a_lease_there_is_nothing_to_give_back() -> None:
     assert here.client.release(here.now) == ()
 
 
-def test_a_hardware_address_that_does_not_fit_is_left_out_and_answers_are_asked_for_aloud() -> None:
+def test_a_hardware_address_that_does_not_fit_is_left_out_and_answers_are_broadcast() -> None:
     infiniband = Settings(hardware_type=32, hardware_address=bytes(20), client_id=b"\xff")
     client = Client4(infiniband, now=START, random=random.Random(7))
     (packet,) = client.advance(START)

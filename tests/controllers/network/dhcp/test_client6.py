@@ -1,4 +1,4 @@
-"""The DHCPv6 client in virtual time, against servers that do as they are told."""
+"""The DHCPv6 client in virtual time, against scripted servers."""
 
 import itertools
 import random
@@ -121,7 +121,7 @@ def state(here: Lab) -> tuple[str, str]:
 BOUND = ("bound", "2001:db8::7/128")
 
 
-def test_the_server_that_advertises_becomes_the_lender() -> None:
+def test_the_server_that_advertises_becomes_the_leases_server() -> None:
     here = lab(Server())
     here.until(START + 3)
     assert state(here) == BOUND
@@ -134,7 +134,7 @@ def test_the_server_that_advertises_becomes_the_lender() -> None:
     assert here.client.trouble is None
 
 
-def test_of_those_that_answer_in_time_the_most_preferred_is_asked() -> None:
+def test_of_the_servers_that_answer_in_time_the_most_preferred_is_requested() -> None:
     servers = (Server(preference=3), Server(duid=b"\0\3two", preference=7, delay=0.5), Server(duid=b"\0\3three"))
     here = lab(*servers)
     here.until(START + 3)
@@ -218,7 +218,7 @@ def test_a_lease_is_renewed_at_half_of_its_time() -> None:
     assert here.last().option(Code.SERVER_ID) == b"\0\3one"
 
 
-def test_without_an_answer_everybody_is_asked_until_the_lease_ends() -> None:
+def test_without_an_answer_any_server_may_renew_until_the_lease_ends() -> None:
     server = Server(seconds=1000)
     here = lab(server)
     here.until(START + 3)
@@ -243,7 +243,7 @@ def test_another_server_takes_over_by_rebinding() -> None:
     assert here.client.lease.server == "00:03:74:77:6f"
 
 
-def test_a_server_that_forgot_the_lease_is_asked_for_it_while_it_stays_in_use() -> None:
+def test_a_lease_that_the_server_forgot_is_requested_while_it_stays_in_use() -> None:
     server = Server(statuses={RENEW: Status.NO_BINDING})
     here = lab(server)
     here.until(START + 3)
@@ -272,7 +272,7 @@ def test_an_address_that_is_taken_back_is_dropped_at_once() -> None:
     "changes",
     [{"statuses": {RENEW: Status.UNSPECIFIED_FAILURE}}, {"without_association": frozenset({RENEW})}],
 )
-def test_a_reply_that_does_not_help_is_as_good_as_none(changes: dict[str, Any]) -> None:
+def test_a_useless_reply_counts_as_none(changes: dict[str, Any]) -> None:
     here = lab(Server(**changes))
     here.until(START + 90)
     assert state(here) == BOUND
@@ -299,7 +299,7 @@ def test_a_lease_of_another_network_is_dropped_at_once() -> None:
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_where_nobody_objects_the_lease_is_used(is_held: bool) -> None:
+def test_where_no_server_objects_the_lease_is_used(is_held: bool) -> None:
     here = lab(Server(silent_on=ALL), remembered=lease(), is_held=is_held)
     here.until(START + 11)
     assert state(here) == BOUND
@@ -315,7 +315,7 @@ def test_a_lease_that_has_run_out_is_only_a_hint() -> None:
     assert [str(lent.address) for lent in hint] == ["2001:db8::7"]
 
 
-def test_a_lease_is_given_back() -> None:
+def test_a_lease_is_released() -> None:
     here = lab(Server())
     here.until(START + 3)
     (packet,) = here.client.release(here.now)

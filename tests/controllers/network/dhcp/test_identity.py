@@ -1,4 +1,4 @@
-"""What clients call themselves."""
+"""The identities of clients."""
 
 import pytest
 
@@ -38,11 +38,11 @@ def test_the_duid_of_dhcpv6(spec: ClientIdentifierSpec, expected: str) -> None:
 @pytest.mark.parametrize(
     ("address", "expected"), [(MAC, "00abcdef"), (b"\1", "00000001"), (bytes(range(20)), "10111213")]
 )
-def test_links_are_told_apart_by_the_end_of_their_address(address: bytes, expected: str) -> None:
+def test_links_are_identified_by_the_end_of_their_address(address: bytes, expected: str) -> None:
     assert iaid_of(address).hex() == expected
 
 
 @pytest.mark.parametrize("text", ["", "0001", "xyz", "000", "00" * 131])
-def test_what_is_no_duid_is_refused(text: str) -> None:
+def test_an_invalid_duid_is_refused(text: str) -> None:
     with pytest.raises(MalformedError, match="DUID"):
         raw_duid(text)

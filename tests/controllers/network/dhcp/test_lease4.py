@@ -36,7 +36,7 @@ def number(value: int) -> bytes:
     return struct.pack("!I", value)
 
 
-def test_a_real_answer_gives_all_it_says() -> None:
+def test_all_fields_of_a_real_answer_are_read() -> None:
     lease = lease_of(ACK, 1000.0)
     assert (lease.server, lease.obtained) == ("192.0.2.1", 1000.0)
     assert (lease.renew_at, lease.rebind_at, lease.expires_at) == (1060.0, 1105.0, 1120.0)
@@ -69,7 +69,7 @@ def test_a_lease_can_be_read_again_from_its_message() -> None:
         (0xFFFFFFFF, 600, 1200, (math.inf, math.inf, math.inf)),
     ],
 )
-def test_renewing_is_due_when_the_server_says_or_at_half(
+def test_renewing_is_due_at_the_servers_time_or_at_half(
     seconds: int, renewal: int | None, rebinding: int | None, expected: tuple[float, float, float]
 ) -> None:
     lease = lease_of(
@@ -156,7 +156,7 @@ def test_classless_routes_suppress_the_routers(options: dict[str, bytes], expect
         ("RENEWAL_TIME", bytes(3)),
     ],
 )
-def test_what_makes_no_sense_is_left_out(option: str, data: bytes) -> None:
+def test_an_invalid_option_is_left_out_and_named(option: str, data: bytes) -> None:
     with_it, without = (answer(**changes) for changes in ({option: data}, {option: None}))
     found = lease_of(with_it, 0.0)
     assert attrs.evolve(found, message=b"", ignored=()) == attrs.evolve(lease_of(without, 0.0), message=b"")
@@ -253,7 +253,7 @@ def test_what_a_lease_cannot_do_without_makes_it_malformed(message: Message4) ->
 
 
 @given(st.lists(st.tuples(st.sampled_from(Code), st.binary(max_size=40)), max_size=6))
-def test_options_of_rubbish_are_malformed_or_left_out(options: list[Any]) -> None:
+def test_random_options_are_malformed_or_left_out(options: list[Any]) -> None:
     message = attrs.evolve(ACK, type=MessageType.ACK, options=tuple(dict(options).items()))
     with contextlib.suppress(MalformedError):
         lease_of(message, 0.0)

@@ -45,7 +45,7 @@ def test_only_its_owner_may_read_it_and_nothing_else_is_left(tmp_path: Path) -> 
     assert list(file.path.parent.iterdir()) == [file.path]
 
 
-def test_after_a_reboot_the_calendar_says_how_old_it_is(tmp_path: Path) -> None:
+def test_after_a_reboot_the_wall_clock_gives_the_age(tmp_path: Path) -> None:
     file = kept(tmp_path)
     rebooted = Moment(boot_id="two", since_boot=5.0, calendar=NOON + 20 * SECOND)
     lease = file.read(rebooted, parse)
@@ -54,7 +54,7 @@ def test_after_a_reboot_the_calendar_says_how_old_it_is(tmp_path: Path) -> None:
     assert lease.expires_at == pytest.approx(5.0 + 90.0, abs=1)
 
 
-def test_a_calendar_that_was_set_back_says_nothing(tmp_path: Path) -> None:
+def test_a_wall_clock_that_was_set_back_gives_no_age(tmp_path: Path) -> None:
     assert kept(tmp_path).read(Moment(boot_id="two", since_boot=5.0, calendar=NOON - 60 * SECOND), parse) is None
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_malformed(tmp_path: Path, changes: dict[str, object])
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"{}", b'"text"'])
-def test_rubbish_is_malformed(tmp_path: Path, text: bytes) -> None:
+def test_an_invalid_file_is_malformed(tmp_path: Path, text: bytes) -> None:
     file = kept(tmp_path)
     file.path.write_bytes(text)
     with pytest.raises(MalformedError, match="dhcp4-eth0"):

@@ -1,4 +1,4 @@
-"""DHCPv4 messages on the wire: those of a real exchange, the corner cases of the RFCs, and rubbish."""
+"""DHCPv4 messages on the wire: those of a real exchange, the corner cases of the RFCs, and random bytes."""
 
 import contextlib
 from ipaddress import IPv4Address
@@ -51,7 +51,7 @@ def test_real_messages_are_understood(packet: bytes, type: MessageType, is_reply
     assert decode(encode(message)) == message
 
 
-def test_an_acknowledgement_tells_what_is_lent() -> None:
+def test_an_acknowledgement_has_the_lease() -> None:
     message = decode(packets.ACK4)
     assert message.your_address == IPv4Address("192.0.2.57")
     assert message.option(Code.SERVER_ID) == IPv4Address("192.0.2.1").packed
@@ -69,7 +69,7 @@ def test_every_message_survives_the_wire(message: Message4) -> None:
 
 
 @given(st.binary(max_size=400) | st.binary(max_size=100).map(lambda end: packets.ACK4[:FIXED] + end))
-def test_rubbish_is_malformed_and_nothing_else(data: bytes) -> None:
+def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
     with contextlib.suppress(MalformedError):
         decode(data)
 

@@ -87,7 +87,7 @@ def test_every_association_survives_the_wire(association: Association) -> None:
 
 
 @given(st.binary(max_size=100) | st.binary(max_size=60).map(lambda end: packets.REPLY6[:30] + end))
-def test_rubbish_is_malformed_and_nothing_else(data: bytes) -> None:
+def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
     with contextlib.suppress(MalformedError):
         lease_of(decode(data), IAID, 0.0)
 
@@ -112,12 +112,12 @@ def test_associations_that_are_cut_off_are_malformed(data: bytes) -> None:
         parse_association(data)
 
 
-def test_a_status_is_success_unless_it_says_otherwise() -> None:
+def test_a_missing_status_is_success() -> None:
     assert parse_status(()) == Status.SUCCESS
     assert parse_status(((Code.STATUS, b"\0\3no such lease"),)) == Status.NO_BINDING
 
 
-def test_a_real_reply_gives_all_it_says() -> None:
+def test_all_fields_of_a_real_reply_are_read() -> None:
     lease = lease_of(REPLY, IAID, 1000.0)
     assert (lease.renew_at, lease.rebind_at, lease.expires_at) == (1060.0, 1105.0, 1120.0)
     assert [(each.address, each.valid_until) for each in lease.addresses] == [("2001:db8::5d/128", 1120.0)]
@@ -138,7 +138,7 @@ def test_a_real_reply_gives_all_it_says() -> None:
         (0xFFFFFFFF, 0xFFFFFFFF, (0xFFFFFFFF, 0xFFFFFFFF), (math.inf, math.inf, math.inf)),
     ],
 )
-def test_renewing_is_due_when_the_server_says_or_by_the_lifetimes(
+def test_renewing_is_due_at_the_servers_time_or_by_the_lifetimes(
     renew: int, rebind: int, lifetimes: tuple[int, int], expected: tuple[float, float, float]
 ) -> None:
     lease = lease_of(reply(("2001:db8::7", *lifetimes), renew=renew, rebind=rebind), IAID, 0.0)

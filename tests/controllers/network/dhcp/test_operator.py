@@ -1,4 +1,4 @@
-"""The DHCP operators without a network: a server behind a fake transport, and the rest of the world as it may be."""
+"""The DHCP operators without a network: with a server behind a fake transport."""
 
 import contextlib
 import errno
@@ -140,7 +140,7 @@ async def test_a_lease_becomes_specs_of_the_layer_of_operators(tmp_path: Path) -
         assert (link.mtu, link.layer) == (1400, ConfigLayer.DEFAULT)
 
 
-async def test_a_link_that_goes_down_while_the_neighbours_are_asked_fails_nothing(tmp_path: Path) -> None:
+async def test_a_link_that_goes_down_while_neighbours_are_probed_fails_nothing(tmp_path: Path) -> None:
     error = OSError(errno.ENETDOWN, "Network is down")
     async with node(tmp_path, server := ScriptedServer(seconds=600), check_error=error) as runtime:
         await bound(runtime)
@@ -156,11 +156,11 @@ async def test_a_link_that_goes_down_while_the_neighbours_are_asked_fails_nothin
         (DHCP4OperatorSpec(skip_hostname_request=True), {Code.HOST_NAME}),
     ],
 )
-def test_what_is_not_wanted_is_not_asked_for(spec: DHCP4OperatorSpec, missing: set[Code]) -> None:
+def test_skipped_options_are_not_requested(spec: DHCP4OperatorSpec, missing: set[Code]) -> None:
     assert set(requested_options(DHCP4OperatorSpec())) - set(requested_options(spec)) == missing
 
 
-async def test_what_is_no_longer_wanted_is_given_back(tmp_path: Path) -> None:
+async def test_the_lease_of_a_removed_operator_is_released(tmp_path: Path) -> None:
     server = ScriptedServer(seconds=600)
     async with node(tmp_path, server) as runtime:
         await bound(runtime)
@@ -216,7 +216,7 @@ async def test_a_step_of_the_wall_clock_moves_the_times_shown_and_nothing_else(t
     assert server.kinds == [DISCOVER, SELECT]
 
 
-async def test_a_damaged_file_is_as_good_as_none(tmp_path: Path) -> None:
+async def test_a_damaged_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "dhcp").mkdir()
     (tmp_path / "dhcp" / "dhcp4-eth0.json").write_text("{")
     server = ScriptedServer(seconds=600)
@@ -255,7 +255,7 @@ async def test_without_privileges_it_is_said_once_and_nothing_is_tried_again(tmp
         ),
     ],
 )
-async def test_what_can_never_work_says_what_is_wrong(
+async def test_a_permanent_failure_is_reported_with_its_reason(
     tmp_path: Path, client: ClientIdentifierSpec, link: LinkStatusSpec, expected: str
 ) -> None:
     options = DHCP4OperatorSpec(client_identifier=client)

@@ -1,4 +1,4 @@
-"""What follows from a lease for the network."""
+"""The specs that follow from a lease."""
 
 import math
 from typing import Any
@@ -45,7 +45,7 @@ def output(lease: Lease, **changes: Any) -> OperatorOutput:
 
 
 @pytest.mark.parametrize(("address", "family"), [("192.0.2.7/24", Family.INET4), ("2001:db8::7/128", Family.INET6)])
-def test_the_address_is_wanted_with_the_metric_and_until_the_lease_ends(address: str, family: Family) -> None:
+def test_the_address_has_the_metric_and_the_end_of_the_lease(address: str, family: Family) -> None:
     assert output(lease(address)).addresses == (
         AddressSpecSpec(
             address=address,
@@ -59,7 +59,7 @@ def test_the_address_is_wanted_with_the_metric_and_until_the_lease_ends(address:
     )
 
 
-def test_an_address_for_ever_is_not_fenced() -> None:
+def test_an_address_without_an_end_is_not_fenced() -> None:
     assert output(lease(expires_at=math.inf)).addresses[0].valid_until == 0
 
 
@@ -100,7 +100,7 @@ def test_routes_may_be_left_out() -> None:
     assert output(lease(routes=ROUTES), skip_routes=True).routes == ()
 
 
-def test_an_mtu_is_wanted_at_the_lowest_layer() -> None:
+def test_an_mtu_has_the_lowest_layer() -> None:
     assert output(lease(mtu=1400)).links == (LinkSpecSpec(name="eth0", up=True, mtu=1400, layer=ConfigLayer.DEFAULT),)
     assert output(lease()).links == ()
 
@@ -119,7 +119,7 @@ def test_the_host_name_is_split_at_its_first_dot(name: str, domain: str, expecte
     assert wish == HostnameSpecSpec(hostname=expected[0], domainname=expected[1], layer=OPERATOR)
 
 
-def test_no_host_name_is_none_and_one_may_be_unwanted() -> None:
+def test_a_host_name_is_optional_and_may_be_skipped() -> None:
     assert output(lease(domain_name="example.org")).hostname is None
     assert output(lease(hostname="node7"), skip_hostname=True).hostname is None
 
@@ -150,7 +150,7 @@ def test_resolvers_are_servers_and_domains(changes: dict[str, Any], expected: tu
     )
 
 
-def test_time_servers_are_wanted_if_there_are_any() -> None:
+def test_time_servers_are_a_spec_if_there_are_any() -> None:
     assert output(lease(time_servers=("192.0.2.123",))).time_servers == TimeServerSpecSpec(
         time_servers=("192.0.2.123",), layer=OPERATOR
     )

@@ -86,6 +86,6 @@ def test_a_datagram_whose_sum_was_left_to_the_card_is_taken() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_rubbish_is_no_datagram_and_nothing_else(data: bytes) -> None:
+def test_random_bytes_are_not_a_datagram(data: bytes) -> None:
     with contextlib.suppress(DatagramError):
         decode(data)

@@ -1,4 +1,4 @@
-"""The controller that runs operators: when they run, what becomes of what they want, and how they come to an end."""
+"""The controller that runs operators: when they run, what happens to their output, and how they end."""
 
 from unittest.mock import MagicMock
 
@@ -49,7 +49,7 @@ LEASED_ID = "dhcp4/eth0/eth0/192.0.2.7/24"
 
 @attrs.define(eq=False)
 class Scripted(Operator):
-    """Wants what it is told, and notes what happens to it."""
+    """Reports the given output, and notes what happens to it."""
 
     output: OperatorOutput
     hands_over: bool = False
@@ -144,14 +144,14 @@ async def link(node: Node, state: OperationalState, *flags: LinkFlags) -> None:
         (None, False, False),
     ],
 )
-def test_an_operator_needs_a_link_that_is_up_if_it_says_so(
+def test_an_operator_that_requires_it_needs_a_link_that_is_up(
     state: OperationalState | None, require_up: bool, runs: bool
 ) -> None:
     status = None if state is None else LinkStatusSpec(operational_state=state)
     assert can_run(attrs.evolve(DHCP, require_up=require_up), status) is runs
 
 
-async def test_what_an_operator_wants_lasts_as_long_as_its_link_is_up() -> None:
+async def test_the_output_of_an_operator_lasts_as_long_as_its_link_is_up() -> None:
     first, second = Scripted(OperatorOutput(addresses=(LEASED,))), Scripted(OperatorOutput(addresses=(LEASED,)))
     async with running(controller(first, second)) as node:
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
@@ -167,7 +167,7 @@ async def test_what_an_operator_wants_lasts_as_long_as_its_link_is_up() -> None:
         assert second.events == ["started"]
 
 
-async def test_what_was_leased_outlasts_a_moment_without_carrier_and_not_more() -> None:
+async def test_leased_configuration_outlasts_a_short_loss_of_carrier_only() -> None:
     operators = [Scripted(OperatorOutput(addresses=(LEASED,))) for _ in range(3)]
     async with running(controller(*operators)) as node:
         await node.create(OperatorSpec.new("dhcp4/eth0", DHCP))
@@ -196,7 +196,7 @@ async def test_a_virtual_ip_goes_at_once_with_the_carrier() -> None:
         assert not node.state.list(ADDRESSES)
 
 
-async def test_what_is_no_longer_wanted_is_taken_back() -> None:
+async def test_the_output_of_a_removed_operator_is_removed() -> None:
     operator = Scripted(OperatorOutput(addresses=(LEASED,), hostname=HostnameSpecSpec(hostname="one")))
     async with running(controller(operator)) as node:
         await link(node, OperationalState.UP)
@@ -212,7 +212,7 @@ async def test_what_is_no_longer_wanted_is_taken_back() -> None:
         await node.gone(NetworkProblem, "OperatorSpecs/dhcp4/eth0")
 
 
-async def test_an_operator_that_fails_is_started_anew_and_keeps_what_it_wanted() -> None:
+async def test_an_operator_that_fails_is_restarted_and_keeps_its_output() -> None:
     operator = Scripted(OperatorOutput(addresses=(LEASED,)), failures=3)
     async with running(controller(operator)) as node:
         await link(node, OperationalState.UP)
@@ -241,7 +241,7 @@ async def test_a_changed_spec_ends_the_old_operator_before_the_new_one_starts() 
         assert (first.events, second.events) == (["started", "ended"], ["started"])
 
 
-async def test_the_layer_of_a_spec_is_no_reason_to_start_anew() -> None:
+async def test_another_layer_of_a_spec_restarts_nothing() -> None:
     operator = Scripted(OperatorOutput())
     async with running(controller(operator)) as node:
         await link(node, OperationalState.UP)

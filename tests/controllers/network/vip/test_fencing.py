@@ -1,4 +1,4 @@
-"""No two nodes have a virtual IP at one time, by the arithmetic alone."""
+"""No two nodes have a virtual IP at the same time, by the arithmetic alone."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""The note by which an agent takes back what one before it left at etcd."""
+"""The note by which an agent revokes the lease that its predecessor left at etcd."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the tasks of an operator say and want, put together one after the other."""
+"""The reports of an operator's tasks, combined in order."""
 
 import functools
 
@@ -63,7 +63,7 @@ async def test_what_was_said_already_is_not_written_again() -> None:
     assert len(board.output) == 1
 
 
-async def test_while_etcd_is_not_heard_of_nobody_leads() -> None:
+async def test_while_etcd_is_unavailable_no_leader_is_shown() -> None:
     board = Board()
     report = board.report()
     await report.update(leader="two", reason="gave it up", namesake="twin")

@@ -1,4 +1,4 @@
-"""What keeps a node from standing for election, what is said about it, and which address is wanted."""
+"""What keeps a node from standing for election, how that is reported, and its desired address."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def hindrance(
         ),
     ],
 )
-def test_what_is_missing_is_said(given: dict[str, Any], state: VIPState, says: str) -> None:
+def test_the_reason_names_what_is_missing(given: dict[str, Any], state: VIPState, says: str) -> None:
     found = hindrance(NETWORK, **given)
     assert found is not None
     assert found.state is state
@@ -135,7 +135,7 @@ def test_a_link_local_network_counts_for_link_local_addresses_only() -> None:
         (attrs.evolve(seen("198.51.100.1/32"), local=IP), False, VIPState.REFUSED),
     ],
 )
-def test_nobody_else_on_the_node_may_have_the_address(
+def test_no_other_link_of_the_node_may_have_the_address(
     address: AddressStatusSpec, is_held: bool, state: VIPState | None
 ) -> None:
     found = hindrance(NETWORK, address, is_held=is_held)
