@@ -1,8 +1,8 @@
-"""What clients of the local socket may ask of controllers: actions, each by its name.
+"""Actions: requests of clients of the local socket that a controller carries out, each by its name.
 
-A controller that has an attribute `actions` offers them. An action is told what the client said, and answers with any
-number of maps; it runs in a task of its own, not in a turn of the controller, and is cancelled when the client goes
-away. Only the user that runs the agent, and root, may ask.
+A controller that has an attribute `actions` offers them. An action gets the arguments of the request and yields any
+number of maps as answers. It runs in a task of its own, not in a turn of the controller, and is cancelled when the
+client disconnects. Only the user that runs the agent, and root, may request actions.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -14,14 +14,14 @@ from nodespan.runtime.state import State
 
 
 class ActionError(Exception):
-    """The action cannot be done as it was asked for; the text says why and what to do instead."""
+    """The action cannot be carried out as requested; the text says why and what to do instead."""
 
 
 @attrs.frozen(kw_only=True)
 class ActionCall:
-    """What an action works with: what the client said, the whole state, and a wait until nothing goes on any more.
+    """What an action works with: the arguments of the request, the whole state, and a wait for quiescence.
 
-    `settle` waits for at most so many seconds and returns whether there was such a moment.
+    `settle` waits for at most so many seconds until no controller has work, and returns whether that came.
     """
 
     arguments: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The agent: puts state, engine, controllers and the socket together, and runs them until it is told to stop."""
+"""The agent: connects state, engine, controllers and the socket, and runs them until a signal stops it."""
 
 import os
 import signal
@@ -28,14 +28,14 @@ from nodespan.runtime.service_manager import ServiceManager
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.base import State
 
-# What users and `get -w` may fall behind by, in events of one kind, before they are told to list anew.
+# How many events of one kind a watch (`get -w`) may fall behind before it must list again.
 _HISTORY = 4096
 _FIRST_LOOK_PATIENCE = 3.0
 
-# In seconds: how long taking back may last, and how long it may take to begin.
+# In seconds: how long reverting changes may take, and how long it may take to begin.
 _CLEANUP_PATIENCE = 20.0
 _CLEANUP_START = 0.5
-# How long controllers may take to hand over what other nodes wait for, in seconds.
+# How long, in seconds, controllers may take to hand over to other nodes.
 _HANDOVER_PATIENCE = 15.0
 # How long the agent waits, in seconds, for the client that made it leave to read the result.
 _RESULT_PATIENCE = 2.0
@@ -47,9 +47,9 @@ _OWNER = "agent"
 class AgentOptions:
     """How to run an agent.
 
-    `root` is the directory below which the files of the system are, None for wherever the agent runs.
-    `metrics` is where to serve metrics over HTTP, None for not at all. `cleanup` takes back, when the agent is told to
-    stop, what it did to the system; without it, that stays as it is for the next agent.
+    `root` is the directory below which the files of the system are, None for the agent's root directory. `metrics` is
+    the address to serve metrics at, None to serve none. `cleanup` reverts all changes of the system before the agent
+    stops; without it they stay for the next agent.
     """
 
     socket: Path
@@ -84,7 +84,7 @@ class _LeaveRequest:
 
 
 class Agent:
-    """One node's agent. Make it, then `run` it once. What is to run `beside` it is given its state."""
+    """One node's agent. Make it, then `run` it once. Functions in `beside` run next to it, on its state."""
 
     def __init__(
         self,
@@ -109,11 +109,11 @@ class Agent:
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled or told to stop by SIGTERM or SIGINT; SIGHUP gives every controller a turn.
+        """Run until cancelled or stopped by SIGTERM or SIGINT; SIGHUP gives every controller a turn.
 
-        Reports as started when the socket answers. Raises AlreadyServedError if there is another agent at its socket or
-        in its state directory, OSError for files and addresses that cannot be used, and RegistrationError for
-        controllers that were asked for by name and do not fit.
+        Reports as started when the socket answers. Raises AlreadyServedError if another agent serves its socket or uses
+        its state directory, OSError for files and addresses that cannot be used, and RegistrationError for controllers
+        given by name that cannot be registered.
         """
         options = self._options
         with _claimed(options.state_dir):
@@ -121,7 +121,7 @@ class Agent:
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         options = self._options
-        # The signals are left last, so that a second one cannot cut the cleaning up short.
+        # Signals are received until the very end, so that a second one cannot kill the process during the cleanup.
         with trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
             async with listen(options.socket) as listener, trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed_signals, signals, nursery)
@@ -153,7 +153,7 @@ class Agent:
                 task_status.started()
 
     async def _serve_metrics(self, nursery: trio.Nursery, address: tuple[str, int]) -> None:
-        # Only an agent that is asked for metrics pays for the library.
+        # Only an agent that serves metrics pays for the library.
         from nodespan.runtime.api.metrics import EngineMetrics
 
         respond = EngineMetrics(self.engine, self.state).respond
@@ -164,7 +164,7 @@ class Agent:
             try:
                 await self._take(controller)
             except RegistrationError:
-                # As with what cannot be loaded: one broken package does not stop a node.
+                # As with packages that cannot be loaded: a broken one does not stop the node.
                 name = type(controller).__qualname__
                 self._log.exception("a controller of an installed package cannot be registered", controller=name)
         for reference in self._options.controllers:
@@ -178,10 +178,10 @@ class Agent:
             self._actions.update(controller.actions)
 
     async def _first_look(self) -> None:
-        """Wait until the controllers have seen what there is, but not long for one that is kept waiting itself.
+        """Wait until the controllers have published what they observe, but not long for one that is blocked.
 
-        Who asks before that would be told that there is nothing, and a watch that outlived the agent before this one
-        that everything went away.
+        A client that lists earlier would find nothing, and a watch that survived the previous agent would show
+        everything as destroyed.
         """
         await self.engine.settled(_FIRST_LOOK_PATIENCE)
 
@@ -199,10 +199,10 @@ class Agent:
         scope = nursery.cancel_scope
         async for number in signals:
             if number == signal.SIGHUP:
-                self._log.info("told to look at everything anew")
+                self._log.info("every controller gets a turn", signal="SIGHUP")
                 self.engine.wake_all()
             else:
-                self._log.info("told to stop", signal=signal.Signals(number).name)
+                self._log.info("stopping", signal=signal.Signals(number).name)
                 if self._is_stopping or self.state.find(AgentLifecycle, AGENT_ID) is None:
                     scope.cancel()
                 else:
@@ -210,13 +210,13 @@ class Agent:
                     nursery.start_soon(self._stop, scope)
 
     async def _stop(self, scope: trio.CancelScope) -> None:
-        """Stop when what others wait for has been handed over; told to stop again, at once."""
+        """Stop after controllers have handed over to other nodes; a second signal stops at once."""
         self._manager.stopping()
         with trio.move_on_after(_HANDOVER_PATIENCE) as patience:
             await self.state.teardown_and_destroy(AgentLifecycle, AGENT_ID, owner=_OWNER)
         if patience.cancelled_caught:
             holders = self.state.get(AgentLifecycle, AGENT_ID).metadata.finalizers
-            self._log.error("not everything could be handed over in time", waiting_for=sorted(holders))
+            self._log.error("the handover took too long", waiting_for=sorted(holders))
         if self._leave_request.is_made or self._options.cleanup:
             self._settings.leaving.set()
             await self._leave_request.answer(await self._clean_up())
@@ -245,29 +245,29 @@ class Agent:
 
     async def _clean_up(self) -> list[str]:
         """Until everything has been taken back, or a while has passed; returns what is left."""
-        self._log.info("taking back what was done to the system; stop again to leave it")
+        self._log.info("reverting the changes of the system; a second signal leaves them")
         with trio.move_on_after(_CLEANUP_PATIENCE) as patience:
             await trio.sleep(_CLEANUP_START)
             await wait_quiet(self._is_cleaning)
         left = self._going() or ["a controller is still at work"] if patience.cancelled_caught else []
         if left:
-            self._log.error("not everything could be taken back in time", left=left)
+            self._log.error("some changes of the system could not be reverted in time", left=left)
         return left
 
     def _is_cleaning(self) -> bool:
         return bool(self._going()) or any(runner.is_at_work for runner in self.engine.runners.values())
 
     def _going(self) -> list[str]:
-        """The resources that are being taken down."""
+        """The resources that are tearing down."""
         views = (self.state.view(kind) for kind in self.state.kinds())
         return [str(found) for view in views for found in view.items.values() if found.metadata.is_tearing_down]
 
 
 @contextmanager
 def _claimed(state_dir: Path) -> Iterator[None]:
-    """Make the agent's own directory, readable by its user only, and keep others out of it.
+    """Create the agent's state directory, readable by its user only, and lock it against other agents.
 
-    Identities and secrets are kept there, and what was done to the system: two agents would undo each other's work.
+    It holds identities, secrets and the record of changes of the system: two agents would revert each other's work.
     """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -275,6 +275,6 @@ def _claimed(state_dir: Path) -> Iterator[None]:
             yield
     except LockedError as error:
         raise AlreadyServedError(
-            f"another agent (pid {error.holder}) already keeps its state in {state_dir}: "
+            f"another agent (pid {error.holder}) already uses {state_dir}: "
             "stop it first, or give this one another --state-dir"
         ) from None

@@ -34,7 +34,7 @@ class Arrow:
 
 @attrs.frozen(kw_only=True)
 class Drawing:
-    """What is to be drawn. Raises ValueError for a key that two nodes have, or an arrow to a key that none has."""
+    """A graph to draw. Raises ValueError for a key that two nodes have, or an arrow to a key that none has."""
 
     controllers: tuple[Node, ...]
     types: tuple[Node, ...]
@@ -48,7 +48,7 @@ class Drawing:
             keys.add(node.key)
         for edge in self.edges:
             if missing := {edge.source, edge.target} - keys:
-                raise ValueError(f"{edge} leads to no node: no node has the key {min(missing)!r}")
+                raise ValueError(f"{edge}: no node has the key {min(missing)!r}")
 
     @property
     def nodes(self) -> tuple[Node, ...]:

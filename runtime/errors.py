@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group, however deep; an error that is no group is its own leaf."""
+    """The errors in a group, however deep; an error that is not a group is its own leaf."""
     if isinstance(error, BaseExceptionGroup):
         for member in error.exceptions:
             yield from leaves(member)
@@ -17,7 +17,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 class StateError(Exception):
-    """Any refusal by a state. `namespace` and `type` name the kind it is about, "" where it is about none."""
+    """Base of the refusals of a state. `namespace` and `type` name the kind concerned, "" if there is none."""
 
     def __init__(self, message: str, *, namespace: str = "", type: str = "") -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class NotFoundError(StateError):
 
 
 class ConflictError(StateError):
-    """The resource exists already, its version is another one, or finalizers hold it."""
+    """The resource exists already, its version differs, or it has finalizers."""
 
 
 class OwnerConflictError(ConflictError):
@@ -58,15 +58,15 @@ class WatchOptionsError(StateError):
 
 
 class OverrunError(StateError):
-    """The watcher was slower than the history is long; it must read the kind anew."""
+    """The watcher fell behind the history; it must list the kind again."""
 
 
 class AccessError(StateError):
-    """A controller touched what it did not declare, or an outsider what the state's filter denies."""
+    """A controller accessed a kind that it did not declare, or a client one that the state's filter denies."""
 
 
 class RegistrationError(Exception):
-    """A controller, an input, an output or a resource type cannot be registered; says what stands in the way."""
+    """A controller, an input, an output or a resource type cannot be registered; the text says why."""
 
 
 __all__ = [

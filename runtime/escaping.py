@@ -1,10 +1,10 @@
-"""Text from outside, made fit to be shown."""
+"""Escapes text from outside for display."""
 
 
 def escaped(text: str, *, keep: str = "") -> str:
     """The text with every character that a terminal would act on, or cannot show, written as `\\x1b`.
 
-    Names of links, nodes, keys and files are other people's words. Characters in `keep` stay as they are.
+    Names of links, nodes, keys and files are untrusted. Characters in `keep` are not escaped.
     """
     if text.isprintable():
         return text

@@ -1,7 +1,7 @@
-"""How often the garbage collector looks at everything.
+"""How often the garbage collector runs a full collection.
 
-Nearly all that an agent holds are immutable resources, which live long and form no cycles; looking through all of them
-as often as the default has it would be the one thing that makes a change dearer the more resources there are.
+Nearly all objects of an agent are immutable resources, which live long and form no cycles. With the default thresholds
+the collector would traverse them so often that a change costs more the more resources there are.
 """
 
 import gc

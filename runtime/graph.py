@@ -1,7 +1,7 @@
 """The dependency graph: which controller reads and writes which type.
 
-Kept while controllers are registered and change their inputs; what contradicts it is refused with the names of both
-sides. What it exports can be drawn by `nodespan.runtime.drawing`.
+It is kept while controllers are registered and change their inputs; a contradiction is refused with the names of both
+sides. `nodespan.runtime.drawing` draws its edges.
 """
 
 import enum
@@ -15,7 +15,7 @@ from nodespan.runtime.errors import RegistrationError
 
 
 class EdgeKind(enum.IntEnum):
-    """What ties a controller to a type; the numbers are those of the original's export."""
+    """How a controller uses a type; the numbers are those of the original's export."""
 
     OUTPUT_EXCLUSIVE = 0
     OUTPUT_SHARED = 1
@@ -39,7 +39,7 @@ _INPUT_EDGES = {
 
 @attrs.frozen
 class Edge:
-    """One tie. Outputs have neither namespace nor id, and an input of a whole kind has no id ("")."""
+    """One input or output. Outputs have neither namespace nor id, and an input of a whole kind has no id ("")."""
 
     controller: str
     namespace: str
@@ -103,7 +103,7 @@ class Graph:
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """Every tie, in the original's order."""
+        """Every input and output, in the original's order."""
         edges = [
             Edge(name, "", type, "", EdgeKind(mode))
             for type, writers in self._writers.items()

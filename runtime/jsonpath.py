@@ -7,13 +7,13 @@ chain of steps, each a function from the values found so far to the values found
     [0]  [-1]       item of a list         [1:3]  [:]  [::2]   slice                      ['a']      child
     [0,2]  ['a','b'] union                 [?(@.k=="v")]       items that pass; == != < <= > >= =~, or mere existence
 
-This module is on the way of every start of the command line, so it imports next to nothing.
+Every start of the command line imports this module, so it imports next to nothing.
 """
 
 import re
 from collections.abc import Callable, Iterator
 
-# From the values found so far, and whether a missing key is fine, to the values found next.
+# From the values found so far, and whether a missing key is allowed, to the values found next.
 Step = Callable[[list[object], bool], list[object]]
 
 _SPACE = re.compile(r"\s*")
@@ -30,7 +30,7 @@ _INDEX = re.compile(r"-?[0-9]{1,18}")
 _OPERATOR = re.compile(r"==|!=|<=|>=|=~|<|>")
 _CONSTANTS = {"true": True, "false": False}
 
-# Deeper than anyone writes, shallow enough for the interpreter's own stack.
+# Deeper than real expressions, shallow enough for the interpreter's stack.
 _MAX_NESTING = 32
 
 # Floats below this are written without a fraction when they have none.
@@ -41,7 +41,7 @@ _HTML_SAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 class JSONPathError(ValueError):
-    """The expression is malformed, or the data is not what it asks for; names the expression and the place in it."""
+    """The expression is malformed, or the data does not fit it; names the expression and the place in it."""
 
 
 class _Place:
@@ -79,8 +79,8 @@ class Template:
     def render(self, data: object, *, allow_missing: bool) -> str:
         """The text of the template over plain data, the results of one action joined by single spaces.
 
-        Raises JSONPathError where the data does not fit: an index out of range, an index into what is no list, and a
-        missing key unless `allow_missing`.
+        Raises JSONPathError where the data does not fit: an index out of range, an index into a value that is not a
+        list, and a missing key unless `allow_missing`.
         """
         try:
             return "".join(" ".join(map(_text, found)) for found in _evaluate(self._nodes, data, allow_missing))
@@ -96,7 +96,7 @@ class Template:
 
 
 def compile(expression: str) -> Template:
-    """Read an expression; a bare path such as `.a.b` means `{.a.b}`. Raises JSONPathError: what is wrong, and where."""
+    """Parse an expression; a bare path such as `.a.b` means `{.a.b}`. Raises JSONPathError."""
     return Template(expression, _Parser(expression).template())
 
 
@@ -126,7 +126,7 @@ def _literal(constant: object) -> Step:
 def _child(name: str, place: _Place) -> Step:
     def step(values: list[object], lenient: bool) -> list[object]:
         found = [value[name] for value in values if isinstance(value, dict) and name in value]
-        # One item that has the key is enough: lists of unlike items are common.
+        # One item with the key is enough: lists of unlike items are common.
         if values and not found and not lenient:
             raise place.error(f"key {name!r} is not found")
         return found
@@ -218,7 +218,7 @@ def _exists(steps: tuple[Step, ...]) -> Callable[[object], bool]:
         try:
             return bool(_walk(steps, [item], lenient=True))
         except JSONPathError:
-            # An index into what is no list finds nothing, and that is the question here.
+            # A filter: an index into a value that is not a list finds nothing, and is not an error.
             return False
 
     return passes
@@ -269,7 +269,7 @@ def _matches(text: object, pattern: object) -> bool:
     return isinstance(text, str) and isinstance(pattern, re.Pattern) and pattern.search(text) is not None
 
 
-# What is of another kind is unequal and has no order.
+# Values of different kinds are unequal and have no order.
 _COMPARISONS: dict[str, Callable[[object, object], bool]] = {
     "==": _equal,
     "!=": lambda left, right: not _equal(left, right),

@@ -1,7 +1,7 @@
-"""AgentLifecycle: the agent runs. It is torn down when the agent is told to stop, and held by who has yet to hand over.
+"""AgentLifecycle: the agent runs. It is torn down when the agent stops, and held by controllers that must hand over.
 
-A controller that holds what another node waits for puts a finalizer on it (input `strong(AgentLifecycle)`), lets go of
-what it holds once the resource is tearing down, and then of the finalizer. The agent waits for that, but not for ever.
+A controller that holds something another node waits for puts a finalizer on it (input `strong(AgentLifecycle)`). Once
+the resource is tearing down, the controller hands over and removes the finalizer. The agent waits for a limited time.
 """
 
 import attrs
@@ -14,7 +14,7 @@ AGENT_ID = "agent"
 
 @attrs.frozen(kw_only=True)
 class AgentLifecycleSpec:
-    """The process that the agent is."""
+    """The agent's process."""
 
     pid: int
 

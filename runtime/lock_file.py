@@ -1,4 +1,4 @@
-"""A lock that one process at a time can hold, and that ends with the process, however it ends."""
+"""A lock that one process at a time can hold; the kernel releases it when the process ends, however it ends."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ class LockedError(Exception):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that this file, made if need be, stands for; the holder's pid is in it meanwhile.
+    """Hold the lock of this file, created if it is missing; it contains the holder's pid meanwhile.
 
     Does not wait. Raises LockedError, OSError.
     """

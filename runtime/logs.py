@@ -9,13 +9,13 @@ import structlog
 
 
 def processors(form: str = "auto") -> list[Any]:
-    """What makes a line of an event. `form` is text, json, or auto: text on a terminal, json elsewhere."""
+    """The processors from an event to a line. `form` is text, json, or auto: text on a terminal, json elsewhere."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Plain tracebacks: the locals of frames may hold secrets.
+    # Plain tracebacks, because the locals of frames may hold secrets.
     if form == "text" or (form == "auto" and sys.stderr.isatty()):
         plain = structlog.dev.plain_traceback
         return [*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

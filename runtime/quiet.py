@@ -1,4 +1,4 @@
-"""Tells when everything that goes on in a trio run has come to wait for the world outside."""
+"""Detects quiescence: the moment at which every task of a trio run waits."""
 
 from collections.abc import Callable
 
@@ -14,13 +14,13 @@ class _Instrument(trio.abc.Instrument):
         self.was_quiet = False
 
     def before_io_wait(self, timeout: float) -> None:
-        # Trio is about to sleep: no task can run. It does not wake for what is set from here, so that is only noted.
+        # trio is about to sleep: no task can run. It does not wake for an event set here, so this only takes a note.
         if timeout > 0 and not self._threads.borrowed_tokens and not self._is_busy():
             self.was_quiet = True
 
 
 async def wait_quiet(is_busy: Callable[[], bool]) -> None:
-    """Wait for a moment at which every task waits, none of them for a thread, and `is_busy` says no.
+    """Wait for a moment at which every task waits, none of them for a thread, and `is_busy` returns False.
 
     Tasks that sleep count as waiting. `is_busy` is called often; it must neither block nor raise.
     """

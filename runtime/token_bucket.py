@@ -1,4 +1,4 @@
-"""A token bucket: so many a second on the long run, so many at once. Has no clock of its own."""
+"""A token bucket: so many a second on average, so many at once. It has no clock of its own."""
 
 
 class TokenBucket:
@@ -13,9 +13,9 @@ class TokenBucket:
         self._updated = now
 
     def take(self, now: float, patience: float = 0.0) -> float | None:
-        """Take one token, if need be one of the future.
+        """Take one token, or reserve a future one.
 
-        Returns the seconds until it is there, 0 for at once; None, and nothing is taken, if that exceeds `patience`.
+        Returns the seconds until it is available, 0 for at once; None, and none is taken, if that exceeds `patience`.
         """
         tokens = self._at(now) - 1
         wait = max(0.0, -tokens / self._rate)
@@ -30,7 +30,7 @@ class TokenBucket:
         return max(0.0, -self._tokens / self._rate)
 
     def is_full(self, now: float) -> bool:
-        """Whether the bucket is as good as a new one."""
+        """Whether the bucket is full, as a new one is."""
         return self._at(now) >= self._burst
 
     def _at(self, now: float) -> float:

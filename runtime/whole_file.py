@@ -1,12 +1,12 @@
 """Files that are replaced as a whole: one mechanism for every file that we write as root.
 
-A reader sees the old content or the new one, also after a power cut, and never a part. The new content is written to
-a temporary file in the same directory, flushed, and renamed over the old one. Three rules keep a process that runs as
-root from being led to other files:
+A reader gets the old content or the new one, also after a power cut, and never a part. The new content is written to
+a temporary file in the same directory, flushed, and renamed over the old one. Three rules prevent others from
+redirecting a process that runs as root to other files:
 
 - Only a regular file is ever replaced, never a device, a socket, a FIFO or a directory.
 - The temporary file has an unpredictable name and is opened with O_EXCL: a link planted there is not followed.
-- A symbolic link on the way is followed only out of a directory in which nobody but root and this user can make one.
+- A symbolic link in the path is followed only in a directory where root and this user alone can make one.
 
 A process that is killed leaves its temporary file behind. The next one that writes the same file removes it; a lock on
 each temporary file tells those from the ones that are being written. All calls block.

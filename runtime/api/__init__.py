@@ -1,1 +1,1 @@
-"""How the outside reads the state: the local socket and the metrics page."""
+"""How clients outside the process read the state: the local socket, and pages and metrics over HTTP."""

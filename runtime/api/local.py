@@ -42,7 +42,7 @@ from nodespan.runtime.suggestions import did_you_mean
 
 _CHUNK = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("iII")
-# How long, in seconds, a client may take to say what it wants.
+# How long, in seconds, a client may take to send its request.
 _REQUEST_TIMEOUT = 10.0
 _EVENTS = {
     EventType.CREATED: protocol.CREATED,
@@ -60,11 +60,11 @@ _Render = Callable[[str, Resource[Any]], dict[str, Any]]
 
 
 class AlreadyServedError(Exception):
-    """Somebody else serves this socket."""
+    """Another process serves this socket."""
 
 
 class _RequestError(Exception):
-    """The request cannot be answered; `code` says why to a program, the text to a person."""
+    """The request cannot be answered; programs read the `code`, people the text."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -73,14 +73,14 @@ class _RequestError(Exception):
 
 @attrs.frozen
 class Peer:
-    """Who is at the other end, as the kernel says."""
+    """The process at the other end, as the kernel reports it."""
 
     pid: int
     uid: int
 
 
 def read_rule(state: State, *, is_owner: bool) -> Rule:
-    """What an outsider may do: read what is registered, and what is sensitive only as the owner of the socket."""
+    """The access rule for clients: read registered types; sensitive ones only as the owner of the socket."""
 
     def rule(pointer: Pointer[Any], verb: Verb) -> None:
         kind = {"namespace": pointer.namespace, "type": pointer.type}
@@ -100,10 +100,10 @@ def read_rule(state: State, *, is_owner: bool) -> Rule:
 
 @contextmanager
 def claim(path: Path) -> Iterator[None]:
-    """Hold the right to serve at a path, by a lock that ends with the process, however it ends.
+    """Claim a socket path by a lock that the kernel releases when the process ends, however it ends.
 
-    A socket that was left behind is removed, anything else that stands there is not. Raises AlreadyServedError, with
-    the pid if another agent has it, and OSError if the path cannot be used.
+    A stale socket is removed, any other file is not. Raises AlreadyServedError, with the pid if another agent holds the
+    lock, and OSError if the path cannot be used.
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
@@ -121,18 +121,18 @@ def claim(path: Path) -> Iterator[None]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody listens at. An agent would hold the lock, but not every socket is an agent's."""
+    """Remove a socket without a listener. An agent would hold the lock, but other programs have sockets too."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise FileExistsError(errno.EEXIST, "something that is no socket is in the way", str(path))
+        raise FileExistsError(errno.EEXIST, "a file that is not a socket is in the way", str(path))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)
         if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
             raise AlreadyServedError(
-                f"another program, which is no nodespan agent, serves {path}: give the agent another --socket"
+                f"another program, not a nodespan agent, serves {path}: give the agent another --socket"
             )
     path.unlink()
 
@@ -178,7 +178,7 @@ class LocalServer:
         self._actions = {} if actions is None else actions
 
     async def serve(self, listener: trio.SocketListener) -> None:
-        """Serve until cancelled. A client that misbehaves loses its connection, nobody else notices."""
+        """Serve until cancelled. A client that breaks the protocol loses its connection; others are not affected."""
         await trio.serve_listeners(self._converse, [listener])
 
     async def _converse(self, stream: trio.SocketStream) -> None:
@@ -199,7 +199,7 @@ class LocalServer:
                     self._log.exception("a request on the local socket failed")
                     await _send(stream, [_error(protocol.INTERNAL, "the agent failed to answer, its log tells why")])
         except trio.BrokenResourceError:
-            return  # the client went away, which is its right
+            return  # the client disconnected, which it may do at any time
 
     async def _answer(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
         match request.get("call"):
@@ -263,7 +263,7 @@ class LocalServer:
                     await _send(stream, (_message(event, render) for event in batch))
                 nursery.cancel_scope.cancel()  # the watch ended, by an error that was sent
         except* trio.BrokenResourceError:
-            pass  # the client went away: that is how it ends a watch
+            pass  # the client disconnected: that is how it ends a watch
 
     def _asked_kind(self, request: dict[str, Any]) -> tuple[ResourceDefinitionSpec, Kind[Any]]:
         definition = self._resolve(_text(request, "type"))
@@ -331,7 +331,7 @@ class LocalServer:
                 protocol.NOT_FOUND, f"no such action: {name!r}; is the agent (version {self._version}) too old?"
             )
         if not _is_owner(peer):
-            raise _RequestError(protocol.DENIED, "only the user that runs the agent may ask it to do something")
+            raise _RequestError(protocol.DENIED, "only the user that runs the agent, and root, may request actions")
         arguments = request.get("arguments") or {}
         if not isinstance(arguments, dict):
             raise _RequestError(protocol.INVALID, "the request's 'arguments' must be a map")
@@ -349,7 +349,7 @@ class LocalServer:
                 await _send(stream, [last])
                 nursery.cancel_scope.cancel()
         except* trio.BrokenResourceError:
-            pass  # the client went away, and does not want to know
+            pass  # the client disconnected and waits for no answer
 
     # graph
 
@@ -412,7 +412,7 @@ async def _in_batches(events: AsyncIterator[Event]) -> AsyncIterator[list[Event]
 
 
 async def _cancel_on_eof(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-    """Notice that the client went away, also while there is nothing to send."""
+    """Notice that the client disconnected, also while there is nothing to send."""
     while await stream.receive_some(1024):
         pass
     scope.cancel()

@@ -43,7 +43,7 @@ class EngineMetrics:
             yield family
         longest = GaugeMetricFamily(
             "nodespan_controller_longest_step_seconds",
-            "Longest time for which a controller kept all others waiting by not awaiting.",
+            "Longest time for which a controller blocked all others by not awaiting.",
             labels=["controller"],
         )
         for controller, runner in self._engine.runners.items():

@@ -16,19 +16,18 @@ maps and closes. What a request may be:
     {"call": "action", "name": as a controller calls it, "arguments": {...}}       → what the action answers, end
 
 where end is {"end": true}, without which an answer was cut off. Any answer may be {"error": code, "message": text},
-which ends it. This module is what both ends share; it is on the way of every start of the command line, so it imports
-next to nothing.
+which ends it. Both ends import this module, and so does every start of the command line: it imports next to nothing.
 """
 
 NOT_FOUND = "not_found"
 INVALID = "invalid"
 DENIED = "denied"
-# The server could not keep up with sending: list anew.
+# The client reads too slowly: list again.
 OVERRUN = "overrun"
 # The agent failed; its log says how.
 INTERNAL = "internal"
 
-# Above any request: the longest holds a configuration. Far below what would hurt.
+# Larger than any request (the longest holds a configuration), and far below what would hurt.
 MAX_REQUEST = 8 * 2**20
 
 CREATED = "created"
@@ -36,5 +35,5 @@ UPDATED = "updated"
 DESTROYED = "destroyed"
 BOOTSTRAPPED = "bootstrapped"
 
-# Text goes both ways unharmed, also what stands for bytes that are no text: names of links may be such.
+# Surrogates pass in both directions: names of links may hold bytes that are not UTF-8.
 UNICODE_ERRORS = "surrogatepass"

@@ -14,7 +14,7 @@ class ServerCertificate:
     """Makes TLS settings (at least 1.2) for an HTTP/2 server from a certificate chain and its key, both in PEM files.
 
     Raises OSError (of which SSLError is one) if they cannot be used at the start. Later, files that cannot be used are
-    logged, and the server goes on with those it has.
+    logged, and the server keeps the previous ones.
     """
 
     def __init__(self, certificate: Path, key: Path, log: Logger) -> None:
@@ -31,9 +31,9 @@ class ServerCertificate:
             if stamps != self._stamps:
                 self._stamps = stamps
                 self._context = self._load()
-                self._log.info("certificate read again", path=str(self._certificate))
+                self._log.info("certificate reloaded", path=str(self._certificate))
         except OSError as error:
-            self._log.error("certificate cannot be read again, the old one stays in use", error=str(error))
+            self._log.error("certificate cannot be reloaded, the previous one stays in use", error=str(error))
         return self._context
 
     def _look(self) -> _Stamps:

@@ -1,6 +1,6 @@
-"""The `nodespan` command. Knows no resource type by name: it asks the agent.
+"""The `nodespan` command. It knows no resource type by name: the agent has their definitions.
 
-What is imported on the way to a table decides how long the shortest command takes, so each verb imports its own.
+Imports are most of the time that a short command takes, so each verb imports its own.
 """
 
 import sys
@@ -14,5 +14,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def get_resources() -> int:
-    """`get-resources` is `nodespan get` under the name of its job."""
+    """`get-resources`: another name of `nodespan get`."""
     return main(["get", *sys.argv[1:]])

@@ -24,7 +24,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def agent(options: argparse.Namespace) -> int:
-    """Run the agent until it is told to stop."""
+    """Run the agent until a signal stops it."""
     logs.configure(options.log_format, options.log_level)
     garbage.tune()
     wanted = AgentOptions(
@@ -40,13 +40,13 @@ def agent(options: argparse.Namespace) -> int:
 
 
 def run_agent(agent: Agent) -> int:
-    """Run an agent until it is told to stop. Raises CommandError for what its operator can mend."""
+    """Run an agent until a signal stops it. Raises CommandError for errors that the operator can fix."""
     try:
         trio.run(agent.run)
     except (AlreadyServedError, RegistrationError, OSError) as error:
         raise CommandError(_explain(error)) from error
     except BaseExceptionGroup as group:
-        # One error that stops the agent arrives wrapped by the nurseries it went through.
+        # An error that stops the agent arrives wrapped by the nurseries that it passed.
         expected, unexpected = group.split((AlreadyServedError, RegistrationError, OSError))
         if unexpected is not None or expected is None:
             raise

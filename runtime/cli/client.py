@@ -13,17 +13,17 @@ _CHUNK = 256 * 1024
 
 
 class AgentGoneError(CommandError):
-    """Nobody serves the socket, or the agent went away in the middle of an answer."""
+    """No agent serves the socket, or it disconnected in the middle of an answer."""
 
 
 class OverrunError(CommandError):
-    """The agent gave up on sending every change; ask anew."""
+    """This client reads too slowly for the agent to send every change; request again."""
 
 
 class Connection:
     """One request to the agent. Iterate over it for the answers; closing it ends the request.
 
-    Raises CommandError with what the agent says is wrong, AgentGoneError if the answer is cut off.
+    Raises CommandError with the agent's error text, AgentGoneError if the answer is cut off.
     """
 
     def __init__(self, path: str, request: dict[str, Any]) -> None:

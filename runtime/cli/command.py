@@ -136,15 +136,15 @@ def _get(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
     parser.add_argument("id", metavar="ID", nargs="?", help="one resource")
     parser.add_argument("-o", "--output", default="table", metavar="FORM", help=" | ".join(_OUTPUTS))
-    parser.add_argument("-w", "--watch", action="store_true", help="go on showing what changes")
-    parser.add_argument("-n", "--namespace", default="", help="the type's default namespace unless given")
+    parser.add_argument("-w", "--watch", action="store_true", help="keep running and show changes")
+    parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
     parser.add_argument(
         "-l",
         "--labels",
         metavar="SELECTOR",
         action="append",
         default=[],
-        help="only with such labels, e.g. app=web,tier!=test; repeated: any of them",
+        help="select by label, e.g. app=web,tier!=test; repeated: any of them",
     )
     add_client_options(parser)
 
@@ -152,7 +152,7 @@ def _get(parser: argparse.ArgumentParser) -> None:
 def _why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
     parser.add_argument("id", metavar="ID", help="the resource")
-    parser.add_argument("-n", "--namespace", default="", help="the type's default namespace unless given")
+    parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each input again wherever it was read")
     parser.add_argument("--depth", metavar="NUMBER", type=int, default=16, help="how far to go back (%(default)s)")
     add_client_options(parser)
@@ -166,24 +166,30 @@ def _graph(parser: argparse.ArgumentParser) -> None:
         default="dot",
         help="(%(default)s); svg and png need Graphviz",
     )
-    parser.add_argument("--live", action="store_true", help="ask the agent, and show counts of resources and wake-ups")
     parser.add_argument(
-        "--only", metavar="NAME", action="append", default=[], help="controllers whose names begin so; may be repeated"
+        "--live", action="store_true", help="the running agent's graph, with counts of resources and wake-ups"
     )
-    _add_controllers(parser, "draw these too; not with --live")
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="controllers whose names begin with NAME; may be repeated",
+    )
+    _add_controllers(parser, "draw these controllers too; not with --live")
     add_client_options(parser)
 
 
 def _validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="list every part that is ignored")
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="several are merged; a directory is all its .yaml; - standard input"
+        "files", metavar="FILE", nargs="+", help="file, directory (its .yaml files), - (standard input); all are merged"
     )
     parser.add_argument("--strict", action="store_true", help="refuse keys and kinds that nothing here knows")
 
 
 def _version(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--client", action="store_true", help="of this command only")
+    parser.add_argument("--client", action="store_true", help="only the version of this command")
     add_client_options(parser)
 
 

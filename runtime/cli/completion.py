@@ -1,4 +1,4 @@
-"""Shell completion: scripts that ask `nodespan __complete WORD...`, and the answers to that.
+"""Shell completion: scripts that run `nodespan __complete WORD...`, and that command.
 
 The last word is the one to be completed, possibly empty; candidates are printed a line each. A failure prints none.
 """
@@ -59,20 +59,20 @@ complete -c get-resources -f -a '(nodespan __complete get (commandline -opc)[2..
 
 
 def script(shell: str) -> str:
-    """What the user's shell is to evaluate."""
+    """The script for the user's shell to evaluate."""
     return _SCRIPTS[shell]
 
 
 def complete(words: list[str]) -> int:
     """Print the candidates for the last of the words."""
-    with contextlib.suppress(CommandError):  # no agent, no candidates: a shell has no use for a complaint
+    with contextlib.suppress(CommandError):  # a shell shows no errors here
         for candidate in candidates(words, client_socket()):
             sys.stdout.write(candidate + "\n")
     return 0
 
 
 def candidates(words: list[str], socket_path: str) -> list[str]:
-    """What the last word may become, sorted. Raises CommandError if the agent cannot be asked."""
+    """The completions of the last word, sorted. Raises CommandError if the agent cannot be reached."""
     *before, current = words or [""]
     given: dict[str, str] = {}
     positional: list[str] = []

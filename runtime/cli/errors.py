@@ -1,4 +1,4 @@
-"""What the command line tells its user when it cannot do what was asked."""
+"""Errors that the command line shows to its user."""
 
 
 class CommandError(Exception):

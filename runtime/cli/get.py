@@ -1,6 +1,6 @@
 """`nodespan get`: resources as a table, YAML, JSON or JSONPath results, once or as they change.
 
-A watch outlives the agent: when the agent comes back, what changed in between is shown as changes.
+A watch survives restarts of the agent: the differences in between are shown as changes.
 """
 
 import sys
@@ -23,7 +23,7 @@ Answer = dict[str, Any]
 
 
 class _Output:
-    """Turns answers into text on stdout. `form` is what the agent is asked to send."""
+    """Writes answers to stdout as text. `form` is the form to request from the agent."""
 
     form = "data"
 
@@ -35,7 +35,7 @@ class _Output:
         raise NotImplementedError
 
     def flush(self) -> None:
-        """What was shown so far must be seen now."""
+        """Flush: the user must see everything shown so far."""
         sys.stdout.flush()
 
 
@@ -112,7 +112,7 @@ class JsonPathOutput(JsonOutput):
 
     def show(self, event: str, answer: Answer) -> None:
         if event == protocol.DESTROYED and answer["resource"]["metadata"]["version"] == "undefined":
-            return  # it never was, so there is nothing to find anything in
+            return  # a tombstone has no spec to search
         for found in self._template.find(self._object(event, answer), allow_missing=False):
             sys.stdout.write((_to_json(found) if isinstance(found, dict | list) else _to_text(found)) + "\n")
 
@@ -157,7 +157,7 @@ def get(
     watch: bool,
     node: str,
 ) -> int:
-    """Show resources; with `watch` go on until interrupted. Raises CommandError."""
+    """Show resources; with `watch` until interrupted. Raises CommandError."""
     shown = make_output(output, node, watch=watch)
     request = {
         "call": "get",
@@ -215,10 +215,10 @@ def _say(text: str) -> None:
 
 
 class Follower:
-    """Shows a watch, and across its interruptions only what really changed.
+    """Shows a watch; across interruptions it shows only real differences.
 
-    It remembers what it has shown. When a new stream begins, the present resources that are shown already and did not
-    change are passed over, and those that are no longer present are shown as destroyed.
+    It remembers what it has shown. In a new stream, present resources that are unchanged are skipped, and those that
+    are no longer present are shown as destroyed.
     """
 
     def __init__(self, shown: _Output, *, of_one: bool) -> None:
@@ -230,7 +230,7 @@ class Follower:
 
     def follow(self, answers: Iterable[Answer]) -> None:
         """Show one stream of answers to its end."""
-        # The ids that the new stream tells of, until what is present is complete; then each event stands for itself.
+        # The ids of the new stream until its present resources are complete; from then on each event stands for itself.
         present: set[str] | None = set()
         for answer in answers:
             if "definition" in answer:
@@ -255,7 +255,7 @@ class Follower:
             self._begun = True
 
     def _compare(self, answer: Answer) -> None:
-        """Show how a resource, as it is at the begin of a stream, differs from what was shown last."""
+        """Show how a resource at the start of a stream differs from what was shown last."""
         id = _metadata(answer)["id"]
         known = self._known.get(id)
         if answer["event"] == protocol.DESTROYED:
@@ -289,7 +289,7 @@ def _metadata(answer: Answer) -> Answer:
 
 
 def _content(answer: Answer) -> object:
-    """What makes two answers the same to a user: versions and times begin anew with each agent."""
+    """The part of an answer that a user compares: versions and times start over with each agent."""
     of_agent = ("version", "created", "updated")
     metadata = {key: value for key, value in _metadata(answer).items() if key not in of_agent}
     if "yaml" in answer:

@@ -35,6 +35,6 @@ def socket_of(options: argparse.Namespace) -> str:
     if options.node not in known:
         from nodespan.runtime.suggestions import did_you_mean
 
-        there = f"nodes here: {', '.join(known)}" if known else "there are none here: nodespan cluster create"
+        there = f"nodes here: {', '.join(known)}" if known else "there are none on this machine"
         raise CommandError(f"no node {options.node!r}{did_you_mean(options.node, known)} ({there})")
     return node_socket(options.node)

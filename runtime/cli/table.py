@@ -1,7 +1,7 @@
 """The layout of tables on the terminal: columns as wide as their widest cell, three spaces between them.
 
-Widths are computed anew at every flush. A list is flushed once, at its end; a watch is flushed when its initial
-contents are complete and then after each line, for a line that waits to be aligned is a line that is not seen.
+Each flush computes the widths. A list is flushed once, at its end; a watch when its initial contents are complete and
+then after each line, because a line that waits for alignment is not seen.
 """
 
 from collections.abc import Sequence

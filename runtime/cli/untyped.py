@@ -1,6 +1,6 @@
-"""Metadata as a reader of the YAML form takes it, where every scalar stands plain: what looks like a number is one.
+"""Metadata as read back from the YAML form, where every scalar is plain: text that looks like a number is one.
 
-That is what JSON and JSONPath show in the originals, for they read their own YAML again.
+The originals' JSON and JSONPath show it so, because they read their own YAML back.
 """
 
 import math
@@ -18,7 +18,7 @@ _LARGEST = 1 << 64
 
 
 def untyped(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The metadata, which is all text, lists and mappings of text, with its scalars read."""
+    """The metadata (text, and lists and mappings of text) with its scalars converted."""
     return {key: _read(value) for key, value in metadata.items()}
 
 
@@ -31,7 +31,7 @@ def _read(value: Any) -> Any:
 
 
 def read_scalar(text: str) -> str | int | float | bool | None:
-    """What a plain YAML scalar stands for."""
+    """The value of a plain YAML scalar."""
     if text in _WORDS:
         return _WORDS[text]
     digits = text.replace("_", "") if not text.startswith("_") else text

@@ -1,7 +1,7 @@
-"""`nodespan validate`: hands files to whoever knows configurations, by the entry-point group `nodespan.validators`.
+"""`nodespan validate`: checks files by the validators of the entry-point group `nodespan.validators`.
 
-A validator is a function from paths (None: standard input) to the text to show and whether the files, taken together,
-are good; with `verbose=True` the text has every detail, with `strict=True` it refuses what it does not know.
+A validator is a function from paths (None: standard input) to the text to show and whether the files, merged, are
+valid. With `verbose=True` the text has every detail, with `strict=True` unknown parts are refused.
 """
 
 import importlib.metadata
@@ -15,10 +15,10 @@ GROUP = "nodespan.validators"
 
 
 def validate(files: Sequence[str], *, verbose: bool = False, strict: bool = False) -> int:
-    """Print what is to be said about the files; returns 0 if they are good, 1 if not."""
+    """Print the findings about the files; returns 0 if they are valid, 1 if not."""
     validators = importlib.metadata.entry_points(group=GROUP)
     if not validators:
-        raise CommandError(f"nothing is installed that checks configurations (entry-point group {GROUP})")
+        raise CommandError(f"no installed package checks configurations (entry-point group {GROUP})")
     paths = [None if file == "-" else Path(file) for file in files]
     good = True
     for entry_point in validators:

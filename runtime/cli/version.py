@@ -12,7 +12,7 @@ def own_version() -> str:
 
 
 def version(socket_path: str | None) -> int:
-    """Print the versions of this command and, if there is one and it is asked for, of the agent."""
+    """Print the version of this command and, given a socket, that of the agent."""
     print("Client:")
     print(f"    Tag:      v{own_version()}")
     print(f"    Python:   {platform.python_version()}")

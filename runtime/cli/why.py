@@ -38,7 +38,7 @@ def brief(causes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw(causes: Sequence[dict[str, Any]]) -> Iterator[str]:
     """A line for each cause, with the branches of the tree before it."""
-    # Whether there is another one of that depth further down, on the way to the line.
+    # For each depth above this line: whether another line of that depth follows.
     goes_on: list[bool] = []
     for number, cause in enumerate(causes):
         depth = cause["depth"]

@@ -28,7 +28,7 @@ def format_duration(duration: timedelta) -> str:
 
 
 def parse_duration(text: str) -> timedelta:
-    """What the text stands for, to the microsecond. Raises ValueError for anything that is no duration."""
+    """The duration that the text stands for, to the microsecond. Raises ValueError for other text."""
     sign, body = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if body == "0":
         return timedelta()

@@ -1,6 +1,6 @@
 """Specs and resources as plain data (dicts, lists, text, numbers), which YAML, JSON and the local wire are made of.
 
-What a field is called outside and whether it is left out when empty is said by the spec class; see
+The spec class says what its fields are called outside and which are left out when empty; see
 `nodespan.runtime.resource.spec`.
 """
 
@@ -28,7 +28,7 @@ _ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interfac
 
 
 def _unstructure_class(cls: type[Any], converter: Converter) -> Callable[[Any], Any]:
-    # Not cattrs' own: that puts what may be left out behind all the rest, and users see the order of the fields.
+    # Not cattrs' own hook: it moves fields that may be left out to the end, and users see the order.
     fields = [(field, outside_name(field), is_omitted_when_empty(field)) for field in attrs.fields(cls)]
 
     def unstructure(spec: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _unstructure_class(cls: type[Any], converter: Converter) -> Callable[[Any], 
 
 
 def _is_empty(value: Any, default: Any) -> bool:
-    # A choice is text and never false: the one that stands for "nothing chosen" is the default.
+    # A choice is text and never false: its empty value is the default.
     return value == default if isinstance(value, enum.Enum) else not value
 
 
@@ -97,7 +97,7 @@ def spec_to_plain(spec: object) -> Any:
 
 
 def spec_from_plain(cls: type[T], data: Any) -> T:
-    """The spec that plain data stands for. Raises ValueError, TypeError or KeyError for data that is none."""
+    """The spec that plain data stands for. Raises ValueError, TypeError or KeyError for invalid data."""
     try:
         return _converter.structure(data, cls)
     except ForbiddenExtraKeysError as error:
@@ -111,7 +111,7 @@ def format_time(nanoseconds: int) -> str:
 
 
 def parse_time(text: str) -> int:
-    """Nanoseconds for RFC 3339 text; what is below a microsecond is cut off. Raises ValueError."""
+    """Nanoseconds for RFC 3339 text, truncated to microseconds. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"time {text!r} has no zone, write it like 2026-01-02T03:04:05Z")

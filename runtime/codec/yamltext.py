@@ -1,7 +1,7 @@
-"""Plain data and resources as the YAML text that users of the originals know, to the last quote and blank.
+"""Writes plain data and resources as the originals' YAML text, exact to the last quote and blank.
 
-Blocks only. A level of indentation reaches the next multiple of four, except that what stands in a list item lines up
-behind its dash. Text is written plain where every reader, of YAML 1.1 or 1.2, takes it for text; else it is quoted.
+Blocks only. Each level is indented to the next multiple of four, but the content of a list item is aligned behind its
+dash. Text is plain where every reader of YAML 1.1 and 1.2 reads it as text; elsewhere it is quoted.
 """
 
 import math
@@ -15,7 +15,7 @@ _INDENT = 4
 # A key before a plain colon may not be longer than 1024 characters.
 _LONGEST_KEY = 1000
 
-# What some reader takes for null, a merge, a default value, a boolean, a number or a time.
+# Text that some reader takes for null, a merge, a default value, a boolean, a number or a time.
 _NOT_TEXT = re.compile(
     r"""
       | ~ | null | Null | NULL | << | =
@@ -45,7 +45,7 @@ _NOT_PLAIN = re.compile(
     re.VERBOSE,
 )
 
-# What is neither printable to YAML nor, being a line break to some reader, safe in plain text.
+# Characters that YAML calls unprintable, and those that some reader takes for a line break.
 _PRINTABLE = r"\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff"
 _SPECIAL = re.compile(rf"[^{_PRINTABLE}]")
 _SPECIAL_IN_BLOCK = re.compile(rf"[^\t\n{_PRINTABLE}]|[ ](?:\n|\Z)")
@@ -55,7 +55,7 @@ _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0
 def dump(data: object) -> str:
     """Plain data (mappings, lists, tuples, text, numbers, booleans, None) as a YAML document that ends in a newline.
 
-    Mappings keep their order. Raises TypeError naming what is not plain data.
+    Mappings keep their order. Raises TypeError, which names the type, for other data.
     """
     if _is_nested(data):
         return _joined(_nested(data, 0))
@@ -135,9 +135,9 @@ def _behind(head: str, lines: list[str]) -> Iterator[str]:
 
 
 def _scalar(data: object, *, indent: int | None, parent: int | None) -> list[str]:
-    """The line, or for text of several lines the lines, of what is not nested.
+    """The lines of a scalar: one, or several for text of several lines.
 
-    `indent` is the column of a block of text, None where no block may stand; `parent` is the column of what holds it.
+    `indent` is the column of a block of text, None where no block is allowed; `parent` is the column of its container.
     """
     match data:
         case None:

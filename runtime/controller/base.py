@@ -18,8 +18,8 @@ class _Declared:
     name: str
     inputs: Iterable[Input] = ()
     outputs: Iterable[Output] = ()
-    # Whether it changes nothing but its outputs, so that it may be run on a copy of the state too, to find out what
-    # would come of a change.
+    # Whether it changes nothing but its outputs: then it may run on a copy of the state too, to predict the results of
+    # a change.
     only_derives: ClassVar[bool] = False
 
     def __repr__(self) -> str:
@@ -43,16 +43,16 @@ class Controller(_Declared, ABC):
 
     @abstractmethod
     async def run(self, ctx: ControllerContext) -> None:
-        """Loop over `ctx` until cancelled; each turn reads the inputs anew and writes the outputs.
+        """Loop over `ctx` until cancelled; each turn reads all inputs again and writes the outputs.
 
-        Raising restarts it, after a growing delay; returning ends it for good.
+        Raising restarts it after a growing delay; returning ends it permanently.
         """
 
 
 class QueueController(_Declared, ABC):
-    """Called for each changed item of its primary inputs; what other inputs change is mapped to such items.
+    """Called for each changed item of its primary inputs; changes of other inputs are mapped to such items.
 
-    An item is never reconciled twice at once, and changes that arrive meanwhile are one more call afterwards. Up to
+    An item is never reconciled twice at once; changes that arrive meanwhile cause one more call afterwards. Up to
     `concurrency` different items are reconciled at a time.
     """
 
@@ -60,9 +60,9 @@ class QueueController(_Declared, ABC):
 
     @abstractmethod
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """Make the outputs of one primary resource right; it may be gone by now.
+        """Reconcile the outputs of one primary resource; it may have been destroyed by now.
 
-        Raise `Requeue` to be called again after an interval; any other error calls again after a growing delay.
+        Raise `Requeue` to be called again after an interval; after any other error the call is retried with backoff.
         """
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
@@ -70,14 +70,14 @@ class QueueController(_Declared, ABC):
         raise NotImplementedError(f"{self.name} has mapped inputs but does not map {changed.type}")
 
     async def run(self, ctx: QueueContext) -> None:
-        """Runs beside the calls; returning ends it, raising restarts it after a growing delay."""
+        """Runs concurrently with the calls; returning ends it, raising restarts it after a growing delay."""
 
     async def shutdown(self, ctx: QueueContext) -> None:
         """Called once, after everything else of the controller has stopped; has a few seconds, shielded."""
 
 
-class Requeue(Exception):  # noqa: N818  # a request, and only with a cause an error
-    """Raised by a reconciliation that wants to be called again `after` so many seconds.
+class Requeue(Exception):  # noqa: N818  # a request; an error only if it has a cause
+    """Raised by a reconciliation that must be called again `after` so many seconds.
 
     Raised `from` an error, it counts as a crash with this delay (0: the usual growing one); without one it is no crash.
     """

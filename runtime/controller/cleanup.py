@@ -1,7 +1,7 @@
 """The generic cleanup controller: holds resources until what depends on them is gone.
 
-What "gone" means is a handler's business: `HasNoOutputs` waits for others to remove the dependents, `RemoveOutputs`
-removes them itself, `Combined` asks several.
+A handler decides what "gone" means: `HasNoOutputs` waits until others have removed the dependents, `RemoveOutputs`
+removes them itself, `Combined` calls several.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ I_contra = TypeVar("I_contra", contravariant=True)
 
 
 class CleanupHandler(Protocol[I_contra]):
-    """What must be done before an input may go. Raises `SkipReconcile` while it must stay."""
+    """The work to do before an input may be released. Raises `SkipReconcile` while it must stay."""
 
     @property
     def inputs(self) -> tuple[Input, ...]: ...
@@ -28,7 +28,7 @@ class CleanupHandler(Protocol[I_contra]):
 
 
 class CleanupController(Controller, Generic[I]):
-    """Puts its finalizer on every input, and takes it off a torn-down one when the handler lets it go."""
+    """Puts its finalizer on every input, and removes it from a torn-down one when the handler returns."""
 
     def __init__(self, name: str, *, input: KindLike[I], handler: CleanupHandler[I]) -> None:
         self.name = name
@@ -61,7 +61,7 @@ class CleanupController(Controller, Generic[I]):
 
 
 class HasNoOutputs(Generic[I]):
-    """Lets an input go when no resource of `kind` matches `query(input)`."""
+    """Releases an input when no resource of `kind` matches `query(input)`."""
 
     def __init__(self, kind: KindLike[Any], query: Callable[[Resource[I]], LabelQuery]) -> None:
         self._kind = kind_of(kind)
@@ -75,9 +75,9 @@ class HasNoOutputs(Generic[I]):
 
 
 class RemoveOutputs(Generic[I]):
-    """Removes the resources of `kind` that match `query(input)`, and lets the input go when they are gone.
+    """Removes the resources of `kind` that match `query(input)`, and releases the input when they are gone.
 
-    Only those without owner, or whose owner is among `owners`, are touched; the others do not keep the input.
+    Only those without owner, or whose owner is in `owners`, are removed; the others do not hold the input.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class RemoveOutputs(Generic[I]):
 
 
 class Combined(Generic[I]):
-    """Asks handlers in turn; the first that raises ends it.
+    """Calls handlers in order; the first that raises ends it.
 
     Raises ValueError if there is none, or if two of them read one kind in different ways.
     """

@@ -1,4 +1,4 @@
-"""What a controller is given to read and write with: the state, narrowed to what it declared.
+"""How a controller reads and writes: the state, restricted to the controller's declarations.
 
 Reads look up one table; a kind is in the table only if the controller declared it, so that the access check costs
 nothing beside the lookup. Writes carry the controller's name as owner.
@@ -37,7 +37,7 @@ _FEW_ORIGINS = 64
 
 
 class Logger(Protocol):
-    """What a controller logs through: an event in words, and its facts as keywords."""
+    """A controller's logger: an event in words, and its facts as keywords."""
 
     def bind(self, **facts: Any) -> "Logger": ...
     def debug(self, event: str, **facts: Any) -> Any: ...
@@ -49,7 +49,7 @@ class Logger(Protocol):
 
 @attrs.define
 class Counters:
-    """How much a controller did, since the process started."""
+    """What a controller did since the process started, as counts."""
 
     wakeups: int = 0
     reads: int = 0
@@ -59,7 +59,7 @@ class Counters:
 
 @attrs.define
 class Work:
-    """What a controller's reconciler has to do, and what it did since the process started.
+    """The workload of a controller's reconciler: what it has to do, and what it did since the process started.
 
     `queue_length` items wait to be looked at, `failing` ones could not be applied when that was last tried.
     """
@@ -95,7 +95,7 @@ class RateLimit:
         self._bucket: TokenBucket | None = None
 
     async def take(self) -> None:
-        """Take one token; waits, cancellably, for as long as there is none."""
+        """Take one token; waits, cancellably, until there is one."""
         now = trio.current_time()
         if self._bucket is None:
             self._bucket = TokenBucket(self._rate, self._burst, now)
@@ -104,7 +104,7 @@ class RateLimit:
 
 
 class Access:
-    """Reading what was declared as input or output, writing what was declared as output.
+    """Reads declared inputs and outputs, writes declared outputs.
 
     Reads are synchronous and hand out immutable resources. A call outside the declarations raises AccessError.
     """
@@ -126,12 +126,12 @@ class Access:
         self._inputs = tuple(inputs)
         self._outputs = frozenset(output.type_name for output in outputs)
         self._rate_limit = rate_limit
-        # Readable as a whole: asked for by type or by kind, whichever the controller uses.
+        # Kinds that are readable as a whole, by type or by kind, whichever the controller uses.
         self._items: dict[KindLike[Any], Mapping[str, Resource[Any]]] = {}
-        # Of the outputs that are there.
+        # Of the existing outputs.
         self.origins: dict[Pointer[Any], Origin] = {}
         self._most_origins = _FEW_ORIGINS
-        # Between turns nothing is noted.
+        # Empty between turns: nothing is recorded then.
         self._notes: list[Note] = []
         self._most_notes = 0
 
@@ -229,10 +229,10 @@ class Access:
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> Resource[S]:
-        """Make the output have this spec (and these labels and annotations, where given), creating it if it is missing.
+        """Create or update the output so that it has this spec, and these labels and annotations if given.
 
-        Nothing is written if it is so already. Raises OwnerConflictError if somebody else owns it, PhaseConflictError
-        while it is tearing down.
+        Idempotent: nothing is written if it has them already. Raises OwnerConflictError if it has another owner,
+        PhaseConflictError while it is tearing down.
         """
         address = kind_of(kind)
         await self._before_write(address, id, track=True)
@@ -272,18 +272,18 @@ class Access:
             except (OwnerConflictError, PhaseConflictError):
                 raise
             except ConflictError:
-                # Somebody wrote in between, which takes a state that really waits: look again.
+                # Another writer was faster, which takes a state whose writes wait: read again.
                 await trio.lowlevel.checkpoint()
 
     async def teardown(self, kind: KindLike[Any], id: str, *, owner: str | None = None) -> bool:
-        """Start the end of an output; returns whether nothing holds it. `owner` is the controller unless given."""
+        """Tear an output down; returns whether it has no finalizers. `owner` defaults to the controller."""
         address = kind_of(kind)
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
         return await self._state.teardown(address, id, owner=self.name if owner is None else owner)
 
     async def destroy(self, kind: KindLike[Any], id: str, *, owner: str | None = None) -> None:
-        """Remove an output that nothing holds. Raises ConflictError while it has finalizers."""
+        """Destroy an output. Raises ConflictError while it has finalizers."""
         address = kind_of(kind)
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
@@ -291,10 +291,10 @@ class Access:
         self.origins.pop(address.pointer(id), None)
 
     async def remove(self, kind: KindLike[Any], id: str) -> bool:
-        """Take an output away as far as its finalizers allow, and return whether it is gone.
+        """Tear an output down and, if it has no finalizers, destroy it; returns whether it is gone.
 
-        While somebody holds it, it is left torn down: declare the type as a destroy-ready input too, and remove it
-        again when that wakes. One that is missing is no error.
+        While it has finalizers, it stays torn down: declare the type as a destroy-ready input too, and call this again
+        when that wakes. A missing output is not an error.
         """
         try:
             if not await self.teardown(kind, id):
@@ -305,7 +305,7 @@ class Access:
         return True
 
     async def teardown_and_destroy(self, kind: KindLike[Any], id: str) -> None:
-        """Tear an output down, wait until nothing holds it, and remove it."""
+        """Tear an output down, wait until it has no finalizers, and destroy it."""
         address = kind_of(kind)
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
@@ -313,13 +313,13 @@ class Access:
         self.origins.pop(address.pointer(id), None)
 
     async def add_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
-        """Hold an input (by the controller's name, unless others are given). Raises NotFoundError."""
+        """Put finalizers (the controller's name by default) on an input. Raises NotFoundError."""
         address = kind_of(kind)
         await self._before_finalizer(address, id)
         await self._state.add_finalizer(address, id, *(finalizers or (self.name,)))
 
     async def remove_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
-        """Let go of an input; one that is gone is no error."""
+        """Remove finalizers from an input; a missing input is not an error."""
         address = kind_of(kind)
         await self._before_finalizer(address, id)
         try:
@@ -351,13 +351,13 @@ class Access:
         return written
 
     def _forget_origins(self) -> None:
-        """Those of outputs that somebody else has removed. Done so seldom that it costs each write the same."""
+        """Forget outputs that others have destroyed; amortized, so that each write costs the same."""
         for pointer in [each for each in self.origins if self._state.find(each.kind, each.id) is None]:
             del self.origins[pointer]
         self._most_origins = 2 * len(self.origins) + _FEW_ORIGINS
 
     def _begin_notes(self) -> None:
-        """From here on it is another turn, or another item, that reads."""
+        """Reads from here on belong to another turn or item."""
         self._notes = []
         self._most_notes = MOST_READS
 
@@ -377,8 +377,8 @@ class Access:
 class ControllerContext(Access):
     """The wake-ups of one controller, and its access to the state.
 
-    Iterate over it: each turn stands for any number of changes since the last, so look at all inputs anew. Coming back
-    for the next turn says that the last one went well, which resets the delay of restarts.
+    Iterate over it: each turn stands for any number of changes since the last, so read all inputs again. Asking for the
+    next turn means that the last one succeeded, which resets the backoff of restarts.
     """
 
     def __init__(
@@ -404,7 +404,7 @@ class ControllerContext(Access):
     # Wake-ups.
 
     def wake(self) -> None:
-        """Ask for a turn; one that is pending already is the same. Call it from the trio thread only."""
+        """Request a turn; no effect if one is pending. Call it from the trio thread only."""
         if not self._pending:
             self._pending = True
             self.counters.wakeups += 1
@@ -417,7 +417,7 @@ class ControllerContext(Access):
         if self._in_turn:
             self._in_turn = False
             self._reset_backoff()
-        # Always a checkpoint, so that a controller that wakes itself without end leaves the others their turns.
+        # Always a checkpoint, so that a controller that wakes itself without end does not starve the others.
         if self._pending:
             await trio.lowlevel.checkpoint()
         while not self._pending:
@@ -433,12 +433,12 @@ class ControllerContext(Access):
         self._pending = False
 
     def reset_backoff(self) -> None:
-        """Say that things go well, so that the next crash restarts after the shortest delay."""
+        """Report success, so that the next crash restarts after the shortest delay."""
         self._reset_backoff()
 
     @property
     def is_in_turn(self) -> bool:
-        """Whether the controller is between being woken and coming back for the next turn."""
+        """Whether the controller is in a turn: woken, and the next turn not yet requested."""
         return self._in_turn
 
     def begin_run(self) -> None:
@@ -446,7 +446,7 @@ class ControllerContext(Access):
         self.wake()
 
     def end_run(self) -> None:
-        """For the engine: forget what a run left behind. Inputs that were set stay."""
+        """For the engine: discard the state of a run. Inputs that were set stay."""
         self._tracked = None
         self._in_turn = False
 
@@ -455,8 +455,8 @@ class ControllerContext(Access):
     def set_inputs(self, inputs: Iterable[Input]) -> None:
         """Replace all inputs, those of the declaration included; they stay if the controller is restarted.
 
-        Wakes nothing by itself: call it in a turn, before reading, so that later changes wake the controller. Raises
-        RegistrationError, and changes nothing then.
+        Does not wake: call it in a turn, before reading, so that later changes wake the controller. Raises
+        RegistrationError, and then changes nothing.
         """
         new = tuple(inputs)
         if self._change_inputs is not None:
@@ -464,21 +464,21 @@ class ControllerContext(Access):
         self._inputs = new
         self._items.clear()
 
-    # Outputs that are no longer wanted.
+    # Outputs that are no longer desired.
 
     def start_tracking_outputs(self) -> None:
-        """From here on, note which outputs are created, updated or put, whether or not that succeeds."""
+        """Record from here on which outputs are created, updated or put, whether or not that succeeds."""
         if self._tracked is not None:
-            raise RuntimeError(f"{self.name}: outputs are being tracked already, clean up before starting anew")
+            raise RuntimeError(f"{self.name}: outputs are being tracked already: call cleanup_outputs first")
         self._tracked = set()
 
     async def cleanup_outputs(self, *kinds: KindLike[Any]) -> None:
         """Destroy the outputs of these kinds that this controller owns and did not touch since tracking started.
 
-        A plain destroy: one that somebody holds by a finalizer raises ConflictError. Ends the tracking.
+        A plain destroy: one with finalizers raises ConflictError. Ends the tracking.
         """
         if self._tracked is None:
-            raise RuntimeError(f"{self.name}: outputs are not being tracked, there is nothing to clean up by")
+            raise RuntimeError(f"{self.name}: outputs are not being tracked: call start_tracking_outputs first")
         for kind in kinds:
             for resource in self.list(kind):
                 metadata = resource.metadata
@@ -509,12 +509,13 @@ class QueueContext(Access):
     """The access of a queue controller to the state; its calls need no wake-ups."""
 
     def for_worker(self) -> "QueueContext":
-        """The same access, for one of several that work on items at the same time."""
+        """The same access, for one of several concurrent workers."""
         return copy.copy(self)
 
     def begin_item(self) -> None:
-        """Say that what is read from here on is for something else than what was read before.
+        """Start the reads of another item.
 
-        The engine does so for each item. A run hook may, for what it looks at together; `nodespan why` shows it.
+        The engine does so for each item, a run hook may do it too: `nodespan why` shows the reads of an item as the
+        causes of its outputs.
         """
         self._begin_notes()

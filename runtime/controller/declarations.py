@@ -38,7 +38,7 @@ class InputMode(enum.IntEnum):
 
 
 class OutputMode(enum.IntEnum):
-    """Whether a type has one writer, or many who each write what they own."""
+    """Whether a type has one writer, or several that each write the resources they own."""
 
     EXCLUSIVE = 0
     SHARED = 1
@@ -55,7 +55,7 @@ class Input:
     kind: Kind[Any]
     id: str | None
     mode: InputMode
-    # Where the declaration named a type and not only an address, so that the type can be made known to clients.
+    # Set if the declaration names a type and not only an address: then the type is registered for clients.
     type: ResourceType[Any] | None = attrs.field(default=None, eq=False, repr=False)
 
     @property

@@ -1,4 +1,4 @@
-"""The generic destroy controller: removes what users tore down and nobody owns."""
+"""The generic destroy controller: destroys resources that users tore down and that have no owner."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Where outputs come from: what a controller had read, in that turn or for that item, when it wrote one.
+"""Origins of outputs: what a controller had read, in that turn or for that item, when it wrote one.
 
-Reads are far more than writes, and nearly nobody asks, so noting must cost next to nothing: a turn has one list that
-its reads are appended to, and an output remembers that list, and how long it was then.
+Reads are far more frequent than writes, and origins are rarely requested, so recording must cost next to nothing: a
+turn has one list that its reads are appended to, and an output keeps that list and its length at the time.
 """
 
 from typing import Any
@@ -10,16 +10,16 @@ import attrs
 
 from nodespan.runtime.resource import KindLike, Version
 
-# Of one turn. What reads more is told of the first ones.
+# Of one turn: of more reads, only the first are recorded.
 MOST_READS = 512
 
-# The kind, the id (None: all of the kind that passed a query), and the version that was found, None if there was none.
+# The kind, the id (None: all of the kind that passed a query), and the version found (None: no resource).
 Note = tuple[KindLike[Any], str | None, Version]
 
 
 @attrs.frozen
 class Origin:
-    """The last write of an output: when it was, in nanoseconds since 1970, and what had been read before it."""
+    """The last write of an output: its time in nanoseconds since 1970, and the reads before it."""
 
     written: int
     _notes: list[Note]

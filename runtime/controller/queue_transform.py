@@ -1,7 +1,7 @@
 """The generic queue transform: each input resource becomes one output resource, item by item.
 
-The output's life follows the input's by finalizers: an input is held until its output is gone, so that nothing is
-forgotten even if the process ends in between.
+The output's life follows the input's by finalizers: an input is held until its output is gone, so no output is left
+behind even if the process ends in between.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,16 +24,16 @@ from nodespan.runtime.resource import Kind, KindLike, LabelQuery, Metadata, Poin
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
 
-# What a change of an extra input concerns: ids of inputs.
+# From a change of an extra input to the ids of the inputs that it concerns.
 Mapper = Callable[[QueueContext, Metadata], Iterable[str]]
 
 
 class DestroyOutput(Exception):  # noqa: N818  # a decision, not an error
-    """Raised by a transform that wants no output for this input, for now."""
+    """Raised by a transform if this input has no output at present."""
 
 
 class QueueTransform(QueueController, Generic[I, O]):
-    """Makes one output per input, and destroys it before it lets go of an input that is torn down.
+    """Makes one output per input, and destroys it before it releases an input that is torn down.
 
     `output_id` gives the id of an input's output and `input_id` the way back. `finalize` is called before the output is
     destroyed, and raises to be called again. `extra_inputs` maps declared inputs to functions from what changed to ids
@@ -123,7 +123,7 @@ class QueueTransform(QueueController, Generic[I, O]):
         try:
             requeue_after = await write_output(ctx, self._output, id, wanted)
         except ConflictError as error:
-            # The output is tearing down, or somebody else's: its end will be a change that calls again.
+            # The output is tearing down, or has another owner: its end is a change that calls again.
             if not error.concerns(namespace=self._output.namespace, type=self._output.type):
                 raise
             return
@@ -143,7 +143,7 @@ def map_to_same_id(_ctx: QueueContext, changed: Metadata) -> Iterable[str]:
 
 
 def map_to_nothing(_ctx: QueueContext, _changed: Metadata) -> Iterable[str]:
-    """A mapper for an input that is read but whose changes concern nobody."""
+    """A mapper for an input that is read but whose changes concern no item."""
     return ()
 
 
@@ -158,7 +158,7 @@ def map_by_label(label: str, *, where: LabelQuery | None = None) -> Mapper:
 
 
 def map_resource(kind: KindLike[O], function: Callable[[Resource[O]], Iterable[str]]) -> Mapper:
-    """A mapper that looks at the whole changed resource; one that is gone concerns nobody."""
+    """A mapper that gets the whole changed resource; a destroyed one concerns no item."""
 
     def mapper(ctx: QueueContext, changed: Metadata) -> Iterable[str]:
         resource = ctx.find(kind, changed.id)

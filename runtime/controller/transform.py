@@ -1,8 +1,8 @@
-"""The generic transform: each input resource becomes one output resource, and goes with it.
+"""The generic transform: each input resource becomes one output resource, which is destroyed with it.
 
     async def transform(ctx, input): return the spec of the output, or a Draft, which has labels too
 
-Every turn looks at all inputs; where there may be many, use `QueueTransform`, which looks at those that changed.
+Every turn reads all inputs; where there may be many, use `QueueTransform`, which reads those that changed.
 """
 
 import inspect
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Draft(Generic[O]):
-    """An output with more to it than a spec. Labels and annotations that are None stay as they are.
+    """An output's spec, labels and annotations; those that are None stay as they are.
 
-    A queue transform is called again `requeue_after` seconds after the output was written, if that is given.
+    With `requeue_after`, a queue transform is called again so many seconds after the output was written.
     """
 
     spec: O
@@ -36,29 +36,29 @@ class Draft(Generic[O]):
     requeue_after: float | None = None
 
 
-# What the functions of a transform return: at once, or when awaited.
+# The result of a transform's function: a value, or an awaitable of one.
 Eventually: TypeAlias = Awaitable[T] | T
 TransformFunction = Callable[[Access, Resource[I]], Eventually[O | Draft[O]]]
-# Called before the controller lets go of an input that is torn down; raises to keep it.
+# Called before the controller releases an input that is torn down; raises to keep it.
 FinalizeFunction = Callable[[Access, Resource[I]], Eventually[None]]
 # The id of the output for an input; None: this input has none.
 OutputId = Callable[[Resource[I]], str | None]
 
 
 async def settle(result: Eventually[T]) -> T:
-    """The value that a function of a transform returned, whether or not it is to be awaited."""
+    """The value that a transform's function returned, awaited if need be."""
     if inspect.isawaitable(result):
         return await result
     return result
 
 
 def same_id(resource: Resource[Any]) -> str:
-    """The output is called as its input."""
+    """The output has its input's id."""
     return resource.metadata.id
 
 
 async def write_output(ctx: Access, kind: Kind[O], id: str, wanted: O | Draft[O]) -> float | None:
-    """Make the output as wanted; returns after how many seconds the transform wants to be called again."""
+    """Write the output; returns after how many seconds to call the transform again."""
     if isinstance(wanted, Draft):
         await ctx.put(kind, id, wanted.spec, labels=wanted.labels, annotations=wanted.annotations)
         return wanted.requeue_after
@@ -67,14 +67,14 @@ async def write_output(ctx: Access, kind: Kind[O], id: str, wanted: O | Draft[O]
 
 
 class Transform(Controller, Generic[I, O]):
-    """Makes one output per input, and tears the output down when its input goes.
+    """Makes one output per input, and tears it down when the input is torn down or destroyed.
 
     `finalize` makes the controller hold its inputs by a finalizer (its own name): an input that is torn down is let go
     of when `finalize` has returned and the output is gone. `ignore_tearing_down` treats torn-down inputs as live ones.
     `before` and `after` are called in every turn, `shutdown` whenever the routine ends, be it to be restarted; `events`
     runs beside and calls the function that it is given to have a turn. The output is exclusive unless `shared_output`.
 
-    An error in one input does not keep the others from being processed; the turn then ends with all the errors.
+    An error in one input does not prevent the others from being processed; the turn then ends with all the errors.
     """
 
     def __init__(
@@ -167,14 +167,14 @@ class Transform(Controller, Generic[I, O]):
         try:
             await write_output(ctx, self._output, id, wanted)
         except ConflictError as error:
-            # The output is tearing down, or somebody else's: there is nothing to do until it is gone.
+            # The output is tearing down, or has another owner: there is nothing to do until it is gone.
             if not error.concerns(namespace=self._output.namespace, type=self._output.type):
                 raise
 
     async def _cleanup(
         self, ctx: ControllerContext, touched: set[str], released: dict[str, list[str]]
     ) -> list[Exception]:
-        """Tear down what no input stands for any more, then let go of the inputs whose outputs are gone."""
+        """Tear down outputs without an input, then release the inputs whose outputs are gone."""
         errors: list[Exception] = []
         for output in ctx.list(self._output):
             metadata = output.metadata

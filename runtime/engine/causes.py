@@ -1,4 +1,4 @@
-"""What a resource was made from, and that in turn: the answer to `nodespan why`."""
+"""What a resource was made from, recursively: the answer to `nodespan why`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,17 +10,17 @@ from nodespan.runtime.engine.runner import Runner
 from nodespan.runtime.resource import Kind, Pointer, Resource, Version, kind_of
 from nodespan.runtime.state import State
 
-# Of the resources of a kind that was read as a whole, so many are shown.
+# How many resources are shown of a kind that was read as a whole.
 MOST_SHOWN = 8
 
 
 @attrs.frozen(kw_only=True)
 class Cause:
-    """One line of the answer: a resource, how far from the one that was asked for, and what is to be said of it.
+    """One line of the answer: a resource, its distance from the requested one, and a note.
 
     `is_repeated`: an earlier line has it, with its inputs.
-    `version` is the one that was read, or None if that is not known or there was none. An empty id stands for
-    the resources of the kind that are not shown.
+    `version` is the one that was read, None if it is unknown or there was no resource. An empty id stands for the
+    resources of the kind that are not shown.
     """
 
     depth: int
@@ -32,9 +32,9 @@ class Cause:
 
 
 def find_causes(state: State, runners: Mapping[str, Runner], pointer: Pointer[Any], *, depth: int) -> Iterator[Cause]:
-    """The resource itself, and below each resource, up to a depth, what it was made from. Raises NotFoundError.
+    """The resource, followed recursively, up to a depth, by what it was made from. Raises NotFoundError.
 
-    Shows names, versions and owners only, nothing of what is in the resources.
+    Shows names, versions and owners only, no specs.
     """
     resource = state.get(pointer.kind, pointer.id)
     return _Search(state, runners, depth).of(resource, resource.metadata.version, 0)
@@ -76,7 +76,7 @@ class _Search:
     def _inputs(
         self, kind: Kind[Any], reads: Mapping[str | None, Version], output: Resource[Any], written: int, depth: int
     ) -> Iterator[Cause]:
-        """Of many of a kind those that have most to do with the output, going by their ids, and how many others."""
+        """Of many of a kind those whose ids are most like the output's, and the number of the others."""
         ids = {id for id in reads if id is not None}
         if None in reads:
             ids |= self._state.view(kind).items.keys()
@@ -110,7 +110,7 @@ class _Search:
             yield from self.of(found, reads[pointer.id], depth, note)
 
     def _is_of_same_controller(self, kind: Kind[Any], id: str, output: Resource[Any]) -> bool:
-        """Whether it is the output itself or one beside it, which a controller reads to see what is left to do."""
+        """Whether it is an output of the same controller, which reads its outputs to see what is left to do."""
         found = self._state.find(kind, id)
         if found is None:
             return kind.pointer(id) == output.metadata.pointer
@@ -118,7 +118,7 @@ class _Search:
 
 
 def _by_kind(origin: Origin) -> dict[Kind[Any], dict[str | None, Version]]:
-    """What was read, by kind and id, at the version that was read last; id None is the whole kind."""
+    """The reads by kind and id, at the version read last; id None is the whole kind."""
     found: dict[Kind[Any], dict[str | None, Version]] = {}
     for kind, id, version in origin.notes():
         found.setdefault(kind_of(kind), {})[id] = version
@@ -126,5 +126,5 @@ def _by_kind(origin: Origin) -> dict[Kind[Any], dict[str | None, Version]]:
 
 
 def _likeness(id: str, other: str) -> int:
-    """How many parts two ids share: links, addresses and names stand between slashes."""
+    """How many parts, separated by slashes, two ids share."""
     return len(set(id.split("/")) & set(other.split("/")))

@@ -1,4 +1,4 @@
-"""The engine: takes controllers, checks them against each other, and runs them side by side."""
+"""The engine: registers controllers, checks them against each other, and runs them concurrently."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -19,8 +19,7 @@ from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 from nodespan.runtime.state.meta import check_types, register_types
 
-# How often, in seconds, the statuses of controllers are brought up to date with their counts. What goes wrong is shown
-# at once.
+# How often, in seconds, counts are written to the statuses of controllers. Failures are written at once.
 STATUS_INTERVAL = 5.0
 OWNER = "runtime"
 
@@ -28,13 +27,13 @@ OWNER = "runtime"
 class Engine:
     """Runs controllers on a state.
 
-    A change of a resource marks what it concerns: a pending turn for a controller, a key in the queue of a queue
-    controller. Marks are made within the write and are never a history, so that a burst of changes costs memory for the
-    distinct items only, and a slow controller loses nothing.
+    A change of a resource sets marks: a pending turn for a controller, a key in the queue of a queue controller. Marks
+    are set within the write and are not a history, so a burst of changes costs memory for the distinct items only, and
+    a slow controller misses nothing.
 
     `seed` fixes the random part of restart delays. `change_rate` and `change_burst` limit how often each controller may
-    write. `monitor_loop` finds controllers that keep the others waiting; leave it off under a virtual clock. `on_crash`
-    is told the name of a controller and the error whenever one fails, and must neither block nor raise.
+    write. `monitor_loop` finds controllers that block the loop; leave it off under a virtual clock. `on_crash` is
+    called with the name of a controller and the error whenever one fails; it must neither block nor raise.
     """
 
     def __init__(
@@ -62,14 +61,14 @@ class Engine:
 
     @property
     def runners(self) -> Mapping[str, Runner]:
-        """By name, what is known of each controller."""
+        """The runner of each controller, by name."""
         return self._runners
 
     async def register(self, controller: Controller | QueueController) -> None:
         """Add a controller, before or while the engine runs; in the latter case it starts at once.
 
-        The types that it declares become known to clients. Raises RegistrationError, and changes nothing, if its name
-        is taken, it writes what somebody else writes, or its declarations are wrong in themselves.
+        The types that it declares are registered for clients. Raises RegistrationError, and changes nothing, if its
+        name is taken, its outputs conflict with those of another controller, or its declarations are invalid.
         """
         inputs, outputs = declarations(controller)
         runner = self._runner(controller, inputs, outputs)
@@ -133,7 +132,7 @@ class Engine:
                 runner.unsubscribe()
 
     async def settled(self, within: float) -> bool:
-        """Wait until nothing goes on any more, for at most so many seconds; returns whether there was such a moment.
+        """Wait, for at most so many seconds, until no controller has work; returns whether that came.
 
         A controller must not wait for this in a turn of its own.
         """
@@ -143,7 +142,7 @@ class Engine:
         return False
 
     def wake_all(self) -> None:
-        """Have every controller look at everything anew."""
+        """Give every controller a turn, and queue every item of the queue controllers."""
         for runner in self._runners.values():
             runner.wake()
 
@@ -159,7 +158,7 @@ class Engine:
         if runner is not None:
             runner.held_the_loop(seconds)
         else:
-            self._log.warning("the loop was kept busy by a task of no controller", ms=round(seconds * 1000))
+            self._log.warning("a task that belongs to no controller blocked the loop", ms=round(seconds * 1000))
 
     async def _report_statuses(self) -> None:
         noticed = trio.current_time()
@@ -185,7 +184,7 @@ class Engine:
         try:
             await self.state.modify(initial, with_status, owner=OWNER)
         except StateError as error:
-            # What can be seen of the controllers must not decide whether they run.
+            # A failure to report on controllers must not stop them.
             self._log.warning(
                 "the status of a controller could not be written", controller=runner.name, error=str(error)
             )

@@ -1,8 +1,8 @@
-"""Finds the controller that keeps everybody else waiting.
+"""Finds the controller that blocks the loop.
 
-In a cooperative loop one controller that computes without awaiting stops all. trio tells an instrument when each step
-of a task begins and ends; a step that took long is laid to the controller whose task it was. A step that does not end
-at all is noticed by a thread, which logs where the code stands.
+In a cooperative loop one controller that computes without awaiting stops all others. trio notifies an instrument when
+each step of a task begins and ends; a long step is attributed to the controller whose task it was. A step that does
+not end at all is noticed by a thread, which logs the stack.
 """
 
 import sys
@@ -16,7 +16,7 @@ import trio
 
 from nodespan.runtime.controller import Logger
 
-# Set in the tasks of each controller, and inherited by the tasks that these start.
+# Set in the tasks of each controller, and inherited by the tasks they start.
 current_controller: ContextVar[str] = ContextVar("current_controller", default="")
 
 SLOW_STEP = 0.1
@@ -26,24 +26,24 @@ STUCK_STEP = 2.0
 class LoopMonitor(trio.abc.Instrument):
     """Reports steps longer than `SLOW_STEP` seconds to `report(controller, seconds)`, and logs stuck ones.
 
-    Enter it within the trio run that it is to watch. Its cost is one clock reading at either end of a step.
+    Enter it within the trio run to watch. It costs two clock readings a step.
     """
 
     def __init__(self, report: Callable[[str, float], None], log: Logger) -> None:
         self._report = report
         self._log = log
-        # A task names its controller within its first step, so names are looked up when they are needed.
+        # A task sets its controller within its first step, so the name is looked up when it is needed.
         self._step: tuple[Context, float] | None = None
         self._stop = threading.Event()
         self._thread_of_loop = threading.get_ident()
         self._watchdog = threading.Thread(target=self._watch, name="nodespan-loop-monitor", daemon=True)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """trio calls this as a task is about to run."""
+        """Called by trio before a step of a task."""
         self._step = (task.context, time.perf_counter())
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002  # trio's signature
-        """trio calls this as a task has given way."""
+        """Called by trio after a step of a task."""
         if self._step is not None:
             context, since = self._step
             self._step = None
@@ -71,7 +71,7 @@ class LoopMonitor(trio.abc.Instrument):
             frame = sys._current_frames().get(self._thread_of_loop)
             stack = "".join(traceback.format_stack(frame, limit=20)) if frame else ""
             self._log.error(
-                "a controller does not await and keeps everything else waiting",
+                "a controller does not await and blocks all others",
                 controller=step[0].get(current_controller) or "(none)",
                 seconds=round(time.perf_counter() - step[1], 1),
                 stack=stack,

@@ -1,8 +1,8 @@
 """The queue of a queue controller: keys wait once each, and are handed out to one worker at a time.
 
-What is put while its key waits only refreshes the value; what is put while its key is being worked on is kept, latest
-wins, and waits again as soon as the work is released. So no key is worked on twice at once, no change is lost, and the
-queue is never longer than the number of distinct keys.
+A put while the key waits only replaces the value. A put while the key is being worked on is held back, the latest
+wins, and waits as soon as the work is released. So no key is worked on twice at once, no change is lost, and the queue
+is never longer than the number of distinct keys.
 """
 
 import heapq
@@ -16,26 +16,26 @@ V = TypeVar("V")
 
 
 class KeyedQueue(Generic[K, V]):
-    """Keys with their latest values, ordered by the time at which they may be handed out; equal times in turn.
+    """Keys with their latest values, ordered by the time from which they may be taken; equal times in FIFO order.
 
     `put`, `release` and `take_ready` never wait. Times are those of trio's clock, in seconds.
     """
 
     def __init__(self) -> None:
         self._values: dict[K, V] = {}
-        # Every key of _values that is not delayed is in here exactly once.
+        # Holds every key of _values that is not delayed, exactly once.
         self._ready: deque[K] = deque()
-        # Key → when it is released. Entries of the heap that do not agree with it are out of date.
+        # Key → its release time. Entries of the heap that differ from it are stale.
         self._delayed: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
-        # The keys being worked on, and what was put for them meanwhile.
+        # The keys being worked on, with the values put meanwhile.
         self._held: dict[K, list[V]] = {}
         self._held_count = 0
         self._idle = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
-        """Keys that wait, and changes held back; what is being worked on is not counted."""
+        """Keys that wait, and changes held back; keys being worked on are not counted."""
         return len(self._values) + self._held_count
 
     @property
@@ -44,7 +44,7 @@ class KeyedQueue(Generic[K, V]):
         return len(self._held)
 
     def put(self, key: K, value: V) -> None:
-        """Let the key be handed out as soon as there is a worker, even if it was delayed."""
+        """Add the key for the next free worker, even if it was delayed."""
         held = self._held.get(key)
         if held is not None:
             if held:
@@ -63,7 +63,7 @@ class KeyedQueue(Generic[K, V]):
         self._values[key] = value
 
     def take_ready(self) -> tuple[K, V] | None:
-        """The next key whose time has come, now on hold until `release`; None if there is none."""
+        """The next key that is due, held until `release`; None if there is none."""
         if self._heap:
             self._release_due()
         if not self._ready:
@@ -73,7 +73,7 @@ class KeyedQueue(Generic[K, V]):
         return key, self._values.pop(key)
 
     async def take(self) -> tuple[K, V]:
-        """Wait, cancellably, for the next key whose time has come. Always a checkpoint."""
+        """Wait, cancellably, for the next key that is due. Always a checkpoint."""
         await trio.lowlevel.checkpoint()
         while True:
             taken = self.take_ready()
@@ -83,9 +83,9 @@ class KeyedQueue(Generic[K, V]):
                 await self._idle.park()
 
     def release(self, key: K, value: V, *, after: float | None = None) -> None:
-        """The work on the key is done; `after` so many seconds it is to be handed out again with this value.
+        """The work on the key is done; `after` so many seconds it is due again with this value.
 
-        Something that was put meanwhile is handed out at once instead.
+        A value put meanwhile is due at once instead.
         """
         held = self._held.pop(key)
         if held:
@@ -99,15 +99,15 @@ class KeyedQueue(Generic[K, V]):
         self._delayed[key] = until
         self._sequence += 1
         if len(self._heap) > 2 * len(self._delayed) + 64:
-            # Mostly out of date: keys that are delayed again and again would otherwise pile up here.
+            # Mostly stale: keys that are delayed again and again would pile up otherwise.
             self._heap = [entry for entry in self._heap if self._delayed.get(entry[2]) == entry[0] and entry[2] != key]
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, (until, self._sequence, key))
         if self._heap[0][2] == key:
-            self._idle.unpark()  # somebody has to wait for a shorter time than so far
+            self._idle.unpark()  # a worker has to wake earlier than planned
 
     def _release_due(self) -> None:
-        """Move the delayed keys whose time has come to the ready ones."""
+        """Move the delayed keys that are due to the ready ones."""
         now = trio.current_time()
         while self._heap:
             until, _, key = self._heap[0]

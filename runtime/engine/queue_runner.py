@@ -1,4 +1,4 @@
-"""Runs one queue controller: changes become jobs of a keyed queue, which its workers take."""
+"""Runs one queue controller: changes become jobs in a keyed queue, which its workers take."""
 
 import random
 import time
@@ -28,8 +28,8 @@ from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.resource import Kind, Metadata, Pointer, Resource
 from nodespan.runtime.state import State
 
-# Jobs that need not wait run one after the other; after so many seconds the others get a turn. A checkpoint per job
-# would cost more than most jobs.
+# Jobs that do not wait run back to back; after so many seconds other tasks get a turn. A checkpoint per job would cost
+# more than most jobs.
 TIME_SLICE = 0.005
 # A run hook that lasted longer than this before it failed starts over from the shortest delay.
 HOOK_RESET = 60.0
@@ -38,7 +38,7 @@ SHUTDOWN_GRACE = 5.0
 
 @attrs.define
 class QueueCounters:
-    """What became of the jobs; times in seconds."""
+    """Results of the jobs as counts; times in seconds."""
 
     processed: int = 0
     mapped_in: int = 0
@@ -63,7 +63,7 @@ _Key = tuple[int, str]
 
 @attrs.frozen
 class Verdict:
-    """What follows from a failed job: an error to count, None if it was none, and what the job asked for."""
+    """The consequence of a failed job: the error to count (None: no error), and what the job requested."""
 
     error: BaseException | None
     requeue: Requeue | None = None
@@ -73,7 +73,7 @@ class Verdict:
 def judge(failure: BaseException) -> Verdict:
     """Find a `Requeue` or `SkipReconcile` in the failure, in what it was raised from, or in all members of a group.
 
-    What an error merely happened to be raised while handling (its context) does not count: it would hide the error.
+    The context of an error (raised while handling another) does not count: it would hide the error.
     """
     chain: list[BaseException] = []
     current: BaseException | None = failure
@@ -153,7 +153,7 @@ class QueueRunner(Runner):
     def queue_length(self) -> int:
         return len(self._queue)
 
-    # Changes become jobs.
+    # From changes to jobs.
 
     def subscribe(self) -> None:
         for index, source in enumerate(self._sources):
@@ -187,7 +187,7 @@ class QueueRunner(Runner):
 
         return on_change
 
-    # Jobs are run.
+    # Running jobs.
 
     async def run(self) -> None:
         current_controller.set(self.name)
@@ -201,7 +201,7 @@ class QueueRunner(Runner):
             self.set_state(ControllerState.FINISHED)
 
     async def _shut_down(self) -> None:
-        # The hook gets to say goodbye although the controller is being cancelled, but not for long.
+        # The hook may finish although the controller is being cancelled, within a grace period.
         with trio.CancelScope(deadline=trio.current_time() + SHUTDOWN_GRACE, shield=True) as grace:
             try:
                 await self._controller.shutdown(self._context)
@@ -211,11 +211,11 @@ class QueueRunner(Runner):
                     raise
                 self.crashed(failure, None, hook="shutdown")
         if grace.cancelled_caught:
-            self.log.error("the shutdown of a controller took too long and was cut off", seconds=SHUTDOWN_GRACE)
+            self.log.error("the shutdown of a controller took too long and was cancelled", seconds=SHUTDOWN_GRACE)
 
     async def _work(self) -> None:
         queue = self._queue
-        # Who is alone shares that of the hooks, through which some controllers write wherever they read.
+        # With concurrency 1, reuse the hooks' context: some controllers write through it.
         context = self._context if self._controller.concurrency == 1 else self._context.for_worker()
         slice_ends = time.perf_counter() + TIME_SLICE
         while True:
@@ -257,12 +257,12 @@ class QueueRunner(Runner):
         for pointer in self._controller.map_input(self._context, metadata):
             index = self._primaries.get(Kind(pointer.namespace, pointer.type))
             if index is None:
-                raise ValueError(f"{self.name} mapped {metadata} to {pointer}, which is of none of its primary kinds")
+                raise ValueError(f"{self.name} mapped {metadata} to {pointer}, which is not of a primary kind")
             self.jobs.mapped_out += 1
             self._queue.put((index, pointer.id), Metadata(*pointer))
 
     def _after_failure(self, key: _Key, metadata: Metadata, failure: BaseException) -> float | None:
-        """Decide, by what was raised, when the job is run again: None is not before the next change."""
+        """After how many seconds to run the job again, by what it raised; None: not before the next change."""
         verdict = judge(failure)
         wanted = verdict.requeue.after if verdict.requeue is not None and verdict.requeue.after > 0 else None
         if verdict.error is not None:

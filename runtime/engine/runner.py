@@ -1,4 +1,4 @@
-"""Runs one controller: its wake-ups, its restarts, and what is known of how it fares."""
+"""Runs one controller: its wake-ups, its restarts, its status."""
 
 import math
 import random
@@ -25,15 +25,15 @@ from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
-# More turns a second than this, on the average of a reporting interval, is worth an operator's look: a controller that
-# wakes itself by what it writes makes thousands.
+# More turns a second than this, averaged over a reporting interval, is reported to the operator: a controller that
+# wakes itself by its own writes makes thousands.
 BUSY_WAKEUPS = 200.0
 
 T = TypeVar("T")
 
 
 def describe(error: BaseException) -> str:
-    """One line for a status: the class and the text of an error, of the first one in a group."""
+    """An error as one line for a status: its class and text, of a group those of the first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     try:
@@ -44,9 +44,9 @@ def describe(error: BaseException) -> str:
 
 
 def failure_in(error: BaseException) -> BaseException | None:
-    """What of a raised error is the controller's own failure.
+    """The part of a raised error that is the controller's own failure.
 
-    None where it is none: a cancellation of the caller, or an interruption by the user, which is everybody's. Any other
+    None for a cancellation by the caller and for an interruption by the user, which ends the process. Any other
     Cancelled leaked from a scope of the controller's own, and is a failure like any other.
     """
     group = error if isinstance(error, BaseExceptionGroup) else BaseExceptionGroup("", [error])
@@ -59,7 +59,7 @@ def failure_in(error: BaseException) -> BaseException | None:
 
 
 class Runner(ABC):
-    """What the engine keeps for each controller, of either shape."""
+    """Base of the runners of both kinds of controllers."""
 
     shape: str
 
@@ -78,11 +78,11 @@ class Runner(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """Run until cancelled; never raises because of the controller."""
+        """Run until cancelled; failures of the controller are not raised."""
 
     @abstractmethod
     def subscribe(self) -> None:
-        """Have the inputs wake the controller from now on."""
+        """Subscribe to the inputs: their changes wake the controller from now on."""
 
     @abstractmethod
     def unsubscribe(self) -> None:
@@ -91,22 +91,22 @@ class Runner(ABC):
     @property
     @abstractmethod
     def is_at_work(self) -> bool:
-        """Whether it is in the middle of a turn, or of a job."""
+        """Whether it is in a turn, or runs a job."""
 
     @abstractmethod
     def wake(self) -> None:
-        """Have the controller look at everything anew."""
+        """Give the controller a turn, or queue all its items."""
 
     @property
     def queue_length(self) -> int:
-        """What waits in the queue, for a queue controller."""
+        """The length of a queue controller's queue."""
         return 0
 
     def crashed(self, error: BaseException, delay: float | None, **facts: object) -> None:
         """Count and log a failure of the controller; it is tried again after `delay` seconds, never if None."""
         self.access.counters.crashes += 1
         text = describe(error)
-        # What fails in the same way again and again shows its traceback once.
+        # A failure that repeats shows its traceback once.
         trace = {"exc_info": error} if text != self.last_error else {}
         self.last_error = text
         retry = {} if delay is None else {"retry_in": round(delay, 2)}
@@ -115,21 +115,21 @@ class Runner(ABC):
         self._changed()
 
     def set_state(self, state: ControllerState) -> None:
-        """Note where the controller is in its life."""
+        """Record the state of the controller's life cycle."""
         if state is not self.state:
             self.state = state
             self._changed()
 
     def held_the_loop(self, seconds: float) -> None:
-        """Note that the controller kept everything waiting for so long."""
-        # One that does so all the time is said anew only as it gets worse; the status keeps the longest.
+        """Record that the controller blocked the loop for so long."""
+        # Logged again only when it gets worse; the status keeps the longest.
         if seconds > 1.5 * self.longest_step:
-            self.log.warning("controller kept everything else waiting by not awaiting", ms=round(seconds * 1000))
+            self.log.warning("controller blocked all others by not awaiting", ms=round(seconds * 1000))
         self.longest_step = max(self.longest_step, seconds)
         self._changed()
 
     def notice(self, interval: float) -> None:
-        """Look back at an interval of so many seconds, and note what an operator should know."""
+        """Evaluate an interval of so many seconds, and report what an operator should know."""
         wakeups = self.access.counters.wakeups
         rate = (wakeups - self._reported_wakeups) / interval
         self._reported_wakeups = wakeups
@@ -143,7 +143,7 @@ class Runner(ABC):
         self._notice = notice
 
     def status(self) -> ControllerStatusSpec:
-        """How the controller fares."""
+        """The controller's status."""
         counters, work = self.access.counters, self.access.work
         notices = [self._notice] if self._notice else []
         if self.longest_step:
@@ -268,7 +268,7 @@ class ControllerRunner(Runner):
 
 
 def declarations(controller: Controller | QueueController) -> tuple[tuple[Input, ...], tuple[Output, ...]]:
-    """The inputs and outputs of a controller. Raises RegistrationError for what only looks like one."""
+    """The inputs and outputs of a controller. Raises RegistrationError if they are not valid declarations."""
     if not isinstance(controller, Controller | QueueController):
         raise RegistrationError(f"{controller!r} is neither a Controller nor a QueueController")
     name = getattr(controller, "name", None)

@@ -1,4 +1,4 @@
-"""What an operator sees of a controller: one resource each, readable like any other."""
+"""The status of a controller as a resource, readable like any other."""
 
 import enum
 
@@ -10,7 +10,7 @@ NAMESPACE = "runtime"
 
 
 class ControllerState(enum.StrEnum):
-    """Where a controller is in its life."""
+    """The state of a controller's life cycle."""
 
     RUNNING = "running"
     BACKOFF = "backoff"
@@ -19,11 +19,11 @@ class ControllerState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class ControllerStatusSpec:
-    """How a controller fares: counts since the start of the process, and what went wrong last.
+    """A controller's counts since the start of the process, and its last failure.
 
     `queue_length` is what waits in the queue of a queue controller, `failing` how many items of its reconciler could
     not be applied. `longest_step_ms` is the longest time, in
-    milliseconds, that it kept everything else waiting by not awaiting. `notice` says what an operator should look at.
+    milliseconds, that it blocked the loop by not awaiting. `notice` is a hint for the operator.
     """
 
     shape: str

@@ -1,7 +1,7 @@
 """Resource types: their names, the definitions derived from them, and the registry that knows them.
 
-A definition is itself a resource (namespace `meta`), so that a client that knows no type by name can find out which
-there are, what they are called for short, and which columns a table of them has.
+A definition is itself a resource (namespace `meta`): a client that knows no type by name reads there which types
+exist, their short names, and the columns of their tables.
 """
 
 import re
@@ -33,7 +33,7 @@ class PrintColumn:
 
 @attrs.frozen(kw_only=True)
 class ResourceDefinitionSpec:
-    """What a client needs to know of a type. `all_aliases` is everything, but the full name, that resolves to it."""
+    """The names and columns of a type, for clients. `all_aliases` are all names but the full one that resolve to it."""
 
     type: str
     display_type: str
@@ -71,7 +71,7 @@ def check_type_name(type: str) -> tuple[str, str]:
 
 
 def _singular(name: str) -> str:
-    """The singular of a plural that only adds an s, or ValueError: rules of English for the rest would only guess."""
+    """The singular of a plural that only adds an s, or ValueError: rules for other plurals would guess."""
     if not name.endswith("s"):
         raise ValueError("name should be plural: end it in s, or declare singular=")
     if name.endswith(_NOT_ONLY_S):
@@ -141,7 +141,7 @@ def _check_immutable(type: str, spec_class: type[Any]) -> None:
 
 
 class ResourceType(Generic[S]):
-    """A type of resource: its full name, the class of its specs, and what clients are told of it.
+    """A type of resource: its full name, the class of its specs, and its definition for clients.
 
         ServiceStatus = ResourceType("ServiceStatuses.example.dev", ServiceStatusSpec, singular="ServiceStatus",
                                      namespace="example", aliases=("service",), columns={"State": ".state"})
@@ -206,7 +206,7 @@ class ResourceType(Generic[S]):
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> Resource[S]:
-        """A resource that no state has seen yet: running, without owner, version undefined, made now."""
+        """A resource that is not stored yet: running, without owner, version undefined, created now."""
         metadata = Metadata(
             self.kind.namespace if namespace is None else namespace,
             self.kind.type,
@@ -220,12 +220,12 @@ class ResourceType(Generic[S]):
         return f"<ResourceType {self.name}>"
 
 
-# What reads and writes accept for "a kind": the type itself stands for its default namespace.
+# Reads and writes accept either; a type stands for its kind in the default namespace.
 KindLike = ResourceType[S] | Kind[S]
 
 
 def kind_of(kind: KindLike[S]) -> Kind[S]:
-    """The address that a type or a kind stands for."""
+    """The kind itself; of a type, the kind in its default namespace."""
     return kind.kind if isinstance(kind, ResourceType) else kind
 
 
@@ -242,7 +242,7 @@ ResourceDefinition = ResourceType(
 def named_definitions(
     definitions: Iterable[Resource[ResourceDefinitionSpec]], typed: str
 ) -> list[ResourceDefinitionSpec]:
-    """The types that a user can mean: by the full name or a short one, in any case of letters."""
+    """The types that the text may mean: a full or a short name, in any case of letters."""
     wanted = typed.lower()
     return [
         definition.spec
@@ -252,7 +252,7 @@ def named_definitions(
 
 
 class Registry:
-    """The types that a process knows: full name → type. A name is given once."""
+    """The registered types: full name → type. Names are unique."""
 
     def __init__(self, types: Iterable[ResourceType[Any]] = ()) -> None:
         self._types: dict[str, ResourceType[Any]] = {}
@@ -262,7 +262,7 @@ class Registry:
             self.add(type)
 
     def add(self, type: ResourceType[Any]) -> None:
-        """Make the type known; the very same declaration again is no error, another one of the same name is."""
+        """Register a type. Raises RegistrationError if another declaration has its name; the same one is allowed."""
         known = self._types.setdefault(type.name, type)
         if known is not type:
             raise RegistrationError(f"resource type {type.name!r} is already registered")
@@ -276,5 +276,5 @@ class Registry:
 
 
 def definition_resource(type: ResourceType[Any]) -> Resource[ResourceDefinitionSpec]:
-    """The resource that tells clients about the type: id is the full name in lower case."""
+    """The definition of the type as a resource: its id is the full name in lower case."""
     return ResourceDefinition.new(type.name.lower(), type.definition)

@@ -1,7 +1,7 @@
 """What every resource carries: its address, version, owner, phase, labels, annotations and finalizers.
 
-Everything here is immutable. A change makes a new value; a state decides which value is the current one. That is what
-lets readers share one object without a lock or a copy.
+Everything here is immutable. A change makes a new value; a state decides which value is current. So readers share one
+object without a lock or a copy.
 """
 
 import enum
@@ -42,14 +42,14 @@ def next_version(version: Version) -> int:
 
 
 class Phase(enum.StrEnum):
-    """The life of a resource: running, then tearing down while finalizers hold it. No state polices the way."""
+    """The life cycle of a resource: running, then tearing down while it has finalizers. No state enforces the order."""
 
     RUNNING = "running"
     TEARING_DOWN = "tearingDown"
 
 
 class FrozenMapping(dict[str, str]):
-    """String pairs, sorted by key, that nothing can change: what labels and annotations are made of."""
+    """Immutable string pairs, sorted by key: the type of labels and annotations."""
 
     __slots__ = ()
 
@@ -59,7 +59,7 @@ class FrozenMapping(dict[str, str]):
         return new
 
     def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        # What __new__ filled; that of dict, called on a value in use, would change it.
+        # __new__ has filled it; dict's own __init__, called again, would change it.
         pass
 
     def with_(self, pairs: Mapping[str, str]) -> "FrozenMapping":
@@ -93,7 +93,7 @@ def _frozen(pairs: Mapping[str, str]) -> FrozenMapping:
 
 
 class Kind(NamedTuple, Generic[S_co]):
-    """A collection's address: namespace and type. The parameter is the spec class of what lives there."""
+    """A collection's address: namespace and type. The type parameter is the spec class of its resources."""
 
     namespace: str
     type: str
@@ -124,7 +124,7 @@ class Pointer(NamedTuple, Generic[S_co]):
 
 @attrs.frozen
 class Metadata:
-    """All of a resource but its spec. Times are wall-clock nanoseconds since the epoch and take no part in equality."""
+    """A resource without its spec. Times are wall-clock nanoseconds since the epoch and are ignored by equality."""
 
     namespace: str
     type: str
@@ -150,22 +150,22 @@ class Metadata:
 
     @property
     def is_tearing_down(self) -> bool:
-        """Whether the resource is on its way out."""
+        """Whether the resource is tearing down."""
         return self.phase is Phase.TEARING_DOWN
 
     @property
     def is_destroy_ready(self) -> bool:
-        """Whether the resource is tearing down and nothing holds it any more."""
+        """Whether the resource is tearing down and has no finalizers."""
         return self.phase is Phase.TEARING_DOWN and not self.finalizers
 
     def owned_by(self, owner: str) -> "Metadata":
-        """A copy with this owner. Raises ValueError if another owner is set: ownership is given once."""
+        """A copy with this owner. Raises ValueError if another owner is set: the owner never changes."""
         if self.owner and self.owner != owner:
             raise ValueError(f"owner of {self} is already set to {self.owner!r}, it cannot become {owner!r}")
         return attrs.evolve(self, owner=owner)
 
     def _held_by(self, finalizers: tuple[str, ...]) -> "Metadata":
-        # By position, because holding and letting go is what most writes of a busy node do.
+        # By position, for speed: finalizers are most of the writes of a busy node.
         return Metadata(
             self.namespace,
             self.type,
@@ -181,12 +181,12 @@ class Metadata:
         )
 
     def with_finalizers(self, *finalizers: str) -> "Metadata":
-        """A copy that carries these finalizers too, each once, in the order they came; itself if it already does."""
+        """A copy with these finalizers added, each once, in order; itself if it has them already."""
         new = tuple(dict.fromkeys((*self.finalizers, *finalizers)))
         return self if new == self.finalizers else self._held_by(new)
 
     def without_finalizers(self, *finalizers: str) -> "Metadata":
-        """A copy that lacks these finalizers; itself if it carries none of them."""
+        """A copy without these finalizers; itself if it has none of them."""
         new = tuple(name for name in self.finalizers if name not in finalizers)
         return self if new == self.finalizers else self._held_by(new)
 
@@ -241,7 +241,7 @@ class Resource(Generic[T_co]):
 
 
 class _NoSpec:
-    """Stands where a tombstone has no spec; reading anything from it is a programming error."""
+    """The spec of a tombstone; reading any attribute is a programming error."""
 
     __slots__ = ()
 
@@ -256,10 +256,10 @@ NO_SPEC = _NoSpec()
 
 
 def tombstone(kind: Kind[Any], id: str = "") -> Resource[Any]:
-    """Stands for a missing resource in events: the address, an undefined version, no spec."""
+    """A stand-in for a missing resource in events: the address, an undefined version, no spec."""
     return Resource(Metadata(kind.namespace, kind.type, id), NO_SPEC)
 
 
 def is_tombstone(resource: Resource[Any]) -> bool:
-    """Whether the resource only stands for a missing one."""
+    """Whether the resource is a tombstone."""
     return resource.spec is NO_SPEC

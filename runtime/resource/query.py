@@ -1,4 +1,4 @@
-"""Which resources a list or a watch is about: label queries and a query on ids, with their text form.
+"""Selects the resources of a list or a watch: label queries and a pattern for ids, with their text form.
 
 A filter is a set of label queries, any of which may match (OR), and one pattern for the id; a label query is a set of
 terms, all of which must match (AND). The rules are those of the COSI State service, the odd ones included: a comparison
@@ -15,7 +15,7 @@ from nodespan.runtime.resource.metadata import Metadata
 
 
 class Operation(enum.Enum):
-    """What a term asks of a label's value. All but IN look at the first value only."""
+    """The operation of a term on a label's value. All but IN use the first value only."""
 
     EXISTS = "exists"
     EQUAL = "equal"
@@ -33,7 +33,7 @@ _DECIMAL_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 
 
 def parse_quantity(text: str) -> int | None:
-    """`10kg` → 10000, `4GiB` → 4·2³⁰, None where it is no number. `m` is a million, never a thousandth.
+    """`10kg` → 10000, `4GiB` → 4·2³⁰, None for other text. `m` is a million, never a thousandth.
 
     64-bit arithmetic that wraps around, as in the original.
     """
@@ -99,7 +99,7 @@ class Term:
 
 @attrs.frozen
 class LabelQuery:
-    """Terms that must all hold; none at all matches everything."""
+    """Terms that must all hold; without terms it matches everything."""
 
     terms: tuple[Term, ...] = ()
 
@@ -109,18 +109,18 @@ class LabelQuery:
 
 
 def equal(key: str, value: str) -> LabelQuery:
-    """The query that most callers want: this label has this value."""
+    """The query for resources whose label has this value."""
     return LabelQuery((Term(key, Operation.EQUAL, (value,)),))
 
 
 def exists(key: str) -> LabelQuery:
-    """Resources that carry this label, whatever its value."""
+    """The query for resources with this label, whatever its value."""
     return LabelQuery((Term(key),))
 
 
 @attrs.frozen
 class Filter:
-    """What a list or watch lets through: any of the label queries (none: all), and a pattern found in the id."""
+    """The filter of a list or watch: any of the label queries (none: all), and a pattern found in the id."""
 
     labels: tuple[LabelQuery, ...] = ()
     id_pattern: re.Pattern[str] | None = None
@@ -151,7 +151,7 @@ def build_filter(labels: Iterable[LabelQuery] = (), id_query: str | re.Pattern[s
         raise ValueError(f"id query {id_query!r} is not a regular expression: {error}") from error
 
 
-# Nothing is tried twice (`*+`): a selector may come from a stranger, and must not take long to be refused.
+# No backtracking (`*+`): a selector may be hostile, and must be refused fast.
 _KEY = r'[^\s,!=<>()"]++'
 _QUOTED = r'\s*+"(?:[^"\\]|\\.)*+"\s*+'
 _MEMBER = rf'{_QUOTED}|[^(),"]*+'
@@ -189,7 +189,7 @@ def _members(text: str) -> tuple[str, ...]:
 def parse_selector(text: str) -> LabelQuery:
     """Read one selector: `app=web, tier in (a, b), !debug, weight >= 10kg`; commas mean AND.
 
-    Values may be double-quoted with backslash escapes. Raises ValueError that shows where the text stops making sense.
+    Values may be double-quoted with backslash escapes. Raises ValueError, which names the position.
     """
     terms = []
     position = 0

@@ -1,4 +1,4 @@
-"""How a spec class says what its fields are called outside, and the two text forms of sets and choices.
+"""The outside names of a spec class's fields, and the text forms of sets and choices.
 
 A spec is a frozen attrs class. Outside (YAML, JSON, the wire) a field `link_index` is called `linkIndex`; a field whose
 outside name does not follow from that rule says so with `wire("pciID")`, and one that is left out when empty says
@@ -33,14 +33,14 @@ def camel(name: str) -> str:
 
 
 class TextFlag(enum.IntFlag):
-    """A set of bits whose text is the member names in `labels()`, joined by commas, lowest bit first; "" for none.
+    """A set of bits. Its text is the names in `labels()`, joined by commas, lowest bit first; "" for no bits.
 
-    Bits without a name are kept in the number and left out of the text.
+    Bits without a name stay in the number and are left out of the text.
     """
 
     @classmethod
     def labels(cls) -> dict[int, str]:
-        """Bit → its outside name; the member's own name where a class does not say otherwise."""
+        """Bit → its outside name; by default the member's own name."""
         return {member.value: member.name or "" for member in cls}
 
     def text(self) -> str:
@@ -60,7 +60,7 @@ class TextFlag(enum.IntFlag):
 
 
 def outside_name(field: "attrs.Attribute[Any]") -> str:
-    """What a field of a spec class is called outside."""
+    """The outside name of a spec class's field."""
     return field.metadata.get(_KEY) or camel(field.name)
 
 

@@ -1,7 +1,7 @@
-"""The State interface: what every kind of state offers, and the helpers that any kind of them gets for free.
+"""The State interface: the operations of every kind of state, and helpers built on them.
 
-Reads are plain function calls on local memory, by way of a `View`: a state kept elsewhere keeps its views fed by its
-own watch. Only writes and watches are asynchronous.
+Reads are plain function calls on local memory, through a `View`: a state kept elsewhere feeds its views by its own
+watch. Only writes and watches are asynchronous.
 """
 
 import enum
@@ -34,7 +34,7 @@ Sink = Callable[[Resource[Any], bool], None]
 
 
 class AnyPhase(enum.Enum):
-    """The expectation of an update that goes through in any phase."""
+    """The expectation of an update that is allowed in any phase."""
 
     ANY_PHASE = "any"
 
@@ -44,22 +44,22 @@ ExpectedPhase = Phase | AnyPhase
 
 
 class View(Protocol):
-    """The local, current contents of one kind. Never waits, never copies: what it hands out is immutable."""
+    """The local, current contents of one kind. Never waits, never copies: resources are immutable."""
 
     @property
     def items(self) -> Mapping[str, Resource[Any]]:
-        """The live mapping from id to resource; not to be changed, in no order."""
+        """The live mapping from id to resource: read-only, in no order."""
         ...
 
     def list(self, filter: Filter = EVERYTHING) -> list[Resource[Any]]:
-        """What passes the filter, as a new list sorted by id."""
+        """The resources that pass the filter, as a new list sorted by id."""
         ...
 
     def subscribe(self, sink: Sink, id: str | None = None) -> Callable[[], None]:
         """Call `sink` after each commit (to one resource, if an id is given) until the returned function is called.
 
-        It is called from within the write. A sink must not block, write or raise: it marks that something changed. That
-        keeps what a burst of changes costs to what the sink keeps of them.
+        It is called within the write. A sink must not block, write or raise: it marks that something changed, so that
+        a burst of changes costs no more than the marks.
         """
         ...
 
@@ -84,13 +84,13 @@ class State(ABC):
 
     @abstractmethod
     def kinds(self) -> Iterable[Kind[Any]]:
-        """Every kind that was ever touched, in no order."""
+        """Every kind that was ever used, in no order."""
 
     @abstractmethod
     async def create(self, resource: Resource[S], *, owner: str = "") -> Resource[S]:
         """Store a new resource, owned by `owner`, as version 1, and return what was stored.
 
-        Raises ConflictError if it exists, in whatever phase, and ValueError if it already carries another owner.
+        Raises ConflictError if it exists, in any phase, and ValueError if it already has another owner.
         """
 
     @abstractmethod
@@ -105,7 +105,7 @@ class State(ABC):
 
     @abstractmethod
     async def destroy(self, kind: KindLike[Any], id: str, *, owner: str = "") -> None:
-        """Remove a resource, in whatever phase.
+        """Remove a resource, in any phase.
 
         Raises NotFoundError, OwnerConflictError, and ConflictError while it has finalizers.
         """
@@ -131,7 +131,7 @@ class State(ABC):
         start_from: bytes | None = None,
         filter: Filter = EVERYTHING,
     ) -> Watch[list[Event]]:
-        """Watch a kind, in batches of what piled up: the contents with their BOOTSTRAPPED are the first one."""
+        """Watch a kind, in batches of pending events: the contents with their BOOTSTRAPPED are the first batch."""
 
     @abstractmethod
     def watch_kind(
@@ -159,7 +159,7 @@ class State(ABC):
         return self.view(kind).items.get(id)
 
     def get(self, kind: KindLike[S], id: str) -> Resource[S]:
-        """The resource, in whatever phase. Raises NotFoundError."""
+        """The resource, in any phase. Raises NotFoundError."""
         found = self.find(kind, id)
         if found is None:
             raise not_found(kind, id)
@@ -168,7 +168,7 @@ class State(ABC):
     def list(
         self, kind: KindLike[S], *, labels: Iterable[LabelQuery] = (), id_query: str | None = None
     ) -> list[Resource[S]]:
-        """The resources of a kind that pass the queries, sorted by id, those tearing down among them."""
+        """The resources of a kind that pass the queries, sorted by id, including those tearing down."""
         return self.view(kind).list(build_filter(labels, id_query))
 
     # Helpers over the above.
@@ -182,7 +182,7 @@ class State(ABC):
         owner: str = "",
         expected_phase: ExpectedPhase = Phase.RUNNING,
     ) -> Resource[S]:
-        """Apply `mutate` to the current resource and write the result, again if somebody wrote in between.
+        """Apply `mutate` to the current resource and write the result; retry after a conflicting write.
 
         Returns what was stored; nothing is written if `mutate` changes nothing. Raises what `mutate` raises,
         NotFoundError, OwnerConflictError, and PhaseConflictError even where nothing would be written.
@@ -223,7 +223,7 @@ class State(ABC):
         )
 
     async def teardown(self, kind: KindLike[Any], id: str, *, owner: str = "") -> bool:
-        """Set the phase to tearing down if it is not, and return whether no finalizer holds the resource.
+        """Set the phase to tearing down, and return whether the resource has no finalizers. Idempotent.
 
         Raises NotFoundError and, for a running resource, OwnerConflictError.
         """
@@ -235,13 +235,13 @@ class State(ABC):
         return not current.metadata.finalizers
 
     async def add_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
-        """Hold the resource by these finalizers, whoever owns it, in any phase. Raises NotFoundError."""
+        """Add finalizers, whatever the owner, in any phase. Raises NotFoundError."""
         await self._change_finalizers(
             kind, id, lambda resource: _with_metadata(resource, resource.metadata.with_finalizers(*finalizers))
         )
 
     async def remove_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
-        """Let go of the resource, whoever owns it, in any phase. Raises NotFoundError."""
+        """Remove finalizers, whatever the owner, in any phase. Raises NotFoundError."""
         await self._change_finalizers(
             kind, id, lambda resource: _with_metadata(resource, resource.metadata.without_finalizers(*finalizers))
         )
@@ -260,7 +260,7 @@ class State(ABC):
         finalizers_empty: bool = False,
         phases: Iterable[Phase] = (),
     ) -> Resource[S]:
-        """Wait until an event of the resource satisfies all that is given, and return the resource of that event.
+        """Wait until an event of the resource satisfies all given conditions, and return the resource of that event.
 
         The first event is the current state, a tombstone (which reads as running) for a missing one. Raises what
         `condition` raises, and the watch's error if it fails.
@@ -284,7 +284,7 @@ class State(ABC):
 
     @contextmanager
     def while_running(self, kind: KindLike[Any], id: str) -> Iterator[trio.CancelScope]:
-        """A scope that is cancelled when the resource is torn down or destroyed; at once if it is so already.
+        """A scope that is cancelled when the resource is torn down or destroyed; at once if it already is.
 
         Yields the scope; after the block its `cancelled_caught` tells whether that happened.
         """
@@ -304,10 +304,10 @@ class State(ABC):
                 unsubscribe()
 
     async def teardown_and_destroy(self, kind: KindLike[Any], id: str, *, owner: str = "") -> None:
-        """Tear the resource down, wait until nothing holds it, destroy it.
+        """Tear the resource down, wait until it has no finalizers, destroy it.
 
-        Cancelling leaves it torn down. Returns also when somebody else destroyed it meanwhile. Raises NotFoundError if
-        it is missing at the start, OwnerConflictError.
+        Cancelling leaves it torn down. A concurrent destruction is not an error. Raises OwnerConflictError, and
+        NotFoundError if it is missing at the start.
         """
         if not await self.teardown(kind, id, owner=owner):
             async with self.watch(kind, id) as watch:
@@ -318,7 +318,7 @@ class State(ABC):
                         return
                     if event.resource is not None and not event.resource.metadata.finalizers:
                         break
-        # Whoever else wanted it gone may have been faster.
+        # Another caller may have destroyed it first.
         with suppress(NotFoundError):
             await self.destroy(kind, id, owner=owner)
 

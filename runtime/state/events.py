@@ -1,4 +1,4 @@
-"""What watches deliver."""
+"""The events of watches."""
 
 import enum
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -12,7 +12,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class EventType(enum.IntEnum):
-    """Why an event was sent; the numbers are those of the COSI State service."""
+    """The type of an event; the numbers are those of the COSI State service."""
 
     CREATED = 0
     UPDATED = 1
@@ -41,8 +41,8 @@ class Watch(Protocol, Generic[T_co]):
     """A running watch: enter it, then iterate.
 
     The start is fixed on entering: every write that commits later is delivered, none twice. Each step of the iteration
-    is a checkpoint and waits, cancellably, until there is something. After an ERRORED event the iteration ends; leaving
-    the block ends it silently.
+    is a checkpoint and waits, cancellably, for an event. After an ERRORED event the iteration ends; leaving the block
+    ends it silently.
     """
 
     async def __aenter__(self) -> Self: ...

@@ -1,4 +1,4 @@
-"""A state as an outsider may see it: every access is first put to a rule."""
+"""A state restricted by a rule, which is called before every access."""
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ S = TypeVar("S")
 
 
 class Verb(enum.IntEnum):
-    """What an access does; the first three only read."""
+    """The operation of an access; the first three only read."""
 
     GET = 0
     LIST = 1
@@ -33,7 +33,7 @@ Rule = Callable[[Pointer[Any], Verb], None]
 
 
 class _FilteredView:
-    """A view of which each part is put to the rule as it is used."""
+    """A view that calls the rule for each use."""
 
     def __init__(self, inner: View, kind: Kind[Any], rule: Rule) -> None:
         self._inner = inner
@@ -55,9 +55,9 @@ class _FilteredView:
 
 
 class FilteredState(State):
-    """Another state behind a rule. What the rule raises is raised unchanged, and before anything is done.
+    """Another state behind a rule. Errors of the rule are raised unchanged, before the access.
 
-    The helpers (teardown, finalizers, modify) need the rights of the operations that they are made of.
+    The helpers (teardown, finalizers, modify) need the rights of the operations that they use.
     """
 
     def __init__(self, inner: State, rule: Rule) -> None:

@@ -1,7 +1,7 @@
 """The in-memory state: one collection per kind, each with a bounded history that watches read.
 
-A write costs the same however many resources, kinds and watchers of other kinds there are: it replaces one entry of a
-dict, appends to a ring, calls the sinks of the kind and wakes those who watch it.
+The cost of a write does not depend on the number of resources, kinds and watchers of other kinds: it replaces one entry
+of a dict, appends to a ring, calls the sinks of the kind and wakes its watchers.
 """
 
 import secrets
@@ -80,7 +80,7 @@ class _Collection:
         self.lot = trio.lowlevel.ParkingLot()
         self._sinks_by_id: dict[str, tuple[Sink, ...]] = {}
 
-    # What a view offers.
+    # The view.
 
     def list(self, filter: Filter = EVERYTHING) -> list[Resource[Any]]:
         if not self._in_order:
@@ -152,7 +152,7 @@ class _Collection:
     # History.
 
     def event(self, position: int) -> Event:
-        """The event at a position that is still held; made once, on demand, for all watchers."""
+        """The event at a position in the ring; made once, on demand, for all watchers."""
         slot = position % self.capacity
         entry = self._ring[slot]
         if isinstance(entry, tuple):
@@ -161,7 +161,7 @@ class _Collection:
         return entry
 
     def holds(self, position: int) -> bool:
-        """Whether a reader at this position has missed nothing."""
+        """Whether the ring still has all events from this position on."""
         return self.write_position - position <= self.capacity
 
     def overrun(self, position: int) -> Event:
@@ -176,7 +176,7 @@ class _Collection:
         return self.cookie + _POSITION.pack(position)
 
     def position_after(self, bookmark: bytes, *, lowest: int) -> int:
-        """Where a watch resumes that has seen everything up to the bookmark. Raises InvalidBookmarkError."""
+        """The position after the bookmark, where a watch resumes. Raises InvalidBookmarkError."""
         if len(bookmark) == _COOKIE_SIZE + _POSITION.size and bookmark.startswith(self.cookie):
             (position,) = _POSITION.unpack_from(bookmark, _COOKIE_SIZE)
             if max(lowest, self.write_position - self.capacity + self._gap) <= position < self.write_position:
@@ -190,7 +190,7 @@ class _Collection:
         return max(self.write_position - min(count, self.capacity - self._gap), 0)
 
     def tail_of(self, id: str, count: int) -> int:
-        """Where the last `count` events of one resource begin."""
+        """The position of the first of the last `count` events of one resource."""
         position = self.write_position
         while position > self.oldest_usable() and count > 0:
             position -= 1
@@ -201,13 +201,13 @@ class _Collection:
 
 
 def _without(sinks: tuple[Sink, ...], sink: Sink) -> tuple[Sink, ...]:
-    """All but one occurrence: the same function may be subscribed more than once."""
+    """The sinks without one occurrence of this one: a function may be subscribed more than once."""
     at = sinks.index(sink)
     return sinks[:at] + sinks[at + 1 :]
 
 
 def _passed(event: Event, filter: Filter) -> Event | None:
-    """The event as a watch with this filter sees it."""
+    """The event as a watch with this filter delivers it."""
     assert event.resource is not None  # the ring holds commits only
     now = filter.matches(event.resource.metadata)
     if event.type is not EventType.UPDATED:
@@ -332,8 +332,8 @@ class _KindWatch:
 class _OneWatch:
     """Reads the events of one resource.
 
-    `_pending` counts the commits to the resource that were not delivered yet; while there are none, the position is of
-    no meaning, and what happens to other resources of the kind neither wakes the watch nor overruns it.
+    `_pending` counts the commits to the resource that are not delivered yet. While it is 0, the position has no
+    meaning, and changes of other resources of the kind neither wake the watch nor overrun it.
     """
 
     def __init__(self, collection: _Collection, id: str, tail_events: int, start_from: bytes | None) -> None:
@@ -412,7 +412,7 @@ class _OneWatch:
 
 
 class MemoryState(State):
-    """Resources in memory, gone with the process.
+    """Resources in memory, lost when the process ends.
 
     The history of each kind starts with room for `initial_capacity` events and doubles up to `max_capacity` while it
     is filled for the first time; a watcher that falls behind further gets an ERRORED event. Both are 100 by default,

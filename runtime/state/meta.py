@@ -1,4 +1,4 @@
-"""The `meta` namespace: resources that tell clients which namespaces and types there are."""
+"""The `meta` namespace: the namespaces and types as resources, for clients."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,19 +16,19 @@ from nodespan.runtime.state.base import State
 
 
 async def register_namespace(state: State, name: str, description: str = "") -> None:
-    """Make a namespace known. Raises ConflictError if it is."""
+    """Register a namespace. Raises ConflictError if it is registered."""
     await state.create(Namespace.new(name, NamespaceSpec(description=description)), owner=META)
 
 
 async def register_meta(state: State) -> None:
-    """Make the meta namespace itself known, with its two types. Raises ConflictError if it is."""
+    """Register the meta namespace and its two types. Raises ConflictError if it is registered."""
     await register_namespace(state, META, "What there is to know about the resources themselves.")
     for type in (ResourceDefinition, Namespace):
         await state.create(definition_resource(type), owner=META)
 
 
 def check_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
-    """Raise RegistrationError if one of the types is known already by another definition."""
+    """Raise RegistrationError if one of the types is registered with another definition."""
     for type in types:
         known = state.find(ResourceDefinition, type.name.lower())
         if known is not None and known.spec != type.definition:
@@ -36,9 +36,9 @@ def check_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
 
 
 async def register_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
-    """Make types and their default namespaces known; those that are known already are left as they are.
+    """Register types and their default namespaces; those that are registered are left unchanged.
 
-    Raises RegistrationError if another type is known by the same name.
+    Raises RegistrationError if another type is registered by the same name.
     """
     types = tuple(types)
     check_types(state, types)

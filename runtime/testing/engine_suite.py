@@ -1,4 +1,4 @@
-"""What the engine must do on any kind of state, as tests that any implementation of a state runs.
+"""The engine conformance suite: tests that every kind of state runs.
 
 A test module makes a subclass that says how to open a state, and pytest collects it:
 
@@ -85,7 +85,7 @@ def in_words(text: TextSpec) -> SentenceSpec:
 
 
 async def _remove(ctx: ControllerContext | QueueContext, kind: Kind[Any], id: str) -> bool:
-    """Remove an output as far as its finalizers allow; returns whether it is gone."""
+    """Tear an output down and destroy it if it has no finalizers; returns whether it is gone."""
     try:
         if not await ctx.teardown(kind, id):
             return False
@@ -325,9 +325,9 @@ class QueueSleeper(QueueController):
 
 
 class EngineSuite(ABC):
-    """The engine conformance suite. Tests do not disturb each other, be their state one and the same or always new."""
+    """The engine conformance suite. Its tests are independent, on one shared state or on a new one each."""
 
-    # How many writes a second each controller may make, if there is a limit, and how many at once.
+    # The limit on each controller's writes a second, None for no limit, and how many at once.
     change_rate: float | None = None
     change_burst = 1
 
@@ -343,7 +343,7 @@ class EngineSuite(ABC):
     async def running(
         self, state: State, *controllers: Controller | QueueController, allow_crashes: bool = False
     ) -> AsyncIterator[Node]:
-        """The controllers at work on the state."""
+        """The controllers, running on the state."""
         async with running(
             *controllers,
             state=state,
@@ -362,7 +362,7 @@ class EngineSuite(ABC):
             assert node.engine.graph.edges == ()
 
     async def test_int_to_str(self) -> None:
-        """Inputs from before and after the start become outputs, follow updates, and are held until the output went."""
+        """Inputs from before and after the start become outputs, follow updates, are held until the output is gone."""
         namespace = self.namespace()
         integers, texts = Integer.within(namespace), Text.within(namespace)
         async with self.open_state() as state:
@@ -400,7 +400,7 @@ class EngineSuite(ABC):
                 await node.eventually(sentences, "two", spec=SentenceSpec("22 sentence"))
                 assert state.get(texts, "one").metadata.finalizers == (second.name,)
 
-                # Somebody holds the far end: nothing on the way may go.
+                # A finalizer holds the far end: nothing on the way may be destroyed.
                 await state.add_finalizer(sentences, "one", "holder")
                 await node.teardown(integers, "one")
                 await node.eventually(sentences, "one", lambda resource: resource.metadata.is_tearing_down)
@@ -456,11 +456,11 @@ class EngineSuite(ABC):
             await node.eventually(target, "total", spec=IntegerSpec(4))
 
     async def test_failing_controller(self) -> None:
-        """A controller that fails is run again within five seconds."""
+        """A controller that fails is restarted within five seconds."""
         await self._check_restart(RuntimeError("stumbled"))
 
     async def test_panicking_controller(self) -> None:
-        """One that raises what nobody catches is run again too, and does not end the engine."""
+        """A controller that raises a BaseException is restarted too, and does not end the engine."""
         await self._check_restart(SystemExit("wants to end the process"))
 
     async def _check_restart(self, error: BaseException) -> None:
@@ -554,7 +554,7 @@ class EngineSuite(ABC):
             assert (converter.hook_runs, converter.shutdowns) == (2, 1)
 
     async def test_queue_failing(self) -> None:
-        """Items that fail keep no others waiting, are tried again, and come right once their input is."""
+        """Items that fail do not block others, are retried, and succeed once their input is valid."""
         namespace = self.namespace()
         integers, texts = Integer.within(namespace), Text.within(namespace)
         stumbler = QueueStumbler(integers, texts)
@@ -579,7 +579,7 @@ class EngineSuite(ABC):
                 await node.eventually(texts, id, spec=TextSpec("5"))
 
     async def test_queue_sleeping(self) -> None:
-        """With one worker a slow item keeps the others waiting, until its end is what interrupts it."""
+        """With one worker a slow item blocks the others, until its destruction interrupts it."""
         namespace = self.namespace()
         integers, texts = Integer.within(namespace), Text.within(namespace)
         async with self.open_state() as state, self.running(state, QueueSleeper(integers, texts)) as node:

@@ -1,4 +1,4 @@
-"""The kit to test a controller with: a state and an engine in the current trio run, and waits that say what went wrong.
+"""The kit for testing controllers: a state and an engine in the current trio run, and waits that explain failures.
 
     async def test_the_host_is_greeted() -> None:
         async with running(GreetingController()) as node:
@@ -8,7 +8,7 @@
             await node.destroy(HostnameStatus, "hostname")
             await node.gone(Greeting, "hostname")
 
-The waits go by trio's clock: under a `trio.testing.MockClock` with autojump they take no time at all.
+Waits use trio's clock: under a `trio.testing.MockClock` with autojump they take no real time.
 """
 
 import threading
@@ -27,11 +27,11 @@ from nodespan.runtime.state import MemoryState, State
 
 S = TypeVar("S")
 
-# Seconds, by trio's clock, that a wait lasts unless it says otherwise.
+# The default limit of a wait, in seconds of trio's clock.
 PATIENCE = 30.0
-# Seconds of real time for which a virtual clock may stand still: it does so as long as any task never waits.
+# Seconds of real time for which a virtual clock may stand still: it does while any task does not wait.
 STANDSTILL = 20.0
-# Seconds between two looks at a turn that takes its time.
+# Seconds between two checks of a long turn.
 _POLL = 0.01
 _SHOWN_IDS = 10
 
@@ -83,7 +83,7 @@ async def running(
         except trio.Cancelled:
             raise
         except BaseException as error:
-            # Raised again out there, where no nursery wraps it in a group: pytest shows it as what it is.
+            # Raised outside of the nursery, which would wrap it in a group, so that pytest shows the error itself.
             failure = error
         nursery.cancel_scope.cancel()
     if failure is not None:
@@ -94,7 +94,7 @@ async def running(
 
 
 class Node:
-    """A state with controllers at work on it, seen from outside: what a test does to it, and waits for."""
+    """A state with controllers running on it, and what a test does: write as other writers do, and wait."""
 
     engine: Engine
 
@@ -106,7 +106,7 @@ class Node:
         self._unexpected: list[Crash] = []
         self._news = trio.lowlevel.ParkingLot()
 
-    # What others do to the state.
+    # Writes, as another writer's.
 
     async def create(self, resource: Resource[S], *, owner: str = "") -> Resource[S]:
         """Store a new resource. Raises ConflictError if it exists."""
@@ -115,7 +115,7 @@ class Node:
     async def put(
         self, type: ResourceType[S], id: str, spec: S, *, labels: Mapping[str, str] | None = None, owner: str = ""
     ) -> Resource[S]:
-        """Make the resource have this spec (and these labels, where given), creating it if it is missing."""
+        """Create or update the resource so that it has this spec, and these labels if given."""
 
         def change(resource: Resource[S]) -> Resource[S]:
             changed = resource.with_spec(spec)
@@ -124,14 +124,14 @@ class Node:
         return await self.state.modify(type.new(id, spec), change, owner=owner)
 
     async def teardown(self, kind: KindLike[Any], id: str, *, owner: str = "") -> bool:
-        """Start the end of a resource; returns whether nothing holds it."""
+        """Tear a resource down; returns whether it has no finalizers."""
         return await self.state.teardown(kind, id, owner=owner)
 
     async def destroy(self, kind: KindLike[Any], id: str, *, owner: str = "") -> None:
         """Remove a resource. Raises ConflictError while it has finalizers."""
         await self.state.destroy(kind, id, owner=owner)
 
-    # What a test waits for.
+    # Waits.
 
     async def eventually(
         self,
@@ -144,8 +144,8 @@ class Node:
     ) -> Resource[S]:
         """Wait until the resource exists (and is as `where` says, and has this spec, where given), and return it.
 
-        Looks at the current state only: what comes and goes in between two looks may be missed. Raises AssertionError
-        after `within` seconds, saying what is there instead.
+        Compares the current state only: a short-lived change may be missed. Raises AssertionError after `within`
+        seconds, with the observed state.
         """
         wanted = "to exist"
         if spec is not None:
@@ -165,11 +165,10 @@ class Node:
         await self._wait(kind, id, lambda resource: resource is None, "to be gone", within)
 
     async def settled(self, *, within: float = PATIENCE) -> None:
-        """Wait until nothing happens any more before time passes or somebody writes.
+        """Wait until nothing can happen before time passes or the test writes.
 
-        That is when no controller is in the middle of a turn or of a job, and every task of this trio run waits for
-        something. Those who wait to be restarted, or to be called again after an interval, count as settled. Raises
-        AssertionError after `within` seconds.
+        That is when no controller is in a turn or a job, and every task of this trio run waits. Controllers that wait
+        for a restart, or for a call after an interval, count as settled. Raises AssertionError after `within` seconds.
         """
         busy: list[str] = []
         with _limit(within):
@@ -184,7 +183,7 @@ class Node:
         raise AssertionError(f"waited {within:g} s for the controllers to settle, but {at_work}{self._controllers()}")
 
     async def crashed(self, controller: str | None = None, *, within: float = PATIENCE) -> BaseException:
-        """Wait for a failure (of the controller of this name, if given), which the test thereby expects.
+        """Wait for a failure (of the controller of this name, if given), and mark it as expected.
 
         Returns the error. Each call is about one more failure. Raises AssertionError after `within` seconds.
         """
@@ -199,7 +198,7 @@ class Node:
                 await self._news.park()
         raise AssertionError(f"waited {within:g} s for {controller or 'a controller'} to fail{self._controllers()}")
 
-    # How it is done.
+    # Implementation.
 
     async def _wait(
         self,
@@ -269,7 +268,7 @@ class Node:
 
 @contextmanager
 def _limit(seconds: float) -> Iterator[None]:
-    """Cancel the block after so many seconds of trio's clock, or when that is virtual and has come to a standstill."""
+    """Cancel the block after so many seconds of trio's clock, or when a virtual clock stands still."""
     with trio.move_on_after(seconds) as scope:
         if not isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock):
             yield
@@ -282,7 +281,7 @@ def _limit(seconds: float) -> Iterator[None]:
 
 
 class _Watchdog:
-    """Cancels a scope when the virtual clock stands still: as long as any task never waits, it would for ever."""
+    """Cancels a scope when the virtual clock stands still, which it does for as long as any task does not wait."""
 
     def __init__(self, scope: trio.CancelScope) -> None:
         self._scope = scope

@@ -1,4 +1,4 @@
-"""What every kind of state must do, as tests that any implementation runs.
+"""The State conformance suite: tests that every kind of state runs.
 
 A test module makes a subclass that says how to open a state, and pytest collects it:
 
@@ -54,14 +54,14 @@ Receive = Callable[[], Awaitable[Event]]
 
 @attrs.frozen
 class PathSpec:
-    """Nothing: all there is to know of a path is its id."""
+    """Empty: a path is its id."""
 
 
 Path = ResourceType("Paths.os.cosi.dev", PathSpec, namespace="default")
 
 
 def what(event: Event) -> tuple[EventType, Resource[Any] | None, Resource[Any] | None]:
-    """What an event says, without the bookmark."""
+    """An event without its bookmark."""
     return event.type, event.resource, event.old
 
 
@@ -83,7 +83,7 @@ def optional(test: Callable[[Suite], Awaitable[None]]) -> Callable[[Suite], Awai
 
 
 class StateSuite(ABC):
-    """The State conformance suite. Tests do not disturb each other, be their state one and the same or always new."""
+    """The State conformance suite. Its tests are independent, on one shared state or on a new one each."""
 
     # Seconds to wait for an event, a cancellation or a helper to return.
     patience = 1.0
@@ -127,7 +127,7 @@ class StateSuite(ABC):
     # Creating, reading, destroying.
 
     async def test_crd(self) -> None:
-        """Resources are created once, read, listed in the order of ids, torn down, destroyed and created anew."""
+        """Resources are created once, read, listed in the order of ids, torn down, destroyed and created again."""
         async with self._opened() as (state, kind):
             run, lib = new(kind, "/var/run"), new(kind, "/var/lib")
             with pytest.raises(NotFoundError):
@@ -160,7 +160,7 @@ class StateSuite(ABC):
             assert await state.create(run) == stored_run
 
     async def test_crd_with_owners(self) -> None:
-        """Only the owner updates, tears down and destroys; finalizers are anybody's."""
+        """Only the owner updates, tears down and destroys; finalizers may be changed by all."""
         async with self._opened() as (state, kind):
             owned = await state.create(new(kind, "owned"), owner="owner")
             assert owned.metadata.owner == "owner"
@@ -187,7 +187,7 @@ class StateSuite(ABC):
                 await state.destroy(kind, "free", owner="owner")
 
     async def test_parallel_destroy(self) -> None:
-        """Of many who destroy a resource at once each succeeds or learns that it does not exist."""
+        """Of many concurrent destructions of a resource each succeeds or raises NotFoundError."""
         async with self._opened() as (state, kind):
             await state.create(new(kind, "popular"))
             missed = 0
@@ -250,7 +250,7 @@ class StateSuite(ABC):
             assert len(state.get(kind, "disk").metadata.labels) == 9
 
     async def test_modify(self) -> None:
-        """Modifying creates what is missing and updates what is there, in the phase that it expects."""
+        """Modifying creates a missing resource and updates an existing one, in the expected phase."""
         async with self._opened() as (state, kind):
             initial = new(kind, "disk")
             created = await state.modify(initial, lambda disk: disk.with_labels({"app": "web"}))
@@ -278,7 +278,7 @@ class StateSuite(ABC):
             assert late.metadata.is_tearing_down
 
     async def test_modify_with_owner(self) -> None:
-        """Modifying stamps the owner on what it creates, and respects that of what is there."""
+        """Modifying sets the owner of a new resource, and respects that of an existing one."""
         async with self._opened() as (state, kind):
             initial = new(kind, "disk")
             created = await state.modify(initial, lambda disk: disk.with_labels({"app": "web"}), owner="owner")
@@ -292,7 +292,7 @@ class StateSuite(ABC):
     # The end of life.
 
     async def test_teardown_destroy(self) -> None:
-        """Finalizers hold a resource in both phases; tearing down may be repeated and tells when nothing holds it."""
+        """Finalizers hold a resource in both phases; tearing down is idempotent and returns whether there are none."""
         async with self._opened() as (state, kind):
             await state.create(new(kind, "held"))
             await state.add_finalizer(kind, "held", "A", "B")
@@ -312,7 +312,7 @@ class StateSuite(ABC):
             assert state.find(kind, "held") is None
 
     async def test_teardown_and_destroy(self) -> None:
-        """Tearing down and destroying in one waits until whoever holds the resource lets go."""
+        """Tearing down and destroying in one waits until the last finalizer is removed."""
         async with self._opened() as (state, kind):
             await state.create(new(kind, "held"))
             await state.add_finalizer(kind, "held", "A")
@@ -405,7 +405,7 @@ class StateSuite(ABC):
                     await state.destroy(kind, id)
                 for resource in chosen:
                     assert what(await self._next(watch)) == (EventType.DESTROYED, resource, None)
-                # Nothing else was on its way.
+                # There are no further events.
                 last = await state.create(new(kind, "idquery/last-2"))
                 assert what(await self._next(watch)) == (EventType.CREATED, last, None)
 
@@ -447,7 +447,7 @@ class StateSuite(ABC):
     # Watching one resource.
 
     async def test_watch(self) -> None:
-        """A watch says first what is, a tombstone for nothing, and then every change with the state before."""
+        """A watch delivers the current state, a tombstone for none, and then every change with the state before it."""
         async with self._opened() as (state, kind), state.watch(kind, "disk") as watch:
             absent = await self._next(watch)
             assert absent.type is EventType.DESTROYED
@@ -475,7 +475,7 @@ class StateSuite(ABC):
                     assert what(await self._next(each)) == (EventType.DESTROYED, free, None)
 
     async def test_watch_for(self) -> None:
-        """One can wait for a type of event, for the last finalizer to go, for a phase, for any condition."""
+        """Waits for a type of event, for the removal of the last finalizer, for a phase, for any condition."""
         async with self._opened() as (state, kind):
 
             async def create_later() -> None:
@@ -508,7 +508,7 @@ class StateSuite(ABC):
 
     @optional
     async def test_watch_with_tail_events(self) -> None:
-        """A watch of one resource can start with its past: all that a live watch saw, and nothing of the others."""
+        """A watch of one resource can start with its past: all events of a live watch, and none of other resources."""
         async with self._opened() as (state, kind):
             async with state.watch(kind, "disk") as watch:
                 await self._next(watch)
@@ -541,7 +541,7 @@ class StateSuite(ABC):
     # Watching a kind.
 
     async def test_watch_kind(self) -> None:
-        """A watch of a kind reports what happens, and the contents first if asked to."""
+        """A watch of a kind delivers changes, and the contents first if requested."""
         await self._check_watch_kind(aggregated=False)
 
     async def test_watch_kind_aggregated(self) -> None:
@@ -623,7 +623,7 @@ class StateSuite(ABC):
 
     @optional
     async def test_watch_kind_with_tail_events(self) -> None:
-        """A watch of a kind can start with the past: all that a live watch saw."""
+        """A watch of a kind can start with the past: all events of a live watch."""
         await self._check_watch_kind_with_tail_events(aggregated=False)
 
     @optional
@@ -669,7 +669,7 @@ class StateSuite(ABC):
 
 
 def new(kind: Kind[PathSpec], id: str) -> Resource[PathSpec]:
-    """A path that no state has seen yet."""
+    """A path that is not stored yet."""
     return Path.new(id, PathSpec(), namespace=kind.namespace)
 
 

@@ -200,7 +200,7 @@ async def test_a_reload_signal_wakes_every_controller(tmp_path: Path) -> None:
             return all(after[name] > before[name] for name in LOOKING)
 
         await eventually(woken)
-        assert '"event": "told to look at everything anew"' in served.log
+        assert '"event": "every controller gets a turn"' in served.log
 
 
 LOOKING = ("network.LinkStatusController", "network.AddressStatusController", "network.HostnameStatusController")
@@ -218,7 +218,7 @@ async def test_a_second_agent_names_the_first_and_exits(tmp_path: Path) -> None:
         done = nodespan("agent", directory=tmp_path)
         assert done.returncode == 1
         state = tmp_path / "state"
-        assert f"nodespan: another agent (pid {served.pid}) already keeps its state in {state}" in done.stderr
+        assert f"nodespan: another agent (pid {served.pid}) already uses {state}" in done.stderr
         done = nodespan("agent", "--state-dir", str(tmp_path / "other"), directory=tmp_path)
         assert done.returncode == 1
         assert f"nodespan: another agent (pid {served.pid}) already serves {served.socket}" in done.stderr

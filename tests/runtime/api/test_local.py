@@ -706,7 +706,7 @@ async def test_the_socket_of_another_program_is_left_alone(tmp_path: Path) -> No
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
-        with pytest.raises(AlreadyServedError, match="no nodespan agent"):
+        with pytest.raises(AlreadyServedError, match="not a nodespan agent"):
             async with listen(path):
                 pass
         assert path.is_socket()

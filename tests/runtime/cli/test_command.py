@@ -57,7 +57,7 @@ def test_a_node_that_was_stopped_is_known(nodes: Path) -> None:
 
 def test_without_nodes_the_error_says_how_to_get_some(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "_NODES", "/nosuch")
-    with pytest.raises(CommandError, match="there are none here: nodespan cluster create"):
+    with pytest.raises(CommandError, match="there are none on this machine"):
         socket_of(parse(["get", "links", "--node", "a"]))
 
 

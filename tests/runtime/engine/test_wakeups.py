@@ -189,7 +189,7 @@ async def test_a_mapping_to_what_is_not_primary_fails() -> None:
     async with running(jobs) as node:
         await node.create(text(Text.kind, "one"))
         error = await node.crashed("C")
-        assert "which is of none of its primary kinds" in str(error)
+        assert "which is not of a primary kind" in str(error)
         assert jobs.done == []
 
 
