@@ -22,6 +22,9 @@ PACKAGES = $(PYTHON) tests/support/packages.py
 MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
 # Not installed, for they would take over this machine's names and clock: a machine in namespaces has them.
 FETCHED := systemd-resolved systemd-timesyncd chrony
+# Nor are these, which would take over its firewall: they run in namespaces.
+FIREWALLS := ufw firewalld python3-firewall python3-nftables python3-dbus python3-gi python3-cap-ng \
+	gir1.2-glib-2.0 libgirepository-1.0-1 libcap-ng0 iptables libip4tc2 libip6tc2 libxtables12 libnftnl11
 
 # All that a cluster needs; without the kernel's WireGuard also that of a process. Nothing of it runs as a service.
 RUN_PACKAGES = iproute2 nftables $$(modprobe --quiet wireguard || echo wireguard-go) $(if $(VIP),etcd-server)
@@ -88,6 +91,7 @@ test-mesh: test-mesh-packages ## network namespaces; root
 test-mesh-packages: .venv/installed
 	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; what needs them is skipped
 	$(PACKAGES) --fetch .cache/packages $(FETCHED) || [ $$? = 3 ]
+	$(PACKAGES) --fetch .cache/firewalls $(FIREWALLS) || [ $$? = 3 ]
 
 test-vm: .venv/installed ## kernels of their own, under User Mode Linux and QEMU, for what this kernel lacks
 	@$(BIN)/python -m tests.vm.run $(ARGS)

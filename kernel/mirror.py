@@ -39,6 +39,8 @@ _REPORT = 0.1
 _DATAGRAM = 65536
 RECEIVE_BUFFER = 8 << 20
 _SO_RCVBUFFORCE = 33
+# So many objects are remembered as changed by others.
+_REMEMBERED = 10_000
 _mirrors: trio.lowlevel.RunVar["set[Mirror[Any, Any]]"] = trio.lowlevel.RunVar("mirrors")
 
 
@@ -110,6 +112,7 @@ class Mirror(Generic[K, V]):
         self._rest = _DEBOUNCE
         self._lost = False
         self._doubtful = False
+        self._ports: dict[K, int] = {}
         self._taking_in = trio.Lock()
         self._socket = _subscribe(kind.groups, netns, receive_buffer)
         _all_mirrors().add(self)
@@ -117,6 +120,10 @@ class Mirror(Generic[K, V]):
     def shows(self, kind: type[Kind[Any, Any]], netns: str | None) -> bool:
         """Whether it is of this kind, or one like it, in this namespace."""
         return isinstance(self._kind, kind) and self._netns == netns
+
+    def changed_by(self, key: K) -> int:
+        """The netlink port over which an object was last changed, 0 if that is not known (see `Message`)."""
+        return self._ports.get(key, 0)
 
     def take(self) -> frozenset[K]:
         """The keys of all objects that appeared, changed, went or were announced since the last call; at first, all."""
@@ -179,6 +186,7 @@ class Mirror(Generic[K, V]):
         touched |= self._items.keys() - items.keys()
         for key in touched:
             self._before.setdefault(key, self._items.get(key))
+            self._ports.pop(key, None)
         self._items = items
         self.items = MappingProxyType(items)
         self._report(touched)
@@ -225,7 +233,7 @@ class Mirror(Generic[K, V]):
         while (data := self._receive()) is not None:
             if not self._lost:
                 for message in parse(data):
-                    self._apply(self._kind.fold(self._items, message), touched, reread)
+                    self._apply(self._kind.fold(self._items, message), touched, reread, message.port)
             now = trio.current_time()
             if now - started > _REPORT:
                 break
@@ -233,12 +241,17 @@ class Mirror(Generic[K, V]):
                 await trio.lowlevel.checkpoint()
                 slice_started = trio.current_time()
 
-    def _apply(self, effect: Effect[K, V], touched: set[K], reread: set[K]) -> None:
+    def _apply(self, effect: Effect[K, V], touched: set[K], reread: set[K], port: int = 0) -> None:
         for key, value in effect.changes.items():
             if self._items.get(key) == value:
                 continue
             touched.add(key)
             self._before.setdefault(key, self._items.get(key))
+            self._ports.pop(key, None)
+            if port:
+                self._ports[key] = port
+                if len(self._ports) > _REMEMBERED:
+                    del self._ports[next(iter(self._ports))]
             if value is None:
                 del self._items[key]
             else:

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -35,6 +36,10 @@ _IFNAME = 3
 _LONGEST = 0xFFFF
 _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
+_PORT = struct.Struct("=I")  # the last field of the header
+# The ports of so many of our connections are remembered: notifications arrive within moments of a change.
+_OWN = 1024
+_own_ports: deque[int] = deque(maxlen=_OWN)
 _ATTRIBUTE = struct.Struct("=HH")
 # Beside its number, the number of an attribute says whether it holds others and in which byte order it is.
 _ATTRIBUTE_NUMBER = 0x3FFF
@@ -68,12 +73,17 @@ Attributes = Mapping[int, bytes]
 
 @attrs.frozen
 class Message:
-    """A message of a known type: netlink's flags, the fields of the fixed part, the attributes by number."""
+    """A message of a known type: netlink's flags, the fields of the fixed part, the attributes by number.
+
+    `port` is, in a notification, that of the socket which asked for the change, 0 if the kernel made it by itself or
+    does not say (it does for links since Linux 6.2). The first socket of a process has the process's id.
+    """
 
     type: int
     flags: int
     fields: tuple[int, ...]
     attributes: Attributes
+    port: int = 0
 
     @property
     def family(self) -> int:
@@ -121,7 +131,8 @@ def parse(data: bytes) -> Iterator[Message]:
     for type, flags, start, end in split(data):
         fixed = _FIXED_PARTS.get(type)
         if fixed is not None:
-            yield Message(type, flags, fixed.unpack_from(data, start), _Unread(data, start + fixed.size, end))
+            (port,) = _PORT.unpack_from(data, start - _PORT.size)
+            yield Message(type, flags, fixed.unpack_from(data, start), _Unread(data, start + fixed.size, end), port)
 
 
 def body_of(message: Message) -> bytes:
@@ -334,4 +345,11 @@ def open_kernel(netns: str | None, *, strict: bool = False) -> Iterator[Kernel]:
         connection.setsockopt(_SOL_NETLINK, _CAPPED_ACK, 1)
         if strict:
             connection.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
+        connection.bind((0, 0))
+        _own_ports.append(connection.getsockname()[0])
         yield Kernel(connection)
+
+
+def is_own_port(port: int) -> bool:
+    """Whether a change was made over a connection of this process."""
+    return port in _own_ports

@@ -51,5 +51,5 @@ def delete_rule(kernel: Kernel, seen: KernelRule) -> None:
     # All attributes that were read are sent, so that another rule of the same priority does not match.
     family, dst_length, src_length, tos, table, _, _, action, flags = seen.header
     fields = (family, dst_length, src_length, tos, table, 0, 0, action, flags & _INVERT)
-    attributes = [attribute(number, data) for number, data in seen.attributes.items() if number != _PADDING]
+    attributes = [attribute(number, data) for number, data in seen.attributes if number != _PADDING]
     kernel.change(rtnl.RTM_DELRULE, 0, fields, *attributes)

@@ -1,7 +1,4 @@
-"""Routing rules as rtnetlink describes them.
-
-There are few, and they differ in more than their statuses show; so every change causes a dump.
-"""
+"""Routing rules as rtnetlink describes them. They differ in more than is shown of them."""
 
 from collections.abc import Iterable, Mapping
 from socket import AF_INET, AF_INET6
@@ -64,17 +61,22 @@ class KernelRule:
     status: RoutingRuleStatusSpec
     protocol: RouteProtocol
     header: tuple[int, ...]
-    attributes: Mapping[int, bytes]
+    attributes: tuple[tuple[int, bytes], ...]
+
+    @property
+    def key(self) -> RuleKey:
+        """What it is filed under."""
+        return RuleKey(self.status.family, self.status.priority)
 
 
 def read_kernel_rule(message: Message) -> KernelRule:
-    """The rule with all that tells it from others."""
+    """The rule that an RTM_NEWRULE or RTM_DELRULE message describes, in full."""
     protocol = RouteProtocol.of(integer(message.attributes, _PROTOCOL))
-    return KernelRule(read_rule(message), protocol, message.fields, message.attributes)
+    return KernelRule(read_rule(message), protocol, message.fields, tuple(message.attributes.items()))
 
 
 class Rules(Kind[RuleKey, tuple[KernelRule, ...]]):
-    """All rules by family and priority, in the kernel's order: of several, the first is evaluated first."""
+    """All rules by family and priority: of several with one priority the kernel asks the first first."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_RULE | rtnl.RTMGRP_IPV6_RULE
 
@@ -89,22 +91,28 @@ class Rules(Kind[RuleKey, tuple[KernelRule, ...]]):
         items: dict[RuleKey, tuple[KernelRule, ...]] = {}
         for message in messages:
             rule = read_kernel_rule(message)
-            key = RuleKey(rule.status.family, rule.status.priority)
-            items[key] = (*items.get(key, ()), rule)
+            items[rule.key] = (*items.get(rule.key, ()), rule)
         return items
 
     def fold(
-        self,
-        items: Mapping[RuleKey, tuple[KernelRule, ...]],  # noqa: ARG002
-        message: Message,  # noqa: ARG002
+        self, items: Mapping[RuleKey, tuple[KernelRule, ...]], message: Message
     ) -> Effect[RuleKey, tuple[KernelRule, ...]]:
-        """Any change causes a dump."""
-        return Effect(resync=True)
+        """A new rule comes behind those of its priority. Where it is not certain which is meant, list them again."""
+        if message.type not in (rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE):
+            return Effect()
+        rule = read_kernel_rule(message)
+        rules = items.get(rule.key, ())
+        if message.type == rtnl.RTM_NEWRULE:
+            # The kernel may hold just the same rule twice.
+            return Effect(resync=True) if rule in rules else Effect(changes={rule.key: (*rules, rule)})
+        if rules.count(rule) != 1:
+            return Effect(resync=True)
+        return Effect(changes={rule.key: tuple(each for each in rules if each != rule) or None})
 
 
-def _same_status(before: tuple[KernelRule, ...], after: tuple[KernelRule, ...]) -> bool:
-    return before[0].status == after[0].status
+def _same_statuses(before: tuple[KernelRule, ...], after: tuple[KernelRule, ...]) -> bool:
+    return [rule.status for rule in before] == [rule.status for rule in after]
 
 
-# For the statuses, which show the first rule of each family and priority.
-RULE_STATUSES: Aspect[tuple[KernelRule, ...]] = Aspect(same=_same_status)
+# For the statuses, which show less than tells rules apart.
+RULE_STATUSES: Aspect[tuple[KernelRule, ...]] = Aspect(same=_same_statuses)

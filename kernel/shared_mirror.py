@@ -51,6 +51,10 @@ class MirrorView(Generic[K, V]):
         """Whether the mirror is true as far as notifications were taken in; if not, a dump is due."""
         return self._mirror.is_certain
 
+    def changed_by(self, key: K) -> int:
+        """The netlink port over which an object was last changed, 0 if that is not known."""
+        return self._mirror.changed_by(key)
+
     def take(self) -> frozenset[K]:
         """The keys of all objects that appeared, changed, or went since the last call; at first, all."""
         touched = frozenset(self._touched)

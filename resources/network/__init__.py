@@ -124,6 +124,7 @@ from nodespan.resources.network.routing_rule import (
     RoutingRuleStatus,
     RoutingRuleStatusSpec,
     routing_rule_id,
+    routing_rule_status_id,
 )
 from nodespan.resources.network.static_host import StaticHost, StaticHostSpec
 from nodespan.resources.network.time_server import (
@@ -273,6 +274,7 @@ __all__ = [
     "operator_id",
     "route_id",
     "routing_rule_id",
+    "routing_rule_status_id",
     "split_wireguard_peer_id",
     "wireguard_peer_id",
 ]

@@ -48,6 +48,12 @@ def routing_rule_id(family: Family, priority: int) -> str:
     return f"{family.value}/{priority:05}"
 
 
+def routing_rule_status_id(family: Family, priority: int, place: int = 1) -> str:
+    """`inet4/01000`; `inet4/01000/2` for the second rule of this priority."""
+    id = routing_rule_id(family, priority)
+    return id if place == 1 else f"{id}/{place}"
+
+
 RoutingRuleStatus = ResourceType(
     "RoutingRuleStatuses.net.talos.dev",
     RoutingRuleStatusSpec,

@@ -64,7 +64,8 @@ class Decision(Generic[W]):
 
     `work` is the difference, to be applied now; None if there is none, or nothing can be done about it. `waiting` is
     why nothing can be done until something else changes, `refused` why nothing will be done as long as things are as
-    they are, `warning` what should be known although all is as desired. `instead` is what is there in its place.
+    they are, `warning` what should be known although all is as desired. `instead` is what is there in its place;
+    `undone` is what another program has done to what was in effect, and `work` restores.
     """
 
     work: W | None = None
@@ -72,6 +73,7 @@ class Decision(Generic[W]):
     refused: str = ""
     warning: str = ""
     instead: str = ""
+    undone: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -279,6 +281,9 @@ class Report:
     async def begin(self, ctx: Access, ids: Collection[str]) -> None:
         """A run begins, with these items."""
 
+    async def changed(self, ctx: Access, id: str) -> None:
+        """An item is new, or another one than it was."""
+
     async def failed(self, ctx: Access, id: str, error: Exception) -> None:
         """Applying an item failed."""
         text = describe(error)
@@ -432,6 +437,8 @@ class Reconciler(Generic[W, R]):
         for id in collected.changed | collected.gone:
             self._retries.forget(id)
             self._plan.changed(id)
+        for id in collected.changed:
+            await self._report.changed(ctx, id)
         for id in collected.gone:
             self._plan.gone(id)
             await self._report.gone(ctx, id)

@@ -5,8 +5,8 @@ counted, under continuous traffic of all kinds, over each event.
 """
 
 import contextlib
-import itertools
 import os
+import re
 import select
 import signal
 import socket
@@ -14,18 +14,27 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from ipaddress import ip_address
+from pathlib import Path
 
 import attrs
 import pytest
+from pyroute2.netlink import rtnl
 
 from nodespan.cluster.commands import LINK, agent_command
 from nodespan.cluster.peers import kubespan_address, look, specs_of
 from nodespan.cluster.plan import Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME, LISTEN_PORT, ROUTING_TABLE, RULE_PRIORITY
+from nodespan.controllers.kubespan.manager import route_spec, spec_route_id
+from nodespan.kernel.links import read_link
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.nft_events import CommitReader
+from nodespan.kernel.routes import read_route
+from nodespan.kernel.rtnetlink import Message, parse
+from nodespan.kernel.rules import read_rule
+from nodespan.resources.network import Family, LinkFlags
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
@@ -40,6 +49,7 @@ pytestmark = [
 _WITHIN = 60.0
 _V6 = "2001:db8:17::{}"
 _CLIENT, _CLIENT_GATEWAY = "198.51.100.66", "198.51.100.65"
+_CLIENT_V6, _CLIENT_GATEWAY_V6 = "2001:db8:18::2", "2001:db8:18::1"
 _PORT = 9
 _OUTGOING = 4  # PACKET_OUTGOING (packet(7))
 _NEIGHBOUR_DISCOVERY = (135, 136)
@@ -118,7 +128,10 @@ def lab() -> Iterator[Lab]:
             f"ip -n {client} address add {_CLIENT}/30 dev eth0",
             f"ip -n {client} link set eth0 up",
             f"ip -n {client} route add default via {_CLIENT_GATEWAY}",
-            f"ip netns exec {node.namespace} sysctl -qw net.ipv4.ip_forward=1",
+            f"ip -n {node.namespace} address add {_CLIENT_GATEWAY_V6}/64 dev inner nodad",
+            f"ip -n {client} address add {_CLIENT_V6}/64 dev eth0 nodad",
+            f"ip -n {client} route add default via {_CLIENT_GATEWAY_V6}",
+            f"ip netns exec {node.namespace} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
         ):
             subprocess.run(command.split(), check=True)
         wait_for(lambda: lab.is_up() and lab.is_whole())
@@ -144,7 +157,7 @@ class Watch:
         self._threads = [
             threading.Thread(target=self._look),
             threading.Thread(target=self._send, args=(lab.node.namespace, lab.targets)),
-            threading.Thread(target=self._send, args=(lab.client, lab.targets[:1])),
+            threading.Thread(target=self._send, args=(lab.client, lab.targets[:2])),
         ]
 
     def _send(self, namespace: str, targets: tuple[str, ...]) -> None:
@@ -220,54 +233,233 @@ def test_the_watch_sees_clear_text(lab: Lab) -> None:
     assert set(watch.clear) == {f"{target} protocol {socket.IPPROTO_UDP}" for target in lab.targets[:2]}
 
 
+class Repairs:
+    """When what leads packets into the tunnel went and came back, by the kernel's notifications: nothing is polled."""
+
+    _RTNL = rtnl.RTMGRP_LINK | rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_ROUTE | rtnl.RTMGRP_IPV4_RULE
+    _NETFILTER, _NFTABLES, _SOL_NETLINK, _ADD_MEMBERSHIP = 12, 7, 270, 1
+
+    def __init__(self, lab: Lab) -> None:
+        self._over = threading.Event()
+        self._commits = CommitReader()
+        self._lost: dict[Hashable, float] = {}
+        self.seconds: list[tuple[str, float]] = []
+        with in_netns(str(NAMESPACES / lab.node.namespace)):
+            self._filter = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, self._NETFILTER)
+            self._network = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._filter.bind((0, 0))
+        self._filter.setsockopt(self._SOL_NETLINK, self._ADD_MEMBERSHIP, self._NFTABLES)
+        self._network.bind((0, self._RTNL | rtnl.RTMGRP_IPV6_RULE))
+        self._thread = threading.Thread(target=self._follow)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether something was lost, and all of it is back."""
+        return bool(self.seconds) and not self._lost
+
+    def _follow(self) -> None:
+        while not self._over.is_set():
+            for ready in select.select((self._filter, self._network), (), (), 0.05)[0]:
+                data = ready.recv(1 << 17)
+                if ready is self._network:
+                    for message in parse(data):
+                        self._note_message(message)
+                    continue
+                for commit in self._commits.feed(data):
+                    if "nodespan" in commit.touched:
+                        # What changes it first is the event, what changes it next the repair.
+                        self._note("table nodespan", gone="table nodespan" not in self._lost)
+
+    def _note_message(self, message: Message) -> None:
+        match message.type:
+            case rtnl.RTM_NEWRULE | rtnl.RTM_DELRULE if read_rule(message).priority == RULE_PRIORITY:
+                self._note(f"rule {message.family}", gone=message.type == rtnl.RTM_DELRULE)
+            case rtnl.RTM_NEWROUTE | rtnl.RTM_DELROUTE if read_route(message).status.table.number == ROUTING_TABLE:
+                if not read_route(message).status.dst:
+                    self._note(f"route {message.family}", gone=message.type == rtnl.RTM_DELROUTE)
+            case rtnl.RTM_NEWLINK | rtnl.RTM_DELLINK if message.family == 0 and read_link(message).name == LINK_NAME:
+                down = LinkFlags.UP not in read_link(message).status.flags
+                self._note("link", gone=down or message.type == rtnl.RTM_DELLINK)
+
+    def _note(self, what: str, *, gone: bool) -> None:
+        if gone:
+            self._lost.setdefault(what, time.monotonic())
+        elif (since := self._lost.pop(what, None)) is not None:
+            self.seconds.append((what, time.monotonic() - since))
+
+    def __enter__(self) -> "Repairs":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._filter.close()
+        self._network.close()
+
+
+@attrs.frozen
+class Event:
+    """What somebody does, and the problems that name it: their resource, and what they say was done."""
+
+    command: str
+    said: str = ""
+    about: tuple[str, ...] = ()
+
+
 _RULES = (
     "for f in -4 -6; do ip $f rule add pref 32766 lookup main; ip $f rule add pref 32767 lookup default || true; done"
 )
+_TABLE = ("nodespan",)
+_BOTH_RULES = (f"inet4/{RULE_PRIORITY}", f"inet6/{RULE_PRIORITY}")
+_BOTH_ROUTES = tuple(spec_route_id(route_spec(family, 1420)) for family in (Family.INET4, Family.INET6))
+_DOWN = f"ip link set {LINK_NAME} down"
+# A flush of rules is done over a second connection, whose port is not the number of the process.
 _EVENTS = {
-    "flush of the packet filter": "nft flush ruleset",
-    "deletion of the table": "nft delete table inet nodespan",
-    "flush of one chain": "nft flush chain inet nodespan kubespan_outgoing",
-    "flush of a set": "nft flush set inet nodespan kubespan_routed_ipv4",
-    "a firewall that loads its rules": "echo 'flush ruleset; table inet filter { chain input "
-    "{ type filter hook input priority 0; policy accept; }; }' | nft -f -",
-    "deletion of the rules": f"ip -4 rule del pref {RULE_PRIORITY}; ip -6 rule del pref {RULE_PRIORITY}",
-    "flush of the rules": f"ip -4 rule flush; ip -6 rule flush; {_RULES}",
-    "flush of the routes": f"ip -4 route flush table {ROUTING_TABLE}; ip -6 route flush table {ROUTING_TABLE}",
-    "deletion of the link": f"ip link del {LINK_NAME}",
-    "link down": f"ip link set {LINK_NAME} down",
-    "packet filter and rules at once": f"nft flush ruleset; ip rule del pref {RULE_PRIORITY}",
+    "flush of the packet filter": Event("nft flush ruleset", "deleted by another program (nft, process", _TABLE),
+    "deletion of the table": Event("nft delete table inet nodespan", "deleted by another program (nft,", _TABLE),
+    "flush of one chain": Event("nft flush chain inet nodespan kubespan_outgoing", "changed by another", _TABLE),
+    "flush of a set": Event("nft flush set inet nodespan kubespan_routed_ipv4", "changed by another", _TABLE),
+    "a firewall that loads its rules": Event(
+        "echo 'flush ruleset; table inet filter { chain input "
+        "{ type filter hook input priority 0; policy accept; }; }' | nft -f -",
+        "deleted by another program (nft, process",
+        _TABLE,
+    ),
+    "deletion of the rules": Event(
+        f"ip -4 rule del pref {RULE_PRIORITY}; ip -6 rule del pref {RULE_PRIORITY}",
+        "it was removed by another program (",
+        _BOTH_RULES,
+    ),
+    "flush of the rules": Event(
+        f"ip -4 rule flush; ip -6 rule flush; {_RULES}", "it was removed by another program and", _BOTH_RULES
+    ),
+    "flush of the routes": Event(
+        f"ip -4 route flush table {ROUTING_TABLE}; ip -6 route flush table {ROUTING_TABLE}",
+        "it was removed by another program (",
+        _BOTH_ROUTES,
+    ),
+    "deletion of one route": Event(
+        f"ip -4 route del default table {ROUTING_TABLE}", "it was removed by another program (", _BOTH_ROUTES[:1]
+    ),
+    "deletion of the link": Event(f"ip link del {LINK_NAME}", "it was deleted by another program", (LINK_NAME,)),
+    "link down": Event(_DOWN, "it was set down by another program", (LINK_NAME,)),
+    "link down, again and again": Event(
+        f"for i in 1 2 3; do {_DOWN}; until ip link show {LINK_NAME} | grep -q ,UP; do :; done; done; {_DOWN}"
+    ),
+    "packet filter and rules at once": Event(f"nft flush ruleset; ip rule del pref {RULE_PRIORITY}"),
 }
+
+
+def _problems(lab: Lab, event: Event) -> dict[str, str]:
+    """What the agent says about those that the event names."""
+    said = specs_of(lab.node, "networkproblems")
+    return {each["id"]: each["message"] for each in said if each["id"] in event.about and event.said in each["message"]}
+
+
+def _is_said(before: dict[str, str], now: dict[str, str], event: Event) -> bool:
+    """Whether all is said, with the number of this time's process where it is known."""
+    return all(id in now and ("process" not in now[id] or now[id] != before.get(id)) for id in event.about)
+
+
+def _over(event: Event, lab: Lab, note: Callable[[str, object], None]) -> None:
+    wait_for(lab.is_whole)
+    before = _problems(lab, event)
+    with Watch(lab) as watch, Repairs(lab) as repairs:
+        wait_for(lambda: watch.sent > 100)
+        lab.inside(event.command)
+        wait_for(lambda: repairs.is_over)
+        wait_for(lab.is_whole)
+        sent = watch.sent
+        wait_for(lambda: watch.sent > sent + 100)
+        wait_for(lambda: _is_said(before, _problems(lab, event), event))
+    wait_for(lab.is_up)
+    assert watch.clear == []
+    for what, seconds in repairs.seconds:
+        note(f"{what} back after ms", round(1000 * seconds, 1))
 
 
 @pytest.mark.parametrize("event", _EVENTS)
 def test_nothing_leaves_in_clear_text_over(
     event: str, lab: Lab, record_property: Callable[[str, object], None]
 ) -> None:
+    _over(_EVENTS[event], lab, record_property)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("event", _EVENTS)
+def test_nothing_leaves_in_clear_text_over_and_over(
+    event: str, lab: Lab, record_property: Callable[[str, object], None]
+) -> None:
+    for _ in range(30):
+        _over(_EVENTS[event], lab, record_property)
+
+
+_PROJECT = Path(__file__).parents[2]
+_FIREWALLS = _PROJECT / ".cache" / "firewalls"
+
+
+@pytest.mark.parametrize("manager", ["ufw", "firewalld", "iptables"])
+def test_nothing_leaves_in_clear_text_while_a_firewall_manager_starts_reloads_and_stops(manager: str, lab: Lab) -> None:
+    if not (_FIREWALLS / f"{manager}.deb").exists() or not Path("/usr/bin/python3").exists():
+        pytest.skip(f"{_FIREWALLS} has no {manager}.deb: `make test-mesh` fetches it")
     wait_for(lab.is_whole)
     with Watch(lab) as watch:
         wait_for(lambda: watch.sent > 100)
-        for number in itertools.count(1):
-            lab.inside(_EVENTS[event])
-            took = wait_for(lab.is_whole, pause=0.0)
-            record_property(f"{event}, whole again after s", round(took, 3))
-            if number == 2:
-                break
-        before = watch.sent
-        wait_for(lambda: watch.sent > before + 100)
+        done = subprocess.run(
+            (
+                *("nsenter", f"--net={NAMESPACES / lab.node.namespace}", "--"),
+                *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                *("sh", str(_PROJECT / "tests/support/firewalls.sh"), str(_FIREWALLS), manager),
+            ),
+            capture_output=True,
+            text=True,
+            timeout=_WITHIN,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        wait_for(lab.is_whole)
     wait_for(lab.is_up)
     assert watch.clear == []
 
 
-def test_a_problem_names_the_program_that_flushed_the_packet_filter(lab: Lab) -> None:
-    wait_for(lab.is_whole)
-    lab.inside("nft flush ruleset")
+def _set_mtu(lab: Lab, mtu: int) -> None:
+    text = lab.node.config.read_text()
+    lab.node.config.write_text(re.sub(r"(kind: KubeSpanConfig\n)(mtu: \d+\n)?", rf"\1mtu: {mtu}\n", text))
+    wait_for(lambda: f"mtu {mtu}" in lab.inside(f"ip link show {LINK_NAME}"))
 
-    def is_named() -> bool:
-        problems = specs_of(lab.node, "networkproblems")
-        return any("was deleted by another program (nft, process" in each["message"] for each in problems)
 
-    wait_for(is_named)
+def test_nothing_leaves_in_clear_text_over_a_change_of_the_configuration(lab: Lab) -> None:
     wait_for(lab.is_whole)
+    before = lab.node.config.read_text()
+    with Watch(lab) as watch:
+        try:
+            _set_mtu(lab, 1380)
+            wait_for(lambda: "mtu 1380" in lab.inside(f"ip route show table {ROUTING_TABLE}"))
+        finally:
+            lab.node.config.write_text(before)
+        wait_for(lambda: "mtu 1420" in lab.inside(f"ip link show {LINK_NAME}"))
+        wait_for(lambda: lab.is_whole() and lab.is_up())
+    assert watch.clear == []
+
+
+# As a cable that is pulled at the far end: its addresses stay announced.
+_SILENCE = (
+    "table inet silence { chain in { type filter hook prerouting priority -400; policy drop; }; "
+    "chain out { type filter hook postrouting priority 400; policy drop; }; }"
+)
+
+
+def test_nothing_leaves_in_clear_text_while_a_peer_is_lost_and_regained(lab: Lab) -> None:
+    wait_for(lab.is_whole)
+    peer = lab.plan.public_nodes[1]
+    with Watch(lab) as watch:
+        for command in (_SILENCE, "delete table inet silence"):
+            words = ("ip", "netns", "exec", peer.namespace, "nft", command)
+            subprocess.run(words, check=True)
+            sent = watch.sent
+            wait_for(lambda sent=sent: watch.sent > sent + 300)  # type: ignore[misc]
+        wait_for(lambda: lab.is_whole() and lab.is_up())
+    assert watch.clear == []
 
 
 def test_nothing_leaves_in_clear_text_while_the_agent_is_killed_and_started_again(lab: Lab) -> None:

@@ -508,7 +508,7 @@ def seen_rules(mirror: Mirror[Any, Any]) -> set[tuple[Any, ...]]:
             rule.fw_mark,
             rule.fw_mask,
         )
-        for rule in (rules[0].status for rules in mirror.items.values())
+        for rule in (each.status for rules in mirror.items.values() for each in rules)
     }
 
 
@@ -541,6 +541,9 @@ async def test_rules_are_as_ip_shows_them() -> None:
                 "rule add fwmark 0x20/0x60 from 192.0.2.0/24 iif lo table 180 priority 180",
                 "-6 rule add to 2001:db8::/32 blackhole priority 5",
                 "rule add from 192.0.2.7 oif lo table 1000 priority 181",
+                "rule add from 192.0.2.8 table 1001 priority 181",
+                "rule add from 192.0.2.9 table 1002 priority 181",
+                "rule del from 192.0.2.8 priority 181",
                 "rule del priority 180",
             ):
                 inside.run("ip", *step.split())

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from nodespan.controllers.common import damping
+from nodespan.controllers.network.apply import disturbances
 from nodespan.controllers.network.apply.address_spec import AddressSpecController
 from nodespan.controllers.network.apply.route_spec import RouteSpecController
 from nodespan.controllers.network.apply.routing_rule_spec import RoutingRuleSpecController
@@ -34,6 +36,7 @@ from nodespan.resources.network import (
     RoutingRuleSpec,
     RoutingRuleSpecSpec,
     RoutingTable,
+    Severity,
     layered_id,
 )
 from nodespan.resources.network.enums import RouteProtocol, Scope
@@ -433,6 +436,32 @@ async def test_what_others_undo_is_restored_within_a_second_until_it_is_a_confli
                 lambda: rules(inside) and table(inside) and "198.51.100.1/24" in addresses(inside), within=20
             )
         await runtime.settled()
+        ids = {"AddressSpecs/eth0/198.51.100.1/24", "RouteSpecs/180/inet4///1", "RoutingRuleSpecs/inet4/32500"}
+        await eventually(lambda: {each.id for each in runtime.state.list(NetworkProblem)} == ids)
+        for problem in runtime.state.list(NetworkProblem):
+            assert problem.spec.severity is Severity.WARNING
+            assert re.fullmatch(
+                r"it was removed by another program \(.*process \d+.*\) and has been restored; .*", problem.spec.message
+            )
+
+
+async def test_what_the_agent_itself_takes_away_is_no_other_programs_doing() -> None:
+    async with node() as (inside, runtime):
+        await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
+        await want(runtime, RouteSpec, "r", default_route(Family.INET4))
+        await eventually(lambda: table(inside) and "198.51.100.1/24" in addresses(inside))
+        await unwant(runtime, RouteSpec, "r")
+        await runtime.gone(RouteSpec, "180/inet4///1")
+        await want(runtime, RouteSpec, "r", attrs.evolve(default_route(Family.INET4), mtu=1400))
+        await eventually(lambda: "1400" in str(table(inside)))
+        await want(runtime, RouteSpec, "r", attrs.evolve(default_route(Family.INET4), mtu=1300))
+        await eventually(lambda: "1300" in str(table(inside)))
+        # The kernel removes the routes of a link that goes down by itself.
+        inside.run("ip", "link", "set", "eth0", "down")
+        await eventually(lambda: not table(inside))
+        inside.run("ip", "link", "set", "eth0", "up")
+        await eventually(lambda: "1300" in str(table(inside)))
+        await runtime.settled()
         assert not runtime.state.list(NetworkProblem)
 
 
@@ -465,6 +494,7 @@ async def test_a_conflict_is_damped_and_reported_and_ends_after_a_while(
     undo: tuple[str, ...], id: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(damping, "CALM", 1.0)
+    monkeypatch.setattr(disturbances, "SHOWN_FOR", 1.0)
     async with node() as (inside, runtime):
         await want(runtime, AddressSpec, "a", address("198.51.100.1/24"))
         await want(runtime, RouteSpec, "r", default_route(Family.INET4))
@@ -474,13 +504,15 @@ async def test_a_conflict_is_damped_and_reported_and_ends_after_a_while(
 
         await eventually(lambda: table(inside) and in_effect())
         turns = 0
-        while not runtime.state.list(NetworkProblem):
+        while not any(each.spec.severity is Severity.ERROR for each in runtime.state.list(NetworkProblem)):
             if in_effect():
                 turns += 1
                 inside.run("ip", *undo)
             await trio.sleep(0.01)
         assert damping.FREE <= turns <= damping.FREE + 2
-        problem = (await runtime.eventually(NetworkProblem, id)).spec.message
+        problem = (
+            await runtime.eventually(NetworkProblem, id, lambda found: found.spec.severity is Severity.ERROR)
+        ).spec.message
         assert said in problem
         assert "somebody else keeps undoing it" in problem
         # The others are none the worse for it.

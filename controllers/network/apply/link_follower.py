@@ -26,6 +26,10 @@ class LinkFollower:
             topics.update(map(LinkName, self._table.set(index, self._mirror.items.get(index))))
         return topics
 
+    def changed_by(self, index: int) -> int:
+        """The netlink port over which a link was last changed, 0 if that is not known."""
+        return self._mirror.changed_by(index)
+
     async def look_if_down(self, indexes: Iterable[int], netns: str | None) -> None:
         """Have those of these links that are down read again, here and wherever links are shown."""
         await self._mirror.catch_up()

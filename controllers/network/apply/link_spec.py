@@ -16,12 +16,14 @@ from collections.abc import AsyncIterator, Callable, Collection, Hashable, Itera
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import trio
 
 from nodespan.controllers.common.link_refresh import ask_for_refresh
 from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply import bond_plan
 from nodespan.controllers.network.apply.applier import Applier
+from nodespan.controllers.network.apply.disturbances import program_of, restored
 from nodespan.controllers.network.apply.interests import Interests, NotedLinks
 from nodespan.controllers.network.apply.kernel_access import KernelAccess, NetworkNamespace
 from nodespan.controllers.network.apply.link_follower import LinkFollower
@@ -43,8 +45,9 @@ from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WIT
 from nodespan.controllers.network.apply.prior_objects import load_record
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
 from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
+from nodespan.kernel.rtnetlink import is_own_port
 from nodespan.kernel.wireguard.keys import parse_given_key
-from nodespan.resources.network import LinkRefresh, LinkSpec, LinkSpecSpec
+from nodespan.resources.network import LinkFlags, LinkRefresh, LinkSpec, LinkSpecSpec
 from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs, shared
 
 
@@ -66,10 +69,11 @@ class LinkSpecController(Applier[LinkSpecSpec, LinkSpecSpec, LinksDone]):
     ) -> None:
         specs = Specs(LinkSpec)
         state = LinkState(desired=specs.desired, originals=LinkOriginals(record), prior=prior or PriorState(None))
+        driver = LinkDriver(kernel or NetworkNamespace(netns), state)
         super().__init__(
             specs,
-            LinkPlan(specs, state),
-            LinkDriver(kernel or NetworkNamespace(netns), state),
+            LinkPlan(specs, state, driver.changed_by),
+            driver,
             more_outputs=(shared(LinkRefresh),),
         )
 
@@ -93,6 +97,10 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
             self._follower = LinkFollower(links, self._state.links)
             yield
 
+    def changed_by(self, index: int) -> int:
+        """The netlink port over which a link was last changed, 0 if that is not known."""
+        return self._follower.changed_by(index)
+
     async def observe(self, look: Look) -> Collection[Hashable]:  # noqa: ARG002
         """The links that changed."""
         return await self._follower.take()
@@ -114,9 +122,12 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
 class LinkPlan(Plan[LinkSpecSpec]):
     """Whether links are as desired. The work of a spec is the spec: its steps depend on what the kernel has by then."""
 
-    def __init__(self, specs: Specs[LinkSpecSpec], state: LinkState) -> None:
+    def __init__(self, specs: Specs[LinkSpecSpec], state: LinkState, changed_by: Callable[[int], int]) -> None:
         self._specs = specs
         self._state = state
+        self._changed_by = changed_by
+        # The links of specs in effect: their index, and how often this process had disrupted links by then.
+        self._held: dict[str, tuple[int, int]] = {}
         self._interests = Interests()
         # The master of which each spec says that it is a member.
         self._master_of: dict[str, str] = {}
@@ -129,8 +140,29 @@ class LinkPlan(Plan[LinkSpecSpec]):
         """Read WireGuard devices again, too."""
         self._state.memory.devices.clear()
 
+    def holds(self, id: str) -> None:
+        """Remember which link it is."""
+        link = find(self._specs.desired[id], LinkLookup(self._state.links))
+        if link is not None:
+            self._held[id] = (link.status.index, self._state.memory.disruptions)
+
+    def _undone(self, id: str, spec: LinkSpecSpec) -> str:
+        """Whether the link was deleted or set down, which the kernel does not do by itself to a link that is left."""
+        index, disruptions = self._held.get(id, (0, 0))
+        port = self._changed_by(index)
+        # Before Linux 6.2 the kernel does not say who did it.
+        if not index or is_own_port(port) or (not port and disruptions != self._state.memory.disruptions):
+            return ""
+        link = self._state.links.get(index)
+        if link is None:
+            return restored("it was deleted", program_of(port)) if spec.logical else ""
+        if spec.up and LinkFlags.UP not in link.status.flags:
+            return restored("it was set down", program_of(port))
+        return ""
+
     def changed(self, id: str) -> None:
         """Keep who is a member of what."""
+        self._held.pop(id, None)
         before = self._master_of.pop(id, "")
         if before:
             self._state.members.get(before, set()).discard(id)
@@ -143,6 +175,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
     def gone(self, id: str) -> None:
         """Forget what was known of a link."""
         self._interests.note(id, ())
+        self._held.pop(id, None)
         self._state.memory.forget(id)
         self._state.members.pop(id, None)
 
@@ -153,6 +186,10 @@ class LinkPlan(Plan[LinkSpecSpec]):
         if id in self._specs.desired:
             try:
                 decision = self._decide_desired(self._specs.desired[id], lookup)
+                if decision.work is not None:
+                    decision = attrs.evolve(decision, undone=self._undone(id, decision.work))
+                elif decision.waiting or decision.refused:
+                    self._held.pop(id, None)
             except ValueError as error:
                 decision = Decision(refused=str(error))
         else:

@@ -37,6 +37,8 @@ class LinkMemory:
     devices: dict[str, Device] = attrs.field(factory=dict)
     # Links that look like desired ones and belong to another program after all.
     foreign: set[str] = attrs.field(factory=set)
+    # How often something was removed or set down here, which may take other links with it.
+    disruptions: int = 0
 
     def forget(self, name: str) -> None:
         """Forget what was known of a link."""
@@ -52,6 +54,7 @@ class LinkMemory:
             addresses=dict(self.addresses),
             devices=dict(self.devices),
             foreign=set(self.foreign),
+            disruptions=self.disruptions,
         )
 
 

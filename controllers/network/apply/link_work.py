@@ -280,6 +280,7 @@ class _Worker:
 
     def _change(self, change: LinkChange) -> None:
         """Change what can be changed; what the kernel refuses does not stop the rest of it. Raises OSError."""
+        self._state.memory.disruptions += change.up is False
         if _takes_along(change):
             self._state.prior.before_loss(self._netns, {change.index})
         try:
@@ -303,6 +304,7 @@ class _Worker:
                 self._reread(change.index)
 
     def _remove(self, index: int) -> None:
+        self._state.memory.disruptions += 1
         try:
             delete_link(self._kernel, index)
         except OSError as error:

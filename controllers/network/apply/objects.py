@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from nodespan.controllers.network.apply.disturbances import is_foreign, program_of, restored
 from nodespan.controllers.network.apply.interests import Interests, LinkIndex, LinkName, NotedItems, NotedLinks
 from nodespan.controllers.network.apply.kernel_access import KernelAccess
 from nodespan.controllers.network.apply.link_follower import LinkFollower
@@ -134,6 +135,8 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
         self._interests = Interests()
         # The specs as they were when they last were in effect.
         self._before: dict[str, S] = {}
+        # Those that were in effect when they were last looked at.
+        self._in_effect: set[str] = set()
 
     def concerned(self, topics: Iterable[Hashable]) -> set[str]:
         """The specs whose decision looked at these."""
@@ -142,11 +145,17 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
     def holds(self, id: str) -> None:
         """Remember the spec as one that was in effect."""
         self._before[id] = self._specs.desired[id]
+        self._in_effect.add(id)
+
+    def changed(self, id: str) -> None:
+        """The spec is another one, which is not in effect yet."""
+        self._in_effect.discard(id)
 
     def gone(self, id: str) -> None:
         """Forget the spec."""
         self._interests.note(id, ())
         self._before.pop(id, None)
+        self._in_effect.discard(id)
         self._driver.prior.forget(id)
 
     def decide(self, id: str) -> Mapping[str, Decision[Step[W, O]]]:
@@ -158,7 +167,20 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
         group = self._rivals(id, noted)
         if len(group) > 1:
             steps = self._steps(group, links, items)
-        return _decisions(self._keeping(steps, group), group)
+        decisions = _decisions(self._keeping(steps, group), group)
+        self._in_effect -= {id for id, decision in decisions.items() if decision.waiting or decision.refused}
+        return {id: attrs.evolve(decision, undone=self._undone(id, decision)) for id, decision in decisions.items()}
+
+    def _undone(self, id: str, decision: Decision[Step[W, O]]) -> str:
+        """By whom the object was removed or changed, if that came over another program's connection."""
+        step = decision.work
+        if id not in self._in_effect or step is None or step.add is None:
+            return ""
+        keys: Iterable[Any] = _objects(self._interests.topics(id))
+        port = next((port for key in keys if is_foreign(port := self._driver.items.changed_by(key))), 0)
+        if not port:
+            return ""
+        return restored("it was changed" if step.remove or step.instead else "it was removed", program_of(port))
 
     def _keeping(self, plan: Steps[W, O], ids: set[str]) -> Steps[W, O]:
         """The steps with regard to what was there before the agent."""

@@ -3,12 +3,12 @@
 from nodespan.controllers.common.publication import Publication
 from nodespan.kernel.rules import RULE_STATUSES, KernelRule, RuleKey, Rules
 from nodespan.kernel.shared_mirror import open_shared_mirror
-from nodespan.resources.network import RoutingRuleStatus, RoutingRuleStatusSpec, routing_rule_id
+from nodespan.resources.network import RoutingRuleStatus, RoutingRuleStatusSpec, routing_rule_status_id
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 
 
 class RoutingRuleStatusController(Controller):
-    """One status per family and priority."""
+    """A status per rule. Of several of one priority the first has the id that the original gives to any of them."""
 
     name = "network.RoutingRuleStatusController"
     inputs = (destroy_ready(RoutingRuleStatus),)
@@ -26,5 +26,4 @@ class RoutingRuleStatusController(Controller):
 
 
 def _statuses(key: RuleKey, rules: tuple[KernelRule, ...]) -> dict[str, RoutingRuleStatusSpec]:
-    """The first of several with one priority, for that one is evaluated first."""
-    return {routing_rule_id(key.family, key.priority): rules[0].status} if rules else {}
+    return {routing_rule_status_id(key.family, key.priority, place): rule.status for place, rule in enumerate(rules, 1)}

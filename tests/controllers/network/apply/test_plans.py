@@ -316,7 +316,7 @@ RULE = RoutingRuleSpecSpec(table=RoutingTable.of(180), priority=32500, fw_mark=0
 
 def kernel_rule(protocol: RouteProtocol = RouteProtocol.STATIC, **changes: Any) -> KernelRule:
     status = RoutingRuleStatusSpec(table=RoutingTable.of(180), priority=32500, fw_mark=0x40, fw_mask=0x60)
-    return KernelRule(attrs.evolve(status, **changes), protocol, (), {})
+    return KernelRule(attrs.evolve(status, **changes), protocol, (), ())
 
 
 def rule_steps(*seen: KernelRule, spec: RoutingRuleSpecSpec = RULE) -> Any:
