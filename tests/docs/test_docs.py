@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from nodespan.runtime.api.metrics import EngineMetrics
-from nodespan.runtime.cli.command import _VERBS, parse
+from nodespan.runtime.cli.arguments import _VERBS, parse
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
 from tests.docs import public_face

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nodespan.runtime import paths
-from nodespan.runtime.cli.command import parse, run
+from nodespan.runtime.cli.arguments import parse
+from nodespan.runtime.cli.command import run
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import socket_of
 from nodespan.runtime.cli.version import own_version

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nodespan.runtime import paths
 from nodespan.runtime.cli import completion
+from nodespan.runtime.cli.arguments import verbs
 from nodespan.runtime.cli.completion import candidates, script
 from tests.support.agent import COMMAND, agent, environment, nodespan
 
@@ -18,9 +20,26 @@ OFFLINE: list[tuple[list[str], list[str]]] = [
     (["val"], ["validate"]),
     (["--socket", "/nosuch", "val"], ["validate"]),
     (["--socket=/nosuch", "val"], ["validate"]),
-    (["--socket", ""], []),
-    (["validate", ""], []),
-    (["agent", "--log-level", ""], []),
+    (["agent", "--log-level", ""], ["debug", "error", "info", "warning"]),
+    (["agent", "--log-level="], [f"--log-level={level}" for level in ("debug", "error", "info", "warning")]),
+    (["agent", "--log-format", "j"], ["json"]),
+    (["agent", "--me"], ["--metrics"]),
+    (["agent", "--metrics", ""], []),
+    (["why", "-"], ["--depth", "--help", "--namespace", "--node", "--socket", "--verbose", "-h", "-n", "-v"]),
+    (["--so"], ["--socket"]),
+    (["apply", "--mode", ""], ["apply", "try"]),
+    (["apply", "--d"], ["--dry-run"]),
+    (["cluster", ""], ["create", "destroy", "exec", "show"]),
+    (["cluster", "de"], ["destroy"]),
+    (["cluster", "create", "--wi"], ["--wireguard-cidr", "--with-kubespan"]),
+    (["gen", "key", "--p"], ["--public"]),
+    (["discovery", ""], ["serve"]),
+    (["help", "ag"], ["agent"]),
+    (["help", "cluster", "sh"], ["show"]),
+    (["hel"], ["help"]),
+    (["leav"], ["leave"]),
+    (["nosuch", "--"], []),
+    (["cluster", "nosuch", ""], []),
     (["get", "links", "-l", ""], []),
     (["get", "links", "lo", ""], []),
     (["nosuch", ""], []),
@@ -32,14 +51,62 @@ def test_what_needs_no_agent(words: list[str], found: list[str]) -> None:
     assert candidates(words, "/nosuch") == found
 
 
+FILES: list[tuple[list[str], list[str]]] = [
+    (["validate", ""], ["a.yaml", "b.d/"]),
+    (["validate", "a.yaml", "b"], ["b.d/"]),
+    (["validate", "b.d/"], ["b.d/c.yaml"]),
+    (["validate", "./"], ["./a.yaml", "./b.d/"]),
+    (["validate", "."], [".hidden"]),
+    (["agent", "--config", ""], ["a.yaml", "b.d/"]),
+    (["agent", "--config=b.d/"], ["--config=b.d/c.yaml"]),
+    (["agent", "--state-dir", "b"], ["b.d/"]),
+    (["--socket", "a"], ["a.yaml"]),
+    (["apply", "--dry-run", "a"], ["a.yaml"]),
+    (["gen", "config", "--join", "a"], ["a.yaml"]),
+    (["validate", "nosuch/"], []),
+]
+
+
+@pytest.mark.parametrize(("words", "found"), FILES)
+def test_files_are_those_of_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], found: list[str]
+) -> None:
+    (tmp_path / "b.d").mkdir()
+    for name in ("a.yaml", "b.d/c.yaml", ".hidden"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert candidates(words, "/nosuch") == found
+
+
+@pytest.mark.parametrize(
+    "words", [["--node", ""], ["get", "--node", ""], ["get", "links", "--node", ""], ["cluster", "exec", ""]]
+)
+def test_nodes_are_those_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    for name in ("a.sock", "a.sock.lock", "lab-b.sock"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(paths, "_NODES", str(tmp_path))
+    assert candidates(words, "/nosuch") == ["a", "lab-b"]
+
+
+def test_every_verb_completes_its_options() -> None:
+    for verb in verbs():
+        assert "--help" in candidates([verb, "--he"], "/nosuch")
+
+
 @pytest.mark.parametrize("words", [[], [""]])
 def test_the_verbs_come_first(words: list[str]) -> None:
     assert {"agent", "completion", "get", "graph", "validate", "version", "why"} <= set(candidates(words, "/nosuch"))
 
 
 DEFINITIONS = [
-    {"metadata": {"id": "addressstatuses.net.talos.dev"}, "spec": {"aliases": ["address", "as"]}},
-    {"metadata": {"id": "linkstatuses.net.talos.dev"}, "spec": {"aliases": ["link", "links", "ls"]}},
+    {
+        "metadata": {"id": "addressstatuses.net.talos.dev"},
+        "spec": {"type": "AddressStatuses.net.talos.dev", "displayType": "AddressStatus", "aliases": ["address", "as"]},
+    },
+    {
+        "metadata": {"id": "linkstatuses.net.talos.dev"},
+        "spec": {"type": "LinkStatuses.net.talos.dev", "displayType": "LinkStatus", "aliases": ["link", "links", "ls"]},
+    },
 ]
 
 
@@ -67,6 +134,8 @@ ONLINE: list[tuple[list[str], list[str], tuple[str, str, str]]] = [
         ("/s", "resourcedefinitions", ""),
     ),
     (["get", "l"], ["link", "links", "linkstatuses.net.talos.dev", "ls"], ("/s", "resourcedefinitions", "")),
+    (["get", "Link"], ["LinkStatus", "LinkStatuses.net.talos.dev"], ("/s", "resourcedefinitions", "")),
+    (["why", "LinkStatus", "e"], ["eth0", "eth1"], ("/s", "LinkStatus", "")),
     (["g", "-w", "as"], ["as"], ("/s", "resourcedefinitions", "")),
     (["get", "links", ""], ["eth0", "eth1", "lo"], ("/s", "links", "")),
     (["get", "links", "e"], ["eth0", "eth1"], ("/s", "links", "")),
@@ -76,6 +145,8 @@ ONLINE: list[tuple[list[str], list[str], tuple[str, str, str]]] = [
     (["--socket", "/t", "get", "links", "l"], ["lo"], ("/t", "links", "")),
     (["get", "--socket=/t", "links", "l"], ["lo"], ("/t", "links", "")),
     (["get", "links", "-n", ""], ["eth0", "eth1", "lo"], ("/s", "namespaces", "")),
+    (["get", "links", "--node", "x", "l"], ["lo"], ("/run/nodespan/nodes/x.sock", "links", "")),
+    (["--node", "x", "get", "links", "l"], ["lo"], ("/run/nodespan/nodes/x.sock", "links", "")),
 ]
 
 
@@ -103,6 +174,9 @@ BASH: list[tuple[str, list[str]]] = [
     # Bash replaces only what stands behind the last colon.
     ("nodespan get addresses lo/::", ["1/128"]),
     ("nodespan valid", ["validate"]),
+    ("nodespan cluster cr", ["create"]),
+    ("nodespan agent --log-level=d", ["debug"]),
+    ("nodespan get LinkStatu", ["LinkStatus", "LinkStatuses.net.talos.dev"]),
     ("get-resources links l", ["lo"]),
     ("nodespan get nosuch ", []),
 ]

@@ -1,0 +1,234 @@
+"""The verbs of the command line and their options. Each verb imports what it needs when it is used."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from nodespan.runtime.cli.options import add_client_options, add_socket, escaped
+from nodespan.runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
+
+if TYPE_CHECKING:
+    from nodespan.runtime.cli.extension import Command
+
+_OUTPUTS = ("table", "yaml", "json", "jsonpath=EXPRESSION")
+
+
+def main_parser(*, with_help: bool = False) -> argparse.ArgumentParser:
+    """The parser of what stands before the verb, the verb, and the rest."""
+    parser = argparse.ArgumentParser(
+        prog="nodespan",
+        description=_description() if with_help else None,
+        epilog=_summary() if with_help else None,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--node", metavar="NAME", help=f"the agent of this name ({node_socket('NAME')})")
+    add_socket(parser, client_socket())
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version of this command")
+    parser.add_argument("verb", metavar="COMMAND", help="see below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see nodespan COMMAND --help")
+    return parser
+
+
+def verbs() -> list[str]:
+    """All verbs, the built-in ones first."""
+    from nodespan.runtime.cli import extension
+
+    return [*_VERBS, *extension.names()]
+
+
+def parser_of(verb: str) -> tuple[argparse.ArgumentParser, "Command | None"] | None:
+    """The parser of a verb, and the command of the package that brings it; None for an unknown verb."""
+    verb = _ALIASES.get(verb, verb)
+    if verb in _VERBS:
+        description, add_arguments = _VERBS[verb]
+        parser = argparse.ArgumentParser(prog=f"nodespan {verb}", description=description)
+        add_arguments(parser)
+        return parser, None
+    from nodespan.runtime.cli import extension
+
+    command = extension.load(verb)
+    if command is None:
+        return None
+    parser = argparse.ArgumentParser(prog=f"nodespan {verb}", description=command.description)
+    command.add_arguments(parser)
+    return parser, command
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse the arguments. Exits, as argparse does, after printing help or an error."""
+    parser = main_parser(with_help=_asks_for_help(arguments))
+    given = parser.parse_args(_without_help(arguments))
+    verb = _ALIASES.get(given.verb, given.verb)
+    found = parser_of(verb)
+    if found is None:
+        from nodespan.runtime.suggestions import did_you_mean
+
+        known = verbs()
+        parser.error(f"unknown command {verb!r}{did_you_mean(verb, known)}\ncommands: {', '.join(known)}")
+    of_verb, command = found
+    if command is None:
+        options = of_verb.parse_intermixed_args(given.arguments)
+    else:
+        options = of_verb.parse_args(given.arguments)
+        options.extension = command
+    if given.node is not None and not hasattr(options, "node"):
+        parser.error(f"--node names the agent to ask, and {verb} asks none")
+    options.verb = verb
+    options.node = getattr(options, "node", None) or given.node
+    options.socket = getattr(options, "socket", None) or given.socket
+    return options
+
+
+class _PrintVersion(argparse.Action):
+    """Prints the version, which is read only then, and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from nodespan.runtime.cli.version import own_version
+
+        print(f"nodespan v{own_version()}")
+        parser.exit()
+
+
+def _without_help(arguments: list[str]) -> list[str]:
+    """`help VERB ...` as `VERB ... --help`."""
+    return [*arguments[1:], "--help"] if arguments[:1] == ["help"] else arguments
+
+
+def _asks_for_help(arguments: list[str]) -> bool:
+    return not arguments or arguments[0] in ("-h", "--help") or arguments == ["help"]
+
+
+def _description() -> str:
+    """The summary of the installed distribution."""
+    from importlib.metadata import metadata
+
+    return metadata("nodespan")["Summary"] + "\n"
+
+
+def _summary() -> str:
+    from nodespan.runtime.cli import extension
+
+    described = {verb: description for verb, (description, _) in _VERBS.items()}
+    for verb in extension.names():
+        command = extension.load(verb)
+        described[verb] = "" if command is None else command.description
+    return "\n".join(["commands:", *(f"  {verb:<12}{text}" for verb, text in described.items())])
+
+
+def _agent(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help=_option_help("--config") or "a configuration file, or a directory of them; may be repeated",
+    )
+    parser.add_argument(
+        "--state-dir", metavar="DIR", default=default_state_dir(), help="(NODESPAN_STATE_DIR; %(default)s)"
+    )
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        default=os.environ.get("NODESPAN_ROOT", ""),
+        help="root directory of the system files to manage (NODESPAN_ROOT; /)",
+    )
+    add_socket(parser, agent_socket())
+    _add_controllers(parser, "run these controllers too; may be repeated")
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics over HTTP")
+    parser.add_argument("--cleanup", action="store_true", help="revert all changes of the system before stopping")
+    parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+
+
+def _option_help(option: str) -> str:
+    """What the installed packages say of an option of the agent."""
+    from nodespan.runtime.about import load_about
+    from nodespan.runtime.logs import plain_logger
+
+    helps = [about.option_help.get(option, "") for about in load_about(plain_logger())]
+    return escaped("; ".join(text for text in helps if text))
+
+
+def _add_controllers(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--controllers", metavar="MODULE:ATTRIBUTE", action="append", default=[], help=help)
+
+
+def _get(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
+    parser.add_argument("id", metavar="ID", nargs="?", help="one resource")
+    parser.add_argument("-o", "--output", default="table", metavar="FORM", help=" | ".join(_OUTPUTS))
+    parser.add_argument("-w", "--watch", action="store_true", help="keep running and show changes")
+    parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
+    parser.add_argument(
+        "-l",
+        "--labels",
+        metavar="SELECTOR",
+        action="append",
+        default=[],
+        help="select by label, e.g. app=web,tier!=test; repeated: any of them",
+    )
+    add_client_options(parser)
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
+    parser.add_argument("id", metavar="ID", help="the resource")
+    parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show each input again wherever it was read")
+    parser.add_argument("--depth", metavar="NUMBER", type=int, default=16, help="how far to go back (%(default)s)")
+    add_client_options(parser)
+
+
+def _graph(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=("dot", "mermaid", "svg", "png"),
+        default="dot",
+        help="(%(default)s); svg and png need Graphviz",
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="the running agent's graph, with counts of resources and wake-ups"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="controllers whose names begin with NAME; may be repeated",
+    )
+    _add_controllers(parser, "draw these controllers too; not with --live")
+    add_client_options(parser)
+
+
+def _validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-v", "--verbose", action="store_true", help="list every part that is ignored")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="file, directory (its .yaml files), - (standard input); all are merged"
+    )
+    parser.add_argument("--strict", action="store_true", help="refuse keys and kinds that nothing here knows")
+
+
+def _version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--client", action="store_true", help="only the version of this command")
+    add_client_options(parser)
+
+
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help='for bash: eval "$(nodespan completion bash)"')
+
+
+_VERBS = {
+    "agent": ("run the agent in the foreground", _agent),
+    "get": ("show resources of a type, or one of them", _get),
+    "why": ("show what a resource was made from", _why),
+    "leave": (
+        "take this node out of its cluster, revert all changes of the system, and stop the agent",
+        add_client_options,
+    ),
+    "graph": ("draw which controller reads and writes what", _graph),
+    "validate": ("check configuration files", _validate),
+    "version": ("print the versions of this command and of the agent", _version),
+    "completion": ("print a shell's completion script", _completion),
+}
+_ALIASES = {"g": "get"}
