@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from nodespan.etcd.values import Json
 from nodespan.runtime.pem import PEMError, check_certificate_file
 
 _PORT = 2379
+# Since 1.14; the client port speaks only gRPC then.
+_TALOS_HTTP_PORT = 2383
+# What HTTP/2 servers say first: a SETTINGS frame of the connection.
+_SETTINGS_FRAME = re.compile(rb"\x00..\x04.\x00\x00\x00\x00", re.DOTALL)
 _OK = 200
 # Failures after which it is certain that the member has not got the request.
 _BEFORE_SENDING = (httpcore.ConnectError, httpcore.ConnectTimeout)
@@ -135,6 +140,8 @@ class Gateway:
             yield
         except _FAILURES as error:
             reason = _reason(error)
+            if _speaks_grpc_only(error):
+                raise MemberFailedError(_grpc_only(endpoint), was_sent=False) from None
             # TLS 1.3 lets a client find out only after its handshake, and not always by a proper alert.
             broke = isinstance(error, httpcore.ReadError | httpcore.WriteError)
             if broke and endpoint.startswith("https:") and self._tls.certificate is None:
@@ -187,16 +194,22 @@ class _Backend(httpcore.TrioBackend):
 class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._has_read = False
 
     async def read(self, *arguments: Any, **named: Any) -> bytes:
-        return await self._inner.read(*arguments, **named)
+        data = await self._inner.read(*arguments, **named)
+        if not self._has_read:
+            self._has_read = True
+            if _SETTINGS_FRAME.match(data):
+                raise _GrpcOnlyError
+        return data
 
     async def write(self, *arguments: Any, **named: Any) -> None:
         await self._inner.write(*arguments, **named)
 
     async def start_tls(self, *arguments: Any, **named: Any) -> httpcore.AsyncNetworkStream:
         try:
-            return await self._inner.start_tls(*arguments, **named)
+            return _Stream(await self._inner.start_tls(*arguments, **named))
         except trio.Cancelled:
             await self._inner.aclose()
             raise
@@ -206,6 +219,28 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
+
+
+class _GrpcOnlyError(httpcore.ProtocolError):
+    """The server speaks HTTP/2 without being asked to."""
+
+
+def _speaks_grpc_only(error: BaseException) -> bool:
+    """Whether the server has answered HTTP/1.1 by HTTP/2, or refused it in the TLS handshake."""
+    return any(
+        isinstance(cause, _GrpcOnlyError)
+        or (isinstance(cause, ssl.SSLError) and "no application protocol" in str(cause).lower().replace("_", " "))
+        for cause in _causes(error)
+    )
+
+
+def _grpc_only(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return (
+        "it speaks only gRPC at this port: give the port of its HTTP gateway "
+        f"(etcd of Talos 1.14 and later: {parts.scheme}://{host}:{_TALOS_HTTP_PORT})"
+    )
 
 
 def _reason(error: BaseException) -> str:

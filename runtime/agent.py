@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -40,6 +41,8 @@ _HANDOVER_PATIENCE = 15.0
 # How long the agent waits, in seconds, for the client that made it leave to read the result.
 _RESULT_PATIENCE = 2.0
 LEAVE = "agent.leave"
+# The exit status of an agent that controllers keep from stopping.
+_GIVEN_UP = 70
 _OWNER = "agent"
 
 
@@ -83,6 +86,13 @@ class _LeaveRequest:
                 await self.read.wait()
 
 
+def _end_process(_controllers: list[str]) -> None:
+    """Controllers do not let the agent stop, so nothing but this ends it. They are in the log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_GIVEN_UP)
+
+
 class Agent:
     """One node's agent. Make it, then `run` it once. Functions in `beside` run next to it, on its state."""
 
@@ -99,7 +109,7 @@ class Agent:
         self._beside = tuple(beside)
         self._log: Logger = structlog.get_logger() if log is None else log
         self.state: State = MemoryState(max_capacity=_HISTORY)
-        self.engine = Engine(self.state, log=self._log, monitor_loop=True)
+        self.engine = Engine(self.state, log=self._log, monitor_loop=True, give_up=_end_process)
         self._is_stopping = False
         self._actions: dict[str, Action] = {LEAVE: self._leave}
         self._leave_request = _LeaveRequest()

@@ -65,6 +65,14 @@ class AccessError(StateError):
     """A controller accessed a kind that it did not declare, or a client one that the state's filter denies."""
 
 
+class SpecError(StateError):
+    """A spec is not of its type's class, or a field of it is not what the class says."""
+
+
+class ForgottenAwaitError(Exception):
+    """A controller called an asynchronous function without `await`: it was never run."""
+
+
 class RegistrationError(Exception):
     """A controller, an input, an output or a resource type cannot be registered; the text says why."""
 
@@ -72,12 +80,14 @@ class RegistrationError(Exception):
 __all__ = [
     "AccessError",
     "ConflictError",
+    "ForgottenAwaitError",
     "InvalidBookmarkError",
     "NotFoundError",
     "OverrunError",
     "OwnerConflictError",
     "PhaseConflictError",
     "RegistrationError",
+    "SpecError",
     "StateError",
     "UnsupportedError",
     "WatchOptionsError",

@@ -131,8 +131,10 @@ def _check_inputs(name: str, inputs: tuple[Input, ...], *, is_queue: bool) -> No
     for input in inputs:
         if input.mode.is_for_queues != is_queue:
             shape = "queue controller" if is_queue else "controller"
+            makers = "primary() or mapped()" if is_queue else "weak() or strong()"
             raise RegistrationError(
-                f'invalid input kind {input.mode:d} ({input.mode.name.lower()}) for {shape} "{name}": {input.kind}'
+                f'invalid input kind {input.mode:d} ({input.mode.name.lower()}) for {shape} "{name}": {input.kind}: '
+                f"declare it by {makers}"
             )
         if (input.kind, input.id) in seen:
             what = input.kind if input.id is None else input.kind.pointer(input.id)

@@ -8,14 +8,21 @@ import copy
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 import attrs
 import trio
 
 from nodespan.runtime.controller.declarations import Input, Output
 from nodespan.runtime.controller.origin import MOST_READS, Note, Origin
-from nodespan.runtime.errors import AccessError, ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.errors import (
+    AccessError,
+    ConflictError,
+    ForgottenAwaitError,
+    NotFoundError,
+    OwnerConflictError,
+    PhaseConflictError,
+)
 from nodespan.runtime.resource import (
     Kind,
     KindLike,
@@ -27,6 +34,7 @@ from nodespan.runtime.resource import (
     build_filter,
     kind_of,
 )
+from nodespan.runtime.resource.spec_check import check_spec
 from nodespan.runtime.state import ExpectedPhase, Mutate, State
 from nodespan.runtime.state.base import not_found
 from nodespan.runtime.token_bucket import TokenBucket
@@ -122,9 +130,14 @@ class Access:
         self.log = log
         self.counters = Counters()
         self.work = Work()
+        # A call without await that was noticed since the last turn or item began.
+        self.forgotten: ForgottenAwaitError | None = None
         self._state = state
         self._inputs = tuple(inputs)
+        outputs = tuple(outputs)
         self._outputs = frozenset(output.type_name for output in outputs)
+        # Of the outputs that were declared by type.
+        self._spec_classes = {output.type_name: output.type.spec_class for output in outputs if output.type}
         self._rate_limit = rate_limit
         # Kinds that are readable as a whole, by type or by kind, whichever the controller uses.
         self._items: dict[KindLike[Any], Mapping[str, Resource[Any]]] = {}
@@ -178,25 +191,46 @@ class Access:
         if address.type in self._outputs or any(input.covers(address, None) for input in self._inputs):
             self._items[kind] = items
         elif id is None or not any(input.covers(address, id) for input in self._inputs):
-            wanted = f"list {address}" if id is None else f"read {address.pointer(id)}"
             raise AccessError(
-                f"controller {self.name!r} may not {wanted}: it is neither declared as an input nor as an output",
+                f"controller {self.name!r} may not {self._refused_read(address, id)}",
                 namespace=address.namespace,
                 type=address.type,
             )
         return items
 
+    def _refused_read(self, kind: Kind[Any], id: str | None) -> str:
+        """What may not be read, why, and what to declare."""
+        name = kind.type.partition(".")[0]
+        wanted = f"list {kind}" if id is None else f"read {kind.pointer(id)}"
+        ids = sorted(input.id for input in self._inputs if input.kind == kind and input.id is not None)
+        if ids:
+            declared = ", ".join(map(repr, ids))
+            instead = f"find() them by their ids, or declare weak({name}) without an id"
+            if id is not None:
+                instead = f"add weak({name}, {id!r}) to its inputs"
+            return f"{wanted}: of this kind only {declared} is declared as an input: {instead}"
+        elsewhere = sorted(input.kind.namespace for input in self._inputs if input.kind.type == kind.type)
+        if elsewhere:
+            where = ", ".join(elsewhere)
+            return (
+                f"{wanted}: the type is declared as an input in the namespace {where} only: "
+                f"add weak({name}.within({kind.namespace!r})) to its inputs"
+            )
+        return f"{wanted}: it is neither declared as an input nor as an output: add weak({name}) to its inputs"
+
     # Writes.
 
     async def create(self, resource: Resource[S], *, owned: bool = True) -> Resource[S]:
-        """Store a new output; `owned=False` leaves it without owner. Raises ConflictError if it exists."""
+        """Store a new output; `owned=False` leaves it without owner. Raises ConflictError if it exists, SpecError."""
         await self._before_write(resource.kind, resource.id, track=True)
+        self._check(resource.kind, resource.id, resource.spec)
         self.counters.writes += 1
         return self._note_origin(await self._state.create(resource, owner=self.name if owned else ""))
 
     async def update(self, resource: Resource[S]) -> Resource[S]:
-        """Replace a running output, version for version. Raises as `State.update` does."""
+        """Replace a running output, version for version. Raises as `State.update` does, and SpecError."""
         await self._before_write(resource.kind, resource.id, track=True)
+        self._check(resource.kind, resource.id, resource.spec)
         self.counters.writes += 1
         return self._note_origin(await self._state.update(resource, owner=self.name))
 
@@ -208,12 +242,22 @@ class Access:
         owned: bool = True,
         expected_phase: ExpectedPhase = Phase.RUNNING,
     ) -> Resource[S]:
-        """Create `mutate(initial)`, or update the stored output by `mutate`; nothing is written if nothing changes."""
+        """Create `mutate(initial)`, or update the stored output by `mutate`; nothing is written if nothing changes.
+
+        Raises SpecError, and as `State.modify` does.
+        """
         await self._before_write(initial.kind, initial.id, track=True)
         before = self._state.find(initial.kind, initial.id)
         self.counters.reads += 1
+
+        def checked(resource: Resource[S]) -> Resource[S]:
+            changed = mutate(resource)
+            if changed.spec is not resource.spec or changed is initial:
+                self._check(changed.kind, changed.id, changed.spec)
+            return changed
+
         after = await self._state.modify(
-            initial, mutate, owner=self.name if owned else "", expected_phase=expected_phase
+            initial, checked, owner=self.name if owned else "", expected_phase=expected_phase
         )
         if after is before:
             return after
@@ -232,7 +276,7 @@ class Access:
         """Create or update the output so that it has this spec, and these labels and annotations if given.
 
         Idempotent: nothing is written if it has them already. Raises OwnerConflictError if it has another owner,
-        PhaseConflictError while it is tearing down.
+        PhaseConflictError while it is tearing down, SpecError if the spec is not as its class says.
         """
         address = kind_of(kind)
         await self._before_write(address, id, track=True)
@@ -250,6 +294,7 @@ class Access:
             self.counters.reads += 1
             current: Resource[S] | None = self._state.find(kind, id)
             if current is None:
+                self._check(kind, id, spec)
                 self.counters.writes += 1
                 new = Metadata(kind.namespace, kind.type, id, labels=labels or {}, annotations=annotations or {})
                 return self._note_origin(await self._state.create(Resource(new, spec), owner=self.name))
@@ -266,6 +311,7 @@ class Access:
                     labels=metadata.labels if labels is None else labels,
                     annotations=metadata.annotations if annotations is None else annotations,
                 )
+            self._check(kind, id, spec)
             self.counters.writes += 1
             try:
                 return self._note_origin(await self._state.update(Resource(metadata, spec), owner=self.name))
@@ -305,7 +351,12 @@ class Access:
         return True
 
     async def teardown_and_destroy(self, kind: KindLike[Any], id: str) -> None:
-        """Tear an output down, wait until it has no finalizers, and destroy it."""
+        """Tear an output down, wait until it has no finalizers, and destroy it.
+
+        Cancelling leaves it torn down. Returns also when it was destroyed meanwhile. Raises NotFoundError if it is
+        missing at the start, OwnerConflictError if another controller owns it, ConflictError if it got a finalizer
+        again at the end, OverrunError or UnsupportedError if it cannot be watched.
+        """
         address = kind_of(kind)
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
@@ -332,12 +383,24 @@ class Access:
             await self._rate_limit.take()
         if kind.type not in self._outputs:
             raise AccessError(
-                f"controller {self.name!r} may not write {kind.pointer(id)}: {kind.type} is not declared as an output",
+                f"controller {self.name!r} may not write {kind.pointer(id)}: {kind.type} is not declared as an output: "
+                f"add exclusive({kind.type.partition('.')[0]}) to its outputs, or shared() if others write it too",
                 namespace=kind.namespace,
                 type=kind.type,
             )
         if track:
             self._track(kind, id)
+
+    def raise_forgotten(self) -> None:
+        """For the engine: raise what was noticed at the end of a turn or an item."""
+        if self.forgotten is not None:
+            forgotten, self.forgotten = self.forgotten, None
+            raise forgotten
+
+    def _check(self, kind: Kind[Any], id: str, spec: Any) -> None:
+        spec_class = self._spec_classes.get(kind.type)
+        if spec_class is not None:
+            check_spec(spec, spec_class, kind.pointer(id))
 
     def _track(self, kind: Kind[Any], id: str) -> None:
         """Overridden where outputs are tracked."""
@@ -365,9 +428,10 @@ class Access:
         if self._rate_limit is not None:
             await self._rate_limit.take()
         if not any(input.mode.grants_finalizers and input.covers(kind, id) for input in self._inputs):
+            name = kind.type.partition(".")[0]
             raise AccessError(
                 f"controller {self.name!r} may not put finalizers on {kind.pointer(id)}: "
-                "it is not declared as a strong, primary or mapped input",
+                f"it is not declared as a strong, primary or mapped input: declare strong({name})",
                 namespace=kind.namespace,
                 type=kind.type,
             )
@@ -413,7 +477,12 @@ class ControllerContext(Access):
     def __aiter__(self) -> Self:
         return self
 
+    def __iter__(self) -> NoReturn:
+        raise TypeError("the turns of a controller are awaited: write `async for _ in ctx`")
+
     async def __anext__(self) -> None:
+        if self.forgotten is not None:
+            self.raise_forgotten()
         if self._in_turn:
             self._in_turn = False
             self._reset_backoff()

@@ -75,6 +75,8 @@ class QueueTransform(QueueController, Generic[I, O]):
         self._output_id = output_id
         self._input_id = input_id
         self._finalize = finalize
+        # The outputs of inputs that were torn down before they were held: nothing says when such an input goes.
+        self._unheld: dict[str, str] = {}
         self._ignore_while = frozenset(ignore_teardown_while)
         self._ignore_until = None if ignore_teardown_until is None else frozenset(ignore_teardown_until)
 
@@ -88,16 +90,22 @@ class QueueTransform(QueueController, Generic[I, O]):
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         input = ctx.find(self._input, item.id)
         if input is None:
+            output = self._unheld.get(item.id)
+            if output is not None and await ctx.remove(self._output, output):
+                del self._unheld[item.id]
             return
         id = self._output_id(input)
         if id is None:
             return
         metadata = input.metadata
+        self._unheld.pop(metadata.id, None)
         if not metadata.is_tearing_down:
             if self.name not in metadata.finalizers:
                 await ctx.add_finalizer(self._input, metadata.id)
             await self._write(ctx, input, id)
         elif self._ignores_teardown(metadata):
+            if self.name not in metadata.finalizers:
+                self._unheld[metadata.id] = id
             await self._write(ctx, input, id)
         else:
             await self._remove(ctx, input, id)

@@ -8,11 +8,13 @@ import structlog
 import trio
 
 from nodespan.runtime.controller import Controller, Input, Logger, Output, QueueController, RateLimit
+from nodespan.runtime.engine.forgotten_await import noticing
 from nodespan.runtime.engine.loop_monitor import LoopMonitor
 from nodespan.runtime.engine.queue_runner import QueueRunner
 from nodespan.runtime.engine.runner import ControllerRunner, Runner, declarations
 from nodespan.runtime.engine.status import ControllerStatus
-from nodespan.runtime.errors import StateError
+from nodespan.runtime.engine.stopping import watch_the_end
+from nodespan.runtime.errors import ForgottenAwaitError, StateError
 from nodespan.runtime.graph import Graph
 from nodespan.runtime.quiet import wait_quiet
 from nodespan.runtime.resource import Resource
@@ -33,7 +35,9 @@ class Engine:
 
     `seed` fixes the random part of restart delays. `change_rate` and `change_burst` limit how often each controller may
     write. `monitor_loop` finds controllers that block the loop; leave it off under a virtual clock. `on_crash` is
-    called with the name of a controller and the error whenever one fails; it must neither block nor raise.
+    called with the name of a controller and the error whenever one fails; it must neither block nor raise. `give_up` is
+    called with the names of controllers that still run half a minute after the engine was cancelled; it should end the
+    process.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Engine:
         change_burst: int = 1,
         monitor_loop: bool = False,
         on_crash: Callable[[str, BaseException], None] = lambda _name, _error: None,
+        give_up: Callable[[list[str]], None] = lambda _names: None,
     ) -> None:
         self.state = state
         self.graph = Graph()
@@ -54,6 +59,8 @@ class Engine:
         self._rate = (change_rate, change_burst)
         self._monitor_loop = monitor_loop
         self._on_crash = on_crash
+        self._give_up = give_up
+        self._running: set[str] = set()
         self._runners: dict[str, Runner] = {}
         self._nursery: trio.Nursery | None = None
         self._started = False
@@ -115,21 +122,39 @@ class Engine:
             raise RuntimeError("this engine has been started already, make another one")
         self._started = True
         await register_types(self.state, [ControllerStatus])
+        watch, stopping = trio.CancelScope(shield=True), trio.Event()
+
+        async def watch_until_ended() -> None:
+            with watch:
+                await watch_the_end(stopping, lambda: self._running, self._give_up, self._log)
+
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                for runner in self._runners.values():
-                    self._start(nursery, runner)
-                task_status.started()
+            with noticing(self._forgot_await):
+                async with trio.open_nursery() as watching:
+                    watching.start_soon(watch_until_ended)
+                    try:
+                        await self._run_controllers(task_status, stopping)
+                    finally:
+                        watch.cancel()
+        finally:
+            self._nursery = None
+            for runner in self._runners.values():
+                runner.unsubscribe()
+
+    async def _run_controllers(self, task_status: trio.TaskStatus[None], stopping: trio.Event) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for runner in self._runners.values():
+                self._start(nursery, runner)
+            task_status.started()
+            try:
                 if self._monitor_loop:
                     with LoopMonitor(self._held_the_loop, self._log):
                         await self._report_statuses()
                 else:
                     await self._report_statuses()
-        finally:
-            self._nursery = None
-            for runner in self._runners.values():
-                runner.unsubscribe()
+            finally:
+                stopping.set()
 
     async def settled(self, within: float) -> bool:
         """Wait, for at most so many seconds, until no controller has work; returns whether that came.
@@ -147,8 +172,22 @@ class Engine:
             runner.wake()
 
     def _start(self, nursery: trio.Nursery, runner: Runner) -> None:
-        nursery.start_soon(runner.run, name=runner.name)
+        nursery.start_soon(self._run_one, runner, name=runner.name)
         self._mark_dirty()
+
+    async def _run_one(self, runner: Runner) -> None:
+        self._running.add(runner.name)
+        try:
+            await runner.run()
+        finally:
+            self._running.discard(runner.name)
+
+    def _forgot_await(self, name: str, error: ForgottenAwaitError) -> bool:
+        runner = self._runners.get(name)
+        if runner is None:
+            return False
+        runner.access.forgotten = error
+        return True
 
     def _mark_dirty(self) -> None:
         self._dirty.set()

@@ -238,6 +238,9 @@ class QueueRunner(Runner):
             else:
                 self.jobs.mapped_in += 1
                 self._map(metadata)
+            # Noted on the context of the hooks, whichever worker it was: with several, one of them takes the blame.
+            if self._context.forgotten is not None:
+                self._context.raise_forgotten()
             if self._backoffs:
                 self._backoffs.pop(key, None)
         except BaseException as error:
@@ -282,6 +285,7 @@ class QueueRunner(Runner):
             started = trio.current_time()
             try:
                 await self._controller.run(self._context)
+                self._context.raise_forgotten()
             except BaseException as error:
                 failure = failure_in(error)
                 if failure is None:

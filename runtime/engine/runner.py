@@ -29,6 +29,9 @@ from nodespan.runtime.state import State
 # wakes itself by its own writes makes thousands.
 BUSY_WAKEUPS = 200.0
 
+# What asyncio's functions raise where trio runs, and what trio says of asyncio's futures.
+_SIGNS_OF_ASYNCIO = ("no running event loop", "no current event loop", "asyncio", "got Future <Future")
+
 T = TypeVar("T")
 
 
@@ -40,7 +43,15 @@ def describe(error: BaseException) -> str:
         text = str(error).partition("\n")[0]
     except Exception:
         text = "(an error whose text cannot be made)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    described = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return described + _remedy(text)
+
+
+def _remedy(text: str) -> str:
+    """What to do about a mistake whose own error does not say."""
+    if any(sign in text for sign in _SIGNS_OF_ASYNCIO):
+        return " (controllers run on trio: use trio.sleep, trio.Event and so on instead of asyncio's)"
+    return ""
 
 
 def failure_in(error: BaseException) -> BaseException | None:
@@ -248,6 +259,7 @@ class ControllerRunner(Runner):
             self.set_state(ControllerState.RUNNING)
             try:
                 await self._controller.run(self._context)
+                self._context.raise_forgotten()
             except BaseException as error:
                 failure = failure_in(error)
                 if failure is None:

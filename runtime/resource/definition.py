@@ -4,6 +4,7 @@ A definition is itself a resource (namespace `meta`): a client that knows no typ
 exist, their short names, and the columns of their tables.
 """
 
+import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, get_args, get_origin
@@ -12,13 +13,18 @@ import attrs
 
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.resource.metadata import Kind, Metadata, Pointer, Resource
-from nodespan.runtime.resource.spec import wire
+from nodespan.runtime.resource.spec import outside_name, wire
 
 S = TypeVar("S")
 
 META = "meta"
 _NAME = re.compile(r"[A-Z][A-Za-z0-9-]+")
 _SUFFIX = re.compile(r"[a-z][a-z0-9-]+(\.[a-z][a-z0-9-]+)*")
+# The fields at the start of a column's path, before anything that is not a plain name.
+_FIELDS = re.compile(r"\{?((?:\.[A-Za-z_]\w*)*)")
+_FIELD = re.compile(r"[A-Za-z_]\w*")
+_MOST_NAMED = 5
+builtins_type = type
 # Endings of plurals that may have more to them than an s (Statuses, Identities), and of singulars (Status, Alias).
 _NOT_ONLY_S = ("ses", "xes", "zes", "ches", "shes", "ies", "oes", "ves", "ss", "us", "is", "as")
 
@@ -140,6 +146,23 @@ def _check_immutable(type: str, spec_class: type[Any]) -> None:
             )
 
 
+def _check_column(type: str, spec_class: type[Any], heading: str, path: str) -> None:
+    """Follow the path through nested spec classes, for as long as it names their fields."""
+    for name in _FIELD.findall(_FIELDS.match(path)[0]):  # type: ignore[index]  # it matches the empty text too
+        fields = {outside_name(field): field for field in attrs.fields(spec_class)}
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1) or sorted(fields)
+            raise RegistrationError(
+                f"resource type {type!r}: the column {heading!r} shows {path}, and {spec_class.__name__} has no field "
+                f"{name}: did you mean {' or '.join(near[:_MOST_NAMED])}?"
+            )
+        part = fields[name].type
+        classes = [each for each in (part, *get_args(part)) if isinstance(each, builtins_type) and attrs.has(each)]
+        if len(classes) != 1 or (get_origin(part) or part) in (tuple, frozenset):
+            return
+        spec_class = classes[0]
+
+
 class ResourceType(Generic[S]):
     """A type of resource: its full name, the class of its specs, and its definition for clients.
 
@@ -149,7 +172,8 @@ class ResourceType(Generic[S]):
     Such a declaration is the one source of the type's name, default namespace and short names. `singular` may be left
     out where the plural only adds an s (`Services`). Columns map a heading to a JSONPath on the spec. Resources of a
     `sensitive` type are shown to the owner of the socket only.
-    Raises RegistrationError for a name that breaks the rules or a spec class that is not a frozen attrs class.
+    Raises RegistrationError for a name that breaks the rules, a spec class that is not a frozen attrs class, or a
+    column that names no field of it.
     """
 
     __slots__ = ("definition", "kind", "spec_class")
@@ -167,6 +191,8 @@ class ResourceType(Generic[S]):
         skip_automatic_aliases: bool = False,
     ) -> None:
         _check_immutable(type, spec_class)
+        for heading, path in (columns or {}).items():
+            _check_column(type, spec_class, heading, path)
         self.spec_class = spec_class
         self.kind: Kind[S] = Kind(namespace, type)
         self.definition = define(
@@ -242,13 +268,52 @@ ResourceDefinition = ResourceType(
 def named_definitions(
     definitions: Iterable[Resource[ResourceDefinitionSpec]], typed: str
 ) -> list[ResourceDefinitionSpec]:
-    """The types that the text may mean: a full or a short name, in any case of letters."""
+    """The types that the text may mean: a full or a short name, in any case of letters.
+
+    Chosen names go before initials. If types of several organizations have the same initials, they stand for those of
+    the organization that was registered first: a later type makes no name ambiguous.
+    """
     wanted = typed.lower()
-    return [
-        definition.spec
-        for definition in definitions
-        if wanted == definition.id or wanted in (alias.lower() for alias in definition.spec.all_aliases)
-    ]
+    named: list[ResourceDefinitionSpec] = []
+    abbreviated: list[Resource[ResourceDefinitionSpec]] = []
+    for definition in definitions:
+        if wanted == definition.id or wanted in chosen_names(definition.spec):
+            named.append(definition.spec)
+        elif wanted in initials(definition.spec):
+            abbreviated.append(definition)
+    if named or not abbreviated:
+        return named
+    first = min(abbreviated, key=lambda definition: definition.metadata.created).spec
+    return [each.spec for each in abbreviated if _organization(each.spec) == _organization(first)]
+
+
+def initials(definition: ResourceDefinitionSpec) -> frozenset[str]:
+    """The short names that were derived from the capital letters of a type's name."""
+    if definition.skip_automatic_aliases:
+        return frozenset()
+    letters = "".join(letter for letter in definition.type.partition(".")[0] if letter.isupper()).lower()
+    return frozenset({letters, letters + "s"}) & {alias.lower() for alias in definition.all_aliases}
+
+
+def chosen_names(definition: ResourceDefinitionSpec) -> frozenset[str]:
+    """The names of a type that are not its initials."""
+    names = {definition.type, definition.display_type, *definition.all_aliases}
+    return frozenset(name.lower() for name in names) - initials(definition)
+
+
+def clash(new: ResourceDefinitionSpec, known: ResourceDefinitionSpec) -> str:
+    """A name by which the new type would take one away from the known one, "" if there is none.
+
+    Initials take nothing away, and within an organization nobody minds that a chosen name goes before them.
+    """
+    taken = chosen_names(known)
+    if _organization(new) != _organization(known):
+        taken |= initials(known)
+    return min(chosen_names(new) & taken, default="")
+
+
+def _organization(definition: ResourceDefinitionSpec) -> list[str]:
+    return definition.type.split(".")[-2:]
 
 
 class Registry:

@@ -12,6 +12,7 @@ from nodespan.runtime.resource import (
     ResourceType,
     definition_resource,
 )
+from nodespan.runtime.resource.definition import clash
 from nodespan.runtime.state.base import State
 
 
@@ -28,8 +29,18 @@ async def register_meta(state: State) -> None:
 
 
 def check_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
-    """Raise RegistrationError if one of the types is registered with another definition."""
+    """Raise RegistrationError if one of the types is registered with another definition, or would share a name."""
+    types = tuple(types)
+    definitions = {definition.spec.type: definition.spec for definition in state.list(ResourceDefinition)}
     for type in types:
+        for known_spec in [] if type.name in definitions else definitions.values():
+            name = clash(type.definition, known_spec)
+            if name:
+                raise RegistrationError(
+                    f"resource type {type.name!r} would be called {name!r}, and so is {known_spec.type!r}: "
+                    "choose another name or alias"
+                )
+        definitions[type.name] = type.definition
         known = state.find(ResourceDefinition, type.name.lower())
         if known is not None and known.spec != type.definition:
             raise RegistrationError(f"resource type {type.name!r} is already registered with another definition")

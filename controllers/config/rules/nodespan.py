@@ -74,11 +74,14 @@ def _check_json_path(condition: VipCondition) -> Iterator[Finding]:
             yield at("jsonPath", message=f"{quote(condition.json_path)} is not a JSONPath expression: {error}")
 
 
+_LIKE_ETCD = "write it like https://10.0.0.1:2379, for etcd of Talos 1.14 and later https://10.0.0.1:2383"
+
+
 def _check_etcd(etcd: EtcdSettings) -> Iterator[Finding]:
     for index, endpoint in enumerate(etcd.endpoints):
         if not is_url(endpoint, "http", "https"):
             message = f"{quote(endpoint)} is not a URL of etcd"
-            yield at("endpoints", index, message=message, hint="write it like https://10.0.0.1:2379")
+            yield at("endpoints", index, message=message, hint=_LIKE_ETCD)
     files = {"ca": etcd.ca, "cert": etcd.cert, "key": etcd.key}
     given = [key for key, path in files.items() if path]
     for key in given:
@@ -91,4 +94,4 @@ def _check_etcd(etcd: EtcdSettings) -> Iterator[Finding]:
         yield at("endpoints", message=f"etcd.{given[0]} needs etcd.endpoints", hint="say where etcd is")
     elif given and not any(endpoint.startswith("https:") for endpoint in etcd.endpoints):
         message = f"etcd.{given[0]} is for https, and no endpoint is a URL of https"
-        yield at(given[0], message=message, hint="write the endpoints like https://10.0.0.1:2379")
+        yield at(given[0], message=message, hint=_LIKE_ETCD)

@@ -334,6 +334,24 @@ async def test_a_deferred_teardown_does_not_hold_an_input_that_was_not_held() ->
         assert (texts(node), finalizers(node, "one")) == ({"one": "1"}, ("a",))
 
 
+@pytest.mark.parametrize("holder", [(), ("b",)])
+async def test_the_output_of_an_input_that_was_not_held_goes_when_the_input_is_gone(holder: tuple[str, ...]) -> None:
+    async with transforming(ignore_teardown_while=["a"]) as node:
+        await node.create(integer(NUMBERS, "one", 1, finalizers=("a",)))
+        await node.teardown(Integer, "one")
+        await node.settled()
+        if holder:
+            await node.state.add_finalizer(Text, "one", *holder)
+        await node.state.remove_finalizer(Integer, "one", "a")
+        await node.state.destroy(Integer, "one")
+        await node.settled()
+        if holder:
+            assert texts(node) == {"one": "1"}
+            await node.state.remove_finalizer(Text, "one", *holder)
+            await node.settled()
+        assert texts(node) == {}
+
+
 def with_words(ctx: Access, number: Resource[IntegerSpec]) -> TextSpec:
     words = [it.spec.value for it in ctx.list(Sentence)]
     return TextSpec(f"{number.spec.value} {' '.join(words)}".strip())

@@ -1,0 +1,110 @@
+"""Whether a spec is of its type's class, and its fields are of theirs: checked where it is written.
+
+A spec that is wrong is found out by whoever reads it, which is another controller. A check is made once per class, from
+the annotations; what it cannot decide (parameters of generic classes, protocols) passes.
+"""
+
+import collections.abc
+import types
+import typing
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from nodespan.runtime.errors import SpecError
+
+_Check = Callable[[Any], bool]
+_Checks = tuple[tuple[str, _Check, Any], ...]
+# By the class of specs, as long as that lives.
+_KNOWN: weakref.WeakKeyDictionary[type[Any], _Checks] = weakref.WeakKeyDictionary()
+# Values of these classes need no closer look.
+_PLAIN = frozenset({str, int, float, bool, bytes})
+_SEQUENCES = (tuple, frozenset)
+
+
+def check_spec(spec: Any, spec_class: type[Any], where: object) -> None:
+    """Raise SpecError, naming the first field that is wrong, for a spec that is not as its class says."""
+    if not isinstance(spec, spec_class):
+        name = spec_class.__name__
+        raise SpecError(f"the spec of {where} must be a {name}, not {_described(spec)}: write {name}(...)")
+    for name, is_right, annotation in _checks(type(spec)):
+        value = getattr(spec, name)
+        if not (type(value) is annotation and annotation in _PLAIN) and not is_right(value):
+            raise SpecError(
+                f"{spec_class.__name__}.{name} of {where} must be {_named(annotation)}, not {_described(value)}"
+            )
+
+
+def _described(value: Any) -> str:
+    return f"{value!r:.100} ({type(value).__name__})"
+
+
+def _named(annotation: Any) -> str:
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _checks(spec_class: type[Any]) -> _Checks:
+    known = _KNOWN.get(spec_class)
+    if known is None:
+        known = _KNOWN[spec_class] = _new_checks(spec_class)
+    return known
+
+
+def _new_checks(spec_class: type[Any]) -> _Checks:
+    try:
+        hints = typing.get_type_hints(spec_class)
+    except (NameError, TypeError):
+        return ()  # annotations that only a type checker can read
+    found = ((field.name, hints.get(field.name, Any)) for field in attrs.fields(spec_class))
+    return tuple((name, check, hint) for name, hint in found if (check := _check_of(hint)) is not None)
+
+
+def _check_of(annotation: Any) -> _Check | None:
+    """Whether a value fits an annotation; None where everything does."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _any_of([_check_of(argument) for argument in arguments])
+    if annotation is None or annotation is type(None):
+        return lambda value: value is None
+    if origin is typing.Literal:
+        return lambda value: value in arguments
+    if origin in _SEQUENCES:
+        return _members(origin, arguments)
+    if origin in (collections.abc.Mapping, dict):
+        return lambda value: isinstance(value, collections.abc.Mapping)
+    if isinstance(origin, type):
+        return lambda value: isinstance(value, origin)
+    if not isinstance(annotation, type) or annotation is Any or getattr(annotation, "_is_protocol", False):
+        return None
+    if annotation is float:
+        return lambda value: isinstance(value, int | float)
+    if attrs.has(annotation):
+        return _nested(annotation)
+    return lambda value: isinstance(value, annotation)
+
+
+def _any_of(checks: list[_Check | None]) -> _Check | None:
+    if None in checks:
+        return None
+    known = [check for check in checks if check is not None]
+    return lambda value: any(check(value) for check in known)
+
+
+def _members(container: type[Any], arguments: tuple[Any, ...]) -> _Check:
+    if container is tuple and (len(arguments) != 2 or arguments[1] is not Ellipsis):
+        return lambda value: isinstance(value, container)
+    check = _check_of(arguments[0])
+    if check is None:
+        return lambda value: isinstance(value, container)
+    return lambda value: isinstance(value, container) and all(map(check, value))
+
+
+def _nested(spec_class: type[Any]) -> _Check:
+    def is_right(value: Any) -> bool:
+        if not isinstance(value, spec_class):
+            return False
+        return all(check(getattr(value, name)) for name, check, _ in _checks(type(value)))
+
+    return is_right
