@@ -2,12 +2,17 @@ r"""The expressions by which a LinkAliasConfig selects links: the subset of CEL 
 
     link.driver == "virtio_net" && glob("00:1a:2b:*", mac(link.permanent_addr))
 
+    choice   or ("?" choice ":" choice)?
     or       and ("||" and)*
     and      relation ("&&" relation)*
     relation unary (("==" | "!=" | "<" | "<=" | ">" | ">=" | "in") unary)?
     unary    "!" unary | "-" integer | member
-    member   primary ("." method "(" arguments ")")*
-    primary  text | integer | "true" | "false" | link "." field | function "(" arguments ")" | "(" or ")" | "[" ... "]"
+    member   primary ("." (method "(" arguments ")" | macro "(" name "," choice ")"))*
+    primary  text | bytes | integer | "true" | "false" | link ("." field)+ | name | function "(" arguments ")"
+             | "has" "(" link ("." field)+ ")" | "(" choice ")" | "[" ... "]"
+
+Whole numbers are of one type, whether they are written as `1500` or `1500u`: the originals tell the two apart, and what
+they accept means the same here.
 
 Expressions are type-checked when they are parsed: an expression is either valid for every link, or an error with a
 position. Parsing creates closures, nested as the expression is.
@@ -21,15 +26,15 @@ from typing import Any
 import attrs
 
 from nodespan.controllers.common.glob import matches
-from nodespan.resources.network import LinkStatusSpec
+from nodespan.resources.network import BondMaster, LinkStatusSpec
 
 _DEEPEST = 50
 _TOKEN = re.compile(
     r"""\s*(?:
-    (?P<text>[rR]?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
-    |(?P<number>[0-9]+)
+    (?P<text>[rRbB]?(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
+    |(?P<number>(?:0[xX][0-9A-Fa-f]+|[0-9]+)[uU]?)
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<sign>==|!=|<=|>=|&&|\|\||[<>!()\[\],.-])
+    |(?P<sign>==|!=|<=|>=|&&|\|\||[<>!()\[\],.?:-])
     )""",
     re.VERBOSE,
 )
@@ -65,8 +70,11 @@ class Expression:
     _part: _Part = attrs.field(repr=False, eq=False)
 
     def matches(self, link: LinkStatusSpec) -> bool:
-        """Whether it is true of a link."""
-        return bool(self._part.value(link))
+        """Whether it is true of a link. Raises ExpressionError if that cannot be computed, as for int('x')."""
+        try:
+            return bool(self._part.value(link))
+        except ValueError as error:
+            raise ExpressionError(str(error), 0) from None
 
 
 @attrs.frozen
@@ -93,6 +101,67 @@ def _addresses(name: str) -> tuple[str, Callable[[LinkStatusSpec], Any]]:
     return "bytes", lambda link: getattr(link, name)
 
 
+def _own_address(link: LinkStatusSpec) -> str:
+    """The hardware address; that of a member of a bond is its permanent one, for the current one is the bond's."""
+    return link.permanent_addr if link.slave_kind == "bond" and link.permanent_addr else link.hardware_addr
+
+
+_Field = tuple[str, Callable[[Any], Any]]
+
+
+def _of(kind: str, attribute: str) -> _Field:
+    """A field of a message, which may be missing: then it has the value that stands for nothing."""
+    nothing: Any = {"string": "", "int": 0, "bool": False, "list": ()}[kind]
+    return kind, lambda message: nothing if message is None else _plain(getattr(message, attribute))
+
+
+def _plain(value: Any) -> Any:
+    return getattr(value, "number", value)
+
+
+_STP: Mapping[str, _Field] = {"enabled": _of("bool", "enabled")}
+_BRIDGE_VLAN: Mapping[str, _Field] = {"filtering_enabled": _of("bool", "filtering_enabled")}
+# The messages inside a link, and inside these, by their fields; of bonds, whichever fields there are.
+_MESSAGES: Mapping[str, Mapping[str, _Field]] = {
+    "vlan": {"vid": _of("int", "vlan_id"), "protocol": _of("int", "vlan_protocol")},
+    "bridge_master": {
+        "stp": ("message:stp", lambda bridge: None if bridge is None else bridge.stp),
+        "vlan": ("message:bridge_vlan", lambda bridge: None if bridge is None else bridge.vlan),
+    },
+    "stp": _STP,
+    "bridge_vlan": _BRIDGE_VLAN,
+    "bond_master": {
+        **{
+            name: _of("int", attribute)
+            for name, attribute in {
+                **{field.name: field.name for field in attrs.fields(BondMaster)},
+                "hash_policy": "xmit_hash_policy",
+                "mii_mon": "miimon",
+                "up_delay": "updelay",
+                "down_delay": "downdelay",
+                "adlacp_active": "ad_lacp_active",
+            }.items()
+            if attribute not in ("primary", "use_carrier", "arp_ip_targets", "ns_ip6_targets")
+        },
+        "primary": _of("string", "primary"),
+        "use_carrier": _of("bool", "use_carrier"),
+        "arpip_targets": _of("list", "arp_ip_targets"),
+        "nsip6_targets": _of("list", "ns_ip6_targets"),
+    },
+    "vrf_master": {"table": _of("int", "table")},
+    "veth": {"peer_name": _of("string", "peer_name")},
+    "wireguard": {
+        "public_key": _of("string", "public_key"),
+        "listen_port": _of("int", "listen_port"),
+        "firewall_mark": _of("int", "firewall_mark"),
+    },
+}
+
+
+def _message(name: str) -> tuple[str, Callable[[LinkStatusSpec], Any]]:
+    return f"message:{name}", lambda link: getattr(link, name)
+
+
 _FIELDS: Mapping[str, tuple[str, Callable[[LinkStatusSpec], Any]]] = {
     **{
         name: _texts(name)
@@ -103,25 +172,37 @@ _FIELDS: Mapping[str, tuple[str, Callable[[LinkStatusSpec], Any]]] = {
     },
     **{name: _numbers(name) for name in ("index", "link_index", "mtu", "master_index", "speed_mbit")},
     **{name: _enumerated(name) for name in ("type", "operational_state", "port", "duplex")},
-    **{name: _addresses(name) for name in ("hardware_addr", "permanent_addr", "broadcast_addr")},
+    **{name: _addresses(name) for name in ("permanent_addr", "broadcast_addr")},
+    "hardware_addr": ("bytes", _own_address),
+    "pciid": _texts("pci_id"),
+    **{name: _message(name) for name in ("vlan", "bridge_master", "bond_master", "vrf_master", "veth", "wireguard")},
     "speed_megabits": _numbers("speed_mbit"),
     "flags": ("int", lambda link: int(link.flags)),
     "link_state": ("bool", lambda link: link.link_state),
     "alt_names": ("list", lambda link: link.alt_names),
 }
+
+
+def _spelled(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 _Function = tuple[tuple[tuple[str, ...], ...], str, Callable[..., Any]]
 # The types that each argument may have, the type of the result, and what it does.
 _FUNCTIONS: Mapping[str, _Function] = {
     "mac": ((("bytes",),), "string", lambda address: address),
     "glob": ((("string",), ("string",)), "bool", matches),
-    "size": ((("string", "list"),), "int", len),
+    "size": ((("string", "list", "bytes"),), "int", len),
+    "int": ((("int", "string"),), "int", int),
+    "uint": ((("int", "string"),), "int", int),
+    "string": ((("int", "string", "bool"),), "string", _spelled),
 }
 _METHODS: Mapping[str, _Function] = {
     "startsWith": ((("string",), ("string",)), "bool", str.startswith),
     "endsWith": ((("string",), ("string",)), "bool", str.endswith),
     "contains": ((("string",), ("string",)), "bool", str.__contains__),
     "matches": ((("string",), ("string",)), "bool", lambda text, pattern: re.search(pattern, text) is not None),
-    "size": ((("string", "list"),), "int", len),
+    "size": ((("string", "list", "bytes"),), "int", len),
 }
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": lambda left, right: bool(left == right),
@@ -130,6 +211,14 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<=": lambda left, right: bool(left <= right),
     ">": lambda left, right: bool(left > right),
     ">=": lambda left, right: bool(left >= right),
+}
+# What a macro makes of whether its condition holds for each item of a list, and the type of that.
+_MACROS: Mapping[str, tuple[str, Callable[[Sequence[str], Sequence[Any]], Any]]] = {
+    "all": ("bool", lambda _, found: all(found)),
+    "exists": ("bool", lambda _, found: any(found)),
+    "exists_one": ("bool", lambda _, found: sum(map(bool, found)) == 1),
+    "filter": ("list", lambda items, found: tuple(item for item, keeps in zip(items, found, strict=True) if keeps)),
+    "map": ("list", lambda _, found: tuple(found)),
 }
 _ORDERED = ("string", "int", "bool")
 
@@ -168,6 +257,8 @@ class _Reader:
         self._tokens = _tokens(text)
         self._next = 0
         self._depth = 0
+        # The names that macros give to the items of lists: a place for the item at hand.
+        self._variables: dict[str, list[str]] = {}
 
     def take(self) -> _Token:
         token = self._tokens[self._next]
@@ -188,10 +279,27 @@ class _Reader:
         if self._depth > _DEEPEST:
             raise ExpressionError("the expression is nested too deeply", self._tokens[self._next].position)
         parts = self._joined("||", self._conjunction)
+        found = parts[0]
+        if len(parts) > 1:
+            found = _Part(parts[0].position, "bool", lambda link: any(part.value(link) for part in parts))
+        if self._peek("?"):
+            found = self._choice(found)
         self._depth -= 1
-        if len(parts) == 1:
-            return parts[0]
-        return _Part(parts[0].position, "bool", lambda link: any(part.value(link) for part in parts))
+        return found
+
+    def _choice(self, condition: _Part) -> _Part:
+        self.take()
+        _require(condition, "bool", "before ?")
+        chosen = self.alternatives()
+        self._expect(":")
+        other = self.alternatives()
+        if chosen.type != other.type:
+            raise ExpressionError(f"one is a {chosen.type}, the other a {other.type}", other.position)
+        return _Part(
+            condition.position,
+            chosen.type,
+            lambda link: chosen.value(link) if condition.value(link) else other.value(link),
+        )
 
     def _conjunction(self) -> _Part:
         parts = self._joined("&&", self._relation)
@@ -250,6 +358,9 @@ class _Reader:
         while self._peek("."):
             self.take()
             name = self.take()
+            if name.text in _MACROS and name.kind == "name" and part.type == "list":
+                part = self._macro(name, part)
+                continue
             method = _METHODS.get(name.text) if name.kind == "name" else None
             if method is None:
                 known = ", ".join(_METHODS)
@@ -258,8 +369,60 @@ class _Reader:
             part = _call(name, method, (part, *self._arguments(")")))
         return part
 
+    def _macro(self, name: _Token, items: _Part) -> _Part:
+        """`names.exists(name, condition)`."""
+        self._expect("(")
+        variable = self.take()
+        if variable.kind != "name" or variable.text in (*_FUNCTIONS, "link", "true", "false", "has"):
+            raise ExpressionError("expected a new name for an item of the list", variable.position)
+        self._expect(",")
+        item, hidden = [""], self._variables.get(variable.text)
+        self._variables[variable.text] = item
+        condition = self.alternatives()
+        self._expect(")")
+        del self._variables[variable.text]
+        if hidden is not None:
+            self._variables[variable.text] = hidden
+        _require(condition, "string" if name.text == "map" else "bool", f"in {name.text}")
+        result, combine = _MACROS[name.text]
+
+        def value(link: LinkStatusSpec) -> Any:
+            values = items.value(link)
+            found = []
+            for each in values:
+                item[0] = each
+                found.append(condition.value(link))
+            return combine(values, found)
+
+        return _Part(name.position, result, value)
+
+    def _field(self, *, of: str) -> _Part:
+        """The fields behind `link`, as far as they go; `of` is where they are read."""
+        self._expect(".")
+        field = self.take()
+        if field.text not in _FIELDS:
+            raise ExpressionError(f"a link has no field {field.text!r}{_nearest(field.text)}", field.position)
+        kind, value = _FIELDS[field.text]
+        while kind.startswith("message:"):
+            fields = _MESSAGES[kind.removeprefix("message:")]
+            if not self._peek("."):
+                if of == "has":
+                    break
+                known = ", ".join(sorted(fields))
+                raise ExpressionError(f"{field.text!r} has fields of its own: {known}", field.position)
+            self.take()
+            inner = self.take()
+            if inner.text not in fields:
+                known = ", ".join(sorted(fields))
+                raise ExpressionError(f"{field.text!r} has no field {inner.text!r}, there are {known}", inner.position)
+            kind, value = _composed(value, fields[inner.text])
+            field = inner
+        return _Part(field.position, kind, value)
+
     def _primary(self) -> _Part:
         token = self.take()
+        if token.kind == "text" and token.text[0] in "bB":
+            return _constant(token.position, "bytes", _unquote(token).encode("latin-1", "replace").hex(":"))
         if token.kind == "text":
             return _constant(token.position, "string", _unquote(token))
         if token.kind == "number":
@@ -281,12 +444,16 @@ class _Reader:
         if token.text in ("true", "false"):
             return _constant(token.position, "bool", token.text == "true")
         if token.text == "link":
-            self._expect(".")
-            field = self.take()
-            if field.text not in _FIELDS:
-                raise ExpressionError(f"a link has no field {field.text!r}{_nearest(field.text)}", field.position)
-            kind, value = _FIELDS[field.text]
-            return _Part(token.position, kind, value)
+            return attrs.evolve(self._field(of="value"), position=token.position)
+        if token.text in self._variables:
+            item = self._variables[token.text]
+            return _Part(token.position, "string", lambda _: item[0])
+        if token.text == "has":
+            self._expect("(")
+            self._expect("link")
+            part = self._field(of="has")
+            self._expect(")")
+            return _Part(token.position, "bool", lambda link: part.value(link) not in (None, "", 0, False, ()))
         function = _FUNCTIONS.get(token.text)
         if function is None:
             known = ", ".join(f"{name}()" for name in _FUNCTIONS)
@@ -302,6 +469,16 @@ class _Reader:
             parts.append(self.alternatives())
         self.take()
         return parts
+
+
+def _composed(outer: Callable[[Any], Any], field: _Field) -> _Field:
+    kind, inner = field
+    return kind, lambda link: inner(outer(link))
+
+
+def _bytes_in(address: str) -> int:
+    """Bytes are kept as text, `00:1a:...`."""
+    return (len(address) + 1) // 3
 
 
 def _constant(position: int, type: str, value: Any) -> _Part:
@@ -328,6 +505,8 @@ def _call(name: _Token, function: _Function, arguments: Sequence[_Part]) -> _Par
             )
     if name.text == "matches":
         _check_pattern(arguments[-1])
+    if name.text == "size" and arguments[0].type == "bytes":
+        do = _bytes_in
     return _Part(name.position, result, lambda link: do(*(argument.value(link) for argument in arguments)))
 
 
@@ -341,14 +520,16 @@ def _check_pattern(pattern: _Part) -> None:
 
 
 def _integer(token: _Token) -> int:
-    if len(token.text) > 18:
+    text = token.text.rstrip("uU")
+    if len(text) > 18:
         raise ExpressionError("the number is too large", token.position)
-    return int(token.text)
+    return int(text, 16) if text[:2] in ("0x", "0X") else int(text)
 
 
 def _unquote(token: _Token) -> str:
     if token.text[0] in "rR":
         return token.text[2:-1]
+    start = 2 if token.text[0] in "bB" else 1
 
     def spell(found: re.Match[str]) -> str:
         code = found[1]
@@ -358,7 +539,7 @@ def _unquote(token: _Token) -> str:
             raise ExpressionError(f"\\{code} has no meaning in a text", token.position + 1 + found.start())
         return _ESCAPES[code]
 
-    return _SPELLED.sub(spell, token.text[1:-1])
+    return _SPELLED.sub(spell, token.text[start:-1])
 
 
 def _nearest(text: str) -> str:

@@ -43,6 +43,13 @@ class _Entry:
 def resolve_device(index: int, device: Device, links: SelectableLinks) -> Requested[DeviceConfigSpecSpec]:
     """The entry with its links by name instead of by selectors, or why that is not possible."""
     problem_id = f"{index:03}"
+    if device.device_selector is not None and device.ignore:
+        # What is to be left alone may be many links.
+        names = links.all_of(device.device_selector)
+        entries = ((name, attrs.evolve(device, interface=name)) for name in names)
+        outputs = ((device_config_id(name, index), DeviceConfigSpecSpec(device=each)) for name, each in entries)
+        if names:
+            return Requested(outputs=tuple(outputs))
     if device.device_selector is not None:
         selection = links.select_one(device.device_selector)
         if not selection.link:

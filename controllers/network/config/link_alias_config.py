@@ -24,7 +24,7 @@ _MANY = "%d"
 def choose_aliases(
     documents: Iterable[LinkAliasConfig], links: Mapping[str, LinkStatusSpec]
 ) -> Requested[LinkAliasSpecSpec]:
-    """The alias of each link that gets one, in the order of the documents; a link has at most one.
+    """The alias of each link that gets one, in the order of the names of the documents; a link has at most one.
 
     Only NICs are looked at. A fixed name is for one link; `net%d` for many, counted from 0 in the order of the
     permanent addresses.
@@ -32,14 +32,13 @@ def choose_aliases(
     chosen: dict[str, str] = {}
     problems: list[tuple[str, str]] = []
     warnings: list[tuple[str, str]] = []
-    for document in documents:
+    for document in sorted(documents, key=lambda document: document.name.encode()):
         try:
-            expression = parse(document.selector.match)
+            found = _matching(parse(document.selector.match), links)
         except ExpressionError as error:
             text = f"selector.match, at character {error.position + 1}: {error.message}"
             problems.append((document.name, text))
             continue
-        found = _matching(expression, links)
         if document.name.endswith(_MANY):
             free = [name for name in found if name not in chosen]
             chosen |= {name: f"{document.name.removesuffix(_MANY)}{number}" for number, name in enumerate(free)}
@@ -60,7 +59,7 @@ def _why_not(found: list[str], chosen: Mapping[str, str]) -> str:
     if not found:
         return "no NIC is as selector.match says"
     if len(found) == 1:
-        return f"{found[0]} is called {chosen[found[0]]} already, by a document further up"
+        return f"{found[0]} is called {chosen[found[0]]} already, by a document whose name comes first"
     return f"{len(found)} NICs are as selector.match says ({', '.join(found)}): a name for many of them ends in %d"
 
 

@@ -83,6 +83,10 @@ class SelectableLinks:
             return Selection(problem=self._ambiguity(selector, found), is_mistake=True)
         return Selection(problem=f"no link has {describe(selector)}{self._advice(selector)}")
 
+    def all_of(self, selector: DeviceSelector) -> tuple[str, ...]:
+        """Every link that matches, but for those stacked on another of them; by name."""
+        return self._lowest(self.matching(selector))
+
     def select_members(self, bond: str, selectors: Iterable[DeviceSelector]) -> tuple[str, ...]:
         """For a bond: every link that matches, in the order of the selectors, then by name.
 

@@ -4,6 +4,7 @@ from nodespan.controllers.network.status.node_address_rules import (
     current_addresses,
     default_address,
     filter_addresses,
+    present_addresses,
     routed_addresses,
     sort_addresses,
 )
@@ -48,7 +49,8 @@ def _node_addresses(ctx: ControllerContext) -> dict[str, NodeAddressSpec]:
     configured = ctx.find(NodeAddressSortAlgorithm, SORT_ALGORITHM_ID)
     algorithm = AddressSortAlgorithm.V1 if configured is None else configured.spec.algorithm
     links = {link.id: link.spec for link in ctx.list(LinkStatus)}
-    found = current_addresses([address.spec for address in ctx.list(AddressStatus)], links)
+    statuses = [address.spec for address in ctx.list(AddressStatus)]
+    found = current_addresses(statuses, links)
     seen = ctx.find(NodeAddress, ACCUMULATIVE_ADDRESSES_ID)
 
     current = sort_addresses((candidate.address for candidate in found), algorithm)
@@ -56,7 +58,7 @@ def _node_addresses(ctx: ControllerContext) -> dict[str, NodeAddressSpec]:
         CURRENT_ADDRESSES_ID: current,
         ROUTED_ADDRESSES_ID: routed_addresses(current),
         ACCUMULATIVE_ADDRESSES_ID: sort_addresses(
-            (*current, *(() if seen is None else seen.spec.addresses)), algorithm
+            (*present_addresses(statuses), *(() if seen is None else seen.spec.addresses)), algorithm
         ),
     }
     for rule in ctx.list(NodeAddressFilter):

@@ -96,6 +96,11 @@ def current_addresses(
     )
 
 
+def present_addresses(addresses: Iterable[AddressStatusSpec]) -> tuple[str, ...]:
+    """The addresses that others may know the node by, also those of links that carry nothing now, in no order."""
+    return tuple(own_address(status) for status in addresses if reaches_others(status))
+
+
 def is_siderolink(address: str) -> bool:
     """Whether it is a unique local address that was derived for the management tunnel."""
     packed = ip_interface(address).ip.packed

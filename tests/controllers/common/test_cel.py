@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespan.controllers.common.cel import ExpressionError, parse
-from nodespan.resources.network import LinkStatusSpec, OperationalState
+from nodespan.resources.network import VLAN, BondMaster, LinkStatusSpec, OperationalState
+from nodespan.resources.network.enums import BondMode
 
 LINK = LinkStatusSpec(
     index=2,
@@ -48,6 +49,68 @@ TRUE = [
     "true || false && false",
     " link . driver  ==  'virtio_net' ",
 ]
+
+# What the originals offer beyond comparisons.
+FULL = [
+    'link.pciid == "1AF4:1000"',
+    "link.mtu == 1500u && link.mtu < 9000u",
+    "link.mtu == 0x5DC",
+    "int(link.mtu) == 1500",
+    "uint('7') == 7u",
+    "string(link.mtu) == '1500'",
+    "size(link.hardware_addr) == 6",
+    r"link.hardware_addr == b'\x00\x1a\x2b\x00\x00\x01'",
+    'link.link_state ? link.driver == "virtio_net" : false',
+    '(link.mtu > 9000 ? "jumbo" : "plain") == "plain"',
+    'link.alt_names.exists(n, n.startsWith("ens"))',
+    'link.alt_names.all(n, n.contains("s"))',
+    'link.alt_names.exists_one(n, n == "ens3")',
+    'size(link.alt_names.filter(n, n.startsWith("enp"))) == 1',
+    '"yes" in link.alt_names.map(n, n == "ens3" ? "yes" : "no")',
+    '["a", "b"].exists(x, ["b"].exists(y, x == y))',
+    "!has(link.vlan) && !has(link.alias) && has(link.driver)",
+    "link.vlan.vid == 0",
+    "!link.bridge_master.stp.enabled",
+    "link.bond_master.mode == 0 && link.wireguard.listen_port == 0",
+]
+
+
+@pytest.mark.parametrize("text", FULL)
+def test_the_expressions_of_the_originals_are_understood(text: str) -> None:
+    assert parse(text).matches(LINK)
+
+
+def test_messages_inside_a_link_are_read() -> None:
+    vlan = LinkStatusSpec(kind="vlan", vlan=VLAN(vlan_id=5), bond_master=BondMaster(miimon=100, mode=BondMode.of(4)))
+    assert parse("has(link.vlan) && link.vlan.vid == 5u").matches(vlan)
+    assert parse("link.bond_master.mii_mon == 100 && link.bond_master.mode == 4").matches(vlan)
+
+
+def test_a_member_of_a_bond_is_known_by_its_own_address() -> None:
+    member = LinkStatusSpec(hardware_addr="02:00:00:00:00:99", permanent_addr="00:1a:2b:00:00:01", slave_kind="bond")
+    assert parse('mac(link.hardware_addr) == "00:1a:2b:00:00:01"').matches(member)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("link.vlan == 5", "has fields of its own"),
+        ("link.vlan.id == 5", "has no field 'id'"),
+        ("link.link_state ? 1 : 'a'", "one is a int, the other a string"),
+        ("link.alt_names.exists(link, true)", "expected a new name"),
+        ("link.alt_names.exists(n, n) && n == 'a'", "expected a bool in exists"),
+        ("link.alt_names.all(n, true) && n == 'a'", "is not known"),
+    ],
+)
+def test_mistakes_in_them_are_found(text: str, message: str) -> None:
+    with pytest.raises(ExpressionError, match=message):
+        parse(text)
+
+
+def test_what_cannot_be_computed_is_an_error_and_no_crash() -> None:
+    with pytest.raises(ExpressionError):
+        parse("int(link.driver) == 1").matches(LINK)
+
 
 FALSE = [
     "false",

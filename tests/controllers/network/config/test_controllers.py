@@ -436,6 +436,21 @@ async def test_the_selected_links_do_not_depend_on_earlier_states(seed: int) -> 
             assert problems(node) == {f"DeviceConfigSpecs/{id}": text for id, text in wrong.items()}
 
 
+def test_ignore_applies_to_all_links_that_a_selector_matches() -> None:
+    (device,) = devices("{deviceSelector: {driver: e1000}, ignore: true}").machine.network.interfaces
+    links = {f"eth{n}": nic(n, driver="e1000") for n in (2, 3)} | {"eth4": nic(4)}
+    found = resolve_device(0, device, SelectableLinks(links))
+    assert [(spec.device.interface, spec.device.ignore) for _, spec in found.outputs] == [
+        ("eth2", True),
+        ("eth3", True),
+    ]
+    assert (found.problems, found.warnings) == ((), ())
+    # A selector that is to be configured still has to match one link, and one that matches none is reported.
+    (configured,) = devices("{deviceSelector: {driver: e1000}, mtu: 1400}").machine.network.interfaces
+    assert resolve_device(0, configured, SelectableLinks(links)).problems
+    assert resolve_device(0, device, SelectableLinks({"eth4": nic(4)})).warnings
+
+
 def some_link(index: int, chance: random.Random) -> LinkStatusSpec:
     """A NIC or something that rests on one, alike others in something."""
     mac = f"52:54:00:00:00:{chance.choice((1, 2, 17)):02x}"
