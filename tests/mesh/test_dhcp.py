@@ -270,7 +270,7 @@ async def test_an_address_expires_with_its_lease_and_returns_with_the_server(tmp
         assert "192.0.2.1 does not renew the lease" in problem.spec.message
         await holds(here)
         await eventually(lambda: not here.routes())
-        await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0", lambda it: "has run out" in it.spec.message)
+        await node.eventually(NetworkProblem, "OperatorSpecs/dhcp4/eth0", lambda it: "has expired" in it.spec.message)
         script.silent_on = frozenset()
         await bound(node)
         await holds(here, LEASED)
