@@ -85,7 +85,8 @@ test-mesh: test-mesh-packages ## network namespaces; root
 	@mkdir -p $(RESULTS); rm -f $(RESULTS)/{mesh,alone}.progress
 	status=0; $(call PYTEST,mesh) $(MESH_WORKERS) -m 'not alone' tests/mesh $(ARGS) || status=$$?
 	[ $$status = 5 ] && status=0 # no test of that kind was asked for
-	$(call PYTEST,alone) -m alone tests/mesh $(ARGS) || [ $$? = 5 ]
+	# Two clusters, each shared by the tests of its file.
+	$(call PYTEST,alone) --numprocesses 2 --dist loadfile -m alone tests/mesh $(ARGS) || [ $$? = 5 ]
 	exit $$status
 
 test-mesh-packages: .venv/installed

@@ -40,10 +40,11 @@ pytestmark = [
     pytest.mark.needs_program("nft", "unshare", "wg"),
 ]
 
-_UP_WITHIN = 60.0
-_SETTLED_WITHIN = 30.0
-# 13 s is usual, and 15 s is what is promised; the rest is for a machine that does other things too.
-_FAILED_OVER_WITHIN = 25.0
+# Five times what a busy machine was seen to take, and more.
+_UP_WITHIN = 150.0
+_SETTLED_WITHIN = 150.0
+# 13 s is usual, and 15 s is what is promised: what it took is in the report.
+_FAILED_OVER_WITHIN = 75.0
 # WireGuard gives up on an answer after 15 s and makes new keys then.
 _KEYS_SETTLE = 18
 _PING_INTERVAL = 0.02
@@ -184,7 +185,7 @@ def stop_agent(node: Station, number: signal.Signals) -> None:
     """End the agent of a node, and wait until it has."""
     pid = agent_pid(node)
     os.kill(pid, number)
-    eventually(lambda: pid not in pids_in(node.namespace), 10)
+    eventually(lambda: pid not in pids_in(node.namespace))
 
 
 def begin(station: Station, command: Command) -> None:
@@ -304,7 +305,7 @@ def test_a_killed_agent_loses_no_packet_and_forces_no_rekeying(mesh: Mesh) -> No
     # Four peers make theirs one after the other, so there may be several such times.
     eventually(
         lambda: all(time.time() - int(made) > _KEYS_SETTLE for made in wg(victim, "latest-handshakes").values()),
-        5 * _SETTLED_WITHIN,
+        _SETTLED_WITHIN,
     )
     # The same of packets: what is lost from here on is lost by what is done here.
     eventually(lambda: loses_nothing(other, mesh.address(victim)) and loses_nothing(victim, other.address))

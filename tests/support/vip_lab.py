@@ -193,7 +193,7 @@ class Lab:
         """
         owner = await self.owned(but=but, within=within + 2)
         began = max(tenure.begin for tenure in self.record.tenures() if tenure.node == owner.number)
-        answered = await eventually(lambda: self._answered_since(began), within=2)
+        answered = await eventually(lambda: self._answered_since(began), within=30)
         taken = answered - since
         assert taken <= within, f"the address was reached again after {taken:.2f} s, which is more than {within:g}"
         return taken
