@@ -254,7 +254,7 @@ class Agent:
         nursery.start_soon(self._stop, nursery.cancel_scope)
 
     async def _clean_up(self) -> list[str]:
-        """Until everything has been taken back, or a while has passed; returns what is left."""
+        """Wait until all changes are reverted, or a time limit has passed; returns what is left."""
         self._log.info("reverting the changes of the system; a second signal leaves them")
         with trio.move_on_after(_CLEANUP_PATIENCE) as patience:
             await trio.sleep(_CLEANUP_START)

@@ -54,5 +54,5 @@ def test_a_package_that_cannot_be_loaded_is_logged_and_left_out(monkeypatch: pyt
     assert [log["entry_point"].split("'")[1] for log in logs] == ["a", "c", "d"]
 
 
-def test_a_package_that_tells_nothing_has_no_limitations() -> None:
+def test_an_empty_description_has_no_limitations() -> None:
     assert (dict(About().namespaces), About().limitations(), dict(About().option_help)) == ({}, (), {})

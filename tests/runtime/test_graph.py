@@ -60,7 +60,7 @@ def graph_of(*controllers: tuple[str, list[Input], list[Output]]) -> Graph:
         ([], "", [], [], False, "a controller has no name"),
     ],
 )  # fmt: skip
-def test_what_contradicts_the_graph_is_refused_and_leaves_it_as_it_was(
+def test_a_contradiction_is_refused_and_leaves_the_graph_unchanged(
     there: list[tuple[str, list[Input], list[Output]]],
     name: str,
     inputs: list[Input],
@@ -84,7 +84,7 @@ def test_what_contradicts_the_graph_is_refused_and_leaves_it_as_it_was(
         ([strong(A)], [shared(A), exclusive(B)]),
     ],
 )
-def test_what_does_not_is_taken(inputs: list[Input], outputs: list[Output]) -> None:
+def test_declarations_without_a_contradiction_are_accepted(inputs: list[Input], outputs: list[Output]) -> None:
     graph = graph_of(("B", [weak(A)], [shared(A)]) if shared(A) in outputs else ("B", [], []))
     graph.add("C", inputs, outputs, is_queue=False)
     assert graph.controllers == ("B", "C")

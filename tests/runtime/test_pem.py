@@ -34,7 +34,7 @@ def test_wherever_a_copy_is_cut_off_it_is_noticed(left: int) -> None:
         (KEY[:40], "the private key that begins in line 1 has no end"),
     ],
 )
-def test_the_damage_is_told_with_its_line(text: str, message: str) -> None:
+def test_the_damage_is_reported_with_its_line(text: str, message: str) -> None:
     with pytest.raises(PEMError, match=message):
         certificate_blocks(text)
 

@@ -125,7 +125,7 @@ def test_a_module_in_the_current_directory_is_found(tmp_path: Path, monkeypatch:
     assert [controller.name for controller in load_named("module_of_this_test:Mine", SETTINGS)] == ["test.One"]
 
 
-def test_an_entry_point_that_is_broken_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_entry_point_is_logged_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
         importlib.metadata.EntryPoint("c-good", f"{__name__}:CONTROLLERS", plugins.GROUP),
         importlib.metadata.EntryPoint("a-missing", "no_such_module:One", plugins.GROUP),

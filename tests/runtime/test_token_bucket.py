@@ -18,7 +18,7 @@ def test_a_bucket_is_emptied_at_once_and_filled_at_its_rate() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 3)), max_size=50))
-def test_nobody_gets_more_than_burst_and_rate_allow(steps: list[tuple[float, float]]) -> None:
+def test_no_sequence_of_takes_exceeds_burst_and_rate(steps: list[tuple[float, float]]) -> None:
     bucket, now, granted = TokenBucket(2, 3, now=0), 0.0, []
     for passed, patience in steps:
         now += passed

@@ -139,7 +139,7 @@ def test_text_that_every_reader_takes_for_text_is_plain(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", TAKEN_FOR_SOMETHING_ELSE)
-def test_text_that_some_reader_takes_for_something_else_is_in_double_quotes(text: str) -> None:
+def test_text_that_some_reader_takes_for_another_type_is_in_double_quotes(text: str) -> None:
     assert dump({"k": text}) == f'k: "{text}"\n'
     assert load(dump({text: text})) == load_1_1(dump({text: text})) == {text: text}
 

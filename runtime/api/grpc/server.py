@@ -1,4 +1,4 @@
-"""The server: takes connections from its listeners and serves each by itself, until it is told to stop."""
+"""The server: takes connections from its listeners and serves each by itself, until it is cancelled."""
 
 import ipaddress
 import socket

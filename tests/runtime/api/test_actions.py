@@ -1,4 +1,4 @@
-"""Actions over the local socket: what they answer comes through, and what goes wrong with them is told."""
+"""Actions over the local socket: their answers arrive, and their failures are reported."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -88,7 +88,7 @@ async def test_a_request_may_be_as_long_as_a_configuration(tmp_path: Path) -> No
         assert len(answer["part"]) == 4 * 2**20
 
 
-async def test_an_action_can_wait_until_nothing_goes_on(tmp_path: Path) -> None:
+async def test_an_action_can_wait_for_quiescence(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         request = {"call": "action", "name": "test.settle", "arguments": {}}
         # The thread of a client in this process would be something that goes on.
@@ -110,7 +110,7 @@ async def test_an_action_can_wait_until_nothing_goes_on(tmp_path: Path) -> None:
         (5, "must be text"),
     ],
 )
-async def test_what_goes_wrong_is_told(tmp_path: Path, name: object, words: str) -> None:
+async def test_failures_of_actions_are_reported(tmp_path: Path, name: object, words: str) -> None:
     async with serving(tmp_path) as served:
         with pytest.raises(CommandError, match=words):
             await served.ask(name)

@@ -118,7 +118,7 @@ async def serving(limits: HttpLimits = LIMITS) -> AsyncIterator[Serving]:
         (b"GET /a HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n", 200, b"page /a"),
     ],
 )
-async def test_a_request_is_answered_and_the_connection_closed_where_asked_for(
+async def test_a_request_is_answered_and_the_connection_closed_where_requested(
     head: bytes, status: int, body: bytes
 ) -> None:
     async with serving() as served:
@@ -205,7 +205,7 @@ async def test_a_failing_page_is_logged_and_its_client_gets_no_details() -> None
         (b"GET /a HTTP/1.1\r\nHost: x\r\n" + b"".join(b"x-%d: y\r\n" % number for number in range(1000)), 431),
     ],
 )
-async def test_a_request_that_breaks_the_protocol_gets_the_status_that_says_so(sent: bytes, status: int) -> None:
+async def test_a_request_that_breaks_the_protocol_gets_the_matching_status(sent: bytes, status: int) -> None:
     async with serving() as served:
         (response,) = await served.connect().exchange(sent)
         assert (response.status, response.fields["connection"]) == (status, "close")

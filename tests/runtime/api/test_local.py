@@ -324,7 +324,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "code", "text"), REFUSED)
-async def test_a_request_that_cannot_be_answered_is_told_why(
+async def test_a_request_that_cannot_be_answered_gets_the_reason(
     tmp_path: Path, request_: object, code: str, text: str
 ) -> None:
     async with serving(tmp_path) as served:
@@ -400,7 +400,7 @@ async def test_a_request_may_come_byte_by_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", msgpack.packb(GET)[:-1]])
-async def test_a_client_that_leaves_before_it_has_asked_is_no_failure(tmp_path: Path, data: bytes) -> None:
+async def test_a_client_that_disconnects_before_its_request_is_not_a_failure(tmp_path: Path, data: bytes) -> None:
     async with serving(tmp_path) as served:
         client = await served.connect()
         await client.send(data)
@@ -416,7 +416,7 @@ async def test_a_client_that_never_asks_is_sent_away(tmp_path: Path, monkeypatch
         assert [answer async for answer in client] == [{"error": "invalid", "message": "no request came"}]
 
 
-async def test_a_failure_of_the_server_is_told_to_the_client_and_logged(
+async def test_a_failure_of_the_server_is_reported_to_the_client_and_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_spec: object) -> None:
@@ -456,7 +456,7 @@ async def test_what_is_sensitive_is_shown_to_the_owner_only(
             assert "hush" not in str(first)
 
 
-async def test_what_something_sensitive_was_made_from_is_told_to_the_owner_only(
+async def test_the_causes_of_a_sensitive_resource_are_shown_to_the_owner_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for uid, answer in ((os.geteuid(), "depth"), (65534, "error")):
@@ -475,7 +475,7 @@ async def test_what_is_not_sensitive_is_shown_to_others(tmp_path: Path, monkeypa
         assert await served.ids(GET) == ["one"]
 
 
-async def test_the_other_end_is_known_by_what_the_kernel_says() -> None:
+async def test_the_peer_is_identified_by_the_kernel() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
@@ -483,7 +483,7 @@ async def test_the_other_end_is_known_by_what_the_kernel_says() -> None:
 
 
 @pytest.mark.parametrize("is_owner", [True, False])
-async def test_nobody_writes_from_outside(is_owner: bool) -> None:
+async def test_clients_cannot_write(is_owner: bool) -> None:
     state = MemoryState()
     await register_types(state, [Thing])
     stored = await state.create(Thing.new("one", ThingSpec()))
@@ -565,7 +565,7 @@ async def test_a_client_that_left_leaves_no_task_behind(tmp_path: Path) -> None:
         assert failures(served) == []
 
 
-async def test_a_client_that_dies_in_the_middle_of_being_told_is_no_failure(tmp_path: Path) -> None:
+async def test_a_client_that_dies_in_the_middle_of_an_answer_is_not_a_failure(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         client = await served.connect()
         await client.send(msgpack.packb(WATCH))
@@ -579,7 +579,7 @@ async def test_a_client_that_dies_in_the_middle_of_being_told_is_no_failure(tmp_
         assert failures(served) == []
 
 
-async def test_a_client_that_stops_reading_keeps_nobody_waiting_and_is_told_that_it_missed_something(
+async def test_a_client_that_stops_reading_blocks_no_other_and_gets_an_overrun(
     tmp_path: Path,
 ) -> None:
     async with serving(tmp_path, history=100) as served:
@@ -612,7 +612,7 @@ async def test_a_client_that_stops_reading_keeps_nobody_waiting_and_is_told_that
         assert failures(served) == []
 
 
-async def test_a_client_that_reads_nothing_of_a_long_list_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_a_client_that_does_not_read_a_long_list_blocks_no_other(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         for number in range(1000):
             await served.put(str(number), text="x" * 5000)
@@ -720,7 +720,7 @@ async def test_a_path_that_is_too_long_is_named(tmp_path: Path) -> None:
     assert (caught.value.errno, caught.value.filename) == (errno.ENAMETOOLONG, str(path))
 
 
-async def test_a_directory_that_is_none_is_named(tmp_path: Path) -> None:
+async def test_a_path_that_is_not_a_directory_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         async with listen(tmp_path / "file" / "agent.sock"):

@@ -43,7 +43,7 @@ print("IMPORTED", *sorted(sys.modules), file=sys.stderr)
         ("completion", "bash"),
     ],
 )
-def test_what_is_asked_often_imports_little(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_frequent_commands_import_little(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     command = (sys.executable, "-c", RUN, *arguments)
     environment = {"NODESPAN_SOCKET": str(tmp_path / "none")}
     done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True)

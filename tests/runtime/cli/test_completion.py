@@ -1,4 +1,4 @@
-"""What the shell is told that may be typed next."""
+"""Shell completion: the candidates for the next word."""
 
 import subprocess
 from pathlib import Path
@@ -47,7 +47,7 @@ OFFLINE: list[tuple[list[str], list[str]]] = [
 
 
 @pytest.mark.parametrize(("words", "found"), OFFLINE)
-def test_what_needs_no_agent(words: list[str], found: list[str]) -> None:
+def test_completions_that_need_no_agent(words: list[str], found: list[str]) -> None:
     assert candidates(words, "/nosuch") == found
 
 

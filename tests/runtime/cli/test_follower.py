@@ -15,23 +15,23 @@ HEAD = definition(LinkStatus)
 
 
 class Recorded:
-    """An output that keeps what it is told: events as `+eth0@1`, flushes as `|`."""
+    """An output that records its calls: events as `+eth0@1`, flushes as `|`."""
 
     form = "data"
 
     def __init__(self) -> None:
-        self.told = ""
+        self.shown = ""
 
     def begin(self, definition: dict[str, Any]) -> None:
-        self.told += f"[{definition['displayType']}]"
+        self.shown += f"[{definition['displayType']}]"
 
     def show(self, event: str, answer: dict[str, Any]) -> None:
         metadata = answer["resource"]["metadata"]
         mark = {CREATED: "+", UPDATED: "~", DESTROYED: "-"}[event]
-        self.told += f" {mark}{metadata['id']}@{metadata['version']}"
+        self.shown += f" {mark}{metadata['id']}@{metadata['version']}"
 
     def flush(self) -> None:
-        self.told += " |"
+        self.shown += " |"
 
 
 def up(id: str, version: int = 1, **spec: Any) -> dict[str, Any]:
@@ -106,14 +106,14 @@ OF_ONE: dict[str, tuple[list[list[dict[str, Any]]], str]] = {
 }
 
 
-@pytest.mark.parametrize(("streams", "told"), OF_A_KIND.values(), ids=OF_A_KIND.keys())
-def test_a_kind_is_followed_through_restarts(streams: list[list[dict[str, Any]]], told: str) -> None:
-    assert follow(streams, of_one=False) == told
+@pytest.mark.parametrize(("streams", "shown"), OF_A_KIND.values(), ids=OF_A_KIND.keys())
+def test_a_kind_is_followed_through_restarts(streams: list[list[dict[str, Any]]], shown: str) -> None:
+    assert follow(streams, of_one=False) == shown
 
 
-@pytest.mark.parametrize(("streams", "told"), OF_ONE.values(), ids=OF_ONE.keys())
-def test_one_resource_is_followed_through_restarts(streams: list[list[dict[str, Any]]], told: str) -> None:
-    assert follow(streams, of_one=True) == told
+@pytest.mark.parametrize(("streams", "shown"), OF_ONE.values(), ids=OF_ONE.keys())
+def test_one_resource_is_followed_through_restarts(streams: list[list[dict[str, Any]]], shown: str) -> None:
+    assert follow(streams, of_one=True) == shown
 
 
 def follow(streams: list[list[dict[str, Any]]], *, of_one: bool) -> str:
@@ -121,7 +121,7 @@ def follow(streams: list[list[dict[str, Any]]], *, of_one: bool) -> str:
     follower = Follower(recorded, of_one=of_one)
     for stream in streams:
         follower.follow(stream)
-    return str(recorded.told)
+    return str(recorded.shown)
 
 
 CHANGES = [
@@ -140,18 +140,18 @@ def test_what_counts_as_a_change_is_the_same_in_every_form(
     render: Any, change: dict[str, Any], is_change: bool
 ) -> None:
     before = address("lo", "127.0.0.1/8")
-    told = []
+    shown = []
 
     class Count(Recorded):
         def show(self, event: str, answer: dict[str, Any]) -> None:
-            told.append(event)
+            shown.append(event)
 
     count: Any = Count()
     follower = Follower(count, of_one=False)
     follower.follow([HEAD, render(CREATED, before), BOOTSTRAPPED])
     after = attrs.evolve(before, metadata=attrs.evolve(before.metadata, **change))
     follower.follow([HEAD, render(CREATED, after), BOOTSTRAPPED])
-    assert told == [CREATED] + [UPDATED] * is_change
+    assert shown == [CREATED] + [UPDATED] * is_change
 
 
 WATCH = """\

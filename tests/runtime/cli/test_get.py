@@ -134,7 +134,7 @@ async def test_the_exit_status_and_the_words_on_stderr_say_what_went_wrong(thing
 
 
 @pytest.mark.parametrize("output", ["jsonpath={.a[}", "xml"])
-def test_a_bad_output_fails_before_anybody_is_asked(tmp_path: Path, output: str) -> None:
+def test_an_invalid_output_fails_before_the_agent_is_reached(tmp_path: Path, output: str) -> None:
     done = nodespan("get", "links", "-o", output, directory=tmp_path)
     assert done.returncode == 1
     assert "no agent" not in done.stderr

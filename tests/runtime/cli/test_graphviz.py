@@ -30,7 +30,7 @@ def test_names_stay_text_in_an_image() -> None:
 
 
 @pytest.mark.needs_program("dot")
-def test_a_picture_is_what_it_is_called() -> None:
+def test_an_image_has_the_requested_form() -> None:
     assert render(GRAPH, "png").startswith(b"\x89PNG")
 
 
@@ -52,7 +52,7 @@ def test_graphviz_gets_the_graph_and_its_image_is_passed_on(tmp_path: Path, monk
     assert render(GRAPH, "png") == b"-Tpng\xff" + GRAPH.encode()
 
 
-def test_what_graphviz_complains_about_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_graphviz_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_dot(tmp_path, "import sys; sys.stdin.read(); sys.exit('no such format')")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommandError, match="Graphviz failed: dot exited with 1: no such format"):

@@ -249,7 +249,7 @@ def test_what_never_was_has_no_results(capsys: pytest.CaptureFixture[str]) -> No
         ("Table", "unknown output 'Table'"),
     ],
 )
-def test_an_output_that_is_none_is_named(form: str, text: str) -> None:
+def test_an_invalid_output_is_named(form: str, text: str) -> None:
     with pytest.raises(CommandError) as caught:
         make_output(form, NODE, watch=False)
     assert text in str(caught.value)

@@ -25,7 +25,7 @@ def test_without_an_agent_the_version_says_so(tmp_path: Path) -> None:
     assert "Server:\n    no agent answers at" in done.stdout
 
 
-def test_the_version_of_the_command_alone_asks_nobody(tmp_path: Path) -> None:
+def test_the_version_of_the_command_alone_needs_no_agent(tmp_path: Path) -> None:
     assert "Server" not in nodespan("version", "--client", directory=tmp_path).stdout
 
 

@@ -181,7 +181,7 @@ def test_what_is_shown_is_plain_to_both_wires_and_reads_back(spec: Sample) -> No
         None,
     ],
 )
-def test_data_that_is_no_such_spec_is_refused(plain: Any) -> None:
+def test_data_that_is_not_a_valid_spec_is_refused(plain: Any) -> None:
     with pytest.raises((ValueError, TypeError, KeyError)):
         spec_from_plain(Sample, plain)
 
@@ -275,7 +275,7 @@ def spec_strategy(spec_class: Any) -> st.SearchStrategy[Any]:
     fields = {}
     for field in attrs.fields(spec_class):
         values = field_strategy(field.type)
-        # Which kind of empty it was is not told outside.
+        # The outside form does not tell apart the kinds of empty values.
         fields[field.name] = values.map(_or(field.default)) if is_omitted_when_empty(field) else values
     return st.builds(spec_class, **fields)
 

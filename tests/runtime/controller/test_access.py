@@ -155,7 +155,7 @@ async def test_a_type_stands_for_its_default_namespace() -> None:
         ctx.get(HERE, "one")
 
 
-async def test_writes_carry_the_name_of_the_controller_unless_told_otherwise() -> None:
+async def test_writes_have_the_controller_as_owner_unless_another_is_given() -> None:
     state = MemoryState()
     ctx = access(state, outputs=[exclusive(HERE)])
     assert (await ctx.create(integer(HERE, "created"))).metadata.owner == ctx.name
@@ -176,7 +176,7 @@ async def test_writes_carry_the_name_of_the_controller_unless_told_otherwise() -
     await ctx.destroy(HERE, "foreign", owner="other")
 
 
-async def test_an_output_that_is_tearing_down_is_written_only_where_that_is_asked_for() -> None:
+async def test_an_output_that_is_tearing_down_is_written_only_on_request() -> None:
     state = MemoryState()
     ctx = access(state, outputs=[exclusive(HERE)])
     await ctx.put(HERE, "one", IntegerSpec(1))
@@ -202,7 +202,7 @@ async def test_a_put_that_changes_nothing_writes_nothing_and_leaves_what_it_does
     assert ctx.counters.writes == 3
 
 
-async def test_a_finalizer_is_the_controllers_name_and_its_removal_from_what_is_gone_is_no_error() -> None:
+async def test_a_finalizer_is_the_controllers_name_and_its_removal_from_a_missing_resource_is_not_an_error() -> None:
     state = MemoryState()
     ctx = access(state, strong(HERE))
     await state.create(integer(HERE, "one"), owner="other")

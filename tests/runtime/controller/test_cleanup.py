@@ -26,7 +26,7 @@ def of(input: Resource[Any]) -> LabelQuery:
 
 
 class Handler:
-    """Answers as it is told."""
+    """Returns or raises as configured."""
 
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
@@ -62,7 +62,7 @@ def held(node: Node, id: str) -> bool:
     return NAME in node.state.get(Integer, id).metadata.finalizers
 
 
-async def test_running_inputs_are_held_and_torn_down_ones_are_asked_about() -> None:
+async def test_running_inputs_are_held_and_torn_down_ones_are_handled() -> None:
     handler = Handler()
     async with cleaning(handler) as node:
         assert held(node, "one")
@@ -76,7 +76,7 @@ async def test_running_inputs_are_held_and_torn_down_ones_are_asked_about() -> N
         await node.destroy(Integer, "one")
 
 
-async def test_an_input_that_is_not_held_is_not_asked_about() -> None:
+async def test_the_handler_is_not_called_for_an_input_without_the_finalizer() -> None:
     handler = Handler()
     async with cleaning(handler) as node:
         await node.create(integer(Integer.kind, "three", finalizers=("other",)))
@@ -125,7 +125,7 @@ async def test_has_no_outputs_waits_until_others_removed_the_dependents() -> Non
         assert node.state.find(Text, "c") is not None
 
 
-async def test_remove_outputs_removes_what_nobody_owns_and_waits_for_those_who_hold_it() -> None:
+async def test_remove_outputs_removes_unowned_outputs_and_waits_for_their_finalizers() -> None:
     async with cleaning(RemoveOutputs(Text, of)) as node:
         await depend(node, "a", on="one")
         await depend(node, "b", on="one")
@@ -157,7 +157,7 @@ async def test_remove_outputs_removes_what_the_given_owners_own() -> None:
         assert not held(node, "one")
 
 
-async def test_combined_handlers_are_asked_in_turn_and_the_first_that_keeps_the_input_ends_it() -> None:
+async def test_combined_handlers_are_called_in_order_until_one_keeps_the_input() -> None:
     first, last = Handler(), Handler()
     async with cleaning(Combined(first, RemoveOutputs(Text, of), HasNoOutputs(Sentence, of), last)) as node:
         await depend(node, "a", on="one")

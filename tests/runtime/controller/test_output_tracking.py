@@ -85,7 +85,7 @@ async def test_only_the_named_kinds_are_cleaned_up() -> None:
         assert it.ids() == ["foreign"]
 
 
-async def test_an_output_that_somebody_holds_makes_the_cleanup_fail() -> None:
+async def test_an_output_with_a_finalizer_makes_the_cleanup_fail() -> None:
     async with tracking() as it:
         await it.state.add_finalizer(HERE, "two", "holder")
         with pytest.raises(ConflictError, match="pending finalizers"):

@@ -94,7 +94,7 @@ async def test_inputs_become_outputs_follow_updates_and_are_held_until_their_out
         assert len(texts(node)) == 9
 
 
-async def test_only_what_changed_is_looked_at() -> None:
+async def test_only_changed_items_are_reconciled() -> None:
     transform = Transforming()
     async with transforming(transform=transform) as node:
         for id in range(100):
@@ -106,7 +106,7 @@ async def test_only_what_changed_is_looked_at() -> None:
         assert transform.calls == ["7"]
 
 
-async def test_an_output_that_somebody_holds_keeps_the_input_until_it_is_let_go() -> None:
+async def test_an_output_with_a_finalizer_holds_the_input_until_it_is_removed() -> None:
     async with transforming() as node:
         await node.create(integer(NUMBERS, "one", 1))
         await node.settled()
@@ -120,7 +120,7 @@ async def test_an_output_that_somebody_holds_keeps_the_input_until_it_is_let_go(
         assert (texts(node), finalizers(node, "one")) == ({}, ())
 
 
-async def test_an_output_that_others_tear_down_is_made_anew_when_nobody_holds_it() -> None:
+async def test_an_output_that_others_tear_down_is_created_again_once_it_has_no_finalizers() -> None:
     async with transforming() as node:
         await node.create(integer(NUMBERS, "one", 1))
         await node.settled()
@@ -136,7 +136,7 @@ async def test_an_output_that_others_tear_down_is_made_anew_when_nobody_holds_it
 
 
 @pytest.mark.parametrize("torn_down", [False, True])
-async def test_an_output_of_somebody_else_is_left_alone_until_it_goes(torn_down: bool) -> None:
+async def test_an_output_of_another_owner_is_left_alone_until_it_is_gone(torn_down: bool) -> None:
     async with transforming() as node:
         await node.create(text(Text.kind, "one", "foreign"), owner="other")
         if torn_down:
@@ -233,7 +233,7 @@ async def test_a_skip_is_counted_and_no_more() -> None:
         assert jobs(node).skips == 1
 
 
-async def test_an_output_that_is_not_wanted_any_more_is_destroyed_without_a_crash() -> None:
+async def test_an_output_that_is_no_longer_desired_is_destroyed_without_a_crash() -> None:
     transform = Transforming()
     transform.answers[13] = DestroyOutput
     async with transforming(transform=transform) as node:

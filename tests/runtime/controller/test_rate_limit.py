@@ -68,6 +68,6 @@ async def test_waiting_for_a_token_can_be_cancelled() -> None:
 
 
 @pytest.mark.parametrize(("rate", "burst", "text"), [(1, 0, "burst of at least 1"), (0, 1, "a rate above 0")])
-def test_a_limit_that_lets_nothing_through_is_refused(rate: float, burst: int, text: str) -> None:
+def test_a_limit_of_zero_is_refused(rate: float, burst: int, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         RateLimit(rate, burst)

@@ -36,7 +36,7 @@ def digits(_ctx: Access, number: Resource[IntegerSpec]) -> TextSpec:
 
 
 def let_go(_ctx: Access, _input: Resource[Any]) -> None:
-    """Nothing stands in the way."""
+    """Releases every input."""
 
 
 @asynccontextmanager
@@ -126,7 +126,7 @@ def fails_on_13(_ctx: Access, number: Resource[IntegerSpec]) -> TextSpec:
     return in_digits(number.spec)
 
 
-async def test_an_error_in_one_input_keeps_no_other_waiting_and_destroys_nothing() -> None:
+async def test_an_error_in_one_input_blocks_no_other_and_destroys_nothing() -> None:
     async with transforming(transform=fails_on_13, allow_crashes=True) as node:
         for id, value in (("a", 1), ("b", 2), ("c", 3)):
             await node.create(integer(NUMBERS, id, value))
@@ -161,7 +161,7 @@ async def test_an_input_that_is_skipped_keeps_its_output() -> None:
         assert texts(node) == {"one": "1"}
 
 
-async def test_an_output_that_somebody_holds_stays_until_it_is_let_go() -> None:
+async def test_an_output_with_a_finalizer_stays_until_it_is_removed() -> None:
     async with transforming() as node:
         await node.create(integer(NUMBERS, "one", 1))
         await node.settled()
@@ -189,7 +189,7 @@ async def test_a_recreated_input_gets_its_output_when_the_old_one_is_gone() -> N
         assert (new.metadata.is_tearing_down, new.metadata.version) == (False, 1)
 
 
-async def test_an_output_that_others_tear_down_is_made_anew() -> None:
+async def test_an_output_that_others_tear_down_is_created_again() -> None:
     async with transforming() as node:
         await node.create(integer(NUMBERS, "one", 1))
         await node.settled()
@@ -199,7 +199,7 @@ async def test_an_output_that_others_tear_down_is_made_anew() -> None:
         assert not node.state.get(Text, "one").metadata.is_tearing_down
 
 
-async def test_an_output_of_somebody_else_is_left_alone() -> None:
+async def test_an_output_of_another_owner_is_left_alone() -> None:
     async with transforming(finalize=let_go) as node:
         await node.create(text(Text.kind, "one", "foreign"), owner="other")
         await node.create(integer(NUMBERS, "one", 1))
@@ -407,7 +407,7 @@ async def test_extra_inputs_wake_it_too() -> None:
         await node.eventually(Text, "one", spec=TextSpec("#1"))
 
 
-def test_finalizing_what_is_not_torn_down_is_a_mistake_of_construction() -> None:
+def test_finalizing_inputs_whose_teardown_is_ignored_is_a_mistake_of_construction() -> None:
     with pytest.raises(ValueError, match="give one or the other"):
         Transform(NAME, input=Integer, output=Text, transform=digits, finalize=let_go, ignore_tearing_down=True)
 

@@ -39,7 +39,7 @@ ADDER = Routine("test.Adder", add, (weak(Number), weak(Setting)), (exclusive(Sum
 WRITER = Routine("test.Writer", write, (weak(Sum),), (exclusive(Text),))
 
 
-def told(node: Node, type: ResourceType[Any], id: str, *, depth: int = 16) -> list[tuple[int, str, object, str]]:
+def causes_of(node: Node, type: ResourceType[Any], id: str, *, depth: int = 16) -> list[tuple[int, str, object, str]]:
     """Depth, type and id, version and note of each cause."""
     causes = find_causes(node.state, node.engine.runners, type.kind.pointer(id), depth=depth)
     return [
@@ -56,21 +56,21 @@ async def becomes(node: Node, text: str) -> None:
 OUTSIDE = "not made by a controller of this agent"
 
 
-async def test_the_causes_go_back_to_what_nobody_here_made() -> None:
+async def test_the_causes_go_back_to_resources_without_a_recorded_origin() -> None:
     async with running(ADDER, WRITER) as node:
         await becomes(node, "0")
         await node.put(Number, "a", IntegerSpec(value=1))
         await becomes(node, "1")
         await node.put(Number, "b", IntegerSpec(value=2))
         await becomes(node, "3")
-        assert told(node, Text, "all") == [
+        assert causes_of(node, Text, "all") == [
             (0, "Texts/all", 3, ""),
             (1, "Sums/all", 3, ""),
             (2, "Settings/how", None, "was not there"),
             (2, "Numbers/a", 1, OUTSIDE),
             (2, "Numbers/b", 1, OUTSIDE),
         ]
-        assert told(node, Text, "all", depth=1) == [(0, "Texts/all", 3, ""), (1, "Sums/all", 3, "")]
+        assert causes_of(node, Text, "all", depth=1) == [(0, "Texts/all", 3, ""), (1, "Sums/all", 3, "")]
         (first, *_) = find_causes(node.state, node.engine.runners, Text.kind.pointer("all"), depth=0)
         assert first.owner == "test.Writer"
         with pytest.raises(NotFoundError):
@@ -86,13 +86,13 @@ async def test_what_became_of_an_input_since_is_said() -> None:
         await node.put(Setting, "how", TextSpec(value="slowly"))
         await node.put(Number, "b", IntegerSpec(value=0))
         await node.settled()
-        assert told(node, Sum, "all")[1:] == [
+        assert causes_of(node, Sum, "all")[1:] == [
             (1, "Settings/how", 1, f"is at version 2 now; {OUTSIDE}"),
             (1, "Numbers/a", 1, OUTSIDE),
             (1, "Numbers/b", 1, f"has changed since; {OUTSIDE}"),
         ]
         await node.destroy(Setting, "how")
-        assert told(node, Sum, "all")[1] == (1, "Settings/how", 1, "is gone since")
+        assert causes_of(node, Sum, "all")[1] == (1, "Settings/how", 1, "is gone since")
 
 
 async def test_of_many_those_are_shown_whose_ids_are_alike() -> None:
@@ -106,7 +106,7 @@ async def test_of_many_those_are_shown_whose_ids_are_alike() -> None:
         for number in range(count):
             await node.put(Number, f"eth{number}/10.0.0.1", IntegerSpec(value=number))
         await node.eventually(Sum, "eth1/sum", lambda found: found.spec.value == count)
-        assert told(node, Sum, "eth1/sum")[1:] == [
+        assert causes_of(node, Sum, "eth1/sum")[1:] == [
             (1, "Numbers/eth1/10.0.0.1", 1, OUTSIDE),
             (1, "Numbers/", None, f"and {count - 1} others"),
         ]
@@ -133,13 +133,13 @@ async def test_each_item_of_a_queue_has_its_own_causes_also_where_several_are_wo
             await node.put(Number, id, IntegerSpec(value=1))
         for id in ("a", "b"):
             await node.eventually(Sum, id)
-            assert told(node, Sum, id)[1:] == [
+            assert causes_of(node, Sum, id)[1:] == [
                 (1, f"Numbers/{id}", 1, OUTSIDE),
                 (1, f"Settings/{id}", None, "was not there"),
             ]
 
 
-async def test_what_is_made_from_each_other_is_told_once() -> None:
+async def test_a_cycle_of_causes_is_shown_once() -> None:
     async def mirror(ctx: ControllerContext) -> None:
         async for _ in ctx:
             if found := ctx.find(Text, "all"):
@@ -149,7 +149,7 @@ async def test_what_is_made_from_each_other_is_told_once() -> None:
     async with running(ADDER, WRITER, mirroring) as node:
         await node.eventually(Number, "echo")
         await node.settled()
-        causes = told(node, Text, "all")
+        causes = causes_of(node, Text, "all")
         assert [each[:2] for each in causes] == [
             (0, "Texts/all"),
             (1, "Sums/all"),
@@ -175,7 +175,7 @@ async def test_what_is_gone_is_forgotten_whoever_removed_it() -> None:
             await node.settled()
             await node.destroy(Sum, f"n{number}", owner="test.Adder")
         assert len(node.engine.runners["test.Adder"].access.origins) < 150
-        assert told(node, Sum, "one")[1:] == [(1, "Numbers/one", 300, OUTSIDE)]
+        assert causes_of(node, Sum, "one")[1:] == [(1, "Numbers/one", 300, OUTSIDE)]
 
 
 async def test_no_more_is_noted_of_a_turn_than_is_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,4 +189,9 @@ async def test_no_more_is_noted_of_a_turn_than_is_of_use(monkeypatch: pytest.Mon
 
     async with running(Routine("test.Adder", look, (weak(Number),), (exclusive(Sum),))) as node:
         await node.eventually(Sum, "all")
-        assert [each[1] for each in told(node, Sum, "all")] == ["Sums/all", "Numbers/n0", "Numbers/n1", "Numbers/n2"]
+        assert [each[1] for each in causes_of(node, Sum, "all")] == [
+            "Sums/all",
+            "Numbers/n0",
+            "Numbers/n1",
+            "Numbers/n2",
+        ]

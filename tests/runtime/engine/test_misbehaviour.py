@@ -99,7 +99,7 @@ def status_of(node: Node, name: str) -> ControllerStatusSpec:
 
 @pytest.mark.virtual_clock
 @pytest.mark.parametrize(("run", "error"), FAILURES)
-async def test_a_controller_that_fails_for_ever_is_restarted_for_ever_and_disturbs_nobody(
+async def test_a_controller_that_always_fails_is_restarted_without_end_and_affects_no_other(
     run: Callable[[ControllerContext], Awaitable[None]], error: str
 ) -> None:
     turns = Turns("good", weak(Integer))
@@ -138,7 +138,7 @@ async def test_an_item_that_fails_for_ever_disturbs_no_other(run: Callable[[Any]
 
 
 @pytest.mark.virtual_clock
-async def test_the_delay_of_restarts_grows_until_a_turn_goes_well() -> None:
+async def test_the_delay_of_restarts_grows_until_a_turn_succeeds() -> None:
     starts: list[float] = []
     good = {11}
 
@@ -248,7 +248,7 @@ async def test_who_does_not_await_is_named() -> None:
 
 
 def keeping(lines: list[dict[str, Any]]) -> Any:
-    """A logger that only keeps what it is told."""
+    """A logger that records its calls."""
 
     def keep(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
         lines.append(dict(event))
@@ -296,7 +296,7 @@ class ForgetfulState(MemoryState):
 
 
 @pytest.mark.virtual_clock
-async def test_statuses_that_cannot_be_written_stop_nobody() -> None:
+async def test_statuses_that_cannot_be_written_stop_no_controller() -> None:
     turns = Turns("C", weak(Integer))
     async with running(turns, state=ForgetfulState()) as node:
         await trio.sleep(60)
@@ -305,7 +305,7 @@ async def test_statuses_that_cannot_be_written_stop_nobody() -> None:
         assert turns.turns == 2
 
 
-async def test_an_interruption_by_the_user_is_nobodys_failure() -> None:
+async def test_an_interruption_by_the_user_is_not_a_failure() -> None:
     async def run(ctx: ControllerContext) -> None:
         raise KeyboardInterrupt
 

@@ -118,7 +118,7 @@ async def test_equal_times_are_in_turn() -> None:
     assert [queue.take_ready() for _ in range(3)] == [("c", 0), ("a", 0), ("b", 0)]
 
 
-async def test_a_shorter_delay_wakes_whoever_waits_for_a_longer_one() -> None:
+async def test_a_shorter_delay_wakes_a_worker_that_waits_for_a_longer_one() -> None:
     queue: KeyedQueue[str, int] = KeyedQueue()
     for key in "ab":
         queue.put(key, 0)

@@ -106,11 +106,11 @@ def runner_of(node: Node) -> QueueRunner:
 
 
 def failing_soon() -> BaseException:
-    return chained(Requeue(7.0), ValueError("wanted again"))
+    return chained(Requeue(7.0), ValueError("retried"))
 
 
 def failing_at_once() -> BaseException:
-    return chained(Requeue(0), ValueError("wanted again"))
+    return chained(Requeue(0), ValueError("retried"))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ FAIL: Callable[[], BaseException] = lambda: ValueError("fails")  # noqa: E731
         (SkipReconcile, True),
         (lambda: Requeue(1.0), True),
         (lambda: Requeue(0), True),
-        (lambda: chained(Requeue(1.0), ValueError("wanted again")), False),
+        (lambda: chained(Requeue(1.0), ValueError("retried")), False),
     ],
 )
 async def test_what_clears_the_delay_of_an_item(between: Callable[[], BaseException] | None, starts_over: bool) -> None:
@@ -240,7 +240,7 @@ async def test_a_map_job_that_fails_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 10])
-async def test_as_many_items_are_worked_on_at_once_as_the_concurrency_says(concurrency: int) -> None:
+async def test_at_most_concurrency_items_are_reconciled_at_once(concurrency: int) -> None:
     at_work: set[str] = set()
     most = 0
 
@@ -268,7 +268,7 @@ async def test_as_many_items_are_worked_on_at_once_as_the_concurrency_says(concu
 
 
 class Hooked(Jobs):
-    """Its hook ends as it is told, time after time."""
+    """Its hook ends as configured, every time."""
 
     def __init__(self, *ends: Callable[[], Awaitable[None]], outputs: Any = ()) -> None:
         super().__init__("C", primary(Integer), outputs=outputs)

@@ -127,7 +127,7 @@ async def test_a_busy_queue_can_be_stopped() -> None:
     assert len(jobs.done) > 1
 
 
-async def test_a_stopped_engine_is_not_told_of_changes_any_more() -> None:
+async def test_a_stopped_engine_is_not_notified_of_changes() -> None:
     engine = Engine(MemoryState())
     await engine.register(Turns("turns", weak(Integer), weak(Text, "one")))
     await engine.register(Jobs("jobs", primary(Integer)))

@@ -184,7 +184,7 @@ async def test_the_same_id_of_two_primary_kinds_is_two_items() -> None:
         assert jobs.done == ["one", "one"]
 
 
-async def test_a_mapping_to_what_is_not_primary_fails() -> None:
+async def test_a_mapping_to_a_kind_that_is_not_primary_fails() -> None:
     jobs = Jobs("C", primary(HERE), mapped(Text), map_input=lambda changed: [THERE.pointer(changed.id)])
     async with running(jobs) as node:
         await node.create(text(Text.kind, "one"))
@@ -243,7 +243,7 @@ async def test_the_engine_keeps_nothing_of_a_burst_but_its_items() -> None:
         assert node.engine.runners["B"].queue_length == 1
 
 
-async def test_a_slow_controller_ends_up_with_the_latest_of_everything() -> None:
+async def test_a_slow_controller_ends_up_with_the_latest_versions() -> None:
     seen: dict[str, int] = {}
 
     async def run(ctx: ControllerContext) -> None:
@@ -285,7 +285,7 @@ async def test_a_controller_may_wake_itself_and_changes_during_a_turn_are_one_mo
 
 
 class Switching(Routine):
-    """Takes the inputs that it is told, in the next turn."""
+    """Sets the given inputs in the next turn."""
 
     def __init__(self, *inputs: Input) -> None:
         super().__init__("C", self._turn, inputs)

@@ -54,7 +54,7 @@ def test_a_version_is_undefined_or_a_signed_number_taken_as_unsigned(text: str, 
     "text",
     ["", " ", "1 ", "1.0", "0x1", "1_000", "one", "Undefined", "-", "+-1", "\u0661", "9223372036854775808", "9" * 5000],
 )
-def test_anything_else_is_no_version(text: str) -> None:
+def test_other_text_is_not_a_version(text: str) -> None:
     with pytest.raises(ValueError, match=r"version|limit"):
         parse_version(text)
 

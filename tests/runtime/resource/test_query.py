@@ -140,7 +140,7 @@ def test_quantities_are_whole_numbers_with_a_unit(text: str, quantity: int) -> N
         *("9223372036854775808", "-9223372036854775809", "9" * 5000),
     ],
 )
-def test_anything_else_is_no_quantity(text: str) -> None:
+def test_other_text_is_not_a_quantity(text: str) -> None:
     assert parse_quantity(text) is None
 
 

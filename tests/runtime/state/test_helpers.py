@@ -81,7 +81,7 @@ async def _events(state: MemoryState, kind: Kind[Any] = KIND) -> list[tuple[Even
 # Update with conflicts.
 
 
-async def test_an_update_is_tried_again_on_what_somebody_else_wrote() -> None:
+async def test_an_update_is_retried_after_a_conflicting_write() -> None:
     state = await _disturbed(_label, _label)
     stored = await state.update_with_conflicts(KIND, "disk", _is_web)
     assert stored == state.get(KIND, "disk")
@@ -133,7 +133,7 @@ async def test_what_cannot_be_mended_by_trying_again_is_raised(
         await state.update_with_conflicts(KIND, "disk", _is_web)
 
 
-async def test_the_wrong_owner_is_told_at_once() -> None:
+async def test_the_wrong_owner_is_refused_at_once() -> None:
     state = await _disturbed(owner="owner")
     with pytest.raises(OwnerConflictError):
         await state.update_with_conflicts(KIND, "disk", _is_web, owner="wrong")
@@ -172,13 +172,13 @@ async def test_modifying_what_is_there_starts_from_the_stored_one() -> None:
     assert await _events(state) == [(EventType.CREATED, "disk"), (EventType.UPDATED, "disk")]
 
 
-async def test_who_loses_the_race_to_create_is_told() -> None:
+async def test_the_loser_of_a_race_to_create_gets_a_conflict() -> None:
     state = DisturbedState(lambda state: MemoryState.create(state, path("disk")))
     with pytest.raises(ConflictError, match="already exists"):
         await state.modify(path("disk"), _is_web)
 
 
-async def test_who_modifies_what_is_destroyed_meanwhile_is_told() -> None:
+async def test_modifying_a_resource_destroyed_meanwhile_raises_not_found() -> None:
     state = await _disturbed(_destroy)
     with pytest.raises(NotFoundError):
         await state.modify(path("disk"), _is_web)
@@ -187,14 +187,14 @@ async def test_who_modifies_what_is_destroyed_meanwhile_is_told() -> None:
 # Teardown.
 
 
-async def test_tearing_down_is_one_update_and_again_is_none() -> None:
+async def test_tearing_down_is_idempotent() -> None:
     state = await _disturbed()
     assert await state.teardown(KIND, "disk")
     assert await state.teardown(KIND, "disk")
     assert await _events(state) == [(EventType.CREATED, "disk"), (EventType.UPDATED, "disk")]
 
 
-async def test_tearing_down_asks_for_the_owner_only_while_there_is_something_to_write() -> None:
+async def test_tearing_down_checks_the_owner_only_if_it_writes() -> None:
     state = await _disturbed(owner="owner")
     with pytest.raises(OwnerConflictError):
         await state.teardown(KIND, "disk")
@@ -207,7 +207,7 @@ async def test_readiness_counts_finalizers_that_came_in_between() -> None:
     assert not await state.teardown(KIND, "disk")
 
 
-async def test_the_second_of_two_racing_teardowns_is_told() -> None:
+async def test_the_second_of_two_racing_teardowns_raises() -> None:
     state = await _disturbed(_tear_down)
     with pytest.raises(PhaseConflictError):
         await state.teardown(KIND, "disk")
@@ -318,7 +318,7 @@ async def test_all_conditions_must_hold_at_one_and_the_same_event() -> None:
     assert found[0].metadata.version == 4
 
 
-async def test_the_predicate_is_asked_only_about_the_wanted_types_of_event_and_its_error_is_raised() -> None:
+async def test_the_predicate_is_called_only_for_the_requested_types_of_event_and_its_error_is_raised() -> None:
     state = MemoryState()
 
     def fail(disk: Resource[PathSpec]) -> bool:
@@ -396,7 +396,7 @@ async def test_it_waits_for_the_last_finalizer() -> None:
     assert state.find(KIND, "disk") is None
 
 
-async def test_it_is_content_when_somebody_else_destroys() -> None:
+async def test_a_concurrent_destruction_is_not_an_error() -> None:
     state = await _held_disk()
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
@@ -406,7 +406,7 @@ async def test_it_is_content_when_somebody_else_destroys() -> None:
             await state.destroy(KIND, "disk")
 
 
-async def test_of_many_who_want_it_gone_none_is_disturbed_by_the_others() -> None:
+async def test_concurrent_teardowns_do_not_disturb_each_other() -> None:
     state = await _held_disk()
     await state.teardown(KIND, "disk")
     with trio.fail_after(30):
@@ -436,7 +436,7 @@ async def test_it_destroys_what_exists_and_is_the_callers_own() -> None:
     assert not state.get(KIND, "disk").metadata.is_tearing_down
 
 
-async def test_a_watch_that_fails_fails_those_who_wait() -> None:
+async def test_a_watch_that_fails_fails_its_readers() -> None:
     state = await _held_disk()
     refused: list[Exception] = []
 

@@ -25,7 +25,7 @@ async def _ten_created_and_updated_twice(state: MemoryState) -> None:
             await state.update(state.get(KIND, str(number)).with_labels({label: ""}))
 
 
-async def test_a_watch_that_falls_behind_is_told_once_and_ends() -> None:
+async def test_a_watch_that_falls_behind_gets_one_overrun_and_ends() -> None:
     state = MemoryState(max_capacity=10, gap=5)
     async with (
         state.watch(KIND, "0") as one,

@@ -259,7 +259,7 @@ async def test_bound_work_ends_if_and_only_if_its_resource_does(before: list[Wri
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=8))
 @example([(4, 0), (4, 0), (8, 0), (16, 0), (16, 0), (17, 0)])
 @example([(1, 200), (0, 200), (1, 0)])
-async def test_a_reader_gets_everything_or_learns_that_it_missed_something(bursts: list[tuple[int, int]]) -> None:
+async def test_a_reader_gets_every_event_or_an_overrun(bursts: list[tuple[int, int]]) -> None:
     """Bursts of so many writes to one resource and then so many to another, between any two reads."""
     state = MemoryState(initial_capacity=4, max_capacity=16, gap=0)
     written = 0

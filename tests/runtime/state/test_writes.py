@@ -21,7 +21,7 @@ TYPE = KIND.type
 # Creating.
 
 
-async def test_a_resource_that_belongs_to_another_is_refused_before_anything_else_is_looked_at() -> None:
+async def test_the_owner_of_a_resource_is_checked_before_anything_else() -> None:
     state = MemoryState()
     await state.create(path("there"))
     for id in ("there", "missing"):

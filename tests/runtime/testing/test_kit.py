@@ -86,7 +86,7 @@ async def test_a_state_may_be_given_and_outlives_the_engine() -> None:
 # What the failures say.
 
 
-async def test_a_wait_that_fails_says_what_was_waited_for_what_is_there_and_how_the_controllers_fare() -> None:
+async def test_a_wait_that_fails_reports_the_condition_the_observed_state_and_the_controllers() -> None:
     async with running(Digits(), Jobs("jobs", primary(Integer))) as node:
         await node.create(Integer.new("one", IntegerSpec(1)))
         await node.settled()
@@ -135,7 +135,7 @@ async def test_of_many_others_a_few_are_named() -> None:
             await node.eventually(Integer, "one")
 
 
-async def test_settling_that_fails_names_who_is_at_work() -> None:
+async def test_settling_that_fails_names_the_controllers_at_work() -> None:
     async def never(ctx: ControllerContext) -> None:
         async for _ in ctx:
             await trio.sleep_forever()
@@ -198,7 +198,7 @@ async def test_a_crash_fails_the_wait_that_is_under_way_with_the_error_as_its_ca
     assert trio.current_time() == started
 
 
-async def test_a_crash_that_nobody_waited_for_fails_the_test_at_the_end() -> None:
+async def test_an_unexpected_crash_fails_the_test_at_the_end() -> None:
     async def sleeping() -> None:
         async with running(Digits()) as node:
             await node.create(Integer.new("one", IntegerSpec(13)))
