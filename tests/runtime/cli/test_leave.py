@@ -2,14 +2,22 @@
 
 from pathlib import Path
 
-from nodespan.runtime.cli.client import Connection
+from nodespan.runtime.cli.client import AgentGoneError, Connection, ask
 from tests.support.agent import COMMAND, environment, nodespan
 from tests.support.process import eventually, running
 
 
+def answers(directory: Path) -> bool:
+    """Whether the agent answers: its socket is there a moment earlier."""
+    try:
+        return bool(ask(str(directory / "agent.sock"), {"call": "version"}))
+    except AgentGoneError:
+        return False
+
+
 async def test_the_agent_reverts_and_stops(tmp_path: Path) -> None:
     async with running(*COMMAND, "agent", environment=environment(tmp_path)) as process:
-        await eventually((tmp_path / "agent.sock").exists, within=30)
+        await eventually(lambda: answers(tmp_path), within=30)
         done = nodespan("leave", directory=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "reverting all changes of the system\nthe node has left, and the agent stops\n"
@@ -25,8 +33,8 @@ def test_without_an_agent_there_is_nothing_to_leave(tmp_path: Path) -> None:
 
 async def test_a_client_that_goes_away_does_not_keep_the_agent(tmp_path: Path) -> None:
     async with running(*COMMAND, "agent", environment=environment(tmp_path)) as process:
-        await eventually((tmp_path / "agent.sock").exists, within=30)
+        await eventually(lambda: answers(tmp_path), within=30)
         request = {"call": "action", "name": "agent.leave", "arguments": {}}
-        with Connection(str(tmp_path / "agent.sock"), request) as answers:
-            next(iter(answers))
+        with Connection(str(tmp_path / "agent.sock"), request) as connection:
+            next(iter(connection))
         assert await process.wait() == 0
