@@ -166,7 +166,13 @@ class Agent:
         # Only an agent that serves metrics pays for the library.
         from nodespan.runtime.api.metrics import EngineMetrics
 
-        respond = EngineMetrics(self.engine, self.state).respond
+        respond = EngineMetrics(
+            self.engine,
+            self.state,
+            version=self._version,
+            collectors=self._settings.metrics,
+            readiness=self._settings.readiness,
+        ).respond
         await nursery.start(partial(serve_pages, respond, address, log=self._log))
 
     async def _register(self, settings: plugins.Settings) -> None:

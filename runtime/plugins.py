@@ -19,6 +19,7 @@ import trio
 
 from nodespan.runtime.controller import Controller, Logger, QueueController
 from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.samples import Collect, Missing
 
 GROUP = "nodespan.controllers"
 AnyController = Controller | QueueController
@@ -37,7 +38,8 @@ class Settings:
     controllers. `state_dir` is the agent's own directory; it exists. `root` is the directory below which the files of
     the system are, None for the agent's root directory. `leaving` is set when the agent is about to stop and is to
     revert its changes of the system. `settled` waits, for at most so many seconds, until no controller has anything to
-    do, and returns whether that came; it must not be awaited in a turn.
+    do, and returns whether that came; it must not be awaited in a turn. `metrics` are added to those of the agent, and
+    the agent is not ready while one of `readiness` names what is missing: add to them by `publish`.
     """
 
     state_dir: Path
@@ -45,6 +47,15 @@ class Settings:
     root: Path | None = None
     leaving: trio.Event = attrs.field(factory=trio.Event, eq=False)
     settled: Callable[[float], Awaitable[bool]] = attrs.field(default=at_once, eq=False)
+    metrics: list[Collect] = attrs.field(factory=list, eq=False)
+    readiness: list[Missing] = attrs.field(factory=list, eq=False)
+
+    def publish(self, collect: Collect, missing: Missing | None = None) -> None:
+        """Add to the metrics of the agent, and to what it waits for; the same functions again change nothing."""
+        if collect not in self.metrics:
+            self.metrics.append(collect)
+        if missing is not None and missing not in self.readiness:
+            self.readiness.append(missing)
 
 
 def instantiate(found: object, settings: Settings, where: str) -> Iterator[AnyController]:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 
+from nodespan.controllers.cluster import metrics
 from nodespan.controllers.cluster.affiliate_cache import AffiliateCacheController
 from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeController
 from nodespan.controllers.cluster.config import ConfigController
@@ -17,6 +18,7 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 def controllers(settings: Settings) -> list[AnyController]:
     """The controllers of this family, for its entry point."""
+    settings.publish(metrics.collect)
     version = f"v{importlib.metadata.version('nodespan')}"
     return [
         ConfigController(),

@@ -1,5 +1,6 @@
 """Controllers of KubeSpan, a full mesh of WireGuard tunnels between the nodes of a cluster, and their rules."""
 
+from nodespan.controllers.kubespan import metrics
 from nodespan.controllers.kubespan.config import ConfigController
 from nodespan.controllers.kubespan.device import WireguardDevice
 from nodespan.controllers.kubespan.endpoint import EndpointController
@@ -13,6 +14,7 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 def controllers(settings: Settings) -> list[AnyController]:
     """What the entry point of the family stands for."""
+    settings.publish(metrics.collect)
     return [
         ConfigController(),
         IdentityController(settings.state_dir),

@@ -28,6 +28,7 @@ from nodespan.controllers.network.naming.link_name import LinkNameController
 from nodespan.controllers.network.naming.link_rename import LinkRenameController
 from nodespan.controllers.network.nftables.chain import NfTablesChainController
 from nodespan.controllers.network.registration import operator_spec_controller
+from nodespan.controllers.network.status import metrics
 from nodespan.controllers.network.status.address_status import AddressStatusController
 from nodespan.controllers.network.status.hardware_addr import HardwareAddrController
 from nodespan.controllers.network.status.hostname_status import HostnameStatusController
@@ -44,7 +45,8 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 
 def _appliers(settings: Settings) -> list[AnyController]:
-    """What changes the kernel shares one record of what was there before."""
+    """What changes the kernel shares one record of what was there before. The family's metrics come with them."""
+    settings.publish(metrics.collect, metrics.missing)
     prior = PriorState(settings.state_dir / FILE_NAME)
     return [
         AddressSpecController(prior=prior),

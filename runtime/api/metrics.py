@@ -1,35 +1,75 @@
-"""Prometheus metrics of the runtime: counts and times; the only names in them are those of controllers and types."""
+"""Prometheus metrics of the agent, and its answers to probes.
 
-from collections.abc import Iterator
+Those of the runtime are counts and times, and name controllers and types only. The families of controllers add theirs.
+"""
 
-from prometheus_client import CollectorRegistry
+import platform
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from nodespan.runtime.api.pages import Page
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.engine.queue_runner import QueueRunner
+from nodespan.runtime.engine.status import ControllerState
 from nodespan.runtime.resource import ResourceDefinition
+from nodespan.runtime.samples import Collect, Missing, Samples
 from nodespan.runtime.state import State, count_by_type
 
 
 class EngineMetrics:
     """The metrics of one engine and its state, read when a scrape asks for them."""
 
-    def __init__(self, engine: Engine, state: State) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        state: State,
+        *,
+        version: str = "",
+        collectors: Sequence[Collect] = (),
+        readiness: Sequence[Missing] = (),
+    ) -> None:
         self._engine = engine
         self._state = state
+        self._version = version
+        # Live: more may come as controllers are registered.
+        self._collectors, self._readiness = collectors, readiness
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
         self._registry.register(self)
 
     def respond(self, target: str) -> Page:
-        """The page for a scrape."""
-        if target.partition("?")[0] != "/metrics":
-            return Page(status=404, body=b"metrics are at /metrics\n")
-        return Page(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self._registry))
+        """The page for a scrape, or for a probe."""
+        match target.partition("?")[0]:
+            case "/metrics":
+                return Page(content_type=CONTENT_TYPE_LATEST, body=generate_latest(self._registry))
+            case "/healthz":
+                # What answers is the loop that runs the controllers.
+                return Page(body=b"ok\n")
+            case "/readyz":
+                missing = list(self._missing())
+                text = "".join(f"{each}\n" for each in missing or ("ok",))
+                return Page(status=503 if missing else 200, body=text.encode())
+            case _:
+                return Page(status=404, body=b"there are /metrics, /healthz and /readyz\n")
+
+    def _missing(self) -> Iterator[str]:
+        """What keeps the node from being ready."""
+        for name, runner in self._engine.runners.items():
+            if runner.state is ControllerState.BACKOFF:
+                yield f"controller {name}: {runner.last_error}"
+        for missing in self._readiness:
+            yield from missing(self._state)
 
     def collect(self) -> Iterator[Metric]:
         """Every metric with its current values, as prometheus_client asks for them."""
+        build = GaugeMetricFamily("nodespan_build_info", "The version that runs.", labels=["version", "python"])
+        build.add_metric([self._version, platform.python_version()], 1)
+        yield build
+        for collect in self._collectors:
+            yield from map(_family, collect(self._state))
         per_controller = {
             "wakeups": "Turns of a controller and jobs of a queue controller.",
             "crashes": "Failures of the routine or of jobs.",
@@ -101,3 +141,11 @@ class EngineMetrics:
             for controller, work in working.items():
                 counter.add_metric([controller], getattr(work, name))
             yield counter
+
+
+def _family(samples: Samples) -> Metric:
+    kind = CounterMetricFamily if samples.is_counter else GaugeMetricFamily
+    family = kind(samples.name.removesuffix("_total"), samples.text, labels=samples.labels)
+    for labels, value in samples.values.items():
+        family.add_metric(labels, value)
+    return family

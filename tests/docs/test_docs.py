@@ -14,11 +14,13 @@ from pathlib import Path
 
 import attrs
 import pytest
+import structlog
 import trio
 
 from nodespan.runtime.api.metrics import EngineMetrics
 from nodespan.runtime.cli.arguments import _VERBS, parse
 from nodespan.runtime.engine import Engine
+from nodespan.runtime.plugins import Settings, load_installed
 from nodespan.runtime.state import MemoryState
 from tests.docs import public_face
 
@@ -169,12 +171,14 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def test_the_operators_guide_lists_every_metric() -> None:
+def test_the_operators_guide_lists_every_metric(tmp_path: Path) -> None:
     state = MemoryState()
+    settings = Settings(state_dir=tmp_path)
+    load_installed(settings, structlog.get_logger())
     told = set(re.findall(r"`(nodespan_\w+)`", (ROOT / "docs/operators.md").read_text()))
     served = {
         f"{family.name}_total" if family.type == "counter" else family.name
-        for family in EngineMetrics(Engine(state), state).collect()
+        for family in EngineMetrics(Engine(state), state, collectors=settings.metrics).collect()
     }
     assert told == served
 
