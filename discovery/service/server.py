@@ -21,7 +21,7 @@ from nodespan.discovery.service.status_pages import StatusPages
 from nodespan.discovery.service.steady_clock import steady_clock
 from nodespan.discovery.service.storage import Storage
 from nodespan.runtime.api.grpc import Bounds, Call, Code, Headers, Limits, Peer, Server, Service, Status, source_of
-from nodespan.runtime.api.http_server import serve_pages
+from nodespan.runtime.api.http_server import HttpLimits, serve_pages
 from nodespan.runtime.api.pages import Respond
 from nodespan.runtime.api.tls import ServerCertificate
 from nodespan.runtime.controller import Logger
@@ -66,9 +66,19 @@ class DiscoveryOptions:
         return not (self.trust.x_real_ip or self.trust.first_x_forwarded_for)
 
 
+def reserved_files(files: int) -> int:
+    """How many of the files that a process may open are kept from clients."""
+    return max(_RESERVED_FILES, files // 8)
+
+
+def page_limits(files: int) -> HttpLimits:
+    """What visitors of the pages, or scrapers of the metrics, may have of the reserve: a quarter each."""
+    return HttpLimits(max_connections=min(HttpLimits().max_connections, reserved_files(files) // 4))
+
+
 def client_limits(files: int, *, by_source: bool) -> Limits:
     """What clients may have of a process that may open so many files."""
-    connections = min(_MOST_CONNECTIONS, max(16, files - max(_RESERVED_FILES, files // 8)))
+    connections = min(_MOST_CONNECTIONS, max(16, files - reserved_files(files)))
     return Limits(
         max_message=256 << 10,
         max_buffered=16 << 20,
@@ -252,5 +262,5 @@ async def _repeat(action: Callable[[], Awaitable[None]], interval: float) -> Non
 async def _start_pages(nursery: trio.Nursery, respond: Respond, address: Address | None, log: Logger) -> str:
     if address is None:
         return ""
-    url: str = await nursery.start(partial(serve_pages, respond, address, log=log))
+    url: str = await nursery.start(partial(serve_pages, respond, address, log=log, limits=page_limits(_most_files())))
     return url

@@ -6,13 +6,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import structlog.testing
 import trio
 
 from nodespan.controllers.config import apply
-from nodespan.controllers.config.apply import APPLY, CANCEL, CONFIRM
+from nodespan.controllers.config.apply import APPLIED, APPLIED_WITH_PROBLEMS, APPLY, CANCEL, CONFIRM
 from nodespan.controllers.config.files.controller import APPLIED_FILE, IN_EFFECT_FILE, TRIAL_FILE, FileController
+from nodespan.resources.cluster import DiscoveryServiceStatus, DiscoveryServiceStatusSpec, ServiceState
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
@@ -175,6 +177,36 @@ async def test_only_new_problems_are_reported(tmp_path: Path) -> None:
             "error: LinkSpecs/a: no such link\n"
         ]
         assert await operator.asks(APPLY, NEW, wait=False) == 0
+
+
+async def test_a_discovery_service_is_waited_for_and_its_failure_is_the_status(tmp_path: Path) -> None:
+    connecting = DiscoveryServiceStatusSpec(endpoint="a:443", state=ServiceState.CONNECTING)
+    for state, status in ((ServiceState.CONNECTED, APPLIED), (ServiceState.FAILED, APPLIED_WITH_PROBLEMS)):
+        directory = tmp_path / state
+        directory.mkdir()
+        async with operating(directory) as operator:
+            await operator.node.put(DiscoveryServiceStatus, "one", connecting)
+            results: list[int] = []
+
+            async def apply_it(operator: Operator = operator, results: list[int] = results) -> None:
+                results.append(await operator.asks(APPLY, NEW))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(apply_it)
+                await until(lambda operator=operator: operator.text == NEW)  # type: ignore[misc]
+                assert not results
+                if state is ServiceState.FAILED:
+                    problem = NetworkProblemSpec(type=DiscoveryServiceStatus.name, id="one", message="not trusted")
+                    await operator.node.put(NetworkProblem, "DiscoveryServiceStatuses/one", problem)
+                await operator.node.put(DiscoveryServiceStatus, "one", attrs.evolve(connecting, state=state))
+            assert results == [status]
+            assert ("not trusted" in operator.said()) is (state is ServiceState.FAILED)
+
+
+async def test_without_waiting_a_discovery_service_is_not_waited_for(tmp_path: Path) -> None:
+    async with operating(tmp_path) as operator:
+        await operator.node.put(DiscoveryServiceStatus, "one", DiscoveryServiceStatusSpec())
+        assert await operator.asks(APPLY, NEW, wait=False) == APPLIED
 
 
 async def test_a_file_that_the_agent_was_given_is_the_one_that_is_replaced(tmp_path: Path) -> None:

@@ -19,7 +19,14 @@ import trio
 
 from nodespan.discovery.cli import parse_address
 from nodespan.discovery.service.client_address import Trust
-from nodespan.discovery.service.server import Bound, DiscoveryOptions, client_limits, serve_discovery
+from nodespan.discovery.service.server import (
+    Bound,
+    DiscoveryOptions,
+    client_limits,
+    page_limits,
+    reserved_files,
+    serve_discovery,
+)
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.runtime.cli import main
 from nodespan.runtime.cli.errors import CommandError
@@ -230,6 +237,7 @@ def test_clients_never_get_all_files_nor_one_address_all_connections(files: int)
     assert limits.connections.source <= limits.connections.total / 2
     assert 0 < limits.idle_per_source < limits.connections.source
     assert limits.connections.total <= 100_000
+    assert 16 <= 2 * page_limits(files).max_connections <= reserved_files(files) / 2
 
 
 async def test_pages_on_the_port_of_the_service_count_as_calls() -> None:
