@@ -84,6 +84,6 @@ class Report:
                 OperatorOutput(
                     addresses=() if self._address is None else (self._address,),
                     vip_status=status,
-                    problem=parts.problem or parts.namesake,
+                    problem=parts.problem or parts.trouble or parts.namesake,
                 )
             )

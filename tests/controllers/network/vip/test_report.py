@@ -83,6 +83,11 @@ async def test_what_is_wrong_is_a_problem() -> None:
     assert board.output[-1].problem == "outside"
     await report.update(problem="", namesake="twin")
     assert board.output[-1].problem == "twin"
+    for trouble in ("watch_trouble", "lease_trouble"):
+        await report.update(**{trouble: "it speaks only gRPC"})
+        assert board.output[-1].problem == "it speaks only gRPC"
+        await report.update(**{trouble: ""})
+        assert board.output[-1].problem == "twin"
 
 
 async def test_an_address_given_up_is_not_written_again_by_a_slower_task() -> None:
