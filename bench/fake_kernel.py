@@ -10,7 +10,7 @@ from pyroute2.netlink import rtnl
 
 from nodespan.kernel.addresses import Addresses
 from nodespan.kernel.links import KernelLink, Links, read_link
-from nodespan.kernel.mirror import Effect, Kind
+from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.routes import Routes
 from nodespan.kernel.rtnetlink import Message, members
 from nodespan.resources.network import LinkFlags, LinkStatusSpec
@@ -20,7 +20,7 @@ V = TypeVar("V")
 
 _IFNAME = 3
 _MTU = 4
-_KINDS: Mapping[int, type[Kind[Any, Any]]] = {
+_KINDS: Mapping[int, type[ObjectKind[Any, Any]]] = {
     rtnl.RTM_NEWADDR: Addresses,
     rtnl.RTM_DELADDR: Addresses,
     rtnl.RTM_NEWROUTE: Routes,
@@ -67,7 +67,7 @@ class FakeKernel:
 
     def __init__(self, cards: Iterable[str]) -> None:
         self.writes = 0
-        self._items: dict[type[Kind[Any, Any]], dict[Any, Any]] = {
+        self._items: dict[type[ObjectKind[Any, Any]], dict[Any, Any]] = {
             Links: {
                 index: read_link(_message(KernelLink(name=name, status=LinkStatusSpec(index=index, mtu=1500))))
                 for index, name in enumerate(cards, start=1)
@@ -75,16 +75,16 @@ class FakeKernel:
             Addresses: {},
             Routes: {},
         }
-        self._mirrors: dict[type[Kind[Any, Any]], list[FakeMirror[Any, Any]]] = {kind: [] for kind in self._items}
+        self._mirrors: dict[type[ObjectKind[Any, Any]], list[FakeMirror[Any, Any]]] = {kind: [] for kind in self._items}
 
-    def count(self, kind: type[Kind[Any, Any]]) -> int:
+    def count(self, kind: type[ObjectKind[Any, Any]]) -> int:
         """The number of objects of a kind."""
         return len(self._items[kind])
 
     @asynccontextmanager
     async def mirror(
         self,
-        kind: Kind[K, V],
+        kind: ObjectKind[K, V],
         on_change: Callable[[], None],
         aspect: object = None,  # noqa: ARG002
     ) -> AsyncIterator[FakeMirror[K, V]]:
@@ -124,7 +124,7 @@ class FakeKernel:
             status = attrs.evolve(status, mtu=int.from_bytes(message.attributes[_MTU], "little"))
         self._apply(Links, Effect(changes={index: attrs.evolve(link, status=status)}))
 
-    def _apply(self, kind: type[Kind[Any, Any]], effect: Effect[Any, Any]) -> None:
+    def _apply(self, kind: type[ObjectKind[Any, Any]], effect: Effect[Any, Any]) -> None:
         items = self._items[kind]
         for key, value in effect.changes.items():
             if value is None:
@@ -133,7 +133,7 @@ class FakeKernel:
                 items[key] = value
         trio.from_thread.run_sync(self._tell, kind, tuple(effect.changes))
 
-    def _tell(self, kind: type[Kind[Any, Any]], keys: Iterable[Any]) -> None:
+    def _tell(self, kind: type[ObjectKind[Any, Any]], keys: Iterable[Any]) -> None:
         for mirror in self._mirrors[kind]:
             mirror.tell(keys)
 

@@ -11,7 +11,7 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 from nodespan.kernel.addresses import FENCED_BY_NODESPAN
 from nodespan.kernel.prefixes import parse_address
 from nodespan.kernel.refusals import address_refusal, explained, name_and_mtu
-from nodespan.kernel.rtnetlink import Kernel, attribute, number8, number32
+from nodespan.kernel.rtnetlink import RtnlSocket, attribute, number8, number32
 from nodespan.resources.network.address import MANAGED_ADDRESS_FLAGS, AddressSpecSpec, AddressStatusSpec
 from nodespan.resources.network.enums import AddressFlags
 
@@ -40,7 +40,7 @@ def seconds_left(valid_until: float, now: float) -> int:
     return int(valid_until - now) if valid_until > now else 0
 
 
-def add_address(kernel: Kernel, wanted: AddressToAdd, clock: Callable[[], float]) -> None:
+def add_address(kernel: RtnlSocket, wanted: AddressToAdd, clock: Callable[[], float]) -> None:
     """Add or extend the address. Raises OSError: EEXIST if it exists unfenced, ETIME after the deadline.
 
     This process may be stopped between reading the clock and the kernel's change. So the clock is read
@@ -75,7 +75,7 @@ def add_address(kernel: Kernel, wanted: AddressToAdd, clock: Callable[[], float]
         raise _too_late(spec)
 
 
-def delete_address(kernel: Kernel, seen: AddressStatusSpec) -> None:
+def delete_address(kernel: RtnlSocket, seen: AddressStatusSpec) -> None:
     """Remove the address. Raises OSError: EADDRNOTAVAIL if it does not exist."""
     prefix = parse_address(seen.address)
     local = parse_address(seen.local or seen.address.partition("/")[0])
@@ -83,7 +83,7 @@ def delete_address(kernel: Kernel, seen: AddressStatusSpec) -> None:
     kernel.change(rtnl.RTM_DELADDR, 0, fields, attribute(_LOCAL, local.packed), attribute(_ADDRESS, prefix.packed))
 
 
-def _delete(kernel: Kernel, spec: AddressSpecSpec, link_index: int) -> None:
+def _delete(kernel: RtnlSocket, spec: AddressSpecSpec, link_index: int) -> None:
     delete_address(kernel, AddressStatusSpec(address=spec.address, family=spec.family, link_index=link_index))
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 import attrs
 from pyroute2.netlink import rtnl
 
-from nodespan.kernel.mirror import Effect, Kind
-from nodespan.kernel.rtnetlink import Kernel, Message, integer, ip_address, open_kernel
+from nodespan.kernel.mirror import Effect, ObjectKind
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, integer, ip_address, open_rtnl_socket
 from nodespan.resources.network.address import AddressStatusSpec
 from nodespan.resources.network.enums import AddressFlags, Family, Scope
 
@@ -61,12 +61,12 @@ def key_of(address: AddressStatusSpec) -> AddressKey:
     return AddressKey(address.link_index, address.address)
 
 
-class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
+class Addresses(ObjectKind[AddressKey, tuple[AddressStatusSpec, ...]]):
     """Addresses by key: usually one; point-to-point addresses with the same far end may differ in the near end."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV6_IFADDR
 
-    def dump(self, kernel: Kernel) -> Iterable[Message]:
+    def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         """All addresses of both families; blocks."""
         return kernel.dump(rtnl.RTM_GETADDR)
 
@@ -93,5 +93,5 @@ class Addresses(Kind[AddressKey, tuple[AddressStatusSpec, ...]]):
 
 def list_addresses(netns: str | None) -> tuple[AddressStatusSpec, ...]:
     """The kernel's current addresses; blocks. Raises OSError."""
-    with open_kernel(netns) as kernel:
+    with open_rtnl_socket(netns) as kernel:
         return tuple(read_address(message) for message in kernel.dump(rtnl.RTM_GETADDR))

@@ -6,7 +6,7 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from nodespan.kernel.links import read_link
-from nodespan.kernel.rtnetlink import AF_UNSPEC, attribute, open_kernel
+from nodespan.kernel.rtnetlink import AF_UNSPEC, attribute, open_rtnl_socket
 
 _IFALIAS = 20
 _ANY_TYPE = 0
@@ -35,7 +35,7 @@ def set_aliases(netns: str | None, changes: Iterable[AliasChange]) -> dict[int, 
     The present alias is read from the kernel first: a change on a link that is down is not notified.
     """
     results: dict[int, AliasResult] = {}
-    with open_kernel(netns) as kernel:
+    with open_rtnl_socket(netns) as kernel:
         for change in changes:
             message = kernel.link(change.index)
             if message is None:

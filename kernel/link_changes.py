@@ -10,7 +10,7 @@ from nodespan.kernel.bond_options import BondValue, encode
 from nodespan.kernel.refusals import explained, link_refusal, name_and_mtu
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
-    Kernel,
+    RtnlSocket,
     attribute,
     nest,
     number8,
@@ -130,7 +130,7 @@ CREATABLE = frozenset(_OPTIONS)
 
 
 def create_link(
-    kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = ()
+    kernel: RtnlSocket, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = ()
 ) -> None:
     """Create a logical link, with its MTU, and up if requested. Raises OSError.
 
@@ -146,7 +146,7 @@ def create_link(
 
 
 def _create(
-    kernel: Kernel, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]], *, whole: bool
+    kernel: RtnlSocket, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]], *, whole: bool
 ) -> None:
     options = (*_OPTIONS[spec.kind](spec), *(encode(field, value) for field, value in bond))
     info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
@@ -165,7 +165,7 @@ def _create(
         kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, up, up), *attributes)
 
 
-def change_link(kernel: Kernel, change: LinkChange) -> None:
+def change_link(kernel: RtnlSocket, change: LinkChange) -> None:
     """Change a link. Raises OSError."""
     flags = mask = 0
     for flag, wanted in ((LinkFlags.UP, change.up), (LinkFlags.MULTICAST, change.multicast)):
@@ -189,14 +189,14 @@ def change_link(kernel: Kernel, change: LinkChange) -> None:
         kernel.change(rtnl.RTM_NEWLINK, 0, (AF_UNSPEC, _ANY_TYPE, change.index, flags, mask), *attributes)
 
 
-def _why_not(kernel: Kernel, change: LinkChange, number: int) -> str:
+def _why_not(kernel: RtnlSocket, change: LinkChange, number: int) -> str:
     link, _ = name_and_mtu(kernel, change.index)
     parts = [name for name, value in attrs.asdict(change).items() if name != "index" and value not in (None, ())]
     what = f"{link} does not take its {' and '.join(_SETTINGS[part] for part in parts)}"
     return link_refusal(number, what, hardware_addr=change.hardware_addr or "", mtu=change.mtu or 0)
 
 
-def delete_link(kernel: Kernel, index: int) -> None:
+def delete_link(kernel: RtnlSocket, index: int) -> None:
     """Delete a link. Raises OSError: ENODEV if it does not exist."""
     kernel.change(rtnl.RTM_DELLINK, 0, (AF_UNSPEC, _ANY_TYPE, index, 0, 0))
 

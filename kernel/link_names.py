@@ -4,7 +4,7 @@ import errno
 
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
-from nodespan.kernel.rtnetlink import AF_UNSPEC, Kernel, nest, zero_terminated
+from nodespan.kernel.rtnetlink import AF_UNSPEC, RtnlSocket, nest, zero_terminated
 
 _IFNAME = 3
 _PROP_LIST = 52
@@ -13,7 +13,7 @@ _ALT_IFNAME = 53
 _ANY_TYPE = 0
 
 
-def rename_link(kernel: Kernel, index: int, name: str, *, is_alt_name: bool) -> None:
+def rename_link(kernel: RtnlSocket, index: int, name: str, *, is_alt_name: bool) -> None:
     """Rename a link. `is_alt_name`: the new name is an alternative name of it, which has to be removed first.
 
     EEXIST: another link has the name. EBUSY: the link is up, and the kernel renames only links that are down.
@@ -28,13 +28,13 @@ def rename_link(kernel: Kernel, index: int, name: str, *, is_alt_name: bool) -> 
         raise
 
 
-def add_alt_name(kernel: Kernel, index: int, name: str) -> None:
+def add_alt_name(kernel: RtnlSocket, index: int, name: str) -> None:
     """Add an alternative name. EEXIST: some link has it, as its name or as an alternative one."""
     flags = NLM_F_CREATE | NLM_F_EXCL
     kernel.change(rtnl.RTM_NEWLINKPROP, flags, (AF_UNSPEC, _ANY_TYPE, index, 0, 0), _alt_name(name))
 
 
-def remove_alt_name(kernel: Kernel, index: int, name: str) -> None:
+def remove_alt_name(kernel: RtnlSocket, index: int, name: str) -> None:
     """Remove an alternative name; a missing one is no error."""
     try:
         kernel.change(rtnl.RTM_DELLINKPROP, 0, (AF_UNSPEC, _ANY_TYPE, index, 0, 0), _alt_name(name))

@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 import attrs
 from pyroute2.netlink import rtnl
 
-from nodespan.kernel.mirror import Effect, Kind
+from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
     Attributes,
-    Kernel,
     Message,
+    RtnlSocket,
     c_text,
     inside,
     integer,
@@ -221,13 +221,13 @@ def _is_veth_peer(link: KernelLink) -> bool:
     return link.status.veth is not None and not link.parent_is_elsewhere
 
 
-class Links(Kind[int, KernelLink]):
+class Links(ObjectKind[int, KernelLink]):
     """Links by index."""
 
     # Queueing disciplines have notifications of their own.
     groups: ClassVar[int] = rtnl.RTMGRP_LINK | rtnl.RTMGRP_TC
 
-    def dump(self, kernel: Kernel) -> Iterable[Message]:
+    def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         """All links; blocks."""
         return kernel.dump(rtnl.RTM_GETLINK)
 
@@ -235,7 +235,7 @@ class Links(Kind[int, KernelLink]):
         """The links by index."""
         return {_index(message): read_link(message) for message in messages}
 
-    def reread(self, kernel: Kernel, key: int) -> KernelLink | None:
+    def reread(self, kernel: RtnlSocket, key: int) -> KernelLink | None:
         """One link, None if the index is unknown; blocks."""
         message = kernel.link(key)
         return None if message is None else read_link(message)
@@ -290,7 +290,7 @@ LINKS_WITHOUT_QUEUES: Aspect[KernelLink] = Aspect(same=_same_but_for_queues)
 LINK_NAMES: Aspect[KernelLink] = Aspect(same=_same_name)
 
 
-def list_links(kernel: Kernel) -> dict[int, KernelLink]:
+def list_links(kernel: RtnlSocket) -> dict[int, KernelLink]:
     """The kernel's current links; blocks."""
     kind = Links()
     for _ in range(_DUMP_ATTEMPTS):

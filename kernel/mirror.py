@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from nodespan.kernel.netns import in_netns
-from nodespan.kernel.rtnetlink import Kernel, Message, open_kernel, parse
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, open_rtnl_socket, parse
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -57,7 +57,7 @@ class Effect(Generic[K, V]):
     resync: bool = False
 
 
-class Kind(ABC, Generic[K, V]):
+class ObjectKind(ABC, Generic[K, V]):
     """A kind of kernel object: where it is announced, how it is listed and what its notifications mean.
 
     Values are immutable and equal if nothing that matters differs. Instances keep no state.
@@ -66,7 +66,7 @@ class Kind(ABC, Generic[K, V]):
     groups: ClassVar[int]
 
     @abstractmethod
-    def dump(self, kernel: Kernel) -> Iterable[Message]:
+    def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         """All messages about the kind; blocks."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Kind(ABC, Generic[K, V]):
     def fold(self, items: Mapping[K, V], message: Message) -> Effect[K, V]:
         """What a notification does to `items`. Called for every message of the groups."""
 
-    def reread(self, kernel: Kernel, key: K) -> V | None:
+    def reread(self, kernel: RtnlSocket, key: K) -> V | None:
         """One object as it is now, None if it is gone; blocks. Needed only if `fold` asks for it."""
         raise NotImplementedError(f"{type(self).__name__} cannot read {key!r} alone")
 
@@ -98,7 +98,9 @@ class Changes(Generic[K, V]):
 class Mirror(Generic[K, V]):
     """The objects of a kind, and which of them changed. Made by `open_mirror`; one task may wait for changes."""
 
-    def __init__(self, kind: Kind[K, V], netns: str | None, on_change: Callable[[], None], receive_buffer: int) -> None:
+    def __init__(
+        self, kind: ObjectKind[K, V], netns: str | None, on_change: Callable[[], None], receive_buffer: int
+    ) -> None:
         self.items: Mapping[K, V] = MappingProxyType({})
         self._kind = kind
         self._netns = netns
@@ -117,7 +119,7 @@ class Mirror(Generic[K, V]):
         self._socket = _subscribe(kind.groups, netns, receive_buffer)
         _all_mirrors().add(self)
 
-    def shows(self, kind: type[Kind[Any, Any]], netns: str | None) -> bool:
+    def shows(self, kind: type[ObjectKind[Any, Any]], netns: str | None) -> bool:
         """Whether it is of this kind, or one like it, in this namespace."""
         return isinstance(self._kind, kind) and self._netns == netns
 
@@ -290,7 +292,7 @@ class Mirror(Generic[K, V]):
 
     def _dump(self) -> tuple[dict[K, V], bool]:
         """In a worker thread: the objects, and whether they are of one moment."""
-        with open_kernel(self._netns) as kernel:
+        with open_rtnl_socket(self._netns) as kernel:
             for _ in range(_DUMP_ATTEMPTS):
                 kernel.interrupted = False
                 items = self._kind.collect(self._kind.dump(kernel))
@@ -299,11 +301,11 @@ class Mirror(Generic[K, V]):
             return items, not kernel.interrupted
 
     def _reread(self, keys: Iterable[K]) -> dict[K, V | None]:
-        with open_kernel(self._netns) as kernel:
+        with open_rtnl_socket(self._netns) as kernel:
             return {key: self._kind.reread(kernel, key) for key in keys}
 
 
-async def look_again(kind: type[Kind[K, Any]], netns: str | None, keys: Iterable[K]) -> None:
+async def look_again(kind: type[ObjectKind[K, Any]], netns: str | None, keys: Iterable[K]) -> None:
     """Have all mirrors of a kind in this trio run read these objects again, after a change that the kernel keeps quiet.
 
     Waits for a worker thread.
@@ -348,7 +350,7 @@ def _nothing() -> None:
 
 @asynccontextmanager
 async def open_mirror(
-    kind: Kind[K, V],
+    kind: ObjectKind[K, V],
     *,
     netns: str | None = None,
     on_change: Callable[[], None] = _nothing,

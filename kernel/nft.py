@@ -35,27 +35,38 @@ class _NotInstalledError(FileNotFoundError):
     pass
 
 
-def _run(
-    arguments: tuple[str, ...], netns: str | None, document: str, started: Callable[[int], object] = lambda _: None
-) -> str:
+def start(
+    arguments: tuple[str, ...],
+    netns: str | None,
+    *,
+    stderr: int = subprocess.PIPE,
+    start_new_session: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start nft with pipes. Raises OSError: FileNotFoundError if it is not installed, or the namespace is missing."""
     try:
         with in_netns(netns):
             # A process starts in the namespace of the thread that starts it.
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 (PROGRAM, *arguments),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                stderr=stderr,
+                start_new_session=start_new_session,
             )
     except FileNotFoundError as error:
         if netns is not None and error.filename == netns:
             raise
         raise _NotInstalledError(errno.ENOENT, "nft is not installed: install the package nftables") from error
+
+
+def _run(
+    arguments: tuple[str, ...], netns: str | None, document: str, started: Callable[[int], object] = lambda _: None
+) -> str:
+    process = start(arguments, netns)
     started(process.pid)
     with process:
         try:
-            output, errors = process.communicate(document, timeout=_PATIENCE)
+            output, errors = (each.decode() for each in process.communicate(document.encode(), timeout=_PATIENCE))
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise TimeoutError(errno.ETIMEDOUT, f"nft does not answer within {_PATIENCE:g} s") from error

@@ -16,8 +16,7 @@ from typing import Self
 
 import trio
 
-from nodespan.kernel.netns import in_netns
-from nodespan.kernel.nft import PROGRAM, first_line, number_of
+from nodespan.kernel.nft import first_line, number_of, start
 
 _PATIENCE = 30.0
 _LONGEST_ANSWER = 1 << 16
@@ -36,21 +35,8 @@ class OwnedTable:
     @classmethod
     def open(cls, name: str, netns: str | None) -> Self:
         """Start nft and create the empty table. Raises OSError: nft's message, EOPNOTSUPP for an old kernel or nft."""
-        try:
-            with in_netns(netns):
-                process = subprocess.Popen(
-                    (PROGRAM, "-j", "-i"),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    # Signals of the terminal go to the agent, which then closes this in order.
-                    start_new_session=True,
-                )
-        except FileNotFoundError as error:
-            if netns is not None and error.filename == netns:
-                raise
-            raise OSError(errno.ENOENT, "nft is not installed: install the package nftables") from error
-        table = cls(process)
+        # Signals of the terminal go to the agent, which then closes this in order.
+        table = cls(start(("-j", "-i"), netns, stderr=subprocess.STDOUT, start_new_session=True))
         try:
             table.apply(f"add table inet {name} {{ flags owner; }}")
         except OSError as error:

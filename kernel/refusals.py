@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from ipaddress import ip_interface
 
 from nodespan.kernel.links import read_link
-from nodespan.kernel.rtnetlink import Kernel
+from nodespan.kernel.rtnetlink import RtnlSocket
 
 # RFC 8200, section 5. Below it the kernel has no IPv6 on a link, and says "Invalid argument" or "No such device".
 IPV6_MINIMUM_MTU = 1280
@@ -35,7 +35,7 @@ def explained(explain: Callable[[int], str]) -> Iterator[None]:
         raise OSError(number, text) from error
 
 
-def name_and_mtu(kernel: Kernel, index: int) -> tuple[str, int]:
+def name_and_mtu(kernel: RtnlSocket, index: int) -> tuple[str, int]:
     """Of a link, as it is now; "the link" and 0 if it has gone. Blocks, raises OSError."""
     message = kernel.link(index)
     if message is None:

@@ -9,7 +9,7 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 from nodespan.kernel.prefixes import pack_ip, parse_prefix
 from nodespan.kernel.refusals import explained, name_and_mtu, route_refusal
 from nodespan.kernel.routes import KernelRoute
-from nodespan.kernel.rtnetlink import Kernel, attribute, nest, number32
+from nodespan.kernel.rtnetlink import RtnlSocket, attribute, nest, number32
 from nodespan.resources.network.enums import Family
 from nodespan.resources.network.route import RouteSpecSpec
 
@@ -38,7 +38,7 @@ class RouteToAdd:
     replace: bool = False
 
 
-def add_route(kernel: Kernel, wanted: RouteToAdd) -> None:
+def add_route(kernel: RtnlSocket, wanted: RouteToAdd) -> None:
     """Add the route, or replace the one with its destination, table and priority. Raises OSError."""
     spec = wanted.spec
     dst = parse_prefix(spec.dst)
@@ -66,14 +66,14 @@ def add_route(kernel: Kernel, wanted: RouteToAdd) -> None:
         kernel.change(rtnl.RTM_NEWROUTE, how, fields, *attributes)
 
 
-def _why_not(kernel: Kernel, wanted: RouteToAdd, number: int) -> str:
+def _why_not(kernel: RtnlSocket, wanted: RouteToAdd, number: int) -> str:
     spec = wanted.spec
     link, mtu = name_and_mtu(kernel, wanted.out_link) if wanted.out_link else ("", 0)
     destination = spec.dst or "everywhere"
     return route_refusal(number, destination, is_ipv6=spec.family == Family.INET6, link=link, mtu=mtu)
 
 
-def delete_route(kernel: Kernel, seen: KernelRoute) -> None:
+def delete_route(kernel: RtnlSocket, seen: KernelRoute) -> None:
     """Remove exactly this route. Raises OSError: ESRCH if it does not exist."""
     status = seen.status
     dst = parse_prefix(status.dst)

@@ -13,12 +13,12 @@ from typing import ClassVar
 import attrs
 from pyroute2.netlink import NLM_F_REPLACE, rtnl
 
-from nodespan.kernel.mirror import Effect, Kind
+from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
     Attributes,
-    Kernel,
     Message,
+    RtnlSocket,
     inside,
     integer,
     ip_address,
@@ -151,12 +151,12 @@ _Items = Mapping[RouteKey, tuple[KernelRoute, ...]]
 _Effect = Effect[RouteKey, tuple[KernelRoute, ...]]
 
 
-class Routes(Kind[RouteKey, tuple[KernelRoute, ...]]):
+class Routes(ObjectKind[RouteKey, tuple[KernelRoute, ...]]):
     """Routes of all tables and both families, without cached ones, by RouteKey."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV6_ROUTE | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_LINK
 
-    def dump(self, kernel: Kernel) -> Iterable[Message]:
+    def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         """All routes; blocks."""
         yield from kernel.dump(rtnl.RTM_GETROUTE, AF_INET)
         yield from kernel.dump(rtnl.RTM_GETROUTE, AF_INET6)

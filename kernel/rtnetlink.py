@@ -262,8 +262,8 @@ def zero_terminated(number: int, value: str) -> bytes:
     return attribute(number, value.encode() + b"\0")
 
 
-class Kernel:
-    """A connection to ask over; see `open_kernel`. Every call blocks, and raises OSError if the kernel refuses."""
+class RtnlSocket:
+    """A connection to ask over; see `open_rtnl_socket`. Every call blocks, and raises OSError if the kernel refuses."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -333,7 +333,7 @@ def _check_change(data: bytes, flags: int, start: int, end: int) -> None:
 
 
 @contextmanager
-def open_kernel(netns: str | None, *, strict: bool = False) -> Iterator[Kernel]:
+def open_rtnl_socket(netns: str | None, *, strict: bool = False) -> Iterator[RtnlSocket]:
     """A connection to the kernel in a network namespace (a path; None: the own one).
 
     On a `strict` one the kernel filters what it lists by all that it is asked for.
@@ -347,7 +347,7 @@ def open_kernel(netns: str | None, *, strict: bool = False) -> Iterator[Kernel]:
             connection.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
         connection.bind((0, 0))
         _own_ports.append(connection.getsockname()[0])
-        yield Kernel(connection)
+        yield RtnlSocket(connection)
 
 
 def is_own_port(port: int) -> bool:

@@ -3,7 +3,7 @@
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
 from nodespan.kernel.prefixes import parse_prefix
-from nodespan.kernel.rtnetlink import Kernel, attribute, number8, number32, zero_terminated
+from nodespan.kernel.rtnetlink import RtnlSocket, attribute, number8, number32, zero_terminated
 from nodespan.kernel.rules import KernelRule
 from nodespan.resources.network.enums import RouteProtocol
 from nodespan.resources.network.routing_rule import RoutingRuleSpecSpec
@@ -26,7 +26,7 @@ _INVERT = 0x2
 OWN_PROTOCOL = RouteProtocol.STATIC
 
 
-def add_rule(kernel: Kernel, spec: RoutingRuleSpecSpec) -> None:
+def add_rule(kernel: RtnlSocket, spec: RoutingRuleSpecSpec) -> None:
     """Add the rule. Raises OSError: EEXIST if an equal rule exists."""
     src, dst = parse_prefix(spec.src), parse_prefix(spec.dst)
     table = spec.table.number
@@ -46,7 +46,7 @@ def add_rule(kernel: Kernel, spec: RoutingRuleSpecSpec) -> None:
     kernel.change(rtnl.RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, fields, *attributes)
 
 
-def delete_rule(kernel: Kernel, seen: KernelRule) -> None:
+def delete_rule(kernel: RtnlSocket, seen: KernelRule) -> None:
     """Remove exactly this rule. Raises OSError: ENOENT if it does not exist."""
     # All attributes that were read are sent, so that another rule of the same priority does not match.
     family, dst_length, src_length, tos, table, _, _, action, flags = seen.header

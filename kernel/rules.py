@@ -7,8 +7,8 @@ from typing import ClassVar
 import attrs
 from pyroute2.netlink import rtnl
 
-from nodespan.kernel.mirror import Effect, Kind
-from nodespan.kernel.rtnetlink import Kernel, Message, integer, ip_prefix, text
+from nodespan.kernel.mirror import Effect, ObjectKind
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, integer, ip_prefix, text
 from nodespan.kernel.shared_mirror import Aspect
 from nodespan.resources.network.enums import Family, RouteProtocol, RoutingTable, RuleAction
 from nodespan.resources.network.routing_rule import RoutingRuleStatusSpec
@@ -75,12 +75,12 @@ def read_kernel_rule(message: Message) -> KernelRule:
     return KernelRule(read_rule(message), protocol, message.fields, tuple(message.attributes.items()))
 
 
-class Rules(Kind[RuleKey, tuple[KernelRule, ...]]):
+class Rules(ObjectKind[RuleKey, tuple[KernelRule, ...]]):
     """All rules by family and priority: of several with one priority the kernel asks the first first."""
 
     groups: ClassVar[int] = rtnl.RTMGRP_IPV4_RULE | rtnl.RTMGRP_IPV6_RULE
 
-    def dump(self, kernel: Kernel) -> Iterable[Message]:
+    def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         """The rules of both families; blocks."""
         # Without a family the answer includes those of multicast routing.
         yield from kernel.dump(rtnl.RTM_GETRULE, AF_INET)

@@ -16,8 +16,8 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 from nodespan.kernel.addresses import read_address
 from nodespan.kernel.routes import KernelRoute, read_route
 from nodespan.kernel.rtnetlink import (
-    Kernel,
     Message,
+    RtnlSocket,
     attribute,
     body_of,
     fixed_size,
@@ -97,7 +97,7 @@ def route_of(saved: Saved) -> KernelRoute:
     return read_route(saved.message)
 
 
-def put_back(kernel: Kernel, saved: Saved, now: float, *, replace: bool = False) -> None:
+def put_back(kernel: RtnlSocket, saved: Saved, now: float, *, replace: bool = False) -> None:
     """Make the object again; what has expired meanwhile is not made. Raises OSError: EEXIST if it is there.
 
     `replace`: change the one that is there.
@@ -179,7 +179,7 @@ def _asked_hops(data: bytes) -> bytes:
 # All that hangs on one link.
 
 
-def on_link(kernel: Kernel, index: int, now: float) -> tuple[Saved, ...]:
+def on_link(kernel: RtnlSocket, index: int, now: float) -> tuple[Saved, ...]:
     """The addresses of a link and the routes out of it, in the order in which they can be made.
 
     Without what the kernel makes by itself. The connection has to be a strict one. Blocks. Raises OSError.

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 import trio
 
-from nodespan.kernel.mirror import RECEIVE_BUFFER, Changes, Kind, Mirror
+from nodespan.kernel.mirror import RECEIVE_BUFFER, Changes, Mirror, ObjectKind
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -91,7 +91,7 @@ class MirrorView(Generic[K, V]):
 class _Hub(Generic[K, V]):
     """A mirror, and those who see it."""
 
-    def __init__(self, kind: Kind[K, V], netns: str | None) -> None:
+    def __init__(self, kind: ObjectKind[K, V], netns: str | None) -> None:
         self.mirror = Mirror(kind, netns, self._notify, RECEIVE_BUFFER)
         self.views: set[MirrorView[K, V]] = set()
         self.users = 0
@@ -119,7 +119,7 @@ class _Hub(Generic[K, V]):
 
 @asynccontextmanager
 async def open_shared_mirror(
-    kind: Kind[K, V], *, netns: str | None = None, on_change: Callable[[], None], aspect: Aspect[V] | None = None
+    kind: ObjectKind[K, V], *, netns: str | None = None, on_change: Callable[[], None], aspect: Aspect[V] | None = None
 ) -> AsyncIterator[MirrorView[K, V]]:
     """The mirror of a kind in a network namespace, shared by all subscribers in this trio run.
 

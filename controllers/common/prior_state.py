@@ -17,7 +17,7 @@ from pyroute2.netlink import rtnl
 from nodespan.controllers.common.boot_clock import BootClock, boot_time
 from nodespan.controllers.common.journal import Journal
 from nodespan.kernel.links import read_link
-from nodespan.kernel.rtnetlink import Kernel, open_kernel
+from nodespan.kernel.rtnetlink import RtnlSocket, open_rtnl_socket
 from nodespan.kernel.saved_objects import Saved, address_of, missing, on_link, put_back, route_of, saved_from_plain
 from nodespan.resources.network import LinkFlags
 
@@ -69,10 +69,10 @@ class PriorState:
         clock: BootClock | None = None,
         *,
         now: Callable[[], float] = boot_time,
-        strict_kernel: Callable[[str | None], AbstractContextManager[Kernel]] | None = None,
+        strict_kernel: Callable[[str | None], AbstractContextManager[RtnlSocket]] | None = None,
     ) -> None:
         self.journal = Journal(path, clock)
-        self._strict_kernel = strict_kernel or (lambda netns: open_kernel(netns, strict=True))
+        self._strict_kernel = strict_kernel or (lambda netns: open_rtnl_socket(netns, strict=True))
         self._now = now
 
     def now(self) -> float:

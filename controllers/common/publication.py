@@ -69,7 +69,7 @@ class Publication(Generic[K, S]):
             await self._ctx.put(self._type, id, spec)
 
 
-class LinkIndex(Generic[K]):
+class KeysByLink(Generic[K]):
     """The keys that refer to a link, so that a rename updates only those."""
 
     def __init__(self) -> None:

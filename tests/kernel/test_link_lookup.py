@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.controllers.network.apply.interests import Interests, LinkIndex, LinkName, NotedItems, NotedLinks
+from nodespan.controllers.network.apply.interests import Interests, LinkAtIndex, LinkNamed, NotedItems, NotedLinks
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import LinkStatusSpec
@@ -69,7 +69,7 @@ def test_every_lookup_is_recorded_even_if_nothing_is_found() -> None:
     assert lookup.find("later") is None
     assert lookup.at(7) is None
     assert (items.get("k"), items.get("other")) == (1, None)
-    assert noted == {LinkName("x"), LinkName("later"), LinkIndex(7), "k", "other"}
+    assert noted == {LinkNamed("x"), LinkNamed("later"), LinkAtIndex(7), "k", "other"}
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.frozensets(st.integers(0, 4)))))

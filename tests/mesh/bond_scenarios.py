@@ -13,7 +13,7 @@ from nodespan.controllers.network.apply import link_spec
 from nodespan.controllers.network.apply.link_spec import LinkSpecController
 from nodespan.controllers.network.merge.controllers import LinkMergeController
 from nodespan.kernel.link_changes import LinkChange, change_link
-from nodespan.kernel.rtnetlink import Kernel
+from nodespan.kernel.rtnetlink import RtnlSocket
 from nodespan.resources.network import BondMaster, LinkSpecSpec, NetworkProblem, NetworkProblemSpec
 from nodespan.resources.network.enums import ADLACPActive, BondMode
 from nodespan.runtime.testing.kit import Node, running
@@ -144,7 +144,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LinkChange]]:
     """What is written to links while the block lasts."""
     written: list[LinkChange] = []
 
-    def change(kernel: Kernel, what: LinkChange) -> None:
+    def change(kernel: RtnlSocket, what: LinkChange) -> None:
         written.append(what)
         change_link(kernel, what)
 

@@ -14,7 +14,7 @@ from nodespan.controllers.network.apply.address_spec import AddressSpecControlle
 from nodespan.kernel.address_changes import AddressToAdd, add_address
 from nodespan.kernel.arp import ArpSocket
 from nodespan.kernel.ndisc import NdiscSocket
-from nodespan.kernel.rtnetlink import open_kernel
+from nodespan.kernel.rtnetlink import open_rtnl_socket
 from nodespan.kernel.who_has import who_has
 from nodespan.resources.network import AddressFlags, AddressSpec, AddressSpecSpec, Family, NetworkProblem, address_id
 from nodespan.runtime.testing.kit import Node, running
@@ -111,7 +111,7 @@ async def test_an_address_added_past_its_deadline_is_removed_at_once(spec: Addre
     """The process was stopped between its look at the clock and what it did."""
     times = iter((100.0, 200.0))
     async with cable() as (near, _):
-        with open_kernel(str(near.path)) as kernel:
+        with open_rtnl_socket(str(near.path)) as kernel:
             index = int(near.run("ip", "-oneline", "link", "show", "eth0").partition(":")[0])
             late = AddressToAdd(spec=attrs.evolve(spec, valid_until=103.75), link_index=index)
             with pytest.raises(OSError, match="was over") as raised:

@@ -14,7 +14,7 @@ from nodespan.kernel.links import KernelLink, Links, with_names
 from nodespan.kernel.mirror import Mirror, open_mirror
 from nodespan.kernel.routes import KernelRoute, Routes
 from nodespan.kernel.routes import with_names as route_with_names
-from nodespan.kernel.rtnetlink import Kernel, Message
+from nodespan.kernel.rtnetlink import Message, RtnlSocket
 from nodespan.kernel.rules import Rules
 from nodespan.resources.network import LinkStatusSpec, RouteStatusSpec
 from nodespan.resources.network.enums import AddressFlags
@@ -340,7 +340,7 @@ async def test_addresses_are_as_ip_shows_them(steps: tuple[str, ...]) -> None:
 class CountingAddresses(Addresses):
     dumps = 0
 
-    def dump(self, kernel: Kernel) -> Iterable[Message]:
+    def dump(self, kernel: RtnlSocket) -> Iterable[Message]:
         self.dumps += 1
         return super().dump(kernel)
 

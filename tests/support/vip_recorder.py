@@ -27,7 +27,7 @@ from pyroute2.netlink import rtnl
 from nodespan.kernel.addresses import read_address
 from nodespan.kernel.arp import ArpSocket
 from nodespan.kernel.netns import in_netns
-from nodespan.kernel.rtnetlink import open_kernel, parse
+from nodespan.kernel.rtnetlink import open_rtnl_socket, parse
 
 # Seconds between two questions, and between two pings.
 ARP_INTERVAL = 0.05
@@ -189,7 +189,7 @@ def _address_events(namespace: str) -> socket.socket:
 
 
 def _mac_of(namespace: str, link: str) -> str:
-    with open_kernel(namespace) as kernel:
+    with open_rtnl_socket(namespace) as kernel:
         message = kernel.link(name=link)
     assert message is not None, f"there is no link {link} in {namespace}"
     return message.attributes[1].hex(":")

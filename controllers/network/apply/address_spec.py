@@ -23,7 +23,7 @@ from nodespan.kernel.addresses import Addresses, AddressKey, key_of, read_addres
 from nodespan.kernel.announcement import announce
 from nodespan.kernel.links import read_link
 from nodespan.kernel.prefixes import parse_address
-from nodespan.kernel.rtnetlink import Kernel
+from nodespan.kernel.rtnetlink import RtnlSocket
 from nodespan.resources.network import AddressSpec, AddressSpecSpec, AddressStatusSpec
 from nodespan.runtime.controller import Specs
 
@@ -73,7 +73,7 @@ class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
         super().__init__(specs, ObjectPlan(specs, driver, plan), driver)
 
 
-def _add(netns: str | None, clock: Callable[[], float], kernel: Kernel, wanted: AddressToAdd) -> None:
+def _add(netns: str | None, clock: Callable[[], float], kernel: RtnlSocket, wanted: AddressToAdd) -> None:
     """In a worker thread: add or prolong one address, and announce it if that is desired. Raises OSError."""
     add_address(kernel, wanted, clock)
     spec = wanted.spec

@@ -18,14 +18,14 @@ V = TypeVar("V")
 
 
 @attrs.frozen
-class LinkName:
+class LinkNamed:
     """The link that goes by this name, whether or not there is one."""
 
     name: str
 
 
 @attrs.frozen
-class LinkIndex:
+class LinkAtIndex:
     """The link of this index."""
 
     index: int
@@ -88,16 +88,16 @@ class NotedLinks(NamedLinks):
 
     def real(self, name: str) -> KernelLink | None:
         """The link of just this name."""
-        self._noted.add(LinkName(name))
+        self._noted.add(LinkNamed(name))
         return self._links.real(name)
 
     def other(self, name: str) -> KernelLink | None:
         """The link that has this alias or alternative name."""
-        self._noted.add(LinkName(name))
+        self._noted.add(LinkNamed(name))
         return self._links.other(name)
 
     def __getitem__(self, index: int) -> KernelLink:
-        self._noted.add(LinkIndex(index))
+        self._noted.add(LinkAtIndex(index))
         return self._links[index]
 
     def __iter__(self) -> Iterator[int]:

@@ -6,8 +6,8 @@ from typing import Protocol, TypeVar
 
 import attrs
 
-from nodespan.kernel.mirror import Kind
-from nodespan.kernel.rtnetlink import Kernel, open_kernel
+from nodespan.kernel.mirror import ObjectKind
+from nodespan.kernel.rtnetlink import RtnlSocket, open_rtnl_socket
 from nodespan.kernel.shared_mirror import Aspect, MirrorView, open_shared_mirror
 
 K = TypeVar("K", bound=Hashable)
@@ -22,11 +22,11 @@ class KernelAccess(Protocol):
         """The namespace, a path; None for the agent's own."""
 
     def mirror(
-        self, kind: Kind[K, V], on_change: Callable[[], None], aspect: Aspect[V] | None = None
+        self, kind: ObjectKind[K, V], on_change: Callable[[], None], aspect: Aspect[V] | None = None
     ) -> AbstractAsyncContextManager[MirrorView[K, V]]:
         """A mirror of the objects of a kind; `on_change` is called for changes that matter to the aspect."""
 
-    def open(self) -> AbstractContextManager[Kernel]:
+    def open(self) -> AbstractContextManager[RtnlSocket]:
         """A connection; its calls block."""
 
 
@@ -37,11 +37,11 @@ class NetworkNamespace:
     netns: str | None = None
 
     def mirror(
-        self, kind: Kind[K, V], on_change: Callable[[], None], aspect: Aspect[V] | None = None
+        self, kind: ObjectKind[K, V], on_change: Callable[[], None], aspect: Aspect[V] | None = None
     ) -> AbstractAsyncContextManager[MirrorView[K, V]]:
         """The mirror that all in this process share."""
         return open_shared_mirror(kind, netns=self.netns, on_change=on_change, aspect=aspect)
 
-    def open(self) -> AbstractContextManager[Kernel]:
+    def open(self) -> AbstractContextManager[RtnlSocket]:
         """A connection of its own."""
-        return open_kernel(self.netns)
+        return open_rtnl_socket(self.netns)

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 
-from nodespan.controllers.network.apply.interests import LinkIndex, LinkName
+from nodespan.controllers.network.apply.interests import LinkAtIndex, LinkNamed
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import KernelLink, Links
 from nodespan.kernel.mirror import look_again
@@ -22,8 +22,8 @@ class LinkFollower:
         await self._mirror.catch_up()
         topics: set[Hashable] = set()
         for index in self._mirror.take():
-            topics.add(LinkIndex(index))
-            topics.update(map(LinkName, self._table.set(index, self._mirror.items.get(index))))
+            topics.add(LinkAtIndex(index))
+            topics.update(map(LinkNamed, self._table.set(index, self._mirror.items.get(index))))
         return topics
 
     def changed_by(self, index: int) -> int:

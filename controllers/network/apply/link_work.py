@@ -38,7 +38,7 @@ from nodespan.kernel.link_changes import LinkChange, change_link, create_link, d
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind, list_links, read_link
 from nodespan.kernel.reverse_path import loosen_reverse_path, read_reverse_path, set_reverse_path
-from nodespan.kernel.rtnetlink import Kernel
+from nodespan.kernel.rtnetlink import RtnlSocket
 from nodespan.kernel.wireguard import backend_for, daemon
 from nodespan.kernel.wireguard.device import device_difference
 from nodespan.kernel.wireguard.uapi import UserspaceWireguard
@@ -87,7 +87,7 @@ def apply_links(access: KernelAccess, state: LinkState, work: Mapping[str, LinkS
 class _Worker:
     """One connection, and the state as it becomes."""
 
-    def __init__(self, kernel: Kernel, netns: str | None, state: LinkState) -> None:
+    def __init__(self, kernel: RtnlSocket, netns: str | None, state: LinkState) -> None:
         self._kernel = kernel
         self._netns = netns
         self._state = state

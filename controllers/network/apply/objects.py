@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from nodespan.controllers.network.apply.disturbances import is_foreign, program_of, restored
-from nodespan.controllers.network.apply.interests import Interests, LinkIndex, LinkName, NotedItems, NotedLinks
+from nodespan.controllers.network.apply.interests import Interests, LinkAtIndex, LinkNamed, NotedItems, NotedLinks
 from nodespan.controllers.network.apply.kernel_access import KernelAccess
 from nodespan.controllers.network.apply.link_follower import LinkFollower
 from nodespan.controllers.network.apply.plan import Plan as Steps
@@ -21,8 +21,8 @@ from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
-from nodespan.kernel.mirror import Kind
-from nodespan.kernel.rtnetlink import Kernel
+from nodespan.kernel.mirror import ObjectKind
+from nodespan.kernel.rtnetlink import RtnlSocket
 from nodespan.kernel.shared_mirror import MirrorView
 from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs
 
@@ -54,8 +54,8 @@ class Problem(Generic[S, K, A]):
 class Changes(Generic[W, O]):
     """How objects are added and removed: functions over values that block, and raise OSError."""
 
-    add: Callable[[Kernel, W], None]
-    remove: Callable[[Kernel, O], None]
+    add: Callable[[RtnlSocket, W], None]
+    remove: Callable[[RtnlSocket, O], None]
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +79,7 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
     def __init__(
         self,
         kernel: KernelAccess,
-        kind: Kind[K, A],
+        kind: ObjectKind[K, A],
         changes: Changes[W, O],
         prior: PriorObjects[Any, K, A, O],
         on_done: Callable[[tuple[Done[W, O], ...]], None] = lambda _: None,
@@ -243,7 +243,7 @@ def _take_steps(
     return Applied(result=tuple(done), failed=failed)
 
 
-def _take(kernel: Kernel, changes: Changes[W, O], step: Step[W, O], done: list[Done[W, O]]) -> None:
+def _take(kernel: RtnlSocket, changes: Changes[W, O], step: Step[W, O], done: list[Done[W, O]]) -> None:
     if step.add_first and step.add is not None:
         _add(kernel, changes, step.add, done)
     for seen in step.remove:
@@ -258,7 +258,7 @@ def _take(kernel: Kernel, changes: Changes[W, O], step: Step[W, O], done: list[D
         _add(kernel, changes, step.add, done)
 
 
-def _add(kernel: Kernel, changes: Changes[W, O], wanted: W, done: list[Done[W, O]]) -> None:
+def _add(kernel: RtnlSocket, changes: Changes[W, O], wanted: W, done: list[Done[W, O]]) -> None:
     try:
         changes.add(kernel, wanted)
     except OSError as error:
@@ -272,7 +272,7 @@ def _add(kernel: Kernel, changes: Changes[W, O], wanted: W, done: list[Done[W, O
 
 
 def _objects(topics: Iterable[Hashable]) -> Iterable[Hashable]:
-    return (topic for topic in topics if not isinstance(topic, LinkName | LinkIndex))
+    return (topic for topic in topics if not isinstance(topic, LinkNamed | LinkAtIndex))
 
 
 def _decisions(plan: Steps[W, O], ids: Iterable[str]) -> dict[str, Decision[Step[W, O]]]:

@@ -15,7 +15,7 @@ from nodespan.controllers.common.prior_state import Prior, PriorState
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink
-from nodespan.kernel.rtnetlink import Kernel, Message
+from nodespan.kernel.rtnetlink import Message, RtnlSocket
 from nodespan.kernel.saved_objects import Saved, identity, put_back, save
 
 S = TypeVar("S")
@@ -43,7 +43,7 @@ class SlotRules(Generic[S, K, A, O]):
     """
 
     taken: Callable[[S, LinkLookup, Mapping[K, A]], Taken[O] | None]
-    list: Callable[[Kernel], Iterable[Message]]
+    list: Callable[[RtnlSocket], Iterable[Message]]
     read: Callable[[Message], O]
     is_as_wanted: Callable[[O, S], bool]
     side_by_side: bool = False
@@ -133,7 +133,7 @@ class PriorObjects(Generic[S, K, A, O]):
             return None
         return attrs.evolve(step, remove=remove)
 
-    def note(self, kernel: Kernel, steps: Iterable[Step[Any, O]]) -> None:
+    def note(self, kernel: RtnlSocket, steps: Iterable[Step[Any, O]]) -> None:
         """Before these steps are taken: note what their slots hold, and which of them are about to change.
 
         Raises OSError.
@@ -158,11 +158,11 @@ class PriorObjects(Generic[S, K, A, O]):
                 notes[slot] = attrs.evolve(notes[slot] or Prior(), saved=saved)
         self.state.note(notes)
 
-    def _bodies(self, kernel: Kernel) -> list[tuple[Saved, O]]:
+    def _bodies(self, kernel: RtnlSocket) -> list[tuple[Saved, O]]:
         now = self.state.now()
         return [(save(message, now), self.rules.read(message)) for message in self.rules.list(kernel)]
 
-    def restore(self, kernel: Kernel, step: Step[Any, O], remove: Callable[[O], None]) -> None:
+    def restore(self, kernel: RtnlSocket, step: Step[Any, O], remove: Callable[[O], None]) -> None:
         """Give a slot back as it was: in place if that comes to the same, else by making it again. Raises OSError."""
         for saved in step.restore:
             put_back(kernel, saved, self.state.now(), replace=True)
@@ -175,7 +175,7 @@ class PriorObjects(Generic[S, K, A, O]):
                 remove(found)
             put_back(kernel, saved, self.state.now())
 
-    def before(self, netns: str | None, kernel: Kernel, steps: Collection[Step[Any, O]]) -> None:
+    def before(self, netns: str | None, kernel: RtnlSocket, steps: Collection[Step[Any, O]]) -> None:
         """All that is put on record before these steps are taken. Raises OSError: then they must not be."""
         self.note(kernel, steps)
         losing = {index for step in steps for index in step.losing}

@@ -22,7 +22,7 @@ from nodespan.controllers.network.dhcp.lease_file import LeaseFile
 from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorOutput
 from nodespan.kernel.addresses import Addresses, AddressKey
-from nodespan.kernel.rtnetlink import open_kernel
+from nodespan.kernel.rtnetlink import open_rtnl_socket
 from nodespan.resources.network import (
     DHCPLeaseSpec,
     LinkStatus,
@@ -133,7 +133,7 @@ class DHCPOperator(Operator, ABC):
             lease = file.read(now, lambda message, obtained: self.parse(message, link, obtained))
             if lease is None:
                 return None, False
-            with open_kernel(self.environment.netns) as kernel:
+            with open_rtnl_socket(self.environment.netns) as kernel:
                 seen = Addresses().collect(kernel.dump(rtnl.RTM_GETADDR))
             return lease, all(AddressKey(link.index, each.address) in seen for each in lease.addresses)
 

@@ -15,7 +15,7 @@ from nodespan.controllers.common.problems import Problems, reason_of
 from nodespan.controllers.network.naming.link_name import link_name_settings
 from nodespan.kernel.link_names import add_alt_name, rename_link
 from nodespan.kernel.links import read_link
-from nodespan.kernel.rtnetlink import open_kernel
+from nodespan.kernel.rtnetlink import open_rtnl_socket
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, LinkStatusSpec, NetworkProblem
 from nodespan.runtime.controller import QueueContext, QueueController, Requeue, mapped, primary, shared
@@ -87,7 +87,7 @@ class LinkRenameController(QueueController):
 
     def _apply(self, index: int, wanted: LinkNameSpec) -> str:
         """In a worker thread; returns the reason of a failure, "" on success."""
-        with open_kernel(self._netns) as kernel:
+        with open_rtnl_socket(self._netns) as kernel:
             message = kernel.link(index)
             if message is None:
                 return ""

@@ -6,7 +6,7 @@ of the members that send. The kernel announces the lower link only.
 
 from collections.abc import Iterable, Mapping
 
-from nodespan.controllers.common.publication import LinkIndex
+from nodespan.controllers.common.publication import KeysByLink
 from nodespan.kernel.links import KernelLink
 
 
@@ -14,7 +14,7 @@ class LinkStack:
     """Links by what they rest on, all by index; kept up to date link by link."""
 
     def __init__(self) -> None:
-        self._by_lower: LinkIndex[int] = LinkIndex()
+        self._by_lower: KeysByLink[int] = KeysByLink()
         self._masters: dict[int, int] = {}
 
     def note(self, links: Mapping[int, KernelLink], changed: Iterable[int]) -> frozenset[int]:

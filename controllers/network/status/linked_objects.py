@@ -3,9 +3,9 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
-from nodespan.controllers.common.publication import LinkIndex, Publication
+from nodespan.controllers.common.publication import KeysByLink, Publication
 from nodespan.kernel.links import LINK_NAMES, KernelLink, Links
-from nodespan.kernel.mirror import Kind
+from nodespan.kernel.mirror import ObjectKind
 from nodespan.kernel.shared_mirror import open_shared_mirror
 from nodespan.runtime.controller import ControllerContext
 from nodespan.runtime.resource import ResourceType
@@ -18,7 +18,7 @@ S = TypeVar("S")
 async def publish_linked(
     ctx: ControllerContext,
     type: ResourceType[S],
-    kind: Kind[K, tuple[V, ...]],
+    kind: ObjectKind[K, tuple[V, ...]],
     *,
     netns: str | None,
     links_of: Callable[[K, tuple[V, ...]], Iterable[int]],
@@ -34,7 +34,7 @@ async def publish_linked(
         open_shared_mirror(kind, netns=netns, on_change=ctx.wake) as objects,
     ):
         publication: Publication[K, S] = Publication(ctx, type)
-        by_link: LinkIndex[K] = LinkIndex()
+        by_link: KeysByLink[K] = KeysByLink()
         async for _ in ctx:
             wanted: dict[K, Mapping[str, S]] = {}
             for key in objects.take() | by_link.keys(links.take()):

@@ -3,7 +3,7 @@
 import pytest
 import structlog
 
-from nodespan.controllers.common.publication import LinkIndex, Publication
+from nodespan.controllers.common.publication import KeysByLink, Publication
 from nodespan.resources.network import HostnameStatus, HostnameStatusSpec
 from nodespan.runtime.controller import ControllerContext, exclusive
 from nodespan.runtime.state import MemoryState
@@ -64,7 +64,7 @@ async def test_the_first_round_removes_what_an_earlier_run_left() -> None:
 
 
 def test_an_index_knows_the_keys_of_each_link() -> None:
-    index: LinkIndex[str] = LinkIndex()
+    index: KeysByLink[str] = KeysByLink()
     index.set("a", {1, 2})
     index.set("b", {2})
     assert index.keys([2]) == {"a", "b"}

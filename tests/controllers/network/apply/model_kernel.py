@@ -16,7 +16,7 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 from nodespan.kernel import rtnetlink
 from nodespan.kernel.addresses import read_address
 from nodespan.kernel.routes import read_route
-from nodespan.kernel.rtnetlink import Kernel, Message, fixed_size, integer, message_of
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, fixed_size, integer, message_of
 from nodespan.resources.network import LinkFlags
 
 _KINDS = {
@@ -33,7 +33,7 @@ class Killed(BaseException):
 
 
 @attrs.define
-class ModelKernel(Kernel):
+class ModelKernel(RtnlSocket):
     """Objects by type, each as the body of its message, in the order in which they were made."""
 
     objects: dict[int, list[bytes]] = attrs.field(factory=lambda: {kind: [] for kind in _KINDS.values()})
