@@ -165,9 +165,8 @@ async def test_owners_may_overlap() -> None:
         assert not runtime.state.list(NetworkProblem)
 
 
-async def test_foreign_changes_are_reverted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodespan.controllers.network.nftables.chain.FULL_INTERVAL", 0.2)
-    async with node() as (inside, runtime):
+async def test_foreign_changes_are_reverted() -> None:
+    async with node(full_interval=0.2) as (inside, runtime):
         await want_kubespan(runtime)
         await want_elements(runtime, "a", "10.244.1.0/24")
         await eventually(lambda: elements(inside, V4) == {"10.244.1.0/24"})

@@ -4,11 +4,13 @@ Chains that hold back what must not leave in clear text protect only as long as 
 ruleset` removes them with all others. This copy survives that. It in turn ends with the agent, even by kill -9, which
 the agent's ordinary table survives: each covers the other, and a packet gets past only where both are gone at once.
 
-Nobody else can change the table, so what was sent is what it holds: it is never listed.
+Nobody else can change the table, so what was sent is what it holds: it is never listed. After a failure nothing is
+known of it, and it is built from nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
 
+import attrs
 import trio
 
 from nodespan.controllers.common.ip.cover import PrefixKey
@@ -17,8 +19,19 @@ from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain
 from nodespan.kernel.owned_table import OwnedTable
 
 
+@attrs.frozen(kw_only=True)
+class GuardWork:
+    """Send a document to the table, None: to a new one; `chains` and `sets` are what it holds then."""
+
+    name: str
+    table: OwnedTable | None
+    text: str
+    chains: Mapping[str, RenderedChain]
+    sets: Mapping[str, set[PrefixKey]]
+
+
 class GuardTable:
-    """Opened when the first guard chain is wanted. One task at a time may call `sync`; `close` at the end."""
+    """What the guard holds. It is opened when the first guard chain is desired; `close` at the end."""
 
     def __init__(self, name: str, netns: str | None) -> None:
         self._name = name
@@ -27,62 +40,28 @@ class GuardTable:
         # The one opened last, for `follow`.
         self._opened: OwnedTable | None = None
         self._has_opened = trio.Event()
-        self._chains: dict[str, RenderedChain] = {}
-        self._sets: dict[str, set[PrefixKey]] = {}
+        self._chains: Mapping[str, RenderedChain] = {}
+        self._sets: Mapping[str, set[PrefixKey]] = {}
 
-    async def sync(
+    def plan(
         self,
         chains: Mapping[str, RenderedChain],
         elements: Mapping[str, Set[PrefixKey]],
         touched: Mapping[str, Iterable[PrefixKey]] | None,
-    ) -> None:
-        """Make the table hold these chains, with the elements (by kernel set) of the sets that they match.
+    ) -> GuardWork | None:
+        """What to send so that the table holds these chains, with the elements (by kernel set) that they match.
 
-        `touched` are the elements that may have changed since the last call, by kernel set; None: any. Raises OSError.
-        A call that was cancelled or failed is made good by the next one, for the table is then built from nothing.
+        `touched` are the elements that may have changed since the last time, by kernel set; None: any.
         """
         if not chains:
             self.close()
-            return
-        table = self._table
-        if table is None or not table.is_open:
+            return None
+        if self._table is not None and not self._table.is_open:
             self.close()
-            table = self._opened = await trio.to_thread.run_sync(OwnedTable.open, self._name, self._netns)
-            self._has_opened.set()
-        # Until the kernel has confirmed what follows, nothing is known of the table.
-        self._table = None
-        try:
-            document, sets = self._plan(chains, elements, touched)
-            if not document.is_empty:
-                await trio.to_thread.run_sync(table.apply, document.text)
-        except BaseException:
-            table.close()
-            self.close()
-            raise
-        self._table, self._chains, self._sets = table, dict(chains), sets
-
-    async def follow(self, lost: Callable[[], None]) -> None:
-        """Call `lost` whenever the table has gone because its nft was killed. Runs until cancelled."""
-        while True:
-            await self._has_opened.wait()
-            self._has_opened = trio.Event()
-            opened = self._opened
-            assert opened is not None
-            await opened.ended()
-            # One that was closed here, because the kernel refused something, is not to be tried again at once.
-            if self._table is opened:
-                lost()
-
-    def _plan(
-        self,
-        chains: Mapping[str, RenderedChain],
-        elements: Mapping[str, Set[PrefixKey]],
-        touched: Mapping[str, Iterable[PrefixKey]] | None,
-    ) -> tuple[Document, dict[str, set[PrefixKey]]]:
         document = Document(self._name, exists=True)
         names = {name for chain in chains.values() for name in chain.sets}
         wanted = {kernel_set(name, version) for name in names for version in VERSIONS}
-        sets = {name: known for name, known in self._sets.items() if name in wanted}
+        sets = {name: set(known) for name, known in self._sets.items() if name in wanted}
         if not wanted <= sets.keys():
             document.add_sets(names)
         for name in sorted(wanted):
@@ -105,7 +84,33 @@ class GuardTable:
             document.delete_chain(name)
         for name in sorted(self._sets.keys() - wanted):
             document.delete_set(name)
-        return document, sets
+        if document.is_empty and self._table is not None:
+            return None
+        text = "" if document.is_empty else document.text
+        return GuardWork(name=self._name, table=self._table, text=text, chains=dict(chains), sets=sets)
+
+    def note(self, work: GuardWork, table: OwnedTable | None) -> None:
+        """What came of it: the table that holds it now, None if that failed."""
+        if table is None:
+            self._table = None
+            self._chains, self._sets = {}, {}
+            return
+        self._table, self._chains, self._sets = table, work.chains, work.sets
+        if table is not self._opened:
+            self._opened = table
+            self._has_opened.set()
+
+    async def follow(self, lost: Callable[[], None]) -> None:
+        """Call `lost` whenever the table has gone because its nft was killed. Runs until cancelled."""
+        while True:
+            await self._has_opened.wait()
+            self._has_opened = trio.Event()
+            opened = self._opened
+            assert opened is not None
+            await opened.ended()
+            # One that was closed here, because the kernel refused something, is not to be tried again at once.
+            if self._table is opened:
+                lost()
 
     def close(self) -> None:
         """Remove the table. Blocks for a moment. Never fails."""
@@ -113,3 +118,15 @@ class GuardTable:
         self._chains, self._sets = {}, {}
         if table is not None:
             table.close()
+
+
+def send(work: GuardWork, netns: str | None) -> OwnedTable:
+    """In a worker thread: send the document. Raises OSError; the table is closed then."""
+    table = OwnedTable.open(work.name, netns) if work.table is None else work.table
+    try:
+        if work.text:
+            table.apply(work.text)
+    except BaseException:
+        table.close()
+        raise
+    return table

@@ -1,0 +1,287 @@
+"""What the agent's table of the packet filter should hold, and what is known of what it holds.
+
+Elements of a set have many owners; what changed since the table was told is kept by set. After a restart the chains and
+elements are known again only one after the other, so what the table held before stays for a while (`STALE_AFTER`).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+import attrs
+import trio
+
+from nodespan.controllers.common.ip.cover import PrefixCover, PrefixKey, prefix_key
+from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.network.nftables.document import SeenTable
+from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set, render
+from nodespan.resources.network import (
+    NfTablesChain,
+    NfTablesChainSpec,
+    NfTablesSetElements,
+    NfTablesSetElementsSpec,
+)
+from nodespan.runtime.controller import Access, Collected, Desired, Retries
+from nodespan.runtime.resource import Resource
+
+# After a restart, what nothing desires stays in the table for so long, in seconds.
+STALE_AFTER = 300.0
+# The owner of elements that were there before.
+_BEFORE = "\0before"
+
+
+@attrs.define
+class ElementSet:
+    """A set of one family: what its elements should be, and what they are, None if that is not known."""
+
+    cover: PrefixCover = attrs.field(factory=PrefixCover)
+    known: set[PrefixKey] | None = None
+    # Elements that may have changed since the table was told.
+    touched: set[PrefixKey] = attrs.field(factory=set)
+
+    def added(self) -> set[PrefixKey]:
+        """The elements to add to those that are known."""
+        return {prefix for prefix in self.touched if prefix in self.cover.elements} - (self.known or set())
+
+    def removed(self) -> set[PrefixKey]:
+        """The elements to remove from those that are known."""
+        return {prefix for prefix in self.touched if prefix not in self.cover.elements} & (self.known or set())
+
+
+class DesiredTable(Desired):
+    """The items are the table and its guard, by their names, from when anything was desired first."""
+
+    chain_problems: Problems
+    element_problems: Problems
+
+    def __init__(self, table: str, guard: str, retries: Retries, stale_after: float) -> None:
+        self.table = table
+        self.guard = guard
+        self._retries = retries
+        self._stale_after = stale_after
+        self.is_active = False
+        self.chains: dict[str, RenderedChain] = {}
+        self.guard_chains: set[str] = set()
+        self.sets: dict[str, ElementSet] = {}
+        # Elements that the guard has not been told of; None: compare all.
+        self.guard_touched: dict[str, set[PrefixKey]] | None = None
+        # Whether the table is to be compared as a whole, and what it was seen to hold for that, None for no table.
+        self.must_compare = True
+        self.is_listed = False
+        self.seen: SeenTable | None = None
+        # Whether the last try failed: then sets may differ in more than the elements that changed.
+        self.has_failed = False
+        # Whether to look at the table and its guard at the next round.
+        self.has_news = False
+        # Names of chains that were in the table before and that nothing has desired since.
+        self.stale_chains: set[str] = set()
+        self.stale_until = math.inf
+        self._has_taken_over = False
+        self._touched_chains: set[str] = set()
+        self._touched_owners: set[str] = set()
+        # The set that each resource of elements belongs to.
+        self._set_of: dict[str, str] = {}
+        self._uses: Counter[str] = Counter()
+
+    def touch_chain(self, name: str) -> None:
+        """A chain's resource changed."""
+        self._touched_chains.add(name)
+
+    def touch_owner(self, id: str) -> None:
+        """A resource of elements changed."""
+        self._touched_owners.add(id)
+
+    def compare(self) -> None:
+        """List the table at the next round, now."""
+        self.must_compare = True
+        self.is_listed = False
+        self._retries.try_now(self.table)
+
+    # What the reconciler asks for.
+
+    async def begin(self, ctx: Access) -> Iterable[str]:
+        """Look at all resources."""
+        self._touched_chains.update(resource.id for resource in ctx.list(NfTablesChain))
+        self._touched_owners.update(resource.id for resource in ctx.list(NfTablesSetElements))
+        self.chain_problems = Problems(ctx, NfTablesChain)
+        self.element_problems = Problems(ctx, NfTablesSetElements)
+        self.compare()
+        self.guard_touched = None
+        return ()
+
+    async def collect(self, ctx: Access, touched: frozenset[str]) -> Collected:
+        """Take in chains and elements."""
+        # As long as nothing was ever desired of it, the packet filter is not even looked at.
+        has_touched = bool(self._touched_chains or self._touched_owners)
+        self.is_active |= has_touched
+        has_news, self.has_news = self.has_news or has_touched, False
+        await self._take_in_chains(ctx)
+        await self._take_in_elements(ctx)
+        for name, each in self.sets.items():
+            changed = each.cover.take()
+            each.touched |= changed
+            if changed and self.guard_touched is not None:
+                self.guard_touched.setdefault(name, set()).update(changed)
+        if trio.current_time() >= self.stale_until:
+            self.forget_before()
+            self.compare()
+        if has_news:
+            self._retries.try_now(self.table)
+            self._retries.try_now(self.guard)
+        return Collected(dirty=touched | (frozenset(self.ids()) if has_news or self.must_compare else frozenset()))
+
+    def ids(self) -> Iterable[str]:
+        """The table and its guard."""
+        return (self.table, self.guard) if self.is_active else ()
+
+    def __contains__(self, id: str) -> bool:
+        return self.is_active and id in (self.table, self.guard)
+
+    def is_leaving(self, id: str) -> bool:  # noqa: ARG002
+        """An empty table is removed by its own plan."""
+        return False
+
+    @property
+    def has_leaving(self) -> bool:
+        """An empty table is removed by its own plan."""
+        return False
+
+    async def let_go(self, ctx: Access, id: str) -> None:  # noqa: ARG002
+        """Never called, since no table is leaving."""
+        raise AssertionError(f"the table {id} is not leaving")
+
+    # Resources.
+
+    async def _take_in_chains(self, ctx: Access) -> None:
+        touched, self._touched_chains = self._touched_chains, set()
+        had_chains = bool(self.chains)
+        for name in touched:
+            resource: Resource[NfTablesChainSpec] | None = ctx.find(NfTablesChain, name)
+            before = self.chains.pop(name, None)
+            self.guard_chains.discard(name)
+            if resource is None or resource.metadata.is_tearing_down:
+                await self.chain_problems.clear(name)
+                self.compare()
+                continue
+            try:
+                chain = render(name, resource.spec)
+            except ValueError as error:
+                # What was right before stays.
+                if before is not None:
+                    self.chains[name] = before
+                await self.chain_problems.set(name, str(error))
+                continue
+            await self.chain_problems.clear(name)
+            self.chains[name] = chain
+            if resource.spec.guard:
+                self.guard_chains.add(name)
+            self.stale_chains.discard(name)
+            if before != chain:
+                self.compare()
+        if had_chains and not self.chains:
+            # The controllers that desired what was there before are back, and do not desire it any more.
+            self.forget_before()
+
+    async def _take_in_elements(self, ctx: Access) -> None:
+        touched, self._touched_owners = self._touched_owners, set()
+        for id in touched:
+            resource: Resource[NfTablesSetElementsSpec] | None = ctx.find(NfTablesSetElements, id)
+            spec = None if resource is None or resource.metadata.is_tearing_down else resource.spec
+            before = self._set_of.pop(id, None)
+            if before is not None and (spec is None or spec.set_name != before):
+                self._put(before, id, ())
+                self._release(before)
+            if spec is None:
+                await self.element_problems.clear(id)
+                continue
+            prefixes, wrong = _parse(spec.prefixes)
+            self._set_of[id] = spec.set_name
+            self._uses[spec.set_name] += spec.set_name != before
+            self._put(spec.set_name, id, prefixes)
+            if wrong:
+                await self.element_problems.set(id, wrong)
+            else:
+                await self.element_problems.clear(id)
+
+    def _put(self, set_name: str, owner: str, prefixes: Iterable[PrefixKey]) -> None:
+        prefixes = tuple(prefixes)
+        for version in VERSIONS:
+            each = self.sets.setdefault(kernel_set(set_name, version), ElementSet())
+            each.cover.put(owner, (prefix for prefix in prefixes if prefix.version == version))
+            if each.known is None and not self.must_compare:
+                # A set that is not there yet.
+                self.compare()
+
+    def _release(self, set_name: str) -> None:
+        self._uses[set_name] -= 1
+        if not self._uses[set_name]:
+            del self._uses[set_name]
+            self.compare()
+
+    # Names of sets.
+
+    def set_names(self) -> set[str]:
+        """The sets that chains match or that have elements."""
+        return {name for chain in self.chains.values() for name in chain.sets} | self._uses.keys()
+
+    # What was there before.
+
+    def note_listed(self, seen: SeenTable | None) -> None:
+        """The table holds this. The first time, that stays for a while."""
+        self.is_listed, self.seen = True, seen
+        if self._has_taken_over:
+            return
+        self._has_taken_over = True
+        self.stale_until = trio.current_time() + self._stale_after
+        if seen is None:
+            return
+        self.stale_chains = set(seen.chains.keys() - self.chains.keys())
+        for name, elements in seen.sets.items():
+            self.sets.setdefault(name, ElementSet()).cover.put(_BEFORE, elements or ())
+
+    def note_compared(self, kept: Collection[str]) -> None:
+        """The table holds what is desired, with these sets."""
+        self.must_compare = self.is_listed = self.has_failed = False
+        # The guard has waited for this.
+        self.has_news = True
+        for name in self.sets.keys() - set(kept):
+            del self.sets[name]
+        for each in self.sets.values():
+            each.cover.take()
+            each.touched.clear()
+            each.known = set(each.cover.elements)
+        self.guard_touched = None
+
+    def note_told(self) -> None:
+        """The table has the elements that changed."""
+        self.has_failed = False
+        for each in self.sets.values():
+            if each.known is not None:
+                each.known |= each.added()
+                each.known -= {prefix for prefix in each.touched if prefix not in each.cover.elements}
+                each.touched.clear()
+
+    def note_failed(self) -> None:
+        """What the table holds is not certain: it is listed at the next try."""
+        self.has_failed = self.must_compare = True
+        self.is_listed = False
+
+    def forget_before(self) -> None:
+        """What the table held before does not count any more."""
+        if self._has_taken_over:
+            self.stale_until = math.inf
+        self.stale_chains.clear()
+        for each in self.sets.values():
+            each.cover.put(_BEFORE, ())
+
+
+def _parse(prefixes: Iterable[str]) -> tuple[list[PrefixKey], str]:
+    """Those that are prefixes, and what is wrong with the others, "" if nothing."""
+    found: list[PrefixKey] = []
+    wrong: list[str] = []
+    for prefix in prefixes:
+        try:
+            found.append(prefix_key(prefix))
+        except ValueError as error:
+            wrong.append(str(error))
+    return found, "; ".join(wrong)

@@ -1,0 +1,130 @@
+"""What is sent to the packet filter: only what changed, all of it when that is not certain."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+
+from nodespan.controllers.common.ip.cover import prefix_key
+from nodespan.controllers.network.nftables.chain import ListTable, Tell, _Others, _TablePlan
+from nodespan.controllers.network.nftables.desired_table import DesiredTable
+from nodespan.controllers.network.nftables.document import SeenTable
+from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
+from nodespan.controllers.network.nftables.render import render
+from nodespan.resources.network import NfTablesChainSpec
+from nodespan.runtime.controller import Retries
+
+pytestmark = pytest.mark.virtual_clock
+V4 = "routed_ipv4"
+HELD = frozenset({prefix_key("10.0.0.0/8")})
+
+
+def parts() -> tuple[_TablePlan, DesiredTable, _Others]:
+    desired, others = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others()
+    desired.is_active = True
+    return _TablePlan(desired, GuardTable("t_guard", None), others), desired, others
+
+
+def want(desired: DesiredTable, owner: str, *prefixes: str) -> None:
+    desired._uses["routed"] = 1
+    desired._put("routed", owner, [prefix_key(prefix) for prefix in prefixes])
+    for each in desired.sets.values():
+        each.touched |= each.cover.take()
+
+
+def work(plan: _TablePlan) -> Any:
+    return plan.decide("t")["t"].work
+
+
+def commands(tell: Any) -> list[Any]:
+    assert isinstance(tell, Tell)
+    found: list[Any] = json.loads(tell.text)["nftables"]
+    return found
+
+
+def compared(*prefixes: str) -> tuple[_TablePlan, DesiredTable, _Others]:
+    """The parts when the table holds what is desired."""
+    plan, desired, others = parts()
+    want(desired, "a", *prefixes)
+    desired.note_listed(None)
+    desired.note_compared(work(plan).kept)
+    assert work(plan) is None
+    return plan, desired, others
+
+
+async def test_the_table_is_listed_before_anything_is_sent() -> None:
+    plan, desired, _ = parts()
+    want(desired, "a", "192.0.2.0/24")
+    assert work(plan) == ListTable()
+    desired.note_listed(SeenTable())
+    assert {next(iter(command)) for command in commands(work(plan))} == {"add"}
+    # Deciding changes nothing: what is decided twice is the same.
+    assert work(plan) == work(plan)
+
+
+async def test_changed_elements_are_sent_alone() -> None:
+    plan, desired, _ = compared("192.0.2.0/24")
+    want(desired, "b", "198.51.100.0/24")
+    (command,) = commands(work(plan))
+    assert command["add"]["element"]["elem"] == [{"prefix": {"addr": "198.51.100.0", "len": 24}}]
+    desired.note_told()
+    assert work(plan) is None
+    want(desired, "b")
+    (command,) = commands(work(plan))
+    assert command["delete"]["element"]["elem"] == [{"prefix": {"addr": "198.51.100.0", "len": 24}}]
+
+
+async def test_after_a_failure_the_table_is_listed_and_sets_that_differ_are_filled_again() -> None:
+    plan, desired, _ = compared("192.0.2.0/24")
+    want(desired, "b", "198.51.100.0/24")
+    desired.note_failed()
+    assert work(plan) == ListTable()
+    desired.note_listed(SeenTable(sets={V4: HELD, "routed_ipv6": frozenset()}))
+    assert [next(iter(command)) for command in commands(work(plan))] == ["flush", "add"]
+
+
+async def test_a_deleted_table_is_written_without_being_listed() -> None:
+    plan, desired, others = compared("192.0.2.0/24")
+    desired.compare()
+    others.has_deleted = True
+    assert commands(work(plan))[0] == {"add": {"table": {"family": "inet", "name": "t"}}}
+
+
+async def test_what_an_earlier_process_left_stays_for_a_while() -> None:
+    plan, desired, _ = parts()
+    want(desired, "a", "192.0.2.0/24")
+    found = SeenTable(sets={V4: HELD | {prefix_key("192.0.2.0/24")}, "routed_ipv6": frozenset()})
+    desired.note_listed(found)
+    assert work(plan) is None
+    await trio.sleep(300.0)
+    assert trio.current_time() >= desired.stale_until
+    desired.forget_before()
+    desired.compare()
+    desired.note_listed(found)
+    (command,) = commands(work(plan))
+    assert command["delete"]["element"]["elem"] == [{"prefix": {"addr": "10.0.0.0", "len": 8}}]
+
+
+async def test_a_table_that_nothing_desires_is_deleted() -> None:
+    plan, desired, _ = compared("192.0.2.0/24")
+    want(desired, "a")
+    desired._release("routed")
+    assert work(plan) == ListTable()
+    desired.note_listed(SeenTable(sets={V4: frozenset(), "routed_ipv6": frozenset()}))
+    assert commands(work(plan)) == [{"delete": {"table": {"family": "inet", "name": "t"}}}]
+    desired.note_compared(())
+    assert work(plan) is None
+
+
+async def test_the_guard_waits_for_the_table_unless_that_fails() -> None:
+    plan, desired, _ = parts()
+    want(desired, "a", "192.0.2.0/24")
+    desired.chains["guard"] = render("guard", NfTablesChainSpec(guard=True))
+    desired.guard_chains.add("guard")
+    assert plan.decide("t_guard")["t_guard"].work is None
+    desired.note_failed()
+    assert isinstance(plan.decide("t_guard")["t_guard"].work, GuardWork)
+    desired.note_listed(None)
+    desired.note_compared(work(plan).kept)
+    assert isinstance(plan.decide("t_guard")["t_guard"].work, GuardWork)
