@@ -108,6 +108,16 @@ class Journal:
         self._lines = lines + 1
 
 
+def read_journal(path: Path, clock: BootClock | None = None) -> dict[str, Any]:
+    """What a journal holds that another one writes; nothing for one that makes no sense. Blocks. Raises OSError."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+        return _replayed(lines, (SystemBootClock() if clock is None else clock).boot)
+    except (FileNotFoundError, ValueError):
+        # Its writer reports the damage.
+        return {}
+
+
 def _line(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 

@@ -15,7 +15,7 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from nodespan.controllers.common.boot_clock import BootClock, boot_time
-from nodespan.controllers.common.journal import Journal
+from nodespan.controllers.common.journal import Journal, read_journal
 from nodespan.kernel.links import read_link
 from nodespan.kernel.rtnetlink import RtnlSocket, open_rtnl_socket
 from nodespan.kernel.saved_objects import Saved, address_of, missing, on_link, put_back, route_of, saved_from_plain
@@ -41,6 +41,13 @@ def address_slot(link_index: int, address: str) -> str:
 def route_slot(family: str, table: int, dst: str, priority: int, gateway: str) -> str:
     """The slot of a route, of which a gateway makes another one."""
     return f"route/{family}/{table}/{dst or 'default'}/{priority}/{gateway}"
+
+
+def slots_of_others(path: Path) -> frozenset[str]:
+    """The slots that held something before, for who only looks: the record may be written meanwhile. Blocks."""
+    return frozenset(
+        slot for slot, value in read_journal(path).items() if slot.startswith(("address/", "route/")) and value["saved"]
+    )
 
 
 def slot_of(saved: Saved) -> str:

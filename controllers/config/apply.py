@@ -5,6 +5,7 @@ exit "status" of the command.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import trio
@@ -45,8 +46,13 @@ class Keeper(Protocol):
     async def cancel(self) -> str: ...
 
 
-def apply_actions(keeper: Keeper, new_controllers: Callable[[], Iterable[AnyController]]) -> Mapping[str, Action]:
-    """The actions by their names. `new_controllers` creates the controllers of an agent again, for dry runs."""
+def apply_actions(
+    keeper: Keeper, new_controllers: Callable[[], Iterable[AnyController]], prior: Path | None = None
+) -> Mapping[str, Action]:
+    """The actions by their names. `new_controllers` creates the controllers of an agent again, for dry runs.
+
+    `prior` is the file in which the agent's appliers keep what was there before.
+    """
 
     async def apply(call: ActionCall) -> _Answers:
         timeout = _timeout(call.arguments)
@@ -87,7 +93,7 @@ def apply_actions(keeper: Keeper, new_controllers: Callable[[], Iterable[AnyCont
         if loaded.errors:
             yield {"text": "", "status": REFUSED}
             return
-        found = await dry_run(loaded.config, call.state, new_controllers())
+        found = await dry_run(loaded.config, call.state, new_controllers(), prior)
         for text, is_problem in dry_run_texts(found):
             yield {"text": text, "problem": is_problem}
         is_good = not found.problems and not found.failures

@@ -7,11 +7,13 @@ asked for.
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import attrs
 import structlog
 import trio
 
+from nodespan.controllers.common.prior_state import slots_of_others
 from nodespan.controllers.config.differences import Specs, difference_lines
 from nodespan.controllers.config.kernel_differences import kernel_lines
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
@@ -40,8 +42,13 @@ class DryRun:
     failures: tuple[str, ...]
 
 
-async def dry_run(config: MachineConfigSpec, live: State, controllers: Iterable[_AnyController]) -> DryRun:
-    """Run those of the controllers that only derive. They must be new instances that no engine runs."""
+async def dry_run(
+    config: MachineConfigSpec, live: State, controllers: Iterable[_AnyController], prior: Path | None = None
+) -> DryRun:
+    """Run those of the controllers that only derive. They must be new instances that no engine runs.
+
+    `prior` is the record of what was there before the agent.
+    """
     deriving = [controller for controller in controllers if controller.only_derives]
     names = frozenset(controller.name for controller in deriving)
     failures: dict[str, str] = {}
@@ -65,10 +72,11 @@ async def dry_run(config: MachineConfigSpec, live: State, controllers: Iterable[
         failures[""] = "it takes longer than expected: there may be more differences than are shown"
     types = {output.type_name for controller in deriving for output in controller.outputs}
     before, after = (_specs(state, types, names) for state in (live, copy))
+    was_before = frozenset() if prior is None else await trio.to_thread.run_sync(slots_of_others, prior)
     problems, known = _problems(copy, names), _problems(live, names)
     return DryRun(
         resources=tuple(difference_lines(before, after)),
-        kernel=tuple(kernel_lines(live, copy)),
+        kernel=tuple(kernel_lines(live, copy, was_before=was_before.__contains__)),
         problems=tuple(text for id, text in sorted(problems.items()) if known.get(id) != text),
         failures=tuple(failures.values()),
     )

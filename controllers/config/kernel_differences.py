@@ -1,7 +1,8 @@
-"""The changes in the kernel that follow from changes of merged specs: links, addresses, routes and rules.
+"""What changes on the machine when merged specs change: its name, links, addresses, routes, rules, aliases, files.
 
-It is derived from the specs before and after and from what the kernel has, so that a link that is there already, or an
-address that somebody else took away, is no difference.
+What is there already, or was there before the agent and stays after it, is said to stay. It is derived from the specs
+before and after and from what the kernel has, so that a link that is there already, or an address that somebody else
+took away, is no difference.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -9,12 +10,20 @@ from typing import Any, TypeVar
 
 import attrs
 
+from nodespan.controllers.common.prior_state import address_slot, route_slot
 from nodespan.controllers.config.differences import change_texts, flat
+from nodespan.resources.files import EtcFileSpec, EtcFileSpecSpec
 from nodespan.resources.network import (
+    HOSTNAME_ID,
     AddressSpec,
     AddressSpecSpec,
     AddressStatus,
     Family,
+    HostnameSpec,
+    HostnameSpecSpec,
+    HostnameStatus,
+    LinkAliasSpec,
+    LinkAliasSpecSpec,
     LinkFlags,
     LinkSpec,
     LinkSpecSpec,
@@ -51,9 +60,13 @@ class _Before:
         return _running(self.live, type), _running(self.after, type)
 
 
-def kernel_lines(live: State, after: State) -> Iterator[str]:
-    """A line for each kernel object that is added, removed or changed."""
+def kernel_lines(live: State, after: State, *, was_before: Callable[[str], bool] = lambda _: False) -> Iterator[str]:
+    """A line for each object that is added, removed or changed, or stays although it is named; the host's name first.
+
+    `was_before` is whether a slot (`controllers.common.prior_state`) held something before the agent.
+    """
     both = _Before(live, after)
+    yield from _name_lines(*both.specs(HostnameSpec), live)
     statuses = {status.id: status.spec for status in live.list(LinkStatus)}
     names = _Names(statuses)
     yield from _link_lines(*both.specs(LinkSpec), statuses, names)
@@ -63,10 +76,15 @@ def kernel_lines(live: State, after: State) -> Iterator[str]:
         observed=addresses,
         key=lambda spec: address_id(names.real(spec.link_name), spec.address),
         shown=_shown_address,
+        stays=lambda spec: was_before(address_slot(names.index(spec.link_name), spec.address)),
     )
     routes = {status.id for status in live.list(RouteStatus)}
     yield from _lines(
-        *both.specs(RouteSpec), observed=routes, key=lambda spec: _route_key(spec, names), shown=_shown_route
+        *both.specs(RouteSpec),
+        observed=routes,
+        key=lambda spec: _route_key(spec, names),
+        shown=_shown_route,
+        stays=lambda spec: was_before(_route_slot(spec)),
     )
     yield from _lines(
         *both.specs(RoutingRuleSpec),
@@ -74,6 +92,47 @@ def kernel_lines(live: State, after: State) -> Iterator[str]:
         key=lambda spec: f"{spec.family}/{spec.priority:05}",
         shown=lambda spec: f"rule {spec.priority} ({spec.family})",
     )
+    yield from _alias_lines(*both.specs(LinkAliasSpec), statuses)
+    yield from _file_lines(*both.specs(EtcFileSpec))
+
+
+def _name_lines(
+    before: Mapping[str, HostnameSpecSpec], after: Mapping[str, HostnameSpecSpec], live: State
+) -> Iterator[str]:
+    status = live.find(HostnameStatus, HOSTNAME_ID)
+    current = "" if status is None else _full_name(status.spec.hostname, status.spec.domainname)
+    for spec in after.values():
+        # Without a domain of its own, the name leaves the one that there is.
+        domain = spec.domainname or ("" if status is None else status.spec.domainname)
+        if (name := _full_name(spec.hostname, domain)) != current:
+            yield f"~ host name: {current or '(none)'} -> {name}"
+    if before and not after:
+        yield f"~ host name: {current or '(none)'} -> the one before"
+
+
+def _full_name(hostname: str, domainname: str) -> str:
+    return f"{hostname}.{domainname}" if domainname else hostname
+
+
+def _alias_lines(
+    before: Mapping[str, LinkAliasSpecSpec],
+    after: Mapping[str, LinkAliasSpecSpec],
+    statuses: Mapping[str, LinkStatusSpec],
+) -> Iterator[str]:
+    for name, spec in after.items():
+        has = statuses[name].alias if name in statuses else ""
+        if has != spec.alias:
+            yield f"~ link {name}: alias {has or '(none)'} -> {spec.alias}"
+    for name, spec in before.items():
+        if name not in after and name in statuses and statuses[name].alias == spec.alias:
+            yield f"~ link {name}: alias {spec.alias} -> the one before"
+
+
+def _file_lines(before: Mapping[str, EtcFileSpecSpec], after: Mapping[str, EtcFileSpecSpec]) -> Iterator[str]:
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            sign = "+" if name not in before else "-" if name not in after else "~"
+            yield f"{sign} file /etc/{name}"
 
 
 class _Names:
@@ -88,6 +147,10 @@ class _Names:
 
     def real(self, name: str) -> str:
         return name if name in self._statuses else self._real.get(name, name)
+
+    def index(self, name: str) -> int:
+        status = self._statuses.get(self.real(name))
+        return 0 if status is None else status.index
 
     def of_index(self, index: int) -> str:
         return self._by_index.get(index, "")
@@ -104,14 +167,18 @@ def _lines(
     observed: set[str],
     key: Callable[[S], str],
     shown: Callable[[S], str],
+    stays: Callable[[S], bool] = lambda _: False,
 ) -> Iterator[str]:
     desired = {key(spec): spec for spec in after.values()}
-    for known, spec in {key(spec): spec for spec in before.values()}.items():
+    known_before = {key(spec): spec for spec in before.values()}
+    for known, spec in known_before.items():
         if known not in desired and known in observed:
-            yield f"- {shown(spec)}"
+            yield f"= {shown(spec)}: was there before, stays" if stays(spec) else f"- {shown(spec)}"
     for known, spec in desired.items():
         if known not in observed:
             yield f"+ {shown(spec)}"
+        elif known not in known_before:
+            yield f"= {shown(spec)}: already there, stays"
 
 
 def _link_lines(
@@ -180,6 +247,11 @@ def _route_key(spec: RouteSpecSpec, names: _Names) -> str:
         priority=spec.priority or (_IPV6_METRIC if is_v6 else 0),
         out_link_name=names.real(spec.out_link_name),
     )
+
+
+def _route_slot(spec: RouteSpecSpec) -> str:
+    priority = spec.priority or (_IPV6_METRIC if spec.family == Family.INET6 else 0)
+    return route_slot(spec.family.value, spec.table.number, spec.dst, priority, spec.gateway)
 
 
 def _shown_address(spec: AddressSpecSpec) -> str:

@@ -15,6 +15,7 @@ from typing import Final
 import trio
 
 from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
+from nodespan.controllers.common.prior_state import FILE_NAME
 from nodespan.controllers.config.apply import apply_actions
 from nodespan.controllers.config.digest import file_digest
 from nodespan.controllers.config.files.in_effect import InEffect
@@ -69,6 +70,7 @@ class FileController(Controller):
         self._leaving = trio.Event() if leaving is None else leaving
         self._poll_interval = poll_interval
         self._new_controllers = new_controllers
+        self._prior = state_dir / FILE_NAME
         self._files = WatchedFiles(files, state_dir / APPLIED_FILE)
         self._reader = ConfigReader(self._files.paths)
         self._trial = TrialPeriod(state_dir / TRIAL_FILE, clock)
@@ -80,7 +82,7 @@ class FileController(Controller):
     @property
     def actions(self) -> Mapping[str, Action]:
         """What `nodespan apply` calls."""
-        return apply_actions(self, self._new_controllers)
+        return apply_actions(self, self._new_controllers, self._prior)
 
     # Requests of clients. Each is done in a turn, and in effect when it returns. Raises ActionError.
 

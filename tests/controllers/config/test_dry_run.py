@@ -6,16 +6,23 @@ from pathlib import Path
 
 import structlog.testing
 
+from nodespan.controllers.common.prior_state import Prior, PriorState, address_slot
 from nodespan.controllers.config.apply import APPLY, DRY_RUN
 from nodespan.controllers.config.dry_run import DryRun, dry_run
 from nodespan.controllers.config.files.controller import FileController
 from nodespan.controllers.config.loading import load
+from nodespan.kernel.saved_objects import Saved
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import (
     AddressSpec,
     AddressSpecSpec,
+    AddressStatus,
+    AddressStatusSpec,
+    HostnameStatus,
+    HostnameStatusSpec,
     LinkStatus,
     LinkStatusSpec,
+    LinkType,
     OperatorSpec,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, QueueController, weak
@@ -96,6 +103,42 @@ async def test_all_of_the_first_configuration_is_shown() -> None:
         found = await tried(node, config(more="      - interface: dummy0\n        dummy: true\n"))
         assert any(line.startswith("+ LinkSpec dummy0: ") for line in found.resources)
         assert {"+ link dummy0 (dummy)", "+ address 10.0.0.5/24 on eth0"} <= set(found.kernel)
+
+
+async def test_what_is_there_already_is_said_to_stay() -> None:
+    async with live(None) as node:
+        there = AddressStatusSpec(address="10.0.0.5/24", link_name="eth0", link_index=2)
+        await node.put(AddressStatus, "eth0/10.0.0.5/24", there)
+        found = await tried(node, config())
+        assert "= address 10.0.0.5/24 on eth0: already there, stays" in found.kernel
+
+
+async def test_what_was_there_before_is_said_to_stay_when_it_is_no_longer_configured(tmp_path: Path) -> None:
+    record = PriorState(tmp_path / "before.jsonl")
+    record.note({address_slot(2, "10.0.0.5/24"): Prior(saved=(Saved(20, bytes(8)),)), address_slot(2, "x"): Prior()})
+    async with live(config()) as node:
+        there = AddressStatusSpec(address="10.0.0.5/24", link_name="eth0", link_index=2)
+        await node.put(AddressStatus, "eth0/10.0.0.5/24", there)
+        nothing = load("# nothing").config
+        found = await dry_run(nothing, node.state, installed(), tmp_path / "before.jsonl")
+        assert "= address 10.0.0.5/24 on eth0: was there before, stays" in found.kernel
+        without = await dry_run(nothing, node.state, installed(), tmp_path / "none.jsonl")
+        assert "- address 10.0.0.5/24 on eth0" in without.kernel
+
+
+async def test_a_rename_of_the_host_is_named_first() -> None:
+    async with live(None) as node:
+        await node.put(HostnameStatus, "hostname", HostnameStatusSpec(hostname="ordinary"))
+        found = await tried(node, config().replace("interfaces:", "hostname: web.corp.example\n    interfaces:", 1))
+        assert found.kernel[0] == "~ host name: ordinary -> web.corp.example"
+
+
+async def test_an_alias_is_named() -> None:
+    alias = "---\napiVersion: v1alpha1\nkind: LinkAliasConfig\nname: net0\nselector: {match: 'link.index == 3'}\n"
+    async with live(None) as node:
+        await node.put(LinkStatus, "eth1", LinkStatusSpec(index=3, mtu=1500, type=LinkType.ETHER, alias="old"))
+        found = await tried(node, config() + alias)
+        assert "~ link eth1: alias old -> net0" in found.kernel
 
 
 async def test_problems_that_depend_on_the_machine_are_shown() -> None:
