@@ -22,7 +22,9 @@ NEVER = datetime(1, 1, 1, tzinfo=UTC)
 class KubeSpanConfigSpec:
     """The settings in effect, from whichever documents.
 
-    `shared_secret` is the preshared key of every peer. `endpoint_filters` None keeps all endpoints, () none of them.
+    `shared_secret` is the preshared key of every peer. `endpoint_filters` None keeps all endpoints, () none of them;
+    `peer_endpoint_filters` is the same for those of peers. `accepted_networks` may be led into the tunnel although they
+    are as good as default routes, or this node's gateways or resolvers.
     """
 
     enabled: bool = False
@@ -35,6 +37,8 @@ class KubeSpanConfigSpec:
     harvest_extra_endpoints: bool = False
     extra_endpoints: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
     exclude_advertised_networks: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    peer_endpoint_filters: tuple[str, ...] | None = attrs.field(default=None, metadata=wire(omit_empty=True))
+    accepted_networks: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
 
 
 @attrs.frozen(kw_only=True)

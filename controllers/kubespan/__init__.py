@@ -3,6 +3,7 @@
 from nodespan.controllers.kubespan import metrics
 from nodespan.controllers.kubespan.config import ConfigController
 from nodespan.controllers.kubespan.device import WireguardDevice
+from nodespan.controllers.kubespan.discovery_path import DiscoveryPathController
 from nodespan.controllers.kubespan.endpoint import EndpointController
 from nodespan.controllers.kubespan.identity import IdentityController
 from nodespan.controllers.kubespan.manager import ManagerController
@@ -21,6 +22,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         PeerSpecController(),
         PeerStatusController(WireguardDevice()),
         ManagerController(),
+        DiscoveryPathController(),
         PeerController(),
         EndpointController(),
     ]
@@ -28,6 +30,7 @@ def controllers(settings: Settings) -> list[AnyController]:
 
 __all__ = [
     "ConfigController",
+    "DiscoveryPathController",
     "EndpointController",
     "IdentityController",
     "ManagerController",

@@ -10,12 +10,19 @@ they are found through an index, and no other affiliate is looked at.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 from nodespan.controllers.common.ip.blocks import Block, IPSet, parse_network
 from nodespan.controllers.common.ip.index import PrefixIndex
+from nodespan.controllers.kubespan.member_word import (
+    NOTHING,
+    RESERVED,
+    believed_endpoints,
+    believed_networks,
+    printable,
+)
 from nodespan.resources.cluster import AffiliateSpec
 
 
@@ -52,8 +59,13 @@ class Changes:
     overlaps: tuple[Overlap, ...]
 
 
-def claim_of(affiliate: AffiliateSpec) -> Claim | None:
-    """The claim of an affiliate; None if it is not a peer. Raises ValueError for an invalid address."""
+def claim_of(
+    affiliate: AffiliateSpec, *, accepted: IPSet = NOTHING, endpoint_filters: Sequence[str] | None = None
+) -> Claim | None:
+    """The claim of an affiliate as far as it is believed (`member_word`); None if it is no peer.
+
+    Raises ValueError if an address of it cannot be read.
+    """
     kubespan = affiliate.kubespan
     if kubespan is None or not kubespan.public_key:
         return None
@@ -62,10 +74,10 @@ def claim_of(affiliate: AffiliateSpec) -> Claim | None:
     own = IPSet.of([parse_network(kubespan.address)])
     return Claim(
         public_key=kubespan.public_key,
-        label=affiliate.nodename,
+        label=printable(affiliate.nodename),
         address=kubespan.address,
-        endpoints=tuple(kubespan.endpoints),
-        claimed=(IPSet.of(map(parse_network, named)) - excluded) | own,
+        endpoints=believed_endpoints(kubespan.endpoints, endpoint_filters),
+        claimed=((believed_networks(named, accepted) - excluded) | own) - RESERVED,
     )
 
 

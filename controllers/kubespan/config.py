@@ -46,6 +46,8 @@ def kubespan_config(machine: MachineConfigSpec) -> KubeSpanConfigSpec | None:
             for endpoint in document.extra_announced_endpoints
         ),
         exclude_advertised_networks=() if filters is None else filters.exclude_advertised_networks,
+        peer_endpoint_filters=None if filters is None else filters.peer_endpoints,
+        accepted_networks=machine.nodespan.accept_networks,
     )
 
 

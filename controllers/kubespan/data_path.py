@@ -30,3 +30,5 @@ PREROUTING_CHAIN = "kubespan_prerouting"
 OUTGOING_CHAIN = "kubespan_outgoing"
 GUARD_CHAIN = "kubespan_guard"
 ROUTED_SET = "kubespan_routed"
+# Where the discovery services are, and the proxies on the way.
+DISCOVERY_SET = "kubespan_discovery"

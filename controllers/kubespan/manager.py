@@ -5,9 +5,11 @@ the two chains that mark them. Peers, and the addresses that are marked, are kep
 `kubespan.PeerController`.
 """
 
+from collections.abc import Iterable
 from ipaddress import IPv6Interface
 
 from nodespan.controllers.kubespan.data_path import (
+    DISCOVERY_SET,
     FIREWALL_MARK,
     FORCE_MARK,
     GUARD_CHAIN,
@@ -22,6 +24,8 @@ from nodespan.controllers.kubespan.data_path import (
     ROUTING_TABLE,
     RULE_PRIORITY,
 )
+from nodespan.controllers.kubespan.discovery_path import ways
+from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, DiscoveryConfig
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
@@ -52,6 +56,8 @@ from nodespan.resources.network import (
     NfTablesChain,
     NfTablesChainSpec,
     NfTablesRule,
+    PortMatch,
+    PortRange,
     RouteProtocol,
     RouteSpec,
     RouteSpecSpec,
@@ -68,6 +74,7 @@ from nodespan.resources.network import (
     route_id,
     routing_rule_id,
 )
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
 from nodespan.runtime.errors import PhaseConflictError
 
@@ -191,7 +198,27 @@ def prerouting_chain() -> NfTablesChainSpec:
     )
 
 
-def outgoing_chain(mtu: int) -> NfTablesChainSpec:
+def discovery_rules(ports: Iterable[int]) -> tuple[NfTablesRule, ...]:
+    """Let connections to the discovery services pass by the tunnel, and the answers of a node that runs one."""
+    ranges = tuple(PortRange(lo=port, hi=port) for port in sorted(set(ports)))
+    if not ranges:
+        return ()
+    services, there = AddressMatch(set_name=DISCOVERY_SET), PortMatch(ranges=ranges)
+    return (
+        NfTablesRule(
+            match_destination_address=services,
+            match_layer4=Layer4Match(protocol="tcp", match_destination_port=there),
+            verdict=Verdict.ACCEPT,
+        ),
+        NfTablesRule(
+            match_source_address=services,
+            match_layer4=Layer4Match(protocol="tcp", match_source_port=there),
+            verdict=Verdict.ACCEPT,
+        ),
+    )
+
+
+def outgoing_chain(mtu: int, discovery_ports: Iterable[int] = ()) -> NfTablesChainSpec:
     """Marks what this node sends to addresses of peers, and keeps its TCP segments small enough for the tunnel."""
     return NfTablesChainSpec(
         type=ChainType.ROUTE,
@@ -202,13 +229,14 @@ def outgoing_chain(mtu: int) -> NfTablesChainSpec:
             _TUNNEL_PACKETS,
             NfTablesRule(match_oif_name=IfNameMatch(interface_names=("lo",)), verdict=Verdict.ACCEPT),
             _NEIGHBOUR_DISCOVERY,
+            *discovery_rules(discovery_ports),
             NfTablesRule(match_destination_address=_TO_PEERS, clamp_mss=ClampMSS(mtu=mtu)),
             _FORCE,
         ),
     )
 
 
-def guard_chain(subnet: str) -> NfTablesChainSpec:
+def guard_chain(subnet: str, discovery_ports: Iterable[int] = ()) -> NfTablesChainSpec:
     """Drops what would leave for a peer's address, or the mesh's own prefix, outside the tunnel and in clear text."""
     mesh = str(IPv6Interface(subnet).network)
     return NfTablesChainSpec(
@@ -220,6 +248,7 @@ def guard_chain(subnet: str) -> NfTablesChainSpec:
             _TUNNEL_PACKETS,
             NfTablesRule(match_oif_name=IfNameMatch(interface_names=(LINK_NAME, "lo")), verdict=Verdict.ACCEPT),
             _NEIGHBOUR_DISCOVERY,
+            *discovery_rules(discovery_ports),
             NfTablesRule(match_destination_address=_TO_PEERS, anonymous_counter=True, verdict=Verdict.DROP),
             NfTablesRule(
                 match_destination_address=AddressMatch(include_subnets=(mesh,)),
@@ -235,7 +264,13 @@ class ManagerController(Controller):
     """Writes its specs while KubeSpan is on and the node has an identity, and removes them otherwise."""
 
     name = "kubespan.ManagerController"
-    inputs = (weak(KubeSpanConfig, KUBESPAN_CONFIG_ID), weak(KubeSpanIdentity, LOCAL), destroy_ready(NfTablesChain))
+    inputs = (
+        weak(KubeSpanConfig, KUBESPAN_CONFIG_ID),
+        weak(KubeSpanIdentity, LOCAL),
+        weak(DiscoveryConfig, DISCOVERY_CONFIG_ID),
+        weak(Environment, ENVIRONMENT_ID),
+        destroy_ready(NfTablesChain),
+    )
     outputs = (
         shared(LinkSpec),
         shared(AddressSpec),
@@ -264,10 +299,16 @@ class ManagerController(Controller):
                 route, rule = route_spec(family, config.mtu), rule_spec(family)
                 await ctx.put(_ROUTES, layered_id(_LAYER, spec_route_id(route)), route)
                 await ctx.put(_RULES, layered_id(_LAYER, routing_rule_id(family, RULE_PRIORITY)), rule)
+            discovery = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID)
+            environment = ctx.find(Environment, ENVIRONMENT_ID)
+            found = ways(
+                None if discovery is None else discovery.spec, None if environment is None else environment.spec
+            )
+            ports = tuple(port for _, port in found)
             chains = {
                 PREROUTING_CHAIN: prerouting_chain(),
-                OUTGOING_CHAIN: outgoing_chain(config.mtu),
-                GUARD_CHAIN: guard_chain(identity.subnet),
+                OUTGOING_CHAIN: outgoing_chain(config.mtu, ports),
+                GUARD_CHAIN: guard_chain(identity.subnet, ports),
             }
             for name, chain in chains.items():
                 try:

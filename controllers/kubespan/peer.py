@@ -5,8 +5,10 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
+from nodespan.controllers.common.ip.blocks import IPSet, parse_network
 from nodespan.controllers.kubespan.addressing import Purpose, has_purpose
 from nodespan.controllers.kubespan.data_path import KEEPALIVE, LINK_NAME, ROUTED_SET
+from nodespan.controllers.kubespan.member_word import needed_addresses, outside
 from nodespan.controllers.kubespan.peer_state import Path
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -23,6 +25,8 @@ from nodespan.resources.kubespan import (
 from nodespan.resources.network import (
     NfTablesSetElements,
     NfTablesSetElementsSpec,
+    ResolverStatus,
+    RouteStatus,
     WireguardPeer,
     WireguardPeerSpec,
     nftables_set_elements_id,
@@ -78,10 +82,40 @@ class PeerController(QueueController):
         mapped(KubeSpanPeerStatus),
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(KubeSpanIdentity, LOCAL),
+        mapped(RouteStatus),
+        mapped(ResolverStatus),
         mapped_destroy_ready(WireguardPeerSpec),
         mapped_destroy_ready(NfTablesSetElements),
     )
     outputs = (shared(WireguardPeerSpec), shared(NfTablesSetElements))
+
+    def __init__(self) -> None:
+        # The gateways of default routes by the id of the route, and the resolvers.
+        self._gateways: dict[str, tuple[str, ...]] = {}
+        self._resolvers: dict[str, tuple[str, ...]] = {}
+
+    def _is_needed_changed(self, ctx: QueueContext, changed: Metadata) -> bool:
+        """Take in a route or the resolvers; whether another address is needed by this node now."""
+        before = self._needed()
+        if changed.type == ResolverStatus.name:
+            status = ctx.find(ResolverStatus, changed.id)
+            self._resolvers[changed.id] = () if status is None else status.spec.dns_servers
+        else:
+            route = ctx.find(RouteStatus, changed.id)
+            gateways: tuple[str, ...] = ()
+            if route is not None and not route.spec.dst:
+                hops = (hop.gateway for hop in route.spec.next_hops)
+                gateways = tuple(filter(None, (route.spec.gateway, *hops)))
+            self._gateways.pop(changed.id, None)
+            if gateways:
+                self._gateways[changed.id] = gateways
+        return self._needed() != before
+
+    def _needed(self) -> frozenset[str]:
+        return needed_addresses(
+            (each for gateways in self._gateways.values() for each in gateways),
+            (each for servers in self._resolvers.values() for each in servers),
+        )
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
         """The peer that a status, a peer of the link or a set's elements belong to; all for the configuration."""
@@ -90,6 +124,8 @@ class PeerController(QueueController):
                 return (KubeSpanPeerSpec.pointer(changed.id),)
             case WireguardPeerSpec.name | NfTablesSetElements.name:
                 return (KubeSpanPeerSpec.pointer(split_wireguard_peer_id(changed.id)[1]),)
+            case RouteStatus.name | ResolverStatus.name if not self._is_needed_changed(ctx, changed):
+                return ()
             case _:
                 held = {split_wireguard_peer_id(peer.id)[1] for peer in ctx.list(WireguardPeerSpec)}
                 held.update(peer.id for peer in ctx.list(KubeSpanPeerSpec))
@@ -110,7 +146,8 @@ class PeerController(QueueController):
             and status is not None
         ):
             peer = desired_peer(key, config.spec, spec.spec, status.spec)
-            prefixes = routed_prefixes(spec.spec.allowed_ips)
+            accepted = IPSet.of(map(parse_network, config.spec.accepted_networks))
+            prefixes = outside(routed_prefixes(spec.spec.allowed_ips), self._needed(), accepted)
             if prefixes and is_routed(config.spec, status.spec.state):
                 elements = NfTablesSetElementsSpec(set_name=ROUTED_SET, prefixes=prefixes)
         await _make(ctx, WireguardPeerSpec.kind, wireguard_peer_id(LINK_NAME, key), peer)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from nodespan.controllers.common.ip.blocks import IPSet, parse_network
 from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of
 from nodespan.resources.cluster import Affiliate, Identity
 from nodespan.resources.kubespan import (
@@ -50,7 +51,11 @@ class PeerSpecController(QueueController):
         if affiliate.metadata.is_tearing_down or id == local.spec.node_id:
             return None
         try:
-            claim = claim_of(affiliate.spec)
+            claim = claim_of(
+                affiliate.spec,
+                accepted=IPSet.of(map(parse_network, config.spec.accepted_networks)),
+                endpoint_filters=config.spec.peer_endpoint_filters,
+            )
         except ValueError as error:
             if self._unreadable.get(id) != str(error):
                 self._unreadable[id] = str(error)

@@ -14,11 +14,13 @@ DEFAULT_DISCOVERY_ENDPOINT = "https://discovery.talos.dev/"
 class KubeSpanFilters:
     """`endpoints`: the addresses this node announces; None keeps all of them, an empty list none.
 
-    An entry is a network or an address, with `!` in front to take away what it contains.
+    `peer_endpoints`: the same for the endpoints of peers that this node tries. An entry is a network or an address,
+    with `!` in front to take away what it contains.
     `exclude_advertised_networks`: networks that peers shall not route to this node.
     """
 
     endpoints: tuple[str, ...] | None = None
+    peer_endpoints: tuple[str, ...] | None = None
     exclude_advertised_networks: tuple[str, ...] = ()
 
 

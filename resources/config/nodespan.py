@@ -63,12 +63,17 @@ class LinkNameSettings:
 
 @attrs.frozen(kw_only=True)
 class NodespanConfig:
-    """`pod_networks` is what `advertiseKubernetesNetworks` advertises."""
+    """`pod_networks` is what `advertiseKubernetesNetworks` advertises.
+
+    `accept_networks` may be led into the tunnel by a member's word although they are as good as default routes, or hold
+    this node's gateways or resolvers.
+    """
 
     api_version: Literal["nodespan.dev/v1alpha1"] = "nodespan.dev/v1alpha1"
     kind: Literal["NodespanConfig"] = "NodespanConfig"
     etcd: EtcdSettings = EtcdSettings()
     vip: VipSettings = VipSettings()
     pod_networks: tuple[str, ...] = ()
+    accept_networks: tuple[str, ...] = ()
     defaults: DefaultsSettings = DefaultsSettings()
     link_names: LinkNameSettings = LinkNameSettings()

@@ -24,7 +24,7 @@ from pyroute2.netlink import rtnl
 
 from nodespan.cluster.commands import LINK, agent_command
 from nodespan.cluster.peers import kubespan_address, look, specs_of
-from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.plan import DISCOVERY_PORT, Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME, LISTEN_PORT, ROUTING_TABLE, RULE_PRIORITY
 from nodespan.controllers.kubespan.manager import route_spec, spec_route_id
@@ -496,6 +496,31 @@ def test_traffic_that_began_before_the_address_was_known_is_led_into_the_tunnel(
     finally:
         subprocess.run(("ip", "-n", peer.namespace, "address", "del", f"{address}/32", "dev", LINK), check=False)
         lab.inside(f"ip route del {address}")
+
+
+def test_a_member_that_claims_the_address_of_discovery_cuts_nobody_off_from_it(lab: Lab) -> None:
+    address, peer = lab.plan.discovery.address.split("/")[0], lab.plan.public_nodes[1]
+    wait_for(lab.is_whole)
+
+    def reaches(port: int) -> bool:
+        with in_netns(str(NAMESPACES / lab.node.namespace)):
+            sender = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        with sender:
+            sender.settimeout(5.0)
+            return sender.connect_ex((address, port)) == 0
+
+    before = peer.config.read_text()
+    claiming = before.replace("kind: KubeSpanConfig\n", "kind: KubeSpanConfig\nadvertiseKubernetesNetworks: true\n")
+    claiming += f"---\napiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\npodNetworks: [{address}/32]\n"
+    peer.config.write_text(claiming)
+    try:
+        wait_for(lambda: address in lab.inside("nft list set inet nodespan kubespan_routed_ipv4"))
+        # Any other port leads into the tunnel, to the member.
+        assert not reaches(_PORT)
+        assert reaches(DISCOVERY_PORT)
+    finally:
+        peer.config.write_text(before)
+    wait_for(lambda: address not in lab.inside("nft list set inet nodespan kubespan_routed_ipv4"))
 
 
 def test_the_guard_is_made_again_when_its_nft_is_killed(lab: Lab) -> None:

@@ -28,14 +28,15 @@ def check_filters(filters: KubeSpanFilters | None) -> Iterator[Finding]:
     """The filters of KubeSpan, in the main document or in a document of their own."""
     if filters is None:
         return
-    for index, entry in enumerate(filters.endpoints or ()):
-        if not is_ip_or_cidr(entry.removeprefix("!")):
-            yield at(
-                "endpoints",
-                index,
-                message=f"{quote(entry)} is neither an IP address nor a CIDR, with or without a ! in front",
-                hint='write it like 10.0.0.0/8 or "!192.168.0.0/16"',
-            )
+    for key, entries in (("endpoints", filters.endpoints), ("peerEndpoints", filters.peer_endpoints)):
+        for index, entry in enumerate(entries or ()):
+            if not is_ip_or_cidr(entry.removeprefix("!")):
+                yield at(
+                    key,
+                    index,
+                    message=f"{quote(entry)} is neither an IP address nor a CIDR, with or without a ! in front",
+                    hint='write it like 10.0.0.0/8 or "!192.168.0.0/16"',
+                )
     for index, network in enumerate(filters.exclude_advertised_networks):
         if not is_cidr(network):
             yield at("excludeAdvertisedNetworks", index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)

@@ -33,9 +33,10 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
         yield at("vip", "leaseTTL", message=message, hint="write it like 5s")
     for index, condition in enumerate(settings.vip.conditions):
         yield from under(("vip", "conditions", index), _check_condition(condition))
-    for index, network in enumerate(settings.pod_networks):
-        if not is_cidr(network):
-            yield at("podNetworks", index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
+    for key, networks in (("podNetworks", settings.pod_networks), ("acceptNetworks", settings.accept_networks)):
+        for index, network in enumerate(networks):
+            if not is_cidr(network):
+                yield at(key, index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
 
 
 def _check_condition(condition: VipCondition) -> Iterator[Finding]:

@@ -67,7 +67,7 @@ def _node_addresses(ctx: ControllerContext) -> dict[str, NodeAddressSpec]:
 
     last = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
     previous = last.spec.addresses[0] if last is not None and last.spec.sort_algorithm == algorithm else None
-    default = default_address(found, algorithm, previous)
+    default = default_address(found, algorithm, previous, links)
     if default is not None:
         lists[DEFAULT_ADDRESS_ID] = (default,)
     return {id: NodeAddressSpec(addresses=addresses, sort_algorithm=algorithm) for id, addresses in lists.items()}

@@ -6,6 +6,7 @@ goes by number; since of two prefixes one holds the other or they are apart, tha
 the longer prefix first where these are equal.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
@@ -23,6 +24,23 @@ from nodespan.resources.network import (
 
 _Interface = IPv4Interface | IPv6Interface
 _SIDEROLINK_PURPOSE = 3
+
+
+# Bridges that container engines and hypervisors make for their guests have the same address on every machine.
+_CONTAINER_BRIDGE = re.compile(
+    r"""
+      docker\d+ | docker_gwbridge | br-[0-9a-f]{12}      # Docker
+    | podman\d+ | cni-podman\d+ | nerdctl\d+              # Podman, containerd
+    | cni\d+ | cbr\d+ | kube-bridge | weave               # Kubernetes
+    | virbr\d+ | lxcbr\d+ | lxdbr\d+ | incusbr\d+ | mpqemubr\d+ | vmbr-nat
+    """,
+    re.VERBOSE,
+)
+
+
+def is_container_bridge(name: str, link: LinkStatusSpec) -> bool:
+    """Whether a link is a bridge that a container engine or a hypervisor made for its guests."""
+    return link.kind == "bridge" and _CONTAINER_BRIDGE.fullmatch(name) is not None
 
 
 @attrs.frozen
@@ -113,12 +131,20 @@ def routed_addresses(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def default_address(
-    current: Collection[LinkAddress], algorithm: AddressSortAlgorithm, previous: str | None
+    current: Collection[LinkAddress],
+    algorithm: AddressSortAlgorithm,
+    previous: str | None,
+    links: Mapping[str, LinkStatusSpec],
 ) -> str | None:
     """The one address that stands for the node: the previous one while the node has it, else the first by link name.
 
-    `previous` is None if there was none, or it was chosen by another algorithm.
+    Never one of a container bridge. `previous` is None if there was none, or it was chosen by another algorithm.
     """
+    current = [
+        each
+        for each in current
+        if each.link_name not in links or not is_container_bridge(each.link_name, links[each.link_name])
+    ]
     if any(candidate.address == previous for candidate in current):
         return previous
     first = min(current, key=lambda found: (found.link_name, sort_key(found.address, algorithm)), default=None)

@@ -7,17 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespan.controllers.cluster.local_affiliate_rules import (
-    EndpointFilterError,
     configured_vips,
     container_addresses,
-    filter_endpoints,
-    is_container_bridge,
     node_addresses,
     own_endpoints,
-    parse_filter_entry,
     plain_addresses,
 )
+from nodespan.controllers.config.endpoint_filter import EndpointFilterError, filter_endpoints, parse_filter_entry
 from nodespan.controllers.config.loading import load
+from nodespan.controllers.network.status.node_address_rules import is_container_bridge
 from nodespan.resources.network import AddressStatusSpec, LinkStatusSpec
 from tests.support.vectors import cases
 

@@ -187,7 +187,17 @@ ETH0, ETH1, ETH1_LOW = (
 def test_the_default_address_is_the_first_and_stays(
     current: tuple[LinkAddress, ...], previous: str | None, chosen: str | None
 ) -> None:
-    assert default_address(current, V1, previous) == chosen
+    assert default_address(current, V1, previous, {}) == chosen
+
+
+@pytest.mark.parametrize("bridge", ["docker0", "br-0123456789ab", "cni0", "virbr0"])
+def test_the_default_address_is_never_that_of_a_container_bridge(bridge: str) -> None:
+    guest = LinkAddress(bridge, "172.17.0.1/16")
+    links = {bridge: LinkStatusSpec(kind="bridge"), "eth0": LinkStatusSpec(), "zbr0": LinkStatusSpec(kind="bridge")}
+    own = LinkAddress("zbr0", "192.0.2.1/24")
+    assert default_address((guest, ETH0), V1, None, links) == ETH0.address
+    assert default_address((guest, own), V1, guest.address, links) == own.address
+    assert default_address((guest,), V1, None, links) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""What of a member's announcements is believed: pure rules.
+
+Who has the cluster's secret is a member, and its word leads packets: to its addresses, its networks and its endpoints.
+That is as in the original; what a member may do to others is in docs/kubespan.md. Stricter here:
+
+- Nobody is reached at addresses that mean something else on every machine (loopback, link-local, multicast and the
+  like): they are no part of a claim, and no endpoints. Neither is a port 0.
+- Networks that are as good as a default route (wider than /8 of IPv4, /16 of IPv6, also when put together of smaller
+  ones) are not led into the tunnel unless the configuration accepts them.
+- What this node needs in order to have a network at all, its gateways and its resolvers, is reached outside of the
+  tunnel, whoever announces it.
+- A list is cut at a length that no honest node reaches.
+"""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
+
+from nodespan.controllers.common.ip.blocks import IPSet, parse_network
+from nodespan.controllers.config.endpoint_filter import filter_endpoints
+from nodespan.discovery.addresses import AddressError, decode_address, format_address, parse_address, split_endpoint
+
+# So many endpoints, and so many addresses and networks, of one member are looked at.
+MOST_ENDPOINTS = 64
+MOST_NETWORKS = 1024
+
+# RFC 6890: what is nowhere else than on this machine or this wire, or is no host.
+RESERVED = IPSet.of(
+    map(
+        ip_network,
+        (
+            *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
+            *("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
+        ),
+    )
+)
+_WIDEST = {4: 8, 6: 16}
+NOTHING = IPSet()
+
+
+def believed_networks(named: Iterable[str], accepted: IPSet = NOTHING) -> IPSet:
+    """The addresses that a member may claim, of those that it names. Raises ValueError for text that is none."""
+    claimed = IPSet.of(parse_network(text) for text, _ in zip(named, range(MOST_NETWORKS), strict=False))
+    wide = IPSet.of(each for each in claimed.prefixes() if each.prefixlen < _WIDEST[each.version])
+    return claimed - (wide - accepted) - RESERVED
+
+
+def believed_endpoints(endpoints: Iterable[str], filters: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The endpoints to try, in the order of the member's or that of the filter, where there is one."""
+    believed: dict[str, str] = {}
+    for endpoint, _ in zip(dict.fromkeys(endpoints), range(MOST_ENDPOINTS), strict=False):
+        try:
+            packed, port = split_endpoint(endpoint)
+        except AddressError:
+            continue
+        address = decode_address(packed)
+        if port and "%" not in address and not IPSet.of([ip_network(address)]).overlaps(RESERVED):
+            believed[endpoint] = address
+    if filters is None:
+        return tuple(believed)
+    place = {address: number for number, address in enumerate(filter_endpoints(tuple(believed.values()), filters))}
+    kept = [endpoint for endpoint, address in believed.items() if address in place]
+    return tuple(sorted(kept, key=lambda endpoint: place[believed[endpoint]]))
+
+
+def outside(prefixes: Iterable[str], needed: Iterable[str], accepted: IPSet = NOTHING) -> tuple[str, ...]:
+    """What of a peer's prefixes is led into the tunnel: not what this node needs for its network."""
+    prefixes = tuple(prefixes)
+    kept = IPSet.of(map(parse_network, needed)) - accepted
+    if not kept or not IPSet.of(map(parse_network, prefixes)).overlaps(kept):
+        return prefixes
+    return tuple(str(each) for each in (IPSet.of(map(parse_network, prefixes)) - kept).prefixes())
+
+
+def needed_addresses(gateways: Iterable[str], resolvers: Iterable[str]) -> frozenset[str]:
+    """The addresses of gateways and resolvers, without what is no address."""
+    found = set()
+    for text in (*gateways, *resolvers):
+        try:
+            found.add(format_address(parse_address(text.partition("%")[0])))
+        except AddressError:
+            continue
+    return frozenset(found)
+
+
+_UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def printable(text: str, longest: int = 253) -> str:
+    """A name that a member gives itself, fit for a terminal and a log."""
+    return text[:longest].translate(_UNPRINTABLE)
