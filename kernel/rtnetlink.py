@@ -10,6 +10,7 @@ and bytes each, padded to 4. An attribute's bytes may be attributes in turn. Num
 
 import errno
 import os
+import re
 import socket
 import struct
 import sys
@@ -36,6 +37,8 @@ _IFNAME = 3
 _LONGEST = 0xFFFF
 _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+_CONTROL = re.compile(r"[\x01-\x1f\x7f]")
 _PORT = struct.Struct("=I")  # the last field of the header
 # The ports of so many of our connections are remembered: notifications arrive within moments of a change.
 _OWN = 1024
@@ -213,8 +216,17 @@ def text(attributes: Attributes, number: int) -> str:
 
 
 def c_text(data: bytes) -> str:
-    """The text before the first NUL."""
-    return data.partition(b"\0")[0].decode("utf-8", "replace")
+    """The text before the first NUL. What is not text, or not fit for a terminal, is escaped: `\\xff`.
+
+    Two names are never shown as one, so what looks like an escape is escaped too; `bytes_of` is the way back.
+    """
+    raw = _ESCAPE.sub(rb"\\x5cx\1", data.partition(b"\0")[0])
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", raw.decode("utf-8", "backslashreplace"))
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes that `c_text` shows as this."""
+    return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode())
 
 
 def ip_address(data: bytes) -> str:
@@ -259,7 +271,7 @@ def nest(number: int, *attributes: bytes) -> bytes:
 
 def zero_terminated(number: int, value: str) -> bytes:
     """A text."""
-    return attribute(number, value.encode() + b"\0")
+    return attribute(number, bytes_of(value) + b"\0")
 
 
 class RtnlSocket:

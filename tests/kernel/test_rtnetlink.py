@@ -2,8 +2,23 @@
 
 import struct
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from nodespan.kernel.links import read_link
-from nodespan.kernel.rtnetlink import inside, integer, ip_address, ip_prefix, members, parse, text
+from nodespan.kernel.rtnetlink import (
+    bytes_of,
+    c_text,
+    inside,
+    integer,
+    ip_address,
+    ip_prefix,
+    members,
+    parse,
+    text,
+    zero_terminated,
+)
 
 LINK = struct.pack("=BxHiII", 0, 32, 7, 1, 0)
 
@@ -63,3 +78,37 @@ def test_hardware_addresses_have_any_length() -> None:
     assert status.hardware_addr == infiniband.hex(":")
     assert status.broadcast_addr == "c0:00:02:01"
     assert status.type == "infiniband"
+
+
+NAMES = [
+    b"eth0",
+    b"caf\xc3\xa9",
+    b"\xff",
+    b"\xfe",
+    b"\\xff",
+    b"\\x5cxff",
+    b"a\x1b[2J",
+    b"a\\b",
+    b"\xef\xbf\xbd",
+    b"\\xFF",
+    b"\xc3",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_is_not_text_is_shown_escaped_and_found_again(name: bytes) -> None:
+    shown = c_text(name + b"\0rest")
+    assert shown.isprintable()
+    assert shown.encode()
+    assert bytes_of(shown) == name
+    assert zero_terminated(3, shown)[4:].rstrip(b"\0") == name
+
+
+def test_names_that_differ_are_shown_differently() -> None:
+    assert len({c_text(name) for name in NAMES}) == len(NAMES)
+    assert [c_text(name) for name in NAMES[:3]] == ["eth0", "caf\u00e9", "\\xff"]
+
+
+@given(st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"")))
+def test_every_name_survives(name: bytes) -> None:
+    assert bytes_of(c_text(name)) == name
