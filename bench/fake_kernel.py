@@ -43,6 +43,10 @@ class FakeMirror(Generic[K, V]):
         self._touched.update(keys)
         self._on_change()
 
+    def changed_by(self, _key: K) -> int:
+        """No other program changes anything here."""
+        return 0
+
     def take(self) -> frozenset[K]:
         """The changes since the last call."""
         touched = frozenset(self._touched)
