@@ -1,6 +1,9 @@
 """The client's end of the local wire: blocking, and cheap to import."""
 
+import errno
+import os
 import socket
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +13,8 @@ from nodespan.runtime.api import protocol
 from nodespan.runtime.cli.errors import CommandError
 
 _CHUNK = 256 * 1024
+# pid, uid, gid
+_CREDENTIALS = struct.Struct("3i")
 
 
 class AgentGoneError(CommandError):
@@ -52,6 +57,17 @@ class Connection:
                 if "end" in answer:
                     return
                 yield answer
+
+    def open_process(self) -> int:
+        """A file descriptor of the agent's process, readable once it has ended. Raises OSError.
+
+        ProcessLookupError for a process that cannot be seen from here, as one outside of this container.
+        """
+        credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, _, _ = _CREDENTIALS.unpack(credentials)
+        if pid == 0:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        return os.pidfd_open(pid)
 
     def close(self) -> None:
         """End the request."""

@@ -1,8 +1,8 @@
 """`nodespan leave`: the agent takes its node out of the cluster, reverts its changes, and stops."""
 
 import os
+import select
 import sys
-import time
 
 from nodespan.runtime.cli.client import AgentGoneError, Connection
 from nodespan.runtime.cli.errors import CommandError
@@ -17,6 +17,7 @@ def leave(socket_path: str) -> int:
     """Wait until the agent has left and stopped; returns 1 if some changes remain. Raises CommandError."""
     status = None
     with Connection(socket_path, {"call": "action", "name": LEAVE, "arguments": {}}) as answers:
+        process = _process_of(answers)
         try:
             for answer in answers:
                 status = answer.get("status", status)
@@ -27,7 +28,14 @@ def leave(socket_path: str) -> int:
                 raise
     if status is None:
         raise CommandError("the agent did not say whether it left: its log tells")
-    deadline = time.monotonic() + _STOP_PATIENCE
-    while os.path.exists(socket_path) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    if process is not None:
+        select.select([process], [], [], _STOP_PATIENCE)
+        os.close(process)
     return int(status)
+
+
+def _process_of(connection: Connection) -> int | None:
+    try:
+        return connection.open_process()
+    except OSError:
+        return None  # it cannot be waited for, which is all that is lost
