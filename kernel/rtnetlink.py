@@ -288,7 +288,12 @@ class RtnlSocket:
 
     def dump_matching(self, type: int, fields: tuple[int, ...], *attributes: bytes) -> Iterator[Message]:
         """As `dump`, of those that match alone, for which the connection has to be a strict one."""
-        yield from self._dump(type, _FIXED_PARTS[type].pack(*fields) + b"".join(attributes))
+        try:
+            yield from self._dump(type, _FIXED_PARTS[type].pack(*fields) + b"".join(attributes))
+        except OSError as error:
+            # Of a link that is gone, as the one that they hang on may be at any time, there is nothing.
+            if error.errno != errno.ENODEV:
+                raise
 
     def _dump(self, type: int, body: bytes) -> Iterator[Message]:
         self._send(type, NLM_F_DUMP, body)
