@@ -12,7 +12,6 @@ from nodespan.controllers.config.notation import (
     KEY_HINT,
     is_cidr,
     is_host_port,
-    is_ip_port,
     is_key,
     parse_cidr,
 )
@@ -100,9 +99,8 @@ def _check_peer_document(peer: WireguardPeer) -> Iterator[Finding]:
     yield from check_peer(peer.public_key, peer.allowed_ips)
     if peer.preshared_key and not is_key(peer.preshared_key):
         yield at("presharedKey", message="the preshared key is not base64 of 32 bytes", hint="make one: `wg genpsk`")
-    if peer.endpoint and not is_ip_port(peer.endpoint):
-        message = f"{quote(peer.endpoint)} is not ip:port"
-        yield at("endpoint", message=message, hint=f"{ENDPOINT_HINT}; names are not looked up here")
+    if peer.endpoint and not is_host_port(peer.endpoint):
+        yield at("endpoint", message=f"{quote(peer.endpoint)} is not host:port", hint=ENDPOINT_HINT)
     if peer.persistent_keepalive_interval < timedelta():
         yield at("persistentKeepaliveInterval", message="the interval is negative", hint="write 0s for none")
     else:

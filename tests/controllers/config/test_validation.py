@@ -241,7 +241,9 @@ DOCUMENTS = [
     (document("VLANConfig", LINK + "parent: b\nvlanID: 5\nvlanMode: ‸802.1x"), "none of 802.1q, 802.1ad"),
     (document("WireguardConfig", LINK + "privateKey: ‸short"), "private key is not base64"),
     (document("WireguardConfig", PEERS + "presharedKey: ‸short"), "preshared key is not base64"),
-    (document("WireguardConfig", PEERS + "endpoint: ‸host.example:51820"), "is not ip:port"),
+    (document("WireguardConfig", PEERS + "endpoint: ‸host.example"), "is not host:port"),
+    (document("WireguardConfig", PEERS + "endpoint: ‸host.example:0"), "is not host:port"),
+    (document("WireguardConfig", PEERS + "endpoint: ‸2001:db8::1"), "is not host:port"),
     (document("WireguardConfig", PEERS + "persistentKeepaliveInterval: ‸-5s"), "the interval is negative"),
     (document("WireguardConfig", PEERS + "allowedIPs: [10.0.0.0/8, ‸10.0.0.1]"), "is not a CIDR"),
     (document("WireguardConfig", f"name: a\nprivateKey: {KEY_A}\nlistenPort: ‸65536"), "not between 0 and 65535"),
@@ -520,3 +522,8 @@ def test_cidr_and_addresses_together_are_refused() -> None:
 )
 def test_unusual_but_valid_settings_are_accepted(text: str) -> None:
     assert load(text).problems == ()
+
+
+@pytest.mark.parametrize("endpoint", ["host.example:51820", "10.0.0.1:51820", '"[2001:db8::1]:51820"'])
+def test_an_endpoint_of_a_wireguard_document_may_be_a_name(endpoint: str) -> None:
+    assert load(document("WireguardConfig", PEERS + f"endpoint: {endpoint}")).problems == ()
