@@ -1,6 +1,7 @@
 """What the other tests of the vm tier build on. If something is missing here, the guest is the wrong one."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,16 @@ def test_the_guest_kernel_supports(kind: str) -> None:
 def test_the_guest_has_its_network_cards() -> None:
     present = {path.read_text().strip() for path in Path("/sys/class/net").glob("*/address")}
     assert present >= {f"{MAC_PREFIX}{number:02x}" for number in range(len(NETWORK_CARDS))}
+
+
+@pytest.mark.hardware
+def test_the_packet_filter_cannot_be_unloaded_while_a_table_has_rules() -> None:
+    # docs/kubespan.md says so of the guard of KubeSpan; User Mode Linux has no nf_tables families to try it with.
+    with namespace() as inside:
+        inside.run(
+            "nft", "add table inet nodespan; add chain inet nodespan guard { type filter hook output priority 0; }"
+        )
+        inside.run("nft", "add rule inet nodespan guard meta mark & 0x60 == 0x20 accept")
+        for command in (("rmmod", "nf_tables"), ("modprobe", "--remove", "nf_tables")):
+            assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+        assert "guard" in inside.run("nft", "list", "table", "inet", "nodespan")
