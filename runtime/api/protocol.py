@@ -12,7 +12,7 @@ maps and closes. What a request may be:
           "bootstrapped"} follows the present resources of a kind, and then changes as they come
     {"call": "why", "type": as the user typed it, "namespace": or "", "id": text, "depth": how far to go, from 0 on}
         → for the resource, and after it for each that it was made from, {"depth", "namespace", "type", "id", "version":
-          or None, "owner", "note"}, end
+          or None, "owner", "note", "repeated": whether what it was made from stands further up}, end
     {"call": "action", "name": as a controller calls it, "arguments": {...}}       → what the action answers, end
 
 where end is {"end": true}, without which an answer was cut off. Any answer may be {"error": code, "message": text},

@@ -80,6 +80,10 @@ def documented_unit(config: Path) -> str:
     _, _, rest = (PROJECT / "docs/operators.md").read_text().partition("`/etc/systemd/system/nodespan.service`:")
     unit = rest.partition("```ini\n")[2].partition("```")[0]
     assert "ExecStart=" in unit
+    # PrivateTmp hides what this test has below /tmp, which may be the project itself.
+    seen = f"PrivateTmp=yes\nBindReadOnlyPaths={PROJECT} {config.parent}"
+    assert "PrivateTmp=yes" in unit
+    unit = unit.replace("PrivateTmp=yes", seen)
     return unit.replace("/opt/nodespan/bin/nodespan", NODESPAN).replace("/etc/nodespan/config.yaml", str(config))
 
 

@@ -27,6 +27,7 @@ from tests.vm.configured import real_cards, without_a_first_vrf
 
 pytestmark = [
     pytest.mark.hardware,
+    pytest.mark.soak,  # under emulation it alone takes as long as everything else together
     pytest.mark.needs_program("dnsmasq", "etcd", "wg", "ping", "unshare", "nsenter"),
 ]
 

@@ -4,8 +4,13 @@
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs run /run
+mkdir -p /run/results /run/lib /run/project
+mount --bind "$project" /run/project
 mount -t tmpfs tmp /tmp
-mkdir -p /run/results /run/lib
+if [ ! -d "$project" ]; then # it lies below /tmp
+    mkdir -p "$project"
+    mount --bind /run/project "$project"
+fi
 mount -t hostfs -o "$results" results /run/results
 
 # The kernel and `modprobe` find its modules where nothing of this machine's own is in the way.

@@ -16,12 +16,24 @@ class LinkFollower:
     def __init__(self, mirror: MirrorView[int, KernelLink], table: LinkTable) -> None:
         self._mirror = mirror
         self._table = table
+        # Where the table may be ahead of the mirror, or behind it.
+        self._noted: set[int] = set()
+
+    def note(self, index: int, link: KernelLink | None) -> None:
+        """Put a link into the table as a worker has read it, until the mirror is asked again.
+
+        The mirror may never tell of it: if the link is changed back before the notifications of both are taken in, it
+        is to the mirror what it was.
+        """
+        self._table.set(index, link)
+        self._noted.add(index)
 
     async def take(self) -> set[Hashable]:
         """Bring the table up to date, and return what changed."""
         await self._mirror.catch_up()
         topics: set[Hashable] = set()
-        for index in self._mirror.take():
+        noted, self._noted = self._noted, set()
+        for index in self._mirror.take() | noted:
             topics.add(LinkAtIndex(index))
             topics.update(map(LinkNamed, self._table.set(index, self._mirror.items.get(index))))
         return topics

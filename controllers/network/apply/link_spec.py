@@ -113,7 +113,7 @@ class LinkDriver(Driver[LinkSpecSpec, LinksDone]):
         """Look at links that are down, for the kernel does not report all that changes of them."""
         self._state.memory, self._state.originals = result.state.memory, result.state.originals
         for index in result.changed:
-            self._state.links.set(index, result.state.links.get(index))
+            self._follower.note(index, result.state.links.get(index))
         await self._follower.look_if_down(result.changed, self._kernel.netns)
         if result.refresh:
             await ask_for_refresh(ctx)

@@ -124,7 +124,16 @@ BOND = {"logical": True, "kind": "bond"}
         ),
         # Addresses.
         ([seen("a", 1)], [address("a", "10.0.0.1/24")], ["+ address 10.0.0.1/24 on a"]),
-        ([seen("a", 1), has_address("a", "10.0.0.1/24")], [address("a", "10.0.0.1/24")], []),
+        (
+            [seen("a", 1), has_address("a", "10.0.0.1/24")],
+            [address("a", "10.0.0.1/24")],
+            ["= address 10.0.0.1/24 on a: already there, stays"],
+        ),
+        (
+            [seen("a", 1), has_address("a", "10.0.0.1/24"), address("a", "10.0.0.1/24")],
+            [address("a", "10.0.0.1/24")],
+            [],
+        ),
         ([has_address("a", "10.0.0.1/24"), address("a", "10.0.0.1/24")], [], ["- address 10.0.0.1/24 on a"]),
         ([address("a", "10.0.0.1/24")], [], []),
         (
@@ -141,7 +150,7 @@ BOND = {"logical": True, "kind": "bond"}
         (
             [RouteStatus.new("a/inet6//fd00::/8/1024", RouteStatusSpec(family=Family.INET6))],
             [route("x", family=Family.INET6, dst="fd00::/8", out_link_name="a")],
-            [],
+            ["= route fd00::/8 on a: already there, stays"],
         ),
         ([], [route("x", family=Family.INET6, gateway="fe80::1")], ["+ route default (inet6) via fe80::1"]),
         (
