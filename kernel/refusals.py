@@ -74,6 +74,8 @@ def link_refusal(number: int, what: str, *, hardware_addr: str = "", mtu: int = 
         return f"{hardware_addr} is an address of a group or of nobody, which no link can have"
     if number == errno.ERANGE and mtu:
         return f"an MTU of {mtu} is more than the link below has"
+    if number == errno.ENETDOWN:
+        return f"{what}: the link below it is down"
     if number == errno.EBUSY:
         return f"{what}: the kernel does this only while the link is down"
     return f"{what}: {os.strerror(number)}"

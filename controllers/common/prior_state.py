@@ -112,11 +112,13 @@ class PriorState:
         if not wanted:
             return
         changes = {}
+        # Another applier may remove what is its own, and forget that, between the listing and the question whose it is.
+        own = {slot for slot, plain in self.journal.all().items() if not slot.startswith(_LOST) and _is_own(plain)}
         with self._strict_kernel(netns) as kernel:
             for index in wanted:
                 known = self._lost(index)
                 there = ((slot_of(each), each) for each in on_link(kernel, index, self._now()))
-                found = (each for slot, each in there if slot not in meant and not self.is_own(slot))
+                found = (each for slot, each in there if not (slot in meant or slot in own or self.is_own(slot)))
                 if kept := (*known, *missing(found, known)):
                     changes[f"{_LOST}{index}"] = [each.plain() for each in kept]
         self.journal.change(changes)
@@ -161,6 +163,10 @@ class PriorState:
 
     def _lost(self, index: int) -> tuple[Saved, ...]:
         return tuple(saved_from_plain(each) for each in self.journal.get(f"{_LOST}{index}") or ())
+
+
+def _is_own(plain: object) -> bool:
+    return isinstance(plain, dict) and plain.get("saved") == []
 
 
 def _plain(prior: Prior) -> dict[str, object]:

@@ -48,6 +48,10 @@ from nodespan.kernel.refusals import address_refusal, explained, link_refusal, r
             link_refusal(errno.EADDRNOTAVAIL, "x", hardware_addr="01:00:5e:00:00:01"),
             "01:00:5e:00:00:01 is an address of a group or of nobody, which no link can have",
         ),
+        (
+            link_refusal(errno.ENETDOWN, "x0 does not take its state"),
+            "x0 does not take its state: the link below it is down",
+        ),
         (link_refusal(errno.ERANGE, "x", mtu=9000), "an MTU of 9000 is more than the link below has"),
         (
             link_refusal(errno.EBUSY, "eth0 does not take its hardware address"),

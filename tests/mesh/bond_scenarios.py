@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from nodespan.controllers.network.apply import link_spec
+from nodespan.controllers.network.apply import link_work
 from nodespan.controllers.network.apply.link_spec import LinkSpecController
 from nodespan.controllers.network.merge.controllers import LinkMergeController
 from nodespan.kernel.link_changes import LinkChange, change_link
@@ -74,6 +74,10 @@ class Bench:
             return all("UP" in there.get(link, {}).get("flags", ()) for link in (name, *members))
 
         await until(check)
+
+    def messages(self) -> list[str]:
+        """What is wrong at the moment."""
+        return [problem.spec.message for problem in self.runtime.state.list(NetworkProblem)]
 
     async def problem(self, name: str, containing: str = "") -> NetworkProblemSpec:
         """What is shown to be wrong with a link."""
@@ -149,7 +153,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[LinkChange]]:
         change_link(kernel, what)
 
     with monkeypatch.context() as patched:
-        patched.setattr(link_spec, "change_link", change)
+        patched.setattr(link_work, "change_link", change)
         yield written
 
 

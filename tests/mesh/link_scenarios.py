@@ -78,7 +78,8 @@ async def a_link_is_created_changed_repaired_and_removed(kind: str) -> None:
         await want(runtime, spec)
         if spec.parent_name:
             # Nothing comes up on a link that is down; this is tried again.
-            assert (await runtime.eventually(NetworkProblem, "LinkSpecs/x0")).spec.message == "Network is down"
+            problem = await runtime.eventually(NetworkProblem, "LinkSpecs/x0")
+            assert problem.spec.message == "x0 does not take its state: the link below it is down"
             inside.run("ip", "link", "set", spec.parent_name, "up")
         # The first link of a kind may have to wait for the kernel to load a module.
         await eventually(lambda: is_up(inside), within=20)

@@ -115,7 +115,7 @@ def is_applied(inside: Namespace) -> bool:
 
 
 async def begin(inside: Namespace) -> set[str]:
-    await eventually(lambda: "fe80" in inside.run("ip", "address", "show", "br0") and settled(inside), within=20)
+    await eventually(lambda: "fe80" in inside.run("ip", "address", "show", "br0") and settled(inside), within=60)
     return told(inside)
 
 
@@ -126,7 +126,7 @@ async def is_as(inside: Namespace, before: set[str]) -> None:
         assert not different, "\n".join(different)
         return True
 
-    await eventually(check, within=15)
+    await eventually(check, within=60)
 
 
 async def test_an_applied_and_then_empty_configuration_leaves_the_machine_as_it_was(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_an_applied_and_then_empty_configuration_leaves_the_machine_as_it_
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:
             served.run("apply", config(tmp_path, CONFIG), check=False)
-            await eventually(lambda: is_applied(inside), within=15)
+            await eventually(lambda: is_applied(inside), within=60)
             served.run("apply", config(tmp_path, NOTHING))
             await is_as(inside, before)
             record = tmp_path / "state" / "before.jsonl"
@@ -146,7 +146,7 @@ async def test_a_trial_that_nobody_confirms_leaves_the_machine_as_it_was(tmp_pat
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:
             served.run("apply", "--mode", "try", "--timeout", "4s", config(tmp_path, CONFIG), check=False)
-            await eventually(lambda: is_applied(inside), within=15)
+            await eventually(lambda: is_applied(inside), within=60)
             await is_as(inside, before)
 
 
@@ -155,7 +155,7 @@ async def test_a_killed_agent_and_one_that_cleans_up_leave_the_machine_as_it_was
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:
             served.run("apply", config(tmp_path, CONFIG), check=False)
-            await eventually(lambda: is_applied(inside), within=15)
+            await eventually(lambda: is_applied(inside), within=60)
             await killed(served)
         async with agent(tmp_path, "--cleanup", namespace=inside) as served:
             await eventually(

@@ -128,6 +128,8 @@ class LinkPlan(Plan[LinkSpecSpec]):
         self._changed_by = changed_by
         # The links of specs in effect: their index, and how often this process had disrupted links by then.
         self._held: dict[str, tuple[int, int]] = {}
+        # How often it had when each spec was last decided on: by the time that is settled, a worker may have done more.
+        self._decided_at: dict[str, int] = {}
         self._interests = Interests()
         # The master of which each spec says that it is a member.
         self._master_of: dict[str, str] = {}
@@ -144,7 +146,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
         """Remember which link it is."""
         link = find(self._specs.desired[id], LinkLookup(self._state.links))
         if link is not None:
-            self._held[id] = (link.status.index, self._state.memory.disruptions)
+            self._held[id] = (link.status.index, self._decided_at.get(id, 0))
 
     def _undone(self, id: str, spec: LinkSpecSpec) -> str:
         """Whether the link was deleted or set down, which the kernel does not do by itself to a link that is left."""
@@ -156,7 +158,8 @@ class LinkPlan(Plan[LinkSpecSpec]):
         link = self._state.links.get(index)
         if link is None:
             return restored("it was deleted", program_of(port)) if spec.logical else ""
-        if spec.up and LinkFlags.UP not in link.status.flags:
+        # A bond sets its members down itself when they are released.
+        if spec.up and LinkFlags.UP not in link.status.flags and (port or not master_name(spec)):
             return restored("it was set down", program_of(port))
         return ""
 
@@ -176,6 +179,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
         """Forget what was known of a link."""
         self._interests.note(id, ())
         self._held.pop(id, None)
+        self._decided_at.pop(id, None)
         self._state.memory.forget(id)
         self._state.members.pop(id, None)
 
@@ -183,6 +187,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
         """Whether a link is as desired."""
         noted: set[Hashable] = set()
         lookup = LinkLookup(NotedLinks(self._state.links, noted))
+        self._decided_at[id] = self._state.memory.disruptions
         if id in self._specs.desired:
             try:
                 decision = self._decide_desired(self._specs.desired[id], lookup)
