@@ -5,6 +5,7 @@ is known. A line that was cut off by the end of the process is one that nothing 
 is readable by this user only, and holds for one run of the machine: what it tells of is gone after a reboot.
 """
 
+import errno
 import json
 import os
 import threading
@@ -103,7 +104,7 @@ class Journal:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             data = _line(changes)
             if file.write(data) != len(data):
-                raise OSError(28, f"{self._path}: no space left")
+                raise OSError(errno.ENOSPC, f"{self._path}: no space left")
             os.fdatasync(descriptor)
         self._lines = lines + 1
 

@@ -125,18 +125,20 @@ class Desired(ABC):
     def __contains__(self, id: str) -> bool:
         """Whether there is such an item, desired or leaving."""
 
-    @abstractmethod
-    def is_leaving(self, id: str) -> bool:
+    # Unless a subclass holds items that leave, none does: what is gone is gone, or is the plan's business.
+
+    def is_leaving(self, id: str) -> bool:  # noqa: ARG002
         """Whether an item is to go."""
+        return False
 
     @property
-    @abstractmethod
     def has_leaving(self) -> bool:
         """Whether any item is leaving."""
+        return False
 
-    @abstractmethod
-    async def let_go(self, ctx: Access, id: str) -> None:
+    async def let_go(self, ctx: Access, id: str) -> None:  # noqa: ARG002
         """Nothing is left of a leaving item."""
+        raise AssertionError(f"{id} is not leaving")
 
     def knows(self, ctx: Access, id: str) -> bool:  # noqa: ARG002
         """Whether the item is known as it is by now, so that there is nothing to collect."""

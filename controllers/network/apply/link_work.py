@@ -37,6 +37,7 @@ from nodespan.kernel.bonding import load_bonding
 from nodespan.kernel.link_changes import LinkChange, change_link, create_link, delete_link
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind, list_links, read_link
+from nodespan.kernel.refusals import IPV6_MINIMUM_MTU
 from nodespan.kernel.reverse_path import loosen_reverse_path, read_reverse_path, set_reverse_path
 from nodespan.kernel.rtnetlink import RtnlSocket
 from nodespan.kernel.wireguard import backend_for, daemon
@@ -47,7 +48,6 @@ from nodespan.runtime.controller import Applied
 
 # More steps than any link takes.
 _STEPS = 12
-_SMALLEST_FOR_IPV6 = 1280
 
 
 @attrs.frozen(kw_only=True)
@@ -386,5 +386,5 @@ class _Worker:
 
 def _takes_along(change: LinkChange) -> bool:
     """Whether addresses or routes may go with a change: of links that are set down, or of IPv6 by a small MTU."""
-    is_small = change.mtu is not None and change.mtu < _SMALLEST_FOR_IPV6
+    is_small = change.mtu is not None and change.mtu < IPV6_MINIMUM_MTU
     return change.up is False or change.master is not None or is_small

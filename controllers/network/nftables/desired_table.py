@@ -137,19 +137,6 @@ class DesiredTable(Desired):
     def __contains__(self, id: str) -> bool:
         return self.is_active and id in (self.table, self.guard)
 
-    def is_leaving(self, id: str) -> bool:  # noqa: ARG002
-        """An empty table is removed by its own plan."""
-        return False
-
-    @property
-    def has_leaving(self) -> bool:
-        """An empty table is removed by its own plan."""
-        return False
-
-    async def let_go(self, ctx: Access, id: str) -> None:  # noqa: ARG002
-        """Never called, since no table is leaving."""
-        raise AssertionError(f"the table {id} is not leaving")
-
     # Resources.
 
     async def _take_in_chains(self, ctx: Access) -> None:

@@ -126,19 +126,6 @@ class DesiredPeers(Desired):
     def __contains__(self, id: str) -> bool:
         return id in self.devices
 
-    def is_leaving(self, id: str) -> bool:  # noqa: ARG002
-        """Devices go with their links."""
-        return False
-
-    @property
-    def has_leaving(self) -> bool:
-        """Devices go with their links."""
-        return False
-
-    async def let_go(self, ctx: Access, id: str) -> None:  # noqa: ARG002
-        """Never called, since no device is leaving."""
-        raise AssertionError(f"the device {id} is not leaving")
-
     # Peers.
 
     async def _take_in_peers(self, ctx: Access) -> None:
