@@ -53,6 +53,10 @@ class UnsupportedError(StateError):
     """This kind of state lacks the feature."""
 
 
+class UnavailableError(StateError):
+    """The state cannot be written now: it is out of reach, its disk is full, or it is closed. Reads go on."""
+
+
 class WatchOptionsError(StateError):
     """Options of one watch that exclude each other."""
 
@@ -89,6 +93,7 @@ __all__ = [
     "RegistrationError",
     "SpecError",
     "StateError",
+    "UnavailableError",
     "UnsupportedError",
     "WatchOptionsError",
     "leaves",

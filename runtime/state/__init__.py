@@ -1,6 +1,16 @@
 """The State interface and its kinds."""
 
-from nodespan.runtime.state.base import ANY_PHASE, AnyPhase, ExpectedPhase, Mutate, Sink, State, View, count_by_type
+from nodespan.runtime.state.base import (
+    ANY_PHASE,
+    AnyPhase,
+    ExpectedPhase,
+    Mutate,
+    Outage,
+    Sink,
+    State,
+    View,
+    count_by_type,
+)
 from nodespan.runtime.state.events import Event, EventType, Watch
 from nodespan.runtime.state.memory import MemoryState
 
@@ -12,6 +22,7 @@ __all__ = [
     "ExpectedPhase",
     "MemoryState",
     "Mutate",
+    "Outage",
     "Sink",
     "State",
     "View",

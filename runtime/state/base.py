@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
+import attrs
 import trio
 
 from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
@@ -41,6 +42,19 @@ class AnyPhase(enum.Enum):
 
 ANY_PHASE = AnyPhase.ANY_PHASE
 ExpectedPhase = Phase | AnyPhase
+
+
+@attrs.frozen
+class Outage:
+    """A namespace whose state cannot be reached: it can be read, as of `since`, but not written.
+
+    `since` is in wall-clock nanoseconds. Without `is_loaded` nothing was read yet: that the view is empty means
+    nothing.
+    """
+
+    since: int
+    reason: str
+    is_loaded: bool = True
 
 
 class View(Protocol):
@@ -151,6 +165,18 @@ class State(ABC):
         bookmark. Updates that a resource enters or leaves the filter by arrive as CREATED and DESTROYED. Entering
         raises InvalidBookmarkError or WatchOptionsError.
         """
+
+    # Availability: a state kept elsewhere may be out of reach.
+
+    def outage(self, namespace: str) -> Outage | None:
+        """Why a namespace is out of reach; None while it can be written, as a state in memory always can."""
+        del namespace
+        return None
+
+    async def until_available(self, namespace: str) -> None:
+        """Wait until a namespace has no outage."""
+        del namespace
+        await trio.lowlevel.checkpoint()
 
     # Reads.
 

@@ -1,0 +1,263 @@
+"""One kind's resources as its readers see them, and the recent history of their changes.
+
+A collection decides nothing: a state that committed a change (in memory, in a file, on a server) feeds it, in the order
+of the commits, and the collection notifies subscribers and watches. It belongs to the thread of the event loop.
+
+The cost of a change does not depend on the number of resources, kinds and watchers of other kinds: it replaces one
+entry of a dict, appends to a ring, calls the sinks of the kind and wakes its watchers.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from nodespan.runtime.errors import InvalidBookmarkError, OverrunError
+from nodespan.runtime.resource import EVERYTHING, Filter, Kind, Resource
+from nodespan.runtime.state.base import Sink
+from nodespan.runtime.state.events import Event, EventType
+
+COOKIE_SIZE = 8
+_POSITION = struct.Struct(">q")
+_CAPACITY = 100
+# A committed change as the ring first holds it: why, the new state (or the last), the state before.
+_Change = tuple[EventType, Resource[Any], Resource[Any] | None]
+
+
+@attrs.frozen
+class History:
+    """How many events each kind's history holds.
+
+    It starts with room for `capacity` events and doubles up to `max_capacity` while it is filled for the first time; a
+    watcher that falls behind further gets an ERRORED event. `gap` is how many of the oldest events are not offered to
+    those who resume.
+    """
+
+    capacity: int
+    max_capacity: int
+    gap: int
+
+    @classmethod
+    def of(cls, *, initial_capacity: int | None = None, max_capacity: int | None = None, gap: int = 5) -> "History":
+        """Both capacities are 100 by default, less or more where the other says so. Raises ValueError."""
+        if initial_capacity is None:
+            initial_capacity = _CAPACITY if max_capacity is None else min(_CAPACITY, max_capacity)
+        if max_capacity is None:
+            max_capacity = max(_CAPACITY, initial_capacity)
+        if not 0 <= gap < initial_capacity <= max_capacity:
+            raise ValueError(f"need 0 <= gap < initial <= max capacity, got {gap}, {initial_capacity}, {max_capacity}")
+        return cls(initial_capacity, max_capacity, gap)
+
+
+class Collection:
+    """The resources of one kind, and the recent history of their changes. It is the `View` of the kind.
+
+    A bookmark is the cookie of the state and the position of the event. A state with bookmarks of its own overrides
+    `bookmark` and `position_after`.
+    """
+
+    __slots__ = (
+        "_gap",
+        "_in_order",
+        "_last_id",
+        "_max_capacity",
+        "_ring",
+        "_sinks",
+        "_sinks_by_id",
+        "capacity",
+        "cookie",
+        "items",
+        "kind",
+        "lot",
+        "write_position",
+    )
+
+    def __init__(self, kind: Kind[Any], history: History, cookie: bytes) -> None:
+        self.kind = kind
+        self.cookie = cookie
+        self.items: dict[str, Resource[Any]] = {}
+        # The dict itself is kept in the order of ids, so that a list needs neither a sort nor an index. An id that
+        # arrives out of order only breaks the order; the next list mends it.
+        self._in_order = True
+        self._last_id = ""
+        self.capacity = history.capacity
+        self._max_capacity = history.max_capacity
+        self._gap = history.gap
+        self._ring: list[_Change | Event] = []
+        self.write_position = 0
+        self._sinks: tuple[Sink, ...] = ()
+        self.lot = trio.lowlevel.ParkingLot()
+        self._sinks_by_id: dict[str, tuple[Sink, ...]] = {}
+
+    # The view.
+
+    def list(self, filter: Filter = EVERYTHING) -> list[Resource[Any]]:
+        """The resources that pass the filter, as a new list sorted by id."""
+        if not self._in_order:
+            items = self.items
+            ordered = [(id, items[id]) for id in sorted(items)]
+            items.clear()  # in place: readers hold on to this very dict
+            items.update(ordered)
+            self._in_order = True
+        if filter is EVERYTHING or filter.is_empty:
+            return list(self.items.values())
+        return [resource for resource in self.items.values() if filter.matches(resource.metadata)]
+
+    def subscribe(self, sink: Sink, id: str | None = None) -> Callable[[], None]:
+        """Call `sink` after each commit, to one resource or to any, until the returned function is called."""
+        if id is None:
+            self._sinks = (*self._sinks, sink)
+        else:
+            self._sinks_by_id[id] = (*self._sinks_by_id.get(id, ()), sink)
+
+        def unsubscribe() -> None:
+            if id is None:
+                self._sinks = _without(self._sinks, sink)
+            elif others := _without(self._sinks_by_id[id], sink):
+                self._sinks_by_id[id] = others
+            else:
+                del self._sinks_by_id[id]
+
+        return unsubscribe
+
+    # Changes.
+
+    def put_new(self, resource: Resource[Any]) -> None:
+        """A resource was created."""
+        id = resource.metadata.id
+        if id < self._last_id:
+            self._in_order = False
+        else:
+            self._last_id = id
+        self.items[id] = resource
+        self._commit(EventType.CREATED, resource, None)
+
+    def put(self, resource: Resource[Any], old: Resource[Any]) -> None:
+        """A resource was updated; `old` is what the collection holds of it."""
+        self.items[resource.metadata.id] = resource
+        self._commit(EventType.UPDATED, resource, old)
+
+    def remove(self, resource: Resource[Any]) -> None:
+        """A resource was destroyed; this is what the collection holds of it."""
+        del self.items[resource.metadata.id]
+        if not self.items:
+            self._last_id, self._in_order = "", True
+        self._commit(EventType.DESTROYED, resource, None)
+
+    def load(self, resources: Iterable[Resource[Any]]) -> None:
+        """The contents at the start, without events: only for an empty collection that is not watched yet."""
+        items = self.items
+        for resource in resources:
+            items[resource.metadata.id] = resource
+        self._in_order = False
+        self._last_id = max(items, default="")
+
+    def resync(self, contents: Mapping[str, Resource[Any]]) -> None:
+        """The contents after a gap in what is known: reported as changes, of what differs only.
+
+        A resource with another time of creation is another resource: the one before was destroyed.
+        """
+        for id in sorted(self.items.keys() - contents.keys()):
+            self.remove(self.items[id])
+        for id in sorted(contents):
+            new, current = contents[id], self.items.get(id)
+            if current is not None and new.metadata.created != current.metadata.created:
+                self.remove(current)
+                current = None
+            if current is None:
+                self.put_new(new)
+            elif new != current:
+                self.put(new, current)
+
+    def _commit(self, type: EventType, resource: Resource[Any], old: Resource[Any] | None) -> None:
+        position = self.write_position
+        ring = self._ring
+        if position < self.capacity:
+            ring.append((type, resource, old))
+        elif position == self.capacity and self.capacity < self._max_capacity:
+            self.capacity = min(2 * self.capacity, self._max_capacity)
+            ring.append((type, resource, old))
+        else:
+            ring[position % self.capacity] = (type, resource, old)
+        self.write_position = position + 1
+        for sink in self._sinks:
+            sink(resource, type is EventType.DESTROYED)
+        if self._sinks_by_id:
+            for sink in self._sinks_by_id.get(resource.metadata.id, ()):
+                sink(resource, type is EventType.DESTROYED)
+        if self.lot:
+            self.lot.unpark_all()
+
+    # History.
+
+    def event(self, position: int) -> Event:
+        """The event at a position in the ring; made once, on demand, for all watchers."""
+        slot = position % self.capacity
+        entry = self._ring[slot]
+        if isinstance(entry, tuple):
+            type, resource, old = entry
+            entry = self._ring[slot] = Event(type, resource, old, None, self.bookmark(position))
+        return entry
+
+    def holds(self, position: int) -> bool:
+        """Whether the ring still has all events from this position on."""
+        return self.write_position - position <= self.capacity
+
+    def overrun(self, position: int) -> Event:
+        """The last event of a watch that is so far behind."""
+        text = (
+            f'buffer overrun: namespace "{self.kind.namespace}" type "{self.kind.type}", '
+            f"write pos {self.write_position}, pos {position}, capacity {self.capacity}"
+        )
+        error = OverrunError(text, namespace=self.kind.namespace, type=self.kind.type)
+        return Event(EventType.ERRORED, error=error)
+
+    def bookmark(self, position: int) -> bytes:
+        """The bookmark of the event at this position; -1 and so on mean before the first."""
+        return self.cookie + _POSITION.pack(position)
+
+    def position_after(self, bookmark: bytes, *, lowest: int) -> int:
+        """The position after the bookmark, where a watch resumes. Raises InvalidBookmarkError."""
+        if len(bookmark) == COOKIE_SIZE + _POSITION.size and bookmark.startswith(self.cookie):
+            (position,) = _POSITION.unpack_from(bookmark, COOKIE_SIZE)
+            if max(lowest, self.write_position - self.capacity + self._gap) <= position < self.write_position:
+                return int(position) + 1
+        raise InvalidBookmarkError("invalid watch bookmark", namespace=self.kind.namespace, type=self.kind.type)
+
+    def oldest_usable(self) -> int:
+        """The first position that a watch may start from."""
+        return max(self.write_position - self.capacity + self._gap, 0)
+
+    def tail(self, count: int) -> int:
+        """The position of the first of the last `count` events."""
+        return max(self.write_position - min(count, self.capacity - self._gap), 0)
+
+    def tail_of(self, id: str, count: int) -> int:
+        """The position of the first of the last `count` events of one resource."""
+        position = self.write_position
+        while position > self.oldest_usable() and count > 0:
+            position -= 1
+            entry = self._ring[position % self.capacity]
+            resource = entry[1] if isinstance(entry, tuple) else entry.resource
+            count -= resource is not None and resource.metadata.id == id
+        return position
+
+
+def _without(sinks: tuple[Sink, ...], sink: Sink) -> tuple[Sink, ...]:
+    """The sinks without one occurrence of this one: a function may be subscribed more than once."""
+    at = sinks.index(sink)
+    return sinks[:at] + sinks[at + 1 :]
+
+
+class Collections(dict[Kind[Any], Collection]):
+    """The collections of a state: looking up a kind makes its collection if it is missing."""
+
+    def __init__(self, make: Callable[[Kind[Any]], Collection]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, kind: Kind[Any]) -> Collection:
+        found = self[kind] = self._make(kind)
+        return found
