@@ -73,12 +73,19 @@ class EtcdClient:
         max_create_revision: int = 0,
         serializable: bool = False,
         keys_only: bool = False,
+        after: bytes = b"",
+        revision: int = 0,
         within: float | None = None,
     ) -> RangeAnswer:
-        """Read a key, or all that begin with it; `Get` says what the options mean."""
+        """Read a key, or all that begin with it; `Get` says what the options mean.
+
+        Raises CompactedError for a `revision` that etcd has forgotten.
+        """
         get = Get(
             key=key,
             prefix=prefix,
+            after=after,
+            revision=revision,
             sort=sort,
             limit=limit,
             max_create_revision=max_create_revision,
@@ -178,15 +185,18 @@ class EtcdClient:
                 nursery.start_soon(ask, endpoint)
         return tuple(found[endpoint] for endpoint in self.endpoints)
 
-    def watch(self, key: bytes, *, prefix: bool = False, from_revision: int) -> AbstractAsyncContextManager[Events]:
+    def watch(
+        self, key: bytes, *, prefix: bool = False, from_revision: int, previous: bool = False
+    ) -> AbstractAsyncContextManager[Events]:
         """Watch a key, or all that begin with it, from a revision on, for as long as the block.
 
         The revision is at least 1; to see what happens from now on, take one more than that of an answer. (etcd's own
-        "from now on" begins when the request has arrived, and leaves out what was written until then.)
+        "from now on" begins when the request has arrived, and leaves out what was written until then.) With `previous`
+        the events have the key before the change, too.
 
         Dead members are left within two seconds, and the watch goes on at another one. `Events` says what ends it.
         """
-        return watched(self._members, key, prefix=prefix, from_revision=from_revision)
+        return watched(self._members, key, prefix=prefix, from_revision=from_revision, previous=previous)
 
     async def _call(
         self,

@@ -70,15 +70,24 @@ class EventKind(enum.Enum):
 
 @attrs.frozen
 class Event:
-    """A change of a key; of a deleted one only the key and the revision of the deletion (`mod_revision`) are known."""
+    """A change of a key; of a deleted one only the key and the revision of the deletion (`mod_revision`) are known.
+
+    `previous` is the key before the change, if the watch asked for it and etcd still has it.
+    """
 
     kind: EventKind
     key_value: KeyValue
+    previous: KeyValue | None = None
 
     @classmethod
     def of(cls, fields: Json) -> "Event":
         """Read it from an answer."""
-        return cls(EventKind(fields.get("type", "PUT")), KeyValue.of(fields["kv"]))
+        previous = fields.get("prev_kv")
+        return cls(
+            EventKind(fields.get("type", "PUT")),
+            KeyValue.of(fields["kv"]),
+            None if previous is None else KeyValue.of(previous),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -86,11 +95,14 @@ class Get:
     """The question for a key, or for all keys that begin with it.
 
     `max_create_revision` leaves out keys that were created later. A serializable read is answered by any member from
-    what it has, also without a quorum, and may be old.
+    what it has, also without a quorum, and may be old. With `revision` the keys are read as they were then; with
+    `after` only those behind this key, one of the prefix: so a long range is read page by page.
     """
 
     key: bytes
     prefix: bool = False
+    after: bytes = b""
+    revision: int = 0
     sort: Sort | None = None
     limit: int = 0
     max_create_revision: int = 0
@@ -102,6 +114,8 @@ class Get:
         target, order = self.sort.value if self.sort else ("", "")
         given = {
             **_span(self.key, prefix=self.prefix),
+            **({"key": _text(self.after + b"\0")} if self.after else {}),
+            "revision": self.revision and str(self.revision),
             "sort_target": target,
             "sort_order": order,
             "limit": self.limit and str(self.limit),
@@ -308,9 +322,10 @@ class MemberStatus:
         )
 
 
-def watch_request(key: bytes, *, prefix: bool, from_revision: int) -> Json:
+def watch_request(key: bytes, *, prefix: bool, from_revision: int, previous: bool = False) -> Json:
     """The body that begins a watch."""
-    return {"create_request": {**_span(key, prefix=prefix), "start_revision": str(from_revision)}}
+    request = {**_span(key, prefix=prefix), "start_revision": str(from_revision)}
+    return {"create_request": {**request, "prev_kv": True} if previous else request}
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -47,6 +47,8 @@ class Events:
         self._batches = batches
         self._waiting: collections.deque[Event] = collections.deque()
         self.failure: EtcdError | None = None
+        # When a member in touch with a majority last answered, by trio's clock: it had sent all events until then.
+        self.proved = trio.current_time()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -61,11 +63,13 @@ class Events:
 
 
 @contextlib.asynccontextmanager
-async def watched(members: Members, key: bytes, *, prefix: bool, from_revision: int) -> AsyncIterator[Events]:
+async def watched(
+    members: Members, key: bytes, *, prefix: bool, from_revision: int, previous: bool = False
+) -> AsyncIterator[Events]:
     """Watch a key, or all keys that begin with it, from this revision on, which is at least 1."""
     send, receive = trio.open_memory_channel[tuple[Event, ...]](_MOST_WAITING)
     events = Events(receive)
-    async with background(_Watch(members, key, prefix, from_revision, send, events).run):
+    async with background(_Watch(members, key, prefix, from_revision, previous, send, events).run):
         yield events
 
 
@@ -96,13 +100,13 @@ class _Watch:
     _key: bytes
     _prefix: bool
     _next: int
+    _previous: bool
     _send: trio.MemorySendChannel[tuple[Event, ...]]
     _events: Events
     _history: History = attrs.field(init=False)
     # Taken from the stream, but there was no room for it.
     _held: tuple[Event, ...] = attrs.field(default=(), init=False)
     _failure: EtcdError | None = attrs.field(default=None, init=False)
-    _proved: float = attrs.field(factory=trio.current_time, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._history = History(revision=self._next - 1)
@@ -116,7 +120,7 @@ class _Watch:
                 if isinstance(failure, MemberFailedError):
                     reasons[endpoint] = str(failure)
                     self._members.avoid(endpoint)
-                    if trio.current_time() - self._proved > _GIVE_UP:
+                    if trio.current_time() - self._events.proved > _GIVE_UP:
                         failure = UnavailableError(reasons)
                 if failure is None:
                     await self._send.send(self._held)
@@ -128,7 +132,7 @@ class _Watch:
 
     async def _follow(self, endpoint: str) -> EtcdError | None:
         """Read one member's stream until it fails, or, None, until its events are not received fast enough."""
-        request = watch_request(self._key, prefix=self._prefix, from_revision=self._next)
+        request = watch_request(self._key, prefix=self._prefix, from_revision=self._next, previous=self._previous)
         self._failure, self._held = None, ()
         async with trio.open_nursery() as nursery:
 
@@ -185,4 +189,4 @@ class _Watch:
     async def _prove(self, endpoint: str) -> None:
         answer = await self._members.ask(endpoint, "kv/range", _ANY_KEY.request(), RangeAnswer.of, within=_BEAT_LIMIT)
         self._history = self._history.followed_by(answer.header)
-        self._proved = trio.current_time()
+        self._events.proved = trio.current_time()

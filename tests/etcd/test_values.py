@@ -46,6 +46,10 @@ HEADER = {"cluster_id": "18446744073709551615", "member_id": "2", "revision": "3
                 "serializable": True,
             },
         ),
+        (
+            Get(key=b"k/", prefix=True, after=b"k/a", revision=7).request(),
+            {"key": "ay9hAA==", "range_end": "azA=", "revision": "7"},
+        ),
         (Put(key=b"k", value=b"v", lease=7).request(), {"key": "aw==", "value": "dg==", "lease": "7"}),
         (Delete(key=b"k").operation(), {"request_delete_range": {"key": "aw=="}}),
         (
@@ -55,6 +59,10 @@ HEADER = {"cluster_id": "18446744073709551615", "member_id": "2", "revision": "3
         (
             Compare.has_value(b"k", b"v").condition(),
             {"key": "aw==", "target": "VALUE", "result": "EQUAL", "value": "dg=="},
+        ),
+        (
+            watch_request(b"k", prefix=False, from_revision=5, previous=True),
+            {"create_request": {"key": "aw==", "start_revision": "5", "prev_kv": True}},
         ),
         (
             watch_request(b"k", prefix=False, from_revision=5),
