@@ -2,7 +2,7 @@
 
 from nodespan.controllers.cluster.config import cluster_identity
 from nodespan.resources.cluster import INFO_ID, Info, InfoSpec
-from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, KubeClusterConfig, MachineConfig
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 
@@ -21,6 +21,7 @@ class InfoController(Controller):
                 if config is None:
                     continue
                 cluster_id, _secret = cluster_identity(config.spec)
-                cluster_name = config.spec.cluster.cluster_name
+                document = next(iter(config.spec.documents_of(KubeClusterConfig)), None)
+                cluster_name = config.spec.cluster.cluster_name if document is None else document.cluster_name
                 if cluster_id or cluster_name:
                     await ctx.put(Info, INFO_ID, InfoSpec(cluster_id=cluster_id, cluster_name=cluster_name))

@@ -2,8 +2,6 @@
 
 from nodespan.controllers.cluster.local_affiliate_rules import (
     configured_vips,
-    container_addresses,
-    node_addresses,
     own_endpoints,
     plain_addresses,
 )
@@ -22,12 +20,11 @@ from nodespan.resources.cluster import (
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanIdentity
 from nodespan.resources.network import (
-    CURRENT_ADDRESSES_ID,
+    CURRENT_NO_K8S_ID,
     HOSTNAME_ID,
-    ROUTED_ADDRESSES_ID,
+    ROUTED_NO_K8S_ID,
     AddressStatus,
     HostnameStatus,
-    LinkStatus,
     NodeAddress,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
@@ -48,8 +45,6 @@ class LocalAffiliateController(Controller):
         weak(Identity, LOCAL),
         weak(HostnameStatus, HOSTNAME_ID),
         weak(NodeAddress),
-        weak(AddressStatus),
-        weak(LinkStatus),
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         weak(KubeSpanIdentity, LOCAL),
@@ -76,7 +71,7 @@ class LocalAffiliateController(Controller):
     def _spec(self, ctx: ControllerContext) -> AffiliateSpec | None:
         config, identity = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID), ctx.find(Identity, LOCAL)
         hostname, machine = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-        routed, current = ctx.find(NodeAddress, ROUTED_ADDRESSES_ID), ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
+        routed, current = ctx.find(NodeAddress, ROUTED_NO_K8S_ID), ctx.find(NodeAddress, CURRENT_NO_K8S_ID)
         if (
             config is None
             or identity is None
@@ -89,23 +84,14 @@ class LocalAffiliateController(Controller):
         if not config.spec.service_endpoints or not hostname.spec.hostname:
             return None
         host, domain = hostname.spec.hostname, hostname.spec.domainname
-        container = container_addresses(
-            (address.spec for address in ctx.list(AddressStatus)),
-            {link.id: link.spec for link in ctx.list(LinkStatus)},
-        )
-        pod_networks = machine.spec.nodespan.pod_networks
-
-        def own(addresses: tuple[str, ...]) -> tuple[str, ...]:
-            return node_addresses(addresses, pod_networks=pod_networks, container=container)
-
         return AffiliateSpec(
             node_id=identity.spec.node_id,
-            addresses=plain_addresses(own(routed.spec.addresses)),
+            addresses=plain_addresses(routed.spec.addresses),
             hostname=f"{host}.{domain}" if domain else host,
             nodename=host,
             operating_system=self._operating_system,
             machine_type=MachineType(machine.spec.machine.type.value),
-            kubespan=_kubespan(ctx, machine.spec, own(current.spec.addresses)),
+            kubespan=_kubespan(ctx, machine.spec, current.spec.addresses),
         )
 
 

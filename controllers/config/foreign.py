@@ -7,6 +7,7 @@ others; any further one that is nearly a key of the class is taken for a misspel
 from collections.abc import Mapping
 from typing import Final
 
+from nodespan.resources.config.kubernetes import ClusterNetwork
 from nodespan.resources.config.main import Cluster, ControlPlane, Features, Install, Machine, MainDocument
 
 OPEN: Final[Mapping[type, frozenset[str]]] = {
@@ -56,7 +57,6 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
             "extraManifestHeaders",
             "extraManifests",
             "inlineManifests",
-            "network",
             "proxy",
             "scheduler",
             "secretboxEncryptionSecret",
@@ -64,6 +64,7 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
             "token",
         }
     ),
+    ClusterNetwork: frozenset({"cni"}),
     ControlPlane: frozenset({"localAPIServerPort"}),
 }
 

@@ -2,7 +2,8 @@
 
 Tables are merged key by key, lists appended, single values replaced, by the later file each time. Two kinds of list
 items know whether they are the same: the devices of the main document, by their name or their whole selector, and the
-VLANs of a device, by their number. Each value keeps its place in its file.
+VLANs of a device, by their number. The subnets of pods and services are replaced as a whole: two lists of them never
+mean both. Each value keeps its place in its file.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,11 @@ from nodespan.controllers.config.tree import DocumentNode, Node, Scalar, Sequenc
 
 _INTERFACES: Path = ("machine", "network", "interfaces")
 _VLANS = "vlans"
+_REPLACED: Final = frozenset(
+    (*path, key)
+    for path in (("cluster", "network"), ("KubeNetworkConfig",))
+    for key in ("podSubnets", "serviceSubnets")
+)
 # A kind with two spellings.
 KIND_SPELLINGS: Final = {"KubespanEndpointsConfig": "KubeSpanEndpointsConfig"}
 # What identifies an item: (key, value); the first key that is set counts.
@@ -53,13 +59,13 @@ def document_identity(node: Node) -> _Identity:
 
 
 def _merge_documents(first: DocumentNode, second: DocumentNode) -> DocumentNode:
-    is_main = document_identity(first.node) == _MAIN
-    node = _merge(first.node, second.node, () if is_main else None)
+    _, kind, _ = document_identity(first.node)
+    node = _merge(first.node, second.node, (str(kind),) if kind else ())
     return DocumentNode(node=node, findings=(*first.findings, *second.findings))
 
 
-def _merge(first: Node, second: Node, path: Path | None) -> Node:
-    """Both together. `path` is where they stand in the main document, None in any other."""
+def _merge(first: Node, second: Node, path: Path) -> Node:
+    """Both together. `path` is where they stand; that of a document other than the main one begins with its kind."""
     if isinstance(second, Scalar) and second.is_null:
         return first
     if isinstance(first, Table) and isinstance(second, Table):
@@ -69,10 +75,10 @@ def _merge(first: Node, second: Node, path: Path | None) -> Node:
             values[key] = (
                 (span, node)
                 if before is None
-                else (before[0] if _grows(before[1], node) else span, _merge(before[1], node, _below(path, key)))
+                else (before[0] if _grows(before[1], node) else span, _merge(before[1], node, (*path, key)))
             )
         return attrs.evolve(first, values=values)
-    if isinstance(first, Sequence) and isinstance(second, Sequence):
+    if isinstance(first, Sequence) and isinstance(second, Sequence) and path not in _REPLACED:
         return attrs.evolve(first, items=_merge_items(first.items, second.items, path))
     return second
 
@@ -82,11 +88,7 @@ def _grows(first: Node, second: Node) -> bool:
     return type(first) is type(second) is not Scalar or (isinstance(second, Scalar) and second.is_null)
 
 
-def _below(path: Path | None, key: str) -> Path | None:
-    return None if path is None else (*path, key)
-
-
-def _merge_items(first: tuple[Node, ...], second: tuple[Node, ...], path: Path | None) -> tuple[Node, ...]:
+def _merge_items(first: tuple[Node, ...], second: tuple[Node, ...], path: Path) -> tuple[Node, ...]:
     keys = _keys_of_items(path)
     items = list(first)
     places: dict[_Identity, int] = {}
@@ -97,14 +99,14 @@ def _merge_items(first: tuple[Node, ...], second: tuple[Node, ...], path: Path |
         if place is None:
             items.append(item)
         else:
-            items[place] = _merge(items[place], item, _below(path, ""))
+            items[place] = _merge(items[place], item, (*path, ""))
     return tuple(items)
 
 
-def _keys_of_items(path: Path | None) -> tuple[str, ...]:
+def _keys_of_items(path: Path) -> tuple[str, ...]:
     if path == _INTERFACES:
         return _DEVICE_KEYS
-    if path is not None and path[: len(_INTERFACES)] == _INTERFACES and path[len(_INTERFACES) + 1 :] == (_VLANS,):
+    if path[: len(_INTERFACES)] == _INTERFACES and path[len(_INTERFACES) + 1 :] == (_VLANS,):
         return _VLAN_KEYS
     return ()
 

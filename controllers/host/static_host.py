@@ -5,7 +5,7 @@ from ipaddress import ip_interface
 
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, StaticHostConfig
 from nodespan.resources.network import (
-    CURRENT_ADDRESSES_ID,
+    CURRENT_NO_K8S_ID,
     HOSTNAME_ID,
     HostnameStatus,
     HostnameStatusSpec,
@@ -56,7 +56,7 @@ class StaticHostController(Controller):
     inputs = (
         weak(MachineConfig, MACHINE_CONFIG_ID),
         weak(HostnameStatus, HOSTNAME_ID),
-        weak(NodeAddress, CURRENT_ADDRESSES_ID),
+        weak(NodeAddress, CURRENT_NO_K8S_ID),
     )
     outputs = (exclusive(StaticHost),)
 
@@ -67,7 +67,7 @@ class StaticHostController(Controller):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 if config is None:
                     continue
-                own, addresses = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
+                own, addresses = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(NodeAddress, CURRENT_NO_K8S_ID)
                 hosts = static_hosts(
                     config.spec,
                     None if own is None else own.spec,

@@ -25,7 +25,7 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerStatusSpec,
     PeerState,
 )
-from nodespan.resources.network import CURRENT_ADDRESSES_ID, NodeAddress
+from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.resource import Metadata, Pointer
 
@@ -72,7 +72,7 @@ class PeerStatusController(QueueController):
     """
 
     name = "kubespan.PeerStatusController"
-    inputs = (primary(KubeSpanPeerSpec), mapped(NodeAddress, CURRENT_ADDRESSES_ID))
+    inputs = (primary(KubeSpanPeerSpec), mapped(NodeAddress, CURRENT_NO_K8S_ID))
     outputs = (exclusive(KubeSpanPeerStatus),)
 
     def __init__(
@@ -92,7 +92,7 @@ class PeerStatusController(QueueController):
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
         """The node's own addresses changed: no single peer is affected."""
-        found = ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
+        found = ctx.find(NodeAddress, CURRENT_NO_K8S_ID)
         own = frozenset[str]() if found is None else frozenset(found.spec.addresses)
         if self._own - own:
             self._greetings = GREETINGS

@@ -29,6 +29,7 @@ from nodespan.controllers.network.naming.link_rename import LinkRenameController
 from nodespan.controllers.network.nftables.chain import NfTablesChainController
 from nodespan.controllers.network.registration import operator_spec_controller
 from nodespan.controllers.network.status import metrics
+from nodespan.controllers.network.status.address_filter import AddressFilterController
 from nodespan.controllers.network.status.address_status import AddressStatusController
 from nodespan.controllers.network.status.hardware_addr import HardwareAddrController
 from nodespan.controllers.network.status.hostname_status import HostnameStatusController
@@ -61,6 +62,7 @@ def _appliers(settings: Settings) -> list[AnyController]:
 controllers = (
     _appliers,
     AddressConfigController,
+    AddressFilterController,
     AddressMergeController,
     AddressStatusController,
     DeviceConfigController,

@@ -15,6 +15,7 @@ from nodespan.resources.config.host import (
     TimeSyncConfig,
     TrustedRootsConfig,
 )
+from nodespan.resources.config.kubernetes import ClusterNetwork, KubeClusterConfig, KubeNetworkConfig
 from nodespan.resources.config.kubespan import (
     DiscoveryIdentityConfig,
     DiscoveryServiceConfig,
@@ -59,6 +60,8 @@ Document = (
     | EtcFileConfig
     | HCloudVIPConfig
     | HostnameConfig
+    | KubeClusterConfig
+    | KubeNetworkConfig
     | KubeSpanConfig
     | KubeSpanEndpointsConfig
     | Layer2VIPConfig
@@ -116,6 +119,7 @@ __all__ = [
     "BondConfig",
     "BridgeConfig",
     "Cluster",
+    "ClusterNetwork",
     "CommonLink",
     "DHCPv4Config",
     "DHCPv6Config",
@@ -129,6 +133,8 @@ __all__ = [
     "EtcFileConfig",
     "HCloudVIPConfig",
     "HostnameConfig",
+    "KubeClusterConfig",
+    "KubeNetworkConfig",
     "KubeSpanConfig",
     "KubeSpanEndpointsConfig",
     "Layer2VIPConfig",

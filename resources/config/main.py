@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import attrs
 
 from nodespan.resources.config.device import Device
+from nodespan.resources.config.kubernetes import ClusterNetwork
 from nodespan.resources.config.kubespan import Discovery, KubeSpan
 from nodespan.resources.config.notation import FileMode
 from nodespan.runtime.resource import FrozenMapping, wire
@@ -134,6 +135,7 @@ class Cluster:
     cluster_name: str = ""
     control_plane: ControlPlane = ControlPlane()
     discovery: Discovery | None = None
+    network: ClusterNetwork | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -12,6 +12,11 @@ CURRENT_ADDRESSES_ID = "current"
 ROUTED_ADDRESSES_ID = "routed"
 ACCUMULATIVE_ADDRESSES_ID = "accumulative"
 DEFAULT_ADDRESS_ID = "default"
+# The filters by which pods and services are told from the node itself, and the lists of the latter.
+NO_K8S_ID = "no-k8s"
+ONLY_K8S_ID = "only-k8s"
+CURRENT_NO_K8S_ID = f"{CURRENT_ADDRESSES_ID}-{NO_K8S_ID}"
+ROUTED_NO_K8S_ID = f"{ROUTED_ADDRESSES_ID}-{NO_K8S_ID}"
 SORT_ALGORITHM_ID = "default"
 FIRST_HARDWARE_ADDRESS_ID = "first"
 

@@ -10,6 +10,7 @@ from nodespan.controllers.config.rules import (
     discovery,
     dns,
     host,
+    kubernetes,
     kubespan,
     links,
     nodespan,
@@ -19,7 +20,10 @@ from nodespan.controllers.config.rules import (
     wireguard,
 )
 
-_FAMILIES = (bonds, dhcp, discovery, dns, host, kubespan, links, nodespan, routing, time, virtual_ips, wireguard)
+_FAMILIES = (
+    *(bonds, dhcp, discovery, dns, host, kubernetes, kubespan, links, nodespan, routing, time, virtual_ips),
+    wireguard,
+)
 
 DOCUMENT_RULES: Final[Mapping[type, Callable[[Any], Iterator[Finding]]]] = {
     cls: rule for family in _FAMILIES for cls, rule in family.RULES.by_class.items()

@@ -16,6 +16,7 @@ from nodespan.controllers.config.notation import (
 from nodespan.controllers.config.rules.base import check_words
 from nodespan.controllers.config.rules.devices import check_devices
 from nodespan.controllers.config.rules.discovery import check_secret
+from nodespan.controllers.config.rules.kubernetes import ENDPOINT_HINT, check_subnets
 from nodespan.controllers.config.rules.kubespan import LOWEST_KUBESPAN_MTU, check_filters
 from nodespan.controllers.config.rules.virtual_ips import NO_VIP, NO_VIP_HINT
 from nodespan.resources.config.kubespan import (
@@ -97,7 +98,13 @@ def _check_cluster(cluster: Cluster) -> Iterator[Finding]:
     endpoint = cluster.control_plane.endpoint
     if endpoint and not is_url(endpoint, "https", "http"):
         message = f"{quote(endpoint)} is not a URL"
-        yield at("controlPlane", "endpoint", message=message, hint="write it like https://10.0.0.1:6443")
+        yield at("controlPlane", "endpoint", message=message, hint=ENDPOINT_HINT)
+    for key, subnets in (
+        ()
+        if cluster.network is None
+        else (("podSubnets", cluster.network.pod_subnets), ("serviceSubnets", cluster.network.service_subnets))
+    ):
+        yield from under(("network",), check_subnets(key, subnets))
     if cluster.discovery and uses_legacy_service(cluster.discovery):
         endpoint = cluster.discovery.registries.service.endpoint
         path = ("discovery", "registries", "service", "endpoint")

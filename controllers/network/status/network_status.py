@@ -3,7 +3,7 @@
 from nodespan.resources.cluster import DiscoveryServiceStatus, DiscoveryServiceStatusSpec, ServiceState
 from nodespan.resources.files import EtcFileSpec, EtcFileStatus
 from nodespan.resources.network import (
-    CURRENT_ADDRESSES_ID,
+    DEFAULT_ADDRESS_ID,
     HOSTNAME_ID,
     NETWORK_STATUS_ID,
     HostnameSpec,
@@ -30,7 +30,7 @@ class NetworkStatusController(Controller):
         weak(EtcFileStatus),
         weak(HostnameSpec, HOSTNAME_ID),
         weak(HostnameStatus, HOSTNAME_ID),
-        weak(NodeAddress, CURRENT_ADDRESSES_ID),
+        weak(NodeAddress, DEFAULT_ADDRESS_ID),
         weak(RouteStatus),
     )
     outputs = (exclusive(NetworkStatus),)
@@ -42,9 +42,10 @@ class NetworkStatusController(Controller):
 
 
 def _status(ctx: ControllerContext) -> NetworkStatusSpec:
-    addresses = ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
+    # There is none while only container bridges have addresses.
+    default = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
     return NetworkStatusSpec(
-        address_ready=addresses is not None and bool(addresses.spec.addresses),
+        address_ready=default is not None and bool(default.spec.addresses),
         connectivity_ready=any(leads_out(route.spec) for route in ctx.list(RouteStatus)),
         hostname_ready=_has_hostname(ctx),
         etc_files_ready=_has_etc_files(ctx),

@@ -38,9 +38,33 @@ _CONTAINER_BRIDGE = re.compile(
 )
 
 
+# What the network plugins of Kubernetes, and its proxy, hang addresses of pods and services on beside bridges.
+_POD_LINK = re.compile(
+    r"""
+      flannel(?:-v6)?\.\d+ | vxlan(?:-v6)?\.calico | wireguard(?:-v6)?\.cali | cilium_(?:host|net|vxlan|geneve)
+    | antrea-gw\d+ | ovn-k8s-mp\d+ | kube-ipvs\d+ | kube-dummy-if | nodelocaldns
+    """,
+    re.VERBOSE,
+)
+
+
 def is_container_bridge(name: str, link: LinkStatusSpec) -> bool:
-    """Whether a link is a bridge that a container engine or a hypervisor made for its guests."""
-    return link.kind == "bridge" and _CONTAINER_BRIDGE.fullmatch(name) is not None
+    """Whether a container engine, a hypervisor or Kubernetes made this link for its guests: mostly a bridge."""
+    return (link.kind == "bridge" and _CONTAINER_BRIDGE.fullmatch(name) is not None) or (
+        bool(link.kind) and _POD_LINK.fullmatch(name) is not None
+    )
+
+
+def container_addresses(
+    addresses: Iterable[AddressStatusSpec], links: Mapping[str, LinkStatusSpec]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The CIDRs of the node on such links, and those on all others. What it has on both is the node's own."""
+    bridges = {name for name, link in links.items() if is_container_bridge(name, link)}
+    container: set[str] = set()
+    own: set[str] = set()
+    for status in addresses:
+        (container if status.link_name in bridges else own).add(own_address(status))
+    return frozenset(container - own), frozenset(own)
 
 
 @attrs.frozen
@@ -75,8 +99,12 @@ def first_hardware_address(links: Mapping[str, LinkStatusSpec]) -> HardwareAddrS
     The originals know NICs only; in a container they have no address in the mesh.
     """
     named = {name: link for name, link in sorted(links.items()) if link.hardware_addr}
+    bridges = {link.index for name, link in links.items() if is_container_bridge(name, link)}
     nics = [name for name, link in named.items() if link.physical]
-    guests = [name for name, link in named.items() if link.kind in _GUEST_KINDS]
+    # The host's end of the pair of a nested container comes and goes with it.
+    guests = [
+        name for name, link in named.items() if link.kind in _GUEST_KINDS and link.master_index not in bridges - {0}
+    ]
     for name in (*nics, *guests):
         return HardwareAddrSpec(name=name, hardware_addr=named[name].hardware_addr)
     return None
@@ -135,16 +163,22 @@ def default_address(
     algorithm: AddressSortAlgorithm,
     previous: str | None,
     links: Mapping[str, LinkStatusSpec],
+    outside: NodeAddressFilterSpec | None = None,
 ) -> str | None:
     """The one address that stands for the node: the previous one while the node has it, else the first by link name.
 
-    Never one of a container bridge. `previous` is None if there was none, or it was chosen by another algorithm.
+    Never one of a container bridge, and one of a link that has only addresses of pods and services, which `outside`
+    does not keep, if there is no other. `previous` is None if there was none, or it was chosen by another algorithm.
     """
     current = [
         each
         for each in current
         if each.link_name not in links or not is_container_bridge(each.link_name, links[each.link_name])
     ]
+    if outside is not None:
+        kept = filter_addresses([each.address for each in current], outside)
+        nodes = {each.link_name for each in current if each.address in kept}
+        current = [each for each in current if each.link_name in nodes] or current
     if any(candidate.address == previous for candidate in current):
         return previous
     first = min(current, key=lambda found: (found.link_name, sort_key(found.address, algorithm)), default=None)

@@ -33,8 +33,6 @@ from nodespan.resources.network import (
     AddressStatusSpec,
     HostnameStatus,
     HostnameStatusSpec,
-    LinkStatus,
-    LinkStatusSpec,
     NodeAddress,
     NodeAddressSpec,
 )
@@ -43,7 +41,7 @@ from tests.controllers.cluster.samples import affiliate, machine_config
 
 NAME = "cluster.LocalAffiliateController"
 ULA = "fd7f:175a:b97c:5602:e871:1bff:feb2:ccee"
-CURRENT = ("10.5.0.1/24", "10.244.3.1/24", "172.17.0.1/16", f"{ULA}/64", "fdae:41e4:649b:9303::1/128")
+CURRENT = ("10.5.0.1/24", f"{ULA}/64", "fdae:41e4:649b:9303::1/128")
 CONFIG = DiscoveryConfigSpec(service_endpoints=(DiscoveryService(name="one", endpoint="a:443"),))
 KUBESPAN = KubeSpanConfigSpec(
     enabled=True, extra_endpoints=("1.2.3.4:5678",), exclude_advertised_networks=("10.9.0.0/16",)
@@ -54,12 +52,8 @@ async def set_up(node: Node) -> None:
     await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CONFIG)
     await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
     await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="host", domainname="example.org"))
-    await node.put(NodeAddress, "current", NodeAddressSpec(addresses=CURRENT))
-    await node.put(NodeAddress, "routed", NodeAddressSpec(addresses=CURRENT[:-1]))
-    await node.put(LinkStatus, "docker0", LinkStatusSpec(kind="bridge"))
-    await node.put(
-        AddressStatus, "docker0/172.17.0.1/16", AddressStatusSpec(address="172.17.0.1/16", link_name="docker0")
-    )
+    await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=CURRENT))
+    await node.put(NodeAddress, "routed-no-k8s", NodeAddressSpec(addresses=CURRENT[:-1]))
     await node.put(MachineConfig, MACHINE_CONFIG_ID, machine_config(pods=("10.244.3.0/24",)))
 
 
@@ -117,8 +111,8 @@ async def test_a_virtual_ip_is_announced_as_an_address_but_not_as_an_endpoint() 
         await set_up_kubespan(node)
         vip = Layer2VIPConfig(name="10.5.0.100", link="eth0")
         await node.put(MachineConfig, MACHINE_CONFIG_ID, machine_config(vip))
-        await node.put(NodeAddress, "current", NodeAddressSpec(addresses=("10.5.0.1/24", "10.5.0.100/32")))
-        await node.put(NodeAddress, "routed", NodeAddressSpec(addresses=("10.5.0.1/24", "10.5.0.100/32")))
+        await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=("10.5.0.1/24", "10.5.0.100/32")))
+        await node.put(NodeAddress, "routed-no-k8s", NodeAddressSpec(addresses=("10.5.0.1/24", "10.5.0.100/32")))
         endpoints = ("10.5.0.1:51820", "1.2.3.4:5678")
         await node.eventually(
             Affiliate,
@@ -137,8 +131,8 @@ async def test_a_virtual_ip_is_announced_as_an_address_but_not_as_an_endpoint() 
         (DiscoveryConfig, DISCOVERY_CONFIG_ID),
         (Identity, LOCAL),
         (HostnameStatus, HOSTNAME_ID),
-        (NodeAddress, "current"),
-        (NodeAddress, "routed"),
+        (NodeAddress, "current-no-k8s"),
+        (NodeAddress, "routed-no-k8s"),
         (MachineConfig, MACHINE_CONFIG_ID),
     ],
 )

@@ -8,15 +8,13 @@ from hypothesis import strategies as st
 
 from nodespan.controllers.cluster.local_affiliate_rules import (
     configured_vips,
-    container_addresses,
-    node_addresses,
     own_endpoints,
     plain_addresses,
 )
 from nodespan.controllers.config.endpoint_filter import EndpointFilterError, filter_endpoints, parse_filter_entry
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.network.status.node_address_rules import is_container_bridge
-from nodespan.resources.network import AddressStatusSpec, LinkStatusSpec
+from nodespan.resources.network import LinkStatusSpec
 from tests.support.vectors import cases
 
 
@@ -73,24 +71,16 @@ def test_addresses_are_listed_once_and_without_prefix_lengths() -> None:
         ("br-lan", "bridge", False),
         ("vmbr0", "bridge", False),
         ("docker0", "", False),
+        ("flannel.1", "vxlan", True),
+        ("kube-ipvs0", "dummy", True),
+        ("cilium_host", "veth", True),
+        ("vxlan.calico", "vxlan", True),
+        ("vxlan0", "vxlan", False),
         ("eth0", "veth", False),
     ],
 )
 def test_container_bridges_are_recognised_by_kind_and_name(name: str, kind: str, is_container: bool) -> None:
     assert is_container_bridge(name, LinkStatusSpec(kind=kind)) == is_container
-
-
-def test_pod_and_container_addresses_are_not_announced() -> None:
-    links = {"eth0": LinkStatusSpec(), "docker0": LinkStatusSpec(kind="bridge")}
-    statuses = [
-        AddressStatusSpec(address="10.0.0.1/24", link_name="eth0"),
-        AddressStatusSpec(address="172.17.0.1/16", local="172.17.0.1", link_name="docker0"),
-    ]
-    container = container_addresses(statuses, links)
-    assert container == {"172.17.0.1/16"}
-    found = ["10.0.0.1/24", "10.244.1.1/24", "172.17.0.1/16", "fd00::1/64"]
-    assert node_addresses(found, pod_networks=("10.244.0.0/16",), container=container) == ("10.0.0.1/24", "fd00::1/64")
-    assert node_addresses(found, pod_networks=(), container=()) == tuple(found)
 
 
 def test_a_virtual_ip_is_not_an_endpoint() -> None:

@@ -43,7 +43,7 @@ async def node(directory: Path, name: str, address: str, port: int) -> AsyncIter
     directory.mkdir()
     async with running(*controllers(Settings(state_dir=directory))) as made:
         await made.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname=name))
-        for kind in ("current", "routed"):
+        for kind in ("current-no-k8s", "routed-no-k8s"):
             await made.put(NodeAddress, kind, NodeAddressSpec(addresses=(f"{address}/24",)))
         await made.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec(enabled=True))
         identity = KubeSpanIdentitySpec(address=f"fd00::{address[-1]}/128", public_key=f"key of {name}")
@@ -97,7 +97,7 @@ async def test_two_nodes_become_members_of_one_cluster(tmp_path: Path) -> None:
         assert seen == two.state.get(Affiliate, mine).spec
         assert seen.kubespan is not None
         assert seen.kubespan.endpoints == ("10.0.0.2:51820",)
-        await two.put(NodeAddress, "routed", NodeAddressSpec(addresses=("10.0.0.22/24",)))
+        await two.put(NodeAddress, "routed-no-k8s", NodeAddressSpec(addresses=("10.0.0.22/24",)))
         await one.eventually(Member, "two", lambda found: found.spec.addresses == ("10.0.0.22",))
         await two.create(MachineResetSignal.new(RESET_ID, MachineResetSignalSpec()))
         await one.gone(Member, "two")

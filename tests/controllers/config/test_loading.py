@@ -128,7 +128,7 @@ def test_parts_of_other_systems_are_named_and_ignored() -> None:
           ‸kubelet: {whatever: [1, 2]}
           features: {‸rbac: true}
         cluster:
-          ‸network: {podSubnets: [10.244.0.0/16]}
+          network: {podSubnets: [10.244.0.0/16], ‸cni: {name: none}}
           controlPlane: {‸localAPIServerPort: 6443}
         ---
         apiVersion: v1alpha1
@@ -141,7 +141,7 @@ def test_parts_of_other_systems_are_named_and_ignored() -> None:
     assert [ignored.path for ignored in loaded.ignored] == [
         "machine.kubelet",
         "machine.features.rbac",
-        "cluster.network",
+        "cluster.network.cni",
         "cluster.controlPlane.localAPIServerPort",
         "SwapVolumeConfig[swap]",
     ]
@@ -450,7 +450,7 @@ def test_a_document_excludes_its_part_of_the_main_document(main: str, document: 
         ("machine: {time: {disabled: false}}", "kind: TimeSyncConfig\nntp: {servers: [a]}"),
         ("machine: {install: {}}", "kind: UnattendedInstallConfig"),
         ("machine: {network: {hostname: ''}}", "kind: HostnameConfig\nhostname: b"),
-        ("machine: {}", "kind: KubeNetworkConfig"),
+        ("machine: {}", "kind: KubeNetworkConfig\npodSubnets: [10.244.0.0/16]\nserviceSubnets: [10.96.0.0/12]"),
     ],
 )
 def test_a_part_that_says_nothing_is_not_excluded(main: str, document: str) -> None:

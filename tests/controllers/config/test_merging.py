@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nodespan.controllers.config.loading import Loaded, load, load_sources, read_and_load
 from nodespan.controllers.config.sources import SourceText, bundle, unbundle
-from nodespan.resources.config import LinkConfig
+from nodespan.resources.config import KubeNetworkConfig, LinkConfig
 from tests.controllers.config.marked import unmark
 from tests.controllers.config.samples import SAMPLES
 from tests.controllers.config.test_hostile_texts import PIECES, QUICK
@@ -227,3 +227,19 @@ def test_every_file_can_be_recovered_from_the_merged_text(files: list[tuple[str,
 
 def unmarked(text: str) -> str:
     return (text + "\n").replace("---\n# nodespan: the file x\n", "")
+
+
+def test_the_subnets_of_pods_and_services_are_replaced() -> None:
+    loaded = sources(
+        "cluster: {network: {podSubnets: [10.1.0.0/16], serviceSubnets: [10.2.0.0/16]}}",
+        "cluster: {network: {podSubnets: [10.3.0.0/16]}}",
+    )
+    network = loaded.config.cluster.network
+    assert network is not None
+    assert (network.pod_subnets, network.service_subnets) == (("10.3.0.0/16",), ("10.2.0.0/16",))
+    head = "apiVersion: v1alpha1\nkind: KubeNetworkConfig\n"
+    loaded = sources(
+        f"{head}podSubnets: [10.1.0.0/16]\nserviceSubnets: [10.2.0.0/16]", f"{head}serviceSubnets: [10.4.0.0/16]"
+    )
+    (document,) = loaded.config.documents_of(KubeNetworkConfig)
+    assert (document.pod_subnets, document.service_subnets) == (("10.1.0.0/16",), ("10.4.0.0/16",))

@@ -46,10 +46,10 @@ def test_a_misplaced_key_is_an_error_that_names_its_place(text: str, hint: str) 
 
 
 def test_keys_of_other_systems_are_ignored_wherever_they_are() -> None:
-    loaded = load("cluster: {network: {}, etcd: {}}\nmachine: {controlPlane: {}}\n")
+    loaded = load("cluster: {network: {cni: {}}, etcd: {}}\nmachine: {controlPlane: {}}\n")
     assert loaded.problems == ()
     assert [ignored.path for ignored in loaded.ignored] == [
-        "cluster.network",
+        "cluster.network.cni",
         "cluster.etcd",
         "machine.controlPlane",
     ]

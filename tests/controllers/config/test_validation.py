@@ -219,6 +219,14 @@ KUBESPAN = [
 LINK = "name: a\n"
 PEERS = f"name: a\nprivateKey: {KEY_A}\npeers:\n  - publicKey: {KEY_B}\n    "
 
+
+def kube_network(
+    pods: str = "10.244.0.0/16", services: str = "10.96.0.0/12", mask4: str = "24", mask6: str = "64"
+) -> str:
+    masks = f"nodeCIDRMaskSizeIPv4: {mask4}\nnodeCIDRMaskSizeIPv6: {mask6}"
+    return document("KubeNetworkConfig", f"podSubnets: [{pods}]\nserviceSubnets: [{services}]\n{masks}")
+
+
 DOCUMENTS = [
     ("‸apiVersion: v1alpha1\nkind: LinkConfig", "LinkConfig needs name"),
     (document("LinkConfig", LINK + "addresses: [{address: ‸10.0.0.1}]"), "is not an address with a prefix length"),
@@ -308,6 +316,33 @@ DOCUMENTS = [
     (document("RoutingRuleConfig", "name: 1000\ntable: 5\nfwMask: ‸0x60"), "fwMask needs fwMark"),
     (document("RoutingRuleConfig", "name: 1000\ntable: 5\nsrc: ‸10.0.0.1"), "is not a CIDR"),
     (document("BlackholeRouteConfig", "name: ‸10.0.0.1"), "must be a CIDR"),
+    (kube_network(pods="‸192.168.1.1/24"), "has bits set behind its prefix"),
+    (kube_network(pods="‸nowhere"), "is not a CIDR"),
+    (kube_network(services="‸10.0.0.0/10"), "is too large, its prefix must have at least 12 bits"),
+    (kube_network(pods="‸2.0.0.0/7"), "is too large for parts of /24: its prefix must have at least 8 bits"),
+    (kube_network(pods="‸fc00:db8::/40", services="fc00:db8:20::/112"), "is too large for parts of /64"),
+    (kube_network(pods="‸10.244.0.0/28"), "is smaller than the part of it that each node gets, which is a /24"),
+    (kube_network(pods="‸10.244.0.0/29"), "is too small, its prefix may have at most 28 bits"),
+    (kube_network(pods="‸fc00:db8:10::/56", services="fc00:db8:20::/112", mask6="80"), "is too large for parts of /80"),
+    *((kube_network(mask4=f"‸{mask}"), "is not between 1 and 32") for mask in (-1, 0, 33)),
+    *((kube_network(mask6=f"‸{mask}"), "is not between 1 and 128") for mask in (-5, 129)),
+    (kube_network(pods="10.244.0.0/16, ‸10.245.0.0/16", services="10.96.0.0/12, fd00::/112"), "of one family"),
+    (kube_network(pods="10.244.0.0/16, 'fd00::/56', ‸10.1.0.0/16", services="10.96.0.0/12, fd01::/112"), "more than"),
+    (
+        kube_network(pods="10.244.0.0/16, 'fd00::/56'", services="10.96.0.0/12").replace(
+            "serviceSubnets: ", "serviceSubnets: ‸"
+        ),
+        "as many",
+    ),
+    (
+        document("KubeNetworkConfig", "podSubnets: ‸[]\nserviceSubnets: [10.96.0.0/12]"),
+        "KubeNetworkConfig needs podSubnets",
+    ),
+    (document("KubeClusterConfig", "clusterName: ‸''\nendpoint: https://10.0.0.1:6443"), "needs clusterName"),
+    (document("KubeClusterConfig", "clusterName: a\nendpoint: ‸''"), "needs endpoint"),
+    (document("KubeClusterConfig", "clusterName: a\nendpoint: ‸'https://:6443'"), "is not a URL"),
+    ("cluster: {network: {podSubnets: [‸here]}}", "is not a CIDR"),
+    ("cluster: {network: {serviceSubnets: [10.96.0.0/12, ‸10.0.0.0/12]}}", "two serviceSubnets of one family"),
     (document("EnvironmentConfig", "variables: {A: b, ‸1C: d}"), "is not the name of a variable"),
     (document("TrustedRootsConfig", "name: a\ncertificates: ‸''"), "needs certificates"),
     (document("EtcFileConfig", "name: ‸/etc/motd"), "must be a path below /etc"),
@@ -517,6 +552,10 @@ def test_cidr_and_addresses_together_are_refused() -> None:
         document("HostnameConfig", "auto: off\nhostname: a.example"),
         document("RoutingRuleConfig", "name: 32000\naction: blackhole"),
         document("EtcFileConfig", "name: hosts.allow"),
+        kube_network(pods="2.0.0.0/7", mask4="20"),
+        kube_network(pods="0.0.0.0/1", mask4="1"),
+        kube_network(pods="10.244.0.0/16, 'fc00:db8:10::/56'", services="10.96.0.0/12, 'fc00:db8:20::/112'"),
+        "cluster: {network: {podSubnets: [10.244.1.0/16]}}",
         SERVICE + "---\n" + SERVICE.replace("name: a", "name: b") + "---\n" + IDENTITY,
     ],
 )

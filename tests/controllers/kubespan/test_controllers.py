@@ -222,7 +222,7 @@ async def test_a_node_that_has_lost_an_address_lets_its_peers_hear_from_it_at_on
             (("192.0.2.7/24",), GREETINGS),
             (("198.51.100.1/24",), 2 * GREETINGS),
         ):
-            await node.put(NodeAddress, "current", NodeAddressSpec(addresses=addresses))
+            await node.put(NodeAddress, "current-no-k8s", NodeAddressSpec(addresses=addresses))
             await trio.sleep(GREETINGS + 2)
             assert device.probed == ["fd00::2"] * asked
 

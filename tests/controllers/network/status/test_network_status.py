@@ -38,9 +38,9 @@ async def becomes(node: Node, **changes: bool) -> None:
 async def test_each_part_is_ready_when_there_is_nothing_left_to_wait_for() -> None:
     async with running(NetworkStatusController()) as node:
         await becomes(node)
-        await node.put(NodeAddress, "current", NodeAddressSpec(addresses=("192.0.2.1/24",)))
+        await node.put(NodeAddress, "default", NodeAddressSpec(addresses=("192.0.2.1/24",)))
         await becomes(node, address_ready=True)
-        await node.put(NodeAddress, "current", NodeAddressSpec())
+        await node.put(NodeAddress, "default", NodeAddressSpec())
         await becomes(node)
         await node.put(RouteStatus, "default", RouteStatusSpec(gateway="192.0.2.254"))
         await becomes(node, connectivity_ready=True)

@@ -200,6 +200,27 @@ def test_the_default_address_is_never_that_of_a_container_bridge(bridge: str) ->
     assert default_address((guest,), V1, None, links) is None
 
 
+def test_a_link_with_addresses_of_pods_and_services_only_gives_the_default_address_last() -> None:
+    outside = NodeAddressFilterSpec(exclude_subnets=("10.244.0.0/16", "10.96.0.0/12"))
+    service, own = LinkAddress("dummy0", "10.96.0.1/32"), LinkAddress("wlan0", "192.0.2.7/24")
+    assert default_address((service, own), V1, None, {}, outside) == own.address
+    assert default_address((service, own), V1, service.address, {}, outside) == own.address
+    assert default_address((service,), V1, None, {}, outside) == service.address
+    # A link of the node, whose other address lies in such a network.
+    inner = LinkAddress("wlan0", "10.100.0.7/8")
+    assert default_address((service, inner, own), V1, None, {}, outside) == inner.address
+
+
+def test_the_hosts_end_of_a_nested_containers_link_is_no_nic() -> None:
+    veth = attrs.evolve(NIC, kind="veth")
+    links = {
+        "cni0": attrs.evolve(BRIDGE, index=7),
+        "a-guest": attrs.evolve(veth, index=8, master_index=7),
+        "eth0": attrs.evolve(veth, index=9),
+    }
+    assert first_hardware_address(links) == HardwareAddrSpec(name="eth0", hardware_addr=NIC.hardware_addr)
+
+
 @pytest.mark.parametrize(
     ("include", "exclude", "passing"),
     [

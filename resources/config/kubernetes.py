@@ -1,0 +1,42 @@
+"""The networks and the name of a Kubernetes cluster on the node: what tells addresses of pods from those of nodes."""
+
+from typing import Literal
+
+import attrs
+
+from nodespan.runtime.resource import wire
+
+DEFAULT_POD_SUBNETS = ("10.244.0.0/16",)
+DEFAULT_SERVICE_SUBNETS = ("10.96.0.0/12",)
+
+
+@attrs.frozen(kw_only=True)
+class ClusterNetwork:
+    """Open. `cluster.network`. An empty list stands for the default, a missing section for no Kubernetes network."""
+
+    dns_domain: str = ""
+    pod_subnets: tuple[str, ...] = ()
+    service_subnets: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class KubeNetworkConfig:
+    """The document that replaces `cluster.network`. Each node gets a part of the pod subnets, of the mask's size."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["KubeNetworkConfig"] = "KubeNetworkConfig"
+    dns_domain: str = "cluster.local"
+    pod_subnets: tuple[str, ...] = ()
+    service_subnets: tuple[str, ...] = ()
+    node_cidr_mask_size_ipv4: int = attrs.field(default=24, metadata=wire("nodeCIDRMaskSizeIPv4"))
+    node_cidr_mask_size_ipv6: int = attrs.field(default=64, metadata=wire("nodeCIDRMaskSizeIPv6"))
+
+
+@attrs.frozen(kw_only=True)
+class KubeClusterConfig:
+    """The document that replaces `cluster.clusterName` and `cluster.controlPlane.endpoint`."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["KubeClusterConfig"] = "KubeClusterConfig"
+    cluster_name: str = ""
+    endpoint: str = ""
