@@ -61,7 +61,7 @@ def check_kube_network(network: KubeNetworkConfig) -> Iterator[Finding]:
         yield from _check_families(key, subnets)
     pods, services = len(network.pod_subnets), len(network.service_subnets)
     # What is missing or too many is reported above.
-    if pods != services and 0 < min(pods, services) and max(pods, services) <= _FAMILIES:
+    if pods != services and min(pods, services) > 0 and max(pods, services) <= _FAMILIES:
         message = "there must be as many pod subnets as service subnets"
         yield at("serviceSubnets", message=message, hint="one of each, or one of each for IPv4 and for IPv6")
 
