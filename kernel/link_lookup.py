@@ -21,6 +21,10 @@ class NamedLinks(Mapping[int, KernelLink]):
     def other(self, name: str) -> KernelLink | None:
         """The link with this alias or alternative name; of several, the oldest."""
 
+    @abstractmethod
+    def vlans(self, index: int) -> tuple[KernelLink, ...]:
+        """The VLANs on the link of this index, oldest first."""
+
 
 class LinkTable(NamedLinks):
     """Links by index and by all their names, updated link by link."""
@@ -30,6 +34,7 @@ class LinkTable(NamedLinks):
         self._real: dict[str, KernelLink] = {}
         self._others: defaultdict[str, set[int]] = defaultdict(set)
         self._members: defaultdict[int, set[int]] = defaultdict(set)
+        self._vlans: defaultdict[int, set[int]] = defaultdict(set)
         for index, link in (links or {}).items():
             self.set(index, link)
 
@@ -44,6 +49,7 @@ class LinkTable(NamedLinks):
             for name in _other_names(before):
                 _discard(self._others, name, index)
             _discard(self._members, before.status.master_index, index)
+            _discard(self._vlans, before.status.link_index, index)
         if link is not None:
             names.update(_names(link))
             self._links[index] = link
@@ -52,6 +58,8 @@ class LinkTable(NamedLinks):
                 self._others[name].add(index)
             if link.status.master_index:
                 self._members[link.status.master_index].add(index)
+            if link.status.vlan is not None and not link.parent_is_elsewhere:
+                self._vlans[link.status.link_index].add(index)
         return frozenset(names)
 
     def copy(self) -> "LinkTable":
@@ -61,11 +69,16 @@ class LinkTable(NamedLinks):
         twin._real = dict(self._real)
         twin._others.update((name, set(indexes)) for name, indexes in self._others.items())
         twin._members.update((index, set(members)) for index, members in self._members.items())
+        twin._vlans.update((index, set(vlans)) for index, vlans in self._vlans.items())
         return twin
 
     def members(self, index: int) -> tuple[KernelLink, ...]:
         """The links whose master has this index, oldest first."""
         return tuple(self._links[member] for member in sorted(self._members.get(index, ())))
+
+    def vlans(self, index: int) -> tuple[KernelLink, ...]:
+        """The VLANs on the link of this index, oldest first."""
+        return tuple(self._links[vlan] for vlan in sorted(self._vlans.get(index, ())))
 
     def real(self, name: str) -> KernelLink | None:
         """The link with this real name."""
@@ -99,6 +112,10 @@ class LinkLookup:
     def find(self, name: str) -> KernelLink | None:
         """The link with this name of any kind."""
         return self._links.real(name) or self._links.other(name)
+
+    def vlans(self, index: int) -> tuple[KernelLink, ...]:
+        """The VLANs on the link of this index."""
+        return self._links.vlans(index)
 
     def at(self, index: int) -> KernelLink | None:
         """The link of this index."""

@@ -541,3 +541,26 @@ async def test_an_address_released_by_one_spec_stays_while_another_desires_it() 
         assert seen() == ""
         await unwant(runtime, AddressSpec, "b")
         await eventually(lambda: "198.51.100.1/24" not in addresses(inside))
+
+
+async def test_a_link_configured_by_two_of_its_names_is_configured_once_and_named() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "link", "property", "add", "dev", "eth0", "altname", "enp0s3")
+        configured = ConfigLayer.CONFIGURATION
+        by_name = AddressSpecSpec(address="10.77.0.5/24", link_name="eth0", priority=100, layer=configured)
+        by_altname = attrs.evolve(by_name, link_name="enp0s3", priority=200)
+        async with watching(inside, "address") as seen:
+            await want(runtime, AddressSpec, "a", by_altname)
+            await want(runtime, AddressSpec, "b", by_name)
+            problem = await runtime.eventually(NetworkProblem, "AddressSpecs/enp0s3/10.77.0.5/24")
+            assert "priority is 100 at eth0, and 200 at enp0s3" in problem.spec.message
+            await eventually(lambda: _metric(inside) == 100)
+            await unwant(runtime, AddressSpec, "b", configured)
+            await eventually(lambda: _metric(inside) == 200)
+            await eventually(lambda: not runtime.state.list(NetworkProblem))
+        # Added for whichever came first, and moved to the other and back: two programs would undo each other for ever.
+        assert seen().count("10.77.0.5") <= 5
+
+
+def _metric(inside: Namespace) -> int:
+    return int(addresses(inside).get("10.77.0.5/24", {}).get("metric", 0))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from nodespan.controllers.common.prior_state import address_slot
+from nodespan.controllers.network.apply.owners import Claim, overruled
 from nodespan.controllers.network.apply.plan import Plan, Step
 from nodespan.controllers.network.apply.prior_objects import Taken
 from nodespan.kernel.address_changes import AddressToAdd, seconds_left
@@ -19,6 +20,8 @@ from nodespan.resources.network import (
     AddressStatusSpec,
     Family,
 )
+
+_NOT_OF_THE_ADDRESS = frozenset({"address", "link_name", "layer", "announce_with_arp"})
 
 AddressPlan = Plan[AddressToAdd, AddressStatusSpec]
 AddressStep = Step[AddressToAdd, AddressStatusSpec]
@@ -93,6 +96,7 @@ def plan_addresses(
     steps: list[AddressStep] = []
     waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
+    claims: list[Claim[AddressSpecSpec, AddressKey]] = []
     for id, spec in wanted.items():
         try:
             prefix = parse_address(spec.address)
@@ -105,13 +109,18 @@ def plan_addresses(
             continue
         key = AddressKey(link.status.index, prefix.text)
         kept.add(key)
-        seen = find(spec, link.status.index, addresses)
-        add = AddressToAdd(spec=spec, link_index=link.status.index)
+        claims.append(Claim(id=id, spec=spec, object=key, link_name=spec.link_name, link=link.name))
+    others = overruled(claims, leave_out=_NOT_OF_THE_ADDRESS)
+    refused |= {id: text for id, text in others.items() if text}
+    for claim in (each for each in claims if each.id not in others):
+        id, spec, key = claim.id, claim.spec, claim.object
+        seen = find(spec, key.link_index, addresses)
+        add = AddressToAdd(spec=spec, link_index=key.link_index)
         if not spec.valid_until:
             if seen is None or not is_as_wanted(seen, spec):
                 steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
         elif seen is not None and is_of_others(seen):
-            refused[id] = f"{link.name} has {prefix.text} for good already: somebody else gave it that address"
+            refused[id] = f"{claim.link} has {key.address} for good already: somebody else gave it that address"
         elif fence.now >= spec.valid_until:
             waiting[id] = "the time to have it is over"
             if seen is not None:

@@ -96,6 +96,12 @@ class NotedLinks(NamedLinks):
         self._noted.add(LinkNamed(name))
         return self._links.other(name)
 
+    def vlans(self, index: int) -> tuple[KernelLink, ...]:
+        """The VLANs on a link."""
+        found = self._links.vlans(index)
+        self._noted.update(LinkAtIndex(vlan.status.index) for vlan in found)
+        return found
+
     def __getitem__(self, index: int) -> KernelLink:
         self._noted.add(LinkAtIndex(index))
         return self._links[index]

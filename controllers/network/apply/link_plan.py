@@ -102,7 +102,14 @@ def _creation(spec: LinkSpecSpec, lookup: LinkLookup) -> Existence:
     if not spec.parent_name:
         return Create(spec, 0)
     parent = lookup.find(spec.parent_name)
-    return Wait(f"there is no link {spec.parent_name}") if parent is None else Create(spec, parent.status.index)
+    if parent is None:
+        return Wait(f"there is no link {spec.parent_name}")
+    if twin := next((vlan for vlan in lookup.vlans(parent.status.index) if vlan.status.vlan == spec.vlan), None):
+        return Refuse(
+            f"{parent.name} has VLAN {twin.status.vlan.vlan_id if twin.status.vlan else 0} already, and its name is "
+            f"{twin.name}: a VLAN can have one link only, so use that name, or another VLAN"
+        )
+    return Create(spec, parent.status.index)
 
 
 def _is_other(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup) -> bool:

@@ -4,11 +4,12 @@ The kernel has one place per destination, table and metric. A route whose place 
 a route that is there already keeps the place, and of two that are not, the one with the lower id gets it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 import attrs
 
 from nodespan.controllers.common.prior_state import route_slot
+from nodespan.controllers.network.apply.owners import Claim, overruled
 from nodespan.controllers.network.apply.plan import Plan, Step
 from nodespan.controllers.network.apply.prior_objects import Taken
 from nodespan.kernel.link_lookup import LinkLookup
@@ -29,6 +30,7 @@ RoutePlan = Plan[RouteToAdd, KernelRoute]
 RouteStep = Step[RouteToAdd, KernelRoute]
 Routes = Mapping[RouteKey, tuple[KernelRoute, ...]]
 
+_NOT_OF_THE_ROUTE = frozenset({"out_link_name", "dst", "gateway", "layer", "next_hops"})
 _COMPARED_FLAGS = RouteFlags.NOTIFY | RouteFlags.CLONED | RouteFlags.EQUALIZE | RouteFlags.PREFIX
 _DEFAULT_IPV6_PRIORITY = 1024
 # Who makes routes of a protocol, where its name does not say so.
@@ -135,12 +137,14 @@ def plan_routes(
         if gone:
             steps.insert(0, Step(id=id, remove=gone))
             removed += gone
+    others = overruled(_claims(candidates.values(), lookup), leave_out=_NOT_OF_THE_ROUTE)
+    refused |= {id: text for id, text in others.items() if text}
     holders: dict[RouteKey, _Candidate] = {}
     # Those that are there first: they keep their places.
-    for each in sorted(candidates.values(), key=lambda each: not each.ours):
+    for each in sorted((each for each in candidates.values() if each.id not in others), key=_newness):
         if isinstance(each.found, str):
             waiting[each.id] = each.found
-        elif each.ours:
+        elif each.ours and not (each.key in holders and holders[each.key].ours == each.ours):
             steps += _kept(each, each.found, routes.get(each.key, ()))
             holders.setdefault(each.key, each)
         elif each.foreign:
@@ -165,6 +169,25 @@ class _Candidate:
     found: RouteToAdd | str
     ours: tuple[KernelRoute, ...]
     foreign: tuple[KernelRoute, ...]
+
+
+def _newness(each: _Candidate) -> tuple[bool, bool]:
+    is_there = isinstance(each.found, RouteToAdd) and any(is_as_wanted(route, each.found) for route in each.ours)
+    return (not is_there, not each.ours)
+
+
+def _claims(candidates: Iterable[_Candidate], lookup: LinkLookup) -> Iterator[Claim[RouteSpecSpec, Hashable]]:
+    """Those about one route: by two names of its link."""
+    for each in candidates:
+        if isinstance(each.found, RouteToAdd):
+            link = lookup.at(each.found.out_link)
+            yield Claim(
+                id=each.id,
+                spec=each.spec,
+                object=(each.key, ip_text(each.spec.gateway), each.found.out_link),
+                link_name=each.spec.out_link_name,
+                link="" if link is None else link.name,
+            )
 
 
 def _kept(each: _Candidate, found: RouteToAdd, rivals: tuple[KernelRoute, ...]) -> list[RouteStep]:

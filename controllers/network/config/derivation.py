@@ -31,11 +31,20 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 
 from nodespan.controllers.common.cmdline import CmdlineNetwork
+from nodespan.controllers.common.disagreement import Disagreement, disagreements
 from nodespan.controllers.network.config.batched_queue import BatchedQueueController
 from nodespan.controllers.network.config.cmdline_parts import cmdline_network
-from nodespan.controllers.network.config.derived_outputs import DerivedOutputs, PartKey, Requested
+from nodespan.controllers.network.config.derived_outputs import Claim, DerivedOutputs, PartKey, Requested
 from nodespan.controllers.network.config.known_links import KnownLinks
-from nodespan.controllers.network.config.parts import device_key, document_parts, find_device, machine_config
+from nodespan.controllers.network.config.parts import (
+    device_key,
+    document_parts,
+    find_device,
+    is_refined_by,
+    machine_config,
+    place_of,
+    written_link,
+)
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.device import Device
 from nodespan.resources.network import CONFIG_NAMESPACE, DeviceConfigSpec, LinkStatus, NetworkProblem
@@ -48,6 +57,8 @@ S = TypeVar("S")
 
 _CMDLINE: PartKey = (-1,)
 _DEFAULTS: PartKey = (-2,)
+# Fields that name the link, by whichever of its names, and one that is the same in all requests of the configuration.
+_NAMES = frozenset({"link_name", "out_link_name", "layer"})
 
 
 @attrs.frozen(kw_only=True)
@@ -100,6 +111,10 @@ class Derivation(BatchedQueueController, Generic[W, S]):
     def combine(self, requests: Sequence[W]) -> S:
         """One spec from the requests of several parts, in their order."""
 
+    def disagreements(self, one: W, other: W) -> tuple[Disagreement, ...]:
+        """In what two requests for one output contradict each other: in each field, but for the names of links."""
+        return disagreements(one, other, leave_out=_NAMES)
+
     def depends_on(self, context: DerivationContext) -> Hashable:  # noqa: ARG002
         """What `request` depends on beside its part and `context.ignored`; a change of it derives all parts again."""
         return None
@@ -114,7 +129,7 @@ class Derivation(BatchedQueueController, Generic[W, S]):
 
     async def begin(self, ctx: QueueContext) -> None:
         """Derive everything."""
-        self._outputs = DerivedOutputs(ctx, self.type, CONFIG_NAMESPACE, self.combine)
+        self._outputs = DerivedOutputs(ctx, self.type, CONFIG_NAMESPACE, self.combine, self._conflict)
         self._links = KnownLinks()
         self._links.observe(ctx)
         self._machine, self._cmdline = machine_config(ctx), cmdline_network(ctx)
@@ -158,6 +173,17 @@ class Derivation(BatchedQueueController, Generic[W, S]):
         parts |= self._shared_parts(ctx, context)
         await self._outputs.change(parts, self._requesting(context), depends_on=self._dependencies(context))
 
+    def _conflict(self, one: Claim[W], other: Claim[W]) -> str:
+        """What two parts contradict each other in: a link may be configured by several names, and by selectors."""
+        if isinstance(one.part, Requested) or isinstance(other.part, Requested) or is_refined_by(one.part, other.part):
+            return ""
+        differing = self.disagreements(one.output, other.output)
+        if not differing:
+            return ""
+        first, second = place_of(one), place_of(other)
+        said = "; ".join(f"{each.field} is {each.one} in {first}, and {each.other} in {second}" for each in differing)
+        return f"one link is configured twice, and differently: {said}. The latter is in effect: keep one of the two"
+
     def _note_device(self, id: str, device: Device | None) -> None:
         self._devices.pop(id, None)
         self._ignored.pop(id, None)
@@ -189,7 +215,7 @@ class Derivation(BatchedQueueController, Generic[W, S]):
         def request(part: Any) -> Requested[W]:
             if isinstance(part, Requested):
                 return part
-            if context.links.resolve(getattr(part, "name", "")) in context.ignored:
+            if context.links.resolve(written_link(part)) in context.ignored:
                 return Requested()
             return self.request(part, context)
 

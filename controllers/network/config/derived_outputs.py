@@ -1,5 +1,6 @@
 """Outputs that many parts of a configuration request: a part that changed touches only what it requested."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -31,8 +32,24 @@ class Requested(Generic[W]):
     warnings: tuple[tuple[str, str], ...] = ()
 
 
+@attrs.frozen(kw_only=True)
+class Claim(Generic[W]):
+    """A part, by its key, and what it requests of an output."""
+
+    key: PartKey
+    part: Any
+    output: W
+
+
+def _agreeing(one: Claim[Any], other: Claim[Any]) -> str:  # noqa: ARG001
+    return ""
+
+
 class DerivedOutputs(Generic[W, S]):
     """The outputs of one type that a controller derives from parts, and the problems of the parts.
+
+    `conflict` says what two parts contradict each other in, "" for nothing; that is a problem of the output. The later
+    of the two parts comes second.
 
     An output that is no longer requested, but held by a finalizer, is torn down and waits, even if it is requested
     again: where that may happen, declare the type as a destroy-ready input, which gives a turn when it is released.
@@ -44,10 +61,12 @@ class DerivedOutputs(Generic[W, S]):
         type: ResourceType[S],
         namespace: str,
         combine: Callable[[Sequence[W]], S],
+        conflict: Callable[[Claim[W], Claim[W]], str] = _agreeing,
     ) -> None:
         self._ctx = ctx
         self._kind: KindLike[S] = type.within(namespace)
         self._combine = combine
+        self._conflict = conflict
         self._problems = Problems(ctx, type)
         self._depends_on: Hashable = None
         self._parts: dict[PartKey, Any] = {}
@@ -56,6 +75,8 @@ class DerivedOutputs(Generic[W, S]):
         self._requests: defaultdict[str, dict[PartKey, list[W]]] = defaultdict(dict)
         # Outputs still to be written; one that is held by a finalizer stays here.
         self._touched: set[str] = set()
+        # What parts contradict each other in, by output.
+        self._conflicts: dict[str, str] = {}
         self._problems_changed = True
         self._begun = False
 
@@ -114,6 +135,7 @@ class DerivedOutputs(Generic[W, S]):
     async def _show_problems(self) -> None:
         every = self._requested.values()
         shown = {id: (text, Severity.WARNING) for requested in every for id, text in requested.warnings}
+        shown |= {id: (text, Severity.ERROR) for id, text in self._conflicts.items()}
         shown |= {id: (text, Severity.ERROR) for requested in every for id, text in requested.problems}
         await self._problems.keep(shown)
         for id, (text, severity) in shown.items():
@@ -121,8 +143,27 @@ class DerivedOutputs(Generic[W, S]):
 
     async def _write_touched(self) -> None:
         for id in sorted(self._touched):
+            self._note_conflict(id)
             if await self._write(id):
                 self._touched.discard(id)
+
+    def _note_conflict(self, id: str) -> None:
+        """Compare what several parts request of one output."""
+        requests = self._requests.get(id, {})
+        text = ""
+        if len(requests) > 1:
+            claims = [
+                Claim(key=key, part=self._parts[key], output=output)
+                for key in sorted(requests)
+                for output in requests[key]
+            ]
+            pairs = ((one, other) for one, other in itertools.combinations(claims, 2) if one.key != other.key)
+            text = next(filter(None, (self._conflict(*pair) for pair in pairs)), "")
+        if text != self._conflicts.get(id, ""):
+            self._problems_changed = True
+            self._conflicts[id] = text
+            if not text:
+                del self._conflicts[id]
 
     async def _write(self, id: str) -> bool:
         """Make one output what is requested of it; returns whether it is."""

@@ -3,11 +3,18 @@
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
+from nodespan.controllers.common.disagreement import Disagreement
 from nodespan.controllers.network.config.cmdline_parts import cmdline_links
 from nodespan.controllers.network.config.derivation import Derivation, DerivationContext
 from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.controllers.network.config.implicit_links import implicit_links
-from nodespan.controllers.network.config.link_parts import LINK_DOCUMENTS, LinkPart, combine_parts, parts_of
+from nodespan.controllers.network.config.link_parts import (
+    LINK_DOCUMENTS,
+    LinkPart,
+    combine_parts,
+    link_disagreements,
+    parts_of,
+)
 from nodespan.resources.network import ConfigLayer, LinkSpec, LinkSpecSpec, layered_id
 from nodespan.runtime.controller import QueueContext
 
@@ -30,6 +37,10 @@ class LinkConfigController(Derivation[LinkPart, LinkSpecSpec]):
     def combine(self, requests: Sequence[LinkPart]) -> LinkSpecSpec:
         """See `combine_parts`."""
         return combine_parts(requests)
+
+    def disagreements(self, one: LinkPart, other: LinkPart) -> tuple[Disagreement, ...]:
+        """See `link_disagreements`."""
+        return link_disagreements(one, other)
 
     def depends_on(self, context: DerivationContext) -> Hashable:
         """Aliases decide which links the names refer to."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from nodespan.controllers.common.disagreement import Disagreement, disagreements
 from nodespan.controllers.common.keepalive import keepalive_seconds
 from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.network.config import bond_options
@@ -76,6 +77,26 @@ def combine_parts(parts: Sequence[LinkPart]) -> LinkSpecSpec:
     merged = merge_links([part.spec for part in parts])
     deciding = [part.spec.up for part in parts if part.decides_up]
     return attrs.evolve(merged, up=deciding[-1]) if deciding else merged
+
+
+def link_disagreements(one: LinkPart, other: LinkPart) -> tuple[Disagreement, ...]:
+    """In what two parts contradict each other about a link: in what both set, for they add to each other."""
+    # Where it stands among the members of a bond decides nothing, and Ethernet is what most kinds are.
+    leave_out = {"name", "layer", "up", "slave_index", "type", "logical"}
+    differing = disagreements(one.spec, other.spec, leave_out=leave_out, only_where_set=True)
+    if one.decides_up and other.decides_up and one.spec.up != other.spec.up:
+        differing += (Disagreement("up", str(one.spec.up).lower(), str(other.spec.up).lower()),)
+    mine, theirs = _master(one.spec), _master(other.spec)
+    # Masters of different kinds stand in different fields.
+    differing = tuple(each for each in differing if not each.field.startswith(("master_name", "bridge_sl", "vrf_sl")))
+    if mine and theirs and mine != theirs:
+        differing += (Disagreement("the master", mine, theirs),)
+    return differing
+
+
+def _master(spec: LinkSpecSpec) -> str:
+    slave = spec.bridge_slave or spec.vrf_slave
+    return spec.master_name or (slave.master_name if slave is not None else "")
 
 
 def _spec(name: str, **fields: Any) -> LinkSpecSpec:

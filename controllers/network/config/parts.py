@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from nodespan.controllers.network.config.derived_outputs import PartKey
+from nodespan.controllers.network.config.derived_outputs import Claim, PartKey
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.config.device import Device
 from nodespan.resources.network import DeviceConfigSpec
@@ -37,3 +37,22 @@ def document_parts(machine: MachineConfigSpec, *kinds: type) -> Mapping[PartKey,
         for document in machine.documents
         if isinstance(document, kinds)
     }
+
+
+def written_link(part: Any) -> str:
+    """The name, as written, of the link that a part is about."""
+    if isinstance(part, Device):
+        return part.interface
+    return str(getattr(part, "link", "") or getattr(part, "name", ""))
+
+
+def place_of(claim: Claim[Any]) -> str:
+    """Where in the configuration a part stands."""
+    if isinstance(claim.part, Device):
+        return f"machine.network.interfaces[{int(claim.key[1])}] ({claim.part.interface})"
+    return f"{claim.part.kind} {claim.part.name}"
+
+
+def is_refined_by(one: Any, other: Any) -> bool:
+    """Whether a part is there to refine another one, so that it may contradict it: a document a device of its name."""
+    return isinstance(one, Device) and not isinstance(other, Device) and written_link(one) == written_link(other)

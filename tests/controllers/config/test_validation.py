@@ -427,6 +427,7 @@ DOCUMENTS = [
 
 VIP = "name: ‸10.0.0.1\nlink: b"
 GATEWAY = "routes: [{gateway: 10.0.0.1}]"
+SELECTED = 'deviceSelector: {busPath: "0000:00:02*"}'
 
 
 def _peers(*bodies: str) -> str:
@@ -494,6 +495,26 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
             "that one, the last, gets it",
         ),
         # What the kernel has one place for.
+        (
+            device("{interface: a, mtu: 1400}\n      - {interface: a, mtu: ‸1300}"),
+            "machine.network.interfaces[0] is about the same link and says something else",
+        ),
+        (
+            device(f"{{{SELECTED}, mtu: 1400}}\n      - {{{SELECTED}, mtu: ‸1300}}"),
+            "machine.network.interfaces[0] is about the same link and says something else",
+        ),
+        (
+            device("{interface: a, vlans: [{vlanId: 5}]}")
+            + "---\n"
+            + document("VLANConfig", "name: data\nparent: a\nvlanID: ‸5"),
+            '"a" has VLAN 5 as "a.5" already (the main document)',
+        ),
+        (
+            document("VLANConfig", "name: b\nparent: a\nvlanID: 5")
+            + "---\n"
+            + document("VLANConfig", "name: c\nparent: a\nvlanID: ‸5"),
+            '"a" has VLAN 5 as "b" already (VLANConfig)',
+        ),
         (two("dhcp: true", "dhcp: ‸true"), '"b" and "a" both request a default route by DHCP with the metric 1024'),
         (two("dhcp: true", "routes: [‸{gateway: 10.0.0.1}]"), "both have a default route with the metric 1024"),
         (two(GATEWAY, "routes: [‸{network: 0.0.0.0/0, gateway: 10.0.1.1}]"), "both have a default route"),

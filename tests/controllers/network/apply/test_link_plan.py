@@ -1,10 +1,12 @@
 """The next step for a link, decided on what the kernel has."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import attrs
 import pytest
 
+from nodespan.controllers.network.apply.interests import LinkAtIndex, NotedLinks
 from nodespan.controllers.network.apply.link_plan import (
     Create,
     Refuse,
@@ -17,7 +19,7 @@ from nodespan.controllers.network.apply.link_plan import (
     in_words,
 )
 from nodespan.kernel.link_changes import LinkChange
-from nodespan.kernel.link_lookup import LinkLookup
+from nodespan.kernel.link_lookup import LinkLookup, LinkTable
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import (
     STP,
@@ -32,6 +34,7 @@ from nodespan.resources.network import (
     VRFMaster,
     VRFSlave,
 )
+from nodespan.resources.network.enums import VLANProtocol
 
 SPEC = LinkSpecSpec(name="x0", logical=True, up=True, kind="dummy")
 
@@ -156,6 +159,26 @@ def test_a_vlan_on_another_link_than_its_parent_is_made_anew() -> None:
     assert existence(VLAN_SPEC, lookup(vlan(), link("p0", 4), link("p1", 3)), {}) == Remove(7)
     # Its parent is gone, and somebody else's link has the index.
     assert existence(VLAN_SPEC, lookup(vlan(), link("p1", 3)), {}) is None
+
+
+def test_a_vlan_that_its_parent_has_under_another_name_is_refused_by_that_name() -> None:
+    tag = VLAN(vlan_id=5)
+    spec = attrs.evolve(SPEC, name="uplink.5", kind="vlan", parent_name="uplink", vlan=tag)
+    parent = link("p0", 3, alias="uplink")
+    twin = link("p0.5", kind="vlan", link_index=3, vlan=tag)
+    decided = existence(spec, lookup(parent, twin), {})
+    assert isinstance(decided, Refuse)
+    assert "p0 has VLAN 5 already, and its name is p0.5" in decided.reason
+    for other in (attrs.evolve(tag, vlan_id=6), attrs.evolve(tag, vlan_protocol=VLANProtocol.IEEE8021AD)):
+        unlike = link("p0.5", kind="vlan", link_index=3, vlan=other)
+        assert isinstance(existence(spec, lookup(parent, unlike), {}), Create)
+    table = LinkTable({3: parent, 7: twin})
+    noted: set[Hashable] = set()
+    existence(spec, LinkLookup(NotedLinks(table, noted)), {})
+    # So that it is made when the other one goes.
+    assert LinkAtIndex(7) in noted
+    table.set(7, None)
+    assert existence(spec, LinkLookup(table.copy()), {}) == Create(spec, 3)
 
 
 def test_a_vlans_mtu_above_that_of_its_parent_is_left_out_and_named_until_the_parent_has_room() -> None:

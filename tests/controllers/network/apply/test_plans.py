@@ -20,6 +20,7 @@ from nodespan.resources.network import (
     AddressFlags,
     AddressSpecSpec,
     AddressStatusSpec,
+    ConfigLayer,
     Family,
     LinkFlags,
     LinkStatusSpec,
@@ -99,6 +100,37 @@ def test_a_link_goes_by_all_its_names(name: str) -> None:
     plan = plan_addresses({"a": attrs.evolve(WANTED, link_name=name)}, {}, LINKS, addresses(SEEN), FENCE)
     assert not plan.steps
     assert not plan.waiting
+
+
+CONFIGURATION = ConfigLayer.CONFIGURATION
+
+
+@pytest.mark.parametrize("other_name", ["uplink", "enp1s0"])
+@pytest.mark.parametrize("there", [0, 100, 200, None])
+def test_an_address_of_a_link_under_two_names_has_one_owner(other_name: str, there: int | None) -> None:
+    real = attrs.evolve(WANTED, priority=100, layer=CONFIGURATION)
+    other = attrs.evolve(WANTED, link_name=other_name, priority=200, layer=CONFIGURATION)
+    seen = () if there is None else (attrs.evolve(SEEN, priority=there),)
+    plan = plan_addresses({"a": other, "b": real}, {}, LINKS, addresses(*seen), FENCE)
+    assert [(step.id, step.add and step.add.spec) for step in plan.steps] == ([] if there == 100 else [("b", real)])
+    assert plan.refused.keys() == {"a"}
+    assert f"priority is 100 at eth0, and 200 at {other_name}" in plan.refused["a"]
+    # When the owner goes, the other one takes over what is there.
+    after = plan_addresses({"a": other}, {"b": real}, LINKS, addresses(*seen), FENCE)
+    assert all(step.id == "a" for step in after.steps)
+    assert not after.refused
+
+
+def test_of_two_names_of_a_link_the_higher_layer_decides_and_what_agrees_is_no_conflict() -> None:
+    low = attrs.evolve(WANTED, priority=100, layer=ConfigLayer.OPERATOR)
+    high = attrs.evolve(WANTED, link_name="uplink", priority=200, layer=CONFIGURATION)
+    plan = plan_addresses({"low": low, "high": high}, {}, LINKS, {}, FENCE)
+    assert [step.id for step in plan.steps] == ["high"]
+    assert not plan.refused
+    alike = {"a": WANTED, "b": attrs.evolve(WANTED, link_name="uplink"), "c": attrs.evolve(WANTED, link_name="enp1s0")}
+    plan = plan_addresses(alike, {}, LINKS, {}, FENCE)
+    assert [step.id for step in plan.steps] == ["a"]
+    assert not plan.refused
 
 
 def test_a_real_name_wins_over_another_links_alias() -> None:
@@ -252,6 +284,27 @@ def test_the_route_that_is_there_keeps_the_place() -> None:
     plan = plan_routes(BOTH, {}, {}, LINKS, routes(seen))
     assert plan.steps == ()
     assert "taken by route-1" in plan.refused["route-0"]
+
+
+@pytest.mark.parametrize("there", [1400, 0, None])
+def test_a_route_of_a_link_under_two_names_has_one_owner(there: int | None) -> None:
+    real = attrs.evolve(DEFAULT_0, mtu=1400, layer=CONFIGURATION)
+    other = attrs.evolve(DEFAULT_0, out_link_name="uplink", layer=CONFIGURATION)
+    seen = () if there is None else (KernelRoute(status=attrs.evolve(SEEN_0.status, mtu=there)),)
+    plan = plan_routes({"a": other, "b": real}, {}, {}, LINKS, routes(*seen))
+    assert [step.id for step in plan.steps] == ([] if there == 1400 else ["b"])
+    assert "mtu is 1400 at eth0, and 0 at uplink" in plan.refused["a"]
+    assert not plan_routes({"a": other}, {}, {}, LINKS, routes(*seen)).refused
+
+
+@pytest.mark.parametrize(("on_link", "keeps"), [(2, "a"), (4, "b")])
+def test_of_two_routes_that_differ_only_in_their_link_the_one_that_is_there_stays(on_link: int, keeps: str) -> None:
+    both = {"a": DEFAULT_0, "b": attrs.evolve(DEFAULT_0, out_link_name="eth1")}
+    seen = KernelRoute(status=attrs.evolve(SEEN_0.status, out_link_index=on_link))
+    plan = plan_routes(both, {}, {}, LINKS, routes(seen))
+    assert plan.steps == ()
+    (text,) = plan.refused.values()
+    assert f"taken by {keeps}" in text
 
 
 def test_a_waiting_route_is_added_in_the_plan_that_removes_its_rival() -> None:

@@ -318,6 +318,96 @@ addresses: [{address: 10.0.0.5/24, routePriority: 5}]
         assert address.priority == 5
 
 
+BY_NAME = "machine: {type: controlplane, network: {interfaces: [%s]}}"
+DOCUMENT = "\n---\n{apiVersion: v1alpha1, kind: LinkConfig, name: %s}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "says"),
+    [
+        pytest.param(
+            BY_NAME % "{interface: eth0, mtu: 1400}, {interface: enp0s2, mtu: 1300}",
+            "LinkSpecs/configuration/eth0",
+            "mtu is 1400 in machine.network.interfaces[0] (eth0), and 1300 in machine.network.interfaces[1] (enp0s2)",
+            id="alternative-name",
+        ),
+        pytest.param(
+            BY_NAME % "{interface: net0, mtu: 1400}, {deviceSelector: {busPath: '0000:00:02*'}, mtu: 1300}",
+            "LinkSpecs/configuration/eth0",
+            "mtu is 1400 in machine.network.interfaces[0] (net0), and 1300 in machine.network.interfaces[1] (eth0)",
+            id="selector",
+        ),
+        pytest.param(
+            DOCUMENT % "eth0, multicast: false, up: false" + DOCUMENT % "net0, multicast: true",
+            "LinkSpecs/configuration/eth0",
+            "multicast is false in LinkConfig eth0, and true in LinkConfig net0; up is false in LinkConfig eth0, and",
+            id="documents",
+        ),
+        pytest.param(
+            BY_NAME % "{interface: eth0, mtu: 1400}" + DOCUMENT % "enp0s2, mtu: 1300",
+            "LinkSpecs/configuration/eth0",
+            "mtu is 1400 in machine.network.interfaces[0] (eth0), and 1300 in LinkConfig enp0s2",
+            id="device-and-document",
+        ),
+        pytest.param(
+            BY_NAME % "{interface: br0, bridge: {interfaces: [eth0]}}, {interface: bond0, bond: {interfaces: [net0]}}",
+            "LinkSpecs/configuration/eth0",
+            "the master is br0 in machine.network.interfaces[0] (br0), and bond0 in",
+            id="masters",
+        ),
+        pytest.param(
+            BY_NAME % "{interface: eth0, dhcp: true}, {interface: net0, dhcp: true, dhcpOptions: {routeMetric: 9}}",
+            "OperatorSpecs/configuration/dhcp4/eth0",
+            "dhcp4.route_metric is 1024 in machine.network.interfaces[0] (eth0), and 9 in",
+            id="dhcp",
+        ),
+        pytest.param(
+            BY_NAME % "{interface: eth0, routes: [{network: 10.8.0.0/16, gateway: 10.0.0.1, mtu: 1400}]}, "
+            "{deviceSelector: {busPath: '0000:00:02*'}, routes: [{network: 10.8.0.0/16, gateway: 10.0.0.1}]}",
+            "RouteSpecs/configuration/inet4/10.0.0.1/10.8.0.0/16/1024",
+            "mtu is 1400 in machine.network.interfaces[0] (eth0), and 0 in",
+            id="routes",
+        ),
+    ],
+)
+async def test_one_link_configured_differently_under_two_names_names_both_places(
+    text: str, problem: str, says: str
+) -> None:
+    async with house({"eth0": nic(2, alias="net0", alt_names=("enp0s2",))}) as node:
+        await configure(node, config(text))
+        found = problems(node, Severity.ERROR)
+        assert list(found) == [problem]
+        assert says in found[problem]
+        # Without the names there are two links, which contradict nothing.
+        await see(node, "eth0", nic(3))
+        assert not problems(node, Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BY_NAME % "{interface: eth0, mtu: 1400, dhcp: true}, {interface: enp0s2, mtu: 1400, addresses: [10.0.0.5/24]}",
+        BY_NAME % "{interface: eth0, vip: {ip: 10.0.0.9}}, {interface: net0, vip: {ip: 10.0.0.9}}",
+        BY_NAME % "{interface: br0, bridge: {interfaces: [eth0, net0]}}, {interface: enp0s2, mtu: 1300}",
+        BY_NAME % "{interface: net0, mtu: 1400}" + DOCUMENT % "net0, mtu: 1300",
+    ],
+)
+async def test_one_link_under_two_names_that_agree_is_one_link(text: str) -> None:
+    async with house({"eth0": nic(2, alias="net0", alt_names=("enp0s2",))}) as node:
+        await configure(node, config(text))
+        assert not problems(node, Severity.ERROR)
+        assert "configuration/eth0" in unmerged(node, LinkSpec)
+        assert not unmerged(node, LinkSpec).keys() & {"configuration/net0", "configuration/enp0s2"}
+        assert len(unmerged(node, OperatorSpec)) <= 1
+
+
+async def test_a_link_that_is_ignored_under_one_name_is_ignored_under_all() -> None:
+    text = "{interface: eth0, ignore: true}\n{interface: net0, dhcp: true, addresses: [10.0.0.5/24], mtu: 1400}"
+    async with house({"eth0": nic(2, alias="net0")}) as node:
+        await configure(node, devices(text))
+        assert not any(unmerged(node, type) for type in (LinkSpec, AddressSpec, RouteSpec, OperatorSpec))
+
+
 async def test_invalid_parts_are_problems_and_all_others_are_kept() -> None:
     vlan = "{vlanId: 5, addresses: [10.0.5.5, 10.0.5.6/24], routes: [{network: x}], vip: {ip: y}}"
     text = f"{{interface: eth0, addresses: [10.0.0.5/24], vlans: [{vlan}]}}"
