@@ -15,7 +15,7 @@ from nodespan.controllers.config.rules.documents import DOCUMENT_RULES
 from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.rules.main import check_main
 from nodespan.controllers.config.rules.one_link import check_one_link
-from nodespan.controllers.config.rules.replaced import check_replaced
+from nodespan.controllers.config.rules.replaced import check_control_plane_kinds, check_replaced
 from nodespan.controllers.config.rules.route_places import check_route_places
 from nodespan.resources.config.main import MainDocument
 
@@ -39,5 +39,6 @@ def validate(entries: Sequence[Entry], *, are_all: bool = True) -> Iterator[tupl
     yield from check_virtual_ips(entries)
     yield from check_route_places(entries)
     yield from check_replaced(entries)
+    yield from check_control_plane_kinds(entries)
     yield from check_encrypted_dns(entries)
     yield from check_discovery_needs(entries)

@@ -7,6 +7,7 @@ import pytest
 
 from nodespan.controllers.config.finding import Severity
 from nodespan.controllers.config.loading import load, load_bytes, load_files, read_and_load
+from nodespan.controllers.config.rules.replaced import EXCLUDED
 from nodespan.controllers.config.tree import LARGEST_TEXT
 from nodespan.resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
 from nodespan.resources.config.bond import AdLacpActive, BondMode
@@ -412,46 +413,134 @@ def test_a_strict_check_refuses_kinds_that_no_original_has() -> None:
 # Documents that exclude a part of the main document.
 
 
-@pytest.mark.parametrize(
-    ("main", "document", "key"),
-    [
-        ("machine: {network: {hostname: a}}", "kind: HostnameConfig\nhostname: b", "machine.network.hostname"),
-        (
-            "machine: {features: {stableHostname: true}}",
-            "kind: HostnameConfig\nhostname: b",
-            "machine.features.stableHostname",
-        ),
-        (
-            "machine: {time: {servers: [a.example]}}",
-            "kind: TimeSyncConfig\nntp: {servers: [b]}",
-            "machine.time.servers",
-        ),
-        ("machine: {time: {bootTimeout: 1m}}", "kind: TimeSyncConfig", "machine.time.bootTimeout"),
-        ("machine: {time: {disabled: true}}", "kind: TimeSyncConfig", "machine.time.disabled"),
-        ("cluster: {discovery: {enabled: false}}", "kind: DiscoveryServiceConfig\nname: a", "cluster.discovery"),
-        ("cluster: {network: {podSubnets: [10.244.0.0/16]}}", "kind: KubeNetworkConfig", "cluster.network"),
-        ("cluster: {clusterName: a}", "kind: KubeClusterConfig", "cluster.clusterName"),
-        ("cluster: {apiServer: {certSANs: [a]}}", "kind: KubeAPIServerConfig", "cluster.apiServer"),
-        ("machine: {kubelet: {image: a}}", "kind: KubeletConfig", "machine.kubelet"),
-        ("machine: {kubelet: {nodeIP: {validSubnets: [a]}}}", "kind: KubeNodeConfig", "machine.kubelet.nodeIP"),
-        ("machine: {features: {kubePrism: {enabled: true}}}", "kind: KubePrismConfig", "machine.features.kubePrism"),
-        ("machine: {install: {disk: /dev/sda}}", "kind: UnattendedInstallConfig", "machine.install"),
-    ],
-)
-def test_a_document_excludes_its_part_of_the_main_document(main: str, document: str, key: str) -> None:
-    loaded = load(f"{main}\n---\napiVersion: v1alpha1\n{document}\n")
-    assert f"{key} is given in the main document too" in [problem.message for problem in loaded.errors]
+SECRET_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+SUBNETS = "podSubnets: [10.244.0.0/16]\nserviceSubnets: [10.96.0.0/12]"
+CLUSTER = "clusterName: a\nendpoint: https://10.0.0.1:6443"
+# The kind, the rest of the document, and each key of the main document with a value that excludes it.
+EXCLUDED_KEYS = [
+    ("HostnameConfig", "hostname: b", "machine.network.hostname", "a"),
+    ("HostnameConfig", "auto: stable", "machine.features.stableHostname", "true"),
+    ("ResolverConfig", "", "machine.network.searchDomains", "[]"),
+    ("ResolverConfig", "", "machine.network.searchDomains", "[a.example]"),
+    ("ResolverConfig", "", "machine.network.nameservers", "[]"),
+    ("ResolverConfig", "", "machine.network.nameservers", "[10.0.0.1]"),
+    ("ResolverConfig", "", "machine.network.disableSearchDomain", "true"),
+    ("ResolverConfig", "hostDNS: {enabled: true}", "machine.features.hostDNS", "{}"),
+    ("ResolverConfig", "hostDNS: {enabled: true}", "machine.features.hostDNS", "{enabled: true}"),
+    ("TimeSyncConfig", "", "machine.time.disabled", "true"),
+    ("TimeSyncConfig", "enabled: true", "machine.time.disabled", "true"),
+    ("TimeSyncConfig", "ntp: {servers: [b]}", "machine.time.servers", "[a.example]"),
+    ("TimeSyncConfig", "", "machine.time.bootTimeout", "1m"),
+    ("KubeSpanConfig", "", "machine.network.kubespan", "{}"),
+    ("KubeSpanConfig", "", "machine.network.kubespan", "{enabled: false}"),
+    ("DiscoveryIdentityConfig", f"clusterID: b\nclusterSecret: {SECRET_KEY}", "cluster.id", "a"),
+    ("DiscoveryIdentityConfig", f"clusterID: b\nclusterSecret: {SECRET_KEY}", "cluster.secret", SECRET_KEY),
+    ("DiscoveryServiceConfig", "name: a\nendpoint: https://a.example", "cluster.discovery", "{enabled: false}"),
+    ("DiscoveryServiceConfig", "name: a\nendpoint: https://a.example", "cluster.discovery", "{}"),
+    ("KubeNetworkConfig", SUBNETS, "cluster.network", "{}"),
+    ("KubeNetworkConfig", SUBNETS, "cluster.network", "{podSubnets: [10.244.0.0/16]}"),
+    ("KubeClusterConfig", CLUSTER, "cluster.clusterName", "a"),
+    ("KubeClusterConfig", CLUSTER, "cluster.controlPlane.endpoint", "https://10.0.0.1:6443"),
+    ("KubeFlannelCNIConfig", "", "cluster.network", "{dnsDomain: a.example}"),
+    ("KubeletConfig", "", "machine.kubelet", "{image: a}"),
+    ("KubeletConfig", "", "machine.kubelet", "{}"),
+    ("KubeCredentialProviderConfig", "", "machine.kubelet", "{image: a}"),
+    *(
+        ("KubeNodeConfig", "", key, value)
+        for key, value in (
+            *(("cluster.allowSchedulingOnControlPlanes", "true"), ("cluster.allowSchedulingOnControlPlanes", "false")),
+            *(("cluster.allowSchedulingOnMasters", "true"), ("machine.kubelet.skipNodeRegistration", "false")),
+            *(("machine.kubelet.registerWithFQDN", "true"), ("machine.kubelet.nodeIP", "{validSubnets: [a]}")),
+            *(
+                ("machine.nodeLabels", "{a: b}"),
+                ("machine.nodeAnnotations", "{a: b}"),
+                ("machine.nodeTaints", "{a: b}"),
+            ),
+        )
+    ),
+    ("KubePrismConfig", "", "machine.features.kubePrism", "{enabled: true}"),
+    ("KubeProxyConfig", "", "cluster.proxy", "{disabled: true}"),
+    ("KubeAPIServerConfig", "", "cluster.apiServer", "{certSANs: [a]}"),
+    ("KubeAPIServerConfig", "", "cluster.controlPlane.localAPIServerPort", "6443"),
+    ("KubeTalosAPIAccessConfig", "", "machine.features.kubernetesTalosAPIAccess", "{enabled: true}"),
+    ("UnattendedInstallConfig", "", "machine.install", "{disk: /dev/sda}"),
+    ("UnattendedInstallConfig", "", "machine.install", "{}"),
+    ("VolumeConfig", "name: STATE\nencryption: {provider: luks2}", "machine.systemDiskEncryption.state", "{keys: []}"),
+    ("VolumeConfig", "name: EPHEMERAL\nencryption: {a: b}", "machine.systemDiskEncryption.ephemeral", "{}"),
+    ("ImageCacheConfig", "", "machine.features.imageCache", "{localEnabled: true}"),
+    ("KubeAPIServerCAConfig", "", "cluster.ca", "{crt: a}"),
+    ("KubeAggregatorCAConfig", "", "cluster.aggregatorCA", "{crt: a}"),
+    ("KubeServiceAccountConfig", "", "cluster.serviceAccount", "{key: a}"),
+    ("KubeAuditPolicyConfig", "", "cluster.apiServer.auditPolicy", "{kind: Policy}"),
+    ("KubeAdmissionControlConfig", "name: a", "cluster.apiServer.admissionControl", "[{name: a}]"),
+    ("KubeAuthorizerConfig", "name: a", "cluster.apiServer.admissionControl", "[{name: a}]"),
+    ("KubeControllerManagerConfig", "", "cluster.controllerManager", "{image: a}"),
+    ("KubeControllerManagerConfig", "", "machine.controlPlane.controllerManager", "{disabled: true}"),
+    ("KubeCoreDNSConfig", "", "cluster.coreDNS", "{disabled: true}"),
+    ("KubeEtcdEncryptionConfig", "", "cluster.secretboxEncryptionSecret", "a"),
+    ("KubeEtcdEncryptionConfig", "", "cluster.aescbcEncryptionSecret", "a"),
+    ("KubeSchedulerConfig", "", "cluster.scheduler", "{image: a}"),
+    ("KubeSchedulerConfig", "", "machine.controlPlane.scheduler", "{disabled: true}"),
+    ("CRIBaseRuntimeSpecConfig", "", "machine.baseRuntimeSpecOverrides", "{a: b}"),
+]
+
+
+def conflicting(kind: str, rest: str, key: str, value: str) -> str:
+    """A main document with the key beside the type of the machine, and the document."""
+    section, *keys = key.split(".")
+    inner = "".join(f"{part}: {{" for part in keys[:-1]) + f"{keys[-1]}: {value}" + "}" * len(keys[:-1])
+    sections = {"machine": "type: controlplane", "cluster": ""}
+    sections[section] += f"{', ' if sections[section] else ''}{inner}"
+    main = "\n".join(f"{name}: {{{content}}}" for name, content in sections.items())
+    return f"{main}\n---\napiVersion: v1alpha1\nkind: {kind}\n{rest}\n"
+
+
+@pytest.mark.parametrize(("kind", "rest", "key", "value"), EXCLUDED_KEYS)
+def test_a_document_excludes_its_part_of_the_main_document(kind: str, rest: str, key: str, value: str) -> None:
+    found = [(problem.path, problem.message) for problem in load(conflicting(kind, rest, key, value)).errors]
+    assert [message for _, message in found].count(f"{key} is given in the main document too") == 1, found
+
+
+def test_the_table_of_exclusions_has_every_kind() -> None:
+    assert {kind for kind, _, _, _ in EXCLUDED_KEYS} == {*EXCLUDED, "VolumeConfig"}
 
 
 @pytest.mark.parametrize(
-    ("main", "document"),
+    ("kind", "rest", "key", "value"),
     [
-        ("machine: {features: {stableHostname: false}}", "kind: HostnameConfig\nauto: stable"),
-        ("machine: {time: {disabled: false}}", "kind: TimeSyncConfig\nntp: {servers: [a]}"),
-        ("machine: {install: {}}", "kind: UnattendedInstallConfig"),
-        ("machine: {network: {hostname: ''}}", "kind: HostnameConfig\nhostname: b"),
-        ("machine: {}", "kind: KubeNetworkConfig\npodSubnets: [10.244.0.0/16]\nserviceSubnets: [10.96.0.0/12]"),
+        ("HostnameConfig", "auto: stable", "machine.features.stableHostname", "false"),
+        ("HostnameConfig", "hostname: b", "machine.network.hostname", "''"),
+        ("TimeSyncConfig", "ntp: {servers: [a]}", "machine.time.disabled", "false"),
+        ("TimeSyncConfig", "", "machine.time.servers", "[]"),
+        ("TimeSyncConfig", "", "machine.time.bootTimeout", "0s"),
+        ("ResolverConfig", "", "machine.network.disableSearchDomain", "false"),
+        ("ResolverConfig", "", "machine.features.hostDNS", "{enabled: true}"),
+        ("KubeAPIServerConfig", "", "cluster.controlPlane.localAPIServerPort", "0"),
+        ("KubeNetworkConfig", SUBNETS, "cluster.network", "null"),
+        ("KubeNodeConfig", "", "machine.nodeLabels", "{}"),
+        ("KubeAdmissionControlConfig", "name: a", "cluster.apiServer.admissionControl", "[]"),
+        ("VolumeConfig", "name: STATE", "machine.systemDiskEncryption.state", "{keys: []}"),
+        ("VolumeConfig", "name: OTHER\nencryption: {a: b}", "machine.systemDiskEncryption.state", "{keys: []}"),
+        # Both are used together.
+        ("LinkConfig", "name: a", "machine.network.interfaces", "[{interface: b}]"),
+        ("StaticHostConfig", "name: 10.0.0.1\nhostnames: [a]", "machine.network.extraHostEntries", "[{ip: 10.0.0.2}]"),
+        ("EnvironmentConfig", "variables: {A: b}", "machine.env", "{B: c}"),
+        ("KubeSpanEndpointsConfig", "", "machine.network.kubespan", "{enabled: false}"),
     ],
 )
-def test_a_part_that_says_nothing_is_not_excluded(main: str, document: str) -> None:
-    assert load(f"{main}\n---\napiVersion: v1alpha1\n{document}\n").errors == ()
+def test_what_says_nothing_or_goes_together_is_not_excluded(kind: str, rest: str, key: str, value: str) -> None:
+    assert load(conflicting(kind, rest, key, value)).errors == ()
+
+
+def test_without_a_main_document_nothing_is_excluded() -> None:
+    assert load(f"apiVersion: v1alpha1\nkind: KubeNetworkConfig\n{SUBNETS}\n").errors == ()
+
+
+def test_kinds_of_the_control_plane_are_refused_on_workers() -> None:
+    documents = "".join(f"---\napiVersion: v1alpha1\nkind: {kind}\n" for kind in ("KubeProxyConfig", "KubeletConfig"))
+    for main in ("machine: {type: worker}\n", "machine: {}\n", "cluster: {clusterName: a}\n"):
+        (problem,) = load(main + documents).errors
+        assert (problem.path, problem.line) == ("KubeProxyConfig.kind", 4)
+        assert problem.message == "KubeProxyConfig is for machines of the control plane only"
+    assert load("machine: {type: controlplane}\n" + documents).errors == ()
+    assert load(documents).errors == ()
