@@ -23,6 +23,7 @@ from nodespan.runtime.resource import (
     LabelQuery,
     Phase,
     Resource,
+    ResourceType,
     build_filter,
     kind_of,
 )
@@ -165,6 +166,9 @@ class State(ABC):
         bookmark. Updates that a resource enters or leaves the filter by arrive as CREATED and DESTROYED. Entering
         raises InvalidBookmarkError or WatchOptionsError.
         """
+
+    def learn(self, types: Iterable[ResourceType[Any]]) -> None:  # noqa: B027  # nothing to learn by default
+        """Know these types from now on, for a state that decodes what it stores."""
 
     # Availability: a state kept elsewhere may be out of reach.
 

@@ -4,8 +4,19 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from nodespan.runtime.resource import EVERYTHING, Filter, Kind, KindLike, LabelQuery, Phase, Pointer, Resource, kind_of
-from nodespan.runtime.state.base import ExpectedPhase, Sink, State, View
+from nodespan.runtime.resource import (
+    EVERYTHING,
+    Filter,
+    Kind,
+    KindLike,
+    LabelQuery,
+    Phase,
+    Pointer,
+    Resource,
+    ResourceType,
+    kind_of,
+)
+from nodespan.runtime.state.base import ExpectedPhase, Outage, Sink, State, View
 from nodespan.runtime.state.events import Event, Watch
 
 S = TypeVar("S")
@@ -79,6 +90,15 @@ class FilteredState(State):
 
     def kinds(self) -> Iterable[Kind[Any]]:
         return self._inner.kinds()
+
+    def learn(self, types: Iterable[ResourceType[Any]]) -> None:
+        self._inner.learn(types)
+
+    def outage(self, namespace: str) -> Outage | None:
+        return self._inner.outage(namespace)
+
+    async def until_available(self, namespace: str) -> None:
+        await self._inner.until_available(namespace)
 
     async def create(self, resource: Resource[S], *, owner: str = "") -> Resource[S]:
         self._rule(resource.pointer, Verb.CREATE)

@@ -53,6 +53,7 @@ async def register_types(state: State, types: Iterable[ResourceType[Any]]) -> No
     """
     types = tuple(types)
     check_types(state, types)
+    state.learn(types)
     if state.find(Namespace, META) is None:
         await register_meta(state)
     for type in types:

@@ -9,6 +9,6 @@ import pytest
 from nodespan.runtime.testing.kit import ControllerCrashedError, Crash, Node, running
 
 # Without this a failed assertion of a suite would not show what was compared.
-pytest.register_assert_rewrite("nodespan.runtime.testing.state_suite")
+pytest.register_assert_rewrite("nodespan.runtime.testing.state_suite", "nodespan.runtime.testing.state_model")
 
 __all__ = ["ControllerCrashedError", "Crash", "Node", "running"]

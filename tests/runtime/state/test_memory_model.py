@@ -1,145 +1,15 @@
 """Any sequence of writes: the state agrees with a plain dict, and whoever follows it sees one and the same history."""
 
-from collections.abc import Iterator
-from typing import Literal
-
-import attrs
 import trio
 import trio.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError, StateError
-from nodespan.runtime.resource import Phase, Resource
 from nodespan.runtime.state import Event, EventType, MemoryState
-from nodespan.runtime.testing.state_suite import PathSpec, what
-from tests.runtime.state.paths import KIND, addresses, churn, path, read, read_until
+from nodespan.runtime.testing.state_model import IDS, WRITES, Model, Write, write_to_both
+from nodespan.runtime.testing.state_suite import what
+from tests.runtime.state.paths import KIND, addresses, churn, read, read_until
 
-IDS = ("a", "b", "c")
-Step = Literal["create", "update", "update stale", "tear down", "hold", "release", "destroy"]
-Path = Resource[PathSpec]
-
-
-@attrs.frozen
-class Write:
-    """One attempt to write."""
-
-    step: Step
-    id: str
-    owner: str
-    value: str
-
-
-@attrs.define
-class Model:
-    """What the state should hold and have reported, kept in the simplest way."""
-
-    contents: dict[str, Path] = attrs.field(factory=dict)
-    history: list[tuple[EventType, Path, Path | None]] = attrs.field(factory=list)
-
-    def apply(self, write: Write) -> None:
-        current = self.contents.get(write.id)
-        if write.step == "create":
-            if current is not None:
-                raise ConflictError("exists")
-            self._put(_given(write).evolve(version=1, owner=write.owner), None)
-            return
-        if current is None:
-            raise NotFoundError("missing")
-        finalizers = current.metadata.finalizers
-        if write.step == "hold":
-            if write.value not in finalizers:
-                self._change(current, finalizers=(*finalizers, write.value))
-            return
-        if write.step == "release":
-            if write.value in finalizers:
-                self._change(current, finalizers=tuple(name for name in finalizers if name != write.value))
-            return
-        if write.step == "tear down" and current.metadata.is_tearing_down:
-            return
-        if write.owner != current.metadata.owner:
-            raise OwnerConflictError("owned")
-        if write.step == "destroy":
-            if finalizers:
-                raise ConflictError("held")
-            del self.contents[write.id]
-            self.history.append((EventType.DESTROYED, current, None))
-            return
-        if write.step == "update stale":
-            raise ConflictError("stale")
-        if current.metadata.is_tearing_down:
-            raise PhaseConflictError("tearing down")
-        if write.step == "tear down":
-            self._change(current, phase=Phase.TEARING_DOWN)
-        else:
-            self._change(current, labels={"value": write.value})
-
-    def _change(self, current: Path, **changes: object) -> None:
-        assert current.metadata.version is not None
-        self._put(current.evolve(version=current.metadata.version + 1, **changes), current)
-
-    def _put(self, new: Path, old: Path | None) -> None:
-        self.contents[new.id] = new
-        self.history.append((EventType.CREATED if old is None else EventType.UPDATED, new, old))
-
-    def of(self, id: str, since: int) -> Iterator[tuple[EventType, Path, Path | None]]:
-        """The history of one resource from a point on."""
-        return (event for event in self.history[since:] if event[1].id == id)
-
-
-def _given(write: Write) -> Path:
-    return path(write.id, value=write.value)
-
-
-async def _apply(state: MemoryState, write: Write) -> None:
-    match write.step:
-        case "create":
-            await state.create(_given(write), owner=write.owner)
-        case "update" | "update stale":
-            current = state.get(KIND, write.id)
-            if write.step == "update stale":
-                current = current.evolve(version=99)
-            await state.update(current.evolve(labels={"value": write.value}), owner=write.owner)
-        case "tear down":
-            ready = await state.teardown(KIND, write.id, owner=write.owner)
-            assert ready is state.get(KIND, write.id).metadata.is_destroy_ready
-        case "hold":
-            await state.add_finalizer(KIND, write.id, write.value)
-        case "release":
-            await state.remove_finalizer(KIND, write.id, write.value)
-        case "destroy":
-            await state.destroy(KIND, write.id, owner=write.owner)
-
-
-async def _write_to_both(state: MemoryState, model: Model, writes: list[Write]) -> None:
-    for write in writes:
-        expected = outcome = None
-        try:
-            model.apply(write)
-        except StateError as error:
-            expected = type(error)
-        try:
-            await _apply(state, write)
-        except StateError as error:
-            outcome = type(error)
-        assert outcome is expected, write
-        assert state.list(KIND) == [model.contents[id] for id in sorted(model.contents)]
-        assert state.view(KIND).items == model.contents
-
-
-WRITES = st.lists(
-    st.builds(
-        Write,
-        # Refusals are found without help; that much lives and ends in many ways needs some.
-        step=st.sampled_from(
-            ["create", "create", "update", "update", "tear down", "hold", "release", "destroy", "update stale"]
-        ),
-        id=st.sampled_from(IDS),
-        owner=st.sampled_from(["", "", "", "owner"]),
-        value=st.sampled_from(["A", "B"]),
-    ),
-    max_size=40,
-)
 # A slow machine is no failure.
 patient = settings(deadline=None, max_examples=60)
 
@@ -151,17 +21,17 @@ def _roomy() -> MemoryState:
 @patient
 @given(WRITES)
 async def test_every_write_has_the_outcome_it_would_have_on_a_dict(writes: list[Write]) -> None:
-    await _write_to_both(MemoryState(), Model(), writes)
+    await write_to_both(MemoryState(), Model(), writes)
 
 
 @patient
 @given(WRITES, WRITES)
 async def test_contents_and_what_follows_make_up_the_present(before: list[Write], after: list[Write]) -> None:
     state, model = _roomy(), Model()
-    await _write_to_both(state, model, before)
+    await write_to_both(state, model, before)
     contents, start = dict(model.contents), len(model.history)
     async with state.watch_kind(KIND, bootstrap_contents=True) as watch:
-        await _write_to_both(state, model, after)
+        await write_to_both(state, model, after)
         assert [what(await read(watch)) for _ in contents] == [
             (EventType.CREATED, contents[id], None) for id in sorted(contents)
         ]
@@ -183,7 +53,7 @@ async def test_contents_and_what_follows_make_up_the_present(before: list[Write]
 async def test_a_watch_resumed_anywhere_has_neither_gap_nor_repetition(writes: list[Write]) -> None:
     state, model = _roomy(), Model()
     async with state.watch_kind(KIND, bootstrap_bookmark=True) as watch:
-        await _write_to_both(state, model, writes)
+        await write_to_both(state, model, writes)
         await churn(state, "end", 1)
         events = await read_until(watch, "end")
     assert events[0].type is EventType.NOOP
@@ -202,7 +72,7 @@ async def test_a_watch_resumed_anywhere_has_neither_gap_nor_repetition(writes: l
 @given(WRITES, WRITES)
 async def test_the_watch_of_one_sees_exactly_its_own_events(before: list[Write], after: list[Write]) -> None:
     state, model = _roomy(), Model()
-    await _write_to_both(state, model, before)
+    await write_to_both(state, model, before)
     contents, start = dict(model.contents), len(model.history)
     seen: dict[str, list[Event]] = {id: [] for id in IDS}
 
@@ -215,7 +85,7 @@ async def test_the_watch_of_one_sees_exactly_its_own_events(before: list[Write],
         for id in IDS:
             nursery.start_soon(follow, id)
         await trio.testing.wait_all_tasks_blocked()
-        await _write_to_both(state, model, after)
+        await write_to_both(state, model, after)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     for id, (first, *rest) in seen.items():
@@ -230,7 +100,7 @@ async def test_the_watch_of_one_sees_exactly_its_own_events(before: list[Write],
 @given(WRITES, WRITES)
 async def test_bound_work_ends_if_and_only_if_its_resource_does(before: list[Write], after: list[Write]) -> None:
     state, model = _roomy(), Model()
-    await _write_to_both(state, model, before)
+    await write_to_both(state, model, before)
     start = len(model.history)
     expected = {id for id in IDS if id not in model.contents or model.contents[id].metadata.is_tearing_down}
     ended: set[str] = set()
@@ -246,7 +116,7 @@ async def test_bound_work_ends_if_and_only_if_its_resource_does(before: list[Wri
             nursery.start_soon(work, id)
         await trio.testing.wait_all_tasks_blocked()
         assert ended == expected
-        await _write_to_both(state, model, after)
+        await write_to_both(state, model, after)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     for type, resource, _ in model.history[start:]:
