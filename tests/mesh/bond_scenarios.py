@@ -1,7 +1,7 @@
 """A namespace with three network cards of sorts, whose far ends are ports of one switch; for tests of bonds on them."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from nodespan.resources.network import BondMaster, LinkSpecSpec, NetworkProblem,
 from nodespan.resources.network.enums import ADLACPActive, BondMode
 from nodespan.runtime.testing.kit import Node, running
 from tests.mesh.link_scenarios import BASE, links, want
-from tests.support.netns import Namespace, connect, entered, namespaces
+from tests.support.netns import Namespace, entered, namespaces
 
 CARDS = ("e0", "e1", "e2")
 # The first link of a kind may have to wait for the kernel to load a module.
@@ -91,11 +91,8 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     """The cards with addresses of their own, down; at the far end a switch with 192.0.2.9 on it."""
     with namespaces("node", "far") as (inside, far):
-        far.run("ip", "link", "add", "switch", "type", "bridge")
-        for number, card in enumerate(CARDS):
-            plug(inside, far, card, number)
-        far.run("ip", "addr", "add", "192.0.2.9/24", "dev", "switch")
-        far.run("ip", "link", "set", "switch", "up")
+        switch(far)
+        plug(inside, far, {card: address(number) for number, card in enumerate(CARDS)})
         async with controllers(inside) as runtime:
             yield Bench(inside, far, runtime)
 
@@ -107,11 +104,22 @@ async def controllers(inside: Namespace) -> AsyncIterator[Node]:
         yield runtime
 
 
-def plug(inside: Namespace, far: Namespace, card: str, number: int) -> None:
-    """Lay a cable from a card to the switch; the card has an address that ends in its number."""
-    connect(inside, card, far, f"far-{card}")
-    inside.run("ip", "link", "set", card, "down", "address", address(number))
-    far.run("ip", "link", "set", f"far-{card}", "master", "switch")
+def switch(far: Namespace) -> None:
+    """The switch, with 192.0.2.9 on it."""
+    # With an address of its own, or else it has that of a port, and another when that port goes.
+    far.ip("link add switch address 02:00:00:00:ff:00 up type bridge", "addr add 192.0.2.9/24 dev switch")
+
+
+def plug(inside: Namespace, far: Namespace, cards: Mapping[str, str]) -> None:
+    """Lay cables from cards of these names and addresses, which are down, to the switch."""
+    # Made inside, for outside there may be a card of this name.
+    inside.ip(
+        *(
+            f"link add {card} address {address} type veth peer name far-{card} netns {far.name}"
+            for card, address in cards.items()
+        )
+    )
+    far.ip(*(f"link set far-{card} master switch up" for card in cards))
 
 
 def rename(inside: Namespace, card: str, name: str) -> None:

@@ -1,12 +1,17 @@
-"""Network namespaces for tests: made with names of this run, removed after the processes that live in them."""
+"""Network namespaces for tests: made with names of this run, removed after the processes that live in them.
+
+What tests do most often starts no program: under User Mode Linux each start of one costs a tenth of a second.
+"""
 
 import contextlib
 import ctypes
+import fcntl
 import itertools
 import os
 import signal
+import socket
+import struct
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +21,13 @@ import attrs
 from tests.support import run
 
 _numbers = itertools.count()
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED = 1 << 12, 1 << 14, 1 << 20
+_MNT_DETACH = 2
+_OWN = "/proc/thread-self/ns/net"
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
 @attrs.frozen
@@ -38,12 +50,25 @@ class Namespace:
 
         Raises AssertionError with the command's own words if it fails, TimeoutExpired after 30 seconds.
         """
-        return execute(*self.inside(*command), stdin=stdin)
+        # What this thread starts begins where the thread is.
+        with entered(self):
+            return execute(*command, stdin=stdin)
+
+    def ip(self, *lines: str) -> None:
+        """Run `ip` in here once for many lines, each what would stand behind `ip`. Blocks; errors as in `run`."""
+        self.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+
+    def bring_up(self, link: str) -> None:
+        """Set a new link up. Raises OSError."""
+        with entered(self), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            flags = struct.unpack("16xH14x", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("32s", link.encode())))[0]
+            fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", link.encode(), flags | _IFF_UP))
 
     def processes(self) -> tuple[int, ...]:
         """The processes that live in here, this one never among them."""
-        listed = execute("ip", "netns", "pids", self.name).split()
-        return tuple(pid for pid in map(int, listed) if pid != os.getpid())
+        here = os.stat(self.path)
+        others = (int(entry) for entry in os.listdir("/proc") if entry.isdecimal() and int(entry) != os.getpid())
+        return tuple(pid for pid in others if _lives_in(pid, here))
 
 
 def execute(*command: str, stdin: str | None = None) -> str:
@@ -55,17 +80,23 @@ def execute(*command: str, stdin: str | None = None) -> str:
 
 @contextlib.contextmanager
 def namespace(label: str = "node") -> Iterator[Namespace]:
-    """Make a namespace with lo up; at the end stop every process in it (SIGTERM, then SIGKILL), then remove it."""
+    """Make a namespace with lo up; at the end stop every process in it (SIGTERM, then SIGKILL), then remove it.
+
+    It is one as `ip netns` makes them. Raises AssertionError where none can be made.
+    """
     made = Namespace(f"{run.NAME}-{label}-{next(_numbers)}")
-    execute("ip", "netns", "add", made.name)
     try:
-        made.run("ip", "link", "set", "lo", "up")
+        _add(made.path)
+    except OSError as error:
+        raise AssertionError(f"cannot make the network namespace {made.name}: {error}") from error
+    try:
+        made.bring_up("lo")
         yield made
     finally:
         try:
             _stop(made)
         finally:
-            execute("ip", "netns", "delete", made.name)
+            _remove(made.path)
 
 
 @contextlib.contextmanager
@@ -77,39 +108,76 @@ def namespaces(*labels: str) -> Iterator[tuple[Namespace, ...]]:
 
 def connect(left: Namespace, left_link: str, right: Namespace, right_link: str) -> None:
     """Lay a cable: a veth pair with one end in each namespace, both up. It vanishes with either namespace."""
-    execute(
-        *("ip", "link", "add", left_link, "netns", left.name, "type", "veth"),
+    # Made inside, for outside there may be a link of this name.
+    left.run(
+        *("ip", "link", "add", "name", left_link, "type", "veth"),
         *("peer", "name", right_link, "netns", right.name),
     )
-    left.run("ip", "link", "set", left_link, "up")
-    right.run("ip", "link", "set", right_link, "up")
+    # Only now, for a veth comes up once it has its peer.
+    left.bring_up(left_link)
+    right.bring_up(right_link)
 
 
 @contextlib.contextmanager
 def entered(target: Namespace) -> Iterator[None]:
     """Sockets made in this block belong to the namespace, and stay there. Never await inside: it moves the thread."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         away = os.open(target.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _setns(away)
+            _call("setns", away, _CLONE_NEWNET)
         finally:
             os.close(away)
         try:
             yield
         finally:
-            _setns(home)
+            _call("setns", home, _CLONE_NEWNET)
     finally:
         os.close(home)
 
 
-def _setns(descriptor: int) -> None:
-    clone_newnet = 0x40000000
-    if sys.version_info >= (3, 12):
-        os.setns(descriptor, clone_newnet)
-    elif ctypes.CDLL(None, use_errno=True).setns(descriptor, clone_newnet):
+def _call(function: str, *arguments: bytes | int | None) -> None:
+    """A call of the C library; some of these Python has since 3.12, others never. Raises OSError."""
+    if getattr(_libc, function)(*arguments) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"setns: {os.strerror(number)}")
+        raise OSError(number, f"{function}: {os.strerror(number)}")
+
+
+def _add(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    directory = os.fsencode(path.parent)
+    # So that a namespace which is removed goes from all that see the directory.
+    try:
+        _call("mount", b"", directory, b"none", _MS_SHARED | _MS_REC, None)
+    except OSError:  # no mount point yet
+        _call("mount", directory, directory, b"none", _MS_BIND | _MS_REC, None)
+        _call("mount", b"", directory, b"none", _MS_SHARED | _MS_REC, None)
+    path.touch(0o000, exist_ok=False)
+    try:
+        home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _call("unshare", _CLONE_NEWNET)
+            try:
+                _call("mount", _OWN.encode(), os.fsencode(path), b"none", _MS_BIND, None)
+            finally:
+                _call("setns", home, _CLONE_NEWNET)
+        finally:
+            os.close(home)
+    except OSError:
+        path.unlink()
+        raise
+
+
+def _remove(path: Path) -> None:
+    _call("umount2", os.fsencode(path), _MNT_DETACH)
+    path.unlink()
+
+
+def _lives_in(pid: int, namespace: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), namespace)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False  # it has ended, or is out of reach
 
 
 def _stop(target: Namespace) -> None:

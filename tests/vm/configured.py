@@ -39,6 +39,7 @@ from nodespan.controllers.network.wireguard.peers import WireguardPeerController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.testing.kit import Node, running
+from tests.mesh.bond_scenarios import plug, switch
 from tests.support.ip_state import IpState, differences
 from tests.support.netns import Namespace, execute, namespaces
 
@@ -105,7 +106,7 @@ class Machine(IpState):
 
     def plug(self, card: str, number: int) -> None:
         """Lay a cable from a card of this name, whose address ends in its number, to the switch."""
-        plug(self.inside, self.far, card, f"{MAC}{number:02x}")
+        plug(self.inside, self.far, {card: f"{MAC}{number:02x}"})
 
     def pull(self, card: str) -> None:
         """Take a card out."""
@@ -126,32 +127,19 @@ class Machine(IpState):
         await self.runtime.settled(within=PATIENCE)
 
 
-def plug(inside: Namespace, far: Namespace, card: str, address: str) -> None:
-    """Lay a cable from a card of this name and address, which is down, to the switch."""
-    # Made inside, for outside there may be a card of this name.
-    inside.run(
-        *("ip", "link", "add", card, "address", address, "type", "veth"),
-        *("peer", "name", f"far-{card}", "netns", far.name),
-    )
-    far.run("ip", "link", "set", f"far-{card}", "master", "switch", "up")
-
-
 def without_a_first_vrf(inside: Namespace) -> None:
     """Have the first VRF of a namespace behind it, which brings a rule along that nobody takes away again."""
-    inside.run("ip", "link", "add", "first", "type", "vrf", "table", "9")
-    inside.run("ip", "link", "del", "first")
+    inside.ip("link add first type vrf table 9", "link del first")
 
 
 @contextlib.contextmanager
 def place(*cards: str) -> Iterator[tuple[Namespace, Namespace]]:
     """A namespace with cards of these names, numbered from 0, and the one with the switch."""
     with namespaces("node", "far") as (inside, far):
-        far.run("ip", "link", "add", "switch", "type", "bridge")
-        far.run("ip", "addr", "add", "192.0.2.9/24", "dev", "switch")
-        far.run("ip", "link", "set", "switch", "up")
+        switch(far)
         without_a_first_vrf(inside)
-        for number, card in enumerate(cards):
-            plug(inside, far, card, f"{MAC}{number:02x}")
+        if cards:
+            plug(inside, far, {card: f"{MAC}{number:02x}" for number, card in enumerate(cards)})
         yield inside, far
 
 

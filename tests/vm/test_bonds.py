@@ -272,7 +272,7 @@ async def test_a_member_can_be_unplugged_renamed_and_plugged_back() -> None:
         pull(made.inside, "e0")
         await made.whole("e1")
         await made.problem("e0", "there is no link e0")
-        plug(made.inside, made.far, "e0", 0)
+        plug(made.inside, made.far, {"e0": address(0)})
         await made.whole("e1", "e0")
         await until(lambda: made.options().get("primary") == "e0")
         await made.runtime.gone(NetworkProblem, "LinkSpecs/e0")
@@ -338,7 +338,7 @@ async def test_a_bond_takes_the_address_of_its_first_member_at_each_start_and_ke
             assert made.link("bond0")["address"] == address(0) or card == "e1"
             # The driver thinks up another one when the last member goes.
             if card == "e1":
-                plug(made.inside, made.far, card, number)
+                plug(made.inside, made.far, {card: address(number)})
                 await made.whole("e1")
         assert made.link("bond0")["address"] == address(0)
 

@@ -9,9 +9,10 @@ import pytest
 
 from nodespan.resources.network import OperatorSpec
 from tests.controllers.network.config.house import DATA
+from tests.mesh.bond_scenarios import plug
 from tests.support.tunnels import show
 from tests.vm.cards import MAC_PREFIX
-from tests.vm.configured import PATIENCE, Machine, at_work, place, plug, real_cards
+from tests.vm.configured import PATIENCE, Machine, at_work, place, real_cards
 
 # By the names and addresses that the examples have.
 CARDS = {
@@ -113,8 +114,7 @@ EXAMPLES = (selectors, virtual_ip, wireguard, addressing, documents, more_docume
 @pytest.mark.soak
 async def test_each_example_is_applied_and_undone() -> None:
     with place() as (inside, far), real_cards(inside, {REAL: f"{MAC_PREFIX}00"}):
-        for card, address in CARDS.items():
-            plug(inside, far, card, address)
+        plug(inside, far, CARDS)
         inside.run("ip", "link", "set", REAL, "address", "00:00:00:00:00:01")
         # The kernel gives a link a queue when it first comes up, and never takes it away.
         inside.run("ip", "-batch", "-", stdin="".join(f"link set {c} up\nlink set {c} down\n" for c in (REAL, *CARDS)))
