@@ -39,6 +39,15 @@ class GenCommand:
         config.add_argument(
             "--join", metavar="FILE", help="an existing machine configuration, for example of a Talos node"
         )
+        config.add_argument(
+            "-p",
+            "--config-patch",
+            dest="patches",
+            metavar="PATCH",
+            action="append",
+            default=[],
+            help="change each file by this patch: its text, or @FILE; repeatable, applied in order",
+        )
         config.add_argument("--output-dir", metavar="DIR", default=".", help="output directory (%(default)s)")
         config.add_argument(
             "--nodes",
@@ -88,6 +97,13 @@ def _gen_config(options: argparse.Namespace) -> int:
         file: config_text(mesh, purpose=f"The node {node} of {called}." if node else f"Any node of {called}.")
         for file, node in files.items()
     }
+    if options.patches:
+        from nodespan.controllers.config.apply_command import read_patches
+        from nodespan.controllers.config.patch_command import patched
+        from nodespan.controllers.config.sources import SourceText
+
+        patches = read_patches(options.patches)
+        texts = {file: patched([SourceText(name=str(file), text=text)], patches) for file, text in texts.items()}
     for file, text in texts.items():
         write_secret(file, text)
         sys.stdout.write(f"{file}\n")

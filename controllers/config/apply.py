@@ -12,8 +12,14 @@ import trio
 
 from nodespan.controllers.config.check import report
 from nodespan.controllers.config.dry_run import dry_run, dry_run_texts
-from nodespan.controllers.config.loading import Loaded, load_files
+from nodespan.controllers.config.loading import Loaded, load_files, load_sources
+from nodespan.controllers.config.patching import Patch, PatchError, apply_patches
+from nodespan.controllers.config.problem import Problem
+from nodespan.controllers.config.reading import decode
+from nodespan.controllers.config.sources import SourceText
+from nodespan.controllers.config.tree import ConfigSyntaxError
 from nodespan.resources.cluster import DiscoveryServiceStatus, ServiceState
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
 from nodespan.resources.network.problem import Severity
 from nodespan.runtime.actions import Action, ActionCall, ActionError
@@ -21,6 +27,7 @@ from nodespan.runtime.codec.duration import format_duration, parse_duration
 from nodespan.runtime.plugins import AnyController
 from nodespan.runtime.state import State
 
+NO_CHANGES = "Apply was skipped: no changes detected.\n"
 APPLIED, REFUSED, APPLIED_WITH_PROBLEMS = 0, 1, 2
 APPLY, DRY_RUN, CONFIRM, CANCEL = "config.apply", "config.dry-run", "config.confirm", "config.cancel"
 
@@ -56,7 +63,10 @@ def apply_actions(
 
     async def apply(call: ActionCall) -> _Answers:
         timeout = _timeout(call.arguments)
-        files, loaded = await _load(call.arguments)
+        files, loaded = await _load(call)
+        if loaded is None:
+            yield {"text": NO_CHANGES, "status": APPLIED}
+            return
         for text in report(loaded, files, verbose=bool(call.arguments.get("verbose"))):
             yield {"text": text, "problem": bool(loaded.errors)}
         if loaded.errors:
@@ -87,7 +97,10 @@ def apply_actions(
             yield answer
 
     async def try_dry(call: ActionCall) -> _Answers:
-        files, loaded = await _load(call.arguments)
+        files, loaded = await _load(call)
+        if loaded is None:
+            yield {"text": NO_CHANGES, "status": APPLIED}
+            return
         for text in report(loaded, files, verbose=bool(call.arguments.get("verbose"))):
             yield {"text": text, "problem": bool(loaded.errors)}
         if loaded.errors:
@@ -136,18 +149,62 @@ def _new_problems(state: State, before: _Problems) -> _Problems:
     return {id: problem for id, problem in _problems(state).items() if before.get(id) != problem}
 
 
-async def _load(arguments: Mapping[str, Any]) -> tuple[str, Loaded]:
-    """The names of the files that the client sent, and their configuration."""
-    given = arguments.get("files")
-    if not isinstance(given, list) or not given:
+async def _load(call: ActionCall) -> tuple[str, Loaded | None]:
+    """The names of the files that the client sent, and their configuration with the patches that it sent.
+
+    Without files it is the configuration in effect that is patched; None if the patches change nothing of it.
+    """
+    files = _pairs(call.arguments, "files")
+    patches = [Patch(name=name, text=raw.decode(errors="replace")) for name, raw in _pairs(call.arguments, "patches")]
+    if not files and not patches:
         raise ActionError("the request holds no files")
-    files = []
+    names = " + ".join(name for name, _ in files) or "the patched configuration"
+    if not patches:
+        loaded = await trio.to_thread.run_sync(load_files, files)
+    elif files:
+        loaded = await trio.to_thread.run_sync(_load_patched, files, patches)
+    else:
+        current = call.state.find(MachineConfig, MACHINE_CONFIG_ID)
+        if current is None:
+            raise ActionError("no configuration is in effect that could be patched: `nodespan apply FILE` first")
+        base = [SourceText(name="the configuration in effect", text=current.spec.text)]
+        patched = await trio.to_thread.run_sync(_patched, base, patches)
+        if patched == await trio.to_thread.run_sync(_patched, base, []):
+            return names, None
+        loaded = await trio.to_thread.run_sync(load_files, [(names, patched.encode())])
+    return names, loaded.strictly() if call.arguments.get("strict") else loaded
+
+
+def _load_patched(files: list[tuple[str, bytes]], patches: list[Patch]) -> Loaded:
+    sources: list[SourceText] = []
+    problems: list[Problem] = []
+    for name, raw in files:
+        decode(raw, name, sources, problems)
+    if problems:
+        return load_sources(sources, problems)
+    return load_files([("the patched configuration", _patched(sources, patches).encode())])
+
+
+def _patched(sources: list[SourceText], patches: list[Patch]) -> str:
+    try:
+        return apply_patches(sources, patches)
+    except (PatchError, ConfigSyntaxError) as error:
+        raise ActionError(str(error)) from error
+
+
+def _pairs(arguments: Mapping[str, Any], key: str) -> list[tuple[str, bytes]]:
+    """The names and contents that a request holds under a key."""
+    given = arguments.get(key)
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        raise ActionError(f"{key} of the request must be a list")
+    pairs = []
     for file in given:
         if not (isinstance(file, list) and len(file) == 2 and isinstance(file[0], str) and isinstance(file[1], bytes)):
-            raise ActionError("each file of the request must be a name and bytes")
-        files.append((file[0], file[1]))
-    loaded = await trio.to_thread.run_sync(load_files, files)
-    return " + ".join(name for name, _ in files), loaded.strictly() if arguments.get("strict") else loaded
+            raise ActionError(f"each of the {key} of the request must be a name and bytes")
+        pairs.append((file[0], file[1]))
+    return pairs
 
 
 def _timeout(arguments: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ Found by the command line through the entry-point group `nodespan.commands`; imp
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from nodespan.runtime.cli.errors import CommandError
@@ -27,14 +28,8 @@ class ApplyCommand:
             nargs="*",
             help="several are merged; a directory is all its .yaml; - standard input",
         )
-        parser.add_argument("--dry-run", action="store_true", help="only show what would change")
-        parser.add_argument(
-            "--mode",
-            choices=("apply", "try"),
-            default="apply",
-            help="try: go back after --timeout unless --confirm comes (%(default)s)",
-        )
-        parser.add_argument("--timeout", metavar="TIME", default="1m", help="of --mode try (%(default)s)")
+        add_patch_option(parser, "--config-patch")
+        add_mode_options(parser)
         parser.add_argument("--strict", action="store_true", help="refuse keys and kinds that nothing here knows")
         parser.add_argument("--no-wait", action="store_true", help="do not wait for what the configuration leads to")
         parser.add_argument(
@@ -47,38 +42,97 @@ class ApplyCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Send the request and show the answers; returns the exit status. Raises CommandError."""
-        from nodespan.runtime.cli.client import Connection
+        return send(options, *_request(options))
 
-        action, arguments = _request(options)
-        request = {"call": "action", "name": action, "arguments": arguments}
-        status = 1
-        with Connection(socket_of(options), request) as answers:
-            for answer in answers:
-                out = sys.stderr if answer.get("problem") else sys.stdout
-                out.write(answer.get("text", ""))
-                out.flush()
-                status = answer.get("status", status)
-        return status
+
+def add_mode_options(parser: argparse.ArgumentParser) -> None:
+    """Declare how a configuration is applied."""
+    parser.add_argument("--dry-run", action="store_true", help="only show what would change")
+    parser.add_argument(
+        "--mode",
+        choices=("apply", "try"),
+        default="apply",
+        help="try: go back after --timeout unless --confirm comes (%(default)s)",
+    )
+    parser.add_argument("--timeout", metavar="TIME", default="1m", help="of --mode try (%(default)s)")
+
+
+def add_patch_option(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Declare `-p`, which may be given several times."""
+    parser.add_argument(
+        "-p",
+        *names,
+        dest="patches",
+        metavar="PATCH",
+        action="append",
+        default=[],
+        help="change the configuration by this patch: its text, or @FILE; repeatable, applied in order",
+    )
+
+
+def send(options: argparse.Namespace, action: str, arguments: dict[str, object]) -> int:
+    """Have the agent do an action, and show its answers; returns the exit status. Raises CommandError."""
+    from nodespan.runtime.cli.client import Connection
+
+    request = {"call": "action", "name": action, "arguments": arguments}
+    status = 1
+    with Connection(socket_of(options), request) as answers:
+        for answer in answers:
+            out = sys.stderr if answer.get("problem") else sys.stdout
+            out.write(answer.get("text", ""))
+            out.flush()
+            status = answer.get("status", status)
+    return status
+
+
+def action_of(options: argparse.Namespace, arguments: dict[str, object]) -> str:
+    """The action that applies a configuration as the mode options say; its timeout goes to the arguments.
+
+    Raises CommandError for options that do not fit together.
+    """
+    if options.dry_run:
+        if options.mode == "try":
+            raise CommandError("--dry-run changes nothing, so there is nothing to try: give only one of the two")
+        return "config.dry-run"
+    if options.mode == "try":
+        arguments["timeout"] = options.timeout
+    return "config.apply"
+
+
+def read_patches(given: Iterable[str]) -> list[tuple[str, bytes]]:
+    """Patches as they are given on the command line: names and contents.
+
+    `@FILE` is a file, and so is one word that is neither a list nor a table; anything else is the patch itself. Raises
+    CommandError.
+    """
+    patches = []
+    for index, text in enumerate(given, start=1):
+        is_name = text.startswith("@") or not (set(text) & set(" \t\n") or text.startswith(("[", "{")))
+        if not is_name:
+            patches.append((f"patch {index}", text.encode()))
+            continue
+        name = text.removeprefix("@")
+        try:
+            patches.append((name, Path(name).read_bytes()))
+        except OSError as error:
+            raise CommandError(f"the patch {name}: {error.strerror or error}") from error
+    return patches
 
 
 def _request(options: argparse.Namespace) -> tuple[str, dict[str, object]]:
     """The action and its arguments. Raises CommandError for options that do not fit together."""
     arguments: dict[str, object] = {"wait": not options.no_wait, "verbose": options.verbose}
     if options.confirm or options.cancel:
-        if options.files or options.dry_run or options.mode == "try":
+        if options.files or options.patches or options.dry_run or options.mode == "try":
             raise CommandError("--confirm and --cancel are about the configuration on trial: give nothing else")
         return "config.confirm" if options.confirm else "config.cancel", arguments
     if not options.files:
         raise CommandError("name the files to apply, or - for standard input")
-    if options.dry_run and options.mode == "try":
-        raise CommandError("--dry-run changes nothing, so there is nothing to try: give only one of the two")
+    action = action_of(options, arguments)
     arguments["files"] = _read(options.files)
+    arguments["patches"] = read_patches(options.patches)
     arguments["strict"] = options.strict
-    if options.dry_run:
-        return "config.dry-run", arguments
-    if options.mode == "try":
-        arguments["timeout"] = options.timeout
-    return "config.apply", arguments
+    return action, arguments
 
 
 def _read(names: list[str]) -> list[list[object]]:

@@ -17,16 +17,31 @@ from nodespan.controllers.config.tree import DocumentNode, Node, Scalar, Sequenc
 
 _INTERFACES: Path = ("machine", "network", "interfaces")
 _VLANS = "vlans"
-_REPLACED: Final = frozenset(
-    (*path, key)
-    for path in (("cluster", "network"), ("KubeNetworkConfig",))
-    for key in ("podSubnets", "serviceSubnets")
+# Lists and tables that the later one replaces, by the kind of their document ("" is the main one).
+_REPLACED: Final[frozenset[tuple[str, Path]]] = frozenset(
+    {
+        ("", ("cluster", "network", "podSubnets")),
+        ("", ("cluster", "network", "serviceSubnets")),
+        ("KubeNetworkConfig", ("podSubnets",)),
+        ("KubeNetworkConfig", ("serviceSubnets",)),
+        ("NetworkRuleConfig", ("portSelector", "ports")),
+        ("NetworkRuleConfig", ("ingress",)),
+        ("BGPInstanceConfig", ("advertise",)),
+        ("BGPInstanceConfig", ("importRoutes",)),
+        ("BGPInstanceConfig", ("neighbors",)),
+        ("LinkAliasConfig", ("selector",)),
+    }
 )
 # A kind with two spellings.
 KIND_SPELLINGS: Final = {"KubespanEndpointsConfig": "KubeSpanEndpointsConfig"}
 # What identifies an item: (key, value); the first key that is set counts.
 _DEVICE_KEYS = ("interface", "deviceSelector")
 _VLAN_KEYS = ("vlanId",)
+_KEYED: Final[dict[tuple[str, Path], tuple[str, ...]]] = {
+    ("", _INTERFACES): _DEVICE_KEYS,
+    ("", ("cluster", "apiServer", "admissionControl")): ("name",),
+    ("ExtensionServiceConfig", ("configFiles",)): ("mountPath",),
+}
 _Identity = tuple[object, ...]
 _MAIN: _Identity = ("", "", "")
 
@@ -46,7 +61,7 @@ def merge_files(files: Iterable[Items[DocumentNode]]) -> tuple[DocumentNode, ...
             if place is None:
                 merged.append(document)
             else:
-                merged[place] = _merge_documents(merged[place], document)
+                merged[place] = merge_documents(merged[place], document)
     return tuple(merged)
 
 
@@ -58,55 +73,82 @@ def document_identity(node: Node) -> _Identity:
     return (api_version, KIND_SPELLINGS.get(kind, kind), name) if kind else _MAIN
 
 
-def _merge_documents(first: DocumentNode, second: DocumentNode) -> DocumentNode:
-    _, kind, _ = document_identity(first.node)
-    node = _merge(first.node, second.node, (str(kind),) if kind else ())
+def is_main(node: Node) -> bool:
+    """Whether it is the main document."""
+    return document_identity(node) == _MAIN
+
+
+def document_kind(node: Node) -> str:
+    """The kind of a document; "" for the main one."""
+    return "" if is_main(node) else str(document_identity(node)[1])
+
+
+def merge_documents(first: DocumentNode, second: DocumentNode, *, keeps_over_empty: bool = False) -> DocumentNode:
+    """Two documents of one identity as one. `keeps_over_empty`: an empty text in the second changes nothing."""
+    node = _Merger(document_kind(first.node), keeps_over_empty=keeps_over_empty).merge(first.node, second.node, ())
     return DocumentNode(node=node, findings=(*first.findings, *second.findings))
 
 
-def _merge(first: Node, second: Node, path: Path) -> Node:
-    """Both together. `path` is where they stand; that of a document other than the main one begins with its kind."""
-    if isinstance(second, Scalar) and second.is_null:
-        return first
-    if isinstance(first, Table) and isinstance(second, Table):
-        values = dict(first.values)
-        for key, (span, node) in second.values.items():
-            before = values.get(key)
-            values[key] = (
-                (span, node)
-                if before is None
-                else (before[0] if _grows(before[1], node) else span, _merge(before[1], node, (*path, key)))
-            )
-        return attrs.evolve(first, values=values)
-    if isinstance(first, Sequence) and isinstance(second, Sequence) and path not in _REPLACED:
-        return attrs.evolve(first, items=_merge_items(first.items, second.items, path))
-    return second
+class _Merger:
+    """Merges the nodes of two documents."""
+
+    def __init__(self, kind: str, *, keeps_over_empty: bool) -> None:
+        self._kind = kind
+        self._keeps_over_empty = keeps_over_empty
+
+    def merge(self, first: Node, second: Node, path: Path) -> Node:
+        """Both together, which stand at the path."""
+        if self._stays(second):
+            return first
+        if (self._kind, path) in _REPLACED:
+            return second
+        if isinstance(first, Table) and isinstance(second, Table):
+            values = dict(first.values)
+            for key, (span, node) in second.values.items():
+                before = values.get(key)
+                values[key] = (
+                    (span, node)
+                    if before is None
+                    else (
+                        before[0] if self._grows(before[1], node) else span,
+                        self.merge(before[1], node, (*path, key)),
+                    )
+                )
+            return attrs.evolve(first, values=values)
+        if isinstance(first, Sequence) and isinstance(second, Sequence):
+            return attrs.evolve(first, items=self._merge_items(first.items, second.items, path))
+        return second
+
+    def _stays(self, second: Node) -> bool:
+        """Whether a second value changes nothing."""
+        return isinstance(second, Scalar) and (
+            second.is_null or (self._keeps_over_empty and not second.text and not second.tag)
+        )
+
+    def _grows(self, first: Node, second: Node) -> bool:
+        """Whether the first value stays, with or without something of the second, rather than being replaced."""
+        return type(first) is type(second) is not Scalar or self._stays(second)
+
+    def _merge_items(self, first: tuple[Node, ...], second: tuple[Node, ...], path: Path) -> tuple[Node, ...]:
+        keys = _keys_of_items(self._kind, path)
+        items = list(first)
+        places: dict[_Identity, int] = {}
+        for index, item in reversed(list(enumerate(items))):
+            places[_item_identity(item, keys)] = index
+        for item in second:
+            place = places.get(_item_identity(item, keys)) if keys else None
+            if place is None:
+                items.append(item)
+            else:
+                items[place] = self.merge(items[place], item, (*path, ""))
+        return tuple(items)
 
 
-def _grows(first: Node, second: Node) -> bool:
-    """Whether the first value stays, with or without something of the second, rather than being replaced."""
-    return type(first) is type(second) is not Scalar or (isinstance(second, Scalar) and second.is_null)
-
-
-def _merge_items(first: tuple[Node, ...], second: tuple[Node, ...], path: Path) -> tuple[Node, ...]:
-    keys = _keys_of_items(path)
-    items = list(first)
-    places: dict[_Identity, int] = {}
-    for index, item in reversed(list(enumerate(items))):
-        places[_item_identity(item, keys)] = index
-    for item in second:
-        place = places.get(_item_identity(item, keys)) if keys else None
-        if place is None:
-            items.append(item)
-        else:
-            items[place] = _merge(items[place], item, (*path, ""))
-    return tuple(items)
-
-
-def _keys_of_items(path: Path) -> tuple[str, ...]:
-    if path == _INTERFACES:
-        return _DEVICE_KEYS
-    if path[: len(_INTERFACES)] == _INTERFACES and path[len(_INTERFACES) + 1 :] == (_VLANS,):
+def _keys_of_items(kind: str, path: Path) -> tuple[str, ...]:
+    """What identifies the items of a list of a document of this kind ("" is the main one); empty if nothing does."""
+    if (kind, path) in _KEYED:
+        return _KEYED[kind, path]
+    if not kind and path[: len(_INTERFACES)] == _INTERFACES and path[len(_INTERFACES) + 1 :] == (_VLANS,):
         return _VLAN_KEYS
     return ()
 
@@ -116,19 +158,19 @@ def _item_identity(item: Node, keys: tuple[str, ...]) -> _Identity:
     if isinstance(item, Table):
         for key in keys:
             if key in item.values:
-                return (key, _plain(item.values[key][1]))
+                return (key, plain_content(item.values[key][1]))
     return (id(item),)
 
 
-def _plain(node: Node) -> object:
-    """The content of a node without its place; the order of keys does not count."""
+def plain_content(node: Node) -> object:
+    """The content of a node without its place, to be compared; the order of keys does not count."""
     match node:
         case Scalar():
             return node.text
         case Sequence():
-            return tuple(_plain(item) for item in node.items)
+            return tuple(plain_content(item) for item in node.items)
         case Table():
-            return frozenset((key, _plain(value)) for key, (_, value) in node.values.items())
+            return frozenset((key, plain_content(value)) for key, (_, value) in node.values.items())
 
 
 def _text(node: Table, key: str) -> str:

@@ -52,6 +52,12 @@ _SPECIAL_IN_BLOCK = re.compile(rf"[^\t\n{_PRINTABLE}]|[ ](?:\n|\Z)")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0"}
 
 
+class AsWritten(str):
+    """One line of YAML for a single value, which `dump` writes as it is: for values that keep their notation."""
+
+    __slots__ = ()
+
+
 def dump(data: object) -> str:
     """Plain data (mappings, lists, tuples, text, numbers, booleans, None) as a YAML document that ends in a newline.
 
@@ -148,6 +154,8 @@ def _scalar(data: object, *, indent: int | None, parent: int | None) -> list[str
             return [str(int(data))]
         case float():
             return [_number(data)]
+        case AsWritten():
+            return [str(data)]
         case str():
             if "\n" in data and indent is not None and (block := _block(data, indent, parent)):
                 return block

@@ -50,6 +50,16 @@ async def test_a_configuration_is_applied_tried_confirmed_and_shown(tmp_path: Pa
         assert served.run("apply", "good.yaml").endswith(f"applied, and kept in {kept}\n")
         assert kept.read_text() == GOOD
 
+        assert "no changes detected" in served.run("patch", "-p", "machine: {type: worker}")
+        served.run("patch", "machineconfig", "v1alpha1", "-p", "machine: {env: {A: '1'}}", "--no-wait")
+        assert kept.read_text() == 'machine:\n    type: worker\n    env:\n        A: "1"\n'
+        refused = nodespan("apply", "-p", '[{"op": "remove", "path": "/machine/env"}]', "good.yaml", directory=tmp_path)
+        assert refused.returncode == 1
+        assert "failure applying rfc6902 patches" in refused.stderr
+        served.run("apply", "--config-patch", "machine: {env: {B: b}}", "--no-wait", "good.yaml")
+        assert kept.read_text() == "machine:\n    type: worker\n    env:\n        B: b\n"
+        served.run("apply", "--no-wait", "good.yaml")
+
         refused = nodespan("apply", "bad.yaml", directory=tmp_path)
         assert refused.returncode == 1
         assert "bad.yaml:3:3: error" in refused.stderr
