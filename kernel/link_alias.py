@@ -6,7 +6,7 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from nodespan.kernel.links import read_link
-from nodespan.kernel.rtnetlink import AF_UNSPEC, attribute, open_rtnl_socket
+from nodespan.kernel.rtnetlink import AF_UNSPEC, RtnlSocket, attribute
 
 _IFALIAS = 20
 _ANY_TYPE = 0
@@ -29,28 +29,27 @@ class AliasResult:
     error: OSError | None = None
 
 
-def set_aliases(netns: str | None, changes: Iterable[AliasChange]) -> dict[int, AliasResult]:
+def set_aliases(kernel: RtnlSocket, changes: Iterable[AliasChange]) -> dict[int, AliasResult]:
     """Set the aliases of links that still exist, and return the results by index; blocks.
 
     The present alias is read from the kernel first: a change on a link that is down is not notified.
     """
     results: dict[int, AliasResult] = {}
-    with open_rtnl_socket(netns) as kernel:
-        for change in changes:
-            message = kernel.link(change.index)
-            if message is None:
-                continue
-            before = read_link(message).status.alias
-            error: OSError | None = None
-            if before != change.alias and change.instead_of in (None, before):
-                try:
-                    kernel.change(
-                        rtnl.RTM_NEWLINK,
-                        0,
-                        (AF_UNSPEC, _ANY_TYPE, change.index, 0, 0),
-                        attribute(_IFALIAS, change.alias.encode()),
-                    )
-                except OSError as refusal:
-                    error = refusal
-            results[change.index] = AliasResult(before=before, error=error)
+    for change in changes:
+        message = kernel.link(change.index)
+        if message is None:
+            continue
+        before = read_link(message).status.alias
+        error: OSError | None = None
+        if before != change.alias and change.instead_of in (None, before):
+            try:
+                kernel.change(
+                    rtnl.RTM_NEWLINK,
+                    0,
+                    (AF_UNSPEC, _ANY_TYPE, change.index, 0, 0),
+                    attribute(_IFALIAS, change.alias.encode()),
+                )
+            except OSError as refusal:
+                error = refusal
+        results[change.index] = AliasResult(before=before, error=error)
     return results

@@ -8,10 +8,9 @@ from ipaddress import ip_interface
 
 from nodespan.kernel.links import read_link
 from nodespan.kernel.rtnetlink import RtnlSocket
+from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 
-# RFC 8200, section 5. Below it the kernel has no IPv6 on a link, and says "Invalid argument" or "No such device".
-IPV6_MINIMUM_MTU = 1280
-# Numbers that those who call look at, and that say all there is to say.
+# Errors that callers look at, and that need no further explanation.
 _CLEAR = frozenset({errno.EPERM, errno.EEXIST, errno.ENOENT, errno.ESRCH, errno.EOPNOTSUPP})
 
 

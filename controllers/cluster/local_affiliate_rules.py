@@ -13,8 +13,8 @@ endpoint: peers would go on calling there, and reach another node.
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import ip_interface
 
-from nodespan.controllers.config.endpoint_filter import filter_endpoints
-from nodespan.controllers.config.notation import parse_ip
+from nodespan.controllers.common.endpoint_filter import filter_endpoints
+from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.network.status.node_address_rules import is_siderolink
 from nodespan.discovery.addresses import format_address, join_endpoint, parse_address, split_endpoint
 from nodespan.resources.config import HCloudVIPConfig, Layer2VIPConfig, MachineConfigSpec

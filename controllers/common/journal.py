@@ -1,14 +1,15 @@
 """A map from names to JSON values that survives the end of the process at any point.
 
-Each change is one line, appended and flushed before `change` returns, so that it costs what it is about, however much
-is known. A line that was cut off by the end of the process is one that nothing rests on yet: it is left out. The file
-is readable by this user only, and holds for one run of the machine: what it tells of is gone after a reboot.
+Each change is one line, appended and flushed before `change` returns, so that a change costs the same however long the
+record is. A last line that was cut off by the end of the process is ignored: nothing depends on it yet. The file is
+readable by this user only, and valid for one boot: what it describes is gone after a reboot.
 """
 
 import errno
 import json
 import os
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
 from nodespan.runtime.whole_file import replace_file
 
 _MODE = 0o600
-# The file is written anew, without what is superseded, when it has this many lines more than twice what is known.
+# The file is rewritten, without what is superseded, when it has this many lines more than twice the known names.
 _SLACK = 200
 
 
 class Journal:
-    """Thread-safe. With the path None only this process knows. All calls may block, for the first one reads the file.
+    """Thread-safe. Without a path the map is in memory only. All calls may block, for the first one reads the file.
 
-    A file that makes no sense is put aside when it is read; `damage` says so then.
+    A damaged file is put aside when it is read; `load` says so then.
     """
 
     def __init__(self, path: Path | None, clock: BootClock | None = None) -> None:
@@ -32,7 +33,9 @@ class Journal:
         self._clock = SystemBootClock() if clock is None else clock
         self._lock = threading.Lock()
         self._values: dict[str, Any] | None = None
-        # Lines in the file; None: it has to be written anew before anything is appended.
+        # The names of each kind, which is what they begin with: "lost" of "lost/2".
+        self._kinds: defaultdict[str, set[str]] = defaultdict(set)
+        # Lines in the file; None: it has to be rewritten before anything is appended.
         self._lines: int | None = None
         self._damage = ""
 
@@ -52,10 +55,16 @@ class Journal:
         with self._lock:
             return self._known().get(name)
 
-    def all(self, prefix: str = "") -> dict[str, Any]:
-        """What is known of names that begin so. Raises OSError."""
+    def all(self) -> dict[str, Any]:
+        """A copy of the map. Raises OSError."""
         with self._lock:
-            return {name: value for name, value in self._known().items() if name.startswith(prefix)}
+            return dict(self._known())
+
+    def names(self, kind: str) -> frozenset[str]:
+        """The names that begin with this and a slash. Costs what it returns. Raises OSError."""
+        with self._lock:
+            self._known()
+            return frozenset(self._kinds.get(kind, ()))
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Set these, None removes: together or, if OSError is raised or the process ends, not at all."""
@@ -64,14 +73,26 @@ class Journal:
             changes = {name: value for name, value in values.items() if known.get(name) != value}
             if not changes:
                 return
-            after = {name: value for name, value in {**known, **changes}.items() if value is not None}
-            self._write(changes, after)
-            self._values = after
+            self._write(changes, known)
+            for name, value in changes.items():
+                self._set(known, name, value)
 
     def _known(self) -> dict[str, Any]:
         if self._values is None:
-            self._values = {} if self._path is None else self._read(self._path)
+            found = {} if self._path is None else self._read(self._path)
+            self._values = {}
+            for name, value in found.items():
+                self._set(self._values, name, value)
         return self._values
+
+    def _set(self, known: dict[str, Any], name: str, value: Any) -> None:
+        kind = name.partition("/")[0]
+        if value is None:
+            known.pop(name, None)
+            self._kinds[kind].discard(name)
+        else:
+            known[name] = value
+            self._kinds[kind].add(name)
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
@@ -91,11 +112,12 @@ class Journal:
         self._lines = None if rest or not lines or not found else len(lines)
         return found
 
-    def _write(self, changes: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    def _write(self, changes: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         if self._path is None:
             return
-        if self._lines is None or self._lines > 2 * len(after) + _SLACK:
+        if self._lines is None or self._lines > 2 * len(known) + _SLACK:
             head = {"boot": self._clock.boot}
+            after = {name: value for name, value in {**known, **changes}.items() if value is not None}
             replace_file(self._path, b"".join(map(_line, (head, after))), mode=_MODE)
             self._lines = 2
             return
@@ -124,7 +146,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 
 
 def _replayed(lines: list[bytes], boot: str) -> dict[str, Any]:
-    """What these lines come to, nothing if they are of another run of the machine. Raises ValueError."""
+    """What these lines amount to, nothing if they are of another boot. Raises ValueError."""
     found: dict[str, Any] = {}
     for number, line in enumerate(lines):
         values = json.loads(line)

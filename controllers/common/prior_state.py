@@ -1,14 +1,15 @@
-"""What was there before the agent: recorded before the first change, and what remains after the last one.
+"""The state before the agent: recorded before the first change, restored after the last one.
 
-Everything that an applier changes stands in a slot of the kernel, as an address in that of its link and prefix. Before
-an applier first takes a slot, even if there is nothing to do, it notes what the slot holds. A slot that held nothing is
-the agent's own, and is emptied in the end. One that held something keeps it; and if the agent changed it, gets it back.
+Everything that an applier changes has a slot in the kernel: for an address, its link and prefix. Before an applier
+first takes a slot, even if there is nothing to do, it records what the slot holds. A slot that held nothing is the
+agent's own, and is emptied in the end. One that held something keeps it or, if the agent changed it, gets it back.
 
-The record is durable (`journal`), so it holds for the agents after one that was killed, until the machine is rebooted.
+The record is durable (`journal`): an agent that follows one that was killed goes on with it, until the next reboot.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import attrs
@@ -22,12 +23,12 @@ from nodespan.kernel.saved_objects import Saved, address_of, missing, on_link, p
 from nodespan.resources.network import LinkFlags
 
 FILE_NAME = "before.jsonl"
-_LOST = "lost/"
+_LOST = "lost"
 
 
 @attrs.frozen
 class Prior:
-    """What a slot held before; nothing: the agent's own. `changed`: the agent has changed it since, or may have."""
+    """What a slot held before; if nothing, it is the agent's own. `changed`: the agent may have changed it since."""
 
     saved: tuple[Saved, ...] = ()
     changed: bool = False
@@ -39,12 +40,12 @@ def address_slot(link_index: int, address: str) -> str:
 
 
 def route_slot(family: str, table: int, dst: str, priority: int, gateway: str) -> str:
-    """The slot of a route, of which a gateway makes another one."""
+    """The slot of a route; routes through different gateways have different slots."""
     return f"route/{family}/{table}/{dst or 'default'}/{priority}/{gateway}"
 
 
 def slots_of_others(path: Path) -> frozenset[str]:
-    """The slots that held something before, for who only looks: the record may be written meanwhile. Blocks."""
+    """The slots that held something before, for readers: an agent may write the record at the same time. Blocks."""
     return frozenset(
         slot for slot, value in read_journal(path).items() if slot.startswith(("address/", "route/")) and value["saved"]
     )
@@ -67,7 +68,7 @@ def rule_slot(family: str, priority: int) -> str:
 class PriorState:
     """The record of one agent, shared by its appliers; thread-safe. All calls may block.
 
-    Without a file nothing is known of earlier processes: then what is as desired may be their doing, and counts as own.
+    Without a file nothing is known of earlier processes: what is as desired may be theirs, and counts as own.
     """
 
     def __init__(
@@ -81,52 +82,73 @@ class PriorState:
         self.journal = Journal(path, clock)
         self._strict_kernel = strict_kernel or (lambda netns: open_rtnl_socket(netns, strict=True))
         self._now = now
+        # The slots forgotten while others read the kernel; one set per reader.
+        self._forgotten: list[set[str]] = []
+        self._forgetting = threading.Lock()
 
     def now(self) -> float:
         """Seconds since boot."""
         return self._now()
 
     def get(self, slot: str) -> Prior | None:
-        """What is known of a slot, None as long as nothing was noted. Raises OSError."""
+        """What is recorded of a slot, None for nothing. Raises OSError."""
         plain = self.journal.get(slot)
         return None if plain is None else _prior(plain)
 
     def note(self, slots: Mapping[str, Prior | None]) -> None:
-        """Note this, None to forget. It is on disk when this returns. Raises OSError."""
+        """Record this, None to forget. It is on disk when this returns. Raises OSError."""
         if slots:
+            with self._forgetting:
+                for forgotten in self._forgotten:
+                    forgotten.update(slot for slot, prior in slots.items() if prior is None)
             self.journal.change({slot: None if prior is None else _plain(prior) for slot, prior in slots.items()})
 
     def is_own(self, slot: str) -> bool:
         """Whether the slot held nothing before. Raises OSError."""
-        prior = self.get(slot)
-        return prior is not None and not prior.saved
+        plain = self.journal.get(slot)
+        return isinstance(plain, dict) and plain.get("saved") == []
 
-    # What a change of a link, or of an address, takes with it.
+    # What a change of a link, or of an address, removes as a side effect.
 
     def before_loss(self, netns: str | None, indexes: Iterable[int], meant: Container[str] = ()) -> None:
-        """Record what others put on these links, before something is done that may take it with it.
+        """Record what other programs put on these links, before a change that may remove it as a side effect.
 
-        But for the slots that this is `meant` to empty. Raises OSError.
+        Without the slots that the change is `meant` to empty. Raises OSError.
         """
-        wanted = frozenset(indexes)
-        if not wanted:
+        links = frozenset(indexes)
+        if not links:
             return
         changes = {}
-        # Another applier may remove what is its own, and forget that, between the listing and the question whose it is.
-        own = {slot for slot, plain in self.journal.all().items() if not slot.startswith(_LOST) and _is_own(plain)}
-        with self._strict_kernel(netns) as kernel:
-            for index in wanted:
+        with self._strict_kernel(netns) as kernel, self._forgotten_meanwhile() as forgotten:
+            for index in links:
                 known = self._lost(index)
                 there = ((slot_of(each), each) for each in on_link(kernel, index, self._now()))
-                found = (each for slot, each in there if not (slot in meant or slot in own or self.is_own(slot)))
+                found = (each for slot, each in there if not (slot in meant or self.is_own(slot) or slot in forgotten))
                 if kept := (*known, *missing(found, known)):
-                    changes[f"{_LOST}{index}"] = [each.plain() for each in kept]
+                    changes[_lost_slot(index)] = [each.plain() for each in kept]
         self.journal.change(changes)
 
-    def make_good(self, netns: str | None, index: int) -> tuple[Saved, ...]:
-        """Put back what a link has lost by our doing; returns what cannot be put back yet, which stays on record.
+    @contextmanager
+    def _forgotten_meanwhile(self) -> Iterator[Container[str]]:
+        """The slots that are forgotten within the block.
 
-        That is all as long as the link is down or has a master. Raises OSError.
+        Another applier may remove an object of its own, and forget its slot, after the kernel has listed the object and
+        before its owner is looked up: it would pass for another program's.
+        """
+        forgotten: set[str] = set()
+        with self._forgetting:
+            self._forgotten.append(forgotten)
+        try:
+            yield forgotten
+        finally:
+            with self._forgetting:
+                # Sets are equal by what is in them.
+                self._forgotten = [other for other in self._forgotten if other is not forgotten]
+
+    def restore_losses(self, netns: str | None, index: int) -> tuple[Saved, ...]:
+        """Restore what a link lost through a change of ours; returns what cannot be restored yet, which stays recorded.
+
+        That is all of it as long as the link is down or has a master. Raises OSError.
         """
         lost = self._lost(index)
         if not lost:
@@ -139,7 +161,7 @@ class PriorState:
                 return lost
             if status is None:
                 lost = ()
-            # What rests on another of them may have to wait for it.
+            # One of them may depend on another.
             for _ in range(2):
                 waiting = []
                 gone = missing(lost, on_link(kernel, index, self._now()))
@@ -154,19 +176,19 @@ class PriorState:
                         waiting.append(each)
                 if not waiting:
                     break
-        self.journal.change({f"{_LOST}{index}": [each.plain() for each in waiting] or None})
+        self.journal.change({_lost_slot(index): [each.plain() for each in waiting] or None})
         return tuple(waiting)
 
     def links_with_losses(self) -> frozenset[int]:
         """The indexes of the links that have lost something. Raises OSError."""
-        return frozenset(int(name.removeprefix(_LOST)) for name in self.journal.all(_LOST))
+        return frozenset(int(name.removeprefix(_lost_slot(""))) for name in self.journal.names(_LOST))
 
     def _lost(self, index: int) -> tuple[Saved, ...]:
-        return tuple(saved_from_plain(each) for each in self.journal.get(f"{_LOST}{index}") or ())
+        return tuple(saved_from_plain(each) for each in self.journal.get(_lost_slot(index)) or ())
 
 
-def _is_own(plain: object) -> bool:
-    return isinstance(plain, dict) and plain.get("saved") == []
+def _lost_slot(index: int | str) -> str:
+    return f"{_LOST}/{index}"
 
 
 def _plain(prior: Prior) -> dict[str, object]:

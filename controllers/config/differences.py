@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nodespan.controllers.config.masking import is_secret_name, mask_url
+from nodespan.controllers.common.quoting import mask_url
+from nodespan.controllers.config.masking import is_secret_name
 from nodespan.runtime.codec.plain import spec_to_plain
 
 # By display type and id; the specs.

@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config import foreign
 from nodespan.controllers.config.finding import Finding, Path, Span, at, path_text
-from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.merging import KIND_SPELLINGS
 from nodespan.controllers.config.not_applied import (
     is_known_elsewhere,

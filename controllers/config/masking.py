@@ -5,9 +5,10 @@ in a URL. Hidden characters become stars one by one, so that columns stay where 
 """
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
+
+from nodespan.controllers.common.quoting import mask_url
 
 # Names whose value is never shown, in lower case; a similar name is taken for a misspelling.
 _SECRET_NAMES = (
@@ -34,8 +35,6 @@ _FLOW_VALUE = re.compile(r"""[ \t]*("(?:[^"\\]|\\.)*"?|'[^']*'?|[^,}\]]*)""")
 # Key material on a line that cannot be parsed, and on one that can: there, names and paths are seldom that long.
 _MATERIAL = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _LONG_MATERIAL = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
-_USER_INFO = re.compile(r"(?<=://)[^\s/@\"']+(?=@)")
-_LONGEST_QUOTE = 80
 # No key of any configuration is as long as a line of a certificate.
 LONGEST_KEY, _KEY_HEAD = 40, 8
 
@@ -46,19 +45,6 @@ def is_secret_name(name: str) -> bool:
     if lower == _PUBLIC_KEY:
         return False
     return lower.endswith(_SECRET_ENDINGS) or bool(difflib.get_close_matches(lower, _SECRET_NAMES, n=1, cutoff=0.75))
-
-
-def mask_url(text: str) -> str:
-    """The text without the passwords of the URLs in it."""
-    return _USER_INFO.sub(lambda match: "*" * len(match[0]), text)
-
-
-def quote(text: str) -> str:
-    """A value in double quotes for a message: on one line, not too long, without passwords."""
-    shown = mask_url(text)
-    if len(shown) > _LONGEST_QUOTE:
-        shown = shown[: _LONGEST_QUOTE - 1] + "…"
-    return json.dumps(shown, ensure_ascii=False)
 
 
 def key_text(key: str) -> str:

@@ -2,13 +2,11 @@
 
 import base64
 import binascii
-import ipaddress
 import re
 import urllib.parse
 from typing import Final
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IpInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+from nodespan.controllers.common.ip.notation import parse_cidr, parse_ip
 
 CIDR_HINT: Final = "write it like 10.0.0.0/16 or fd00::/64"
 IP_HINT: Final = "write it like 10.0.0.1 or fd00::1"
@@ -23,25 +21,6 @@ _HEX_BYTES = re.compile("([0-9A-Fa-f]{2}:?)+")
 _LABEL_LIMIT, _FQDN_LIMIT = 63, 253
 # What begins a comment, or ends a word or a line, in a file of the system.
 _WORD = re.compile(r"[^\s\x00-\x1f\x7f#]+")
-
-
-def parse_ip(text: str) -> IpAddress | None:
-    """The address, None if the text is not an address. One with a zone (`fe80::1%eth0`) is not accepted."""
-    try:
-        return None if "%" in text else ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def parse_cidr(text: str) -> IpInterface | None:
-    """The address with its prefix length, None if the text is not one. Host bits may be set; no netmasks."""
-    address, _, length = text.partition("/")
-    if parse_ip(address) is None or not (length.isascii() and length.isdecimal()):
-        return None
-    try:
-        return ipaddress.ip_interface(text)
-    except ValueError:
-        return None
 
 
 def is_ip(text: str) -> bool:

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 import attrs
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.fields import fields_of, places_of
 from nodespan.controllers.config.finding import Finding, Path, Severity, Span, warn
 from nodespan.controllers.config.foreign import OPEN
-from nodespan.controllers.config.masking import key_text, quote
+from nodespan.controllers.config.masking import key_text
 from nodespan.controllers.config.tree import Node, Scalar, Sequence, Table
 from nodespan.resources.config.notation import Bounds, Octal
 from nodespan.runtime.codec.duration import parse_duration

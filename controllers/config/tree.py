@@ -23,8 +23,9 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, Path, Span
-from nodespan.controllers.config.masking import key_text, quote
+from nodespan.controllers.config.masking import key_text
 from nodespan.controllers.config.problem import split_lines
 
 LARGEST_TEXT = 2**20

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from nodespan.controllers.config.machine_files import entry_error
+from nodespan.controllers.common.machine_files import entry_error
 from nodespan.controllers.host.edits import Appended, Edit, Whole
 from nodespan.resources.config.main import MachineFile
 

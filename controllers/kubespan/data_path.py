@@ -11,7 +11,6 @@ the tunnel, is dropped (`GUARD_CHAIN`). So the loss of any of them costs packets
 LINK_NAME = "kubespan"
 LISTEN_PORT = 51820
 DEFAULT_MTU = 1420
-MINIMUM_MTU = 1280
 KEEPALIVE = 25
 
 FIREWALL_MARK = 0x20

@@ -15,8 +15,8 @@ That is as in the original; what a member may do to others is in docs/kubespan.m
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
+from nodespan.controllers.common.endpoint_filter import filter_endpoints
 from nodespan.controllers.common.ip.blocks import IPSet, parse_network
-from nodespan.controllers.config.endpoint_filter import filter_endpoints
 from nodespan.discovery.addresses import AddressError, decode_address, format_address, parse_address, split_endpoint
 
 # So many endpoints, and so many addresses and networks, of one member are looked at.

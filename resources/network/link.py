@@ -25,6 +25,9 @@ from nodespan.resources.network.enums import (
 from nodespan.resources.network.namespace import NAMESPACE
 from nodespan.runtime.resource import ResourceType, wire
 
+# RFC 8200, section 5. Below it Linux has no IPv6 on a link, and refuses IPv6 addresses and routes there.
+IPV6_MINIMUM_MTU = 1280
+
 _OPTIONAL = wire(omit_empty=True)
 
 

@@ -1,22 +1,19 @@
 """The elements of an interval set with many owners: its intervals must not overlap, the owners' prefixes may.
 
 An element is a prefix that no other prefix contains. One that is contained in another takes its place when
-that is removed. A change costs what it touches: prefixes are sorted, so those within another follow it.
+that is removed. A change costs what it touches.
 """
 
-from bisect import bisect_left, insort
-from collections import Counter, defaultdict
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import NamedTuple
 
-import attrs
+from nodespan.controllers.common.ip.prefix_map import PrefixMap
+from nodespan.controllers.common.ip.ranges import BITS
 
-_BITS = {4: 32, 6: 128}
 
-
-@attrs.frozen(order=True)
-class PrefixKey:
-    """A prefix in the order of sets: by family and address, the wider one first."""
+class PrefixKey(NamedTuple):
+    """A prefix in the order of sets: by family and address, the wider one first. A `Block` with names."""
 
     version: int
     first: int
@@ -25,7 +22,7 @@ class PrefixKey:
     @property
     def last(self) -> int:
         """The highest address in it."""
-        return self.first | (1 << (_BITS[self.version] - self.length)) - 1
+        return self.first | (1 << (BITS[self.version] - self.length)) - 1
 
     @property
     def address(self) -> str:
@@ -35,16 +32,11 @@ class PrefixKey:
     @property
     def is_address(self) -> bool:
         """Whether it is one address only."""
-        return self.length == _BITS[self.version]
+        return self.length == BITS[self.version]
 
     def within(self, other: "PrefixKey") -> bool:
         """Whether the other one contains this one."""
         return self.version == other.version and other.first <= self.first and self.last <= other.last
-
-    def widened(self, length: int) -> "PrefixKey":
-        """The prefix of a lesser length that contains this one."""
-        shift = _BITS[self.version] - length
-        return PrefixKey(self.version, self.first >> shift << shift, length)
 
 
 def prefix_key(text: str) -> PrefixKey:
@@ -54,13 +46,12 @@ def prefix_key(text: str) -> PrefixKey:
 
 
 class PrefixCover:
-    """Prefixes by owner, and the elements that they come to."""
+    """Prefixes by owner, and the elements that cover them."""
 
     def __init__(self) -> None:
         self._owned: dict[str, frozenset[PrefixKey]] = {}
-        self._owners: Counter[PrefixKey] = Counter()
-        self._sorted: list[PrefixKey] = []
-        self._lengths: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        # How many owners each prefix has.
+        self._owners: PrefixMap[int] = PrefixMap()
         self._elements: set[PrefixKey] = set()
         self._touched: set[PrefixKey] = set()
 
@@ -76,14 +67,17 @@ class PrefixCover:
         if after:
             self._owned[owner] = after
         for prefix in after - before:
-            self._owners[prefix] += 1
-            if self._owners[prefix] == 1:
-                self._add(prefix)
+            owners = self._owners.get(prefix)
+            self._owners[prefix] = 1 + (owners or 0)
+            if owners is None:
+                self._added(prefix)
         for prefix in before - after:
-            self._owners[prefix] -= 1
-            if not self._owners[prefix]:
+            owners = self._owners[prefix]
+            if owners > 1:
+                self._owners[prefix] = owners - 1
+            else:
                 del self._owners[prefix]
-                self._remove(prefix)
+                self._removed(prefix)
 
     def take(self) -> frozenset[PrefixKey]:
         """The elements added and removed since the last call; a prefix may be in both."""
@@ -94,44 +88,22 @@ class PrefixCover:
     def __bool__(self) -> bool:
         return bool(self._owned)
 
-    def _add(self, prefix: PrefixKey) -> None:
-        covered = self._is_covered(prefix)
-        inside = [] if covered else [other for other in self._inside(prefix) if other in self._elements]
-        insort(self._sorted, prefix)
-        self._lengths[prefix.version][prefix.length] += 1
-        if covered:
+    def _added(self, prefix: PrefixKey) -> None:
+        if any(True for _ in self._owners.containing(prefix)):
             return
-        self._elements.difference_update(inside)
+        inside = self._elements.intersection(self._owners.within(prefix))
+        self._elements -= inside
         self._elements.add(prefix)
         self._touched.update(inside, (prefix,))
 
-    def _remove(self, prefix: PrefixKey) -> None:
-        del self._sorted[bisect_left(self._sorted, prefix)]
-        lengths = self._lengths[prefix.version]
-        lengths[prefix.length] -= 1
-        if not lengths[prefix.length]:
-            del lengths[prefix.length]
+    def _removed(self, prefix: PrefixKey) -> None:
         if prefix not in self._elements:
             return
         self._elements.discard(prefix)
         self._touched.add(prefix)
         last: PrefixKey | None = None
-        for other in self._inside(prefix):
+        for other in map(PrefixKey._make, self._owners.within(prefix)):
             if last is None or not other.within(last):
                 last = other
                 self._elements.add(other)
                 self._touched.add(other)
-
-    def _is_covered(self, prefix: PrefixKey) -> bool:
-        lengths = self._lengths[prefix.version]
-        return any(length < prefix.length and self._owners[prefix.widened(length)] > 0 for length in lengths)
-
-    def _inside(self, prefix: PrefixKey) -> Iterable[PrefixKey]:
-        """The prefixes within this one, itself left out, in order."""
-        position = bisect_left(self._sorted, prefix)
-        found = []
-        while position < len(self._sorted) and self._sorted[position].within(prefix):
-            if self._sorted[position] != prefix:
-                found.append(self._sorted[position])
-            position += 1
-        return found

@@ -6,12 +6,13 @@ from ipaddress import ip_network
 # First and last address, both included.
 Range = tuple[int, int]
 
-_BITS = {4: 32, 6: 128}
+# The length of an address, by version.
+BITS = {4: 32, 6: 128}
 
 
 def everything(version: int) -> Range:
     """All addresses of a family."""
-    return 0, (1 << _BITS[version]) - 1
+    return 0, (1 << BITS[version]) - 1
 
 
 def ranges(

@@ -18,17 +18,12 @@ several documents are in `between.py`.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from nodespan.controllers.common.ip.notation import parse_cidr
 from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, warn
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    IP_HINT,
-    is_ip,
-    is_word,
-    parse_cidr,
-)
-
-_IPV6_MINIMUM_MTU = 1280  # RFC 8200, section 5
+from nodespan.controllers.config.notation import IP_HINT, is_ip, is_word
+from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 
 F = TypeVar("F", bound=Callable[[Any], Iterator[Finding]])
 
@@ -82,6 +77,6 @@ def check_made_name(key: str, name: str) -> Iterator[Finding]:
 def check_mtu(mtu: int, addresses: Iterable[str]) -> Iterator[Finding]:
     """The `mtu` of a link that is to have these addresses, 0 for the link's own. The originals take it, so it warns."""
     ipv6 = next((text for text in addresses if (parsed := parse_cidr(text)) is not None and parsed.version == 6), "")
-    if ipv6 and 0 < mtu < _IPV6_MINIMUM_MTU:
-        message = f"IPv6 needs an MTU of {_IPV6_MINIMUM_MTU}, so the link cannot have {quote(ipv6)}"
-        yield warn("mtu", message=message, hint=f"write mtu: {_IPV6_MINIMUM_MTU} or more")
+    if ipv6 and 0 < mtu < IPV6_MINIMUM_MTU:
+        message = f"IPv6 needs an MTU of {IPV6_MINIMUM_MTU}, so the link cannot have {quote(ipv6)}"
+        yield warn("mtu", message=message, hint=f"write mtu: {IPV6_MINIMUM_MTU} or more")

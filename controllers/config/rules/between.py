@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, Path, at, warn
-from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.not_applied import cloud_vip_not_applied
 from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.rules.main import uses_legacy_service

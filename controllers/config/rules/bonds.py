@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
+from nodespan.controllers.common.ip.notation import parse_ip
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, warn
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    parse_ip,
-)
 from nodespan.controllers.config.rules.base import RuleSet, required
 from nodespan.controllers.config.rules.links import check_hardware_addr, check_made_link
 from nodespan.resources.config.bond import Bond, BondMode

@@ -3,17 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.config.finding import Finding, at, under, warn
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    CIDR_HINT,
-    IP_HINT,
-    is_cidr,
-    is_hex_bytes,
-    is_ip,
-    is_ip_or_cidr,
-)
+from nodespan.controllers.config.notation import CIDR_HINT, IP_HINT, is_cidr, is_hex_bytes, is_ip, is_ip_or_cidr
 from nodespan.controllers.config.rules.base import check_made_name, check_mtu
 from nodespan.controllers.config.rules.bonds import check_bond, check_monitoring
 from nodespan.controllers.config.rules.wireguard import check_wireguard

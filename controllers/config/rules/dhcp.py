@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    is_hex_bytes,
-)
+from nodespan.controllers.config.notation import is_hex_bytes
 from nodespan.controllers.config.rules.base import RuleSet, required
 from nodespan.resources.config.network import (
     ClientIdentifier,

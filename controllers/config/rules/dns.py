@@ -2,14 +2,9 @@
 
 from collections.abc import Iterator
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    HOSTNAME_HINT,
-    IP_HINT,
-    is_hostname,
-    is_ip,
-)
+from nodespan.controllers.config.notation import HOSTNAME_HINT, IP_HINT, is_hostname, is_ip
 from nodespan.controllers.config.rules.base import RuleSet, check_ip_name, check_words, required
 from nodespan.resources.config.host import (
     AutoHostname,

@@ -4,8 +4,8 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at
-from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.rules.base import RuleSet, required
 from nodespan.resources.config.host import (
     EnvironmentConfig,

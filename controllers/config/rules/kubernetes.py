@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
+from nodespan.controllers.common.ip.notation import parse_cidr
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import CIDR_HINT, is_url, parse_cidr
+from nodespan.controllers.config.notation import CIDR_HINT, is_url
 from nodespan.controllers.config.rules.base import RuleSet, required
 from nodespan.resources.config.kubernetes import KubeClusterConfig, KubeNetworkConfig
 

@@ -1,25 +1,17 @@
 """KubeSpan: its MTU, filters and announced endpoints."""
 
 from collections.abc import Iterator
-from typing import Final
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    CIDR_HINT,
-    ENDPOINT_HINT,
-    is_cidr,
-    is_ip_or_cidr,
-    is_ip_port,
-)
+from nodespan.controllers.config.notation import CIDR_HINT, ENDPOINT_HINT, is_cidr, is_ip_or_cidr, is_ip_port
 from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.kubespan import (
     KubeSpanConfig,
     KubeSpanEndpointsConfig,
     KubeSpanFilters,
 )
-
-LOWEST_KUBESPAN_MTU: Final = 1280
+from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 
 RULES = RuleSet()
 
@@ -45,8 +37,8 @@ def check_filters(filters: KubeSpanFilters | None) -> Iterator[Finding]:
 @RULES.document(KubeSpanConfig)
 def check_kubespan_config(kubespan: KubeSpanConfig) -> Iterator[Finding]:
     """KubeSpanConfig, which is checked even while KubeSpan is disabled."""
-    if kubespan.mtu is not None and kubespan.mtu < LOWEST_KUBESPAN_MTU:
-        yield at("mtu", message=f"mtu {kubespan.mtu} is less than {LOWEST_KUBESPAN_MTU}")
+    if kubespan.mtu is not None and kubespan.mtu < IPV6_MINIMUM_MTU:
+        yield at("mtu", message=f"mtu {kubespan.mtu} is less than {IPV6_MINIMUM_MTU}")
     yield from under(("filters",), check_filters(kubespan.filters))
 
 

@@ -4,12 +4,9 @@ from collections.abc import Iterator
 
 from nodespan.controllers.common.cel import ExpressionError
 from nodespan.controllers.common.cel import parse as parse_expression
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    is_cidr,
-    is_mac,
-)
+from nodespan.controllers.config.notation import is_cidr, is_mac
 from nodespan.controllers.config.rules.base import RuleSet, check_made_name, check_mtu, required
 from nodespan.controllers.config.rules.routing import HIGHEST_TABLE, check_link_route, is_number
 from nodespan.resources.config.links import (

@@ -2,28 +2,22 @@
 
 from collections.abc import Iterator
 
+from nodespan.controllers.common.machine_files import entry_error
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under, warn
-from nodespan.controllers.config.machine_files import entry_error
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    HOSTNAME_HINT,
-    IP_HINT,
-    is_hostname,
-    is_ip,
-    is_url,
-    url_path,
-)
+from nodespan.controllers.config.notation import HOSTNAME_HINT, IP_HINT, is_hostname, is_ip, is_url, url_path
 from nodespan.controllers.config.rules.base import check_words
 from nodespan.controllers.config.rules.devices import check_devices
 from nodespan.controllers.config.rules.discovery import check_secret
 from nodespan.controllers.config.rules.kubernetes import ENDPOINT_HINT, check_subnets
-from nodespan.controllers.config.rules.kubespan import LOWEST_KUBESPAN_MTU, check_filters
+from nodespan.controllers.config.rules.kubespan import check_filters
 from nodespan.controllers.config.rules.virtual_ips import NO_VIP, NO_VIP_HINT
 from nodespan.resources.config.kubespan import (
     Discovery,
     KubeSpan,
 )
 from nodespan.resources.config.main import Cluster, Machine, MainDocument, Network
+from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 
 _SERVICE_URL_HINT = "write it like https://discovery.example.org/"
 
@@ -87,8 +81,8 @@ def _check_network(network: Network) -> Iterator[Finding]:
 
 
 def _check_kubespan(kubespan: KubeSpan) -> Iterator[Finding]:
-    if kubespan.mtu and kubespan.mtu < LOWEST_KUBESPAN_MTU:
-        yield at("mtu", message=f"mtu {kubespan.mtu} is less than {LOWEST_KUBESPAN_MTU}")
+    if kubespan.mtu and kubespan.mtu < IPV6_MINIMUM_MTU:
+        yield at("mtu", message=f"mtu {kubespan.mtu} is less than {IPV6_MINIMUM_MTU}")
     yield from under(("filters",), check_filters(kubespan.filters))
 
 

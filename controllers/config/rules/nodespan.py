@@ -4,14 +4,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    CIDR_HINT,
-    is_cidr,
-    is_host_port,
-    is_url,
-)
+from nodespan.controllers.config.notation import CIDR_HINT, is_cidr, is_host_port, is_url
 from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.config.vip_condition import VipCondition

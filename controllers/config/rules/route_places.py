@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.config.finding import Finding, Path, warn
-from nodespan.controllers.config.masking import quote
 from nodespan.controllers.config.rules.entry import Entry
 from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DeviceRoute, Vlan
 from nodespan.resources.config.links import LinkRoute, LinkSettings, VethConfig

@@ -2,15 +2,10 @@
 
 from collections.abc import Iterator
 
+from nodespan.controllers.common.ip.notation import parse_cidr, parse_ip
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    CIDR_HINT,
-    IP_HINT,
-    is_cidr,
-    parse_cidr,
-    parse_ip,
-)
+from nodespan.controllers.config.notation import CIDR_HINT, IP_HINT, is_cidr
 from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.links import (
     LinkRoute,

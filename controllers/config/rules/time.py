@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    is_ip,
-)
+from nodespan.controllers.config.notation import is_ip
 from nodespan.controllers.config.rules.base import RuleSet, check_words
 from nodespan.resources.config.host import (
     TimeSyncConfig,

@@ -3,18 +3,11 @@
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from nodespan.controllers.common.ip.notation import parse_cidr
 from nodespan.controllers.common.keepalive import keepalive_seconds
+from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under, warn
-from nodespan.controllers.config.masking import quote
-from nodespan.controllers.config.notation import (
-    CIDR_HINT,
-    ENDPOINT_HINT,
-    KEY_HINT,
-    is_cidr,
-    is_host_port,
-    is_key,
-    parse_cidr,
-)
+from nodespan.controllers.config.notation import CIDR_HINT, ENDPOINT_HINT, KEY_HINT, is_cidr, is_host_port, is_key
 from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.controllers.config.rules.links import check_made_link
 from nodespan.resources.config.device import DeviceWireguard, DeviceWireguardPeer

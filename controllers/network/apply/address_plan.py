@@ -36,7 +36,7 @@ class Fence:
     given_until: Mapping[AddressKey, float] = attrs.field(factory=dict)
 
 
-def is_as_wanted(seen: AddressStatusSpec, spec: AddressSpecSpec) -> bool:
+def is_as_desired(seen: AddressStatusSpec, spec: AddressSpecSpec) -> bool:
     """Whether the kernel's address agrees with the spec in all that a spec decides, but for how long it is there."""
     # An address without a lifetime is permanent whether or not that was said.
     permanent = AddressFlags(0) if spec.valid_until else AddressFlags.PERMANENT
@@ -117,7 +117,7 @@ def plan_addresses(
         seen = find(spec, key.link_index, addresses)
         add = AddressToAdd(spec=spec, link_index=key.link_index)
         if not spec.valid_until:
-            if seen is None or not is_as_wanted(seen, spec):
+            if seen is None or not is_as_desired(seen, spec):
                 steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
         elif seen is not None and is_of_others(seen):
             refused[id] = f"{claim.link} has {key.address} for good already: somebody else gave it that address"
@@ -127,7 +127,7 @@ def plan_addresses(
                 steps.append(Step(id=id, remove=(seen,)))
         elif not seconds_left(spec.valid_until, fence.now):
             waiting[id] = "the time to have it is as good as over"
-        elif seen is None or not is_as_wanted(seen, spec):
+        elif seen is None or not is_as_desired(seen, spec):
             steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
         elif fence.given_until.get(key) != spec.valid_until:
             steps.append(Step(id=id, add=attrs.evolve(add, renews=True)))

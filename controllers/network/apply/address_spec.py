@@ -8,7 +8,7 @@ from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply.address_plan import (
     AddressPlan,
     Fence,
-    is_as_wanted,
+    is_as_desired,
     loss,
     plan_addresses,
     taken_address,
@@ -36,7 +36,7 @@ SLOTS = SlotRules(
     taken=taken_address,
     list=Addresses().dump,
     read=read_address,
-    is_as_wanted=is_as_wanted,
+    is_as_desired=is_as_desired,
     loss=loss,
 )
 

@@ -3,197 +3,118 @@
 import functools
 from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
-
-import attrs
 
 from nodespan.controllers.common.prior_state import PriorState
+from nodespan.controllers.network.apply.applier import Applier
+from nodespan.controllers.network.apply.interests import LinkNamed
+from nodespan.controllers.network.apply.kernel_access import KernelAccess, NetworkNamespace
+from nodespan.controllers.network.apply.link_follower import LinkFollower
 from nodespan.controllers.network.apply.prior_objects import load_record
-from nodespan.controllers.network.apply.problem_report import ProblemReport, is_not_permitted
-from nodespan.kernel.link_alias import AliasChange, AliasResult, set_aliases
-from nodespan.kernel.links import Links
+from nodespan.kernel.link_alias import AliasChange, set_aliases
+from nodespan.kernel.link_lookup import LinkTable
+from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, Links
 from nodespan.kernel.mirror import look_again
-from nodespan.resources.network import (
-    LinkAliasSpec,
-    LinkAliasSpecSpec,
-    LinkStatus,
-    LinkStatusSpec,
-    NetworkProblem,
-)
-from nodespan.runtime.backoff import Exponential
-from nodespan.runtime.controller import (
-    Access,
-    Applied,
-    Decision,
-    Driver,
-    Look,
-    Plan,
-    QueueContext,
-    QueueController,
-    Reconciler,
-    Retries,
-    Specs,
-    mapped,
-    primary,
-    shared,
-)
-from nodespan.runtime.resource import Metadata, Pointer
+from nodespan.resources.network import LinkAliasSpec, LinkAliasSpecSpec
+from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs
 
-# What could not be done is retried this often, in seconds.
-_RETRIES = Exponential(base=60.0, cap=60.0)
-
-_Results = Mapping[str, tuple[AliasChange, AliasResult]]
+# The indexes of the links that a worker was given changes for.
+_Links = frozenset[int]
 
 
-class LinkAliasSpecController(QueueController):
-    """Aliases that no spec names are never touched. An alias that was there before is put back."""
+class LinkAliasSpecController(Applier[LinkAliasSpecSpec, AliasChange, _Links]):
+    """Aliases that no spec names are never touched. An alias that was there before is restored."""
 
     name = "network.LinkAliasSpecController"
-    inputs = (primary(LinkAliasSpec), mapped(LinkStatus))
-    outputs = (shared(NetworkProblem),)
-    concurrency = 64
 
-    def __init__(self, *, netns: str | None = None, prior: PriorState | None = None) -> None:
+    def __init__(
+        self, *, netns: str | None = None, kernel: KernelAccess | None = None, prior: PriorState | None = None
+    ) -> None:
         specs = Specs(LinkAliasSpec)
-        memory = _Memory(prior or PriorState(None))
-        retries = Retries(_RETRIES)
-        self._reconciler = Reconciler(
-            desired=specs,
-            plan=_AliasPlan(specs, memory),
-            driver=_AliasDriver(netns, specs, memory, retries),
-            retries=retries,
-            report=ProblemReport(LinkAliasSpec),
-            is_harmless=is_not_permitted,
-        )
-
-    async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """Have the next round take the spec up, and wait for its end."""
-        await self._reconciler.reconcile(ctx, item.id)
-
-    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
-        """A link concerns the alias of its name."""
-        if ctx.find(LinkAliasSpec, changed.id) is not None:
-            self._reconciler.touch((changed.id,))
-        return ()
-
-    async def run(self, ctx: QueueContext) -> None:
-        """Follow specs and links."""
-        await self._reconciler.run(ctx)
-
-
-@attrs.define
-class _Memory:
-    """The links as their statuses show them, and what was done that these do not show yet."""
-
-    # The record of the aliases that links had before.
-    prior: PriorState
-    statuses: dict[str, LinkStatusSpec] = attrs.field(factory=dict)
-    # What was changed, and what the status was then.
-    done: dict[str, tuple[AliasChange, LinkStatusSpec]] = attrs.field(factory=dict)
-
-    def before(self, index: int) -> str | None:
-        """The alias that a link had before the agent gave it one, None if it gave it none."""
-        found: str | None = self.prior.journal.get(_slot(index))
-        return found
+        record = prior or PriorState(None)
+        driver = _AliasDriver(kernel or NetworkNamespace(netns), record)
+        super().__init__(specs, _AliasPlan(specs, driver.links, record), driver)
 
 
 class _AliasPlan(Plan[AliasChange]):
-    """The change that is missing, unless it was made and the status does not show it yet."""
+    """Compares the alias of the link by the name of each spec."""
 
-    def __init__(self, specs: Specs[LinkAliasSpecSpec], memory: _Memory) -> None:
+    def __init__(self, specs: Specs[LinkAliasSpecSpec], links: LinkTable, prior: PriorState) -> None:
         self._specs = specs
-        self._memory = memory
+        self._links = links
+        self._prior = prior
 
-    def everything(self) -> None:
-        """Go by the statuses alone, which show everything by now."""
-        self._memory.done.clear()
-
-    def changed(self, id: str) -> None:
-        """Another alias is another change."""
-        self._memory.done.pop(id, None)
-
-    def gone(self, id: str) -> None:
-        """Forget the link."""
-        self._memory.statuses.pop(id, None)
+    def concerned(self, topics: Iterable[Hashable]) -> set[str]:
+        """The spec of a link is the one of its name."""
+        return {topic.name for topic in topics if isinstance(topic, LinkNamed)}
 
     def decide(self, id: str) -> Mapping[str, Decision[AliasChange]]:
-        """Compare the alias with that of the status."""
-        status = self._memory.statuses.get(id)
-        if status is None:
+        """Compare the alias with the desired one, or if the spec leaves, with the one before the agent's."""
+        link = self._links.real(id)
+        if link is None:
             return {id: Decision()}
+        index, alias = link.status.index, link.status.alias
+        before = self._prior.journal.get(_slot(index))
         if id in self._specs.leaving:
-            # Whoever has changed it since decides. The status may not show yet that it was set at all.
-            before = self._memory.before(status.index)
             if before is None:
+                # The agent gave it none.
                 return {id: Decision()}
-            change = AliasChange(index=status.index, alias=before, instead_of=self._specs.leaving[id].alias)
+            change = AliasChange(index=index, alias=before, instead_of=self._specs.leaving[id].alias)
         else:
-            change = AliasChange(index=status.index, alias=self._specs.desired[id].alias)
-            if status.alias == change.alias and self._memory.before(status.index) is not None:
+            change = AliasChange(index=index, alias=self._specs.desired[id].alias)
+            if alias == change.alias and before is not None:
                 return {id: Decision()}
-        return {id: Decision() if self._memory.done.get(id) == (change, status) else Decision(work=change)}
+        return {id: Decision(work=change, instead=f"its alias is {alias}" if alias else "it has no alias")}
 
 
-class _AliasDriver(Driver[AliasChange, _Results]):
-    """Reads the statuses of links, and sets aliases over rtnetlink."""
+class _AliasDriver(Driver[AliasChange, _Links]):
+    """A mirror of the links; aliases are set over rtnetlink."""
 
-    _ctx: Access
+    _follower: LinkFollower
 
-    def __init__(self, netns: str | None, specs: Specs[LinkAliasSpecSpec], memory: _Memory, retries: Retries) -> None:
-        self._netns = netns
-        self._specs = specs
-        self._memory = memory
-        self._retries = retries
+    def __init__(self, kernel: KernelAccess, prior: PriorState) -> None:
+        self.links = LinkTable()
+        self._kernel = kernel
+        self._prior = prior
 
     @asynccontextmanager
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
-        """Keeps the access to the statuses, and reads the record."""
-        self._ctx = ctx
-        await load_record(self._memory.prior)
-        yield
+        """Reads the record, and opens the mirror."""
+        await load_record(self._prior)
+        async with self._kernel.mirror(Links(), wake, LINKS_WITHOUT_QUEUES) as links:
+            # Those of an earlier run.
+            for index in tuple(self.links):
+                self.links.set(index, None)
+            self._follower = LinkFollower(links, self.links)
+            yield
 
-    async def observe(self, look: Look) -> Collection[Hashable]:
-        """Read the statuses of these links."""
-        statuses = self._memory.statuses
-        for id in look.ids:
-            before = statuses.pop(id, None)
-            resource = self._ctx.find(LinkStatus, id)
-            done = self._memory.done.get(id)
-            if done is not None and (resource is None or resource.spec != done[1]):
-                # The status shows what came of it, or what another program did since.
-                del self._memory.done[id]
-            if resource is not None:
-                statuses[id] = resource.spec
-                if before is not None and before.index != resource.spec.index:
-                    # Another link: what failed with the one before says nothing of it.
-                    self._retries.forget(id)
-        return ()
+    async def observe(self, look: Look) -> Collection[Hashable]:  # noqa: ARG002
+        """The links that changed."""
+        return await self._follower.take()
 
-    def job(self, work: Mapping[str, AliasChange]) -> Callable[[], Applied[_Results]]:
-        """Set these aliases, and note those that links had before."""
-        shown = {
-            change.index: self._memory.statuses[id].alias for id, change in work.items() if change.instead_of is None
+    def job(self, work: Mapping[str, AliasChange]) -> Callable[[], Applied[_Links]]:
+        """Set these aliases, and record those that links had before."""
+        observed = {
+            change.index: self.links[change.index].status.alias
+            for change in work.values()
+            if change.instead_of is None and change.index in self.links
         }
-        return functools.partial(_apply, self._netns, self._memory.prior, shown, work)
+        return functools.partial(_apply, self._kernel, self._prior, observed, work)
 
-    async def applied(self, ctx: Access, result: _Results) -> None:  # noqa: ARG002
-        """Remember what was done, and have the links read again."""
-        for id, (change, done) in result.items():
-            if done.error is not None:
-                continue
-            self._memory.done[id] = (change, self._memory.statuses[id])
-        # Of links that are down nobody is notified, and what is to set them up may know them by this alias only.
-        await look_again(Links, self._netns, {change.index for change, _ in result.values()})
+    async def applied(self, ctx: Access, result: _Links) -> None:  # noqa: ARG002
+        """Have the links read again: the kernel does not notify of the alias of a link that is down."""
+        await look_again(Links, self._kernel.netns, result)
 
 
 def _apply(
-    netns: str | None, prior: PriorState, shown: Mapping[int, str], work: Mapping[str, AliasChange]
-) -> Applied[_Results]:
-    """In a worker thread. `shown` are the aliases that links have by their statuses."""
-    first = {index: alias for index, alias in shown.items() if prior.journal.get(_slot(index)) is None}
+    access: KernelAccess, prior: PriorState, observed: Mapping[int, str], work: Mapping[str, AliasChange]
+) -> Applied[_Links]:
+    """In a worker thread. `observed` are the aliases of links that are to get one."""
+    first = {index: alias for index, alias in observed.items() if prior.journal.get(_slot(index)) is None}
+    # Recorded before the change, because the process may be killed in between.
     prior.journal.change({_slot(index): alias for index, alias in first.items()})
-    results = set_aliases(netns, list(work.values()))
-    # A link that is down shows no change of its alias, so what it had last is right.
+    with access.open() as kernel:
+        results = set_aliases(kernel, work.values())
+    # The mirror may be behind, so what the worker has read is right.
     noted = {_slot(index): result.before for index, result in results.items() if index in first}
     given_back = {
         _slot(change.index): None
@@ -201,9 +122,9 @@ def _apply(
         if change.instead_of is not None and (done := results.get(change.index)) is not None and done.error is None
     }
     prior.journal.change({**noted, **given_back})
-    found = {id: (change, results[change.index]) for id, change in work.items() if change.index in results}
-    failed: dict[str, Exception] = {id: done.error for id, (_, done) in found.items() if done.error is not None}
-    return Applied(result=found, failed=failed)
+    found = {id: results[change.index] for id, change in work.items() if change.index in results}
+    failed: dict[str, Exception] = {id: done.error for id, done in found.items() if done.error is not None}
+    return Applied(result=frozenset(change.index for change in work.values()), failed=failed)
 
 
 def _slot(index: int) -> str:

@@ -37,13 +37,13 @@ from nodespan.kernel.bonding import load_bonding
 from nodespan.kernel.link_changes import LinkChange, change_link, create_link, delete_link
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind, list_links, read_link
-from nodespan.kernel.refusals import IPV6_MINIMUM_MTU
 from nodespan.kernel.reverse_path import loosen_reverse_path, read_reverse_path, set_reverse_path
 from nodespan.kernel.rtnetlink import RtnlSocket
 from nodespan.kernel.wireguard import backend_for, daemon
 from nodespan.kernel.wireguard.device import device_difference
 from nodespan.kernel.wireguard.uapi import UserspaceWireguard
 from nodespan.resources.network import LinkFlags, LinkSpecSpec, WireguardSpec
+from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 from nodespan.runtime.controller import Applied
 
 # More steps than any link takes.
@@ -164,7 +164,7 @@ class _Worker:
         """Put back what a link lost when it was changed, once it can carry it. Raises OSError."""
         link = find(spec, LinkLookup(self._state.links))
         if link is not None:
-            self._state.prior.make_good(self._netns, link.status.index)
+            self._state.prior.restore_losses(self._netns, link.status.index)
 
     def _give_back(self, spec: LinkSpecSpec) -> None:
         """Make a link that was there before be as it was, unless it is wanted by another name. Raises OSError."""

@@ -18,7 +18,7 @@ from nodespan.controllers.network.apply.kernel_access import KernelAccess
 from nodespan.controllers.network.apply.link_follower import LinkFollower
 from nodespan.controllers.network.apply.plan import Plan as Steps
 from nodespan.controllers.network.apply.plan import Step
-from nodespan.controllers.network.apply.prior_objects import PriorObjects
+from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotKeeper
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
 from nodespan.kernel.mirror import ObjectKind
@@ -113,7 +113,7 @@ class ObjectDriver(Driver[Step[W, O], tuple[Done[W, O], ...]], Generic[K, A, W, 
 
     def job(self, work: Mapping[str, Step[W, O]]) -> Callable[[], Applied[tuple[Done[W, O], ...]]]:
         """Take the steps."""
-        return functools.partial(_take_steps, self._kernel, self._changes, self.prior, work)
+        return functools.partial(_take_steps, self._kernel, self._changes, self.prior.keeper, work)
 
     async def applied(self, ctx: Access, result: tuple[Done[W, O], ...]) -> None:  # noqa: ARG002
         """Pass on what was done."""
@@ -222,24 +222,24 @@ class ObjectPlan(Plan[Step[W, O]], Generic[S, K, A, W, O]):
 
 
 def _take_steps(
-    access: KernelAccess, changes: Changes[W, O], prior: PriorObjects[Any, K, A, O], work: Mapping[str, Step[W, O]]
+    access: KernelAccess, changes: Changes[W, O], keeper: SlotKeeper[O], work: Mapping[str, Step[W, O]]
 ) -> Applied[tuple[Done[W, O], ...]]:
     failed: dict[str, Exception] = {}
     done: list[Done[W, O]] = []
     with access.open() as kernel:
         try:
-            prior.before(access.netns, kernel, work.values())
+            keeper.before(access.netns, kernel, work.values())
         except OSError as error:
             return Applied(result=(), failed=dict.fromkeys(work, error))
         for id, step in work.items():
             try:
                 if step.restore:
-                    prior.restore(kernel, step, functools.partial(changes.remove, kernel))
+                    keeper.restore(kernel, step, functools.partial(changes.remove, kernel))
                 else:
                     _take(kernel, changes, step, done)
             except OSError as error:
                 failed[id] = error
-        prior.after(access.netns, [step for id, step in work.items() if id not in failed])
+        keeper.after(access.netns, [step for id, step in work.items() if id not in failed])
     return Applied(result=tuple(done), failed=failed)
 
 

@@ -51,7 +51,7 @@ def key_of(spec: RouteSpecSpec) -> RouteKey:
     return RouteKey(spec.family, spec.table, prefix_text(spec.dst), priority)
 
 
-def is_as_wanted(seen: KernelRoute, wanted: RouteToAdd) -> bool:
+def is_as_desired(seen: KernelRoute, wanted: RouteToAdd) -> bool:
     """Whether the kernel's route agrees with the spec in all that a spec decides."""
     status, spec = seen.status, wanted.spec
     return (
@@ -172,7 +172,7 @@ class _Candidate:
 
 
 def _newness(each: _Candidate) -> tuple[bool, bool]:
-    is_there = isinstance(each.found, RouteToAdd) and any(is_as_wanted(route, each.found) for route in each.ours)
+    is_there = isinstance(each.found, RouteToAdd) and any(is_as_desired(route, each.found) for route in each.ours)
     return (not is_there, not each.ours)
 
 
@@ -191,7 +191,7 @@ def _claims(candidates: Iterable[_Candidate], lookup: LinkLookup) -> Iterator[Cl
 
 
 def _kept(each: _Candidate, found: RouteToAdd, rivals: tuple[KernelRoute, ...]) -> list[RouteStep]:
-    if len(each.ours) == 1 and is_as_wanted(each.ours[0], found):
+    if len(each.ours) == 1 and is_as_desired(each.ours[0], found):
         return []
     if len(rivals) == 1:
         return [Step(id=each.id, add=attrs.evolve(found, replace=True), instead=each.ours)]

@@ -16,7 +16,7 @@ _Seen = tuple[KernelRoute, ...]
 _Step = Step[RouteToAdd, KernelRoute]
 
 
-SLOTS = SlotRules(taken=taken_route, list=Routes().dump, read=read_route, is_as_wanted=is_like)
+SLOTS = SlotRules(taken=taken_route, list=Routes().dump, read=read_route, is_as_desired=is_like)
 
 
 class RouteSpecController(Applier[RouteSpecSpec, _Step, tuple[Done[RouteToAdd, KernelRoute], ...]]):

@@ -6,7 +6,7 @@ from nodespan.controllers.network.apply.kernel_access import KernelAccess, Netwo
 from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriver, ObjectPlan, Problem
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
-from nodespan.controllers.network.apply.rule_plan import RulePlan, is_as_wanted, plan_rules, taken_rule
+from nodespan.controllers.network.apply.rule_plan import RulePlan, is_as_desired, plan_rules, taken_rule
 from nodespan.kernel.rule_changes import add_rule, delete_rule
 from nodespan.kernel.rules import KernelRule, RuleKey, Rules, read_kernel_rule
 from nodespan.resources.network import RoutingRuleSpec, RoutingRuleSpecSpec
@@ -20,7 +20,7 @@ SLOTS = SlotRules(
     taken=taken_rule,
     list=Rules().dump,
     read=read_kernel_rule,
-    is_as_wanted=is_as_wanted,
+    is_as_desired=is_as_desired,
     side_by_side=True,
 )
 

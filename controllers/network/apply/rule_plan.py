@@ -20,7 +20,7 @@ _WHOLE_MARK = 0xFFFFFFFF
 _RESERVED = frozenset({0, 32766, 32767})
 
 
-def is_as_wanted(seen: KernelRule, spec: RoutingRuleSpecSpec) -> bool:
+def is_as_desired(seen: KernelRule, spec: RoutingRuleSpecSpec) -> bool:
     """Whether the kernel's rule does what the spec says."""
     status = seen.status
     mask = spec.fw_mask or (_WHOLE_MARK if spec.fw_mark else 0)
@@ -46,7 +46,7 @@ def plan_rules(
         kept.add(key := RuleKey(spec.family, spec.priority))
         ours = _ours(key, rules)
         try:
-            fitting = [rule for rule in ours if is_as_wanted(rule, spec)]
+            fitting = [rule for rule in ours if is_as_desired(rule, spec)]
         except ValueError as error:
             refused[id] = str(error)
             continue

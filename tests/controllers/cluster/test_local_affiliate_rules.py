@@ -11,7 +11,7 @@ from nodespan.controllers.cluster.local_affiliate_rules import (
     own_endpoints,
     plain_addresses,
 )
-from nodespan.controllers.config.endpoint_filter import EndpointFilterError, filter_endpoints, parse_filter_entry
+from nodespan.controllers.common.endpoint_filter import EndpointFilterError, filter_endpoints, parse_filter_entry
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.network.status.node_address_rules import is_container_bridge
 from nodespan.resources.network import LinkStatusSpec

@@ -89,3 +89,13 @@ def test_a_change_that_cannot_be_written_is_not_made(tmp_path: Path) -> None:
     path.parent.mkdir()
     written.change({"a": 2})
     assert [json.loads(line) for line in path.read_bytes().splitlines()] == [{"boot": "this one"}, {"a": 2}]
+
+
+def test_names_are_found_by_what_they_begin_with(tmp_path: Path) -> None:
+    path = tmp_path / "before.jsonl"
+    written = journal(path)
+    written.change({"lost/2": 1, "lost/3": 1, "losses/2": 1, "lost": 1})
+    written.change({"lost/2": None})
+    for found in (written, journal(path)):
+        assert found.names("lost") == {"lost/3", "lost"}
+        assert found.names("nothing") == frozenset()

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
-from nodespan.controllers.common.prior_state import PriorState
+from nodespan.controllers.common.prior_state import Prior, PriorState, address_slot
 from nodespan.controllers.network.apply import address_spec, route_spec, routing_rule_spec
 from nodespan.controllers.network.apply.address_plan import Fence, plan_addresses
 from nodespan.controllers.network.apply.objects import Changes, ObjectDriver, ObjectPlan
@@ -26,7 +26,7 @@ from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import KernelLink
 from nodespan.kernel.route_changes import RouteToAdd, add_route, delete_route
 from nodespan.kernel.routes import Routes
-from nodespan.kernel.rtnetlink import number32
+from nodespan.kernel.rtnetlink import Message, number32
 from nodespan.kernel.rule_changes import add_rule, delete_rule
 from nodespan.kernel.rules import Rules
 from nodespan.resources.network import (
@@ -132,7 +132,7 @@ class Machine:
                 *(routing_rule_spec.SLOTS, _plan_rules),
             ),
         }
-        self.parts[AddressSpecSpec].driver.prior.make_good(None)
+        self.parts[AddressSpecSpec].driver.prior.keeper.restore_losses(None)
 
     def configure(self, specs: Iterable[Any]) -> None:
         """Have these specs, and no others, in effect. Raises Killed."""
@@ -340,3 +340,32 @@ def test_an_attribute_that_nothing_here_knows_is_put_back_too(tmp_path: Path) ->
     assert machine.kernel.state() != expected
     machine.configure([])
     assert machine.kernel.state() == expected
+
+
+class ListedTooLate(ModelKernel):
+    """Lists an object that is removed, and forgotten by its applier, before the caller looks at the list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: Callable[[], None] = lambda: None
+
+    def dump_matching(self, type: int, fields: tuple[int, ...], *attributes: bytes) -> Iterator[Message]:
+        found = tuple(super().dump_matching(type, fields, *attributes))
+        self.listed()
+        yield from found
+
+
+def test_an_own_object_that_is_removed_while_it_is_listed_is_not_restored(tmp_path: Path) -> None:
+    kernel = ListedTooLate()
+    prior = PriorState(tmp_path / "before.jsonl", Boot(), now=lambda: NOW, strict_kernel=kernel.open)
+    add = AddressToAdd(spec=AddressSpecSpec(address="192.0.2.1/24", link_name="eth0"), link_index=2)
+    slot = address_slot(2, "192.0.2.1/24")
+    prior.note({slot: Prior()})
+    add_address(kernel, add, lambda: NOW)
+    kernel.listed = lambda: prior.note({slot: None})
+    prior.before_loss(None, {2})
+    assert not prior.links_with_losses()
+    # One that belongs to another program is.
+    kernel.listed = lambda: None
+    prior.before_loss(None, {2})
+    assert prior.links_with_losses() == {2}

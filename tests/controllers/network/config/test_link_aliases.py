@@ -1,21 +1,27 @@
 """Which links get which alias, and how they are given and taken away."""
 
 import errno
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
-import attrs
 import pytest
+import trio
+from pyroute2.netlink import rtnl
 
-from nodespan.controllers.network.apply import link_alias_spec
 from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
 from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController, choose_aliases
-from nodespan.kernel.link_alias import AliasChange, AliasResult
+from nodespan.kernel.links import KernelLink, read_link
+from nodespan.kernel.rtnetlink import Message, members
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.links import LinkAliasConfig, LinkSelector
+from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.resources.network import LinkAliasSpec, LinkAliasSpecSpec, LinkStatus, LinkStatusSpec
-from nodespan.runtime.testing.kit import Node, running
+from nodespan.runtime.testing.kit import running
 from tests.controllers.network.config.house import config, nic, problems
-from tests.support.process import eventually
+
+T = TypeVar("T")
 
 LINKS: Mapping[str, LinkStatusSpec] = {
     "eth0": nic(2, "52:54:00:00:00:03"),
@@ -80,117 +86,201 @@ def test_a_bad_expression_is_a_problem_of_its_document_alone() -> None:
     assert [name for name, _ in asked.outputs] == ["eth1"]
 
 
-class Links:
-    """Links that can be given aliases, as their statuses show."""
+_IFNAME, _MTU, _IFALIAS = 3, 4, 20
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.asked: list[dict[int, str]] = []
+
+class Kernel:
+    """Links of a kernel by index, which can be given aliases; and a mirror of them that is always up to date."""
+
+    netns = None
+    is_certain = True
+
+    def __init__(self, **aliases: str) -> None:
+        self.items: dict[int, KernelLink] = {}
+        # What was requested: the index and the alias.
+        self.requested: list[tuple[int, str]] = []
         self.error = 0
+        # So often another program reverts a change before anything else sees it.
+        self.reversals = 0
+        self._touched: set[int] = set()
+        self._on_change: Callable[[], None] = lambda: None
+        for index, (name, alias) in enumerate(aliases.items(), start=2):
+            self.put(index, name, alias)
 
-    def set(self, netns: str | None, changes: Iterable[AliasChange]) -> dict[int, AliasResult]:
-        statuses = {each.spec.index: each.spec for each in self.node.state.list(LinkStatus)}
-        # The kernel knows what its statuses do not show yet.
-        known = {index: alias for asked in self.asked for index, alias in asked.items()}
-        results = {}
-        for change in changes:
-            before = known.get(change.index, statuses[change.index].alias)
-            error = OSError(self.error, "") if self.error else None
-            results[change.index] = AliasResult(before=before, error=error)
-            if before != change.alias and change.instead_of in (None, before):
-                self.asked.append({change.index: change.alias})
-        return results
+    def put(self, index: int, name: str, alias: str, *, silently: bool = False) -> None:
+        self.items[index] = read_link(self._message(index, name, alias))
+        if not silently:
+            self._touched.add(index)
+            self._on_change()
 
-    async def show(self) -> None:
-        """The statuses follow the last that was asked for."""
-        for resource in self.node.state.list(LinkStatus):
-            for given in self.asked:
-                if resource.spec.index in given:
-                    spec = attrs.evolve(resource.spec, alias=given[resource.spec.index])
-                    await self.node.put(LinkStatus, resource.id, spec)
-        self.asked.clear()
-        await self.node.settled()
+    def remove(self, index: int) -> None:
+        del self.items[index]
+        self._touched.add(index)
+        self._on_change()
+
+    def alias(self, index: int) -> str:
+        return self.items[index].status.alias
+
+    def _message(self, index: int, name: str, alias: str) -> Message:
+        attributes = {_IFNAME: name.encode() + b"\0", _MTU: (1500).to_bytes(4, "little"), _IFALIAS: alias.encode()}
+        return Message(rtnl.RTM_NEWLINK, 0, (0, 1, index, 0, 0), attributes)
+
+    # The access.
+
+    @asynccontextmanager
+    async def mirror(self, kind: Any, on_change: Callable[[], None], aspect: Any = None) -> AsyncIterator[Any]:
+        self._on_change = on_change
+        self._touched = set(self.items)
+        yield self
+
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        yield self
+
+    # The mirror.
+
+    async def catch_up(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def take(self) -> frozenset[int]:
+        touched, self._touched = frozenset(self._touched), set()
+        return touched
+
+    # The connection.
+
+    def link(self, index: int) -> Message | None:
+        found = self.items.get(index)
+        return None if found is None else self._message(index, found.name, found.status.alias)
+
+    def change(self, _type: int, _flags: int, fields: tuple[int, ...], *attributes: bytes) -> None:
+        index, alias = fields[2], dict(members(b"".join(attributes)))[_IFALIAS].decode()
+        self.requested.append((index, alias))
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+        if self.reversals:
+            self.reversals -= 1
+        else:
+            self.put(index, self.items[index].name, alias)
 
 
-@pytest.fixture
-def links(monkeypatch: pytest.MonkeyPatch) -> Links:
-    fake = Links(Node.__new__(Node))
-    monkeypatch.setattr(link_alias_spec, "set_aliases", fake.set)
-    return fake
+def controller_of(kernel: Any) -> LinkAliasSpecController:
+    """A controller whose worker takes no thread, so that time can be virtual."""
+
+    async def at_once(job: Callable[[], T], /) -> T:
+        return job()
+
+    controller = LinkAliasSpecController(kernel=kernel)
+    controller._reconciler._worker = at_once
+    return controller
 
 
-async def test_an_alias_is_set_and_the_original_is_restored(links: Links) -> None:
-    async with running(LinkAliasSpecController()) as node:
-        links.node = node
-        await node.put(LinkStatus, "eth0", nic(2, alias="uplink"))
-        await node.put(LinkStatus, "eth1", nic(3, alias="somebody's"))
+@pytest.mark.virtual_clock
+async def test_an_alias_is_set_and_the_original_is_restored() -> None:
+    kernel = Kernel(eth0="uplink", eth1="somebody's")
+    async with running(controller_of(kernel)) as node:
         await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
         await node.settled()
-        assert links.asked == [{2: "net0"}]
-        await links.show()
-        assert not links.asked
+        assert kernel.requested == [(2, "net0")]
         assert not await node.teardown(LinkAliasSpec, "eth0")
         await node.settled()
-        assert links.asked == [{2: "uplink"}]
+        assert kernel.requested == [(2, "net0"), (2, "uplink")]
         await node.destroy(LinkAliasSpec, "eth0")
+        assert kernel.alias(3) == "somebody's"
 
 
-async def test_an_alias_changed_by_another_program_is_not_removed(links: Links) -> None:
-    async with running(LinkAliasSpecController()) as node:
-        links.node = node
-        await node.put(LinkStatus, "eth0", nic(2))
+@pytest.mark.virtual_clock
+async def test_an_alias_changed_by_another_program_is_not_removed() -> None:
+    kernel = Kernel(eth0="")
+    async with running(controller_of(kernel)) as node:
         await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
         await node.settled()
-        await links.show()
+        kernel.requested.clear()
+        kernel.put(2, "eth0", "somebody's", silently=True)
         await node.teardown(LinkAliasSpec, "eth0")
-        await node.destroy(LinkStatus, "eth0")
         await node.settled()
-        assert not links.asked
+        assert not kernel.requested
+        await node.destroy(LinkAliasSpec, "eth0")
+        assert kernel.alias(2) == "somebody's"
+
+
+@pytest.mark.virtual_clock
+async def test_the_spec_of_a_link_that_is_gone_is_let_go() -> None:
+    kernel = Kernel(eth0="")
+    async with running(controller_of(kernel)) as node:
+        await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
+        await node.settled()
+        kernel.requested.clear()
+        kernel.remove(2)
+        await node.teardown(LinkAliasSpec, "eth0")
+        await node.settled()
+        assert not kernel.requested
         await node.destroy(LinkAliasSpec, "eth0")
 
 
-async def test_a_failure_is_a_problem_and_is_not_retried_in_a_loop(links: Links) -> None:
-    links.error = errno.EBUSY
-    async with running(LinkAliasSpecController()) as node:
-        links.node = node
-        await node.put(LinkStatus, "eth0", nic(2))
+@pytest.mark.virtual_clock
+async def test_a_failure_is_a_problem_and_is_not_retried_in_a_loop() -> None:
+    kernel = Kernel(eth0="")
+    kernel.error = errno.EBUSY
+    async with running(controller_of(kernel)) as node:
         await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
         await node.settled()
-        await node.put(LinkStatus, "eth0", nic(2, mtu=9000))
+        kernel.put(2, "eth0", "")
         await node.settled()
-        assert len(links.asked) == 1
+        assert len(kernel.requested) == 1
         assert list(problems(node)) == ["LinkAliasSpecs/eth0"]
 
 
-async def test_a_removed_document_removes_its_alias(links: Links) -> None:
-    async with running(LinkAliasConfigController(), LinkAliasSpecController()) as node:
-        links.node = node
+@pytest.mark.virtual_clock
+async def test_a_removed_document_removes_its_alias() -> None:
+    kernel = Kernel(eth0="")
+    async with running(LinkAliasConfigController(), controller_of(kernel)) as node:
         await node.put(LinkStatus, "eth0", nic(2))
         text = "{apiVersion: v1alpha1, kind: LinkAliasConfig, name: NAME, selector: {match: 'true'}}"
         await node.put(MachineConfig, MACHINE_CONFIG_ID, config(text.replace("NAME", "net0")))
         await node.settled()
-        await links.show()
+        assert kernel.alias(2) == "net0"
         await node.put(MachineConfig, MACHINE_CONFIG_ID, config(text.replace("NAME", "net1")))
         await node.settled()
-        await links.show()
-        assert (await node.eventually(LinkStatus, "eth0")).spec.alias == "net1"
+        assert kernel.alias(2) == "net1"
         await node.destroy(MachineConfig, MACHINE_CONFIG_ID)
         await node.gone(LinkAliasSpec, "eth0")
-        await links.show()
-        assert not (await node.eventually(LinkStatus, "eth0")).spec.alias
+        assert not kernel.alias(2)
 
 
-async def test_an_alias_that_another_program_removes_is_set_again(links: Links) -> None:
-    async with running(LinkAliasSpecController()) as node:
-        links.node = node
-        await node.put(LinkStatus, "eth0", nic(2))
+@pytest.mark.virtual_clock
+async def test_an_alias_that_another_program_removes_is_set_again() -> None:
+    kernel = Kernel(eth0="", eth1="")
+    async with running(controller_of(kernel)) as node:
         await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
         await node.settled()
-        # Until the status shows it, nothing is done twice.
-        await node.put(LinkStatus, "eth1", nic(3))
+        # A change of another link does nothing twice.
+        kernel.put(3, "eth1", "somebody's")
         await node.settled()
-        assert links.asked == [{2: "net0"}]
-        await links.show()
-        await node.put(LinkStatus, "eth0", nic(2))
-        # The work is done in a thread, which the engine does not wait for.
-        await eventually(lambda: links.asked == [{2: "net0"}])
+        assert kernel.requested == [(2, "net0")]
+        kernel.put(2, "eth0", "")
+        await node.settled()
+        assert kernel.requested == [(2, "net0")] * 2
+        assert kernel.alias(2) == "net0"
+
+
+@pytest.mark.virtual_clock
+async def test_an_alias_that_is_reverted_before_it_is_seen_is_set_again() -> None:
+    kernel = Kernel(eth0="")
+    kernel.reversals = 1
+    async with running(controller_of(kernel)) as node:
+        await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
+        await node.settled()
+        assert kernel.alias(2) == "net0"
+
+
+@pytest.mark.virtual_clock
+async def test_while_the_agent_takes_over_no_alias_is_set() -> None:
+    kernel = Kernel(eth0="")
+    async with running(controller_of(kernel)) as node:
+        await node.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec(taking_over=True))
+        await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net0"))
+        await node.settled()
+        assert not kernel.requested
+        await node.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec())
+        await node.settled()
+        assert kernel.alias(2) == "net0"

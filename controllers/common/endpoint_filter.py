@@ -10,7 +10,7 @@ from ipaddress import ip_interface
 
 import attrs
 
-from nodespan.controllers.config.notation import IpInterface, parse_cidr, parse_ip
+from nodespan.controllers.common.ip.notation import IpInterface, parse_cidr, parse_ip
 from nodespan.discovery.addresses import parse_address
 
 

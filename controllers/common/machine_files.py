@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from nodespan.controllers.config.masking import quote
+from nodespan.controllers.common.quoting import quote
 from nodespan.resources.config.main import MachineFile
 
 _OPS: Final = ("create", "append", "overwrite")
