@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator
 import attrs
 import trio
 
-from nodespan.etcd.background import background
 from nodespan.etcd.errors import CompactedError, EtcdError, MemberFailedError, RefusedError, UnavailableError
 from nodespan.etcd.gateway import read_result
 from nodespan.etcd.history import History
 from nodespan.etcd.members import Members
 from nodespan.etcd.values import Event, Get, Header, Json, RangeAnswer, watch_request
+from nodespan.runtime.background import background
 
 # Between two reads, and how long one may take: a dead member is noticed within the sum of both.
 BEAT = 0.75

@@ -1,6 +1,7 @@
 """Messages in the body of a request or response: a flag, the length, the bytes."""
 
 import struct
+from collections import deque
 
 from nodespan.runtime.api.grpc.status import Code, RPCError
 
@@ -34,12 +35,7 @@ class OneMessage:
         body += data
         if len(body) < _PREFIX.size:
             return
-        compressed, length = _PREFIX.unpack_from(body)
-        if compressed != _UNCOMPRESSED:
-            raise RPCError(Code.UNIMPLEMENTED, "compressed messages are not supported")
-        if length > self._limit:
-            raise RPCError(Code.RESOURCE_EXHAUSTED, f"the message has {length} bytes, at most {self._limit} are taken")
-        if len(body) > _PREFIX.size + length:
+        if len(body) > _PREFIX.size + _length(body, 0, self._limit):
             raise RPCError(Code.INTERNAL, "the method takes one message, the request has more")
 
     def take(self) -> bytes:
@@ -48,3 +44,62 @@ class OneMessage:
         if len(body) < _PREFIX.size or len(body) < _PREFIX.size + _PREFIX.unpack_from(body)[1]:
             raise RPCError(Code.INTERNAL, "the request ended in the middle of its message")
         return bytes(body[_PREFIX.size :])
+
+
+class MessageReader:
+    """Cuts a body into its messages, of at most `limit` bytes each."""
+
+    __slots__ = ("_body", "_limit", "_messages", "complete")
+
+    def __init__(self, limit: int) -> None:
+        self._body = bytearray()
+        self._limit = limit
+        self._messages: deque[bytes] = deque()
+        # The bytes of the complete messages, with their prefixes.
+        self.complete = 0
+
+    def __len__(self) -> int:
+        """The bytes that are held, of complete messages and of the next one."""
+        return self.complete + len(self._body)
+
+    @property
+    def has_message(self) -> bool:
+        """Whether there is a complete message."""
+        return bool(self._messages)
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the body may end here."""
+        return not self._body
+
+    def feed(self, data: bytes) -> None:
+        """Take what came. Raises RPCError."""
+        body, at = self._body, 0
+        body += data
+        while len(body) - at >= _PREFIX.size:
+            end = at + _PREFIX.size + _length(body, at, self._limit)
+            if len(body) < end:
+                break
+            self._messages.append(bytes(memoryview(body)[at + _PREFIX.size : end]))
+            self.complete += end - at
+            at = end
+        del body[:at]
+
+    def take(self) -> bytes | None:
+        """The next message; None if it is not complete yet."""
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        self.complete -= _PREFIX.size + len(message)
+        return message
+
+
+def _length(body: bytearray, at: int, limit: int) -> int:
+    """The length of the message whose prefix begins there. Raises RPCError for one that is not taken."""
+    compressed, length = _PREFIX.unpack_from(body, at)
+    if compressed != _UNCOMPRESSED:
+        raise RPCError(Code.UNIMPLEMENTED, "compressed messages are not supported")
+    if length > limit:
+        raise RPCError(Code.RESOURCE_EXHAUSTED, f"the message has {length} bytes, at most {limit} are taken")
+    assert isinstance(length, int)
+    return length

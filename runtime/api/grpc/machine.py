@@ -5,32 +5,46 @@ change of the initial window is one number, which each stream takes in when it i
 keeping none that is over.
 """
 
+from typing import Any
+
 import h2.config
 import h2.connection
 import h2.errors
+import h2.exceptions
 import h2.settings
-from h2.events import Event
+from h2.events import ConnectionTerminated, Event
 from h2.stream import H2Stream
 from h2.utilities import guard_increment_window
-from hyperframe.frame import DataFrame, Frame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
-_CONFIG = h2.config.H2Configuration(
+_SERVER = h2.config.H2Configuration(
     client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
+)
+# A message of gRPC's status may begin with a space, for which h2 would end the connection.
+_CLIENT = h2.config.H2Configuration(
+    client_side=True,
+    header_encoding=None,
+    validate_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_outbound_headers=False,
 )
 # A frame is one unit of work, and so are that many bytes of one.
 _DATA_UNIT = 4096
 _HEADERS_UNIT = 32
+_FRAME_HEAD = 9
 
 
 class Machine(h2.connection.H2Connection):
-    """A server's side of a connection. `work` counts what the peer has made it do, in units of small frames."""
+    """One side of a connection. `work` counts what the peer has made it do, in units of small frames."""
 
     # Only tells late frames of a stream that has ended from those of one that never was.
     MAX_CLOSED_STREAMS = 2 * 1024
 
-    def __init__(self, initial_settings: dict[h2.settings.SettingCodes, int], max_header_list: int) -> None:
-        super().__init__(_CONFIG)
-        self.local_settings = h2.settings.Settings(client=False, initial_values=dict(initial_settings))
+    def __init__(
+        self, initial_settings: dict[h2.settings.SettingCodes, int], max_header_list: int, *, client: bool = False
+    ) -> None:
+        super().__init__(_CLIENT if client else _SERVER)
+        self.local_settings = h2.settings.Settings(client=client, initial_values=dict(initial_settings))
         self.decoder.max_header_list_size = max_header_list
         self.work = 0.0
         # By how much the peer has changed the windows of all streams so far, and how much of that each stream has.
@@ -50,12 +64,33 @@ class Machine(h2.connection.H2Connection):
             self._taken.pop(id, None)
             self._closed_streams[id] = stream.closed_by
 
+    # Windows of what is received: a stream's opens when its data is read, the connection's when there is room for more.
+
+    def open_connection_window(self, size: int) -> None:
+        """The peer may send so many bytes more, of all streams together."""
+        increment = self._inbound_flow_control_window_manager.process_bytes(size)
+        if increment:
+            frame = WindowUpdateFrame(0)
+            frame.window_increment = increment
+            self._prepare_for_sending([frame])
+
+    def open_stream_window(self, id: int, size: int) -> None:
+        """The peer may send so many bytes more of a stream; nothing happens if it is over."""
+        stream = self.streams.get(id)
+        if stream is not None and stream.open:
+            self._prepare_for_sending(stream.acknowledge_received_data(size))
+
     # What h2 does for each stream, or by going through all of them.
 
     @property
     def open_inbound_streams(self) -> int:
-        """How many requests are under way."""
-        return len(self.streams)
+        """How many requests are under way, at a server."""
+        return 0 if self.config.client_side else len(self.streams)
+
+    @property
+    def open_outbound_streams(self) -> int:
+        """How many requests are under way, at a client."""
+        return len(self.streams) if self.config.client_side else 0
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: h2.connection.AllowedStreamIDs) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)
@@ -82,10 +117,28 @@ class Machine(h2.connection.H2Connection):
         finally:
             self.streams = streams
 
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        # For h2 nothing comes after it; but the streams that the peer has begun go on.
+        event = ConnectionTerminated()
+        event.error_code = _error_code(frame.error_code)
+        event.last_stream_id = frame.last_stream_id
+        event.additional_data = frame.additional_data or None
+        return [], [event]
+
     def _receive_rst_stream_frame(self, frame: RstStreamFrame) -> tuple[list[Frame], list[Event]]:
         result = super()._receive_rst_stream_frame(frame)
         self.retire(frame.stream_id)
         return result
+
+    def receive_data(self, data: Any) -> list[Event]:
+        """The events of what has come. Raises ProtocolError."""
+        events = super().receive_data(data)
+        # h2 looks at the length of a frame when all of it is here: that may be 16 MiB, of one that is then refused.
+        waiting = self.incoming_buffer._data
+        if len(waiting) >= _FRAME_HEAD and int.from_bytes(waiting[:3]) > self.max_inbound_frame_size:
+            self._terminate_connection(h2.errors.ErrorCodes.FRAME_SIZE_ERROR)
+            raise h2.exceptions.FrameTooLargeError(f"a frame of {int.from_bytes(waiting[:3])} bytes")
+        return events
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         self.work += 1
@@ -94,3 +147,10 @@ class Machine(h2.connection.H2Connection):
         elif isinstance(frame, HeadersFrame):
             self.work += len(frame.data) / _HEADERS_UNIT
         return super()._receive_frame(frame)
+
+
+def _error_code(number: int) -> h2.errors.ErrorCodes | int:
+    try:
+        return h2.errors.ErrorCodes(number)
+    except ValueError:
+        return number

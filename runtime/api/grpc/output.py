@@ -52,17 +52,17 @@ class Output:
         self.count += 1
         self.wake()
 
-    async def send_data(self, id: int, data: memoryview) -> int:
+    async def send_data(self, id: int, data: memoryview, *, end: bool = False) -> int:
         """Put as much of the data into the machine as there is room for, once there is; returns how much that was.
 
-        Raises ProtocolError if the stream is over.
+        `end`: nothing comes after the data. Raises ProtocolError if the stream is over.
         """
         machine = self.machine
         while True:
             room = await self._room()
             size = min(len(data), room, machine.local_flow_control_window(id), machine.max_outbound_frame_size)
             if size > 0:
-                machine.send_data(id, data[:size])
+                machine.send_data(id, data[:size], end_stream=end and size == len(data))
                 self.add(size)
                 if size < _SMALL and size < len(data):
                     machine.work += 1  # a window that is opened byte by byte

@@ -10,6 +10,7 @@ import trio
 
 from nodespan.runtime.api.grpc.connection import Connection
 from nodespan.runtime.api.grpc.method import Peer
+from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
 
@@ -70,7 +71,7 @@ class Server:
                 return
             try:
                 with seat.scope:
-                    _probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
+                    probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
                     await self._serve_one(transport, peer, tls, seat)
             finally:
                 self.sources.leave(seat)
@@ -97,21 +98,6 @@ class Server:
         finally:
             self._connections.discard(connection)
             connection.close()
-
-
-def _probe_when_idle(transport: trio.SocketStream, idle: float, dead_after: float) -> None:
-    """Have the kernel break the connection when the peer is gone without a word."""
-    if transport.socket.family == socket.AF_UNIX:
-        return
-    interval = max(1, round((dead_after - idle) / 2))
-    for option, value in (
-        (socket.TCP_KEEPIDLE, round(idle)),
-        (socket.TCP_KEEPINTVL, interval),
-        (socket.TCP_KEEPCNT, 2),
-        (socket.TCP_USER_TIMEOUT, round(dead_after * 1000)),
-    ):
-        transport.setsockopt(socket.IPPROTO_TCP, option, value)
-    transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _peer_of(transport: trio.SocketStream) -> Peer:

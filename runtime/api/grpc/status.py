@@ -1,13 +1,16 @@
 """How a call ends: codes, the error that handlers raise, and the text forms of both and of deadlines on the wire."""
 
 import enum
+import math
 import re
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import attrs
 
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_UNITS_FROM_FINE = tuple(reversed(_UNITS.items()))
+_MOST_COUNT = 99_999_999
 # All of printable ASCII but the percent sign stands for itself.
 _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -63,6 +66,28 @@ class RPCError(Exception):
 def encode_text(text: str) -> str:
     """Text as header fields can carry it: UTF-8, percent-encoded outside of printable ASCII."""
     return quote_from_bytes(text.encode("utf-8", "replace"), safe=_PLAIN)
+
+
+def decode_text(field: str) -> str:
+    """What `encode_text` has made of a text; bytes that are not UTF-8 are replaced."""
+    return unquote_to_bytes(field.encode("latin-1", "replace")).decode("utf-8", "replace")
+
+
+def parse_code(field: str) -> Code:
+    """The code in a `grpc-status` field; UNKNOWN for a number that stands for none."""
+    try:
+        return Code(int(field))
+    except ValueError:
+        return Code.UNKNOWN
+
+
+def format_timeout(seconds: float) -> str:
+    """A `grpc-timeout` field: the finest unit in which the time has eight digits at most, rounded up."""
+    for unit, size in _UNITS_FROM_FINE:
+        count = max(0, math.ceil(seconds / size))
+        if count <= _MOST_COUNT:
+            return f"{count}{unit}"
+    return f"{_MOST_COUNT}H"
 
 
 def parse_timeout(text: str) -> float:

@@ -1,0 +1,32 @@
+"""What a channel may be told about its connections and calls."""
+
+import math
+
+import attrs
+
+from nodespan.runtime.backoff import Exponential
+
+_BACKOFF = Exponential(base=0.2, factor=1.6, cap=5.0, jitter=0.2)
+
+
+@attrs.frozen(kw_only=True)
+class ChannelOptions:
+    """Times in seconds, sizes in bytes.
+
+    `connect_timeout` is for one endpoint: its name, the proxy, TCP, TLS and the first words of HTTP/2 together. Where
+    calls are under way and nothing was received for `keepalive`, the server is pinged; with `keepalive_without_calls`
+    also where there are none. One that does not answer within `keepalive_timeout` is gone. `max_message` is the size of
+    an answer's largest message, `window` what of a stream may lie unread, and `max_buffered` what of all streams of a
+    connection. `backoff` spaces the attempts while no endpoint can be reached.
+    """
+
+    connect_timeout: float = 10.0
+    keepalive: float = math.inf
+    keepalive_timeout: float = 20.0
+    keepalive_without_calls: bool = False
+    max_message: int = 4 << 20
+    max_header_list: int = 16 << 10
+    window: int = 256 << 10
+    max_buffered: int = 64 << 20
+    backoff: Exponential = _BACKOFF
+    user_agent: str = "nodespan"

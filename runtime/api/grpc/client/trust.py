@@ -1,0 +1,78 @@
+"""Whom a client trusts, and who it is itself: certificates in PEM."""
+
+import os
+import ssl
+from pathlib import Path
+
+from nodespan.runtime.pem import PEMError, certificate_blocks
+
+# Where systems keep their certificate authorities, in one file.
+_SYSTEM_ROOTS = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine, and others
+)
+
+
+class TrustError(ValueError):
+    """Certificates or a key that cannot be used; the text says which and why."""
+
+
+def system_roots() -> bytes:
+    """The certificate authorities of the system as PEM, of $SSL_CERT_FILE where that is set. Blocks on the disk.
+
+    Raises TrustError if there is no such file: then nobody could be trusted.
+    """
+    chosen = os.environ.get("SSL_CERT_FILE")
+    for path in (chosen,) if chosen else _SYSTEM_ROOTS:
+        try:
+            return Path(path).read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise TrustError(f"the certificate authorities cannot be read: {error}") from error
+    where = chosen or "any of the places where systems keep them"
+    raise TrustError(
+        f"no certificate authorities in {where}: install ca-certificates, or point SSL_CERT_FILE at a bundle"
+    )
+
+
+def client_context(*, roots: bytes | None = None, certificate: bytes = b"", key: bytes = b"") -> ssl.SSLContext:
+    """The settings of a connection, from PEM: HTTP/2 over TLS 1.2 or newer, to a server that `roots` have certified.
+
+    Without `roots` the system's are trusted. `certificate` and `key` are for servers that ask for them. Blocks on the
+    disk; raises TrustError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    trusted = system_roots() if roots is None else roots
+    try:
+        context.load_verify_locations(cadata=trusted.decode("ascii", "replace"))
+    except ssl.SSLError as error:
+        raise TrustError(f"the certificate authorities cannot be read: {error.reason}") from error
+    if certificate:
+        try:
+            certificate_blocks(certificate.decode("utf-8", "replace"))
+        except PEMError as error:
+            raise TrustError(f"the client's certificate cannot be read: {error}") from error
+        _present(context, certificate, key)
+    return context
+
+
+def _present(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    # OpenSSL's door for Python takes files only: this one is in memory, and gone afterwards.
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(certificate.rstrip() + b"\n" + key)
+        # Without a password it would be asked for at the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
+    except (ssl.SSLError, ValueError) as error:
+        reason = (error.reason if isinstance(error, ssl.SSLError) else "") or str(error)
+        text = reason.lower().replace("_", " ")
+        raise TrustError(f"the client's certificate and key cannot be used: {text}") from error
+    finally:
+        os.close(descriptor)
