@@ -10,7 +10,6 @@ from nodespan.controllers.network.vip.fencing import kernel_deadline
 from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.vip_rules import held_address, held_prefix, is_as_held
 from nodespan.etcd import LeaseGoneError, LeaseKeeper
-from nodespan.runtime.background import background
 from nodespan.kernel.addresses import list_addresses
 from nodespan.kernel.announcement import announce
 from nodespan.resources.network import (
@@ -22,6 +21,7 @@ from nodespan.resources.network import (
     address_id,
     network_problem_id,
 )
+from nodespan.runtime.background import background
 
 # How long the applier may take, in seconds: to put the address on the link, and to take it away.
 _TAKING = 2.0

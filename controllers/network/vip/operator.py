@@ -20,7 +20,6 @@ from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.session import Candidacy, CannotHaveError, Session
 from nodespan.controllers.network.vip.vip_rules import Hindrance, election_prefix, find_hindrance, namesake
 from nodespan.etcd import EndpointError, EtcdClient, EtcdError, LeaderRecord, observe
-from nodespan.runtime.background import background
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.network import (
@@ -33,6 +32,7 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.network import Operator as OperatorKind
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
+from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import Input, weak
 
