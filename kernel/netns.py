@@ -3,10 +3,14 @@
 import contextlib
 import ctypes
 import os
+import socket
+import struct
 from collections.abc import Iterator
 
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
+# From asm-generic/socket.h; Linux 5.14.
+_SO_NETNS_COOKIE = 71
 
 
 def _setns(fd: int) -> None:
@@ -40,3 +44,19 @@ def in_netns(path: str | None) -> Iterator[None]:
             except OSError:
                 # A thread that serves other tasks from the wrong namespace would configure the wrong network.
                 os.abort()
+
+
+def namespace_id() -> str:
+    """What tells the network namespace of this thread from all others since boot, as far as the kernel knows.
+
+    Before Linux 5.14 it is the number of its file, which a later namespace may get again.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+            cookie = probe.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+        return f"netns {struct.unpack('=Q', cookie)[0]}"
+    except OSError:
+        try:
+            return os.readlink(_OWN)
+        except OSError:
+            return ""

@@ -16,7 +16,7 @@ from typing import Self
 
 import trio
 
-from nodespan.kernel.nft import first_line, number_of, start
+from nodespan.kernel.nft import first_line, list_table, number_of, start
 
 _PATIENCE = 30.0
 _LONGEST_ANSWER = 1 << 16
@@ -43,6 +43,8 @@ class OwnedTable:
             table.close()
             if error.errno == errno.EPERM:
                 raise
+            if list_table("inet", name, netns) is not None:
+                raise OSError(errno.EEXIST, f"another program has made a table inet {name}, which stays") from error
             raise OSError(errno.EOPNOTSUPP, f"no owned tables here: {error.strerror}") from error
         return table
 

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from nodespan.kernel.netns import namespace_id
+
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -39,3 +41,12 @@ class SystemBootClock:
     def now(self) -> float:
         """The kernel's count."""
         return boot_time()
+
+
+class NamespaceClock(SystemBootClock):
+    """For what holds for one network namespace: a container that is started again has another one, in the same boot."""
+
+    @property
+    def boot(self) -> str:
+        """The kernel's boot id, and the namespace of this process."""
+        return f"{super().boot} {namespace_id()}".strip()

@@ -2,7 +2,8 @@
 
 Each change is one line, appended and flushed before `change` returns, so that a change costs the same however long the
 record is. A last line that was cut off by the end of the process is ignored: nothing depends on it yet. The file is
-readable by this user only, and valid for one boot: what it describes is gone after a reboot.
+readable by this user only, and valid for one network namespace of one boot: what it describes is gone after a reboot,
+and in a container that was started again.
 """
 
 import errno
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
+from nodespan.controllers.common.boot_clock import BootClock, NamespaceClock
 from nodespan.runtime.whole_file import replace_file
 
 _MODE = 0o600
@@ -30,7 +31,7 @@ class Journal:
 
     def __init__(self, path: Path | None, clock: BootClock | None = None) -> None:
         self._path = path
-        self._clock = SystemBootClock() if clock is None else clock
+        self._clock = NamespaceClock() if clock is None else clock
         self._lock = threading.Lock()
         self._values: dict[str, Any] | None = None
         # The names of each kind, which is what they begin with: "lost" of "lost/2".
@@ -135,7 +136,7 @@ def read_journal(path: Path, clock: BootClock | None = None) -> dict[str, Any]:
     """What a journal holds that another one writes; nothing for one that makes no sense. Blocks. Raises OSError."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
-        return _replayed(lines, (SystemBootClock() if clock is None else clock).boot)
+        return _replayed(lines, (NamespaceClock() if clock is None else clock).boot)
     except (FileNotFoundError, ValueError):
         # Its writer reports the damage.
         return {}

@@ -60,6 +60,16 @@ def slot_of(saved: Saved) -> str:
     return route_slot(status.family.value, status.table.number, status.dst, status.priority, status.gateway)
 
 
+def link_slot(name: str) -> str:
+    """The slot of a link that the agent makes or takes over, by its name."""
+    return f"link/{name}"
+
+
+def table_slot(name: str) -> str:
+    """The slot of a table of the packet filter: on record if the agent made it."""
+    return f"nft/{name}"
+
+
 def rule_slot(family: str, priority: int) -> str:
     """The slot of routing rules, which may hold several."""
     return f"rule/{family}/{priority}"
@@ -107,6 +117,27 @@ class PriorState:
         """Whether the slot held nothing before. Raises OSError."""
         plain = self.journal.get(slot)
         return isinstance(plain, dict) and plain.get("saved") == []
+
+    def peers_of_others(self, link_name: str, index: int) -> frozenset[str] | None:
+        """The keys of the peers that a WireGuard device had before the agent; None as long as nothing was noted of it.
+
+        Raises OSError.
+        """
+        if not self.journal.is_durable:
+            return frozenset()
+        plain = self.journal.get(link_slot(link_name))
+        if plain is None:
+            return None
+        settings = (plain["spec"] or {}).get("wireguard") if plain["index"] == index else None
+        return frozenset(peer["publicKey"] for peer in (settings or {}).get("peers", ()))
+
+    def is_own_table(self, name: str) -> bool:
+        """Whether the agent made this table of the packet filter. Raises OSError."""
+        return not self.journal.is_durable or self.journal.get(table_slot(name)) is not None
+
+    def note_table(self, name: str, *, is_there: bool) -> None:
+        """The agent is about to make a table of the packet filter, or has removed it. Raises OSError."""
+        self.journal.change({table_slot(name): True if is_there else None})
 
     # What a change of a link, or of an address, removes as a side effect.
 

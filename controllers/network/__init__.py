@@ -55,6 +55,8 @@ def _appliers(settings: Settings) -> list[AnyController]:
         LinkSpecController(record=settings.state_dir / "links.json", prior=prior),
         RouteSpecController(prior=prior),
         RoutingRuleSpecController(prior=prior),
+        NfTablesChainController(prior=prior),
+        WireguardPeerController(prior=prior),
     ]
 
 
@@ -77,7 +79,6 @@ controllers = (
     LinkRenameController,
     LinkStatusController,
     NetworkStatusController,
-    NfTablesChainController,
     NodeAddressController,
     NodeAddressSortAlgorithmController,
     OperatorConfigController,
@@ -92,6 +93,5 @@ controllers = (
     RoutingRuleStatusController,
     TimeServerMergeController,
     VIPConditionController,
-    WireguardPeerController,
     operator_spec_controller,
 )

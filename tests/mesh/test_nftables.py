@@ -4,12 +4,14 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
+from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.nftables.chain import NfTablesChainController
 from nodespan.resources.network import (
     AddressMatch,
@@ -391,6 +393,52 @@ async def test_tables_of_others_are_no_concern() -> None:
         await want_elements(runtime, "a", "192.0.2.0/24")
         await eventually(lambda: elements(inside, V4) == {"192.0.2.0/24"})
         assert not runtime.state.list(NetworkProblem)
+
+
+async def test_a_table_of_others_with_our_name_is_never_touched_and_ours_has_another(tmp_path: Path) -> None:
+    theirs = "table inet nodespan { chain theirs { type filter hook input priority 0; counter accept; }; }"
+    with namespace() as inside:
+        inside.run("nft", theirs)
+        inside.run("nft", "add table inet nodespan_guard")
+        before = inside.run("nft", "--handle", "list", "ruleset")
+
+        async def kept(run: Node, *, is_first: bool) -> None:
+            await want_kubespan(run)
+            await run.put(NfTablesChain, "guard", GUARD)
+            problem = await run.eventually(NetworkProblem, "NfTablesChains/nodespan")
+            assert "another program has made a table inet nodespan: it is left alone, and" in problem.spec.message
+            refused = await run.eventually(NetworkProblem, "NfTablesChains/nodespan_guard")
+            assert "another program has made a table inet nodespan_guard" in refused.spec.message
+            await eventually(
+                lambda: "kubespan_outgoing" in inside.run("nft", "list", "table", "inet", "nodespan_agent")
+            )
+            if not is_first:
+                return
+            inside.run("nft", "delete", "table", "inet", "nodespan_agent")
+            await eventually(lambda: "nodespan_agent" in tables(inside))
+
+        for is_first in (True, False):
+            # The second agent finds in the record which table is whose, and would know its own by its content, too.
+            async with running(controller(inside, prior=PriorState(tmp_path / "before.jsonl"))) as runtime:
+                await kept(runtime, is_first=is_first)
+                if not is_first:
+                    for chain in ("kubespan_prerouting", "kubespan_outgoing", "guard"):
+                        await runtime.destroy(NfTablesChain, chain)
+                    await eventually(lambda: "nodespan_agent" not in tables(inside))
+        assert inside.run("nft", "--handle", "list", "ruleset") == before
+
+
+async def test_a_table_of_an_agent_whose_record_is_lost_is_known_by_its_content(tmp_path: Path) -> None:
+    with namespace() as inside:
+        for directory in ("first", "second"):
+            (tmp_path / directory).mkdir()
+            prior = PriorState(tmp_path / directory / "before.jsonl")
+            async with running(controller(inside, prior=prior)) as runtime:
+                await want_kubespan(runtime)
+                await runtime.settled()
+                await eventually(lambda: len(chains(inside)) == 2)
+                assert tables(inside) == {"nodespan"}
+                assert not runtime.state.list(NetworkProblem)
 
 
 def guarded(inside: Namespace) -> set[str]:

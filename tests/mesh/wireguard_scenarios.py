@@ -3,18 +3,21 @@
 import contextlib
 import datetime
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply.address_spec import AddressSpecController
 from nodespan.controllers.network.apply.link_spec import LinkSpecController
 from nodespan.controllers.network.merge.controllers import AddressMergeController, LinkMergeController
 from nodespan.controllers.network.status.link_status import LinkStatusController
 from nodespan.controllers.network.wireguard.endpoint_names import Silence
 from nodespan.controllers.network.wireguard.peers import WireguardPeerController
-from nodespan.kernel.wireguard import read_device
+from nodespan.kernel.wireguard import daemon, read_device
 from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
@@ -35,6 +38,7 @@ from nodespan.resources.network import (
     wireguard_peer_id,
 )
 from nodespan.runtime.testing.kit import Node, running
+from tests.support import probe
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, entered, namespaces
 from tests.support.process import eventually
@@ -339,6 +343,47 @@ async def an_endpoint_name_is_resolved_again_when_its_peer_stays_silent() -> Non
         await eventually(lambda: left.reaches(right), within=HANDSHAKES)
 
 
+async def a_device_of_others_keeps_its_peers_and_is_given_back_as_it_was() -> None:
+    name, (private, _), (ours, our_key) = link_name("f"), key_pair(5), key_pair(6)
+    with namespaces("node") as (inside,), tempfile.TemporaryDirectory() as directory:
+        if probe.no_link("wireguard") is None:
+            inside.run("ip", "link", "add", name, "type", "wireguard")
+        else:
+            daemon.start(name, str(inside.path))
+        keys = {each: Path(directory, each) for each in ("private", "preshared")}
+        keys["private"].write_text(private)
+        keys["preshared"].write_text(SECRET)
+        device = f"wg set {name} private-key {keys['private']} listen-port 40123 fwmark 0x5"
+        stranger = f"peer {STRANGER} preshared-key {keys['preshared']} endpoint 192.0.2.77:1234 persistent-keepalive 11"
+        inside.run(*device.split(), *stranger.split(), "allowed-ips", "203.0.113.0/24,fd77::/64")
+        before = sorted(inside.run("wg", "showconf", name).splitlines())
+        prior = PriorState(Path(directory, "before.jsonl"))
+        appliers = (
+            LinkMergeController(),
+            LinkSpecController(netns=str(inside.path), prior=prior),
+            WireguardPeerController(netns=str(inside.path), prior=prior, stale_after=0.0),
+        )
+        async with running(*appliers) as runtime:
+            peer = WireguardPeer(public_key=key_pair(8)[1], allowed_ips=("198.51.100.0/24",))
+            spec = LinkSpecSpec(
+                name=name,
+                logical=True,
+                kind="wireguard",
+                type=LinkType.NOHDR,
+                wireguard=WireguardSpec(private_key=ours, listen_port=PORT, peers=(peer,)),
+                layer=ConfigLayer.CONFIGURATION,
+            )
+            id = layered_id(spec.layer, name)
+            await runtime.state.create(LinkSpec.new(id, spec, namespace=CONFIG_NAMESPACE))
+            await eventually(lambda: inside.run("wg", "show", name, "public-key").strip() == our_key)
+            await eventually(lambda: peer.public_key in show(inside, name, "endpoints"))
+            await runtime.settled()
+            assert show(inside, name, "endpoints")[STRANGER] == "192.0.2.77:1234"
+            await runtime.state.destroy(LinkSpec.within(CONFIG_NAMESPACE), id)
+            await runtime.gone(LinkSpec, name)
+            await eventually(lambda: sorted(inside.run("wg", "showconf", name).splitlines()) == before)
+
+
 def peers_of(link: LinkStatusSpec) -> tuple[WireguardPeerStatus, ...]:
     return () if link.wireguard is None else link.wireguard.peers
 
@@ -371,4 +416,5 @@ SCENARIOS = (
     only_changed_device_settings_are_written,
     an_endpoint_name_is_resolved_again_when_its_peer_stays_silent,
     many_peers_at_once,
+    a_device_of_others_keeps_its_peers_and_is_given_back_as_it_was,
 )

@@ -2,7 +2,8 @@
 
 A change is undone when nothing wants it any more, if the link still is as it was changed to: what somebody else has
 changed since is theirs. The record is kept on disk, for a process that is killed cannot undo anything, and the one
-after it would take for the original what it finds. A reboot ends it: then links are as they always were.
+after it would take for the original what it finds. A reboot ends it, and so does another network namespace: then links
+are as they always were.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
+from nodespan.controllers.common.boot_clock import BootClock, NamespaceClock
 from nodespan.kernel.link_changes import LinkChange
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import LinkFlags, LinkSpecSpec
@@ -104,7 +105,7 @@ class LinkOriginals:
 
     def __init__(self, path: Path | None, clock: BootClock | None = None) -> None:
         self._path = path
-        self._clock = SystemBootClock() if clock is None else clock
+        self._clock = NamespaceClock() if clock is None else clock
         self._links: dict[str, Originals] = {}
 
     def copy(self) -> "LinkOriginals":

@@ -29,11 +29,6 @@ from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 _NO_KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 
-def link_slot(name: str) -> str:
-    """The name of a link in the record."""
-    return f"link/{name}"
-
-
 @attrs.frozen(kw_only=True)
 class PriorLink:
     """A link before the agent. Index 0: there was none, and the agent makes and removes it.

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from nodespan.controllers.common.prior_state import link_slot
 from nodespan.controllers.network.apply import bond_plan
 from nodespan.controllers.network.apply.kernel_access import KernelAccess
 from nodespan.controllers.network.apply.link_originals import changed, decided, forgotten, inherited
@@ -25,7 +26,6 @@ from nodespan.controllers.network.apply.link_plan import (
 from nodespan.controllers.network.apply.link_prior import (
     PriorLink,
     as_it_is,
-    link_slot,
     return_of,
     settings_of,
     to_plain,

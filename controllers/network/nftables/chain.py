@@ -6,6 +6,9 @@ A few changed elements are sent alone. What changed at about the same time is on
 The kernel notifies of every transaction: when another process has touched the table, it is compared at once, and when
 it was deleted, as `nft flush ruleset` does, it is written without being listed. A problem names the process. Chains
 that are guards have a second copy that such a process cannot touch (`guard`).
+
+A table of our name that another program made, before there was an agent, is never touched: ours has another name then,
+and a problem says so. Which tables are ours is on record (`controllers.common.prior_state`).
 """
 
 import contextlib
@@ -20,9 +23,17 @@ import attrs
 import trio
 
 from nodespan.controllers.common.ip.cover import PrefixKey
+from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.common.problems import reason_of
-from nodespan.controllers.network.nftables.desired_table import STALE_AFTER, DesiredTable, ElementSet
-from nodespan.controllers.network.nftables.document import FAMILY, Document, SeenTable, is_current, read_table
+from nodespan.controllers.network.nftables.desired_table import STALE_AFTER, DesiredTable, ElementSet, other_name
+from nodespan.controllers.network.nftables.document import (
+    FAMILY,
+    Document,
+    SeenTable,
+    is_current,
+    is_made_here,
+    read_table,
+)
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork, send
 from nodespan.controllers.network.nftables.render import VERSIONS, kernel_set
 from nodespan.kernel import nft
@@ -74,6 +85,7 @@ class NfTablesChainController(QueueController):
         table: str = TABLE,
         stale_after: float = STALE_AFTER,
         full_interval: float = FULL_INTERVAL,
+        prior: PriorState | None = None,
     ) -> None:
         retries = Retries(_RETRIES)
         guard_name = f"{table}{GUARD_SUFFIX}"
@@ -83,7 +95,7 @@ class NfTablesChainController(QueueController):
         self._reconciler = Reconciler(
             desired=self._desired,
             plan=_TablePlan(self._desired, guard, others),
-            driver=_TableDriver(netns, self._desired, guard, others, self._wake_at_once),
+            driver=_TableDriver(netns, self._desired, guard, others, self._wake_at_once, prior or PriorState(None)),
             retries=retries,
             report=_TableReport(self._desired, others),
             full_interval=full_interval,
@@ -127,11 +139,15 @@ class ListTable:
 
 @attrs.frozen
 class Tell:
-    """Send a document; `is_whole`: made by comparing all, so that all is known afterwards, and the sets `kept` stay."""
+    """Send a document; `is_whole`: made by comparing all, so that all is known afterwards, and the sets `kept` stay.
+
+    `deletes`: it is the end of the table.
+    """
 
     text: str
     is_whole: bool = False
     kept: frozenset[str] = frozenset()
+    deletes: bool = False
 
 
 TableWork = ListTable | Tell | GuardWork
@@ -139,12 +155,16 @@ TableWork = ListTable | Tell | GuardWork
 
 @attrs.frozen
 class Sent:
-    """What came of the work on a table: what it was seen to hold, or the guard's table; `has_failed`: nothing."""
+    """What came of the work on a table: what it was seen to hold, or the guard's table; `has_failed`: nothing.
+
+    `is_foreign`: another program made it, before there was an agent.
+    """
 
     work: TableWork
     seen: SeenTable | None = None
     guard: OwnedTable | None = None
     has_failed: bool = False
+    is_foreign: bool = False
 
 
 class _TablePlan(Plan[TableWork]):
@@ -198,12 +218,12 @@ class _TablePlan(Plan[TableWork]):
 
     def _comparison(self, found: SeenTable | None) -> Tell | None:
         """What makes the table, which was listed just now, be as desired; None if it is."""
-        desired, document = self._desired, Document(self._desired.table)
+        desired, document = self._desired, Document(self._desired.kernel_name)
         wanted, kept = self._kept()
         seen = SeenTable() if found is None else found
         if found is not None and not kept and not desired.chains and not desired.stale_chains:
             document.delete_table()
-            return Tell(document.text, is_whole=True, kept=frozenset())
+            return Tell(document.text, is_whole=True, deletes=True)
         if not wanted <= seen.sets.keys():
             document.add_sets(desired.set_names())
         for name, chain in sorted(desired.chains.items()):
@@ -226,7 +246,7 @@ class _TablePlan(Plan[TableWork]):
 
     def _changes(self) -> Document:
         """The elements that changed, of sets that are known."""
-        document = Document(self._desired.table)
+        document = Document(self._desired.kernel_name)
         for name, each in self._desired.sets.items():
             if each.known is not None:
                 document.change_elements(name, added=each.added(), removed=each.removed())
@@ -260,6 +280,12 @@ class _TableReport(Report):
         others, problems = self._others, self._desired.chain_problems
         if id == self._desired.table and others.disturbance is not None:
             await problems.set(id, others.disturbance, severity=Severity.WARNING)
+        elif id == self._desired.table and self._desired.foreign:
+            text = (
+                f"another program has made a table {FAMILY} {self._desired.foreign}: it is left alone, and the agent's "
+                f"table is {FAMILY} {self._desired.kernel_name}"
+            )
+            await problems.set(id, text, severity=Severity.WARNING)
         else:
             await problems.clear(id)
 
@@ -276,8 +302,10 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         guard: GuardTable,
         others: _Others,
         wake: Callable[[], None],
+        prior: PriorState,
     ) -> None:
         self._netns = netns
+        self._prior = prior
         self._desired = desired
         self._guard = guard
         self._others = others
@@ -289,6 +317,12 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:  # noqa: ARG002
         """A nursery for following others; the guard ends with it."""
         self._is_following = False
+        # The appliers report damage of the record.
+        await trio.to_thread.run_sync(self._prior.journal.load)
+        other = other_name(self._desired.table)
+        if self._prior.journal.is_durable and self._prior.is_own_table(other) and not self._desired.foreign:
+            # An earlier agent gave way.
+            self._desired.give_way(self._desired.table)
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._guard.follow, self._guard_lost)
@@ -318,7 +352,7 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
 
     def job(self, work: Mapping[str, TableWork]) -> Callable[[], Applied[Mapping[str, Sent]]]:
         """Run nft. Its process ids are noted from the thread: notifications may arrive before the job returns."""
-        return functools.partial(_run, self._netns, self._desired.table, work, self._own.append)
+        return functools.partial(_run, self._netns, self._desired.kernel_name, self._prior, work, self._own.append)
 
     async def applied(self, ctx: Access, result: Mapping[str, Sent]) -> None:  # noqa: ARG002
         """Note what the tables hold now."""
@@ -333,6 +367,9 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     others.has_deleted = False
                     desired.note_failed()
                     # Meanwhile the guard is looked at.
+                    self._wake()
+                case ListTable() if sent.is_foreign:
+                    desired.give_way(desired.kernel_name)
                     self._wake()
                 case ListTable():
                     desired.note_listed(sent.seen)
@@ -370,7 +407,7 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     self._note(commit)
 
     def _note(self, commit: Commit) -> None:
-        table = self._desired.table
+        table = self._desired.kernel_name
         if commit.pid in self._own or table not in commit.touched:
             return
         self._desired.compare()
@@ -396,26 +433,37 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
 
 
 def _run(
-    netns: str | None, table: str, work: Mapping[str, TableWork], started: Callable[[int], object]
+    netns: str | None,
+    table: str,
+    prior: PriorState,
+    work: Mapping[str, TableWork],
+    started: Callable[[int], object],
 ) -> Applied[Mapping[str, Sent]]:
     sent: dict[str, Sent] = {}
     failed: dict[str, Exception] = {}
     for id, each in work.items():
         try:
-            sent[id] = _send(netns, table, each, started)
+            sent[id] = _send(netns, table, prior, each, started)
         except OSError as error:
             sent[id] = Sent(each, has_failed=True)
             failed[id] = error
     return Applied(result=sent, failed=failed)
 
 
-def _send(netns: str | None, table: str, work: TableWork, started: Callable[[int], object]) -> Sent:
+def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, started: Callable[[int], object]) -> Sent:
     match work:
         case GuardWork():
             return Sent(work, guard=send(work, netns))
         case ListTable():
             text = nft.list_table(FAMILY, table, netns)
-            return Sent(work, seen=None if text is None else read_table(text))
+            seen = None if text is None else read_table(text)
+            is_foreign = seen is not None and not prior.is_own_table(table) and not is_made_here(seen)
+            return Sent(work, seen=None if is_foreign else seen, is_foreign=is_foreign)
         case Tell(text):
+            if not work.deletes:
+                # On record before it is made: the process may be killed in between.
+                prior.note_table(table, is_there=True)
             nft.apply(text, netns, started)
+            if work.deletes:
+                prior.note_table(table, is_there=False)
             return Sent(work)

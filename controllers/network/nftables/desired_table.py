@@ -56,6 +56,9 @@ class DesiredTable(Desired):
 
     def __init__(self, table: str, guard: str, retries: Retries, stale_after: float) -> None:
         self.table = table
+        # The name that the table has in the kernel, and that of a table of others that has the first one.
+        self.kernel_name = table
+        self.foreign = ""
         self.guard = guard
         self._retries = retries
         self._stale_after = stale_after
@@ -96,6 +99,11 @@ class DesiredTable(Desired):
         self.must_compare = True
         self.is_listed = False
         self._retries.try_now(self.table)
+
+    def give_way(self, name: str) -> None:
+        """Another program has a table of this name: ours has another one from now on."""
+        self.foreign, self.kernel_name = name, other_name(name)
+        self.compare()
 
     # What the reconciler asks for.
 
@@ -260,6 +268,11 @@ class DesiredTable(Desired):
         self.stale_chains.clear()
         for each in self.sets.values():
             each.cover.put(_BEFORE, ())
+
+
+def other_name(table: str) -> str:
+    """The name of our table where another program has one of the first name."""
+    return f"{table}_agent"
 
 
 def _parse(prefixes: Iterable[str]) -> tuple[list[PrefixKey], str]:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from nodespan.controllers.common.ip.cover import PrefixKey, prefix_key
-from nodespan.controllers.network.nftables.render import VERSIONS, Json, RenderedChain, kernel_set
+from nodespan.controllers.network.nftables.render import MARK, VERSIONS, Json, RenderedChain, kernel_set
 
 FAMILY = "inet"
 _SET_TYPE = {4: "ipv4_addr", 6: "ipv6_addr"}
@@ -70,6 +70,11 @@ def _elements(listed: Iterable[Any]) -> frozenset[PrefixKey] | None:
             case _:
                 return None
     return frozenset(found)
+
+
+def is_made_here(seen: SeenTable) -> bool:
+    """Whether a table is an agent's by its content: also where the record of that is lost."""
+    return any(comment.startswith(MARK) for chain in seen.chains.values() for comment in chain.comments)
 
 
 def is_current(seen: SeenChain | None, wanted: RenderedChain) -> bool:

@@ -47,6 +47,10 @@ class RenderedChain:
     sets: frozenset[str]
 
 
+# The comments of our rules begin so.
+MARK = "nodespan "
+
+
 def kernel_set(name: str, version: int) -> str:
     """What a set is called in the kernel: there is one per family."""
     return f"{name}_{_FAMILY_NAME[version]}"
@@ -76,7 +80,7 @@ def render(name: str, chain: NfTablesChainSpec) -> RenderedChain:
         name=name,
         header=header,
         rules=tuple(rules),
-        generation=f"nodespan {digest[:16]}",
+        generation=f"{MARK}{digest[:16]}",
         sets=frozenset(
             match.set_name
             for rule in chain.rules

@@ -21,6 +21,7 @@ from nodespan.kernel.wireguard.device import PeerConfig, PeerState, canonical_pe
 from nodespan.kernel.wireguard.handshake import Handshake
 from nodespan.kernel.wireguard.keys import public_key_of
 from nodespan.resources.network import (
+    ConfigLayer,
     LinkSpec,
     WireguardPeer,
     WireguardPeerSpec,
@@ -52,6 +53,10 @@ class Device:
     look_at: float = 0.0
     seen: dict[str, PeerState] = attrs.field(factory=dict)
     handshakes: dict[str, Handshake] = attrs.field(factory=dict)
+    # Whether it is not on record yet what the device was before the agent.
+    awaits_record: bool = False
+    # Whether it is a link of the configuration. What else desires links, as the mesh does, wants no peers of others.
+    is_configured: bool = False
 
 
 class DesiredPeers(Desired):
@@ -263,6 +268,7 @@ class DesiredPeers(Desired):
     def _find_devices(self, ctx: Access) -> None:
         lookup = LinkLookup(self.links.items)
         found: dict[str, KernelLink] = {}
+        configured: set[str] = set()
         for resource in ctx.list(LinkSpec):
             spec = resource.spec
             if spec.wireguard is None or resource.metadata.is_tearing_down:
@@ -270,12 +276,15 @@ class DesiredPeers(Desired):
             link = lookup.real(spec.name)
             if link is not None and is_of_kind(link, "wireguard"):
                 found[spec.name] = link
+                if spec.layer is ConfigLayer.CONFIGURATION:
+                    configured.add(spec.name)
         for name in self.devices.keys() - found.keys():
             del self.devices[name]
         for name, link in found.items():
             known = self.devices.get(name)
             if known is None or known.index != link.status.index:
                 self.devices[name] = Device(link.status.index, link.status.kind, trio.current_time())
+            self.devices[name].is_configured = name in configured
 
 
 def _own_key(settings: WireguardSpec) -> str:

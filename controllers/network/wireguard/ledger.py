@@ -8,7 +8,7 @@ A device may know peers that nobody wants (yet): after a restart of the agent th
 after the other. Those that were never told here are removed only when the caller says that this has lasted long enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
@@ -27,14 +27,17 @@ class PeerLedger:
         twin._told = dict(self._told)
         return twin
 
-    def changes(self, wanted: Mapping[str, PeerConfig | None]) -> DeviceChange:
-        """What to tell the device so that these peers are as wanted, None being not at all. Others do not matter."""
+    def changes(self, wanted: Mapping[str, PeerConfig | None], spared: Collection[str] = ()) -> DeviceChange:
+        """What to tell the device so that these peers are as wanted, None being not at all. Others do not matter.
+
+        Those that are `spared` are not removed: the device had them before the agent.
+        """
         changed: list[PeerConfig] = []
         removed: list[str] = []
         for key, peer in wanted.items():
             told = self._told.get(key)
             if peer is None:
-                removed += [key] if told is not None else []
+                removed += [key] if told is not None and key not in spared else []
             elif told is None:
                 changed.append(peer)
             elif not wireguard_peer_equal(told, peer):
@@ -42,9 +45,14 @@ class PeerLedger:
         return DeviceChange(peers=tuple(changed), removed=tuple(removed))
 
     def differences(
-        self, wanted: Mapping[str, PeerConfig], device: DeviceState, *, remove_others: bool
+        self,
+        wanted: Mapping[str, PeerConfig],
+        device: DeviceState,
+        *,
+        remove_others: bool,
+        spared: Collection[str] = (),
     ) -> DeviceChange:
-        """What to tell the device, which is as was read just now, so that it has the wanted peers."""
+        """What to tell the device, which is as was read just now, so that it has the wanted peers; as in `changes`."""
         changed: list[PeerConfig] = []
         for key, peer in wanted.items():
             seen = device.peers.get(key)
@@ -52,7 +60,8 @@ class PeerLedger:
                 peer = self._without_known_endpoint(peer)
             if seen is None or not wireguard_peer_equal(seen.config, peer):
                 changed.append(peer)
-        removed = [key for key in device.peers if key not in wanted and (remove_others or key in self._told)]
+        surplus = [key for key in device.peers if key not in wanted and key not in spared]
+        removed = [key for key in surplus if remove_others or key in self._told]
         return DeviceChange(peers=tuple(changed), removed=tuple(removed))
 
     def note_all(self, wanted: Mapping[str, PeerConfig]) -> None:

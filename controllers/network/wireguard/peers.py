@@ -2,7 +2,8 @@
 
 What changes at about the same time is one request to a device, and a peer that changes is told alone, however many
 there are. A device is read and compared as a whole when it is new, after a failure, and at each full comparison. Only
-devices of desired WireGuard links are touched.
+devices of desired WireGuard links are touched. Peers that a configured device had before the agent took it over stay,
+and a device is left alone until they are on record.
 
 Endpoints that are names are looked up beside all of this. Devices with such peers are looked at every few seconds, for
 one that stays silent.
@@ -21,6 +22,7 @@ import trio
 
 from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.common.link_refresh import ask_for_refresh
+from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.wireguard.desired_peers import INLINE, DesiredPeers, Device
@@ -71,6 +73,8 @@ _REFRESH_PAUSE = 1.0
 _PEERS_PER_SECOND = 1000
 # A device with many peers is not looked at for more than this part of the time.
 _REST = 20.0
+# It is looked whether a device is on record now after so long, and after longer the longer it is not; in seconds.
+_RECORD_PAUSES = (0.05, 5.0)
 
 
 class WireguardPeerController(QueueController):
@@ -89,14 +93,16 @@ class WireguardPeerController(QueueController):
         lookup: Lookup | None = None,
         boot_clock: Callable[[], float] = boot_time,
         wall_clock: Callable[[], float] = time.time,
+        prior: PriorState | None = None,
     ) -> None:
+        prior = prior or PriorState(None)
         silence = silence or Silence()
         retries = Retries(_RETRIES)
         self._desired = DesiredPeers(retries, self._wake, lookup=lookup, pause=silence.pause)
         self._reconciler = Reconciler(
             desired=self._desired,
-            plan=_PeerPlan(self._desired, stale_after),
-            driver=_DeviceDriver(netns, self._desired, silence, boot_clock, WallOffset(boot_clock, wall_clock)),
+            plan=_PeerPlan(self._desired, stale_after, prior),
+            driver=_DeviceDriver(netns, self._desired, silence, boot_clock, WallOffset(boot_clock, wall_clock), prior),
             retries=retries,
             report=_DeviceReport(self._desired, retries),
             gather=_GATHER,
@@ -127,6 +133,7 @@ class Compare:
     peers: Mapping[str, PeerConfig]
     ledger: PeerLedger
     remove_others: bool
+    spared: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -153,9 +160,10 @@ class Told:
 class _PeerPlan(Plan[DeviceWork]):
     """By what the device was told last; as a whole if that is not certain."""
 
-    def __init__(self, desired: DesiredPeers, stale_after: float) -> None:
+    def __init__(self, desired: DesiredPeers, stale_after: float, prior: PriorState) -> None:
         self._desired = desired
         self._stale_after = stale_after
+        self._prior = prior
 
     def everything(self) -> None:
         """Read all devices."""
@@ -165,11 +173,17 @@ class _PeerPlan(Plan[DeviceWork]):
     def decide(self, id: str) -> Mapping[str, Decision[DeviceWork]]:
         """What to tell a device."""
         device, peers = self._desired.devices[id], self._desired.peers_of(id)
+        spared = self._prior.peers_of_others(id, device.index)
+        device.awaits_record = spared is None
+        if spared is None:
+            return {id: Decision(waiting="what the device was before is not on record yet")}
+        if not device.is_configured:
+            spared = frozenset()
         if device.is_unknown:
             remove_others = trio.current_time() - device.since >= self._stale_after
-            return {id: Decision(work=Compare(device.kind, dict(peers), device.ledger.copy(), remove_others))}
+            return {id: Decision(work=Compare(device.kind, dict(peers), device.ledger.copy(), remove_others, spared))}
         news = {key: peers.get(key) for key in device.changed}
-        change = device.ledger.changes(news)
+        change = device.ledger.changes(news, spared)
         if change:
             return {id: Decision(work=Tell(device.kind, news, change))}
         device.ledger.note(news)
@@ -214,8 +228,10 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
         silence: Silence,
         boot_clock: Callable[[], float],
         wall_offset: WallOffset,
+        prior: PriorState,
     ) -> None:
         self._netns = netns
+        self._prior = prior
         self._desired = desired
         self._silence = silence
         self._boot_clock = boot_clock
@@ -228,6 +244,8 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
     async def opened(self, ctx: Access, wake: Callable[[], None]) -> AsyncIterator[None]:
         """Mirrors of links and addresses, and the look-up of names."""
         self._ctx = ctx
+        # The appliers report damage of the record.
+        await trio.to_thread.run_sync(self._prior.journal.load)
         async with (
             open_shared_mirror(Links(), netns=self._netns, on_change=wake, aspect=LINKS_WITHOUT_QUEUES) as links,
             open_shared_mirror(Addresses(), netns=self._netns, on_change=wake) as addresses,
@@ -250,9 +268,16 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
         return {name for name, device in self._desired.devices.items() if device.is_unknown}
 
     def due(self) -> float:
-        """When to look for silent peers, or to have links shown again."""
+        """When to look for silent peers, to have links shown again, or to see whether a device is on record."""
+        now = trio.current_time()
+        least, most = _RECORD_PAUSES
+        records = (
+            now + min(max(now - each.since, least), most)
+            for each in self._desired.devices.values()
+            if each.awaits_record
+        )
         named = (device.look_at for name, device in self._desired.devices.items() if self._desired.named.get(name))
-        return min((self._refresh_at, *named))
+        return min((self._refresh_at, *named, *records))
 
     def job(self, work: Mapping[str, DeviceWork]) -> Callable[[], Applied[Mapping[str, Told]]]:
         """Tell devices of their peers."""
@@ -347,7 +372,7 @@ def _tell_device(netns: str | None, name: str, work: DeviceWork) -> bool:
         device = backend.read(name)
         if device is None:
             raise OSError(errno.ENXIO, "the WireGuard device does not answer")
-        change = work.ledger.differences(work.peers, device, remove_others=work.remove_others)
+        change = work.ledger.differences(work.peers, device, remove_others=work.remove_others, spared=work.spared)
     if change:
         backend.change(name, change)
     return bool(change)

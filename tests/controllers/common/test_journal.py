@@ -7,7 +7,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from nodespan.controllers.common.journal import Journal
+from nodespan.controllers.common import boot_clock
+from nodespan.controllers.common.journal import Journal, read_journal
+from nodespan.controllers.network.apply.link_originals import LinkOriginals, Original, Originals
+from nodespan.kernel.netns import namespace_id
 
 
 @attrs.frozen
@@ -57,6 +60,22 @@ def test_a_reboot_ends_what_was_recorded(tmp_path: Path) -> None:
     assert later.all() == {}
     later.change({"b": 2})
     assert journal(path, "another one").all() == {"b": 2}
+
+
+def test_another_network_namespace_of_the_same_boot_ends_what_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, links = tmp_path / "before.jsonl", tmp_path / "links.json"
+    original = Originals(7, {"mtu": Original(1500, 1400)})
+    Journal(path).change({"address/2/10.0.0.1/24": {"saved": [], "changed": False}})
+    LinkOriginals(links).set("eth0", original)
+    for namespace, is_known in ((namespace_id(), True), ("netns 12345", False)):
+        # A container that is started again: the numbers of its links are the same, and what they stand for is new.
+        monkeypatch.setattr(boot_clock, "namespace_id", lambda namespace=namespace: namespace)
+        assert bool(Journal(path).all()) is bool(read_journal(path)) is is_known
+        known = LinkOriginals(links)
+        known.load()
+        assert (known.get("eth0") == original) is is_known
 
 
 @pytest.mark.parametrize("content", [b"nonsense\n", b"[]\n", b'{"a":1}\n', b'{"boot":"this one"}\n{"a":\n{"b":1}\n'])

@@ -1,5 +1,6 @@
 """What a device is told of its peers: only what changed, all of it when that is not certain."""
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -7,19 +8,23 @@ import pytest
 import trio
 import trio.testing
 
+from nodespan.controllers.common.journal import Journal
+from nodespan.controllers.common.prior_state import PriorState, link_slot
+from nodespan.controllers.network.apply.link_prior import PriorLink, to_plain
 from nodespan.controllers.network.wireguard.desired_peers import DesiredPeers, Device
 from nodespan.controllers.network.wireguard.peers import Compare, Tell, _PeerPlan
 from nodespan.kernel.wireguard.device import DeviceChange, DeviceState, PeerConfig, PeerState
+from nodespan.resources.network import LinkSpecSpec, WireguardPeer, WireguardSpec
 from nodespan.runtime.controller import Retries
 
 ONE, OTHER = PeerConfig(public_key="one"), PeerConfig(public_key="other")
 
 
-def device(**peers: PeerConfig) -> tuple[_PeerPlan, DesiredPeers, Device]:
+def device(prior: PriorState | None = None, **peers: PeerConfig) -> tuple[_PeerPlan, DesiredPeers, Device]:
     desired = DesiredPeers(Retries(), lambda: None, pause=30.0)
     desired.devices["wg0"] = found = Device(index=7, kind="wireguard", since=trio.current_time())
     desired._granted["wg0"].update(peers)
-    return _PeerPlan(desired, stale_after=300.0), desired, found
+    return _PeerPlan(desired, stale_after=300.0, prior=prior or PriorState(None)), desired, found
 
 
 @pytest.mark.virtual_clock
@@ -32,6 +37,41 @@ async def test_a_new_device_is_compared_as_a_whole_and_keeps_unknown_peers_for_a
     work = plan.decide("wg0")["wg0"].work
     assert isinstance(work, Compare)
     assert work.remove_others
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize(
+    ("index", "is_configured", "removed"),
+    [
+        pytest.param(7, True, (), id="stays"),
+        # The link of the mesh is the mesh's alone.
+        pytest.param(7, False, ("theirs",), id="mesh"),
+        # The record is about a link that has gone since.
+        pytest.param(6, True, ("theirs",), id="another"),
+    ],
+)
+async def test_peers_that_a_device_had_before_the_agent_stay_once_they_are_on_record(
+    index: int, is_configured: bool, removed: tuple[str, ...], tmp_path: Path
+) -> None:
+    prior = PriorState(tmp_path / "before.jsonl")
+    plan, _, found = device(prior, one=ONE)
+    found.is_configured = is_configured
+    await trio.sleep(300.0)
+    decision = plan.decide("wg0")["wg0"]
+    assert decision.work is None
+    assert decision.waiting
+    settings = WireguardSpec(peers=(WireguardPeer(public_key="theirs"),))
+    before = PriorLink(index=index, spec=LinkSpecSpec(name="wg0", wireguard=settings))
+    prior.journal.change({link_slot("wg0"): to_plain(before)})
+    assert "theirs" in str(Journal(tmp_path / "before.jsonl").all())
+    work = plan.decide("wg0")["wg0"].work
+    assert isinstance(work, Compare)
+    seen = DeviceState(peers={"theirs": PeerState(config=PeerConfig(public_key="theirs"))})
+    change = work.ledger.differences(work.peers, seen, remove_others=True, spared=work.spared)
+    assert change == DeviceChange(peers=(ONE,), removed=removed)
+    # Nor do they go when they were configured for a while.
+    work.ledger.note_all({"theirs": OTHER})
+    assert work.ledger.changes({"theirs": None}, work.spared).removed == removed
 
 
 @pytest.mark.virtual_clock
