@@ -107,11 +107,12 @@ format: .venv/installed ## rewrite the code in its one format
 	@$(BIN)/ruff check --quiet --fix --select I
 	$(BIN)/ruff format
 
-protobuf: ## generate discovery/wire/*_pb2 anew from the .proto files
+PROTOCOLS = $(wildcard discovery/wire/*.proto resources/wire/*.proto runtime/codec/wire/*.proto)
+protobuf: ## generate the *_pb2 modules anew from the .proto files beside them
 	@[ -x .cache/protobuf/bin/python ] || $(PYTHON) -m venv .cache/protobuf
 	.cache/protobuf/bin/pip install --quiet --disable-pip-version-check grpcio-tools
-	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. discovery/wire/*.proto
-	sed -i 's/^from discovery\.wire import/from nodespan.discovery.wire import/' discovery/wire/*_pb2.py discovery/wire/*_pb2.pyi
+	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTOCOLS)
+	sed -i -E "s/^(from |_builder.*DESCRIPTOR, ')(discovery|resources|runtime)\./\1nodespan.\2./" $(PROTOCOLS:.proto=_pb2.py) $(PROTOCOLS:.proto=_pb2.pyi)
 
 docs: .venv/installed ## redo what in docs/ is made from the code: the public names, the graphs; needs Graphviz
 	@$(BIN)/python -m tests.docs.public_face

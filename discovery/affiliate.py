@@ -17,7 +17,8 @@ from typing import TypeVar
 import attrs
 from google.protobuf.message import DecodeError
 
-from nodespan.discovery.addresses import (
+from nodespan.discovery.wire import client_pb2
+from nodespan.resources.addresses import (
     AddressError,
     decode_address,
     encode_address,
@@ -26,7 +27,6 @@ from nodespan.discovery.addresses import (
     split_endpoint,
     split_prefix,
 )
-from nodespan.discovery.wire import client_pb2
 
 T = TypeVar("T")
 

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from nodespan.discovery.addresses import AddressError
 from nodespan.discovery.affiliate import (
     AffiliateData,
     AffiliateError,
@@ -26,6 +25,7 @@ from nodespan.discovery.affiliate import (
     encode_affiliate,
     encode_endpoint,
 )
+from nodespan.resources.addresses import AddressError
 
 NONCE_SIZE, TAG_SIZE = 12, 16
 OVERHEAD = NONCE_SIZE + TAG_SIZE

@@ -23,7 +23,6 @@ from typing import Protocol
 import attrs
 import trio
 
-from nodespan.discovery.addresses import AddressError, decode_address
 from nodespan.discovery.affiliate import AffiliateData, encode_affiliate
 from nodespan.discovery.ciphers import OVERHEAD, ClusterCipher
 from nodespan.discovery.complaints import Complaints
@@ -31,6 +30,7 @@ from nodespan.discovery.endpoint_url import DialAddress, EndpointURLError, redir
 from nodespan.discovery.message_limits import MOST_AFFILIATES, MOST_TEXT, ExcessError, cut
 from nodespan.discovery.view import Change, Rejection, SeenAffiliate, View
 from nodespan.discovery.wire import server_pb2
+from nodespan.resources.addresses import AddressError, decode_address
 from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.errors import leaves

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nodespan.discovery.addresses import AddressError, parse_address
+from nodespan.resources.addresses import AddressError, parse_address
 from nodespan.resources.cluster import DISCOVERED, Endpoint, EndpointSpec, Member, MemberSpec
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, primary
 from nodespan.runtime.resource import Pointer

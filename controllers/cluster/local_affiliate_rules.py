@@ -16,7 +16,7 @@ from ipaddress import ip_interface
 from nodespan.controllers.common.endpoint_filter import filter_endpoints
 from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.network.status.node_address_rules import is_siderolink
-from nodespan.discovery.addresses import format_address, join_endpoint, parse_address, split_endpoint
+from nodespan.resources.addresses import format_address, join_endpoint, parse_address, split_endpoint
 from nodespan.resources.config import HCloudVIPConfig, Layer2VIPConfig, MachineConfigSpec
 
 LISTEN_PORT = 51820

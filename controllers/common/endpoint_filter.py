@@ -11,7 +11,7 @@ from ipaddress import ip_interface
 import attrs
 
 from nodespan.controllers.common.ip.notation import IpInterface, parse_cidr, parse_ip
-from nodespan.discovery.addresses import parse_address
+from nodespan.resources.addresses import parse_address
 
 
 class EndpointFilterError(ValueError):

@@ -17,7 +17,7 @@ from ipaddress import ip_network
 
 from nodespan.controllers.common.endpoint_filter import filter_endpoints
 from nodespan.controllers.common.ip.blocks import IPSet, parse_network
-from nodespan.discovery.addresses import AddressError, decode_address, format_address, parse_address, split_endpoint
+from nodespan.resources.addresses import AddressError, decode_address, format_address, parse_address, split_endpoint
 
 # So many endpoints, and so many addresses and networks, of one member are looked at.
 MOST_ENDPOINTS = 64

@@ -5,13 +5,13 @@ from contextlib import suppress
 
 import trio
 
-from nodespan.discovery.addresses import encode_address
 from nodespan.discovery.service import rules
 from nodespan.discovery.service.affiliate import OWNER, Affiliate, AffiliateSpec, affiliate_id
 from nodespan.discovery.service.client_address import Trust, client_address
 from nodespan.discovery.service.cluster import Cluster, Clusters
 from nodespan.discovery.service.version_label import version_label
 from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.resources.addresses import encode_address
 from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, methods, server_stream, unary
 from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
 from nodespan.runtime.resource import Resource

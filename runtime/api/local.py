@@ -17,6 +17,7 @@ import trio
 
 from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.api import protocol
+from nodespan.runtime.api.access import check_registered
 from nodespan.runtime.codec.plain import metadata_to_plain, resource_to_plain, spec_to_plain
 from nodespan.runtime.codec.yamltext import dump_resource
 from nodespan.runtime.controller import Logger
@@ -27,7 +28,6 @@ from nodespan.runtime.lock_file import LockedError, locked
 from nodespan.runtime.resource import (
     Filter,
     Kind,
-    Namespace,
     Pointer,
     Resource,
     ResourceDefinition,
@@ -86,13 +86,8 @@ def read_rule(state: State, *, is_owner: bool) -> Rule:
         kind = {"namespace": pointer.namespace, "type": pointer.type}
         if not verb.only_reads:
             raise AccessError(f"{pointer.kind} can only be read here", **kind)
-        definition = state.find(ResourceDefinition, pointer.type.lower())
-        if definition is None:
-            raise AccessError(f"no such type is registered: {pointer.type}", **kind)
-        if state.find(Namespace, pointer.namespace) is None:
-            near = did_you_mean(pointer.namespace, (namespace.id for namespace in state.list(Namespace)))
-            raise AccessError(f"no such namespace is registered: {pointer.namespace}{near}", **kind)
-        if definition.spec.sensitivity and not is_owner:
+        definition = check_registered(state, pointer)
+        if definition.sensitivity and not is_owner:
             raise AccessError(f"{pointer.type} is sensitive: only the user that runs the agent may read it", **kind)
 
     return rule

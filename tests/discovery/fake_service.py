@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from nodespan.discovery.addresses import encode_address
 from nodespan.discovery.client import Connection, TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.wire import server_pb2
+from nodespan.resources.addresses import encode_address
 
 DOWN = TransportError("UNAVAILABLE", "nobody listens")
 

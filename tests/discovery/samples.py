@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from nodespan.discovery.addresses import format_address
 from nodespan.discovery.affiliate import AffiliateData, ControlPlanePart, KubeSpanPart
+from nodespan.resources.addresses import format_address
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(32)

@@ -7,7 +7,6 @@ from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.discovery.addresses import AddressError
 from nodespan.discovery.affiliate import (
     AffiliateData,
     AffiliateError,
@@ -18,6 +17,7 @@ from nodespan.discovery.affiliate import (
     encode_affiliate,
 )
 from nodespan.discovery.wire import client_pb2, server_pb2
+from nodespan.resources.addresses import AddressError
 from tests.discovery.samples import affiliates
 from tests.support.vectors import cases
 

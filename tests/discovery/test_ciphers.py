@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.discovery.addresses import format_address
 from nodespan.discovery.affiliate import AffiliateData, decode_affiliate
 from nodespan.discovery.ciphers import OVERHEAD, BlobError, ClusterCipher
 from nodespan.discovery.client import MOST_DATA, MOST_ENDPOINT
+from nodespan.resources.addresses import format_address
 from tests.discovery.samples import KEY, OTHER_KEY, affiliates, node
 from tests.support.vectors import cases, load
 

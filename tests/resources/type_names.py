@@ -8,6 +8,7 @@ import pkgutil
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import nodespan.discovery.service.affiliate
 import nodespan.resources
@@ -30,10 +31,15 @@ def _modules() -> Iterator[ModuleType]:
         yield importlib.import_module(found.name)
 
 
+def types() -> list[ResourceType[Any]]:
+    """Every built-in type, by name."""
+    found = {value.name: value for module in _modules() for value in vars(module).values() if _is_type(value)}
+    return [found[name] for name in sorted(found)]
+
+
 def lines() -> list[str]:
     """The table, sorted."""
-    types = {value.name: value for module in _modules() for value in vars(module).values() if _is_type(value)}
-    return sorted(_line(type) for type in types.values())
+    return sorted(map(_line, types()))
 
 
 def _is_type(value: object) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.discovery.addresses import (
+from nodespan.resources.addresses import (
     AddressError,
     decode_address,
     encode_address,
