@@ -14,7 +14,6 @@ A service that sends more than it may (`message_limits`) is left for minutes, an
 This node's record stays at the service until it expires; `leave` deletes it at once.
 """
 
-import enum
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -31,6 +30,7 @@ from nodespan.discovery.message_limits import MOST_AFFILIATES, MOST_TEXT, Excess
 from nodespan.discovery.view import Change, Rejection, SeenAffiliate, View
 from nodespan.discovery.wire import server_pb2
 from nodespan.resources.addresses import AddressError, decode_address
+from nodespan.runtime.api.grpc.client.errors import Stage
 from nodespan.runtime.backoff import Backoff, Exponential
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.errors import leaves
@@ -49,23 +49,8 @@ _EXCESSES = Exponential(base=120.0, cap=30 * 60.0, jitter=0.25)
 _BLOBS_PER_SECOND = 5_000
 _BLOBS_AT_ONCE = 300_000
 
-# Statuses that may have a cause below gRPC.
-_UNREACHED = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "UNKNOWN", "UNIMPLEMENTED"})
 # The statuses of a refused request, as opposed to a failed call.
 _REFUSALS = frozenset({"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "PERMISSION_DENIED"})
-
-
-class Stage(enum.StrEnum):
-    """The step of a connection that failed."""
-
-    LOOKUP = "lookup"
-    PROXY = "proxy"
-    TCP = "tcp"
-    TLS = "tls"
-    HTTP = "http"
-    DEADLINE = "deadline"
-    # The service answered with an error, or with an invalid message.
-    SERVICE = "service"
 
 
 class TransportError(Exception):
@@ -100,9 +85,6 @@ class Transport(Protocol):
     """Connects to services. `keepalive` is the interval of tests of an idle connection, in seconds."""
 
     def connect(self, target: DialAddress, *, keepalive: float) -> AbstractAsyncContextManager[Connection]: ...
-    async def explain(self, target: DialAddress, error: TransportError) -> TransportError:
-        """The cause of a failed call, if it can be found; else the error itself."""
-        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -299,14 +281,12 @@ class Client:
                 if not isinstance(error, TransportError):
                     self._is_left = True
                     error = TransportError("BEYOND_LIMITS", str(error))  # the same, in one form
-                await self._fail(error)
+                self._fail(error)
         finally:
             self._set_connected(is_connected=False)
 
-    async def _fail(self, error: TransportError) -> None:
+    def _fail(self, error: TransportError) -> None:
         """Record and log the cause of a failed attempt."""
-        if error.code in _UNREACHED and not self._is_connected:
-            error = await self._transport.explain(self._target, error)
         failure = Failure(stage=error.stage, message=str(error) if error.stage is Stage.SERVICE else error.details)
         event = "the discovery service cannot be used, trying again"
         if self._is_left:

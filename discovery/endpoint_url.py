@@ -29,6 +29,11 @@ class DialAddress:
         """The name or the IP address, without brackets."""
         return self.address.rpartition(":")[0].strip("[]")
 
+    @property
+    def port(self) -> int:
+        """The port."""
+        return int(self.address.rpartition(":")[2])
+
 
 def parse_endpoint_url(url: str) -> DialAddress:
     """The address to dial for a URL. Raises EndpointURLError."""

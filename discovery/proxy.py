@@ -7,14 +7,15 @@ commas, the exceptions:
     example.org          the name and all below it        192.0.2.7, 2001:db8::7   an address
     .example.org         all names below it               with :PORT behind        that port only
 
-This machine itself is never reached through a proxy.
+A proxy is asked to CONNECT (`http://`, also without it), or speaks SOCKS 5 (`socks5://`; `socks5h://` if it is to look
+names up). This machine itself is never reached through a proxy.
 """
 
 import ipaddress
-import urllib.parse
 from collections.abc import Mapping
 
 from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.runtime.api.grpc.client.proxies import Proxy
 
 _LOCALHOST = "localhost"
 _HIGHEST_PORT = 0xFFFF
@@ -28,8 +29,7 @@ def proxy_for(target: DialAddress, environment: Mapping[str, str]) -> str | None
     """The URL of the proxy for a connection, None for a direct one. Raises ProxyError."""
     name = "http_proxy" if target.insecure else "https_proxy"
     given = _variable(environment, name)
-    host, _, port = target.address.rpartition(":")
-    if not given or bypasses(host.strip("[]"), int(port), _variable(environment, "no_proxy")):
+    if not given or bypasses(target.host, target.port, _variable(environment, "no_proxy")):
         return None
     return _checked(given if "://" in given else f"http://{given}", name)
 
@@ -94,14 +94,9 @@ def _variable(environment: Mapping[str, str], name: str) -> str:
 
 def _checked(url: str, name: str) -> str:
     try:
-        parts = urllib.parse.urlsplit(url)
-        host = parts.hostname
-        parts.port  # noqa: B018  # reading it is what checks it
+        Proxy.parse(url)
     except ValueError as error:
-        raise ProxyError(f"{name} is not the URL of a proxy: write it like http://proxy.example.org:3128") from error
-    if not host or parts.scheme != "http":
         raise ProxyError(
-            f"{name} names a proxy of type {parts.scheme}, only http:// is supported: "
-            "write it like http://proxy.example.org:3128"
-        )
+            f"{name} names a proxy that cannot be used: {error}; write it like http://proxy.example.org:3128"
+        ) from error
     return url

@@ -26,10 +26,9 @@ from nodespan.controllers.host.trust_rules import (
     trust_entries,
 )
 from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
-from nodespan.discovery.client import TransportError
-from nodespan.discovery.transport import system_roots
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
+from nodespan.runtime.api.grpc.client import TrustError, system_roots
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
 POLL_INTERVAL = 5.0
@@ -181,5 +180,5 @@ class TrustedRootsController(Controller):
 def _system_bundle() -> bytes:
     try:
         return system_roots()
-    except TransportError:
+    except TrustError:
         return b""  # no system bundle: only the configured authorities are trusted

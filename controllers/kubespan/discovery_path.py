@@ -9,7 +9,6 @@ of a node that runs one (`manager`). The connections are encrypted by TLS, and w
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 import trio
 
@@ -20,13 +19,13 @@ from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, DiscoveryConfig, Dis
 from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig
 from nodespan.resources.network import NfTablesSetElements, NfTablesSetElementsSpec, nftables_set_elements_id
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
+from nodespan.runtime.api.grpc.client import Proxy
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 # Names are looked up again this often, in seconds.
 LOOK_UP_INTERVAL = 30.0
 _OWNER = "discovery"
 _ID = nftables_set_elements_id(DISCOVERY_SET, _OWNER)
-_PROXY_PORT = 80
 
 # Gives the addresses of a host name. Raises OSError.
 LookUp = Callable[[str], Awaitable[Iterable[str]]]
@@ -38,16 +37,15 @@ def ways(config: DiscoveryConfigSpec | None, environment: EnvironmentSpec | None
     variables = _variables(environment)
     for service in () if config is None else config.service_endpoints:
         target = DialAddress(service.endpoint, service.insecure)
-        host, _, port = service.endpoint.rpartition(":")
-        found.append((host.strip("[]"), int(port)))
+        found.append((target.host, target.port))
         try:
-            proxy = proxy_for(target, variables)
-            parts = None if proxy is None else urlsplit(proxy)
+            url = proxy_for(target, variables)
         except (ProxyError, ValueError):
             # The client says so.
             continue
-        if parts is not None and parts.hostname:
-            found.append((parts.hostname, parts.port or _PROXY_PORT))
+        if url is not None:
+            proxy = Proxy.parse(url)
+            found.append((proxy.host, proxy.port))
     return tuple(dict.fromkeys(found))
 
 

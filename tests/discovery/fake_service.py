@@ -37,7 +37,7 @@ class FakeService:
     # Errors that the next calls of these names end with.
     failures: dict[str, deque[TransportError]] = attrs.field(factory=dict)
     is_down: bool = False
-    # Why, as somebody finds out who looks closer.
+    # Why, if that is known.
     cause: TransportError | None = None
     # Calls of these names are never answered.
     hangs: set[str] = attrs.field(factory=set)
@@ -50,10 +50,6 @@ class FakeService:
         self.dialled.append((target, trio.current_time()))
         self.keepalive = keepalive
         yield _Connection(self)
-
-    async def explain(self, target: DialAddress, error: TransportError) -> TransportError:
-        await trio.lowlevel.checkpoint()
-        return self.cause or error
 
     def names(self) -> list[str]:
         """The names of all calls so far."""
@@ -100,7 +96,7 @@ class FakeService:
         if name in self.hangs:
             await trio.sleep_forever()
         if self.is_down:
-            raise DOWN
+            raise self.cause or DOWN
         if self.failures.get(name):
             raise self.failures[name].popleft()
 

@@ -15,9 +15,10 @@ from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
 
 from nodespan.discovery.ciphers import ClusterCipher
-from nodespan.discovery.client import TTL, Client, ClientOptions, Failure, Stage, TransportError
+from nodespan.discovery.client import TTL, Client, ClientOptions, Failure, TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.wire import server_pb2
+from nodespan.runtime.api.grpc.client import Stage
 from tests.discovery.fake_service import FakeService
 from tests.discovery.samples import KEY, OTHER_KEY, node
 from tests.support.vectors import load

@@ -22,6 +22,8 @@ PROXY = "http://proxy.example.org:3128"
         (TLS, {"https_proxy": "", "HTTPS_PROXY": PROXY}, PROXY),
         (TLS, {"https_proxy": "proxy.example.org:3128"}, PROXY),
         (TLS, {"https_proxy": "http://user:p%40ss@proxy:3128"}, "http://user:p%40ss@proxy:3128"),
+        (TLS, {"https_proxy": "socks5://u:word@proxy:1080"}, "socks5://u:word@proxy:1080"),
+        (TLS, {"https_proxy": "socks5h://proxy"}, "socks5h://proxy"),
         (TLS, {"http_proxy": PROXY}, None),
         (PLAIN, {"http_proxy": PROXY}, PROXY),
         (PLAIN, {"https_proxy": PROXY}, None),
@@ -36,7 +38,7 @@ def test_the_proxy_of_a_connection(target: DialAddress, environment: dict[str, s
     assert proxy_for(target, environment) == proxy
 
 
-@pytest.mark.parametrize("url", ["socks5://u:word@p:1", "https://u:word@p:1", "http://u:word@p:99999", "http://"])
+@pytest.mark.parametrize("url", ["socks4://u:word@p:1", "https://u:word@p:1", "http://u:word@p:99999", "http://"])
 def test_an_unusable_proxy_is_reported_without_its_password(url: str) -> None:
     with pytest.raises(ProxyError, match="https_proxy") as refused:
         proxy_for(TLS, {"https_proxy": url})

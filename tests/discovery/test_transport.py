@@ -16,9 +16,10 @@ import trio
 from nodespan.discovery.client import Client, ClientOptions, Connection, TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
-from nodespan.discovery.transport import GrpcTransport, system_roots
+from nodespan.discovery.transport import GrpcTransport
 from nodespan.discovery.wire import server_pb2
 from nodespan.runtime.api.grpc import Call, Code, RPCError, Server, Service, frame, methods, server_stream, unary
+from nodespan.runtime.api.grpc.client import Stage, TrustError, system_roots
 from tests.discovery.samples import KEY, node
 from tests.support.certificates import Authority
 
@@ -161,7 +162,7 @@ async def test_a_certificate_for_another_name_is_rejected(authority: Authority, 
 
 def test_without_any_authority_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
-    with pytest.raises(TransportError, match="install ca-certificates"):
+    with pytest.raises(TrustError, match="install ca-certificates"):
         system_roots()
 
 
@@ -231,7 +232,7 @@ async def test_the_proxy_comes_from_the_given_environment(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    environment = {"https_proxy": "socks5://user:word@proxy.example.org:1080"}
+    environment = {"https_proxy": "socks4://user:word@proxy.example.org:1080"}
     async with service(authority.issue(tmp_path, "nodespan.discovery.test")) as port, proxied(port) as (proxy, address):
         transport = GrpcTransport(environment=lambda: environment)
         target, hello = DialAddress("nodespan.discovery.test:443"), server_pb2.HelloRequest(cluster_id="c")
@@ -242,7 +243,7 @@ async def test_the_proxy_comes_from_the_given_environment(
         except TransportError as error:
             refused = str(error)
         assert refused is not None
-        assert "https_proxy names a proxy of type socks5" in refused
+        assert "https_proxy names a proxy that cannot be used: it is of type socks4" in refused
         assert "word" not in refused
         environment["https_proxy"] = address
         async with transport.connect(target, keepalive=60) as connection:
@@ -365,3 +366,33 @@ async def test_a_refused_connection_fails_at_once() -> None:
         with pytest.raises(TransportError, match="UNAVAILABLE"):
             await connection.hello(server_pb2.HelloRequest())
     assert trio.current_time() - began < 5
+
+
+async def test_a_failed_call_names_the_step_that_failed() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    target = DialAddress(f"127.0.0.1:{port}", insecure=True)
+    async with GrpcTransport(environment=dict).connect(target, keepalive=60) as connection:
+        with pytest.raises(TransportError) as failed:
+            await connection.hello(server_pb2.HelloRequest())
+    assert (failed.value.code, failed.value.stage) == ("UNAVAILABLE", Stage.TCP)
+    assert failed.value.details == f"no connection to 127.0.0.1:{port}: Connection refused"
+
+
+async def test_an_answer_that_is_http_but_not_grpc_is_told_by_its_status() -> None:
+    async def refuse(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some(65536)
+            await stream.send_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, refuse, listeners)
+        target = DialAddress(f"127.0.0.1:{listeners[0].socket.getsockname()[1]}", insecure=True)
+        async with GrpcTransport(environment=dict).connect(target, keepalive=60) as connection:
+            with pytest.raises(TransportError) as failed:
+                await connection.hello(server_pb2.HelloRequest())
+        nursery.cancel_scope.cancel()
+    assert failed.value.stage is Stage.HTTP
+    assert failed.value.details == "it answers with HTTP status 502, not like gRPC"

@@ -15,7 +15,7 @@ from nodespan.controllers.cluster.config import ConfigController
 from nodespan.controllers.cluster.conversion import to_wire
 from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
 from nodespan.discovery.ciphers import ClusterCipher
-from nodespan.discovery.client import Connection, Stage, Transport, TransportError
+from nodespan.discovery.client import Connection, Transport, TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.wire import server_pb2
 from nodespan.resources.cluster import (
@@ -47,6 +47,7 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
+from nodespan.runtime.api.grpc.client import Stage
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import KEY, affiliate, machine_config, with_services
@@ -70,9 +71,6 @@ class Network:
     def transport(self, roots: Callable[[], bytes], environment: Callable[[], Mapping[str, str]]) -> Transport:
         self.roots, self.environment = roots, environment
         return self
-
-    async def explain(self, target: DialAddress, error: TransportError) -> TransportError:
-        return await self.services[target.host.partition(".")[0]].explain(target, error)
 
     @asynccontextmanager
     async def connect(self, target: DialAddress, *, keepalive: float) -> AsyncIterator[Connection]:

@@ -16,7 +16,7 @@ import trio
 
 from nodespan.runtime.api.grpc.client.errors import Stage, unreachable
 
-SCHEMES = {"http": 3128, "socks5": 1080, "socks5h": 1080}
+_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
 _LARGEST_HEAD = 16 << 10
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 _LONGEST_NAME = 255
@@ -56,11 +56,13 @@ class Proxy:
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise ValueError("it is not a URL") from error
-        if not host or parts.scheme not in SCHEMES:
-            raise ValueError(f"it is of type {parts.scheme or 'none'}, not one of {', '.join(SCHEMES)}")
+        if parts.scheme not in _PORTS:
+            raise ValueError(f"it is of type {parts.scheme or 'none'}, not one of {', '.join(_PORTS)}")
+        if not host:
+            raise ValueError("it names no host")
         user = None if parts.username is None else urllib.parse.unquote(parts.username)
-        default = 80 if parts.scheme == "http" else SCHEMES[parts.scheme]
-        return cls(parts.scheme, host, port or default, user, urllib.parse.unquote(parts.password or ""))
+        password = urllib.parse.unquote(parts.password or "")
+        return cls(parts.scheme, host, port or _PORTS[parts.scheme], user, password)
 
     def __str__(self) -> str:
         return f"the proxy {self.host}"

@@ -6,15 +6,34 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
-from nodespan.discovery.client import Stage, TransportError
-from nodespan.discovery.diagnosis import Cause, find_cause
 from nodespan.discovery.endpoint_url import DialAddress
-from nodespan.discovery.transport import GrpcTransport
-from nodespan.discovery.wire import server_pb2
+from nodespan.runtime.api.grpc.client import CallError, Endpoint, Stage, client_context
+from nodespan.runtime.api.grpc.client.dial import Dialer
 from tests.support.certificates import Authority
+
+
+@attrs.frozen
+class Cause:
+    """The step that fails, and how."""
+
+    stage: Stage
+    message: str
+
+
+async def find_cause(target: DialAddress, proxy: str | None, roots: bytes) -> Cause | None:
+    """What keeps a connection from being made, None if nothing does."""
+    dialer = Dialer(tls=lambda: client_context(roots=roots or Authority("nobody's").pem), proxy=lambda _: proxy)
+    try:
+        stream = await dialer.dial(Endpoint(target.host, target.port, secure=not target.insecure), 5.0)
+    except CallError as error:
+        return Cause(error.stage, str(error))
+    await trio.aclose_forcefully(stream)
+    return None
+
 
 _Talk = Callable[[trio.abc.Stream], Awaitable[None]]
 
@@ -160,23 +179,3 @@ async def test_an_open_proxy_leads_on(tmp_path: Path) -> None:
     async with _server(talk) as port:
         target = DialAddress("discovery.example.org:443")
         assert await find_cause(target, f"http://127.0.0.1:{port}", authority.pem) is None
-
-
-async def test_a_failed_call_is_explained_by_its_cause() -> None:
-    port = await _free_port()
-    target = DialAddress(f"127.0.0.1:{port}", insecure=True)
-    transport = GrpcTransport(environment=dict)
-    async with transport.connect(target, keepalive=60) as connection:
-        with pytest.raises(TransportError) as failed:
-            await connection.hello(server_pb2.HelloRequest())
-    explained = await transport.explain(target, failed.value)
-    assert (explained.code, explained.stage) == ("UNAVAILABLE", Stage.TCP)
-    assert explained.details == f"no connection to 127.0.0.1:{port}: Connection refused"
-
-
-async def test_an_answer_that_is_http_but_not_grpc_is_told_by_its_status() -> None:
-    async with _server(_nothing) as port:
-        target = DialAddress(f"127.0.0.1:{port}", insecure=True)
-        error = TransportError("UNAVAILABLE", "Received http2 header with status: 502")
-        explained = await GrpcTransport(environment=dict).explain(target, error)
-    assert (explained.stage, explained.details) == (Stage.HTTP, "it answers with HTTP status 502, not like gRPC")
