@@ -18,6 +18,10 @@ _FWMASK = 16
 _OIFNAME = 17
 _PADDING = 18
 _PROTOCOL = 21
+_SUPPRESS_PREFIXLEN = 14
+# What a spec can say, and what the kernel says of any rule.
+_PLAIN = frozenset({_DST, _SRC, _IIFNAME, _PRIORITY, _FWMARK, _TABLE, _FWMASK, _OIFNAME, _PADDING, _PROTOCOL})
+_NO_PREFIXLEN = b"\xff" * 4
 
 _BYTE = 0xFF
 _INVERT = 0x2
@@ -53,3 +57,13 @@ def delete_rule(kernel: RtnlSocket, seen: KernelRule) -> None:
     fields = (family, dst_length, src_length, tos, table, 0, 0, action, flags & _INVERT)
     attributes = [attribute(number, data) for number, data in seen.attributes if number != _PADDING]
     kernel.change(rtnl.RTM_DELRULE, 0, fields, *attributes)
+
+
+def is_plain(seen: KernelRule) -> bool:
+    """Whether a rule matches by nothing, and does nothing, that `add_rule` cannot say: ports, a user, the opposite."""
+    if seen.header and (seen.header[3] or seen.header[8] & _INVERT):
+        return False
+    return all(
+        number in _PLAIN or (number == _SUPPRESS_PREFIXLEN and data == _NO_PREFIXLEN)
+        for number, data in seen.attributes
+    )

@@ -60,6 +60,11 @@ def slot_of(saved: Saved) -> str:
     return route_slot(status.family.value, status.table.number, status.dst, status.priority, status.gateway)
 
 
+def made_slot(family: str, priority: int) -> str:
+    """What the agent put into the slot of routing rules: others may add theirs later."""
+    return f"made/{rule_slot(family, priority)}"
+
+
 def link_slot(name: str) -> str:
     """The slot of a link that the agent makes or takes over, by its name."""
     return f"link/{name}"

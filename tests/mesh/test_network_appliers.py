@@ -22,6 +22,7 @@ from nodespan.controllers.network.merge.controllers import (
     RouteMergeController,
     RoutingRuleMergeController,
 )
+from nodespan.controllers.network.status.routing_rule_status import RoutingRuleStatusController
 from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     AddressSpec,
@@ -35,6 +36,7 @@ from nodespan.resources.network import (
     RouteType,
     RoutingRuleSpec,
     RoutingRuleSpecSpec,
+    RoutingRuleStatus,
     RoutingTable,
     Severity,
     layered_id,
@@ -380,6 +382,26 @@ async def test_rules_are_added_repaired_and_removed(family: Family) -> None:
         await eventually(lambda: [each["table"] for each in rules(inside, option)] == ["7", "1000"])
         await unwant(runtime, RoutingRuleSpec, "r")
         await eventually(lambda: [each["table"] for each in rules(inside, option)] == ["7"])
+
+
+async def test_a_static_rule_that_others_add_at_our_priority_stays_and_both_are_shown() -> None:
+    async with node() as (inside, runtime), running(RoutingRuleStatusController(netns=str(inside.path))) as shown:
+        await want(runtime, RoutingRuleSpec, "r", rule(Family.INET4))
+        await eventually(lambda: len(rules(inside)) == 1)
+        theirs = ("priority", "32500", "fwmark", "9", "table", "9", "protocol", "static")
+        inside.run("ip", "rule", "add", *theirs)
+        # The same as ours, for one protocol only.
+        ours = ("fwmark", "0x40/0x60", "table", "180", "protocol", "static")
+        inside.run("ip", "rule", "add", "priority", "32500", *ours, "ipproto", "tcp")
+        await eventually(
+            lambda: len([each for each in shown.state.list(RoutingRuleStatus) if each.spec.priority == 32500]) == 3
+        )
+        await want(runtime, RoutingRuleSpec, "r", rule(Family.INET4, table=RoutingTable.of(1000)))
+        await eventually(lambda: sorted(each["table"] for each in rules(inside)) == ["1000", "180", "9"])
+        await unwant(runtime, RoutingRuleSpec, "r")
+        await eventually(lambda: sorted(each["table"] for each in rules(inside)) == ["180", "9"])
+        await runtime.settled()
+        assert len(rules(inside)) == 2
 
 
 async def test_rules_of_all_sorts() -> None:

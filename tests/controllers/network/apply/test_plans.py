@@ -372,8 +372,8 @@ def kernel_rule(protocol: RouteProtocol = RouteProtocol.STATIC, **changes: Any) 
     return KernelRule(attrs.evolve(status, **changes), protocol, (), ())
 
 
-def rule_steps(*seen: KernelRule, spec: RoutingRuleSpecSpec = RULE) -> Any:
-    return plan_rules({"r": spec}, {}, {RuleKey(Family.INET4, 32500): seen}).steps
+def rule_steps(*seen: KernelRule, spec: RoutingRuleSpecSpec = RULE, made: tuple[RoutingRuleSpecSpec, ...] = ()) -> Any:
+    return plan_rules({"r": spec}, {}, {RuleKey(Family.INET4, 32500): seen}, lambda _id, _key: made).steps
 
 
 def test_a_rule_is_added_unless_it_is_there() -> None:
@@ -385,9 +385,17 @@ def test_a_rule_is_added_unless_it_is_there() -> None:
 
 
 def test_a_rule_that_differs_is_removed_after_the_right_one_is_there() -> None:
+    other, made = kernel_rule(table=RoutingTable.MAIN), (attrs.evolve(RULE, table=RoutingTable.MAIN),)
+    assert rule_steps(other, made=made) == (Step(id="r", remove=(other,), add=RULE, add_first=True),)
+    assert rule_steps(kernel_rule(), other, made=made) == (Step(id="r", remove=(other,), add_first=True),)
+
+
+def test_a_rule_of_another_program_with_our_protocol_and_priority_stays() -> None:
     other = kernel_rule(table=RoutingTable.MAIN)
-    assert rule_steps(other) == (Step(id="r", remove=(other,), add=RULE, add_first=True),)
-    assert rule_steps(kernel_rule(), other) == (Step(id="r", remove=(other,), add_first=True),)
+    assert rule_steps(other) == (Step(id="r", add=RULE, add_first=True),)
+    assert rule_steps(kernel_rule(), other) == ()
+    both = {RuleKey(Family.INET4, 32500): (other, kernel_rule())}
+    assert plan_rules({}, {"r": RULE}, both).steps == (Step(id="r", remove=(kernel_rule(),)),)
 
 
 def test_rules_of_other_protocols_are_left_alone() -> None:

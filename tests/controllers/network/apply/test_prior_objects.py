@@ -19,15 +19,14 @@ from nodespan.controllers.network.apply.address_plan import Fence, plan_addresse
 from nodespan.controllers.network.apply.objects import Changes, ObjectDriver, ObjectPlan
 from nodespan.controllers.network.apply.prior_objects import PriorObjects
 from nodespan.controllers.network.apply.route_plan import plan_routes
-from nodespan.controllers.network.apply.rule_plan import plan_rules
 from nodespan.kernel.address_changes import AddressToAdd, add_address, delete_address
 from nodespan.kernel.addresses import Addresses
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import KernelLink
 from nodespan.kernel.route_changes import RouteToAdd, add_route, delete_route
 from nodespan.kernel.routes import Routes
-from nodespan.kernel.rtnetlink import Message, number32
-from nodespan.kernel.rule_changes import add_rule, delete_rule
+from nodespan.kernel.rtnetlink import Message, number8, number32
+from nodespan.kernel.rule_changes import add_rule
 from nodespan.kernel.rules import Rules
 from nodespan.resources.network import (
     AddressSpec,
@@ -101,10 +100,6 @@ def _plan_routes(problem: Any) -> Any:
     return plan_routes(problem.desired, problem.leaving, problem.before, problem.links, problem.items)
 
 
-def _plan_rules(problem: Any) -> Any:
-    return plan_rules(problem.desired, problem.leaving, problem.items)
-
-
 class Machine:
     """A kernel and the appliers of an agent, which may be killed and started again."""
 
@@ -118,6 +113,7 @@ class Machine:
     def start(self) -> None:
         prior = PriorState(self._file, Boot(), now=lambda: NOW, strict_kernel=self.kernel.open)
         add = functools.partial(add_address, clock=lambda: NOW)
+        record = routing_rule_spec.RuleRecord(prior)
         self.parts = {
             AddressSpecSpec: Part(
                 *(self.kernel, prior, AddressSpec, Addresses(), Changes(add=add, remove=delete_address)),
@@ -128,8 +124,8 @@ class Machine:
                 *(route_spec.SLOTS, _plan_routes),
             ),
             RoutingRuleSpecSpec: Part(
-                *(self.kernel, prior, RoutingRuleSpec, Rules(), Changes(add=add_rule, remove=delete_rule)),
-                *(routing_rule_spec.SLOTS, _plan_rules),
+                *(self.kernel, prior, RoutingRuleSpec, Rules(), Changes(add=record.add, remove=record.remove)),
+                *(routing_rule_spec.SLOTS, record.plan),
             ),
         }
         self.parts[AddressSpecSpec].driver.prior.keeper.restore_losses(None)
@@ -319,6 +315,56 @@ def test_what_others_change_meanwhile_is_theirs(tmp_path: Path) -> None:
     theirs = machine.kernel.state()
     machine.configure([])
     assert machine.kernel.state() == theirs
+
+
+@settings(max_examples=100)
+@given(
+    before=st.lists(rules, max_size=2),
+    later=st.lists(rules, max_size=3),
+    configured=st.lists(st.lists(rules, max_size=3, unique_by=_id), min_size=2, max_size=4),
+    kills=st.lists(st.integers(min_value=0, max_value=4), max_size=3),
+)
+def test_rules_that_others_add_meanwhile_stay_whatever_is_configured(
+    before: Any, later: Any, configured: list[Any], kills: list[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        machine = Machine(Path(directory))
+        make(machine.kernel, before)
+        added, deaths = iter(later), iter(kills)
+        for specs in (*configured, []):
+            machine.kernel.changes_left = next(deaths, 1 << 30)
+            try:
+                machine.configure(specs)
+            except Killed:
+                note("killed")
+                machine.kernel.changes_left = 1 << 30
+                machine.start()
+                machine.configure(specs)
+            machine.kernel.changes_left = 1 << 30
+            here = [attrs.evolve(each, src="192.0.2.0/24") for each in itertools.islice(added, 1)]
+            # What nothing desires, and nobody made: with this source it is no spec's.
+            make(machine.kernel, here)
+            before = [*before, *here]
+        expected = ModelKernel()
+        make(expected, before)
+        assert machine.kernel.state() == expected.state()
+
+
+def test_a_rule_that_does_more_than_a_spec_can_say_is_not_taken_for_the_agents(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.configure([RULE])
+    # The same, for TCP only; and the opposite of it.
+    for flags, more in ((0, (number8(22, 6),)), (2, ())):
+        fields = (2, 0, 0, 0, 100, 0, 0, 1, flags)
+        common = (number32(6, RULE.priority), number32(15, 100), number8(21, 4))
+        machine.kernel.change(rtnl.RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, fields, *common, *more)
+    both = machine.kernel.state()
+    machine.configure([RULE])
+    assert machine.kernel.state() == both
+    machine.configure([])
+    assert len(machine.kernel.objects[rtnl.RTM_NEWRULE]) == 2
+    machine.configure([RULE])
+    assert len(machine.kernel.objects[rtnl.RTM_NEWRULE]) == 3
 
 
 def test_an_attribute_that_nothing_here_knows_is_put_back_too(tmp_path: Path) -> None:
