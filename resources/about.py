@@ -1,9 +1,21 @@
-"""What the namespaces of the built-in types are for."""
+"""What the namespaces of the built-in types are for, and the messages of their specs."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from nodespan.resources import cluster, files, kubespan, network, runtime, trust
 from nodespan.runtime.about import About
 
+
+def _messages() -> Sequence[Any]:
+    # Only who serves the State service, or uses one, pays for them.
+    from nodespan.resources.messages import messages
+
+    return messages()
+
+
 ABOUT = About(
+    messages=_messages,
     namespaces={
         cluster.NAMESPACE: "The nodes of the cluster, merged from all sources.",
         cluster.RAW_NAMESPACE: "The nodes of the cluster, by source.",
@@ -15,5 +27,5 @@ ABOUT = About(
         network.CONFIG_NAMESPACE: "The desired state of the network, by source.",
         runtime.NAMESPACE: "The agent and the system that it runs on.",
         trust.NAMESPACE: "The certificates that this node trusts.",
-    }
+    },
 )

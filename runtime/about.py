@@ -32,12 +32,14 @@ class About:
 
     `namespaces` maps names to descriptions. `limitations` is called when an agent starts and returns a sentence for
     each thing that it cannot do here, for its log. `option_help` maps options of `nodespan agent` (`--config`) to what
-    they mean to the package's controllers.
+    they mean to the package's controllers. `messages` are how the package's specs look to clients of the State service
+    (`nodespan.runtime.codec.messages.MessageType`); it is called when there may be any.
     """
 
     namespaces: Mapping[str, str] = attrs.field(factory=dict, converter=_frozen)
     limitations: Callable[[], Sequence[str]] = _none
     option_help: Mapping[str, str] = attrs.field(factory=dict, converter=_frozen)
+    messages: Callable[[], Sequence[Any]] = _none
 
 
 def load_about(log: _Logger) -> list[About]:

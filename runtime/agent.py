@@ -51,8 +51,8 @@ class AgentOptions:
     """How to run an agent.
 
     `root` is the directory below which the files of the system are, None for the agent's root directory. `metrics` is
-    the address to serve metrics at, None to serve none. `cleanup` reverts all changes of the system before the agent
-    stops; without it they stay for the next agent.
+    the address to serve metrics at, None to serve none, and `state_socket` the same for the COSI State service.
+    `cleanup` reverts all changes of the system before the agent stops; without it they stay for the next agent.
     """
 
     socket: Path
@@ -61,6 +61,7 @@ class AgentOptions:
     controllers: tuple[str, ...] = ()
     root: Path | None = None
     metrics: tuple[str, int] | None = None
+    state_socket: Path | None = None
     cleanup: bool = False
 
 
@@ -152,6 +153,8 @@ class Agent:
                     nursery.start_soon(service, self.state)
                 server = LocalServer(self.state, self.engine, self._log, version=self._version, actions=self._actions)
                 nursery.start_soon(server.serve, listener)
+                if options.state_socket is not None:
+                    await self._serve_state(nursery, options.state_socket)
                 self._log.info(
                     "agent runs",
                     version=self._version,
@@ -174,6 +177,26 @@ class Agent:
             readiness=self._settings.readiness,
         ).respond
         await nursery.start(partial(serve_pages, respond, address, log=self._log))
+
+    async def _serve_state(self, nursery: trio.Nursery, path: Path) -> None:
+        # Only an agent that serves it pays for protobuf and HTTP/2.
+        from nodespan.runtime.api.cosi.serving import serve_on_socket, state_methods
+
+        def spec_class(name: str) -> type[Any] | None:
+            type = AgentLifecycle if name == AgentLifecycle.name else self.engine.find_type(name)
+            return None if type is None else type.spec_class
+
+        methods = partial(
+            state_methods,
+            self.state,
+            find_type=spec_class,
+            messages=[message for package in load_about(self._log) for message in package.messages()],
+            log=self._log,
+        )
+        await nursery.start(
+            partial(serve_on_socket, path, lambda authorize: methods(authorize=authorize), log=self._log)
+        )
+        self._log.info("the State service runs", socket=str(path))
 
     async def _register(self, settings: plugins.Settings) -> None:
         for controller in plugins.load_installed(settings, self._log):

@@ -35,6 +35,7 @@ def agent(options: argparse.Namespace) -> int:
         root=Path(options.root) if options.root else None,
         cleanup=options.cleanup,
         metrics=parse_address(options.metrics) if options.metrics else None,
+        state_socket=Path(options.state_socket) if options.state_socket else None,
     )
     return run_agent(Agent(wanted, version=own_version()))
 

@@ -135,6 +135,12 @@ def _agent(parser: argparse.ArgumentParser) -> None:
     add_socket(parser, agent_socket())
     _add_controllers(parser, "run these controllers too; may be repeated")
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve Prometheus metrics over HTTP")
+    parser.add_argument(
+        "--state-socket",
+        metavar="PATH",
+        default=os.environ.get("NODESPAN_STATE_SOCKET", ""),
+        help="serve the COSI State service (gRPC) on this unix socket, to this user and root (NODESPAN_STATE_SOCKET)",
+    )
     parser.add_argument("--cleanup", action="store_true", help="revert all changes of the system before stopping")
     parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")

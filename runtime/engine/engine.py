@@ -17,7 +17,7 @@ from nodespan.runtime.engine.stopping import watch_the_end
 from nodespan.runtime.errors import ForgottenAwaitError, StateError
 from nodespan.runtime.graph import Graph
 from nodespan.runtime.quiet import wait_quiet
-from nodespan.runtime.resource import Resource
+from nodespan.runtime.resource import Namespace, Resource, ResourceDefinition, ResourceType
 from nodespan.runtime.state import State
 from nodespan.runtime.state.meta import check_types, register_types
 
@@ -62,6 +62,9 @@ class Engine:
         self._give_up = give_up
         self._running: set[str] = set()
         self._runners: dict[str, Runner] = {}
+        self._types: dict[str, ResourceType[Any]] = {
+            type.name: type for type in (ControllerStatus, Namespace, ResourceDefinition)
+        }
         self._nursery: trio.Nursery | None = None
         self._started = False
         self._dirty = trio.Event()
@@ -70,6 +73,10 @@ class Engine:
     def runners(self) -> Mapping[str, Runner]:
         """The runner of each controller, by name."""
         return self._runners
+
+    def find_type(self, name: str) -> ResourceType[Any] | None:
+        """The type of this full name that a controller declared, or that the engine has itself; None for any other."""
+        return self._types.get(name)
 
     async def register(self, controller: Controller | QueueController) -> None:
         """Add a controller, before or while the engine runs; in the latter case it starts at once.
@@ -88,6 +95,7 @@ class Engine:
         except BaseException:
             self.graph.remove(controller.name)
             raise
+        self._types |= {type.name: type for type in types}
         self._runners[controller.name] = runner
         runner.subscribe()
         if self._nursery is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.runtime.api.cosi.client import connected
 from tests.support.agent import COMMAND, AgentProcess, agent, environment, nodespan
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
@@ -404,3 +405,17 @@ async def test_without_privileges_the_agent_observes_and_reports_once_what_it_la
             assert "controller failed" not in served.log
             table = served.run("get", "controllers", "-o", "jsonpath={.spec.crashes}")
             assert set(table.split()) == {"0"}
+
+
+async def test_a_client_of_the_state_service_reads_what_the_command_shows(tmp_path: Path) -> None:
+    path = tmp_path / "cosi.sock"
+    async with node(tmp_path, "--state-socket", str(path)) as (_, served), contextlib.AsyncExitStack() as stack:
+        assert path.stat().st_mode & 0o777 == 0o600
+        cosi = stack.enter_context(connected(path))
+        (loopback,) = cosi.list(namespace="network", type="LinkStatuses.net.talos.dev")
+        assert loopback.metadata.id == "lo"
+        assert loopback.spec.proto_spec
+        written = served.run("get", "links", "lo", "-o", "yaml")
+        assert all(line.strip() in written for line in loopback.spec.yaml_spec.splitlines())
+        definitions = cosi.list(namespace="meta", type="ResourceDefinitions.meta.cosi.dev")
+        assert "linkstatuses.net.talos.dev" in [definition.metadata.id for definition in definitions]
