@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import trio
 
@@ -46,7 +46,7 @@ class EtcdClient:
     def __init__(self, endpoints: Sequence[str], *, tls: TLSFiles | None = None, timeout: float = TIMEOUT) -> None:
         self._members = Members(endpoints, tls=tls, timeout=timeout)
 
-    async def __aenter__(self) -> "EtcdClient":
+    async def __aenter__(self) -> Self:
         await self._members.__aenter__()
         return self
 

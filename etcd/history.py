@@ -29,3 +29,7 @@ class History:
                 f"etcd was restored from an old snapshot: revision {header.revision} follows {self.revision}"
             )
         return attrs.evolve(before, revision=header.revision)
+
+    def reaching(self, revision: int) -> "History":
+        """After an event of this revision."""
+        return attrs.evolve(self, revision=max(self.revision, revision))

@@ -61,6 +61,10 @@ class Events:
                 raise self.failure or StopAsyncIteration from None
         return self._waiting.popleft()
 
+    def has_more_of(self, revision: int) -> bool:
+        """Whether the next event is of this revision, too: those of one revision come together."""
+        return bool(self._waiting) and self._waiting[0].key_value.mod_revision == revision
+
 
 @contextlib.asynccontextmanager
 async def watched(
@@ -179,6 +183,7 @@ class _Watch:
             raise RefusedError(notice.reason or "it has cancelled the watch", 0)
         if notice.events:
             self._next = notice.events[-1].key_value.mod_revision + 1
+            self._history = self._history.reaching(self._next - 1)
             try:
                 self._send.send_nowait(notice.events)
             except trio.WouldBlock:

@@ -30,6 +30,7 @@ MODULES = {
     "nodespan.runtime.testing.state_suite": "Test another kind of state.",
     "nodespan.runtime.testing.engine_suite": "Test an engine on another kind of state.",
     "nodespan.runtime.state": "The state below the contexts.",
+    "nodespan.etcd.state": "A state that many processes share, at etcd.",
     "nodespan.runtime.engine": "Run controllers in a program of your own.",
     "nodespan.runtime.plugins": "What the agent gives to a function behind `nodespan.controllers`.",
     "nodespan.runtime.about": "Describe your package, behind `nodespan.about`.",

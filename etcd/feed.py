@@ -1,0 +1,307 @@
+"""The reading half of a state on etcd: one watch that keeps the local collections current, and knows how current.
+
+Theory of operation. `Feed.run` reads all keys as of one revision, then follows one watch from there on. When the watch
+fails it begins again where it ended; when that part of the history is gone (compacted, or etcd was restored), it reads
+all keys again and reports what differs. A key whose value cannot be read is named in `unreadable`, and is otherwise
+as if it had not been written: a resource that was read before stays as it was.
+
+`outage` follows from when a member in touch with a majority last answered, not from errors: a connection that is silent
+is an outage too.
+"""
+
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+import attrs
+import trio
+
+from nodespan.etcd.client import EtcdClient
+from nodespan.etcd.errors import CompactedError, EtcdError, HistoryError
+from nodespan.etcd.keys import pointer_of
+from nodespan.etcd.marks import EtcdCollection
+from nodespan.etcd.stored_value import UnknownTypeError, ValueUnreadableError
+from nodespan.etcd.values import Event, EventKind, KeyValue
+from nodespan.etcd.watch import Events
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.resource import Kind, Pointer, Resource
+from nodespan.runtime.state.base import Outage
+
+# No answer for so many seconds: an outage. A watch asks more often (see `nodespan.etcd.watch`).
+_SILENCE = 3.0
+# Between two attempts while etcd cannot be reached, and two looks whether it can be again.
+_PAUSE = 0.25
+_PAGE = 1000
+_PAGE_WITHIN = 10.0
+# After so many events others get a turn.
+_BURST = 64
+# Of the problems with values, so many are kept.
+_MOST_UNREADABLE = 1000
+
+
+# Reads a value. Raises ValueUnreadableError.
+Decode = Callable[[Pointer[Any], KeyValue], Resource[Any]]
+
+
+@attrs.frozen
+class Entry:
+    """A key as etcd has it."""
+
+    pointer: Pointer[Any]
+    mod_revision: int
+    create_revision: int
+    version: int
+    lease: int
+
+
+class Feed:
+    """The keys below `root`, and the collections that they feed."""
+
+    def __init__(
+        self,
+        client: EtcdClient,
+        root: bytes,
+        collections: MutableMapping[Kind[Any], Any],
+        decode: Decode,
+        log: Logger,
+    ) -> None:
+        self.entries: dict[bytes, Entry] = {}
+        # Why the value of a resource cannot be read.
+        self.unreadable: dict[Pointer[Any], str] = {}
+        # Resources of types that are not known here, by type.
+        self._unknown: dict[str, dict[bytes, KeyValue]] = {}
+        # Everything up to here is in the collections.
+        self.revision = 0
+        # And everything of the revisions up to here.
+        self.complete_revision = 0
+        self.outage: Outage | None = Outage(time.time_ns(), "not connected yet", is_loaded=False)
+        self._client = client
+        self._root = root
+        self._collections = collections
+        self._decode = decode
+        self._log = log
+        self._events: Events | None = None
+        self._answered = trio.current_time()
+        self._reason = ""
+        self._is_loaded = False
+        self._available = trio.lowlevel.ParkingLot()
+        self._awaited: dict[int, trio.Event] = {}
+        self._changes: dict[bytes, trio.Event] = {}
+        # Until when writes are known to be refused, and why.
+        self._refused_until = -1.0
+
+    # For readers and writers.
+
+    async def until_available(self) -> None:
+        """Wait until there is no outage. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self.outage is not None:
+            await self._available.park()
+
+    async def until_revision(self, revision: int) -> None:
+        """Wait until a change at this revision, which is one below the root, is in the collections."""
+        if self.revision < revision:
+            event = self._awaited.get(revision)
+            if event is None:
+                event = self._awaited[revision] = trio.Event()
+            await event.wait()
+
+    async def until_changed(self, key: bytes, revision: int) -> None:
+        """Wait until a key has changed that was last changed at this revision; 0: that there was none."""
+        while self.mod_revision(key) == revision:
+            event = self._changes.get(key)
+            if event is None:
+                event = self._changes[key] = trio.Event()
+            await event.wait()
+            if revision == 0:
+                return  # it was there for a moment
+
+    def mod_revision(self, key: bytes) -> int:
+        """When the key was last changed; 0 if there is none."""
+        entry = self.entries.get(key)
+        return 0 if entry is None else entry.mod_revision
+
+    def refused(self, reason: str, seconds: float) -> None:
+        """etcd takes no writes at the moment, and is not to be asked for so long."""
+        self._refused_until = trio.current_time() + seconds
+        self._reason = reason
+        if self.outage is None:
+            self._set_outage(Outage(time.time_ns(), reason))
+
+    def learned(self, type: str) -> None:
+        """A type is known from now on: report its resources."""
+        for key_value in self._unknown.pop(type, {}).values():
+            self._put(key_value)
+
+    # The tasks.
+
+    async def run(self) -> None:
+        """Follow etcd until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._judge)
+            while True:
+                try:
+                    await self._follow()
+                except (CompactedError, HistoryError) as error:
+                    self._is_loaded_again_because(str(error))
+                except EtcdError as error:
+                    self._failed(str(error))
+                    await trio.sleep(_PAUSE)
+
+    async def _follow(self) -> None:
+        if self.revision == 0:
+            await self._read_all()
+        async with self._client.watch(self._root, prefix=True, from_revision=self.revision + 1) as events:
+            # The watch says for itself when a member answered, from its first proof on.
+            events.proved = self._answered
+            self._events = events
+            try:
+                count = 0
+                async for event in events:
+                    self._apply(event, is_last=not events.has_more_of(event.key_value.mod_revision))
+                    count += 1
+                    if count % _BURST == 0:
+                        await trio.lowlevel.checkpoint()
+            finally:
+                self._answered = events.proved
+                self._events = None
+
+    async def _judge(self) -> None:
+        """Keep `outage` true."""
+        while True:
+            now = trio.current_time()
+            silent = now - (self._answered if self._events is None else self._events.proved)
+            if silent > _SILENCE or not self._is_loaded:
+                reason = self._reason or f"no member of etcd has answered for {_SILENCE:g} s"
+                since = self.outage.since if self.outage is not None else time.time_ns() - round(silent * 1e9)
+                self._set_outage(Outage(since, reason, self._is_loaded))
+                await trio.sleep(_PAUSE)
+            elif now < self._refused_until:
+                await trio.sleep_until(self._refused_until)
+            else:
+                self._reason = ""
+                self._set_outage(None)
+                await trio.sleep(max(_PAUSE, _SILENCE - silent))
+
+    def _set_outage(self, outage: Outage | None) -> None:
+        before, self.outage = self.outage, outage
+        if outage is None:
+            self._available.unpark_all()
+            if before is not None:
+                self._log.info("etcd can be reached", root=self._root.decode())
+        elif before is None:
+            self._log.warning("etcd cannot be reached", root=self._root.decode(), reason=outage.reason)
+
+    def _failed(self, reason: str) -> None:
+        self._reason = reason
+
+    def _is_loaded_again_because(self, reason: str) -> None:
+        self._log.warning("all resources are read again", root=self._root.decode(), reason=reason)
+        self.revision = 0
+
+    # Contents.
+
+    async def _read_all(self) -> None:
+        """Take over all keys as of one revision, and report what differs as changes."""
+        found: dict[bytes, KeyValue] = {}
+        after, revision = b"", 0
+        while True:
+            page = await self._client.range(
+                self._root, prefix=True, limit=_PAGE, after=after, revision=revision, within=_PAGE_WITHIN
+            )
+            revision = revision or page.header.revision
+            self._answered = trio.current_time()
+            found.update((each.key, each) for each in page.key_values)
+            if len(page.key_values) < _PAGE:
+                break
+            after = page.key_values[-1].key
+        was_loaded = self._is_loaded
+        for key in sorted(self.entries.keys() - found.keys()):
+            self._delete(key)
+        for key in sorted(found):
+            entry = self.entries.get(key)
+            if entry is not None and entry.mod_revision == found[key].mod_revision:
+                continue
+            if entry is not None and (
+                entry.create_revision != found[key].create_revision or entry.version > found[key].version
+            ):
+                self._delete(key)
+            self._put(found[key])
+        for collection in self._collections.values():
+            collection.after_gap(revision)
+        self.revision = self.complete_revision = revision
+        for awaited in [each for each in self._awaited if each <= revision]:
+            self._awaited.pop(awaited).set()
+        self._is_loaded = True
+        if not was_loaded:
+            self._log.info("read from etcd", root=self._root.decode(), resources=len(found), revision=revision)
+
+    def _apply(self, event: Event, *, is_last: bool) -> None:
+        key_value = event.key_value
+        revision = key_value.mod_revision
+        if revision <= self.mod_revision(key_value.key):
+            return
+        if event.kind is EventKind.DELETE:
+            self._delete(key_value.key, revision)
+        else:
+            self._put(key_value, revision)
+        self.revision = revision
+        if is_last:
+            self.complete_revision = revision
+        awaited = self._awaited.pop(revision, None)
+        if awaited is not None:
+            awaited.set()
+
+    def _delete(self, key: bytes, revision: int | None = None) -> None:
+        entry = self.entries.pop(key, None)
+        if entry is not None:
+            self.unreadable.pop(entry.pointer, None)
+            self._unknown.get(entry.pointer.type, {}).pop(key, None)
+            collection = self._collection(entry.pointer, revision)
+            current = collection.items.get(entry.pointer.id)
+            if current is not None:
+                collection.remove(current)
+        self._notify(key)
+
+    def _put(self, key_value: KeyValue, revision: int | None = None) -> None:
+        key = key_value.key
+        try:
+            pointer = pointer_of(self._root, key)
+        except ValueError as error:
+            self._name_unreadable(Pointer("", "", key.decode(errors="backslashreplace")), str(error))
+            return
+        self.entries[key] = Entry(
+            pointer, key_value.mod_revision, key_value.create_revision, key_value.version, key_value.lease
+        )
+        try:
+            resource = self._decode(pointer, key_value)
+        except UnknownTypeError:
+            self._unknown.setdefault(pointer.type, {})[key] = key_value
+        except ValueUnreadableError as error:
+            self._name_unreadable(pointer, str(error))
+        else:
+            self.unreadable.pop(pointer, None)
+            collection = self._collection(pointer, revision)
+            current = collection.items.get(pointer.id)
+            if current is None:
+                collection.put_new(resource)
+            else:
+                collection.put(resource, current)
+        self._notify(key)
+
+    def _collection(self, pointer: Pointer[Any], revision: int | None) -> EtcdCollection:
+        collection: EtcdCollection = self._collections[pointer.kind]
+        if revision is not None:
+            collection.at(revision)
+        return collection
+
+    def _name_unreadable(self, pointer: Pointer[Any], reason: str) -> None:
+        if self.unreadable.get(pointer) != reason:
+            self._log.warning("a value at etcd cannot be read", resource=str(pointer), reason=reason)
+        if pointer in self.unreadable or len(self.unreadable) < _MOST_UNREADABLE:
+            self.unreadable[pointer] = reason
+
+    def _notify(self, key: bytes) -> None:
+        changed = self._changes.pop(key, None)
+        if changed is not None:
+            changed.set()

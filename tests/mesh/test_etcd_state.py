@@ -1,0 +1,436 @@
+"""The state on etcd against a real one: conformance, sharing, outages, compaction, a past restored, hostile values."""
+
+import base64
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path as FilePath
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from nodespan.etcd import EtcdClient, TxnAnswer
+from nodespan.etcd import UnavailableError as EtcdUnavailableError
+from nodespan.etcd.state import open_etcd
+from nodespan.runtime.errors import (
+    ConflictError,
+    InvalidBookmarkError,
+    NotFoundError,
+    OwnerConflictError,
+    StateError,
+    UnavailableError,
+)
+from nodespan.runtime.resource import Kind, Resource, ResourceType
+from nodespan.runtime.state import Event, EventType, State
+from nodespan.runtime.state.sealing import make_key
+from nodespan.runtime.testing.engine_suite import SUITE_TYPES, EngineSuite
+from nodespan.runtime.testing.state_suite import Path, PathSpec, StateSuite
+from tests.support.etcd import etcd_cluster
+from tests.support.shared_etcd import SharedEtcd, running_etcd, wired
+
+pytestmark = pytest.mark.needs_program("etcd")
+
+# Of everything that is waited for; it takes some tenths of a second on a quiet machine.
+PATIENCE = 60.0
+KIND = Path.within("default")
+_shared: list[SharedEtcd] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def etcd() -> Iterator[SharedEtcd]:
+    with running_etcd() as shared:
+        _shared.append(shared)
+        yield shared
+        _shared.clear()
+
+
+class TestStateOnEtcd(StateSuite):
+    """A state of its own for each test."""
+
+    patience = 15.0
+
+    @asynccontextmanager
+    async def open_state(self) -> AsyncIterator[State]:
+        async with _shared[0].state([Path]) as state:
+            yield state
+
+
+class TestEngineOnEtcd(EngineSuite):
+    """An engine whose controllers share their state with others."""
+
+    @asynccontextmanager
+    async def open_state(self) -> AsyncIterator[State]:
+        async with _shared[0].state(SUITE_TYPES) as state:
+            yield state
+
+
+@attrs.frozen
+class SecretSpec:
+    """A secret."""
+
+    text: str
+
+
+Secret = ResourceType("Secrets.test.nodespan.dev", SecretSpec, namespace="default", sensitive=True)
+
+
+def path(id: str, **labels: str) -> Resource[Any]:
+    return Path.new(id, PathSpec()).with_labels(labels)
+
+
+async def until(check: Callable[[], bool]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not check():  # noqa: ASYNC110 (the view changes by itself)
+            await trio.sleep(0.005)
+
+
+def numbers(state: State) -> dict[str, int | None]:
+    """The versions that a state shows."""
+    return {resource.id: resource.metadata.version for resource in state.list(KIND)}
+
+
+class ScriptedClient(EtcdClient):
+    """A client whose transactions come late or lose their answers."""
+
+    before_next: Callable[[], Awaitable[None]] | None = None
+    loses_next = False
+
+    async def txn(self, **arguments: Any) -> TxnAnswer:
+        before, self.before_next = self.before_next, None
+        if before is not None:
+            await before()
+        answer = await super().txn(**arguments)
+        if self.loses_next:
+            self.loses_next = False
+            raise EtcdUnavailableError({"etcd": "the answer was lost"})
+        return answer
+
+
+class Recorder:
+    """All events of a kind, from now on."""
+
+    def __init__(self, state: State) -> None:
+        self.events: list[Event] = []
+        self._state = state
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        async with self._state.watch_kind(KIND) as watch:
+            task_status.started()
+            async for event in watch:
+                self.events.append(event)
+
+    @property
+    def seen(self) -> list[tuple[str, str, int | None]]:
+        return [
+            (event.type.name, event.resource.id, event.resource.metadata.version)
+            for event in self.events
+            if event.resource is not None
+        ]
+
+
+@asynccontextmanager
+async def recorded(*states: State) -> AsyncIterator[tuple[Recorder, ...]]:
+    async with trio.open_nursery() as nursery:
+        recorders = tuple(map(Recorder, states))
+        for recorder in recorders:
+            await nursery.start(recorder.run)
+        yield recorders
+        nursery.cancel_scope.cancel()
+
+
+class TestSharing:
+    async def test_processes_write_one_history_and_all_see_it_in_one_order(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with (
+            etcd.state([Path], prefix=prefix) as one,
+            etcd.state([Path], prefix=prefix) as two,
+            recorded(one, two) as (first, second),
+        ):
+            await one.create(path("shared"))
+            await until(lambda: two.find(KIND, "shared") is not None)
+
+            def count(resource: Resource[Any]) -> Resource[Any]:
+                return resource.with_labels({"count": str(int(resource.metadata.labels.get("count", "0")) + 1)})
+
+            async def work(state: State, name: str) -> None:
+                for number in range(5):
+                    await state.update_with_conflicts(KIND, "shared", count)
+                    await state.create(path(f"{name}-{number}"))
+
+            with trio.fail_after(PATIENCE):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(work, one, "one")
+                    nursery.start_soon(work, two, "two")
+            await until(lambda: len(first.seen) == len(second.seen) == 21)
+            assert one.get(KIND, "shared").metadata.labels == {"count": "10"}
+            assert first.seen == second.seen
+            assert [version for _, id, version in first.seen if id == "shared"] == list(range(1, 12))
+
+    async def test_a_refusal_is_given_only_when_the_view_shows_its_reason(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with etcd.state([Path], prefix=prefix) as one, etcd.state([Path], prefix=prefix) as two:
+            for number in range(5):
+                id = f"disk-{number}"
+                made = await one.create(path(id), owner="one")
+                with pytest.raises(OwnerConflictError):  # not NotFoundError, however late the view is
+                    await two.update(made)
+                with pytest.raises(ConflictError):
+                    await two.create(path(id))
+                assert two.get(KIND, id) == made
+                await one.destroy(KIND, id, owner="one")
+                with pytest.raises(NotFoundError):
+                    await two.destroy(KIND, id, owner="one")
+
+    async def test_a_resource_that_changed_meanwhile_is_not_destroyed(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with etcd.state([Path], prefix=prefix) as one, ScriptedClient([etcd.endpoint]) as client:
+            await one.create(path("disk"))
+
+            async def change() -> None:
+                await one.add_finalizer(KIND, "disk", "A")
+                await one.remove_finalizer(KIND, "disk", "A")
+
+            async with open_etcd(client, types=[Path], prefix=prefix) as two:
+                await two.until_available("")
+                # The change is committed before the other process has seen it.
+                client.before_next = change
+                with pytest.raises(ConflictError, match="changed by another process"):
+                    await two.destroy(KIND, "disk")
+                assert numbers(two) == {"disk": 3}
+
+    async def test_a_bookmark_holds_in_another_process_as_far_as_its_history_goes(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with etcd.state([Path], prefix=prefix) as one, recorded(one) as (events,):
+            await one.create(path("before"))
+            async with etcd.state([Path], prefix=prefix) as two:
+                for number in range(3):
+                    await one.create(path(str(number)))
+                await until(lambda: len(two.list(KIND)) == 4 and len(events.events) == 4)
+                for count, event in enumerate(events.events):
+                    assert event.bookmark is not None
+                    async with two.watch_kind(KIND, start_from=event.bookmark) as watch:
+                        for expected in events.events[count + 1 :]:
+                            assert (await anext(watch)).resource == expected.resource
+            async with etcd.state([Path], prefix=prefix) as late:
+                with pytest.raises(InvalidBookmarkError):
+                    await late.watch_kind(KIND, start_from=events.events[1].bookmark).__aenter__()
+                async with late.watch_kind(KIND, start_from=events.events[-1].bookmark) as watch:
+                    await one.destroy(KIND, "before")
+                    assert (await anext(watch)).type is EventType.DESTROYED
+
+
+class TestLeases:
+    async def test_leased_resources_end_with_their_writer_and_others_changes_do_not_free_them(
+        self, etcd: SharedEtcd
+    ) -> None:
+        prefix = etcd.prefix()
+        async with etcd.state([Path], prefix=prefix) as one, etcd.state([Path], prefix=prefix) as two:
+            async with one.leased(2) as leased:
+                await leased.create(path("mine"))
+                await leased.create(path("kept"))
+                await one.create(path("lasting"))
+                await until(lambda: len(two.list(KIND)) == 3)
+                await two.add_finalizer(KIND, "mine", "holder")
+            await until(lambda: numbers(two) == {"lasting": 1})
+            assert numbers(one) == {"lasting": 1}
+
+    async def test_a_lost_lease_ends_the_block(self, etcd: SharedEtcd) -> None:
+        async with etcd.state([Path]) as state:
+
+            async def hold() -> None:
+                async with state.leased(2) as leased:
+                    await leased.create(path("mine"))
+                    for lease in (await etcd.post("lease/leases", {}))["leases"]:
+                        await etcd.post("lease/revoke", lease)
+                    await trio.sleep(PATIENCE)
+
+            with pytest.raises(UnavailableError, match="lease"):
+                await hold()
+            await until(lambda: not numbers(state))
+
+
+class TestOutages:
+    async def test_the_view_stays_and_says_since_when_and_afterwards_no_event_is_missed(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with (
+            wired(etcd) as wire,
+            etcd.state([Path], prefix=prefix) as one,
+            etcd.state([Path], prefix=prefix, endpoint=wire.endpoint, patience=0) as cut,
+            etcd.state([Path], prefix=prefix, endpoint=wire.endpoint, patience=PATIENCE) as patient,
+            recorded(one, cut) as (all, received),
+        ):
+            await one.create(path("disk"))
+            await until(lambda: bool(received.seen) and bool(patient.list(KIND)))
+            wire.cut()
+            await until(lambda: cut.outage("default") is not None and patient.outage("default") is not None)
+            outage = cut.outage("default")
+            assert outage is not None
+            assert outage.is_loaded
+            assert outage.since <= time.time_ns()
+            assert numbers(cut) == {"disk": 1}
+            with pytest.raises(UnavailableError, match="nothing was written"):
+                await cut.create(path("impatient"))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(patient.create, path("patient"))
+                for number in range(3):
+                    await one.add_finalizer(KIND, "disk", str(number))
+                await one.create(path("new"))
+                assert numbers(cut) == {"disk": 1}
+                wire.heal()
+            with trio.fail_after(PATIENCE):
+                await cut.until_available("default")
+            await until(lambda: numbers(cut) == numbers(one) == {"disk": 4, "new": 1, "patient": 1})
+            await until(lambda: received.seen == all.seen)
+
+    async def test_a_gap_that_etcd_has_forgotten_is_reported_as_changes_only(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with (
+            wired(etcd) as wire,
+            etcd.state([Path], prefix=prefix) as one,
+            etcd.state([Path], prefix=prefix, endpoint=wire.endpoint) as cut,
+            recorded(cut) as (received,),
+        ):
+            for id in ("changed", "gone", "replaced", "same"):
+                await one.create(path(id))
+            await until(lambda: len(received.seen) == 4)
+            wire.cut()
+            await until(lambda: cut.outage("default") is not None)
+            before = received.events[-1].bookmark
+            await one.add_finalizer(KIND, "changed", "A")
+            await one.add_finalizer(KIND, "changed", "B")
+            for id in ("gone", "replaced"):
+                await one.destroy(KIND, id)
+            await one.create(path("replaced"))
+            await one.create(path("new"))
+            foreign = (await one.create(path("last"))).metadata
+            await etcd.compact()
+            wire.heal()
+            await until(lambda: numbers(cut) == numbers(one))
+            await until(lambda: len(received.seen) == 10)
+            assert sorted(received.seen[4:]) == [
+                ("CREATED", "last", 1),
+                ("CREATED", "new", 1),
+                ("CREATED", "replaced", 1),
+                ("DESTROYED", "gone", 1),
+                ("DESTROYED", "replaced", 1),
+                ("UPDATED", "changed", 3),
+            ]
+            assert foreign.version == 1
+            # In this process the bookmark is good still; in another the history is gone.
+            async with cut.watch_kind(KIND, start_from=before) as watch:
+                assert (await anext(watch)).resource == received.events[4].resource
+            async with etcd.state([Path], prefix=prefix) as other:
+                with pytest.raises(InvalidBookmarkError):
+                    await other.watch_kind(KIND, start_from=before).__aenter__()
+
+    async def test_a_transaction_whose_answer_is_lost_is_done_once(self, etcd: SharedEtcd) -> None:
+        async with (
+            ScriptedClient([etcd.endpoint]) as client,
+            open_etcd(client, types=[Path], prefix=etcd.prefix()) as state,
+            recorded(state) as (events,),
+        ):
+            await state.until_available("")
+            client.loses_next = True
+            made = await state.create(path("disk"))
+            client.loses_next = True
+            await state.update(made.with_labels({"app": "web"}))
+            client.loses_next = True
+            await state.destroy(KIND, "disk")
+            assert not client.loses_next
+            await until(lambda: len(events.seen) == 3)
+            assert events.seen == [("CREATED", "disk", 1), ("UPDATED", "disk", 2), ("DESTROYED", "disk", 2)]
+
+    async def test_a_restored_past_is_reported_as_changes_and_written_on(self) -> None:
+        async with (
+            etcd_cluster(1) as cluster,
+            EtcdClient(cluster.endpoints) as client,
+            open_etcd(client, types=[Path], patience=PATIENCE) as state,
+            recorded(state) as (events,),
+        ):
+            await state.until_available("")
+            await state.create(path("kept"))
+            saved = await cluster.save()
+            await state.add_finalizer(KIND, "kept", "A")
+            await state.create(path("lost"))
+            await cluster.restore(saved)
+            await until(lambda: numbers(state) == {"kept": 1})
+            assert (await state.create(path("lost"))).metadata.version == 1
+            assert (await state.update(state.get(KIND, "kept"))).metadata.version == 2
+            await until(lambda: len(events.seen) == 8)
+            assert events.seen[3:] == [
+                ("DESTROYED", "lost", 1),
+                ("DESTROYED", "kept", 2),
+                ("CREATED", "kept", 1),
+                ("CREATED", "lost", 1),
+                ("UPDATED", "kept", 2),
+            ]
+
+
+class TestValues:
+    async def test_what_others_wrote_is_named_and_stops_nothing(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with etcd.state([Path], prefix=prefix) as state, EtcdClient([etcd.endpoint]) as client:
+            await state.create(path("good"))
+            await state.create(path("spoilt"))
+            root = f"{prefix}/default/Paths.os.cosi.dev/"
+            head = '{"nodespan":1,"write":"0123456789abcdef",'
+            deep = "[" * 50_000 + "]" * 50_000
+            for id, value in {
+                "spoilt": "x",
+                "text": "hello",
+                "new-format": '{"nodespan":2,"write":"0123456789abcdef","spec":{}}',
+                "no-owner": head + '"phase":"running","created":1,"updated":1,"spec":{}}',
+                "odd-phase": head + '"owner":"","phase":"odd","created":1,"updated":1,"spec":{}}',
+                "odd-time": head + '"owner":"","phase":"running","created":-1,"updated":1e400,"spec":{}}',
+                "odd-labels": head + '"owner":"","phase":"running","created":1,"updated":1,"labels":[1],"spec":{}}',
+                "odd-spec": head + '"owner":"","phase":"running","created":1,"updated":1,"spec":{"more":1}}',
+                "deep": head + f'"owner":"","phase":"running","created":1,"updated":1,"spec":{deep}}}',
+            }.items():
+                await client.put(f"{root}{id}".encode(), value.encode())
+            for key in ("default", "default/Paths.os.cosi.dev/a/b", "%64efault/Paths.os.cosi.dev/x"):
+                await client.put(f"{prefix}/{key}".encode(), b"{}")
+            await client.put(f"{prefix}/default/Strangers.test.dev/x".encode(), (head + '"spec":{}}').encode())
+            later = await state.create(path("later"))
+            assert state.get(KIND, "later") == later
+            assert numbers(state) == {"good": 1, "spoilt": 1, "later": 1}
+            named = {pointer.id for pointer in state.unreadable}
+            assert {"spoilt", "text", "new-format", "no-owner", "odd-phase", "odd-time", "odd-labels"} <= named
+            assert {"odd-spec", "deep", f"{prefix}/default"} <= named
+            assert "x" not in named  # a type that others know
+            for write in (
+                state.create(path("text")),
+                state.update(state.get(KIND, "spoilt")),
+                state.destroy(KIND, "spoilt"),
+            ):
+                with pytest.raises(StateError, match="cannot be read"):
+                    await write
+            await client.delete(f"{root}spoilt".encode())
+            await until(lambda: "spoilt" not in numbers(state))
+            assert (await state.create(path("spoilt"))).metadata.version == 1
+
+    async def test_secrets_are_sealed_and_bound_to_their_place(self, etcd: SharedEtcd, tmp_path: FilePath) -> None:
+        prefix, key, other = etcd.prefix(), tmp_path / "key", tmp_path / "other"
+        make_key(key)
+        make_key(other)
+        secret = secrets.token_hex(16)
+        kind: Kind[SecretSpec] = Secret.kind
+        async with (
+            etcd.state([Secret], prefix=prefix, key=key) as state,
+            EtcdClient([etcd.endpoint]) as client,
+        ):
+            await state.create(Secret.new("a", SecretSpec(secret)))
+            (stored,) = (await client.range(prefix.encode(), prefix=True)).key_values
+            assert secret.encode() not in stored.value
+            assert base64.b64encode(secret.encode())[:20] not in stored.value
+            await client.put(stored.key[:-1] + b"b", stored.value)
+            async with etcd.state([Secret], prefix=prefix, key=key) as same:
+                assert same.get(kind, "a").spec.text == secret
+                assert {pointer.id for pointer in same.unreadable} == {"b"}
+            for wrong in (other, None):
+                async with etcd.state([Secret], prefix=prefix, key=wrong) as blind:
+                    assert blind.list(kind) == []
+                    assert {pointer.id for pointer in blind.unreadable} == {"a", "b"}
+                    assert not any(secret in reason for reason in blind.unreadable.values())
