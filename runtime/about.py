@@ -6,10 +6,14 @@ configuration is, are said by the packages that bring them. An entry point refer
 
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
+
+if TYPE_CHECKING:
+    from nodespan.runtime.state.opening import Mount
 
 GROUP = "nodespan.about"
 
@@ -26,6 +30,10 @@ def _none() -> Sequence[str]:
     return ()
 
 
+def _no_mounts(_config: Sequence[Path], _state_dir: Path) -> "Sequence[Mount]":
+    return ()
+
+
 @attrs.frozen(kw_only=True)
 class About:
     """What a package tells about itself.
@@ -33,13 +41,16 @@ class About:
     `namespaces` maps names to descriptions. `limitations` is called when an agent starts and returns a sentence for
     each thing that it cannot do here, for its log. `option_help` maps options of `nodespan agent` (`--config`) to what
     they mean to the package's controllers. `messages` are how the package's specs look to clients of the State service
-    (`nodespan.runtime.codec.messages.MessageType`); it is called when there may be any.
+    (`nodespan.runtime.codec.messages.MessageType`); it is called when there may be any. `mounts` is called with the
+    configuration files and the state directory of an agent that starts, and returns which namespaces are on other
+    states.
     """
 
     namespaces: Mapping[str, str] = attrs.field(factory=dict, converter=_frozen)
     limitations: Callable[[], Sequence[str]] = _none
     option_help: Mapping[str, str] = attrs.field(factory=dict, converter=_frozen)
     messages: Callable[[], Sequence[Any]] = _none
+    mounts: "Callable[[Sequence[Path], Path], Sequence[Mount]]" = _no_mounts
 
 
 def load_about(log: _Logger) -> list[About]:

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from nodespan.runtime.api.http_server import serve_pages
 from nodespan.runtime.api.local import AlreadyServedError, LocalServer, listen
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.engine import Engine
-from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.errors import RegistrationError, StateOpenError
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.lock_file import LockedError, locked
 from nodespan.runtime.quiet import wait_quiet
@@ -28,6 +28,8 @@ from nodespan.runtime.resource import Namespace, NamespaceSpec, Resource
 from nodespan.runtime.service_manager import ServiceManager
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.base import State
+from nodespan.runtime.state.mounted import MountedState
+from nodespan.runtime.state.opening import StateOptions, open_state
 
 # How many events of one kind a watch (`get -w`) may fall behind before it must list again.
 _HISTORY = 4096
@@ -109,7 +111,14 @@ class Agent:
         self._version = version
         self._beside = tuple(beside)
         self._log: Logger = structlog.get_logger() if log is None else log
-        self.state: State = MemoryState(max_capacity=_HISTORY)
+        self._packages = load_about(self._log)
+        self._mounts = [
+            mount for package in self._packages for mount in package.mounts(options.config, options.state_dir)
+        ]
+        memory = MemoryState(max_capacity=_HISTORY)
+        # Without mounts nothing stands between a reader and the memory.
+        self._mounted = MountedState(memory) if self._mounts else None
+        self.state: State = self._mounted or memory
         self.engine = Engine(self.state, log=self._log, monitor_loop=True, give_up=_end_process)
         self._is_stopping = False
         self._actions: dict[str, Action] = {LEAVE: self._leave}
@@ -134,15 +143,15 @@ class Agent:
         options = self._options
         # Signals are received until the very end, so that a second one cannot kill the process during the cleanup.
         with trio.open_signal_receiver(signal.SIGHUP, signal.SIGINT, signal.SIGTERM) as signals:
-            async with listen(options.socket) as listener, trio.open_nursery() as nursery:
+            async with listen(options.socket) as listener, self._opened_mounts(), trio.open_nursery() as nursery:
                 nursery.start_soon(self._heed_signals, signals, nursery)
                 nursery.start_soon(self._heed_leave_request, nursery)
                 await self._register(self._settings)
-                packages = load_about(self._log)
-                await self._describe_namespaces(packages)
+                self._report_unknown()
+                await self._describe_namespaces(self._packages)
                 agent = AgentLifecycle.new(AGENT_ID, AgentLifecycleSpec(pid=os.getpid()))
                 await self.state.create(agent, owner=_OWNER)
-                for package in packages:
+                for package in self._packages:
                     for limitation in package.limitations():
                         self._log.warning(limitation)
                 await nursery.start(self.engine.run)
@@ -164,6 +173,32 @@ class Agent:
                 self._manager.ready()
                 nursery.start_soon(self._manager.keep_alive)
                 task_status.started()
+
+    @asynccontextmanager
+    async def _opened_mounts(self) -> AsyncGenerator[None, None]:
+        """The states that namespaces are mounted on, open until everything that uses them has ended."""
+        async with AsyncExitStack() as stack:
+            for mount in self._mounts:
+                assert self._mounted is not None  # there are mounts
+                opening = StateOptions(
+                    state_dir=self._options.state_dir,
+                    settings=mount.settings,
+                    max_history=_HISTORY,
+                    log=self._log,
+                    wait=True,
+                )
+                try:
+                    state = await stack.enter_async_context(open_state(mount.url, opening))
+                except StateOpenError as error:
+                    raise RegistrationError(f"the namespaces {', '.join(mount.namespaces)}: {error}") from error
+                for namespace in mount.namespaces:
+                    self._mounted.mount(namespace, state)
+            yield
+
+    def _report_unknown(self) -> None:
+        """Log what is stored and belongs to no controller: a package may have been removed."""
+        for type, count in sorted(self.state.unknown_types().items()):
+            self._log.warning("stored resources of an unknown type are kept and not shown", type=type, count=count)
 
     async def _serve_metrics(self, nursery: trio.Nursery, address: tuple[str, int]) -> None:
         # Only an agent that serves metrics pays for the library.
@@ -190,7 +225,7 @@ class Agent:
             state_methods,
             self.state,
             find_type=spec_class,
-            messages=[message for package in load_about(self._log) for message in package.messages()],
+            messages=[message for package in self._packages for message in package.messages()],
             log=self._log,
         )
         await nursery.start(
@@ -225,7 +260,8 @@ class Agent:
         await self.engine.settled(_FIRST_LOOK_PATIENCE)
 
     async def _describe_namespaces(self, packages: Iterable[About]) -> None:
-        descriptions = [item for package in packages for item in package.namespaces.items()]
+        mounted = [(name, f"Kept on {mount.url}.") for mount in self._mounts for name in mount.namespaces]
+        descriptions = mounted + [item for package in packages for item in package.namespaces.items()]
         for name, description in descriptions:
             spec = NamespaceSpec(description=description)
 

@@ -73,6 +73,10 @@ class SpecError(StateError):
     """A spec is not of its type's class, or a field of it is not what the class says."""
 
 
+class StateOpenError(Exception):
+    """A state cannot be opened; the text says why, and what to do."""
+
+
 class ForgottenAwaitError(Exception):
     """A controller called an asynchronous function without `await`: it was never run."""
 
@@ -93,6 +97,7 @@ __all__ = [
     "RegistrationError",
     "SpecError",
     "StateError",
+    "StateOpenError",
     "UnavailableError",
     "UnsupportedError",
     "WatchOptionsError",

@@ -61,6 +61,32 @@ class LinkNameSettings:
     scheme: NamingScheme = NamingScheme.V255
 
 
+class Synchronous(enum.StrEnum):
+    """When a write to a SQLite file is acknowledged: after the disk has it, or after the system has it."""
+
+    FULL = "FULL"
+    NORMAL = "NORMAL"
+
+
+@attrs.frozen(kw_only=True)
+class StateSettings:
+    """Namespaces that are kept on a state of their own.
+
+    `url` is `memory:`, `sqlite:PATH`, or what an installed package brings, as `etcd:URL,URL`. `synchronous` is for
+    SQLite. `key` is the file of the key that seals secrets (SQLite), or of the client's key (TLS). `ca`, `cert`,
+    `username` and `password_file` are for states that are reached over the network.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    url: str = ""
+    synchronous: Synchronous = Synchronous.FULL
+    key: str = ""
+    ca: str = ""
+    cert: str = ""
+    username: str = ""
+    password_file: str = ""
+
+
 @attrs.frozen(kw_only=True)
 class NodespanConfig:
     """`pod_networks` is what `advertiseKubernetesNetworks` advertises.
@@ -77,3 +103,4 @@ class NodespanConfig:
     accept_networks: tuple[str, ...] = ()
     defaults: DefaultsSettings = DefaultsSettings()
     link_names: LinkNameSettings = LinkNameSettings()
+    states: tuple[StateSettings, ...] = ()

@@ -18,7 +18,7 @@ import trio
 from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.api import protocol
 from nodespan.runtime.api.access import check_registered
-from nodespan.runtime.codec.plain import metadata_to_plain, resource_to_plain, spec_to_plain
+from nodespan.runtime.codec.plain import format_time, metadata_to_plain, resource_to_plain, spec_to_plain
 from nodespan.runtime.codec.yamltext import dump_resource
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.engine import Engine
@@ -225,7 +225,7 @@ class LocalServer:
         if render is None:
             raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(_RENDERERS)}")
         visible = FilteredState(self._state, read_rule(self._state, is_owner=_is_owner(peer)))
-        head = {"definition": spec_to_plain(definition)}
+        head = {"definition": spec_to_plain(definition), "outage": self._outage(kind.namespace)}
         try:
             id = None if id is None else _id_of(visible, definition, kind, id)
             if request.get("watch"):
@@ -259,6 +259,13 @@ class LocalServer:
                 nursery.cancel_scope.cancel()  # the watch ended, by an error that was sent
         except* trio.BrokenResourceError:
             pass  # the client disconnected: that is how it ends a watch
+
+    def _outage(self, namespace: str) -> dict[str, Any] | None:
+        outage = self._state.outage(namespace)
+        if outage is None:
+            return None
+        since = format_time(outage.since)
+        return {"namespace": namespace, "since": since, "reason": outage.reason, "loaded": outage.is_loaded}
 
     def _asked_kind(self, request: dict[str, Any]) -> tuple[ResourceDefinitionSpec, Kind[Any]]:
         definition = self._resolve(_text(request, "type"))

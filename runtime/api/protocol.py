@@ -7,8 +7,9 @@ maps and closes. What a request may be:
     {"call": "graph"}                                               → {"controllers", "edges", "resources"}, end
     {"call": "get", "type": as the user typed it, "namespace": or "", "id": or None, "selectors": [text],
      "watch": bool, "form": "data" | "yaml"}
-        → {"definition": {...}} once, then for each resource {"event": "created"} with "resource", or, in the form
-          "yaml", with "metadata" and the text in "yaml", then end. With "watch" there is no end: {"event":
+        → {"definition": {...}, "outage": None, or {"namespace", "since", "reason", "loaded"} for a namespace that can
+          only be read, as of that time} once, then for each resource {"event": "created"} with "resource", or, in the
+          form "yaml", with "metadata" and the text in "yaml", then end. With "watch" there is no end: {"event":
           "bootstrapped"} follows the present resources of a kind, and then changes as they come
     {"call": "why", "type": as the user typed it, "namespace": or "", "id": text, "depth": how far to go, from 0 on}
         → for the resource, and after it for each that it was made from, {"depth", "namespace", "type", "id", "version":

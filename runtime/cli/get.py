@@ -182,6 +182,7 @@ def _once(socket_path: str, request: Answer, shown: _Output) -> None:
     with Connection(socket_path, request) as answers:
         for answer in answers:
             if "definition" in answer:
+                _warn_of_outage(answer)
                 shown.begin(answer["definition"])
             else:
                 shown.show(answer["event"], answer)
@@ -210,6 +211,16 @@ def _watch(socket_path: str, request: Answer, shown: _Output) -> None:
         time.sleep(_RECONNECT_INTERVAL)
 
 
+def _warn_of_outage(head: Answer) -> None:
+    """Say on stderr that what is shown may be out of date. An agent of an earlier version says nothing of it."""
+    if outage := head.get("outage"):
+        shown = "what is shown is of that time" if outage["loaded"] else "nothing was read of it yet"
+        _say(
+            f"namespace {outage['namespace']} is out of reach since {outage['since']} and can only be read, "
+            f"{shown}: {outage['reason']}"
+        )
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -234,6 +245,7 @@ class Follower:
         present: set[str] | None = set()
         for answer in answers:
             if "definition" in answer:
+                _warn_of_outage(answer)
                 self._begin(answer["definition"])
             elif present is None:
                 self._show(answer["event"], answer)

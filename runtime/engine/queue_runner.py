@@ -22,7 +22,7 @@ from nodespan.runtime.controller import (
 )
 from nodespan.runtime.engine.loop_monitor import current_controller
 from nodespan.runtime.engine.queue import KeyedQueue
-from nodespan.runtime.engine.runner import Runner, failure_in
+from nodespan.runtime.engine.runner import Runner, failure_in, unavailable_namespace, used_namespaces
 from nodespan.runtime.engine.status import ControllerState
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.resource import Kind, Metadata, Pointer, Resource
@@ -34,6 +34,8 @@ TIME_SLICE = 0.005
 # A run hook that lasted longer than this before it failed starts over from the shortest delay.
 HOOK_RESET = 60.0
 SHUTDOWN_GRACE = 5.0
+# How often a job that needs a namespace out of reach is tried.
+UNAVAILABLE_INTERVAL = 1.0
 
 
 @attrs.define
@@ -128,6 +130,7 @@ class QueueRunner(Runner):
                 f"controller {controller.name!r} has concurrency {controller.concurrency}, it must be at least 1"
             )
         self._controller = controller
+        self._namespaces = used_namespaces(inputs, outputs)
         self._state = state
         self._random = random
         self._context = QueueContext(controller.name, state, inputs, outputs, log, rate_limit)
@@ -191,6 +194,8 @@ class QueueRunner(Runner):
 
     async def run(self) -> None:
         current_controller.set(self.name)
+        await self.until_loaded(self._state, self._namespaces)
+        self.set_state(ControllerState.RUNNING)
         try:
             async with trio.open_nursery() as nursery:
                 for _ in range(self._controller.concurrency):
@@ -266,6 +271,8 @@ class QueueRunner(Runner):
 
     def _after_failure(self, key: _Key, metadata: Metadata, failure: BaseException) -> float | None:
         """After how many seconds to run the job again, by what it raised; None: not before the next change."""
+        if unavailable_namespace(failure, self._state) is not None:
+            return UNAVAILABLE_INTERVAL
         verdict = judge(failure)
         wanted = verdict.requeue.after if verdict.requeue is not None and verdict.requeue.after > 0 else None
         if verdict.error is not None:
@@ -290,6 +297,9 @@ class QueueRunner(Runner):
                 failure = failure_in(error)
                 if failure is None:
                     raise
+                if namespace := unavailable_namespace(failure, self._state):
+                    await self._state.until_available(namespace)
+                    continue
                 if trio.current_time() - started > HOOK_RESET:
                     backoff.reset()
                 delay = backoff.next()

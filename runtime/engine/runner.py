@@ -21,7 +21,7 @@ from nodespan.runtime.controller import (
 from nodespan.runtime.controller.context import Access
 from nodespan.runtime.engine.loop_monitor import current_controller
 from nodespan.runtime.engine.status import ControllerState, ControllerStatusSpec
-from nodespan.runtime.errors import RegistrationError
+from nodespan.runtime.errors import RegistrationError, UnavailableError, leaves
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
@@ -67,6 +67,22 @@ def failure_in(error: BaseException) -> BaseException | None:
         return error
     failed = group.split(trio.Cancelled)[1]
     return failed if failed is None or group is error else error
+
+
+def unavailable_namespace(error: BaseException, state: State) -> str | None:
+    """The namespace that a failure is to wait for: all that failed are writes to states that are out of reach now."""
+    found = [leaf.namespace if isinstance(leaf, UnavailableError) else None for leaf in leaves(error)]
+    namespace = found[0] if found else None
+    if namespace is None or any(each is None for each in found) or state.outage(namespace) is None:
+        return None
+    return namespace
+
+
+def used_namespaces(inputs: Iterable[Input], outputs: Iterable[Output]) -> tuple[str, ...]:
+    """The namespaces that a controller needs: of its inputs, and where its outputs are by default."""
+    needed = [input.kind.namespace for input in inputs]
+    needed += [output.type.kind.namespace for output in outputs if output.type is not None]
+    return tuple(dict.fromkeys(needed))
 
 
 class Runner(ABC):
@@ -130,6 +146,18 @@ class Runner(ABC):
         if state is not self.state:
             self.state = state
             self._changed()
+
+    async def until_loaded(self, state: State, namespaces: Iterable[str]) -> None:
+        """Wait until something was read of each namespace: that one is empty must not be taken for a fact before."""
+        for namespace in namespaces:
+            while (outage := state.outage(namespace)) is not None and not outage.is_loaded:
+                await self.until_available(state, namespace)
+
+    async def until_available(self, state: State, namespace: str) -> None:
+        """Wait until a namespace can be written."""
+        self.log.warning("controller waits for a namespace that is out of reach", namespace=namespace)
+        self.set_state(ControllerState.WAITING)
+        await state.until_available(namespace)
 
     def held_the_loop(self, seconds: float) -> None:
         """Record that the controller blocked the loop for so long."""
@@ -200,6 +228,7 @@ class ControllerRunner(Runner):
         self._check_inputs = check_inputs
         self._subscriptions: dict[Input, Callable[[], None]] = {}
         self._inputs = inputs
+        self._outputs = outputs
         self._context = ControllerContext(
             controller.name,
             state,
@@ -244,6 +273,9 @@ class ControllerRunner(Runner):
         return self._state.view(input.kind).subscribe(on_change, input.id)
 
     def _change_inputs(self, inputs: tuple[Input, ...]) -> None:
+        for namespace in used_namespaces(inputs, ()):
+            if (outage := self._state.outage(namespace)) is not None and not outage.is_loaded:
+                raise UnavailableError(f"namespace {namespace} was not read yet: {outage.reason}", namespace=namespace)
         self._check_inputs(inputs)
         for input in self._subscriptions.keys() - set(inputs):
             self._subscriptions.pop(input)()
@@ -255,6 +287,7 @@ class ControllerRunner(Runner):
     async def run(self) -> None:
         current_controller.set(self.name)
         while True:
+            await self.until_loaded(self._state, used_namespaces(self._inputs, self._outputs))
             self._context.begin_run()
             self.set_state(ControllerState.RUNNING)
             try:
@@ -264,7 +297,11 @@ class ControllerRunner(Runner):
                 failure = failure_in(error)
                 if failure is None:
                     raise
-                await self._back_off(failure)
+                if namespace := unavailable_namespace(failure, self._state):
+                    self._context.end_run()
+                    await self.until_available(self._state, namespace)
+                else:
+                    await self._back_off(failure)
             else:
                 self._context.end_run()
                 self.set_state(ControllerState.FINISHED)

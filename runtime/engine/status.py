@@ -13,6 +13,8 @@ class ControllerState(enum.StrEnum):
     """The state of a controller's life cycle."""
 
     RUNNING = "running"
+    # For a namespace that is out of reach.
+    WAITING = "waiting"
     BACKOFF = "backoff"
     FINISHED = "finished"
 

@@ -170,6 +170,10 @@ class State(ABC):
     def learn(self, types: Iterable[ResourceType[Any]]) -> None:  # noqa: B027  # nothing to learn by default
         """Know these types from now on, for a state that decodes what it stores."""
 
+    def unknown_types(self) -> Counter[str]:
+        """How many resources are kept and not shown, by their types, which were not learned."""
+        return Counter()
+
     # Availability: a state kept elsewhere may be out of reach.
 
     def outage(self, namespace: str) -> Outage | None:

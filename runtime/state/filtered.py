@@ -1,6 +1,7 @@
 """A state restricted by a rule, which is called before every access."""
 
 import enum
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -93,6 +94,9 @@ class FilteredState(State):
 
     def learn(self, types: Iterable[ResourceType[Any]]) -> None:
         self._inner.learn(types)
+
+    def unknown_types(self) -> Counter[str]:
+        return self._inner.unknown_types()
 
     def outage(self, namespace: str) -> Outage | None:
         return self._inner.outage(namespace)

@@ -11,9 +11,13 @@ from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.runtime import jsonpath
+from nodespan.runtime.state.opening import check_url
 
 # A shorter lease leaves no whole second for the lifetime of the address in the kernel.
 _SHORTEST_LEASE: Final = timedelta(seconds=3)
+
+# The definitions of types, and what tells that this agent runs.
+_OWN_NAMESPACES: Final = ("meta", "runtime")
 
 RULES = RuleSet()
 
@@ -28,10 +32,31 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
         yield at("vip", "leaseTTL", message=message, hint="write it like 5s")
     for index, condition in enumerate(settings.vip.conditions):
         yield from under(("vip", "conditions", index), _check_condition(condition))
+    yield from _check_states(settings)
     for key, networks in (("podNetworks", settings.pod_networks), ("acceptNetworks", settings.accept_networks)):
         for index, network in enumerate(networks):
             if not is_cidr(network):
                 yield at(key, index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
+
+
+def _check_states(settings: NodespanConfig) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, state in enumerate(settings.states):
+        if not state.namespaces:
+            yield at(
+                "states", index, "namespaces", message="namespaces are missing", hint="say what is to be kept there"
+            )
+        for number, namespace in enumerate(state.namespaces):
+            place = ("states", index, "namespaces", number)
+            if namespace in _OWN_NAMESPACES:
+                yield at(*place, message=f"{quote(namespace)} is of the running agent, it cannot be kept elsewhere")
+            elif not namespace or namespace in seen:
+                message = f"{quote(namespace)} is on another state already" if namespace else "a namespace has a name"
+                yield at(*place, message=message, hint="a namespace is on one state")
+            seen.add(namespace)
+        if wrong := check_url(state.url):
+            message = f"{quote(state.url)} is not the URL of a state: {wrong}"
+            yield at("states", index, "url", message=message, hint="write it like sqlite:notes.db")
 
 
 def _check_condition(condition: VipCondition) -> Iterator[Finding]:

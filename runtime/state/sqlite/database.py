@@ -15,6 +15,7 @@ from pathlib import Path
 
 import attrs
 
+from nodespan.runtime.errors import StateOpenError
 from nodespan.runtime.lock_file import LockedError, locked
 from nodespan.runtime.state.sqlite.rows import COLUMNS, Row
 from nodespan.runtime.whole_file import sync_directory
@@ -51,10 +52,6 @@ _MAGIC = b"SQLite format 3\0"
 # So many queries are spent on what is left in a damaged file.
 _MOST_QUERIES = 20_000
 _BUSY_TIMEOUT = 1.0
-
-
-class StateOpenError(Exception):
-    """The file cannot be used; the text says why, and what to do."""
 
 
 class _DamagedError(Exception):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import structlog
 import trio
 
-from nodespan.runtime.errors import UnavailableError
+from nodespan.runtime.errors import StateOpenError, UnavailableError
 from nodespan.runtime.resource import (
     Kind,
     KindLike,
@@ -32,7 +32,7 @@ from nodespan.runtime.state import rules
 from nodespan.runtime.state.base import ExpectedPhase, Outage
 from nodespan.runtime.state.collection import COOKIE_SIZE, Collection, Collections, History
 from nodespan.runtime.state.sealing import Seal, SealError, credential_key, load_key, make_key
-from nodespan.runtime.state.sqlite.database import DELETE, FACT, SET_ASIDE, UPSERT, Opened, StateOpenError, opened
+from nodespan.runtime.state.sqlite.database import DELETE, FACT, SET_ASIDE, UPSERT, Opened, opened
 from nodespan.runtime.state.sqlite.rows import COLUMNS, Row, RowCodec, RowError
 from nodespan.runtime.state.sqlite.writer import Write, Writer
 from nodespan.runtime.state.viewed import ViewedState
@@ -131,8 +131,7 @@ class SqliteState(ViewedState):
             self._codec.learn(type)
         self._decode([type.name for type in new if type.name in self._unknown])
 
-    def unknown(self) -> Counter[str]:
-        """How many resources there are of types that were not learned yet."""
+    def unknown_types(self) -> Counter[str]:
         return Counter({type: len(rows) for type, rows in self._unknown.items()})
 
     def _decode(self, types: Iterable[str]) -> None:
@@ -209,6 +208,8 @@ class SqliteState(ViewedState):
             write = self._submit(key, self._storing(stored), done)
         await write.finished.wait()
         if write.error is not None:
+            if isinstance(write.error, UnavailableError):
+                write.error.namespace, write.error.type, _ = key
             raise write.error
 
     def _submit(self, key: _Key, statements: tuple[tuple[str, Any], ...], done: Callable[[], None]) -> Write:

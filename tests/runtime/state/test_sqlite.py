@@ -11,10 +11,10 @@ import pytest
 import trio
 import trio.testing
 
-from nodespan.runtime.errors import ConflictError, InvalidBookmarkError, UnavailableError
+from nodespan.runtime.errors import ConflictError, InvalidBookmarkError, StateOpenError, UnavailableError
 from nodespan.runtime.resource import Phase, Resource, ResourceType
 from nodespan.runtime.state.meta import register_types
-from nodespan.runtime.state.sqlite import SqliteState, StateOpenError, database, open_sqlite
+from nodespan.runtime.state.sqlite import SqliteState, database, open_sqlite
 from nodespan.runtime.testing.state_suite import Path as PathType
 from tests.runtime.state.paths import KIND, path, read
 
@@ -177,7 +177,7 @@ async def test_the_last_writes_are_committed_at_the_end(file: Path) -> None:
 async def test_resources_of_an_unknown_type_are_kept_until_it_is_known(file: Path) -> None:
     await _written(file, path("a"), Note.new("n", NoteSpec("x")), types=[PathType, Note])
     async with open_sqlite(file, types=[PathType]) as state:
-        assert state.unknown() == {NAME: 1}
+        assert state.unknown_types() == {NAME: 1}
         assert state.find(Note, "n") is None
         with pytest.raises(ValueError, match="its type is unknown"):
             await state.create(Note.new("m", NoteSpec()))
@@ -187,7 +187,7 @@ async def test_resources_of_an_unknown_type_are_kept_until_it_is_known(file: Pat
         assert state.get(Note, "n").spec == NoteSpec("x")
         event = await read(watch)
         assert event.resource == state.get(Note, "n")
-        assert state.unknown() == {PathType.name: 2}
+        assert state.unknown_types() == {PathType.name: 2}
 
 
 async def test_what_the_type_no_longer_understands_is_moved_and_named(file: Path) -> None:
