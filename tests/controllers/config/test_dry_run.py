@@ -134,7 +134,7 @@ async def test_a_rename_of_the_host_is_named_first() -> None:
 
 
 async def test_an_alias_is_named() -> None:
-    alias = "---\napiVersion: v1alpha1\nkind: LinkAliasConfig\nname: net0\nselector: {match: 'link.index == 3'}\n"
+    alias = "---\napiVersion: v1alpha1\nkind: LinkAliasConfig\nname: net0\nselector: {match: 'link.index == 3u'}\n"
     async with live(None) as node:
         await node.put(LinkStatus, "eth1", LinkStatusSpec(index=3, mtu=1500, type=LinkType.ETHER, alias="old"))
         found = await tried(node, config() + alias)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from nodespan.controllers.config.finding import Severity
-from nodespan.controllers.config.loading import load, load_bytes, load_files, read_and_load
+from nodespan.controllers.config.loading import load, load_bytes, load_files, load_sources, read_and_load
 from nodespan.controllers.config.rules.replaced import EXCLUDED
+from nodespan.controllers.config.sources import SourceText
 from nodespan.controllers.config.tree import LARGEST_TEXT
 from nodespan.resources.config import BondConfig, MachineConfigSpec, MachineType, WireguardConfig
 from nodespan.resources.config.bond import AdLacpActive, BondMode
@@ -408,6 +409,42 @@ def test_a_strict_check_refuses_kinds_that_no_original_has() -> None:
     assert [(problem.path, problem.message) for problem in loaded.strictly().errors] == [
         ("TeleportConfig", "unknown kind of document")
     ]
+
+
+# An empty text is an unset key.
+
+
+@pytest.mark.parametrize(
+    ("document", "key"),
+    [
+        ("kind: BondConfig\nname: a\nlinks: [b]\nbondMode: balance-xor\nmiimon: 1\n", "primary"),
+        ("kind: BondConfig\nname: a\nlinks: [b]\nbondMode: balance-xor\nmiimon: 1\n", "xmitHashPolicy"),
+        ("kind: BondConfig\nname: a\nlinks: [b]\nbondMode: balance-xor\nmiimon: 1\n", "hardwareAddr"),
+        ("kind: LinkConfig\nname: a\nroutes:\n  - destination: 10.0.0.0/8\n", "    gateway"),
+        ("kind: LinkConfig\nname: a\nroutes:\n  - destination: 10.0.0.0/8\n", "    table"),
+        ("kind: RoutingRuleConfig\nname: 1000\ntable: 5\n", "iifName"),
+        ("kind: RoutingRuleConfig\nname: 1000\ntable: 5\n", "action"),
+        ("kind: HostnameConfig\nauto: stable\n", "hostname"),
+        ("kind: HostnameConfig\nhostname: a\n", "auto"),
+        ("kind: DHCPv4Config\nname: a\n", "clientIdentifier"),
+        ("kind: VLANConfig\nname: a.5\nparent: a\nvlanID: 5\n", "vlanMode"),
+        (f"kind: WireguardConfig\nname: a\nprivateKey: {KEY_A}\npeers:\n  - publicKey: {KEY_A}\n", "    presharedKey"),
+        (f"kind: WireguardConfig\nname: a\nprivateKey: {KEY_A}\npeers:\n  - publicKey: {KEY_A}\n", "    endpoint"),
+    ],
+)
+def test_an_empty_text_is_an_unset_key(document: str, key: str) -> None:
+    head = f"apiVersion: v1alpha1\n{document}"
+    empty, unset = load(f"{head}{key}: ''\n"), load(head)
+    assert empty.problems == ()
+    assert empty.config.documents == unset.config.documents
+
+
+def test_a_later_file_unsets_the_primary_of_a_bond() -> None:
+    head = "apiVersion: v1alpha1\nkind: BondConfig\nname: a\n"
+    first = f"{head}links: [b]\nbondMode: active-backup\nmiimon: 1\nprimary: b\n"
+    loaded = load_sources([SourceText(name="a", text=first), SourceText(name="b", text=f"{head}primary: ''\n")])
+    (bond,) = loaded.config.documents_of(BondConfig)
+    assert (loaded.problems, bond.primary, bond.links) == ((), "", ("b",))
 
 
 # Documents that exclude a part of the main document.
