@@ -14,10 +14,7 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
     MainDocument: frozenset(),
     Machine: frozenset(
         {
-            "acceptedCAs",
             "baseRuntimeSpecOverrides",
-            "ca",
-            "certSANs",
             "controlPlane",
             "disks",
             "kernel",
@@ -32,7 +29,6 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
             "sysctls",
             "sysfs",
             "systemDiskEncryption",
-            "token",
             "udev",
         }
     ),

@@ -96,3 +96,11 @@ def is_hostname(text: str) -> bool:
 def is_word(text: str) -> bool:
     """Whether the text is one word in every file of the system that it may be written to."""
     return _WORD.fullmatch(text) is not None
+
+
+def is_pem_in_base64(text: str) -> bool:
+    """Whether the text is base64 of something that looks like PEM."""
+    try:
+        return base64.b64decode(text, validate=True).lstrip().startswith(b"-----BEGIN ")
+    except ValueError:
+        return False

@@ -107,10 +107,26 @@ class Features:
 
 
 @attrs.frozen(kw_only=True)
+class CertificateAndKey:
+    """A certificate and its key, both base64 of PEM. Workers have no key of the authority."""
+
+    crt: str = ""
+    key: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class Machine:
-    """Open. `machine`. A machine without a type is a worker. The environment may hold passwords of proxies."""
+    """Open. `machine`. A machine without a type is a worker. The environment may hold passwords of proxies.
+
+    `ca` is the authority of the API, `token` what a worker shows to get its certificate. `accepted_cas` are further
+    authorities of clients, `cert_sans` further addresses and names of this machine.
+    """
 
     type: MachineType = MachineType.WORKER
+    token: str = attrs.field(default="", repr=False)
+    ca: CertificateAndKey | None = None
+    accepted_cas: tuple[CertificateAndKey, ...] = attrs.field(default=(), metadata=wire("acceptedCAs"))
+    cert_sans: tuple[str, ...] = attrs.field(default=(), metadata=wire("certSANs"))
     env: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping, repr=False)
     files: tuple[MachineFile, ...] = ()
     time: TimeSettings = TimeSettings()

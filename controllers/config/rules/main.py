@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from nodespan.controllers.common.machine_files import entry_error
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under, warn
-from nodespan.controllers.config.notation import HOSTNAME_HINT, IP_HINT, is_hostname, is_ip, is_url, url_path
+from nodespan.controllers.config.notation import (
+    HOSTNAME_HINT,
+    IP_HINT,
+    is_hostname,
+    is_ip,
+    is_pem_in_base64,
+    is_url,
+    url_path,
+)
 from nodespan.controllers.config.rules.base import check_words
 from nodespan.controllers.config.rules.devices import check_devices
 from nodespan.controllers.config.rules.discovery import check_secret
@@ -16,7 +24,7 @@ from nodespan.resources.config.kubespan import (
     Discovery,
     KubeSpan,
 )
-from nodespan.resources.config.main import Cluster, Machine, MainDocument, Network
+from nodespan.resources.config.main import CertificateAndKey, Cluster, Machine, MainDocument, Network
 from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 
 _SERVICE_URL_HINT = "write it like https://discovery.example.org/"
@@ -46,8 +54,24 @@ def _check_machine(machine: Machine) -> Iterator[Finding]:
         # A warning: the originals find out only when they apply it, and apply everything else.
         if error := entry_error(file):
             yield warn("files", index, message=error)
+    yield from _check_api_secrets(machine)
     yield from under(("network",), _check_network(machine.network))
     yield from under(("time",), check_words("servers", *machine.time.servers, are_many=True))
+
+
+def _check_api_secrets(machine: Machine) -> Iterator[Finding]:
+    """The authority of the API. Warnings: without an API nothing reads it, and the original's may hold anything."""
+    pairs: list[tuple[tuple[str | int, ...], CertificateAndKey]] = [(("ca",), machine.ca)] if machine.ca else []
+    pairs += [(("acceptedCAs", index), pair) for index, pair in enumerate(machine.accepted_cas)]
+    for path, pair in pairs:
+        for key, text in (("crt", pair.crt), ("key", pair.key)):
+            if text and not is_pem_in_base64(text):
+                yield warn(
+                    *path,
+                    key,
+                    message=f"{key} is not PEM in base64, so the API cannot use it",
+                    hint="`nodespan gen config` makes an authority",
+                )
 
 
 def _check_no_vip(network: Network) -> Iterator[Finding]:

@@ -1,0 +1,1 @@
+"""The trust of the node's API: its authority, the names it is for, its certificate."""

@@ -1,0 +1,141 @@
+"""The secrets of the API, from the configuration to the certificate, in virtual time."""
+
+import datetime
+from ipaddress import ip_address
+
+import pytest
+import trio
+
+from nodespan.controllers.config.loading import load
+from nodespan.controllers.secrets.api_certificate import APIController, IssuerError
+from nodespan.controllers.secrets.authority import (
+    KeyPair,
+    alternative_names,
+    encode_pem,
+    issue_server,
+    load_certificate,
+    new_authority,
+)
+from nodespan.controllers.secrets.cert_sans import APICertSANsController
+from nodespan.controllers.secrets.os_root import RootOSController
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
+from nodespan.resources.network.node_address import ACCUMULATIVE_ADDRESSES_ID
+from nodespan.resources.secrets import API_ID, OS_ROOT_ID, APICertificate, CertSAN, CertSANSpec, OSRoot, OSRootSpec
+from nodespan.runtime.testing.kit import Node, running
+
+START = datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC)
+AUTHORITY = new_authority(START)
+
+
+def now() -> datetime.datetime:
+    """Wall time that goes with trio's clock."""
+    return START + datetime.timedelta(seconds=trio.current_time() - ZERO[0])
+
+
+ZERO = [0.0]
+
+
+class Remote:
+    """An issuer elsewhere, which may be unreachable."""
+
+    def __init__(self) -> None:
+        self.is_reachable = False
+        self.calls = 0
+
+    async def issue(self, root: OSRootSpec, sans: CertSANSpec) -> KeyPair:
+        self.calls += 1
+        await trio.lowlevel.checkpoint()
+        if not self.is_reachable:
+            raise IssuerError("nobody answers")
+        return issue_server(AUTHORITY, sans.fqdn, map(ip_address, sans.ips), sans.dns_names, now())
+
+
+def config_text(*, has_key: bool) -> str:
+    key = f", key: {encode_pem(AUTHORITY.key)}" if has_key else ""
+    return (
+        f"machine: {{type: controlplane, token: abc, certSANs: [192.0.2.7, api.example], "
+        f"ca: {{crt: {encode_pem(AUTHORITY.certificate)}{key}}}}}"
+    )
+
+
+async def configure(node: Node, text: str) -> None:
+    loaded = load(text)
+    assert not loaded.errors, loaded.errors
+    await node.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
+
+
+async def describe(node: Node) -> None:
+    await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="one", domainname="example"))
+    await node.put(NodeAddress, ACCUMULATIVE_ADDRESSES_ID, NodeAddressSpec(addresses=("10.0.0.1/24", "fd00::1/64")))
+
+
+@pytest.mark.virtual_clock
+async def test_a_control_plane_issues_its_own_certificate_and_renews_it() -> None:
+    ZERO[0] = trio.current_time()
+    remote = Remote()
+    async with running(RootOSController(), APICertSANsController(), APIController(remote, now=now)) as node:
+        await configure(node, config_text(has_key=True))
+        await describe(node)
+        sans = await node.eventually(
+            CertSAN, API_ID, lambda found: "10.0.0.1" in found.spec.ips and found.spec.fqdn != ""
+        )
+        assert sans.spec.ips == ("192.0.2.7", "10.0.0.1", "fd00::1", "127.0.0.1", "::1")
+        assert sans.spec.dns_names == ("api.example", "localhost", "one", "one.example")
+        first = await node.eventually(
+            APICertificate, API_ID, lambda found: "api.example" in names(found.spec.server.crt)
+        )
+        assert first.spec.expires == now().replace(microsecond=0) + datetime.timedelta(hours=24)
+        await trio.sleep(13 * 3600)
+        second = await node.eventually(
+            APICertificate, API_ID, lambda found: found.spec.server.crt != first.spec.server.crt
+        )
+        assert second.spec.expires is not None
+        assert first.spec.expires is not None
+        assert second.spec.expires - first.spec.expires > datetime.timedelta(hours=11)
+        assert remote.calls == 0
+        await node.destroy(MachineConfig, MACHINE_CONFIG_ID)
+        await node.gone(APICertificate, API_ID)
+        await node.gone(OSRoot, OS_ROOT_ID)
+
+
+@pytest.mark.virtual_clock
+async def test_a_worker_asks_until_it_gets_one_and_keeps_it_while_nobody_answers() -> None:
+    ZERO[0] = trio.current_time()
+    remote = Remote()
+    async with running(RootOSController(), APICertSANsController(), APIController(remote, now=now)) as node:
+        await describe(node)
+        await configure(node, config_text(has_key=False))
+        await trio.sleep(200)
+        assert remote.calls > 1
+        assert node.state.find(APICertificate, API_ID) is None
+        remote.is_reachable = True
+        first = await node.eventually(APICertificate, API_ID, within=200)
+        assert load_certificate(first.spec.server.crt.encode()).subject.rfc4514_string() == "CN=one.example"
+        remote.is_reachable = False
+        await trio.sleep(14 * 3600)
+        assert node.state.get(APICertificate, API_ID).spec == first.spec
+        remote.is_reachable = True
+        await node.eventually(APICertificate, API_ID, lambda found: found.spec != first.spec, within=200)
+
+
+@pytest.mark.virtual_clock
+async def test_an_authority_that_cannot_be_used_is_none() -> None:
+    other = new_authority(START)
+    text = config_text(has_key=True).replace(encode_pem(AUTHORITY.key), encode_pem(other.key))
+    async with running(RootOSController()) as node:
+        await configure(node, text)
+        await trio.testing.wait_all_tasks_blocked()
+        assert node.state.find(OSRoot, OS_ROOT_ID) is None
+        await configure(node, config_text(has_key=True))
+        root = await node.eventually(OSRoot, OS_ROOT_ID)
+        assert AUTHORITY.key.decode() not in repr(root)
+        assert "abc" not in repr(root)
+
+
+def known(sans: CertSANSpec) -> set[str]:
+    return {*sans.ips, *sans.dns_names}
+
+
+def names(certificate: str) -> tuple[str, ...]:
+    return alternative_names(load_certificate(certificate.encode()))[1]
