@@ -13,8 +13,15 @@ from nodespan.resources.config.network import ClientIdentifier
 from nodespan.resources.wire import cluster_pb2, config_pb2, files_pb2, k8s_pb2, kubespan_pb2, network_pb2, runtime_pb2
 from nodespan.runtime.codec.messages import At, Choice, MessageType, Part
 
-# Types of the originals that have no message there.
-WITHOUT_MESSAGE = frozenset({"DeviceConfigSpecs.net.talos.dev"})
+# Types of the originals that have no message there, or one whose fields we do not know: the secrets of the API.
+WITHOUT_MESSAGE = frozenset(
+    {
+        "ApiCertificates.secrets.talos.dev",
+        "CertSANs.secrets.talos.dev",
+        "DeviceConfigSpecs.net.talos.dev",
+        "OSRoots.secrets.talos.dev",
+    }
+)
 
 
 class _Address:
