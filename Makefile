@@ -6,6 +6,8 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
+# Hundreds of processes of the tests would each compile every module for themselves.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The Python that .venv is made from, and extra arguments for pytest: make test-unit ARGS='-k merge'.
 PYTHON ?= python3

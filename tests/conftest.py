@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.support import probe, progress, run
+from tests.support import forked, probe, progress, run
 
 # A test hangs for at most this long; what it waits for has a deadline of its own.
 REAL_DEADLINE = 180.0
@@ -27,7 +27,7 @@ TIERS = ("mesh", "vm")
 # A unit test module that starts processes shows it in its source: here, or through one of the helpers that do.
 STARTS_PROCESSES = re.compile(
     r"\bsubprocess\b|\b(?:run|open)_process\b|\bmultiprocessing\b|\bos\.(?:fork|spawn|posix_spawn)"
-    r"|tests\.support(?:\.| import )(?:agent|process|etcd|inside|monitor|nested|netns|systemd|vip_stage|told)\b"
+    r"|tests\.support(?:\.| import )(?:agent|forked|process|etcd|inside|monitor|nested|netns|systemd|vip_stage|told)\b"
 )
 
 # The same examples in every run, so that a red test is a change's doing; HYPOTHESIS_PROFILE=search looks for new ones.
@@ -104,6 +104,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def _nothing_left_behind() -> Iterator[None]:
     directory = run.begin()
     yield
+    forked.stop()
     if left := run.leftovers(directory):
         pytest.fail("this test run left behind (now removed):\n  " + "\n  ".join(left), pytrace=False)
 

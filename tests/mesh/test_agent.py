@@ -157,7 +157,7 @@ async def test_a_link_name_that_is_not_valid_text_is_handled(tmp_path: Path) -> 
     async with node(tmp_path) as (inside, served):
         # What stands for bytes that are no text, as Python hands them to the system.
         inside.run("ip", "link", "add", "\udcff\udcfe\x1b[31m", "type", "veth", "peer", "name", "v1")
-        await eventually(lambda: "v1" in served.run("get", "links"))
+        await eventually(lambda: "v1" in served.specs("links"))
         for form in ("table", "yaml", "json"):
             text = served.run("get", "links", "-o", form)
             assert "v1" in text
@@ -281,15 +281,20 @@ async def test_an_edited_configuration_is_loaded_and_an_invalid_one_keeps_the_la
     config = tmp_path / "config.yaml"
     config.write_text(GOOD.format("one"))
     async with node(tmp_path, "--config", str(config)) as (_, served):
-        await eventually(lambda: "hostname: one" in served.run("get", "mc", "-o", "yaml"))
+        await eventually(lambda: "hostname: one" in loaded(served))
         rewrite(config, GOOD.format("two"))
-        await eventually(lambda: "hostname: two" in served.run("get", "mc", "-o", "yaml"), within=20)
+        await eventually(lambda: "hostname: two" in loaded(served), within=20)
         rewrite(config, BAD)
         await eventually(lambda: "the last good one stays in effect" in served.log, within=20)
-        assert "hostname: two" in served.run("get", "mc", "-o", "yaml")
+        assert "hostname: two" in loaded(served)
         rewrite(config, GOOD.format("three"))
-        await eventually(lambda: "hostname: three" in served.run("get", "mc", "-o", "yaml"), within=20)
+        await eventually(lambda: "hostname: three" in loaded(served), within=20)
         assert served.log.count("the last good one stays in effect") == 1
+
+
+def loaded(served: AgentProcess) -> str:
+    """The configuration in effect."""
+    return served.run("get", "mc", "-o", "yaml")
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -400,7 +405,7 @@ async def test_without_privileges_the_agent_observes_and_reports_once_what_it_la
             await eventually(lambda: agrees(inside, served))
             inside.run("ip", "link", "set", "v0", "mtu", "1400")
             await eventually(lambda: agrees(inside, served))
-            await eventually(lambda: "lo/127.0.0.1/8" in served.run("get", "addresses"))
+            await eventually(lambda: "lo/127.0.0.1/8" in served.specs("addresses"))
             assert served.log.count("CAP_NET_ADMIN") == 1
             assert "controller failed" not in served.log
             table = served.run("get", "controllers", "-o", "jsonpath={.spec.crashes}")

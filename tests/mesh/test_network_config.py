@@ -41,13 +41,8 @@ class House(IpState):
         replacement.rename(self.file)
 
     def problems(self) -> dict[str, str]:
-        """What `nodespan get networkproblems` shows."""
-        decoder, text, found = json.JSONDecoder(), self.served.run("get", "networkproblems", "-o", "json"), {}
-        while text.strip():
-            value, end = decoder.raw_decode(text)
-            found[str(value["metadata"]["id"])] = str(value["spec"]["message"])
-            text = text[end:].lstrip()
-        return found
+        """What is wrong, by what it is about."""
+        return {id: spec["message"] for id, spec in self.served.specs("networkproblems").items()}
 
 
 @contextlib.contextmanager

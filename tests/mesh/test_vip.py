@@ -133,7 +133,7 @@ V6, TAKEN, OUTSIDE, OWN = "2001:db8::100", "192.0.2.101", "203.0.113.9", "192.0.
 
 
 def problems(node: Node) -> str:
-    return node.agent.run("get", "networkproblems")
+    return "\n".join(f"{id} {spec['message']}" for id, spec in node.agent.specs("networkproblems").items())
 
 
 async def test_a_failure_of_one_virtual_ip_is_reported_for_that_one_only() -> None:

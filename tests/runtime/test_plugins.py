@@ -1,7 +1,6 @@
 """Controllers are found behind entry points and references, in each form, and what is none is named."""
 
 import importlib.metadata
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from nodespan.runtime.controller import Controller, ControllerContext, QueueCont
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.plugins import Settings, instantiate, load_installed, load_named
 from nodespan.runtime.resource import Pointer
-from tests.support.agent import COMMAND, agent, environment
+from tests.support.agent import agent, nodespan
 
 SETTINGS = Settings(state_dir=Path("/state"), config=(Path("/config.yaml"),))
 
@@ -210,17 +209,12 @@ def test_an_error_in_the_code_of_a_reference_is_one_line_with_its_place(
         ),
     ],
 )
-def test_a_broken_reference_ends_each_verb_with_one_error(tmp_path: Path, verb: str, text: str, message: str) -> None:
+def test_a_broken_reference_ends_each_verb_with_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, text: str, message: str
+) -> None:
     (tmp_path / "broken.py").write_text(text)
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        (*COMMAND, verb, "--controllers", "broken:Bad"),
-        env=environment(tmp_path) | {"PYTHONPATH": str(root)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    done = nodespan(verb, "--controllers", "broken:Bad", directory=tmp_path)
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("nodespan: "))
     assert message in line
     assert "Traceback" not in done.stderr

@@ -12,8 +12,9 @@ import attrs
 
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
+from tests.support import forked
 from tests.support.netns import Namespace
-from tests.support.process import eventually, running
+from tests.support.process import Daemon, end, eventually, running
 
 # The installed command, by the interpreter that runs the tests.
 COMMAND = (sys.executable, "-c", "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
@@ -29,6 +30,8 @@ class AgentProcess:
 
     directory: Path
     pid: int
+    # The process that was started: the agent, or the command that wraps it.
+    process: Daemon
 
     @property
     def socket(self) -> Path:
@@ -69,9 +72,12 @@ def environment(directory: Path) -> dict[str, str]:
 
 def nodespan(*arguments: str, directory: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. Blocks, for at most 20 seconds."""
+    variables = environment(directory)
+    if forked.can_begin(variables):
+        return forked.run(*arguments, directory=directory, environment=variables, stdin=stdin, timeout=20.0)
     return subprocess.run(
         (*COMMAND, *arguments),
-        env=environment(directory),
+        env=variables,
         cwd=directory,
         input=stdin,
         capture_output=True,
@@ -86,17 +92,23 @@ async def agent(
     *options: str,
     namespace: Namespace | None = None,
     wrapper: tuple[str, ...] = (),
+    hostname: str = "",
     patience: float = 60.0,
 ) -> AsyncIterator[AgentProcess]:
-    """An agent that answers, for as long as the block lasts; `wrapper` is a command that starts the one behind it.
+    """An agent that answers, for as long as the block lasts.
 
-    It is given `patience` seconds to begin to answer.
+    `wrapper` is a command that starts the one behind it. With a host name it has a UTS namespace of its own. It is
+    given `patience` seconds to begin to answer.
     """
     log = directory / "agent.log"
-    with_log = ("sh", "-c", 'cd "$1" && exec 2>>"$0" && shift && exec "$@"', str(log), str(directory))
-    command = (*with_log, *wrapper, *COMMAND, "agent", *options)
     grace = CLEANUP_GRACE if "--cleanup" in options else STOP_GRACE
-    async with running(*command, namespace=namespace, environment=environment(directory), grace=grace) as process:
+    if hostname and (wrapper or not forked.can_begin(environment(directory))):
+        wrapper = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname, *wrapper)
+    if wrapper or not forked.can_begin(environment(directory)):
+        started = _executed(directory, log, options, namespace, wrapper, grace)
+    else:
+        started = _forked(directory, log, options, namespace, hostname, grace)
+    async with started as process:
 
         def answers() -> AgentProcess:
             assert process.returncode is None, f"the agent ended with {process.returncode}: {log.read_text()}"
@@ -104,6 +116,41 @@ async def agent(
                 pid = ask(str(directory / "agent.sock"), {"call": "version"})[0]["pid"]
             except CommandError as error:
                 raise AssertionError(str(error)) from error
-            return AgentProcess(directory, pid)
+            return AgentProcess(directory, pid, process)
 
         yield await eventually(answers, within=patience)
+
+
+@contextlib.asynccontextmanager
+async def _executed(
+    directory: Path,
+    log: Path,
+    options: tuple[str, ...],
+    namespace: Namespace | None,
+    wrapper: tuple[str, ...],
+    grace: float,
+) -> AsyncIterator[Daemon]:
+    with_log = ("sh", "-c", 'cd "$1" && exec 2>>"$0" && shift && exec "$@"', str(log), str(directory))
+    command = (*with_log, *wrapper, *COMMAND, "agent", *options)
+    async with running(*command, namespace=namespace, environment=environment(directory), grace=grace) as process:
+        yield process
+
+
+@contextlib.asynccontextmanager
+async def _forked(
+    directory: Path, log: Path, options: tuple[str, ...], namespace: Namespace | None, hostname: str, grace: float
+) -> AsyncIterator[Daemon]:
+    with log.open("a") as errors, log.open() as nothing:
+        nothing.seek(0, os.SEEK_END)
+        process = forked.begin(
+            ("agent", *options),
+            directory=directory,
+            environment=environment(directory),
+            files=(nothing.fileno(), 1, errors.fileno()),
+            netns=namespace.path if namespace else None,
+            hostname=hostname,
+        )
+    try:
+        yield process
+    finally:
+        await end(process, grace)

@@ -5,13 +5,23 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import trio
 
 from tests.support.netns import Namespace
 
 Value = TypeVar("Value")
+
+
+class Daemon(Protocol):
+    """A process as `trio.Process` has it."""
+
+    @property
+    def returncode(self) -> int | None: ...
+    def send_signal(self, sig: signal.Signals) -> None: ...
+    def kill(self) -> None: ...
+    async def wait(self) -> int: ...
 
 
 @contextlib.asynccontextmanager
@@ -33,12 +43,17 @@ async def running(
     try:
         yield process
     finally:
-        with trio.CancelScope(shield=True):
-            process.send_signal(signal.SIGTERM)
-            with trio.move_on_after(grace):
-                await process.wait()
-            process.kill()
+        await end(process, grace)
+
+
+async def end(process: Daemon, grace: float) -> None:
+    """End a process: SIGTERM, after `grace` seconds SIGKILL."""
+    with trio.CancelScope(shield=True):
+        process.send_signal(signal.SIGTERM)
+        with trio.move_on_after(grace):
             await process.wait()
+        process.kill()
+        await process.wait()
 
 
 async def eventually(check: Callable[[], Value], *, within: float = 30.0) -> Value:

@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.codec.plain import parse_time
 from tests.support.agent import AgentProcess, agent
 from tests.support.etcd import Cluster, Place, etcd_cluster
@@ -72,12 +73,11 @@ class Node:
     async def start(self) -> None:
         """Start the agent, with the node's hostname, and wait until it answers."""
         assert self._life is None, f"the agent of {self.hostname} runs already"
-        named = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', self.hostname)
         life = contextlib.AsyncExitStack()
         options = ("--config", str(self.config))
         self._life = life
         self._agent = await life.enter_async_context(
-            agent(self._directory, *options, namespace=self.namespace, wrapper=(*named, *self._wrapper))
+            agent(self._directory, *options, namespace=self.namespace, wrapper=self._wrapper, hostname=self.hostname)
         )
 
     async def stop(self) -> None:
@@ -114,10 +114,11 @@ class Node:
         """Take `cut_off` back."""
         self.namespace.run("nft", "delete", "table", "ip", "cut")
 
-    def status(self, path: str, ip: str = VIP) -> str:
-        """A part of the node's VIPStatus by its JSONPath, "" if there is no status."""
-        arguments = ("get", "vipstatus", f"{LINK}/{ip}", "-o", f"jsonpath={{.spec.{path}}}")
-        return self.agent.run(*arguments, check=False).strip()
+    def status(self, field: str, ip: str = VIP) -> str:
+        """A field of the node's VIPStatus, "" if there is no status, or nobody to ask."""
+        with contextlib.suppress(CommandError):
+            return str(self.agent.specs("vipstatuses").get(f"{LINK}/{ip}", {}).get(field, ""))
+        return ""
 
     async def is_(self, state: str, ip: str = VIP, *, within: float = 5.0) -> None:
         """Wait until the state in the VIPStatus is this one."""
@@ -134,8 +135,7 @@ class Node:
 
     async def fulfils(self, condition: str, *, within: float = 10.0) -> None:
         """Wait until a condition for owning virtual IPs holds."""
-        arguments = ("get", "vipcondition", condition, "-o", "jsonpath={.spec.ok}")
-        await eventually(lambda: self.agent.run(*arguments, check=False).strip() == "true", within=within)
+        await eventually(lambda: self.agent.specs("vipconditions").get(condition, {}).get("ok") is True, within=within)
 
     def has_address(self, address: str = VIP) -> bool:
         """Whether the kernel has the address on the node's link, whatever runs there."""

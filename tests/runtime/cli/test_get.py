@@ -14,7 +14,6 @@ from tests.support.agent import COMMAND, agent, environment, nodespan
 from tests.support.process import eventually, running
 
 THINGS = ("--controllers", "tests.runtime.cli.fixtures:ThingController")
-FIND_TESTS = ("env", f"PYTHONPATH={Path(__file__).parents[3]}")
 
 
 @attrs.frozen
@@ -32,6 +31,8 @@ def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Things:
     found = Things(tmp_path / "things.json")
     found.are(a="one", b="two")
     monkeypatch.setenv("NODESPAN_TEST_THINGS", str(found.path))
+    # Where the agent finds their controller.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     return found
 
 
@@ -69,17 +70,17 @@ async def test_a_watch_shows_exactly_what_differs_after_a_restart(things: Things
     with Watching(tmp_path, "things") as too_early:
         assert await trio.to_thread.run_sync(too_early.process.wait) == 1
         assert "no agent answers at" in too_early.said
-    async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS) as first:
+    async with agent(tmp_path, *THINGS) as first:
         watching = Watching(tmp_path, "things")
         await eventually(lambda: "two" in watching.out)
         os.kill(first.pid, signal.SIGKILL)
     with watching:
         await eventually(lambda: "the agent went away, waiting for it to come back" in watching.said)
         things.are(a="one", b="zwei", c="three")
-        async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
+        async with agent(tmp_path, *THINGS):
             await eventually(lambda: "three" in watching.out)
             things.are(b="zwei", c="three")
-        async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS) as third:
+        async with agent(tmp_path, *THINGS) as third:
             await eventually(lambda: "-" in watching.out)
             os.kill(third.pid, signal.SIGHUP)
             things.are(c="three")
@@ -101,7 +102,7 @@ async def test_a_watch_shows_exactly_what_differs_after_a_restart(things: Things
 
 
 async def test_the_first_question_is_answered_in_full(things: Things, tmp_path: Path) -> None:
-    async with running(*FIND_TESTS, *COMMAND, "agent", *THINGS, environment=environment(tmp_path)):
+    async with running(*COMMAND, "agent", *THINGS, environment=environment(tmp_path)):
         await eventually((tmp_path / "agent.sock").exists, within=15)
         done = nodespan("get", "things", "-o", "jsonpath={.metadata.id}", directory=tmp_path)
         assert (done.stdout, done.stderr) == ("a\nb\n", "")
@@ -125,7 +126,7 @@ STATUSES = [
 
 
 async def test_the_exit_status_and_the_words_on_stderr_say_what_went_wrong(things: Things, tmp_path: Path) -> None:
-    async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
+    async with agent(tmp_path, *THINGS):
         for arguments, status, words in STATUSES:
             done = nodespan(*arguments, directory=tmp_path)
             assert (done.returncode, words in done.stderr) == (status, True), (arguments, done.stderr)
@@ -155,7 +156,7 @@ PIPES = ["get things | head -1", "get things -w | head -1", "get things -o yaml 
 
 
 async def test_a_reader_that_has_seen_enough_is_no_error(things: Things, tmp_path: Path) -> None:
-    async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS) as served:
+    async with agent(tmp_path, *THINGS) as served:
         for pipe in PIPES:
             script = f'set -o pipefail; "$0" "$1" "$2" {pipe}; echo "status $?"'
             shell = await trio.lowlevel.open_process(
@@ -181,7 +182,7 @@ async def test_a_reader_that_has_seen_enough_is_no_error(things: Things, tmp_pat
 async def test_options_may_stand_anywhere(things: Things, tmp_path: Path) -> None:
     socket, elsewhere = str(tmp_path / "agent.sock"), tmp_path / "elsewhere"
     elsewhere.mkdir()
-    async with agent(tmp_path, *THINGS, wrapper=FIND_TESTS):
+    async with agent(tmp_path, *THINGS):
         for arguments in (
             ("--socket", socket, "get", "-o", "jsonpath={.spec.text}", "things", "a"),
             ("get", "things", "-o", "jsonpath={.spec.text}", "a", "--socket", socket),

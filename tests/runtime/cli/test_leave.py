@@ -2,27 +2,17 @@
 
 from pathlib import Path
 
-from nodespan.runtime.cli.client import AgentGoneError, Connection, ask
-from tests.support.agent import COMMAND, environment, nodespan
-from tests.support.process import eventually, running
-
-
-def answers(directory: Path) -> bool:
-    """Whether the agent answers: its socket is there a moment earlier."""
-    try:
-        return bool(ask(str(directory / "agent.sock"), {"call": "version"}))
-    except AgentGoneError:
-        return False
+from nodespan.runtime.cli.client import Connection
+from tests.support.agent import agent, nodespan
 
 
 async def test_the_agent_reverts_and_stops(tmp_path: Path) -> None:
-    async with running(*COMMAND, "agent", environment=environment(tmp_path)) as process:
-        await eventually(lambda: answers(tmp_path), within=30)
+    async with agent(tmp_path) as served:
         done = nodespan("leave", directory=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == "reverting all changes of the system\nthe node has left, and the agent stops\n"
         assert not (tmp_path / "agent.sock").exists()
-        assert await process.wait() == 0
+        assert await served.process.wait() == 0
 
 
 def test_without_an_agent_there_is_nothing_to_leave(tmp_path: Path) -> None:
@@ -32,9 +22,8 @@ def test_without_an_agent_there_is_nothing_to_leave(tmp_path: Path) -> None:
 
 
 async def test_a_client_that_goes_away_does_not_keep_the_agent(tmp_path: Path) -> None:
-    async with running(*COMMAND, "agent", environment=environment(tmp_path)) as process:
-        await eventually(lambda: answers(tmp_path), within=30)
+    async with agent(tmp_path) as served:
         request = {"call": "action", "name": "agent.leave", "arguments": {}}
         with Connection(str(tmp_path / "agent.sock"), request) as connection:
             next(iter(connection))
-        assert await process.wait() == 0
+        assert await served.process.wait() == 0
