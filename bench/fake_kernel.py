@@ -1,6 +1,6 @@
 """A kernel's links, addresses and routes in memory: takes the same messages, and notifies changes at once."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ from nodespan.kernel.addresses import Addresses
 from nodespan.kernel.links import KernelLink, Links, read_link
 from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.routes import Routes
-from nodespan.kernel.rtnetlink import Message, members
+from nodespan.kernel.rtnetlink import Message, Request, members
 from nodespan.resources.network import LinkFlags, LinkStatusSpec
 
 K = TypeVar("K")
@@ -114,6 +114,16 @@ class FakeKernel:
         else:
             kind = _KINDS[type]
             self._apply(kind, kind().fold(self._items[kind], message))
+
+    def request(self, request: Request) -> None:
+        """One change."""
+        self.change(request.type, request.flags, request.fields, *request.attributes)
+
+    def request_all(self, requests: Sequence[Request]) -> dict[int, OSError]:
+        """Several; none is refused."""
+        for request in requests:
+            self.request(request)
+        return {}
 
     def link(self, index: int = 0, *, name: str = "") -> Message | None:
         """One link; only by index, because links are not created here."""

@@ -11,7 +11,7 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 from nodespan.kernel.addresses import FENCED_BY_NODESPAN
 from nodespan.kernel.prefixes import parse_address
 from nodespan.kernel.refusals import address_refusal, explained, name_and_mtu
-from nodespan.kernel.rtnetlink import RtnlSocket, attribute, number8, number32
+from nodespan.kernel.rtnetlink import Request, RtnlSocket, attribute, number8, number32
 from nodespan.resources.network.address import MANAGED_ADDRESS_FLAGS, AddressSpecSpec, AddressStatusSpec
 from nodespan.resources.network.enums import AddressFlags
 
@@ -40,21 +40,14 @@ def seconds_left(valid_until: float, now: float) -> int:
     return int(valid_until - now) if valid_until > now else 0
 
 
-def add_address(kernel: RtnlSocket, wanted: AddressToAdd, clock: Callable[[], float]) -> None:
-    """Add or extend the address. Raises OSError: EEXIST if it exists unfenced, ETIME after the deadline.
-
-    This process may be stopped between reading the clock and the kernel's change. So the clock is read
-    again, and an address that was added too late is removed at once.
-    """
-    spec = wanted.spec
+def address_request(address: AddressToAdd, seconds: int = 0) -> Request:
+    """The request that adds the address, or that adds or extends it for so many seconds."""
+    spec = address.spec
     prefix = parse_address(spec.address)
     flags = spec.flags & MANAGED_ADDRESS_FLAGS
     how = NLM_F_CREATE | NLM_F_EXCL
     attributes = [attribute(_LOCAL, prefix.packed), attribute(_ADDRESS, prefix.packed)]
-    if spec.valid_until:
-        seconds = seconds_left(spec.valid_until, clock())
-        if not seconds:
-            raise _too_late(spec)
+    if seconds:
         flags &= ~AddressFlags.PERMANENT
         how = NLM_F_CREATE | NLM_F_REPLACE
         attributes += [
@@ -67,11 +60,27 @@ def add_address(kernel: RtnlSocket, wanted: AddressToAdd, clock: Callable[[], fl
         attributes.append(attribute(_BROADCAST, broadcast.packed))
     if spec.priority:
         attributes.append(number32(_PRIORITY, spec.priority))
-    fields = (spec.family.number, prefix.length, flags & _BYTE, spec.scope.number, wanted.link_index)
-    with explained(lambda number: address_refusal(number, prefix.text, *name_and_mtu(kernel, wanted.link_index))):
-        kernel.change(rtnl.RTM_NEWADDR, how, fields, *attributes)
+    fields = (spec.family.number, prefix.length, flags & _BYTE, spec.scope.number, address.link_index)
+    return Request(rtnl.RTM_NEWADDR, how, fields, tuple(attributes))
+
+
+def add_address(kernel: RtnlSocket, address: AddressToAdd, clock: Callable[[], float]) -> None:
+    """Add or extend the address. Raises OSError: EEXIST if it exists unfenced, ETIME after the deadline.
+
+    This process may be stopped between reading the clock and the kernel's change. So the clock is read
+    again, and an address that was added too late is removed at once.
+    """
+    spec = address.spec
+    seconds = 0
+    if spec.valid_until:
+        seconds = seconds_left(spec.valid_until, clock())
+        if not seconds:
+            raise _too_late(spec)
+    text = parse_address(spec.address).text
+    with explained(lambda number: address_refusal(number, text, *name_and_mtu(kernel, address.link_index))):
+        kernel.request(address_request(address, seconds))
     if spec.valid_until and clock() >= spec.valid_until:
-        _delete(kernel, spec, wanted.link_index)
+        _delete(kernel, spec, address.link_index)
         raise _too_late(spec)
 
 

@@ -10,6 +10,7 @@ from nodespan.kernel.bond_options import BondValue, encode
 from nodespan.kernel.refusals import explained, link_refusal, name_and_mtu
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
+    Request,
     RtnlSocket,
     attribute,
     nest,
@@ -129,6 +130,26 @@ _OPTIONS: Mapping[str, Callable[[LinkSpecSpec], tuple[bytes, ...]]] = {
 CREATABLE = frozenset(_OPTIONS)
 
 
+def creation_request(
+    spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = (), *, whole: bool = True
+) -> Request:
+    """The request that makes a logical link; `whole`: with its MTU, and up if requested."""
+    options = (*_OPTIONS[spec.kind](spec), *(encode(field, value) for field, value in bond))
+    info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
+    attributes = [zero_terminated(_IFNAME, spec.name), info]
+    if parent_index:
+        attributes.append(number32(_LINK, parent_index))
+    if spec.hardware_addr:
+        attributes.append(_hardware_address(spec.hardware_addr))
+    # WireGuard gets its settings, and a member of a bond its master, before it comes up.
+    whole = whole and spec.wireguard is None and not spec.master_name
+    if whole and spec.mtu:
+        attributes.append(number32(_MTU, spec.mtu))
+    up = LinkFlags.UP if whole and spec.up else LinkFlags(0)
+    fields = (AF_UNSPEC, _ANY_TYPE, 0, up, up)
+    return Request(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, fields, tuple(attributes))
+
+
 def create_link(
     kernel: RtnlSocket, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]] = ()
 ) -> None:
@@ -148,21 +169,9 @@ def create_link(
 def _create(
     kernel: RtnlSocket, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]], *, whole: bool
 ) -> None:
-    options = (*_OPTIONS[spec.kind](spec), *(encode(field, value) for field, value in bond))
-    info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
-    attributes = [zero_terminated(_IFNAME, spec.name), info]
-    if parent_index:
-        attributes.append(number32(_LINK, parent_index))
-    if spec.hardware_addr:
-        attributes.append(_hardware_address(spec.hardware_addr))
-    # WireGuard gets its settings, and a member of a bond its master, before it comes up.
-    whole = whole and spec.wireguard is None and not spec.master_name
-    if whole and spec.mtu:
-        attributes.append(number32(_MTU, spec.mtu))
-    up = LinkFlags.UP if whole and spec.up else LinkFlags(0)
     what, address = f"the {spec.kind} link {spec.name} cannot be made", spec.hardware_addr
     with explained(lambda number: link_refusal(number, what, hardware_addr=address, mtu=spec.mtu)):
-        kernel.change(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, (AF_UNSPEC, _ANY_TYPE, 0, up, up), *attributes)
+        kernel.request(creation_request(spec, parent_index, bond, whole=whole))
 
 
 def change_link(kernel: RtnlSocket, change: LinkChange) -> None:

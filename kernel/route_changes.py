@@ -9,7 +9,7 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 from nodespan.kernel.prefixes import pack_ip, parse_prefix
 from nodespan.kernel.refusals import explained, name_and_mtu, route_refusal
 from nodespan.kernel.routes import KernelRoute
-from nodespan.kernel.rtnetlink import RtnlSocket, attribute, nest, number32
+from nodespan.kernel.rtnetlink import Request, RtnlSocket, attribute, nest, number32
 from nodespan.resources.network.enums import Family
 from nodespan.resources.network.route import RouteSpecSpec
 
@@ -38,9 +38,9 @@ class RouteToAdd:
     replace: bool = False
 
 
-def add_route(kernel: RtnlSocket, wanted: RouteToAdd) -> None:
-    """Add the route, or replace the one with its destination, table and priority. Raises OSError."""
-    spec = wanted.spec
+def route_request(route: RouteToAdd) -> Request:
+    """The request that adds the route, or replaces the one with its destination, table and priority."""
+    spec = route.spec
     dst = parse_prefix(spec.dst)
     attributes = [number32(_TABLE, spec.table.number)]
     if dst is not None:
@@ -51,24 +51,29 @@ def add_route(kernel: RtnlSocket, wanted: RouteToAdd) -> None:
         attributes.append(attribute(_PREFSRC, pack_ip(spec.src)))
     if spec.gateway:
         attributes.append(_gateway(spec.family, spec.gateway))
-    if wanted.out_link:
-        attributes.append(number32(_OIF, wanted.out_link))
+    if route.out_link:
+        attributes.append(number32(_OIF, route.out_link))
     if spec.mtu:
         attributes.append(nest(_METRICS, number32(_METRIC_MTU, spec.mtu)))
     if spec.next_hops:
-        attributes.append(attribute(_MULTIPATH, _hops(wanted)))
+        attributes.append(attribute(_MULTIPATH, _hops(route)))
     fields = (
         *(spec.family.number, 0 if dst is None else dst.length, 0, 0, _short_table(spec.table.number)),
         *(spec.protocol.number, spec.scope.number, spec.type.number, int(spec.flags)),
     )
-    how = NLM_F_CREATE | (NLM_F_REPLACE if wanted.replace else NLM_F_EXCL)
-    with explained(lambda number: _why_not(kernel, wanted, number)):
-        kernel.change(rtnl.RTM_NEWROUTE, how, fields, *attributes)
+    how = NLM_F_CREATE | (NLM_F_REPLACE if route.replace else NLM_F_EXCL)
+    return Request(rtnl.RTM_NEWROUTE, how, fields, tuple(attributes))
 
 
-def _why_not(kernel: RtnlSocket, wanted: RouteToAdd, number: int) -> str:
-    spec = wanted.spec
-    link, mtu = name_and_mtu(kernel, wanted.out_link) if wanted.out_link else ("", 0)
+def add_route(kernel: RtnlSocket, route: RouteToAdd) -> None:
+    """Add or replace the route. Raises OSError."""
+    with explained(lambda number: _why_not(kernel, route, number)):
+        kernel.request(route_request(route))
+
+
+def _why_not(kernel: RtnlSocket, route: RouteToAdd, number: int) -> str:
+    spec = route.spec
+    link, mtu = name_and_mtu(kernel, route.out_link) if route.out_link else ("", 0)
     destination = spec.dst or "everywhere"
     return route_refusal(number, destination, is_ipv6=spec.family == Family.INET6, link=link, mtu=mtu)
 
@@ -93,10 +98,10 @@ def delete_route(kernel: RtnlSocket, seen: KernelRoute) -> None:
     kernel.change(rtnl.RTM_DELROUTE, 0, fields, *attributes)
 
 
-def _hops(wanted: RouteToAdd) -> bytes:
+def _hops(route: RouteToAdd) -> bytes:
     hops = b""
-    for hop, link in zip(wanted.spec.next_hops, wanted.hop_links, strict=True):
-        gateway = _gateway(wanted.spec.family, hop.gateway) if hop.gateway else b""
+    for hop, link in zip(route.spec.next_hops, route.hop_links, strict=True):
+        gateway = _gateway(route.spec.family, hop.gateway) if hop.gateway else b""
         hops += _HOP.pack(_HOP.size + len(gateway), 0, max(hop.weight, 1) - 1, link) + gateway
     return hops
 

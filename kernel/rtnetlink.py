@@ -15,8 +15,9 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import attrs
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, rtnl
@@ -40,6 +41,12 @@ _HEADER = struct.Struct("=IHHII")
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 _CONTROL = re.compile(r"[\x01-\x1f\x7f]")
 _PORT = struct.Struct("=I")  # the last field of the header
+_NUMBER = struct.Struct("=I")  # the sequence number, the field before it
+_NUMBER_OFFSET = 8
+# So many requests, of so many bytes together, are sent at once. The kernel takes what fits into the send buffer, which
+# has 208 KiB by default.
+_BATCH = 128
+_LONGEST_DATAGRAM = 1 << 15
 # The ports of so many of our connections are remembered: notifications arrive within moments of a change.
 _OWN = 1024
 _own_ports: deque[int] = deque(maxlen=_OWN)
@@ -274,6 +281,21 @@ def zero_terminated(number: int, value: str) -> bytes:
     return attribute(number, bytes_of(value) + b"\0")
 
 
+@attrs.frozen
+class Request:
+    """A change to request: the type (RTM_NEW..., RTM_DEL...), flags, the fields of the fixed part, attributes."""
+
+    type: int
+    flags: int
+    fields: tuple[int, ...]
+    attributes: tuple[bytes, ...] = ()
+
+    @property
+    def body(self) -> bytes:
+        """What follows the header."""
+        return _FIXED_PARTS[self.type].pack(*self.fields) + b"".join(self.attributes)
+
+
 class RtnlSocket:
     """A connection to ask over; see `open_rtnl_socket`. Every call blocks, and raises OSError if the kernel refuses."""
 
@@ -322,12 +344,55 @@ class RtnlSocket:
 
     def change(self, type: int, flags: int, fields: tuple[int, ...], *attributes: bytes) -> None:
         """Have something made, changed or removed (RTM_NEW..., RTM_DEL...). The error says it in the kernel's words."""
-        body = _FIXED_PARTS[type].pack(*fields) + b"".join(attributes)
-        self._send(type, flags | NLM_F_ACK, body)
-        data = self._connection.recv(_DATAGRAM)
-        for answer, answer_flags, start, end in split(data):
-            if answer == NLMSG_ERROR:
-                _check_change(data, answer_flags, start, end)
+        self.request(Request(type, flags, fields, attributes))
+
+    def request(self, request: Request) -> None:
+        """Have one change made. Raises OSError, in the kernel's words."""
+        refusals = self.request_all((request,))
+        if refusals:
+            raise refusals[0]
+
+    def request_all(self, requests: Sequence[Request]) -> dict[int, OSError]:
+        """Have changes made in this order, also if some are refused; returns the refusals by position.
+
+        One system call sends many, and one receives the answers of all that succeed: each call lets other threads run,
+        and waits for them.
+        """
+        refusals: dict[int, OSError] = {}
+        done = 0
+        while done < len(requests):
+            done += self._request_some(requests, done, refusals)
+        return refusals
+
+    def _request_some(self, requests: Sequence[Request], first: int, refusals: dict[int, OSError]) -> int:
+        """Send a datagram, from this position on, and collect its refusals; returns how many requests it held."""
+        bodies: list[bytes] = []
+        size = 0
+        for request in islice(requests, first, first + _BATCH):
+            body = request.body
+            size += _HEADER.size + _aligned(len(body))
+            if bodies and size > _LONGEST_DATAGRAM:
+                break
+            bodies.append(body)
+        last = len(bodies) - 1
+        datagram = bytearray()
+        for number, body in enumerate(bodies):
+            request = requests[first + number]
+            # Refusals are always answered, so that the answer to the last request is that to all.
+            flags = NLM_F_REQUEST | request.flags | (NLM_F_ACK if number == last else 0)
+            datagram += _HEADER.pack(_HEADER.size + len(body), request.type, flags, first + number, 0)
+            datagram += body.ljust(_aligned(len(body)), b"\0")
+        self._connection.send(datagram)
+        answered = -1
+        while answered < first + last:
+            data = self._connection.recv(_DATAGRAM)
+            for answer, flags, start, end in split(data):
+                if answer == NLMSG_ERROR:
+                    (answered,) = _NUMBER.unpack_from(data, start - _HEADER.size + _NUMBER_OFFSET)
+                    refusal = _refusal(data, flags, start, end)
+                    if refusal is not None:
+                        refusals[answered] = refusal
+        return len(bodies)
 
     def _send(self, type: int, flags: int, body: bytes) -> None:
         body = body.ljust(_FIXED_PARTS[type].size, b"\0")
@@ -341,12 +406,13 @@ def _check(data: bytes, start: int) -> None:
         raise OSError(-code, f"the kernel does not list its network: {os.strerror(-code)}")
 
 
-def _check_change(data: bytes, flags: int, start: int, end: int) -> None:
+def _refusal(data: bytes, flags: int, start: int, end: int) -> OSError | None:
     (code,) = struct.unpack_from("=i", data, start)
-    if code:
-        # What was sent comes back behind the code, capped to its header, and the reason in words behind that.
-        reason = dict(_walk(data, start + 4 + _HEADER.size, end)) if flags & _EXTENDED_ANSWER else {}
-        raise OSError(-code, text(reason, _REASON) or os.strerror(-code))
+    if not code:
+        return None
+    # What was sent comes back behind the code, capped to its header, and the reason in words behind that.
+    reason = dict(_walk(data, start + 4 + _HEADER.size, end)) if flags & _EXTENDED_ANSWER else {}
+    return OSError(-code, text(reason, _REASON) or os.strerror(-code))
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """Reading the kernel's messages."""
 
+import errno
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink import NLM_F_ACK
 
 from nodespan.kernel.links import read_link
 from nodespan.kernel.rtnetlink import (
+    Request,
+    RtnlSocket,
     bytes_of,
     c_text,
     inside,
@@ -16,6 +20,7 @@ from nodespan.kernel.rtnetlink import (
     ip_prefix,
     members,
     parse,
+    split,
     text,
     zero_terminated,
 )
@@ -112,3 +117,62 @@ def test_names_that_differ_are_shown_differently() -> None:
 @given(st.binary(max_size=20).map(lambda data: data.replace(b"\0", b"")))
 def test_every_name_survives(name: bytes) -> None:
     assert bytes_of(c_text(name)) == name
+
+
+class Kernel:
+    """The other end of a connection: answers requests as rtnetlink does, refusing those for these indexes."""
+
+    def __init__(self, *refused: int) -> None:
+        self.datagrams: list[list[int]] = []
+        self._refused = refused
+        self._answers: list[bytes] = []
+
+    def send(self, datagram: bytes) -> None:
+        asked = []
+        for _, flags, start, _ in split(datagram):
+            number = struct.unpack_from("=I", datagram, start - 8)[0]
+            index = struct.unpack_from("=BxHiII", datagram, start)[2]
+            asked.append(index)
+            code = -errno.EEXIST if index in self._refused else 0
+            if code or flags & NLM_F_ACK:
+                answer = struct.pack("=i", code) + datagram[start - 16 : start]
+                self._answers.append(struct.pack("=IHHII", 16 + len(answer), 2, 0, number, 0) + answer)
+        self.datagrams.append(asked)
+
+    def recv(self, _size: int) -> bytes:
+        return self._answers.pop(0)
+
+    @property
+    def is_read(self) -> bool:
+        return not self._answers
+
+
+def changes(count: int, size: int = 0) -> list[Request]:
+    return [Request(17, 0, (0, 0, index, 0, 0), (bytes(size),)) for index in range(count)]
+
+
+@pytest.mark.parametrize("refused", [(), (0,), (3,), (4,), (0, 2, 4), (0, 1, 2, 3, 4)])
+def test_requests_of_one_round_are_one_datagram_and_refusals_name_their_request(refused: tuple[int, ...]) -> None:
+    kernel = Kernel(*refused)
+    found = RtnlSocket(kernel).request_all(changes(5))  # type: ignore[arg-type]
+    assert kernel.datagrams == [[0, 1, 2, 3, 4]]
+    assert found.keys() == set(refused)
+    assert all(isinstance(error, FileExistsError) for error in found.values())
+    assert kernel.is_read
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "datagrams"), [(0, 0, 0), (1, 0, 1), (300, 0, 3), (40, 1000, 2), (2, 40_000, 2)]
+)
+def test_many_requests_are_several_datagrams(count: int, size: int, datagrams: int) -> None:
+    kernel = Kernel(1, count - 1)
+    found = RtnlSocket(kernel).request_all(changes(count, size))  # type: ignore[arg-type]
+    assert len(kernel.datagrams) == datagrams
+    assert [index for datagram in kernel.datagrams for index in datagram] == list(range(count))
+    assert found.keys() == {1, count - 1} & set(range(count))
+    assert kernel.is_read
+
+
+def test_a_single_refusal_is_raised() -> None:
+    with pytest.raises(FileExistsError):
+        RtnlSocket(Kernel(7)).change(17, 0, (0, 0, 7, 0, 0))  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ from tests.mesh.link_scenarios import (
 )
 from tests.support import probe
 from tests.support.monitor import watching
-from tests.support.netns import namespace
+from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
 pytestmark = [pytest.mark.needs_link("veth")]
@@ -46,6 +46,10 @@ LOWEST = "02:00:00:00:00:01"
 
 async def problem(runtime: Node, name: str) -> str:
     return (await runtime.eventually(NetworkProblem, f"LinkSpecs/{name}")).spec.message
+
+
+def up(inside: Namespace) -> set[str]:
+    return {name for name, link in links(inside).items() if "UP" in link["flags"]}
 
 
 def kind_of(link: dict[str, Any]) -> str:
@@ -251,3 +255,22 @@ async def test_a_rejected_setting_does_not_block_the_rest_of_a_link() -> None:
         assert await problem(runtime, "p0") == "mtu greater than device maximum"
         assert "UP" in links(inside)["p0"]["flags"]
         assert links(inside)["p0"]["address"] == "02:00:00:00:00:07"
+
+
+async def test_links_that_are_made_together_do_not_stop_each_other() -> None:
+    async with node() as (inside, runtime):
+        for number, peer, mtu in ((0, "y0", 1300), (1, "p1", 0), (2, "y2", 70000), (3, "y3", 0), (4, "y4", 0)):
+            veth = Veth(peer_name=peer)
+            await want(runtime, attrs.evolve(BASE, name=f"x{number}", kind="veth", veth=veth, mtu=mtu))
+        # Its peer is there already: it is not made.
+        assert await problem(runtime, "x1")
+        # It is made without what is refused.
+        assert await problem(runtime, "x2")
+        await eventually(lambda: {"x0", "x2", "x3", "x4"} <= up(inside))
+        assert links(inside)["x0"]["mtu"] == 1300
+        assert "x1" not in links(inside)
+        inside.run("ip", "link", "del", "p0")
+        await eventually(lambda: "x1" in up(inside))
+        for number in range(5):
+            await unwant(runtime, f"x{number}")
+        await eventually(lambda: links(inside).keys() == {"lo"})

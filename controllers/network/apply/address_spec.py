@@ -18,12 +18,12 @@ from nodespan.controllers.network.apply.kernel_access import KernelAccess, Netwo
 from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriver, ObjectPlan, Problem
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
-from nodespan.kernel.address_changes import AddressToAdd, add_address, delete_address
+from nodespan.kernel.address_changes import AddressToAdd, add_address, address_request, delete_address
 from nodespan.kernel.addresses import Addresses, AddressKey, key_of, read_address
 from nodespan.kernel.announcement import announce
 from nodespan.kernel.links import read_link
 from nodespan.kernel.prefixes import parse_address
-from nodespan.kernel.rtnetlink import RtnlSocket
+from nodespan.kernel.rtnetlink import Request, RtnlSocket
 from nodespan.resources.network import AddressSpec, AddressSpecSpec, AddressStatusSpec
 from nodespan.runtime.controller import Specs
 
@@ -61,7 +61,7 @@ class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
         driver = ObjectDriver(
             access,
             Addresses(),
-            Changes(add=functools.partial(_add, access.netns, clock), remove=delete_address),
+            Changes(add=functools.partial(_add, access.netns, clock), remove=delete_address, request=_request),
             PriorObjects(prior or PriorState(None), SLOTS),
             functools.partial(_note, given_until),
         )
@@ -71,6 +71,11 @@ class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
             return plan_addresses(problem.desired, problem.leaving, problem.links, problem.items, fence)
 
         super().__init__(specs, ObjectPlan(specs, driver, plan), driver)
+
+
+def _request(address: AddressToAdd) -> Request | None:
+    """The request for an address that is neither fenced nor announced."""
+    return None if address.spec.valid_until or address.spec.announce_with_arp else address_request(address)
 
 
 def _add(netns: str | None, clock: Callable[[], float], kernel: RtnlSocket, wanted: AddressToAdd) -> None:

@@ -5,7 +5,7 @@ A spec that fails does not stop the others.
 
 import errno
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -34,11 +34,11 @@ from nodespan.controllers.network.apply.link_state import LinkState, device_of
 from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WITH_ADDRESS
 from nodespan.controllers.network.apply.master_address import first_member_address
 from nodespan.kernel.bonding import load_bonding
-from nodespan.kernel.link_changes import LinkChange, change_link, create_link, delete_link
+from nodespan.kernel.link_changes import LinkChange, change_link, create_link, creation_request, delete_link
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind, list_links, read_link
 from nodespan.kernel.reverse_path import loosen_reverse_path, read_reverse_path, set_reverse_path
-from nodespan.kernel.rtnetlink import RtnlSocket
+from nodespan.kernel.rtnetlink import Request, RtnlSocket
 from nodespan.kernel.wireguard import backend_for, daemon
 from nodespan.kernel.wireguard.device import device_difference
 from nodespan.kernel.wireguard.uapi import UserspaceWireguard
@@ -48,6 +48,10 @@ from nodespan.runtime.controller import Applied
 
 # More steps than any link takes.
 _STEPS = 12
+# The kinds of links that are made by one request, with nothing to load, to start or to look up before.
+_MADE_AT_ONCE = frozenset({"dummy", "veth", "vlan"})
+# Fewer are made one by one, and are complete in one round.
+_WORTHWHILE = 3
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +75,10 @@ def apply_links(access: KernelAccess, state: LinkState, work: Mapping[str, LinkS
                 worker.take_away(spec)
             except OSError as error:
                 failed[spec.name] = error
+        made = worker.make_at_once(desired)
         for spec in desired:
+            if spec.name in made:
+                continue
             try:
                 worker.bring_about(spec)
             except OSError as error:
@@ -187,6 +194,33 @@ class _Worker:
                 self._state.forget_master(link)
         self._make_good(spec)
         self._state.originals.set(spec.name, None)
+
+    def make_at_once(self, specs: Iterable[LinkSpecSpec]) -> frozenset[str]:
+        """Make links that need a single request, together; returns the names of those that were made.
+
+        They are not read back: the mirror shows them to the next round, which does what is left to do. What is refused
+        is tried again alone, which says why. Raises OSError if they cannot be recorded.
+        """
+        lookup = LinkLookup(self._state.links)
+        requests: dict[str, Request] = {}
+        for spec in specs:
+            if spec.kind not in _MADE_AT_ONCE or spec.hardware_addr or master_name(spec):
+                continue
+            match self._state.existence(spec, lookup):
+                case Create(_, parent_index):
+                    try:
+                        requests[spec.name] = creation_request(spec, parent_index)
+                    except (ValueError, struct.error):
+                        # A setting that does not fit into a message: shown when it is made alone.
+                        continue
+        if len(requests) < _WORTHWHILE:
+            return frozenset()
+        new = {link_slot(name): to_plain(PriorLink()) for name in requests if self._state.prior_link(name) is None}
+        self._state.prior.journal.change(new)
+        refused = self._kernel.request_all(tuple(requests.values()))
+        made = [name for position, name in enumerate(requests) if position not in refused]
+        self._state.memory.made.update((name, self._state.desired[name].kind) for name in made)
+        return frozenset(made)
 
     def bring_about(self, spec: LinkSpecSpec) -> None:
         """Take steps until there is nothing to do, or nothing that can be done now. Raises OSError."""

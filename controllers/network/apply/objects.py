@@ -6,7 +6,7 @@ an address that one spec lets go may be desired by another.
 
 import errno
 import functools
-from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotK
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, KernelLink, Links
 from nodespan.kernel.mirror import ObjectKind
-from nodespan.kernel.rtnetlink import RtnlSocket
+from nodespan.kernel.rtnetlink import Request, RtnlSocket
 from nodespan.kernel.shared_mirror import MirrorView
 from nodespan.runtime.controller import Access, Applied, Decision, Driver, Look, Plan, Specs
 
@@ -52,10 +52,14 @@ class Problem(Generic[S, K, A]):
 
 @attrs.frozen(kw_only=True)
 class Changes(Generic[W, O]):
-    """How objects are added and removed: functions over values that block, and raise OSError."""
+    """How objects are added and removed: functions over values that block, and raise OSError.
+
+    `request` is the request that adds an object, None if adding it takes more than that.
+    """
 
     add: Callable[[RtnlSocket, W], None]
     remove: Callable[[RtnlSocket, O], None]
+    request: Callable[[W], Request | None] = lambda _: None
 
 
 @attrs.frozen(kw_only=True)
@@ -231,16 +235,52 @@ def _take_steps(
             keeper.before(access.netns, kernel, work.values())
         except OSError as error:
             return Applied(result=(), failed=dict.fromkeys(work, error))
-        for id, step in work.items():
-            try:
-                if step.restore:
-                    keeper.restore(kernel, step, functools.partial(changes.remove, kernel))
-                else:
-                    _take(kernel, changes, step, done)
-            except OSError as error:
-                failed[id] = error
+        for batch in _batches(changes, work.values()):
+            for step in _add_at_once(kernel, batch, done):
+                try:
+                    if step.restore:
+                        keeper.restore(kernel, step, functools.partial(changes.remove, kernel))
+                    else:
+                        _take(kernel, changes, step, done)
+                except OSError as error:
+                    failed[step.id] = error
         keeper.after(access.netns, [step for id, step in work.items() if id not in failed])
     return Applied(result=tuple(done), failed=failed)
+
+
+_Batch = list[tuple[Step[W, O], Request | None]]
+
+
+def _batches(changes: Changes[W, O], steps: Iterable[Step[W, O]]) -> Iterator[_Batch[W, O]]:
+    """The steps in their order: those in a row that only add an object together, every other one alone."""
+    batch: _Batch[W, O] = []
+    for step in steps:
+        only_adds = step.add is not None and not step.remove and not step.restore
+        request = changes.request(step.add) if only_adds and step.add is not None else None
+        if request is None and batch:
+            yield batch
+            batch = []
+        batch.append((step, request))
+        if request is None:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _add_at_once(kernel: RtnlSocket, batch: _Batch[W, O], done: list[Done[W, O]]) -> Iterator[Step[W, O]]:
+    """Send the requests of a batch; returns the steps that are still to be taken, as are those that were refused."""
+    requests = [request for _, request in batch if request is not None]
+    try:
+        refused = frozenset(kernel.request_all(requests)) if requests else frozenset()
+    except OSError:
+        # Not sent, or not all: each by itself says why.
+        refused = frozenset(range(len(batch)))
+    for position, (step, request) in enumerate(batch):
+        if request is None or position in refused:
+            yield step
+        else:
+            done.append(Done(added=step.add))
 
 
 def _take(kernel: RtnlSocket, changes: Changes[W, O], step: Step[W, O], done: list[Done[W, O]]) -> None:

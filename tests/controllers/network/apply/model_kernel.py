@@ -6,7 +6,7 @@ With what makes taking back hard: an IPv4 address takes its secondaries with it,
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from socket import AF_INET
 from typing import Any
 
@@ -16,7 +16,7 @@ from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 from nodespan.kernel import rtnetlink
 from nodespan.kernel.addresses import read_address
 from nodespan.kernel.routes import read_route
-from nodespan.kernel.rtnetlink import Message, RtnlSocket, fixed_size, integer, message_of
+from nodespan.kernel.rtnetlink import Message, Request, RtnlSocket, fixed_size, integer, message_of
 from nodespan.resources.network import LinkFlags
 
 _KINDS = {
@@ -83,6 +83,15 @@ class ModelKernel(RtnlSocket):
             raise OSError(missing, os.strerror(missing))
         else:
             self._remove(kind, same[0])
+
+    def request_all(self, requests: Sequence[Request]) -> dict[int, OSError]:
+        refusals: dict[int, OSError] = {}
+        for position, request in enumerate(requests):
+            try:
+                self.change(request.type, request.flags, request.fields, *request.attributes)
+            except OSError as error:
+                refusals[position] = error
+        return refusals
 
     def _make(self, kind: int, flags: int, asked: Message, same: list[bytes]) -> None:
         if same and (not flags & NLM_F_REPLACE or kind == rtnl.RTM_NEWRULE):
