@@ -57,6 +57,10 @@ class UnavailableError(StateError):
     """The state cannot be written now: it is out of reach, its disk is full, or it is closed. Reads go on."""
 
 
+class RefusedError(StateError, ValueError):
+    """A state elsewhere refused, for a reason that has no class of its own."""
+
+
 class WatchOptionsError(StateError):
     """Options of one watch that exclude each other."""
 
@@ -94,6 +98,7 @@ __all__ = [
     "OverrunError",
     "OwnerConflictError",
     "PhaseConflictError",
+    "RefusedError",
     "RegistrationError",
     "SpecError",
     "StateError",

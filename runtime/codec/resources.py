@@ -62,6 +62,27 @@ def encode_metadata(metadata: Metadata, into: Any) -> None:
         into.annotations.update(metadata.annotations)
 
 
+def encode_resource(
+    resource: Resource[Any],
+    messages: SpecMessages,
+    on_error: Callable[[Resource[Any], MessageError], None] | None = None,
+) -> resource_pb2.Resource:
+    """The message of a resource. Raises MessageError for a spec that its message cannot express, without `on_error`."""
+    message = resource_pb2.Resource()
+    encode_metadata(resource.metadata, message.metadata)
+    # Both parts are there, even if there is nothing in them.
+    message.spec.SetInParent()
+    if not is_tombstone(resource):
+        try:
+            message.spec.proto_spec = messages.encode(resource.spec)
+        except MessageError as error:
+            if on_error is None:
+                raise
+            on_error(resource, error)
+    message.spec.yaml_spec = yaml_of(resource.spec)
+    return message
+
+
 class ResourceEncoder:
     """Encodes resources as `cosi.resource.Resource`, and keeps the bytes of those that were sent last.
 
@@ -89,26 +110,13 @@ class ResourceEncoder:
         if known is not None:
             self._known.move_to_end(key)
             return known[1]
-        data = self._encode(resource)
+        data = encode_resource(resource, self._messages, self._on_error).SerializeToString()
         self._known[key] = resource, data
         self._kept += len(data) + _OVERHEAD
         while self._kept > self._keep:
             _, (_, dropped) = self._known.popitem(last=False)
             self._kept -= len(dropped) + _OVERHEAD
         return data
-
-    def _encode(self, resource: Resource[Any]) -> bytes:
-        message = resource_pb2.Resource()
-        encode_metadata(resource.metadata, message.metadata)
-        # Both parts are there, even if there is nothing in them.
-        message.spec.SetInParent()
-        if not is_tombstone(resource):
-            try:
-                message.spec.proto_spec = self._messages.encode(resource.spec)
-            except MessageError as error:
-                self._on_error(resource, error)
-        message.spec.yaml_spec = yaml_of(resource.spec)
-        return message.SerializeToString()
 
 
 def field(number: int, data: bytes) -> bytes:

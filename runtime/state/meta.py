@@ -61,3 +61,6 @@ async def register_types(state: State, types: Iterable[ResourceType[Any]]) -> No
             await register_namespace(state, type.kind.namespace)
         if state.find(ResourceDefinition, type.name.lower()) is None:
             await state.create(definition_resource(type), owner=META)
+
+
+__all__ = ["check_types", "register_meta", "register_namespace", "register_types"]

@@ -47,3 +47,6 @@ async def serve_on_socket(
     server = Server(Service(methods=methods(local_roles), log=log, limits=LIMITS))
     async with listen(path) as listener:
         await server.serve([listener], task_status=task_status)
+
+
+__all__ = ["serve_on_socket", "state_methods"]
