@@ -8,6 +8,7 @@ It alone also changes the files: `nodespan apply` submits requests, which are do
 """
 
 import functools
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ import trio
 
 from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
 from nodespan.controllers.common.prior_state import FILE_NAME
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.config.apply import apply_actions
 from nodespan.controllers.config.digest import file_digest
 from nodespan.controllers.config.files.in_effect import InEffect
@@ -62,6 +64,7 @@ class FileController(Controller):
         state_dir: Path,
         leaving: trio.Event | None = None,
         clock: BootClock | None = None,
+        wall: Callable[[], float] = time.time,
         poll_interval: float = _POLL_INTERVAL,
         new_controllers: Callable[[], Iterable[AnyController]] = tuple,
         settled: Callable[[float], Awaitable[bool]] = at_once,
@@ -73,9 +76,10 @@ class FileController(Controller):
         self._prior = state_dir / FILE_NAME
         self._files = WatchedFiles(files, state_dir / APPLIED_FILE)
         self._reader = ConfigReader(self._files.paths)
-        self._trial = TrialPeriod(state_dir / TRIAL_FILE, clock)
+        wall_offset = WallOffset(clock.now, wall)
+        self._trial = TrialPeriod(state_dir / TRIAL_FILE, clock, wall_offset)
         self._takeover = Takeover(InEffect(state_dir / IN_EFFECT_FILE, clock), settled)
-        self._publication = Publication(self._trial, self._takeover)
+        self._publication = Publication(self._trial, self._takeover, wall_offset)
         self._requests = Requests()
         self._has_begun = False
 
@@ -259,5 +263,5 @@ class FileController(Controller):
         while True:
             await trio.sleep(min(self._poll_interval, self._trial.remaining or self._poll_interval))
             is_due = self._trial.is_over if self._trial.current is not None else self._files.have_changed()
-            if is_due:
+            if is_due or self._publication.has_clock_stepped:
                 ctx.wake()

@@ -1,7 +1,6 @@
 """Writes the configuration in effect and its status to the state."""
 
-import datetime
-
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.config.digest import text_digest
 from nodespan.controllers.config.files.takeover import Takeover
 from nodespan.controllers.config.files.trial_period import TrialPeriod
@@ -17,9 +16,13 @@ _SHORT_DIGEST = 12
 class Publication:
     """What a text is published as depends on the trial and the takeover; both are only read here."""
 
-    def __init__(self, trial: TrialPeriod, takeover: Takeover) -> None:
+    def __init__(self, trial: TrialPeriod, takeover: Takeover, wall_offset: WallOffset) -> None:
         self._trial = trial
         self._takeover = takeover
+        self._wall_offset = wall_offset
+        # When what is in effect took effect, by the boot clock; None if that was shown by an earlier process.
+        self._since: float | None = None
+        self._shown_offset = wall_offset.read()
         # Logged already: a restart of the controller is no reason to log it again.
         self._logged: tuple[object, ...] = ()
 
@@ -47,17 +50,25 @@ class Publication:
         await ctx.remove(ConfigStatus, CONFIG_STATUS_ID)
         await self._takeover.forget()
 
+    @property
+    def has_clock_stepped(self) -> bool:
+        """Whether the wall clock was set since the status was written, so that its times are wrong."""
+        return self._wall_offset.read() != self._shown_offset
+
     async def show_status(self, ctx: ControllerContext, files: tuple[str, ...] | None, error: str = "") -> None:
         """Write the status; `files` None keeps those that it names already."""
         found, before = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(ConfigStatus, CONFIG_STATUS_ID)
         known = before.spec if before else ConfigStatusSpec()
         digest = text_digest(found.spec.text.encode())[:_SHORT_DIGEST] if found else ""
         is_same = digest == known.digest and known.since is not None
-        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        if not is_same:
+            self._since = self._wall_offset.now()
+        since = known.since if self._since is None else self._wall_offset.time_of_day(self._since)
+        self._shown_offset = self._wall_offset.read()
         status = ConfigStatusSpec(
             files=known.files if files is None else files,
             digest=digest,
-            since=None if found is None else known.since if is_same else now,
+            since=None if found is None else since,
             trial_until=self._trial.until,
             error=error,
             taking_over=self._takeover.is_active,

@@ -6,6 +6,7 @@ from pathlib import Path
 import trio
 
 from nodespan.controllers.common.boot_clock import BootClock
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.config.files.trial import Trial, dump_trial, load_trial
 from nodespan.runtime.actions import ActionError
 from nodespan.runtime.whole_file import remove_file, replace_file
@@ -14,11 +15,12 @@ from nodespan.runtime.whole_file import remove_file, replace_file
 class TrialPeriod:
     """At most one trial at a time. A trial whose time is over stays `current` until `end` is called."""
 
-    def __init__(self, path: Path, clock: BootClock) -> None:
+    def __init__(self, path: Path, clock: BootClock, wall_offset: WallOffset) -> None:
         self._path = path
         self._clock = clock
+        self._wall_offset = wall_offset
         self._current: Trial | None = None
-        self._until: datetime.datetime | None = None
+        self._until = 0.0
 
     @property
     def current(self) -> Trial | None:
@@ -27,8 +29,8 @@ class TrialPeriod:
 
     @property
     def until(self) -> datetime.datetime | None:
-        """When the trial ends, by the wall clock of the moment at which it was started or loaded."""
-        return self._until
+        """When the trial ends, by the wall clock as it is set now; None if there is none."""
+        return None if self._current is None else self._wall_offset.time_of_day(self._until)
 
     @property
     def remaining(self) -> float:
@@ -75,5 +77,5 @@ class TrialPeriod:
 
     def _set(self, trial: Trial | None) -> None:
         self._current = trial
-        left = None if trial is None else datetime.timedelta(seconds=self.remaining)
-        self._until = None if left is None else (datetime.datetime.now(datetime.UTC) + left).replace(microsecond=0)
+        # Its record may be of another boot, and then its time is over.
+        self._until = self._wall_offset.now() + self.remaining

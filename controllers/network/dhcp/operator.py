@@ -14,7 +14,7 @@ import trio
 from pyroute2.netlink import rtnl
 
 from nodespan.controllers.common.problems import reason_of
-from nodespan.controllers.common.wall_offset import WallOffset
+from nodespan.controllers.common.wall_offset import WallOffset, follow_steps
 from nodespan.controllers.network.dhcp.dhcp_sockets import Transport
 from nodespan.controllers.network.dhcp.environment import DHCPEnvironment
 from nodespan.controllers.network.dhcp.lease import Client, Lease, Outgoing
@@ -31,7 +31,6 @@ from nodespan.resources.network import (
     OperatorSpecSpec,
     operator_id,
 )
-from nodespan.runtime.codec.plain import format_time
 
 DIRECTORY = "dhcp"
 _BILLION = 1_000_000_000
@@ -169,6 +168,7 @@ class _Session:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen)
             nursery.start_soon(self._follow)
+            nursery.start_soon(follow_steps, self._wall_offset, self._show_again)
             while True:
                 now = self._now()
                 self._operator.look_around(self._ctx, self._client, now)
@@ -207,6 +207,9 @@ class _Session:
                 await self._events.send(_End())
                 return
             await self._events.send(_Turn())
+
+    async def _show_again(self) -> None:
+        await self._events.send(_Turn())
 
     async def _check(self, address: str) -> None:
         while True:
@@ -314,4 +317,4 @@ class _Session:
     def _time(self, since_boot: float) -> str:
         if not math.isfinite(since_boot):
             return "never"
-        return format_time(int((since_boot + self._wall_offset.read()) * _BILLION))
+        return self._wall_offset.text(since_boot)

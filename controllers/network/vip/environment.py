@@ -12,7 +12,7 @@ from nodespan.controllers.network.vip.clients import EtcdClients
 
 @attrs.frozen(kw_only=True)
 class VIPEnvironment:
-    """`state_dir` is the agent's own directory. `clock` is that of leases, `wall` the time of day in nanoseconds.
+    """`state_dir` is the agent's own directory. `clock` is that of leases, `wall` the time of day in seconds.
 
     `settle` is that of `etcd.Election`: changing it is safe only where etcd is never restored from a snapshot.
     """
@@ -21,5 +21,5 @@ class VIPEnvironment:
     netns: str | None = None
     clients: EtcdClients = attrs.field(factory=EtcdClients)
     clock: Callable[[], float] = boot_time
-    wall: Callable[[], int] = time.time_ns
+    wall: Callable[[], float] = time.time
     settle: float | None = None

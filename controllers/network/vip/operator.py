@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from nodespan.controllers.common.problems import reason_of
+from nodespan.controllers.common.wall_offset import WallOffset, follow_steps
 from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory
 from nodespan.controllers.network.vip.environment import VIPEnvironment
 from nodespan.controllers.network.vip.holding import Holding, NotAppliedError
@@ -76,13 +77,17 @@ class VIPOperator(Operator):
     async def run(self, ctx: OperatorContext) -> None:
         """Until stopped; then the address and the place in the election are given up first."""
         self._ctx = ctx
-        self._report = Report(ctx, self._environment.wall)
+        clock = WallOffset(self._environment.clock, self._environment.wall)
+        self._report = Report(ctx, clock)
         self._holding = Holding(ctx, self._report, self._environment)
         self._candidacy = Candidacy()
         self._session: Session | None = None
         self._changed = trio.Event()
         self._situation = self._look()
-        async with background(self._follow):
+        async with (
+            background(self._follow),
+            background(functools.partial(follow_steps, clock, self._report.show_again)),
+        ):
             while not ctx.stopping.is_set():
                 await self._run_in(self._situation)
         if not self._candidacy.is_abandoned:

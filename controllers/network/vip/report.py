@@ -1,14 +1,13 @@
 """The status and the desired address of a virtual IP, from all tasks of its operator together."""
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 import trio
 
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
 from nodespan.resources.network import AddressSpecSpec, VIPState, VIPStatusSpec
-from nodespan.runtime.codec.plain import format_time
 
 
 @attrs.frozen(kw_only=True)
@@ -35,15 +34,16 @@ class Status:
 
 
 class Report:
-    """`wall` gives the time of day in nanoseconds."""
+    """`clock` is for what is shown only."""
 
-    def __init__(self, ctx: OperatorContext, wall: Callable[[], int]) -> None:
+    def __init__(self, ctx: OperatorContext, clock: WallOffset) -> None:
         assert ctx.spec.vip is not None
         self._ctx = ctx
         self._ip = ctx.spec.vip.ip
-        self._wall = wall
+        self._clock = clock
         self._status = Status()
-        self._since = format_time(wall())
+        self._since = clock.now()
+        self._is_shown = False
         self._address: AddressSpecSpec | None = None
         # Two concurrent writes could leave behind what one of them has just removed.
         self._writing = trio.Lock()
@@ -59,7 +59,7 @@ class Report:
         if status == self._status:
             return
         if status.state is not self._status.state:
-            self._since = format_time(self._wall())
+            self._since = self._clock.now()
         self._status = status
         await self._write()
 
@@ -68,7 +68,13 @@ class Report:
         self._address = address
         await self._write()
 
+    async def show_again(self) -> None:
+        """The wall clock was set: correct the times that are shown."""
+        if self._is_shown:
+            await self._write()
+
     async def _write(self) -> None:
+        self._is_shown = True
         async with self._writing:
             parts = self._status
             status = VIPStatusSpec(
@@ -76,7 +82,7 @@ class Report:
                 link_name=self._ctx.link_name,
                 state=parts.state,
                 leader="" if parts.trouble else parts.leader,
-                since=self._since,
+                since=self._clock.text(self._since),
                 lease=parts.lease,
                 reason=parts.trouble or parts.namesake or parts.reason,
             )

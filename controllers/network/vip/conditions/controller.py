@@ -1,18 +1,17 @@
 """network.VIPConditionController: checks whether this node meets the conditions for owning virtual IPs."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import trio
 
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.vip.conditions.checks import CheckFailedError, check
 from nodespan.controllers.network.vip.conditions.health import Health, step
 from nodespan.controllers.network.vip.conditions.named_resource import NamedResource, NoSuchTypeError
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
-from nodespan.runtime.codec.plain import format_time
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 from nodespan.runtime.resource import ResourceDefinition
 
@@ -33,17 +32,19 @@ class _Watch:
 
 
 class VIPConditionController(Controller):
-    """One resource per condition that is configured. `wall` gives the time of day in nanoseconds."""
+    """One resource per condition that is configured. `clock` is for what is shown only."""
 
     name = "network.VIPConditionController"
     inputs = _INPUTS
     outputs = (exclusive(VIPCondition),)
 
-    def __init__(self, *, wall: Callable[[], int] = time.time_ns) -> None:
-        self._wall = wall
+    def __init__(self, *, clock: WallOffset | None = None) -> None:
+        self._clock = WallOffset() if clock is None else clock
         self._watches: dict[str, _Watch] = {}
         # Kept across restarts of the controller: a damped condition stays damped.
         self._health: dict[str, Health] = {}
+        # When each began to hold, or to fail, by the boot clock.
+        self._since: dict[str, float] = {}
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration."""
@@ -77,6 +78,7 @@ class VIPConditionController(Controller):
         for resource in ctx.list(VIPCondition):
             if resource.id not in configured:
                 self._health.pop(resource.id, None)
+                self._since.pop(resource.id, None)
                 await ctx.destroy(VIPCondition, resource.id)
 
     async def _follow(self, ctx: ControllerContext, watch: _Watch) -> None:
@@ -121,10 +123,12 @@ class VIPConditionController(Controller):
         elif after.ok:
             reason = ""
         current = ctx.find(VIPCondition, name)
-        if current is not None and current.spec.ok == after.ok:
-            since = current.spec.since
-        else:
-            since = format_time(self._wall())
+        is_same = current is not None and current.spec.ok == after.ok
+        if not is_same or name not in self._since:
+            self._since[name] = self._clock.now()
+        if not is_same:
             log = ctx.log.info if after.ok else ctx.log.warning
             log("a condition for owning virtual IPs", condition=name, holds=after.ok, reason=reason)
-        await ctx.put(VIPCondition, name, VIPConditionSpec(ok=after.ok, since=since, reason=reason))
+        await ctx.put(
+            VIPCondition, name, VIPConditionSpec(ok=after.ok, since=self._clock.text(self._since[name]), reason=reason)
+        )

@@ -1,18 +1,23 @@
 """The configuration in the state follows the file, and stays as it was while the file has mistakes."""
 
+import datetime
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import structlog.testing
 import trio
 from structlog.typing import EventDict
 
 from nodespan.controllers.config.files.controller import FileController
+from nodespan.controllers.config.loading import load
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
+from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
+from tests.controllers.config.fake_clock import FakeBootClock
 
 GOOD = "machine: {type: controlplane, kubelet: {}}\n"
 BETTER = "machine: {type: worker}\n"
@@ -114,3 +119,39 @@ async def test_a_file_that_is_written_again_unchanged_changes_nothing(tmp_path: 
         node.replace(GOOD)
         await trio.sleep(10 * POLL)
         assert node.state.find(MachineConfig, MACHINE_CONFIG_ID) is before
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_a_step_of_the_wall_clock_corrects_the_times_shown_and_no_deadline(tmp_path: Path, step: int) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(GOOD)
+    clock, ahead = FakeBootClock(), 1_000_000.0
+    controller = FileController(
+        path, state_dir=tmp_path, clock=clock, wall=lambda: clock.time + ahead, poll_interval=POLL
+    )
+    node = Node(path)
+    await node.engine.register(controller)
+
+    def status() -> ConfigStatusSpec:
+        found = node.state.find(ConfigStatus, CONFIG_STATUS_ID)
+        return ConfigStatusSpec() if found is None else found.spec
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(node.engine.run)
+        await until(lambda: node.text == GOOD)
+        clock.time += 10
+        await controller.try_out(load(BETTER), 60.0)
+        await until(lambda: status().trial_until is not None)
+        before = status()
+        assert before.since == datetime.datetime.fromtimestamp(clock.time + ahead, datetime.UTC)
+        assert before.trial_until == before.since + datetime.timedelta(seconds=60)
+        ahead += step
+        await until(lambda: status() != before)
+        moved = datetime.timedelta(seconds=step)
+        assert (status().since, status().trial_until) == (before.since + moved, before.trial_until + moved)
+        clock.time += 59.0
+        await trio.sleep(5 * POLL)
+        assert node.text == BETTER
+        clock.time += 1.5
+        await until(lambda: node.text == GOOD and status().trial_until is None)
+        nursery.cancel_scope.cancel()

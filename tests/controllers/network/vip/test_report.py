@@ -2,14 +2,17 @@
 
 import functools
 
+import pytest
 import trio
 from structlog import get_logger
 
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
 from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.vip_rules import held_address
 from nodespan.resources.network import Operator as OperatorKind
 from nodespan.resources.network import OperatorSpecSpec, VIPOperatorSpec, VIPState, VIPStatusSpec
+from nodespan.runtime.codec.plain import parse_time
 from nodespan.runtime.controller.context import Access
 from nodespan.runtime.state import MemoryState
 
@@ -23,15 +26,16 @@ class Board:
 
     def __init__(self) -> None:
         self.output: list[OperatorOutput] = []
-        self.seconds = 0
+        self.seconds, self.ahead = 1, 0
 
     def report(self) -> Report:
         access = Access("test", MemoryState(), (), (), get_logger())
-        return Report(OperatorContext(access, SPEC, self._write), self._wall)
+        return Report(
+            OperatorContext(access, SPEC, self._write), WallOffset(self._boot, lambda: self.seconds + self.ahead)
+        )
 
-    def _wall(self) -> int:
-        self.seconds += 1
-        return self.seconds * 1_000_000_000
+    def _boot(self) -> float:
+        return self.seconds
 
     async def _write(self, output: OperatorOutput) -> None:
         await trio.lowlevel.checkpoint()
@@ -49,10 +53,29 @@ async def test_a_state_has_begun_when_it_was_another_before() -> None:
     report = board.report()
     await report.update(leader="two")
     assert board.status.since == "1970-01-01T00:00:01Z"
+    board.seconds = 2
     await report.update(state=VIPState.LEADER)
     assert board.status.since == "1970-01-01T00:00:02Z"
+    board.seconds = 3
     await report.update(leader="one")
     assert (board.status.since, board.status.leader) == ("1970-01-01T00:00:02Z", "one")
+
+
+@pytest.mark.parametrize(("step", "shown"), [(7200, "1970-01-01T02:30:00Z"), (-1800, "1970-01-01T00:00:00Z")])
+async def test_a_step_of_the_wall_clock_corrects_when_a_state_began(step: int, shown: str) -> None:
+    board = Board()
+    report = board.report()
+    await report.show_again()
+    assert board.output == []
+    board.seconds = 1800
+    await report.update(state=VIPState.CANDIDATE)
+    board.seconds, board.ahead = 3000, step
+    await report.show_again()
+    assert board.status.since == shown
+    # What comes later is shown by the new setting, too.
+    board.seconds = 3600
+    await report.update(state=VIPState.LEADER)
+    assert parse_time(board.status.since) == (3600 + step) * 10**9
 
 
 async def test_what_was_said_already_is_not_written_again() -> None:

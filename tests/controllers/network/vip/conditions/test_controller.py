@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from nodespan.controllers.common.boot_clock import boot_time
+from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.vip.conditions.controller import VIPConditionController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, NodespanConfig
 from nodespan.resources.config.nodespan import VipSettings
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.resources.network import LinkStatus, LinkStatusSpec, OperationalState
 from nodespan.resources.network.vip_condition import VIPCondition
+from nodespan.runtime.codec.plain import parse_time
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.certificates import Authority
@@ -153,3 +156,18 @@ async def test_a_change_of_one_condition_leaves_the_others_running() -> None:
         await configure(node, kept)
         await node.gone(VIPCondition, "tcp/127.0.0.1:1")
         assert node.state.get(VIPCondition, kept.name).spec.since == since
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_a_step_of_the_wall_clock_corrects_since_when_a_condition_fails(step: float) -> None:
+    ahead = 1_000_000.0
+    clock = WallOffset(boot_time, lambda: boot_time() + ahead)
+    async with running(VIPConditionController(clock=clock)) as node, listening() as port:
+        condition = VipCondition(tcp=f"127.0.0.1:{port}", interval=SOON)
+        await configure(node, condition)
+        await expect(node, condition.name, ok=True)
+        before = node.state.get(VIPCondition, condition.name).spec
+        ahead += step
+        after = (await node.eventually(VIPCondition, condition.name, lambda found: found.spec != before)).spec
+        assert parse_time(after.since) - parse_time(before.since) == step * 10**9
+        assert after.ok
