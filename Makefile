@@ -124,6 +124,7 @@ docs: .venv/installed ## redo what in docs/ is made from the code: the public na
 
 soak: .venv/installed ## what takes too long for every day: a cluster broken over and over; root, hours
 	@$(PACKAGES) $(MESH_PACKAGES)
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm -m 'not process'
 	$(BIN)/python -m tests.vm.run -m soak
 	$(BIN)/python -m pytest -m soak tests/mesh
 	$(BIN)/python -m tests.soak $(ARGS)

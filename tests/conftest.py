@@ -30,8 +30,8 @@ STARTS_PROCESSES = re.compile(
     r"|tests\.support(?:\.| import )(?:agent|forked|process|etcd|inside|monitor|nested|netns|systemd|vip_stage|told)\b"
 )
 
-# The same examples in every run, so that a red test is a change's doing; HYPOTHESIS_PROFILE=search looks for new ones.
-hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+# The same examples in every run, so that a red test is a change's doing; `make soak` looks for new ones, and for long.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.register_profile("search", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
