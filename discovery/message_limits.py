@@ -5,7 +5,7 @@ What a service sends is counted before it is parsed, because parsing makes an ob
 
 from collections.abc import Iterator
 
-from nodespan.runtime.escaping import escaped
+from nodespan.runtime.escaping import bounded
 
 MOST_BYTES = 16 << 20
 MOST_AFFILIATES = 4096
@@ -78,4 +78,4 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def cut(text: str) -> str:
     """A text of a service as it may be logged and shown."""
-    return escaped(text) if len(text) <= MOST_TEXT else f"{escaped(text[:MOST_TEXT])}..."
+    return bounded(text, MOST_TEXT)

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from nodespan.runtime.escaping import bounded
+
 # The gRPC status codes that etcd's errors carry.
 _UNKNOWN = 2
 _DEADLINE_EXCEEDED = 4
@@ -85,7 +87,9 @@ class NotLeaderError(EtcdError):
 def answer_error(status: int, content_type: str, body: bytes) -> EtcdError:
     """The error in an answer whose HTTP status is not 200."""
     if not content_type.startswith("application/json"):
-        return _by_status(status, f"it does not answer like etcd: HTTP {status} ({content_type or 'no content type'})")
+        return _by_status(
+            status, f"it does not answer like etcd: HTTP {status} ({bounded(content_type) or 'no content type'})"
+        )
     try:
         answer = json.loads(body)
         return object_error(answer, status)
@@ -102,7 +106,7 @@ def object_error(answer: Mapping[str, Any], status: int = 200) -> EtcdError:
 
 
 def _classified(text: str, code: int, status: int) -> EtcdError:
-    plain = text.removeprefix("etcdserver: ")
+    plain = bounded(text.removeprefix("etcdserver: "))
     if code == _NOT_FOUND and "lease not found" in text:
         return LeaseGoneError(plain)
     if code == _OUT_OF_RANGE and "compacted" in text:

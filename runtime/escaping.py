@@ -11,3 +11,14 @@ def escaped(text: str, *, keep: str = "") -> str:
     return "".join(
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode("ascii") for char in text
     )
+
+
+def bounded(text: str, longest: int = 300) -> str:
+    """A text of another machine as it is kept, logged and shown: escaped, and cut at a length with `...`.
+
+    For what others say of themselves this is done where it comes in, so that no reader has to think of it.
+    """
+    if len(text) <= longest and text.isprintable():
+        return text
+    shown = escaped(text[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."

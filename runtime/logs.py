@@ -6,6 +6,11 @@ import sys
 from typing import Any, TextIO, cast
 
 import structlog
+from structlog.typing import EventDict
+
+from nodespan.runtime.escaping import escaped
+
+_OWN_TEXTS = ("event", "exception", "stack")
 
 
 def processors(form: str = "auto") -> list[Any]:
@@ -18,8 +23,20 @@ def processors(form: str = "auto") -> list[Any]:
     # Plain tracebacks, because the locals of frames may hold secrets.
     if form == "text" or (form == "auto" and sys.stderr.isatty()):
         plain = structlog.dev.plain_traceback
+        shared += [structlog.processors.format_exc_info, _for_terminal]
         return [*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     return [*shared, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _for_terminal(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Escape what a terminal would act on, and line breaks, which would feign a line, but for those of our own texts.
+
+    Lists and the like are escaped by their representation.
+    """
+    return {
+        key: escaped(value, keep="\n\t" if key in _OWN_TEXTS else "") if isinstance(value, str) else value
+        for key, value in event.items()
+    }
 
 
 class _Tolerant:

@@ -3,6 +3,11 @@
 from nodespan.discovery.affiliate import AffiliateData, ControlPlanePart, KubeSpanPart
 from nodespan.discovery.view import SeenAffiliate
 from nodespan.resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
+from nodespan.runtime.escaping import bounded
+
+# The longest name of a host in the DNS; addresses and networks of one node.
+_LONGEST_NAME = 253
+_MOST_LISTED = 1024
 
 
 def to_wire(affiliate: AffiliateSpec) -> tuple[AffiliateData, tuple[str, ...]]:
@@ -31,24 +36,32 @@ def to_wire(affiliate: AffiliateSpec) -> tuple[AffiliateData, tuple[str, ...]]:
 
 
 def from_wire(seen: SeenAffiliate) -> AffiliateSpec:
-    """Another node as reported by a service. Endpoints count only for a node that is part of the mesh."""
+    """Another node as reported by a service. Endpoints count only for a node that is part of the mesh.
+
+    What it says of itself becomes ids, labels of metrics, lines of tables and of logs, so it is cut at lengths that no
+    honest node reaches, and what a terminal would act on is escaped.
+    """
     data = seen.data
     kubespan = None
     if data.kubespan is not None:
         kubespan = KubeSpanAffiliate(
-            public_key=data.kubespan.public_key,
+            public_key=_name(data.kubespan.public_key),
             address=data.kubespan.address,
-            additional_addresses=data.kubespan.additional_addresses,
-            endpoints=seen.endpoints,
-            exclude_advertised_networks=data.kubespan.exclude_advertised_addresses,
+            additional_addresses=data.kubespan.additional_addresses[:_MOST_LISTED],
+            endpoints=seen.endpoints[:_MOST_LISTED],
+            exclude_advertised_networks=data.kubespan.exclude_advertised_addresses[:_MOST_LISTED],
         )
     return AffiliateSpec(
-        node_id=data.node_id,
-        addresses=data.addresses,
-        hostname=data.hostname,
-        nodename=data.nodename,
-        operating_system=data.operating_system,
+        node_id=_name(data.node_id),
+        addresses=data.addresses[:_MOST_LISTED],
+        hostname=_name(data.hostname),
+        nodename=_name(data.nodename),
+        operating_system=_name(data.operating_system),
         machine_type=MachineType(data.machine_type),
         kubespan=None if kubespan == KubeSpanAffiliate() else kubespan,
         control_plane=None if data.control_plane is None else ControlPlane(port=data.control_plane.api_server_port),
     )
+
+
+def _name(given: str) -> str:
+    return bounded(given, _LONGEST_NAME)

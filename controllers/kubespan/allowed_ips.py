@@ -21,9 +21,9 @@ from nodespan.controllers.kubespan.member_word import (
     RESERVED,
     believed_endpoints,
     believed_networks,
-    printable,
 )
 from nodespan.resources.cluster import AffiliateSpec
+from nodespan.runtime.escaping import bounded
 
 
 @attrs.frozen
@@ -74,7 +74,7 @@ def claim_of(
     own = IPSet.of([parse_network(kubespan.address)])
     return Claim(
         public_key=kubespan.public_key,
-        label=printable(affiliate.nodename),
+        label=bounded(affiliate.nodename, 253),
         address=kubespan.address,
         endpoints=believed_endpoints(kubespan.endpoints, endpoint_filters),
         claimed=((believed_networks(named, accepted) - excluded) | own) - RESERVED,

@@ -80,11 +80,3 @@ def needed_addresses(gateways: Iterable[str], resolvers: Iterable[str]) -> froze
         except AddressError:
             continue
     return frozenset(found)
-
-
-_UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-
-
-def printable(text: str, longest: int = 253) -> str:
-    """A name that a member gives itself, fit for a terminal and a log."""
-    return text[:longest].translate(_UNPRINTABLE)

@@ -14,6 +14,7 @@ from nodespan.runtime.api.pages import Page
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.engine.queue_runner import QueueRunner
 from nodespan.runtime.engine.status import ControllerState
+from nodespan.runtime.escaping import escaped
 from nodespan.runtime.resource import ResourceDefinition
 from nodespan.runtime.samples import Collect, Missing, Samples
 from nodespan.runtime.state import State, count_by_type
@@ -147,5 +148,6 @@ def _family(samples: Samples) -> Metric:
     kind = CounterMetricFamily if samples.is_counter else GaugeMetricFamily
     family = kind(samples.name.removesuffix("_total"), samples.text, labels=samples.labels)
     for labels, value in samples.values.items():
-        family.add_metric(labels, value)
+        # The format escapes line breaks only, and labels are names that others chose.
+        family.add_metric(tuple(map(escaped, labels)), value)
     return family

@@ -32,6 +32,20 @@ def test_a_person_gets_a_readable_line() -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
+def test_what_others_say_cannot_act_on_a_terminal_or_feign_a_line(form: str) -> None:
+    log, written = logger(form)
+    try:
+        raise ValueError("\x1b]0;title\x07")
+    except ValueError:
+        log.exception("first\nline\x9b2J", name="web\x1b[2J\nit happened", names=["\x1b[31m"], other="\u202e")
+    text = written.getvalue()
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert "\nit happened" not in text.replace("first\nline", "")
+    # A text with blanks is written as its representation.
+    assert "web\\x1b[2J\\nit happened" in text.replace("\\\\", "\\").replace("\\u001b", "\\x1b")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
 def test_a_traceback_shows_no_values(form: str) -> None:
     log, written = logger(form)
     secret = "".join(("hu", "sh"))

@@ -36,6 +36,7 @@ from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionS
 from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import Input, weak
+from nodespan.runtime.escaping import bounded
 
 # What the operator reads, beside what all operators do.
 INPUTS: tuple[Input, ...] = (
@@ -142,7 +143,7 @@ class VIPOperator(Operator):
         while True:
             try:
                 async for record in observe(client, self._prefix):
-                    await self._report.update(leader="" if record is None else record.value, watch_trouble="")
+                    await self._report.update(leader="" if record is None else bounded(record.value), watch_trouble="")
             except EtcdError as error:
                 await self._report.update(watch_trouble=str(error))
                 await trio.sleep(_PAUSE)

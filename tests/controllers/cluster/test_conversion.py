@@ -13,6 +13,7 @@ from nodespan.discovery.affiliate import (
 )
 from nodespan.discovery.view import SeenAffiliate
 from nodespan.resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
+from nodespan.runtime.escaping import bounded
 from tests.controllers.cluster.samples import affiliate
 from tests.discovery.samples import affiliates
 
@@ -58,5 +59,32 @@ def test_empty_parts() -> None:
 @given(affiliates())
 def test_any_record_from_a_service_converts_to_an_affiliate(data: AffiliateData) -> None:
     spec = from_wire(SeenAffiliate(data))
-    assert spec.node_id == data.node_id
+    assert spec.node_id == bounded(data.node_id, 253)
     assert spec.addresses == data.addresses
+
+
+def test_what_a_node_says_of_itself_is_bounded_and_fit_for_a_terminal() -> None:
+    hostile = "web\x1b[2J\n\x9b1m\u202e" + "a" * 10_000
+    many = tuple(f"10.0.{number // 256}.{number % 256}" for number in range(5000))
+    data = AffiliateData(
+        node_id=hostile,
+        addresses=many,
+        hostname=hostile,
+        nodename=hostile,
+        machine_type=hostile,
+        operating_system=hostile,
+        kubespan=KubeSpanPart(
+            public_key=hostile,
+            additional_addresses=tuple(f"{address}/32" for address in many),
+            exclude_advertised_addresses=tuple(f"{address}/32" for address in many),
+        ),
+    )
+    found = from_wire(SeenAffiliate(data, tuple(f"{address}:1" for address in many)))
+    assert found.kubespan is not None
+    for text in (found.node_id, found.hostname, found.nodename, found.operating_system, found.kubespan.public_key):
+        assert text.startswith("web\\x1b[2J\\n\\x9b1m\\u202ea")
+        assert text.isprintable()
+        assert len(text) == 253
+    assert found.machine_type is MachineType.UNKNOWN
+    lists = (found.addresses, found.kubespan.additional_addresses, found.kubespan.exclude_advertised_networks)
+    assert [len(each) for each in (*lists, found.kubespan.endpoints)] == [1024] * 4

@@ -11,7 +11,6 @@ from nodespan.controllers.kubespan.member_word import (
     believed_networks,
     needed_addresses,
     outside,
-    printable,
 )
 from nodespan.resources.cluster import AffiliateSpec, KubeSpanAffiliate
 
@@ -113,11 +112,6 @@ def test_gateways_and_resolvers_are_reached_outside_of_the_tunnel() -> None:
     assert outside(claimed, needed) == prefixes("192.0.2.0/32", "192.0.2.2/31", "203.0.113.9/32")
     assert outside(claimed, needed, IPSet.of([parse_network("192.0.2.0/24")])) == claimed
     assert outside(("203.0.113.9/32",), needed) == ("203.0.113.9/32",)
-
-
-def test_a_name_is_fit_for_a_terminal() -> None:
-    assert printable("web\x1b[2J\n\x9b1m") == "web\\x1b[2J\\x0a\\x9b1m"
-    assert len(printable("a" * 10_000)) == 253
 
 
 def test_a_claim_holds_only_what_is_believed() -> None:
