@@ -27,12 +27,26 @@ class DiscoveryCommand:
         parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM; reloaded when it changes")
         parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
         parser.add_argument("--insecure", action="store_true", help="plain text instead of TLS")
+        parser.add_argument(
+            "--state",
+            metavar="URL",
+            default="memory:",
+            help="where the records are: memory:, sqlite:PATH, or etcd:URL,URL... for several instances (%(default)s)",
+        )
+        parser.add_argument(
+            "--state-setting",
+            metavar="NAME=VALUE",
+            action="append",
+            default=[],
+            help="a setting of the state, like ca=FILE, cert=FILE, key=FILE, prefix=/KEYS for etcd; may be repeated",
+        )
         snapshot = os.path.join(default_state_dir(), "discovery", "state.binpb")
         parser.add_argument(
             "--snapshot",
             metavar="FILE",
             default=snapshot,
-            help='file that keeps the records over a restart; "" for none (%(default)s)',
+            help="file that keeps the records over a restart, or from which another --state takes them over; "
+            '"" for none (%(default)s)',
         )
         parser.add_argument("--snapshot-interval", metavar="SECONDS", type=float, default=600.0, help="(%(default)s)")
         parser.add_argument("--gc-interval", metavar="SECONDS", type=float, default=60.0, help="(%(default)s)")
@@ -60,7 +74,10 @@ class DiscoveryCommand:
             help="with --embedded: the agent's machine configuration; may be repeated",
         )
         parser.add_argument(
-            "--state-dir", metavar="DIR", default=default_state_dir(), help="with --embedded: the agent's (%(default)s)"
+            "--state-dir",
+            metavar="DIR",
+            default=default_state_dir(),
+            help="where relative paths of --state begin, and with --embedded the agent's (%(default)s)",
         )
         parser.add_argument("--socket", metavar="PATH", help="with --embedded: where the agent listens")
         parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
@@ -76,8 +93,9 @@ class DiscoveryCommand:
         from nodespan.discovery.service.client_address import Trust
         from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
         from nodespan.runtime import logs
-        from nodespan.runtime.errors import leaves
+        from nodespan.runtime.errors import StateOpenError, leaves
         from nodespan.runtime.service_manager import ServiceManager
+        from nodespan.runtime.state.opening import check_url
         from nodespan.runtime.whole_file import check_target
 
         if bool(options.tls_cert) != bool(options.tls_key):
@@ -94,10 +112,20 @@ class DiscoveryCommand:
                 check_target(Path(options.snapshot))
             except OSError as error:
                 raise CommandError(f'--snapshot: {error}; give a file of its own, or "" for none') from error
+        if options.embedded and options.state != "memory:":
+            raise CommandError("--embedded: the affiliates are in the agent's state, so give no --state")
+        if problem := check_url(options.state):
+            raise CommandError(f"--state {options.state!r}: {problem}")
+        settings = dict(setting.split("=", 1) for setting in options.state_setting if "=" in setting)
+        if len(settings) != len(options.state_setting):
+            raise CommandError("--state-setting: write each once, as NAME=VALUE")
         logs.configure(options.log_format, options.log_level)
         wanted = DiscoveryOptions(
             listen=parse_address("--listen", options.listen),
             certificate=(Path(options.tls_cert), Path(options.tls_key)) if options.tls_cert else None,
+            state=options.state,
+            state_dir=Path(options.state_dir),
+            state_settings=settings,
             snapshot=Path(options.snapshot) if options.snapshot else None,
             snapshot_interval=options.snapshot_interval,
             collect_interval=options.gc_interval,
@@ -133,7 +161,7 @@ class DiscoveryCommand:
             trio.run(run)
         except BaseExceptionGroup as group:
             # Nurseries wrap the error about an unusable address or file.
-            expected, unexpected = group.split(OSError)
+            expected, unexpected = group.split((OSError, StateOpenError))
             if unexpected is not None or expected is None:
                 raise
             raise CommandError("; ".join(str(error) for error in leaves(expected))) from group

@@ -43,3 +43,9 @@ Affiliate = ResourceType(
 def affiliate_id(cluster: str, affiliate: str) -> str:
     """The id of the resource: unique for each pair, whatever the pair contains."""
     return f"{cluster.replace('%', '%25').replace('/', '%2F')}/{affiliate}"
+
+
+def address_of(id: str) -> tuple[str, str]:
+    """The cluster and the affiliate that an id of a resource stands for."""
+    cluster, _, affiliate = id.partition("/")
+    return cluster.replace("%2F", "/").replace("%25", "%"), affiliate

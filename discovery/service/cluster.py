@@ -5,6 +5,7 @@ that grows with the duration of the beat. So the growth of a large cluster leave
 between two beats are batched, encoded once, and sent as one message to all watchers at the same position.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import attrs
 import trio
 
-from nodespan.discovery.service.affiliate import Affiliate, AffiliateSpec
+from nodespan.discovery.service.affiliate import Affiliate, AffiliateSpec, address_of
 from nodespan.discovery.service.change_log import ChangeLog
+from nodespan.discovery.service.rules import MAX_AFFILIATES, is_sound
 from nodespan.discovery.wire import server_pb2 as wire
-from nodespan.runtime.api.grpc import frame
+from nodespan.runtime.api.grpc import Code, RPCError, frame
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
@@ -55,6 +57,7 @@ class Cluster:
     """The affiliates of one cluster, and its watchers."""
 
     __slots__ = (
+        "_arriving",
         "_entries",
         "_increments",
         "_is_beating",
@@ -70,6 +73,8 @@ class Cluster:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.affiliates: dict[str, AffiliateSpec] = {}
         self.watchers = 0
+        # How many reports are being stored of each affiliate that is not there yet.
+        self._arriving: Counter[str] = Counter()
         # How often something was announced: whoever shows the cluster need not look again before it is another.
         self.revision = 0
         self._nursery = nursery
@@ -85,6 +90,21 @@ class Cluster:
     def position(self) -> int:
         """The position of a watcher that has seen everything."""
         return self._log.position
+
+    @contextmanager
+    def place_for(self, id: str) -> Iterator[None]:
+        """Keep a place for an affiliate while it is being stored. Raises RPCError if the cluster is full."""
+        arriving = self._arriving
+        count = len(self.affiliates) + sum(each not in self.affiliates for each in arriving)
+        if id not in self.affiliates and id not in arriving and count >= MAX_AFFILIATES:
+            raise RPCError(Code.RESOURCE_EXHAUSTED, f"the cluster has {MAX_AFFILIATES} affiliates, the maximum")
+        arriving[id] += 1
+        try:
+            yield
+        finally:
+            arriving[id] -= 1
+            if not arriving[id]:
+                del arriving[id]
 
     def put(self, spec: AffiliateSpec) -> None:
         """Set an affiliate; watchers are notified if its announcement changed."""
@@ -197,16 +217,29 @@ def _join(entries: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Clusters:
-    """All clusters of a state, updated by its changes until `close` is called."""
+    """All clusters of a state, updated by its changes until `close` is called.
 
-    def __init__(self, state: State, nursery: trio.Nursery) -> None:
+    A state that others may write, too, is checked: what breaks the rules is ignored.
+    """
+
+    def __init__(self, state: State, nursery: trio.Nursery, *, checked: bool = False) -> None:
         self._nursery = nursery
         self._clusters: dict[str, Cluster] = {}
         view = state.view(Affiliate)
+        see = self._see_checked if checked else self._see
         for resource in view.list():
-            self.mention(resource.spec.cluster).put(resource.spec)
+            see(resource, destroyed=False)
         # Ends the updates.
-        self.close = view.subscribe(self._see)
+        self.close = view.subscribe(see)
+
+    def _see_checked(self, resource: Resource[Any], destroyed: bool) -> None:
+        if is_sound(resource):
+            self._see(resource, destroyed)
+            return
+        cluster_id, id = address_of(resource.id)
+        cluster = self._clusters.get(cluster_id)
+        if cluster is not None and id in cluster.affiliates:
+            cluster.remove(id)
 
     def _see(self, resource: Resource[Any], destroyed: bool) -> None:
         spec: AffiliateSpec = resource.spec

@@ -13,7 +13,13 @@ from nodespan.discovery.service.version_label import version_label
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.resources.addresses import encode_address
 from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, methods, server_stream, unary
-from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.errors import (
+    ConflictError,
+    NotFoundError,
+    OwnerConflictError,
+    PhaseConflictError,
+    UnavailableError,
+)
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
@@ -80,9 +86,6 @@ class ClusterService:
         ttl = request.ttl.seconds * 10**9 + request.ttl.nanos
         rules.check_report(request.affiliate_data, request.affiliate_endpoints, ttl)
         cluster = self._clusters.mention(cluster_id)
-        if id not in cluster.affiliates and len(cluster.affiliates) >= rules.MAX_AFFILIATES:
-            message = f"the cluster has {rules.MAX_AFFILIATES} affiliates, the maximum"
-            raise RPCError(Code.RESOURCE_EXHAUSTED, message)
         # All TTLs in the past are equal, and a bound keeps the numbers in the state small.
         expiry = max(self._now() + ttl, 0)
         error: RPCError | None = None
@@ -93,7 +96,11 @@ class ClusterService:
             return known.with_spec(spec)
 
         fresh = Affiliate.new(affiliate_id(cluster_id, id), AffiliateSpec(cluster=cluster_id, affiliate=id))
-        await _despite_others(lambda: self._state.modify(fresh, merged, owner=OWNER))
+        if id in cluster.affiliates:
+            await _written(lambda: self._state.modify(fresh, merged, owner=OWNER))
+        else:
+            with cluster.place_for(id):
+                await _written(lambda: self._state.modify(fresh, merged, owner=OWNER))
         if error is not None:
             raise error
         return wire.AffiliateUpdateResponse()
@@ -102,7 +109,8 @@ class ClusterService:
         cluster = self._cluster(request.cluster_id)
         rules.check_affiliate_id(request.affiliate_id)
         if request.affiliate_id in cluster.affiliates:
-            await self._destroy(request.cluster_id, request.affiliate_id)
+            id = affiliate_id(request.cluster_id, request.affiliate_id)
+            await _written(lambda: self._state.destroy(Affiliate, id, owner=OWNER), is_gone_ok=True)
         return wire.AffiliateDeleteResponse()
 
     async def _list(self, request: wire.ListRequest, _call: Call) -> bytes:
@@ -127,15 +135,20 @@ class ClusterService:
     # Periodic work.
 
     async def collect(self) -> int:
-        """Drop what has expired; returns the number of affiliates."""
+        """Drop what has expired; returns the number of affiliates.
+
+        Other instances of the service may do the same on a shared state: whoever is late finds it done. What is
+        announced meanwhile is not dropped.
+        """
         now = self._now()
         count = 0
         for cluster_id, cluster in self._clusters.items():
-            for id, spec in tuple(cluster.affiliates.items()):
-                left = rules.prune(spec, now)
-                if left is None:
-                    await self._destroy(cluster_id, id)
-                    count += 1
+            for id in tuple(cluster.affiliates):
+                # As it is now: other affiliates may have been waited for.
+                spec = cluster.affiliates.get(id)
+                left = spec and rules.prune(spec, now)
+                if spec is not None and left is None:
+                    count += await self._drop(cluster_id, id)
                 elif left is not spec:
                     await self._prune(cluster_id, id, now)
             await trio.lowlevel.checkpoint()  # lets calls run in between
@@ -145,12 +158,16 @@ class ClusterService:
         def pruned(known: Resource[AffiliateSpec]) -> Resource[AffiliateSpec]:
             return known.with_spec(rules.prune(known.spec, now) or known.spec)
 
-        with suppress(NotFoundError):  # it may have been deleted meanwhile
+        with suppress(NotFoundError, UnavailableError):  # it may have been deleted meanwhile
             await self._state.update_with_conflicts(Affiliate, affiliate_id(cluster_id, id), pruned, owner=OWNER)
 
-    async def _destroy(self, cluster_id: str, id: str) -> None:
-        with suppress(NotFoundError):  # another task may have destroyed it
+    async def _drop(self, cluster_id: str, id: str) -> bool:
+        """Destroy an affiliate that has expired, unless it was destroyed or announced again at the same moment."""
+        try:
             await self._state.destroy(Affiliate, affiliate_id(cluster_id, id), owner=OWNER)
+        except (NotFoundError, ConflictError, UnavailableError):
+            return False
+        return True
 
     async def restore(self, spec: AffiliateSpec) -> None:
         """Add an affiliate from a snapshot, unless it exists."""
@@ -158,14 +175,23 @@ class ClusterService:
             await self._state.create(Affiliate.new(affiliate_id(spec.cluster, spec.affiliate), spec), owner=OWNER)
 
 
-async def _despite_others(write: Callable[[], Awaitable[object]]) -> None:
-    """Retry a write if another user of the state created or destroyed the resource in between."""
+async def _written(write: Callable[[], Awaitable[object]], *, is_gone_ok: bool = False) -> None:
+    """Retry a write if another user of the state created, changed or destroyed the resource in between.
+
+    With `is_gone_ok` a missing resource is no reason to. Raises RPCError while the state cannot be written.
+    """
     while True:
         try:
             await write()
         except (OwnerConflictError, PhaseConflictError):
             raise
-        except (ConflictError, NotFoundError):
+        except UnavailableError as error:
+            raise RPCError(Code.UNAVAILABLE, str(error)) from error
+        except NotFoundError:
+            if is_gone_ok:
+                return
+            await trio.lowlevel.checkpoint()
+        except ConflictError:
             await trio.lowlevel.checkpoint()
         else:
             return

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 import attrs
 
-from nodespan.discovery.service.affiliate import AffiliateSpec, EndpointRecord
+from nodespan.discovery.service.affiliate import AffiliateSpec, EndpointRecord, affiliate_id
 from nodespan.runtime.api.grpc import Code, RPCError
+from nodespan.runtime.resource import Resource
 
 MAX_ID = 256
 MAX_DATA = 2048
@@ -45,6 +46,19 @@ def check_report(data: bytes, endpoints: Iterable[bytes], ttl: int) -> None:
             raise RPCError(Code.INVALID_ARGUMENT, message)
     if ttl > MAX_TTL:
         raise RPCError(Code.INVALID_ARGUMENT, f"the TTL is {ttl / 1e9:g} s: at most {MAX_TTL // 10**9} s are granted")
+
+
+def is_sound(stored: Resource[AffiliateSpec]) -> bool:
+    """Whether a stored affiliate is one that the service would have stored."""
+    spec = stored.spec
+    return (
+        stored.id == affiliate_id(spec.cluster, spec.affiliate)
+        and 1 <= len(spec.cluster.encode(errors="replace")) <= MAX_ID
+        and 1 <= len(spec.affiliate.encode(errors="replace")) <= MAX_ID
+        and len(spec.data) <= MAX_DATA
+        and len(spec.endpoints) <= MAX_ENDPOINTS
+        and all(len(endpoint.data) <= MAX_ENDPOINT for endpoint in spec.endpoints)
+    )
 
 
 def merge(

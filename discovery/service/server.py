@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import attrs
 import structlog
 import trio
 
+from nodespan.discovery.service.affiliate import Affiliate
 from nodespan.discovery.service.client_address import Address as ClientAddress
 from nodespan.discovery.service.client_address import Trust, client_address
 from nodespan.discovery.service.cluster import Clusters
@@ -28,6 +29,7 @@ from nodespan.runtime.controller import Logger
 from nodespan.runtime.state import MemoryState, State
 
 Address = tuple[str, int]
+MEMORY = "memory:"
 # Files that are not for clients: listeners, pages, metrics, the snapshot, and a connection that is being closed.
 _RESERVED_FILES = 64
 # However many files there may be: each connection takes memory too. A whole cluster may come from one address.
@@ -46,10 +48,18 @@ class DiscoveryOptions:
     An empty host in `listen` stands for all addresses, IPv4 and IPv6. `certificate` is the chain and its key, None for
     plain text. `rate` is the limit of requests per second from one client (bursts of four times as many), 0 for none.
     An option that is None is off.
+
+    `state` is the URL of the state that holds the affiliates, `state_settings` what else it is to be told. With another
+    one than `memory:` the snapshot is only read, once: see `Storage.migrate`. `grace` is how long nothing expires after
+    the start or an outage of such a state, for the clients to announce themselves again.
     """
 
     listen: Address
     certificate: tuple[Path, Path] | None = None
+    state: str = MEMORY
+    state_dir: Path = Path()
+    state_settings: Mapping[str, str] = attrs.field(factory=dict)
+    grace: float = 300.0
     snapshot: Path | None = None
     snapshot_interval: float = 600.0
     collect_interval: float = 60.0
@@ -118,15 +128,16 @@ async def serve_discovery(
 ) -> None:
     """Serve until cancelled; then end the streams, wait some seconds for calls to finish, and save.
 
-    The affiliates are in `state`, by default one of the service's own. `now` is a clock in nanoseconds, by default one
-    that agrees with the wall clock at the start and is not set later. Reports as started once everything answers.
-    Raises OSError for addresses and files that cannot be used.
+    The affiliates are in `state`, by default the one of the options; serving begins when that can be reached. `now` is
+    a clock in nanoseconds, by default one that agrees with the wall clock at the start and is not set later. Reports as
+    started once everything answers.
+    Raises OSError for addresses and files that cannot be used, StateOpenError for such a state.
     """
     log = structlog.get_logger() if log is None else log
     certificate = None if options.certificate is None else ServerCertificate(*options.certificate, log)
-    state = MemoryState() if state is None else state
     now = steady_clock() if now is None else now
-    async with _open_clusters(state) as clusters:
+    lasts = state is None and options.state != MEMORY
+    async with _opened_state(options, state, log) as state, _open_clusters(state, checked=lasts) as clusters:
         metrics = Metrics(clusters)
         service = ClusterService(
             state,
@@ -152,14 +163,23 @@ async def serve_discovery(
         )
         metrics.watch_connections(server.sources)
 
+        # Until when nothing expires.
+        spared = trio.current_time() + options.grace if lasts else 0.0
+
         async def collect() -> None:
-            expired = await service.collect()
+            nonlocal spared
+            if state.outage(Affiliate.kind.namespace) is not None:
+                spared = trio.current_time() + options.grace
+            expired = await service.collect() if trio.current_time() >= spared else 0
             metrics.collected(clusters.drop_unused(), expired)
 
         async with AsyncExitStack() as stack:
             if options.snapshot is not None:
                 storage = Storage(options.snapshot, clusters, service, metrics, log, now)
-                await stack.enter_async_context(_kept(storage, options.snapshot_interval))
+                if lasts:
+                    await storage.migrate()
+                else:
+                    await stack.enter_async_context(_kept(storage, options.snapshot_interval))
             await collect()
             nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(_repeat, collect, options.collect_interval)
@@ -223,9 +243,31 @@ class _Gate:
 
 
 @asynccontextmanager
-async def _open_clusters(state: State) -> AsyncIterator[Clusters]:
+async def _opened_state(options: DiscoveryOptions, given: State | None, log: Logger) -> AsyncIterator[State]:
+    """The given state, or that of the options once it is in reach."""
+    if given is not None:
+        yield given
+    elif options.state == MEMORY:
+        yield MemoryState()
+    else:
+        # Only those who use it pay for it.
+        from nodespan.runtime.state.opening import StateOptions, open_state
+
+        opening = StateOptions(
+            state_dir=options.state_dir, types=(Affiliate,), settings=options.state_settings, log=log, wait=True
+        )
+        async with open_state(options.state, opening) as state:
+            outage = state.outage(Affiliate.kind.namespace)
+            if outage is not None:
+                log.info("waiting for the state", state=options.state)
+            await state.until_available(Affiliate.kind.namespace)
+            yield state
+
+
+@asynccontextmanager
+async def _open_clusters(state: State, *, checked: bool) -> AsyncIterator[Clusters]:
     async with trio.open_nursery() as nursery:
-        clusters = Clusters(state, nursery)
+        clusters = Clusters(state, nursery, checked=checked)
         try:
             yield clusters
         finally:

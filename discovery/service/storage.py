@@ -69,6 +69,19 @@ class Storage:
             self._metrics.stored("load", tally, time.perf_counter() - started)
             self._log.info("snapshot read", path=str(self._path), affiliates=tally.affiliates)
 
+    async def migrate(self) -> None:
+        """Take over the records of the file into a state that lasts, and rename it: they must not come back later."""
+        if not self._path.exists():
+            return
+        await self.load()
+        done = self._path.with_name(f"{self._path.name}.migrated")
+        try:
+            self._path.replace(done)
+        except OSError as error:
+            self._log.error("snapshot not renamed", path=str(self._path), error=str(error))
+        else:
+            self._log.info("the records of the snapshot are in the state now", renamed=str(done))
+
     async def save(self) -> None:
         """Replace the file; a failure is logged. After a cancellation, the write may continue in the background."""
         started = time.perf_counter()

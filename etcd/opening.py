@@ -1,0 +1,68 @@
+"""The scheme `etcd:` of states: `etcd:https://10.0.0.1:2379,https://10.0.0.2:2379`."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from nodespan.etcd.client import EtcdClient
+from nodespan.etcd.errors import EndpointError, TLSFilesError
+from nodespan.etcd.gateway import TLSFiles
+from nodespan.etcd.state import PATIENCE, PREFIX, open_etcd
+from nodespan.runtime.errors import StateOpenError
+from nodespan.runtime.state.base import State
+from nodespan.runtime.state.collection import History
+from nodespan.runtime.state.opening import StateOptions
+
+# What a configuration may say of such a state.
+SETTINGS = ("ca", "cert", "key", "patience", "prefix", "sealKey")
+_OPEN_WITHIN = 10.0
+
+
+@asynccontextmanager
+async def open_state(url: str, options: StateOptions) -> AsyncGenerator[State, None]:
+    """The state at these endpoints. Raises StateOpenError.
+
+    Settings: `ca`, `cert` and `key` are PEM files for TLS, `prefix` is the beginning of all keys, `sealKey` the file of
+    the key that seals sensitive types, `patience` how many seconds a write waits through an outage.
+    """
+    settings = dict(options.settings)
+    for name in settings:
+        if name not in SETTINGS:
+            raise StateOpenError(f"{name!r} is no setting of a state on etcd: they are {', '.join(SETTINGS)}")
+    ca, certificate, key, seal_key = (
+        _path(options.state_dir, settings.get(name)) for name in ("ca", "cert", "key", "sealKey")
+    )
+    try:
+        patience = float(settings.get("patience", PATIENCE))
+    except ValueError:
+        raise StateOpenError(f"patience: {settings['patience']!r} is not a number of seconds") from None
+    endpoints = [part.strip() for part in url.partition(":")[2].split(",") if part.strip()]
+    tls = TLSFiles(ca=ca, certificate=certificate, key=key)
+    try:
+        async with (
+            EtcdClient(endpoints, tls=tls) as client,
+            open_etcd(
+                client,
+                types=options.types,
+                prefix=settings.get("prefix", PREFIX),
+                patience=patience,
+                key=seal_key,
+                history=History.of(max_capacity=options.max_history),
+                log=options.log,
+            ) as state,
+        ):
+            if not options.wait:
+                with trio.move_on_after(_OPEN_WITHIN) as scope:
+                    await state.until_available("")
+                outage = state.outage("")
+                if scope.cancelled_caught and outage is not None:
+                    raise StateOpenError(f"{url}: {outage.reason}")
+            yield state
+    except (EndpointError, TLSFilesError) as error:
+        raise StateOpenError(str(error)) from error
+
+
+def _path(base: Path, name: str | None) -> Path | None:
+    return base / name if name else None
