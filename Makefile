@@ -122,7 +122,7 @@ docs: .venv/installed ## redo what in docs/ is made from the code: the public na
 	$(BIN)/nodespan graph -o svg > docs/graph.svg
 	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg
 
-soak: .venv/installed ## what takes too long for every day: a cluster broken over and over; root, hours
+soak: .venv/installed ## hours of faults, in a cluster that is broken again and again; root
 	@$(PACKAGES) $(MESH_PACKAGES)
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm -m 'not process'
 	$(BIN)/python -m tests.vm.run -m soak

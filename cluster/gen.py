@@ -148,7 +148,7 @@ def _files(directory: Path, nodes: list[str]) -> dict[Path, str]:
 def _what_to_do(has_own_files: bool, urls: list[str], *, uses_public: bool) -> str:
     lines = [
         "Each node gets its file" if has_own_files else "All nodes get the same file",
-        ", as /etc/nodespan/config.yaml with mode 0600; whoever has it can join the mesh.\n",
+        ", as /etc/nodespan/config.yaml with mode 0600; anyone who has it can join the mesh.\n",
         "What a node may have of its own is described at its top. Check it after changes:\n\n",
         "    nodespan validate /etc/nodespan/config.yaml\n\n",
         f"The nodes find each other through {', '.join(urls)}; their records there are encrypted.\n",

@@ -43,7 +43,7 @@ def start(station: Station, command: Command, *, log: Path | None = None) -> "su
 
 
 def pids_in(namespace: str) -> tuple[int, ...]:
-    """The processes in a namespace, whoever started them; none if the namespace is missing."""
+    """All processes in a namespace; none if the namespace is missing."""
     if not (NAMESPACES / namespace).exists():
         return ()
     listed = subprocess.run(("ip", "netns", "pids", namespace), capture_output=True, text=True, check=False)

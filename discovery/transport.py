@@ -1,6 +1,6 @@
 """Connects to services by gRPC.
 
-Each connection is dialled anew, with the roots of trust and the proxy as they are then: a certificate authority that
+Each connection is dialled with the roots of trust and the proxy as they are then: a certificate authority that
 was added counts from the next attempt on. Proxies are those of the environment that the transport is given
 (`nodespan.discovery.proxy`). A failed call says which step of it failed: the channel goes them one by one.
 """

@@ -131,7 +131,7 @@ class EtcdClient:
     async def grant(self, ttl: float) -> Lease:
         """Get a lease of about `ttl` seconds, at least one; its own `ttl` is what counts.
 
-        If it is repeated, a lease that nobody knows of may be left, and ends by itself.
+        If it is repeated, an unused lease may be left, which expires by itself.
         """
 
         def parse(answer: Json) -> Lease:

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_to_bytes
 from nodespan.runtime.resource import Kind, Pointer
 
 _SAFE = "-_.~$&+=:@"
-# Longer keys are nobody's: etcd itself would take them.
+# Longer keys are refused, although etcd would accept them.
 MAX_KEY = 8 << 10
 
 

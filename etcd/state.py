@@ -2,7 +2,7 @@
 
 Theory of operation. Each resource is a key; its value is the stored form of the resource, its version the number of
 times that etcd has written the key. A write is one transaction: it holds only if the key was last changed at the
-revision that the view shows. So a version is written once, whoever tries, and no write is made from a stale reading.
+revision that the view shows. So of several writers of a version one succeeds, and no write is based on a stale read.
 
 The view is filled by a read of all keys, as of one revision, and kept current by one watch from there on: everything
 that is reported comes from that watch, also what this process wrote itself, in the order in which etcd committed it. A

@@ -27,7 +27,7 @@ TOKEN_SIZE = 16
 _HEAD = re.compile(rb'\{"nodespan":(\d{1,9}),"write":"([0-9a-f]{16})",')
 _FORMAT = 1
 _LATEST = 1 << 63
-# What reading a value raises that is none.
+# What reading an invalid value raises.
 _NONSENSE = (SpecError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 

@@ -21,7 +21,7 @@ from nodespan.runtime.plugins import Settings
 from nodespan.runtime.resource import Resource, ResourceType
 
 
-# A spec is an immutable value: frozen, tuples in place of lists. Whoever reads it shares it, and nobody copies it.
+# A spec is an immutable value: frozen, tuples in place of lists. All readers share it, without copies.
 @attrs.frozen(kw_only=True)
 class HostsFragmentSpec:
     """A fragment that was written: where, the names in it, and the addresses that they stand for."""
@@ -63,7 +63,7 @@ class HostsFragmentController(Controller):
             # Files block, and here everybody shares one thread: they go to another.
             await trio.to_thread.run_sync(write_fragment, self._path, fragment)
             # An output that is not put within the block is destroyed at its end. Putting what is there already
-            # writes nothing and wakes nobody.
+            # writes nothing and wakes no controller.
             async with ctx.tracked_outputs(HostsFragment):
                 if fragment is not None:
                     await ctx.put(HostsFragment, "hosts", fragment)
@@ -86,7 +86,7 @@ def wanted_fragment(
 
 
 def write_fragment(path: Path, fragment: HostsFragmentSpec | None) -> None:
-    """Make the file say this, in one step: nobody ever reads half of it. Blocks on the disk."""
+    """Make the file say this, atomically: no reader sees half of it. Blocks on the disk."""
     if fragment is None:
         path.unlink(missing_ok=True)
         return

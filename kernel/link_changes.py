@@ -177,10 +177,10 @@ def _create(
 def change_link(kernel: RtnlSocket, change: LinkChange) -> None:
     """Change a link. Raises OSError."""
     flags = mask = 0
-    for flag, wanted in ((LinkFlags.UP, change.up), (LinkFlags.MULTICAST, change.multicast)):
-        if wanted is not None:
+    for flag, value in ((LinkFlags.UP, change.up), (LinkFlags.MULTICAST, change.multicast)):
+        if value is not None:
             mask |= flag
-            flags |= flag if wanted else 0
+            flags |= flag if value else 0
     attributes: list[bytes] = []
     if change.mtu is not None:
         attributes.append(number32(_MTU, change.mtu))

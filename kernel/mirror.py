@@ -1,13 +1,13 @@
 """A copy, in memory, of one kind of kernel object, kept true by the kernel's notifications.
 
-The order of things makes the copy true. The socket subscribes before the first dump, so that nothing falls between
-the two. While a dump runs no notification is consumed: those that arrive meanwhile are folded in afterwards, and
-folding one that the dump knew already changes nothing in the end, since the last one about an object wins. Before a
-dump whatever is queued is thrown away, for the dump contains it. When the kernel says that it lost notifications
-(ENOBUFS, which comes before anything that is still queued) nothing more is believed until the next dump.
+The copy is correct because of the order of operations. The socket subscribes before the first dump, so that no change
+is missed between the two. While a dump runs no notification is consumed: those that arrive meanwhile are applied
+afterwards, and applying one that the dump contained already is harmless, since the last one about an object wins.
+Before a dump the queued notifications are discarded, for the dump contains them. When the kernel reports lost
+notifications (ENOBUFS, which comes before those that are still queued), the copy is not trusted until the next dump.
 
-What notifications do not tell (see the kinds) is found by a dump every minute, or at once if whoever does such a thing
-says so (`look_again`).
+Changes without notifications (see the kinds) are found by a dump every minute, or at once if the code that makes one
+calls `look_again`.
 """
 
 import errno
@@ -33,20 +33,20 @@ _DEBOUNCE = 0.05
 _REST = 4.0
 _DUMP_ATTEMPTS = 5
 _BURST = 0.01
-# For how long notifications are taken in before the loop lets others run, and before it reports.
+# For how long notifications are processed before other tasks run, and before changes are reported.
 _SLICE = 0.005
 _REPORT = 0.1
 _DATAGRAM = 65536
 RECEIVE_BUFFER = 8 << 20
 _SO_RCVBUFFORCE = 33
-# So many objects are remembered as changed by others.
+# For how many objects the port of the last change is remembered.
 _REMEMBERED = 10_000
 _mirrors: trio.lowlevel.RunVar["set[Mirror[Any, Any]]"] = trio.lowlevel.RunVar("mirrors")
 
 
 @attrs.frozen(kw_only=True)
 class Effect(Generic[K, V]):
-    """What one notification means: objects that are now so (None: gone), objects to read again, or a dump to make.
+    """The effect of one notification: new values of objects (None: gone), objects to read again, or a dump to make.
 
     `announced` are reported as changed even if they look the same.
     """
@@ -58,7 +58,7 @@ class Effect(Generic[K, V]):
 
 
 class ObjectKind(ABC, Generic[K, V]):
-    """A kind of kernel object: where it is announced, how it is listed and what its notifications mean.
+    """A kind of kernel object: the groups of its notifications, how it is listed, and what notifications mean.
 
     Values are immutable and equal if nothing that matters differs. Instances keep no state.
     """
@@ -148,13 +148,13 @@ class Mirror(Generic[K, V]):
 
     @property
     def is_certain(self) -> bool:
-        """Whether the mirror is true as far as notifications were taken in; if not, a dump is due."""
+        """Whether the mirror is correct as of the last notification processed; if not, a dump is due."""
         return not self._doubtful
 
     async def catch_up(self) -> None:
-        """Take in what the kernel has told by now: everything that was done before the call is in the mirror then.
+        """Process the notifications that have arrived: changes made before the call are in the mirror when it returns.
 
-        Except for what the mirror is not certain of. A checkpoint; after a loss it waits for a dump.
+        Except where the mirror is not certain. A checkpoint; after a loss it waits for a dump.
         """
         async with self._taking_in:
             if not self._lost:
@@ -163,19 +163,19 @@ class Mirror(Generic[K, V]):
                 await self._resync()
 
     async def look(self, keys: Iterable[K]) -> None:
-        """Read these objects again, for those of whose changes the kernel tells nothing. Waits for a worker thread."""
+        """Read these objects again, after changes without a notification. Waits for a worker thread."""
         async with self._taking_in:
             await self._take_in(frozenset(keys))
 
     async def resync(self) -> None:
-        """List everything anew and report what differs. Waits for a worker thread, which is not interrupted."""
+        """List everything again and report what differs. Waits for a worker thread, which is not interrupted."""
         async with self._taking_in:
             await self._resync()
 
     async def _resync(self) -> None:
         doubtful = self._doubtful
         self._discard_queued()
-        # Until the dump is there; whoever is cancelled now leaves the rest to the next.
+        # Until the dump is there; a cancelled caller leaves the rest to the next one.
         self._lost = True
         self._resync_soon()
         started = trio.current_time()
@@ -193,11 +193,11 @@ class Mirror(Generic[K, V]):
         self.items = MappingProxyType(items)
         self._report(touched)
         if doubtful and not touched:
-            # Who waits for certainty has it now.
+            # Wake those that wait for certainty.
             self._on_change()
 
     async def follow(self) -> None:
-        """Take in notifications until cancelled. Raises OSError if the kernel refuses."""
+        """Process notifications until cancelled. Raises OSError if the kernel refuses."""
         while True:
             if trio.current_time() >= self._resync_at:
                 await self.resync()
@@ -205,7 +205,7 @@ class Mirror(Generic[K, V]):
             with trio.move_on_at(self._resync_at) as waiting:
                 await trio.lowlevel.wait_readable(self._socket)
             if not waiting.cancelled_caught:
-                # Notifications come in bursts, and taking in ten costs little more than taking in one.
+                # Notifications come in bursts, and processing ten costs little more than processing one.
                 await trio.sleep(_BURST)
                 async with self._taking_in:
                     await self._take_in()
@@ -306,7 +306,7 @@ class Mirror(Generic[K, V]):
 
 
 async def look_again(kind: type[ObjectKind[K, Any]], netns: str | None, keys: Iterable[K]) -> None:
-    """Have all mirrors of a kind in this trio run read these objects again, after a change that the kernel keeps quiet.
+    """Have all mirrors of a kind in this trio run read these objects again, after a change without a notification.
 
     Waits for a worker thread.
     """
@@ -335,7 +335,7 @@ def _subscribe(groups: int, netns: str | None, receive_buffer: int) -> socket.so
         try:
             subscription.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)
         except PermissionError:
-            # Without privileges the system's limit applies; losses are noticed and made good.
+            # Without privileges the system's limit applies; losses are detected, and repaired by a dump.
             subscription.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         subscription.bind((0, groups))
     except BaseException:

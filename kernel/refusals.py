@@ -70,7 +70,7 @@ def route_refusal(number: int, destination: str, *, is_ipv6: bool, link: str, mt
 def link_refusal(number: int, what: str, *, hardware_addr: str = "", mtu: int = 0) -> str:
     """Why a link is not made or changed; `what` is that in words, the others are what it was to get."""
     if number == errno.EADDRNOTAVAIL and hardware_addr:
-        return f"{hardware_addr} is an address of a group or of nobody, which no link can have"
+        return f"{hardware_addr} is a multicast or all-zero address, which no link can have"
     if number == errno.ERANGE and mtu:
         return f"an MTU of {mtu} is more than the link below has"
     if number == errno.ENETDOWN:

@@ -305,7 +305,7 @@ class RtnlSocket:
         self.interrupted = False
 
     def dump(self, type: int, family: int = AF_UNSPEC) -> Iterator[Message]:
-        """All objects of a kind (RTM_GET...) and family. Take all before asking anew."""
+        """All objects of a kind (RTM_GET...) and family. Consume all of them before the next request."""
         yield from self._dump(type, struct.pack("=B", family))
 
     def dump_matching(self, type: int, fields: tuple[int, ...], *attributes: bytes) -> Iterator[Message]:
@@ -330,8 +330,8 @@ class RtnlSocket:
 
     def link(self, index: int = 0, *, name: str = "") -> Message | None:
         """One link by its index or its name, None if there is no such."""
-        wanted = zero_terminated(_IFNAME, name) if name else b""
-        self._send(rtnl.RTM_GETLINK, 0, _LINK.pack(AF_UNSPEC, 0, index, 0, 0) + wanted)
+        by_name = zero_terminated(_IFNAME, name) if name else b""
+        self._send(rtnl.RTM_GETLINK, 0, _LINK.pack(AF_UNSPEC, 0, index, 0, 0) + by_name)
         data = self._connection.recv(_DATAGRAM)
         for answer, _, start, _ in split(data):
             if answer == NLMSG_ERROR:

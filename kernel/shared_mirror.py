@@ -48,7 +48,7 @@ class MirrorView(Generic[K, V]):
 
     @property
     def is_certain(self) -> bool:
-        """Whether the mirror is true as far as notifications were taken in; if not, a dump is due."""
+        """Whether the mirror is correct as of the last notification processed; if not, a dump is due."""
         return self._mirror.is_certain
 
     def changed_by(self, key: K) -> int:
@@ -62,7 +62,7 @@ class MirrorView(Generic[K, V]):
         return touched
 
     async def catch_up(self) -> None:
-        """Take in what the kernel has told by now."""
+        """Process the notifications that have arrived."""
         await self._mirror.catch_up()
 
     async def look(self, keys: Iterable[K]) -> None:
@@ -70,7 +70,7 @@ class MirrorView(Generic[K, V]):
         await self._mirror.look(keys)
 
     async def resync(self) -> None:
-        """List everything anew."""
+        """List everything again."""
         await self._mirror.resync()
 
     def notify(self, changes: Changes[K, V]) -> None:
@@ -89,7 +89,7 @@ class MirrorView(Generic[K, V]):
 
 
 class _Hub(Generic[K, V]):
-    """A mirror, and those who see it."""
+    """A mirror and its subscribers."""
 
     def __init__(self, kind: ObjectKind[K, V], netns: str | None) -> None:
         self.mirror = Mirror(kind, netns, self._notify, RECEIVE_BUFFER)
@@ -107,7 +107,7 @@ class _Hub(Generic[K, V]):
                 self._is_filled = True
 
     async def follow(self) -> None:
-        """Follow the kernel, as soon as nobody else does."""
+        """Follow the kernel, once no other task does."""
         async with self._leading:
             await self.mirror.follow()
 

@@ -1,7 +1,7 @@
 """Certificates in PEM (RFC 7468), all of them or none.
 
-OpenSSL takes a text of certificates up to where a copy of it was cut off, if that is within a BEGIN line, and says
-nothing. Whoever trusts the rest then wonders for long why one server is refused.
+Given a truncated text of certificates, OpenSSL loads those before the cut without an error, if the cut is within a
+BEGIN line. The missing authority would show up much later, as one server that is refused.
 """
 
 import re
@@ -11,19 +11,19 @@ _BEGIN, _END = "-----BEGIN ", "-----END "
 _MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
 _WHOLE_MARK = f"{_BEGIN}CERTIFICATE-----"
 _CERTIFICATES = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
-# The authorities of all the systems together are a quarter of it.
+# The CA bundles of all distributions together are a quarter of it.
 _LARGEST_FILE = 4 * 1024 * 1024
 
 
 class PEMError(ValueError):
-    """A text of certificates that is not whole; the message names the line."""
+    """A truncated or damaged text of certificates; the message names the line."""
 
 
 def certificate_blocks(text: str) -> tuple[str, ...]:
-    """The certificates of a text, each from its BEGIN line to its END line; other lines may stand between them.
+    """The certificates of a text, each from its BEGIN line to its END line; other lines between them are skipped.
 
-    What else is kept in PEM, such as a key, is passed over. Raises PEMError where a block has no beginning or no end,
-    and for a marker that is cut off.
+    Other PEM blocks, such as keys, are skipped too. Raises PEMError for a block without a beginning or an end, and for
+    a truncated marker.
     """
     blocks: list[str] = []
     label, lines, started = "", list[str](), 0
@@ -55,9 +55,9 @@ def certificate_blocks(text: str) -> tuple[str, ...]:
 
 
 def check_certificate_file(path: Path) -> None:
-    """Raise PEMError unless every certificate and key of the file is whole. Blocks on the disk; raises OSError.
+    """Raise PEMError unless every certificate and key of the file is complete. Blocks; raises OSError.
 
-    What is in the blocks is left to OpenSSL, which refuses a damaged one and a file without any.
+    The contents of the blocks are left to OpenSSL, which refuses a damaged one and a file without any.
     """
     with path.open("rb") as file:
         raw = file.read(_LARGEST_FILE + 1)

@@ -113,7 +113,7 @@ def named(where: str, failure: str) -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """An error of somebody's code in one line: its type, its text, and its place."""
+    """An error of a plugin's code in one line: its type, its text, and its place."""
     text = f"{type(error).__name__}: {error}" if not isinstance(error, ImportError) else str(error)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
     if not frames or isinstance(error, SyntaxError):

@@ -27,7 +27,7 @@ async def wait_quiet(is_busy: Callable[[], bool]) -> None:
     instrument = _Instrument(is_busy)
     trio.lowlevel.add_instrument(instrument)
     try:
-        while not instrument.was_quiet:  # noqa: ASYNC110  # an instrument can wake nobody
+        while not instrument.was_quiet:  # noqa: ASYNC110  # an instrument cannot wake tasks
             await trio.sleep(_POLL)
     finally:
         trio.lowlevel.remove_instrument(instrument)

@@ -64,7 +64,7 @@ class DiscoveryServiceController(Controller):
 
     Of each service it writes a DiscoveryServiceStatus, and a NetworkProblem while it is not in use or not readable.
     The own record is deleted from all services while there is a MachineResetSignal. The signal is held by a finalizer
-    until they have confirmed it: whoever wants to leave creates the signal, tears it down and waits for as long as it
+    until they have confirmed it: to leave, create the signal, tear it down and wait for as long as it
     is worth it. Stopping deletes nothing: the record lives on until its time is over.
     """
 
@@ -246,7 +246,7 @@ class _Run:
         self._wake()
 
     def redial(self, surroundings: _Surroundings) -> None:
-        """Have those services reached anew that are to be reached by another way than before."""
+        """Reconnect to the services whose route has changed."""
         for service in self._services.values():
             way = surroundings.way_to(service.client.options.target)
             if service.way is not None and way.is_other_than(service.way):

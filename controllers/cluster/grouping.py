@@ -15,7 +15,7 @@ class Grouping(QueueController, Generic[I, O]):
     """Makes one output per group, with the group's name as its id.
 
     `group` names the group of an input, "" for none. `combine` makes the output of a group's inputs, which it is given
-    in the order of their ids. An output that somebody else owns is left to them. Outputs go through teardown, so that
+    in the order of their ids. An output with another owner is left alone. Outputs go through teardown, so that
     others may hold them by finalizers.
     """
 
@@ -52,7 +52,7 @@ class Grouping(QueueController, Generic[I, O]):
                 await self._write(ctx, output.metadata.id, output.metadata.id)
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
-        """An input came, changed or went: its group, and the one it left, are made anew."""
+        """An input came, changed or went: its group, and the one it left, are made again."""
         before, after = self._group_of.pop(item.id, ""), self._current_group(ctx, item.id)
         if before:
             self._members[before].discard(item.id)

@@ -21,7 +21,7 @@ class LeaveController(Controller):
     """Holds the configuration by a finalizer; when it is torn down, deletes the node's records, and lets it go.
 
     The signal that has them deleted stays until the configuration is gone, and with it the discovery services, or they
-    would be written anew.
+    would be written again.
     """
 
     name = "cluster.LeaveController"
@@ -56,7 +56,7 @@ class LeaveController(Controller):
                     await ctx.remove_finalizer(MachineConfig, MACHINE_CONFIG_ID)
 
     async def _send_signal(self, ctx: ControllerContext) -> None:
-        # Held from the start by the one who deletes the records: a signal that nobody holds yet would be done at once.
+        # Held from the start by the deleter of the records: a signal without finalizers would be done at once.
         signal = MachineResetSignal.new(RESET_ID, MachineResetSignalSpec())
         await ctx.create(signal.evolve(finalizers=(DiscoveryServiceController.name,)))
         await ctx.teardown(MachineResetSignal, RESET_ID)

@@ -40,7 +40,7 @@ def own_endpoints(
 
     `current_addresses` are CIDRs, `vips` addresses that may be another node's the next moment.
 
-    Raises EndpointFilterError, and AddressError for an extra endpoint that is none.
+    Raises EndpointFilterError, and AddressError for an invalid extra endpoint.
     """
     reachable = [
         address

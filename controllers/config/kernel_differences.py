@@ -1,7 +1,7 @@
 """What changes on the machine when merged specs change: its name, links, addresses, routes, rules, aliases, files.
 
 What is there already, or was there before the agent and stays after it, is said to stay. It is derived from the specs
-before and after and from what the kernel has, so that a link that is there already, or an address that somebody else
+before and after and from what the kernel has, so that a link that is there already, or an address that another program
 took away, is no difference.
 """
 

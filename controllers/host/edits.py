@@ -14,7 +14,7 @@ import attrs
 
 from nodespan.controllers.host.host import HostError
 
-_BEGIN = b"# BEGIN nodespan: these lines are written anew when somebody changes them\n"
+_BEGIN = b"# BEGIN nodespan: changes to these lines are overwritten\n"
 _END = b"# END nodespan\n"
 
 

@@ -115,23 +115,23 @@ class EtcFileController(Controller):
         return self._files.signature(self.name) != self._signature
 
     async def _turn(self, ctx: ControllerContext, problems: Problems, *, sweeps: bool) -> None:
-        wanted: dict[str, EtcFileSpecSpec] = {}
+        desired: dict[str, EtcFileSpecSpec] = {}
         versions: dict[str, str] = {}
-        unwanted: set[str] = set()
+        obsolete: set[str] = set()
         for resource in ctx.list(EtcFileSpec):
             metadata = resource.metadata
             if not metadata.is_tearing_down:
                 await ctx.add_finalizer(EtcFileSpec, resource.id)
-                wanted[resource.id] = resource.spec
+                desired[resource.id] = resource.spec
                 versions[resource.id] = format_version(metadata.version)
             elif self.name in metadata.finalizers:
-                unwanted.add(resource.id)
-        outcome = await trio.to_thread.run_sync(self._change, wanted, unwanted, sweeps)
+                obsolete.add(resource.id)
+        outcome = await trio.to_thread.run_sync(self._change, desired, obsolete, sweeps)
         await self._tell(outcome)
         await trio.to_thread.run_sync(self._conclude, outcome)
         for message in outcome.left:
             ctx.log.warning(message)
-        for id in unwanted:
+        for id in obsolete:
             if id not in outcome.problems:
                 await ctx.remove_finalizer(EtcFileSpec, id)
         async with ctx.tracked_outputs(EtcFileStatus):
@@ -140,11 +140,11 @@ class EtcFileController(Controller):
                     await ctx.put(EtcFileStatus, id, EtcFileStatusSpec(spec_version=version))
         await problems.show(outcome.problems, loud=frozenset(outcome.problems))
 
-    def _change(self, wanted: Mapping[str, EtcFileSpecSpec], unwanted: Iterable[str], sweeps: bool) -> _Outcome:
+    def _change(self, desired: Mapping[str, EtcFileSpecSpec], obsolete: Iterable[str], sweeps: bool) -> _Outcome:
         """Write and restore; in a worker thread."""
         outcome = _Outcome()
-        obsolete = self._files.owned(self.name).keys() - wanted.keys() if sweeps else set()
-        for id in sorted({*unwanted, *obsolete}):
+        obsolete = self._files.owned(self.name).keys() - desired.keys() if sweeps else set()
+        for id in sorted({*obsolete, *obsolete}):
             try:
                 left = self._files.restore(self.name, id)
             except (HostError, OSError) as error:
@@ -156,7 +156,7 @@ class EtcFileController(Controller):
             if left:
                 outcome.left.append(left)
             outcome.gone.append(id)
-        for id, spec in wanted.items():
+        for id, spec in desired.items():
             mode = None if id in _SHARED else spec.mode
             try:
                 if self._files.apply(self.name, id, f"/etc/{id}", _edit(id, spec.contents), mode=mode):

@@ -28,7 +28,7 @@ from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 
 _UNMERGED = HostnameSpec.within(CONFIG_NAMESPACE)
-# What the kernel calls a machine that nobody has named.
+# The kernel's name for a machine without one.
 _NAMELESS = ("", "(none)", "localhost")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 

@@ -143,15 +143,15 @@ class HostnameSpecController(Controller):
                 "the host name is set without it"
             )
 
-    def _give(self, wanted: Names, current: Names) -> None:
+    def _give(self, desired: Names, current: Names) -> None:
         kept = self._read()
-        if current == wanted:
+        if current == desired:
             return
         is_ours = kept is not None and current == kept.ours
-        if kept is not None and kept.ours == wanted and not self._damper.may_try(HOSTNAME_ID, self._clock()):
+        if kept is not None and kept.ours == desired and not self._damper.may_try(HOSTNAME_ID, self._clock()):
             raise HostError("another program keeps changing the host name: find out which, or configure no host name")
-        self._write(_Kept(kept.original if kept is not None and is_ours else current, wanted))
-        self._names.write(wanted)
+        self._write(_Kept(kept.original if kept is not None and is_ours else current, desired))
+        self._names.write(desired)
         self._damper.done(HOSTNAME_ID, self._clock())
 
     def _restore(self) -> str:

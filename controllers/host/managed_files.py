@@ -62,8 +62,8 @@ class ManagedFiles:
             current = read_file(target)
             original = _base(record, current)
             content = edit.apply(None if original is None else original.content)
-            wanted = _wanted(content, mode, original)
-            if current == wanted and record is not None and record.edit == edit and record.mode == mode:
+            desired = _desired(content, mode, original)
+            if current == desired and record is not None and record.edit == edit and record.mode == mode:
                 return record.unsettled
             is_ours = record is not None and current is not None and digest(current.content) in record.written
             if record is not None and record.edit == edit and record.mode == mode and not is_ours:
@@ -80,8 +80,8 @@ class ManagedFiles:
                 directories=self._own_directories(target, record),
             )
             self._originals.put(kept)
-            if current != wanted:
-                write_file(target, wanted, like=current is not None)
+            if current != desired:
+                write_file(target, desired, like=current is not None)
                 self._damper.done(name, self._clock())
             return True
 
@@ -105,7 +105,7 @@ class ManagedFiles:
             current = read_file(target)
             if current is None:
                 if record.original is not None and record.written:
-                    return f"{record.path} was removed by somebody else, and is left so"
+                    return f"{record.path} was removed by another program, and stays removed"
             elif digest(current.content) in record.written:
                 _put_back(target, record)
             elif record.original is None or current.content != record.original.content:
@@ -138,7 +138,7 @@ class ManagedFiles:
 
     def _check_war(self, name: str) -> None:
         if not self._damper.may_try(name, self._clock()):
-            raise HostError(f"{name} is changed by somebody else again and again: find out who, or do not name it")
+            raise HostError(f"{name} keeps being changed by another program: find out which, or do not name it")
 
     def _own_directories(self, target: Path, record: Record | None) -> tuple[str, ...]:
         """The directories that are there, or will be, for files of ours only: the last to be put back removes them."""
@@ -164,7 +164,7 @@ def _base(record: Record | None, current: FileContent | None) -> FileContent | N
     return current if others is None else attrs.evolve(original or current, content=others)
 
 
-def _wanted(content: bytes, mode: int | None, original: FileContent | None) -> FileContent:
+def _desired(content: bytes, mode: int | None, original: FileContent | None) -> FileContent:
     if original is not None:
         return attrs.evolve(original, content=content, mode=original.mode if mode is None else mode)
     return FileContent(
@@ -200,7 +200,7 @@ def read_file(path: Path) -> FileContent | None:
         )
 
 
-def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
+def write_file(path: Path, desired: FileContent, *, like: bool) -> None:
     """Replace a file atomically, even across a power failure; `like` keeps the extended attributes of the old.
 
     Raises HostError for a file that is a mount of its own, OSError.
@@ -208,14 +208,14 @@ def write_file(path: Path, wanted: FileContent, *, like: bool) -> None:
     _make_directory(path.parent)
 
     def prepare(descriptor: int) -> None:
-        if (wanted.uid, wanted.gid) != (os.geteuid(), os.getegid()):
-            os.fchown(descriptor, wanted.uid, wanted.gid)
-        os.fchmod(descriptor, wanted.mode)
+        if (desired.uid, desired.gid) != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, desired.uid, desired.gid)
+        os.fchmod(descriptor, desired.mode)
         if like:
             _copy_attributes(path, descriptor)
 
     try:
-        put_file(path, wanted.content, prepare=prepare)
+        put_file(path, desired.content, prepare=prepare)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise HostError(f"{path} is a mount of its own, as containers have it, and is left as it is") from error

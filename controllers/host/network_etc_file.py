@@ -1,7 +1,7 @@
 """network.EtcFileController: host name, hosts, name servers and time servers as files below /etc.
 
 Which files those are depends on the services that the machine has; what none of them can do is a problem that is named.
-Nothing is written that the configuration, a lease or the kernel line does not name.
+Nothing is written that the configuration, a lease or the kernel command line does not name.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -104,7 +104,7 @@ async def find_resolving(host: Host) -> Resolving:
         )
     hint = next((hint for name, hint in _WRITERS.items() if name.lower() in target.lower()), "")
     return Resolving(
-        problem=f"{RESOLV_CONF} leads to {target}, which somebody else writes: {hint or 'remove the link'}"
+        problem=f"{RESOLV_CONF} leads to {target}, which another program writes: {hint or 'remove the link'}"
     )
 
 

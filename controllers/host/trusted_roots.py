@@ -132,24 +132,24 @@ class TrustedRootsController(Controller):
     def _write_anchors(self, entries: Sequence[TrustEntry], mechanism: Mechanism | None) -> _Update:
         """Write the system's files and restore those no longer desired; in a worker thread."""
         host = self._files.host
-        wanted: dict[str, Edit] = {}
+        desired: dict[str, Edit] = {}
         update = _Update()
         if mechanism is not None:
             update.place = mechanism.directory
             anchors = anchor_files(entries, mechanism.suffix)
-            wanted = {f"{mechanism.directory}/{name}": Whole(pem.encode()) for name, pem in anchors.items()}
+            desired = {f"{mechanism.directory}/{name}": Whole(pem.encode()) for name, pem in anchors.items()}
         elif added := "".join(anchor_files(entries, "").values()):
             update.place = find_bundle(host)
             if update.place:
-                wanted = {update.place: Appended(added.encode())}
+                desired = {update.place: Appended(added.encode())}
             else:
                 update.error = "this system has no place for certificate authorities: install ca-certificates"
         try:
-            for path in self._files.owned(self.name).keys() - wanted.keys():
+            for path in self._files.owned(self.name).keys() - desired.keys():
                 if left := self._files.restore(self.name, path):
                     update.left.append(left)
                 update.gone.append(path)
-            for path, edit in wanted.items():
+            for path, edit in desired.items():
                 if self._files.apply(self.name, path, path, edit):
                     update.unnotified.append(path)
         except (HostError, OSError) as error:

@@ -8,7 +8,7 @@ That is as in the original; what a member may do to others is in docs/kubespan.m
 - Networks that are as good as a default route (wider than /8 of IPv4, /16 of IPv6, also when put together of smaller
   ones) are not led into the tunnel unless the configuration accepts them.
 - What this node needs in order to have a network at all, its gateways and its resolvers, is reached outside of the
-  tunnel, whoever announces it.
+  tunnel, no matter who announces it.
 - A list is cut at a length that no honest node reaches.
 """
 
@@ -38,7 +38,7 @@ NOTHING = IPSet()
 
 
 def believed_networks(named: Iterable[str], accepted: IPSet = NOTHING) -> IPSet:
-    """The addresses that a member may claim, of those that it names. Raises ValueError for text that is none."""
+    """The addresses that a member may claim, of those that it names. Raises ValueError for an invalid address."""
     claimed = IPSet.of(parse_network(text) for text, _ in zip(named, range(MOST_NETWORKS), strict=False))
     wide = IPSet.of(each for each in claimed.prefixes() if each.prefixlen < _WIDEST[each.version])
     return claimed - (wide - accepted) - RESERVED

@@ -126,23 +126,23 @@ def canonical_peer(peer: WireguardPeer, endpoint: str) -> PeerConfig:
     )
 
 
-def wireguard_peer_equal(current: PeerConfig, wanted: PeerConfig) -> bool:
+def wireguard_peer_equal(current: PeerConfig, desired: PeerConfig) -> bool:
     """Whether the device is up to date. An empty desired endpoint never differs: a peer that roamed stays there."""
-    if not wanted.endpoint:
-        wanted = attrs.evolve(wanted, endpoint=current.endpoint)
-    return current == wanted
+    if not desired.endpoint:
+        desired = attrs.evolve(desired, endpoint=current.endpoint)
+    return current == desired
 
 
-def device_difference(wanted: WireguardSpec, current: DeviceState) -> DeviceChange:
+def device_difference(desired: WireguardSpec, current: DeviceState) -> DeviceChange:
     """The change of the device's own settings, without its peers. Raises ValueError for an invalid key.
 
     A desired port of 0 equals any, a desired key of "" leaves the device's own.
     """
     change = DeviceChange()
-    if wanted.private_key and public_key_of(wanted.private_key) != current.public_key:
-        change = attrs.evolve(change, private_key=wanted.private_key)
-    if wanted.listen_port and wanted.listen_port != current.listen_port:
-        change = attrs.evolve(change, listen_port=wanted.listen_port)
-    if wanted.firewall_mark != current.firewall_mark:
-        change = attrs.evolve(change, firewall_mark=wanted.firewall_mark)
+    if desired.private_key and public_key_of(desired.private_key) != current.public_key:
+        change = attrs.evolve(change, private_key=desired.private_key)
+    if desired.listen_port and desired.listen_port != current.listen_port:
+        change = attrs.evolve(change, listen_port=desired.listen_port)
+    if desired.firewall_mark != current.firewall_mark:
+        change = attrs.evolve(change, firewall_mark=desired.firewall_mark)
     return change

@@ -1,4 +1,4 @@
-"""What every client must keep to, whoever it is: only registered types, in registered namespaces."""
+"""The rules for all clients: only registered types, in registered namespaces."""
 
 from typing import Any
 

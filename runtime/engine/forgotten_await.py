@@ -1,8 +1,8 @@
-"""Finds calls without `await`: the write of a controller that never happened is its failure, not a warning.
+"""Finds calls without `await`: a write that never happened is a failure of its controller, not a warning.
 
-Python notices when it throws the coroutine away, mostly at once, and asks a function of the module `warnings` to say
-so. While an engine runs, that function notes it for the controller in whose task it happened. Where Python has no such
-function, the warning stays a warning.
+Python detects it when the coroutine is collected, which is mostly at once, and calls a private function of the module
+`warnings`. While an engine runs, that function is replaced by one that attributes the error to the controller whose
+task was running. Where Python lacks the function, the warning stays a warning.
 """
 
 import warnings
@@ -18,7 +18,7 @@ _HOOK = "_warn_unawaited_coroutine"
 
 @contextmanager
 def noticing(note: Callable[[str, ForgottenAwaitError], bool]) -> Iterator[None]:
-    """While the block runs, `note` is told the controller and the error; it returns whether it knows the controller."""
+    """Within the block, call `note` with the controller and the error; it returns whether it knows the controller."""
     before = getattr(warnings, _HOOK, None)
 
     def notice(coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -34,6 +34,6 @@ def noticing(note: Callable[[str, ForgottenAwaitError], bool]) -> Iterator[None]
     try:
         yield
     finally:
-        # Another engine may have begun later and still run: it puts back what it found.
+        # An engine that began later may still run: it restores what it found.
         if getattr(warnings, _HOOK) is notice:
             setattr(warnings, _HOOK, before)

@@ -1,7 +1,7 @@
-"""Watches over the end of an engine: a controller that does not end is named, and after a while given up.
+"""Watches an engine stop: a controller that does not end is reported, and after a timeout abandoned.
 
-A task cannot be ended from outside. A controller that catches its cancellation, or that never awaits anything, keeps
-the engine from ending, and with it the agent; whoever runs the engine then has to end the process.
+A task cannot be killed. A controller that swallows its cancellation, or never awaits anything, keeps the engine and
+the agent from ending; the caller of the engine then has to end the process.
 """
 
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ import trio
 
 from nodespan.runtime.controller import Logger
 
-# In seconds after the engine began to stop. Before the first, hooks that say goodbye have their time.
+# In seconds after the engine began to stop. The first leaves time for hooks that clean up.
 NAMED_AFTER = 7.0
 GIVEN_UP_AFTER = 30.0
 
@@ -18,7 +18,7 @@ GIVEN_UP_AFTER = 30.0
 async def watch_the_end(
     stopping: trio.Event, running: Callable[[], Collection[str]], give_up: Callable[[list[str]], None], log: Logger
 ) -> None:
-    """Wait for the event, then name those that still run, then give them up. Cancel it from a shielded scope."""
+    """Wait for the event, report controllers that still run, then abandon them. Cancel it from a shielded scope."""
     await stopping.wait()
     started = trio.current_time()
     await trio.sleep_until(started + NAMED_AFTER)

@@ -304,7 +304,7 @@ def chosen_names(definition: ResourceDefinitionSpec) -> frozenset[str]:
 def clash(new: ResourceDefinitionSpec, known: ResourceDefinitionSpec) -> str:
     """A name by which the new type would take one away from the known one, "" if there is none.
 
-    Initials take nothing away, and within an organization nobody minds that a chosen name goes before them.
+    Initials take nothing away, and within an organization chosen names may take precedence over them.
     """
     taken = chosen_names(known)
     if _organization(new) != _organization(known):

@@ -1,7 +1,7 @@
-"""Whether a spec is of its type's class, and its fields are of theirs: checked where it is written.
+"""Checks, at each write, that a spec is of its type's class and its fields are of their annotated types.
 
-A spec that is wrong is found out by whoever reads it, which is another controller. A check is made once per class, from
-the annotations; what it cannot decide (parameters of generic classes, protocols) passes.
+Otherwise a wrong spec would fail in the controllers that read it. The checks of a class are derived once from its
+annotations; what they cannot decide (parameters of generic classes, protocols) passes.
 """
 
 import collections.abc
@@ -17,15 +17,15 @@ from nodespan.runtime.errors import SpecError
 
 _Check = Callable[[Any], bool]
 _Checks = tuple[tuple[str, _Check, Any], ...]
-# By the class of specs, as long as that lives.
+# By spec class, for the lifetime of the class.
 _KNOWN: weakref.WeakKeyDictionary[type[Any], _Checks] = weakref.WeakKeyDictionary()
-# Values of these classes need no closer look.
+# Values of exactly these classes pass without a call.
 _PLAIN = frozenset({str, int, float, bool, bytes})
 _SEQUENCES = (tuple, frozenset)
 
 
 def check_spec(spec: Any, spec_class: type[Any], where: object) -> None:
-    """Raise SpecError, naming the first field that is wrong, for a spec that is not as its class says."""
+    """Raise SpecError, naming the first wrong field, for a spec that does not match its class."""
     if not isinstance(spec, spec_class):
         name = spec_class.__name__
         raise SpecError(f"the spec of {where} must be a {name}, not {_described(spec)}: write {name}(...)")
@@ -56,13 +56,13 @@ def _new_checks(spec_class: type[Any]) -> _Checks:
     try:
         hints = typing.get_type_hints(spec_class)
     except (NameError, TypeError):
-        return ()  # annotations that only a type checker can read
+        return ()  # annotations that cannot be evaluated at run time
     found = ((field.name, hints.get(field.name, Any)) for field in attrs.fields(spec_class))
     return tuple((name, check, hint) for name, hint in found if (check := _check_of(hint)) is not None)
 
 
 def _check_of(annotation: Any) -> _Check | None:
-    """Whether a value fits an annotation; None where everything does."""
+    """A function that tells whether a value matches an annotation; None if every value does."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return _any_of([_check_of(argument) for argument in arguments])

@@ -38,7 +38,7 @@ def load_key(path: Path) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise SealError(f"{path} is not a regular file, so it is no key")
     if status.st_mode & 0o077:
-        raise SealError(f"{path} is a key that others may read: make a new one, or `chmod 600` it if nobody has yet")
+        raise SealError(f"{path} is a key that others may read: make a new one, or `chmod 600` it if none has yet")
     try:
         key = base64.b64decode(path.read_bytes().strip(), validate=True)
     except ValueError:

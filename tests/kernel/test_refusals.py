@@ -46,7 +46,7 @@ from nodespan.kernel.refusals import address_refusal, explained, link_refusal, r
         ),
         (
             link_refusal(errno.EADDRNOTAVAIL, "x", hardware_addr="01:00:5e:00:00:01"),
-            "01:00:5e:00:00:01 is an address of a group or of nobody, which no link can have",
+            "01:00:5e:00:00:01 is a multicast or all-zero address, which no link can have",
         ),
         (
             link_refusal(errno.ENETDOWN, "x0 does not take its state"),

@@ -243,7 +243,7 @@ async def test_a_conflict_over_a_link_is_damped_and_reported(monkeypatch: pytest
             await trio.sleep(0.01)
         assert damping.FREE <= turns <= damping.FREE + 2
         assert await problem(runtime, "p0") == (
-            "mtu 1300 instead of 1400: somebody else keeps undoing it; it is done ever less often"
+            "mtu 1300 instead of 1400: another program keeps reverting it; it is restored less and less often"
         )
         await eventually(lambda: links(inside)["p0"]["mtu"] == 1400)
         await runtime.gone(NetworkProblem, "LinkSpecs/p0", within=15)

@@ -543,7 +543,7 @@ async def test_a_conflict_is_damped_and_reported_and_ends_after_a_while(
             await runtime.eventually(NetworkProblem, id, lambda found: found.spec.severity is Severity.ERROR)
         ).spec.message
         assert said in problem
-        assert "somebody else keeps undoing it" in problem
+        assert "another program keeps reverting it" in problem
         # The others are none the worse for it.
         assert [each.id for each in runtime.state.list(NetworkProblem)] == [id]
         await eventually(in_effect, within=10)

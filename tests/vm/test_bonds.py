@@ -382,7 +382,7 @@ async def test_an_option_changed_by_hand_is_restored_and_a_conflict_is_damped_an
         made.inside.run("ip", "link", "set", "bond0", "type", "bond", "miimon", "70")
         await until(lambda: made.options()["miimon"] == 50, within=20)
         turns = await war(made, "miimon", "70")
-        await made.problem("bond0", "miimon 70 instead of 50: somebody else keeps undoing it")
+        await made.problem("bond0", "miimon 70 instead of 50: another program keeps reverting it")
         assert turns < 12
 
 

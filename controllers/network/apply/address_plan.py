@@ -1,4 +1,4 @@
-"""Which addresses to add and remove, so that links have those that are wanted and keep all that nobody named."""
+"""Which addresses to add and remove, so that links have the desired ones and keep those that no spec names."""
 
 from collections.abc import Mapping
 
@@ -40,8 +40,8 @@ def is_as_desired(seen: AddressStatusSpec, spec: AddressSpecSpec) -> bool:
     """Whether the kernel's address agrees with the spec in all that a spec decides, but for how long it is there."""
     # An address without a lifetime is permanent whether or not that was said.
     permanent = AddressFlags(0) if spec.valid_until else AddressFlags.PERMANENT
-    wanted = (spec.flags & ~AddressFlags.PERMANENT | permanent) & MANAGED_ADDRESS_FLAGS
-    return (seen.scope, seen.flags & MANAGED_ADDRESS_FLAGS, seen.priority) == (spec.scope, wanted, spec.priority)
+    desired = (spec.flags & ~AddressFlags.PERMANENT | permanent) & MANAGED_ADDRESS_FLAGS
+    return (seen.scope, seen.flags & MANAGED_ADDRESS_FLAGS, seen.priority) == (spec.scope, desired, spec.priority)
 
 
 def find(spec: AddressSpecSpec, link_index: int, addresses: Addresses) -> AddressStatusSpec | None:
@@ -84,20 +84,20 @@ def loss(seen: AddressStatusSpec, addresses: Addresses) -> int:
 
 
 def plan_addresses(
-    wanted: Mapping[str, AddressSpecSpec],
+    desired: Mapping[str, AddressSpecSpec],
     leaving: Mapping[str, AddressSpecSpec],
     links: Mapping[int, KernelLink],
     addresses: Addresses,
     fence: Fence,
 ) -> AddressPlan:
-    """The steps from what the kernel has to what is wanted, by the ids of the specs."""
+    """The steps from what the kernel has to what is desired, by the ids of the specs."""
     lookup = LinkLookup(links)
     kept: set[AddressKey] = set()
     steps: list[AddressStep] = []
     waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
     claims: list[Claim[AddressSpecSpec, AddressKey]] = []
-    for id, spec in wanted.items():
+    for id, spec in desired.items():
         try:
             prefix = parse_address(spec.address)
         except ValueError as error:
@@ -120,7 +120,7 @@ def plan_addresses(
             if seen is None or not is_as_desired(seen, spec):
                 steps.append(Step(id=id, remove=() if seen is None else (seen,), add=add))
         elif seen is not None and is_of_others(seen):
-            refused[id] = f"{claim.link} has {key.address} for good already: somebody else gave it that address"
+            refused[id] = f"{claim.link} has {key.address} permanently already: another program gave it that address"
         elif fence.now >= spec.valid_until:
             waiting[id] = "the time to have it is over"
             if seen is not None:
@@ -140,7 +140,7 @@ def plan_addresses(
 
 
 def is_of_others(seen: AddressStatusSpec) -> bool:
-    """Whether an address that is wanted as a fenced one was made by somebody else: fenced ones are not permanent."""
+    """Whether another program made an address that is desired as a fenced one: fenced ones are not permanent."""
     return AddressFlags.PERMANENT in seen.flags
 
 

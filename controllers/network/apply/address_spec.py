@@ -78,13 +78,13 @@ def _request(address: AddressToAdd) -> Request | None:
     return None if address.spec.valid_until or address.spec.announce_with_arp else address_request(address)
 
 
-def _add(netns: str | None, clock: Callable[[], float], kernel: RtnlSocket, wanted: AddressToAdd) -> None:
+def _add(netns: str | None, clock: Callable[[], float], kernel: RtnlSocket, address: AddressToAdd) -> None:
     """In a worker thread: add or prolong one address, and announce it if that is desired. Raises OSError."""
-    add_address(kernel, wanted, clock)
-    spec = wanted.spec
-    if not spec.announce_with_arp or wanted.renews:
+    add_address(kernel, address, clock)
+    spec = address.spec
+    if not spec.announce_with_arp or address.renews:
         return
-    message = kernel.link(wanted.link_index)
+    message = kernel.link(address.link_index)
     if message is not None and (not spec.valid_until or clock() < spec.valid_until):
         link = read_link(message)
         announce(spec.address, link.name, link.status.hardware_addr, netns)

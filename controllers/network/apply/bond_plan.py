@@ -48,32 +48,32 @@ def filled(bond: BondMaster) -> BondMaster:
 
 def creation(bond: BondMaster, lookup: LinkLookup) -> Options:
     """All options that a new bond is told. Raises ValueError for a target that is no address."""
-    wanted = filled(bond)
+    desired = filled(bond)
     if bond.primary:
         primary = lookup.find(bond.primary)
-        wanted = attrs.evolve(wanted, primary_index=0 if primary is None else primary.status.index)
-    told = {option.field: getattr(wanted, option.field) for option in OPTIONS if _applies(option, wanted)}
-    if not wanted.primary_index:
+        desired = attrs.evolve(desired, primary_index=0 if primary is None else primary.status.index)
+    told = {option.field: getattr(desired, option.field) for option in OPTIONS if _applies(option, desired)}
+    if not desired.primary_index:
         told.pop("primary_index", None)
     return _in_order(told)
 
 
 def changes(bond: BondMaster, link: KernelLink, lookup: LinkLookup) -> Options:
     """The options that differ from those that a bond has. Raises ValueError for a target that is no address."""
-    wanted, current = filled(bond), link.status.bond_master
+    desired, current = filled(bond), link.status.bond_master
     if current is None:
         return ()
     found = {
-        option.field: getattr(wanted, option.field)
+        option.field: getattr(desired, option.field)
         for option in OPTIONS
-        if _applies(option, wanted) and _differs(option.field, wanted, current)
+        if _applies(option, desired) and _differs(option.field, desired, current)
     }
-    if "miimon" in found and wanted.miimon:
+    if "miimon" in found and desired.miimon:
         # The driver keeps delays as numbers of turns, so they change with it.
-        found |= {name: getattr(wanted, name) for name in _DELAYS}
+        found |= {name: getattr(desired, name) for name in _DELAYS}
     primary = _primary(bond, link, lookup)
     found.pop("primary_index", None)
-    if primary is not None and primary != current.primary_index and _applies(BY_FIELD["primary_index"], wanted):
+    if primary is not None and primary != current.primary_index and _applies(BY_FIELD["primary_index"], desired):
         found["primary_index"] = primary
     return _in_order(found)
 
@@ -118,20 +118,20 @@ def in_words(options: Options, current: BondMaster | None) -> str:
     )
 
 
-def _applies(option: BondOption, wanted: BondMaster) -> bool:
-    if option.field in _DELAYS and not wanted.miimon:
+def _applies(option: BondOption, desired: BondMaster) -> bool:
+    if option.field in _DELAYS and not desired.miimon:
         return False
-    return wanted.mode in option.modes
+    return desired.mode in option.modes
 
 
-def _differs(field: str, wanted: BondMaster, current: BondMaster) -> bool:
+def _differs(field: str, desired: BondMaster, current: BondMaster) -> bool:
     there = getattr(current, field)
     if field in _TARGETS:
-        return set(getattr(wanted, field)) != set(there)
+        return set(getattr(desired, field)) != set(there)
     if field == "missed_max" and not there:
         # No bond has 0: this kernel does not know the option.
         return False
-    return bool(getattr(wanted, field) != there)
+    return bool(getattr(desired, field) != there)
 
 
 def _primary(bond: BondMaster, link: KernelLink, lookup: LinkLookup) -> int | None:

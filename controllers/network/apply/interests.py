@@ -1,7 +1,7 @@
-"""Who looked at what: so that a change is brought to those whom it may concern, and to nobody else.
+"""Dependency tracking for specs: a change is brought to the specs that it may concern, and to no others.
 
-What a rule looks at while it decides on a spec is noted by the mappings that it is given. There is nothing to declare,
-and nothing to forget to declare.
+What a rule looks at while it decides on a spec is noted by the mappings that it is given. So dependencies are not
+declared, and none can be missed.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ V = TypeVar("V")
 
 @attrs.frozen
 class LinkNamed:
-    """The link that goes by this name, whether or not there is one."""
+    """The link with this name, whether or not it exists."""
 
     name: str
 
@@ -32,14 +32,14 @@ class LinkAtIndex:
 
 
 class Interests:
-    """Ids by the topics that they care for, both ways."""
+    """The topics that ids depend on, in both directions."""
 
     def __init__(self) -> None:
         self._topics: dict[str, frozenset[Hashable]] = {}
         self._ids: defaultdict[Hashable, set[str]] = defaultdict(set)
 
     def note(self, id: str, topics: Iterable[Hashable]) -> None:
-        """The topics of this id from now on; none forgets it."""
+        """Set the topics of this id; none forgets it."""
         after = frozenset(topics)
         before = self._topics.pop(id, frozenset())
         if after:
@@ -53,11 +53,11 @@ class Interests:
             self._ids[topic].add(id)
 
     def topics(self, id: str) -> frozenset[Hashable]:
-        """What this id cares for."""
+        """What this id depends on."""
         return self._topics.get(id, frozenset())
 
     def of(self, topics: Iterable[Hashable]) -> set[str]:
-        """The ids that care for any of these topics."""
+        """The ids that depend on any of these topics."""
         return {id for topic in topics for id in self._ids.get(topic, ())}
 
 

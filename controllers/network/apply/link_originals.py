@@ -1,6 +1,6 @@
 """What links that the agent did not make were like before it changed them, so that they can be made so again.
 
-A change is undone when nothing wants it any more, if the link still is as it was changed to: what somebody else has
+A change is undone when nothing desires it any more, if the link still is as it was changed to: what another program has
 changed since is theirs. The record is kept on disk, for a process that is killed cannot undo anything, and the one
 after it would take for the original what it finds. A reboot ends it, and so does another network namespace: then links
 are as they always were.
@@ -65,10 +65,10 @@ def changed(known: Originals | None, link: KernelLink, change: LinkChange) -> Or
     index = link.status.index
     fields = dict(known.fields) if known is not None and known.index == index else {}
     for name, value in current(link).items():
-        wanted = getattr(change, name)
-        if wanted is not None:
+        desired = getattr(change, name)
+        if desired is not None:
             before = fields[name].before if name in fields else value
-            fields[name] = Original(before, wanted)
+            fields[name] = Original(before, desired)
     return Originals(index, fields) if fields else None
 
 

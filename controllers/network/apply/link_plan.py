@@ -1,8 +1,8 @@
-"""What to do next so that a link becomes as it is wanted: one step at a time, each decided on what the kernel has then.
+"""What to do next so that a link becomes as desired: one step at a time, each decided on what the kernel has then.
 
 A logical link is made and removed by the agent. One that exists under its name but is of another kind was made by
-somebody else, unless the agent knows that it made it; it is named and left alone. What a spec does not say (MTU 0, no
-hardware address, no master) is left as it is.
+another program, unless the agent knows that it made it; it is reported and left alone. What a spec leaves unset (MTU
+0, no hardware address, no master) is not changed.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -29,7 +29,7 @@ class Create:
 
 @attrs.frozen
 class Remove:
-    """Remove a link, to make it anew or for good."""
+    """Remove a link, to make it again in another way or permanently."""
 
     index: int
 
@@ -74,7 +74,7 @@ def find(spec: LinkSpecSpec, lookup: LinkLookup) -> KernelLink | None:
 
 
 def existence(spec: LinkSpecSpec, lookup: LinkLookup, made: Mapping[str, str]) -> Existence:
-    """What to do for the link to exist as what it is wanted to be; None if it does.
+    """What to do for the link to exist as the desired kind of link; None if it does.
 
     `made` tells of which kind the links are that the agent made or took over.
     """
@@ -87,8 +87,8 @@ def existence(spec: LinkSpecSpec, lookup: LinkLookup, made: Mapping[str, str]) -
         if link.status.kind and made.get(spec.name) == link.status.kind:
             return Remove(link.status.index)
         return Refuse(
-            f"there is a {link.status.kind or 'physical'} link {spec.name} already, which is somebody else's: "
-            f"remove or rename it, or give the wanted {spec.kind} link another name"
+            f"there is a {link.status.kind or 'physical'} link {spec.name} already, which another program made: "
+            f"remove or rename it, or give the configured {spec.kind} link another name"
         )
     return Remove(link.status.index) if _is_other(spec, link, lookup) else None
 
@@ -130,13 +130,13 @@ def _is_other(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup) -> bool:
 
 
 def adjustment(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup, deciding: Container[str]) -> LinkChange | None:
-    """What to change of a link that exists; None if it is as wanted, as far as its master exists.
+    """What to change of a link that exists; None if it is as desired, as far as its master exists.
 
     `deciding` are the masters that the agent decides about: their members are released if no spec makes them members.
     """
     status = link.status
     is_up = LinkFlags.UP in status.flags
-    master = _wanted_master(spec, link, lookup, deciding)
+    master = _desired_master(spec, link, lookup, deciding)
     hardware_addr = _differing(_own_address(spec, link, lookup), status.hardware_addr)
     if master is not None:
         # A bond takes only links that are down, and sets them up itself. It lends them its address.
@@ -146,22 +146,22 @@ def adjustment(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup, decidin
             return LinkChange(index=status.index, up=False if is_up else None, hardware_addr=hardware_addr)
         return LinkChange(index=status.index, master=master)
     stp, filtering = _bridge_options(link.status.bridge_master)
-    wanted_stp, wanted_filtering = _bridge_options(spec.bridge_master)
+    desired_stp, desired_filtering = _bridge_options(spec.bridge_master)
     mtu = None if complaint(spec, link, lookup) else spec.mtu or None
     change = LinkChange(
         index=status.index,
         mtu=_differing(mtu, status.mtu),
         hardware_addr=hardware_addr,
         multicast=_differing(spec.multicast, LinkFlags.MULTICAST in status.flags),
-        stp=_differing(wanted_stp, stp),
-        vlan_filtering=_differing(wanted_filtering, filtering),
+        stp=_differing(desired_stp, stp),
+        vlan_filtering=_differing(desired_filtering, filtering),
         up=_differing(spec.up, is_up),
     )
     return change or None
 
 
 def complaint(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup) -> str:
-    """What of a link cannot be as it is wanted because of the link that it is on; "" for nothing."""
+    """What of a link cannot be as desired because of the link that it is on; "" for nothing."""
     if spec.kind != "vlan" or link.parent_is_elsewhere:
         return ""
     parent = lookup.at(link.status.link_index)
@@ -174,7 +174,7 @@ def complaint(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup) -> str:
 
 
 def in_words(change: LinkChange, link: KernelLink, lookup: LinkLookup) -> str:
-    """What a link has in the place of what is wanted."""
+    """How a link differs from what is desired, in words."""
     status = link.status
     there = {
         "up": "up" if LinkFlags.UP in status.flags else "down",
@@ -183,9 +183,9 @@ def in_words(change: LinkChange, link: KernelLink, lookup: LinkLookup) -> str:
         "mtu": status.mtu,
         "hardware_addr": status.hardware_addr,
     }
-    wanted = {"up": "up" if change.up else "down", "master": getattr(lookup.at(change.master or 0), "name", "none")}
+    desired = {"up": "up" if change.up else "down", "master": getattr(lookup.at(change.master or 0), "name", "none")}
     said = [
-        f"{name} {there.get(name, 'differs')} instead of {wanted.get(name, value)}"
+        f"{name} {there.get(name, 'differs')} instead of {desired.get(name, value)}"
         for each in change.apart()
         for name, value in attrs.asdict(each, recurse=False).items()
         if name != "index" and value not in (None, ())
@@ -204,15 +204,15 @@ def _is_bond(link: KernelLink | None) -> bool:
     return link is not None and link.status.kind == "bond"
 
 
-def _differing(wanted: V | None, current: V | None) -> V | None:
-    return None if wanted == current else wanted
+def _differing(desired: V | None, current: V | None) -> V | None:
+    return None if desired == current else desired
 
 
 def _bridge_options(bridge: BridgeMaster | None) -> tuple[bool | None, bool | None]:
     return (None, None) if bridge is None else (bridge.stp.enabled, bridge.vlan.filtering_enabled)
 
 
-def _wanted_master(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup, deciding: Container[str]) -> int | None:
+def _desired_master(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup, deciding: Container[str]) -> int | None:
     """The index of the master that the link is to have from now on, 0 for none; None if it has the right one."""
     name = master_name(spec)
     current = lookup.at(link.status.master_index)

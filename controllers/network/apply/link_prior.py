@@ -1,7 +1,7 @@
 """What links of the agent's names were before it took them over: bonds, bridges, WireGuard devices that others made.
 
 Such a link is never removed. It is described as the spec that would make it what it was, so that it is given back by
-the same steps by which any link is brought about. See `controllers.common.prior_state` for the record.
+the same steps by which any link is made. See `controllers.common.prior_state` for the record.
 """
 
 import datetime

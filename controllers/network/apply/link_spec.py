@@ -1,14 +1,14 @@
-"""network.LinkSpecController: makes, sets up and removes links as they are wanted.
+"""network.LinkSpecController: makes, sets up and removes links as desired.
 
 A round decides, on a mirror of the kernel, which of the specs that something changed for differ; a worker thread goes
 through these in order and takes one step at a time, each decided on what the kernel has then. A spec that fails does
 not stop the others.
 
-A bond or bridge of the wanted name is taken over, whoever made it: the bonding driver makes a `bond0` of its own.
+An existing bond or bridge of the desired name is taken over: the bonding driver makes a `bond0` of its own.
 
 WireGuard: the kernel's, or wireguard-go where the kernel has none. Here its key, port and mark are set; peers are the
 business of the WireguardPeerController. The kernel does not tell of changes to these, so they are looked at when the
-link or the spec is new, and every now and then; and whoever shows links is asked to look again.
+link or the spec is new, and at each full comparison; and the controller that shows links is asked to look again.
 """
 
 import functools
@@ -230,7 +230,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
             case Create():
                 return Decision(work=spec, instead="it is gone again")
             case Remove():
-                return Decision(work=spec, instead="it is made anew in another way")
+                return Decision(work=spec, instead="it is made again in another way")
             case Wait(reason):
                 return Decision(waiting=reason)
             case Refuse(reason):

@@ -72,7 +72,7 @@ def apply_links(access: KernelAccess, state: LinkState, work: Mapping[str, LinkS
         worker = _Worker(kernel, access.netns, state)
         for spec in leaving:
             try:
-                worker.take_away(spec)
+                worker.remove(spec)
             except OSError as error:
                 failed[spec.name] = error
         made = worker.make_at_once(desired)
@@ -80,7 +80,7 @@ def apply_links(access: KernelAccess, state: LinkState, work: Mapping[str, LinkS
             if spec.name in made:
                 continue
             try:
-                worker.bring_about(spec)
+                worker.reconcile(spec)
             except OSError as error:
                 failed[spec.name] = error
             except (ValueError, struct.error) as error:
@@ -101,7 +101,7 @@ class _Worker:
         self.changed: set[int] = set()
         self.refresh = False
 
-    def take_away(self, spec: LinkSpecSpec) -> None:
+    def remove(self, spec: LinkSpecSpec) -> None:
         if not spec.logical:
             self._give_back(spec)
             return
@@ -159,13 +159,13 @@ class _Worker:
             self._state.memory.devices.pop(before.name, None)
         if prior.reverse_path:
             set_reverse_path(before.name, self._netns, prior.reverse_path)
-        self.bring_about(attrs.evolve(before, wireguard=None))
+        self.reconcile(attrs.evolve(before, wireguard=None))
         master = links.real(before.name)
         for name in prior.members:
             member = links.real(name)
             if master is not None and member is not None and not member.status.master_index:
                 slave = as_it_is(member, LinkLookup(links), None)
-                self.bring_about(attrs.evolve(slave, logical=False, master_name=before.name))
+                self.reconcile(attrs.evolve(slave, logical=False, master_name=before.name))
 
     def _make_good(self, spec: LinkSpecSpec) -> None:
         """Put back what a link lost when it was changed, once it can carry it. Raises OSError."""
@@ -174,7 +174,7 @@ class _Worker:
             self._state.prior.restore_losses(self._netns, link.status.index)
 
     def _give_back(self, spec: LinkSpecSpec) -> None:
-        """Make a link that was there before be as it was, unless it is wanted by another name. Raises OSError."""
+        """Make a link that was there before be as it was, unless it is desired by another name. Raises OSError."""
         for _ in range(_STEPS):
             lookup = LinkLookup(self._state.links)
             link = find(spec, lookup)
@@ -222,7 +222,7 @@ class _Worker:
         self._state.memory.made.update((name, self._state.desired[name].kind) for name in made)
         return frozenset(made)
 
-    def bring_about(self, spec: LinkSpecSpec) -> None:
+    def reconcile(self, spec: LinkSpecSpec) -> None:
         """Take steps until there is nothing to do, or nothing that can be done now. Raises OSError."""
         relisted = False
         for _ in range(_STEPS):
@@ -236,7 +236,7 @@ class _Worker:
                     raise
                 relisted = True
                 self._relist()
-        raise OSError(errno.EIO, "the kernel does not keep it as it is wanted")
+        raise OSError(errno.EIO, "the kernel does not keep it as desired")
 
     def _step(self, spec: LinkSpecSpec) -> bool:
         """Take one step; returns whether there may be more."""

@@ -1,4 +1,4 @@
-"""The hardware address of a bond or bridge that is not configured with one: that of its first member, for good.
+"""The hardware address of a bond or bridge that is not configured with one: that of its first member, permanently.
 
 Left to the kernel it would be a random one after each start, or, for a bridge, follow its members as they come and go.
 """

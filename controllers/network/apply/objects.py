@@ -298,14 +298,14 @@ def _take(kernel: RtnlSocket, changes: Changes[W, O], step: Step[W, O], done: li
         _add(kernel, changes, step.add, done)
 
 
-def _add(kernel: RtnlSocket, changes: Changes[W, O], wanted: W, done: list[Done[W, O]]) -> None:
+def _add(kernel: RtnlSocket, changes: Changes[W, O], desired: W, done: list[Done[W, O]]) -> None:
     try:
-        changes.add(kernel, wanted)
+        changes.add(kernel, desired)
     except OSError as error:
         if error.errno not in _DONE_ALREADY:
             raise
     else:
-        done.append(Done(added=wanted))
+        done.append(Done(added=desired))
 
 
 # Words.
@@ -329,7 +329,7 @@ def _decisions(plan: Steps[W, O], ids: Iterable[str]) -> dict[str, Decision[Step
 
 
 def _instead(step: Step[Any, Any]) -> str:
-    """What the kernel has in the place of what is wanted, in words."""
+    """What the kernel has instead of what is desired, in words."""
     if step.add is None:
         return "it is there again" if step.remove else ""
     found = step.instead or step.remove
@@ -338,13 +338,13 @@ def _instead(step: Step[Any, Any]) -> str:
     return "; ".join(_differences(step.add, seen) for seen in found)
 
 
-def _differences(wanted: Any, seen: Any) -> str:
+def _differences(desired: Any, seen: Any) -> str:
     """Fields of the same name that differ. Either may carry its fields in a `spec` or `status`."""
-    wanted, seen = getattr(wanted, "spec", wanted), getattr(seen, "status", seen)
+    desired, seen = getattr(desired, "spec", desired), getattr(seen, "status", seen)
     theirs = {field.name for field in attrs.fields(type(seen))}
     pairs = [
-        (field.name, getattr(wanted, field.name), getattr(seen, field.name))
-        for field in attrs.fields(type(wanted))
+        (field.name, getattr(desired, field.name), getattr(seen, field.name))
+        for field in attrs.fields(type(desired))
         if field.name in theirs and not field.name.endswith("link_name")
     ]
     differing = [f"{name} {_text(there)} instead of {_text(mine)}" for name, mine, there in pairs if mine != there]

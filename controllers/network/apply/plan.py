@@ -1,4 +1,4 @@
-"""What stands between what is wanted and what the kernel has: steps to do now, and what has to wait."""
+"""What stands between what is desired and what the kernel has: steps to do now, and what has to wait."""
 
 from typing import Generic, TypeVar
 
@@ -35,7 +35,7 @@ class Step(Generic[W, A]):
 
 @attrs.frozen(kw_only=True)
 class Plan(Generic[W, A]):
-    """The steps in order, and for each spec that cannot be served yet, the reason. What is in neither is as wanted.
+    """The steps in order, and for each spec that cannot be served yet, the reason. What is in neither is as desired.
 
     `refused` are those that will not be served as long as things are as they are, which an operator should know.
     """

@@ -51,7 +51,7 @@ class ProblemReport(Report):
             self._disturbances.add(id, decision.undone, now)
         if is_damped and decision.instead:
             self._conflicts.add(id)
-            text = f"{decision.instead}: somebody else keeps undoing it; it is done ever less often"
+            text = f"{decision.instead}: another program keeps reverting it; it is restored less and less often"
             await self._problems.set(id, text)
         if decision.work is not None:
             # It is being done, or what is wrong with it was shown when it failed.

@@ -51,9 +51,9 @@ def key_of(spec: RouteSpecSpec) -> RouteKey:
     return RouteKey(spec.family, spec.table, prefix_text(spec.dst), priority)
 
 
-def is_as_desired(seen: KernelRoute, wanted: RouteToAdd) -> bool:
+def is_as_desired(seen: KernelRoute, desired: RouteToAdd) -> bool:
     """Whether the kernel's route agrees with the spec in all that a spec decides."""
-    status, spec = seen.status, wanted.spec
+    status, spec = seen.status, desired.spec
     return (
         # IPv6 routes have no scope.
         (spec.family == Family.INET6 or status.scope == spec.scope)
@@ -62,8 +62,8 @@ def is_as_desired(seen: KernelRoute, wanted: RouteToAdd) -> bool:
         and status.type == spec.type
         and status.mtu == spec.mtu
         and (not spec.src or status.src == ip_text(spec.src))
-        and (not wanted.out_link or status.out_link_index == wanted.out_link)
-        and _agree(_hops(status, seen.hop_links), _hops(spec, wanted.hop_links))
+        and (not desired.out_link or status.out_link_index == desired.out_link)
+        and _agree(_hops(status, seen.hop_links), _hops(spec, desired.hop_links))
     )
 
 
@@ -93,27 +93,27 @@ def _hops(route: RouteSpecSpec | RouteStatusSpec, links: tuple[int, ...]) -> lis
     return sorted((ip_text(hop.gateway), max(hop.weight, 1), link) for hop, link in hops)
 
 
-def _agree(seen: list[_Hop], wanted: list[_Hop]) -> bool:
+def _agree(seen: list[_Hop], desired: list[_Hop]) -> bool:
     """Whether the next hops are the same ones; the link of one that names none is the kernel's choice."""
-    return len(seen) == len(wanted) and all(
-        found[:2] == hop[:2] and hop[2] in (0, found[2]) for found, hop in zip(seen, wanted, strict=True)
+    return len(seen) == len(desired) and all(
+        found[:2] == hop[:2] and hop[2] in (0, found[2]) for found, hop in zip(seen, desired, strict=True)
     )
 
 
 def plan_routes(
-    wanted: Mapping[str, RouteSpecSpec],
+    desired: Mapping[str, RouteSpecSpec],
     leaving: Mapping[str, RouteSpecSpec],
     before: Mapping[str, RouteSpecSpec],
     links: Mapping[int, KernelLink],
     routes: Routes,
 ) -> RoutePlan:
-    """The steps from what the kernel has to what is wanted; `before` are the specs as they were last in effect."""
+    """The steps from what the kernel has to what is desired; `before` are the specs as they were last in effect."""
     lookup = LinkLookup(links)
     steps: list[RouteStep] = []
     waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
     candidates: dict[str, _Candidate] = {}
-    for id, spec in wanted.items():
+    for id, spec in desired.items():
         try:
             key, gateway = key_of(spec), ip_text(spec.gateway)
             found = _with_links(spec, lookup)

@@ -9,7 +9,7 @@ Theory of operation. There is at most one lease, and at most one exchange with s
                 ACK -> CHECKING, or -> BOUND if the link still has the address; NAK -> INIT.
                 No answer: with the address on the link it stays in use         -> BOUND
                                                                without it       -> INIT, asking for the same
-    CHECKING    neighbours are probed: nobody has it -> BOUND; else: DECLINE    -> INIT, ten seconds later
+    CHECKING    neighbours are probed: it is free -> BOUND; else: DECLINE    -> INIT, ten seconds later
     BOUND       at half of the lease (T1)                                       -> RENEWING
     RENEWING    REQUEST goes to the lease's server; ACK -> BOUND; at 7/8 (T2)   -> REBINDING
     REBINDING   REQUEST is broadcast; ACK of any server                         -> BOUND

@@ -41,15 +41,15 @@ class NameChange:
         return bool(self.name or self.alt_names)
 
 
-def name_change(current: str, status: LinkStatusSpec, wanted: LinkNameSpec) -> NameChange:
+def name_change(current: str, status: LinkStatusSpec, desired: LinkNameSpec) -> NameChange:
     """The changes that give a link its names."""
-    renamed = wanted.name != current
-    further = (*wanted.alt_names, *((current,) if renamed else ()))
+    renamed = desired.name != current
+    further = (*desired.alt_names, *((current,) if renamed else ()))
     return NameChange(
         index=status.index,
-        name=wanted.name if renamed else "",
-        is_alt_name=renamed and wanted.name in status.alt_names,
-        alt_names=tuple(name for name in further if name not in (wanted.name, *status.alt_names)),
+        name=desired.name if renamed else "",
+        is_alt_name=renamed and desired.name in status.alt_names,
+        alt_names=tuple(name for name in further if name not in (desired.name, *status.alt_names)),
     )
 
 
@@ -73,19 +73,19 @@ class LinkRenameController(QueueController):
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """Rename one link, or leave it."""
         problems = self._problems = self._problems or Problems(ctx, LinkName)
-        wanted, status = ctx.find(LinkName, item.id), ctx.find(LinkStatus, item.id)
-        if wanted is None or status is None or not link_name_settings(ctx).rename:
+        desired, status = ctx.find(LinkName, item.id), ctx.find(LinkStatus, item.id)
+        if desired is None or status is None or not link_name_settings(ctx).rename:
             await problems.clear(item.id)
             return
         reason = ""
-        if name_change(item.id, status.spec, wanted.spec):
-            reason = await trio.to_thread.run_sync(self._apply, status.spec.index, wanted.spec)
+        if name_change(item.id, status.spec, desired.spec):
+            reason = await trio.to_thread.run_sync(self._apply, status.spec.index, desired.spec)
         if reason:
             await problems.set(item.id, reason)
             raise Requeue(_RETRY_INTERVAL)
         await problems.clear(item.id)
 
-    def _apply(self, index: int, wanted: LinkNameSpec) -> str:
+    def _apply(self, index: int, desired: LinkNameSpec) -> str:
         """In a worker thread; returns the reason of a failure, "" on success."""
         with open_rtnl_socket(self._netns) as kernel:
             message = kernel.link(index)
@@ -93,7 +93,7 @@ class LinkRenameController(QueueController):
                 return ""
             # Alternative names of a link that is down are not notified, so ask the kernel.
             link = read_link(message)
-            change = name_change(link.name, link.status, wanted)
+            change = name_change(link.name, link.status, desired)
             if change.name:
                 try:
                     rename_link(kernel, change.index, change.name, is_alt_name=change.is_alt_name)

@@ -213,25 +213,25 @@ class _TablePlan(Plan[TableWork]):
     def _kept(self) -> tuple[set[str], set[str]]:
         """The sets that are desired, and those that stay."""
         desired = self._desired
-        wanted = {kernel_set(name, version) for name in desired.set_names() for version in VERSIONS}
-        return wanted, wanted | {name for name, each in desired.sets.items() if each.cover}
+        names = {kernel_set(name, version) for name in desired.set_names() for version in VERSIONS}
+        return names, names | {name for name, each in desired.sets.items() if each.cover}
 
     def _comparison(self, found: SeenTable | None) -> Tell | None:
         """What makes the table, which was listed just now, be as desired; None if it is."""
         desired, document = self._desired, Document(self._desired.kernel_name)
-        wanted, kept = self._kept()
+        names, kept = self._kept()
         seen = SeenTable() if found is None else found
         if found is not None and not kept and not desired.chains and not desired.stale_chains:
             document.delete_table()
             return Tell(document.text, is_whole=True, deletes=True)
-        if not wanted <= seen.sets.keys():
+        if not names <= seen.sets.keys():
             document.add_sets(desired.set_names())
         for name, chain in sorted(desired.chains.items()):
             if not is_current(seen.chains.get(name), chain):
                 document.put_chain(chain, seen.chains.get(name))
         for name in sorted(seen.chains.keys() - desired.chains.keys() - desired.stale_chains):
             document.delete_chain(name)
-        for name in sorted(wanted):
+        for name in sorted(names):
             self._compare_set(document, name, seen.sets.get(name, frozenset()))
         for name in sorted(seen.sets.keys() - kept):
             document.delete_set(name)

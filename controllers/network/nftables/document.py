@@ -1,7 +1,7 @@
 """Documents for nft: all of one document takes effect at once, or nothing of it does.
 
 A chain is replaced by flushing it and adding its rules in the same document; no packet meets a half-filled chain. The
-table is never deleted to be made anew, for packets do get through between the two.
+table is never deleted and made again: packets would get through between the two.
 """
 
 import json
@@ -77,10 +77,12 @@ def is_made_here(seen: SeenTable) -> bool:
     return any(comment.startswith(MARK) for chain in seen.chains.values() for comment in chain.comments)
 
 
-def is_current(seen: SeenChain | None, wanted: RenderedChain) -> bool:
-    """Whether the chain in the kernel is the wanted one."""
+def is_current(seen: SeenChain | None, desired: RenderedChain) -> bool:
+    """Whether the chain in the kernel is the desired one."""
     return (
-        seen is not None and seen.header == wanted.header and seen.comments == (wanted.generation,) * len(wanted.rules)
+        seen is not None
+        and seen.header == desired.header
+        and seen.comments == (desired.generation,) * len(desired.rules)
     )
 
 
@@ -115,15 +117,15 @@ class Document:
         self._add_table()
         for name in sorted(names):
             for version in VERSIONS:
-                wanted = {"name": kernel_set(name, version), "type": _SET_TYPE[version], "flags": ["interval"]}
-                self._commands.append({"add": {"set": {**self._table, **wanted}}})
+                desired = {"name": kernel_set(name, version), "type": _SET_TYPE[version], "flags": ["interval"]}
+                self._commands.append({"add": {"set": {**self._table, **desired}}})
 
     def delete_set(self, kernel_name: str) -> None:
         """Remove a set of one family, which no rule may match any more."""
         self._commands.append({"delete": {"set": {**self._table, "name": kernel_name}}})
 
     def put_chain(self, chain: RenderedChain, seen: SeenChain | None) -> None:
-        """Make the chain be as wanted; the sets that it matches are there already or come before."""
+        """Make the chain be as desired; the sets that it matches are there already or come before."""
         if seen is not None and any(seen.header[key] != chain.header[key] for key in _FIXED):
             self._add_table()
             self.delete_chain(chain.name)

@@ -60,11 +60,11 @@ class GuardTable:
             self.close()
         document = Document(self._name, exists=True)
         names = {name for chain in chains.values() for name in chain.sets}
-        wanted = {kernel_set(name, version) for name in names for version in VERSIONS}
-        sets = {name: set(known) for name, known in self._sets.items() if name in wanted}
-        if not wanted <= sets.keys():
+        kernel_names = {kernel_set(name, version) for name in names for version in VERSIONS}
+        sets = {name: set(known) for name, known in self._sets.items() if name in kernel_names}
+        if not kernel_names <= sets.keys():
             document.add_sets(names)
-        for name in sorted(wanted):
+        for name in sorted(kernel_names):
             desired = elements.get(name, frozenset())
             known = sets.get(name)
             if known is None or touched is None:
@@ -82,7 +82,7 @@ class GuardTable:
                 document.replace_chain(chain)
         for name in sorted(self._chains.keys() - chains.keys()):
             document.delete_chain(name)
-        for name in sorted(self._sets.keys() - wanted):
+        for name in sorted(self._sets.keys() - kernel_names):
             document.delete_set(name)
         if document.is_empty and self._table is not None:
             return None

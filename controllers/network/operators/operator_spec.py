@@ -52,7 +52,7 @@ from nodespan.runtime.resource import Kind
 # How long an operator may take to release what it holds, in seconds.
 PATIENCE = 10.0
 # For how long, in seconds, leased configuration stays on a link that has lost its carrier. Many cards lose it for a
-# moment when their MTU is set, and the MTU may be leased: removing it would lose the carrier again, for ever.
+# moment when their MTU is set, and the MTU may be leased: removing it would lose the carrier again, and so on.
 CARRIER_PATIENCE = 5.0
 _CLIENTS = (OperatorKind.DHCP4, OperatorKind.DHCP6)
 _READY = (OperationalState.UP, OperationalState.UNKNOWN)

@@ -15,7 +15,7 @@ from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
 
-# Drivers announce little, buses and WireGuard devices nothing; what they say is asked for anew this often.
+# Drivers announce little, buses and WireGuard devices nothing; they are read again this often.
 _REFRESH_INTERVAL = 60.0
 
 

@@ -36,9 +36,9 @@ async def publish_linked(
         publication: Publication[K, S] = Publication(ctx, type)
         by_link: KeysByLink[K] = KeysByLink()
         async for _ in ctx:
-            wanted: dict[K, Mapping[str, S]] = {}
+            desired: dict[K, Mapping[str, S]] = {}
             for key in objects.take() | by_link.keys(links.take()):
                 found = objects.items.get(key, ())
                 by_link.set(key, links_of(key, found) if found else ())
-                wanted[key] = statuses(key, found, links.items) if found else {}
-            await publication.publish(wanted)
+                desired[key] = statuses(key, found, links.items) if found else {}
+            await publication.publish(desired)

@@ -63,15 +63,15 @@ def leads_out(route: RouteStatusSpec) -> bool:
 
 
 def _has_hostname(ctx: ControllerContext) -> bool:
-    """Any name that is the host's will do, unless another one is wanted."""
-    wanted, seen = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(HostnameStatus, HOSTNAME_ID)
+    """Any name that is the host's will do, unless another one is desired."""
+    desired, seen = ctx.find(HostnameSpec, HOSTNAME_ID), ctx.find(HostnameStatus, HOSTNAME_ID)
     if seen is None or not seen.spec.hostname:
         return False
-    return wanted is None or wanted.spec.hostname == seen.spec.hostname
+    return desired is None or desired.spec.hostname == seen.spec.hostname
 
 
 def _has_etc_files(ctx: ControllerContext) -> bool:
-    """On an ordinary machine none may be wanted, and then none is missing."""
+    """On an ordinary machine none may be desired, and then none is missing."""
     written = {status.id: status.spec.spec_version for status in ctx.list(EtcFileStatus)}
     return all(
         written.get(spec.id) == format_version(spec.metadata.version)

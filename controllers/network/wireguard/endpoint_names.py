@@ -81,7 +81,7 @@ class _Name:
 
 
 class EndpointNames:
-    """The names that are wanted, by keys of the caller's, who is told of each key that changed."""
+    """The names that are desired, by keys of the caller's, who is told of each key that changed."""
 
     def __init__(self, changed: Callable[[str], None], *, lookup: Lookup | None = None, pause: float = _PAUSE) -> None:
         self._changed = changed

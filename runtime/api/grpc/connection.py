@@ -1,8 +1,8 @@
-"""One HTTP/2 connection: a reader, a writer, and one task for each call that is under way.
+"""One HTTP/2 connection: a reader, a writer, and a task per call in progress.
 
-The reader feeds the protocol machine and acts on its events. A task that has more to send than the peer reads waits:
-for the peer's window, and for the writer to keep up. Whatever a peer makes the server do counts as work; the reader
-rests when there was too much of it, and so the peer has to.
+The reader feeds the protocol machine and handles its events. A task with more to send than the peer reads waits: for
+the peer's window, and for the writer. Everything a peer makes the server do counts as work; above a rate the reader
+pauses, which slows the peer down.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,12 +23,12 @@ from nodespan.runtime.api.grpc.status import Code, RPCError, Status, parse_timeo
 from nodespan.runtime.api.grpc.stream import Headers, Service, Stream
 from nodespan.runtime.token_bucket import TokenBucket
 
-# So little is handled at a time that other connections do not notice, even of the smallest frames.
+# Little enough that even a chunk of the smallest frames does not delay other connections.
 _CHUNK = 16 * 1024
-# Requests that a client may reset: so many a second, so many at once.
+# How many requests a client may reset: the rate per second, and the burst.
 _RESETS_PER_SECOND = 200
 _RESETS_AT_ONCE = 5000
-# How long, in seconds, a peer may take to read the last words.
+# How long, in seconds, a peer may take to read the last frames.
 _GOODBYE = 1.0
 # What a request costs, in frames.
 _REQUEST_WORK = 20
@@ -46,7 +46,7 @@ class Connection:
         self._seat = seat
         self._streams: dict[int, Stream] = {}
         self._buffered = 0
-        # The requests that have not ended, oldest first, and when each is to have.
+        # The incomplete requests, oldest first, with their deadlines.
         self._incomplete: dict[int, float] = {}
         self._waits_for_requests = False
         self._pings = PingPolicy(limits.min_ping_interval)
@@ -68,7 +68,7 @@ class Connection:
         self._output = Output(self._machine)
 
     async def run(self) -> None:
-        """Serve until the peer leaves or breaks the rules, or until `stop` was called and the calls have ended."""
+        """Serve until the peer leaves or violates the protocol, or until `stop` was called and the calls have ended."""
         self._machine.initiate_connection()
         self._reading.deadline = trio.current_time() + self._service.limits.idle_timeout
         async with trio.open_nursery() as nursery:
@@ -79,18 +79,18 @@ class Connection:
                     await self._read()
                 await self._say_goodbye()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # the peer is gone, and with it whoever could be told
+                pass  # the peer is gone: there is nothing to report to
             nursery.cancel_scope.cancel()
 
     def close(self) -> None:
-        """Give back what the connection counts for, now that it is over."""
+        """Release what the connection holds. Call it when `run` has ended."""
         for stream in tuple(self._streams.values()):
             self._completed(stream.id)
             self._seat.held.shrink(len(stream.body))
         self._streams.clear()
 
     def stop(self) -> None:
-        """Take no new calls, end the streams, let the other calls finish, then close."""
+        """Accept no new calls, end the streams, let the other calls finish, then close."""
         self._is_stopping = True
         for stream in tuple(self._streams.values()):
             if stream.call is not None and stream.call.method.is_stream:
@@ -120,7 +120,7 @@ class Connection:
             try:
                 events = self._machine.receive_data(data)
             except h2.exceptions.ProtocolError:
-                self._has_said_goodbye = True  # the machine has put the reason into its output
+                self._has_said_goodbye = True  # the machine's output holds the reason
                 return
             for event in events:
                 self._handle(event)
@@ -129,7 +129,7 @@ class Connection:
             rest = self._seat.spend(self._machine.take_work(), trio.current_time())
             if rest:
                 await trio.sleep(rest)
-            # What a peer sends makes us answer: not faster than it reads.
+            # Frames of the peer cause answers: do not read faster than it reads those.
             unanswered += len(data)
             if unanswered > MAX_WAITING:
                 unanswered = 0
@@ -147,7 +147,7 @@ class Connection:
             if not self._has_said_goodbye:
                 self._machine.close_connection()
             await self._output.drain()
-            # Closing at once could make the kernel throw away the last words.
+            # Closing at once could make the kernel discard the last frames.
             lower = self._transport.transport_stream if isinstance(self._transport, trio.SSLStream) else self._transport
             if isinstance(lower, trio.abc.HalfCloseableStream):
                 await lower.send_eof()
@@ -198,7 +198,7 @@ class Connection:
         self._machine.work += _REQUEST_WORK
         self._seat.idle_since = None
         self._reading.deadline = float("inf")
-        fields = dict(reversed(headers))  # the first of a name counts
+        fields = dict(reversed(headers))  # the first of each name counts
         stream = self._streams[id] = Stream(id, self._peer, self._output, self._service, self._hold, self._forget)
         if "application/grpc" not in fields.get("content-type", ""):
             self._nursery.start_soon(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"), headers)
@@ -217,10 +217,10 @@ class Connection:
             raise RPCError(Code.RESOURCE_EXHAUSTED, "too much waits to be read")
         return waiting
 
-    # Requests that have not ended.
+    # Incomplete requests.
 
     def _may_begin(self, stream: Stream) -> bool:
-        """Count a request that goes on; refuse it, unprocessed, if there are too many."""
+        """Count an incomplete request; refuse it, unprocessed, if there are too many."""
         limits, source = self._service.limits, self._seat.source
         if len(self._incomplete) >= limits.incomplete.connection or source.incomplete >= limits.incomplete.source:
             self._sources.turned_away["incomplete"] += 1
@@ -268,7 +268,7 @@ class Connection:
 
     def _feed(self, stream: Stream, data: bytes) -> None:
         if stream.call is None:
-            return  # nobody reads what is posted to pages
+            return  # request bodies of pages are ignored
         if not self._seat.held.grow(len(data)):
             stream.finish(Status(Code.RESOURCE_EXHAUSTED, "too many large requests at once"))
             return

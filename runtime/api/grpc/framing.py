@@ -15,9 +15,9 @@ def frame(message: bytes) -> bytes:
 
 
 class OneMessage:
-    """Collects a request's body, which is one message of at most `limit` bytes, and tells early what cannot become one.
+    """Collects a request's body, one message of at most `limit` bytes, and rejects an invalid one early.
 
-    Bodies of several messages do not occur: no method of ours has a stream of requests.
+    Bodies with several messages are rejected: no method of ours has a stream of requests.
     """
 
     __slots__ = ("_body", "_limit")
@@ -30,7 +30,7 @@ class OneMessage:
         return len(self._body)
 
     def feed(self, data: bytes) -> None:
-        """Take what came. Raises RPCError."""
+        """Add received data. Raises RPCError."""
         body = self._body
         body += data
         if len(body) < _PREFIX.size:
@@ -73,7 +73,7 @@ class MessageReader:
         return not self._body
 
     def feed(self, data: bytes) -> None:
-        """Take what came. Raises RPCError."""
+        """Add received data. Raises RPCError."""
         body, at = self._body, 0
         body += data
         while len(body) - at >= _PREFIX.size:
@@ -95,7 +95,7 @@ class MessageReader:
 
 
 def _length(body: bytearray, at: int, limit: int) -> int:
-    """The length of the message whose prefix begins there. Raises RPCError for one that is not taken."""
+    """The length of the message whose prefix begins there. Raises RPCError for one that is refused."""
     compressed, length = _PREFIX.unpack_from(body, at)
     if compressed != _UNCOMPRESSED:
         raise RPCError(Code.UNIMPLEMENTED, "compressed messages are not supported")

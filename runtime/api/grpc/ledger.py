@@ -1,4 +1,4 @@
-"""How many bytes are held for somebody. What several hold together is in memory once, and counts once."""
+"""Accounts for buffered bytes. Data that several holders share is in memory once, and counts once."""
 
 from typing import Protocol
 
@@ -10,9 +10,9 @@ class Sized(Protocol):
 
 
 class Ledger:
-    """Counts up to a limit. What is added here is added to the parent too, which has a limit of its own.
+    """Counts bytes up to a limit. What is added here is added to the parent too, which has a limit of its own.
 
-    Data is told apart by its identity: pass the same object to `add` and `drop`, and keep it alive in between.
+    Data is identified by object identity: pass the same object to `add` and `drop`, and keep it alive in between.
     """
 
     __slots__ = ("_limit", "_parent", "_shared", "used")
@@ -28,18 +28,18 @@ class Ledger:
         return self._grants(id(data), len(data))
 
     def add(self, data: Sized) -> bool:
-        """Hold the data; False, and nothing happens, if that is beyond a limit."""
+        """Account for the data; returns False, and changes nothing, if that exceeds a limit."""
         if not self.has_room(data):
             return False
         self._add(id(data), len(data))
         return True
 
     def drop(self, data: Sized) -> None:
-        """Hold the data no more."""
+        """Release the data."""
         self._drop(id(data), len(data))
 
     def grow(self, size: int) -> bool:
-        """Hold so many bytes more, of something that is not shared; False, and nothing happens, beyond a limit."""
+        """Account for this many bytes that are not shared; returns False, and changes nothing, beyond a limit."""
         if not self._has_room_for(size):
             return False
         ledger: Ledger | None = self
@@ -49,7 +49,7 @@ class Ledger:
         return True
 
     def shrink(self, size: int) -> None:
-        """Hold so many bytes less."""
+        """Release this many bytes."""
         ledger: Ledger | None = self
         while ledger is not None:
             ledger.used -= size
@@ -60,7 +60,7 @@ class Ledger:
 
     def _grants(self, key: int, size: int) -> bool:
         if key in self._shared:
-            return True  # then the parents have it too
+            return True  # so the parents count it already
         return self.used + size <= self._limit and (self._parent is None or self._parent._grants(key, size))
 
     def _add(self, key: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""What a client may do to a server, and the one rule about it that needs a memory: how often it may ping."""
+"""The limits of what a client may do to a server, and the one that needs state: how often it may ping."""
 
 import math
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen
 class Bounds:
-    """A limit for one connection, for all connections of one source, and for all that a server has."""
+    """A limit per connection, per source, and in total."""
 
     connection: float = math.inf
     source: float = math.inf
@@ -18,18 +18,17 @@ class Bounds:
 class Limits:
     """Sizes in bytes, times in seconds. `min_ping_interval` 0 allows any number of pings.
 
-    `max_buffered` bounds what incomplete requests of one connection take. A peer that says nothing is probed after
-    `idle_probe` and given up after `dead_after`, also when it stops to acknowledge what was sent.
+    `max_buffered` bounds the memory of incomplete requests of one connection. A silent peer is probed after
+    `idle_probe`; it counts as dead after `dead_after`, also if it stops acknowledging what was sent.
 
-    A source is an IPv4 address or an IPv6 network of 64 bits: one machine has as many addresses of the latter as it
-    likes. Behind a proxy everything comes from one address: there `by_source` is to be False, and what is said of
-    sources then holds for each connection.
+    A source is an IPv4 address or an IPv6 /64, of which one machine has as many addresses as it likes. Behind a proxy
+    all connections come from one address: set `by_source` to False there, and each connection is a source of its own.
 
-    `incomplete` bounds the requests that have begun and not ended; each has `request_time` to end. `held` bounds the
-    bytes of responses that wait to be sent, and of requests. What is shared counts once. A response of which nothing
-    could be sent for `max_stall` is given up. `work` bounds how much a peer may have a server do, in frames a second
-    (larger ones count more), and ten times as much at once; it is not read while it is ahead. A connection without a
-    request under way is idle: so many of a source are kept, for `idle_timeout` each. `connections` bounds all of them.
+    `incomplete` bounds the requests whose end has not arrived; each has `request_time`. `held` bounds the bytes of
+    responses that wait to be sent, and of requests; shared bytes count once. A response that makes no progress for
+    `max_stall` is dropped. `work` bounds the rate of frames a peer may cause (larger ones count more), with bursts of
+    ten times that; above it the peer is not read. A connection without a request in progress is idle: `idle_per_source`
+    are kept per source, for `idle_timeout` each. `connections` bounds all connections.
     """
 
     max_concurrent_streams: int = 1000
@@ -52,9 +51,9 @@ class Limits:
 
 
 class PingPolicy:
-    """Counts the pings that came too early; the third in a row, with nothing sent to the client between, is too many.
+    """Counts early pings; the third in a row, with nothing sent to the client in between, is too many.
 
-    Clients probe for bandwidth with pings of their own whenever they receive something: those count for nothing.
+    Clients probe for bandwidth with a ping whenever they receive data: those do not count.
     """
 
     __slots__ = ("_last", "_min_interval", "_sent", "_strikes")
@@ -66,7 +65,7 @@ class PingPolicy:
         self._strikes = 0
 
     def is_too_many(self, now: float, sent: int) -> bool:
-        """Whether the ping that came at `now` seconds is one too many; `sent` counts what was sent until then."""
+        """Whether the ping that arrived at `now` (seconds) is one too many; `sent` counts what was sent by then."""
         if sent != self._sent:
             self._sent = sent
             self._strikes = 0

@@ -1,8 +1,8 @@
-"""The protocol machine, for peers that are not to be trusted: no frame costs more the more streams there are.
+"""The HTTP/2 protocol machine for untrusted peers: the cost of a frame does not depend on the number of streams.
 
-h2 goes through all streams when a peer changes its settings, and to count the open ones whenever one is opened. Here a
-change of the initial window is one number, which each stream takes in when it is next used; and streams are counted by
-keeping none that is over.
+h2 iterates over all streams when a peer changes its settings, and to count the open ones whenever one is opened. Here a
+change of the initial window is one number, which each stream applies when it is next used; and closed streams are
+removed at once, so that the open ones need not be counted.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStr
 _SERVER = h2.config.H2Configuration(
     client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
 )
-# A message of gRPC's status may begin with a space, for which h2 would end the connection.
+# A gRPC status message may begin with a space, for which h2 would close the connection.
 _CLIENT = h2.config.H2Configuration(
     client_side=True,
     header_encoding=None,
@@ -28,16 +28,16 @@ _CLIENT = h2.config.H2Configuration(
     validate_outbound_headers=False,
     normalize_outbound_headers=False,
 )
-# A frame is one unit of work, and so are that many bytes of one.
+# A frame is one unit of work, plus one for each so many bytes.
 _DATA_UNIT = 4096
 _HEADERS_UNIT = 32
 _FRAME_HEAD = 9
 
 
 class Machine(h2.connection.H2Connection):
-    """One side of a connection. `work` counts what the peer has made it do, in units of small frames."""
+    """One side of a connection. `work` counts what the peer caused, in units of small frames."""
 
-    # Only tells late frames of a stream that has ended from those of one that never was.
+    # Only distinguishes late frames of a closed stream from those of one that never existed.
     MAX_CLOSED_STREAMS = 2 * 1024
 
     def __init__(
@@ -47,17 +47,17 @@ class Machine(h2.connection.H2Connection):
         self.local_settings = h2.settings.Settings(client=client, initial_values=dict(initial_settings))
         self.decoder.max_header_list_size = max_header_list
         self.work = 0.0
-        # By how much the peer has changed the windows of all streams so far, and how much of that each stream has.
+        # The sum of the peer's changes to all windows, and how much of it each stream has applied.
         self._shift = 0
         self._taken: dict[int, int] = {}
 
     def take_work(self) -> float:
-        """What was done since the last call."""
+        """The work since the last call."""
         work, self.work = self.work, 0.0
         return work
 
     def retire(self, id: int) -> None:
-        """Forget a stream if it is over."""
+        """Forget a stream if it is closed."""
         stream = self.streams.get(id)
         if stream is not None and stream.closed:
             del self.streams[id]
@@ -110,7 +110,7 @@ class Machine(h2.connection.H2Connection):
         self._shift += new_value - (old_value or 0)
 
     def _acknowledge_settings(self) -> list[Frame]:
-        # h2 gives the largest frame's size to every stream; here they get it when they are used.
+        # h2 passes the maximum frame size to every stream; here each gets it when it is used.
         streams, self.streams = self.streams, {}
         try:
             return super()._acknowledge_settings()
@@ -118,7 +118,7 @@ class Machine(h2.connection.H2Connection):
             self.streams = streams
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
-        # For h2 nothing comes after it; but the streams that the peer has begun go on.
+        # h2 accepts nothing after it; but the streams that the peer has begun go on.
         event = ConnectionTerminated()
         event.error_code = _error_code(frame.error_code)
         event.last_stream_id = frame.last_stream_id
@@ -131,7 +131,7 @@ class Machine(h2.connection.H2Connection):
         return result
 
     def receive_data(self, data: Any) -> list[Event]:
-        """The events of what has come. Raises ProtocolError."""
+        """The events of the received data. Raises ProtocolError."""
         events = super().receive_data(data)
         # h2 looks at the length of a frame when all of it is here: that may be 16 MiB, of one that is then refused.
         waiting = self.incoming_buffer._data

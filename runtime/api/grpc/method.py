@@ -1,4 +1,4 @@
-"""What a server offers: methods, and the calls of them as their handlers see them."""
+"""Methods of a server, and calls as their handlers see them."""
 
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -14,7 +14,7 @@ Request = TypeVar("Request", bound=Message)
 
 @attrs.frozen(kw_only=True)
 class Peer:
-    """Who is at the other end. IPv4 peers of a dual-stack listener count as IPv4.
+    """The other end of a connection. IPv4 peers of a dual-stack listener count as IPv4.
 
     No address on a unix socket. `certificate` is the DER form of what the peer authenticated with, if it did.
     """
@@ -30,7 +30,7 @@ class Peer:
 
 
 class Outlet(Protocol):
-    """Where a call's answers go."""
+    """Sends the responses of a call."""
 
     async def send(self, data: bytes) -> None:
         """Send a part of the response's body."""
@@ -38,7 +38,7 @@ class Outlet(Protocol):
 
 
 class Call:
-    """One call, while it lasts."""
+    """One call in progress."""
 
     __slots__ = ("_outlet", "admitted", "deadline", "metadata", "method", "peer", "request", "sent")
 
@@ -57,7 +57,7 @@ class Call:
         # In the time of trio's clock; infinite if the client gave none.
         self.deadline = deadline
         self.request: Message | None = None
-        # Whether the call came as far as its handler.
+        # Whether the call reached its handler.
         self.admitted = False
         # Messages sent so far.
         self.sent = 0
@@ -75,7 +75,7 @@ class Call:
         await self.send_framed(frame(message.SerializeToString()))
 
     async def send_framed(self, data: bytes, messages: int = 1) -> None:
-        """`send` for messages that somebody else encoded and framed, once for all calls that get the same bytes."""
+        """`send` for messages that are framed already: calls that get the same bytes share them."""
         await self._outlet.send(data)
         self.sent += messages
 
@@ -103,9 +103,8 @@ class Method:
 def unary(path: str, request: type[Request], handler: Callable[[Request, Call], Awaitable[Message | bytes]]) -> Method:
     """A method whose handler turns a request into the one response, or raises RPCError.
 
-    A response as bytes is one that was framed already: calls that get the same share it.
-    The handler is cancelled when the client gives up or the deadline passes. Other exceptions than RPCError are logged,
-    the client gets INTERNAL without a word of them.
+    A response as bytes is framed already, so that calls can share it. The handler is cancelled when the client cancels
+    the call or the deadline passes. Exceptions other than RPCError are logged; the client gets INTERNAL, and no more.
     """
     return Method(path, request, handler, is_stream=False)
 

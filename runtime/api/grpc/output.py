@@ -1,38 +1,38 @@
-"""What a connection is about to send: the protocol machine's output, and the one task that carries it to the peer.
+"""The sending half of a connection: the protocol machine's output, and the one task that writes it to the peer.
 
-Only that task touches the transport for writing, so that a call which is cancelled never leaves half a frame behind.
+Only that task writes to the transport, so that a cancelled call never leaves half a frame behind.
 
-Tasks that have more to send than the peer takes wait for a window: each for its own stream's, or together for the
-connection's. Of those one is woken at a time, and wakes the next when it has sent something: so an update of a window
-costs the same however many wait.
+Tasks with more to send than the peer accepts wait for a window: each for its own stream's, or all for the connection's.
+Of the latter, one is woken at a time, and wakes the next when it has sent something: so a window update costs the same
+however many wait.
 """
 
 import trio
 
 from nodespan.runtime.api.grpc.machine import Machine
 
-# What may lie here, in bytes of data, before tasks that have more are to wait.
+# How many bytes of data may be queued before tasks with more have to wait.
 MAX_WAITING = 64 * 1024
 # The work of a frame that carries little.
 _SMALL = 512
 
 
 class Output:
-    """The sending half of a connection, shared by its tasks. What changes the machine is followed by `wake`."""
+    """The sending half of a connection, shared by its tasks. Call `wake` after changing the machine."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        # How often something other than answers to the peer's housekeeping was sent.
+        # How often data or headers were sent, not counting answers to settings and pings.
         self.count = 0
         self._grew = trio.lowlevel.ParkingLot()
         self._drained = trio.lowlevel.ParkingLot()
         self._waiting = 0
-        # Who waits for the connection's window, and who for the one of a stream.
+        # The tasks that wait for the connection's window, and those that wait for a stream's.
         self._shared = trio.lowlevel.ParkingLot()
         self._own: dict[int, trio.Event] = {}
 
     async def write_to(self, transport: trio.abc.SendStream) -> None:
-        """Carry everything over until cancelled. Raises what the transport raises."""
+        """Write all output until cancelled. Raises what the transport raises."""
         while True:
             data = self.machine.data_to_send()
             if data:
@@ -47,7 +47,7 @@ class Output:
         self._grew.unpark_all()
 
     def add(self, size: int) -> None:
-        """So many bytes of data, or a response's head or end, were put into the machine."""
+        """This many bytes of data, or headers, were put into the machine."""
         self._waiting += size
         self.count += 1
         self.wake()
@@ -76,7 +76,7 @@ class Output:
         return MAX_WAITING - self._waiting
 
     async def drain(self) -> None:
-        """Wait until everything has been carried over."""
+        """Wait until all output has been written."""
         self.wake()
         await self._drained.park()
 
@@ -94,12 +94,12 @@ class Output:
             self._own.pop(id, None)
 
     def pass_on(self) -> None:
-        """Have the next task send, if the connection's window lets it. Called by those who have been woken."""
+        """Wake the next task, if the connection's window is open. Called by tasks that were woken."""
         if self.machine.outbound_flow_control_window > 0:
             self._shared.unpark()
 
     def window_opened(self, id: int) -> None:
-        """The peer takes more data of a stream; of the connection, if the id is 0."""
+        """The peer opened the window of a stream, or of the connection if the id is 0."""
         if id == 0:
             self.pass_on()
         elif (event := self._own.pop(id, None)) is not None:

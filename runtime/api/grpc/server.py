@@ -1,4 +1,4 @@
-"""The server: takes connections from its listeners and serves each by itself, until it is cancelled."""
+"""The server: accepts connections and serves each on its own, until it is cancelled."""
 
 import ipaddress
 import socket
@@ -36,7 +36,7 @@ class Server:
         """Serve until cancelled: over TLS with the settings that `tls` returns for each connection, or in plain text.
 
         When cancelled, no more connections and calls are taken, streams end with OK, and other calls have `grace`
-        seconds to finish. The listeners are closed. A client that misbehaves loses its connection, nobody else notices.
+        seconds to finish. The listeners are closed. A client that misbehaves loses its connection, and no other does.
         """
         accepting = trio.CancelScope()
         life = trio.CancelScope(shield=True)
@@ -67,7 +67,7 @@ class Server:
             peer = _peer_of(transport)
             seat = self.sources.admit(peer.address)
             if seat is None:
-                log.debug("a connection was refused, there are too many", peer=str(peer))
+                log.debug("connection refused: too many connections", peer=str(peer))
                 return
             try:
                 with seat.scope:
@@ -76,7 +76,7 @@ class Server:
             finally:
                 self.sources.leave(seat)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError) as error:
-            # No client of ours, or one that left at once.
+            # Not a gRPC client, or one that left at once.
             log.debug("a connection failed before it began", error=str(error.__cause__ or error))
         except Exception:
             log.exception("a connection failed")

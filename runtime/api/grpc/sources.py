@@ -1,6 +1,6 @@
-"""Where connections come from, and what all those of one source may have together.
+"""Limits per source of connections: what the connections from one address may use together.
 
-Theory of operation. Whoever takes more than its share loses before others do:
+Theory of operation. The source that uses most loses first:
 
     a connection comes, and                  then
     its source has as many as one may have   the source's longest idle one is closed; if none is idle, the new one is
@@ -33,14 +33,14 @@ _IPV6_SOURCE = 64
 
 
 def source_of(address: IPv4Address | IPv6Address) -> Hashable:
-    """What an address counts as."""
+    """The source that an address belongs to."""
     if address.version == 4:
         return address
     return ipaddress.ip_network((address, _IPV6_SOURCE), strict=False)
 
 
 class Source:
-    """Counts what the connections of one source have."""
+    """Counts what the connections of one source use."""
 
     __slots__ = ("held", "incomplete", "key", "seats", "waiting", "work")
 
@@ -50,7 +50,7 @@ class Source:
         self.seats: dict[Seat, None] = {}
         self.incomplete = 0
         self.held = Ledger(limits.held.source, total)
-        # What ends a response that waits, oldest first.
+        # The responses that wait to be sent, oldest first.
         self.waiting: dict[Waiting, None] = {}
         self.work = TokenBucket(limits.work.source, limits.work.source * _BURST, now)
 
@@ -61,7 +61,7 @@ class Source:
 
 
 class Seat:
-    """A connection's place: cancelling `scope` closes it. `idle_since` is None while a request is under way."""
+    """A connection's place: cancelling `scope` closes it. `idle_since` is None while a request is in progress."""
 
     __slots__ = ("held", "idle_since", "scope", "source", "work")
 
@@ -73,7 +73,7 @@ class Seat:
         self.work = TokenBucket(limits.work.connection, limits.work.connection * _BURST, now)
 
     def spend(self, work: float, now: float) -> float:
-        """Note that so much work was done; returns the seconds for which the peer is not to be read."""
+        """Account for work done; returns for how many seconds not to read from the peer."""
         return max(self.work.spend(work, now), self.source.work.spend(work, now))
 
 
@@ -88,12 +88,12 @@ class Waiting:
         self._give_up = give_up
 
     def give_up(self) -> None:
-        """Make place for others."""
+        """Drop the response to make room for others."""
         self.release()
         self._give_up()
 
     def release(self) -> None:
-        """It waits no more."""
+        """The response is sent or dropped."""
         if self.seat.source.waiting.pop(self, self) is None:
             self.seat.held.drop(self.data)
 
@@ -116,7 +116,7 @@ class Sources:
 
     @property
     def idle(self) -> int:
-        """How many connections have no request under way."""
+        """How many connections have no request in progress."""
         return sum(seat.idle_since is not None for source in self._sources.values() for seat in source.seats)
 
     @property
@@ -128,7 +128,7 @@ class Sources:
         return len(self._sources)
 
     def admit(self, address: IPv4Address | IPv6Address | None) -> Seat | None:
-        """A seat for a connection that came; None if there is none for it."""
+        """A seat for a new connection, None if it is to be refused."""
         now = trio.current_time()
         key: Hashable = object() if address is None or not self._limits.by_source else source_of(address)
         source = self._sources.get(key) or Source(key, self._limits, self._total, now)
@@ -150,7 +150,7 @@ class Sources:
                 del self._sources[source.key]
 
     def became_idle(self, seat: Seat) -> None:
-        """A connection has no request under way any more."""
+        """A connection has no request in progress any more."""
         seat.idle_since = trio.current_time()
         source = seat.source
         if len(source.seats) > self._limits.idle_per_source:
@@ -181,7 +181,7 @@ class Sources:
         return True
 
     def hold(self, seat: Seat, data: Sized, give_up: Callable[[], None]) -> Waiting | None:
-        """Note that a response waits to be sent, until it is released; None if too much waits already."""
+        """Account for a response that waits to be sent, until it is released; None if too much waits already."""
         source = seat.source
         if not (seat.held.add(data) or (self._relieve(source, data) and seat.held.add(data))):
             self.turned_away["held"] += 1
@@ -191,7 +191,7 @@ class Sources:
         return waiting
 
     def _relieve(self, newcomer: Source, data: Sized) -> bool:
-        """If the server holds too much, have the source that holds most give up what others have no room for."""
+        """If the server holds too much, drop waiting responses of the source that holds most, until the data fits."""
         if self._total.has_room(data):
             return False
         greediest = max(self._sources.values(), key=lambda source: source.held.used)

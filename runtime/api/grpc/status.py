@@ -59,7 +59,7 @@ class RPCError(Exception):
 
     @property
     def status(self) -> Status:
-        """What the client is told."""
+        """What the client receives."""
         return Status(self.code, str(self))
 
 
@@ -69,12 +69,12 @@ def encode_text(text: str) -> str:
 
 
 def decode_text(field: str) -> str:
-    """What `encode_text` has made of a text; bytes that are not UTF-8 are replaced."""
+    """The inverse of `encode_text`; bytes that are not UTF-8 are replaced."""
     return unquote_to_bytes(field.encode("latin-1", "replace")).decode("utf-8", "replace")
 
 
 def parse_code(field: str) -> Code:
-    """The code in a `grpc-status` field; UNKNOWN for a number that stands for none."""
+    """The code in a `grpc-status` field; UNKNOWN for an invalid one."""
     try:
         return Code(int(field))
     except ValueError:

@@ -28,21 +28,21 @@ _RESPONSE: Headers = ((":status", "200"), ("content-type", "application/grpc"))
 
 
 class Finished(Protocol):
-    """Is told how each call ended, and how many seconds after its start."""
+    """Called with how each call ended, and its duration in seconds."""
 
     def __call__(self, call: Call, status: Status, seconds: float, /) -> None: ...
 
 
 async def admit_all(_call: Call) -> None:
-    """Lets every call through."""
+    """Admit every call."""
 
 
 async def admit_all_pages(_peer: Peer, _headers: Headers) -> None:
-    """Lets every request of a page through."""
+    """Admit every request for a page."""
 
 
 def ignore(_call: Call, _status: Status, _seconds: float) -> None:
-    """Is not interested in how calls end."""
+    """Ignore how calls end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +50,7 @@ class Service:
     """What all connections of a server share.
 
     `admit` is awaited before a call's handler, within its deadline; it may wait, or raise RPCError. `respond` answers
-    HTTP/2 requests that are no gRPC calls, after `admit_page`, which is like `admit`.
+    HTTP/2 requests that are not gRPC calls, after `admit_page`, which is like `admit`.
     """
 
     methods: Mapping[str, Method]
@@ -66,7 +66,7 @@ Hold = Callable[[Sized, Callable[[], None]], Waiting]
 
 
 class Stream:
-    """A request. What came of it is fed to `body`; then `run` it, or `answer_page`."""
+    """A request. Feed its data to `body`; then `run` it, or `answer_page`."""
 
     __slots__ = (
         "_forced",
@@ -97,9 +97,9 @@ class Stream:
         self.id = id
         self.body = OneMessage(service.limits.max_message)
         self.scope = trio.CancelScope()
-        # None if a page was asked for.
+        # None for a request for a page.
         self.call: Call | None = None
-        # Whether the client has said all.
+        # Whether the request is complete.
         self.is_complete = False
         self._peer = peer
         self._output = output
@@ -112,7 +112,7 @@ class Stream:
         self._has_part = False
 
     def end(self, status: Status) -> None:
-        """Cancel what runs; it ends with this status."""
+        """Cancel the call; it ends with this status."""
         self._forced = status
         self.scope.cancel()
 
@@ -145,7 +145,7 @@ class Stream:
         return Status(Code.OK)
 
     async def answer_page(self, method: str, target: str, headers: Headers) -> None:
-        """Answer a request that is no call."""
+        """Answer a request that is not a call."""
         respond = self._service.respond
         with self.scope, suppress(RPCError):
             try:
@@ -192,14 +192,14 @@ class Stream:
             raise RPCError(Code.ABORTED, f"the client has not read for {limits.max_stall:g} s")
 
     def refuse(self) -> None:
-        """Tell the client that nothing was done: it may try again."""
+        """Reset the stream as not processed: the client may retry."""
         with suppress(h2.exceptions.ProtocolError):
             self._output.machine.reset_stream(self.id, h2.errors.ErrorCodes.REFUSED_STREAM)
         self._on_end(self)
         self._output.wake()
 
     def finish(self, status: Status) -> None:
-        """Say how the call ended, unless the client does not want to know any more."""
+        """Send how the call ended, unless the client has cancelled it."""
         head = () if self._has_begun else self._head
         self._end_with((*head, *status.trailers()))
 

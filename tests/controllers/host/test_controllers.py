@@ -355,7 +355,7 @@ async def test_a_service_that_cannot_be_notified_is_a_problem_until_it_can(debia
 @pytest.mark.parametrize(
     ("target", "content", "message"),
     [
-        ("../run/NetworkManager/resolv.conf", "", "leads to /run/NetworkManager/resolv.conf, which somebody else"),
+        ("../run/NetworkManager/resolv.conf", "", "leads to /run/NetworkManager/resolv.conf, which another program"),
         ("../run/systemd/resolve/stub-resolv.conf", "", "but systemd-resolved does not run"),
         (
             "",

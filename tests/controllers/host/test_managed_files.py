@@ -154,7 +154,7 @@ def test_a_file_removed_by_hand_is_restored_only_while_desired(tmp_path: Path) -
     files = host.managed_files()
     apply(files, Whole(b"ours"))
     host.path(FILE).unlink()
-    assert "removed by somebody else" in files.restore(OWNER, FILE)
+    assert "removed by another program" in files.restore(OWNER, FILE)
     apply(files, Whole(b"ours"))
     assert host.read(FILE) == "ours"
     assert take_back(files) == ""
@@ -187,7 +187,7 @@ def test_a_conflict_over_a_file_is_damped_and_reported(tmp_path: Path) -> None:
     now = 0.0
     files = ManagedFiles(host.host, host.state_dir / "originals", clock=lambda: now)
     apply(files, Whole(b"ours"))
-    with pytest.raises(HostError, match="changed by somebody else again and again"):  # noqa: PT012
+    with pytest.raises(HostError, match="keeps being changed by another program"):  # noqa: PT012
         for number in range(20):
             now += 0.1
             host.write(FILE, f"theirs {number}")

@@ -1,4 +1,4 @@
-"""One look at a condition: a connection, a page, a unit. A failure is an exception whose text is for an operator."""
+"""Checks a condition once: a connection, an HTTP request, a systemd unit. Failures have texts for operators."""
 
 import http
 import ssl
@@ -19,7 +19,7 @@ class CheckFailedError(Exception):
 
 
 async def check(condition: VipCondition) -> None:
-    """Look whether a condition on the network or on a unit holds. Raises CheckFailedError; cancellable."""
+    """Check a condition on the network or on a unit. Raises CheckFailedError if it does not hold; cancellable."""
     timeout = condition.timeout.total_seconds()
     try:
         with trio.fail_after(timeout):
@@ -44,13 +44,13 @@ async def _connect(target: str) -> None:
 
 async def _request(url: str, ca: str) -> None:
     try:
-        # Reading certificates is slow, and they may have been replaced since the last look.
+        # Reading certificates is slow, and they may have been replaced since the last check.
         context = await trio.to_thread.run_sync(_context, ca)
     except (OSError, PEMError) as error:
         raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
     async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
         try:
-            # The answer is in its first line; a page without an end need not be read.
+            # Only the status matters: the body may be endless.
             async with pool.stream("GET", url) as response:
                 status: int = response.status
         except (*_FAILURES, OSError) as error:

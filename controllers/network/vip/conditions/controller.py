@@ -64,7 +64,7 @@ class VIPConditionController(Controller):
                         nursery.start_soon(self._follow, ctx, watch)
 
     def _set_named_inputs(self, ctx: ControllerContext, configured: Mapping[str, VipCondition]) -> None:
-        """Make the resources that conditions name inputs."""
+        """Add the resources that conditions name to the inputs."""
         named = [NamedResource.of(condition.resource) for condition in configured.values() if condition.resource]
         definitions = ctx.list(ResourceDefinition)
         kinds = {kind for one in named if (kind := one.kind_among(definitions)) is not None}
@@ -119,7 +119,7 @@ class VIPConditionController(Controller):
         after = step(before or Health(since=now), succeeded=not reason, now=now, failures=condition.failures)
         self._health[name] = after
         if not reason and not after.ok:
-            reason = f"it holds again, and is believed after {after.hold:g} s"
+            reason = f"it holds again, and counts after {after.hold:g} s"
         elif after.ok:
             reason = ""
         current = ctx.find(VIPCondition, name)

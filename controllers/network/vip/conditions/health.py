@@ -1,16 +1,16 @@
-"""When a check counts as failed, and when it is believed again: the more often it failed lately, the later.
+"""When a condition counts as failed, and when as recovered: the more often it failed lately, the later.
 
-A condition that does not hold costs the virtual IP a move to another node. So a single failure may be an accident, but
-`failures` in a row are believed at once; and one that comes back must stay for a while, which doubles with each failure
-and is forgotten, step by step, over good times.
+A failed condition moves the virtual IP to another node. So a single failure is tolerated and `failures` in a row count
+at once; and a condition that recovers must hold for a while, which doubles with each failure and shrinks again, step by
+step, over periods without failures.
 """
 
 import attrs
 
 from nodespan.runtime.backoff import Exponential
 
-# In seconds: how long the first success after a failure must last, what that grows to, and after how much good time
-# the next failure counts as half as bad.
+# In seconds: how long a condition must hold after its first failure, the limit that this grows to, and the period
+# without a failure that halves it.
 FIRST_HOLD = 2.0
 LONGEST_HOLD = 120.0
 FORGIVENESS = 300.0
@@ -22,22 +22,22 @@ class Health:
     """What the checks so far amount to. Times are those of one clock, in seconds."""
 
     ok: bool = False
-    # When it began to be so.
+    # Since when.
     since: float = 0.0
-    # Failures in a row, and since when there were none.
+    # Consecutive failures, and the time of the first success after them.
     failed: int = 0
     good_since: float | None = None
-    # How often it has failed lately.
+    # The number of recent failures, which sets `hold`.
     level: int = 0
 
     @property
     def hold(self) -> float:
-        """How long, in seconds, checks must succeed before they are believed again."""
+        """How long, in seconds, checks must succeed before the condition counts as recovered."""
         return _HOLDS.after(self.level)
 
 
 def step(health: Health, *, succeeded: bool, now: float, failures: int) -> Health:
-    """What is known after one more check; it takes `failures` in a row to believe them."""
+    """The health after one more check; `failures` in a row make it fail."""
     return _after_success(health, now) if succeeded else _after_failure(health, now, failures)
 
 

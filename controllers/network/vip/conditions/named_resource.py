@@ -1,4 +1,4 @@
-"""A resource that a condition names as a user would on the command line: `links/eth0`."""
+"""A resource as a condition names it, in the form of the command line: `links/eth0`."""
 
 from collections.abc import Iterable
 from typing import Any, Self
@@ -13,7 +13,7 @@ Definitions = Iterable[Resource[ResourceDefinitionSpec]]
 
 
 class NoSuchTypeError(Exception):
-    """The name matches no type, or more than one; the text has the name."""
+    """The name matches no type, or more than one; the text includes the name."""
 
 
 @attrs.frozen
@@ -30,14 +30,14 @@ class NamedResource:
         return cls(type, id)
 
     def kind_among(self, definitions: Definitions) -> Kind[Any] | None:
-        """The kind that is meant, None if that is not clear."""
+        """The kind of this name, None if there is none or the name is ambiguous."""
         try:
             return self.require_kind(definitions)
         except NoSuchTypeError:
             return None
 
     def require_kind(self, definitions: Definitions) -> Kind[Any]:
-        """The kind that is meant. Raises NoSuchTypeError."""
+        """The kind of this name. Raises NoSuchTypeError."""
         found = named_definitions(definitions, self.type)
         if not found:
             raise NoSuchTypeError(f"no such type is registered: {self.type!r}")
@@ -47,7 +47,7 @@ class NamedResource:
         return Kind(found[0].default_namespace, found[0].type)
 
     def fault(self, resource: Resource[Any] | None, expression: str, expected: str) -> str:
-        """What keeps the resource from being as expected, "" for nothing."""
+        """How the resource differs from what is expected, "" if it does not."""
         if resource is None or resource.metadata.is_tearing_down:
             return "there is no such resource"
         if not expression:

@@ -258,7 +258,7 @@ async def open_channel(
     """A channel for as long as the block lasts. Nothing is dialled before the first call.
 
     `tls` makes the settings of each connection, in a worker thread: unless given, the authorities of the system are
-    trusted. `proxy` names the proxy for an endpoint, also anew for each connection. `random` spreads the attempts. What
+    trusted. `proxy` names the proxy for an endpoint, again for each connection. `random` spreads the attempts. What
     is under way at the block's end is reset. Errors of the block come out as they are, not in a group.
     """
     async with background_tasks() as nursery:

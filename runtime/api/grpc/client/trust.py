@@ -23,7 +23,7 @@ class TrustError(ValueError):
 def system_roots() -> bytes:
     """The certificate authorities of the system as PEM, of $SSL_CERT_FILE where that is set. Blocks on the disk.
 
-    Raises TrustError if there is no such file: then nobody could be trusted.
+    Raises TrustError if there is no such file: then no server could be trusted.
     """
     chosen = os.environ.get("SSL_CERT_FILE")
     for path in (chosen,) if chosen else _SYSTEM_ROOTS:

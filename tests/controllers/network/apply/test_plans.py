@@ -194,7 +194,7 @@ def test_a_permanent_address_of_somebody_else_is_neither_fenced_nor_removed() ->
     for now in (100.0, 200.0):
         plan = plan_addresses({"a": FENCED}, {}, LINKS, addresses(foreign), Fence(now=now))
         assert not plan.steps
-        assert plan.refused == {"a": "eth0 has 192.0.2.10/32 for good already: somebody else gave it that address"}
+        assert plan.refused == {"a": "eth0 has 192.0.2.10/32 permanently already: another program gave it that address"}
     assert not plan_addresses({}, {"a": FENCED}, LINKS, addresses(foreign), FENCE).steps
     assert plan_addresses({}, {"a": FENCED}, LINKS, addresses(SEEN_FENCED), FENCE).steps
 
