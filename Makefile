@@ -109,12 +109,12 @@ format: .venv/installed ## rewrite the code in its one format
 	@$(BIN)/ruff check --quiet --fix --select I
 	$(BIN)/ruff format
 
-PROTOCOLS = $(wildcard discovery/wire/*.proto resources/wire/*.proto runtime/codec/wire/*.proto)
+PROTOCOLS = $(wildcard discovery/wire/*.proto etcd/wire/*.proto resources/wire/*.proto runtime/codec/wire/*.proto)
 protobuf: ## generate the *_pb2 modules anew from the .proto files beside them
 	@[ -x .cache/protobuf/bin/python ] || $(PYTHON) -m venv .cache/protobuf
 	.cache/protobuf/bin/pip install --quiet --disable-pip-version-check grpcio-tools
 	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTOCOLS)
-	sed -i -E "s/^(from |_builder.*DESCRIPTOR, ')(discovery|resources|runtime)\./\1nodespan.\2./" $(PROTOCOLS:.proto=_pb2.py) $(PROTOCOLS:.proto=_pb2.pyi)
+	sed -i -E "s/^(from |_builder.*DESCRIPTOR, ')(discovery|etcd|resources|runtime)\./\1nodespan.\2./" $(PROTOCOLS:.proto=_pb2.py) $(PROTOCOLS:.proto=_pb2.pyi)
 
 docs: .venv/installed ## redo what in docs/ is made from the code: the public names, the graphs; needs Graphviz
 	@$(BIN)/python -m tests.docs.public_face

@@ -2,6 +2,7 @@
 
 from nodespan.etcd.client import EtcdClient
 from nodespan.etcd.election import Election, LeaderRecord, Leadership, Observation, observe
+from nodespan.etcd.endpoint import parse_endpoint
 from nodespan.etcd.errors import (
     AuthError,
     CompactedError,
@@ -14,10 +15,12 @@ from nodespan.etcd.errors import (
     TLSFilesError,
     UnavailableError,
 )
-from nodespan.etcd.gateway import TLSFiles, parse_endpoint
 from nodespan.etcd.lease_clock import beat_interval, boot_time, margin, settling_time, valid_for
 from nodespan.etcd.lease_keeper import LeaseKeeper, LeaseService, kept_lease
+from nodespan.etcd.login import Credentials
+from nodespan.etcd.tls_files import TLSFiles
 from nodespan.etcd.values import (
+    ClusterMember,
     Compare,
     Delete,
     DeleteAnswer,
@@ -40,8 +43,10 @@ from nodespan.etcd.watch import Events
 
 __all__ = [
     "AuthError",
+    "ClusterMember",
     "CompactedError",
     "Compare",
+    "Credentials",
     "Delete",
     "DeleteAnswer",
     "Election",

@@ -1,21 +1,24 @@
-"""The client of an etcd cluster: keys, transactions, leases and watches over the JSON gateway of its members."""
+"""The client of an etcd cluster: keys, transactions, leases and watches over the gRPC API of its members."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import trio
+from google.protobuf.message import Message
 
+from nodespan.etcd import methods
 from nodespan.etcd.errors import EtcdError, LeaseGoneError
-from nodespan.etcd.gateway import TLSFiles, result_of
+from nodespan.etcd.login import Credentials
 from nodespan.etcd.members import TIMEOUT, Members
+from nodespan.etcd.tls_files import TLSFiles
 from nodespan.etcd.values import (
+    ClusterMember,
     Compare,
     Delete,
     DeleteAnswer,
     Get,
     Header,
-    Json,
     Lease,
     LeaseStatus,
     MemberStatus,
@@ -26,8 +29,10 @@ from nodespan.etcd.values import (
     Renewal,
     Sort,
     TxnAnswer,
+    txn_request,
 )
 from nodespan.etcd.watch import Events, watched
+from nodespan.etcd.wire import etcd_pb2 as wire
 
 Parsed = TypeVar("Parsed")
 
@@ -38,20 +43,27 @@ class EtcdClient:
     An endpoint is `https://HOST:PORT`, or `http:`. Every call ends within `timeout` seconds, with UnavailableError if
     no member answered until then, can be cancelled, and may run beside others. Calls that may be done twice without
     harm are repeated, at other members and also at several at once; which are not is said with them. All raise
-    AuthError and RefusedError for what etcd does not allow.
+    AuthError and RefusedError for what etcd does not allow. With `credentials` the client is a user of etcd.
 
     Raises EndpointError at once, and TLSFilesError when it is entered, which also reads the files.
     """
 
-    def __init__(self, endpoints: Sequence[str], *, tls: TLSFiles | None = None, timeout: float = TIMEOUT) -> None:
-        self._members = Members(endpoints, tls=tls, timeout=timeout)
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: TLSFiles | None = None,
+        credentials: Credentials | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._members = Members(endpoints, tls=tls, credentials=credentials, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         await self._members.__aenter__()
         return self
 
-    async def __aexit__(self, *raised: object) -> None:
-        await self._members.__aexit__(*raised)
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._members.__aexit__(*raised)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -92,7 +104,7 @@ class EtcdClient:
             serializable=serializable,
             keys_only=keys_only,
         )
-        return await self._call("kv/range", get.request(), RangeAnswer.of, within=within)
+        return await self._call(methods.RANGE, get.request(), RangeAnswer.of, within=within)
 
     async def put(self, key: bytes, value: bytes, *, lease: int = 0) -> Header:
         """Write a key. Not repeated: an UnavailableError says whether it may have been written all the same.
@@ -100,12 +112,12 @@ class EtcdClient:
         Raises LeaseGoneError if it is to be bound to a lease that is over.
         """
         put = Put(key=key, value=value, lease=lease)
-        return (await self._call("kv/put", put.request(), PutAnswer.of, repeat=False)).header
+        return (await self._call(methods.PUT, put.request(), PutAnswer.of, repeat=False)).header
 
     async def delete(self, key: bytes, *, prefix: bool = False) -> int:
         """Delete a key, or all that begin with it, and say how many. Not repeated, as `put`."""
         delete = Delete(key=key, prefix=prefix)
-        return (await self._call("kv/deleterange", delete.request(), DeleteAnswer.of, repeat=False)).deleted
+        return (await self._call(methods.DELETE_RANGE, delete.request(), DeleteAnswer.of, repeat=False)).deleted
 
     async def txn(
         self,
@@ -121,35 +133,24 @@ class EtcdClient:
         `repeat` is for transactions that do no harm when they are done again, also much later: those that only read
         and those whose conditions fail once they are done. Then the answer may be that of the second time.
         """
-        request = {
-            "compare": [each.condition() for each in compare],
-            "success": [each.operation() for each in success],
-            "failure": [each.operation() for each in failure],
-        }
-        return await self._call("kv/txn", request, TxnAnswer.of, repeat=repeat, within=within)
+        request = txn_request(compare, success, failure)
+        return await self._call(methods.TXN, request, TxnAnswer.of, repeat=repeat, within=within)
 
     async def grant(self, ttl: float) -> Lease:
         """Get a lease of about `ttl` seconds, at least one; its own `ttl` is what counts.
 
         If it is repeated, an unused lease may be left, which expires by itself.
         """
-
-        def parse(answer: Json) -> Lease:
-            return Lease(int(answer["ID"]), int(answer["TTL"]))
-
-        return await self._call("lease/grant", {"TTL": str(max(1, round(ttl)))}, parse)
+        request = wire.LeaseGrantRequest(TTL=max(1, round(ttl)))
+        return await self._call(methods.LEASE_GRANT, request, Lease.of)
 
     async def keepalive(self, lease: int, *, within: float | None = None) -> Renewal:
         """Renew a lease. Raises LeaseGoneError if it is over.
 
         The answer alone does not prove that the cluster knows: a member that is cut off may have given it.
         """
-
-        def parse(answer: Json) -> Renewal:
-            result = result_of(answer)
-            return Renewal(header=Header.of(result["header"]), ttl=int(result.get("TTL", 0)))
-
-        renewal = await self._call("lease/keepalive", {"ID": str(lease)}, parse, within=within)
+        request = wire.LeaseKeepAliveRequest(ID=lease)
+        renewal = await self._call(methods.LEASE_KEEP_ALIVE, request, Renewal.of, within=within)
         if renewal.ttl <= 0:
             raise LeaseGoneError("the lease has ended at etcd")
         return renewal
@@ -157,13 +158,15 @@ class EtcdClient:
     async def revoke(self, lease: int, *, within: float | None = None) -> None:
         """End a lease, and delete the keys that are bound to it. One that is over already is no error."""
         try:
-            await self._call("lease/revoke", {"ID": str(lease)}, lambda _: None, within=within)
+            request = wire.LeaseRevokeRequest(ID=lease)
+            await self._call(methods.LEASE_REVOKE, request, lambda _: None, within=within)
         except LeaseGoneError:
             return
 
     async def time_to_live(self, lease: int) -> LeaseStatus:
         """What is known of a lease. Raises LeaseGoneError if it is over."""
-        status = await self._call("lease/timetolive", {"ID": str(lease), "keys": True}, LeaseStatus.of)
+        request = wire.LeaseTimeToLiveRequest(ID=lease, keys=True)
+        status = await self._call(methods.LEASE_TIME_TO_LIVE, request, LeaseStatus.of)
         if status.ttl <= 0:
             raise LeaseGoneError("the lease has ended at etcd")
         return status
@@ -175,7 +178,10 @@ class EtcdClient:
         async def ask(endpoint: str) -> None:
             try:
                 found[endpoint] = await self._members.ask(
-                    endpoint, "maintenance/status", {}, lambda answer: MemberStatus.of(endpoint, answer)
+                    endpoint,
+                    methods.STATUS,
+                    wire.StatusRequest(),
+                    lambda answer: MemberStatus.of(endpoint, answer),
                 )
             except EtcdError as error:
                 found[endpoint] = MemberStatus(endpoint=endpoint, trouble=str(error))
@@ -184,6 +190,15 @@ class EtcdClient:
             for endpoint in self.endpoints:
                 nursery.start_soon(ask, endpoint)
         return tuple(found[endpoint] for endpoint in self.endpoints)
+
+    async def members(self) -> tuple[ClusterMember, ...]:
+        """The members as the cluster knows them, which need not be those that this client was given."""
+
+        def parse(answer: wire.MemberListResponse) -> tuple[ClusterMember, ...]:
+            Header.of(answer)
+            return tuple(map(ClusterMember.of, answer.members))
+
+        return await self._call(methods.MEMBER_LIST, wire.MemberListRequest(linearizable=True), parse)
 
     def watch(
         self, key: bytes, *, prefix: bool = False, from_revision: int, previous: bool = False
@@ -200,11 +215,11 @@ class EtcdClient:
 
     async def _call(
         self,
-        path: str,
-        request: Json,
-        parse: Callable[[Json], Parsed],
+        method: methods.Method[methods.Answer],
+        request: Message,
+        parse: Callable[[methods.Answer], Parsed],
         *,
         repeat: bool = True,
         within: float | None = None,
     ) -> Parsed:
-        return await self._members.call(path, request, parse, repeat=repeat, within=within)
+        return await self._members.call(method, request, parse, repeat=repeat, within=within)

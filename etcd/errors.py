@@ -1,25 +1,20 @@
-"""The errors of etcd, and the reading of its error answers. Texts name members and reasons, never values."""
+"""The errors of etcd, and the reading of its statuses. Texts name members and reasons, never values."""
 
-import json
+import re
 from collections.abc import Mapping
-from typing import Any
 
+from nodespan.runtime.api.grpc.status import Code
 from nodespan.runtime.escaping import bounded
 
-# The gRPC status codes that etcd's errors carry.
-_UNKNOWN = 2
-_DEADLINE_EXCEEDED = 4
-_NOT_FOUND = 5
-_PERMISSION_DENIED = 7
-_OUT_OF_RANGE = 11
-_INTERNAL = 13
-_UNAVAILABLE = 14
-_UNAUTHENTICATED = 16
-
 # With these another member may answer; for codes that stand for anything, the text decides.
-_OF_THE_MEMBER = frozenset({_DEADLINE_EXCEEDED, _UNAVAILABLE})
+_OF_THE_MEMBER = frozenset({Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE})
 _TEXTS_OF_THE_MEMBER = ("no leader", "request timed out", "context deadline exceeded", "transport is closing")
-_HTTP_OF_THE_MEMBER = frozenset({502, 503, 504})
+_TEXTS_OF_LEARNERS = frozenset({"rpc not supported for learner"})
+# They come with the code of an invalid argument.
+_TEXTS_OF_LOGINS = frozenset(
+    {"authentication failed, invalid user ID or password", "user name is empty", "revision of auth store is old"}
+)
+_QUOTED = re.compile(r"rpc error: code = (?P<code>\w+) desc = (?P<text>.*)", re.DOTALL)
 
 
 class EtcdError(Exception):
@@ -84,42 +79,26 @@ class NotLeaderError(EtcdError):
     """The candidate's key is not in the election any more."""
 
 
-def answer_error(status: int, content_type: str, body: bytes) -> EtcdError:
-    """The error in an answer whose HTTP status is not 200."""
-    if not content_type.startswith("application/json"):
-        return _by_status(
-            status, f"it does not answer like etcd: HTTP {status} ({bounded(content_type) or 'no content type'})"
-        )
-    try:
-        answer = json.loads(body)
-        return object_error(answer, status)
-    except (ValueError, TypeError, AttributeError):
-        return _by_status(status, f"it does not answer like etcd: HTTP {status} with something else than an error")
-
-
-def object_error(answer: Mapping[str, Any], status: int = 200) -> EtcdError:
-    """The error in an unary answer or in an object of a stream, in the forms of etcd before and since 3.6."""
-    inner = answer.get("error")
-    fields: Mapping[str, Any] = inner if isinstance(inner, dict) else answer
-    text = str(fields.get("message") or (inner if isinstance(inner, str) else "") or f"HTTP {status} without a reason")
-    return _classified(text, int(fields.get("grpc_code") or fields.get("code") or _UNKNOWN), status)
-
-
-def _classified(text: str, code: int, status: int) -> EtcdError:
+def status_error(text: str, code: int) -> EtcdError:
+    """The error that a status of etcd stands for."""
     plain = bounded(text.removeprefix("etcdserver: "))
-    if code == _NOT_FOUND and "lease not found" in text:
+    if code == Code.NOT_FOUND and "lease not found" in text:
         return LeaseGoneError(plain)
-    if code == _OUT_OF_RANGE and "compacted" in text:
+    if code == Code.OUT_OF_RANGE and "compacted" in text:
         return CompactedError()
-    if code in (_PERMISSION_DENIED, _UNAUTHENTICATED):
+    if code in (Code.PERMISSION_DENIED, Code.UNAUTHENTICATED) or plain in _TEXTS_OF_LOGINS:
         return AuthError(plain, code)
-    vague = code in (_UNKNOWN, _INTERNAL) and any(known in text for known in _TEXTS_OF_THE_MEMBER)
-    if code in _OF_THE_MEMBER or vague or status in _HTTP_OF_THE_MEMBER:
+    vague = code in (Code.UNKNOWN, Code.INTERNAL) and any(known in text for known in _TEXTS_OF_THE_MEMBER)
+    if code in _OF_THE_MEMBER or vague or plain in _TEXTS_OF_LEARNERS:
         return MemberFailedError(plain)
     return RefusedError(plain, code)
 
 
-def _by_status(status: int, text: str) -> EtcdError:
-    if status in (401, 403):
-        return AuthError(text, _UNAUTHENTICATED)
-    return MemberFailedError(text)
+def cancel_error(reason: str) -> EtcdError:
+    """The error of a watch that a member has cancelled; it may quote a status in the words of gRPC."""
+    quoted = _QUOTED.fullmatch(reason)
+    if quoted is None:
+        return status_error(reason or "it has cancelled the watch", Code.FAILED_PRECONDITION)
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", quoted["code"]).upper()
+    code = Code[name] if name in Code.__members__ else Code.UNKNOWN
+    return status_error(quoted["text"], code)

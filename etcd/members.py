@@ -10,15 +10,21 @@ next request first.
 A request that must not be done twice goes to the next member only while it is certain that no member has got it.
 """
 
+import contextlib
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
+from google.protobuf.message import Message
 
+from nodespan.etcd.endpoint import parse_endpoint
 from nodespan.etcd.errors import EndpointError, EtcdError, MemberFailedError, UnavailableError
-from nodespan.etcd.gateway import Gateway, TLSFiles, parse_endpoint
-from nodespan.etcd.values import Json
+from nodespan.etcd.login import Credentials
+from nodespan.etcd.member import Answers, Member, silent
+from nodespan.etcd.methods import Answer, Method
+from nodespan.etcd.tls_files import TLSFiles
+from nodespan.runtime.background import background_tasks
 
 TIMEOUT = 1.5
 # After this time without an answer the next member gets the request too.
@@ -32,20 +38,34 @@ Parsed = TypeVar("Parsed")
 class Members:
     """The members behind these endpoints. An async context manager; the connections live as long as its block."""
 
-    def __init__(self, endpoints: Sequence[str], *, tls: TLSFiles | None, timeout: float) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: TLSFiles | None,
+        credentials: Credentials | None,
+        timeout: float,
+    ) -> None:
         self.endpoints = tuple(dict.fromkeys(map(parse_endpoint, endpoints)))
         if not self.endpoints:
             raise EndpointError("etcd needs at least one endpoint")
         self.timeout = timeout
-        self._gateway = Gateway(tls or TLSFiles())
+        self._tls = tls or TLSFiles()
+        self._credentials = credentials
+        self._resources = contextlib.AsyncExitStack()
+        self._members: dict[str, Member] = {}
         self._first = 0
 
     async def __aenter__(self) -> "Members":
-        await self._gateway.__aenter__()
+        # What cannot be used is told before anything is asked.
+        await trio.to_thread.run_sync(self._tls.context, abandon_on_cancel=True)
+        nursery = await self._resources.enter_async_context(background_tasks())
+        for endpoint in self.endpoints:
+            self._members[endpoint] = Member(endpoint, self._tls, self._credentials, nursery)
         return self
 
-    async def __aexit__(self, *raised: object) -> None:
-        await self._gateway.__aexit__(*raised)
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await self._resources.__aexit__(*raised)
 
     @property
     def in_order(self) -> tuple[str, ...]:
@@ -62,7 +82,13 @@ class Members:
             self._first = (self._first + 1) % len(self.endpoints)
 
     async def call(
-        self, path: str, request: Json, parse: Callable[[Json], Parsed], *, repeat: bool, within: float | None = None
+        self,
+        method: Method[Answer],
+        request: Message,
+        parse: Callable[[Answer], Parsed],
+        *,
+        repeat: bool,
+        within: float | None = None,
     ) -> Parsed:
         """Ask until a member answers, at most for `within` seconds. `repeat`: it may be done more than once.
 
@@ -70,20 +96,26 @@ class Members:
         """
         limit = self.timeout if within is None else within
         ask = self._anyone if repeat else self._once
-        return await ask(lambda endpoint: self.ask(endpoint, path, request, parse), limit)
+        return await ask(lambda endpoint: self.ask(endpoint, method, request, parse, within=limit), limit)
 
     async def ask(
-        self, endpoint: str, path: str, request: Json, parse: Callable[[Json], Parsed], *, within: float | None = None
+        self,
+        endpoint: str,
+        method: Method[Answer],
+        request: Message,
+        parse: Callable[[Answer], Parsed],
+        *,
+        within: float | None = None,
     ) -> Parsed:
         """Ask this member only. Raises MemberFailedError, or what the answer says."""
         limit = self.timeout if within is None else within
-        with trio.move_on_after(limit):
-            return await self._gateway.ask(endpoint, path, request, parse)
-        raise MemberFailedError(_silent(limit))
+        return await self._members[endpoint].ask(method, request, parse, within=limit)
 
-    async def stream(self, endpoint: str, path: str, request: Json, take: Callable[[bytes], None]) -> None:
-        """Ask this member for a stream, as `Gateway.stream`: without a time-out."""
-        await self._gateway.stream(endpoint, path, request, take)
+    def stream(
+        self, endpoint: str, method: Method[Answer], request: Message, parse: Callable[[Answer], Parsed]
+    ) -> contextlib.AbstractAsyncContextManager[Answers[Parsed]]:
+        """Ask this member for a stream, as `Member.stream`: without a time-out."""
+        return self._members[endpoint].stream(method, request, parse)
 
     async def _anyone(self, ask: Callable[[str], Awaitable[Parsed]], limit: float) -> Parsed:
         reasons: dict[str, str] = {}
@@ -111,7 +143,7 @@ class Members:
                         if number + 1 >= len(self.endpoints):
                             await trio.sleep(_PAUSE)
         if not outcomes:
-            raise UnavailableError({endpoint: reasons.get(endpoint, _silent(limit)) for endpoint in self.in_order})
+            raise UnavailableError({endpoint: reasons.get(endpoint, silent(limit)) for endpoint in self.in_order})
         outcome = outcomes[0]
         if isinstance(outcome, EtcdError):
             raise outcome
@@ -134,8 +166,4 @@ class Members:
                     return answer
             raise UnavailableError(reasons)
         self.avoid(asked)
-        raise UnavailableError({**reasons, asked: _silent(limit)}, maybe_applied=True)
-
-
-def _silent(seconds: float) -> str:
-    return f"no answer within {seconds:.1f} s"
+        raise UnavailableError({**reasons, asked: silent(limit)}, maybe_applied=True)

@@ -32,11 +32,11 @@ from nodespan.etcd.client import EtcdClient
 from nodespan.etcd.errors import EtcdError, LeaseGoneError, RefusedError
 from nodespan.etcd.errors import UnavailableError as EtcdUnavailableError
 from nodespan.etcd.feed import Feed
-from nodespan.etcd.gateway import TLSFiles
 from nodespan.etcd.keys import key_of, root_of
 from nodespan.etcd.lease_keeper import kept_lease
 from nodespan.etcd.marks import EtcdCollection
 from nodespan.etcd.stored_value import TOKEN_SIZE, ValueCodec, token_of
+from nodespan.etcd.tls_files import TLSFiles
 from nodespan.etcd.values import Compare, Delete, Get, KeyValue, Operation, Put, RangeAnswer, TxnAnswer
 from nodespan.runtime.background import background
 from nodespan.runtime.controller import Logger

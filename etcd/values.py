@@ -1,31 +1,28 @@
-"""What etcd is asked and what it answers, as values, and both in the JSON of its gateway.
+"""What etcd is asked and what it answers, as values, and both as the messages of its API.
 
-Keys and values travel as base64 and 64-bit numbers as strings; what is zero, false or empty is left out of answers.
-etcd ignores fields that it does not know, so a misspelt one here would be lost without a word: the tests against the
-real server cover each field.
+etcd ignores fields that it does not know, and what is missing in an answer is zero: the tests against the real server
+cover each field.
 """
 
-import base64
 import enum
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import attrs
 
-Json = Mapping[str, Any]
+from nodespan.etcd.wire import etcd_pb2 as wire
 
 # The range end that means: to the end of all keys.
 _NO_END = b"\0"
 
 
 class Sort(enum.Enum):
-    """The order of a range; the values are etcd's names for the target and the order."""
+    """The order of a range; the values are etcd's numbers of the target and the order."""
 
-    KEY_ASCENDING = ("KEY", "ASCEND")
-    CREATED_ASCENDING = ("CREATE", "ASCEND")
-    CREATED_DESCENDING = ("CREATE", "DESCEND")
-    MODIFIED_ASCENDING = ("MOD", "ASCEND")
-    MODIFIED_DESCENDING = ("MOD", "DESCEND")
+    KEY_ASCENDING = (wire.RangeRequest.KEY, wire.RangeRequest.ASCEND)
+    CREATED_ASCENDING = (wire.RangeRequest.CREATE, wire.RangeRequest.ASCEND)
+    CREATED_DESCENDING = (wire.RangeRequest.CREATE, wire.RangeRequest.DESCEND)
+    MODIFIED_ASCENDING = (wire.RangeRequest.MOD, wire.RangeRequest.ASCEND)
+    MODIFIED_DESCENDING = (wire.RangeRequest.MOD, wire.RangeRequest.DESCEND)
 
 
 @attrs.frozen(kw_only=True)
@@ -38,9 +35,17 @@ class Header:
     raft_term: int
 
     @classmethod
-    def of(cls, fields: Json) -> "Header":
-        """Read it from an answer. Raises ValueError or TypeError for nonsense, as all readers in this module."""
-        return cls(**{name: _number(fields, name) for name in ("cluster_id", "member_id", "revision", "raft_term")})
+    def of(cls, answer: "_Answered") -> "Header":
+        """Read it from an answer. Raises ValueError if it has none, as all readers in this module."""
+        if not answer.HasField("header"):
+            raise ValueError("an answer without a header")
+        header = answer.header
+        return cls(
+            cluster_id=header.cluster_id,
+            member_id=header.member_id,
+            revision=header.revision,
+            raft_term=header.raft_term,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -55,17 +60,23 @@ class KeyValue:
     lease: int = 0
 
     @classmethod
-    def of(cls, fields: Json) -> "KeyValue":
+    def of(cls, found: wire.KeyValue) -> "KeyValue":
         """Read it from an answer."""
-        numbers = {name: _number(fields, name) for name in ("create_revision", "mod_revision", "version", "lease")}
-        return cls(key=_bytes(fields, "key"), value=_bytes(fields, "value"), **numbers)
+        return cls(
+            key=found.key,
+            value=found.value,
+            create_revision=found.create_revision,
+            mod_revision=found.mod_revision,
+            version=found.version,
+            lease=found.lease,
+        )
 
 
 class EventKind(enum.Enum):
     """What happened to a key."""
 
-    PUT = "PUT"
-    DELETE = "DELETE"
+    PUT = wire.Event.PUT
+    DELETE = wire.Event.DELETE
 
 
 @attrs.frozen
@@ -80,14 +91,10 @@ class Event:
     previous: KeyValue | None = None
 
     @classmethod
-    def of(cls, fields: Json) -> "Event":
+    def of(cls, event: wire.Event) -> "Event":
         """Read it from an answer."""
-        previous = fields.get("prev_kv")
-        return cls(
-            EventKind(fields.get("type", "PUT")),
-            KeyValue.of(fields["kv"]),
-            None if previous is None else KeyValue.of(previous),
-        )
+        previous = KeyValue.of(event.prev_kv) if event.HasField("prev_kv") else None
+        return cls(EventKind(event.type), KeyValue.of(event.kv), previous)
 
 
 @attrs.frozen(kw_only=True)
@@ -109,25 +116,25 @@ class Get:
     serializable: bool = False
     keys_only: bool = False
 
-    def request(self) -> Json:
-        """The body of the range request."""
-        target, order = self.sort.value if self.sort else ("", "")
-        given = {
-            **_span(self.key, prefix=self.prefix),
-            **({"key": _text(self.after + b"\0")} if self.after else {}),
-            "revision": self.revision and str(self.revision),
-            "sort_target": target,
-            "sort_order": order,
-            "limit": self.limit and str(self.limit),
-            "max_create_revision": self.max_create_revision and str(self.max_create_revision),
-            "serializable": self.serializable,
-            "keys_only": self.keys_only,
-        }
-        return {name: value for name, value in given.items() if value}
+    def request(self) -> wire.RangeRequest:
+        """The range request."""
+        key, end = _span(self.key, prefix=self.prefix)
+        target, order = self.sort.value if self.sort else (wire.RangeRequest.KEY, wire.RangeRequest.NONE)
+        return wire.RangeRequest(
+            key=self.after + b"\0" if self.after else key,
+            range_end=end,
+            limit=self.limit,
+            revision=self.revision,
+            sort_target=target,
+            sort_order=order,
+            max_create_revision=self.max_create_revision,
+            serializable=self.serializable,
+            keys_only=self.keys_only,
+        )
 
-    def operation(self) -> Json:
+    def operation(self) -> wire.RequestOp:
         """The same as a part of a transaction."""
-        return {"request_range": self.request()}
+        return wire.RequestOp(request_range=self.request())
 
 
 @attrs.frozen(kw_only=True)
@@ -138,13 +145,13 @@ class Put:
     value: bytes = attrs.field(repr=False)
     lease: int = 0
 
-    def request(self) -> Json:
-        """The body of the put request."""
-        return {"key": _text(self.key), "value": _text(self.value), "lease": str(self.lease)}
+    def request(self) -> wire.PutRequest:
+        """The put request."""
+        return wire.PutRequest(key=self.key, value=self.value, lease=self.lease)
 
-    def operation(self) -> Json:
+    def operation(self) -> wire.RequestOp:
         """The same as a part of a transaction."""
-        return {"request_put": self.request()}
+        return wire.RequestOp(request_put=self.request())
 
 
 @attrs.frozen(kw_only=True)
@@ -154,13 +161,14 @@ class Delete:
     key: bytes
     prefix: bool = False
 
-    def request(self) -> Json:
-        """The body of the delete request."""
-        return _span(self.key, prefix=self.prefix)
+    def request(self) -> wire.DeleteRangeRequest:
+        """The delete request."""
+        key, end = _span(self.key, prefix=self.prefix)
+        return wire.DeleteRangeRequest(key=key, range_end=end)
 
-    def operation(self) -> Json:
+    def operation(self) -> wire.RequestOp:
         """The same as a part of a transaction."""
-        return {"request_delete_range": self.request()}
+        return wire.RequestOp(request_delete_range=self.request())
 
 
 Operation = Get | Put | Delete
@@ -185,15 +193,46 @@ class Compare:
         return cls(key, "mod_revision", revision)
 
     @classmethod
+    def written(cls, key: bytes, version: int) -> "Compare":
+        """That the key was written so often since it was created."""
+        return cls(key, "version", version)
+
+    @classmethod
+    def leased(cls, key: bytes, lease: int) -> "Compare":
+        """That the key is bound to this lease; 0: to none, or that there is no such key."""
+        return cls(key, "lease", lease)
+
+    @classmethod
     def has_value(cls, key: bytes, value: bytes) -> "Compare":
         """That the key has this value."""
         return cls(key, "value", value)
 
-    def condition(self) -> Json:
-        """The condition in the body of the transaction."""
-        targets = {"create_revision": "CREATE", "mod_revision": "MOD", "value": "VALUE"}
-        expected = _text(self.expected) if isinstance(self.expected, bytes) else str(self.expected)
-        return {"key": _text(self.key), "target": targets[self.target], "result": "EQUAL", self.target: expected}
+    def condition(self) -> wire.Compare:
+        """The condition in the transaction."""
+        condition = wire.Compare(key=self.key, target=_TARGETS[self.target], result=wire.Compare.EQUAL)
+        # Set also where it is zero: it is the member of a union.
+        setattr(condition, self.target, self.expected)
+        return condition
+
+
+_TARGETS = {
+    "version": wire.Compare.VERSION,
+    "create_revision": wire.Compare.CREATE,
+    "mod_revision": wire.Compare.MOD,
+    "value": wire.Compare.VALUE,
+    "lease": wire.Compare.LEASE,
+}
+
+
+def txn_request(
+    compare: Iterable[Compare], success: Iterable[Operation], failure: Iterable[Operation]
+) -> wire.TxnRequest:
+    """A transaction."""
+    return wire.TxnRequest(
+        compare=[each.condition() for each in compare],
+        success=[each.operation() for each in success],
+        failure=[each.operation() for each in failure],
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -205,10 +244,9 @@ class RangeAnswer:
     count: int = 0
 
     @classmethod
-    def of(cls, fields: Json) -> "RangeAnswer":
+    def of(cls, answer: wire.RangeResponse) -> "RangeAnswer":
         """Read it from an answer."""
-        found = tuple(map(KeyValue.of, fields.get("kvs", ())))
-        return cls(header=Header.of(fields["header"]), key_values=found, count=_number(fields, "count"))
+        return cls(header=Header.of(answer), key_values=tuple(map(KeyValue.of, answer.kvs)), count=answer.count)
 
 
 @attrs.frozen(kw_only=True)
@@ -218,9 +256,9 @@ class PutAnswer:
     header: Header
 
     @classmethod
-    def of(cls, fields: Json) -> "PutAnswer":
+    def of(cls, answer: wire.PutResponse) -> "PutAnswer":
         """Read it from an answer."""
-        return cls(header=Header.of(fields["header"]))
+        return cls(header=Header.of(answer))
 
 
 @attrs.frozen(kw_only=True)
@@ -231,18 +269,23 @@ class DeleteAnswer:
     deleted: int = 0
 
     @classmethod
-    def of(cls, fields: Json) -> "DeleteAnswer":
+    def of(cls, answer: wire.DeleteRangeResponse) -> "DeleteAnswer":
         """Read it from an answer."""
-        return cls(header=Header.of(fields["header"]), deleted=_number(fields, "deleted"))
+        return cls(header=Header.of(answer), deleted=answer.deleted)
 
 
 Answer = RangeAnswer | PutAnswer | DeleteAnswer
 
-_ANSWERS: Mapping[str, Callable[[Json], Answer]] = {
-    "response_range": RangeAnswer.of,
-    "response_put": PutAnswer.of,
-    "response_delete_range": DeleteAnswer.of,
-}
+
+def _answer_of(response: wire.ResponseOp) -> Answer:
+    match response.WhichOneof("response"):
+        case "response_range":
+            return RangeAnswer.of(response.response_range)
+        case "response_put":
+            return PutAnswer.of(response.response_put)
+        case "response_delete_range":
+            return DeleteAnswer.of(response.response_delete_range)
+    raise ValueError("an answer to an operation that was not asked for")
 
 
 @attrs.frozen(kw_only=True)
@@ -254,12 +297,10 @@ class TxnAnswer:
     answers: tuple[Answer, ...] = ()
 
     @classmethod
-    def of(cls, fields: Json) -> "TxnAnswer":
+    def of(cls, answer: wire.TxnResponse) -> "TxnAnswer":
         """Read it from an answer."""
-        answers = tuple(
-            _ANSWERS[name](answer) for response in fields.get("responses", ()) for name, answer in response.items()
-        )
-        return cls(header=Header.of(fields["header"]), succeeded=bool(fields.get("succeeded")), answers=answers)
+        answers = tuple(map(_answer_of, answer.responses))
+        return cls(header=Header.of(answer), succeeded=answer.succeeded, answers=answers)
 
 
 @attrs.frozen
@@ -274,6 +315,11 @@ class Lease:
         """The id as it stands at the end of an election's keys."""
         return f"{self.id:x}"
 
+    @classmethod
+    def of(cls, answer: wire.LeaseGrantResponse) -> "Lease":
+        """Read it from an answer."""
+        return cls(answer.ID, answer.TTL)
+
 
 @attrs.frozen(kw_only=True)
 class Renewal:
@@ -281,6 +327,11 @@ class Renewal:
 
     header: Header
     ttl: float
+
+    @classmethod
+    def of(cls, answer: wire.LeaseKeepAliveResponse) -> "Renewal":
+        """Read it from an answer."""
+        return cls(header=Header.of(answer), ttl=answer.TTL)
 
 
 @attrs.frozen(kw_only=True)
@@ -292,10 +343,9 @@ class LeaseStatus:
     keys: tuple[bytes, ...] = ()
 
     @classmethod
-    def of(cls, fields: Json) -> "LeaseStatus":
+    def of(cls, answer: wire.LeaseTimeToLiveResponse) -> "LeaseStatus":
         """Read it from an answer."""
-        keys = tuple(base64.b64decode(key, validate=True) for key in fields.get("keys", ()))
-        return cls(ttl=_number(fields, "TTL"), granted_ttl=_number(fields, "grantedTTL"), keys=keys)
+        return cls(ttl=answer.TTL, granted_ttl=answer.grantedTTL, keys=tuple(answer.keys))
 
 
 @attrs.frozen(kw_only=True)
@@ -309,23 +359,53 @@ class MemberStatus:
     header: Header | None = None
 
     @classmethod
-    def of(cls, endpoint: str, fields: Json) -> "MemberStatus":
+    def of(cls, endpoint: str, answer: wire.StatusResponse) -> "MemberStatus":
         """Read it from an answer."""
-        header = Header.of(fields["header"])
-        leader = _number(fields, "leader")
+        header = Header.of(answer)
         return cls(
             endpoint=endpoint,
-            trouble="" if leader else "it knows of no leader: there is no quorum, or it is cut off from it",
-            version=str(fields.get("version", "")),
-            is_leader=leader == header.member_id,
+            trouble="" if answer.leader else "it knows of no leader: there is no quorum, or it is cut off from it",
+            version=answer.version,
+            is_leader=answer.leader == header.member_id,
             header=header,
         )
 
 
-def watch_request(key: bytes, *, prefix: bool, from_revision: int, previous: bool = False) -> Json:
-    """The body that begins a watch."""
-    request = {**_span(key, prefix=prefix), "start_revision": str(from_revision)}
-    return {"create_request": {**request, "prev_kv": True} if previous else request}
+@attrs.frozen(kw_only=True)
+class ClusterMember:
+    """A member as the cluster knows it. One that has not started yet has no name; a learner does not vote."""
+
+    id: int
+    name: str = ""
+    peer_urls: tuple[str, ...] = ()
+    client_urls: tuple[str, ...] = ()
+    is_learner: bool = False
+
+    @classmethod
+    def of(cls, member: wire.Member) -> "ClusterMember":
+        """Read it from an answer."""
+        return cls(
+            id=member.ID,
+            name=member.name,
+            peer_urls=tuple(member.peerURLs),
+            client_urls=tuple(member.clientURLs),
+            is_learner=member.isLearner,
+        )
+
+
+def watch_request(key: bytes, *, prefix: bool, from_revision: int, previous: bool = False) -> wire.WatchRequest:
+    """What begins a watch. Large answers come in fragments, and the progress of an idle watch is told."""
+    first, end = _span(key, prefix=prefix)
+    return wire.WatchRequest(
+        create_request=wire.WatchCreateRequest(
+            key=first,
+            range_end=end,
+            start_revision=from_revision,
+            progress_notify=True,
+            prev_kv=previous,
+            fragment=True,
+        )
+    )
 
 
 def prefix_end(prefix: bytes) -> bytes:
@@ -334,19 +414,18 @@ def prefix_end(prefix: bytes) -> bytes:
     return kept[:-1] + bytes([kept[-1] + 1]) if kept else _NO_END
 
 
-def _span(key: bytes, *, prefix: bool) -> Json:
-    if not prefix:
-        return {"key": _text(key)}
-    return {"key": _text(key or b"\0"), "range_end": _text(prefix_end(key))}
+def _span(key: bytes, *, prefix: bool) -> tuple[bytes, bytes]:
+    """The first key and the end of a range."""
+    return (key or b"\0", prefix_end(key)) if prefix else (key, b"")
 
 
-def _text(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
-def _bytes(fields: Json, name: str) -> bytes:
-    return base64.b64decode(fields.get(name, ""), validate=True)
-
-
-def _number(fields: Json, name: str) -> int:
-    return int(fields.get(name, 0))
+_Answered = (
+    wire.RangeResponse
+    | wire.PutResponse
+    | wire.DeleteRangeResponse
+    | wire.TxnResponse
+    | wire.LeaseKeepAliveResponse
+    | wire.StatusResponse
+    | wire.WatchResponse
+    | wire.MemberListResponse
+)

@@ -6,6 +6,10 @@ member in touch with a majority can answer. A member that fails in this, or whos
 and the watch goes on there after the last revision that was seen completely. If no member has answered for a while, the
 watch ends with the failure of each.
 
+Who reads slowly slows its member down: what is not received stays there, and of a flood at most a window's worth here.
+A member also says from time to time how far an idle watch has come, so that it continues there and not in a part of
+the history that was compacted since. A large answer comes in fragments; its events are passed on together.
+
 The reads also show when etcd was restored: a watch that begins at a revision that the restored etcd has not reached yet
 would wait for it silently.
 """
@@ -17,11 +21,12 @@ from collections.abc import AsyncIterator
 import attrs
 import trio
 
-from nodespan.etcd.errors import CompactedError, EtcdError, MemberFailedError, RefusedError, UnavailableError
-from nodespan.etcd.gateway import read_result
+from nodespan.etcd.errors import CompactedError, EtcdError, MemberFailedError, UnavailableError, cancel_error
 from nodespan.etcd.history import History
 from nodespan.etcd.members import Members
-from nodespan.etcd.values import Event, Get, Header, Json, RangeAnswer, watch_request
+from nodespan.etcd.methods import RANGE, WATCH
+from nodespan.etcd.values import Event, Get, Header, RangeAnswer, watch_request
+from nodespan.etcd.wire import etcd_pb2 as wire
 from nodespan.runtime.background import background
 
 # Between two reads, and how long one may take: a dead member is noticed within the sum of both.
@@ -30,10 +35,8 @@ _BEAT_LIMIT = 1.0
 # No member for so long: the watch is over.
 _GIVE_UP = 5.0
 _PAUSE = 0.1
-# Answers that are not received yet. With more of them the stream is closed until they are.
+# Answers that are not received yet. With more of them the stream is not read until they are.
 _MOST_WAITING = 64
-
-_ANY_KEY = Get(key=b"\0", limit=1, keys_only=True)
 
 
 class Events:
@@ -82,19 +85,24 @@ class _Notice:
     """One answer in the stream."""
 
     header: Header
+    created: bool
     canceled: bool
     compact_revision: int
     reason: str
+    # More events of the same revision follow.
+    is_fragment: bool
     events: tuple[Event, ...]
 
     @classmethod
-    def of(cls, fields: Json) -> "_Notice":
+    def of(cls, answer: wire.WatchResponse) -> "_Notice":
         return cls(
-            header=Header.of(fields["header"]),
-            canceled=bool(fields.get("canceled")),
-            compact_revision=int(fields.get("compact_revision", 0)),
-            reason=str(fields.get("cancel_reason", "")),
-            events=tuple(map(Event.of, fields.get("events", ()))),
+            header=Header.of(answer),
+            created=answer.created,
+            canceled=answer.canceled,
+            compact_revision=answer.compact_revision,
+            reason=answer.cancel_reason,
+            is_fragment=answer.fragment,
+            events=tuple(map(Event.of, answer.events)),
         )
 
 
@@ -108,9 +116,10 @@ class _Watch:
     _send: trio.MemorySendChannel[tuple[Event, ...]]
     _events: Events
     _history: History = attrs.field(init=False)
-    # Taken from the stream, but there was no room for it.
-    _held: tuple[Event, ...] = attrs.field(default=(), init=False)
-    _failure: EtcdError | None = attrs.field(default=None, init=False)
+    # Of the fragments that have come of an answer.
+    _pieces: tuple[Event, ...] = attrs.field(default=(), init=False)
+    # Events wait to be received: what the member has sent since is not taken yet.
+    _is_behind: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._history = History(revision=self._next - 1)
@@ -126,38 +135,25 @@ class _Watch:
                     self._members.avoid(endpoint)
                     if trio.current_time() - self._events.proved > _GIVE_UP:
                         failure = UnavailableError(reasons)
-                if failure is None:
-                    await self._send.send(self._held)
-                elif isinstance(failure, MemberFailedError):
+                if isinstance(failure, MemberFailedError):
                     await trio.sleep(_PAUSE)
                 else:
                     self._events.failure = failure
                     return
 
-    async def _follow(self, endpoint: str) -> EtcdError | None:
-        """Read one member's stream until it fails, or, None, until its events are not received fast enough."""
-        request = watch_request(self._key, prefix=self._prefix, from_revision=self._next, previous=self._previous)
-        self._failure, self._held = None, ()
+    async def _follow(self, endpoint: str) -> EtcdError:
+        """Read one member's stream until it fails."""
+        self._pieces, self._is_behind = (), False
+        failures: list[EtcdError] = []
         async with trio.open_nursery() as nursery:
 
-            def end(failure: EtcdError | None) -> None:
-                if not nursery.cancel_scope.cancel_called:
-                    self._failure = failure
-                    nursery.cancel_scope.cancel()
-
-            def take(line: bytes) -> None:
-                # Lines may still come after the end.
-                if nursery.cancel_scope.cancel_called:
-                    return
-                try:
-                    if not self._take(read_result(line, _Notice.of)):
-                        end(None)
-                except EtcdError as error:
-                    end(error)
+            def end(failure: EtcdError) -> None:
+                failures.append(failure)
+                nursery.cancel_scope.cancel()
 
             async def read() -> None:
                 try:
-                    await self._members.stream(endpoint, "watch", request, take)
+                    await self._read(endpoint)
                 except EtcdError as error:
                     end(error)
                 end(MemberFailedError("it has ended the watch"))
@@ -172,26 +168,42 @@ class _Watch:
 
             nursery.start_soon(read)
             nursery.start_soon(prove)
-        return self._failure
+        return failures[0]
 
-    def _take(self, notice: _Notice) -> bool:
-        """Pass the notice on, and return whether there was room for it."""
+    async def _read(self, endpoint: str) -> None:
+        request = watch_request(self._key, prefix=self._prefix, from_revision=self._next, previous=self._previous)
+        async with self._members.stream(endpoint, WATCH, request, _Notice.of) as notices:
+            async for notice in notices:
+                if notice.canceled and notices.is_login_over(notice.reason):
+                    raise MemberFailedError("the login was over")
+                await self._take(notice)
+
+    async def _take(self, notice: _Notice) -> None:
+        """Pass the notice on; the member sends no more than there is room for."""
         self._history = self._history.of_cluster(notice.header)
         if notice.canceled:
             if notice.compact_revision:
                 raise CompactedError(notice.compact_revision)
-            raise RefusedError(notice.reason or "it has cancelled the watch", 0)
-        if notice.events:
-            self._next = notice.events[-1].key_value.mod_revision + 1
+            raise cancel_error(notice.reason)
+        events = self._pieces + notice.events
+        if notice.is_fragment:
+            self._pieces = events
+            return
+        self._pieces = ()
+        if events:
+            self._is_behind = True
+            await self._send.send(events)
+            self._is_behind = False
+            self._next = events[-1].key_value.mod_revision + 1
             self._history = self._history.reaching(self._next - 1)
-            try:
-                self._send.send_nowait(notice.events)
-            except trio.WouldBlock:
-                self._held = notice.events
-                return False
-        return True
+        elif not notice.created:
+            # All events until then were before it.
+            self._next = max(self._next, notice.header.revision + 1)
 
     async def _prove(self, endpoint: str) -> None:
-        answer = await self._members.ask(endpoint, "kv/range", _ANY_KEY.request(), RangeAnswer.of, within=_BEAT_LIMIT)
+        # A key that a user who may watch may read too, whether it exists or not.
+        first = Get(key=self._key or b"\0", limit=1, keys_only=True)
+        answer = await self._members.ask(endpoint, RANGE, first.request(), RangeAnswer.of, within=_BEAT_LIMIT)
         self._history = self._history.followed_by(answer.header)
-        self._events.proved = trio.current_time()
+        if not self._is_behind:
+            self._events.proved = trio.current_time()

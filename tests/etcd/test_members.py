@@ -1,18 +1,26 @@
 """Endpoints, TLS files, and calls to a server that is not a healthy etcd."""
 
-import contextlib
-import functools
-import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
+import h2.events
 import pytest
 import trio
+from google.protobuf.message import Message
 
-from nodespan.etcd import EndpointError, EtcdClient, TLSFiles, TLSFilesError, UnavailableError, parse_endpoint
+from nodespan.etcd import (
+    CompactedError,
+    EndpointError,
+    EtcdClient,
+    TLSFiles,
+    TLSFilesError,
+    UnavailableError,
+    parse_endpoint,
+)
+from nodespan.etcd.wire import etcd_pb2 as wire
+from nodespan.runtime.api.grpc import frame
+from tests.etcd.fake_member import HEADER, ONE_KEY, Talk, answering, hanging, saying, serving
+from tests.runtime.api.grpc.client.fake_server import HEAD, FakeServer
 from tests.support.certificates import Authority
-
-HEADER = {"cluster_id": "1", "member_id": "2", "revision": "3", "raft_term": "4"}
 
 
 @pytest.mark.parametrize(
@@ -73,66 +81,37 @@ async def test_errors_name_unusable_files(tmp_path: Path) -> None:
                 pass
 
 
-@contextlib.asynccontextmanager
-async def answering(*answers: bytes, hang: bool = False) -> AsyncIterator[str]:
-    """A server that reads a request and answers these bytes, one per connection, the last one again and again."""
-    remaining = list(answers)
-
-    async def serve(stream: trio.SocketStream) -> None:
-        async with stream:
-            with contextlib.suppress(trio.BrokenResourceError):
-                while b"}" not in await stream.receive_some():
-                    pass
-                await stream.send_all(remaining.pop(0) if len(remaining) > 1 else remaining[0])
-                if hang:
-                    await trio.sleep_forever()
-
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(functools.partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
-        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        nursery.cancel_scope.cancel()
-
-
-def http(body: bytes, *, status: str = "200 OK", kind: str = "application/json", length: int | None = None) -> bytes:
-    size = len(body) if length is None else length
-    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode() + body
-
-
-GOOD = http(json.dumps({"header": HEADER, "count": "1"}).encode())
-
-
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("talk", "said"),
     [
-        (
-            http(b"Not Found\n", status="404 Not Found", kind="text/plain"),
-            "does not answer like etcd: HTTP 404",
-        ),
-        (http(b"not json"), "does not answer like etcd"),
-        (http(b"[1]"), "does not answer like etcd"),
-        (http(b"{}"), "does not answer like etcd"),
-        (http(b'{"header":', length=100), "closed connection"),
-        (b"", "disconnected"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "illegal status line"),
+        (answering(kind="text/plain"), "it answers with HTTP status 404, not like gRPC"),
+        (answering(b"\xff"), "does not answer like etcd"),
+        (answering(b""), "does not answer like etcd"),
+        (answering(wire.RangeResponse(count=1)), "does not answer like etcd"),
+        (answering(code=12, text="unknown service"), "etcd refuses: unknown service"),
+        (saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "it answers with HTTP status 400, not like gRPC"),
+        (saying(b""), "it closed the connection without a word of HTTP/2"),
+        (saying(b"SSH-2.0-OpenSSH\r\n\r\n"), "does not keep to the rules of HTTP/2"),
     ],
-    ids=["not found", "no json", "no object", "no header", "half an answer", "no answer", "no http"],
+    ids=["not found", "no message", "empty message", "no header", "no etcd", "HTTP/1.1", "no answer", "no http"],
 )
-async def test_a_server_that_is_not_etcd_is_skipped(answer: bytes, said: str) -> None:
-    async with answering(answer) as wrong, answering(GOOD) as right:
+async def test_a_server_that_is_not_etcd_is_skipped(talk: Talk, said: str) -> None:
+    async with serving(talk) as wrong, serving(answering()) as right:
         async with EtcdClient([wrong]) as client:
-            with pytest.raises(UnavailableError, match=said):
-                await client.range(b"k", within=0.15)
-        async with EtcdClient([wrong, right]) as client:
-            assert (await client.range(b"k")).count == 1
+            with pytest.raises(Exception, match=said):
+                await client.range(b"k", within=0.5)
+        if "refuses" not in said:
+            async with EtcdClient([wrong, right]) as client:
+                assert (await client.range(b"k")).count == 1
 
 
 async def test_a_failed_request_is_repeated() -> None:
-    async with answering(b"", GOOD) as endpoint, EtcdClient([endpoint]) as client:
+    async with serving(saying(b""), answering()) as endpoint, EtcdClient([endpoint]) as client:
         assert (await client.range(b"k")).count == 1
 
 
 async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:
-    async with answering(b"", hang=True) as silent, answering(GOOD) as right, EtcdClient([silent, right]) as client:
+    async with serving(hanging) as silent, serving(answering()) as right, EtcdClient([silent, right]) as client:
         with trio.fail_after(1.4):
             assert (await client.range(b"k")).count == 1
         async with EtcdClient([silent]) as alone:
@@ -140,24 +119,115 @@ async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:
                 await alone.range(b"k", within=0.1)
 
 
+async def test_after_silence_the_next_call_has_a_new_connection() -> None:
+    async with serving(hanging, answering()) as endpoint, EtcdClient([endpoint]) as client:
+        with pytest.raises(UnavailableError):
+            await client.put(b"k", b"v")
+        assert (await client.range(b"k")).count == 1
+
+
+# Watches.
+
+
+def _watched(*notices: Message | int | None) -> Talk:
+    """Answers reads, and each watch with these notices: a number is a status, None leaves it open."""
+
+    async def talk(stream: trio.SocketStream) -> None:
+        server = FakeServer(stream)
+        await server.greet()
+        watches = set()
+        async for event in server.events():
+            if isinstance(event, h2.events.RequestReceived):
+                if _is_watch(event):
+                    watches.add(event.stream_id)
+            elif isinstance(event, h2.events.StreamEnded) and event.stream_id:
+                await server.answer(event.stream_id, frame(ONE_KEY.SerializeToString()))
+            elif isinstance(event, h2.events.DataReceived) and event.stream_id in watches:
+                server.machine.send_headers(event.stream_id, HEAD)
+                for notice in notices:
+                    if isinstance(notice, int):
+                        ending = (("grpc-status", str(notice)), ("grpc-message", "transport is closing"))
+                        server.machine.send_headers(event.stream_id, ending, end_stream=True)
+                    elif notice is not None:
+                        server.machine.send_data(event.stream_id, frame(notice.SerializeToString()))
+
+    return talk
+
+
 @pytest.mark.parametrize(
-    "notice",
-    [
-        b'{"error":{"grpc_code":14,"message":"transport is closing"}}\n',
-        b'{"result":{"header":{}',
-        b"nonsense\n",
-        b'{"result":{}}\n',
-    ],
+    "notices",
+    [(14,), (13,), (wire.WatchResponse(),), (wire.WatchResponse(header=HEADER, created=True), 0)],
+    ids=["unavailable", "internal", "no header", "ended"],
 )
 async def test_a_watch_with_a_failed_stream_ends_with_the_reason(
-    notice: bytes, monkeypatch: pytest.MonkeyPatch
+    notices: tuple[Message | int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nodespan.etcd.watch._GIVE_UP", -1.0)
     async with (
-        answering(http(notice)) as endpoint,
+        serving(_watched(*notices)) as endpoint,
         EtcdClient([endpoint]) as client,
         client.watch(b"k", from_revision=1) as events,
     ):
         for _ in range(2):
             with pytest.raises(UnavailableError, match=endpoint):
                 await anext(events)
+
+
+def _is_watch(event: h2.events.RequestReceived) -> bool:
+    return (":path", "/etcdserverpb.Watch/Watch") in [(str(name), str(value)) for name, value in event.headers or ()]
+
+
+def _put(revision: int, key: bytes = b"k") -> wire.Event:
+    return wire.Event(kv=wire.KeyValue(key=key, mod_revision=revision))
+
+
+async def test_the_fragments_of_an_answer_are_one_answer() -> None:
+    first, second, third = (_put(3, b"%d" % number) for number in range(3))
+    talk = _watched(
+        wire.WatchResponse(header=HEADER, created=True),
+        wire.WatchResponse(header=HEADER, fragment=True, events=[first]),
+        wire.WatchResponse(header=HEADER, fragment=True, events=[second]),
+        wire.WatchResponse(header=HEADER, events=[third]),
+    )
+    async with (
+        serving(talk) as endpoint,
+        EtcdClient([endpoint]) as client,
+        client.watch(b"", prefix=True, from_revision=1) as events,
+    ):
+        assert [(await anext(events)).key_value.key for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+async def test_a_watch_continues_after_the_progress_that_it_was_told() -> None:
+    asked: list[int] = []
+    progress = wire.WatchResponse(header=wire.ResponseHeader(cluster_id=1, revision=90))
+
+    async def first(stream: trio.SocketStream) -> None:
+        await _watched(wire.WatchResponse(header=HEADER, created=True), progress, 14)(stream)
+
+    async def second(stream: trio.SocketStream) -> None:
+        server = FakeServer(stream)
+        await server.greet()
+        watches = set()
+        read = wire.RangeResponse(header=wire.ResponseHeader(cluster_id=1, revision=95))
+        async for event in server.events():
+            if isinstance(event, h2.events.RequestReceived) and _is_watch(event):
+                watches.add(event.stream_id)
+            elif isinstance(event, h2.events.StreamEnded) and event.stream_id:
+                await server.answer(event.stream_id, frame(read.SerializeToString()))
+            elif isinstance(event, h2.events.DataReceived) and event.stream_id in watches:
+                request = wire.WatchRequest.FromString(bytes(event.data[5:]))
+                asked.append(request.create_request.start_revision)
+                gone = wire.WatchResponse(header=HEADER, canceled=True, compact_revision=91)
+                server.machine.send_headers(event.stream_id, HEAD)
+                server.machine.send_data(event.stream_id, frame(gone.SerializeToString()))
+
+    async with (
+        serving(first) as one,
+        serving(second) as two,
+        EtcdClient([one, two]) as client,
+        client.watch(b"k", from_revision=2) as events,
+    ):
+        with pytest.raises(CompactedError) as compacted:
+            await anext(events)
+        assert compacted.value.revision == 91
+        assert asked == [91]

@@ -95,7 +95,7 @@ def _check_json_path(condition: VipCondition) -> Iterator[Finding]:
             yield at("jsonPath", message=f"{quote(condition.json_path)} is not a JSONPath expression: {error}")
 
 
-_LIKE_ETCD = "write it like https://10.0.0.1:2379, for etcd of Talos 1.14 and later https://10.0.0.1:2383"
+_LIKE_ETCD = "write it like https://10.0.0.1:2379"
 
 
 def _check_etcd(etcd: EtcdSettings) -> Iterator[Finding]:

@@ -9,11 +9,12 @@ import trio
 
 from nodespan.etcd import EtcdClient, TLSFiles
 from nodespan.resources.config.nodespan import EtcdSettings
+from nodespan.runtime.background import Held
 
 
 @attrs.define
 class _Shared:
-    client: EtcdClient
+    held: Held[EtcdClient]
     users: int = 0
 
 
@@ -30,18 +31,18 @@ class EtcdClients:
         async with self._changing:
             shared = self._shared.get(settings)
             if shared is None:
-                shared = _Shared(await make_client(settings).__aenter__())
+                shared = _Shared(await Held.open(make_client(settings)))
                 self._shared[settings] = shared
             shared.users += 1
         try:
-            yield shared.client
+            yield shared.held.value
         finally:
             shared.users -= 1
             with trio.CancelScope(shield=True):
                 async with self._changing:
                     if not shared.users and self._shared.get(settings) is shared:
                         del self._shared[settings]
-                        await shared.client.__aexit__(None, None, None)
+                        await shared.held.release()
 
 
 def make_client(settings: EtcdSettings) -> EtcdClient:

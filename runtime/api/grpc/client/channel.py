@@ -53,6 +53,7 @@ class Channel:
         self._failure: CallError | None = None
         self._next_attempt = -float("inf")
         self._attempt: trio.CancelScope | None = None
+        self._began = -float("inf")
         self._attempted = trio.lowlevel.ParkingLot()
         self._is_closed = False
 
@@ -60,6 +61,11 @@ class Channel:
     def endpoint(self) -> Endpoint | None:
         """The server that calls go to now; None while there is no connection."""
         return self._current.endpoint if self._current is not None and self._current.is_open else None
+
+    @property
+    def since(self) -> float:
+        """When the latest attempt to connect began, by trio's clock; minus infinity before the first."""
+        return self._began
 
     @property
     def failure(self) -> CallError | None:
@@ -165,6 +171,7 @@ class Channel:
                 if self._failure is not None and not wait and self._attempt is None:
                     raise self._failure.again()
             elif trio.current_time() >= self._next_attempt:
+                self._began = trio.current_time()
                 self._attempt = trio.CancelScope()
                 self._nursery.start_soon(self._try, self._attempt)
             elif wait or self._failure is None:

@@ -255,15 +255,19 @@ class Connection:
 
     def _lost(self, error: Exception | None) -> CallError:
         cause = error.__cause__ if error is not None else None
+        failure = unreachable(*self._loss(cause), self.endpoint)
+        failure.__cause__ = cause
+        return failure
+
+    def _loss(self, cause: BaseException | None) -> tuple[Stage, str]:
         if self.endpoint.secure and not self._is_ready:
             # With TLS 1.3 a server refuses a client's certificate after the handshake.
-            name = self.endpoint.server_name or self.endpoint.host
-            return unreachable(Stage.TLS, tls_reason(name, cause), self.endpoint)
+            return Stage.TLS, tls_reason(self.endpoint.server_name or self.endpoint.host, cause)
         if isinstance(cause, OSError) and cause.strerror:
-            return unreachable(Stage.TCP, f"the connection was lost: {cause.strerror}", self.endpoint)
+            return Stage.TCP, f"the connection was lost: {cause.strerror}"
         if not self._is_ready:
-            return unreachable(Stage.HTTP, "it closed the connection without a word of HTTP/2", self.endpoint)
-        return unreachable(Stage.TCP, "the server has closed the connection", self.endpoint)
+            return Stage.HTTP, "it closed the connection without a word of HTTP/2"
+        return Stage.TCP, "the server has closed the connection"
 
     async def _watch_over(self) -> None:
         """Ping a server that has said nothing for long, and give it up if it does not answer."""

@@ -131,7 +131,8 @@ class _Way:
         connected = await _connect_any(addresses, failures)
         if connected is None:
             codes = dict.fromkeys(os.strerror(error.errno) if error.errno else str(error) for error in failures)
-            raise unreachable(Stage.TCP, f"no connection to {where}: {', '.join(list(codes)[:_MOST_NAMED])}")
+            text = f"no connection to {where}: {', '.join(list(codes)[:_MOST_NAMED])}"
+            raise unreachable(Stage.TCP, text) from (failures[0] if failures else None)
         return trio.SocketStream(connected)
 
 
@@ -181,7 +182,7 @@ async def _shake_hands(stream: trio.SocketStream, name: str, context: ssl.SSLCon
     try:
         await secure.do_handshake()
     except trio.BrokenResourceError as error:
-        raise unreachable(Stage.TLS, tls_reason(name, error.__cause__)) from error
+        raise unreachable(Stage.TLS, tls_reason(name, error.__cause__)) from (error.__cause__ or error)
     if secure.selected_alpn_protocol() != "h2":
         raise unreachable(Stage.HTTP, "it does not speak HTTP/2, as gRPC needs")
     return secure

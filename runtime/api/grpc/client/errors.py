@@ -45,7 +45,8 @@ class Stage(enum.StrEnum):
 class CallError(RPCError):
     """A call failed. A handler that lets it pass fails with the same status.
 
-    `is_unsent`: the server certainly has not begun with the call. `endpoint` is the last one that was tried.
+    `is_unsent`: the server certainly has not begun with the call. `trailers` are there if the status is the server's.
+    `endpoint` is the last one that was tried. The cause, if there is one, is what the system or OpenSSL said.
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class CallError(RPCError):
         self.endpoint = endpoint
 
     def again(self) -> "CallError":
-        """The same error, to be raised somewhere else."""
-        return CallError(
+        """The same error, with its cause, to be raised somewhere else."""
+        same = CallError(
             self.code,
             str(self),
             self.stage,
@@ -74,6 +75,8 @@ class CallError(RPCError):
             trailers=self.trailers,
             endpoint=self.endpoint,
         )
+        same.__cause__ = self.__cause__
+        return same
 
 
 def unreachable(stage: Stage, text: str, endpoint: Endpoint | None = None) -> CallError:
