@@ -68,9 +68,10 @@ def test_an_unavailable_cluster_names_each_member_with_its_reason() -> None:
 def test_a_text_of_etcd_is_bounded_and_fit_for_a_terminal() -> None:
     hostile = "\x1b[2J" + "x" * 10_000
     for error in (
-        object_error({"error": {"message": f"etcdserver: {hostile}", "code": 3}}),
-        answer_error(503, hostile, b""),
-        answer_error(500, JSON, json.dumps({"message": hostile, "code": 13}).encode()),
+        status_error(f"etcdserver: {hostile}", 3),
+        status_error(hostile, 14),
+        status_error(hostile, 13),
+        cancel_error(hostile),
     ):
         assert str(error).isprintable()
         assert len(str(error)) < 400

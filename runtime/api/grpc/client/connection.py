@@ -27,6 +27,7 @@ from nodespan.runtime.api.grpc.machine import Machine
 from nodespan.runtime.api.grpc.output import MAX_WAITING, Output
 from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.status import Code, RPCError
+from nodespan.runtime.escaping import bounded
 from nodespan.runtime.token_bucket import TokenBucket
 
 _CHUNK = 64 * 1024
@@ -43,6 +44,7 @@ _TOO_MANY_PINGS = b"too_many_pings"
 _IDLE_PROBE = 30.0
 # How long, in seconds, the reader may take to find why nothing can be written.
 _LAST_WORDS = 1.0
+_LONGEST_QUOTE = 100
 
 
 class Connection:
@@ -231,7 +233,8 @@ class Connection:
             try:
                 events = self._machine.receive_data(data)
             except h2.exceptions.ProtocolError as error:
-                self._break(unreachable(Stage.HTTP, f"it does not keep to the rules of HTTP/2: {error}", self.endpoint))
+                text = f"it does not keep to the rules of HTTP/2: {bounded(str(error))}"
+                self._break(unreachable(Stage.HTTP, text, self.endpoint))
                 return
             for event in events:
                 self._handle(event)
@@ -343,8 +346,9 @@ class Connection:
 
     def _go_away(self, event: h2.events.ConnectionTerminated) -> None:
         last = event.last_stream_id or 0
-        reason = (event.additional_data or b"").decode("latin-1")[:100]
-        if event.error_code == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM and reason.encode() == _TOO_MANY_PINGS:
+        data = event.additional_data or b""
+        reason = bounded(data.decode("utf-8", "replace"), _LONGEST_QUOTE)
+        if event.error_code == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM and data == _TOO_MANY_PINGS:
             self.is_pinged_too_often = True
         words = f"the server has ended the connection{f': {reason}' if reason else ''}"
         for stream in tuple(self._streams.values()):

@@ -7,9 +7,11 @@ from h2.errors import ErrorCodes
 
 from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.status import Code, RPCError
+from nodespan.runtime.escaping import bounded
 
 Metadata = Sequence[tuple[str, str]]
 
+_LONGEST_STATUS = 20
 # By the documents of gRPC: for a server, or a proxy before it, that speaks HTTP but not gRPC.
 _HTTP_CODES = {
     400: Code.INTERNAL,
@@ -87,7 +89,8 @@ def unreachable(stage: Stage, text: str, endpoint: Endpoint | None = None) -> Ca
 def of_http_status(status: str, endpoint: Endpoint) -> CallError:
     """The error of a call that got an answer of plain HTTP."""
     code = _HTTP_CODES.get(int(status), Code.UNKNOWN) if status.isascii() and status.isdecimal() else Code.UNKNOWN
-    return CallError(code, f"it answers with HTTP status {status}, not like gRPC", Stage.HTTP, endpoint=endpoint)
+    text = f"it answers with HTTP status {bounded(status, _LONGEST_STATUS)}, not like gRPC"
+    return CallError(code, text, Stage.HTTP, endpoint=endpoint)
 
 
 def of_reset(error: ErrorCodes | int, endpoint: Endpoint) -> CallError:

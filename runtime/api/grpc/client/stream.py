@@ -14,6 +14,9 @@ from nodespan.runtime.api.grpc.client.errors import CallError, Metadata, Stage, 
 from nodespan.runtime.api.grpc.framing import MessageReader
 from nodespan.runtime.api.grpc.output import Output
 from nodespan.runtime.api.grpc.status import Code, RPCError, decode_text, parse_code
+from nodespan.runtime.escaping import bounded
+
+_LONGEST_QUOTE = 100
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -90,7 +93,7 @@ class ClientStream:
             self.fail(of_http_status(status or "none", self.endpoint))
         elif not first.get("content-type", "").startswith("application/grpc"):
             kind = first.get("content-type", "nothing")
-            text = f"it answers with {kind[:100]}, not like gRPC"
+            text = f"it answers with {bounded(kind, _LONGEST_QUOTE)}, not like gRPC"
             self.fail(CallError(Code.UNKNOWN, text, Stage.HTTP, endpoint=self.endpoint))
         elif has_ended:
             self.trailers = self.headers
