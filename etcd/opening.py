@@ -8,8 +8,8 @@ import trio
 
 from nodespan.etcd.client import EtcdClient
 from nodespan.etcd.errors import EndpointError, TLSFilesError
-from nodespan.etcd.gateway import TLSFiles
 from nodespan.etcd.state import PATIENCE, PREFIX, open_etcd
+from nodespan.etcd.tls_files import TLSFiles
 from nodespan.runtime.errors import StateOpenError
 from nodespan.runtime.state.base import State
 from nodespan.runtime.state.collection import History
