@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from nodespan.runtime.cli.arguments import add_resource_files
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import add_client_options, socket_of
 
@@ -18,7 +19,7 @@ _LARGEST = 4 * 2**20
 class ApplyCommand:
     """The verb `apply`."""
 
-    description = "make a machine configuration the agent's"
+    description = "make a machine configuration the agent's; with -f, resources of your own"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""
@@ -28,6 +29,7 @@ class ApplyCommand:
             nargs="*",
             help="several are merged; a directory is all its .yaml; - standard input",
         )
+        add_resource_files(parser, required=False)
         add_patch_option(parser, "--config-patch")
         add_mode_options(parser)
         parser.add_argument("--strict", action="store_true", help="refuse keys and kinds that nothing here knows")
@@ -42,6 +44,12 @@ class ApplyCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Send the request and show the answers; returns the exit status. Raises CommandError."""
+        if options.filenames:
+            if options.files:
+                raise CommandError("-f applies resources of yours, a file without it a configuration: give only one")
+            from nodespan.runtime.cli.resources import write_files
+
+            return write_files(socket_of(options), "apply", options.filenames)
         return send(options, *_request(options))
 
 

@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import trio
 from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.api import protocol
 from nodespan.runtime.api.access import check_registered
+from nodespan.runtime.api.user_resources import RefusedError, UserResources
 from nodespan.runtime.codec.plain import format_time, metadata_to_plain, resource_to_plain, spec_to_plain
 from nodespan.runtime.codec.yamltext import dump_resource
 from nodespan.runtime.controller import Logger
@@ -171,6 +172,7 @@ class LocalServer:
         self._log = log
         self._version = version
         self._actions = {} if actions is None else actions
+        self._users = UserResources(state, engine.types)
 
     async def serve(self, listener: trio.SocketListener) -> None:
         """Serve until cancelled. A client that breaks the protocol loses its connection; others are not affected."""
@@ -209,6 +211,8 @@ class LocalServer:
                 await self._why(stream, request, peer)
             case "action":
                 await self._act(stream, request, peer)
+            case "write":
+                await self._write(stream, request, peer)
             case other:
                 raise _RequestError(
                     protocol.INVALID, f"unknown call {other!r}: is the agent (version {self._version}) too old?"
@@ -338,20 +342,25 @@ class LocalServer:
         if not isinstance(arguments, dict):
             raise _RequestError(protocol.INVALID, "the request's 'arguments' must be a map")
         call = ActionCall(arguments=arguments, state=self._state, settle=self._engine.settled)
-        last = _END
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_on_eof, stream, nursery.cancel_scope)
-                try:
-                    async with aclosing(action(call)) as answers:
-                        async for answer in answers:
-                            await _send(stream, [answer])
-                except ActionError as error:
-                    last = _error(protocol.INVALID, str(error))
-                await _send(stream, [last])
-                nursery.cancel_scope.cancel()
-        except* trio.BrokenResourceError:
-            pass  # the client disconnected and waits for no answer
+        await _send_answers(stream, action(call))
+
+    # write
+
+    async def _write(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
+        if not _is_owner(peer):
+            raise _RequestError(protocol.DENIED, "only the user that runs the agent, and root, may write resources")
+        users = self._users
+        match verb := _text(request, "verb"):
+            case "create" | "apply" | "replace":
+                write = {"create": users.create, "apply": users.apply, "replace": users.replace}[verb]
+                answers = write(_text(request, "text"), _text(request, "file"))
+            case "delete":
+                answers = users.delete(*_address(request), wait=bool(request.get("wait")))
+            case "label":
+                answers = users.label(*_address(request), _label_changes(request))
+            case _:
+                raise _RequestError(protocol.INVALID, f"unknown way to write: {verb!r}")
+        await _send_answers(stream, answers)
 
     # graph
 
@@ -367,6 +376,37 @@ class LocalServer:
             "edges": [[edge.controller, edge.namespace, edge.type, edge.id, int(edge.kind)] for edge in edges],
             "resources": {edge.type: counts[edge.type] for edge in edges},
         }
+
+
+async def _send_answers(stream: trio.SocketStream, answers: AsyncGenerator[Mapping[str, Any], None]) -> None:
+    """Send what is yielded, and the end; cancelled when the client disconnects."""
+    last = _END
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_eof, stream, nursery.cancel_scope)
+            try:
+                async with aclosing(answers):
+                    async for answer in answers:
+                        await _send(stream, [answer])
+            except (ActionError, RefusedError) as error:
+                last = _error(protocol.INVALID, str(error))
+            await _send(stream, [last])
+            nursery.cancel_scope.cancel()
+    except* trio.BrokenResourceError:
+        pass  # the client disconnected and waits for no answer
+
+
+def _address(request: dict[str, Any]) -> tuple[str, str, str]:
+    return _text(request, "type"), _text(request, "id"), _text(request, "namespace", default="")
+
+
+def _label_changes(request: dict[str, Any]) -> dict[str, str | None]:
+    changes = request.get("labels")
+    if not isinstance(changes, dict) or not all(
+        isinstance(key, str) and (value is None or isinstance(value, str)) for key, value in changes.items()
+    ):
+        raise _RequestError(protocol.INVALID, "the request's 'labels' must be a map of texts, None to remove one")
+    return changes
 
 
 def _id_of(state: State, definition: ResourceDefinitionSpec, kind: Kind[Any], typed: str) -> str:

@@ -15,6 +15,10 @@ maps and closes. What a request may be:
         → for the resource, and after it for each that it was made from, {"depth", "namespace", "type", "id", "version":
           or None, "owner", "note", "repeated": whether what it was made from stands further up}, end
     {"call": "action", "name": as a controller calls it, "arguments": {...}}       → what the action answers, end
+    {"call": "write", "verb": "create" | "apply" | "replace", "text": YAML documents, "file": their name in errors}
+        → {"type", "id", "done": what became of it} for each resource, end
+    {"call": "write", "verb": "delete", "type", "id", "namespace", "wait": bool}                     → the same
+    {"call": "write", "verb": "label", "type", "id", "namespace", "labels": {name: text or None}}    → the same
 
 where end is {"end": true}, without which an answer was cut off. Any answer may be {"error": code, "message": text},
 which ends it. Both ends import this module, and so does every start of the command line: it imports next to nothing.

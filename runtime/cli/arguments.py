@@ -185,6 +185,45 @@ def _why(parser: argparse.ArgumentParser) -> None:
     add_client_options(parser)
 
 
+def add_resource_files(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """`-f`: files of resources."""
+    parser.add_argument(
+        "-f",
+        "--filename",
+        dest="filenames",
+        metavar="FILE",
+        action="append",
+        default=[],
+        required=required,
+        help="resources as YAML: a file, a directory (its .yaml files), - (standard input); may be repeated",
+    )
+
+
+def _create(parser: argparse.ArgumentParser) -> None:
+    add_resource_files(parser, required=True)
+    add_client_options(parser)
+
+
+def _one(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
+    parser.add_argument("id", metavar="ID", help="the resource")
+    parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
+    add_client_options(parser)
+
+
+def _delete(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
+    parser.add_argument("ids", metavar="ID", nargs="+", help="the resources")
+    parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until nothing holds them any more")
+    add_client_options(parser)
+
+
+def _label(parser: argparse.ArgumentParser) -> None:
+    _one(parser)
+    parser.add_argument("changes", metavar="LABEL", nargs="+", help="app=web sets a label, app- removes it")
+
+
 def _graph(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
@@ -227,6 +266,10 @@ def _completion(parser: argparse.ArgumentParser) -> None:
 _VERBS = {
     "agent": ("run the agent in the foreground", _agent),
     "get": ("show resources of a type, or one of them", _get),
+    "create": ("create resources of your own from files", _create),
+    "edit": ("change a resource of your own in an editor", _one),
+    "delete": ("delete resources of your own", _delete),
+    "label": ("change the labels of a resource of your own", _label),
     "why": ("show what a resource was made from", _why),
     "leave": (
         "take this node out of its cluster, revert all changes of the system, and stop the agent",

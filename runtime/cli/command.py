@@ -53,6 +53,24 @@ def _dispatch(options: argparse.Namespace) -> int:
                 watch=options.watch,
                 node=options.node or os.uname().nodename,
             )
+        case "create":
+            from nodespan.runtime.cli.resources import write_files
+
+            return write_files(socket_of(options), "create", options.filenames)
+        case "edit":
+            from nodespan.runtime.cli.resources import edit
+
+            return edit(socket_of(options), options.type, options.id, namespace=options.namespace)
+        case "delete":
+            from nodespan.runtime.cli.resources import delete
+
+            return delete(
+                socket_of(options), options.type, options.ids, namespace=options.namespace, wait=not options.no_wait
+            )
+        case "label":
+            from nodespan.runtime.cli.resources import label
+
+            return label(socket_of(options), options.type, options.id, options.changes, namespace=options.namespace)
         case "why":
             from nodespan.runtime.cli.why import why
 

@@ -16,6 +16,8 @@ from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.paths import client_socket, known_nodes, node_socket
 
 _OUTPUTS = ("json", "jsonpath=", "table", "yaml")
+# The verbs for types that users write.
+_WRITING = ("edit", "delete", "label")
 # What stands for a path in the help.
 _PATHS = ("FILE", "DIR", "PATH")
 
@@ -164,8 +166,8 @@ class _Line:
             case "namespace", _:
                 return _ids(socket_path, "namespaces", "")
             case "type", []:
-                return _types(socket_path, with_aliases=bool(current))
-            case "id", [type]:
+                return _types(socket_path, with_aliases=bool(current), only_writable=self._verb in _WRITING)
+            case (("id" | "ids"), [type, *_]):
                 return _ids(socket_path, type, self._given.get("namespace", ""))
             case "node" | "station", _:
                 return known_nodes()
@@ -197,8 +199,10 @@ def _ids(socket_path: str, type: str, namespace: str) -> list[str]:
     return [resource["metadata"]["id"] for resource in _list(socket_path, type, namespace)]
 
 
-def _types(socket_path: str, *, with_aliases: bool) -> list[str]:
+def _types(socket_path: str, *, with_aliases: bool, only_writable: bool) -> list[str]:
     definitions = _list(socket_path, "resourcedefinitions", "")
+    if only_writable:
+        definitions = [resource for resource in definitions if resource["spec"].get("writable")]
     found = [resource["metadata"]["id"] for resource in definitions]
     if with_aliases:
         for resource in definitions:

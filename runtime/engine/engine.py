@@ -7,7 +7,15 @@ from typing import Any
 import structlog
 import trio
 
-from nodespan.runtime.controller import Controller, Input, Logger, Output, QueueController, RateLimit
+from nodespan.runtime.controller import (
+    Controller,
+    DestroyController,
+    Input,
+    Logger,
+    Output,
+    QueueController,
+    RateLimit,
+)
 from nodespan.runtime.engine.forgotten_await import noticing
 from nodespan.runtime.engine.loop_monitor import LoopMonitor
 from nodespan.runtime.engine.queue_runner import QueueRunner
@@ -78,6 +86,11 @@ class Engine:
         """The type of this full name that a controller declared, or that the engine has itself; None for any other."""
         return self._types.get(name)
 
+    @property
+    def types(self) -> Mapping[str, ResourceType[Any]]:
+        """The types that controllers declared, by name."""
+        return self._types
+
     async def register(self, controller: Controller | QueueController) -> None:
         """Add a controller, before or while the engine runs; in the latter case it starts at once.
 
@@ -100,6 +113,15 @@ class Engine:
         runner.subscribe()
         if self._nursery is not None:
             self._start(self._nursery, runner)
+        for type in types:
+            if type.is_writable:
+                await self._destroy_deleted(type)
+
+    async def _destroy_deleted(self, type: ResourceType[Any]) -> None:
+        """Destroy what users delete of a type, as soon as nothing holds it."""
+        remover = DestroyController(type)
+        if remover.name not in self._runners:
+            await self.register(remover)
 
     def _runner(
         self, controller: Controller | QueueController, inputs: tuple[Input, ...], outputs: tuple[Output, ...]

@@ -39,7 +39,10 @@ class PrintColumn:
 
 @attrs.frozen(kw_only=True)
 class ResourceDefinitionSpec:
-    """The names and columns of a type, for clients. `all_aliases` are all names but the full one that resolve to it."""
+    """The names and columns of a type, for clients. `all_aliases` are all names but the full one that resolve to it.
+
+    `writable`: users create, change and delete resources of the type.
+    """
 
     type: str
     display_type: str
@@ -49,6 +52,7 @@ class ResourceDefinitionSpec:
     skip_automatic_aliases: bool = attrs.field(default=False, metadata=wire(omit_empty=True))
     print_columns: tuple[PrintColumn, ...] = ()
     sensitivity: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    writable: bool = attrs.field(default=False, metadata=wire(omit_empty=True))
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +97,7 @@ def define(
     aliases: Iterable[str] = (),
     print_columns: Iterable[PrintColumn] = (),
     sensitive: bool = False,
+    writable: bool = False,
     skip_automatic_aliases: bool = False,
 ) -> ResourceDefinitionSpec:
     """Derive the display name and the short names of a type. Raises RegistrationError if its name breaks a rule."""
@@ -123,6 +128,7 @@ def define(
         skip_automatic_aliases=skip_automatic_aliases,
         print_columns=tuple(print_columns),
         sensitivity="sensitive" if sensitive else "",
+        writable=writable,
     )
 
 
@@ -171,7 +177,8 @@ class ResourceType(Generic[S]):
 
     Such a declaration is the one source of the type's name, default namespace and short names. `singular` may be left
     out where the plural only adds an s (`Services`). Columns map a heading to a JSONPath on the spec. Resources of a
-    `sensitive` type are shown to the owner of the socket only.
+    `sensitive` type are shown to the owner of the socket only; those of a `writable` one are for users to create,
+    change and delete (`nodespan create`, `apply`, `edit`, `delete`, `label`).
     Raises RegistrationError for a name that breaks the rules, a spec class that is not a frozen attrs class, or a
     column that names no field of it.
     """
@@ -188,6 +195,7 @@ class ResourceType(Generic[S]):
         aliases: Iterable[str] = (),
         columns: Mapping[str, str] | None = None,
         sensitive: bool = False,
+        writable: bool = False,
         skip_automatic_aliases: bool = False,
     ) -> None:
         _check_immutable(type, spec_class)
@@ -202,6 +210,7 @@ class ResourceType(Generic[S]):
             aliases=aliases,
             print_columns=[PrintColumn(name, path) for name, path in (columns or {}).items()],
             sensitive=sensitive,
+            writable=writable,
             skip_automatic_aliases=skip_automatic_aliases,
         )
 
@@ -214,6 +223,11 @@ class ResourceType(Generic[S]):
     def is_sensitive(self) -> bool:
         """Whether only the owner of the socket may read resources of this type."""
         return bool(self.definition.sensitivity)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether users write resources of this type."""
+        return self.definition.writable
 
     def within(self, namespace: str) -> Kind[S]:
         """The kind of this type in another namespace than its default."""

@@ -90,3 +90,6 @@ class MountedState(State):
 
     def watch_kind_aggregated(self, kind: KindLike[Any], **options: Any) -> _Batches:
         return self._of(kind_of(kind).namespace).watch_kind_aggregated(kind, **options)
+
+
+__all__ = ["MountedState"]

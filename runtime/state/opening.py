@@ -108,3 +108,6 @@ async def _open_sqlite(url: str, options: StateOptions) -> AsyncGenerator[State,
         log=options.log,
     ) as state:
         yield state
+
+
+__all__ = ["GROUP", "Mount", "StateOptions", "check_url", "open_state"]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1druntime/codec/wire/meta.proto\x12\x12\x63osi.resource.meta\"$\n\rNamespaceSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\"\xbb\x02\n\x16ResourceDefinitionSpec\x12\x15\n\rresource_type\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_type\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_namespace\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x13\n\x0b\x61ll_aliases\x18\x05 \x03(\t\x12M\n\rprint_columns\x18\x06 \x03(\x0b\x32\x36.cosi.resource.meta.ResourceDefinitionSpec.PrintColumn\x12\x13\n\x0bsensitivity\x18\x07 \x01(\x05\x12\x1f\n\x16skip_automatic_aliases\x18\xe8\x07 \x01(\x08\x1a.\n\x0bPrintColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tjson_path\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1druntime/codec/wire/meta.proto\x12\x12\x63osi.resource.meta\"$\n\rNamespaceSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\"\xce\x02\n\x16ResourceDefinitionSpec\x12\x15\n\rresource_type\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_type\x18\x02 \x01(\t\x12\x19\n\x11\x64\x65\x66\x61ult_namespace\x18\x03 \x01(\t\x12\x0f\n\x07\x61liases\x18\x04 \x03(\t\x12\x13\n\x0b\x61ll_aliases\x18\x05 \x03(\t\x12M\n\rprint_columns\x18\x06 \x03(\x0b\x32\x36.cosi.resource.meta.ResourceDefinitionSpec.PrintColumn\x12\x13\n\x0bsensitivity\x18\x07 \x01(\x05\x12\x1f\n\x16skip_automatic_aliases\x18\xe8\x07 \x01(\x08\x12\x11\n\x08writable\x18\xe9\x07 \x01(\x08\x1a.\n\x0bPrintColumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tjson_path\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NAMESPACESPEC']._serialized_start=53
   _globals['_NAMESPACESPEC']._serialized_end=89
   _globals['_RESOURCEDEFINITIONSPEC']._serialized_start=92
-  _globals['_RESOURCEDEFINITIONSPEC']._serialized_end=407
-  _globals['_RESOURCEDEFINITIONSPEC_PRINTCOLUMN']._serialized_start=361
-  _globals['_RESOURCEDEFINITIONSPEC_PRINTCOLUMN']._serialized_end=407
+  _globals['_RESOURCEDEFINITIONSPEC']._serialized_end=426
+  _globals['_RESOURCEDEFINITIONSPEC_PRINTCOLUMN']._serialized_start=380
+  _globals['_RESOURCEDEFINITIONSPEC_PRINTCOLUMN']._serialized_end=426
 # @@protoc_insertion_point(module_scope)

@@ -13,7 +13,7 @@ class NamespaceSpec(_message.Message):
     def __init__(self, description: _Optional[str] = ...) -> None: ...
 
 class ResourceDefinitionSpec(_message.Message):
-    __slots__ = ("resource_type", "display_type", "default_namespace", "aliases", "all_aliases", "print_columns", "sensitivity", "skip_automatic_aliases")
+    __slots__ = ("resource_type", "display_type", "default_namespace", "aliases", "all_aliases", "print_columns", "sensitivity", "skip_automatic_aliases", "writable")
     class PrintColumn(_message.Message):
         __slots__ = ("name", "json_path")
         NAME_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class ResourceDefinitionSpec(_message.Message):
     PRINT_COLUMNS_FIELD_NUMBER: _ClassVar[int]
     SENSITIVITY_FIELD_NUMBER: _ClassVar[int]
     SKIP_AUTOMATIC_ALIASES_FIELD_NUMBER: _ClassVar[int]
+    WRITABLE_FIELD_NUMBER: _ClassVar[int]
     resource_type: str
     display_type: str
     default_namespace: str
@@ -37,4 +38,5 @@ class ResourceDefinitionSpec(_message.Message):
     print_columns: _containers.RepeatedCompositeFieldContainer[ResourceDefinitionSpec.PrintColumn]
     sensitivity: int
     skip_automatic_aliases: bool
-    def __init__(self, resource_type: _Optional[str] = ..., display_type: _Optional[str] = ..., default_namespace: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., all_aliases: _Optional[_Iterable[str]] = ..., print_columns: _Optional[_Iterable[_Union[ResourceDefinitionSpec.PrintColumn, _Mapping]]] = ..., sensitivity: _Optional[int] = ..., skip_automatic_aliases: _Optional[bool] = ...) -> None: ...
+    writable: bool
+    def __init__(self, resource_type: _Optional[str] = ..., display_type: _Optional[str] = ..., default_namespace: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., all_aliases: _Optional[_Iterable[str]] = ..., print_columns: _Optional[_Iterable[_Union[ResourceDefinitionSpec.PrintColumn, _Mapping]]] = ..., sensitivity: _Optional[int] = ..., skip_automatic_aliases: _Optional[bool] = ..., writable: _Optional[bool] = ...) -> None: ...
