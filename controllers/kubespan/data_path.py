@@ -31,3 +31,5 @@ GUARD_CHAIN = "kubespan_guard"
 ROUTED_SET = "kubespan_routed"
 # Where the discovery services are, and the proxies on the way.
 DISCOVERY_SET = "kubespan_discovery"
+# Where the etcd of virtual IPs is, if it is spoken to by TLS and not inside the mesh.
+ETCD_SET = "kubespan_etcd"

@@ -4,19 +4,30 @@ A node may run the discovery service of its own mesh. Were its address reached t
 other end does not know (it left and came back, or lost its keys) could never tell it the new one. So what goes to the
 port of a configured service, or to the proxy on the way, is neither marked nor held back, and neither are the answers
 of a node that runs one (`manager`). The connections are encrypted by TLS, and what they carry by the cluster's secret.
+
+The same goes for the etcd of virtual IPs at addresses outside of the mesh, if it is spoken to by TLS: a virtual IP must
+not move because a tunnel to its etcd is down. Without TLS etcd stays in the tunnel, for nothing leaves in clear text.
 """
 
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from ipaddress import ip_address
+from ipaddress import IPv6Interface, ip_address
+from urllib.parse import urlsplit
 
 import trio
 
-from nodespan.controllers.kubespan.data_path import DISCOVERY_SET
+from nodespan.controllers.kubespan.data_path import DISCOVERY_SET, ETCD_SET
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.proxy import ProxyError, proxy_for
 from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, DiscoveryConfig, DiscoveryConfigSpec
-from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+)
 from nodespan.resources.network import NfTablesSetElements, NfTablesSetElementsSpec, nftables_set_elements_id
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.runtime.api.grpc.client import Proxy
@@ -24,8 +35,12 @@ from nodespan.runtime.controller import Controller, ControllerContext, shared, w
 
 # Names are looked up again this often, in seconds.
 LOOK_UP_INTERVAL = 30.0
-_OWNER = "discovery"
-_ID = nftables_set_elements_id(DISCOVERY_SET, _OWNER)
+# The sets that are written, with the ids of their elements.
+_IDS = {
+    DISCOVERY_SET: nftables_set_elements_id(DISCOVERY_SET, "discovery"),
+    ETCD_SET: nftables_set_elements_id(ETCD_SET, "etcd"),
+}
+_ETCD_PORT = 2379
 
 # Gives the addresses of a host name. Raises OSError.
 LookUp = Callable[[str], Awaitable[Iterable[str]]]
@@ -49,6 +64,24 @@ def ways(config: DiscoveryConfigSpec | None, environment: EnvironmentSpec | None
     return tuple(dict.fromkeys(found))
 
 
+def ways_to_etcd(
+    machine: MachineConfigSpec | None, identity: KubeSpanIdentitySpec | None
+) -> tuple[tuple[str, int], ...]:
+    """Host and port of each member of etcd that is spoken to by TLS, without those that have an address of the mesh."""
+    found: list[tuple[str, int]] = []
+    mesh = None if identity is None or not identity.subnet else IPv6Interface(identity.subnet).network
+    for endpoint in () if machine is None else machine.nodespan.etcd.endpoints:
+        try:
+            url = urlsplit(endpoint)
+            host, port = url.hostname or "", url.port or _ETCD_PORT
+        except ValueError:
+            # The client says so.
+            continue
+        if url.scheme == "https" and host and not (mesh and _is_address(host) and ip_address(host) in mesh):
+            found.append((host, port))
+    return tuple(dict.fromkeys(found))
+
+
 def _variables(environment: EnvironmentSpec | None) -> Mapping[str, str]:
     pairs = (each.partition("=") for each in (() if environment is None else environment.variables))
     return {name: value for name, _, value in pairs}
@@ -61,13 +94,15 @@ async def look_up(host: str) -> Iterable[str]:
 
 
 class DiscoveryPathController(Controller):
-    """Writes the addresses of the services, and of the proxies on the way, while KubeSpan is on."""
+    """Writes the addresses of the services, of the proxies on the way, and of etcd, while KubeSpan is on."""
 
     name = "kubespan.DiscoveryPathController"
     inputs = (
         weak(DiscoveryConfig, DISCOVERY_CONFIG_ID),
         weak(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         weak(Environment, ENVIRONMENT_ID),
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(KubeSpanIdentity, LOCAL),
     )
     outputs = (shared(NfTablesSetElements),)
 
@@ -86,29 +121,42 @@ class DiscoveryPathController(Controller):
 
     async def _write(self, ctx: ControllerContext) -> None:
         config, discovery = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID)
-        environment = ctx.find(Environment, ENVIRONMENT_ID)
         if config is None or not config.spec.enabled:
-            await ctx.remove(NfTablesSetElements.kind, _ID)
+            for id in _IDS.values():
+                await ctx.remove(NfTablesSetElements.kind, id)
             return
-        found = ways(None if discovery is None else discovery.spec, None if environment is None else environment.spec)
-        hosts = tuple(dict.fromkeys(host for host, _ in found))
+        environment, machine = ctx.find(Environment, ENVIRONMENT_ID), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+        identity = ctx.find(KubeSpanIdentity, LOCAL)
+        found = {
+            DISCOVERY_SET: ways(
+                None if discovery is None else discovery.spec, None if environment is None else environment.spec
+            ),
+            ETCD_SET: ways_to_etcd(
+                None if machine is None else machine.spec, None if identity is None else identity.spec
+            ),
+        }
+        hosts = {name: tuple(dict.fromkeys(host for host, _ in each)) for name, each in found.items()}
         # What needs no look-up does not wait for one.
         await self._put(ctx, hosts)
-        names = [host for host in hosts if not _is_address(host)]
+        names = [host for each in hosts.values() for host in each if not _is_address(host)]
         for name in names:
             try:
                 self._known[name] = tuple(sorted(await self._look_up(name)))
             except OSError as error:
-                ctx.log.debug("a discovery service cannot be looked up", host=name, reason=str(error))
+                ctx.log.debug("what is reached outside of the tunnel cannot be looked up", host=name, reason=str(error))
         if names:
             await self._put(ctx, hosts)
 
-    async def _put(self, ctx: ControllerContext, hosts: Iterable[str]) -> None:
-        addresses = {
-            address for host in hosts for address in ((host,) if _is_address(host) else self._known.get(host, ()))
-        }
-        spec = NfTablesSetElementsSpec(set_name=DISCOVERY_SET, prefixes=tuple(sorted(addresses)))
-        await ctx.put(NfTablesSetElements.kind, _ID, spec)
+    async def _put(self, ctx: ControllerContext, hosts: Mapping[str, Iterable[str]]) -> None:
+        for set_name, each in hosts.items():
+            addresses = {
+                address for host in each for address in ((host,) if _is_address(host) else self._known.get(host, ()))
+            }
+            if set_name == ETCD_SET and not addresses:
+                await ctx.remove(NfTablesSetElements.kind, _IDS[set_name])
+                continue
+            spec = NfTablesSetElementsSpec(set_name=set_name, prefixes=tuple(sorted(addresses)))
+            await ctx.put(NfTablesSetElements.kind, _IDS[set_name], spec)
 
 
 def _is_address(host: str) -> bool:

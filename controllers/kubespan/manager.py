@@ -10,6 +10,7 @@ from ipaddress import IPv6Interface
 
 from nodespan.controllers.kubespan.data_path import (
     DISCOVERY_SET,
+    ETCD_SET,
     FIREWALL_MARK,
     FORCE_MARK,
     GUARD_CHAIN,
@@ -24,8 +25,9 @@ from nodespan.controllers.kubespan.data_path import (
     ROUTING_TABLE,
     RULE_PRIORITY,
 )
-from nodespan.controllers.kubespan.discovery_path import ways
+from nodespan.controllers.kubespan.discovery_path import ways, ways_to_etcd
 from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, DiscoveryConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
@@ -200,10 +202,19 @@ def prerouting_chain() -> NfTablesChainSpec:
 
 def discovery_rules(ports: Iterable[int]) -> tuple[NfTablesRule, ...]:
     """Let connections to the discovery services pass by the tunnel, and the answers of a node that runs one."""
+    return _passing(DISCOVERY_SET, ports)
+
+
+def etcd_rules(ports: Iterable[int]) -> tuple[NfTablesRule, ...]:
+    """The same for the members of etcd."""
+    return _passing(ETCD_SET, ports)
+
+
+def _passing(set_name: str, ports: Iterable[int]) -> tuple[NfTablesRule, ...]:
     ranges = tuple(PortRange(lo=port, hi=port) for port in sorted(set(ports)))
     if not ranges:
         return ()
-    services, there = AddressMatch(set_name=DISCOVERY_SET), PortMatch(ranges=ranges)
+    services, there = AddressMatch(set_name=set_name), PortMatch(ranges=ranges)
     return (
         NfTablesRule(
             match_destination_address=services,
@@ -218,7 +229,7 @@ def discovery_rules(ports: Iterable[int]) -> tuple[NfTablesRule, ...]:
     )
 
 
-def outgoing_chain(mtu: int, discovery_ports: Iterable[int] = ()) -> NfTablesChainSpec:
+def outgoing_chain(mtu: int, discovery_ports: Iterable[int] = (), etcd_ports: Iterable[int] = ()) -> NfTablesChainSpec:
     """Marks what this node sends to addresses of peers, and keeps its TCP segments small enough for the tunnel."""
     return NfTablesChainSpec(
         type=ChainType.ROUTE,
@@ -230,13 +241,14 @@ def outgoing_chain(mtu: int, discovery_ports: Iterable[int] = ()) -> NfTablesCha
             NfTablesRule(match_oif_name=IfNameMatch(interface_names=("lo",)), verdict=Verdict.ACCEPT),
             _NEIGHBOUR_DISCOVERY,
             *discovery_rules(discovery_ports),
+            *etcd_rules(etcd_ports),
             NfTablesRule(match_destination_address=_TO_PEERS, clamp_mss=ClampMSS(mtu=mtu)),
             _FORCE,
         ),
     )
 
 
-def guard_chain(subnet: str, discovery_ports: Iterable[int] = ()) -> NfTablesChainSpec:
+def guard_chain(subnet: str, discovery_ports: Iterable[int] = (), etcd_ports: Iterable[int] = ()) -> NfTablesChainSpec:
     """Drops what would leave for a peer's address, or the mesh's own prefix, outside the tunnel and in clear text."""
     mesh = str(IPv6Interface(subnet).network)
     return NfTablesChainSpec(
@@ -249,6 +261,7 @@ def guard_chain(subnet: str, discovery_ports: Iterable[int] = ()) -> NfTablesCha
             NfTablesRule(match_oif_name=IfNameMatch(interface_names=(LINK_NAME, "lo")), verdict=Verdict.ACCEPT),
             _NEIGHBOUR_DISCOVERY,
             *discovery_rules(discovery_ports),
+            *etcd_rules(etcd_ports),
             NfTablesRule(match_destination_address=_TO_PEERS, anonymous_counter=True, verdict=Verdict.DROP),
             NfTablesRule(
                 match_destination_address=AddressMatch(include_subnets=(mesh,)),
@@ -269,6 +282,7 @@ class ManagerController(Controller):
         weak(KubeSpanIdentity, LOCAL),
         weak(DiscoveryConfig, DISCOVERY_CONFIG_ID),
         weak(Environment, ENVIRONMENT_ID),
+        weak(MachineConfig, MACHINE_CONFIG_ID),
         destroy_ready(NfTablesChain),
     )
     outputs = (
@@ -304,11 +318,13 @@ class ManagerController(Controller):
             found = ways(
                 None if discovery is None else discovery.spec, None if environment is None else environment.spec
             )
-            ports = tuple(port for _, port in found)
+            machine = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+            members = ways_to_etcd(None if machine is None else machine.spec, identity)
+            ports, etcd_ports = tuple(port for _, port in found), tuple(port for _, port in members)
             chains = {
                 PREROUTING_CHAIN: prerouting_chain(),
-                OUTGOING_CHAIN: outgoing_chain(config.mtu, ports),
-                GUARD_CHAIN: guard_chain(identity.subnet, ports),
+                OUTGOING_CHAIN: outgoing_chain(config.mtu, ports, etcd_ports),
+                GUARD_CHAIN: guard_chain(identity.subnet, ports, etcd_ports),
             }
             for name, chain in chains.items():
                 try:

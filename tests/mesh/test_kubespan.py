@@ -22,10 +22,10 @@ from typing import Any
 import attrs
 import pytest
 
-from nodespan.cluster.commands import LINK, Command, agent_command, discovery_command
+from nodespan.cluster.commands import LINK, NODESPAN, Command, agent_command, discovery_command, enter
 from nodespan.cluster.echo import ping
 from nodespan.cluster.peers import kubespan_address, look, specs_of
-from nodespan.cluster.plan import Plan, Station
+from nodespan.cluster.plan import DISCOVERY_PORT, Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
 from nodespan.controllers.kubespan.data_path import LINK_NAME, LISTEN_PORT, ROUTING_TABLE
 from nodespan.kernel.netns import in_netns
@@ -487,6 +487,123 @@ def test_a_node_that_leaves_is_removed_completely(mesh: Mesh, record_property: C
     finally:
         restart_agent(mesh, node)
     assert answers(mesh.node(0), mesh.address(node))
+
+
+@pytest.fixture
+def hosted(mesh: Mesh) -> Iterator[Station]:
+    """A node of the mesh that runs the discovery service of the mesh, as docs/kubespan.md recommends."""
+    host, before = mesh.node(0), {node: node.config.read_text() for node in mesh.plan.nodes}
+    try:
+        serve_at(mesh, host, host.address)
+        eventually(lambda: knows_all(mesh))
+        yield host
+    finally:
+        end_services(host)
+        # The other service remembers those that there are no more, as a node that was installed anew.
+        for pid in pids_in(mesh.plan.discovery.namespace):
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not pids_in(mesh.plan.discovery.namespace))
+        (mesh.plan.discovery.state_dir / "state.binpb").unlink(missing_ok=True)
+        begin(mesh.plan.discovery, discovery_command(mesh.plan))
+        for node, config in before.items():
+            rewrite(node.config, config)
+        eventually(lambda: is_connected_to(mesh, mesh.plan.discovery.address) and knows_all(mesh))
+
+
+def serve_at(mesh: Mesh, host: Station, address: str) -> None:
+    """Have a discovery service at this address of a node, and all nodes use it."""
+    serve = (*NODESPAN, "discovery", "serve", "--insecure", "--listen", f"{address}:{DISCOVERY_PORT}")
+    begin(host, enter(host, (*serve, "--log-format", "text")))
+    for node in mesh.plan.nodes:
+        config = node.config.read_text()
+        rewrite(node.config, re.sub(r"(?m)^endpoint: .*$", f"endpoint: http://{address}:{DISCOVERY_PORT}/", config))
+    eventually(lambda: is_connected_to(mesh, address))
+
+
+def services_of(host: Station) -> list[int]:
+    """The processes of discovery services at a node."""
+    return [
+        pid for pid in pids_in(host.namespace) if b"\0discovery\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
+def end_services(host: Station) -> None:
+    for pid in services_of(host):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not services_of(host))
+
+
+def is_connected_to(mesh: Mesh, address: str) -> bool:
+    """Whether all nodes use the service at this address."""
+    found = [status for node in mesh.plan.nodes for status in specs_of(node, "discoveryservicestatuses")]
+    return len(found) == len(mesh.plan.nodes) and all(
+        each["state"] == "connected" and each["endpoint"].startswith(f"{address}:") for each in found
+    )
+
+
+def knows_all(mesh: Mesh) -> bool:
+    """Whether every node has made a handshake with every other one by the key that this has now, and sees it up."""
+    keys = {node.name: str(specs_of(node, "kubespanidentities")[0]["publicKey"]) for node in mesh.plan.nodes}
+    for node in mesh.plan.nodes:
+        made = wg(node, "latest-handshakes")
+        if any(int(made.get(keys[other.name], 0)) == 0 for other in mesh.others(node)):
+            return False
+    return mesh.is_up()
+
+
+def forget_keys(node: Station) -> None:
+    """Have a node make new keys: its state says which nodes there were, and not who it is."""
+    stop_agent(node, signal.SIGTERM)
+    (node.state_dir / "kubespan-identity.yaml").unlink()
+    begin(node, agent_command(node))
+    eventually(lambda: agent_pid(node) > 0)
+
+
+@pytest.mark.soak
+def test_keys_lost_at_either_end_and_a_host_made_anew_are_up_again_at_once(
+    mesh: Mesh, hosted: Station, record_property: Callable[[str, object], None]
+) -> None:
+    """The service is reached past the tunnel whose other end does not know the new key."""
+    for name, lost in (("other", mesh.node(1)), ("host", hosted)):
+        old = specs_of(lost, "kubespanidentities")[0]["publicKey"]
+        forget_keys(lost)
+        eventually(lambda: specs_of(lost, "kubespanidentities")[0]["publicKey"] != old)  # noqa: B023  # called at once
+        record_property(f"{name}_keys_seconds", round(eventually(lambda: knows_all(mesh)), 1))
+        # Nobody holds on to the old one for longer than a moment.
+        eventually(lambda: all(old not in wg(node, "endpoints") for node in mesh.others(lost)))  # noqa: B023
+    # As after a new installation: not even the service knows anybody, and wireguard-go has gone too.
+    for pid in pids_in(hosted.namespace):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not pids_in(hosted.namespace))
+    for file in hosted.state_dir.iterdir():
+        if file.is_file():
+            file.unlink()
+    begin(hosted, agent_command(hosted))
+    serve_at(mesh, hosted, hosted.address)
+    record_property("installed_seconds", round(eventually(lambda: knows_all(mesh)), 1))
+    mesh.addresses.update({node.name: kubespan_address(node) for node in (mesh.node(1), hosted)})
+    assert answers(mesh.node(2), mesh.address(hosted))
+
+
+@pytest.mark.soak
+def test_a_node_that_leaves_and_the_host_that_moves_are_up_again_at_once(
+    mesh: Mesh, hosted: Station, record_property: Callable[[str, object], None]
+) -> None:
+    for name, leaving in (("other", mesh.node(1)), ("host", hosted)):
+        restart_agent(mesh, leaving, "--cleanup")
+        stop_agent(leaving, signal.SIGTERM)
+        eventually(lambda: not any(mesh.peer(other, leaving) for other in mesh.others(leaving)))  # noqa: B023
+        begin(leaving, agent_command(leaving))
+        record_property(f"{name}_rejoined_seconds", round(eventually(lambda: knows_all(mesh)), 1))
+    moved = "198.51.100.117"
+    end_services(hosted)
+    try:
+        move(hosted, moved)
+        serve_at(mesh, hosted, moved)
+        record_property("moved_seconds", round(eventually(lambda: knows_all(mesh)), 1))
+        eventually(lambda: answers(mesh.node(2), mesh.address(hosted)))
+    finally:
+        move(hosted, hosted.address)
 
 
 def test_no_secret_is_readable(mesh: Mesh) -> None:

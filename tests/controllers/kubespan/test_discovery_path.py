@@ -5,14 +5,26 @@ from collections.abc import Iterable
 import pytest
 
 from nodespan.controllers.kubespan.data_path import DISCOVERY_SET
-from nodespan.controllers.kubespan.discovery_path import LOOK_UP_INTERVAL, DiscoveryPathController, ways
-from nodespan.controllers.kubespan.manager import ManagerController, discovery_rules, guard_chain, outgoing_chain
+from nodespan.controllers.kubespan.discovery_path import (
+    LOOK_UP_INTERVAL,
+    DiscoveryPathController,
+    ways,
+    ways_to_etcd,
+)
+from nodespan.controllers.kubespan.manager import (
+    ManagerController,
+    discovery_rules,
+    etcd_rules,
+    guard_chain,
+    outgoing_chain,
+)
 from nodespan.resources.cluster import (
     DISCOVERY_CONFIG_ID,
     DiscoveryConfig,
     DiscoveryConfigSpec,
     DiscoveryService,
 )
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
@@ -24,6 +36,7 @@ from nodespan.resources.kubespan import (
 from nodespan.resources.network import NfTablesChain, NfTablesSetElements, Verdict
 from nodespan.resources.runtime import EnvironmentSpec
 from nodespan.runtime.testing.kit import running
+from tests.controllers.network.config.house import config
 
 ID = "kubespan_discovery/discovery"
 ON = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", mtu=1420)
@@ -68,6 +81,51 @@ def test_connections_to_a_service_and_its_answers_are_neither_marked_nor_held_ba
         matches = [rule.match_destination_address for rule in chain.rules]
         to_peers = [n for n, match in enumerate(matches) if match is not None and match.set_name != DISCOVERY_SET]
         assert place + 1 < min(to_peers)
+
+
+def machine(*endpoints: str) -> MachineConfigSpec:
+    text = ", ".join(f'"{each}"' for each in endpoints)
+    return config(f"apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\netcd: {{endpoints: [{text}]}}\n")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "found"),
+    [
+        ("https://203.0.113.10:2379", (("203.0.113.10", 2379),)),
+        ("https://etcd.example.org:2383", (("etcd.example.org", 2383),)),
+        ("https://[2001:db8::1]:2379", (("2001:db8::1", 2379),)),
+        # In clear text it stays in the tunnel.
+        ("http://203.0.113.10:2379", ()),
+        # Inside the mesh it is reached through the tunnel anyway.
+        ("https://[fd00::7]:2379", ()),
+    ],
+)
+def test_etcd_outside_of_the_mesh_is_reached_outside_of_the_tunnel_if_it_is_encrypted(
+    endpoint: str, found: tuple[tuple[str, int], ...]
+) -> None:
+    identity = KubeSpanIdentitySpec(address="fd00::1/128", subnet="fd00::/64", private_key="p", public_key="q")
+    assert ways_to_etcd(machine(endpoint), identity) == found
+    assert ways_to_etcd(None, None) == ()
+
+
+@pytest.mark.virtual_clock
+async def test_the_way_to_etcd_is_in_the_set_and_in_the_chains_and_goes_with_the_mesh() -> None:
+    id = "kubespan_etcd/etcd"
+    async with running(DiscoveryPathController(), ManagerController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ON)
+        identity = KubeSpanIdentitySpec(address="fd00::1/128", subnet="fd00::/64", private_key="p", public_key="q")
+        await node.put(KubeSpanIdentity, LOCAL, identity)
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, machine("https://203.0.113.11:2379", "http://192.0.2.1:2380"))
+        await node.eventually(NfTablesSetElements, id, lambda found: found.spec.prefixes == ("203.0.113.11",))
+        for name in ("kubespan_outgoing", "kubespan_guard"):
+            await node.eventually(NfTablesChain, name, lambda found: set(etcd_rules((2379,))) <= set(found.spec.rules))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, machine())
+        await node.gone(NfTablesSetElements, id)
+        await node.eventually(NfTablesChain, "kubespan_guard", lambda found: "kubespan_etcd" not in str(found.spec))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, machine("https://203.0.113.11:2379"))
+        await node.eventually(NfTablesSetElements, id)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec())
+        await node.gone(NfTablesSetElements, id)
 
 
 @pytest.mark.virtual_clock

@@ -317,7 +317,7 @@ def test_what_others_change_meanwhile_is_theirs(tmp_path: Path) -> None:
     assert machine.kernel.state() == theirs
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     before=st.lists(rules, max_size=2),
     later=st.lists(rules, max_size=3),
