@@ -124,8 +124,10 @@ class Agent:
         self._actions: dict[str, Action] = {LEAVE: self._leave}
         self._leave_request = _LeaveRequest()
         self._manager = ServiceManager.of(os.environ)
+        # How many wait until the controllers have settled; each goes on afterwards.
+        self._settling = 0
         self._settings = plugins.Settings(
-            config=options.config, state_dir=options.state_dir, root=options.root, settled=self.engine.settled
+            config=options.config, state_dir=options.state_dir, root=options.root, settled=self._settled
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -329,8 +331,16 @@ class Agent:
             self._log.error("some changes of the system could not be reverted in time", left=left)
         return left
 
+    async def _settled(self, within: float) -> bool:
+        self._settling += 1
+        try:
+            return await self.engine.settled(within)
+        finally:
+            self._settling -= 1
+
     def _is_cleaning(self) -> bool:
-        return bool(self._going()) or any(runner.is_at_work for runner in self.engine.runners.values())
+        is_at_work = any(runner.is_at_work for runner in self.engine.runners.values())
+        return is_at_work or self._settling > 0 or bool(self._going())
 
     def _going(self) -> list[str]:
         """The resources that are tearing down."""

@@ -38,7 +38,7 @@ from nodespan.resources.network import Family, LinkFlags
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
-from tests.support.agent import COMMAND
+from tests.support.agent import command
 
 pytestmark = [
     pytest.mark.alone,
@@ -94,7 +94,7 @@ done
 
 
 def nodespan(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run((*COMMAND, *arguments), capture_output=True, text=True, timeout=_WITHIN + 30)
+    return command(*arguments, within=_WITHIN + 30)
 
 
 def wait_for(check: Callable[[], bool], within: float = _WITHIN, pause: float = 0.05) -> float:

@@ -20,7 +20,8 @@ from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
-from tests.support.agent import COMMAND
+from tests.support.agent import command
+from tests.support.forked import Forked, begin
 from tests.support.netns import execute
 
 pytestmark = [
@@ -40,7 +41,7 @@ def plan_called(suffix: str, size: int = 3) -> Plan:
 
 def nodespan(*arguments: str, within: float = _UP_WITHIN + 30) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run((*COMMAND, *arguments), capture_output=True, text=True, timeout=within)
+    return command(*arguments, within=within)
 
 
 def traces(plan: Plan) -> list[str]:
@@ -254,19 +255,17 @@ def test_the_secret_is_in_no_log_and_no_process_list(kept: Kept) -> None:
 
 
 @contextlib.contextmanager
-def creating(plan: Plan, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def creating(plan: Plan, log: Path) -> Iterator[Forked]:
     """A cluster in the foreground of a process; whatever is left of it is removed at the end."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            (*COMMAND, "cluster", "create", "--name", plan.name, "--nodes", str(plan.size)),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    arguments = ("cluster", "create", "--name", plan.name, "--nodes", str(plan.size))
+    with log.open("wb") as output, Path(os.devnull).open() as nothing:
+        files = (nothing.fileno(), output.fileno(), output.fileno())
+        process = begin(arguments, directory=Path.cwd(), environment=os.environ, files=files)
     try:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.ended(within=_GONE_WITHIN)
         nodespan("cluster", "destroy", "--name", plan.name)
 
 
@@ -284,7 +283,7 @@ def test_a_foreground_cluster_leaves_nothing_behind_when_interrupted(number: sig
         os.kill(pid, signal.SIGKILL)
         eventually(is_written(log, f"the agent of {plan.nodes[0].name} ended (signal 9); restarting it"), 10)
         process.send_signal(number)
-        assert process.wait(_GONE_WITHIN) == 0, log.read_text()
+        assert process.ended(within=_GONE_WITHIN) == 0, log.read_text()
         assert traces(plan) == []
 
 
@@ -294,7 +293,7 @@ def test_an_interrupted_creation_leaves_nothing_behind(moment: str, tmp_path: Pa
     with creating(plan, log) as process:
         eventually(is_written(log, moment), 30)
         process.send_signal(signal.SIGINT)
-        assert process.wait(_GONE_WITHIN) == 130
+        assert process.ended(within=_GONE_WITHIN) == 130
         assert traces(plan) == []
 
 
@@ -304,7 +303,7 @@ def test_destroy_removes_what_a_killed_command_left(moment: str, tmp_path: Path)
     with creating(plan, log) as process:
         eventually(is_written(log, moment), _UP_WITHIN)
         process.kill()
-        process.wait()
+        process.ended(within=_GONE_WITHIN)
         destroyed = nodespan("cluster", "destroy", "--name", plan.name)
         assert destroyed.returncode == 0, destroyed.stderr
         assert traces(plan) == []
@@ -316,7 +315,7 @@ def test_a_foreground_cluster_can_be_destroyed_from_another_terminal(tmp_path: P
         eventually(is_written(log, "agents are starting"), 30)
         assert nodespan("cluster", "destroy", "--name", plan.name).returncode == 0
         assert traces(plan) == []
-        assert process.wait(5) == 130
+        assert process.ended(within=_GONE_WITHIN) == 130
 
 
 def test_a_node_that_is_not_up_in_time_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ async def at_work(
     configure(directory, config)
     root = () if "--root" in options else ("--root", "/")
     async with agent(
-        directory, "--config", str(directory / "config.yaml"), *root, *options, namespace=inside, wrapper=on.wrapper
+        directory, "--config", str(directory / "config.yaml"), *root, *options, namespace=inside, machine=on
     ) as it:
         yield it
         # Taking back takes its time.

@@ -32,7 +32,7 @@ from nodespan.kernel.netns import in_netns
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
-from tests.support.agent import COMMAND
+from tests.support.agent import command
 
 pytestmark = [
     pytest.mark.alone,
@@ -101,7 +101,7 @@ def mesh() -> Iterator[Mesh]:
 
 def nodespan(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run((*COMMAND, *arguments), capture_output=True, text=True, timeout=_UP_WITHIN + 30)
+    return command(*arguments, within=_UP_WITHIN + 30)
 
 
 def inside(station: Station, *command: str, stdin: str | None = None) -> str:

@@ -13,6 +13,7 @@ import attrs
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import forked
+from tests.support.inside import Inside
 from tests.support.netns import Namespace
 from tests.support.process import Daemon, end, eventually, running
 
@@ -86,28 +87,37 @@ def nodespan(*arguments: str, directory: Path, stdin: str | None = None) -> subp
     )
 
 
+def command(*arguments: str, within: float) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end as users of this machine run it, with its own variables. Blocks."""
+    return forked.run(*arguments, directory=Path.cwd(), environment=os.environ, stdin=None, timeout=within)
+
+
 @contextlib.asynccontextmanager
 async def agent(
     directory: Path,
     *options: str,
     namespace: Namespace | None = None,
     wrapper: tuple[str, ...] = (),
+    machine: Inside | None = None,
     hostname: str = "",
     patience: float = 60.0,
 ) -> AsyncIterator[AgentProcess]:
     """An agent that answers, for as long as the block lasts.
 
-    `wrapper` is a command that starts the one behind it. With a host name it has a UTS namespace of its own. It is
-    given `patience` seconds to begin to answer.
+    `wrapper` is a command that starts the one behind it. It may run on another machine than this. With a host name it
+    has a UTS namespace of its own. It is given `patience` seconds to begin to answer.
     """
     log = directory / "agent.log"
     grace = CLEANUP_GRACE if "--cleanup" in options else STOP_GRACE
-    if hostname and (wrapper or not forked.can_begin(environment(directory))):
+    is_executed = wrapper or not forked.can_begin(environment(directory))
+    if is_executed and machine:
+        wrapper = (*machine.wrapper, *wrapper)
+    if is_executed and hostname:
         wrapper = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname, *wrapper)
-    if wrapper or not forked.can_begin(environment(directory)):
+    if is_executed:
         started = _executed(directory, log, options, namespace, wrapper, grace)
     else:
-        started = _forked(directory, log, options, namespace, hostname, grace)
+        started = _forked(directory, log, options, namespace, machine, hostname, grace)
     async with started as process:
 
         def answers() -> AgentProcess:
@@ -138,14 +148,21 @@ async def _executed(
 
 @contextlib.asynccontextmanager
 async def _forked(
-    directory: Path, log: Path, options: tuple[str, ...], namespace: Namespace | None, hostname: str, grace: float
+    directory: Path,
+    log: Path,
+    options: tuple[str, ...],
+    namespace: Namespace | None,
+    machine: Inside | None,
+    hostname: str,
+    grace: float,
 ) -> AsyncIterator[Daemon]:
     with log.open("a") as errors, log.open() as nothing:
         nothing.seek(0, os.SEEK_END)
         process = forked.begin(
             ("agent", *options),
             directory=directory,
-            environment=environment(directory),
+            environment=environment(directory) | (machine.variables if machine else {}),
+            machine=machine.process if machine else 0,
             files=(nothing.fileno(), 1, errors.fileno()),
             netns=namespace.path if namespace else None,
             hostname=hostname,

@@ -33,6 +33,7 @@ async def copy(directory: Path, *, etc: Path | None = None, patience: float = 15
     over.mkdir()
     async with running("unshare", "--mount", "--uts", "sh", "-c", _SCRIPT, str(over), str(etc or "")) as process:
         # What is left half done there is not seen outside.
-        made = Inside(("nsenter", f"--target={process.pid}", "--mount", "--uts", "--", "env", f"TMPDIR={over}"))
+        wrapper = ("nsenter", f"--target={process.pid}", "--mount", "--uts", "--", "env", f"TMPDIR={over}")
+        made = Inside(wrapper, process=process.pid, variables={"TMPDIR": str(over)})
         await eventually(lambda: made.succeeds("test", "-e", f"{over}/ready"), within=patience)
         yield made

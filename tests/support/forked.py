@@ -36,7 +36,7 @@ from nodespan.runtime.cli import main
 sys.exit(main())
 """
 _LARGEST = 1 << 20
-_CLONE_NEWUTS, _CLONE_NEWNET = 0x04000000, 0x40000000
+_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWNET = 0x00020000, 0x04000000, 0x40000000
 # What Python and its libraries look at once, when they begin.
 _LOOKED_AT_ONCE = ("PYTHON", "LC_", "LANG", "TZ")
 
@@ -102,11 +102,12 @@ def begin(
     environment: Mapping[str, str],
     files: tuple[int, int, int],
     netns: Path | None = None,
+    machine: int = 0,
     hostname: str = "",
 ) -> Forked:
     """Begin `nodespan` with arguments, in a directory; the files are its first three descriptors.
 
-    With a host name it is in a UTS namespace of its own.
+    `machine` is a process whose mount and UTS namespaces it enters. With a host name it has a UTS namespace of its own.
     """
     origin = _origin()
     request = {
@@ -114,6 +115,7 @@ def begin(
         "directory": str(directory),
         "environment": dict(environment),
         "netns": str(netns or ""),
+        "machine": machine,
         "hostname": hostname,
     }
     return Forked(origin, origin.call(request, files)["pid"])
@@ -249,6 +251,10 @@ def _become(request: dict[str, Any], files: Sequence[int]) -> None:
     if request["netns"]:
         with open(request["netns"]) as namespace:
             _call("setns", namespace.fileno(), _CLONE_NEWNET)
+    if request["machine"]:
+        for kind, flag in (("uts", _CLONE_NEWUTS), ("mnt", _CLONE_NEWNS)):
+            with open(f"/proc/{request['machine']}/ns/{kind}") as namespace:
+                _call("setns", namespace.fileno(), flag)
     if request["hostname"]:
         _call("unshare", _CLONE_NEWUTS)
         socket.sethostname(request["hostname"])

@@ -35,9 +35,14 @@ print(json.dumps(found))
 
 @attrs.frozen
 class Inside:
-    """The machine; `wrapper` is what to put before a command to have it run there."""
+    """The machine; `wrapper` is what to put before a command to have it run there.
+
+    Where that is enough, `process` is one whose mount and UTS namespaces it is, and `variables` are what commands get.
+    """
 
     wrapper: tuple[str, ...]
+    process: int = attrs.field(default=0, kw_only=True)
+    variables: dict[str, str] = attrs.field(factory=dict, kw_only=True)
 
     def run(self, *command: str) -> str:
         """What a command prints there. Blocks; errors as in `Namespace.run`."""

@@ -266,7 +266,7 @@ async def test_a_talos_machine_configuration_is_applied_and_undone(
         config.write_text(CONFIG)
         settings.write_text(SETTINGS)
         options = ("--config", str(config), "--config", str(settings), "--root", "/")
-        async with agent(tmp_path, *options, namespace=inside, wrapper=files.wrapper, patience=PATIENCE) as served:
+        async with agent(tmp_path, *options, namespace=inside, machine=files, patience=PATIENCE) as served:
             made = Accepted(inside, far, files, served, config)
             await made.shows(lambda: is_as_described(made), within=PATIENCE)
             packets_go_where_they_should(made)
