@@ -40,8 +40,10 @@ NOTHING = IPSet()
 def believed_networks(named: Iterable[str], accepted: IPSet = NOTHING) -> IPSet:
     """The addresses that a member may claim, of those that it names. Raises ValueError for an invalid address."""
     claimed = IPSet.of(parse_network(text) for text, _ in zip(named, range(MOST_NETWORKS), strict=False))
-    wide = IPSet.of(each for each in claimed.prefixes() if each.prefixlen < _WIDEST[each.version])
-    return claimed - (wide - accepted) - RESERVED
+    if any(length < _WIDEST[version] for version, _, length in claimed.blocks()):
+        wide = IPSet.of(each for each in claimed.prefixes() if each.prefixlen < _WIDEST[each.version])
+        claimed -= wide - accepted
+    return claimed - RESERVED
 
 
 def believed_endpoints(endpoints: Iterable[str], filters: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -53,7 +55,7 @@ def believed_endpoints(endpoints: Iterable[str], filters: Sequence[str] | None =
         except AddressError:
             continue
         address = decode_address(packed)
-        if port and "%" not in address and not IPSet.of([ip_network(address)]).overlaps(RESERVED):
+        if port and "%" not in address and not RESERVED.has(4 if len(packed) == 4 else 6, int.from_bytes(packed)):
             believed[endpoint] = address
     if filters is None:
         return tuple(believed)

@@ -141,6 +141,8 @@ class Access:
         self._rate_limit = rate_limit
         # Kinds that are readable as a whole, by type or by kind, whichever the controller uses.
         self._items: dict[KindLike[Any], Mapping[str, Resource[Any]]] = {}
+        # Of other kinds, the resources that are inputs by their ids.
+        self._items_of: dict[tuple[KindLike[Any], str], Mapping[str, Resource[Any]]] = {}
         # Of the existing outputs.
         self.origins: dict[Pointer[Any], Origin] = {}
         self._most_origins = _FEW_ORIGINS
@@ -155,7 +157,9 @@ class Access:
         self.counters.reads += 1
         items = self._items.get(kind)
         if items is None:
-            items = self._open(kind, id)
+            items = self._items_of.get((kind, id))
+            if items is None:
+                items = self._open(kind, id)
         found = items.get(id)
         if len(self._notes) < self._most_notes:
             self._notes.append((kind, id, None if found is None else found.metadata.version))
@@ -196,6 +200,8 @@ class Access:
                 namespace=address.namespace,
                 type=address.type,
             )
+        else:
+            self._items_of[kind, id] = items
         return items
 
     def _refused_read(self, kind: Kind[Any], id: str | None) -> str:
@@ -532,6 +538,7 @@ class ControllerContext(Access):
             self._change_inputs(new)
         self._inputs = new
         self._items.clear()
+        self._items_of.clear()
 
     # Outputs that are no longer desired.
 

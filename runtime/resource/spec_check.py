@@ -5,6 +5,7 @@ annotations; what they cannot decide (parameters of generic classes, protocols) 
 """
 
 import collections.abc
+import operator
 import types
 import typing
 import weakref
@@ -16,11 +17,26 @@ import attrs
 from nodespan.runtime.errors import SpecError
 
 _Check = Callable[[Any], bool]
-_Checks = tuple[tuple[str, _Check, Any], ...]
+
+
+@attrs.frozen
+class _Field:
+    name: str
+    annotation: Any
+    check: _Check
+    # Values of exactly these classes pass without a call.
+    exact: frozenset[type]
+
+
+@attrs.frozen
+class _Checks:
+    # All values of a spec, in the order of `fields`.
+    values: Callable[[Any], tuple[Any, ...]]
+    fields: tuple[_Field, ...]
+
+
 # By spec class, for the lifetime of the class.
 _KNOWN: weakref.WeakKeyDictionary[type[Any], _Checks] = weakref.WeakKeyDictionary()
-# Values of exactly these classes pass without a call.
-_PLAIN = frozenset({str, int, float, bool, bytes})
 _SEQUENCES = (tuple, frozenset)
 
 
@@ -29,11 +45,12 @@ def check_spec(spec: Any, spec_class: type[Any], where: object) -> None:
     if not isinstance(spec, spec_class):
         name = spec_class.__name__
         raise SpecError(f"the spec of {where} must be a {name}, not {_described(spec)}: write {name}(...)")
-    for name, is_right, annotation in _checks(type(spec)):
-        value = getattr(spec, name)
-        if not (type(value) is annotation and annotation in _PLAIN) and not is_right(value):
+    checks = _checks(type(spec))
+    for field, value in zip(checks.fields, checks.values(spec), strict=True):
+        if type(value) not in field.exact and not field.check(value):
             raise SpecError(
-                f"{spec_class.__name__}.{name} of {where} must be {_named(annotation)}, not {_described(value)}"
+                f"{spec_class.__name__}.{field.name} of {where} must be {_named(field.annotation)}, "
+                f"not {_described(value)}"
             )
 
 
@@ -56,9 +73,26 @@ def _new_checks(spec_class: type[Any]) -> _Checks:
     try:
         hints = typing.get_type_hints(spec_class)
     except (NameError, TypeError):
-        return ()  # annotations that cannot be evaluated at run time
+        hints = {}  # annotations that cannot be evaluated at run time
     found = ((field.name, hints.get(field.name, Any)) for field in attrs.fields(spec_class))
-    return tuple((name, check, hint) for name, hint in found if (check := _check_of(hint)) is not None)
+    fields = tuple(
+        _Field(name, hint, check, _exact_of(hint)) for name, hint in found if (check := _check_of(hint)) is not None
+    )
+    names = [field.name for field in fields]
+    if len(names) > 1:
+        return _Checks(operator.attrgetter(*names), fields)
+    return _Checks(lambda spec: tuple(getattr(spec, name) for name in names), fields)
+
+
+def _exact_of(annotation: Any) -> frozenset[type]:
+    """The classes whose instances match an annotation whatever is in them; may lack some, for `_check_of` decides."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return frozenset[type]().union(*map(_exact_of, typing.get_args(annotation)))
+    if annotation is None or annotation is type(None):
+        return frozenset({type(None)})
+    if not isinstance(annotation, type) or typing.get_args(annotation) or attrs.has(annotation):
+        return frozenset()
+    return frozenset({float, int}) if annotation is float else frozenset({annotation})
 
 
 def _check_of(annotation: Any) -> _Check | None:
@@ -95,16 +129,22 @@ def _any_of(checks: list[_Check | None]) -> _Check | None:
 def _members(container: type[Any], arguments: tuple[Any, ...]) -> _Check:
     if container is tuple and (len(arguments) != 2 or arguments[1] is not Ellipsis):
         return lambda value: isinstance(value, container)
-    check = _check_of(arguments[0])
+    check, exact = _check_of(arguments[0]), _exact_of(arguments[0])
     if check is None:
         return lambda value: isinstance(value, container)
-    return lambda value: isinstance(value, container) and all(map(check, value))
+
+    def is_right(value: Any) -> bool:
+        return isinstance(value, container) and (exact.issuperset(map(type, value)) or all(map(check, value)))
+
+    return is_right
 
 
 def _nested(spec_class: type[Any]) -> _Check:
     def is_right(value: Any) -> bool:
         if not isinstance(value, spec_class):
             return False
-        return all(check(getattr(value, name)) for name, check, _ in _checks(type(value)))
+        checks = _checks(type(value))
+        each = zip(checks.fields, checks.values(value), strict=True)
+        return all(type(part) in field.exact or field.check(part) for field, part in each)
 
     return is_right

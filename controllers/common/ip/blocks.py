@@ -45,6 +45,10 @@ class IPSet:
     def __sub__(self, other: "IPSet") -> "IPSet":
         return IPSet(subtract(self.v4, other.v4), subtract(self.v6, other.v6))
 
+    def has(self, version: int, address: int) -> bool:
+        """Whether an address, as a number, is in the set."""
+        return any(first <= address <= last for first, last in (self.v4 if version == 4 else self.v6))
+
     def overlaps(self, other: "IPSet") -> bool:
         """Whether the sets have an address in common."""
         return _meet(self.v4, other.v4) or _meet(self.v6, other.v6)
