@@ -81,27 +81,44 @@ class AggregatedWatch:
         return self
 
     async def __anext__(self) -> list[Event]:
-        if self._dead:
-            raise StopAsyncIteration
+        while True:
+            if self._dead:
+                raise StopAsyncIteration
+            await self.until_pending()
+            if batch := self.take():
+                return batch
+
+    # The same in two steps, for one task that reads many watches.
+
+    @property
+    def collection(self) -> Collection:
+        """What is watched."""
+        return self._collection
+
+    async def until_pending(self) -> None:
+        """Wait until there may be something to take; always a checkpoint."""
+        collection = self._collection
+        if self._first or self._position != collection.write_position:
+            await trio.lowlevel.checkpoint()
+        while not self._first and self._position == collection.write_position:
+            await collection.lot.park()
+
+    def take(self) -> list[Event]:
+        """The next batch; empty if there is none, or the watch has failed before."""
         collection = self._collection
         if self._first:
-            await trio.lowlevel.checkpoint()
             return self._first.pop()
-        if self._position != collection.write_position:
-            await trio.lowlevel.checkpoint()
-        while True:
-            while self._position == collection.write_position:
-                await collection.lot.park()
-            if not collection.holds(self._position):
-                self._dead = True
-                return [collection.overrun(self._position)]
-            positions = range(self._position, collection.write_position)
-            self._position = collection.write_position
-            batch = [collection.event(position) for position in positions]
-            if self._filter is not EVERYTHING:
-                batch = [event for event in (_passed(event, self._filter) for event in batch) if event is not None]
-            if batch:
-                return batch
+        if self._dead or self._position == collection.write_position:
+            return []
+        if not collection.holds(self._position):
+            self._dead = True
+            return [collection.overrun(self._position)]
+        positions = range(self._position, collection.write_position)
+        self._position = collection.write_position
+        batch = [collection.event(position) for position in positions]
+        if self._filter is not EVERYTHING:
+            batch = [event for event in (_passed(event, self._filter) for event in batch) if event is not None]
+        return batch
 
 
 class KindWatch:

@@ -14,6 +14,7 @@ import trio
 from google.protobuf.message import Message
 
 from nodespan.runtime.api.cosi.errors import classified
+from nodespan.runtime.api.cosi.fan_out import FanOuts, Member
 from nodespan.runtime.api.grpc import Call, Code, Limits, Method, RPCError, frame, methods, server_stream, unary
 from nodespan.runtime.codec.messages import MessageError, SpecMessages
 from nodespan.runtime.codec.resources import FindType, ResourceEncoder, decode_filter, decode_resource, field
@@ -23,6 +24,7 @@ from nodespan.runtime.resource import Kind, Phase, Resource
 from nodespan.runtime.resource.spec_check import check_spec
 from nodespan.runtime.state import ANY_PHASE, Event, EventType, State
 from nodespan.runtime.state.base import ExpectedPhase
+from nodespan.runtime.state.watching import AggregatedWatch
 
 SERVICE = "cosi.resource.State"
 # As many bytes of a list or a batch are put together before they are sent; between two such parts others run.
@@ -51,6 +53,7 @@ class StateService:
         self._find_type = find_type
         self._log = log
         self._encoder = ResourceEncoder(messages, on_error=self._cannot_express)
+        self._fan_outs = FanOuts()
         # By identity, as the encoder does.
         self._framed: OrderedDict[int, tuple[Event, bytes]] = OrderedDict()
 
@@ -152,16 +155,40 @@ class StateService:
             batches = await watch.__aenter__()
         try:
             await call.send_framed(_READY)
-            async for batch in batches:
-                events = batch if knows_all else [event for event in batch if event.type not in _SINCE_VERSION_1]
-                if request.options.aggregated and not request.HasField("id") and len(events) != 1:
-                    await call.send_framed(await self._one_message(events))
-                else:
-                    await self._send(call, map(self._event_frame, events))
+            is_aggregated = request.options.aggregated and not request.HasField("id")
+            if knows_all and isinstance(watch, AggregatedWatch):
+                await self._spread(watch, call, is_aggregated=is_aggregated)
+            else:
+                async for batch in batches:
+                    events = batch if knows_all else [event for event in batch if event.type not in _SINCE_VERSION_1]
+                    await self._send_batch(call, events, is_aggregated=is_aggregated)
         finally:
             await watch.__aexit__(None, None, None)
         # The watch failed, which the client was told. The call is the client's to end.
         await trio.sleep_forever()
+
+    async def _send_batch(self, call: Call, events: list[Event], *, is_aggregated: bool) -> None:
+        if is_aggregated and len(events) != 1:
+            await call.send_framed(await self._one_message(events))
+        else:
+            await self._send(call, map(self._event_frame, events))
+
+    async def _spread(self, watch: AggregatedWatch, call: Call, *, is_aggregated: bool) -> None:
+        """Send what is watched until the watch fails: with the others that watch the kind, where it can be."""
+        member = Member(call, watch, self._single_frame)
+        fan_out = self._fan_outs.join(member)
+        try:
+            while True:
+                batch = await fan_out.next(member)
+                await self._send_batch(call, batch, is_aggregated=is_aggregated)
+                if batch[-1].error is not None:
+                    return
+        finally:
+            self._fan_outs.leave(member)
+
+    def _single_frame(self, batch: list[Event]) -> bytes | None:
+        """The message of a batch of one, which others are sent too."""
+        return self._event_frame(batch[0]) if len(batch) == 1 and batch[0].error is None else None
 
     def _opened(
         self, request: wire.WatchRequest, state: State

@@ -5,6 +5,7 @@ the peer's window, and for the writer. Everything a peer makes the server do cou
 pauses, which slows the peer down.
 """
 
+import os
 from collections.abc import Callable, Mapping
 
 import h2.errors
@@ -65,7 +66,7 @@ class Connection:
             },
             limits.max_header_list,
         )
-        self._output = Output(self._machine)
+        self._output = Output(self._machine, _direct_writer(transport))
 
     async def run(self) -> None:
         """Serve until the peer leaves or violates the protocol, or until `stop` was called and the calls have ended."""
@@ -279,6 +280,21 @@ class Connection:
                 raise RPCError(Code.RESOURCE_EXHAUSTED, "too many large requests at once on this connection")
         except RPCError as error:
             stream.finish(error.status)
+
+
+def _direct_writer(transport: trio.abc.Stream) -> Callable[[bytes], int] | None:
+    """Writes what fits into a socket's buffer; None for what is no plain socket."""
+    if not isinstance(transport, trio.SocketStream):
+        return None
+    sock = transport.socket
+
+    def write(data: bytes) -> int:
+        try:
+            return os.write(sock.fileno(), data)
+        except OSError:
+            return 0  # there is no room, or the connection is broken, which the writer finds out
+
+    return write
 
 
 def _text(field: str | bytes) -> str:

@@ -36,6 +36,10 @@ class Outlet(Protocol):
         """Send a part of the response's body."""
         ...
 
+    def offer(self, data: bytes) -> bool:
+        """Send it now, if nobody has to wait for that; False: nothing was sent."""
+        ...
+
 
 class Call:
     """One call in progress."""
@@ -78,6 +82,16 @@ class Call:
         """`send` for messages that are framed already: calls that get the same bytes share them."""
         await self._outlet.send(data)
         self.sent += messages
+
+    def offer(self, data: bytes, messages: int = 1) -> bool:
+        """`send_framed` without waiting: False, and nothing is sent, if that cannot be done now.
+
+        Not before the first message was sent, and not beside a `send` of another task.
+        """
+        if not self._outlet.offer(data):
+            return False
+        self.sent += messages
+        return True
 
 
 @attrs.frozen

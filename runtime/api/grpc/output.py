@@ -1,12 +1,16 @@
 """The sending half of a connection: the protocol machine's output, and the one task that writes it to the peer.
 
-Only that task writes to the transport, so that a cancelled call never leaves half a frame behind.
+Only that task waits for the transport, so that a cancelled call never leaves half a frame behind. While it is idle,
+what fits into the transport may be written directly, without it (`offer`).
 
 Tasks with more to send than the peer accepts wait for a window: each for its own stream's, or all for the connection's.
 Of the latter, one is woken at a time, and wakes the next when it has sent something: so a window update costs the same
 however many wait.
 """
 
+from collections.abc import Callable
+
+import h2.exceptions
 import trio
 
 from nodespan.runtime.api.grpc.machine import Machine
@@ -20,8 +24,13 @@ _SMALL = 512
 class Output:
     """The sending half of a connection, shared by its tasks. Call `wake` after changing the machine."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, write_now: Callable[[bytes], int] | None = None) -> None:
         self.machine = machine
+        # Writes without waiting, and returns how much; None where the transport cannot.
+        self._write_now = write_now
+        self._is_writing = False
+        # What did not fit when it was written at once.
+        self._rest = b""
         # How often data or headers were sent, not counting answers to settings and pings.
         self.count = 0
         self._grew = trio.lowlevel.ParkingLot()
@@ -34,9 +43,12 @@ class Output:
     async def write_to(self, transport: trio.abc.SendStream) -> None:
         """Write all output until cancelled. Raises what the transport raises."""
         while True:
-            data = self.machine.data_to_send()
+            data = self._rest + self.machine.data_to_send()
+            self._rest = b""
             if data:
+                self._is_writing = True
                 await transport.send_all(data)
+                self._is_writing = False
             else:
                 self._waiting = 0
                 self._drained.unpark_all()
@@ -51,6 +63,26 @@ class Output:
         self._waiting += size
         self.count += 1
         self.wake()
+
+    def offer(self, id: int, data: bytes) -> bool:
+        """Send the data now, if nobody has to wait for that; False: nothing was sent."""
+        machine = self.machine
+        if self._write_now is None or self._is_writing or self._rest or self._waiting:
+            return False
+        try:
+            if len(data) > min(machine.local_flow_control_window(id), machine.max_outbound_frame_size):
+                return False
+            machine.send_data(id, data)
+        except h2.exceptions.ProtocolError:
+            return False
+        self.count += 1
+        whole = machine.data_to_send()
+        written = self._write_now(whole)
+        if written < len(whole):
+            self._rest = whole[written:]
+            self._waiting += len(self._rest)
+            self.wake()
+        return True
 
     async def send_data(self, id: int, data: memoryview, *, end: bool = False) -> int:
         """Put as much of the data into the machine as there is room for, once there is; returns how much that was.

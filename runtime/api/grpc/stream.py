@@ -191,6 +191,10 @@ class Stream:
         if patience.cancelled_caught:
             raise RPCError(Code.ABORTED, f"the client has not read for {limits.max_stall:g} s")
 
+    def offer(self, data: bytes) -> bool:
+        """`send`, if it needs not wait; False: nothing was sent."""
+        return self._has_begun and not self._has_part and self._output.offer(self.id, data)
+
     def refuse(self) -> None:
         """Reset the stream as not processed: the client may retry."""
         with suppress(h2.exceptions.ProtocolError):

@@ -31,6 +31,9 @@ class _Nowhere:
     async def send(self, data: bytes) -> None:
         raise AssertionError
 
+    def offer(self, data: bytes) -> bool:
+        raise AssertionError
+
 
 async def _nothing(_request: Any, _call: Call) -> None:
     raise AssertionError
