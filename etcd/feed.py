@@ -5,6 +5,9 @@ fails it begins again where it ended; when that part of the history is gone (com
 all keys again and reports what differs. A key whose value cannot be read is named in `unreadable`, and is otherwise
 as if it had not been written: a resource that was read before stays as it was.
 
+A write of this process may be shown from its own answer, before its event has come, if its revision is the next one:
+then nothing can have happened in between. Its event must be what comes then; anything else is another history.
+
 `outage` follows from when a member in touch with a majority last answered, not from errors: a connection that is silent
 is an outage too.
 """
@@ -85,6 +88,8 @@ class Feed:
         self._reason = ""
         self._is_loaded = False
         self._available = trio.lowlevel.ParkingLot()
+        # Shown from their own answers, and not yet confirmed by their events: keys by revision.
+        self._ahead: dict[int, bytes] = {}
         self._awaited: dict[int, trio.Event] = {}
         self._changes: dict[bytes, trio.Event] = {}
         # Until when writes are known to be refused, and why.
@@ -115,6 +120,17 @@ class Feed:
             await event.wait()
             if revision == 0:
                 return  # it was there for a moment
+
+    def written(self, key: bytes, written: KeyValue | None, revision: int) -> None:
+        """This process wrote a key, or deleted it (None), at this revision: show it, if nothing came in between."""
+        if revision == self.complete_revision + 1 and self._events is not None:
+            self._ahead[revision] = key
+            if written is None:
+                self._delete(key, revision)
+            else:
+                self._put(written, revision)
+            self._reached(revision)
+            self.complete_revision = revision
 
     def mod_revision(self, key: bytes) -> int:
         """When the key was last changed; 0 if there is none."""
@@ -155,6 +171,7 @@ class Feed:
             # The watch says for itself when a member answered, from its first proof on.
             events.proved = self._answered
             self._events = events
+            self._ahead.clear()
             try:
                 count = 0
                 async for event in events:
@@ -197,7 +214,7 @@ class Feed:
 
     def _is_loaded_again_because(self, reason: str) -> None:
         self._log.warning("all resources are read again", root=self._root.decode(), reason=reason)
-        self.revision = 0
+        self.revision = self.complete_revision = 0
 
     # Contents.
 
@@ -239,15 +256,20 @@ class Feed:
     def _apply(self, event: Event, *, is_last: bool) -> None:
         key_value = event.key_value
         revision = key_value.mod_revision
-        if revision <= self.mod_revision(key_value.key):
+        if revision <= self.complete_revision:
+            if self._ahead.pop(revision, None) != key_value.key:
+                raise HistoryError(f"etcd was restored: its revision {revision} is not what this process wrote")
             return
         if event.kind is EventKind.DELETE:
             self._delete(key_value.key, revision)
         else:
             self._put(key_value, revision)
-        self.revision = revision
+        self._reached(revision)
         if is_last:
             self.complete_revision = revision
+
+    def _reached(self, revision: int) -> None:
+        self.revision = revision
         awaited = self._awaited.pop(revision, None)
         if awaited is not None:
             awaited.set()

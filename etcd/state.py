@@ -4,10 +4,10 @@ Theory of operation. Each resource is a key; its value is the stored form of the
 times that etcd has written the key. A write is one transaction: it holds only if the key was last changed at the
 revision that the view shows. So of several writers of a version one succeeds, and no write is based on a stale read.
 
-The view is filled by a read of all keys, as of one revision, and kept current by one watch from there on: everything
-that is reported comes from that watch, also what this process wrote itself, in the order in which etcd committed it. A
-write returns when its own event has come: who wrote reads what was written. A refusal, too, is given only when the view
-shows its reason: a caller that looks again and tries again makes progress.
+The view is filled by a read of all keys, as of one revision, and kept current by one watch from there on: what others
+wrote and what this process wrote is reported in the order in which etcd committed it. A write returns when the view
+shows it: who wrote reads what was written. A refusal, too, is given only when the view shows its reason: a caller that
+looks again and tries again makes progress.
 
 Each write has a token of its own in the value. A transaction whose answer was lost may be repeated: if it fails because
 the first one had succeeded, the token tells.
@@ -234,6 +234,8 @@ class EtcdState(ViewedState):
                 break
             answer = await self._commit(attempt, key, revision, Delete(key=key))
             if answer.succeeded:
+                attempt.outcome = _NOT_SHOWN
+                self._feed.written(key, None, answer.header.revision)
                 await self._feed.until_revision(answer.header.revision)
             else:
                 found = _found(answer)
@@ -284,7 +286,21 @@ class EtcdState(ViewedState):
             answer = await self._commit(attempt, key, revision, Put(key=key, value=value, lease=lease))
             if answer.succeeded:
                 attempt.outcome = _NOT_SHOWN
-                await self._feed.until_revision(answer.header.revision)
+                revision = answer.header.revision
+                before = self._feed.entries.get(key)
+                self._feed.written(
+                    key,
+                    KeyValue(
+                        key=key,
+                        value=value,
+                        create_revision=revision if before is None else before.create_revision,
+                        mod_revision=revision,
+                        version=new.metadata.version or 0,
+                        lease=lease,
+                    ),
+                    revision,
+                )
+                await self._feed.until_revision(revision)
                 return True
             await self._until_shown(key, revision, _found(answer))
             # It is ours if this transaction was sent before: whose first answer was lost.

@@ -1,10 +1,11 @@
 """The state on etcd against a real one: conformance, sharing, outages, compaction, a past restored, hostile values."""
 
 import base64
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -27,7 +28,9 @@ from nodespan.runtime.resource import Kind, Resource, ResourceType
 from nodespan.runtime.state import Event, EventType, State
 from nodespan.runtime.state.sealing import make_key
 from nodespan.runtime.testing.engine_suite import SUITE_TYPES, EngineSuite
+from nodespan.runtime.testing.state_model import StateModelSuite, World
 from nodespan.runtime.testing.state_suite import Path, PathSpec, StateSuite
+from tests.runtime.state.killing import Acknowledged, Server, check, write_until_killed, writers
 from tests.support.etcd import etcd_cluster
 from tests.support.shared_etcd import SharedEtcd, running_etcd, wired
 
@@ -139,6 +142,115 @@ async def recorded(*states: State) -> AsyncIterator[tuple[Recorder, ...]]:
             await nursery.start(recorder.run)
         yield recorders
         nursery.cancel_scope.cancel()
+
+
+class _Processes(World):
+    """A crash leaves what etcd has: a new process reads it."""
+
+    def __init__(self, prefix: str, stack: AsyncExitStack) -> None:
+        self._prefix = prefix
+        self._stack = stack
+        self._scope = trio.CancelScope()
+
+    async def open(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        await self.crash()
+
+    async def crash(self) -> None:
+        self._scope.cancel()
+        self._scope = await self._nursery.start(self._live)
+
+    async def _live(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        with trio.CancelScope() as scope:
+            async with _shared[0].state([Path], prefix=self._prefix) as self.state:
+                task_status.started(scope)
+                await trio.sleep_forever()
+
+
+@pytest.mark.soak
+class TestModelOnEtcd(StateModelSuite):
+    """Any writes, and crashes anywhere."""
+
+    @asynccontextmanager
+    async def open_world(self) -> AsyncIterator[World]:
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            world = _Processes(_shared[0].prefix(), stack)
+            await world.open(nursery)
+            yield world
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with writers() as process:
+        yield process
+
+
+class TestKilled:
+    async def _kill_again_and_again(self, etcd: SharedEtcd, server: Server, times: int) -> None:
+        choice = random.Random(times)
+        known: Acknowledged = {}
+        prefix = etcd.prefix()
+        for _ in range(times):
+            target = f"etcd:{etcd.endpoint} prefix={prefix}"
+            known |= await trio.to_thread.run_sync(write_until_killed, server, target, choice.randrange(1, 120))
+            async with etcd.state([Path], prefix=prefix) as state:
+                check(state, known)
+
+    async def test_no_acknowledged_write_of_a_killed_process_is_lost(self, etcd: SharedEtcd, server: Server) -> None:
+        await self._kill_again_and_again(etcd, server, 2)
+
+    @pytest.mark.soak
+    async def test_no_acknowledged_write_of_a_killed_process_is_lost_many_times(
+        self, etcd: SharedEtcd, server: Server
+    ) -> None:
+        await self._kill_again_and_again(etcd, server, 200)
+
+    async def test_no_acknowledged_write_is_lost_when_etcd_is_killed(self) -> None:
+        await self._kill_etcd(1)
+
+    @pytest.mark.soak
+    async def test_no_acknowledged_write_is_lost_when_etcd_is_killed_many_times(self) -> None:
+        await self._kill_etcd(60)
+
+    async def _kill_etcd(self, times: int) -> None:
+        known: dict[str, list[int]] = {}
+        async with (
+            etcd_cluster(1) as cluster,
+            EtcdClient(cluster.endpoints) as client,
+            open_etcd(client, types=[Path], patience=PATIENCE) as state,
+            recorded(state) as (events,),
+        ):
+            await state.until_available("")
+
+            async def write(id: str) -> None:
+                resource = await state.create(path(id))
+                known[id] = [1]
+                while True:
+                    resource = await state.update(resource)
+                    known[id].append(resource.metadata.version or 0)
+
+            async with trio.open_nursery() as nursery:
+                for number in range(4):
+                    nursery.start_soon(write, str(number))
+                for _ in range(times):
+                    count = sum(map(len, known.values()))
+                    await until(lambda count=count: sum(map(len, known.values())) >= count + 20)  # type: ignore[misc]
+                    await cluster.members[0].restart()
+                    await cluster.healthy()
+                count = sum(map(len, known.values()))
+                await until(lambda: sum(map(len, known.values())) >= count + 20)
+                nursery.cancel_scope.cancel()
+            # Each write once, none twice, none missed.
+            for versions in known.values():
+                assert versions == list(range(1, len(versions) + 1))
+            async with EtcdClient(cluster.endpoints) as other, open_etcd(other, types=[Path]) as fresh:
+                await fresh.until_available("")
+                await until(lambda: numbers(fresh) == numbers(state))
+            for id, versions in known.items():
+                seen = [version for _, each, version in events.seen if each == id]
+                assert seen == list(range(1, len(seen) + 1))
+                assert len(versions) <= len(seen) <= len(versions) + 1
 
 
 class TestSharing:

@@ -1,7 +1,8 @@
-"""Writes to a SQLite state until it is killed, and reports what was acknowledged. For test_sqlite_killed.
+"""Writes to a state until it is killed, and reports what was acknowledged. For `tests.runtime.state.killing`.
 
-It is a server for its test, so that imports are paid once: for each line on stdin, the path of a file, it forks a
-writer and prints `started PID`. The writer prints `ID VERSION`, version 0 for a destruction, as each write returns.
+It is a server for its test, so that imports are paid once: for each line on stdin, the URL of a state and its settings
+(`NAME=VALUE`), it forks a writer and prints `started PID`. The writer prints `ID VERSION`, version 0 for a destruction,
+as each write returns.
 """
 
 import os
@@ -14,7 +15,7 @@ import trio
 
 from nodespan.runtime.resource import Phase
 from nodespan.runtime.state import State
-from nodespan.runtime.state.sqlite import open_sqlite
+from nodespan.runtime.state.opening import StateOptions, open_state
 from nodespan.runtime.testing.state_suite import Path as PathType
 from nodespan.runtime.testing.state_suite import PathSpec
 
@@ -42,9 +43,11 @@ async def write(state: State, number: int) -> None:
             report(id, (await state.update(changed)).metadata.version)
 
 
-async def main(path: Path) -> None:
+async def main(url: str, *settings: str) -> None:
     """All writers at once."""
-    async with open_sqlite(path, types=[PathType]) as state, trio.open_nursery() as nursery:
+    given = dict(setting.split("=", 1) for setting in settings)
+    options = StateOptions(state_dir=Path("/"), types=(PathType,), settings=given)
+    async with open_state(url, options) as state, trio.open_nursery() as nursery:
         for number in range(WRITERS):
             nursery.start_soon(write, state, number)
 
@@ -57,4 +60,4 @@ if __name__ == "__main__":
             os.waitpid(pid, 0)
             os.write(1, b"ended\n")
         else:
-            trio.run(main, Path(line.rstrip("\n")))
+            trio.run(main, *line.split())
