@@ -76,9 +76,17 @@ class LeaseService(Protocol):
 
 @contextlib.asynccontextmanager
 async def kept_lease(
-    service: LeaseService, ttl: float, *, clock: Callable[[], float] = boot_time, revoke_within: float = 3.0
+    service: LeaseService,
+    ttl: float,
+    *,
+    clock: Callable[[], float] = boot_time,
+    revoke_within: float = 3.0,
+    probe: bytes = _ANY_KEY,
 ) -> AsyncIterator["LeaseKeeper"]:
     """Get a lease of about `ttl` seconds and keep it alive for as long as the block.
+
+    While it guards no key, `probe` is the key that is read to confirm renewals, whether it exists or not: one that the
+    user of the client may read.
 
     At the block's end the lease is revoked, unless `abandon` was called, and with it its keys are deleted. Others that
     wait for that act at once: give up what the lease guards before. Revoking takes at most `revoke_within` seconds and
@@ -87,7 +95,7 @@ async def kept_lease(
     Raises what `grant` raises.
     """
     sent = clock()
-    keeper = LeaseKeeper(service, await service.grant(ttl), clock, sent)
+    keeper = LeaseKeeper(service, await service.grant(ttl), clock, sent, probe)
     try:
         async with background(keeper.run):
             yield keeper
@@ -108,8 +116,11 @@ class _Guarded:
 class LeaseKeeper:
     """A lease that is kept alive; `kept_lease` makes it. Its clock is the one that `valid_until` is read on."""
 
-    def __init__(self, service: LeaseService, lease: Lease, clock: Callable[[], float], sent: float) -> None:
+    def __init__(
+        self, service: LeaseService, lease: Lease, clock: Callable[[], float], sent: float, probe: bytes
+    ) -> None:
         self.lease = lease
+        self._probe = probe
         self._service = service
         self._clock = clock
         # Granting went through a majority: it needs no confirmation.
@@ -261,7 +272,7 @@ class LeaseKeeper:
 
     async def _look(self, guarded: _Guarded | None, within: float) -> RangeAnswer:
         if guarded is None or guarded.oldest_of is None:
-            key = guarded.key if guarded else _ANY_KEY
+            key = guarded.key if guarded else self._probe
             return await self._service.range(key, limit=1, keys_only=True, within=within)
         return await self._service.range(
             guarded.oldest_of, prefix=True, sort=Sort.CREATED_ASCENDING, limit=1, keys_only=True, within=within

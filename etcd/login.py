@@ -5,6 +5,7 @@ of the member ends it. So a login is one at each member.
 """
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import attrs
 import trio
@@ -26,10 +27,18 @@ Authenticate = Callable[[wire.AuthenticateRequest], Awaitable[wire.AuthenticateR
 
 @attrs.frozen
 class Credentials:
-    """A user of etcd."""
+    """A user of etcd. The password may be in a file, which is read at each login: a new one counts from then on."""
 
     name: str
-    password: str = attrs.field(repr=False)
+    password: str = attrs.field(default="", repr=False)
+    password_file: Path | None = None
+
+    def request(self) -> wire.AuthenticateRequest:
+        """What the user logs in with. Blocks on the disk; raises OSError."""
+        password = self.password
+        if self.password_file is not None:
+            password = self.password_file.read_text().rstrip("\r\n")
+        return wire.AuthenticateRequest(name=self.name, password=password)
 
 
 class Login:
@@ -43,10 +52,10 @@ class Login:
         self._asking = trio.Lock()
 
     async def token(self) -> str:
-        """The token; "" where etcd wants none. Raises CallError."""
+        """The token; "" where etcd wants none. Raises CallError, and OSError for the file of the password."""
         async with self._asking:
             if self._token is None:
-                request = wire.AuthenticateRequest(name=self._credentials.name, password=self._credentials.password)
+                request = await trio.to_thread.run_sync(self._credentials.request, abandon_on_cancel=True)
                 try:
                     self._token = (await self._authenticate(request)).token
                 except CallError as error:

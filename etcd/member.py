@@ -112,6 +112,10 @@ class Member:
             return await self._login.token()
         except CallError as error:
             raise self._failure(error) from None
+        except (OSError, UnicodeError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+            text = f"the password of this client cannot be read: {reason.lower()}"
+            raise AuthError(text, Code.UNAUTHENTICATED) from None
 
     async def _authenticate(self, request: wire.AuthenticateRequest) -> wire.AuthenticateResponse:
         return await self._channel.unary(AUTHENTICATE.path, request, AUTHENTICATE.answer.FromString)

@@ -8,6 +8,7 @@ import trio
 
 from nodespan.etcd.client import EtcdClient
 from nodespan.etcd.errors import EndpointError, TLSFilesError
+from nodespan.etcd.login import Credentials
 from nodespan.etcd.state import PATIENCE, PREFIX, open_etcd
 from nodespan.etcd.tls_files import TLSFiles
 from nodespan.runtime.errors import StateOpenError
@@ -16,7 +17,7 @@ from nodespan.runtime.state.collection import History
 from nodespan.runtime.state.opening import StateOptions
 
 # What a configuration may say of such a state.
-SETTINGS = ("ca", "cert", "key", "patience", "prefix", "sealKey")
+SETTINGS = ("ca", "cert", "key", "passwordFile", "patience", "prefix", "sealKey", "username")
 _OPEN_WITHIN = 10.0
 
 
@@ -25,15 +26,20 @@ async def open_state(url: str, options: StateOptions) -> AsyncGenerator[State, N
     """The state at these endpoints. Raises StateOpenError.
 
     Settings: `ca`, `cert` and `key` are PEM files for TLS, `prefix` is the beginning of all keys, `sealKey` the file of
-    the key that seals sensitive types, `patience` how many seconds a write waits through an outage.
+    the key that seals sensitive types, `patience` how many seconds a write waits through an outage. `username` and
+    `passwordFile` are the user that this process is at etcd.
     """
     settings = dict(options.settings)
     for name in settings:
         if name not in SETTINGS:
             raise StateOpenError(f"{name!r} is no setting of a state on etcd: they are {', '.join(SETTINGS)}")
-    ca, certificate, key, seal_key = (
-        _path(options.state_dir, settings.get(name)) for name in ("ca", "cert", "key", "sealKey")
+    ca, certificate, key, seal_key, password_file = (
+        _path(options.state_dir, settings.get(name)) for name in ("ca", "cert", "key", "sealKey", "passwordFile")
     )
+    username = settings.get("username", "")
+    if bool(username) != (password_file is not None):
+        raise StateOpenError("username and passwordFile go together")
+    user = Credentials(username, password_file=password_file) if username else None
     try:
         patience = float(settings.get("patience", PATIENCE))
     except ValueError:
@@ -42,7 +48,7 @@ async def open_state(url: str, options: StateOptions) -> AsyncGenerator[State, N
     tls = TLSFiles(ca=ca, certificate=certificate, key=key)
     try:
         async with (
-            EtcdClient(endpoints, tls=tls) as client,
+            EtcdClient(endpoints, tls=tls, credentials=user) as client,
             open_etcd(
                 client,
                 types=options.types,

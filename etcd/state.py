@@ -168,7 +168,7 @@ class EtcdState(ViewedState):
         seconds after this process was lost. If the lease is lost, the block is cancelled and UnavailableError raised.
         """
         try:
-            async with kept_lease(self._client, ttl) as keeper, keeper.while_not_lost():
+            async with kept_lease(self._client, ttl, probe=self._root) as keeper, keeper.while_not_lost():
                 yield LeasedState(self, keeper.lease.id)
         except EtcdError as error:
             raise UnavailableError(str(error)) from None

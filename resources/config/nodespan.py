@@ -12,12 +12,17 @@ from nodespan.runtime.resource import wire
 
 @attrs.frozen(kw_only=True)
 class EtcdSettings:
-    """The etcd that elects the owners of virtual IPs. `ca`, `cert` and `key` are paths of PEM files."""
+    """The etcd that elects the owners of virtual IPs. `ca`, `cert` and `key` are paths of PEM files.
+
+    `username` is the user that this node is at etcd, and `password_file` the path of its password, if etcd has users.
+    """
 
     endpoints: tuple[str, ...] = ()
     ca: str = ""
     cert: str = ""
     key: str = ""
+    username: str = ""
+    password_file: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -16,8 +16,10 @@ import trio
 
 import nodespan.etcd.watch
 from nodespan.etcd import (
+    AuthError,
     CompactedError,
     Compare,
+    Credentials,
     Delete,
     DeleteAnswer,
     Election,
@@ -41,8 +43,9 @@ from nodespan.etcd import (
     observe,
     settling_time,
 )
+from nodespan.etcd.values import prefix_end
 from tests.support.certificates import Authority
-from tests.support.etcd import Cluster, Place, etcd_cluster, loopback
+from tests.support.etcd import Cluster, Member, Place, etcd_cluster, loopback
 from tests.support.netns import Namespace, namespace
 
 pytestmark = pytest.mark.needs_program("etcd")
@@ -307,6 +310,79 @@ class TestTLS:
             async with EtcdClient(cluster.endpoints, tls=TLSFiles(ca=cluster.tls.ca)) as nobody:
                 with pytest.raises(UnavailableError, match="it may want a client certificate"):
                     await nobody.range(b"k", within=0.5)
+
+
+class TestUsers:
+    """Of an etcd with users, one of whom may use the election and nothing else."""
+
+    @staticmethod
+    async def _enable(member: Member) -> None:
+        end = prefix_end(PREFIX.encode()).decode()
+        permission = {"permType": "READWRITE", "key": base64_text(PREFIX), "range_end": base64_text(end)}
+        for path, request in (
+            ("user/add", {"name": "root", "password": "r"}),
+            ("role/add", {"name": "root"}),
+            ("user/grant", {"user": "root", "role": "root"}),
+            ("user/add", {"name": "node", "password": "first"}),
+            ("role/add", {"name": "elector"}),
+            ("role/grant", {"name": "elector", "perm": permission}),
+            ("user/grant", {"user": "node", "role": "elector"}),
+            ("enable", {}),
+        ):
+            assert "header" in await member.ask(f"auth/{path}", request, within=5)
+
+    async def test_users_are_logged_in_and_held_to_their_roles(self, tmp_path: Path) -> None:
+        password = tmp_path / "password"
+        password.write_text("first\n")
+        async with etcd_cluster(1, arguments=("--bcrypt-cost", "4")) as cluster:
+            (member,) = cluster.members
+            early = Credentials("node", "first")
+            async with EtcdClient(cluster.endpoints, credentials=early) as client:
+                # Where there are no users, none is needed; and once there are, the login follows.
+                await client.range(PREFIX.encode())
+                await self._enable(member)
+                await client.range(PREFIX.encode())
+                (known,) = await client.members()
+                assert (known.name, known.client_urls) == (member.name, (member.endpoint,))
+            for credentials, said in (
+                (None, "user name is empty"),
+                (Credentials("node", "wrong"), "authentication failed"),
+                (Credentials("node", password_file=tmp_path / "missing"), "password of this client .* no such file"),
+            ):
+                async with EtcdClient(cluster.endpoints, credentials=credentials) as stranger:
+                    with pytest.raises(AuthError, match=said):
+                        await stranger.range(PREFIX.encode())
+            user = Credentials("node", password_file=password)
+            async with EtcdClient(cluster.endpoints, credentials=user) as client:
+                async with kept_lease(client, TTL, probe=PREFIX.encode()) as keeper:
+                    await keeper.wait_renewed()
+                    election = Election(client, keeper, prefix=PREFIX, value="node", settle=0)
+                    await (await election.campaign()).confirm()
+                    assert await anext(observe(client, PREFIX)) is not None
+                with pytest.raises(AuthError, match="permission denied"):
+                    await client.put(b"other", b"v")
+                async with client.watch(b"other", from_revision=1) as events:
+                    with pytest.raises(AuthError, match="permission denied"):
+                        await anext(events)
+                # A new password ends all tokens; so does a restart of the member.
+                async with EtcdClient(cluster.endpoints, credentials=Credentials("root", "r")) as root:
+                    async with client.watch(PREFIX.encode(), prefix=True, from_revision=1) as events:
+                        token = (await anext(events)).key_value.key
+                        assert token.startswith(PREFIX.encode())
+                    await root.put(b"other", b"v")
+                change = {"name": "node", "password": "second"}
+                assert "header" in await member.ask("auth/user/changepw", change, token=await _token(member), within=5)
+                password.write_text("second")
+                await client.range(PREFIX.encode())
+                async with client.watch(PREFIX.encode(), prefix=True, from_revision=1) as events:
+                    await anext(events)
+                await member.restart()
+                await client.range(PREFIX.encode(), within=30)
+
+
+async def _token(member: Member) -> str:
+    answer = await member.ask("auth/authenticate", {"name": "root", "password": "r"}, within=5)
+    return str(answer["token"])
 
 
 class TestElection:

@@ -110,9 +110,9 @@ class Member:
         """Take `cut` back."""
         self._namespace.run("nft", "delete", "table", "inet", f"etcd_{self.name}")
 
-    async def ask(self, path: str, request: Any, *, within: float = 1.0) -> Any:
+    async def ask(self, path: str, request: Any, *, within: float = 1.0, token: str = "") -> Any:
         """Post to this member, from its namespace, and return the answer; None if there is none in time."""
-        return await trio.to_thread.run_sync(self._ask, path, request, within)
+        return await trio.to_thread.run_sync(self._ask, path, request, within, token)
 
     async def healthy(self) -> None:
         """Wait until it answers a linearizable read, which takes a majority."""
@@ -148,7 +148,7 @@ class Member:
             process.kill()
             await process.wait()
 
-    def _ask(self, path: str, request: Any, within: float) -> Any:
+    def _ask(self, path: str, request: Any, within: float, token: str) -> Any:
         where = (self.place.address, self.place.client_port)
         namespace = self.place.namespace
         with entered(namespace) if namespace else contextlib.nullcontext():
@@ -159,7 +159,9 @@ class Member:
             )
             with contextlib.closing(connection):
                 try:
-                    connection.request("POST", f"/v3/{path}", json.dumps(request))
+                    connection.request(
+                        "POST", f"/v3/{path}", json.dumps(request), {"Authorization": token} if token else {}
+                    )
                     return json.loads(connection.getresponse().read())
                 except (OSError, http.client.HTTPException, ValueError):
                     return None

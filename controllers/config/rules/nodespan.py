@@ -105,9 +105,13 @@ def _check_etcd(etcd: EtcdSettings) -> Iterator[Finding]:
             yield at("endpoints", index, message=message, hint=_LIKE_ETCD)
     files = {"ca": etcd.ca, "cert": etcd.cert, "key": etcd.key}
     given = [key for key, path in files.items() if path]
-    for key in given:
-        if not files[key].startswith("/"):
-            yield at(key, message=f"{quote(files[key])} is not an absolute path", hint="write it like /etc/etcd/ca.crt")
+    for key, path in {**files, "passwordFile": etcd.password_file}.items():
+        if path and not path.startswith("/"):
+            yield at(key, message=f"{quote(path)} is not an absolute path", hint="write it like /etc/etcd/ca.crt")
+    if bool(etcd.username) != bool(etcd.password_file):
+        missing = "passwordFile" if etcd.username else "username"
+        message = "etcd.username and etcd.passwordFile go together"
+        yield at(missing, message=message, hint=f"give etcd.{missing} too")
     if bool(etcd.cert) != bool(etcd.key):
         missing = "key" if etcd.cert else "cert"
         yield at(missing, message="etcd.cert and etcd.key go together", hint=f"give etcd.{missing} too")

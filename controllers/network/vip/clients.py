@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from nodespan.etcd import EtcdClient, TLSFiles
+from nodespan.etcd import Credentials, EtcdClient, TLSFiles
 from nodespan.resources.config.nodespan import EtcdSettings
 from nodespan.runtime.background import Held
 
@@ -49,4 +49,5 @@ def make_client(settings: EtcdSettings) -> EtcdClient:
     """A client that is not connected yet. Raises EndpointError."""
     files = {"ca": settings.ca, "certificate": settings.cert, "key": settings.key}
     given = {name: Path(path) for name, path in files.items() if path}
-    return EtcdClient(settings.endpoints, tls=TLSFiles(**given) if given else None)
+    user = Credentials(settings.username, password_file=Path(settings.password_file)) if settings.username else None
+    return EtcdClient(settings.endpoints, tls=TLSFiles(**given) if given else None, credentials=user)

@@ -132,7 +132,8 @@ class Session:
         if not await self._holding.remove_leftover():
             raise NotAppliedError("what an earlier agent left of the address cannot be removed from the link")
         await self._revoke_earlier_lease(client)
-        async with kept_lease(client, lease_ttl, clock=self._environment.clock) as keeper:
+        probe = self._prefix.encode()
+        async with kept_lease(client, lease_ttl, clock=self._environment.clock, probe=probe) as keeper:
             self._candidacy.leases.add(keeper.lease.id)
             await self._note_lease(keeper.lease.id)
             self._candidacy.is_abandoned = False

@@ -375,6 +375,8 @@ DOCUMENTS = [
     ),
     (nodespan("etcd: {endpoints: [‸10.0.0.1:2379]}"), "URL of etcd"),
     (nodespan("‸etcd: {endpoints: [https://a], cert: /a}"), "go together"),
+    (nodespan("‸etcd: {endpoints: [https://a], username: a}"), "etcd.username and etcd.passwordFile go together"),
+    (nodespan("etcd: {endpoints: [https://a], username: a, passwordFile: ‸b}"), "not an absolute path"),
     (nodespan("‸etcd: {ca: /a}"), "etcd.ca needs etcd.endpoints"),
     (nodespan("etcd: {endpoints: [http://10.0.0.1:2379], ca: ‸/a}"), "etcd.ca is for https"),
     (nodespan("etcd: {endpoints: [https://10.0.0.1:2379], ca: ‸ca.crt}"), "not an absolute path"),

@@ -4,14 +4,13 @@ import http
 import ssl
 from pathlib import Path
 
-import httpcore
 import trio
 
+from nodespan.controllers.network.vip.conditions.page import NoAnswerError, status_of
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.runtime.pem import PEMError, check_certificate_file
 
 _SUCCESS = range(200, 300)
-_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol)
 
 
 class CheckFailedError(Exception):
@@ -48,13 +47,10 @@ async def _request(url: str, ca: str) -> None:
         context = await trio.to_thread.run_sync(_context, ca)
     except (OSError, PEMError) as error:
         raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
-    async with httpcore.AsyncConnectionPool(ssl_context=context) as pool:
-        try:
-            # Only the status matters: the body may be endless.
-            async with pool.stream("GET", url) as response:
-                status: int = response.status
-        except (*_FAILURES, OSError) as error:
-            raise CheckFailedError(f"no answer: {str(error) or type(error).__name__}") from error
+    try:
+        status = await status_of(url, context)
+    except (NoAnswerError, OSError, trio.BrokenResourceError) as error:
+        raise CheckFailedError(f"no answer: {_reason(error) or type(error).__name__}") from error
     if status not in _SUCCESS:
         raise CheckFailedError(f"the answer is {status} {_phrase(status)}".rstrip())
 
@@ -78,11 +74,13 @@ async def _unit(unit: str) -> None:
         raise CheckFailedError(f"the unit is {done.stdout.decode(errors='replace').strip() or 'unknown'}")
 
 
-def _reason(error: OSError | PEMError) -> str:
+def _reason(error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[-1]
+        elif isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is refused: {cause.verify_message}"
         elif isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -96,6 +97,48 @@ async def test_what_answers_too_late_does_not_hold() -> None:
         # It closes the connection without an answer, or is not asked at all.
         await configure(node, silent)
         await expect(node, silent.name, ok=False, reason="no answer")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n", "no answer: "),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", "no answer: the server closed the connection without an answer"),
+    ],
+)
+async def test_what_is_no_page_does_not_hold(answer: bytes, reason: str) -> None:
+    async with running(VIPConditionController()) as node, listening(answer) as port:
+        condition = VipCondition(http=f"http://127.0.0.1:{port}/", interval=SOON)
+        await configure(node, condition)
+        await expect(node, condition.name, ok=False, reason=reason)
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_a_page_over_tls_needs_a_certificate_of_the_authority(tmp_path: Path, is_trusted: bool) -> None:
+    authority = Authority("pages")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue(tmp_path, "127.0.0.1"))
+    asked: list[bytes] = []
+    (tmp_path / "ca.crt").write_bytes((authority if is_trusted else Authority("another")).pem)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        with contextlib.suppress(trio.BrokenResourceError):
+            asked.append(bytes(await secure.receive_some()))
+            await secure.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+
+    async with running(VIPConditionController()) as node, trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}/ready?full"
+        condition = VipCondition(
+            http=url, ca=str(tmp_path / "ca.crt"), interval=SOON, timeout=datetime.timedelta(seconds=10)
+        )
+        await configure(node, condition)
+        reason = "" if is_trusted else "its certificate is refused: "
+        await expect(node, condition.name, ok=is_trusted, reason=reason)
+        nursery.cancel_scope.cancel()
+    assert any(each.startswith(b"GET /ready?full HTTP/1.1\r\n") for each in asked) is is_trusted
 
 
 async def test_a_missing_ca_file_is_named() -> None:
