@@ -8,6 +8,7 @@ import struct
 from typing import Self
 
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.packet_sockets import bind_to_link
 
 _ETHERTYPE_ARP = 0x0806
 _ETHERNET = 1
@@ -58,7 +59,7 @@ class ArpSocket:
         with in_netns(netns):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
-            self._socket.bind((link_name, _ETHERTYPE_ARP))
+            bind_to_link(self._socket, link_name, _ETHERTYPE_ARP)
         except OSError:
             self._socket.close()
             raise

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import attrs
 
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.outside_text import c_text
+from nodespan.kernel.packet_sockets import link_request
 from nodespan.resources.network.enums import Duplex, Port
 
 _SIOCETHTOOL = 0x8946
@@ -101,7 +103,7 @@ class Ethtool:
         data = array.array("B", request)
         address, _ = data.buffer_info()
         try:
-            fcntl.ioctl(self._control, _SIOCETHTOOL, struct.pack("16sP", name.encode()[:15], address))
+            fcntl.ioctl(self._control, _SIOCETHTOOL, struct.pack("16sP", link_request(name), address))
         except OSError:
             # No such link, not supported, not while it is down ...: drivers differ in what they refuse, and how.
             return None
@@ -109,7 +111,7 @@ class Ethtool:
 
 
 def _c_text(field: bytes) -> str:
-    text = field.partition(b"\0")[0].decode("ascii", "replace").strip()
+    text = c_text(field).strip()
     return "" if text == "N/A" else text
 
 

@@ -6,6 +6,7 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from nodespan.kernel.links import read_link
+from nodespan.kernel.outside_text import bytes_of
 from nodespan.kernel.rtnetlink import AF_UNSPEC, RtnlSocket, attribute
 
 _IFALIAS = 20
@@ -47,7 +48,7 @@ def set_aliases(kernel: RtnlSocket, changes: Iterable[AliasChange]) -> dict[int,
                     rtnl.RTM_NEWLINK,
                     0,
                     (AF_UNSPEC, _ANY_TYPE, change.index, 0, 0),
-                    attribute(_IFALIAS, change.alias.encode()),
+                    attribute(_IFALIAS, bytes_of(change.alias)),
                 )
             except OSError as refusal:
                 error = refusal

@@ -13,12 +13,12 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from nodespan.kernel.mirror import Effect, ObjectKind
+from nodespan.kernel.outside_text import c_text
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
     Attributes,
     Message,
     RtnlSocket,
-    c_text,
     inside,
     integer,
     ip_address,

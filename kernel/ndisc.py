@@ -10,6 +10,7 @@ import struct
 from typing import Self
 
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.packet_sockets import bind_to_link, restrict_to_link
 
 _ETHERTYPE_IPV6 = 0x86DD
 _ICMPV6 = 58
@@ -93,8 +94,8 @@ class NdiscSocket:
                 self._frames.close()
                 raise
         try:
-            self._frames.bind((link_name, 0))
-            self._messages.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link_name.encode() + b"\0")
+            bind_to_link(self._frames, link_name, 0)
+            restrict_to_link(self._messages, link_name)
             self._messages.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, _passing_only(_ADVERTISEMENT))
         except OSError:
             self._close()

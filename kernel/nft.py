@@ -66,7 +66,9 @@ def _run(
     started(process.pid)
     with process:
         try:
-            output, errors = (each.decode() for each in process.communicate(document.encode(), timeout=_PATIENCE))
+            output, errors = (
+                each.decode(errors="replace") for each in process.communicate(document.encode(), timeout=_PATIENCE)
+            )
         except subprocess.TimeoutExpired as error:
             process.kill()
             raise TimeoutError(errno.ETIMEDOUT, f"nft does not answer within {_PATIENCE:g} s") from error

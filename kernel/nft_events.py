@@ -14,7 +14,8 @@ import attrs
 import trio
 
 from nodespan.kernel.netns import in_netns
-from nodespan.kernel.rtnetlink import c_text, members, split
+from nodespan.kernel.outside_text import c_text
+from nodespan.kernel.rtnetlink import members, split
 
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK = 270

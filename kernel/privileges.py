@@ -16,7 +16,7 @@ def has_capability(number: int, status: str) -> bool:
 
 def missing_privileges() -> list[str]:
     """A sentence for each thing that the agent cannot do; empty if it can do all."""
-    if has_capability(_CAP_NET_ADMIN, Path("/proc/self/status").read_text()):
+    if has_capability(_CAP_NET_ADMIN, Path("/proc/self/status").read_text(errors="replace")):
         return []
     text = (
         "running without CAP_NET_ADMIN: the network is observed and not changed; not shown are the peers and keys of "

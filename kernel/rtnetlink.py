@@ -10,7 +10,6 @@ and bytes each, padded to 4. An attribute's bytes may be attributes in turn. Num
 
 import errno
 import os
-import re
 import socket
 import struct
 import sys
@@ -23,6 +22,7 @@ import attrs
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, rtnl
 
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.outside_text import bytes_of, c_text
 
 AF_UNSPEC = 0
 
@@ -38,8 +38,6 @@ _IFNAME = 3
 _LONGEST = 0xFFFF
 _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
-_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
-_CONTROL = re.compile(r"[\x01-\x1f\x7f]")
 _PORT = struct.Struct("=I")  # the last field of the header
 _NUMBER = struct.Struct("=I")  # the sequence number, the field before it
 _NUMBER_OFFSET = 8
@@ -220,20 +218,6 @@ def integer(attributes: Attributes, number: int) -> int:
 def text(attributes: Attributes, number: int) -> str:
     """A text, "" if it is missing."""
     return c_text(attributes.get(number, b""))
-
-
-def c_text(data: bytes) -> str:
-    """The text before the first NUL. What is not text, or not fit for a terminal, is escaped: `\\xff`.
-
-    Two names are never shown as one, so what looks like an escape is escaped too; `bytes_of` is the way back.
-    """
-    raw = _ESCAPE.sub(rb"\\x5cx\1", data.partition(b"\0")[0])
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", raw.decode("utf-8", "backslashreplace"))
-
-
-def bytes_of(text: str) -> bytes:
-    """The bytes that `c_text` shows as this."""
-    return _ESCAPE.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode())
 
 
 def ip_address(data: bytes) -> str:

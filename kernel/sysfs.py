@@ -9,6 +9,8 @@ from pathlib import Path
 
 import attrs
 
+from nodespan.kernel.outside_text import file_name
+
 _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 
 
@@ -23,10 +25,10 @@ class DeviceFacts:
 
 def read_device(name: str, index: int, root: Path) -> DeviceFacts:
     """The device of a link; empty for links without one. Reads files of the kernel, which do not block."""
-    link = root / "class" / "net" / name
+    link = root / "class" / "net" / file_name(name)
     if _read(link / "ifindex") != str(index):
         return DeviceFacts()
-    facts = dict(line.partition("=")[::2] for line in _read(link / "device" / "uevent").splitlines())
+    facts = dict(line.partition("=")[::2] for line in _read(link / "device" / "uevent").split("\n"))
     return DeviceFacts(
         driver=facts.get("DRIVER", ""), pci_id=facts.get("PCI_ID", ""), bus_path=facts.get("PCI_SLOT_NAME", "")
     )

@@ -14,6 +14,7 @@ from nodespan.controllers.common.damping import Damper
 from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host.host import Host, HostError
 from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
+from nodespan.kernel.outside_text import bytes_of, read_line
 from nodespan.resources.network import HOSTNAME_ID, HostnameSpec, HostnameSpecSpec, HostnameStatus, NetworkProblem
 from nodespan.runtime.controller import Controller, ControllerContext, shared, strong, weak
 from nodespan.runtime.whole_file import replace_file
@@ -49,7 +50,7 @@ class SystemNames:
 
     def read(self) -> Names:
         """What they are."""
-        return Names((_KERNEL / "hostname").read_text().strip(), (_KERNEL / "domainname").read_text().strip())
+        return Names(read_line(_KERNEL / "hostname"), read_line(_KERNEL / "domainname"))
 
     def write(self, names: Names) -> None:
         """Set those that differ. Raises OSError."""
@@ -60,7 +61,7 @@ class SystemNames:
         ):
             if old != new:
                 # With a newline: the kernel ignores an empty write.
-                (_KERNEL / file).write_text(f"{new}\n")
+                (_KERNEL / file).write_bytes(bytes_of(new) + b"\n")
 
 
 @attrs.frozen

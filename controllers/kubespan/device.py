@@ -1,6 +1,7 @@
 """The WireGuard device of the mesh, as `kubespan.PeerStatusController` reads it."""
 
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
@@ -90,7 +91,8 @@ class WireguardDevice:
 
 def packets_of(link: str, text: str) -> int:
     """The packets received and sent, by the text of /proc/net/dev; 0 for a link that is not there."""
-    for line in text.splitlines():
+    # Names of other links may hold what else ends a line.
+    for line in text.split("\n"):
         name, _, counters = line.partition(":")
         if name.strip() == link:
             columns = counters.split()
@@ -103,8 +105,7 @@ def _leads_to_link(endpoint: str, netns: str | None) -> bool:
     with in_netns(netns), _IPRoute() as kernel:
         try:
             (route,) = kernel.route("get", dst=host, mark=FIREWALL_MARK)
-            (link,) = kernel.get_links(route.get_attr("RTA_OIF"))
-        except NetlinkError:
-            return False  # no route at all, which WireGuard notices itself
-        name: str = link.get_attr("IFLA_IFNAME")
-    return name == LINK_NAME
+            # By the index: the name of the link that the route leads to need not be text.
+            return bool(route.get_attr("RTA_OIF") == socket.if_nametoindex(LINK_NAME))
+        except (NetlinkError, OSError):
+            return False  # no route at all, which WireGuard notices itself, or no link

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import attrs
 
+from nodespan.kernel.outside_text import file_name
 from nodespan.kernel.refusals import wireguard_refusal
 from nodespan.kernel.wireguard.device import (
     DeviceChange,
@@ -201,7 +202,7 @@ class UserspaceWireguard:
 
     @contextmanager
     def _open(self, name: str) -> Iterator[socket.socket | None]:
-        path = self._directory / f"{name}.sock"
+        path = self._directory / f"{file_name(name)}.sock"
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             connection.settimeout(_TIMEOUT)
             try:

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from pyroute2.netlink import NLM_F_ACK
 
 from nodespan.kernel.links import read_link
+from nodespan.kernel.outside_text import bytes_of, c_text
 from nodespan.kernel.rtnetlink import (
     Request,
     RtnlSocket,
-    bytes_of,
-    c_text,
     inside,
     integer,
     ip_address,

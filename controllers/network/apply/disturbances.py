@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from nodespan.kernel.outside_text import read_line
 from nodespan.kernel.rtnetlink import is_own_port
 
 # For how long it is shown, in seconds; it is taken back when the spec is next looked at, which is every minute.
@@ -20,7 +21,7 @@ def program_of(port: int, proc: Path = Path("/proc")) -> str:
     if not 0 < port < _PROCESS_IDS:
         return "another program"
     try:
-        name = (proc / str(port) / "comm").read_text().strip()
+        name = read_line(proc / str(port) / "comm")
     except OSError:
         return f"another program (process {port}, which has ended)"
     return f"another program ({name}, process {port})"

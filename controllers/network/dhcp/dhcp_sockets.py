@@ -19,6 +19,8 @@ import trio
 
 from nodespan.controllers.network.dhcp.udp_datagram import Datagram, DatagramError, decode, encode
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.outside_text import bytes_of
+from nodespan.kernel.packet_sockets import bind_to_link, restrict_to_link
 
 _CLIENT4, _SERVER4 = 68, 67
 _CLIENT6, _SERVER6 = 546, 547
@@ -125,6 +127,9 @@ def _is_summed(control: Iterable[tuple[int, int, bytes]]) -> bool:
 @contextlib.asynccontextmanager
 async def open_transport4(link_name: str, broadcast_address: str, netns: str | None) -> AsyncIterator[Transport]:
     """What a DHCPv4 client speaks through on a link. Raises OSError: EPERM without CAP_NET_RAW, ENODEV without link."""
+    if bytes_of(link_name) != link_name.encode():
+        # Python tells from where packets came by the name of the link, as text.
+        raise OSError(errno.EINVAL, f"the name {link_name} is not text, so DHCPv4 cannot run there: rename the link")
     with contextlib.ExitStack() as stack:
         with in_netns(netns):
             flags = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -134,10 +139,10 @@ async def open_transport4(link_name: str, broadcast_address: str, netns: str | N
         _filter(link, _TO_CLIENT4)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         link.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-        link.bind((link_name, _ETHERTYPE_IPV4))
+        bind_to_link(link, link_name, _ETHERTYPE_IPV4)
         _filter(port, _NOTHING)
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link_name.encode())
+        restrict_to_link(port, link_name)
         port.bind(("0.0.0.0", _CLIENT4))  # noqa: S104  # of one link only, and its filter takes nothing in
         broadcast = bytes.fromhex(broadcast_address.replace(":", ""))
         yield _Transport4(
@@ -166,6 +171,6 @@ async def open_transport6(link_name: str, link_index: int, netns: str | None) ->
     with port:
         port.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link_name.encode())
+        restrict_to_link(port, link_name)
         port.bind(("::", _CLIENT6))
         yield _Transport6(trio.socket.from_stdlib_socket(port), link_index)

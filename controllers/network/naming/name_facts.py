@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nodespan.controllers.network.naming.facts import HotplugSlot, NameFacts, PciDevice
+from nodespan.kernel.outside_text import file_name
 
 _HEADER_TYPE = 0x0E
 _MULTI_FUNCTION = 0x80
@@ -20,7 +21,7 @@ def read_name_facts(name: str, index: int, root: Path = Path("/sys")) -> NameFac
 
     sysfs shows the network namespace that it was mounted in; the index tells whether that is this one.
     """
-    link = root / "class" / "net" / name
+    link = root / "class" / "net" / file_name(name)
     if _number(link / "ifindex") != index:
         return None
     parents = tuple(_parents(link / "device", root))
@@ -159,7 +160,7 @@ def _subsystem(device: Path) -> str:
 
 def _property(device: Path, name: str) -> str:
     """A line `NAME=value` of the device's uevent."""
-    lines = (line.partition("=") for line in _text(device / "uevent").splitlines())
+    lines = (line.partition("=") for line in _text(device / "uevent").split("\n"))
     return next((value for key, _, value in lines if key == name), "")
 
 

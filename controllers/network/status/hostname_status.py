@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from nodespan.kernel.outside_text import c_text
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 
@@ -50,7 +51,7 @@ def _opened(name: str) -> Iterator[int]:
 
 
 def _read(file: int) -> str:
-    return os.pread(file, 256, 0).decode("utf-8", "replace").strip()
+    return c_text(os.pread(file, 256, 0).strip())
 
 
 async def _wake_on(changes: select.epoll, ctx: ControllerContext) -> None:
