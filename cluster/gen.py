@@ -4,14 +4,20 @@ The command line finds it by the entry-point group `nodespan.commands`; imports 
 """
 
 import argparse
+import datetime
 import re
 import secrets
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nodespan.runtime.cli.errors import CommandError
 
+if TYPE_CHECKING:
+    from nodespan.cluster.machine_config import Mesh
+
 _SHARED = "config"
+_CLIENT, _ADMIN = "talosconfig", "os:admin"
 # A node's name is also a file name.
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 
@@ -50,6 +56,13 @@ class GenCommand:
         )
         config.add_argument("--output-dir", metavar="DIR", default=".", help="output directory (%(default)s)")
         config.add_argument(
+            "--control-planes",
+            metavar="NAME",
+            nargs="+",
+            default=[],
+            help="of --nodes: the control planes, which alone get the key of the API's authority; default: every node",
+        )
+        config.add_argument(
             "--nodes",
             metavar="NAME",
             nargs="+",
@@ -74,12 +87,17 @@ class GenCommand:
 
 
 def _gen_config(options: argparse.Namespace) -> int:
-    from nodespan.cluster.machine_config import config_text, new_mesh, read_mesh
+    from nodespan.cluster.machine_config import NodePart, config_text, new_mesh, read_mesh
     from nodespan.controllers.common.secret_file import write_secret
+    from nodespan.controllers.secrets.authority import new_authority
     from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 
     files = _files(Path(options.output_dir), options.nodes)
+    client = Path(options.output_dir) / _CLIENT
+    if unknown := sorted(set(options.control_planes) - set(options.nodes)):
+        raise CommandError(f"--control-planes: {', '.join(unknown)} is not among the --nodes")
     remarks: tuple[str, ...] = ()
+    of_client = ""
     if options.join:
         if options.cluster_name or options.endpoint or options.ca:
             raise CommandError(
@@ -91,19 +109,37 @@ def _gen_config(options: argparse.Namespace) -> int:
         raise CommandError("give the new mesh a --cluster-name, or the configuration of an existing one with --join")
     else:
         roots = (("discovery", Path(options.ca).read_text()),) if options.ca else ()
-        mesh = new_mesh(options.cluster_name, options.endpoint or DEFAULT_DISCOVERY_ENDPOINT, trusted_roots=roots)
+        if client.exists():
+            raise CommandError(f"{client} exists, and may be in use: move it away, or choose another --output-dir")
+        now = datetime.datetime.now(datetime.UTC)
+        mesh = new_mesh(
+            options.cluster_name,
+            options.endpoint or DEFAULT_DISCOVERY_ENDPOINT,
+            trusted_roots=roots,
+            authority=new_authority(now),
+        )
+        of_client = _client_text(mesh, options.control_planes or options.nodes, now)
     called = f"the mesh {mesh.cluster_name!r}" if mesh.cluster_name else "the mesh"
     texts = {
-        file: config_text(mesh, purpose=f"The node {node} of {called}." if node else f"Any node of {called}.")
+        file: config_text(
+            mesh,
+            purpose=f"The node {node} of {called}." if node else f"Any node of {called}.",
+            node=NodePart(
+                control_plane=node in options.control_planes,
+                has_key=not options.control_planes or node in options.control_planes,
+            ),
+        )
         for file, node in files.items()
     }
     if options.patches:
         from nodespan.controllers.config.apply_command import read_patches
-        from nodespan.controllers.config.patch_command import patched
+        from nodespan.controllers.config.patched import patched
         from nodespan.controllers.config.sources import SourceText
 
         patches = read_patches(options.patches)
         texts = {file: patched([SourceText(name=str(file), text=text)], patches) for file, text in texts.items()}
+    if of_client:
+        texts[client] = of_client
     for file, text in texts.items():
         write_secret(file, text)
         sys.stdout.write(f"{file}\n")
@@ -112,6 +148,23 @@ def _gen_config(options: argparse.Namespace) -> int:
     urls = [service.url for service in mesh.services]
     sys.stdout.write(_what_to_do(bool(options.nodes), urls, uses_public=DEFAULT_DISCOVERY_ENDPOINT in urls))
     return 0
+
+
+def _client_text(mesh: "Mesh", endpoints: list[str], now: datetime.datetime) -> str:
+    """The configuration of the administrator's client."""
+    from nodespan.controllers.remote.talosconfig import Context, TalosConfig, config_text
+    from nodespan.controllers.secrets.authority import issue_client
+
+    assert mesh.authority is not None  # a new mesh has one
+    admin = issue_client(mesh.authority, [_ADMIN], now)
+    context = Context(
+        endpoints=tuple(endpoints),
+        authority=mesh.authority.certificate,
+        certificate=admin.certificate,
+        key=admin.key,
+        cluster=mesh.cluster_name,
+    )
+    return config_text(TalosConfig(context=mesh.cluster_name, contexts={mesh.cluster_name: context}))
 
 
 def _gen_key(*, public: bool) -> int:

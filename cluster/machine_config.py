@@ -12,6 +12,8 @@ from nodespan.controllers.cluster.config import cluster_identity, discovery_conf
 from nodespan.controllers.config.loading import Loaded, load, read_and_load
 from nodespan.controllers.config.problem import render
 from nodespan.controllers.kubespan.config import kubespan_config
+from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem, encode_pem
+from nodespan.controllers.secrets.errors import CertificateError
 from nodespan.resources.config import DiscoveryServiceConfig, MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 from nodespan.runtime.codec.yamltext import dump
@@ -48,7 +50,8 @@ class Mesh:
     """The settings common to all nodes of a mesh. `trusted_roots` are PEM texts by name.
 
     `kubespan`: whether the nodes create tunnels to each other; without, they only know each other.
-    `endpoint_filters` select the addresses that a node announces, None for all.
+    `endpoint_filters` select the addresses that a node announces, None for all. `authority` and `token` are
+    those of the API, None and "" for none.
     """
 
     cluster_name: str
@@ -61,14 +64,20 @@ class Mesh:
     mtu: int | None = None
     endpoint_filters: tuple[str, ...] | None = None
     exclude_advertised_networks: tuple[str, ...] = ()
+    authority: KeyPair | None = None
+    token: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class NodePart:
     """The settings of one node. `interfaces` are entries of `machine.network.interfaces`, `nodespan` the settings
-    of its NodespanConfig."""
+    of its NodespanConfig.
+
+    `has_key`: whether the node issues certificates of the API, for which it gets the key of the authority.
+    """
 
     control_plane: bool = False
+    has_key: bool = False
     interfaces: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
     nodespan: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -81,16 +90,25 @@ def new_mesh(
     url: str = DEFAULT_DISCOVERY_ENDPOINT,
     *,
     trusted_roots: tuple[tuple[str, str], ...] = (),
+    authority: KeyPair | None = None,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Mesh:
-    """A new mesh with a random id and secret."""
+    """A new mesh with a random id and secret, and a token where it has an authority."""
     return Mesh(
         cluster_name=cluster_name,
         cluster_id=base64.b64encode(random_bytes(_KEY_BYTES)).decode(),
         cluster_secret=base64.b64encode(random_bytes(_KEY_BYTES)).decode(),
         services=(DiscoveryService(url=url),),
         trusted_roots=trusted_roots,
+        authority=authority,
+        token="" if authority is None else _new_token(random_bytes),
     )
+
+
+def _new_token(random_bytes: Callable[[int], bytes]) -> str:
+    """Six letters or digits, a dot, and sixteen more, as the original's."""
+    letters = base64.b32encode(random_bytes(14)).decode().lower()[:22]
+    return f"{letters[:6]}.{letters[6:]}"
 
 
 def config_text(mesh: Mesh, *, purpose: str, node: NodePart = _ANY_NODE) -> str:
@@ -146,8 +164,23 @@ def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:
         mtu=None if settings is None else settings.mtu,
         # Packets take the same path in both directions only if both ends of a tunnel exclude the same networks.
         exclude_advertised_networks=() if settings is None else settings.exclude_advertised_networks,
+        authority=_authority(config, path),
+        token=config.machine.token,
     )
     return mesh, tuple(remarks)
+
+
+def _authority(config: MachineConfigSpec, path: Path) -> KeyPair | None:
+    """The authority of the API, with its key if the file has that. Raises MachineConfigError."""
+    ca = config.machine.ca
+    if ca is None or not ca.crt:
+        return None
+    try:
+        pair = KeyPair(decode_pem(ca.crt), decode_pem(ca.key))
+        check_pair(pair)
+    except CertificateError as error:
+        raise MachineConfigError(f"{path}: machine.ca {error}") from error
+    return pair
 
 
 def _services(config: MachineConfigSpec) -> Iterable[DiscoveryService]:
@@ -164,12 +197,20 @@ def _services(config: MachineConfigSpec) -> Iterable[DiscoveryService]:
 
 def _head(mesh: Mesh, purpose: str, node: NodePart) -> str:
     machine: dict[str, object] = {"type": "controlplane" if node.control_plane else "worker"}
+    if mesh.authority is not None:
+        machine["token"] = mesh.token
+        ca = {"crt": encode_pem(mesh.authority.certificate)}
+        machine["ca"] = {**ca, "key": encode_pem(mesh.authority.key)} if node.has_key and mesh.authority.key else ca
     if node.interfaces:
         machine["network"] = {"interfaces": list(node.interfaces)}
     main: dict[str, object] = {"version": "v1alpha1", "machine": machine}
     if mesh.cluster_name:
         main["cluster"] = {"clusterName": mesh.cluster_name}
     warning = "# Anyone with this file can join the mesh: it contains the cluster's secret."
+    if node.has_key and mesh.authority is not None:
+        warning += (
+            "\n# It also contains the key of the authority: with it, anyone may administer every node over the network."
+        )
     return f"# {purpose}\n{warning}\n#\n{_OWN_SETTINGS}{dump(main)}"
 
 

@@ -50,10 +50,12 @@ class CertSANSpec:
 class APICertificateSpec:
     """The server's certificate and key, and the authorities whose clients are accepted, all as PEM.
 
+    `client` is what the node shows to others when it asks for its clients; only control planes have it.
     `expires` is when the certificate ends; it is replaced at half its life.
     """
 
     accepted_cas: tuple[str, ...] = attrs.field(default=(), metadata=wire("acceptedCAs"))
+    client: CertificateAndKey = CertificateAndKey()
     server: CertificateAndKey = CertificateAndKey()
     expires: datetime.datetime | None = None
 

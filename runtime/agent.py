@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import structlog
@@ -30,6 +30,10 @@ from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.base import State
 from nodespan.runtime.state.mounted import MountedState
 from nodespan.runtime.state.opening import StateOptions, open_state
+
+if TYPE_CHECKING:
+    from nodespan.runtime.api.cosi.roles import Authorizer
+    from nodespan.runtime.api.grpc import Method
 
 # How many events of one kind a watch (`get -w`) may fall behind before it must list again.
 _HISTORY = 4096
@@ -127,7 +131,18 @@ class Agent:
         # How many wait until the controllers have settled; each goes on afterwards.
         self._settling = 0
         self._settings = plugins.Settings(
-            config=options.config, state_dir=options.state_dir, root=options.root, settled=self._settled
+            config=options.config,
+            state_dir=options.state_dir,
+            root=options.root,
+            settled=self._settled,
+            agent=plugins.AgentAccess(
+                version=version,
+                state=self.state,
+                state_methods=self._state_methods,
+                edges=lambda: self.engine.graph.edges,
+                actions=self._actions,
+                settled=self._settled,
+            ),
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -217,23 +232,26 @@ class Agent:
 
     async def _serve_state(self, nursery: trio.Nursery, path: Path) -> None:
         # Only an agent that serves it pays for protobuf and HTTP/2.
-        from nodespan.runtime.api.cosi.serving import serve_on_socket, state_methods
+        from nodespan.runtime.api.cosi.serving import serve_on_socket
+
+        await nursery.start(partial(serve_on_socket, path, self._state_methods, log=self._log))
+        self._log.info("the State service runs", socket=str(path))
+
+    def _state_methods(self, authorize: "Authorizer") -> "dict[str, Method]":
+        """The methods of the State service for clients whose roles the function finds."""
+        from nodespan.runtime.api.cosi.serving import state_methods
 
         def spec_class(name: str) -> type[Any] | None:
             type = AgentLifecycle if name == AgentLifecycle.name else self.engine.find_type(name)
             return None if type is None else type.spec_class
 
-        methods = partial(
-            state_methods,
+        return state_methods(
             self.state,
+            authorize=authorize,
             find_type=spec_class,
             messages=[message for package in self._packages for message in package.messages()],
             log=self._log,
         )
-        await nursery.start(
-            partial(serve_on_socket, path, lambda authorize: methods(authorize=authorize), log=self._log)
-        )
-        self._log.info("the State service runs", socket=str(path))
 
     async def _register(self, settings: plugins.Settings) -> None:
         for controller in plugins.load_installed(settings, self._log):

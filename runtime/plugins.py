@@ -10,9 +10,9 @@ import importlib
 import importlib.metadata
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -21,6 +21,13 @@ from nodespan.runtime.controller import Controller, Logger, QueueController
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.samples import Collect, Missing
 
+if TYPE_CHECKING:
+    from nodespan.runtime.actions import Action
+    from nodespan.runtime.api.cosi.roles import Authorizer
+    from nodespan.runtime.api.grpc import Method
+    from nodespan.runtime.graph import Edge
+    from nodespan.runtime.state import State
+
 GROUP = "nodespan.controllers"
 AnyController = Controller | QueueController
 
@@ -28,6 +35,22 @@ AnyController = Controller | QueueController
 async def at_once(_within: float) -> bool:
     """`settled` where there is no engine: no controller has anything to do."""
     return True
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class AgentAccess:
+    """The agent itself, for a controller that shows it to others: the whole state, past every declaration.
+
+    `state_methods` are those of the State service for clients whose roles the given function finds. `edges` are those
+    of the dependency graph, `actions` what clients may have done, `settled` as in `Settings`.
+    """
+
+    version: str
+    state: "State"
+    state_methods: "Callable[[Authorizer], Mapping[str, Method]]"
+    edges: "Callable[[], Iterable[Edge]]"
+    actions: "Mapping[str, Action]"
+    settled: Callable[[float], Awaitable[bool]]
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +62,8 @@ class Settings:
     the system are, None for the agent's root directory. `leaving` is set when the agent is about to stop and is to
     revert its changes of the system. `settled` waits, for at most so many seconds, until no controller has anything to
     do, and returns whether that came; it must not be awaited in a turn. `metrics` are added to those of the agent, and
-    the agent is not ready while one of `readiness` names what is missing: add to them by `publish`.
+    the agent is not ready while one of `readiness` names what is missing: add to them by `publish`. `agent` is None
+    where controllers are made without an agent, to be looked at.
     """
 
     state_dir: Path
@@ -49,6 +73,7 @@ class Settings:
     settled: Callable[[float], Awaitable[bool]] = attrs.field(default=at_once, eq=False)
     metrics: list[Collect] = attrs.field(factory=list, eq=False)
     readiness: list[Missing] = attrs.field(factory=list, eq=False)
+    agent: AgentAccess | None = attrs.field(default=None, eq=False)
 
     def publish(self, collect: Collect, missing: Missing | None = None) -> None:
         """Add to the metrics of the agent, and to what it waits for; the same functions again change nothing."""

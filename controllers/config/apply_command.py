@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nodespan.runtime.cli.arguments import add_resource_files
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.options import add_client_options, socket_of
+from nodespan.runtime.cli.options import add_client_options, is_remote, socket_of
 
 _STDIN = "-"
 _LARGEST = 4 * 2**20
@@ -80,6 +80,11 @@ def add_patch_option(parser: argparse.ArgumentParser, *names: str) -> None:
 
 def send(options: argparse.Namespace, action: str, arguments: dict[str, object]) -> int:
     """Have the agent do an action, and show its answers; returns the exit status. Raises CommandError."""
+    if is_remote(options):
+        from nodespan.controllers.config.remote_apply import apply_remotely
+        from nodespan.controllers.remote.nodes import Target
+
+        return apply_remotely(Target.of(options), action, arguments)
     from nodespan.runtime.cli.client import Connection
 
     request = {"call": "action", "name": action, "arguments": arguments}

@@ -6,7 +6,6 @@ Found by the command line through the entry-point group `nodespan.commands`; imp
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nodespan.controllers.config.apply_command import (
     action_of,
@@ -18,10 +17,6 @@ from nodespan.controllers.config.apply_command import (
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import add_client_options
 
-if TYPE_CHECKING:
-    from nodespan.controllers.config.sources import SourceText
-
-_STDIN = "-"
 _NAMES = ("machineconfig", "machineconfigs", "mc")
 
 
@@ -77,7 +72,9 @@ class MachineConfigCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Print or write the patched configuration; returns the exit status. Raises CommandError."""
-        text = patched(_read(options.file), read_patches(options.patches))
+        from nodespan.controllers.config.patched import patched, read_file
+
+        text = patched(read_file(options.file), read_patches(options.patches))
         if options.output is None:
             sys.stdout.write(text)
             return 0
@@ -88,33 +85,6 @@ class MachineConfigCommand:
         except OSError as error:
             raise CommandError(f"{options.output}: {error.strerror or error}") from error
         return 0
-
-
-def _read(file: str) -> list["SourceText"]:
-    """The configuration in a file ("-": standard input). Raises CommandError."""
-    from nodespan.controllers.config.reading import read_sources
-
-    sources, problems = read_sources(None if file == _STDIN else Path(file))
-    if problems:
-        raise CommandError(str(problems[0]))
-    return sources
-
-
-def patched(sources: list["SourceText"], patches: list[tuple[str, bytes]]) -> str:
-    """The configuration with the patches applied, as text. Raises CommandError."""
-    from nodespan.controllers.config.patching import Patch, PatchError, apply_patches
-    from nodespan.controllers.config.tree import ConfigSyntaxError
-
-    named = [Patch(name=name, text=raw.decode(errors="replace")) for name, raw in patches]
-    try:
-        return apply_patches(sources, named)
-    except ConfigSyntaxError as error:
-        place = "" if error.span is None else f":{error.span.line + 1}:{error.span.column + 1}"
-        raise CommandError(
-            f"{sources[0].name}{place}: {error.message}" + (f"; {error.hint}" if error.hint else "")
-        ) from error
-    except PatchError as error:
-        raise CommandError(str(error)) from error
 
 
 patch_command = PatchCommand()

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from nodespan.controllers.secrets.errors import CertificateError
+
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Address = IPv4Address | IPv6Address
 
@@ -32,10 +34,6 @@ _ORGANIZATION = "talos"
 # How the original labels a PKCS#8 key of Ed25519; readers other than Go's know only the second.
 _LABEL, _STANDARD_LABEL = b"ED25519 PRIVATE KEY", b"PRIVATE KEY"
 _LARGEST = 1 << 16
-
-
-class CertificateError(ValueError):
-    """A certificate, key or request cannot be used. The text says why, without their content."""
 
 
 @attrs.frozen

@@ -1,11 +1,15 @@
 """secrets.RootOSController: the authority of the API and what belongs to it, from the configuration."""
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
-from nodespan.controllers.secrets.authority import CertificateError, KeyPair, check_pair, decode_pem, load_certificates
+from nodespan.controllers.secrets.errors import CertificateError
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.secrets import OS_ROOT_ID, CertificateAndKey, OSRoot, OSRootSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+
+if TYPE_CHECKING:
+    from nodespan.controllers.secrets.authority import KeyPair
 
 
 def os_root(config: MachineConfigSpec) -> OSRootSpec | None:
@@ -38,7 +42,10 @@ def split_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
     return tuple(addresses), tuple(others)
 
 
-def _pair(key: str, certificate: str, private: str) -> KeyPair:
+def _pair(key: str, certificate: str, private: str) -> "KeyPair":
+    # Only a node with an authority pays for the library.
+    from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem, load_certificates
+
     try:
         pair = KeyPair(decode_pem(certificate), decode_pem(private))
         load_certificates(pair.certificate, most=1)

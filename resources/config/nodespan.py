@@ -93,6 +93,17 @@ class StateSettings:
 
 
 @attrs.frozen(kw_only=True)
+class APISettings:
+    """The API on the network: `listen` is ADDRESS:PORT; without it nothing listens.
+
+    Its clients show a certificate of `machine.ca`. A control plane that knows the key of that authority and has a
+    `machine.token` issues the certificates of other nodes at the port after it.
+    """
+
+    listen: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class NodespanConfig:
     """`pod_networks` is what `advertiseKubernetesNetworks` advertises.
 
@@ -108,4 +119,5 @@ class NodespanConfig:
     accept_networks: tuple[str, ...] = ()
     defaults: DefaultsSettings = DefaultsSettings()
     link_names: LinkNameSettings = LinkNameSettings()
+    api: APISettings = APISettings()
     states: tuple[StateSettings, ...] = ()

@@ -4,6 +4,7 @@ import errno
 import ssl
 from pathlib import Path
 
+from nodespan.runtime.api.grpc.client.trust import TrustError, present_certificate
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.pem import PEMError, check_certificate_file
 
@@ -50,3 +51,21 @@ class ServerCertificate:
             raise OSError(errno.EBADMSG, str(error), str(self._certificate)) from error
         context.load_cert_chain(self._certificate, self._key)
         return context
+
+
+def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None = None) -> ssl.SSLContext:
+    """The settings of an HTTP/2 server from PEM in memory, at least TLS 1.2.
+
+    With `client_roots` only clients are let in that show a certificate of one of them. Raises TrustError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    present_certificate(context, certificate, key, whose="the server's")
+    if client_roots is not None:
+        try:
+            context.load_verify_locations(cadata=client_roots.decode("ascii", "replace"))
+        except ssl.SSLError as error:
+            raise TrustError(f"the authorities of clients cannot be read: {error.reason}") from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

@@ -4,7 +4,14 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from nodespan.runtime.cli.options import add_client_options, add_socket, escaped
+from nodespan.runtime.cli.options import (
+    REMOTE_OPTIONS,
+    add_client_options,
+    add_remote_options,
+    add_socket,
+    escaped,
+    is_remote,
+)
 from nodespan.runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ def main_parser(*, with_help: bool = False) -> argparse.ArgumentParser:
     )
     parser.add_argument("--node", metavar="NAME", help=f"the agent of this name ({node_socket('NAME')})")
     add_socket(parser, client_socket())
+    add_remote_options(parser)
     parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version of this command")
     parser.add_argument("verb", metavar="COMMAND", help="see below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see nodespan COMMAND --help")
@@ -73,10 +81,27 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         options.extension = command
     if given.node is not None and not hasattr(options, "node"):
         parser.error(f"--node names the agent to ask, and {verb} asks none")
+    _take_remote(parser, verb, given, options)
     options.verb = verb
     options.node = getattr(options, "node", None) or given.node
     options.socket = getattr(options, "socket", None) or given.socket
     return options
+
+
+def _take_remote(
+    parser: argparse.ArgumentParser, verb: str, given: argparse.Namespace, options: argparse.Namespace
+) -> None:
+    """Give the options of a verb what says which other machines to ask. Exits for what does not fit together."""
+    if verb not in _REMOTE_VERBS:
+        if is_remote(given):
+            able = ", ".join(sorted(_REMOTE_VERBS))
+            parser.error(f"--nodes and --context are for {able}: run {verb} on the node itself")
+        return
+    for option in REMOTE_OPTIONS:
+        setattr(options, option, getattr(given, option))
+    local = (given.socket, given.node, getattr(options, "socket", None), getattr(options, "node", None))
+    if is_remote(given) and any(local):
+        parser.error("--nodes and --context ask other machines, --node and --socket this one: give one of them")
 
 
 class _PrintVersion(argparse.Action):
@@ -281,3 +306,5 @@ _VERBS = {
     "completion": ("print a shell's completion script", _completion),
 }
 _ALIASES = {"g": "get"}
+# Those that can ask other machines.
+_REMOTE_VERBS = frozenset({"apply", "config", "get", "patch"})

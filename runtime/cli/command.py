@@ -7,7 +7,7 @@ import sys
 from nodespan.runtime.cli import streams
 from nodespan.runtime.cli.arguments import parse
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.options import socket_of
+from nodespan.runtime.cli.options import is_remote, socket_of
 
 
 def run(arguments: list[str]) -> int:
@@ -40,6 +40,10 @@ def run(arguments: list[str]) -> int:
 
 def _dispatch(options: argparse.Namespace) -> int:
     match options.verb:
+        case "get" if is_remote(options):
+            from nodespan.runtime.cli.extension import load_remote
+
+            return load_remote().get(options)
         case "get":
             from nodespan.runtime.cli.get import get
 

@@ -8,7 +8,10 @@ import argparse
 import importlib.metadata
 from typing import Protocol
 
+from nodespan.runtime.cli.errors import CommandError
+
 GROUP = "nodespan.commands"
+REMOTE_GROUP = "nodespan.remote"
 
 
 class Command(Protocol):
@@ -41,7 +44,25 @@ def load(verb: str) -> Command | None:
     return None
 
 
+class Remote(Protocol):
+    """Asks agents of other machines: what `--nodes` and `--context` of built-in verbs mean."""
+
+    def get(self, options: argparse.Namespace) -> int:
+        """`nodespan get`; returns the exit status. Raises CommandError."""
+        ...
+
+
+def load_remote() -> Remote:
+    """What the installed packages ask other machines with. Raises CommandError if there is nothing."""
+    for entry_point in importlib.metadata.entry_points(group=REMOTE_GROUP):
+        remote: Remote = entry_point.load()
+        return remote
+    raise CommandError("no installed package asks other machines: --nodes and --context mean nothing here")
+
+
 __all__ = [
     "GROUP",
+    "REMOTE_GROUP",
     "Command",
+    "Remote",
 ]

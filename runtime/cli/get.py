@@ -5,7 +5,7 @@ A watch survives restarts of the agent: the differences in between are shown as 
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from nodespan.runtime.api import protocol
@@ -22,7 +22,7 @@ _HTML_SAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 Answer = dict[str, Any]
 
 
-class _Output:
+class Output:
     """Writes answers to stdout as text. `form` is the form to request from the agent."""
 
     form = "data"
@@ -39,7 +39,7 @@ class _Output:
         sys.stdout.flush()
 
 
-class TableOutput(_Output):
+class TableOutput(Output):
     """One line per resource, with the print columns of its type."""
 
     def __init__(self, node: str, *, watch: bool) -> None:
@@ -63,7 +63,7 @@ class TableOutput(_Output):
         mark = [_MARKS[event]] if self._watch else []
         cells = [cell.render(spec, allow_missing=True) for cell in self._cells]
         fixed = [metadata["namespace"], self._type, metadata["id"], metadata["version"]]
-        self._table.add([self._node, *mark, *fixed, *cells])
+        self._table.add([answer.get("node", self._node), *mark, *fixed, *cells])
 
     def flush(self) -> None:
         if self._table is not None:
@@ -71,7 +71,7 @@ class TableOutput(_Output):
         super().flush()
 
 
-class YamlOutput(_Output):
+class YamlOutput(Output):
     """Documents as the agent wrote them."""
 
     form = "yaml"
@@ -82,12 +82,12 @@ class YamlOutput(_Output):
         self._first = True
 
     def show(self, event: str, answer: Answer) -> None:
-        head = f"node: {self._node}\n" + (f"event: {event}\n" if self._watch else "")
+        head = f"node: {answer.get('node', self._node)}\n" + (f"event: {event}\n" if self._watch else "")
         sys.stdout.write(("" if self._first else "---\n") + head + answer["yaml"])
         self._first = False
 
 
-class JsonOutput(_Output):
+class JsonOutput(Output):
     """One object per resource."""
 
     def __init__(self, node: str, *, watch: bool) -> None:
@@ -99,7 +99,11 @@ class JsonOutput(_Output):
 
     def _object(self, event: str, answer: Answer) -> Answer:
         resource = answer["resource"]
-        found = {"metadata": untyped(resource["metadata"]), "node": self._node, "spec": resource["spec"]}
+        found = {
+            "metadata": untyped(resource["metadata"]),
+            "node": answer.get("node", self._node),
+            "spec": resource["spec"],
+        }
         return {"event": event, **found} if self._watch else found
 
 
@@ -129,7 +133,7 @@ def _to_json(value: object) -> str:
     return json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False).translate(_HTML_SAFE)
 
 
-def make_output(form: str, node: str, *, watch: bool) -> _Output:
+def make_output(form: str, node: str, *, watch: bool) -> Output:
     """The output that `-o` names. Raises CommandError for another word or a bad JSONPath."""
     kind, _, expression = form.partition("=")
     if form == "table":
@@ -178,7 +182,7 @@ def get(
     return 0
 
 
-def _once(socket_path: str, request: Answer, shown: _Output) -> None:
+def _once(socket_path: str, request: Answer, shown: Output) -> None:
     with Connection(socket_path, request) as answers:
         for answer in answers:
             if "definition" in answer:
@@ -189,7 +193,7 @@ def _once(socket_path: str, request: Answer, shown: _Output) -> None:
     shown.flush()
 
 
-def _watch(socket_path: str, request: Answer, shown: _Output) -> None:
+def _watch(socket_path: str, request: Answer, shown: Output) -> None:
     """Follow the agent, through its restarts, until interrupted."""
     follower = Follower(shown, of_one=request["id"] is not None)
     agent_seen = agent_away = False
@@ -232,18 +236,31 @@ class Follower:
     are no longer present are shown as destroyed.
     """
 
-    def __init__(self, shown: _Output, *, of_one: bool) -> None:
+    def __init__(self, shown: Output, *, of_one: bool) -> None:
         self._shown = shown
         self._of_one = of_one
         self._known: dict[str, Answer] = {}
         self._begun = False
         self._complete = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the type is known, and its head shown."""
+        return self._begun
+
     def follow(self, answers: Iterable[Answer]) -> None:
         """Show one stream of answers to its end."""
+        show = self.stream()
+        for answer in answers:
+            show(answer)
+
+    def stream(self) -> Callable[[Answer], None]:
+        """A new stream: the function that shows its answers, one after the other."""
         # The ids of the new stream until its present resources are complete; from then on each event stands for itself.
         present: set[str] | None = set()
-        for answer in answers:
+
+        def show(answer: Answer) -> None:
+            nonlocal present
             if "definition" in answer:
                 _warn_of_outage(answer)
                 self._begin(answer["definition"])
@@ -260,6 +277,8 @@ class Follower:
                     self._complete = True
                     self._shown.flush()
                     present = None
+
+        return show
 
     def _begin(self, definition: Answer) -> None:
         if not self._begun:

@@ -19,6 +19,25 @@ def add_client_options(parser: argparse.ArgumentParser) -> None:
     add_socket(parser, client_socket())
 
 
+REMOTE_OPTIONS = ("nodes", "context")
+
+
+def add_remote_options(parser: argparse.ArgumentParser) -> None:
+    """The options that name agents of other machines."""
+    parser.add_argument("--nodes", metavar="NAME,...", help="ask these nodes over the network (see nodespan config)")
+    parser.add_argument("--context", metavar="NAME", help="of this cluster (see nodespan config)")
+
+
+def is_remote(options: argparse.Namespace) -> bool:
+    """Whether agents of other machines are asked."""
+    return bool(options.nodes or options.context)
+
+
+def nodes_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """The names in `--nodes`."""
+    return tuple(name for name in (options.nodes or "").split(",") if name)
+
+
 def escaped(text: str) -> str:
     """A text for argparse, which fills in what follows a percent sign."""
     return text.replace("%", "%%")

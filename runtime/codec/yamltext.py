@@ -76,6 +76,11 @@ def dump_resource(metadata: Mapping[str, Any], spec: object, *, head: Mapping[st
     an empty owner leaves nothing behind its colon. Times are text already; the version None reads `undefined`. Raises
     KeyError for an absent key that is never left out.
     """
+    return dump_head(metadata, head=head) + dump({"spec": spec})
+
+
+def dump_head(metadata: Mapping[str, Any], *, head: Mapping[str, object] | None = None) -> str:
+    """What `dump_resource` writes above the spec."""
     lines = [_untyped_pair(key, value) for key, value in (head or {}).items()]
     lines.append("metadata:")
     lines += [_untyped_pair(key, metadata[key], _INDENT) for key in METADATA_KEYS]
@@ -86,7 +91,7 @@ def dump_resource(metadata: Mapping[str, Any], spec: object, *, head: Mapping[st
     if finalizers := metadata.get("finalizers"):
         lines.append(f"{' ' * _INDENT}finalizers:")
         lines += [f"{' ' * 2 * _INDENT}- {_untyped(name)}".rstrip(" ") for name in finalizers]
-    return _joined(lines) + dump({"spec": spec})
+    return _joined(lines)
 
 
 def _joined(lines: list[str] | Iterator[str]) -> str:

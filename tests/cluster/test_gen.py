@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from nodespan.cluster.gen import command
+from nodespan.cluster.machine_config import read_mesh
 from nodespan.controllers.config.check import check_files
+from nodespan.controllers.remote.talosconfig import read_config
+from nodespan.controllers.secrets.authority import load_certificate, roles_of
 from nodespan.runtime.cli.errors import CommandError
 from tests.support.vectors import load
 
@@ -23,12 +26,27 @@ def gen(line: str) -> int:
 
 def test_one_file_serves_all_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gen(f"config --cluster-name home --output-dir {tmp_path}") == 0
-    (file,) = tmp_path.iterdir()
+    client, file = sorted(tmp_path.iterdir(), reverse=True)
+    assert client.name == "talosconfig"
     text, good = check_files([file])
     assert good
     assert text.endswith("is valid: 0 errors, 0 warnings\n")
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert [each.stat().st_mode & 0o777 for each in (file, client)] == [0o600, 0o600]
     assert str(file) in capsys.readouterr().out
+
+
+def test_the_client_is_an_administrator_of_the_authority_in_the_files(tmp_path: Path) -> None:
+    gen(f"config --cluster-name home --output-dir {tmp_path} --nodes web db --control-planes db")
+    context = read_config(tmp_path / "talosconfig").chosen()
+    assert (context.cluster, context.endpoints) == ("home", ("db",))
+    assert roles_of(load_certificate(context.certificate)) == ("os:admin",)
+    web, db = (read_mesh(tmp_path / f"{name}.yaml")[0] for name in ("web", "db"))
+    assert web.authority is not None
+    assert db.authority is not None
+    assert web.authority.certificate == db.authority.certificate == context.authority
+    assert (bool(web.authority.key), bool(db.authority.key)) == (False, True)
+    assert web.token == db.token != ""
+    load_certificate(context.certificate).verify_directly_issued_by(load_certificate(context.authority))
 
 
 def test_per_node_files_share_the_secret(tmp_path: Path) -> None:
@@ -76,6 +94,7 @@ def test_the_authority_of_the_discovery_service_is_part_of_the_file(tmp_path: Pa
         ("config --cluster-name home --output-dir /nowhere/at/all", "no such directory"),
         ("config --cluster-name home --nodes ../x", "is not a valid node name"),
         ("config --cluster-name home --nodes x x", "twice"),
+        ("config --cluster-name home --nodes x --control-planes y", "y is not among the --nodes"),
         ("config --cluster-name home --endpoint ftp://x", "not a valid machine configuration"),
         ("config --cluster-name home --ca /nowhere/ca.pem", "/nowhere/ca.pem: No such file"),
         ("config --join /nowhere/config.yaml", "cannot read the configuration"),

@@ -68,6 +68,7 @@ def environment(directory: Path) -> dict[str, str]:
         "NODESPAN_SOCKET": str(directory / "agent.sock"),
         "NODESPAN_STATE_DIR": str(directory / "state"),
         "NODESPAN_ROOT": str(directory / "root"),
+        "TALOSCONFIG": str(directory / "talosconfig"),
     }
 
 

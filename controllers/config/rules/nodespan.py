@@ -6,7 +6,7 @@ from typing import Final
 
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.notation import CIDR_HINT, is_cidr, is_host_port, is_url
+from nodespan.controllers.config.notation import CIDR_HINT, is_cidr, is_host_port, is_ip_port, is_url
 from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.config.vip_condition import VipCondition
@@ -18,6 +18,9 @@ _SHORTEST_LEASE: Final = timedelta(seconds=3)
 
 # The definitions of types, and what tells that this agent runs.
 _OWN_NAMESPACES: Final = ("meta", "runtime")
+
+# The trust service listens at the port after that of the API.
+_LAST_PORT: Final = 65535
 
 RULES = RuleSet()
 
@@ -33,6 +36,10 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
     for index, condition in enumerate(settings.vip.conditions):
         yield from under(("vip", "conditions", index), _check_condition(condition))
     yield from _check_states(settings)
+    listen = settings.api.listen
+    if listen and not (is_ip_port(listen) and int(listen.rpartition(":")[2]) < _LAST_PORT):
+        message = f"{quote(listen)} is not an address and a port"
+        yield at("api", "listen", message=message, hint="write it like 10.0.0.1:50000, or [::]:50000 for all addresses")
     for key, networks in (("podNetworks", settings.pod_networks), ("acceptNetworks", settings.accept_networks)):
         for index, network in enumerate(networks):
             if not is_cidr(network):

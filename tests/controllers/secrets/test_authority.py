@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodespan.controllers.secrets.authority import (
-    CertificateError,
     KeyPair,
     alternative_names,
     check_pair,
@@ -29,6 +28,7 @@ from nodespan.controllers.secrets.authority import (
     sign_request,
     standard_key,
 )
+from nodespan.controllers.secrets.errors import CertificateError
 
 NOW = datetime.datetime.now(datetime.UTC)
 AUTHORITY = new_authority(NOW)

@@ -1,13 +1,14 @@
 """The secrets of the API, from the configuration to the certificate, in virtual time."""
 
 import datetime
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 import pytest
 import trio
 
 from nodespan.controllers.config.loading import load
-from nodespan.controllers.secrets.api_certificate import APIController, IssuerError
+from nodespan.controllers.secrets.api import APIController
 from nodespan.controllers.secrets.authority import (
     KeyPair,
     alternative_names,
@@ -17,6 +18,7 @@ from nodespan.controllers.secrets.authority import (
     new_authority,
 )
 from nodespan.controllers.secrets.cert_sans import APICertSANsController
+from nodespan.controllers.secrets.errors import IssuerError
 from nodespan.controllers.secrets.os_root import RootOSController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
@@ -43,7 +45,7 @@ class Remote:
         self.is_reachable = False
         self.calls = 0
 
-    async def issue(self, root: OSRootSpec, sans: CertSANSpec) -> KeyPair:
+    async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> KeyPair:
         self.calls += 1
         await trio.lowlevel.checkpoint()
         if not self.is_reachable:

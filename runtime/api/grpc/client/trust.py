@@ -58,11 +58,12 @@ def client_context(*, roots: bytes | None = None, certificate: bytes = b"", key:
             certificate_blocks(certificate.decode("utf-8", "replace"))
         except PEMError as error:
             raise TrustError(f"the client's certificate cannot be read: {error}") from error
-        _present(context, certificate, key)
+        present_certificate(context, certificate, key, whose="the client's")
     return context
 
 
-def _present(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+def present_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes, *, whose: str) -> None:
+    """Have a context show a certificate, from PEM. Raises TrustError, which says `whose` it is."""
     # OpenSSL's door for Python takes files only: this one is in memory, and gone afterwards.
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:
@@ -73,6 +74,6 @@ def _present(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
     except (ssl.SSLError, ValueError) as error:
         reason = (error.reason if isinstance(error, ssl.SSLError) else "") or str(error)
         text = reason.lower().replace("_", " ")
-        raise TrustError(f"the client's certificate and key cannot be used: {text}") from error
+        raise TrustError(f"{whose} certificate and key cannot be used: {text}") from error
     finally:
         os.close(descriptor)

@@ -3,8 +3,9 @@
 Files of the original work as they are, and what is written here works with the original. Blocks on the disk.
 """
 
+import base64
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,6 @@ import attrs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from nodespan.controllers.secrets.authority import CertificateError, KeyPair, decode_pem, encode_pem
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.whole_file import replace_file
 
@@ -30,13 +30,14 @@ class TalosConfigError(ValueError):
 class Context:
     """One cluster: where to connect, which nodes to ask by default, whom to trust, and who the client is.
 
-    `authority` and `client` are PEM, empty if not given. `rest` is what only the original reads.
+    `authority`, `certificate` and `key` are PEM, empty if not given. `rest` is what only the original reads.
     """
 
     endpoints: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     authority: bytes = b""
-    client: KeyPair = attrs.field(default=KeyPair(b""))
+    certificate: bytes = b""
+    key: bytes = attrs.field(default=b"", repr=False)
     cluster: str = ""
     proxy_url: str = attrs.field(default="", repr=False)
     rest: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
@@ -60,6 +61,16 @@ class TalosConfig:
             known = ", ".join(sorted(self.contexts)) or "none"
             raise TalosConfigError(f"there is no context {name!r}; known here: {known}")
         return self.contexts[name]
+
+    def using(self, name: str) -> "TalosConfig":
+        """The same with this context in use. Raises TalosConfigError for an unknown one."""
+        self.chosen(name)
+        return attrs.evolve(self, context=name)
+
+    def changed(self, name: str, **changes: Any) -> "TalosConfig":
+        """The same with other fields in a context, without a name in the one in use. Raises TalosConfigError."""
+        context = attrs.evolve(self.chosen(name), **changes)
+        return attrs.evolve(self, contexts={**self.contexts, name or self.context: context})
 
     def merged(self, other: "TalosConfig") -> tuple["TalosConfig", dict[str, str]]:
         """Both together; incoming contexts whose name is taken become `<name>-1`, `-2`, ... Returns the new names too.
@@ -152,9 +163,9 @@ def _context(name: str, given: object) -> Context:
     pems = []
     for key in ("ca", "crt", "key"):
         try:
-            pems.append(decode_pem(_text(given, key, name)))
-        except CertificateError as error:
-            raise TalosConfigError(f"{key} of the context {name} {error}") from error
+            pems.append(base64.b64decode(_text(given, key, name), validate=True))
+        except ValueError as error:
+            raise TalosConfigError(f"{key} of the context {name} is not base64") from error
     authority, certificate, key_pem = pems
     if bool(certificate) != bool(key_pem):
         raise TalosConfigError(f"the context {name} has only one of crt and key, which go together")
@@ -162,7 +173,8 @@ def _context(name: str, given: object) -> Context:
         endpoints=endpoints,
         nodes=_texts(given, name, "nodes"),
         authority=authority,
-        client=KeyPair(certificate, key_pem),
+        certificate=certificate,
+        key=key_pem,
         cluster=_text(given, "cluster", name),
         proxy_url=_text(given, "proxy-url", name),
         rest={str(key): value for key, value in given.items() if key not in _KNOWN},
@@ -173,9 +185,9 @@ def _plain(context: Context) -> dict[str, Any]:
     plain: dict[str, Any] = {"endpoints": list(context.endpoints)}
     if context.nodes:
         plain["nodes"] = list(context.nodes)
-    for key, pem in (("ca", context.authority), ("crt", context.client.certificate), ("key", context.client.key)):
+    for key, pem in (("ca", context.authority), ("crt", context.certificate), ("key", context.key)):
         if pem:
-            plain[key] = encode_pem(pem)
+            plain[key] = base64.b64encode(pem).decode()
     if context.cluster:
         plain["cluster"] = context.cluster
     if context.proxy_url:
@@ -197,9 +209,3 @@ def _texts(given: Mapping[Any, Any], where: str, key: str) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TalosConfigError(f"{key} of {where} must be a list of texts")
     return tuple(values)
-
-
-def with_endpoints(config: TalosConfig, name: str, endpoints: Iterable[str]) -> TalosConfig:
-    """The configuration with other endpoints in a context. Raises TalosConfigError for an unknown one."""
-    context = attrs.evolve(config.chosen(name), endpoints=tuple(endpoints))
-    return attrs.evolve(config, contexts={**config.contexts, name or config.context: context})

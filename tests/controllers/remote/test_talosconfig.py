@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nodespan.controllers.secrets.authority import KeyPair
-from nodespan.controllers.secrets.talosconfig import (
+from nodespan.controllers.remote.talosconfig import (
     Context,
     TalosConfig,
     TalosConfigError,
@@ -39,7 +38,7 @@ contexts:
 def test_a_file_of_the_original_is_read() -> None:
     config = parse_config(TEXT)
     assert config.chosen().endpoints == ("10.0.0.1", "10.0.0.2")
-    assert config.chosen().client == KeyPair(b"authority", b"authority")
+    assert (config.chosen().certificate, config.chosen().key) == (b"authority", b"authority")
     assert config.chosen("two").endpoints == ("10.1.0.1",)
     assert parse_config(config_text(config)) == config
 

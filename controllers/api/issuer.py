@@ -1,0 +1,57 @@
+"""Gets the certificate of a node without the authority's key from the trust service of a control plane."""
+
+from collections.abc import Sequence
+from functools import partial
+from ipaddress import ip_address
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+
+from nodespan.controllers.api.security import CERTIFICATE, TOKEN_FIELD
+from nodespan.controllers.secrets.authority import KeyPair, check_pair, load_certificate, new_request
+from nodespan.controllers.secrets.errors import CertificateError, IssuerError
+from nodespan.resources.secrets import CertSANSpec, OSRootSpec
+from nodespan.resources.wire import security_pb2 as wire
+from nodespan.runtime.api.grpc.client import CallError, Endpoint, TrustError, client_context, open_channel
+
+TRUST_PORT: Final = 50001
+_TIMEOUT = 20.0
+
+
+class TrustService:
+    """Asks the control planes, one after the other. `port` is where their trust services are."""
+
+    def __init__(self, *, port: int = TRUST_PORT) -> None:
+        self._port = port
+
+    async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> KeyPair:
+        """A certificate for these names. Waits for at most 20 s; raises IssuerError."""
+        if not root.token:
+            raise IssuerError("machine.token is not set, which the control plane wants to see")
+        if not control_planes:
+            raise IssuerError("no control plane is known yet that could issue a certificate")
+        try:
+            request, key = new_request(sans.fqdn, map(ip_address, sans.ips), sans.dns_names)
+        except CertificateError as error:
+            raise IssuerError(str(error)) from error
+        endpoints = [Endpoint(host=host, port=self._port) for host in control_planes]
+        tls = partial(client_context, roots="".join(root.accepted_cas).encode())
+        try:
+            async with open_channel(endpoints, tls=tls) as channel:
+                answer = await channel.unary(
+                    CERTIFICATE,
+                    wire.CertificateRequest(csr=request),
+                    wire.CertificateResponse.FromString,
+                    timeout=_TIMEOUT,
+                    metadata=[(TOKEN_FIELD, root.token)],
+                )
+            pair = KeyPair(answer.crt, key)
+            check_pair(pair)
+            load_certificate(pair.certificate).verify_directly_issued_by(load_certificate(root.issuing_ca.crt.encode()))
+        except (CallError, TrustError) as error:
+            raise IssuerError(f"no control plane issues a certificate: {error}") from error
+        except (CertificateError, ValueError, TypeError) as error:
+            raise IssuerError(f"a control plane issued a certificate that cannot be used: {error}") from error
+        except InvalidSignature as error:
+            raise IssuerError("a control plane issued a certificate of another authority") from error
+        return pair

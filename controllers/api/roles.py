@@ -1,0 +1,33 @@
+"""Who calls: the roles of a client, by its certificate alone."""
+
+import functools
+
+from cryptography import x509
+
+from nodespan.controllers.secrets.authority import roles_of
+from nodespan.runtime.api.cosi.roles import ADMIN, IMPERSONATOR, OPERATOR, READER, Roles
+from nodespan.runtime.api.grpc import Call, Code, RPCError
+
+ROLE_FIELD = "talos-role"
+READERS = frozenset({ADMIN, OPERATOR, READER})
+
+
+def client_roles(call: Call) -> Roles:
+    """The roles of the client of a call, for whom another node asks if that acts for others. Raises RPCError."""
+    if call.peer.certificate is None:
+        raise RPCError(Code.UNAUTHENTICATED, "no certificate was shown")
+    roles = _roles(call.peer.certificate)
+    if IMPERSONATOR in roles:
+        return frozenset(value for name, value in call.metadata if name == ROLE_FIELD)
+    return roles
+
+
+def require(call: Call, allowed: Roles) -> None:
+    """Raise RPCError unless the client has one of the roles."""
+    if not client_roles(call) & allowed:
+        raise RPCError(Code.PERMISSION_DENIED, "not authorized")
+
+
+@functools.lru_cache(maxsize=1024)
+def _roles(certificate: bytes) -> Roles:
+    return frozenset(roles_of(x509.load_der_x509_certificate(certificate)))

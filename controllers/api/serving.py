@@ -1,0 +1,126 @@
+"""What listens: the API with mutual TLS, and the trust service, by the certificate as it is at each connection."""
+
+import datetime
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import trio
+
+from nodespan.controllers.api.forwarding import is_local, routed
+from nodespan.controllers.api.inspection import DEPENDENCIES, inspection_methods
+from nodespan.controllers.api.machine import APPLY_CONFIGURATION, READ, VERSION, MachineService
+from nodespan.controllers.api.roles import client_roles
+from nodespan.controllers.api.security import security_methods
+from nodespan.resources.secrets import APICertificateSpec, OSRootSpec
+from nodespan.resources.wire import machine_pb2 as wire
+from nodespan.runtime.api.cosi.service import LIMITS
+from nodespan.runtime.api.grpc import Method, Server, Service, methods
+from nodespan.runtime.api.grpc.client import client_context
+from nodespan.runtime.api.tls import server_context
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.plugins import AgentAccess
+
+Serve = Callable[..., Any]
+# The answers of what may be asked of several nodes at once.
+_REPLIES = {
+    VERSION: wire.VersionResponse,
+    APPLY_CONFIGURATION: wire.ApplyConfigurationResponse,
+    READ: wire.Data,
+    DEPENDENCIES: wire.ControllerRuntimeDependenciesResponse,
+}
+
+
+class Serving:
+    """The services of one agent, and what they need to know of the node. `update` before the first `open_listeners`."""
+
+    def __init__(self, agent: AgentAccess, log: Logger) -> None:
+        self._log = log
+        self._root: OSRootSpec | None = None
+        self._names: tuple[str, ...] = ()
+        self._addresses: tuple[str, ...] = ()
+        self._port = 0
+        self._certificate: APICertificateSpec | None = None
+        self._server: ssl.SSLContext | None = None
+        self._trust: ssl.SSLContext | None = None
+        self._client: ssl.SSLContext | None = None
+        own: dict[str, Method] = {
+            **agent.state_methods(client_roles),
+            **methods(*MachineService(agent).methods(), *inspection_methods(agent)),
+        }
+        self._api = Service(methods=routed(self, own, _REPLIES), log=log, limits=LIMITS)
+        self._security = Service(
+            methods=methods(*security_methods(lambda: self._root, lambda: datetime.datetime.now(datetime.UTC), log)),
+            log=log,
+        )
+
+    def update(
+        self,
+        *,
+        certificate: APICertificateSpec,
+        root: OSRootSpec | None,
+        names: tuple[str, ...],
+        addresses: tuple[str, ...],
+        port: int,
+    ) -> None:
+        """Take what is new; connections that are open stay as they are. Raises TrustError."""
+        self._root, self._names, self._addresses, self._port = root, names, addresses, port
+        if certificate == self._certificate:
+            return
+        roots = "".join(certificate.accepted_cas).encode()
+        pair = (certificate.server.crt.encode(), certificate.server.key.encode())
+        self._server = server_context(*pair, client_roots=roots)
+        self._trust = server_context(*pair)
+        self._client = None
+        if certificate.client.key:
+            self._client = client_context(
+                roots=roots, certificate=certificate.client.crt.encode(), key=certificate.client.key.encode()
+            )
+        self._certificate = certificate
+
+    async def open_listeners(self, listen: str, *, issues: bool) -> list[Serve]:
+        """Listen at ADDRESS:PORT, and at the next port for the trust service; returns what serves there.
+
+        Raises OSError.
+        """
+        host, _, port = listen.rpartition(":")
+        opened: list[Serve] = []
+        wanted = [(int(port), self._api, lambda: _present(self._server))]
+        if issues:
+            wanted.append((int(port) + 1, self._security, lambda: _present(self._trust)))
+        every: list[trio.SocketListener] = []
+        try:
+            for number, service, tls in wanted:
+                # The unspecified address of IPv6 stands for all addresses, of IPv4 too.
+                listeners = await trio.open_tcp_listeners(number, host=None if host == "[::]" else host.strip("[]"))
+                every += listeners
+                opened.append(partial(Server(service).serve, listeners, tls=tls))
+        except BaseException:
+            for listener in every:
+                listener.socket.close()
+            raise
+        return opened
+
+    # What forwarding asks.
+
+    def is_own(self, target: str) -> bool:
+        """Whether a name or address is this node's."""
+        return is_local(target, self._addresses, self._names)
+
+    def address(self) -> str:
+        """How this node calls itself towards others."""
+        return (*self._addresses, *self._names, "unknown")[0]
+
+    def client(self) -> ssl.SSLContext | None:
+        """The settings with which it asks other nodes; None if it cannot."""
+        return self._client
+
+    def port(self) -> int:
+        """Where the API of other nodes listens: where this one's does."""
+        return self._port
+
+
+def _present(context: ssl.SSLContext | None) -> ssl.SSLContext:
+    assert context is not None  # update comes before serving
+    return context

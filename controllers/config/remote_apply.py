@@ -1,0 +1,93 @@
+"""`nodespan apply` and `patch` for nodes of other machines, by the original's machine API."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from nodespan.controllers.remote.nodes import NodeClient, Target, each_node, run
+from nodespan.resources.wire import machine_pb2 as wire
+from nodespan.runtime.api.grpc.client import CallError
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.codec.duration import parse_duration
+from nodespan.runtime.codec.wire import resource_pb2 as cosi
+
+if TYPE_CHECKING:
+    from nodespan.controllers.config.sources import SourceText
+
+_APPLY: Final = "/machine.MachineService/ApplyConfiguration"
+_GET: Final = "/cosi.resource.State/Get"
+_MODES = wire.ApplyConfigurationRequest
+# Names and contents.
+Files = Sequence[tuple[str, bytes]]
+
+
+def apply_remotely(target: Target, action: str, arguments: dict[str, Any]) -> int:
+    """Do at every node what the arguments of the local action say; returns the exit status. Raises CommandError."""
+    request = wire.ApplyConfigurationRequest(mode=_MODES.AUTO, dry_run=action == "config.dry-run")
+    if action not in ("config.apply", "config.dry-run"):
+        raise CommandError("--confirm and --cancel are for the node itself: apply again there, or wait for the end")
+    if "timeout" in arguments:
+        request.mode = _MODES.TRY
+        try:
+            request.try_mode_timeout.FromTimedelta(parse_duration(str(arguments["timeout"])))
+        except ValueError as error:
+            raise CommandError(
+                f"--timeout {arguments['timeout']!r} is not a duration: write it like 1m or 90s"
+            ) from error
+    files, patches = arguments.get("files") or [], arguments.get("patches") or []
+
+    async def one(client: NodeClient) -> None:
+        base = files or [("the configuration in effect", await _current(client))]
+        message = wire.ApplyConfigurationRequest()
+        message.CopyFrom(request)
+        text = _text(base, patches)
+        message.data = text.encode()
+        if not files and _is_same(base, text):
+            sys.stdout.write(f"{client.node}: Apply was skipped: no changes detected.\n")
+            return
+        answer = await client.call(_APPLY, message, wire.ApplyConfigurationResponse.FromString)
+        for each in answer.messages:
+            for warning in each.warnings:
+                sys.stderr.write(f"{client.node}: {warning}\n")
+            sys.stdout.write(f"{client.node}: {each.mode_details}\n")
+
+    return run(lambda: each_node(target, one))
+
+
+async def _current(client: NodeClient) -> bytes:
+    """The text of the configuration in effect at a node."""
+    request = cosi.GetRequest(namespace="config", type="MachineConfigs.config.talos.dev", id="v1alpha1")
+    try:
+        answer = await client.call(_GET, request, cosi.GetResponse.FromString)
+    except CallError as error:
+        raise CommandError(f"the configuration in effect cannot be read: {error}") from error
+    return config_text(answer.resource.spec.yaml_spec).encode()
+
+
+def config_text(yaml_spec: str) -> str:
+    """The configuration in the YAML form of its resource: a text there, or the configuration itself."""
+    from ruamel.yaml import YAML
+
+    return text if isinstance(text := YAML(typ="safe").load(yaml_spec), str) else yaml_spec
+
+
+def _text(files: Files, patches: Files) -> str:
+    """What to apply: the file as it is, or several, or a patched one, as one text."""
+    from nodespan.controllers.config.patched import patched
+
+    if len(files) == 1 and not patches:
+        return files[0][1].decode(errors="replace")
+    return patched(_sources(files), list(patches))
+
+
+def _sources(files: Files) -> "list[SourceText]":
+    from nodespan.controllers.config.sources import SourceText
+
+    return [SourceText(name=name, text=raw.decode(errors="replace")) for name, raw in files]
+
+
+def _is_same(files: Files, text: str) -> bool:
+    """Whether patches have changed nothing but the notation."""
+    from nodespan.controllers.config.patched import patched
+
+    return patched(_sources(files), []) == text

@@ -1,0 +1,1 @@
+"""The client's side of the API: which nodes there are, and how they are asked."""

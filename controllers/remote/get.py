@@ -1,0 +1,99 @@
+"""`nodespan get` of other machines: the resources of several nodes in one output."""
+
+import argparse
+import sys
+from typing import Any
+
+import attrs
+import trio
+
+from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target, each_node, explained, run
+from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc.client import CallError
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.get import Follower, Output, make_output
+from nodespan.runtime.jsonpath import JSONPathError
+
+_RECONNECT = 1.0
+
+
+class RemoteGet:
+    """The verb, for the nodes that the options name."""
+
+    def get(self, options: argparse.Namespace) -> int:
+        """Show the resources; returns the exit status. Raises CommandError."""
+        asked = Asked(options.type, options.id, options.namespace, tuple(options.labels), "")
+        return get(Target.of(options), asked, output=options.output, watch=options.watch)
+
+
+def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
+    """Show resources of several nodes in one output. Returns the exit status; raises CommandError."""
+    shown = make_output(output, target.nodes[0], watch=watch)
+    asked = attrs.evolve(asked, form=shown.form)
+    merged = _Merged(shown)
+
+    async def list_one(client: NodeClient, kept: dict[str, list[Answer]]) -> None:
+        kept[client.node] = await client.list(asked)
+
+    async def listed() -> int:
+        kept: dict[str, list[Answer]] = {}
+        status = await each_node(target, lambda client: list_one(client, kept))
+        for answers in (kept[node] for node in _in_order(target, kept)):
+            for answer in answers:
+                if "definition" in answer:
+                    merged.begin(answer["definition"])
+                else:
+                    merged.show(answer["event"], answer)
+        merged.flush()
+        return status
+
+    async def follow_one(client: NodeClient) -> None:
+        follower = Follower(merged, of_one=asked.id is not None)
+        is_away = False
+        while True:
+            stream = follower.stream()
+            try:
+                await client.watch(asked, stream)
+            except CallError as error:
+                if error.code not in (Code.UNAVAILABLE, Code.ABORTED) or not follower.has_begun:
+                    raise
+                if not is_away and error.code is Code.UNAVAILABLE:
+                    sys.stderr.write(f"{client.node}: {explained(error)}; trying again\n")
+                is_away = error.code is Code.UNAVAILABLE
+            await trio.sleep(_RECONNECT)
+
+    async def followed() -> int:
+        return await each_node(target, follow_one)
+
+    try:
+        return run(followed if watch else listed)
+    except JSONPathError as error:
+        raise CommandError(str(error)) from error
+
+
+def _in_order(target: Target, kept: dict[str, list[Answer]]) -> list[str]:
+    names = [node or str(target.context.endpoints[0]) for node in target.nodes]
+    return [name for name in dict.fromkeys(names) if name in kept]
+
+
+class _Merged(Output):
+    """One output for several nodes: its head is written once."""
+
+    def __init__(self, shown: Any) -> None:
+        self._shown = shown
+        self.form = shown.form
+        self._has_begun = False
+
+    def begin(self, definition: Answer) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._shown.begin(definition)
+
+    def show(self, event: str, answer: Answer) -> None:
+        self._shown.show(event, answer)
+
+    def flush(self) -> None:
+        self._shown.flush()
+
+
+remote = RemoteGet()

@@ -1,0 +1,276 @@
+"""Asks agents of other machines, over the network: what `--nodes` and `--context` stand for.
+
+Where to connect, whom to trust and who asks stand in the client's configuration of Talos. The answers have the shape
+of the local ones, with the node that they are from, so that they are shown alike. A node that cannot be asked is one
+line of error, and the exit status is not zero.
+"""
+
+import argparse
+import contextlib
+import functools
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import attrs
+import trio
+from ruamel.yaml import YAML
+
+from nodespan.controllers.remote.talosconfig import Context, TalosConfigError, config_path, read_config
+from nodespan.runtime.api import protocol
+from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc.client import (
+    CallError,
+    Channel,
+    ChannelOptions,
+    Endpoint,
+    EndpointError,
+    TrustError,
+    client_context,
+    open_channel,
+)
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.options import nodes_of
+from nodespan.runtime.codec.messages import SpecMessages
+from nodespan.runtime.codec.plain import metadata_to_plain, spec_to_plain
+from nodespan.runtime.codec.resources import decode_metadata, decode_resource, encode_filter
+from nodespan.runtime.codec.wire import resource_pb2 as wire
+from nodespan.runtime.codec.yamltext import dump_head
+from nodespan.runtime.resource import (
+    Resource,
+    ResourceDefinition,
+    ResourceDefinitionSpec,
+    build_filter,
+    named_definitions,
+    parse_selector,
+)
+from nodespan.runtime.suggestions import did_you_mean
+
+T = TypeVar("T")
+Answer = dict[str, Any]
+DEFAULT_PORT = 50000
+_SERVICE = "/cosi.resource.State"
+# Seconds that a node may take to answer, other than with a stream.
+_TIMEOUT = 30.0
+# As clients of the original say: what they take.
+_LARGEST_ANSWER = 32 << 20
+_KEEPALIVE = 20.0
+_EVENTS = {0: protocol.CREATED, 1: protocol.UPDATED, 2: protocol.DESTROYED}
+_BOOTSTRAPPED, _ERRORED, _NOOP = 3, 4, 5
+
+
+@attrs.frozen
+class Target:
+    """A cluster, and which of its nodes to ask; without a name the node that is connected to."""
+
+    context: Context
+    nodes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> "Target":
+        """What `--nodes` and `--context` name. Raises CommandError."""
+        path = config_path()
+        nodes = nodes_of(options)
+        try:
+            chosen = read_config(path).chosen(options.context or "")
+        except TalosConfigError as error:
+            raise CommandError(f"{error} (the client's configuration is {path})") from error
+        if not chosen.endpoints:
+            raise CommandError(
+                f"{path}: the context has no endpoints: name a node with `nodespan config endpoint ADDRESS`"
+            )
+        return cls(chosen, nodes or chosen.nodes or ("",))
+
+    @contextlib.asynccontextmanager
+    async def channel(self) -> AsyncIterator[Channel]:
+        """A connection to the first endpoint that can be reached. Raises CommandError."""
+        context = self.context
+        try:
+            endpoints = [Endpoint.parse(text, default_port=_port_of(text)) for text in context.endpoints]
+        except (EndpointError, ValueError) as error:
+            raise CommandError(f"an endpoint or the proxy of the context cannot be used: {error}") from error
+        tls = functools.partial(
+            client_context,
+            roots=context.authority or None,
+            certificate=context.certificate,
+            key=context.key.replace(b"ED25519 PRIVATE KEY", b"PRIVATE KEY"),
+        )
+        options = ChannelOptions(max_message=_LARGEST_ANSWER, keepalive=_KEEPALIVE)
+        async with open_channel(
+            endpoints, tls=_checked(tls), proxy=lambda _: context.proxy_url or None, options=options
+        ) as channel:
+            yield channel
+
+    def metadata(self, node: str) -> list[tuple[str, str]]:
+        """What goes with a call for a node."""
+        found = [("runtime", "Talos")]
+        if self.context.cluster:
+            found.append(("context", self.context.cluster))
+        return [*found, ("node", node)] if node else found
+
+
+def _checked(tls: Callable[[], ssl.SSLContext]) -> Callable[[], ssl.SSLContext]:
+    try:
+        tls()
+    except TrustError as error:
+        raise CommandError(f"the certificates of the context cannot be used: {error}") from error
+    return tls
+
+
+def _port_of(endpoint: str) -> int:
+    return 443 if "://" in endpoint else DEFAULT_PORT
+
+
+@attrs.frozen
+class Asked:
+    """What `get` asks for, as typed."""
+
+    type: str
+    id: str | None
+    namespace: str
+    selectors: tuple[str, ...]
+    form: str
+
+
+class NodeClient:
+    """One node behind a connection."""
+
+    def __init__(self, channel: Channel, target: Target, node: str) -> None:
+        self._channel = channel
+        self._metadata = target.metadata(node)
+        self.node = node or str(target.context.endpoints[0])
+
+    async def definition(self, typed: str) -> ResourceDefinitionSpec:
+        """The type that the text means on this node. Raises CommandError, CallError."""
+        request = wire.ListRequest(namespace=ResourceDefinition.kind.namespace, type=ResourceDefinition.kind.type)
+        found: list[Resource[Any]] = []
+        async with self._stream("List", request, wire.ListResponse.FromString, _TIMEOUT) as answers:
+            async for answer in answers:
+                found.append(decode_resource(answer.resource, SpecMessages(), lambda _: ResourceDefinitionSpec))
+        named = named_definitions(found, typed)
+        if not named:
+            names = [name for each in found for name in (each.spec.display_type, each.spec.type, *each.spec.aliases)]
+            raise CommandError(f"no such type is registered: {typed!r}{did_you_mean(typed, names)}")
+        if len(named) > 1:
+            names = [each.type.lower() for each in named]
+            raise CommandError(f"type {typed!r} is ambiguous, it may be any of: {', '.join(names)}")
+        return named[0]
+
+    async def list(self, asked: Asked) -> list[Answer]:
+        """The answers to `get` without a watch. Raises CommandError, CallError."""
+        definition = await self.definition(asked.type)
+        namespace = asked.namespace or definition.default_namespace
+        answers: list[Answer] = [{"definition": spec_to_plain(definition), "node": self.node}]
+        if asked.id is not None:
+            request = wire.GetRequest(namespace=namespace, type=definition.type, id=asked.id)
+            got = await self._channel.unary(
+                f"{_SERVICE}/Get", request, wire.GetResponse.FromString, timeout=_TIMEOUT, metadata=self._metadata
+            )
+            return [*answers, self._answer(protocol.CREATED, got.resource, asked.form)]
+        listed = wire.ListRequest(namespace=namespace, type=definition.type)
+        encode_filter(build_filter(_selectors(asked), None), listed.options)
+        resources = []
+        async with self._stream("List", listed, wire.ListResponse.FromString, _TIMEOUT) as stream:
+            async for answer in stream:
+                resources.append(self._answer(protocol.CREATED, answer.resource, asked.form))
+        return answers + resources
+
+    async def watch(self, asked: Asked, show: Callable[[Answer], None]) -> None:
+        """Show the answers to `get -w` until the stream fails. Raises CommandError, CallError."""
+        definition = await self.definition(asked.type)
+        show({"definition": spec_to_plain(definition), "node": self.node})
+        namespace = asked.namespace or definition.default_namespace
+        request = wire.WatchRequest(namespace=namespace, type=definition.type, api_version=1)
+        if asked.id is not None:
+            request.id = asked.id
+        else:
+            request.options.bootstrap_contents = True
+            encode_filter(build_filter(_selectors(asked), None), request.options)
+        async with self._stream("Watch", request, wire.WatchResponse.FromString, None) as stream:
+            async for answer in stream:
+                for event in answer.event:
+                    if event.event_type == _ERRORED:
+                        raise CallError(Code.ABORTED, event.error or "the watch fell behind")
+                    if event.event_type == _BOOTSTRAPPED:
+                        show({"event": protocol.BOOTSTRAPPED, "node": self.node})
+                    elif event.event_type != _NOOP:
+                        show(self._answer(_EVENTS[event.event_type], event.resource, asked.form))
+        raise CallError(Code.UNAVAILABLE, "the node ended the watch")
+
+    async def call(self, path: str, request: Any, decode: Callable[[bytes], T]) -> T:
+        """One call of another service. Raises CallError."""
+        return await self._channel.unary(path, request, decode, timeout=_TIMEOUT, metadata=self._metadata)
+
+    def _stream(self, method: str, request: Any, decode: Callable[[bytes], Any], timeout: float | None) -> Any:
+        path = f"{_SERVICE}/{method}"
+        return self._channel.stream(path, request, decode, timeout=timeout, metadata=self._metadata)
+
+    def _answer(self, event: str, resource: wire.Resource, form: str) -> Answer:
+        metadata = metadata_to_plain(decode_metadata(resource.metadata))
+        text = resource.spec.yaml_spec
+        if form == "yaml":
+            return {
+                "event": event,
+                "metadata": metadata,
+                "yaml": dump_head(metadata) + _indented(text),
+                "node": self.node,
+            }
+        return {"event": event, "resource": {"metadata": metadata, "spec": _plain(text)}, "node": self.node}
+
+
+def _indented(text: str) -> str:
+    """A spec as the last key of a document; what is no table, such as text, follows on the same line."""
+    if text.strip() in ("", "{}"):
+        return "spec: {}\n"
+    head, lines = text.split("\n", 1)[0], text.splitlines()
+    if (not head.startswith(("|", ">", '"', "'")) and ":" in head) or head.startswith("- "):
+        return "spec:\n" + "".join(f"    {line}".rstrip() + "\n" for line in lines)
+    return f"spec: {lines[0]}\n" + "".join(f"{line}\n" for line in lines[1:])
+
+
+def _plain(text: str) -> Any:
+    return YAML(typ="safe").load(text) if text else {}
+
+
+def _selectors(asked: Asked) -> list[Any]:
+    try:
+        return [parse_selector(text) for text in asked.selectors]
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def explained(error: CallError) -> str:
+    """An error of a node, in words for its user."""
+    return f"{str(error) or error.code.name.lower()}"
+
+
+async def each_node(target: Target, act: Callable[[NodeClient], Awaitable[None]]) -> int:
+    """Do the same at every node, side by side; failures go to stderr, a line each. Returns the exit status."""
+    status = 0
+
+    async def one(channel: Channel, node: str) -> None:
+        nonlocal status
+        client = NodeClient(channel, target, node)
+        try:
+            await act(client)
+        except (CallError, CommandError) as error:
+            status = 1
+            text = explained(error) if isinstance(error, CallError) else str(error)
+            sys.stderr.write(f"{client.node}: {text}\n")
+
+    async with target.channel() as channel, trio.open_nursery() as nursery:
+        for node in target.nodes:
+            nursery.start_soon(one, channel, node)
+    return status
+
+
+def run(act: Callable[[], Awaitable[int]]) -> int:
+    """Run to the end. Raises what the command raises, out of the groups of the nurseries."""
+    try:
+        return trio.run(act)
+    except BaseExceptionGroup as group:
+        from nodespan.runtime.errors import leaves
+
+        first = next(iter(leaves(group)))
+        raise first from None

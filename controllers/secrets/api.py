@@ -1,0 +1,123 @@
+"""secrets.APIController: the certificate that this node's API shows, renewed at half its life."""
+
+import datetime
+import urllib.parse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+import trio
+
+from nodespan.controllers.secrets.errors import CertificateError, IssuerError
+from nodespan.resources.cluster import DISCOVERED, Endpoint
+from nodespan.resources.config import MACHINE_CONFIG_ID, KubeClusterConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.secrets import (
+    API_ID,
+    OS_ROOT_ID,
+    APICertificate,
+    APICertificateSpec,
+    CertSAN,
+    CertSANSpec,
+    OSRoot,
+    OSRootSpec,
+)
+from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+
+if TYPE_CHECKING:
+    from nodespan.controllers.secrets.authority import KeyPair
+
+# Seconds between two looks at the clock, which may step; and after an issuer could not be reached.
+_LOOK = 60.0
+Now = Callable[[], datetime.datetime]
+
+
+class Issuer(Protocol):
+    """Gets certificates for a node that does not have the authority's key."""
+
+    async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> "KeyPair":
+        """A certificate for these names, of one of the control planes (hosts). Raises IssuerError."""
+        ...
+
+
+def utc_now() -> datetime.datetime:
+    """The wall time, as certificates count it."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+def control_planes(config: MachineConfigSpec | None, discovered: Sequence[str]) -> tuple[str, ...]:
+    """The hosts of the control plane: those discovered, and that of the configured endpoint."""
+    hosts = list(discovered)
+    if config is not None:
+        document = next(iter(config.documents_of(KubeClusterConfig)), None)
+        url = (document.endpoint if document else "") or config.cluster.control_plane.endpoint
+        host = urllib.parse.urlsplit(url).hostname if url else None
+        hosts += [host] if host else []
+    return tuple(dict.fromkeys(hosts))
+
+
+@attrs.frozen
+class _Issued:
+    pair: "KeyPair"
+    spec: APICertificateSpec
+
+
+class APIController(Controller):
+    """Writes `api` while there is an authority: issued here if its key is, else by `issuer`."""
+
+    name = "secrets.APIController"
+    inputs = (
+        weak(OSRoot, OS_ROOT_ID),
+        weak(CertSAN, API_ID),
+        weak(Endpoint, DISCOVERED),
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+    )
+    outputs = (exclusive(APICertificate),)
+
+    def __init__(self, issuer: Issuer, *, now: Now = utc_now) -> None:
+        self._issuer = issuer
+        self._now = now
+        self._issued: _Issued | None = None
+        self._last_error = ""
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the authority, the names and the clock."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look, ctx)
+            async for _ in ctx:
+                async with ctx.tracked_outputs(APICertificate):
+                    root, sans = ctx.find(OSRoot, OS_ROOT_ID), ctx.find(CertSAN, API_ID)
+                    if root is None or sans is None:
+                        self._issued = None
+                        continue
+                    spec = await self._current(ctx, root.spec, sans.spec)
+                    if spec is not None:
+                        await ctx.put(APICertificate, API_ID, spec)
+
+    async def _current(self, ctx: ControllerContext, root: OSRootSpec, sans: CertSANSpec) -> APICertificateSpec | None:
+        """The certificate to show; the present one as long as no better one can be had."""
+        # Only a node with an authority pays for the library.
+        from nodespan.controllers.secrets.api_certificate import certificate_spec, is_current, is_of, self_issued
+
+        now, issued = self._now(), self._issued
+        if issued is not None and is_current(issued.pair, root, sans, now):
+            return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas)
+        try:
+            if root.issuing_ca.key:
+                pair = self_issued(root, sans, now)
+            else:
+                config, found = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(Endpoint, DISCOVERED)
+                hosts = control_planes(config.spec if config else None, found.spec.addresses if found else ())
+                pair = await self._issuer.issue(root, sans, hosts)
+        except (IssuerError, CertificateError) as error:
+            if str(error) != self._last_error:
+                self._last_error = str(error)
+                ctx.log.warning("no certificate for the API", error=str(error))
+            return issued.spec if issued is not None and is_of(issued.pair, root) else None
+        self._issued, self._last_error = _Issued(pair, certificate_spec(root, pair, now)), ""
+        return self._issued.spec
+
+    async def _look(self, ctx: ControllerContext) -> None:
+        while True:
+            await trio.sleep(_LOOK)
+            if ctx.find(OSRoot, OS_ROOT_ID) is not None:
+                ctx.wake()

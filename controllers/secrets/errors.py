@@ -1,0 +1,9 @@
+"""What goes wrong with certificates and those who issue them; loads nothing."""
+
+
+class CertificateError(ValueError):
+    """A certificate, key or request cannot be used. The text says why, without their content."""
+
+
+class IssuerError(Exception):
+    """No certificate can be had at present; the text says why."""
