@@ -5,8 +5,8 @@
     os:operator, os:reader           read, except sensitive types
     any other, none                  nothing
 
-The roles of a client are the organizations of its certificate, as in Talos. One that acts for others
-(os:impersonator) has the roles that it names in the metadata of a call. On a unix socket the mode of the file decides
+The roles of a client are the organizations of its certificate. One that acts for others (os:impersonator) has the roles
+that it names in the metadata of a call, in a field that the composition of the server chooses. On a unix socket the mode of the file decides
 who may connect, and who may is an administrator.
 """
 
@@ -32,7 +32,6 @@ Roles = frozenset[str]
 Authorizer = Callable[[Call], Roles]
 
 _READERS = frozenset({ADMIN, OPERATOR, READER})
-_ROLE_FIELD = "talos-role"
 
 
 def local_roles(call: Call) -> Roles:
@@ -42,14 +41,21 @@ def local_roles(call: Call) -> Roles:
     return frozenset({ADMIN})
 
 
-def certificate_roles(call: Call) -> Roles:
-    """Those of the client's certificate, which TLS has verified. Raises RPCError for a client without one."""
-    if call.peer.certificate is None:
-        raise RPCError(Code.UNAUTHENTICATED, "no certificate was shown")
-    roles = _organizations(call.peer.certificate)
-    if IMPERSONATOR in roles:
-        return frozenset(value for name, value in call.metadata if name == _ROLE_FIELD)
-    return roles
+def certificate_roles(role_field: str) -> Authorizer:
+    """Those of the client's certificate, which TLS has verified; a client without one is refused.
+
+    `role_field` is the field of the metadata in which a client that acts for others names roles.
+    """
+
+    def authorize(call: Call) -> Roles:
+        if call.peer.certificate is None:
+            raise RPCError(Code.UNAUTHENTICATED, "no certificate was shown")
+        roles = _organizations(call.peer.certificate)
+        if IMPERSONATOR in roles:
+            return frozenset(value for name, value in call.metadata if name == role_field)
+        return roles
+
+    return authorize
 
 
 @functools.lru_cache(maxsize=1024)

@@ -25,6 +25,7 @@ from tests.runtime.api.cosi.test_service import THING, thing
 Secret = ResourceType("Secrets.test.nodespan.dev", ThingSpec, namespace="test", sensitive=True)
 SECRET: dict[str, Any] = {"namespace": "test", "type": Secret.name}
 WATCH: dict[str, Any] = {"options": {"bootstrap_contents": True}}
+ROLES = certificate_roles("x-role")
 
 
 class _Nowhere:
@@ -138,21 +139,21 @@ async def test_unknown_types_and_namespaces_are_denied_not_empty(tmp_path: Path)
 
 
 def test_roles_are_the_organizations_of_a_certificate() -> None:
-    assert certificate_roles(call(remote(ADMIN, "people"))) == {ADMIN, "people"}
-    assert certificate_roles(call(remote(READER), ("talos-role", ADMIN))) == {READER}
-    assert certificate_roles(call(remote())) == set()
+    assert ROLES(call(remote(ADMIN, "people"))) == {ADMIN, "people"}
+    assert ROLES(call(remote(READER), ("x-role", ADMIN))) == {READER}
+    assert ROLES(call(remote())) == set()
 
 
 def test_one_that_acts_for_others_has_the_roles_that_it_names() -> None:
     peer = remote("os:impersonator", ADMIN)
-    assert certificate_roles(call(peer, ("talos-role", READER), ("talos-role", OPERATOR))) == {READER, OPERATOR}
-    assert certificate_roles(call(peer)) == set()
+    assert ROLES(call(peer, ("x-role", READER), ("x-role", OPERATOR))) == {READER, OPERATOR}
+    assert ROLES(call(peer)) == set()
 
 
 def test_without_a_certificate_nobody_has_roles_but_on_a_unix_socket() -> None:
     assert local_roles(call(Peer())) == {ADMIN}
     stranger = attrs.evolve(remote(), certificate=None)
-    for find in (certificate_roles, local_roles):
+    for find in (ROLES, local_roles):
         with pytest.raises(RPCError) as refused:
             find(call(stranger))
         assert refused.value.code is Code.UNAUTHENTICATED
