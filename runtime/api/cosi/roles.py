@@ -6,8 +6,8 @@
     any other, none                  nothing
 
 The roles of a client are the organizations of its certificate. One that acts for others (os:impersonator) has the roles
-that it names in the metadata of a call, in a field that the composition of the server chooses. On a unix socket the mode of the file decides
-who may connect, and who may is an administrator.
+that it names in the metadata of a call, in a field chosen where the server is composed. On a unix socket the mode of
+the file decides who may connect, and who may is an administrator.
 """
 
 import functools
