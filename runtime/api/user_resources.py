@@ -84,7 +84,7 @@ class UserResources:
             try:
                 stored = await self._state.create(given.new)
             except ConflictError as error:
-                raise RefusedError(f"{given.where}: {error}: change it with `nodespan apply -f`") from error
+                raise RefusedError(f"{given.where}: {error}: apply it to change it") from error
             except (StateError, ValueError) as error:
                 raise RefusedError(f"{given.where}: {error}") from error
             yield _answer(given, stored, "created")

@@ -143,7 +143,7 @@ class SqliteState(ViewedState):
                 except RowError as error:
                     self._set_row_aside(row, str(error))
                     continue
-                contents.setdefault(Kind(resource.metadata.namespace, type), []).append(resource)
+                contents.setdefault(resource.kind, []).append(resource)
                 if self._codec.is_secret(type) and not row[_SEALED]:
                     self._submit(row[:3], self._storing(resource), lambda: None)  # it was no secret before
         for kind, resources in contents.items():

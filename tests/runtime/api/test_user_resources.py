@@ -139,7 +139,7 @@ async def test_applying_creates_changes_and_leaves_alone() -> None:
         assert node.state.get(Wish, "a").metadata.labels == {"tier": "a"}
         assert node.state.get(Wish, "a").metadata.finalizers == ("test.Granter",)
         await node.eventually(Fact, "a", spec=FactSpec(text="new"))
-        assert "already exists: change it with `nodespan apply -f`" in await refusal(users.create(wish("a"), "f"))
+        assert "already exists: apply it to change it" in await refusal(users.create(wish("a"), "f"))
 
 
 async def test_what_a_controller_owns_is_refused() -> None:
