@@ -264,6 +264,7 @@ etcd: {{endpoints: [https://10.0.0.1:2379], ca: /pki/ca.crt, cert: /pki/c.crt, k
 vip: {{leaseTTL: 5s, conditions: [{{tcp: "127.0.0.1:6443"}}]}}
 podNetworks: [10.244.1.0/24]
 defaults: {{dhcp: true, hostname: true, resolvers: true, timeServers: true}}
+states: [{{namespaces: [notes], url: "sqlite:notes.db", synchronous: NORMAL, key: /etc/notes.key}}]
 ---
 apiVersion: v1alpha1
 kind: VRFConfig
