@@ -3,7 +3,7 @@
 import sys
 
 from bench import discovery, engine, kubespan, network, remote, sqlite, state
-from nodespan.runtime import garbage
+from nodespan.runtime.process import garbage
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ What a service sends is counted before it is parsed, because parsing makes an ob
 
 from collections.abc import Iterator
 
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 
 MOST_BYTES = 16 << 20
 MOST_AFFILIATES = 4096

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from nodespan.runtime.api.grpc.status import Code
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 
 # With these another member may answer; for codes that stand for anything, the text decides.
 _OF_THE_MEMBER = frozenset({Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE})

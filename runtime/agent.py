@@ -23,9 +23,9 @@ from nodespan.runtime.engine import Engine
 from nodespan.runtime.errors import RegistrationError, StateOpenError
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.lock_file import LockedError, locked
-from nodespan.runtime.quiet import wait_quiet
+from nodespan.runtime.process.quiet import wait_quiet
+from nodespan.runtime.process.service_manager import ServiceManager
 from nodespan.runtime.resource import Namespace, NamespaceSpec, Resource
-from nodespan.runtime.service_manager import ServiceManager
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.base import State
 from nodespan.runtime.state.mounted import MountedState

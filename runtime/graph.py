@@ -1,7 +1,7 @@
 """The dependency graph: which controller reads and writes which type.
 
 It is kept while controllers are registered and change their inputs; a contradiction is refused with the names of both
-sides. `nodespan.runtime.drawing` draws its edges.
+sides. `nodespan.runtime.text.drawing` draws its edges.
 """
 
 import enum

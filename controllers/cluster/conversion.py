@@ -3,7 +3,7 @@
 from nodespan.discovery.affiliate import AffiliateData, ControlPlanePart, KubeSpanPart
 from nodespan.discovery.view import SeenAffiliate
 from nodespan.resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 
 # The longest name of a host in the DNS; addresses and networks of one node.
 _LONGEST_NAME = 253

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from nodespan.controllers.common.bond_defaults import bond_master
-from nodespan.controllers.common.vlan_name import vlan_link_name
+from nodespan.controllers.common.link_settings.bond_defaults import bond_master
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.resources.network import BondMaster, enums
 
 _HIGHEST_VLAN = 4095

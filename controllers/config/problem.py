@@ -8,7 +8,7 @@ import attrs
 
 from nodespan.controllers.config.finding import Severity
 from nodespan.controllers.config.masking import mask_line
-from nodespan.runtime.escaping import escaped
+from nodespan.runtime.text.escaping import escaped
 
 # The line ends of the YAML reader.
 _LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")

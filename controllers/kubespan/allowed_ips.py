@@ -23,7 +23,7 @@ from nodespan.controllers.kubespan.member_word import (
     believed_networks,
 )
 from nodespan.resources.cluster import AffiliateSpec
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 
 
 @attrs.frozen

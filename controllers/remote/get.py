@@ -12,7 +12,7 @@ from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import Follower, Output, make_output
-from nodespan.runtime.jsonpath import JSONPathError
+from nodespan.runtime.text.jsonpath import JSONPathError
 
 _RECONNECT = 1.0
 

@@ -45,7 +45,7 @@ from nodespan.runtime.resource import (
     named_definitions,
     parse_selector,
 )
-from nodespan.runtime.suggestions import did_you_mean
+from nodespan.runtime.text.suggestions import did_you_mean
 
 T = TypeVar("T")
 Answer = dict[str, Any]

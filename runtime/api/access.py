@@ -5,7 +5,7 @@ from typing import Any
 from nodespan.runtime.errors import AccessError
 from nodespan.runtime.resource import Namespace, Pointer, ResourceDefinition, ResourceDefinitionSpec
 from nodespan.runtime.state.base import State
-from nodespan.runtime.suggestions import did_you_mean
+from nodespan.runtime.text.suggestions import did_you_mean
 
 
 def check_registered(state: State, pointer: Pointer[Any]) -> ResourceDefinitionSpec:

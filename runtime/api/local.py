@@ -39,7 +39,7 @@ from nodespan.runtime.resource import (
 )
 from nodespan.runtime.state import Event, EventType, State, count_by_type
 from nodespan.runtime.state.filtered import FilteredState, Rule, Verb
-from nodespan.runtime.suggestions import did_you_mean
+from nodespan.runtime.text.suggestions import did_you_mean
 
 _CHUNK = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("iII")

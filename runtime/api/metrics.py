@@ -14,10 +14,10 @@ from nodespan.runtime.api.pages import Page
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.engine.queue_runner import QueueRunner
 from nodespan.runtime.engine.status import ControllerState
-from nodespan.runtime.escaping import escaped
 from nodespan.runtime.resource import ResourceDefinition
 from nodespan.runtime.samples import Collect, Missing, Samples
 from nodespan.runtime.state import State, count_by_type
+from nodespan.runtime.text.escaping import escaped
 
 
 class EngineMetrics:

@@ -26,7 +26,7 @@ from nodespan.runtime.resource import (
     parse_version,
 )
 from nodespan.runtime.state import ANY_PHASE, EventType, State
-from nodespan.runtime.suggestions import did_you_mean
+from nodespan.runtime.text.suggestions import did_you_mean
 
 _KEYS = ("metadata", "spec", "node")
 # Those of the second line are shown by `get` and set by the state: in a file they mean nothing.

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import trio
 
-from nodespan.runtime import garbage, logs
 from nodespan.runtime.agent import Agent, AgentOptions
 from nodespan.runtime.api.local import AlreadyServedError
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.version import own_version
 from nodespan.runtime.errors import RegistrationError, leaves
 from nodespan.runtime.paths import agent_socket
+from nodespan.runtime.process import garbage, logs
 
 
 def parse_address(text: str) -> tuple[str, int]:

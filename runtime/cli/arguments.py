@@ -69,7 +69,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     verb = _ALIASES.get(given.verb, given.verb)
     found = parser_of(verb)
     if found is None:
-        from nodespan.runtime.suggestions import did_you_mean
+        from nodespan.runtime.text.suggestions import did_you_mean
 
         known = verbs()
         parser.error(f"unknown command {verb!r}{did_you_mean(verb, known)}\ncommands: {', '.join(known)}")
@@ -174,7 +174,7 @@ def _agent(parser: argparse.ArgumentParser) -> None:
 def _option_help(option: str) -> str:
     """What the installed packages say of an option of the agent."""
     from nodespan.runtime.about import load_about
-    from nodespan.runtime.logs import plain_logger
+    from nodespan.runtime.process.logs import plain_logger
 
     helps = [about.option_help.get(option, "") for about in load_about(plain_logger())]
     return escaped("; ".join(text for text in helps if text))

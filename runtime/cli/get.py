@@ -13,7 +13,7 @@ from nodespan.runtime.cli.client import AgentGoneError, Connection, OverrunError
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.table import Table
 from nodespan.runtime.cli.untyped import untyped
-from nodespan.runtime.jsonpath import JSONPathError, Template, compile
+from nodespan.runtime.text.jsonpath import JSONPathError, Template, compile
 
 _RECONNECT_INTERVAL = 0.3
 _MARKS = {protocol.CREATED: "+", protocol.UPDATED: " ", protocol.DESTROYED: "-"}

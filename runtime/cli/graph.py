@@ -11,9 +11,9 @@ from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.graphviz import render
 from nodespan.runtime.cli.options import socket_of
 from nodespan.runtime.controller import Controller, QueueController
-from nodespan.runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid
 from nodespan.runtime.errors import RegistrationError
 from nodespan.runtime.graph import Edge, EdgeKind, Graph
+from nodespan.runtime.text.drawing import Arrow, Drawing, Node, Style, dot, mermaid
 
 _LANGUAGES = {"dot": dot, "mermaid": mermaid}
 _STYLES: dict[EdgeKind, Style] = {
@@ -46,8 +46,8 @@ def graph(options: argparse.Namespace) -> int:
 
 def _declared(references: list[str]) -> tuple[list[str], list[Edge]]:
     """The names and declarations of the controllers that an agent would run; none is run here."""
-    from nodespan.runtime.logs import plain_logger
     from nodespan.runtime.plugins import Settings, load_installed, load_named, named
+    from nodespan.runtime.process.logs import plain_logger
 
     log = plain_logger()
     declared = Graph()

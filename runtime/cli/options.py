@@ -52,7 +52,7 @@ def socket_of(options: argparse.Namespace) -> str:
         return client_socket()
     known = known_nodes()
     if options.node not in known:
-        from nodespan.runtime.suggestions import did_you_mean
+        from nodespan.runtime.text.suggestions import did_you_mean
 
         there = f"nodes here: {', '.join(known)}" if known else "there are none on this machine"
         raise CommandError(f"no node {options.node!r}{did_you_mean(options.node, known)} ({there})")

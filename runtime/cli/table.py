@@ -6,7 +6,7 @@ then after each line, because a line that waits for alignment is not seen.
 
 from collections.abc import Sequence
 
-from nodespan.runtime.escaping import escaped
+from nodespan.runtime.text.escaping import escaped
 
 _GAP = " " * 3
 

@@ -16,7 +16,7 @@ from nodespan.runtime.codec.documents import Path
 from nodespan.runtime.codec.plain import spec_from_plain
 from nodespan.runtime.resource import TextFlag
 from nodespan.runtime.resource.spec import outside_name
-from nodespan.runtime.suggestions import did_you_mean
+from nodespan.runtime.text.suggestions import did_you_mean
 
 _LISTS = (tuple, list, frozenset, set, Sequence)
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -24,7 +24,7 @@ from nodespan.runtime.engine.status import ControllerStatus
 from nodespan.runtime.engine.stopping import watch_the_end
 from nodespan.runtime.errors import ForgottenAwaitError, StateError
 from nodespan.runtime.graph import Graph
-from nodespan.runtime.quiet import wait_quiet
+from nodespan.runtime.process.quiet import wait_quiet
 from nodespan.runtime.resource import Namespace, Resource, ResourceDefinition, ResourceType
 from nodespan.runtime.state import State
 from nodespan.runtime.state.meta import check_types, register_types

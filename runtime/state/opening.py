@@ -17,7 +17,7 @@ from nodespan.runtime.errors import StateOpenError
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state.base import State
 from nodespan.runtime.state.memory import MemoryState
-from nodespan.runtime.suggestions import did_you_mean
+from nodespan.runtime.text.suggestions import did_you_mean
 
 GROUP = "nodespan.states"
 

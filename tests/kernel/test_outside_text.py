@@ -10,9 +10,9 @@ from nodespan.controllers.host.hostname_spec import Names, SystemNames
 from nodespan.controllers.kubespan.device import packets_of
 from nodespan.controllers.network.apply.disturbances import program_of
 from nodespan.controllers.network.naming.name_facts import read_name_facts
+from nodespan.kernel.hardware.sysfs import read_device
 from nodespan.kernel.outside_text import bytes_of, c_text, file_name, read_line
 from nodespan.kernel.packet_sockets import link_request
-from nodespan.kernel.sysfs import read_device
 
 # Bytes that are no UTF-8, a cut character, a control character of each kind, and what turns a line around.
 NAMES = {

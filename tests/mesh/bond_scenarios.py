@@ -12,7 +12,7 @@ import trio
 from nodespan.controllers.network.apply import link_work
 from nodespan.controllers.network.apply.link_spec import LinkSpecController
 from nodespan.controllers.network.merge.controllers import LinkMergeController
-from nodespan.kernel.link_changes import LinkChange, change_link
+from nodespan.kernel.changes.link_changes import LinkChange, change_link
 from nodespan.kernel.rtnetlink import RtnlSocket
 from nodespan.resources.network import BondMaster, LinkSpecSpec, NetworkProblem, NetworkProblemSpec
 from nodespan.resources.network.enums import ADLACPActive, BondMode

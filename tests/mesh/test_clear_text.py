@@ -30,7 +30,7 @@ from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME, LI
 from nodespan.controllers.kubespan.manager import route_spec, spec_route_id
 from nodespan.kernel.links import read_link
 from nodespan.kernel.netns import in_netns
-from nodespan.kernel.nft_events import CommitReader
+from nodespan.kernel.packet_filter.nft_events import CommitReader
 from nodespan.kernel.routes import read_route
 from nodespan.kernel.rtnetlink import Message, parse
 from nodespan.kernel.rules import read_rule

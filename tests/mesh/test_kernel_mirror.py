@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from nodespan.kernel.addresses import Addresses
-from nodespan.kernel.ethtool import open_ethtool
+from nodespan.kernel.hardware.ethtool import open_ethtool
 from nodespan.kernel.links import KernelLink, Links, with_names
 from nodespan.kernel.mirror import Mirror, open_mirror
 from nodespan.kernel.routes import KernelRoute, Routes

@@ -5,12 +5,12 @@ import os
 import pytest
 
 from nodespan.controllers.network.dhcp.dhcp_sockets import open_transport4, open_transport6
-from nodespan.kernel.arp import ArpSocket
-from nodespan.kernel.ethtool import open_ethtool
-from nodespan.kernel.link_alias import AliasChange, set_aliases
-from nodespan.kernel.link_names import add_alt_name, remove_alt_name
+from nodespan.kernel.changes.link_alias import AliasChange, set_aliases
+from nodespan.kernel.changes.link_names import add_alt_name, remove_alt_name
+from nodespan.kernel.hardware.ethtool import open_ethtool
 from nodespan.kernel.links import list_links
-from nodespan.kernel.ndisc import NdiscSocket
+from nodespan.kernel.packets.arp import ArpSocket
+from nodespan.kernel.packets.ndisc import NdiscSocket
 from nodespan.kernel.rtnetlink import open_rtnl_socket
 from tests.support.netns import namespace
 

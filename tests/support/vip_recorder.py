@@ -25,8 +25,8 @@ import attrs
 from pyroute2.netlink import rtnl
 
 from nodespan.kernel.addresses import read_address
-from nodespan.kernel.arp import ArpSocket
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.packets.arp import ArpSocket
 from nodespan.kernel.rtnetlink import open_rtnl_socket, parse
 
 # Seconds between two questions, and between two pings.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from nodespan.controllers.common.ip.notation import parse_cidr
-from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
+from nodespan.controllers.common.link_settings.link_names import NAME_HINT, link_name_fault
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, warn
 from nodespan.controllers.config.notation import IP_HINT, is_ip, is_word

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
+from nodespan.controllers.common.link_settings.link_names import NAME_HINT, link_name_fault
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.controllers.common.quoting import quote
-from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.config.finding import Finding, at, under, warn
 from nodespan.controllers.config.notation import CIDR_HINT, IP_HINT, is_cidr, is_hex_bytes, is_ip, is_ip_or_cidr
 from nodespan.controllers.config.rules.base import check_made_name, check_mtu

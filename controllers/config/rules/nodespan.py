@@ -10,8 +10,8 @@ from nodespan.controllers.config.notation import CIDR_HINT, is_cidr, is_host_por
 from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.config.vip_condition import VipCondition
-from nodespan.runtime import jsonpath
 from nodespan.runtime.state.opening import check_url
+from nodespan.runtime.text import jsonpath
 
 # A shorter lease leaves no whole second for the lifetime of the address in the kernel.
 _SHORTEST_LEASE: Final = timedelta(seconds=3)

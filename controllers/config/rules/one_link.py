@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.controllers.common.quoting import quote
-from nodespan.controllers.common.vlan_name import vlan_link_name
 from nodespan.controllers.config.finding import Finding, Path, warn
 from nodespan.controllers.config.rules.entry import Entry
 from nodespan.resources.config.device import Device

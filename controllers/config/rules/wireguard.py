@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from nodespan.controllers.common.ip.notation import parse_cidr
-from nodespan.controllers.common.keepalive import keepalive_seconds
+from nodespan.controllers.common.link_settings.keepalive import keepalive_seconds
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under, warn
 from nodespan.controllers.config.notation import CIDR_HINT, ENDPOINT_HINT, KEY_HINT, is_cidr, is_host_port, is_key

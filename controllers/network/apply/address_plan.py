@@ -8,8 +8,8 @@ from nodespan.controllers.common.prior_state import address_slot
 from nodespan.controllers.network.apply.owners import Claim, overruled
 from nodespan.controllers.network.apply.plan import Plan, Step
 from nodespan.controllers.network.apply.prior_objects import Taken
-from nodespan.kernel.address_changes import AddressToAdd, seconds_left
 from nodespan.kernel.addresses import AddressKey
+from nodespan.kernel.changes.address_changes import AddressToAdd, seconds_left
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink
 from nodespan.kernel.prefixes import parse_address

@@ -18,10 +18,10 @@ from nodespan.controllers.network.apply.kernel_access import KernelAccess, Netwo
 from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriver, ObjectPlan, Problem
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
-from nodespan.kernel.address_changes import AddressToAdd, add_address, address_request, delete_address
 from nodespan.kernel.addresses import Addresses, AddressKey, key_of, read_address
-from nodespan.kernel.announcement import announce
+from nodespan.kernel.changes.address_changes import AddressToAdd, add_address, address_request, delete_address
 from nodespan.kernel.links import read_link
+from nodespan.kernel.packets.announcement import announce
 from nodespan.kernel.prefixes import parse_address
 from nodespan.kernel.rtnetlink import Request, RtnlSocket
 from nodespan.resources.network import AddressSpec, AddressSpecSpec, AddressStatusSpec

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from nodespan.kernel.bond_options import BY_FIELD, OPTIONS, BondOption, BondValue
-from nodespan.kernel.link_changes import LinkChange
+from nodespan.kernel.changes.bond_options import BY_FIELD, OPTIONS, BondOption, BondValue
+from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import BondMaster, LinkFlags

@@ -10,7 +10,7 @@ from nodespan.controllers.network.apply.interests import LinkNamed
 from nodespan.controllers.network.apply.kernel_access import KernelAccess, NetworkNamespace
 from nodespan.controllers.network.apply.link_follower import LinkFollower
 from nodespan.controllers.network.apply.prior_objects import load_record
-from nodespan.kernel.link_alias import AliasChange, set_aliases
+from nodespan.kernel.changes.link_alias import AliasChange, set_aliases
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, Links
 from nodespan.kernel.mirror import look_again

@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from nodespan.controllers.common.boot_clock import BootClock, NamespaceClock
-from nodespan.kernel.link_changes import LinkChange
+from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import LinkFlags, LinkSpecSpec
 from nodespan.runtime.whole_file import replace_file

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import attrs
 
-from nodespan.controllers.common.link_names import NAME_HINT, link_name_fault
-from nodespan.kernel.link_changes import CREATABLE, LinkChange
+from nodespan.controllers.common.link_settings.link_names import NAME_HINT, link_name_fault
+from nodespan.kernel.changes.link_changes import CREATABLE, LinkChange
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind
 from nodespan.resources.network import BridgeMaster, LinkFlags, LinkSpecSpec

@@ -11,7 +11,7 @@ from nodespan.controllers.common.prior_state import PriorState, link_slot
 from nodespan.controllers.network.apply.link_originals import LinkOriginals, decided, restoration
 from nodespan.controllers.network.apply.link_plan import Existence, Refuse, Remove, existence, find, master_name
 from nodespan.controllers.network.apply.link_prior import PriorLink, from_plain
-from nodespan.kernel.link_changes import LinkChange
+from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import LinkSpecSpec, WireguardSpec

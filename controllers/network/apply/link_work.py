@@ -33,11 +33,11 @@ from nodespan.controllers.network.apply.link_prior import (
 from nodespan.controllers.network.apply.link_state import LinkState, device_of
 from nodespan.controllers.network.apply.master_address import KINDS as KINDS_WITH_ADDRESS
 from nodespan.controllers.network.apply.master_address import first_member_address
-from nodespan.kernel.bonding import load_bonding
-from nodespan.kernel.link_changes import LinkChange, change_link, create_link, creation_request, delete_link
+from nodespan.kernel.changes.bonding import load_bonding
+from nodespan.kernel.changes.link_changes import LinkChange, change_link, create_link, creation_request, delete_link
+from nodespan.kernel.changes.reverse_path import loosen_reverse_path, read_reverse_path, set_reverse_path
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink, is_of_kind, list_links, read_link
-from nodespan.kernel.reverse_path import loosen_reverse_path, read_reverse_path, set_reverse_path
 from nodespan.kernel.rtnetlink import Request, RtnlSocket
 from nodespan.kernel.wireguard import backend_for, daemon
 from nodespan.kernel.wireguard.device import device_difference

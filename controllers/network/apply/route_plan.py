@@ -12,10 +12,10 @@ from nodespan.controllers.common.prior_state import route_slot
 from nodespan.controllers.network.apply.owners import Claim, overruled
 from nodespan.controllers.network.apply.plan import Plan, Step
 from nodespan.controllers.network.apply.prior_objects import Taken
+from nodespan.kernel.changes.route_changes import RouteToAdd
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink
 from nodespan.kernel.prefixes import ip_text, prefix_text
-from nodespan.kernel.route_changes import RouteToAdd
 from nodespan.kernel.routes import KernelRoute, RouteKey
 from nodespan.resources.network import (
     Family,

@@ -7,7 +7,7 @@ from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriv
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
 from nodespan.controllers.network.apply.route_plan import RoutePlan, is_like, plan_routes, taken_route
-from nodespan.kernel.route_changes import RouteToAdd, add_route, delete_route, route_request
+from nodespan.kernel.changes.route_changes import RouteToAdd, add_route, delete_route, route_request
 from nodespan.kernel.routes import KernelRoute, RouteKey, Routes, read_route
 from nodespan.resources.network import RouteSpec, RouteSpecSpec
 from nodespan.runtime.controller import Specs

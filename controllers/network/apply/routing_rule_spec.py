@@ -11,8 +11,8 @@ from nodespan.controllers.network.apply.objects import Changes, Done, ObjectDriv
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotRules
 from nodespan.controllers.network.apply.rule_plan import RulePlan, is_as_desired, plan_rules, taken_rule
+from nodespan.kernel.changes.rule_changes import add_rule, delete_rule
 from nodespan.kernel.rtnetlink import RtnlSocket
-from nodespan.kernel.rule_changes import add_rule, delete_rule
 from nodespan.kernel.rules import KernelRule, RuleKey, Rules, read_kernel_rule
 from nodespan.resources.network import RoutingRuleSpec, RoutingRuleSpecSpec
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from nodespan.controllers.common.prior_state import rule_slot
 from nodespan.controllers.network.apply.plan import Plan, Step
 from nodespan.controllers.network.apply.prior_objects import Taken
+from nodespan.kernel.changes.rule_changes import OWN_PROTOCOL, is_plain
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.prefixes import prefix_text
-from nodespan.kernel.rule_changes import OWN_PROTOCOL, is_plain
 from nodespan.kernel.rules import KernelRule, RuleKey
 from nodespan.resources.network import RoutingRuleSpecSpec
 

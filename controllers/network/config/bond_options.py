@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nodespan.controllers.common.bond_defaults import bond_master
+from nodespan.controllers.common.link_settings.bond_defaults import bond_master
 from nodespan.resources.config.bond import Bond
 from nodespan.resources.config.links import BondConfig
 from nodespan.resources.network import BondMaster, enums

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 
 from nodespan.controllers.common.disagreement import Disagreement, disagreements
-from nodespan.controllers.common.keepalive import keepalive_seconds
-from nodespan.controllers.common.vlan_name import vlan_link_name
+from nodespan.controllers.common.link_settings.keepalive import keepalive_seconds
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.controllers.network.config import bond_options
 from nodespan.controllers.network.merge.rules import merge_links
 from nodespan.resources.config.bond import Bond

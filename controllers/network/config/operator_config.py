@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
-from nodespan.controllers.common.vlan_name import vlan_link_name
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derivation import Derivation, DerivationContext
 from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.controllers.network.config.implicit_links import implicit_links

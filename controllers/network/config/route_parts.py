@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Iterator
 
-from nodespan.controllers.common.vlan_name import vlan_link_name
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.resources.config.device import DEFAULT_ROUTE_METRIC, Device, DeviceRoute
 from nodespan.resources.config.links import LinkRoute, LinkSettings, VethConfig

@@ -12,7 +12,7 @@ from nodespan.controllers.network.dhcp.message4 import Code, decode
 from nodespan.controllers.network.dhcp.operator import DHCPOperator
 from nodespan.controllers.network.dhcp.output import output_of
 from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
-from nodespan.kernel.who_has import who_has
+from nodespan.kernel.packets.who_has import who_has
 from nodespan.resources.network import (
     HOSTNAME_ID,
     ConfigLayer,

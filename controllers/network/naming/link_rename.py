@@ -13,7 +13,7 @@ import trio
 
 from nodespan.controllers.common.problems import Problems, reason_of
 from nodespan.controllers.network.naming.link_name import link_name_settings
-from nodespan.kernel.link_names import add_alt_name, rename_link
+from nodespan.kernel.changes.link_names import add_alt_name, rename_link
 from nodespan.kernel.links import read_link
 from nodespan.kernel.rtnetlink import open_rtnl_socket
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig

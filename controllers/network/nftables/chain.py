@@ -36,9 +36,9 @@ from nodespan.controllers.network.nftables.document import (
 )
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork, send
 from nodespan.controllers.network.nftables.render import VERSIONS, kernel_set
-from nodespan.kernel import nft
-from nodespan.kernel.nft_events import Commit, open_filter_events
-from nodespan.kernel.owned_table import OwnedTable
+from nodespan.kernel.packet_filter import nft
+from nodespan.kernel.packet_filter.nft_events import Commit, open_filter_events
+from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.resources.network import NetworkProblem, NfTablesChain, NfTablesSetElements, Severity
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import (

@@ -1,4 +1,4 @@
-"""The second copy of guard chains, in a table that other processes cannot change (`nodespan.kernel.owned_table`).
+"""The second copy of guard chains, in a table that other processes cannot change (`kernel/packet_filter/owned_table`).
 
 Chains that hold back what must not leave in clear text protect only as long as they exist, and one `nft flush
 ruleset` removes them with all others. This copy survives that. It in turn ends with the agent, even by kill -9, which
@@ -16,7 +16,7 @@ import trio
 from nodespan.controllers.common.ip.cover import PrefixKey
 from nodespan.controllers.network.nftables.document import Document
 from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set
-from nodespan.kernel.owned_table import OwnedTable
+from nodespan.kernel.packet_filter.owned_table import OwnedTable
 
 
 @attrs.frozen(kw_only=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import attrs
 
-from nodespan.kernel import pci, sysfs
-from nodespan.kernel.ethtool import DriverFacts, open_ethtool
+from nodespan.kernel.hardware import pci, sysfs
+from nodespan.kernel.hardware.ethtool import DriverFacts, open_ethtool
+from nodespan.kernel.hardware.sysfs import DeviceFacts
 from nodespan.kernel.links import KernelLink
-from nodespan.kernel.sysfs import DeviceFacts
 from nodespan.kernel.wireguard import read_wireguard
 from nodespan.resources.network import LinkStatusSpec, WireguardStatus
 

@@ -9,7 +9,7 @@ import trio
 from nodespan.controllers.common.publication import Publication
 from nodespan.controllers.network.status.link_facts import complete, read_facts
 from nodespan.controllers.network.status.link_stack import LinkStack
-from nodespan.kernel.ethtool_news import DriverNews, open_driver_news
+from nodespan.kernel.hardware.ethtool_news import DriverNews, open_driver_news
 from nodespan.kernel.links import WHOLE_LINKS, KernelLink, Links, is_of_kind, with_names
 from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec

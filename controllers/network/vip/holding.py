@@ -11,7 +11,7 @@ from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.vip_rules import held_address, held_prefix, is_as_held
 from nodespan.etcd import LeaseGoneError, LeaseKeeper
 from nodespan.kernel.addresses import list_addresses
-from nodespan.kernel.announcement import announce
+from nodespan.kernel.packets.announcement import announce
 from nodespan.resources.network import (
     AddressSpec,
     AddressStatus,

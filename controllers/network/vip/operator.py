@@ -36,7 +36,7 @@ from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionS
 from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import Input, weak
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 
 # What the operator reads, beside what all operators do.
 INPUTS: tuple[Input, ...] = (

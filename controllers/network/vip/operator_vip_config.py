@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from nodespan.controllers.common.vlan_name import vlan_link_name
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derivation import Derivation, DerivationContext
 from nodespan.controllers.network.config.derived_outputs import Requested
 from nodespan.resources.config import MachineConfigSpec

@@ -37,7 +37,7 @@ from nodespan.controllers.network.vip.lease_note import LeaseNote
 from nodespan.controllers.network.vip.report import Report
 from nodespan.etcd import Election, EtcdClient, EtcdError, Leadership, UnavailableError, kept_lease
 from nodespan.etcd.lease_keeper import LeaseKeeper
-from nodespan.kernel.who_has import who_has
+from nodespan.kernel.packets.who_has import who_has
 from nodespan.resources.network import LinkStatus, VIPState
 from nodespan.runtime.background import background
 from nodespan.runtime.transitions import Transitions, checked_transition

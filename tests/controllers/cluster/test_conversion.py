@@ -13,7 +13,7 @@ from nodespan.discovery.affiliate import (
 )
 from nodespan.discovery.view import SeenAffiliate
 from nodespan.resources.cluster import AffiliateSpec, ControlPlane, KubeSpanAffiliate, MachineType
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 from tests.controllers.cluster.samples import affiliate
 from tests.discovery.samples import affiliates
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.controllers.common.bond_defaults import bond_master
 from nodespan.controllers.common.cmdline import CmdlineBond, CmdlineIP, CmdlineNetwork, CmdlineVLAN, parse_cmdline
+from nodespan.controllers.common.link_settings.bond_defaults import bond_master
 from nodespan.resources.network import enums
 
 UNDERSTOOD: list[tuple[str, dict[str, Any]]] = [

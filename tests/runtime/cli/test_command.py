@@ -10,7 +10,7 @@ from nodespan.runtime.cli.command import run
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import socket_of
 from nodespan.runtime.cli.version import own_version
-from nodespan.runtime.suggestions import did_you_mean
+from nodespan.runtime.text.suggestions import did_you_mean
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nodespan.runtime.cli.graph import _live, draw
-from nodespan.runtime.drawing import dot, mermaid
 from nodespan.runtime.graph import Edge, EdgeKind
+from nodespan.runtime.text.drawing import dot, mermaid
 from tests.support.agent import agent, nodespan
 
 EDGES = [

@@ -9,7 +9,7 @@ import pytest
 
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.graphviz import render
-from nodespan.runtime.drawing import Arrow, Drawing, Node, dot
+from nodespan.runtime.text.drawing import Arrow, Drawing, Node, dot
 from tests.support.agent import nodespan
 
 HOSTILE = '<b>"quoted" & \\back\n\x1b[31m\ufffe\ud800 ]]> &lt; `*_#1;'

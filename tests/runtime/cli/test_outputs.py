@@ -9,8 +9,8 @@ from nodespan.resources.network import AddressStatus, LinkStatus, NodeAddress, N
 from nodespan.runtime.api import protocol
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import make_output
-from nodespan.runtime.jsonpath import JSONPathError
 from nodespan.runtime.resource import ResourceDefinition, definition_resource
+from nodespan.runtime.text.jsonpath import JSONPathError
 from tests.runtime.cli import samples
 from tests.runtime.cli.samples import NODE, address, data, definition, link, resource, yaml
 

@@ -9,9 +9,9 @@ from typing import Any, TextIO
 
 import pytest
 
-from nodespan.runtime import logs
 from nodespan.runtime.cli import streams
 from nodespan.runtime.cli.command import run
+from nodespan.runtime.process import logs
 from tests.support.agent import COMMAND, agent, environment
 
 VERBS = [

@@ -5,9 +5,9 @@ from typing import Any, Self
 
 import attrs
 
-from nodespan.runtime import jsonpath
 from nodespan.runtime.codec.plain import resource_to_plain
 from nodespan.runtime.resource import Kind, Resource, ResourceDefinitionSpec, named_definitions
+from nodespan.runtime.text import jsonpath
 
 Definitions = Iterable[Resource[ResourceDefinitionSpec]]
 

@@ -27,7 +27,7 @@ from nodespan.runtime.api.grpc.machine import Machine
 from nodespan.runtime.api.grpc.output import MAX_WAITING, Output
 from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.status import Code, RPCError
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 from nodespan.runtime.token_bucket import TokenBucket
 
 _CHUNK = 64 * 1024

@@ -7,7 +7,7 @@ from h2.errors import ErrorCodes
 
 from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.status import Code, RPCError
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 
 Metadata = Sequence[tuple[str, str]]
 

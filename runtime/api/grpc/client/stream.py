@@ -14,7 +14,7 @@ from nodespan.runtime.api.grpc.client.errors import CallError, Metadata, Stage, 
 from nodespan.runtime.api.grpc.framing import MessageReader
 from nodespan.runtime.api.grpc.output import Output
 from nodespan.runtime.api.grpc.status import Code, RPCError, decode_text, parse_code
-from nodespan.runtime.escaping import bounded
+from nodespan.runtime.text.escaping import bounded
 
 _LONGEST_QUOTE = 100
 

@@ -7,8 +7,8 @@ import pytest
 
 from nodespan.controllers.network.apply.bond_plan import blindness, changes, creation, filled, in_words, steps
 from nodespan.controllers.network.apply.master_address import first_member_address
-from nodespan.kernel.bond_options import BY_FIELD, OPTIONS, encode
-from nodespan.kernel.link_changes import LinkChange
+from nodespan.kernel.changes.bond_options import BY_FIELD, OPTIONS, encode
+from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.link_lookup import LinkLookup
 from nodespan.kernel.links import KernelLink
 from nodespan.kernel.rtnetlink import members as attributes_in

@@ -16,7 +16,7 @@ from nodespan.controllers.network.apply.link_originals import (
     inherited,
     restoration,
 )
-from nodespan.kernel.link_changes import LinkChange
+from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import LinkFlags, LinkSpecSpec, LinkStatusSpec
 

@@ -18,7 +18,7 @@ from nodespan.controllers.network.apply.link_plan import (
     in_order,
     in_words,
 )
-from nodespan.kernel.link_changes import LinkChange
+from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import (

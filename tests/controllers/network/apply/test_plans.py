@@ -9,10 +9,10 @@ from nodespan.controllers.network.apply.address_plan import Fence, plan_addresse
 from nodespan.controllers.network.apply.plan import Step
 from nodespan.controllers.network.apply.route_plan import plan_routes
 from nodespan.controllers.network.apply.rule_plan import plan_rules
-from nodespan.kernel.address_changes import AddressToAdd
 from nodespan.kernel.addresses import key_of as address_key
+from nodespan.kernel.changes.address_changes import AddressToAdd
+from nodespan.kernel.changes.route_changes import RouteToAdd
 from nodespan.kernel.links import KernelLink
-from nodespan.kernel.route_changes import RouteToAdd
 from nodespan.kernel.routes import KernelRoute
 from nodespan.kernel.routes import key_of as route_key
 from nodespan.kernel.rules import KernelRule, RuleKey

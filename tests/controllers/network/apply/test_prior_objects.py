@@ -19,14 +19,14 @@ from nodespan.controllers.network.apply.address_plan import Fence, plan_addresse
 from nodespan.controllers.network.apply.objects import Changes, ObjectDriver, ObjectPlan
 from nodespan.controllers.network.apply.prior_objects import PriorObjects
 from nodespan.controllers.network.apply.route_plan import plan_routes
-from nodespan.kernel.address_changes import AddressToAdd, add_address, delete_address
 from nodespan.kernel.addresses import Addresses
+from nodespan.kernel.changes.address_changes import AddressToAdd, add_address, delete_address
+from nodespan.kernel.changes.route_changes import RouteToAdd, add_route, delete_route
+from nodespan.kernel.changes.rule_changes import add_rule
 from nodespan.kernel.link_lookup import LinkTable
 from nodespan.kernel.links import KernelLink
-from nodespan.kernel.route_changes import RouteToAdd, add_route, delete_route
 from nodespan.kernel.routes import Routes
 from nodespan.kernel.rtnetlink import Message, number8, number32
-from nodespan.kernel.rule_changes import add_rule
 from nodespan.kernel.rules import Rules
 from nodespan.resources.network import (
     AddressSpec,

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from nodespan.controllers.network.status.link_facts import LinkFacts, complete
-from nodespan.kernel import pci, sysfs
-from nodespan.kernel.ethtool import DriverFacts, open_ethtool
-from nodespan.kernel.sysfs import DeviceFacts
+from nodespan.kernel.hardware import pci, sysfs
+from nodespan.kernel.hardware.ethtool import DriverFacts, open_ethtool
+from nodespan.kernel.hardware.sysfs import DeviceFacts
 from nodespan.resources.network import LinkStatusSpec, WireguardStatus
 from nodespan.resources.network.enums import Duplex, Port
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from nodespan.controllers.network.vip.fencing import KERNEL_SLACK, kernel_deadline
 from nodespan.etcd import beat_interval, valid_for
-from nodespan.kernel.address_changes import seconds_left
+from nodespan.kernel.changes.address_changes import seconds_left
 
 TTLS = st.integers(min_value=3, max_value=300).map(float)
 

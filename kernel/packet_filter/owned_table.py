@@ -16,7 +16,7 @@ from typing import Self
 
 import trio
 
-from nodespan.kernel.nft import first_line, list_table, number_of, start
+from nodespan.kernel.packet_filter.nft import first_line, list_table, number_of, start
 
 _PATIENCE = 30.0
 _LONGEST_ANSWER = 1 << 16

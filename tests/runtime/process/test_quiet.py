@@ -4,7 +4,7 @@ import threading
 
 import trio
 
-from nodespan.runtime.quiet import wait_quiet
+from nodespan.runtime.process.quiet import wait_quiet
 
 
 async def test_a_task_that_only_waits_is_quiet() -> None:

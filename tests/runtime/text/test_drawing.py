@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.runtime.drawing import Arrow, Drawing, Node, Style, dot, mermaid
+from nodespan.runtime.text.drawing import Arrow, Drawing, Node, Style, dot, mermaid
 
 STYLES: tuple[Style, ...] = get_args(Style)
 EMPTY = Drawing(controllers=(), types=(), edges=())

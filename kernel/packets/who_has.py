@@ -2,7 +2,7 @@
 
 import trio
 
-from nodespan.kernel.announcement import NeighbourSocket, open_neighbours
+from nodespan.kernel.packets.announcement import NeighbourSocket, open_neighbours
 from nodespan.kernel.prefixes import parse_address
 
 # A neighbour answers within milliseconds. The seconds that the RFCs allow are for much slower links.

@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from nodespan.runtime.escaping import escaped
+from nodespan.runtime.text.escaping import escaped
 
 Style = Literal["exclusive", "shared", "strong", "weak", "destroy-ready", "primary", "mapped"]
 

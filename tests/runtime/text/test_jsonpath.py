@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.runtime.jsonpath import JSONPathError
-from nodespan.runtime.jsonpath import compile as compile_template
+from nodespan.runtime.text.jsonpath import JSONPathError
+from nodespan.runtime.text.jsonpath import compile as compile_template
 
 LINK = {
     "alias": "net0",
@@ -255,7 +255,7 @@ def test_data_nested_beyond_reason_is_an_error_of_the_expression() -> None:
 
 def test_importing_loads_nothing_but_the_regular_expressions() -> None:
     script = (
-        "import sys, re; before = set(sys.modules); import nodespan.runtime.jsonpath; print(*set(sys.modules) - before)"
+        "import sys, re; old = set(sys.modules); import nodespan.runtime.text.jsonpath; print(*set(sys.modules) - old)"
     )
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert {name for name in loaded if not name.startswith("nodespan")} <= {"collections.abc"}

@@ -8,7 +8,7 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import EventDict
 
-from nodespan.runtime.escaping import escaped
+from nodespan.runtime.text.escaping import escaped
 
 _OWN_TEXTS = ("event", "exception", "stack")
 

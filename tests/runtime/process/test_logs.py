@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from nodespan.runtime import logs
+from nodespan.runtime.process import logs
 
 
 def logger(form: str) -> tuple[Any, io.StringIO]:

@@ -2,7 +2,7 @@
 
 import struct
 
-from nodespan.kernel.ethtool_news import open_driver_news, read_indexes
+from nodespan.kernel.hardware.ethtool_news import open_driver_news, read_indexes
 from nodespan.kernel.rtnetlink import nest, number8, number32, zero_terminated
 
 

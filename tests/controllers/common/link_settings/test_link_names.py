@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodespan.controllers.common.link_names import link_name_fault
+from nodespan.controllers.common.link_settings.link_names import link_name_fault
 
 
 @pytest.mark.parametrize("name", ["a", "eth0", "br-lan.100", "a" * 15, "über", "日本語", "-", "..."])

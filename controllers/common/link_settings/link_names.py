@@ -1,6 +1,6 @@
 """Which names a link can be made with: the kernel's `dev_valid_name`, and what it does with a `%`."""
 
-from nodespan.runtime.escaping import escaped
+from nodespan.runtime.text.escaping import escaped
 
 LONGEST_NAME = 15
 # The kernel's isspace() reads bytes as Latin-1, so the last byte of a letter like "à" in UTF-8 is a blank to it.

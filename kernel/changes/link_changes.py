@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
-from nodespan.kernel.bond_options import BondValue, encode
+from nodespan.kernel.changes.bond_options import BondValue, encode
 from nodespan.kernel.refusals import explained, link_refusal, name_and_mtu
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from nodespan.kernel.ndisc import announcement, checksum, claimant, probe_frame
+from nodespan.kernel.packets.ndisc import announcement, checksum, claimant, probe_frame
 
 MAC, OTHER = bytes.fromhex("020000000007"), bytes.fromhex("020000000009")
 ADDRESS = socket.inet_pton(socket.AF_INET6, "2001:db8::10:abcd")

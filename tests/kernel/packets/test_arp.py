@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodespan.kernel.arp import announcement, claimant, probe_frame
+from nodespan.kernel.packets.arp import announcement, claimant, probe_frame
 
 MAC, ADDRESS = bytes.fromhex("020000000007"), bytes([192, 0, 2, 1])
 OTHER = bytes.fromhex("020000000009")

@@ -5,7 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.kernel.nft_events import Commit, CommitReader
+from nodespan.kernel.packet_filter.nft_events import Commit, CommitReader
 from nodespan.kernel.rtnetlink import zero_terminated
 
 NEW_TABLE, DELETE_TABLE, NEW_RULE, NEW_GENERATION = 0, 2, 6, 15

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from nodespan.runtime.service_manager import ServiceManager
+from nodespan.runtime.process.service_manager import ServiceManager
 from tests.support.agent import COMMAND, environment
 from tests.support.process import running
 

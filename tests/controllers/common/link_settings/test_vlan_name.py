@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodespan.controllers.common.vlan_name import vlan_link_name
+from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 
 
 @pytest.mark.parametrize(

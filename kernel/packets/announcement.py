@@ -1,7 +1,7 @@
 """Announces to the neighbours of a link that an address has moved here, and probes for its other owners."""
 
-from nodespan.kernel.arp import ArpSocket
-from nodespan.kernel.ndisc import NdiscSocket
+from nodespan.kernel.packets.arp import ArpSocket
+from nodespan.kernel.packets.ndisc import NdiscSocket
 from nodespan.kernel.prefixes import parse_address
 
 NeighbourSocket = ArpSocket | NdiscSocket

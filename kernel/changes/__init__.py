@@ -1,0 +1,1 @@
+"""Changes to links, addresses, routes and rules: functions over values, which block and raise OSError."""

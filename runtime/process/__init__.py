@@ -1,0 +1,1 @@
+"""The process of an agent: logs, the garbage collector, an idle loop, and messages to systemd."""

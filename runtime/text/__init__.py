@@ -1,0 +1,1 @@
+"""Texts: escaping, JSONPath, suggestions for misspelt words, graphs as DOT and Mermaid."""
