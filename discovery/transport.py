@@ -25,6 +25,7 @@ from nodespan.runtime.api.grpc.client import (
     Channel,
     ChannelOptions,
     Endpoint,
+    Stage,
     client_context,
     open_channel,
     system_roots,
@@ -63,7 +64,7 @@ class GrpcTransport:
         try:
             proxy = proxy_for(target, self._environment())
         except ProxyError as error:
-            raise TransportError("BAD_PROXY", str(error)) from error
+            raise TransportError("BAD_PROXY", str(error), Stage.PROXY) from error
         options = ChannelOptions(
             connect_timeout=_CONNECT_TIMEOUT,
             keepalive=keepalive,

@@ -12,7 +12,8 @@ NETWORK_STATUS_ID = "status"
 class NetworkStatusSpec:
     """Each field is true once its part is ready.
 
-    `discovery_ready`: all configured discovery services are in use, and their records can be read.
+    `discovery_ready`: all configured discovery services are in use, and their records can be read. `vip_ready`: the
+    elections of all virtual IPs can be followed.
     """
 
     address_ready: bool = False
@@ -20,6 +21,7 @@ class NetworkStatusSpec:
     hostname_ready: bool = False
     etc_files_ready: bool = False
     discovery_ready: bool = True
+    vip_ready: bool = True
 
 
 NetworkStatus = ResourceType(
@@ -34,5 +36,6 @@ NetworkStatus = ResourceType(
         "Hostname": ".hostnameReady",
         "Etc": ".etcFilesReady",
         "Discovery": ".discoveryReady",
+        "VIP": ".vipReady",
     },
 )

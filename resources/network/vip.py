@@ -29,6 +29,7 @@ class VIPStatusSpec:
 
     `since` is when this state began (RFC 3339, UTC), `lease` the id of this node's own lease at etcd in hexadecimal
     digits, "" while it has none. `reason` is for operators: what it waits for, or why it last gave up the address.
+    `trouble` is what keeps the election from being followed or is wrong with it, "" for nothing.
     """
 
     ip: str
@@ -38,6 +39,7 @@ class VIPStatusSpec:
     since: str = ""
     lease: str = attrs.field(default="", metadata=_OPTIONAL)
     reason: str = attrs.field(default="", metadata=_OPTIONAL)
+    trouble: str = attrs.field(default="", metadata=_OPTIONAL)
 
 
 VIPStatus = ResourceType(

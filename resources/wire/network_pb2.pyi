@@ -669,18 +669,20 @@ class StaticHostSpec(_message.Message):
     def __init__(self, addresses: _Optional[_Iterable[_Union[_common_pb2.NetIP, _Mapping]]] = ...) -> None: ...
 
 class StatusSpec(_message.Message):
-    __slots__ = ("address_ready", "connectivity_ready", "hostname_ready", "etc_files_ready", "discovery_ready")
+    __slots__ = ("address_ready", "connectivity_ready", "hostname_ready", "etc_files_ready", "discovery_ready", "vip_ready")
     ADDRESS_READY_FIELD_NUMBER: _ClassVar[int]
     CONNECTIVITY_READY_FIELD_NUMBER: _ClassVar[int]
     HOSTNAME_READY_FIELD_NUMBER: _ClassVar[int]
     ETC_FILES_READY_FIELD_NUMBER: _ClassVar[int]
     DISCOVERY_READY_FIELD_NUMBER: _ClassVar[int]
+    VIP_READY_FIELD_NUMBER: _ClassVar[int]
     address_ready: bool
     connectivity_ready: bool
     hostname_ready: bool
     etc_files_ready: bool
     discovery_ready: bool
-    def __init__(self, address_ready: _Optional[bool] = ..., connectivity_ready: _Optional[bool] = ..., hostname_ready: _Optional[bool] = ..., etc_files_ready: _Optional[bool] = ..., discovery_ready: _Optional[bool] = ...) -> None: ...
+    vip_ready: bool
+    def __init__(self, address_ready: _Optional[bool] = ..., connectivity_ready: _Optional[bool] = ..., hostname_ready: _Optional[bool] = ..., etc_files_ready: _Optional[bool] = ..., discovery_ready: _Optional[bool] = ..., vip_ready: _Optional[bool] = ...) -> None: ...
 
 class TimeServerSpecSpec(_message.Message):
     __slots__ = ("ntp_servers", "config_layer", "use_nts")

@@ -29,12 +29,12 @@ class Authority:
         """The authority's own certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, directory: Path, *hosts: str) -> tuple[Path, Path]:
-        """The files of a certificate for these names and IP addresses, and of its key."""
+    def issue(self, directory: Path, *hosts: str, ended: datetime.timedelta | None = None) -> tuple[Path, Path]:
+        """The files of a certificate for these names and IP addresses, and of its key. `ended`: it is over, so long."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
         certificate = (
-            self._builder(name, key)
+            self._builder(name, key, ended or -_DAY)
             .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -47,7 +47,9 @@ class Authority:
         )
         return files
 
-    def _builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, ended: datetime.timedelta = -_DAY
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -55,8 +57,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
-            .not_valid_after(now + _DAY)
+            .not_valid_before(now - _DAY - max(ended, -_DAY))
+            .not_valid_after(now - ended)
         )
 
 

@@ -37,6 +37,12 @@ def collect(state: State) -> Iterator[Samples]:
         },
     )
     yield Samples(
+        name="nodespan_vip_trouble",
+        text="1 while something is wrong with the election of a virtual IP, as an etcd that does not answer.",
+        labels=("ip", "link"),
+        values={(vip.spec.ip, vip.spec.link_name): float(bool(vip.spec.trouble)) for vip in state.list(VIPStatus)},
+    )
+    yield Samples(
         name="nodespan_dhcp_lease_bound",
         text="1 while a DHCP client has a lease.",
         labels=("client", "link"),
@@ -72,4 +78,5 @@ def _parts(state: State) -> list[tuple[str, bool]]:
         ("hostname", spec.hostname_ready),
         ("etcfiles", spec.etc_files_ready),
         ("discovery", spec.discovery_ready),
+        ("vip", spec.vip_ready),
     ]

@@ -15,6 +15,7 @@ from nodespan.resources.network import (
     RouteStatusSpec,
     RouteType,
     RoutingTable,
+    VIPStatus,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 from nodespan.runtime.resource import format_version
@@ -32,6 +33,7 @@ class NetworkStatusController(Controller):
         weak(HostnameStatus, HOSTNAME_ID),
         weak(NodeAddress, DEFAULT_ADDRESS_ID),
         weak(RouteStatus),
+        weak(VIPStatus),
     )
     outputs = (exclusive(NetworkStatus),)
 
@@ -50,6 +52,7 @@ def _status(ctx: ControllerContext) -> NetworkStatusSpec:
         hostname_ready=_has_hostname(ctx),
         etc_files_ready=_has_etc_files(ctx),
         discovery_ready=all(_is_in_use(status.spec) for status in ctx.list(DiscoveryServiceStatus)),
+        vip_ready=not any(status.spec.trouble for status in ctx.list(VIPStatus)),
     )
 
 

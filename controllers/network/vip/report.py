@@ -77,6 +77,7 @@ class Report:
         self._is_shown = True
         async with self._writing:
             parts = self._status
+            trouble = parts.problem or parts.trouble or parts.namesake
             status = VIPStatusSpec(
                 ip=self._ip,
                 link_name=self._ctx.link_name,
@@ -85,11 +86,12 @@ class Report:
                 since=self._clock.text(self._since),
                 lease=parts.lease,
                 reason=parts.trouble or parts.namesake or parts.reason,
+                trouble=trouble,
             )
             await self._ctx.report(
                 OperatorOutput(
                     addresses=() if self._address is None else (self._address,),
                     vip_status=status,
-                    problem=parts.problem or parts.trouble or parts.namesake,
+                    problem=trouble,
                 )
             )

@@ -107,6 +107,7 @@ async def test_the_network_is_counted(tmp_path: Path) -> None:
         'nodespan_vip_state{ip="192.0.2.1",link="eth0",state="candidate"} 0.0',
         'nodespan_vip_state{ip="192.0.2.1",link="eth0",state="leader"} 1.0',
         'nodespan_vip_state{ip="192.0.2.1",link="eth0",state="refused"} 0.0',
+        'nodespan_vip_trouble{ip="192.0.2.1",link="eth0"} 0.0',
         'nodespan_dhcp_lease_bound{client="dhcp4",link="eth0"} 1.0',
         'nodespan_dhcp_lease_bound{client="dhcp6",link="eth0"} 0.0',
     ]

@@ -67,7 +67,7 @@ class Dialer:
         proxy = self._proxy_for(endpoint)
         first, port, whose = (endpoint.host, endpoint.port, "") if proxy is None else (proxy.host, proxy.port, proxy)
         addresses = await way.look_up(first, port, "of the proxy " if whose else "")
-        stream = await way.connect(addresses)
+        stream = await way.connect(addresses, f"{proxy} at " if whose else "")
         try:
             if proxy is not None:
                 way.at(Stage.PROXY, f"{proxy} has not answered")
@@ -121,9 +121,9 @@ class _Way:
         # An address with a scope has four parts: the name of the link goes with the address.
         return [(_scoped(sockaddr), int(sockaddr[1])) for _, _, _, _, sockaddr in found]
 
-    async def connect(self, addresses: list[tuple[str, int]]) -> trio.SocketStream:
+    async def connect(self, addresses: list[tuple[str, int]], whose: str = "") -> trio.SocketStream:
         """A connection to the first address that takes one."""
-        where = ", ".join(
+        where = whose + ", ".join(
             f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in addresses
         )
         self.at(Stage.TCP, f"no connection to {where}: no answer")

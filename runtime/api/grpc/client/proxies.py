@@ -96,6 +96,9 @@ async def _connect_by_http(stream: trio.abc.Stream, proxy: Proxy, address: str) 
     status = _STATUS.match(answer)
     if status is None:
         raise unreachable(Stage.PROXY, f"{proxy} does not answer like an HTTP proxy")
+    if status[1] == b"407":
+        said = "wants a user and password" if proxy.user is None else "refuses the user and password"
+        raise unreachable(Stage.PROXY, f"{proxy} {said}")
     if not status[1].startswith(b"2"):
         raise unreachable(Stage.PROXY, f"{proxy} refuses to connect: HTTP status {status[1].decode()}")
 

@@ -22,6 +22,9 @@ from nodespan.resources.network import (
     RouteStatusSpec,
     RouteType,
     RoutingTable,
+    VIPState,
+    VIPStatus,
+    VIPStatusSpec,
 )
 from nodespan.runtime.testing.kit import Node, running
 
@@ -84,3 +87,16 @@ async def test_the_files_are_ready_when_each_is_written_as_it_is_wanted_now() ->
 )
 def test_a_default_route_that_packets_go_by_leads_out(route: RouteStatusSpec, leads: bool) -> None:
     assert leads_out(route) is leads
+
+
+@pytest.mark.virtual_clock
+async def test_virtual_ips_are_ready_while_their_elections_can_be_followed() -> None:
+    async with running(NetworkStatusController()) as node:
+        await becomes(node)
+        status = VIPStatusSpec(ip="192.0.2.1", link_name="eth0", state=VIPState.CANDIDATE)
+        await node.put(VIPStatus, "eth0/192.0.2.1", status)
+        await becomes(node)
+        await node.put(VIPStatus, "eth0/192.0.2.1", attrs.evolve(status, trouble="etcd is not available: no leader"))
+        await becomes(node, vip_ready=False)
+        await node.destroy(VIPStatus, "eth0/192.0.2.1")
+        await becomes(node)

@@ -103,12 +103,12 @@ async def test_what_is_wrong_is_a_problem() -> None:
     board = Board()
     report = board.report()
     await report.update(problem="outside")
-    assert board.output[-1].problem == "outside"
+    assert (board.output[-1].problem, board.status.trouble) == ("outside", "outside")
     await report.update(problem="", namesake="twin")
     assert board.output[-1].problem == "twin"
     for trouble in ("watch_trouble", "lease_trouble"):
         await report.update(**{trouble: "it speaks only gRPC"})
-        assert board.output[-1].problem == "it speaks only gRPC"
+        assert board.output[-1].problem == board.status.trouble == "it speaks only gRPC"
         await report.update(**{trouble: ""})
         assert board.output[-1].problem == "twin"
 

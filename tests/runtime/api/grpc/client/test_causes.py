@@ -1,5 +1,6 @@
 """Why a service cannot be reached: the step that fails is named."""
 
+import datetime
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -146,7 +147,7 @@ async def test_a_port_that_does_not_speak_tls(talk: _Talk, text: str) -> None:
     ("answer", "text"),
     [
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "the proxy 127.0.0.1 refuses to connect: HTTP status 403"),
-        (b"HTTP/1.0 407 Authenticate\r\n\r\n", "the proxy 127.0.0.1 refuses to connect: HTTP status 407"),
+        (b"HTTP/1.0 407 Authenticate\r\n\r\n", "the proxy 127.0.0.1 refuses the user and password"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "the proxy 127.0.0.1 does not answer like an HTTP proxy"),
         (b"", "the proxy 127.0.0.1 does not answer like an HTTP proxy"),
     ],
@@ -158,12 +159,28 @@ async def test_a_proxy_that_does_not_connect(answer: bytes, text: str) -> None:
     assert cause == Cause(Stage.PROXY, text)
 
 
+async def test_a_proxy_that_wants_a_password() -> None:
+    async with _server(_says(b"HTTP/1.1 407 Authenticate\r\n\r\n")) as port:
+        cause = await find_cause(DialAddress("discovery.example.org:443"), f"http://127.0.0.1:{port}", b"")
+    assert cause == Cause(Stage.PROXY, "the proxy 127.0.0.1 wants a user and password")
+
+
+async def test_a_certificate_that_is_over(tmp_path: Path) -> None:
+    authority = Authority("one")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue(tmp_path, "localhost", ended=datetime.timedelta(hours=1)))
+    context.set_alpn_protocols(["h2"])
+    async with _server(_speaks_tls(context)) as port:
+        cause = await find_cause(DialAddress(f"localhost:{port}"), None, authority.pem)
+    assert cause == Cause(Stage.TLS, "the certificate of localhost is refused: certificate has expired")
+
+
 async def test_a_proxy_that_cannot_be_reached() -> None:
     port = await _free_port()
     target = DialAddress("discovery.example.org:443")
     cause = await find_cause(target, f"http://127.0.0.1:{port}", b"")
-    assert cause is not None
-    assert cause.stage is Stage.TCP
+    text = f"no connection to the proxy 127.0.0.1 at 127.0.0.1:{port}: Connection refused"
+    assert cause == Cause(Stage.TCP, text)
     cause = await find_cause(target, "http://proxy.invalid:3128", b"")
     assert cause is not None
     assert (cause.stage, "the name of the proxy proxy.invalid" in cause.message) == (Stage.LOOKUP, True)

@@ -248,7 +248,7 @@ async def test_what_is_said_to_a_proxy(url: str, host: str, said: list[bytes], a
 @pytest.mark.parametrize(
     ("url", "answers", "text"),
     [
-        ("http://p", [b"HTTP/1.1 407 Who\r\n\r\n"], "the proxy p refuses to connect: HTTP status 407"),
+        ("http://p", [b"HTTP/1.1 407 Who\r\n\r\n"], "the proxy p wants a user and password"),
         ("http://p", [b""], "the proxy p does not answer like an HTTP proxy"),
         ("socks5h://p", [b"HT"], "the proxy p does not answer like a SOCKS 5 proxy"),
         ("socks5h://p", [b"\x05"], "the proxy p has closed the connection"),
@@ -284,7 +284,7 @@ async def test_a_proxy_on_the_way_and_one_that_cannot_be() -> None:
 
 @pytest.mark.virtual_clock
 async def test_a_proxy_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def connect(_way: object, _addresses: object) -> trio.abc.Stream:
+    async def connect(_way: object, _addresses: object, _whose: str) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         return trio.testing.memory_stream_pair()[0]
 
