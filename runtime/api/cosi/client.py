@@ -99,6 +99,9 @@ class StateClient:
         return await self._channel.unary(f"/{SERVICE}/{method}", request, answer.FromString, timeout=_PATIENCE)
 
     def _sent(self, resource: Resource[Any]) -> wire.Resource:
+        if not isinstance(resource.spec, RawSpec):
+            # Whoever writes a type knows it, and wants to read it so.
+            self._types.setdefault(resource.metadata.type, type(resource.spec))
         return encode_resource(resource, self._messages)
 
     async def get(self, kind: Kind[Any], id: str) -> Resource[Any]:

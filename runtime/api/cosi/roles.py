@@ -5,16 +5,11 @@
     os:operator, os:reader           read, except sensitive types
     any other, none                  nothing
 
-The roles of a client are the organizations of its certificate. One that acts for others (os:impersonator) has the roles
-that it names in the metadata of a call, in a field chosen where the server is composed. On a unix socket the mode of
-the file decides who may connect, and who may is an administrator.
+Who finds the roles of a client is up to who composes the server (`Authorizer`): on the network a certificate says them.
+On a unix socket the mode of the file decides who may connect, and who may is an administrator.
 """
 
-import functools
 from collections.abc import Callable
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from nodespan.runtime.api.access import check_registered
 from nodespan.runtime.api.grpc import Call, Code, RPCError
@@ -39,29 +34,6 @@ def local_roles(call: Call) -> Roles:
     if call.peer.address is not None:
         raise RPCError(Code.UNAUTHENTICATED, "no certificate was shown")
     return frozenset({ADMIN})
-
-
-def certificate_roles(role_field: str) -> Authorizer:
-    """Those of the client's certificate, which TLS has verified; a client without one is refused.
-
-    `role_field` is the field of the metadata in which a client that acts for others names roles.
-    """
-
-    def authorize(call: Call) -> Roles:
-        if call.peer.certificate is None:
-            raise RPCError(Code.UNAUTHENTICATED, "no certificate was shown")
-        roles = _organizations(call.peer.certificate)
-        if IMPERSONATOR in roles:
-            return frozenset(value for name, value in call.metadata if name == role_field)
-        return roles
-
-    return authorize
-
-
-@functools.lru_cache(maxsize=1024)
-def _organizations(certificate: bytes) -> Roles:
-    subject = x509.load_der_x509_certificate(certificate).subject
-    return frozenset(str(each.value) for each in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
 
 
 def role_rule(state: State, roles: Roles) -> Rule:

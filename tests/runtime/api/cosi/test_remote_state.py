@@ -29,6 +29,7 @@ from nodespan.runtime.state import EventType, MemoryState, State
 from nodespan.runtime.state.collection import History
 from nodespan.runtime.state.filtered import FilteredState, Verb
 from nodespan.runtime.state.remote import RemoteState
+from nodespan.runtime.testing.engine_suite import EngineSuite, Integer, Sentence, Text
 from nodespan.runtime.testing.state_suite import Path as PathType
 from nodespan.runtime.testing.state_suite import StateSuite
 from tests.runtime.api.cosi.client import Thing, ThingSpec
@@ -313,3 +314,16 @@ async def test_a_short_history_here_bounds_what_watches_may_fall_behind(path: Pa
                 await other.state.create(Thing.new(f"{number:02}", ThingSpec()))
             await state.create(Thing.new("last", ThingSpec()))
             assert (await anext(watch)).type is EventType.ERRORED
+
+
+class TestEngineOnRemoteState(EngineSuite):
+    """Controllers whose inputs and outputs are elsewhere."""
+
+    @pytest.fixture(autouse=True)
+    def _directory(self, tmp_path: Path) -> None:
+        self._path = tmp_path / "s"
+
+    @contextlib.asynccontextmanager
+    async def open_state(self) -> AsyncIterator[State]:
+        async with elsewhere(self._path), opened(self._path, types=[Integer, Sentence, Text]) as state:
+            yield state

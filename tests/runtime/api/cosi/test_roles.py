@@ -1,19 +1,13 @@
-"""Who may read and write what over the State service, and where roles come from."""
+"""Who may read and write what over the State service."""
 
-import datetime
 import ipaddress
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from nodespan.runtime.api.cosi.roles import ADMIN, OPERATOR, READER, certificate_roles, local_roles, role_rule
+from nodespan.runtime.api.cosi.roles import ADMIN, OPERATOR, READER, local_roles, role_rule
 from nodespan.runtime.api.grpc import Call, Code, Method, Peer, RPCError
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state import MemoryState
@@ -25,7 +19,6 @@ from tests.runtime.api.cosi.test_service import THING, thing
 Secret = ResourceType("Secrets.test.nodespan.dev", ThingSpec, namespace="test", sensitive=True)
 SECRET: dict[str, Any] = {"namespace": "test", "type": Secret.name}
 WATCH: dict[str, Any] = {"options": {"bootstrap_contents": True}}
-ROLES = certificate_roles("x-role")
 
 
 class _Nowhere:
@@ -40,35 +33,10 @@ async def _nothing(_request: Any, _call: Call) -> None:
     raise AssertionError
 
 
-def call(peer: Peer, *metadata: tuple[str, str]) -> Call:
+def call(peer: Peer) -> Call:
     """A call of this peer."""
     method = Method("/cosi.resource.State/Get", Any, _nothing, is_stream=False)  # type: ignore[arg-type]
-    return Call(method, peer, metadata, float("inf"), _Nowhere())
-
-
-def certificate(*organizations: str) -> bytes:
-    """One whose subject has these organizations."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in organizations]
-    name = x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.DER)
-
-
-def remote(*organizations: str) -> Peer:
-    """A peer with a certificate."""
-
-    return Peer(address=ipaddress.ip_address("192.0.2.1"), port=1, certificate=certificate(*organizations))
+    return Call(method, peer, (), float("inf"), _Nowhere())
 
 
 async def _filled() -> MemoryState:
@@ -138,25 +106,11 @@ async def test_unknown_types_and_namespaces_are_denied_not_empty(tmp_path: Path)
         await served.use(work)
 
 
-def test_roles_are_the_organizations_of_a_certificate() -> None:
-    assert ROLES(call(remote(ADMIN, "people"))) == {ADMIN, "people"}
-    assert ROLES(call(remote(READER), ("x-role", ADMIN))) == {READER}
-    assert ROLES(call(remote())) == set()
-
-
-def test_one_that_acts_for_others_has_the_roles_that_it_names() -> None:
-    peer = remote("os:impersonator", ADMIN)
-    assert ROLES(call(peer, ("x-role", READER), ("x-role", OPERATOR))) == {READER, OPERATOR}
-    assert ROLES(call(peer)) == set()
-
-
-def test_without_a_certificate_nobody_has_roles_but_on_a_unix_socket() -> None:
+def test_whoever_may_connect_to_a_unix_socket_is_an_administrator_and_nobody_else() -> None:
     assert local_roles(call(Peer())) == {ADMIN}
-    stranger = attrs.evolve(remote(), certificate=None)
-    for find in (ROLES, local_roles):
-        with pytest.raises(RPCError) as refused:
-            find(call(stranger))
-        assert refused.value.code is Code.UNAUTHENTICATED
+    with pytest.raises(RPCError) as refused:
+        local_roles(call(Peer(address=ipaddress.ip_address("192.0.2.1"), port=1)))
+    assert refused.value.code is Code.UNAUTHENTICATED
 
 
 async def test_a_refusal_to_find_roles_ends_the_call(tmp_path: Path) -> None:
