@@ -92,6 +92,7 @@ class Feed:
         self._ahead: dict[int, bytes] = {}
         self._awaited: dict[int, trio.Event] = {}
         self._changes: dict[bytes, trio.Event] = {}
+        self.is_closed = False
         # Until when writes are known to be refused, and why.
         self._refused_until = -1.0
 
@@ -148,6 +149,11 @@ class Feed:
         """A type is known from now on: report its resources."""
         for key_value in self._unknown.pop(type, {}).values():
             self._put(key_value)
+
+    def close(self) -> None:
+        """Nothing is followed any more."""
+        self.is_closed = True
+        self.outage = Outage(time.time_ns(), "it is closed", self._is_loaded)
 
     # The tasks.
 

@@ -96,7 +96,10 @@ async def open_etcd(
     )
     state.learn(types)
     async with background(state.run):
-        yield state
+        try:
+            yield state
+        finally:
+            state.close()
 
 
 class EtcdState(ViewedState):
@@ -131,12 +134,19 @@ class EtcdState(ViewedState):
             self._codec.learn(type)
         # What this process is writing, by token: it need not be decoded when it comes back.
         self._written: dict[bytes, _Written] = {}
+        self._waiting: set[trio.CancelScope] = set()
         self._feed = Feed(
             client, self._root, self._collections, self._decode, structlog.get_logger() if log is None else log
         )
 
     def _complete(self) -> int:
         return self._feed.complete_revision
+
+    def close(self) -> None:
+        """End the writes that are under way, and refuse later ones, by UnavailableError. The view stays as it is."""
+        self._feed.close()
+        for scope in self._waiting:
+            scope.cancel()
 
     async def run(self) -> None:
         """Keep the view current, until cancelled."""
@@ -253,9 +263,10 @@ class EtcdState(ViewedState):
         """End what waits in the block when its time is over, with UnavailableError."""
         attempt = _Attempt()
         outage = self._feed.outage
-        if outage is not None and not self._patience:
+        if outage is not None and (self._feed.is_closed or not self._patience):
             raise _unavailable(pointer, outage.reason, attempt)
         with trio.move_on_after(max(self._patience, self._client.timeout)) as scope:
+            self._waiting.add(scope)
             try:
                 yield attempt
             except LeaseGoneError as error:
@@ -267,6 +278,8 @@ class EtcdState(ViewedState):
                     raise StateError(message, namespace=pointer.namespace, type=pointer.type) from None
                 self._feed.refused(str(error), _FULL_PAUSE)
                 raise _unavailable(pointer, str(error), attempt) from None
+            finally:
+                self._waiting.discard(scope)
         if scope.cancelled_caught:
             outage = self._feed.outage
             raise _unavailable(pointer, outage.reason if outage is not None else "no answer in time", attempt)

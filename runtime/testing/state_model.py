@@ -20,7 +20,14 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError, StateError
+from nodespan.runtime.errors import (
+    ConflictError,
+    NotFoundError,
+    OwnerConflictError,
+    PhaseConflictError,
+    StateError,
+    UnavailableError,
+)
 from nodespan.runtime.resource import Kind, Phase, Resource
 from nodespan.runtime.state import EventType, State
 from nodespan.runtime.testing.state_suite import Path, PathSpec
@@ -225,7 +232,7 @@ class StateModelSuite(ABC):
 
     async def _crash_within(self, world: World, model: Model, write: Write) -> Model:
         after = model.copy()
-        refused = False
+        refused = dies = False
         try:
             after.apply(write)
         except StateError:
@@ -235,11 +242,14 @@ class StateModelSuite(ABC):
             task_status.started()
             try:
                 await attempt(world.state, write)
+            except UnavailableError:
+                assert dies  # the process that writes, before it was told of an outcome
             except StateError:
                 assert refused
 
         async with trio.open_nursery() as nursery:
             await nursery.start(begin)
+            dies = True
             await world.crash()
             nursery.cancel_scope.cancel()
         if world.state.view(_KIND).items == after.contents:

@@ -5,13 +5,14 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from nodespan.etcd import EtcdClient, TxnAnswer
 from nodespan.etcd import UnavailableError as EtcdUnavailableError
@@ -147,14 +148,10 @@ async def recorded(*states: State) -> AsyncIterator[tuple[Recorder, ...]]:
 class _Processes(World):
     """A crash leaves what etcd has: a new process reads it."""
 
-    def __init__(self, prefix: str, stack: AsyncExitStack) -> None:
-        self._prefix = prefix
-        self._stack = stack
-        self._scope = trio.CancelScope()
-
-    async def open(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        await self.crash()
+        self._prefix = _shared[0].prefix()
+        self._scope = trio.CancelScope()
 
     async def crash(self) -> None:
         self._scope.cancel()
@@ -173,9 +170,9 @@ class TestModelOnEtcd(StateModelSuite):
 
     @asynccontextmanager
     async def open_world(self) -> AsyncIterator[World]:
-        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-            world = _Processes(_shared[0].prefix(), stack)
-            await world.open(nursery)
+        async with trio.open_nursery() as nursery:
+            world = _Processes(nursery)
+            await world.crash()
             yield world
             nursery.cancel_scope.cancel()
 
@@ -362,6 +359,25 @@ class TestLeases:
             with pytest.raises(UnavailableError, match="lease"):
                 await hold()
             await until(lambda: not numbers(state))
+
+
+class TestClosing:
+    async def test_a_closed_state_is_read_and_refuses_writes(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with wired(etcd) as wire, trio.open_nursery() as nursery:
+            async with etcd.state([Path], prefix=prefix, endpoint=wire.endpoint, patience=PATIENCE) as state:
+                await state.create(path("disk"))
+                wire.cut()
+
+                async def write() -> None:
+                    with pytest.raises(UnavailableError, match="closed; it may have been written"):
+                        await state.create(path("waiting"))
+
+                nursery.start_soon(write)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            assert numbers(state) == {"disk": 1}
+            with pytest.raises(UnavailableError, match="closed; nothing was written"):
+                await state.create(path("late"))
 
 
 class TestOutages:
