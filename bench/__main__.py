@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import discovery, engine, kubespan, network, remote, sqlite, state
+from bench import discovery, engine, etcd, kubespan, network, remote, sqlite, state
 from nodespan.runtime.process import garbage
 
 
@@ -10,7 +10,7 @@ def main() -> int:
     garbage.tune()  # as the agent does
     print(f"{'what':<66} {'ours':>9} {'baseline':>9} {'':<5} {'ratio':>6} {'limit':>6}")
     good = True
-    families = (state, sqlite, engine, kubespan, network, discovery, remote)
+    families = (state, sqlite, etcd, engine, kubespan, network, discovery, remote)
     for measure in (measure for family in families for measure in family.FIGURES):
         figure = measure()
         mark = "" if figure.holds else "  above the limit"
