@@ -217,6 +217,8 @@ class Feed:
 
     def _failed(self, reason: str) -> None:
         self._reason = reason
+        if self.outage is not None:
+            self.outage = attrs.evolve(self.outage, reason=reason)
 
     def _is_loaded_again_because(self, reason: str) -> None:
         self._log.warning("all resources are read again", root=self._root.decode(), reason=reason)

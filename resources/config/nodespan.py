@@ -79,7 +79,9 @@ class StateSettings:
 
     `url` is `memory:`, `sqlite:PATH`, or what an installed package brings, as `etcd:URL,URL`. `synchronous` is for
     SQLite. `key` is the file of the key that seals secrets (SQLite), or of the client's key (TLS). `ca`, `cert`,
-    `username` and `password_file` are for states that are reached over the network.
+    `username` and `password_file` are for states that are reached over the network. `prefix` (the beginning of its
+    keys), `seal_key` (the file of the key that seals secrets) and `patience` (how many seconds a write waits) are for
+    etcd.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -90,6 +92,9 @@ class StateSettings:
     cert: str = ""
     username: str = ""
     password_file: str = ""
+    prefix: str = ""
+    seal_key: str = ""
+    patience: str = ""
 
 
 @attrs.frozen(kw_only=True)

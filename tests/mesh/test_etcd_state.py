@@ -14,25 +14,29 @@ import pytest
 import trio
 import trio.testing
 
+import nodespan.etcd.opening
 from nodespan.etcd import EtcdClient, TxnAnswer
 from nodespan.etcd import UnavailableError as EtcdUnavailableError
 from nodespan.etcd.state import open_etcd
+from nodespan.resources.config.nodespan import StateSettings
 from nodespan.runtime.errors import (
     ConflictError,
     InvalidBookmarkError,
     NotFoundError,
     OwnerConflictError,
     StateError,
+    StateOpenError,
     UnavailableError,
 )
 from nodespan.runtime.resource import Kind, Resource, ResourceType
 from nodespan.runtime.state import Event, EventType, State
+from nodespan.runtime.state.opening import StateOptions, open_state
 from nodespan.runtime.state.sealing import make_key
 from nodespan.runtime.testing.engine_suite import SUITE_TYPES, EngineSuite
 from nodespan.runtime.testing.state_model import StateModelSuite, World
 from nodespan.runtime.testing.state_suite import Path, PathSpec, StateSuite
 from tests.runtime.state.killing import Acknowledged, Server, check, write_until_killed, writers
-from tests.support.etcd import etcd_cluster
+from tests.support.etcd import etcd_cluster, loopback
 from tests.support.shared_etcd import SharedEtcd, running_etcd, wired
 
 pytestmark = pytest.mark.needs_program("etcd")
@@ -562,3 +566,34 @@ class TestValues:
                     assert blind.list(kind) == []
                     assert {pointer.id for pointer in blind.unreadable} == {"a", "b"}
                     assert not any(secret in reason for reason in blind.unreadable.values())
+
+
+class TestByURL:
+    async def test_a_configuration_opens_it(self, etcd: SharedEtcd, tmp_path: FilePath) -> None:
+        make_key(tmp_path / "seal")
+        configured = StateSettings(url=f"etcd:{etcd.endpoint}", prefix=etcd.prefix(), seal_key="seal", patience="7")
+        settings = attrs.asdict(configured, filter=lambda field, value: bool(value) and field.name != "url")
+        options = StateOptions(state_dir=tmp_path, types=(Secret,), settings=settings)
+        async with open_state(configured.url, options) as state:
+            await state.create(Secret.new("a", SecretSpec("hidden")))
+            async with etcd.state([Secret], prefix=configured.prefix, key=tmp_path / "seal") as same:
+                assert same.get(Secret, "a").spec.text == "hidden"
+
+    async def test_one_out_of_reach_is_said(self, monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> None:
+        monkeypatch.setattr(nodespan.etcd.opening, "_OPEN_WITHIN", 0.5)
+        (place,) = loopback(1)
+        url = f"etcd:{place.url(place.client_port)}"
+        with pytest.raises(StateOpenError, match=r"refused|no member|not connected"):
+            await open_state(url, StateOptions(state_dir=tmp_path)).__aenter__()
+        async with open_state(url, StateOptions(state_dir=tmp_path, wait=True)) as state:
+            outage = state.outage("default")
+            assert outage is not None
+            assert not outage.is_loaded
+
+    @pytest.mark.parametrize(
+        ("settings", "problem"),
+        [({"colour": "red"}, "no setting"), ({"patience": "long"}, "seconds"), ({"ca": "none.pem"}, "none.pem")],
+    )
+    async def test_a_bad_setting_is_said(self, settings: dict[str, str], problem: str, tmp_path: FilePath) -> None:
+        with pytest.raises(StateOpenError, match=problem):
+            await open_state("etcd:https://a:1", StateOptions(state_dir=tmp_path, settings=settings)).__aenter__()
