@@ -30,13 +30,16 @@ from nodespan.runtime.errors import (
     UnavailableError,
 )
 from nodespan.runtime.resource import EVERYTHING, Filter, Kind, KindLike, Phase, Resource, ResourceType, kind_of
-from nodespan.runtime.state.base import ExpectedPhase, Outage
+from nodespan.runtime.state.base import ExpectedPhase, Mutate, Outage
 from nodespan.runtime.state.collection import COOKIE_SIZE, Collection, Collections, History
 from nodespan.runtime.state.events import Event, EventType, Watch
 from nodespan.runtime.state.viewed import ViewedState
 
 S = TypeVar("S")
-T = TypeVar("T")
+# A watch that has lasted so many seconds was a good one.
+_STEADY = 10.0
+# How long, in seconds, a writer waits for what may have come with contents that were read again.
+_PATIENCE = 1.0
 
 
 class Remote(Protocol):
@@ -79,8 +82,7 @@ class _Expectation:
 
     id: str
     seen: list[Event] = attrs.field(factory=list)
-    # The contents that were requested before the answer came do not count.
-    bootstraps: int | None = None
+    # The contents were read again meanwhile: what they include comes as no event.
     is_resynced: bool = False
     changed: trio.Event = attrs.field(factory=trio.Event)
 
@@ -99,7 +101,6 @@ class _Follower:
         self._backoff = Backoff(random)
         self._bookmark: bytes | None = None
         self._is_loaded = False
-        self._bootstraps = 0
         self._expectations: dict[str, list[_Expectation]] = {}
 
     @property
@@ -110,19 +111,23 @@ class _Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
+            began = trio.current_time()
             try:
                 await self._follow()
             except InvalidBookmarkError:
                 self._bookmark = None
             except StateError as error:
                 self._failed(error)
-                if not isinstance(error, UnavailableError):
-                    await trio.sleep(self._backoff.next())
+            if trio.current_time() - began >= _STEADY:
+                self._backoff.reset()
+            # The first try after a good time is at once.
+            is_first = self._backoff.failures == 0
+            wait = self._backoff.next()
+            if not is_first:
+                await trio.sleep(wait)
 
     async def _follow(self) -> None:
         kind, start_from = self.collection.kind, self._bookmark
-        if start_from is None:
-            self._bootstraps += 1
         contents: dict[str, Resource[Any]] | None = {} if start_from is None else None
         # At first a failure is to be told; later the call itself waits until it is over.
         async with self._remote.watch_kind(kind, start_from, wait=self.failure is not None) as events:
@@ -166,12 +171,10 @@ class _Follower:
     def _resynced(self) -> None:
         for expectations in self._expectations.values():
             for expectation in expectations:
-                if expectation.bootstraps is not None and self._bootstraps > expectation.bootstraps:
-                    expectation.is_resynced = True
-                    expectation.changed.set()
+                expectation.is_resynced = True
+                expectation.changed.set()
 
     def _came_back(self) -> None:
-        self._backoff.reset()
         self.outage = self.failure = None
         self.changed.unpark_all()
 
@@ -204,16 +207,26 @@ class _Follower:
             if not self._expectations[id]:
                 del self._expectations[id]
 
-    async def until_seen(self, expectation: _Expectation, is_it: Callable[[Event], bool]) -> None:
-        """Wait until such an event was seen in the block, or the contents were read again, or the watch is broken."""
-        expectation.bootstraps = self._bootstraps
+    async def until_seen(
+        self, expectation: _Expectation, is_it: Callable[[Event], bool], is_shown: Callable[[], bool]
+    ) -> None:
+        """Wait until such an event was seen in the block, or the watch is broken.
+
+        Contents that were read again in the block may include what the event would have said, or may not yet: it is
+        enough that the view shows it, and nobody waits for long.
+        """
         checked = 0
-        while self.outage is None and not expectation.is_resynced:
-            if any(map(is_it, expectation.seen[checked:])):
-                return
-            checked = len(expectation.seen)
-            expectation.changed = trio.Event()
-            await expectation.changed.wait()
+        with trio.CancelScope() as patience:
+            while self.outage is None:
+                if any(map(is_it, expectation.seen[checked:])):
+                    return
+                if expectation.is_resynced:
+                    if is_shown():
+                        return
+                    patience.deadline = min(patience.deadline, trio.current_time() + _PATIENCE)
+                checked = len(expectation.seen)
+                expectation.changed = trio.Event()
+                await expectation.changed.wait()
 
 
 class _Gated:
@@ -357,7 +370,7 @@ class RemoteState(ViewedState):
             except ConflictError:
                 await self._catch_up(follower, expectation)
                 raise
-            await follower.until_seen(expectation, lambda event: _has_reached(event, stored))
+            await self._until_shown(follower, expectation, stored)
         return stored
 
     async def update(
@@ -370,7 +383,7 @@ class RemoteState(ViewedState):
             except (ConflictError, NotFoundError):
                 await self._catch_up(follower, expectation)
                 raise
-            await follower.until_seen(expectation, lambda event: _has_reached(event, stored))
+            await self._until_shown(follower, expectation, stored)
         return stored
 
     async def destroy(self, kind: KindLike[Any], id: str, *, owner: str = "") -> None:
@@ -381,7 +394,57 @@ class RemoteState(ViewedState):
             except (ConflictError, NotFoundError):
                 await self._catch_up(follower, expectation)
                 raise
-            await follower.until_seen(expectation, lambda event: event.type is EventType.DESTROYED)
+            await self._until_gone(follower, expectation)
+
+    # The helpers begin with a read, which needs the contents.
+
+    async def update_with_conflicts(
+        self,
+        kind: KindLike[S],
+        id: str,
+        mutate: Mutate[S],
+        *,
+        owner: str = "",
+        expected_phase: ExpectedPhase = Phase.RUNNING,
+    ) -> Resource[S]:
+        await self.follow(kind)
+        return await super().update_with_conflicts(kind, id, mutate, owner=owner, expected_phase=expected_phase)
+
+    async def modify(
+        self,
+        initial: Resource[S],
+        mutate: Mutate[S],
+        *,
+        owner: str = "",
+        expected_phase: ExpectedPhase = Phase.RUNNING,
+    ) -> Resource[S]:
+        await self.follow(initial.kind)
+        return await super().modify(initial, mutate, owner=owner, expected_phase=expected_phase)
+
+    async def teardown(self, kind: KindLike[Any], id: str, *, owner: str = "") -> bool:
+        await self.follow(kind)
+        return await super().teardown(kind, id, owner=owner)
+
+    async def _change_finalizers(self, kind: KindLike[Any], id: str, mutate: Mutate[Any]) -> None:
+        await self.follow(kind)
+        await super()._change_finalizers(kind, id, mutate)
+
+    async def _until_shown(self, follower: _Follower, expectation: _Expectation, wanted: Resource[Any]) -> None:
+        """Wait until the view has this version, or a later one."""
+
+        def is_shown() -> bool:
+            current = follower.collection.items.get(expectation.id)
+            return current is not None and _is_as_new(current, wanted)
+
+        await follower.until_seen(expectation, lambda event: _has_reached(event, wanted), is_shown)
+
+    async def _until_gone(self, follower: _Follower, expectation: _Expectation) -> None:
+        """Wait until the view has seen a destruction."""
+        await follower.until_seen(
+            expectation,
+            lambda event: event.type is EventType.DESTROYED,
+            lambda: expectation.id not in follower.collection.items,
+        )
 
     async def _loaded(self, kind: KindLike[Any]) -> _Follower:
         await self.follow(kind)
@@ -394,13 +457,13 @@ class RemoteState(ViewedState):
             present = await self._remote.get(kind, id)
         except NotFoundError:
             if id in follower.collection.items:
-                await follower.until_seen(expectation, lambda event: event.type is EventType.DESTROYED)
+                await self._until_gone(follower, expectation)
             return
         except StateError:
             return  # the write was refused, which is what its caller is to know
         current = follower.collection.items.get(id)
         if current is None or not _is_as_new(current, present):
-            await follower.until_seen(expectation, lambda event: _has_reached(event, present))
+            await self._until_shown(follower, expectation, present)
 
 
 def _has_reached(event: Event, wanted: Resource[Any]) -> bool:

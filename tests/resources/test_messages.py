@@ -27,6 +27,7 @@ from nodespan.runtime.codec.messages import (
 from nodespan.runtime.resource import ResourceType, TextFlag
 from tests.resources.type_names import types
 from tests.support.messages import Messages, shown
+from tests.support.vectors import each
 
 SPECS = SpecMessages(messages())
 THEIRS = Messages("messages.txt")
@@ -261,6 +262,16 @@ def test_the_bytes_of_some_specs() -> None:
         (cluster.MachineResetSignalSpec(), ""),
     ]
     assert [SPECS.encode(spec).hex() for spec, _ in known] == [expected for _, expected in known]
+
+
+@each("ip_binary")
+def test_addresses_are_the_bytes_that_go_makes_of_them(vector: dict[str, str]) -> None:
+    if not vector.get("address") or "hex" not in vector:
+        return  # what is not an address has no place in a spec
+    data = SPECS.encode(network.StaticHostSpec(addresses=(vector["address"],)))
+    (read,) = THEIRS["talos.resource.definitions.network.StaticHostSpec"].FromString(data).addresses
+    assert read.ip.hex() == vector["hex"]
+    assert SPECS.decode(network.StaticHostSpec, data, "").addresses == (vector["address"],)
 
 
 def test_a_time_that_never_was_is_year_one() -> None:
