@@ -115,12 +115,15 @@ def _open(path: Path, synchronous: str, *, was_ours: bool) -> Opened:
     aside = _set_aside(path)
     rows, facts = _salvage(aside)
     _prepare(path, was_ours=True)
-    fresh = _read(path, synchronous)
-    connection = fresh.connection
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(UPSERT, rows)
-    connection.executemany(FACT, facts.items())
-    connection.execute("COMMIT")
+    connection = _read(path, synchronous).connection
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(UPSERT, rows)
+        connection.executemany(FACT, facts.items())
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
     return Opened(connection, rows, facts, aside, damage)
 
 
@@ -215,7 +218,7 @@ def _salvage(path: Path) -> tuple[list[Row], dict[str, bytes]]:
     """The rows that can be read of a damaged file, by their numbers, around those that cannot."""
     found: dict[int, Row] = {}
     facts: dict[str, bytes] = {}
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
         try:
             connection.execute("SELECT 1 FROM resources WHERE 0")
         except sqlite3.Error:

@@ -76,6 +76,13 @@ def allow(file: Path, permissions: int) -> None:
     file.chmod(permissions)
 
 
+def overwrite(file: Path, start: int, length: int) -> None:
+    """As a bad disk does."""
+    with file.open("r+b") as opened:
+        opened.seek(start)
+        opened.write(b"\xff" * length)
+
+
 def mode(of: Path) -> int:
     """Its permissions."""
     return stat.S_IMODE(of.stat().st_mode)
@@ -349,9 +356,7 @@ async def test_a_file_of_something_else_is_left_alone(file: Path, what: str, ref
 
 async def _damaged(file: Path, start: int, length: int) -> None:
     await _written(file, *(Note.new(f"{number:04}", NoteSpec("x" * 100)) for number in range(400)), types=[Note])
-    with file.open("r+b") as opened:
-        opened.seek(start)
-        opened.write(b"\xff" * length)
+    overwrite(file, start, length)
 
 
 async def test_a_damaged_file_is_set_aside_and_what_is_readable_goes_on(file: Path) -> None:
@@ -371,6 +376,22 @@ async def test_a_damaged_file_is_set_aside_and_what_is_readable_goes_on(file: Pa
         assert state.list(Note)[0].spec == NoteSpec("goes on")
         assert len(state.list(Note)) == len(recovered)
         assert log.errors == []
+
+
+async def test_what_only_the_log_of_a_damaged_file_has_is_recovered_too(file: Path, tmp_path: Path) -> None:
+    await _damaged(file, 10 * 4096, 0)
+    copy = tmp_path / "a copy?" / "state.db"
+    async with open_sqlite(file, types=[Note]) as state:
+        await state.create(Note.new("new", NoteSpec("in the log")))
+        put(content(Path(f"{file}.lock")), Path(f"{copy}.lock"))
+        put(content(Path(f"{file}-wal")), Path(f"{copy}-wal"))
+        put(content(file), copy)
+    overwrite(copy, 10 * 4096, 2 * 4096)
+    log = Log()
+    async with open_sqlite(copy, types=[Note], log=log) as state:
+        assert state.get(Note, "new").spec == NoteSpec("in the log")
+        assert 300 < len(state.list(Note)) < 401
+    assert len(log.errors) == 1
 
 
 async def test_a_file_of_which_nothing_is_readable_is_set_aside_too(file: Path) -> None:
