@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def _mounts(config: Sequence[Path], state_dir: Path) -> "Sequence[Mount]":
     # The import is late, for the command line passes here too.
-    from nodespan.controllers.config.mounts import read_mounts
+    from nodespan.controllers.config.files.mounts import read_mounts
 
     return read_mounts(config, state_dir)
 

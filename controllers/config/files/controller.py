@@ -9,7 +9,7 @@ It alone also changes the files: `nodespan apply` submits requests, which are do
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from nodespan.controllers.config.files.reader import ConfigReader
 from nodespan.controllers.config.files.requests import Requests
 from nodespan.controllers.config.files.takeover import Takeover
 from nodespan.controllers.config.files.trial_period import TrialPeriod
-from nodespan.controllers.config.files.watched import WatchedFiles
+from nodespan.controllers.config.files.watched import APPLIED_FILE, WatchedFiles
 from nodespan.controllers.config.loading import Loaded
 from nodespan.controllers.config.sources import SourceText
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -34,9 +34,9 @@ from nodespan.resources.config.status import ConfigStatus
 from nodespan.runtime.actions import Action, ActionError
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
 from nodespan.runtime.plugins import AnyController, at_once
+from nodespan.runtime.state.opening import Mount
 from nodespan.runtime.whole_file import replace_file
 
-APPLIED_FILE: Final = "config.yaml"
 TRIAL_FILE: Final = "config.trial"
 IN_EFFECT_FILE: Final = "config.in-effect"
 _POLL_INTERVAL = 1.0
@@ -51,7 +51,7 @@ class FileController(Controller):
     leaves, the configuration is removed, and with it everything that was done for it.
 
     `new_controllers` creates the controllers of an agent again, for dry runs; `settled` waits until no controller has
-    work left.
+    work left. `mounts` are the states that the agent was started with.
     """
 
     name = "config.FileController"
@@ -68,6 +68,7 @@ class FileController(Controller):
         poll_interval: float = _POLL_INTERVAL,
         new_controllers: Callable[[], Iterable[AnyController]] = tuple,
         settled: Callable[[float], Awaitable[bool]] = at_once,
+        mounts: Sequence[Mount] = (),
     ) -> None:
         clock = SystemBootClock() if clock is None else clock
         self._leaving = trio.Event() if leaving is None else leaving
@@ -79,7 +80,7 @@ class FileController(Controller):
         wall_offset = WallOffset(clock.now, wall)
         self._trial = TrialPeriod(state_dir / TRIAL_FILE, clock, wall_offset)
         self._takeover = Takeover(InEffect(state_dir / IN_EFFECT_FILE, clock), settled)
-        self._publication = Publication(self._trial, self._takeover, wall_offset)
+        self._publication = Publication(self._trial, self._takeover, wall_offset, mounts)
         self._requests = Requests()
         self._has_begun = False
 

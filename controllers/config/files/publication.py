@@ -1,7 +1,10 @@
 """Writes the configuration in effect and its status to the state."""
 
+from collections.abc import Sequence
+
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.config.digest import text_digest
+from nodespan.controllers.config.files.mounts import mounts_of
 from nodespan.controllers.config.files.takeover import Takeover
 from nodespan.controllers.config.files.trial_period import TrialPeriod
 from nodespan.controllers.config.finding import Severity
@@ -9,6 +12,7 @@ from nodespan.controllers.config.loading import Loaded
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.runtime.controller import ControllerContext
+from nodespan.runtime.state.opening import Mount
 
 _SHORT_DIGEST = 12
 
@@ -16,10 +20,14 @@ _SHORT_DIGEST = 12
 class Publication:
     """What a text is published as depends on the trial and the takeover; both are only read here."""
 
-    def __init__(self, trial: TrialPeriod, takeover: Takeover, wall_offset: WallOffset) -> None:
+    def __init__(
+        self, trial: TrialPeriod, takeover: Takeover, wall_offset: WallOffset, mounts: Sequence[Mount]
+    ) -> None:
         self._trial = trial
         self._takeover = takeover
         self._wall_offset = wall_offset
+        self._mounts = tuple(mounts)
+        self._asked_mounts = self._mounts
         # When what is in effect took effect, by the boot clock; None if that was shown by an earlier process.
         self._since: float | None = None
         self._shown_offset = wall_offset.read()
@@ -29,8 +37,16 @@ class Publication:
     async def publish(self, ctx: ControllerContext, loaded: Loaded) -> None:
         """Put a configuration without errors into effect."""
         await self._takeover.note_publishing(loaded.config.text, ctx.log)
+        self._compare_mounts(ctx, loaded)
         await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
         await self.show_status(ctx, tuple(loaded.texts))
+
+    def _compare_mounts(self, ctx: ControllerContext, loaded: Loaded) -> None:
+        """Log, once, that the states of the configuration are not those of this agent."""
+        mounts = mounts_of(loaded.config.nodespan.states)
+        if mounts not in (self._mounts, self._asked_mounts):
+            ctx.log.warning("the states of namespaces changed: restart the agent, it keeps those it was started with")
+        self._asked_mounts = mounts
 
     async def publish_inherited(self, ctx: ControllerContext, loaded: Loaded) -> None:
         """Put the configuration of an earlier agent into effect, which is about to be replaced."""

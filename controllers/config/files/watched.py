@@ -1,10 +1,13 @@
 """The files that a configuration is read from, and whether they changed since they were last read."""
 
 from pathlib import Path
+from typing import Final
 
 from nodespan.controllers.config.sources import expand
 from nodespan.runtime.actions import ActionError
 
+# Within the state directory: the configuration that was applied.
+APPLIED_FILE: Final = "config.yaml"
 # What changes when files appear, vanish, are written or replaced; None for one that is missing.
 _Signature = tuple[tuple[str, tuple[int, ...] | None], ...]
 

@@ -13,7 +13,8 @@ import trio
 
 from nodespan.controllers.config import apply
 from nodespan.controllers.config.apply import APPLIED, APPLIED_WITH_PROBLEMS, APPLY, CANCEL, CONFIRM
-from nodespan.controllers.config.files.controller import APPLIED_FILE, IN_EFFECT_FILE, TRIAL_FILE, FileController
+from nodespan.controllers.config.files.controller import IN_EFFECT_FILE, TRIAL_FILE, FileController
+from nodespan.controllers.config.files.watched import APPLIED_FILE
 from nodespan.resources.cluster import DiscoveryServiceStatus, DiscoveryServiceStatusSpec, ServiceState
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec

@@ -155,3 +155,27 @@ async def test_a_step_of_the_wall_clock_corrects_the_times_shown_and_no_deadline
         clock.time += 1.5
         await until(lambda: node.text == GOOD and status().trial_until is None)
         nursery.cancel_scope.cancel()
+
+
+STATES = """\
+apiVersion: nodespan.dev/v1alpha1
+kind: NodespanConfig
+states: [{namespaces: [notes], url: "memory:"}]
+"""
+
+
+async def test_states_that_change_need_a_restart_which_is_said_once(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(GOOD)
+    restart = "the states of namespaces changed: restart the agent"
+    async with running(path) as (node, logs):
+        await until(lambda: node.text == GOOD)
+        assert said(logs, restart) == 0
+        node.replace(STATES)
+        await until(lambda: node.text == STATES)
+        node.replace(f"{STATES}podNetworks: [10.0.0.0/8]\n")
+        await until(lambda: node.text != STATES)
+        assert said(logs, restart) == 1
+        node.replace(GOOD)
+        await until(lambda: node.text == GOOD)
+        assert said(logs, restart) == 1

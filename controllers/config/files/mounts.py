@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from nodespan.controllers.config.files.controller import APPLIED_FILE
+from nodespan.controllers.config.files.watched import APPLIED_FILE
 from nodespan.controllers.config.loading import load_sources
 from nodespan.controllers.config.reading import read_sources
 from nodespan.resources.config.nodespan import StateSettings
@@ -26,7 +26,12 @@ def read_mounts(config: Sequence[Path], state_dir: Path) -> Sequence[Mount]:
     # Most configurations name none, and an agent's start is not the time to read a large one twice.
     if not any("states" in source.text for source in sources):
         return ()
-    return tuple(_mounts(load_sources(sources, problems).config.nodespan.states))
+    return mounts_of(load_sources(sources, problems).config.nodespan.states)
+
+
+def mounts_of(states: Sequence[StateSettings]) -> tuple[Mount, ...]:
+    """What a configuration says, without what is no state, or is one too many."""
+    return tuple(_mounts(states))
 
 
 def _mounts(states: Sequence[StateSettings]) -> Iterator[Mount]:
