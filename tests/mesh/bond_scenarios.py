@@ -44,11 +44,11 @@ class Bench:
     runtime: Node
 
     def link(self, name: str) -> dict[str, Any]:
-        """What `ip` tells of a link, nothing if there is none."""
+        """What `ip` prints of a link, nothing if there is none."""
         return links(self.inside).get(name, {})
 
     def options(self, name: str = "bond0") -> dict[str, Any]:
-        """What `ip` tells of the options of a bond."""
+        """What `ip` prints of the options of a bond."""
         found: dict[str, Any] = self.link(name).get("linkinfo", {}).get("info_data", {})
         return found
 

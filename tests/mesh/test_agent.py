@@ -68,7 +68,7 @@ def shown(served: AgentProcess) -> dict[str, dict[str, Any]]:
     return links
 
 
-def told(inside: Namespace) -> dict[str, dict[str, Any]]:
+def reported(inside: Namespace) -> dict[str, dict[str, Any]]:
     links = {}
     for link in json.loads(inside.run("ip", "-j", "-d", "link")):
         links[link["ifname"]] = {
@@ -82,7 +82,7 @@ def told(inside: Namespace) -> dict[str, dict[str, Any]]:
 
 
 def agrees(inside: Namespace, served: AgentProcess) -> bool:
-    assert shown(served) == told(inside)
+    assert shown(served) == reported(inside)
     return True
 
 
@@ -265,7 +265,7 @@ async def test_metrics_are_prometheus_text(tmp_path: Path) -> None:
         wakeups = {sample.labels["controller"] for sample in families["nodespan_controller_wakeups"].samples}
         assert "network.LinkStatusController" in wakeups
         counts = {sample.labels["type"]: sample.value for sample in families["nodespan_resources"].samples}
-        assert counts["LinkStatuses.net.talos.dev"] == len(told(inside))
+        assert counts["LinkStatuses.net.talos.dev"] == len(reported(inside))
         with pytest.raises(AssertionError, match="404"):
             inside.run(*COMMAND[:2], fetch.format("/"))
     assert "Traceback" not in served.log

@@ -76,7 +76,7 @@ def place(directory: Path) -> Iterator[Place]:
 
 
 async def kill(served: AgentProcess) -> None:
-    """The agent is gone, without having been told."""
+    """The agent is gone, without having been asked to stop."""
     os.kill(served.pid, signal.SIGKILL)
 
     await eventually(lambda: "no agent answers" in served.run("version"))

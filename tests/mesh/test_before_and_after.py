@@ -65,7 +65,7 @@ def settled(inside: Namespace) -> bool:
     return not inside.run("ip", "-6", "address", "show", "tentative")
 
 
-def told(inside: Namespace) -> set[str]:
+def reported(inside: Namespace) -> set[str]:
     """All that there is, without counters and what passes by itself."""
     found: set[str] = set(inside.run("ip", "rule").splitlines())
     for link in json.loads(inside.run("ip", "-json", "-details", "address")):
@@ -116,12 +116,12 @@ def is_applied(inside: Namespace) -> bool:
 
 async def begin(inside: Namespace) -> set[str]:
     await eventually(lambda: "fe80" in inside.run("ip", "address", "show", "br0") and settled(inside), within=60)
-    return told(inside)
+    return reported(inside)
 
 
 async def is_as(inside: Namespace, before: set[str]) -> None:
     def check() -> bool:
-        now = told(inside)
+        now = reported(inside)
         different = [f"- {each}" for each in sorted(before - now)] + [f"+ {each}" for each in sorted(now - before)]
         assert not different, "\n".join(different)
         return True

@@ -35,7 +35,7 @@ _PING_INTERVAL = 0.02
 
 
 def plan_called(suffix: str, size: int = 3) -> Plan:
-    """A cluster whose name tells whose run it belongs to."""
+    """A cluster whose name contains the id of its test run."""
     return Plan(name=f"{run.NAME}{suffix}", size=size)
 
 

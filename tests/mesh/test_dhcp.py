@@ -229,7 +229,7 @@ async def test_classless_routes_may_use_a_gateway_outside_the_subnet(tmp_path: P
             await eventually(lambda: here.routes() == expected)
 
 
-# A server that does as it is told. Its address is 192.0.2.1, and it lends 192.0.2.100 for ten seconds.
+# A server that is controlled by the test. Its address is 192.0.2.1, and it lends 192.0.2.100 for ten seconds.
 
 LEASED = "192.0.2.100/24"
 

@@ -35,7 +35,7 @@ class Instance:
 
 
 class Watcher:
-    """What a watcher was told, message by message."""
+    """The messages that a watcher received."""
 
     def __init__(self) -> None:
         self.present: dict[str, bytes] = {}
@@ -87,7 +87,7 @@ async def instances(
 
 async def until(check: Callable[[], bool]) -> None:
     with trio.fail_after(PATIENCE):
-        while not check():  # noqa: ASYNC110 (watchers are told by other tasks)
+        while not check():  # noqa: ASYNC110 (other tasks notify watchers)
             await trio.sleep(0.005)
 
 

@@ -70,7 +70,7 @@ async def test_the_kernel_expires_an_address_that_is_not_renewed(spec: AddressSp
 @BOTH
 async def test_a_renewed_address_is_kept_and_announced_once(spec: AddressSpecSpec) -> None:
     async with cable() as (near, far):
-        with heard(far, spec) as announced:
+        with announcements(far, spec) as announced:
             async with applier(near) as node:
                 for _ in range(6):
                     await want(node, spec, 1.5)
@@ -140,8 +140,8 @@ def _mac(inside: Namespace) -> str:
 
 
 @contextlib.contextmanager
-def heard(far: Namespace, spec: AddressSpecSpec) -> Iterator[Callable[[], int]]:
-    """How often the address was announced, heard at the far end."""
+def announcements(far: Namespace, spec: AddressSpecSpec) -> Iterator[Callable[[], int]]:
+    """How often the far end received an announcement of the address."""
     packed = ip_address(spec.address.partition("/")[0]).packed
     hear = ArpSocket if spec.family is Family.INET4 else NdiscSocket
     with hear("eth0", bytes(6), str(far.path)) as neighbours:

@@ -1,4 +1,4 @@
-"""The real services of a machine with systemd, told by an agent that is a service of it: by what they say and do."""
+"""The real services of a machine with systemd, configured by an agent that is a service of it."""
 
 import contextlib
 import functools
@@ -42,7 +42,7 @@ cmdport 0
 pidfile /run/time-{address}.pid
 user root
 """
-# A clock that may not be set is of use to tests only, so the services that set it are told not to mind.
+# A clock that may not be set is of use to tests only, so the services that set it are configured not to.
 ANY_CLOCK = "[Unit]\nConditionCapability=\nConditionVirtualization=\n[Service]\nAmbientCapabilities=\n"
 
 
@@ -177,17 +177,17 @@ async def test_resolved_uses_the_configured_name_servers_and_returns_to_its_own(
         await soon(asks(machine, SECOND))
         before = machine.tree()
         config = main(network=f"{{nameservers: [{FIRST}], searchDomains: [corp.example]}}")
-        async with agent(machine, tmp_path, config) as told:
+        async with agent(machine, tmp_path, config) as deployed:
             await soon(lambda: look_up(machine, "www") == PLAIN[FIRST])
             assert resolved_says(machine, "dns") == [FIRST]
             assert resolved_says(machine, "domain") == ["corp.example", "~."]
             # More often than systemd by itself starts a service in a row.
             for server in (SECOND, FIRST) * 3:
-                told.configure(main(network=f"{{nameservers: [{server}]}}"))
+                deployed.configure(main(network=f"{{nameservers: [{server}]}}"))
                 await soon(asks(machine, server))
             assert resolved_says(machine, "domain") == ["elsewhere.example", "~."]
-            await soon(lambda: told.problems() == [])
-            told.configure(BARE)
+            await soon(lambda: deployed.problems() == [])
+            deployed.configure(BARE)
             await soon(lambda: machine.tree() == before)
             await soon(lambda: resolved_says(machine, "dns") == [SECOND])
             assert resolved_says(machine, "domain") == ["elsewhere.example"]
@@ -221,15 +221,15 @@ async def test_a_name_server_configured_for_tls_is_queried_over_tls_only(tmp_pat
         start_resolved(machine)
         before = machine.tree()
         with answering(at.outside, ENCRYPTED, certificate, ENCRYPTED_ANSWER):
-            async with agent(machine, tmp_path, over_tls(authority, "dns.corp.example")) as told:
+            async with agent(machine, tmp_path, over_tls(authority, "dns.corp.example")) as deployed:
                 await soon(lambda: look_up(machine) == ENCRYPTED_ANSWER)
                 problem = f"systemd-resolved asks over TLS all servers or none, left out: {FIRST} (Do53)"
-                await soon(lambda: told.problems() == [problem])
+                await soon(lambda: deployed.problems() == [problem])
                 # Whoever has a certificate for another name only is somebody else.
-                told.configure(over_tls(authority, "elsewhere.example"))
+                deployed.configure(over_tls(authority, "elsewhere.example"))
                 await soon(lambda: resolved_says(machine, "dns") == [f"{ENCRYPTED}#elsewhere.example"])
                 assert look_up(machine) == ""
-                told.configure(BARE)
+                deployed.configure(BARE)
                 await soon(lambda: machine.tree() == before)
                 await soon(lambda: machine.succeeds("resolvectl") and resolved_says(machine, "dns") == [])
 
@@ -247,19 +247,19 @@ async def test_timesyncd_uses_the_configured_time_servers_and_returns_to_its_own
         machine.run("systemctl", "enable", "--quiet", "--now", "systemd-timesyncd")
         await soon(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
         before = machine.tree()
-        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as told:
+        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as deployed:
             await soon(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
             assert timesyncd_says(machine, "SystemNTPServers") == EARLY
             document = f"{BARE}---\napiVersion: v1alpha1\nkind: TimeSyncConfig\n"
-            told.configure(f"{document}ntp: {{servers: [{LATE}, {EARLY}]}}\n")
+            deployed.configure(f"{document}ntp: {{servers: [{LATE}, {EARLY}]}}\n")
             await soon(lambda: timesyncd_says(machine, "SystemNTPServers") == f"{LATE} {EARLY}")
-            await soon(lambda: told.problems() == [])
-            told.configure(f"{document}ntp: {{servers: [time.corp.example], useNTS: true}}\n")
-            await soon(lambda: told.problems() == ["systemd-timesyncd cannot do NTS: install chrony"])
+            await soon(lambda: deployed.problems() == [])
+            deployed.configure(f"{document}ntp: {{servers: [time.corp.example], useNTS: true}}\n")
+            await soon(lambda: deployed.problems() == ["systemd-timesyncd cannot do NTS: install chrony"])
             await soon(lambda: timesyncd_says(machine, "SystemNTPServers") == LATE)
-            told.configure(f"{document}ntp: {{servers: [{EARLY}]}}\n")
+            deployed.configure(f"{document}ntp: {{servers: [{EARLY}]}}\n")
             await soon(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
-            told.configure(f"{document}enabled: false\nntp: {{servers: [{EARLY}]}}\n")
+            deployed.configure(f"{document}enabled: false\nntp: {{servers: [{EARLY}]}}\n")
             await soon(lambda: machine.tree() == before)
             await soon(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
 
@@ -291,21 +291,21 @@ async def test_chrony_prefers_the_configured_time_servers_and_returns_to_its_own
         start_chrony(machine)
         await soon(lambda: chrony_says(machine).keys() == {LATE})
         before = machine.tree()
-        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as told:
+        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as deployed:
             await soon(lambda: chrony_says(machine).get(EARLY) == SELECTED)
             assert chrony_says(machine).keys() == set(TIME_SERVERS)
             process = machine.run("systemctl", "show", "--property=MainPID", "chrony")
-            told.configure(main(time="{servers: []}"))
+            deployed.configure(main(time="{servers: []}"))
             await soon(lambda: machine.tree() == before)
             await soon(lambda: chrony_says(machine).keys() == {LATE})
             assert machine.run("systemctl", "show", "--property=MainPID", "chrony") == process
         # Where it reads no such directory, its own file is all there is.
         machine.run("sed", "-i", "/sources.d/d", "/etc/chrony/chrony.conf")
         before = machine.tree()
-        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}, /dev/ptp7]}}")) as told:
+        async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}, /dev/ptp7]}}")) as deployed:
             await soon(lambda: chrony_says(machine).keys() == set(TIME_SERVERS))
-            await soon(lambda: told.problems() == ["this machine has no /dev/ptp7"])
-            told.configure(BARE)
+            await soon(lambda: deployed.problems() == ["this machine has no /dev/ptp7"])
+            deployed.configure(BARE)
             await soon(lambda: machine.tree() == before)
             await soon(lambda: chrony_says(machine).keys() == {LATE})
 
@@ -342,12 +342,12 @@ async def test_chrony_accepts_an_nts_server_once_its_authority_is_trusted(
         machine.run("sh", "-c", FEW_AUTHORITIES)
         start_chrony(machine)
         before = machine.tree()
-        async with agent(machine, tmp_path, PROVEN_TIME) as told:
+        async with agent(machine, tmp_path, PROVEN_TIME) as deployed:
             await soon(lambda: machine.succeeds("journalctl", "--unit=chrony", "--grep=certificate verification"))
             assert not has_proof(machine)
-            told.configure(f"{PROVEN_TIME}{trusting(authority)}")
+            deployed.configure(f"{PROVEN_TIME}{trusting(authority)}")
             await soon(lambda: has_proof(machine))
-            told.configure(BARE)
+            deployed.configure(BARE)
             await soon(lambda: machine.tree() == before)
             await soon(lambda: chrony_says(machine).keys() == {LATE})
 
@@ -374,16 +374,16 @@ async def test_environment_variables_reach_services_started_later(tmp_path: Path
     async with booted(tmp_path) as machine:
         before, known = machine.tree(), variables_of_a_service(machine).keys()
         quoted = PROXY.replace("'", "''")
-        async with agent(machine, tmp_path, main(env=f"{{https_proxy: '{quoted}', no_proxy: '', x: a b}}")) as told:
+        async with agent(machine, tmp_path, main(env=f"{{https_proxy: '{quoted}', no_proxy: '', x: a b}}")) as deployed:
             await soon(lambda: variables_of_a_service(machine).get("https_proxy") == PROXY)
             found = variables_of_a_service(machine)
             assert (found["no_proxy"], found["x"]) == ("", "a b")
             found = variables_of_a_user(machine)
             assert (found["https_proxy"], found["x"]) == (PROXY, "a b")
-            told.configure(main(env="{https_proxy: http://other.corp.example}"))
+            deployed.configure(main(env="{https_proxy: http://other.corp.example}"))
             await soon(lambda: variables_of_a_service(machine)["https_proxy"] == "http://other.corp.example")
             assert "x" not in variables_of_a_service(machine)
-            told.configure(BARE)
+            deployed.configure(BARE)
             await soon(lambda: machine.tree() == before)
             await soon(lambda: variables_of_a_service(machine).keys() == known)
             assert "https_proxy" not in variables_of_a_user(machine)

@@ -67,16 +67,16 @@ def outline(status: LinkStatusSpec) -> dict[str, Any]:
     }
 
 
-def told_links(inside: Namespace) -> dict[str, dict[str, Any]]:
+def reported_links(inside: Namespace) -> dict[str, dict[str, Any]]:
     links = ip(inside, "link")
     index_of = {link["ifname"]: link["ifindex"] for link in links}
-    told = {}
+    reported = {}
     for link in links:
         info = link.get("linkinfo", {})
         data = info.get("info_data", {})
         kind = info.get("info_kind", "")
         flags = {IP_FLAGS.get(flag, flag) for flag in link["flags"]} - {"NO-CARRIER", "M-DOWN"}
-        told[link["ifname"]] = {
+        reported[link["ifname"]] = {
             "index": link["ifindex"],
             "mtu": link["mtu"],
             "flags": flags,
@@ -94,12 +94,12 @@ def told_links(inside: Namespace) -> dict[str, dict[str, Any]]:
             "stp": bool(kind == "bridge" and data["stp_state"]),
             "vlan filtering": bool(kind == "bridge" and data["vlan_filtering"]),
         }
-    return told
+    return reported
 
 
 async def agree_on_links(inside: Namespace, mirror: Mirror[int, KernelLink]) -> None:
     def check() -> bool:
-        assert seen_links(mirror) == told_links(inside)
+        assert seen_links(mirror) == reported_links(inside)
         return True
 
     await eventually(check)
@@ -157,7 +157,7 @@ async def test_links_are_as_ip_shows_them(steps: tuple[str, ...]) -> None:
             change(inside, *steps)
             await agree_on_links(inside, followed)
         async with open_mirror(Links(), netns=str(inside.path)) as listed:
-            assert seen_links(listed) == told_links(inside)
+            assert seen_links(listed) == reported_links(inside)
 
 
 @pytest.mark.needs_program("tc")
@@ -259,8 +259,8 @@ def seen_addresses(mirror: Mirror[Any, Any]) -> set[tuple[Any, ...]]:
     }
 
 
-def told_addresses(inside: Namespace) -> set[tuple[Any, ...]]:
-    told = set()
+def reported_addresses(inside: Namespace) -> set[tuple[Any, ...]]:
+    reported = set()
     for link in ip(inside, "address"):
         for address in link["addr_info"]:
             flags = AddressFlags(0)
@@ -269,7 +269,7 @@ def told_addresses(inside: Namespace) -> set[tuple[Any, ...]]:
             if not address.get("dynamic"):
                 flags |= AddressFlags.PERMANENT
             far = address.get("address", address["local"])
-            told.add(
+            reported.add(
                 (
                     link["ifindex"],
                     address["local"],
@@ -280,7 +280,7 @@ def told_addresses(inside: Namespace) -> set[tuple[Any, ...]]:
                     flags,
                 )
             )
-    return told
+    return reported
 
 
 ADDRESS_FLAGS = (
@@ -328,7 +328,7 @@ async def test_addresses_are_as_ip_shows_them(steps: tuple[str, ...]) -> None:
             change(inside, *steps)
 
             def check() -> bool:
-                assert seen_addresses(followed) == told_addresses(inside)
+                assert seen_addresses(followed) == reported_addresses(inside)
                 return True
 
             await eventually(check)
@@ -360,7 +360,7 @@ async def test_the_mirror_recovers_from_a_buffer_overflow() -> None:
             assert kind.dumps > 1, "no notification was lost, the test tested nothing"
             change(inside, "addr flush dev lo to 10.0.0.0/8")
             await eventually(lambda: len(mirror.items) == 2, within=10)
-            assert seen_addresses(mirror) == told_addresses(inside)
+            assert seen_addresses(mirror) == reported_addresses(inside)
 
 
 # Routes.
@@ -395,12 +395,12 @@ def route_outline(status: RouteStatusSpec) -> dict[str, Any]:
     }
 
 
-def told_routes(inside: Namespace) -> list[dict[str, Any]]:
-    told = []
+def reported_routes(inside: Namespace) -> list[dict[str, Any]]:
+    reported = []
     for family, option, length in (("inet4", "-4", 32), ("inet6", "-6", 128)):
         for route in ip(inside, option, "route", "show", "table", "all"):
             dst = "" if route["dst"] == "default" else route["dst"]
-            told.append(
+            reported.append(
                 {
                     "family": family,
                     "dst": f"{dst}/{length}" if dst and "/" not in dst else dst,
@@ -418,7 +418,7 @@ def told_routes(inside: Namespace) -> list[dict[str, Any]]:
                     ),
                 }
             )
-    return sorted(told, key=repr)
+    return sorted(reported, key=repr)
 
 
 @contextlib.asynccontextmanager
@@ -485,7 +485,7 @@ async def test_routes_are_as_ip_shows_them(steps: tuple[str, ...]) -> None:
             change(inside, *steps)
 
             def check() -> bool:
-                assert seen_routes(mirror, inside) == told_routes(inside)
+                assert seen_routes(mirror, inside) == reported_routes(inside)
                 return True
 
             await eventually(check)
@@ -512,12 +512,12 @@ def seen_rules(mirror: Mirror[Any, Any]) -> set[tuple[Any, ...]]:
     }
 
 
-def told_rules(inside: Namespace) -> set[tuple[Any, ...]]:
-    told = set()
+def reported_rules(inside: Namespace) -> set[tuple[Any, ...]]:
+    reported = set()
     for family, option, length in (("inet4", "-4", 32), ("inet6", "-6", 128)):
         for rule in ip(inside, option, "rule"):
             mark = int(rule.get("fwmark", "0"), 16)
-            told.add(
+            reported.add(
                 (
                     family,
                     rule["priority"],
@@ -531,7 +531,7 @@ def told_rules(inside: Namespace) -> set[tuple[Any, ...]]:
                     int(rule.get("fwmask", "0xffffffff" if mark else "0"), 16),
                 )
             )
-    return told
+    return reported
 
 
 async def test_rules_are_as_ip_shows_them() -> None:
@@ -549,7 +549,7 @@ async def test_rules_are_as_ip_shows_them() -> None:
                 inside.run("ip", *step.split())
 
                 def check() -> bool:
-                    assert seen_rules(mirror) == told_rules(inside)
+                    assert seen_rules(mirror) == reported_rules(inside)
                     return True
 
                 await eventually(check)

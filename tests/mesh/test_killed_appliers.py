@@ -92,10 +92,10 @@ def end_state(kills: int, seed: int) -> Any:
         deadline = time.monotonic() + 10
         while inside.run("ip", "-6", "address", "show", "tentative") and time.monotonic() < deadline:
             time.sleep(0.05)
-        return told(inside)
+        return reported(inside)
 
 
-def told(inside: Namespace) -> Any:
+def reported(inside: Namespace) -> Any:
     links = {}
     for link in json.loads(inside.run("ip", "-json", "-details", "address")):
         info = link.get("linkinfo", {})

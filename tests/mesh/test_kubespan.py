@@ -255,14 +255,14 @@ def test_the_observed_endpoint_of_the_node_behind_nat_is_shared_and_used(mesh: M
     *public, hidden = mesh.plan.nodes
     hidden_id = specs_of(hidden, "identities")[0]["nodeId"]
     for node in public:
-        eventually(partial(is_told_and_used, mesh, node, hidden, hidden_id))
+        eventually(partial(is_announced_and_used, mesh, node, hidden, hidden_id))
     # It cannot know this of itself: what the others have was observed.
     assert specs_of(hidden, "kubespanendpoints")
     assert mesh.plan.router.address not in inside(hidden, "ip", "address", "show")
 
 
-def is_told_and_used(mesh: Mesh, node: Station, hidden: Station, hidden_id: str) -> bool:
-    """Whether a node tells where it sees the hidden one, was told the same, and sends there."""
+def is_announced_and_used(mesh: Mesh, node: Station, hidden: Station, hidden_id: str) -> bool:
+    """Whether a node announces where it sees the hidden one, received the same, and sends there."""
     seen = next(
         (str(spec["endpoint"]) for spec in specs_of(node, "kubespanendpoints") if spec["affiliateID"] == hidden_id), ""
     )
@@ -415,7 +415,7 @@ def test_two_nodes_announcing_one_network_resolve_to_the_lower_id(mesh: Mesh) ->
         key = specs_of(lower, "kubespanidentities")[0]["publicKey"]
         assert network in wg(third, "allowed-ips")[key]
         assert sum(network in allowed for allowed in wg(third, "allowed-ips").values()) == 1
-        # To and fro, as an address that floats between nodes; nobody is told again.
+        # To and fro, as an address that floats between nodes; nothing is announced again.
         for _ in range(4):
             rewrite(lower.config, before[lower])
             eventually(lambda: network in mesh.allowed(third, higher))
@@ -439,13 +439,13 @@ def advertising(config: str, network: str) -> str:
 
 
 def advertised(node: Station, peer: Station) -> list[str]:
-    """The networks that a node was told of by a peer."""
+    """The networks that a peer announced to a node."""
     (spec,) = (spec for spec in specs_of(node, "affiliates") if spec["nodename"] == peer.name)
     return list(spec["kubespan"]["additionalAddresses"])
 
 
 def overlap_warnings(node: Station) -> list[str]:
-    """The lines of a node's log that tell of an overlap."""
+    """The lines of a node's log about an overlap."""
     return [line for line in node.log.read_text().splitlines() if _OVERLAP_WARNING in line]
 
 
@@ -611,7 +611,7 @@ def test_no_secret_is_readable(mesh: Mesh) -> None:
     restart_agent(mesh, node, "--metrics", "{}:{}".format(*_METRICS))
     try:
         secrets = [form for secret in all_secrets(mesh) for form in forms(secret)]
-        readable = told(mesh, node)
+        readable = readable_outputs(mesh, node)
         with ThreadPoolExecutor(4) as pool:
             texts = dict(zip(readable, pool.map(lambda read: read(), readable.values()), strict=True))
         assert len(texts) > 40
@@ -640,7 +640,7 @@ def forms(secret: str) -> tuple[bytes, ...]:
     return secret.encode(), raw, raw.hex().encode(), repr(raw)[2:-1].encode()
 
 
-def told(mesh: Mesh, node: Station) -> dict[str, Callable[[], bytes]]:
+def readable_outputs(mesh: Mesh, node: Station) -> dict[str, Callable[[], bytes]]:
     """What can be read by whoever may not read secrets: how to get each text, by its name."""
     texts: dict[str, Callable[[], bytes]] = {"the metrics": partial(metrics, node)}
     for definition in specs_of(node, "resourcedefinitions"):

@@ -188,20 +188,20 @@ async def test_after_a_kill_the_next_agent_removes_the_obsolete_and_repeats_noth
     file = tmp_path / "config.yaml"
     file.write_text(DEVICES)
     with cables() as inside:
-        told = IpState(inside)
+        reported = IpState(inside)
 
         def is_whole() -> None:
-            assert told.addresses("eth0") == {"10.77.0.5/24", "fd77::5/64", "10.77.0.9/32"}
-            assert told.addresses("br0") == {"10.78.0.1/24"}
-            assert told.routes() == {("default", "10.77.0.1", "eth0"), ("10.8.0.0/16", "", "eth0")}
+            assert reported.addresses("eth0") == {"10.77.0.5/24", "fd77::5/64", "10.77.0.9/32"}
+            assert reported.addresses("br0") == {"10.78.0.1/24"}
+            assert reported.routes() == {("default", "10.77.0.1", "eth0"), ("10.8.0.0/16", "", "eth0")}
 
         def is_smaller() -> None:
-            assert told.addresses("eth0") == {"10.77.0.5/24"}
-            assert not told.link("br0")
-            assert told.routes() == set()
+            assert reported.addresses("eth0") == {"10.77.0.5/24"}
+            assert not reported.link("br0")
+            assert reported.routes() == set()
 
         async with agent(tmp_path, "--config", str(file), namespace=inside) as served:
-            await told.shows(is_whole)
+            await reported.shows(is_whole)
             os.kill(served.pid, signal.SIGKILL)
         for undo in ("addr del 10.77.0.9/32 dev eth0", "route del default", "link set eth1 nomaster down"):
             inside.run("ip", *undo.split())
@@ -210,7 +210,7 @@ async def test_after_a_kill_the_next_agent_removes_the_obsolete_and_repeats_noth
             watching(inside, "address", "route") as seen,
             agent(tmp_path, "--config", str(file), namespace=inside),
         ):
-            await told.shows(is_smaller)
+            await reported.shows(is_smaller)
         happened = [line for line in seen().splitlines() if "Deleted" not in line]
         assert not [line for line in happened if any(part in line for part in ("10.77.0.", "default via", "eth1"))]
 
@@ -361,7 +361,7 @@ async def test_a_link_alias_is_set_and_removed() -> None:
             await node.eventually(LinkStatus, "eth0", lambda link: link.spec.alias == "net0")
             inside.run("ip", "link", "set", "eth0", "alias", "")
             await eventually(lambda: _is(alias(), "net0"))
-            # The kernel tells nobody of the alias of a link that is down.
+            # The kernel does not notify of the alias of a link that is down.
             inside.run("ip", "link", "set", "eth0", "down")
             await node.put(LinkAliasSpec, "eth0", LinkAliasSpecSpec(alias="net1"))
             await node.eventually(LinkStatus, "eth0", lambda link: link.spec.alias == "net1")

@@ -1,4 +1,4 @@
-"""Two nodes whose only way out is a proxy that reads along: they find each other once they are told of both."""
+"""Two nodes whose only way out is a proxy that reads along: they find each other once both are configured."""
 
 import contextlib
 from collections.abc import AsyncIterator

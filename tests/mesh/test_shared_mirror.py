@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.needs_link("veth")]
 
 
 class Watcher:
-    """Takes what it is told of, as a controller does."""
+    """Takes changes when it is woken, as a controller does."""
 
     def __init__(self, view: MirrorView[int, KernelLink]) -> None:
         self.view = view

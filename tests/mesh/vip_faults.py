@@ -117,8 +117,8 @@ async def a_member_of_etcd_dies(lab: Lab) -> float:
 async def etcd_loses_its_quorum(lab: Lab) -> float:
     await lab.ready()
     leader = await lab.etcd.leader()
-    # Nothing is heard of them. The leader notices that nobody follows it; one that stands still itself would believe on
-    # waking that it leads, and that all leases have ended.
+    # Nothing is received from them. The leader notices that it has no followers. A leader that is frozen itself would
+    # still believe, when it wakes, that it leads, and that all leases have expired.
     lost = [member for member in lab.etcd.members if member is not leader]
     since = now()
     for member in lost:

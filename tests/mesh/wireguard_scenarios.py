@@ -190,7 +190,7 @@ async def packets_pass_through_a_desired_tunnel() -> None:
         assert status.spec.type == LinkType.NOHDR
         assert status.spec.wireguard is not None
         assert status.spec.wireguard.public_key == left.public
-        # An endpoint is told once the link is up, which may show as a problem for a moment.
+        # An endpoint is set once the link is up, which may show as a problem for a moment.
         await eventually(lambda: not left.runtime.state.list(NetworkProblem))
 
 

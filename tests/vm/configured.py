@@ -113,7 +113,7 @@ class Machine(IpState):
         self.inside.run("ip", "link", "del", card)
 
     async def is_again(self, before: Any) -> None:
-        """Wait until `ip` tells the same as before."""
+        """Wait until `ip` prints the same as before."""
 
         def check() -> bool:
             found = differences(before, self.everything())

@@ -54,7 +54,7 @@ CARDS = {
     "enx525400aa0008": "/usb",
 }
 IGNORED = "enx525400aa0008"
-# Without a speed no card becomes an active member of a bond that speaks LACP, and these tell none of their own.
+# Without a speed no card becomes an active member of a bond that speaks LACP, and these report none.
 LACP_CARDS = ("eno3", "enp0s19")
 FAR_CARDS = {"uplink": f"{MAC_PREFIX}07"}
 # All cards are on one segment; each is to answer for its own addresses only.
@@ -149,7 +149,7 @@ RULES = {
     ("-4", "1001:	from all fwmark 0x40/0x60 prohibit proto static"),
     ("-6", "1001:	from all fwmark 0x40/0x60 prohibit proto static"),
 }
-# Some of what `ip` tells of links, and of those of their kind.
+# Some of what `ip` prints of links, and of their kind.
 LINKS: dict[str, dict[str, object]] = {
     "bond0": {"mtu": 1450, "address": f"{MAC_PREFIX}00"},
     "bond1": {"mtu": 1500, "address": "02:00:5e:10:00:05"},
@@ -222,8 +222,8 @@ class Accepted(IpState):
 
     def given_rules(self) -> set[tuple[str, str]]:
         """The rules that are configured, as `ip` writes them, by family."""
-        told = {family: self.inside.run("ip", family, "rule").splitlines() for family in ("-4", "-6")}
-        return {(family, line) for family, lines in told.items() for line in lines if "proto static" in line}
+        reported = {family: self.inside.run("ip", family, "rule").splitlines() for family in ("-4", "-6")}
+        return {(family, line) for family, lines in reported.items() for line in lines if "proto static" in line}
 
     def problems(self) -> dict[str, str]:
         """What is wrong, by what it is about."""
@@ -285,10 +285,10 @@ async def test_a_talos_machine_configuration_is_applied_and_undone(
 
 def is_as_described(made: Accepted) -> None:
     assert {name: made.addresses(name) for name in ADDRESSES} == ADDRESSES
-    for name, told in LINKS.items():
-        assert {key: made.link(name).get(key) for key in told} == told, name
-    for name, told in DATA.items():
-        assert {key: made.data(name).get(key) for key in told} == told, name
+    for name, reported in LINKS.items():
+        assert {key: made.link(name).get(key) for key in reported} == reported, name
+    for name, reported in DATA.items():
+        assert {key: made.data(name).get(key) for key in reported} == reported, name
     assert made.given_routes() == ROUTES
     assert made.given_rules() == RULES
     assert (made.members("bond0"), made.members("bond1")) == (["enp0s16", "enp0s17f0"], ["eno3", "enp0s19"])
@@ -342,8 +342,8 @@ def files_are_as_described(made: Accepted) -> None:
 def resources_tell_of_it(made: Accepted) -> None:
     specs = made.served.specs
     assert specs("links").keys() == {link["ifname"] for link in made.ip("link")}
-    told = {f"{name}/{address}" for name, addresses in ADDRESSES.items() for address in addresses}
-    assert told <= specs("addresses").keys()
+    reported = {f"{name}/{address}" for name, addresses in ADDRESSES.items() for address in addresses}
+    assert reported <= specs("addresses").keys()
     assert {
         "inet4/192.168.88.1//2048",
         "inet4/10.61.0.1/10.62.0.0/16/1024",
@@ -402,7 +402,7 @@ async def only_what_differs_changes(made: Accepted) -> None:
         assert show(made.inside, "wg0", "allowed-ips")[FAR_TUNNEL[1]] == "10.40.0.2/32 10.41.0.0/16 10.42.0.0/16"
 
     await made.shows(is_changed, within=PATIENCE)
-    # What else is told differently are the routes that the kernel makes for addresses.
+    # The only other difference is the routes that the kernel makes for addresses.
     changed = [each.partition(":")[0] for each in differences(before, made.everything())]
     assert changed == [".0.bond0.100.mtu", ".0.dummy0.addr_info.0.local", ".0.net0.34.addr_info", ".3"]
     assert made.given_routes() == ROUTES

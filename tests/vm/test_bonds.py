@@ -1,4 +1,4 @@
-"""Bonds: their options, members that come and go, their address, and what an operator is told."""
+"""Bonds: their options, members that come and go, their address, and what is reported to operators."""
 
 import subprocess
 from typing import Any
@@ -105,16 +105,16 @@ _ALIKE = ("balance-xor", "balance-tlb", "balance-alb")
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [pytest.param(*each, id=mode, marks=[pytest.mark.soak] if mode in _ALIKE else []) for mode, each in MODES.items()],
 )
 async def test_a_bond_is_created_with_its_options_in_one_step(
-    options: dict[str, Any], told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], reported: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bench() as made:
         await made.want(bond(**options), *MEMBERS)
         await made.whole("e0", "e1")
-        expected = {"mode": str(options.get("mode", BondMode.ACTIVE_BACKUP)), **told}
+        expected = {"mode": str(options.get("mode", BondMode.ACTIVE_BACKUP)), **reported}
         await until(lambda: {key: made.options().get(key) for key in expected} == expected)
         await made.runtime.settled()
         assert not made.runtime.state.list(NetworkProblem)
@@ -173,7 +173,7 @@ async def test_live_options_are_changed_without_touching_the_rest(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "reported"),
     [
         ({}, {"mode": BondMode.XOR}, {"mode": "balance-xor"}),
         ({}, {"fail_over_mac": FailOverMAC.ACTIVE}, {"fail_over_mac": "active"}),
@@ -199,14 +199,14 @@ async def test_live_options_are_changed_without_touching_the_rest(monkeypatch: p
     ],
 )
 async def test_options_that_need_the_bond_down_are_changed_and_the_bond_recovers(
-    before: dict[str, Any], after: dict[str, Any], told: dict[str, Any]
+    before: dict[str, Any], after: dict[str, Any], reported: dict[str, Any]
 ) -> None:
     async with bench() as made:
         await made.want(bond(**before), *MEMBERS)
         await made.whole("e0", "e1")
         there = made.link("bond0")
         await made.want(bond(**after))
-        await until(lambda: {key: made.options().get(key) for key in told} == told)
+        await until(lambda: {key: made.options().get(key) for key in reported} == reported)
         await made.whole("e0", "e1")
         assert {key: made.link("bond0")[key] for key in ("ifindex", "address")} == {
             key: there[key] for key in ("ifindex", "address")

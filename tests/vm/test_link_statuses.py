@@ -1,6 +1,6 @@
-"""Link statuses of a whole kernel and of real network cards, against what `ip`, `ethtool`, `udevadm` and `wg` tell.
+"""Link statuses of a whole kernel and of real network cards, against what `ip`, `ethtool`, `udevadm` and `wg` print.
 
-A status is compared as users see it and as a whole: every field of it has to be told by one of these tools.
+A status is compared as users see it and as a whole: every field of it has to be confirmed by one of these tools.
 """
 
 import base64
@@ -79,33 +79,33 @@ BOND_DEFAULTS = {"adSelect": "stable", "adLacpActive": "off"}
 PORTS = {"Twisted Pair": "TwistedPair"}
 
 
-# What the tools tell.
+# What the tools report.
 
 
-def told_links(run: Run) -> dict[str, Plain]:
-    """What `ip`, `ethtool` and `wg` tell of all links of a namespace."""
+def reported_links(run: Run) -> dict[str, Plain]:
+    """What `ip`, `ethtool` and `wg` report of all links of a namespace."""
     links = [link for link in json.loads(run("ip", "-json", "-details", "link")) if link]
     index_of = {link["ifname"]: link["ifindex"] for link in links}
     # At once, for each start of a program takes its time on an emulated machine.
     ask = f"for link in {' '.join(index_of)}; do echo ==; ethtool -i $link; ethtool $link; ethtool -P $link; done 2>&1"
     _, *drivers = run("sh", "-c", f"{ask}; true").split("==\n")
     return {
-        link["ifname"]: told_link(run, link, index_of, lines_of(driver))
+        link["ifname"]: reported_link(run, link, index_of, lines_of(driver))
         for link, driver in zip(links, drivers, strict=True)
     }
 
 
-def told_link(run: Run, link: Plain, index_of: Mapping[str, int], driver: Mapping[str, str]) -> Plain:
+def reported_link(run: Run, link: Plain, index_of: Mapping[str, int], driver: Mapping[str, str]) -> Plain:
     info = link.get("linkinfo", {})
     kind = info.get("info_kind", "")
     carrier = {"UP", "LOWER_UP"} <= set(link["flags"])
-    told = {
+    reported = {
         "alias": link.get("ifalias", ""),
         "altNames": link.get("altnames", []),
         "index": link["ifindex"],
         "type": TYPES.get(link["link_type"], link["link_type"]),
         "linkIndex": index_of.get(link.get("link", ""), link.get("link_index", 0)),
-        "flags": told_flags(link["flags"]),
+        "flags": reported_flags(link["flags"]),
         "hardwareAddr": link.get("address", ""),
         "broadcastAddr": link.get("broadcast", ""),
         "mtu": link["mtu"],
@@ -114,26 +114,26 @@ def told_link(run: Run, link: Plain, index_of: Mapping[str, int], driver: Mappin
         "operationalState": STATES.get(link["operstate"], link["operstate"].lower()),
         "kind": kind,
         "slaveKind": info.get("info_slave_kind", ""),
-        **told_by_driver(
+        **reported_by_driver(
             driver, carrier=carrier, lent_instead_of=info.get("info_slave_data", {}).get("perm_hwaddr", "")
         ),
-        **told_of_kind(run, link, kind, info.get("info_data", {}), index_of),
+        **reported_of_kind(run, link, kind, info.get("info_data", {}), index_of),
     }
-    return {key: value for key, value in told.items() if value or key in ALWAYS}
+    return {key: value for key, value in reported.items() if value or key in ALWAYS}
 
 
-def told_flags(words: Iterable[str]) -> str:
+def reported_flags(words: Iterable[str]) -> str:
     flags = {FLAGS.get(word, word) for word in words}
-    # `ip` tells RUNNING by its absence.
+    # `ip` shows RUNNING by its absence.
     if "UP" in flags and "NO-CARRIER" not in flags:
         flags.add("RUNNING")
     return ",".join(flag.name or "" for flag in LinkFlags if flag.name in flags)
 
 
-def told_of_kind(run: Run, link: Plain, kind: str, data: Plain, index_of: Mapping[str, int]) -> Plain:
+def reported_of_kind(run: Run, link: Plain, kind: str, data: Plain, index_of: Mapping[str, int]) -> Plain:
     match kind:
         case "bond":
-            return {"bondMaster": told_bond(data, index_of)}
+            return {"bondMaster": reported_bond(data, index_of)}
         case "bridge":
             filtering = bool(data["vlan_filtering"])
             return {
@@ -146,22 +146,22 @@ def told_of_kind(run: Run, link: Plain, kind: str, data: Plain, index_of: Mappin
         case "vrf":
             return {"vrfMaster": {"table": str(data["table"])}}
         case "wireguard":
-            return {"wireguard": told_wireguard(run, link["ifname"])}
+            return {"wireguard": reported_wireguard(run, link["ifname"])}
         case _:
             return {}
 
 
-def told_bond(data: Plain, index_of: Mapping[str, int]) -> Plain:
-    told = {outside: data[option] for outside, option in BOND_OPTIONS.items() if option in data}
-    told["arpValidate"] = (told["arpValidate"] or "none").replace("_", "-")
-    told["useCarrier"] = bool(told["useCarrier"])
-    told["primaryIndex"] = index_of.get(data.get("primary", ""), 0)
-    return {key: value for key, value in told.items() if value and value != BOND_DEFAULTS.get(key)}
+def reported_bond(data: Plain, index_of: Mapping[str, int]) -> Plain:
+    reported = {outside: data[option] for outside, option in BOND_OPTIONS.items() if option in data}
+    reported["arpValidate"] = (reported["arpValidate"] or "none").replace("_", "-")
+    reported["useCarrier"] = bool(reported["useCarrier"])
+    reported["primaryIndex"] = index_of.get(data.get("primary", ""), 0)
+    return {key: value for key, value in reported.items() if value and value != BOND_DEFAULTS.get(key)}
 
 
-def told_wireguard(run: Run, name: str) -> Plain:
+def reported_wireguard(run: Run, name: str) -> Plain:
     (_, public_key, port, mark), *peers = (line.split("\t") for line in run("wg", "show", name, "dump").splitlines())
-    told: Plain = {
+    reported: Plain = {
         "listenPort": int(port),
         "firewallMark": 0 if mark == "off" else int(mark, 0),
         "peers": [
@@ -174,7 +174,7 @@ def told_wireguard(run: Run, name: str) -> Plain:
             for key, _, endpoint, allowed, _, _, _, keepalive in sorted(peers)
         ],
     }
-    return told if public_key == "(none)" else {"publicKey": public_key, **told}
+    return reported if public_key == "(none)" else {"publicKey": public_key, **reported}
 
 
 def by_address(prefix: str) -> tuple[int, Any]:
@@ -182,7 +182,7 @@ def by_address(prefix: str) -> tuple[int, Any]:
     return network.version, network
 
 
-def told_by_driver(driver: Mapping[str, str], *, carrier: bool, lent_instead_of: str) -> Plain:
+def reported_by_driver(driver: Mapping[str, str], *, carrier: bool, lent_instead_of: str) -> Plain:
     permanent = driver["Permanent address"]
     speed = driver.get("Speed", "0Mb/s")
     port = driver.get("Port", "Other")
@@ -204,7 +204,7 @@ def lines_of(text: str) -> dict[str, str]:
     return {match[1]: match[2].strip() for match in re.finditer(r"^\s*([^:\n]+):(.*)$", text, re.MULTILINE)}
 
 
-def told_by_bus(name: str) -> Plain:
+def reported_by_bus(name: str) -> Plain:
     """What udev knows of the card behind a link; nothing of links without one."""
     path = Path(f"/sys/class/net/{name}")
     if not (path / "device").exists():
@@ -215,7 +215,7 @@ def told_by_bus(name: str) -> Plain:
         )
         for place in (str(path), str((path / "device").resolve()))
     )
-    told = {
+    reported = {
         "busPath": link["ID_PATH"].removeprefix("pci-"),
         "driver": link["ID_NET_DRIVER"],
         "pciID": device.get("PCI_ID", ""),
@@ -224,7 +224,7 @@ def told_by_bus(name: str) -> Plain:
         "vendor": link["ID_VENDOR_FROM_DATABASE"],
         "product": link["ID_MODEL_FROM_DATABASE"],
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in reported.items() if value}
 
 
 # What the controllers show.
@@ -244,11 +244,11 @@ def shown_links(node: Node) -> dict[str, Plain]:
     return {link.id: spec_to_plain(link.spec) for link in node.state.view(LinkStatus).list()}
 
 
-async def agree(shown: Callable[[], Value], told: Callable[[], Value]) -> Value:
-    """Wait until what is shown is what the tools tell, and return it."""
+async def agree(shown: Callable[[], Value], reported: Callable[[], Value]) -> Value:
+    """Wait until the statuses agree with the tools, and return them."""
     deadline = trio.current_time() + PATIENCE
     while True:
-        wanted = await trio.to_thread.run_sync(told)
+        wanted = await trio.to_thread.run_sync(reported)
         if shown() == wanted:
             return wanted
         if trio.current_time() > deadline:
@@ -256,7 +256,7 @@ async def agree(shown: Callable[[], Value], told: Callable[[], Value]) -> Value:
 
 
 async def agree_on_links(node: Node, inside: Namespace) -> dict[str, Plain]:
-    return await agree(lambda: shown_links(node), lambda: told_links(inside.run))
+    return await agree(lambda: shown_links(node), lambda: reported_links(inside.run))
 
 
 async def become(node: Node, expected: Mapping[str, Any]) -> None:
@@ -508,23 +508,23 @@ async def test_a_wireguard_device_with_peers_in_many_messages_is_shown_completel
 # Addresses and routes in the tables of VRFs.
 
 
-def told_addresses(inside: Namespace) -> set[str]:
+def reported_addresses(inside: Namespace) -> set[str]:
     links = json.loads(inside.run("ip", "-json", "address"))
     return {
         f"{link['ifname']}/{address['local']}/{address['prefixlen']}" for link in links for address in link["addr_info"]
     }
 
 
-def told_routes(inside: Namespace) -> set[str]:
-    told = set()
+def reported_routes(inside: Namespace) -> set[str]:
+    reported = set()
     for family, option, length in (("inet4", "-4", 32), ("inet6", "-6", 128)):
         for route in json.loads(inside.run("ip", "-json", option, "route", "show", "table", "all") or "[]"):
             dst = "" if route["dst"] == "default" else route["dst"]
             dst = f"{dst}/{length}" if dst and "/" not in dst else dst
             table, link = route.get("table", "main"), route["dev"] if family == "inet6" and "dev" in route else ""
             parts = (family, route.get("gateway", ""), dst, str(route.get("metric", 0)))
-            told.add("/".join((*([table] if table != "main" else []), *([link] if link else []), *parts)))
-    return told
+            reported.add("/".join((*([table] if table != "main" else []), *([link] if link else []), *parts)))
+    return reported
 
 
 def ids(node: Node, type: ResourceType[Any]) -> set[str]:
@@ -535,8 +535,8 @@ async def test_addresses_and_routes_follow_a_link_into_a_vrf_and_out_again() -> 
     with namespace() as inside:
 
         async def routes() -> set[str]:
-            await agree(lambda: ids(node, AddressStatus), lambda: told_addresses(inside))
-            return await agree(lambda: ids(node, RouteStatus), lambda: told_routes(inside))
+            await agree(lambda: ids(node, AddressStatus), lambda: reported_addresses(inside))
+            return await agree(lambda: ids(node, RouteStatus), lambda: reported_routes(inside))
 
         async with observed(str(inside.path)) as node:
             change(
@@ -597,11 +597,11 @@ async def agree_on_cards(node: Node, names: Iterable[str]) -> dict[str, Plain]:
     def shown() -> dict[str, Plain]:
         return {name: link for name, link in shown_links(node).items() if name in names}
 
-    def told() -> dict[str, Plain]:
-        links = told_links(execute)
-        return {name: links[name] | told_by_bus(name) for name in names}
+    def reported() -> dict[str, Plain]:
+        links = reported_links(execute)
+        return {name: links[name] | reported_by_bus(name) for name in names}
 
-    return await agree(shown, told)
+    return await agree(shown, reported)
 
 
 @pytest.mark.hardware

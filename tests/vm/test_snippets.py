@@ -73,8 +73,8 @@ def addressing(made: Machine) -> None:
 def documents(made: Machine) -> None:
     assert made.link(REAL)["ifalias"] == "net0"
     assert made.members("bond0") == ["enp1s0", "enp2s0"]
-    told = {"mode": "802.3ad", "miimon": 100, "updelay": 200, "downdelay": 200, "ad_lacp_rate": "fast"}
-    assert {key: made.data("bond0")[key] for key in told} == told
+    reported = {"mode": "802.3ad", "miimon": 100, "updelay": 200, "downdelay": 200, "ad_lacp_rate": "fast"}
+    assert {key: made.data("bond0")[key] for key in reported} == reported
     assert made.addresses("bond0") == {"10.15.0.3/16"}
     assert made.routes() == {("10.0.0.0/8", "10.15.0.1", "bond0"), ("default", "10.15.0.1", "bond0")}
     assert (made.data("net0.34")["id"], made.link("net0.34")["link"]) == (34, REAL)
