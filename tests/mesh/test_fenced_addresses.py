@@ -100,7 +100,7 @@ async def test_a_foreign_permanent_address_is_left_alone(spec: AddressSpecSpec) 
             id = address_id("eth0", spec.address)
             await want(node, spec, 30)
             problem = await node.eventually(NetworkProblem, f"AddressSpecs/{id}")
-            assert "somebody else gave it" in problem.spec.message
+            assert "another program gave it" in problem.spec.message
             await node.teardown(AddressSpec, id)
             await node.eventually(AddressSpec, id, lambda found: not found.metadata.finalizers)
         assert "valid_lft forever" in shown(near, spec)
