@@ -125,6 +125,7 @@ class Agent:
         self.state: State = self._mounted or memory
         self.engine = Engine(self.state, log=self._log, monitor_loop=True, give_up=_end_process)
         self._is_stopping = False
+        self._runs = trio.Event()
         self._actions: dict[str, Action] = {LEAVE: self._leave}
         self._leave_request = _LeaveRequest()
         self._manager = ServiceManager.of(os.environ)
@@ -189,6 +190,7 @@ class Agent:
                 )
                 self._manager.ready()
                 nursery.start_soon(self._manager.keep_alive)
+                self._runs.set()
                 task_status.started()
 
     @asynccontextmanager
@@ -298,14 +300,20 @@ class Agent:
                 self.engine.wake_all()
             else:
                 self._log.info("stopping", signal=signal.Signals(number).name)
-                if self._is_stopping or self.state.find(AgentLifecycle, AGENT_ID) is None:
+                has_begun = self.state.find(AgentLifecycle, AGENT_ID) is not None
+                if self._is_stopping or not (has_begun or self._options.cleanup):
                     scope.cancel()
                 else:
                     self._is_stopping = True
                     nursery.start_soon(self._stop, scope)
 
     async def _stop(self, scope: trio.CancelScope) -> None:
-        """Stop after controllers have handed over to other nodes; a second signal stops at once."""
+        """Stop after controllers have handed over to other nodes; a second signal stops at once.
+
+        What an earlier agent has left is known to the controllers, and can be reverted, only once they run.
+        """
+        if self._leave_request.is_made or self._options.cleanup:
+            await self._runs.wait()
         self._manager.stopping()
         with trio.move_on_after(_HANDOVER_PATIENCE) as patience:
             await self.state.teardown_and_destroy(AgentLifecycle, AGENT_ID, owner=_OWNER)

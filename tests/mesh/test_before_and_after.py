@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.agent import AgentProcess, agent
+from tests.support.agent import COMMAND, AgentProcess, agent, environment
 from tests.support.netns import Namespace, connect, namespaces
-from tests.support.process import eventually
+from tests.support.process import eventually, running
 
 pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_link("bridge")]
 
@@ -162,6 +162,24 @@ async def test_a_killed_agent_and_one_that_cleans_up_leave_the_machine_as_it_was
                 lambda: "takingOver: true" not in served.run("get", "configstatus", "-o", "yaml"), within=15
             )
             assert is_applied(inside)
+        await is_as(inside, before)
+
+
+async def test_an_agent_that_is_stopped_while_it_starts_reverts_what_a_killed_one_has_left(tmp_path: Path) -> None:
+    with machine() as inside:
+        before = await begin(inside)
+        async with agent(tmp_path, namespace=inside) as served:
+            served.run("apply", config(tmp_path, CONFIG), check=False)
+            await eventually(lambda: is_applied(inside), within=60)
+            await killed(served)
+            lock = tmp_path / "agent.sock.lock"
+            old = lock.read_text()
+            cleanup = (*COMMAND, "agent", "--cleanup")
+            async with running(*cleanup, namespace=inside, environment=environment(tmp_path), grace=60) as starting:
+                # From here on it knows what to do when it is told to stop, and nothing of the machine yet.
+                await eventually(lambda: lock.read_text() not in (old, ""), within=60)
+                starting.terminate()
+                assert await starting.wait() == 0
         await is_as(inside, before)
 
 
