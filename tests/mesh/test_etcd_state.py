@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 import nodespan.etcd.opening
-from nodespan.etcd import EtcdClient, TxnAnswer
+from nodespan.etcd import EtcdClient, RefusedError, TxnAnswer
 from nodespan.etcd import UnavailableError as EtcdUnavailableError
 from nodespan.etcd.state import open_etcd
 from nodespan.resources.config.nodespan import StateSettings
@@ -214,10 +214,14 @@ class TestKilled:
     async def test_no_acknowledged_write_is_lost_when_etcd_is_killed_many_times(self) -> None:
         await self._kill_etcd(60)
 
-    async def _kill_etcd(self, times: int) -> None:
+    @pytest.mark.soak
+    async def test_no_acknowledged_write_is_lost_when_members_are_killed_many_times(self) -> None:
+        await self._kill_etcd(60, members=3)
+
+    async def _kill_etcd(self, times: int, *, members: int = 1) -> None:
         known: dict[str, list[int]] = {}
         async with (
-            etcd_cluster(1) as cluster,
+            etcd_cluster(members) as cluster,
             EtcdClient(cluster.endpoints) as client,
             open_etcd(client, types=[Path], patience=PATIENCE) as state,
             recorded(state) as (events,),
@@ -234,10 +238,10 @@ class TestKilled:
             async with trio.open_nursery() as nursery:
                 for number in range(4):
                     nursery.start_soon(write, str(number))
-                for _ in range(times):
+                for number in range(times):
                     count = sum(map(len, known.values()))
                     await until(lambda count=count: sum(map(len, known.values())) >= count + 20)  # type: ignore[misc]
-                    await cluster.members[0].restart()
+                    await cluster.members[number % members].restart()
                     await cluster.healthy()
                 count = sum(map(len, known.values()))
                 await until(lambda: sum(map(len, known.values())) >= count + 20)
@@ -474,6 +478,33 @@ class TestOutages:
             assert not client.loses_next
             await until(lambda: len(events.seen) == 3)
             assert events.seen == [("CREATED", "disk", 1), ("UPDATED", "disk", 2), ("DESTROYED", "disk", 2)]
+
+    async def test_a_full_etcd_is_read_refuses_writes_and_is_written_again_when_there_is_room(self) -> None:
+        with running_etcd("--quota-backend-bytes", str(16 << 20)) as full:
+            async with full.state([Path]) as state, EtcdClient([full.endpoint]) as client:
+                await state.create(path("before"))
+
+                async def fill() -> None:
+                    for number in range(100):
+                        await client.put(f"/ballast/{number}".encode(), bytes(1 << 20))
+
+                with pytest.raises(RefusedError, match="space exceeded"):
+                    await fill()
+                with pytest.raises(UnavailableError, match="database space exceeded; nothing was written"):
+                    await state.create(path("refused"))
+                outage = state.outage("default")
+                assert outage is not None
+                assert "space exceeded" in outage.reason
+                assert numbers(state) == {"before": 1}
+                await client.delete(b"/ballast/", prefix=True)
+                await full.compact()
+                await full.post("maintenance/defragment", {})
+                for alarm in (await full.post("maintenance/alarm", {"action": "GET"}))["alarms"]:
+                    await full.post("maintenance/alarm", {"action": "DEACTIVATE", **alarm})
+                with trio.fail_after(PATIENCE):
+                    await state.until_available("default")
+                await state.create(path("after"))
+                assert numbers(state) == {"after": 1, "before": 1}
 
     async def test_a_restored_past_is_reported_as_changes_and_written_on(self) -> None:
         async with (
