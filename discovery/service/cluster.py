@@ -5,7 +5,6 @@ that grows with the duration of the beat. So the growth of a large cluster leave
 between two beats are batched, encoded once, and sent as one message to all watchers at the same position.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -74,7 +73,7 @@ class Cluster:
         self.affiliates: dict[str, AffiliateSpec] = {}
         self.watchers = 0
         # How many reports are being stored of each affiliate that is not there yet.
-        self._arriving: Counter[str] = Counter()
+        self._arriving: dict[str, int] = {}
         # How often something was announced: whoever shows the cluster need not look again before it is another.
         self.revision = 0
         self._nursery = nursery
@@ -91,20 +90,21 @@ class Cluster:
         """The position of a watcher that has seen everything."""
         return self._log.position
 
-    @contextmanager
-    def place_for(self, id: str) -> Iterator[None]:
+    def expect(self, id: str) -> None:
         """Keep a place for an affiliate while it is being stored. Raises RPCError if the cluster is full."""
-        arriving = self._arriving
-        count = len(self.affiliates) + sum(each not in self.affiliates for each in arriving)
-        if id not in self.affiliates and id not in arriving and count >= MAX_AFFILIATES:
+        affiliates, arriving = self.affiliates, self._arriving
+        count = len(affiliates)
+        if arriving:
+            count += sum(each not in affiliates for each in arriving)
+        if count >= MAX_AFFILIATES and id not in affiliates and id not in arriving:
             raise RPCError(Code.RESOURCE_EXHAUSTED, f"the cluster has {MAX_AFFILIATES} affiliates, the maximum")
-        arriving[id] += 1
-        try:
-            yield
-        finally:
-            arriving[id] -= 1
-            if not arriving[id]:
-                del arriving[id]
+        arriving[id] = arriving.get(id, 0) + 1
+
+    def expected(self, id: str) -> None:
+        """End what `expect` began."""
+        left = self._arriving.pop(id) - 1
+        if left:
+            self._arriving[id] = left
 
     def put(self, spec: AffiliateSpec) -> None:
         """Set an affiliate; watchers are notified if its announcement changed."""

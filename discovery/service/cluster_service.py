@@ -96,11 +96,14 @@ class ClusterService:
             return known.with_spec(spec)
 
         fresh = Affiliate.new(affiliate_id(cluster_id, id), AffiliateSpec(cluster=cluster_id, affiliate=id))
-        if id in cluster.affiliates:
+        is_new = id not in cluster.affiliates
+        if is_new:
+            cluster.expect(id)
+        try:
             await _written(lambda: self._state.modify(fresh, merged, owner=OWNER))
-        else:
-            with cluster.place_for(id):
-                await _written(lambda: self._state.modify(fresh, merged, owner=OWNER))
+        finally:
+            if is_new:
+                cluster.expected(id)
         if error is not None:
             raise error
         return wire.AffiliateUpdateResponse()
