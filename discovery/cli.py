@@ -120,6 +120,7 @@ class DiscoveryCommand:
         if len(settings) != len(options.state_setting):
             raise CommandError("--state-setting: write each once, as NAME=VALUE")
         logs.configure(options.log_format, options.log_level)
+        garbage.tune()
         wanted = DiscoveryOptions(
             listen=parse_address("--listen", options.listen),
             certificate=(Path(options.tls_cert), Path(options.tls_key)) if options.tls_cert else None,
