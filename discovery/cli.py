@@ -93,7 +93,7 @@ class DiscoveryCommand:
         from nodespan.discovery.service.client_address import Trust
         from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
         from nodespan.runtime.errors import StateOpenError, leaves
-        from nodespan.runtime.process import logs
+        from nodespan.runtime.process import garbage, logs
         from nodespan.runtime.process.service_manager import ServiceManager
         from nodespan.runtime.state.opening import check_url
         from nodespan.runtime.whole_file import check_target

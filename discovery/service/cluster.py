@@ -1,8 +1,11 @@
 """The clusters: the affiliates in the state by cluster, and the watchers.
 
-Watchers of a cluster are woken together: at once if it was quiet, otherwise in beats, with a rest after each
+Watchers of a cluster are told together: at once if it was quiet, otherwise in beats, with a rest after each
 that grows with the duration of the beat. So the growth of a large cluster leaves time for all others. Changes
 between two beats are batched, encoded once, and sent as one message to all watchers at the same position.
+
+A watcher that can take a message at once gets it without a task of its own being run for it. Only one whose window or
+socket is full is woken, to send the message when there is room.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +19,7 @@ from nodespan.discovery.service.affiliate import Affiliate, AffiliateSpec, addre
 from nodespan.discovery.service.change_log import ChangeLog
 from nodespan.discovery.service.rules import MAX_AFFILIATES, is_sound
 from nodespan.discovery.wire import server_pb2 as wire
-from nodespan.runtime.api.grpc import Code, RPCError, frame
+from nodespan.runtime.api.grpc import Call, Code, RPCError, frame
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
@@ -35,6 +38,8 @@ _ROUNDS = 3
 _MOST = 7 / 8
 _LOOK_AGAIN = 0.01
 _LOOKS = 100
+# Watchers that are told before other tasks run: each costs some microseconds.
+_TOLD_AT_ONCE = 50
 
 
 @attrs.frozen
@@ -52,6 +57,15 @@ def encode_entry(spec: AffiliateSpec) -> bytes:
     return wire.WatchResponse(affiliates=(entry,)).SerializeToString()
 
 
+@attrs.define(eq=False)
+class Watcher:
+    """A watch under way, and the position up to which it was told; `woken` is set to have its task send the rest."""
+
+    call: Call
+    position: int
+    woken: trio.Event | None = None
+
+
 class Cluster:
     """The affiliates of one cluster, and its watchers."""
 
@@ -63,15 +77,13 @@ class Cluster:
         "_log",
         "_nursery",
         "_snapshot",
-        "_woken",
+        "_watchers",
         "affiliates",
         "revision",
-        "watchers",
     )
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.affiliates: dict[str, AffiliateSpec] = {}
-        self.watchers = 0
         # How many reports are being stored of each affiliate that is not there yet.
         self._arriving: dict[str, int] = {}
         # How often something was announced: whoever shows the cluster need not look again before it is another.
@@ -82,8 +94,14 @@ class Cluster:
         # Encoded since the latest change, for other watchers at the same position.
         self._snapshot: Framed | None = None
         self._increments: dict[int, Framed] = {}
-        self._woken = trio.lowlevel.ParkingLot()
+        # Whoever waits for changes, and whoever is being sent some.
+        self._watchers: dict[Watcher, None] = {}
         self._is_beating = False
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
 
     @property
     def position(self) -> int:
@@ -124,7 +142,7 @@ class Cluster:
         self.revision += 1
         self._snapshot = None
         self._increments.clear()
-        if not self.watchers:
+        if not self._watchers:
             return
         self._log.record(id, gone=gone)
         if not self._is_beating:
@@ -132,48 +150,71 @@ class Cluster:
             self._nursery.start_soon(self._beat)
 
     async def _beat(self) -> None:
-        """Wake the watchers, rest, and again until nothing has changed since."""
+        """Tell the watchers, rest, and again until nothing has changed since."""
         beaten = -1
         while beaten != self._log.position:
             beaten = self._log.position
             started = trio.current_time()
-            self._woken.unpark_all()
+            for number, watcher in enumerate(tuple(self._watchers), start=1):
+                self._tell(watcher)
+                if number % _TOLD_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
             for _ in range(_ROUNDS):
                 await trio.lowlevel.checkpoint()
             for _ in range(_LOOKS):
-                if len(self._woken) >= self.watchers * _MOST:
+                if self._are_told():
                     break
                 await trio.sleep(_LOOK_AGAIN)
             took = trio.current_time() - started
-            await self._rest(min(_REST * took, _LONGEST_REST))
+            await self._rest(min(_REST * took, _LONGEST_REST), beaten)
         self._is_beating = False
 
-    async def _rest(self, longest: float) -> None:
+    def _tell(self, watcher: "Watcher") -> None:
+        """Send a watcher what it lacks; have its task do it if that has to wait for something."""
+        if watcher.woken is None or watcher.position == self._log.position:
+            return
+        framed = self.increment(watcher.position)
+        if framed is not None and watcher.call.offer(framed.data, framed.count):
+            watcher.position = self._log.position
+        else:
+            watcher.woken.set()
+            watcher.woken = None
+
+    def _are_told(self) -> bool:
+        busy = sum(watcher.woken is None for watcher in self._watchers)
+        return busy <= len(self._watchers) * (1 - _MOST)
+
+    async def _rest(self, longest: float, beaten: int) -> None:
         end = trio.current_time() + longest
         await trio.sleep(longest / 4)
-        position = -1
+        position = beaten
         while position != self._log.position and trio.current_time() < end:
             position = self._log.position
-            await trio.sleep(_LULL)
+            await trio.sleep(min(_LULL, longest / 4))
 
     # For watchers.
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Record changes while there is a watcher."""
-        self.watchers += 1
+    def watched(self, call: Call) -> Iterator["Watcher"]:
+        """Record changes while there is a watcher, and have them sent to it when it waits for them."""
+        watcher = Watcher(call, self._log.position)
+        self._watchers[watcher] = None
         try:
-            yield
+            yield watcher
         finally:
-            self.watchers -= 1
-            if not self.watchers:
+            del self._watchers[watcher]
+            if not self._watchers:
                 self._log.clear()
 
-    async def wait_beyond(self, position: int) -> None:
-        """Wait for a change after the position. Always a checkpoint."""
+    async def wait_beyond(self, watcher: "Watcher") -> None:
+        """Wait for changes that could not be sent to the watcher at once. Always a checkpoint."""
         await trio.lowlevel.checkpoint()
-        while self._log.position == position:
-            await self._woken.park()
+        while self._log.position == watcher.position:
+            watcher.woken = woken = trio.Event()
+            try:
+                await woken.wait()
+            finally:
+                watcher.woken = None
 
     def snapshot(self) -> Framed:
         """The one message with all affiliates."""

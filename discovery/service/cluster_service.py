@@ -122,17 +122,17 @@ class ClusterService:
 
     async def _watch(self, request: wire.WatchRequest, call: Call) -> None:
         cluster = self._cluster(request.cluster_id)
-        with cluster.watched(), trio.CancelScope() as patience:
-            position, framed = cluster.position, cluster.snapshot()
+        with cluster.watched(call) as watcher, trio.CancelScope() as patience:
+            framed = cluster.snapshot()
             while True:
                 patience.deadline = trio.current_time() + _MAX_STALL
                 await call.send_framed(framed.data, framed.count)
                 patience.deadline = float("inf")
-                await cluster.wait_beyond(position)
-                increment = cluster.increment(position)
+                await cluster.wait_beyond(watcher)
+                increment = cluster.increment(watcher.position)
                 if increment is None:
                     raise RPCError(Code.ABORTED, "the watcher is too slow: start a new watch")
-                position, framed = cluster.position, increment
+                watcher.position, framed = cluster.position, increment
         raise RPCError(Code.ABORTED, f"the watcher has not read for {_MAX_STALL:g} s")
 
     # Periodic work.

@@ -27,10 +27,23 @@ class Watcher:
         self.gate = trio.Event()
         self.gate.set()
         self.messages: list[wire.WatchResponse] = []
+        # How often a task sent something, and how often that was not needed.
+        self.sent = self.offered = 0
 
     async def send(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
         await self.gate.wait()
+        self.sent += 1
+        self._read(data)
+
+    def offer(self, data: bytes) -> bool:
+        if not self.gate.is_set():
+            return False
+        self.offered += 1
+        self._read(data)
+        return True
+
+    def _read(self, data: bytes) -> None:
         while data:
             end = 5 + int.from_bytes(data[1:5], "big")
             self.messages.append(wire.WatchResponse.FromString(data[5:end]))

@@ -88,6 +88,26 @@ async def test_watchers_at_the_same_position_share_the_encoded_bytes() -> None:
 
 
 @pytest.mark.virtual_clock
+async def test_a_watcher_is_told_without_a_task_unless_it_reads_no_more() -> None:
+    async with open_house() as house:
+        watcher = await house.watch()
+        await house.update("a")
+        await settle()
+        assert (watcher.sent, watcher.offered) == (1, 1)
+        watcher.gate = trio.Event()
+        await house.update("b")
+        await settle()
+        await house.update("c")
+        watcher.gate.set()
+        await settle()
+        await house.update("d")
+        await settle()
+        assert (watcher.sent, watcher.offered) == (3, 2)
+        ids = [[affiliate.id for affiliate in message.affiliates] for message in watcher.take()]
+        assert ids == [["a"], ["b"], ["c"], ["d"]]
+
+
+@pytest.mark.virtual_clock
 async def test_large_increments_are_split_into_messages_of_accepted_size() -> None:
     async with open_house() as house:
         watcher = await house.watch()
