@@ -361,6 +361,7 @@ class Reconciler(Generic[W, R]):
         self._hurries = False
         self._news = trio.Event()
         self._round = trio.Event()
+        self._in_round = False
 
     def wake(self, *, at_once: bool = False) -> None:
         """Ask for a round; `at_once`: without gathering."""
@@ -378,8 +379,14 @@ class Reconciler(Generic[W, R]):
         self._news.set()
 
     async def reconcile(self, ctx: Access, id: str) -> None:
-        """Have the next round look at an item, and wait until that is over; at once if nothing changed."""
+        """Have the next round look at an item, and wait until that is over.
+
+        Of an item that did not change, the round under way may know but has not applied it yet: its end is waited for
+        too. Without one, returns at once.
+        """
         if id not in self._touched and self._desired.knows(ctx, id):
+            if self._in_round:
+                await self._round.wait()
             return
         self.touch((id,))
         await self._round.wait()
@@ -392,6 +399,7 @@ class Reconciler(Generic[W, R]):
         try:
             async with self._driver.opened(ctx, self.wake):
                 while True:
+                    self._in_round = True
                     await self._turn(ctx)
                     if not self._touched and not self._again:
                         self._end_round()
@@ -401,6 +409,7 @@ class Reconciler(Generic[W, R]):
             self._end_round()
 
     def _end_round(self) -> None:
+        self._in_round = False
         finished, self._round = self._round, trio.Event()
         finished.set()
 

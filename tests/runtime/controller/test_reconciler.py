@@ -22,6 +22,7 @@ from nodespan.runtime.controller import (
     ItemDriver,
     Look,
     Plan,
+    QueueContext,
     Reconciler,
     ReconcilerController,
     Report,
@@ -29,6 +30,7 @@ from nodespan.runtime.controller import (
 )
 from nodespan.runtime.engine import ControllerStatus
 from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.kit import Node, running
 
 T = TypeVar("T")
@@ -417,3 +419,34 @@ def test_retries_grow_for_each_item_apart() -> None:
     retries.done("a", now)
     retries.holds("b")
     assert retries.next_due(now) == float("inf")
+
+
+@pytest.mark.virtual_clock
+async def test_an_item_that_the_round_under_way_knows_is_at_work_until_the_round_ends() -> None:
+    gate = trio.Event()
+
+    async def held(job: Callable[[], T], /) -> T:
+        await gate.wait()
+        return job()
+
+    state, boxes = MemoryState(), Boxes()
+    await state.create(Box.new("a", BoxSpec(content="1")))
+    controller: ReconcilerController[BoxSpec, str, Change] = ReconcilerController(
+        NAME, input=Box, plan=plan, driver=boxes, worker=held
+    )
+    finished = trio.Event()
+    async with running(controller, state=state) as node, trio.open_nursery() as nursery:
+        context = node.engine.runners[NAME].access
+        assert isinstance(context, QueueContext)
+
+        async def called_late() -> None:
+            await controller.reconcile(context, Box.pointer("a"))
+            finished.set()
+
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(called_late)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not finished.is_set()
+        gate.set()
+        await finished.wait()
+        assert boxes.boxes == {"a": "1"}
