@@ -433,6 +433,14 @@ DOCUMENTS = [
 ]
 
 
+@pytest.mark.parametrize("machine", ["", "type: worker, "])
+def test_a_virtual_ip_without_a_type_of_machine_says_what_such_a_machine_is(machine: str) -> None:
+    text = f"machine: {{{machine}network: {{interfaces: [{{interface: a, vip: {{ip: 10.0.0.1}}}}]}}}}"
+    (problem,) = load(text).errors
+    assert problem.message == "a virtual IP is not allowed on a worker"
+    assert "a machine without a type is a worker" in problem.hint
+
+
 VIP = "name: ‸10.0.0.1\nlink: b"
 GATEWAY = "routes: [{gateway: 10.0.0.1}]"
 SELECTED = 'deviceSelector: {busPath: "0000:00:02*"}'
