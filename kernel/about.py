@@ -1,4 +1,4 @@
-"""What the agent tells about its access to the kernel."""
+"""What the agent reports about its access to the kernel."""
 
 from nodespan.kernel.privileges import missing_privileges
 from nodespan.runtime.about import About

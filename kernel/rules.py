@@ -114,5 +114,5 @@ def _same_statuses(before: tuple[KernelRule, ...], after: tuple[KernelRule, ...]
     return [rule.status for rule in before] == [rule.status for rule in after]
 
 
-# For the statuses, which show less than tells rules apart.
+# For the statuses, whose fields do not distinguish all rules.
 RULE_STATUSES: Aspect[tuple[KernelRule, ...]] = Aspect(same=_same_statuses)

@@ -121,7 +121,7 @@ _Raw = tuple[tuple[int, bytes], ...]
 
 
 def _raw(body: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
-    """The attributes by their numbers with the two bits that tell of nests and byte order."""
+    """The attributes by their numbers, with the two bits for nests and byte order."""
     while offset + _HEADER.size <= len(body):
         length, number = _HEADER.unpack_from(body, offset)
         if length < _HEADER.size:
@@ -210,7 +210,7 @@ def _comes_by_itself(message: Message) -> bool:
         return False
     if _ADDRESS_PROTOCOL in message.attributes:
         return integer(message.attributes, _ADDRESS_PROTOCOL) == _LINK_LOCAL_BY_KERNEL
-    # Kernels before 5.18 do not tell: those are meant that are made of a hardware address.
+    # Kernels before 5.18 do not say: assume those that are made of a hardware address.
     return own[11:13] == b"\xff\xfe"
 
 
@@ -222,7 +222,7 @@ def _is_kernels_route(message: Message) -> bool:
 
 
 def identity(saved: Saved) -> tuple[object, ...]:
-    """What tells an object from others, without what changes by itself (lifetimes, flags of the moment)."""
+    """What distinguishes an object from others, without what changes by itself (lifetimes, flags of the moment)."""
     if saved.type == rtnl.RTM_NEWADDR:
         address = address_of(saved)
         return (saved.type, address.link_index, address.address, address.local)

@@ -145,7 +145,7 @@ def test_never_reached():
     assert [name.rpartition("::")[2] for name in unfinished(progress)] == ["test_cut_off", "test_never_reached"]
 
 
-def test_modules_that_start_processes_are_told_from_others_by_their_source() -> None:
+def test_modules_that_start_processes_are_recognized_by_their_source() -> None:
     here = Path(__file__).parent
     assert starts_processes(here / "runtime/cli/test_get.py")
     assert starts_processes(here / "runtime/api/grpc/test_server.py")

@@ -107,7 +107,7 @@ class Journal:
             aside = path.rename(path.with_suffix(".damaged"))
             self._damage = (
                 f"{path} made no sense ({error}) and was put aside as {aside.name}: what was there before the agent "
-                "changed it can no longer be told, so whatever is there now stays"
+                "changed it is not known any more, so whatever is there now stays"
             )
             return {}
         self._lines = None if rest or not lines or not found else len(lines)

@@ -182,7 +182,7 @@ class Path:
         return attrs.evolve(path, probed=now) if is_due else path
 
     def _with(self, observed: ObservedPeer, now: float, wall_offset: float) -> "Path":
-        is_first = self.handshake.looked == -math.inf
+        is_first = self.handshake.read == -math.inf
         path = attrs.evolve(
             self,
             endpoint=observed.endpoint,

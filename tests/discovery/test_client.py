@@ -430,7 +430,7 @@ def _broken(*ids: Any) -> list[server_pb2.Affiliate]:
     return [server_pb2.Affiliate(id=str(id), data=b"x") for id in ids]
 
 
-async def test_a_service_that_tells_more_than_it_may_is_left_for_longer_each_time() -> None:
+async def test_a_service_that_sends_too_much_is_left_for_longer_each_time() -> None:
     service = FakeService()
     client = make_client(service)
     client.publish(node("me"), ())

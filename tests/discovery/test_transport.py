@@ -380,7 +380,7 @@ async def test_a_failed_call_names_the_step_that_failed() -> None:
     assert failed.value.details == f"no connection to 127.0.0.1:{port}: Connection refused"
 
 
-async def test_an_answer_that_is_http_but_not_grpc_is_told_by_its_status() -> None:
+async def test_an_answer_that_is_http_but_not_grpc_is_described_by_its_status() -> None:
     async def refuse(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.receive_some(65536)

@@ -197,7 +197,7 @@ async def test_the_fragments_of_an_answer_are_one_answer() -> None:
         assert [(await anext(events)).key_value.key for _ in range(3)] == [b"0", b"1", b"2"]
 
 
-async def test_a_watch_continues_after_the_progress_that_it_was_told() -> None:
+async def test_a_watch_continues_after_the_reported_progress() -> None:
     asked: list[int] = []
     progress = wire.WatchResponse(header=wire.ResponseHeader(cluster_id=1, revision=90))
 

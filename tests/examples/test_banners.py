@@ -35,7 +35,7 @@ async def test_a_banner_is_written_followed_and_removed(tmp_path: Path) -> None:
         assert [path.name for path in _files(tmp_path)] == []
 
 
-async def test_what_users_asked_for_survives_kill_9(
+async def test_what_users_requested_survives_kill_9(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = tmp_path / "state"

@@ -141,7 +141,7 @@ async def test_an_applied_and_then_empty_configuration_leaves_the_machine_as_it_
             assert stat.S_IMODE(record.stat().st_mode) == 0o600
 
 
-async def test_a_trial_that_nobody_confirms_leaves_the_machine_as_it_was(tmp_path: Path) -> None:
+async def test_an_unconfirmed_trial_leaves_the_machine_as_it_was(tmp_path: Path) -> None:
     with machine() as inside:
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:

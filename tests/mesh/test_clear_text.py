@@ -498,7 +498,7 @@ def test_traffic_that_began_before_the_address_was_known_is_led_into_the_tunnel(
         lab.inside(f"ip route del {address}")
 
 
-def test_a_member_that_claims_the_address_of_discovery_cuts_nobody_off_from_it(lab: Lab) -> None:
+def test_a_member_that_claims_the_address_of_discovery_cuts_no_node_off_from_it(lab: Lab) -> None:
     address, peer = lab.plan.discovery.address.split("/")[0], lab.plan.public_nodes[1]
     wait_for(lab.is_whole)
 

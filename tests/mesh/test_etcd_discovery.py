@@ -91,7 +91,7 @@ async def until(check: Callable[[], bool]) -> None:
             await trio.sleep(0.005)
 
 
-async def test_an_affiliate_announced_at_one_is_told_by_all_and_one_may_die(etcd: SharedEtcd) -> None:
+async def test_an_affiliate_announced_at_one_is_served_by_all_and_one_may_die(etcd: SharedEtcd) -> None:
     async with instances(etcd, 3) as (one, two, three), trio.open_nursery() as nursery:
         watchers = [Watcher() for _ in range(3)]
         for watcher, instance in zip(watchers, (one, two, three), strict=True):
@@ -131,7 +131,7 @@ async def persistently(call: Callable[[], Awaitable[None]]) -> None:
             await trio.sleep(0.02)
 
 
-async def test_what_expires_is_told_once_by_all_and_what_is_refreshed_elsewhere_stays(etcd: SharedEtcd) -> None:
+async def test_an_expiry_is_reported_once_by_all_and_what_is_refreshed_elsewhere_stays(etcd: SharedEtcd) -> None:
     clock = 1000 * SECOND
     async with (
         instances(etcd, 2, now=lambda: clock, grace=0.0, collect_interval=0.05) as (one, two),

@@ -560,7 +560,7 @@ def forget_keys(node: Station) -> None:
 
 
 @pytest.mark.soak
-def test_keys_lost_at_either_end_and_a_host_made_anew_are_up_again_at_once(
+def test_keys_lost_at_either_end_and_a_reinstalled_host_are_up_again_at_once(
     mesh: Mesh, hosted: Station, record_property: Callable[[str, object], None]
 ) -> None:
     """The service is reached past the tunnel whose other end does not know the new key."""

@@ -351,7 +351,7 @@ async def test_a_guard_chain_survives_a_flush_of_everything() -> None:
         await eventually(lambda: "nodespan_guard" not in tables(inside))
 
 
-async def test_nobody_else_can_change_the_guard() -> None:
+async def test_no_other_process_can_change_the_guard() -> None:
     async with node() as (inside, runtime):
         await runtime.put(NfTablesChain, "guard", GUARD)
         await eventually(lambda: "nodespan_guard" in tables(inside))

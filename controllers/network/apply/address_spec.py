@@ -56,7 +56,7 @@ class AddressSpecController(Applier[AddressSpecSpec, _Step, _Done]):
     ) -> None:
         access = kernel or NetworkNamespace(netns)
         specs = Specs(AddressSpec)
-        # The kernel tells how long an address will stay in whole seconds, which is too coarse to compare with.
+        # The kernel reports remaining lifetimes in whole seconds, which is too coarse to compare with.
         given_until: dict[AddressKey, float] = {}
         driver = ObjectDriver(
             access,

@@ -47,15 +47,15 @@ def filled(bond: BondMaster) -> BondMaster:
 
 
 def creation(bond: BondMaster, lookup: LinkLookup) -> Options:
-    """All options that a new bond is told. Raises ValueError for a target that is no address."""
+    """All options of a new bond. Raises ValueError for an invalid target address."""
     desired = filled(bond)
     if bond.primary:
         primary = lookup.find(bond.primary)
         desired = attrs.evolve(desired, primary_index=0 if primary is None else primary.status.index)
-    told = {option.field: getattr(desired, option.field) for option in OPTIONS if _applies(option, desired)}
+    options = {option.field: getattr(desired, option.field) for option in OPTIONS if _applies(option, desired)}
     if not desired.primary_index:
-        told.pop("primary_index", None)
-    return _in_order(told)
+        options.pop("primary_index", None)
+    return _in_order(options)
 
 
 def changes(bond: BondMaster, link: KernelLink, lookup: LinkLookup) -> Options:

@@ -22,8 +22,8 @@ class LinkFollower:
     def note(self, index: int, link: KernelLink | None) -> None:
         """Put a link into the table as a worker has read it, until the mirror is asked again.
 
-        The mirror may never tell of it: if the link is changed back before the notifications of both are taken in, it
-        is to the mirror what it was.
+        The mirror may never report it: if the link is changed back before both notifications are processed, the mirror
+        sees no change.
         """
         self._table.set(index, link)
         self._noted.add(index)

@@ -32,7 +32,7 @@ class Original:
 
 @attrs.frozen
 class Originals:
-    """The changed fields of one link, by name. The index tells the link from another that got its name."""
+    """The changed fields of one link, by name. The index distinguishes the link from a later one of its name."""
 
     index: int
     fields: Mapping[str, Original]

@@ -76,7 +76,7 @@ def find(spec: LinkSpecSpec, lookup: LinkLookup) -> KernelLink | None:
 def existence(spec: LinkSpecSpec, lookup: LinkLookup, made: Mapping[str, str]) -> Existence:
     """What to do for the link to exist as the desired kind of link; None if it does.
 
-    `made` tells of which kind the links are that the agent made or took over.
+    `made` are the kinds of the links that the agent made or took over, by name.
     """
     link = find(spec, lookup)
     if not spec.logical:

@@ -25,7 +25,7 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 
-# A device that is told this key has none.
+# A device that is sent this key has none.
 _NO_KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 
@@ -122,7 +122,7 @@ def settings_of(device: DeviceState, private_key: str) -> WireguardSpec:
 
 
 def return_of(settings: WireguardSpec, device: DeviceState) -> DeviceChange:
-    """What to tell a device so that it has its old key, port, mark and peers, and no others."""
+    """What to send to a device so that it has its old key, port, mark and peers, and no others."""
     change = device_difference(settings, device)
     if not settings.private_key and device.public_key:
         change = attrs.evolve(change, private_key=_NO_KEY)

@@ -7,7 +7,7 @@ not stop the others.
 An existing bond or bridge of the desired name is taken over: the bonding driver makes a `bond0` of its own.
 
 WireGuard: the kernel's, or wireguard-go where the kernel has none. Here its key, port and mark are set; peers are the
-business of the WireguardPeerController. The kernel does not tell of changes to these, so they are looked at when the
+business of the WireguardPeerController. The kernel does not notify of changes to these, so they are read when the
 link or the spec is new, and at each full comparison; and the controller that shows links is asked to look again.
 """
 

@@ -283,7 +283,7 @@ class _Worker:
         self._change(change)
         if change.master is not None:
             self._note_master(spec)
-            # What becomes of the master by that is told by the kernel.
+            # Joining may change the master too.
             self._reread(change.master)
         # A link that was set down is so to join its master next.
         return change.master is not None or (change.up is not True and master_name(spec) != "")

@@ -138,7 +138,7 @@ class ListTable:
 
 
 @attrs.frozen
-class Tell:
+class Send:
     """Send a document; `is_whole`: made by comparing all, so that all is known afterwards, and the sets `kept` stay.
 
     `deletes`: it is the end of the table.
@@ -150,7 +150,7 @@ class Tell:
     deletes: bool = False
 
 
-TableWork = ListTable | Tell | GuardWork
+TableWork = ListTable | Send | GuardWork
 
 
 @attrs.frozen
@@ -187,7 +187,7 @@ class _TablePlan(Plan[TableWork]):
             return {id: Decision(work=self._guard_work())}
         if not desired.must_compare:
             document = self._changes()
-            return {id: Decision(work=None if document.is_empty else Tell(document.text))}
+            return {id: Decision(work=None if document.is_empty else Send(document.text))}
         if not desired.is_listed and self._others.has_deleted:
             desired.note_listed(None)
         if not desired.is_listed:
@@ -216,14 +216,14 @@ class _TablePlan(Plan[TableWork]):
         names = {kernel_set(name, version) for name in desired.set_names() for version in VERSIONS}
         return names, names | {name for name, each in desired.sets.items() if each.cover}
 
-    def _comparison(self, found: SeenTable | None) -> Tell | None:
+    def _comparison(self, found: SeenTable | None) -> Send | None:
         """What makes the table, which was listed just now, be as desired; None if it is."""
         desired, document = self._desired, Document(self._desired.kernel_name)
         names, kept = self._kept()
         seen = SeenTable() if found is None else found
         if found is not None and not kept and not desired.chains and not desired.stale_chains:
             document.delete_table()
-            return Tell(document.text, is_whole=True, deletes=True)
+            return Send(document.text, is_whole=True, deletes=True)
         if not names <= seen.sets.keys():
             document.add_sets(desired.set_names())
         for name, chain in sorted(desired.chains.items()):
@@ -235,7 +235,7 @@ class _TablePlan(Plan[TableWork]):
             self._compare_set(document, name, seen.sets.get(name, frozenset()))
         for name in sorted(seen.sets.keys() - kept):
             document.delete_set(name)
-        return None if document.is_empty else Tell(document.text, is_whole=True, kept=frozenset(kept))
+        return None if document.is_empty else Send(document.text, is_whole=True, kept=frozenset(kept))
 
     def _compare_set(self, document: Document, name: str, seen: frozenset[PrefixKey] | None) -> None:
         elements = self._desired.sets.setdefault(name, ElementSet()).cover.elements
@@ -373,7 +373,7 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     self._wake()
                 case ListTable():
                     desired.note_listed(sent.seen)
-                case Tell(is_whole=True, kept=kept):
+                case Send(is_whole=True, kept=kept):
                     desired.note_compared(kept)
                     if others.suspected is not None:
                         others.disturbance, others.suspected = others.suspected, None
@@ -381,8 +381,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     if others.has_deleted:
                         # What is in a table that was believed to be deleted is looked at, but after the repair.
                         others.has_deleted, others.look_at = False, trio.current_time() + _SECOND_LOOK
-                case Tell():
-                    desired.note_told()
+                case Send():
+                    desired.note_sent()
 
     # What others do.
 
@@ -459,7 +459,7 @@ def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sta
             seen = None if text is None else read_table(text)
             is_foreign = seen is not None and not prior.is_own_table(table) and not is_made_here(seen)
             return Sent(work, seen=None if is_foreign else seen, is_foreign=is_foreign)
-        case Tell(text):
+        case Send(text):
             if not work.deletes:
                 # On record before it is made: the process may be killed in between.
                 prior.note_table(table, is_there=True)

@@ -1,6 +1,6 @@
 """What the agent's table of the packet filter should hold, and what is known of what it holds.
 
-Elements of a set have many owners; what changed since the table was told is kept by set. After a restart the chains and
+Elements of a set have many owners; what changed since the last document is kept by set. After a restart the chains and
 elements are known again only one after the other, so what the table held before stays for a while (`STALE_AFTER`).
 """
 
@@ -36,7 +36,7 @@ class ElementSet:
 
     cover: PrefixCover = attrs.field(factory=PrefixCover)
     known: set[PrefixKey] | None = None
-    # Elements that may have changed since the table was told.
+    # Elements that may have changed since the last document.
     touched: set[PrefixKey] = attrs.field(factory=set)
 
     def added(self) -> set[PrefixKey]:
@@ -66,7 +66,7 @@ class DesiredTable(Desired):
         self.chains: dict[str, RenderedChain] = {}
         self.guard_chains: set[str] = set()
         self.sets: dict[str, ElementSet] = {}
-        # Elements that the guard has not been told of; None: compare all.
+        # Elements that were not sent to the guard; None: compare all.
         self.guard_touched: dict[str, set[PrefixKey]] | None = None
         # Whether the table is to be compared as a whole, and what it was seen to hold for that, None for no table.
         self.must_compare = True
@@ -247,7 +247,7 @@ class DesiredTable(Desired):
             each.known = set(each.cover.elements)
         self.guard_touched = None
 
-    def note_told(self) -> None:
+    def note_sent(self) -> None:
         """The table has the elements that changed."""
         self.has_failed = False
         for each in self.sets.values():

@@ -2,7 +2,7 @@
 
 A rule that looks at addresses, or clamps, is one rule per family, for its sets and limits are of a family; a family of
 which it matches no address has none. Every rule carries, as its comment, a hash of the chain: nft gives rules back in
-another form than it took them, so the hash is what tells whether a chain in the kernel is the desired one.
+another form than it took them, so the hash shows whether a chain in the kernel is the desired one.
 """
 
 import hashlib

@@ -17,7 +17,7 @@ _UNSET = "(none)"
 
 
 class HostnameStatusController(Controller):
-    """Writes `hostname`. The kernel tells of changes; nothing is polled."""
+    """Writes `hostname`. The kernel notifies of changes; nothing is polled."""
 
     name = "network.HostnameStatusController"
     outputs = (exclusive(HostnameStatus),)
@@ -57,6 +57,6 @@ def _read(file: int) -> str:
 async def _wake_on(changes: select.epoll, ctx: ControllerContext) -> None:
     while True:
         await trio.lowlevel.wait_readable(changes.fileno())
-        # Asking is what makes the kernel take a change as told.
+        # Reading is what makes the kernel count a change as delivered.
         changes.poll(0)
         ctx.wake()

@@ -19,7 +19,7 @@ from nodespan.resources.network import LinkStatusSpec, WireguardStatus
 
 @attrs.frozen(kw_only=True)
 class LinkFacts:
-    """Everything about one link that the kernel's message does not tell."""
+    """Everything about one link that is not in the kernel's message."""
 
     driver: DriverFacts = attrs.field(factory=DriverFacts)
     device: DeviceFacts = attrs.field(factory=DeviceFacts)

@@ -45,7 +45,7 @@ class Device:
     kind: str
     since: float
     ledger: PeerLedger = attrs.field(factory=PeerLedger)
-    # Keys of peers that changed since the device was told of them.
+    # Keys of peers that changed since they were sent to the device.
     changed: set[str] = attrs.field(factory=set)
     # Whether it is to be read and compared as a whole.
     is_unknown: bool = True
@@ -233,7 +233,7 @@ class DesiredPeers(Desired):
         return self._granted.get(link_name, {})
 
     async def _canonical(self, key: str, id: str, peer: WireguardPeer, *, own: str = "") -> PeerConfig | None:
-        """The peer as a device is told of it; None for one that no device would take, which is shown."""
+        """The peer as it is sent to a device; None for one that every device would refuse, which is shown."""
         problem = ""
         try:
             endpoint = self._numeric(key, peer.endpoint)

@@ -53,17 +53,17 @@ def is_silent(
     return since_handshake > silence.after
 
 
-def next_endpoint(told: str, seen: str, found: Sequence[str]) -> str:
-    """The endpoint to tell a device of a silent peer, among those that its name means now.
+def next_endpoint(sent: str, seen: str, found: Sequence[str]) -> str:
+    """The endpoint to set for a silent peer, among the addresses that its name has now.
 
-    `told` is what it was told before, `seen` where it last heard of the peer. Where the name still means what was told,
-    a peer that moved stays where it is, and one that did not is looked for at the next address of the name.
+    `sent` is what was set before, `seen` where its last packet came from. As long as `sent` is among the addresses, a
+    peer that moved stays where it is, and one that did not is tried at the next address.
     """
-    if told not in found:
+    if sent not in found:
         return found[0]
-    if seen not in ("", told):
-        return told
-    return found[(found.index(told) + 1) % len(found)]
+    if seen not in ("", sent):
+        return sent
+    return found[(found.index(sent) + 1) % len(found)]
 
 
 @attrs.define
@@ -81,7 +81,7 @@ class _Name:
 
 
 class EndpointNames:
-    """The names that are desired, by keys of the caller's, who is told of each key that changed."""
+    """The names that are desired, by keys of the caller, which is notified of each key that changed."""
 
     def __init__(self, changed: Callable[[str], None], *, lookup: Lookup | None = None, pause: float = _PAUSE) -> None:
         self._changed = changed

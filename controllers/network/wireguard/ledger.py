@@ -1,11 +1,11 @@
-"""Which peers to tell a WireGuard device of, and what the device was told already.
+"""Which peers to send to a WireGuard device, and what was sent to it already.
 
-A device is read as a whole when it is new, and every now and then; in between, a changed peer is compared with what the
-device was told of it last. The endpoint is the exception to "the device is the truth", for it moves with the peer: it
-is told when the desired one changes, and not again because the device shows another one later.
+A device is read as a whole when it is new, and at each full comparison; in between, a changed peer is compared with
+what was sent last. The endpoint is the exception to "the device is the truth", for it moves with the peer: it is sent
+when the desired one changes, and not again because the device shows another one later.
 
 A device may know peers that nothing desires (yet): after a restart of the agent, controllers learn of their peers one
-after the other. Those that were never told here are removed only when the caller says that this has lasted long enough.
+after the other. Those that were never sent here are removed only when the caller says that this has lasted long enough.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,31 +16,31 @@ from nodespan.kernel.wireguard.device import DeviceChange, DeviceState, PeerConf
 
 
 class PeerLedger:
-    """What one device was told of its peers: by public key, each peer as it was desired then."""
+    """The peers that were sent to one device: by public key, each as it was desired then."""
 
     def __init__(self) -> None:
-        self._told: dict[str, PeerConfig] = {}
+        self._sent: dict[str, PeerConfig] = {}
 
     def copy(self) -> "PeerLedger":
         """The same, apart: for a worker thread."""
         twin = PeerLedger()
-        twin._told = dict(self._told)
+        twin._sent = dict(self._sent)
         return twin
 
     def changes(self, desired: Mapping[str, PeerConfig | None], spared: Collection[str] = ()) -> DeviceChange:
-        """What to tell the device so that these peers are as desired, None being not at all. Others do not matter.
+        """What to send so that the device has these peers as desired, None being not at all. Others do not matter.
 
         Those that are `spared` are not removed: the device had them before the agent.
         """
         changed: list[PeerConfig] = []
         removed: list[str] = []
         for key, peer in desired.items():
-            told = self._told.get(key)
+            sent = self._sent.get(key)
             if peer is None:
-                removed += [key] if told is not None and key not in spared else []
-            elif told is None:
+                removed += [key] if sent is not None and key not in spared else []
+            elif sent is None:
                 changed.append(peer)
-            elif not wireguard_peer_equal(told, peer):
+            elif not wireguard_peer_equal(sent, peer):
                 changed.append(self._without_known_endpoint(peer))
         return DeviceChange(peers=tuple(changed), removed=tuple(removed))
 
@@ -52,7 +52,7 @@ class PeerLedger:
         remove_others: bool,
         spared: Collection[str] = (),
     ) -> DeviceChange:
-        """What to tell the device, which is as was read just now, so that it has the desired peers; as in `changes`."""
+        """As `changes`, for a device that was just read as a whole."""
         changed: list[PeerConfig] = []
         for key, peer in desired.items():
             seen = device.peers.get(key)
@@ -61,22 +61,22 @@ class PeerLedger:
             if seen is None or not wireguard_peer_equal(seen.config, peer):
                 changed.append(peer)
         surplus = [key for key in device.peers if key not in desired and key not in spared]
-        removed = [key for key in surplus if remove_others or key in self._told]
+        removed = [key for key in surplus if remove_others or key in self._sent]
         return DeviceChange(peers=tuple(changed), removed=tuple(removed))
 
     def note_all(self, desired: Mapping[str, PeerConfig]) -> None:
-        """The device has these peers, and no other that was told here."""
-        self._told = dict(desired)
+        """The device has these peers, and no other that was sent here."""
+        self._sent = dict(desired)
 
     def note(self, desired: Mapping[str, PeerConfig | None]) -> None:
-        """The device was told all of this."""
+        """All of this was sent to the device."""
         for key, peer in desired.items():
             if peer is None:
-                self._told.pop(key, None)
+                self._sent.pop(key, None)
             else:
-                self._told[key] = peer
+                self._sent[key] = peer
 
     def _without_known_endpoint(self, peer: PeerConfig) -> PeerConfig:
-        told = self._told.get(peer.public_key)
-        known = told is not None and told.endpoint == peer.endpoint
+        sent = self._sent.get(peer.public_key)
+        known = sent is not None and sent.endpoint == peer.endpoint
         return attrs.evolve(peer, endpoint="") if known else peer

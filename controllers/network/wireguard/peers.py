@@ -1,6 +1,6 @@
-"""network.WireguardPeerController: tells WireGuard devices of their peers.
+"""network.WireguardPeerController: sends WireGuard devices their peers.
 
-What changes at about the same time is one request to a device, and a peer that changes is told alone, however many
+What changes at about the same time is one request to a device, and a peer that changes is sent alone, however many
 there are. A device is read and compared as a whole when it is new, after a failure, and at each full comparison. Only
 devices of desired WireGuard links are touched. Peers that a configured device had before the agent took it over stay,
 and a device is left alone until they are on record.
@@ -137,19 +137,19 @@ class Compare:
 
 
 @attrs.frozen
-class Tell:
-    """Tell a device of the peers that changed, None for those to remove."""
+class Send:
+    """Send a device the peers that changed, None for those to remove."""
 
     kind: str
     peers: Mapping[str, PeerConfig | None]
     change: DeviceChange
 
 
-DeviceWork = Compare | Tell
+DeviceWork = Compare | Send
 
 
 @attrs.frozen
-class Told:
+class Sent:
     """What came of the work on a device, and whether anything had to be changed."""
 
     work: DeviceWork
@@ -158,7 +158,7 @@ class Told:
 
 
 class _PeerPlan(Plan[DeviceWork]):
-    """By what the device was told last; as a whole if that is not certain."""
+    """By what was sent to the device last; as a whole if that is not certain."""
 
     def __init__(self, desired: DesiredPeers, stale_after: float, prior: PriorState) -> None:
         self._desired = desired
@@ -171,7 +171,7 @@ class _PeerPlan(Plan[DeviceWork]):
             device.is_unknown = True
 
     def decide(self, id: str) -> Mapping[str, Decision[DeviceWork]]:
-        """What to tell a device."""
+        """What to send to a device."""
         device, peers = self._desired.devices[id], self._desired.peers_of(id)
         spared = self._prior.peers_of_others(id, device.index)
         device.awaits_record = spared is None
@@ -185,7 +185,7 @@ class _PeerPlan(Plan[DeviceWork]):
         news = {key: peers.get(key) for key in device.changed}
         change = device.ledger.changes(news, spared)
         if change:
-            return {id: Decision(work=Tell(device.kind, news, change))}
+            return {id: Decision(work=Send(device.kind, news, change))}
         device.ledger.note(news)
         device.changed.clear()
         return {id: Decision()}
@@ -215,7 +215,7 @@ class _DeviceReport(Report):
         await self._desired.problems.clear(id)
 
 
-class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
+class _DeviceDriver(Driver[DeviceWork, Mapping[str, Sent]]):
     """Requests to devices, of the kernel and in userspace; and looks at those with named endpoints."""
 
     _ctx: Access
@@ -279,23 +279,23 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
         named = (device.look_at for name, device in self._desired.devices.items() if self._desired.named.get(name))
         return min((self._refresh_at, *named, *records))
 
-    def job(self, work: Mapping[str, DeviceWork]) -> Callable[[], Applied[Mapping[str, Told]]]:
-        """Tell devices of their peers."""
-        return functools.partial(_tell, self._netns, work)
+    def job(self, work: Mapping[str, DeviceWork]) -> Callable[[], Applied[Mapping[str, Sent]]]:
+        """Send devices their peers."""
+        return functools.partial(_send, self._netns, work)
 
-    async def applied(self, ctx: Access, result: Mapping[str, Told]) -> None:  # noqa: ARG002
+    async def applied(self, ctx: Access, result: Mapping[str, Sent]) -> None:  # noqa: ARG002
         """Note what devices know now."""
-        for name, told in result.items():
+        for name, sent in result.items():
             device = self._desired.devices[name]
             device.changed.clear()
-            device.is_unknown = told.has_failed
-            if told.has_failed:
+            device.is_unknown = sent.has_failed
+            if sent.has_failed:
                 continue
-            if isinstance(told.work, Compare):
-                device.ledger.note_all(told.work.peers)
+            if isinstance(sent.work, Compare):
+                device.ledger.note_all(sent.work.peers)
             else:
-                device.ledger.note(told.work.peers)
-            if told.has_changed:
+                device.ledger.note(sent.work.peers)
+            if sent.has_changed:
                 self._refresh_soon(self._desired.peers_of(name))
 
     def _refresh_soon(self, peers: Collection[str]) -> None:
@@ -309,7 +309,7 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
                 try:
                     await trio.to_thread.run_sync(UserspaceWireguard(self._netns).forget_sources, name)
                 except OSError:
-                    # It may be going; if it stays, it is read and told of everything soon.
+                    # It may be going; if it stays, it is read and sent everything soon.
                     device.is_unknown = True
 
     async def _look_for_silence(self, name: str, device: Device) -> None:
@@ -337,8 +337,8 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
                 continue
             device.seen[public_key] = peer
             handshake = handshakes.get(public_key, Handshake())
-            told = None if peer.last_handshake_time is None else peer.last_handshake_time.timestamp()
-            handshake = handshake.observed(told, self._boot_clock(), wall_offset)
+            reported = None if peer.last_handshake_time is None else peer.last_handshake_time.timestamp()
+            handshake = handshake.observed(reported, self._boot_clock(), wall_offset)
             device.handshakes[public_key] = handshake
             if is_silent(
                 peer,
@@ -350,23 +350,23 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Told]]):
                 self._desired.names.heard_nothing(key, peer.config.endpoint)
 
 
-def _tell(netns: str | None, work: Mapping[str, DeviceWork]) -> Applied[Mapping[str, Told]]:
+def _send(netns: str | None, work: Mapping[str, DeviceWork]) -> Applied[Mapping[str, Sent]]:
     """In a worker thread."""
-    told: dict[str, Told] = {}
+    sent: dict[str, Sent] = {}
     failed: dict[str, Exception] = {}
     for name, each in work.items():
         try:
-            told[name] = Told(each, has_changed=_tell_device(netns, name, each))
+            sent[name] = Sent(each, has_changed=_send_to(netns, name, each))
         except OSError as error:
-            told[name] = Told(each, has_failed=True)
+            sent[name] = Sent(each, has_failed=True)
             failed[name] = error
-    return Applied(result=told, failed=failed)
+    return Applied(result=sent, failed=failed)
 
 
-def _tell_device(netns: str | None, name: str, work: DeviceWork) -> bool:
+def _send_to(netns: str | None, name: str, work: DeviceWork) -> bool:
     """Returns whether anything had to be changed. Raises OSError."""
     backend = backend_for(work.kind, netns)
-    if isinstance(work, Tell):
+    if isinstance(work, Send):
         change = work.change
     else:
         device = backend.read(name)

@@ -76,7 +76,7 @@ def test_an_index_knows_the_keys_of_each_link() -> None:
     assert not index.keys([1, 2, 3])
 
 
-async def test_an_output_that_somebody_holds_goes_when_it_is_let_go() -> None:
+async def test_an_output_with_finalizers_goes_when_they_are_removed() -> None:
     state = MemoryState()
     publication: Publication[int, HostnameStatusSpec] = Publication(context(state), HostnameStatus)
     await publication.publish({1: {"a": spec("A")}})

@@ -105,7 +105,7 @@ async def test_all_of_the_first_configuration_is_shown() -> None:
         assert {"+ link dummy0 (dummy)", "+ address 10.0.0.5/24 on eth0"} <= set(found.kernel)
 
 
-async def test_what_is_there_already_is_said_to_stay() -> None:
+async def test_what_exists_already_is_reported_to_stay() -> None:
     async with live(None) as node:
         there = AddressStatusSpec(address="10.0.0.5/24", link_name="eth0", link_index=2)
         await node.put(AddressStatus, "eth0/10.0.0.5/24", there)
@@ -113,7 +113,7 @@ async def test_what_is_there_already_is_said_to_stay() -> None:
         assert "= address 10.0.0.5/24 on eth0: already there, stays" in found.kernel
 
 
-async def test_what_was_there_before_is_said_to_stay_when_it_is_no_longer_configured(tmp_path: Path) -> None:
+async def test_what_existed_before_is_reported_to_stay_when_it_is_no_longer_configured(tmp_path: Path) -> None:
     record = PriorState(tmp_path / "before.jsonl")
     record.note({address_slot(2, "10.0.0.5/24"): Prior(saved=(Saved(20, bytes(8)),)), address_slot(2, "x"): Prior()})
     async with live(config()) as node:

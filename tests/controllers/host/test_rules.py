@@ -120,7 +120,7 @@ def test_the_stable_name_is_for_machines_without_a_name_of_their_own(
     assert [spec.hostname for spec in specs] == ([stable_name("node")] if is_named else [])
 
 
-def test_the_stable_name_is_for_any_machine_if_that_is_asked_for() -> None:
+def test_the_stable_name_is_for_any_machine_if_configured() -> None:
     given = config(HostnameConfig(auto=AutoHostname.STABLE), defaults=ALL_DEFAULTS)
     (spec,) = hostname_specs(given, cmdline="", address="", node_id="node", current="ordinary")
     assert spec.hostname == stable_name("node")

@@ -122,7 +122,7 @@ async def test_affiliates_become_peers_and_the_own_node_does_not() -> None:
         await node.gone(KubeSpanPeerSpec, "key-a")
 
 
-async def test_an_overlap_is_said_once_and_names_both(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_overlap_is_logged_once_and_names_both(capsys: pytest.CaptureFixture[str]) -> None:
     async with running(PeerSpecController()) as node:
         await _enable(node)
         await node.put(Affiliate, "a", _affiliate("a", "192.0.2.2", number=2))

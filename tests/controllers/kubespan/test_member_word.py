@@ -87,7 +87,7 @@ def test_a_list_without_end_is_cut() -> None:
         "",
     ],
 )
-def test_an_endpoint_where_nobody_can_be_is_not_tried(endpoint: str) -> None:
+def test_an_endpoint_that_cannot_be_reached_is_not_tried(endpoint: str) -> None:
     assert believed_endpoints([endpoint, "192.0.2.1:51820"]) == ("192.0.2.1:51820",)
 
 

@@ -105,7 +105,7 @@ def test_a_peer_moves_on_after_one_handshake_timeout() -> None:
 
 def _up() -> Path:
     path, state = step(
-        Path(last_used="10.0.0.1:1", last_change=NOW - 400, handshake=Handshake(looked=NOW - 1), received=900),
+        Path(last_used="10.0.0.1:1", last_change=NOW - 400, handshake=Handshake(read=NOW - 1), received=900),
         ENDPOINTS,
         ObservedPeer(endpoint="10.0.0.1:1", last_handshake=NOW - 100, received=1000, sent=1000),
         NOW,
@@ -128,7 +128,7 @@ def test_a_peer_that_becomes_silent_moves_to_its_next_endpoint() -> None:
 
 def test_a_peer_that_became_silent_on_an_endpoint_that_the_device_chose_is_not_sent_there_again() -> None:
     path = Path(
-        endpoint="10.0.0.1:1", handshake=Handshake(at=NOW - 10, looked=NOW - 1), received=1, sent=100, probed=NOW - 20
+        endpoint="10.0.0.1:1", handshake=Handshake(at=NOW - 10, read=NOW - 1), received=1, sent=100, probed=NOW - 20
     )
     seen = ObservedPeer(endpoint="10.0.0.1:1", last_handshake=NOW - 10, received=1, sent=200)
     path, _ = step(path, ENDPOINTS, seen, NOW)
@@ -249,7 +249,7 @@ def test_up_is_never_older_than_its_evidence(endpoints: tuple[str, ...], sent: i
         assert state is not PeerState.UP or age < LIMIT + 2
 
 
-def test_a_silent_peer_without_another_endpoint_is_down_until_it_is_heard() -> None:
+def test_a_silent_peer_without_another_endpoint_is_down_until_it_answers() -> None:
     path = _up()
     lost = ObservedPeer(endpoint="10.0.0.1:1", last_handshake=NOW - 100, received=1000, sent=1200)
     states = []

@@ -102,7 +102,7 @@ async def test_a_control_plane_issues_its_own_certificate_and_renews_it() -> Non
 
 
 @pytest.mark.virtual_clock
-async def test_a_worker_asks_until_it_gets_one_and_keeps_it_while_nobody_answers() -> None:
+async def test_a_worker_requests_until_it_gets_one_and_keeps_it_while_there_is_no_answer() -> None:
     ZERO[0] = trio.current_time()
     remote = Remote()
     async with running(RootOSController(), APICertSANsController(), APIController(remote, now=now)) as node:

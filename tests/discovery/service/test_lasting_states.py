@@ -82,7 +82,7 @@ async def test_a_cluster_has_its_bound_also_while_affiliates_are_being_stored() 
 
 
 @pytest.mark.virtual_clock
-async def test_a_state_out_of_reach_is_said_to_clients_and_does_not_end_the_service() -> None:
+async def test_an_unreachable_state_is_reported_to_clients_and_does_not_end_the_service() -> None:
     state = BrokenState()
     old = Affiliate.new(affiliate_id("c", "old"), AffiliateSpec(cluster="c", affiliate="old"))
     await MemoryState.create(state, old)
@@ -153,7 +153,7 @@ async def test_the_snapshot_is_taken_over_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("grace", "left"), [(600.0, {"a": b"data"}), (0.0, {})])
-async def test_what_expired_while_nobody_served_is_kept_for_a_while(
+async def test_what_expired_during_an_outage_is_kept_for_a_while(
     grace: float, left: dict[str, bytes], tmp_path: Path
 ) -> None:
     options = attrs.evolve(HERE, state="sqlite:records.db", state_dir=tmp_path, grace=grace)

@@ -155,7 +155,7 @@ def failures(served: Served) -> list[Any]:
 # What it answers.
 
 
-async def test_the_version_tells_who_answers(tmp_path: Path) -> None:
+async def test_the_version_names_the_agent_that_answers(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         assert await served.ask({"call": "version"}) == [
             {"version": "1.2.3", "pid": os.getpid(), "node": socket.gethostname()},

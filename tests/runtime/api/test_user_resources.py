@@ -195,7 +195,7 @@ async def test_deleting_waits_for_those_who_hold_it() -> None:
         assert said == ["Wish/a deleting, held by test.Granter", "Wish/a deleted"]
 
 
-async def test_a_deletion_that_nobody_waits_for_ends_too() -> None:
+async def test_a_deletion_without_waiting_clients_ends_too() -> None:
     async with serving() as (node, users, granter):
         await done(users.create(wish("a"), "f"))
         await node.eventually(Fact, "a")

@@ -142,7 +142,7 @@ def test_an_invalid_output_fails_before_the_agent_is_reached(tmp_path: Path, out
 
 
 @pytest.mark.parametrize("arguments", [("get", "links"), ("get", "links", "-w"), ("graph", "--live")])
-def test_without_an_agent_it_is_said_how_to_get_one(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_without_an_agent_the_error_says_how_to_start_one(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     done = nodespan(*arguments, directory=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""

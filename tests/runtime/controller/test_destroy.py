@@ -12,7 +12,7 @@ pytestmark = pytest.mark.virtual_clock
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-async def test_torn_down_resources_without_owner_are_destroyed_when_nobody_holds_them(concurrency: int) -> None:
+async def test_torn_down_resources_without_owner_are_destroyed_when_they_have_no_finalizers(concurrency: int) -> None:
     async with running(DestroyController(Integer, concurrency=concurrency)) as node:
         await node.create(integer(Integer.kind, "before"))
         await node.teardown(Integer, "before")

@@ -160,7 +160,7 @@ async def test_a_cycle_of_causes_is_shown_once() -> None:
         assert causes[-1][3].endswith("see above")
 
 
-async def test_what_is_gone_is_forgotten_whoever_removed_it() -> None:
+async def test_what_is_gone_is_forgotten_no_matter_who_removed_it() -> None:
     async def follow(ctx: ControllerContext) -> None:
         async for _ in ctx:
             for number in ctx.list(Number):

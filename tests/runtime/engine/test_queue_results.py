@@ -186,7 +186,7 @@ async def test_a_fresh_change_overrides_the_delay_and_keeps_its_length() -> None
         assert counted.times[8] - counted.times[7] > 4
 
 
-async def test_a_change_during_a_job_comes_at_once_whatever_the_job_asked_for() -> None:
+async def test_a_change_during_a_job_comes_at_once_whatever_the_job_requested() -> None:
     times: list[float] = []
 
     async def reconcile(_ctx: QueueContext, _item: Pointer[Any]) -> None:

@@ -117,7 +117,7 @@ async def test_starts_that_exclude_each_other_are_refused(options: dict[str, Any
 # What is delivered.
 
 
-async def test_every_commit_is_an_event_of_its_own_even_if_nobody_reads_meanwhile() -> None:
+async def test_every_commit_is_an_event_of_its_own_even_without_a_reader() -> None:
     state = MemoryState()
     async with state.watch(KIND, "disk") as one, state.watch_kind(KIND) as kind:
         await read(one)
@@ -270,7 +270,7 @@ async def _tail(state: MemoryState, count: int) -> list[Event]:
         return await read(watch)
 
 
-async def test_a_bookmark_may_be_asked_for_again_on_resuming() -> None:
+async def test_a_bookmark_may_be_requested_again_on_resuming() -> None:
     state = MemoryState()
     events = await _events(state, 3)
     async with state.watch_kind(KIND, start_from=events[1].bookmark, bootstrap_bookmark=True) as watch:

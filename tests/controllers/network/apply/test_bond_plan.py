@@ -41,7 +41,7 @@ def written(wanted: BondMaster, current: BondMaster) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_bond_that_was_told_everything_need_not_be_told_anything(mode: BondMode) -> None:
+def test_a_bond_with_all_options_set_needs_no_change(mode: BondMode) -> None:
     wanted = BondMaster(mode=mode, miimon=100, updelay=250)
     told: dict[str, Any] = dict(creation(wanted, NOTHING))
     current = attrs.evolve(BondMaster(), **told)
@@ -66,7 +66,7 @@ def test_a_bond_that_was_told_everything_need_not_be_told_anything(mode: BondMod
         ("ad_select", set(MODES)),
     ],
 )
-def test_options_are_told_only_in_modes_that_have_them(field: str, modes: set[BondMode]) -> None:
+def test_options_are_set_only_in_modes_that_have_them(field: str, modes: set[BondMode]) -> None:
     assert {mode for mode in MODES if field in dict(creation(BondMaster(mode=mode), NOTHING))} == modes
 
 
@@ -144,14 +144,14 @@ def said(step: LinkChange) -> str:
         ("", (), 0, {}),
     ],
 )
-def test_the_primary_is_told_by_index_while_it_is_a_member(
+def test_the_primary_is_set_by_index_while_it_is_a_member(
     primary: str, links: tuple[KernelLink, ...], current: int, expected: dict[str, int]
 ) -> None:
     there = bond_link(attrs.evolve(filled(BondMaster(mode=AB)), primary_index=current))
     assert dict(changes(BondMaster(mode=AB, primary=primary), there, lookup(there, *links))) == expected
 
 
-def test_a_new_bond_is_told_its_primary_if_that_is_there() -> None:
+def test_a_new_bond_gets_its_primary_if_that_exists() -> None:
     wanted = BondMaster(mode=AB, primary="e0")
     assert dict(creation(wanted, lookup(card("e0", 1))))["primary_index"] == 1
     assert "primary_index" not in dict(creation(wanted, NOTHING))
@@ -172,7 +172,7 @@ def test_a_target_that_is_no_address_is_named() -> None:
         (BondMaster(arp_interval=100), True),
     ],
 )
-def test_a_bond_that_does_not_watch_its_members_is_told_of(bond: BondMaster, sees: bool) -> None:
+def test_a_bond_that_does_not_monitor_its_members_is_reported(bond: BondMaster, sees: bool) -> None:
     warning = blindness("bond0", bond)
     assert bool(warning) is not sees
     if warning:
@@ -181,7 +181,7 @@ def test_a_bond_that_does_not_watch_its_members_is_told_of(bond: BondMaster, see
         assert ("arpInterval" in warning) is (bond.mode != LACP)
 
 
-def test_what_somebody_else_wants_is_said_in_words() -> None:
+def test_a_conflict_with_another_program_is_described_in_words() -> None:
     current = BondMaster(miimon=70, lacp_rate=LACPRate.FAST)
     options = (("miimon", 50), ("updelay", 0), ("lacp_rate", LACPRate.SLOW))
     assert in_words(options, current) == "miimon 70 instead of 50, lacp_rate fast instead of slow"

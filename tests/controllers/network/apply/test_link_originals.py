@@ -105,7 +105,7 @@ class FakeClock:
         return 0.0
 
 
-def test_the_next_process_knows_it_and_after_a_reboot_nobody(tmp_path: Path) -> None:
+def test_the_record_survives_the_process_but_not_a_reboot(tmp_path: Path) -> None:
     path = tmp_path / "links.json"
     record = LinkOriginals(path, FakeClock())
     record.load()

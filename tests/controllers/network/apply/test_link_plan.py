@@ -85,7 +85,7 @@ UP = LinkFlags.UP
         ),
     ],
 )
-def test_a_link_is_made_or_made_anew(spec: LinkSpecSpec, links: tuple[KernelLink, ...], step: object) -> None:
+def test_a_link_is_made_or_replaced(spec: LinkSpecSpec, links: tuple[KernelLink, ...], step: object) -> None:
     assert existence(spec, lookup(*links), {}) == step
 
 
@@ -138,7 +138,7 @@ def test_a_kind_that_cannot_be_made_is_refused() -> None:
         ({}, {"flags": UP, "master_index": 5}, None),
     ],
 )
-def test_only_what_differs_and_is_said_is_changed(
+def test_only_what_differs_and_is_configured_is_changed(
     spec: dict[str, Any], status: dict[str, Any], change: dict[str, Any] | None
 ) -> None:
     there = link("x0", **status)
@@ -154,7 +154,7 @@ def vlan(**fields: Any) -> KernelLink:
     return link("x0", kind="vlan", vlan=VLAN(vlan_id=5), link_index=3, mtu=1500, **fields)
 
 
-def test_a_vlan_on_another_link_than_its_parent_is_made_anew() -> None:
+def test_a_vlan_on_another_link_than_its_parent_is_replaced() -> None:
     assert existence(VLAN_SPEC, lookup(vlan(), PARENT), {}) is None
     assert existence(VLAN_SPEC, lookup(vlan(), link("p0", 4), link("p1", 3)), {}) == Remove(7)
     # Its parent is gone, and somebody else's link has the index.
@@ -215,7 +215,7 @@ def test_the_address_of_a_member_is_its_bonds(status: dict[str, Any], change: di
     assert adjustment(spec, there, lookup(there, *bonds), ()) == wanted
 
 
-def test_what_somebody_else_wants_of_a_link_is_said_in_words() -> None:
+def test_a_conflict_over_a_link_is_described_in_words() -> None:
     there = link("x0", flags=UP, mtu=1300, master_index=5)
     known = lookup(there, link("br0", 5, kind="bridge"))
     assert in_words(LinkChange(index=7, mtu=1400, up=False), there, known) == (

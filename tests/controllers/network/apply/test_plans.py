@@ -139,7 +139,7 @@ def test_a_real_name_wins_over_another_links_alias() -> None:
     assert step.add.link_index == 1
 
 
-def test_what_cannot_be_done_yet_and_what_never_can_are_told_apart() -> None:
+def test_steps_that_must_wait_and_steps_that_are_refused_are_distinguished() -> None:
     wanted = {"a": attrs.evolve(WANTED, link_name="later0"), "b": attrs.evolve(WANTED, address="bad")}
     plan = plan_addresses(wanted, {}, LINKS, {}, FENCE)
     assert plan.waiting == {"a": "there is no link later0"}
@@ -189,7 +189,7 @@ def test_a_fenced_address_is_there_until_its_time_is_over(
     assert bool(says) == bool(plan.waiting)
 
 
-def test_a_permanent_address_of_somebody_else_is_neither_fenced_nor_removed() -> None:
+def test_a_permanent_address_of_another_program_is_neither_fenced_nor_removed() -> None:
     foreign = attrs.evolve(SEEN_FENCED, flags=AddressFlags.PERMANENT, fenced=False)
     for now in (100.0, 200.0):
         plan = plan_addresses({"a": FENCED}, {}, LINKS, addresses(foreign), Fence(now=now))

@@ -231,7 +231,7 @@ async def test_a_lease_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) 
         await bound(runtime)
 
 
-async def test_without_privileges_it_is_said_once_and_nothing_is_tried_again(tmp_path: Path) -> None:
+async def test_missing_privileges_are_reported_once_and_nothing_is_retried(tmp_path: Path) -> None:
     server = ScriptedServer()
     async with node(tmp_path, server, open_error=PermissionError(1, "Operation not permitted")) as runtime:
         assert "start it as root" in await problem(runtime)

@@ -63,7 +63,7 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("files", "words"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_holder_is_found_and_it_is_said_how_it_lets_go(
+def test_a_holder_is_found_with_how_to_release_the_link(
     tmp_path: Path, files: dict[str, str], words: list[str]
 ) -> None:
     write(tmp_path, files)

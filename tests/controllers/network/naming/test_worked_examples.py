@@ -232,7 +232,7 @@ def test_only_the_newer_scheme_asks_acpi_for_the_slot(scheme: NamingScheme, expe
 
 
 @pytest.mark.parametrize(("assigned", "rule"), [(2, NameRule.KERNEL), (3, NameRule.KEEP), (4, NameRule.KEEP)])
-def test_a_name_that_somebody_gave_stays_and_the_others_are_shown(
+def test_a_name_given_by_an_administrator_stays_and_the_others_are_shown(
     assigned: int, rule: NameRule, tmp_path: Path
 ) -> None:
     spec = names(tmp_path, nic("0000:02:00.0", files={"acpi_index": 1}, link={"name_assign_type": assigned}))["eth0"]

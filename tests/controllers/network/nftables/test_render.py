@@ -131,7 +131,7 @@ def test_marks_are_matched_and_set_as_the_known_answers_say(vector: dict[str, An
     assert evaluate(setting["mangle"]["value"], vector["mark"]) == vector["mark_after_set"]
 
 
-def test_a_mistake_is_told_with_its_rule() -> None:
+def test_an_error_names_its_rule() -> None:
     bad = NfTablesRule(match_source_address=AddressMatch(include_subnets=("nowhere",)))
     with pytest.raises(ValueError, match="rule 2: 'nowhere'"):
         render("c", NfTablesChainSpec(rules=(NfTablesRule(), bad)))
@@ -181,13 +181,13 @@ def test_a_chain_is_flushed_and_filled_in_one_document_and_the_table_never_delet
 
 
 @pytest.mark.parametrize(
-    ("changes", "made_anew"), [({}, False), ({"policy": "drop"}, False), ({"prio": 1}, True), ({"type": "nat"}, True)]
+    ("changes", "replaced"), [({}, False), ({"policy": "drop"}, False), ({"prio": 1}, True), ({"type": "nat"}, True)]
 )
-def test_a_chain_is_made_anew_only_if_its_place_changed(changes: dict[str, Any], made_anew: bool) -> None:
+def test_a_chain_is_replaced_only_if_its_place_changed(changes: dict[str, Any], replaced: bool) -> None:
     document = Document("nodespan")
     chain = render("c", CHAIN)
     document.put_chain(chain, seen(chain, **changes))
-    assert ("delete chain" in outline(document)) is made_anew
+    assert ("delete chain" in outline(document)) is replaced
 
 
 def test_elements_leave_before_others_come() -> None:

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from nodespan.controllers.common.ip.cover import prefix_key
-from nodespan.controllers.network.nftables.chain import ListTable, Tell, _Others, _TablePlan
+from nodespan.controllers.network.nftables.chain import ListTable, Send, _Others, _TablePlan
 from nodespan.controllers.network.nftables.desired_table import DesiredTable
 from nodespan.controllers.network.nftables.document import SeenTable
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
@@ -38,7 +38,7 @@ def work(plan: _TablePlan) -> Any:
 
 
 def commands(tell: Any) -> list[Any]:
-    assert isinstance(tell, Tell)
+    assert isinstance(tell, Send)
     found: list[Any] = json.loads(tell.text)["nftables"]
     return found
 
@@ -68,7 +68,7 @@ async def test_changed_elements_are_sent_alone() -> None:
     want(desired, "b", "198.51.100.0/24")
     (command,) = commands(work(plan))
     assert command["add"]["element"]["elem"] == [{"prefix": {"addr": "198.51.100.0", "len": 24}}]
-    desired.note_told()
+    desired.note_sent()
     assert work(plan) is None
     want(desired, "b")
     (command,) = commands(work(plan))

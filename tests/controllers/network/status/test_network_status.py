@@ -52,7 +52,7 @@ async def test_each_part_is_ready_when_there_is_nothing_left_to_wait_for() -> No
 
 
 @pytest.mark.virtual_clock
-async def test_the_host_has_its_name_when_it_is_the_one_that_is_wanted() -> None:
+async def test_the_host_has_its_name_when_it_is_the_desired_one() -> None:
     async with running(NetworkStatusController()) as node:
         await node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="as-it-came"))
         await becomes(node, hostname_ready=True)
@@ -63,7 +63,7 @@ async def test_the_host_has_its_name_when_it_is_the_one_that_is_wanted() -> None
 
 
 @pytest.mark.virtual_clock
-async def test_the_files_are_ready_when_each_is_written_as_it_is_wanted_now() -> None:
+async def test_the_files_are_ready_when_each_has_its_desired_content() -> None:
     async with running(NetworkStatusController()) as node:
         await node.put(EtcFileSpec, "hosts", EtcFileSpecSpec(contents=b"1"))
         await becomes(node, etc_files_ready=False)

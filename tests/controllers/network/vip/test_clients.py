@@ -25,7 +25,7 @@ async def test_those_with_the_same_settings_share_a_client() -> None:
         assert later is not first
 
 
-async def test_settings_that_cannot_be_used_are_said_and_not_kept(tmp_path: Path) -> None:
+async def test_unusable_settings_are_reported_and_not_kept(tmp_path: Path) -> None:
     clients = EtcdClients()
     missing = EtcdSettings(endpoints=("https://192.0.2.1:2379",), ca=str(tmp_path / "no.crt"))
     for _ in range(2):

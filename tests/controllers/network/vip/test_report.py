@@ -78,7 +78,7 @@ async def test_a_step_of_the_wall_clock_corrects_when_a_state_began(step: int, s
     assert parse_time(board.status.since) == (3600 + step) * 10**9
 
 
-async def test_what_was_said_already_is_not_written_again() -> None:
+async def test_what_is_shown_already_is_not_written_again() -> None:
     board = Board()
     report = board.report()
     await report.update(leader="two")

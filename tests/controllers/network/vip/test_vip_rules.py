@@ -161,7 +161,7 @@ def test_the_address_is_held_alone_and_for_a_time(ip: str, prefix: str, family: 
     assert held_prefix(ip) == prefix
 
 
-def test_what_is_there_for_good_was_not_put_there_by_election() -> None:
+def test_a_permanent_address_does_not_come_from_an_election() -> None:
     assert is_as_held(HELD, IP)
     assert not is_as_held(attrs.evolve(HELD, flags=FOR_GOOD), IP)
     assert not is_as_held(attrs.evolve(HELD, address=f"{IP}/24"), IP)

@@ -46,7 +46,7 @@ def peer(*, handshake: float | None, sent: int = 0, received: int = 0, keepalive
         (None, peer(handshake=500, keepalive=5), 5, False),
     ],
 )
-def test_a_peer_is_silent_if_it_is_spoken_to_and_not_heard(
+def test_a_peer_is_silent_if_it_is_sent_to_and_does_not_answer(
     before: PeerState | None, now: PeerState, known_for: float, silent: bool
 ) -> None:
     told = now.last_handshake_time
@@ -55,7 +55,7 @@ def test_a_peer_is_silent_if_it_is_spoken_to_and_not_heard(
 
 
 @pytest.mark.parametrize("stepped", [3600.0, -3600.0])
-def test_a_step_of_the_wall_clock_makes_nobody_silent_and_hides_no_silence(stepped: float) -> None:
+def test_a_step_of_the_wall_clock_makes_no_peer_silent_and_hides_no_silent_one(stepped: float) -> None:
     outcomes = []
     for step in (0.0, stepped):
         handshake, told, silent = Handshake(), 0.0, []

@@ -12,7 +12,7 @@ from nodespan.controllers.common.journal import Journal
 from nodespan.controllers.common.prior_state import PriorState, link_slot
 from nodespan.controllers.network.apply.link_prior import PriorLink, to_plain
 from nodespan.controllers.network.wireguard.desired_peers import DesiredPeers, Device
-from nodespan.controllers.network.wireguard.peers import Compare, Tell, _PeerPlan
+from nodespan.controllers.network.wireguard.peers import Compare, Send, _PeerPlan
 from nodespan.kernel.wireguard.device import DeviceChange, DeviceState, PeerConfig, PeerState
 from nodespan.resources.network import LinkSpecSpec, WireguardPeer, WireguardSpec
 from nodespan.runtime.controller import Retries
@@ -75,7 +75,7 @@ async def test_peers_that_a_device_had_before_the_agent_stay_once_they_are_on_re
 
 
 @pytest.mark.virtual_clock
-async def test_a_changed_peer_is_told_alone() -> None:
+async def test_a_changed_peer_is_sent_alone() -> None:
     plan, desired, found = device(one=ONE, other=OTHER)
     found.is_unknown = False
     found.ledger.note_all({"one": ONE, "other": OTHER})
@@ -83,12 +83,12 @@ async def test_a_changed_peer_is_told_alone() -> None:
     del desired._granted["wg0"]["other"]
     found.changed = {"one", "other"}
     work = plan.decide("wg0")["wg0"].work
-    assert isinstance(work, Tell)
+    assert isinstance(work, Send)
     assert work.change == DeviceChange(removed=("other",))
 
 
 @pytest.mark.virtual_clock
-async def test_what_changed_and_changed_back_is_not_told() -> None:
+async def test_what_changed_and_changed_back_is_not_sent() -> None:
     plan, _, found = device(one=ONE)
     found.is_unknown = False
     found.ledger.note_all({"one": ONE})

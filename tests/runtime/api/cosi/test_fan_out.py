@@ -91,7 +91,7 @@ async def test_who_can_take_a_change_is_sent_it_at_once_and_others_send_it_thems
         nursery.cancel_scope.cancel()
 
 
-async def test_whoever_leaves_nobody_misses_a_change(state: MemoryState) -> None:
+async def test_no_watcher_misses_a_change_when_another_leaves(state: MemoryState) -> None:
     fan_outs = FanOuts()
     watchers = [Watcher(fan_outs, state) for _ in range(100)]
     async with trio.open_nursery() as nursery:
@@ -123,7 +123,7 @@ async def test_each_gets_what_its_filter_passes(state: MemoryState) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_one_that_fell_behind_is_told_by_its_own_task(state: MemoryState) -> None:
+async def test_a_watcher_that_fell_behind_is_notified_by_its_own_task(state: MemoryState) -> None:
     fan_outs = FanOuts()
     watcher = Watcher(fan_outs, state)
     async with trio.open_nursery() as nursery:

@@ -206,7 +206,7 @@ async def test_a_spec_of_an_unknown_type_is_kept_as_it_came(path: Path) -> None:
         assert (got.spec.proto_spec, got.spec.yaml_spec) == (spec["proto_spec"], spec["yaml_spec"])
 
 
-async def test_a_spec_that_its_message_cannot_express_stops_nobody(path: Path) -> None:
+async def test_a_spec_that_its_message_cannot_express_stops_no_other(path: Path) -> None:
     async with serving(path, types=(network.StaticHost,), messages=SpecMessages(messages())) as served:
         await served.state.create(network.StaticHost.new("bad", network.StaticHostSpec(addresses=("no address",))))
         await served.state.create(network.StaticHost.new("good", network.StaticHostSpec(addresses=("192.0.2.1",))))
@@ -349,7 +349,7 @@ async def test_a_filtered_watch_reports_what_enters_and_leaves(path: Path) -> No
             watch.end()
 
 
-async def test_a_watcher_that_does_not_read_is_told_that_it_fell_behind(path: Path) -> None:
+async def test_a_watcher_that_does_not_read_gets_an_error_that_it_fell_behind(path: Path) -> None:
     """And costs the others nothing: they have every event, and the service keeps no more than a part for it."""
     state = MemoryState(initial_capacity=100, max_capacity=100)
     big = "x" * 40_000

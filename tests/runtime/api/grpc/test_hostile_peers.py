@@ -87,7 +87,7 @@ async def test_a_peer_that_says_nothing_is_not_waited_for() -> None:
         await _still_serves(greeter)
 
 
-async def test_a_peer_that_pings_too_often_is_told_so() -> None:
+async def test_a_peer_that_pings_too_often_is_disconnected_with_the_reason() -> None:
     async with serving(Limits(min_ping_interval=10)) as greeter, raw(greeter) as client:
         for _ in range(4):
             client.machine.ping(b"12345678")
@@ -95,7 +95,7 @@ async def test_a_peer_that_pings_too_often_is_told_so() -> None:
         assert await _goodbye(client) == (h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, b"too_many_pings")
 
 
-async def test_a_peer_that_opens_and_resets_without_end_is_told_so() -> None:
+async def test_a_peer_that_opens_and_resets_without_end_is_disconnected_with_the_reason() -> None:
     async with serving() as greeter, raw(greeter) as client:
 
         async def open_and_reset() -> None:

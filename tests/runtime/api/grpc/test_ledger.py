@@ -3,7 +3,7 @@
 from nodespan.runtime.api.grpc.ledger import Ledger
 
 
-def test_shared_data_counts_once_at_each_level_for_as_long_as_somebody_holds_it() -> None:
+def test_shared_data_counts_once_at_each_level_for_as_long_as_it_is_held() -> None:
     total = Ledger(100)
     one, other = Ledger(50, total), Ledger(50, total)
     page = bytes(40)

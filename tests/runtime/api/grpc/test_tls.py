@@ -81,7 +81,7 @@ async def test_a_renewed_certificate_is_shown_from_then_on_and_a_broken_one_neve
         await trio.to_thread.run_sync(_use, greeter, new)
 
 
-def test_files_that_cannot_be_used_are_told_at_the_start(tmp_path: Path) -> None:
+def test_unusable_files_are_reported_at_the_start(tmp_path: Path) -> None:
     certificate, key = Authority("test").issue(tmp_path, "localhost")
     other, _ = Authority("test").issue(tmp_path, "other")
     cut = tmp_path / "cut.crt"

@@ -89,7 +89,7 @@ async def _free_port() -> int:
         return port
 
 
-async def test_a_name_that_nobody_has() -> None:
+async def test_an_unknown_name() -> None:
     cause = await find_cause(DialAddress("name.invalid:443"), None, b"")
     assert cause is not None
     assert cause.stage is Stage.LOOKUP
@@ -102,7 +102,7 @@ async def test_a_name_that_cannot_be_one() -> None:
     assert cause.stage is Stage.LOOKUP
 
 
-async def test_a_port_where_nobody_listens() -> None:
+async def test_a_port_without_a_listener() -> None:
     port = await _free_port()
     assert await find_cause(DialAddress(f"127.0.0.1:{port}", insecure=True), None, b"") == Cause(
         Stage.TCP, f"no connection to 127.0.0.1:{port}: Connection refused"

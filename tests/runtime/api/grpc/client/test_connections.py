@@ -77,7 +77,7 @@ async def _never_answers(server: FakeServer) -> None:
         pass
 
 
-async def test_a_deadline_is_kept_and_told_to_the_server() -> None:
+async def test_a_deadline_is_kept_and_sent_to_the_server() -> None:
     net = Net({"a": _never_answers})
     async with channel_to(net, "a") as channel:
         failure = await failure_of(echo(channel, within=5))
@@ -163,7 +163,7 @@ async def test_a_server_that_answers_pings_is_kept_for_hours() -> None:
 
 
 @pytest.mark.parametrize("without_calls", [False, True])
-async def test_idle_connections_are_pinged_only_where_that_is_asked_for(without_calls: bool) -> None:
+async def test_idle_connections_are_pinged_only_where_configured(without_calls: bool) -> None:
     options = ChannelOptions(keepalive=10, keepalive_timeout=3, keepalive_without_calls=without_calls)
     net = Net({"a": echoing})
     async with channel_to(net, "a", options=options) as channel:
@@ -531,7 +531,7 @@ def _saying(data: bytes) -> Serve:
     ],
     ids=["nothing", "HTTP/1.1", "ssh", "garbage", "settings of one byte"],
 )
-async def test_a_server_of_something_else_is_told_by_its_first_words(data: bytes, text: str) -> None:
+async def test_a_server_of_another_protocol_is_recognized_by_its_first_bytes(data: bytes, text: str) -> None:
     async with channel_to(Net({"a": _saying(data)}), "a") as channel:
         failure = await failure_of(echo(channel))
         assert (failure.code, failure.stage) == (Code.UNAVAILABLE, Stage.HTTP)
@@ -618,7 +618,7 @@ async def test_calls_wait_for_room_where_a_server_takes_few_at_once() -> None:
         assert trio.current_time() == pytest.approx(3)
 
 
-async def test_a_slow_reader_slows_its_server_down_and_nobody_else() -> None:
+async def test_a_slow_reader_slows_its_server_down_and_no_other() -> None:
     sent = 0
 
     async def pouring(server: FakeServer) -> None:

@@ -241,7 +241,7 @@ _NAMED = b"\x05\x00\x00\x03\x02ab\x00\x00"
         ),
     ],
 )
-async def test_what_is_said_to_a_proxy(url: str, host: str, said: list[bytes], answers: list[bytes]) -> None:
+async def test_what_is_sent_to_a_proxy(url: str, host: str, said: list[bytes], answers: list[bytes]) -> None:
     assert await _said(url, host, answers) == (said, "")
 
 

@@ -27,7 +27,7 @@ def test_a_body_is_cut_into_its_messages_however_it_comes(messages: list[bytes],
     assert (len(reader), reader.is_between, reader.has_message) == (0, True, False)
 
 
-def test_a_message_that_is_too_large_is_told_by_its_prefix() -> None:
+def test_a_message_that_is_too_large_is_recognized_by_its_prefix() -> None:
     reader = MessageReader(10)
     reader.feed(frame(bytes(10)) + b"\0\0\0")
     assert not reader.is_between
