@@ -38,6 +38,10 @@ class Node(Protocol):
         """Whether a name or address is this node's."""
         ...
 
+    def locate(self, target: str) -> str:
+        """The host to connect to for a target: that of the member of this name, else the target itself."""
+        ...
+
     def address(self) -> str:
         """How this node calls itself towards others."""
         ...
@@ -192,7 +196,7 @@ class _Route:
         return answer  # type: ignore[no-any-return]
 
     def _endpoint(self, target: str) -> Endpoint:
-        return Endpoint(host=target.strip("[]"), port=self._node.port())
+        return Endpoint(host=self._node.locate(target).strip("[]"), port=self._node.port())
 
     def _tls(self) -> Callable[[], ssl.SSLContext]:
         context = self._node.client()

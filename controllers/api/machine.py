@@ -133,15 +133,15 @@ class MachineService:
                     Code.UNIMPLEMENTED, "the REBOOT mode is not supported, please use AUTO or NO_REBOOT modes instead"
                 )
             case _MODES.STAGED:
-                raise RPCError(
-                    Code.UNIMPLEMENTED, "the STAGED mode is not supported, please use AUTO, NO_REBOOT or TRY instead"
-                )
+                details = "Staged configuration to be applied after the next reboot"
             case _:
                 raise RPCError(Code.INVALID_ARGUMENT, f"unknown mode {mode}")
         arguments: dict[str, Any] = {"files": [["the configuration", request.data]], "wait": False}
         if request.dry_run:
             await self._act(DRY_RUN, arguments)
             return wire.ApplyConfiguration(mode=mode, mode_details=self._dry_details(details, request.data))
+        if mode == _MODES.STAGED:
+            arguments["staged"] = True
         if seconds:
             arguments["timeout"] = f"{seconds}s"
         elif self._is_on_trial():

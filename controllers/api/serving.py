@@ -13,6 +13,7 @@ from nodespan.controllers.api.inspection import DEPENDENCIES, inspection_methods
 from nodespan.controllers.api.machine import APPLY_CONFIGURATION, READ, VERSION, MachineService
 from nodespan.controllers.api.roles import client_roles
 from nodespan.controllers.api.security import security_methods
+from nodespan.resources.cluster import Member
 from nodespan.resources.secrets import APICertificateSpec, OSRootSpec
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.cosi.service import LIMITS
@@ -37,6 +38,7 @@ class Serving:
 
     def __init__(self, agent: AgentAccess, log: Logger) -> None:
         self._log = log
+        self._state = agent.state
         self._root: OSRootSpec | None = None
         self._names: tuple[str, ...] = ()
         self._addresses: tuple[str, ...] = ()
@@ -107,6 +109,14 @@ class Serving:
     def is_own(self, target: str) -> bool:
         """Whether a name or address is this node's."""
         return is_local(target, self._addresses, self._names)
+
+    def locate(self, target: str) -> str:
+        """The host to connect to for a target: that of the member of this name, else the target itself."""
+        wanted = target.lower().rstrip(".")
+        for member in self._state.list(Member):
+            if wanted in (member.id.lower(), member.spec.hostname.lower()) and member.spec.addresses:
+                return member.spec.addresses[0]
+        return target
 
     def address(self) -> str:
         """How this node calls itself towards others."""

@@ -49,6 +49,7 @@ class Keeper(Protocol):
 
     async def apply(self, loaded: Loaded) -> str: ...
     async def try_out(self, loaded: Loaded, seconds: float) -> str: ...
+    async def stage(self, loaded: Loaded) -> str: ...
     async def confirm(self) -> str: ...
     async def cancel(self) -> str: ...
 
@@ -71,6 +72,10 @@ def apply_actions(
             yield {"text": text, "problem": bool(loaded.errors)}
         if loaded.errors:
             yield {"text": "nothing was changed\n", "problem": True, "status": REFUSED}
+            return
+        if call.arguments.get("staged"):
+            target = await keeper.stage(loaded)
+            yield {"text": f"staged: after the next reboot it is kept in {target}, and in effect\n", "status": APPLIED}
             return
         before = _problems(call.state)
         if timeout is None:

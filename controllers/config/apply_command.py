@@ -58,9 +58,9 @@ def add_mode_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only show what would change")
     parser.add_argument(
         "--mode",
-        choices=("apply", "try"),
+        choices=("apply", "try", "staged"),
         default="apply",
-        help="try: go back after --timeout unless --confirm comes (%(default)s)",
+        help="try: go back after --timeout unless --confirm comes; staged: after the next reboot (%(default)s)",
     )
     parser.add_argument("--timeout", metavar="TIME", default="1m", help="of --mode try (%(default)s)")
 
@@ -104,11 +104,13 @@ def action_of(options: argparse.Namespace, arguments: dict[str, object]) -> str:
     Raises CommandError for options that do not fit together.
     """
     if options.dry_run:
-        if options.mode == "try":
+        if options.mode != "apply":
             raise CommandError("--dry-run changes nothing, so there is nothing to try: give only one of the two")
         return "config.dry-run"
     if options.mode == "try":
         arguments["timeout"] = options.timeout
+    if options.mode == "staged":
+        arguments["staged"] = True
     return "config.apply"
 
 

@@ -4,6 +4,7 @@ Found by the command line through the entry-point group `nodespan.commands`; imp
 """
 
 import argparse
+import platform
 import sys
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from nodespan.controllers.config.apply_command import (
     send,
 )
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.options import add_client_options
+from nodespan.runtime.cli.options import add_client_options, socket_of
 
+_TYPE = "machineconfigs.config.talos.dev"
 _NAMES = ("machineconfig", "machineconfigs", "mc")
 
 
@@ -58,11 +60,16 @@ class PatchCommand:
 class MachineConfigCommand:
     """The verb `machineconfig`."""
 
-    description = "change a file that holds a machine configuration"
+    description = "edit the machine configuration in effect, or patch one in a file"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="patch")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="edit|patch")
+        edit = actions.add_parser(
+            "edit", description="Open the configuration in effect in $EDITOR, and apply what was saved."
+        )
+        add_mode_options(edit)
+        add_client_options(edit)
         patch = actions.add_parser(
             "patch", description="Apply patches to the machine configuration in a file, and print the result."
         )
@@ -71,7 +78,9 @@ class MachineConfigCommand:
         patch.add_argument("-o", "--output", metavar="FILE", help="write the result there (mode 0600)")
 
     def run(self, options: argparse.Namespace) -> int:
-        """Print or write the patched configuration; returns the exit status. Raises CommandError."""
+        """Do what is asked; returns the exit status. Raises CommandError."""
+        if options.action == "edit":
+            return _edit(options)
         from nodespan.controllers.config.patched import patched, read_file
 
         text = patched(read_file(options.file), read_patches(options.patches))
@@ -85,6 +94,27 @@ class MachineConfigCommand:
         except OSError as error:
             raise CommandError(f"{options.output}: {error.strerror or error}") from error
         return 0
+
+
+def _edit(options: argparse.Namespace) -> int:
+    from nodespan.controllers.config.editing import edit
+    from nodespan.runtime.cli.client import ask
+
+    socket = socket_of(options)
+    request = {"call": "get", "type": _TYPE, "namespace": "", "id": "v1alpha1", "selectors": []}
+    (text,) = [each["resource"]["spec"] for each in ask(socket, {**request, "form": "data"}) if "resource" in each]
+
+    def submit(changed: str) -> str:
+        arguments: dict[str, object] = {"files": [("what you wrote", changed.encode())], "wait": False}
+        name = action_of(options, arguments)
+        answers = ask(socket, {"call": "action", "name": name, "arguments": arguments})
+        said = "".join(answer.get("text", "") for answer in answers)
+        if answers and answers[-1].get("status", 1):
+            raise CommandError(said.strip())
+        return said.rstrip()
+
+    sys.stdout.write(f"{edit(platform.node(), text, submit)}\n")
+    return 0
 
 
 patch_command = PatchCommand()

@@ -34,6 +34,8 @@ def apply_remotely(target: Target, action: str, arguments: dict[str, Any]) -> in
             raise CommandError(
                 f"--timeout {arguments['timeout']!r} is not a duration: write it like 1m or 90s"
             ) from error
+    if arguments.get("staged"):
+        request.mode = _MODES.STAGED
     files, patches = arguments.get("files") or [], arguments.get("patches") or []
 
     async def one(client: NodeClient) -> None:

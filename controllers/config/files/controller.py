@@ -24,6 +24,7 @@ from nodespan.controllers.config.files.in_effect import InEffect
 from nodespan.controllers.config.files.publication import Publication
 from nodespan.controllers.config.files.reader import ConfigReader
 from nodespan.controllers.config.files.requests import Requests
+from nodespan.controllers.config.files.staged import Staged
 from nodespan.controllers.config.files.takeover import Takeover
 from nodespan.controllers.config.files.trial_period import TrialPeriod
 from nodespan.controllers.config.files.watched import APPLIED_FILE, WatchedFiles
@@ -39,6 +40,7 @@ from nodespan.runtime.whole_file import replace_file
 
 TRIAL_FILE: Final = "config.trial"
 IN_EFFECT_FILE: Final = "config.in-effect"
+STAGED_FILE: Final = "config.staged"
 _POLL_INTERVAL = 1.0
 
 
@@ -81,6 +83,7 @@ class FileController(Controller):
         self._trial = TrialPeriod(state_dir / TRIAL_FILE, clock, wall_offset)
         self._takeover = Takeover(InEffect(state_dir / IN_EFFECT_FILE, clock), settled)
         self._publication = Publication(self._trial, self._takeover, wall_offset, mounts)
+        self._staged = Staged(state_dir / STAGED_FILE, clock)
         self._requests = Requests()
         self._has_begun = False
 
@@ -100,6 +103,10 @@ class FileController(Controller):
         """Put this configuration, which has no errors, into effect for so many seconds, or until confirmed."""
         self._reader.keep(loaded)
         return await self._requests.submit(functools.partial(self._try_out, loaded, seconds))
+
+    async def stage(self, loaded: Loaded) -> str:
+        """Put this configuration, which has no errors, into effect after the next reboot. Returns its file then."""
+        return await self._requests.submit(functools.partial(self._stage, loaded))
 
     async def confirm(self) -> str:
         """Make the configuration on trial permanent. Returns the file that holds it."""
@@ -146,6 +153,7 @@ class FileController(Controller):
             ctx.log.info(
                 "the configuration applied earlier is not used: the agent was started with --config", file=str(unused)
             )
+        await self._unstage(ctx)
         try:
             await self._trial.load()
         except (ValueError, OSError) as error:
@@ -153,6 +161,18 @@ class FileController(Controller):
         if self._trial.current is not None:
             ctx.log.warning("a configuration is on trial", seconds_left=round(self._trial.remaining))
         await self._takeover.load(ctx.log)
+
+    async def _unstage(self, ctx: ControllerContext) -> None:
+        """After a reboot, put what was staged in place."""
+        try:
+            text = await self._staged.take()
+            if text is not None:
+                target = self._files.target()
+                await trio.to_thread.run_sync(replace_file, target, text)
+                await self._staged.clear()
+                ctx.log.info("the configuration that was staged for this boot is in place", file=str(target))
+        except (ValueError, OSError, ActionError) as error:
+            ctx.log.warning("a configuration was staged, which cannot be used", error=str(error))
 
     async def _inherit(self, ctx: ControllerContext) -> bool:
         """Publish the next configuration of an earlier agent, if any is left; returns whether it did."""
@@ -221,6 +241,13 @@ class FileController(Controller):
         self._trial.refuse_if_running()
         target = self._files.target()
         await trio.to_thread.run_sync(replace_file, target, loaded.config.text)
+        await self._staged.clear()
+        return str(target)
+
+    async def _stage(self, loaded: Loaded, _ctx: ControllerContext) -> str:
+        self._trial.refuse_if_running()
+        target = self._files.target()
+        await self._staged.put(loaded.config.text)
         return str(target)
 
     async def _try_out(self, loaded: Loaded, seconds: float, ctx: ControllerContext) -> str:
@@ -244,6 +271,7 @@ class FileController(Controller):
             )
         # An agent killed between the two goes back, at the deadline, to the same configuration.
         await trio.to_thread.run_sync(replace_file, target, trial.text)
+        await self._staged.clear()
         await self._trial.end()
         ctx.log.info("the configuration on trial was confirmed", file=str(target))
         return str(target)

@@ -11,6 +11,7 @@ from nodespan.controllers.api.inspection import DEPENDENCIES
 from nodespan.controllers.api.machine import APPLY_CONFIGURATION, CONFIG_FILE, READ, VERSION
 from nodespan.controllers.config.apply import APPLY, CONFIRM, DRY_RUN
 from nodespan.controllers.secrets.authority import issue_client, issue_server, new_authority
+from nodespan.resources.cluster import Member, MemberSpec
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.resources.network import HostnameStatus
 from nodespan.resources.secrets import API_ID, APICertificate, OSRoot
@@ -136,6 +137,9 @@ async def test_a_configuration_is_applied_in_the_modes_of_the_original() -> None
         tried = await apply(admin, mode=MODES.TRY, try_mode_timeout=Duration(seconds=90))
         assert tried.mode_details.endswith("will be automatically reverted back in 1m30s")
         assert actions.calls.pop()[1]["timeout"] == "90.0s"
+        staged = await apply(admin, mode=MODES.STAGED)
+        assert staged.mode_details == "Staged configuration to be applied after the next reboot"
+        assert actions.calls.pop()[1]["staged"] is True
         # A further one that is to stay ends the trial without going back.
         await one.node.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec(trial_until=NOW))
         await apply(admin, mode=MODES.NO_REBOOT)
@@ -170,6 +174,9 @@ async def test_a_call_is_for_the_node_that_it_names() -> None:
         for target in (one.address, "one", "ONE.example.", "127.0.0.1"):
             assert "hostname: one" in await hostname(admin, target)
         assert "hostname: two" in await hostname(admin, two.address)
+        await one.node.put(Member, "two", MemberSpec(hostname="Two.example", addresses=(two.address, "192.0.2.1")))
+        for target in ("two", "two.example"):
+            assert "hostname: two" in await hostname(admin, target)
         # The client's roles go with the call.
         assert "hostname: two" in await hostname(reader, two.address)
         request = cosi.GetRequest(namespace="secrets", type=OSRoot.name, id="os")

@@ -179,3 +179,42 @@ async def test_states_that_change_need_a_restart_which_is_said_once(tmp_path: Pa
         node.replace(GOOD)
         await until(lambda: node.text == GOOD)
         assert said(logs, restart) == 1
+
+
+async def test_what_is_staged_takes_effect_after_a_reboot(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(GOOD)
+    clock = FakeBootClock(boot="one")
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[tuple[Node, FileController]]:
+        controller = FileController(path, state_dir=tmp_path, clock=clock, poll_interval=POLL)
+        node = Node(path)
+        await node.engine.register(controller)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.engine.run)
+            await until(lambda: node.text is not None)
+            yield node, controller
+            nursery.cancel_scope.cancel()
+
+    async with started() as (node, controller):
+        assert await controller.stage(load(BETTER)) == str(path)
+        assert node.text == GOOD
+        assert (tmp_path / "config.staged").stat().st_mode & 0o777 == 0o600
+    # The agent starts again, and then the machine does.
+    async with started() as (node, _):
+        assert node.text == GOOD
+    clock.boot = "two"
+    async with started() as (node, controller):
+        assert (node.text, path.read_text()) == (BETTER, BETTER)
+        assert not (tmp_path / "config.staged").exists()
+        # What is applied takes the place of what was staged.
+        await controller.stage(load(GOOD))
+        await controller.apply(load(BETTER))
+    clock.boot = "three"
+    async with started() as (node, _):
+        assert node.text == BETTER
+    (tmp_path / "config.staged").write_text("{}")
+    clock.boot = "four"
+    async with started() as (node, _):
+        assert node.text == BETTER
