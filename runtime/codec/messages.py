@@ -468,7 +468,10 @@ class SpecMessages:
         if not isinstance(plain, Mapping):
             return b""
         struct = Struct()
-        _fill(struct, plain)
+        try:
+            _fill(struct, plain)
+        except UnicodeEncodeError as error:
+            raise MessageError(f"a text of {type(spec).__name__} is not Unicode: {error}") from error
         return struct.SerializeToString(deterministic=True)
 
     def decode(self, spec_class: type[Any] | None, proto: bytes, yaml: str) -> Any:

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import attrs
+
 from nodespan.runtime.codec.messages import MessageError, RawSpec, SpecMessages
 from nodespan.runtime.codec.patterns import check_pattern
 from nodespan.runtime.codec.plain import spec_to_plain
@@ -69,7 +71,12 @@ def encode_resource(
 ) -> resource_pb2.Resource:
     """The message of a resource. Raises MessageError for a spec that its message cannot express, without `on_error`."""
     message = resource_pb2.Resource()
-    encode_metadata(resource.metadata, message.metadata)
+    try:
+        encode_metadata(resource.metadata, message.metadata)
+    except UnicodeEncodeError:
+        # Protobuf's text is Unicode, and one resource must not keep a list from its reader.
+        message.Clear()
+        encode_metadata(_as_text(resource.metadata), message.metadata)
     # Both parts are there, even if there is nothing in them.
     message.spec.SetInParent()
     if not is_tombstone(resource):
@@ -79,8 +86,26 @@ def encode_resource(
             if on_error is None:
                 raise
             on_error(resource, error)
-    message.spec.yaml_spec = yaml_of(resource.spec)
+    message.spec.yaml_spec = as_text(yaml_of(resource.spec))
     return message
+
+
+def as_text(text: str) -> str:
+    """The text with bytes that are no text, as names from outside may have them, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _as_text(metadata: Metadata) -> Metadata:
+    return attrs.evolve(
+        metadata,
+        namespace=as_text(metadata.namespace),
+        type=as_text(metadata.type),
+        id=as_text(metadata.id),
+        owner=as_text(metadata.owner),
+        finalizers=tuple(map(as_text, metadata.finalizers)),
+        labels={as_text(key): as_text(value) for key, value in metadata.labels.items()},
+        annotations={as_text(key): as_text(value) for key, value in metadata.annotations.items()},
+    )
 
 
 class ResourceEncoder:

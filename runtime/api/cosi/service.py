@@ -17,7 +17,7 @@ from nodespan.runtime.api.cosi.errors import classified
 from nodespan.runtime.api.cosi.fan_out import FanOuts, Member
 from nodespan.runtime.api.grpc import Call, Code, Limits, Method, RPCError, frame, methods, server_stream, unary
 from nodespan.runtime.codec.messages import MessageError, SpecMessages
-from nodespan.runtime.codec.resources import FindType, ResourceEncoder, decode_filter, decode_resource, field
+from nodespan.runtime.codec.resources import FindType, ResourceEncoder, as_text, decode_filter, decode_resource, field
 from nodespan.runtime.codec.wire import resource_pb2 as wire
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.resource import Kind, Phase, Resource
@@ -241,7 +241,7 @@ class StateService:
         if event.old is not None:
             parts.append(field(3, self._encoder.encode(event.old)))
         if event.error is not None:
-            parts.append(field(4, str(event.error).encode()))
+            parts.append(field(4, as_text(str(event.error)).encode()))
         if event.bookmark is not None:
             parts.append(field(5, event.bookmark))
         return b"".join(parts)

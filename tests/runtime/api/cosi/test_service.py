@@ -215,6 +215,18 @@ async def test_a_spec_that_its_message_cannot_express_stops_no_other(path: Path)
         assert good.spec.proto_spec
 
 
+async def test_what_is_not_text_stops_nobody_either(path: Path) -> None:
+    async with serving(path) as served:
+        odd = Thing.new("eth\udcff", ThingSpec("n\udcff"), labels={"l\udcff": "v\udcff"}, annotations={"a": "\udcff"})
+        await served.state.create(odd.evolve(finalizers=("f\udcff",)), owner="o\udcff")
+        await served.state.create(Thing.new("good", ThingSpec()))
+        found, good = await served.use(lambda cosi: cosi.list(**THING))
+        assert found.metadata.id == "eth\\udcff"
+        assert dict(found.metadata.labels) == {"l\\udcff": "v\\udcff"}
+        assert "udcff" in found.spec.yaml_spec
+        assert good.metadata.id == "good"
+
+
 async def test_teardown_and_destroy_waits_for_the_finalizers(path: Path) -> None:
     async with serving(path) as served, trio.open_nursery() as nursery:
         await served.state.create(Thing.new("a", ThingSpec()))
