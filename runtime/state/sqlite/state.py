@@ -110,8 +110,10 @@ class SqliteState(ViewedState):
                 await writer.close()
 
     def failed(self, reason: str) -> None:
-        """The file could not be opened."""
+        """The file could not be opened; logged once for each reason."""
         since = self._now() if self._outage is None else self._outage.since
+        if self._outage is None or self._outage.reason != reason:
+            self._log.error("a state cannot be opened, and is tried again", error=reason)
         self._outage = Outage(since, reason, is_loaded=False)
 
     # What there is.
@@ -327,7 +329,6 @@ async def _keep_open(state: SqliteState, synchronous: str, *, task_status: trio.
                 await trio.sleep_forever()
         except StateOpenError as error:
             state.failed(str(error))
-            state._log.error("a state cannot be opened, and is tried again", error=str(error))
         if not has_started:
             task_status.started()
             has_started = True

@@ -468,4 +468,4 @@ async def test_a_file_that_cannot_be_opened_yet_is_an_outage(file: Path, monkeyp
     assert [resource.id for resource in state.list(KIND)] == ["a", "c"]
     await state.create(path("b"))
     await waiting.__aexit__(None, None, None)
-    assert log.errors
+    assert len(log.errors) == 1  # however often it was tried
