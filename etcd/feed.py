@@ -207,6 +207,8 @@ class Feed:
                 await trio.sleep(max(_PAUSE, _SILENCE - silent))
 
     def _set_outage(self, outage: Outage | None) -> None:
+        if self.is_closed:
+            return
         before, self.outage = self.outage, outage
         if outage is None:
             self._available.unpark_all()
