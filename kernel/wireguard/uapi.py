@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from nodespan.kernel.outside_text import file_name
+from nodespan.kernel.outside_text import bytes_of, file_name
 from nodespan.kernel.refusals import wireguard_refusal
 from nodespan.kernel.wireguard.device import (
     DeviceChange,
@@ -212,15 +212,52 @@ class UserspaceWireguard:
                 return
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             process, _, _ = _CREDENTIALS.unpack(credentials)
-            yield connection if self._lives_here(process) else None
+            yield connection if self._lives_here(process, name) else None
 
-    def _lives_here(self, process: int) -> bool:
+    def _lives_here(self, process: int, name: str) -> bool:
+        """Whether the device that a socket is of is in this namespace: the sockets of all share a directory.
+
+        `process` is the one that made the socket. One that went into the background has ended since: then it is the
+        one that holds the tun link of this name.
+        """
         here = os.stat(self._netns or "/proc/thread-self/ns/net")
         try:
-            there = os.stat(f"/proc/{process}/ns/net")
+            return _is_same(here, os.stat(f"/proc/{process}/ns/net"))
         except FileNotFoundError:
-            return False
-        return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+            return any(_holds_tun(each, name) for each in _processes_in(here))
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _processes_in(namespace: os.stat_result) -> Iterator[Path]:
+    """The directories in /proc of the processes in a network namespace."""
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if _is_same(namespace, os.stat(directory / "ns" / "net")):
+                yield directory
+        except OSError:
+            # It has ended.
+            continue
+
+
+def _holds_tun(process: Path, name: str) -> bool:
+    """Whether a process has the tun link of this name open, as the kernel tells of its files."""
+    wanted = b"iff:\t" + bytes_of(name) + b"\n"
+    try:
+        files = tuple((process / "fdinfo").iterdir())
+    except OSError:
+        # It has ended.
+        return False
+    for file in files:
+        try:
+            if wanted in file.read_bytes():
+                return True
+        except OSError:
+            # It has closed that one.
+            continue
+    return False
 
 
 def _lines(connection: socket.socket) -> Iterator[str]:

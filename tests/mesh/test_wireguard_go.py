@@ -68,6 +68,23 @@ def test_a_device_of_another_namespace_is_not_adopted(inside: Namespace) -> None
             daemon.start(name, str(other.path))
 
 
+async def test_a_device_of_others_that_went_into_the_background_is_found_in_its_own_namespace(
+    inside: Namespace,
+) -> None:
+    name = link_name("b")
+    # As people start it: the process that made the socket has ended when this returns.
+    inside.run("wireguard-go", name)
+    device = UserspaceWireguard(str(inside.path))
+    with namespace("other") as other:
+        await eventually(lambda: device.owns(name))
+        assert device.read(name) is not None
+        # The sockets of all namespaces share a directory.
+        assert not UserspaceWireguard(str(other.path)).owns(name)
+    inside.run("ip", "link", "del", name)
+    await eventually(lambda: not inside.processes())
+    assert not device.owns(name)
+
+
 async def test_a_stale_socket_is_replaced(inside: Namespace) -> None:
     name = link_name("d")
     daemon.start(name, str(inside.path))
