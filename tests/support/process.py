@@ -71,6 +71,6 @@ async def eventually(check: Callable[[], Value], *, within: float = 30.0) -> Val
         except AssertionError:
             if trio.current_time() >= deadline:
                 raise
-            await trio.sleep(max(0.005, trio.current_time() - started))
+            await trio.sleep(max(0.02, trio.current_time() - started))
         else:
             return value

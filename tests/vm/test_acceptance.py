@@ -1,13 +1,15 @@
 """The acceptance: one machine configuration of Talos, with everything in it, makes a machine the network it describes.
 
-A real agent on the guest's cards, in a namespace with a copy of the guest's files around it. A second namespace is what
-the machine is connected to: a router, the other ends of its tunnels, a DHCP server.
+A real agent in a namespace with a copy of the guest's files around it. A second namespace is what the machine is
+connected to: a router, the other ends of its tunnels, a DHCP server. The cards are the guest's and the tunnels its
+kernel's, or, where the guest has neither, the cards are ends of cables and the tunnels processes.
 """
 
 import contextlib
+import functools
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,13 @@ from tests.support.dhcp_server import dnsmasq
 from tests.support.etcd import Place, etcd_cluster
 from tests.support.inside import Inside
 from tests.support.ip_state import IpState, differences
-from tests.support.netns import Namespace, namespaces
+from tests.support.netns import Namespace, namespace, namespaces
+from tests.support.process import eventually, running
 from tests.support.tunnels import key_pair, show
 from tests.vm.cards import MAC_PREFIX
 from tests.vm.configured import real_cards, without_a_first_vrf
 
 pytestmark = [
-    pytest.mark.hardware,
-    pytest.mark.soak,  # under emulation it alone takes as long as everything else together
     pytest.mark.needs_program("dnsmasq", "etcd", "wg", "ping", "unshare", "nsenter"),
 ]
 
@@ -36,8 +37,8 @@ CONFIG = (Path(__file__).parent / "data" / "controlplane.yaml").read_text()
 SETTINGS = """\
 apiVersion: nodespan.dev/v1alpha1
 kind: NodespanConfig
-etcd: {endpoints: ["http://127.0.0.1:2379"]}
-vip: {leaseTTL: 60s}
+etcd: {{endpoints: ["http://127.0.0.1:2379"]}}
+vip: {{leaseTTL: {ttl}}}
 """
 EMPTY = "version: v1alpha1\nmachine: {type: controlplane}\n"
 PATIENCE = 300.0
@@ -57,6 +58,20 @@ IGNORED = "enx525400aa0008"
 # Without a speed no card becomes an active member of a bond that speaks LACP, and these report none.
 LACP_CARDS = ("eno3", "enp0s19")
 FAR_CARDS = {"uplink": f"{MAC_PREFIX}07"}
+# An end of a cable has no driver of a card, and no permanent address.
+OF_CABLES = {
+    "driver: e1000*": "driver: veth",
+    f'permanentAddr: "{MAC_PREFIX}02"': f'hardwareAddr: "{MAC_PREFIX}02"',
+    # Nor is it physical, as what the configuration gives an alias must be: it has the alias already.
+    """\
+apiVersion: v1alpha1
+kind: LinkAliasConfig
+name: net0
+selector:
+  match: link.driver == "virtio_net" && glob("52:54:00:aa:00:04", mac(link.permanent_addr))
+---
+""": "",
+}
 # All cards are on one segment; each is to answer for its own addresses only.
 NEAR = "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore"
 FAR = """\
@@ -68,10 +83,12 @@ link add link uplink name uplink.34 up type vlan id 34
 link add link uplink name uplink.100 up type vlan id 100
 addr add 192.168.34.1/24 dev uplink.34
 addr add 192.168.100.1/24 dev uplink.100
-link add wg0 up type wireguard
-link add wg1 up type wireguard
-addr add 10.40.0.2/24 dev wg0
-addr add fd42::2/64 dev wg1 nodad
+"""
+FAR_TUNNEL_ADDRESSES = """\
+link set far0 up
+link set far1 up
+addr add 10.40.0.2/24 dev far0
+addr add fd42::2/64 dev far1 nodad
 """
 DHCP = (
     "--dhcp-range=10.60.0.50,10.60.0.60,255.255.255.0,10m",
@@ -87,7 +104,7 @@ DHCP = (
 # The keys are those of the configuration.
 TUNNEL, FAR_TUNNEL, SECOND, FAR_SECOND, SHARED, SILENT = (key_pair(number) for number in range(11, 17))
 FAR_TUNNELS = {
-    "wg0": f"""\
+    "far0": f"""\
 [Interface]
 PrivateKey = {FAR_TUNNEL[0]}
 ListenPort = 51820
@@ -95,7 +112,7 @@ ListenPort = 51820
 PublicKey = {TUNNEL[1]}
 AllowedIPs = 10.40.0.1/32
 """,
-    "wg1": f"""\
+    "far1": f"""\
 [Interface]
 PrivateKey = {FAR_SECOND[0]}
 ListenPort = 51821
@@ -203,6 +220,7 @@ class Accepted(IpState):
     files: Inside
     served: AgentProcess
     config: Path
+    aliases: dict[str, object]
 
     def configure(self, text: str) -> None:
         """Replace the configuration, at once."""
@@ -231,43 +249,93 @@ class Accepted(IpState):
 
 
 @contextlib.asynccontextmanager
-async def environment(directory: Path) -> AsyncIterator[tuple[Namespace, Namespace, Inside]]:
+async def of_the_guest(inside: Namespace, far: Namespace) -> AsyncIterator[None]:
+    """The guest's cards, all on one segment, and tunnels of its kernel."""
+    with real_cards(inside, CARDS), real_cards(far, FAR_CARDS):
+        for card in LACP_CARDS:
+            inside.run("ethtool", "-s", card, "speed", "1000", "duplex", "full")
+        far.ip(*(f"link add {link} type wireguard" for link in FAR_TUNNELS))
+        yield
+
+
+@contextlib.asynccontextmanager
+async def of_cables(inside: Namespace, far: Namespace) -> AsyncIterator[None]:
+    """Cards that are ends of cables to one switch, and tunnels of processes."""
+    with namespace("switch") as switch:
+        switch.ip("link add switch address 02:00:00:00:ff:00 up type bridge")
+        for space, cards in ((inside, CARDS | {IGNORED: f"{MAC_PREFIX}08"}), (far, FAR_CARDS)):
+            space.ip(
+                *(
+                    f"link add {card} address {address} type veth peer name {card} netns {switch.name}"
+                    for card, address in cards.items()
+                )
+            )
+        inside.ip("link set enp1s0 alias net0")
+        switch.ip(*(f"link set {card} master switch up" for card in (*CARDS, *FAR_CARDS)))
+        async with contextlib.AsyncExitStack() as stack:
+            for link in FAR_TUNNELS:
+                await stack.enter_async_context(running("wireguard-go", "--foreground", link, namespace=far))
+            yield
+
+
+Cards = Callable[[Namespace, Namespace], contextlib.AbstractAsyncContextManager[None]]
+
+
+@contextlib.asynccontextmanager
+async def environment(directory: Path, cards: Cards) -> AsyncIterator[tuple[Namespace, Namespace, Inside]]:
     """The machine's namespace, the one it is connected to, and the machine's files."""
     for path, text in ETC.items():
         file = directory / "etc" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    with namespaces("node", "far") as (inside, far), real_cards(inside, CARDS), real_cards(far, FAR_CARDS):
-        without_a_first_vrf(inside)
-        inside.run("sh", "-c", NEAR)
-        # The kernel gives a link a queue when it first comes up, and never takes it away.
-        inside.run("ip", "-batch", "-", stdin="".join(f"link set {c} up\nlink set {c} down\n" for c in CARDS))
-        for card in LACP_CARDS:
-            inside.run("ethtool", "-s", card, "speed", "1000", "duplex", "full")
-        far.run("ip", "-batch", "-", stdin=FAR)
-        for link, settings in FAR_TUNNELS.items():
-            far.run("wg", "setconf", link, "/dev/stdin", stdin=settings)
-        async with (
-            etcd_cluster([Place(namespace=inside)], fast=False),
-            dnsmasq(far, directory, *DHCP),
-            copy(directory, etc=directory / "etc", patience=100) as files,
-        ):
-            # What the tool of the system does of its own, before the agent has it do anything.
-            files.succeeds("update-ca-certificates")
-            yield inside, far, files
+    with namespaces("node", "far") as (inside, far):
+        async with cards(inside, far):
+            without_a_first_vrf(inside)
+            inside.run("sh", "-c", NEAR)
+            # The kernel gives a link a queue when it first comes up, and never takes it away.
+            inside.ip(*(f"link set {card} {state}" for card in CARDS for state in ("up", "down")))
+            far.ip(*FAR.splitlines())
+            for link, settings in FAR_TUNNELS.items():
+                await eventually(functools.partial(far.run, "wg", "show", link), within=60)
+                far.run("wg", "setconf", link, "/dev/stdin", stdin=settings)
+            far.ip(*FAR_TUNNEL_ADDRESSES.splitlines())
+            async with (
+                etcd_cluster([Place(namespace=inside)], fast=False),
+                dnsmasq(far, directory, *DHCP),
+                copy(directory, etc=directory / "etc", patience=100) as files,
+            ):
+                # What the tool of the system does of its own, before the agent has it do anything.
+                files.succeeds("update-ca-certificates")
+                yield inside, far, files
 
 
-async def test_a_talos_machine_configuration_is_applied_and_undone(
-    tmp_path: Path,
+@pytest.mark.hardware
+@pytest.mark.soak  # under emulation it alone takes as long as everything else together
+async def test_a_talos_machine_configuration_is_applied_to_network_cards_and_undone(tmp_path: Path) -> None:
+    settings = SETTINGS.format(ttl="60s")  # an emulated processor is slow
+    await is_applied_and_undone(tmp_path, CONFIG, settings, of_the_guest, {"enp1s0": {"alias": "net0"}})
+
+
+@pytest.mark.needs_program("wireguard-go")
+async def test_a_talos_machine_configuration_is_applied_and_undone(tmp_path: Path) -> None:
+    text = CONFIG
+    for card, cable in OF_CABLES.items():
+        assert text.count(card) == 1, card
+        text = text.replace(card, cable)
+    await is_applied_and_undone(tmp_path, text, SETTINGS.format(ttl="15s"), of_cables, {})
+
+
+async def is_applied_and_undone(
+    directory: Path, text: str, settings: str, cards: Cards, aliases: dict[str, object]
 ) -> None:
-    async with environment(tmp_path) as (inside, far, files):
+    async with environment(directory, cards) as (inside, far, files):
         before, tree = await IpState(inside).rest(), files.tree()
-        config, settings = tmp_path / "machine.yaml", tmp_path / "nodespan.yaml"
-        config.write_text(CONFIG)
-        settings.write_text(SETTINGS)
-        options = ("--config", str(config), "--config", str(settings), "--root", "/")
-        async with agent(tmp_path, *options, namespace=inside, machine=files, patience=PATIENCE) as served:
-            made = Accepted(inside, far, files, served, config)
+        config, more = directory / "machine.yaml", directory / "nodespan.yaml"
+        config.write_text(text)
+        more.write_text(settings)
+        options = ("--config", str(config), "--config", str(more), "--root", "/")
+        async with agent(directory, *options, namespace=inside, machine=files, patience=PATIENCE) as served:
+            made = Accepted(inside, far, files, served, config, aliases)
             await made.shows(lambda: is_as_described(made), within=PATIENCE)
             packets_go_where_they_should(made)
             # Files and resources follow what the kernel shows.
@@ -275,7 +343,7 @@ async def test_a_talos_machine_configuration_is_applied_and_undone(
             await made.shows(lambda: resources_tell_of_it(made), within=PATIENCE)
             rows = [line.split() for line in made.served.run("get", "links").splitlines()]
             assert any({"enp1s0", "net0"} <= set(row) for row in rows), rows
-            await only_what_differs_changes(made)
+            await only_what_differs_changes(made, text)
             made.configure(EMPTY)
             await made.shows(lambda: is_again(made, before), within=PATIENCE)
             await made.shows(lambda: files_are_again(made, tree), within=PATIENCE)
@@ -353,7 +421,7 @@ def resources_tell_of_it(made: Accepted) -> None:
     } <= specs("routes").keys()
     assert specs("links")["enp1s0"]["alias"] == "net0"
     assert {"inet4/01000", "inet4/01001", "inet6/01001"} <= specs("routingrules").keys()
-    assert specs("linkaliasspecs") == {"enp1s0": {"alias": "net0"}}
+    assert specs("linkaliasspecs") == made.aliases
     assert specs("operatorspecs").keys() == {
         "dhcp4/enp0s20",
         "dhcp4/enp1s0",
@@ -385,8 +453,7 @@ def resources_tell_of_it(made: Accepted) -> None:
     assert made.problems().keys() == {"TimeServerSpecs/timeservers"}
 
 
-async def only_what_differs_changes(made: Accepted) -> None:
-    text = CONFIG
+async def only_what_differs_changes(made: Accepted, text: str) -> None:
     for old, new in CHANGES.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)

@@ -1,7 +1,7 @@
 """User Mode Linux: a kernel that is a process of this machine, for the tests that need no hardware.
 
 It runs the programs of this machine natively, and only their system calls cost more. It has neither WireGuard nor
-nf_tables, and no cards. The machine's files are its own, read-only; the results' directory alone can be written to.
+cards. The machine's files are its own, read-only; the results' directory alone can be written to.
 """
 
 import os
@@ -17,7 +17,7 @@ from tests.vm.guests import CACHE, GUEST_RESULTS, MEMORY, PROJECT, RESULTS, Cann
 PROGRAM = "linux.uml"
 PACKAGES = (
     *("user-mode-linux", "kmod", "iproute2", "iputils-ping", "ethtool", "wireguard-tools", "pci.ids"),
-    *("dnsmasq-base", "etcd-server"),
+    *("dnsmasq-base", "etcd-server", "wireguard-go", "ca-certificates"),
 )
 # Ten times what it takes on a quiet machine.
 SECONDS = 1200

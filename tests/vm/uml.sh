@@ -3,6 +3,11 @@
 # project, the directory of the project; results, the directory of results; job, a script, whose exit ends the guest.
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+# /dev is the kernel's own; what it does not have itself:
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+mkdir /dev/shm
+mount -t tmpfs shm /dev/shm
 mount -t tmpfs run /run
 mkdir -p /run/results /run/lib /run/project
 mount --bind "$project" /run/project
@@ -20,7 +25,7 @@ chmod +x /run/modprobe
 echo /run/modprobe >/proc/sys/kernel/modprobe
 export MODPROBE_OPTIONS="--dirname /run" HOME=/tmp
 # Most others need it, and do not ask for it.
-modprobe ipv6
+modprobe --all ipv6 tun
 ip link set lo up
 
 cd "$project" && bash "$job"
