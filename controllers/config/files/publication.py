@@ -16,6 +16,9 @@ from nodespan.runtime.state.opening import Mount
 
 _SHORT_DIGEST = 12
 
+# Clients of the original that edit a configuration look for it: the YAML form of the resource is the text as a text.
+_AS_TEXT = {"talos.dev/yaml-spec": "true"}
+
 
 class Publication:
     """What a text is published as depends on the trial and the takeover; both are only read here."""
@@ -38,7 +41,7 @@ class Publication:
         """Put a configuration without errors into effect."""
         await self._takeover.note_publishing(loaded.config.text, ctx.log)
         self._compare_mounts(ctx, loaded)
-        await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
+        await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config, annotations=_AS_TEXT)
         await self.show_status(ctx, tuple(loaded.texts))
 
     def _compare_mounts(self, ctx: ControllerContext, loaded: Loaded) -> None:
@@ -52,7 +55,7 @@ class Publication:
         """Put the configuration of an earlier agent into effect, which is about to be replaced."""
         # The status first, so that no controller takes the configuration for desired.
         await ctx.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec(taking_over=True))
-        await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
+        await ctx.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config, annotations=_AS_TEXT)
 
     async def withdraw(self, ctx: ControllerContext) -> None:
         """Have no configuration in effect."""
