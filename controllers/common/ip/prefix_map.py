@@ -16,7 +16,7 @@ V = TypeVar("V")
 
 
 class PrefixMap(Generic[V]):
-    """Both families in one. Read it by prefix; iterate over copies of what it finds if the map changes meanwhile."""
+    """Both families in one. Do not change it while iterating over `containing`."""
 
     def __init__(self) -> None:
         self._values: dict[Block, V] = {}
@@ -55,12 +55,9 @@ class PrefixMap(Generic[V]):
                 if found in self._values:
                     yield found
 
-    def within(self, prefix: Block) -> Iterator[Block]:
+    def within(self, prefix: Block) -> list[Block]:
         """The prefixes that this one contains, itself included, in order."""
         version, first, length = prefix
-        end = (version, first + (1 << (BITS[version] - length)))
-        keys = self._sorted
-        at = bisect_left(keys, prefix)
-        while at < len(keys) and keys[at] < end:
-            yield keys[at]
-            at += 1
+        begin = bisect_left(self._sorted, prefix)
+        end = (version, first + (1 << (BITS[version] - length)), -1)
+        return self._sorted[begin : bisect_left(self._sorted, end, begin)]
