@@ -70,14 +70,16 @@ def claim_of(
     if kubespan is None or not kubespan.public_key:
         return None
     named = (*kubespan.additional_addresses, *affiliate.addresses)
-    excluded = IPSet.of(map(parse_network, kubespan.exclude_advertised_networks))
-    own = IPSet.of([parse_network(kubespan.address)])
+    claimed = believed_networks(named, accepted)
+    if kubespan.exclude_advertised_networks:
+        claimed -= IPSet.of(map(parse_network, kubespan.exclude_advertised_networks))
+    own = IPSet.of([parse_network(kubespan.address)]) - RESERVED
     return Claim(
         public_key=kubespan.public_key,
         label=bounded(affiliate.nodename, 253),
         address=kubespan.address,
         endpoints=believed_endpoints(kubespan.endpoints, endpoint_filters),
-        claimed=((believed_networks(named, accepted) - excluded) | own) - RESERVED,
+        claimed=claimed | own,
     )
 
 
