@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -71,6 +72,29 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 def starts_processes(module: Path) -> bool:
     """Whether the tests of a module start processes, by its source."""
     return STARTS_PROCESSES.search(module.read_text()) is not None
+
+
+_STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+_may_start = True
+
+
+def _forbid_processes(event: str, _arguments: tuple[object, ...]) -> None:
+    if event in _STARTS and not _may_start:
+        raise AssertionError(f"{event} in a test that is not marked `process`")
+
+
+sys.addaudithook(_forbid_processes)
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    global _may_start
+    # Whoever asks for tests that start none gets none that does.
+    _may_start = "not process" not in item.config.option.markexpr
+    try:
+        yield
+    finally:
+        _may_start = True
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -470,6 +470,7 @@ async def test_a_thousand_unreadable_records_are_a_few_lines_and_others_run_in_b
     assert events.count("many records from the discovery service are unreadable") == 1
 
 
+@pytest.mark.slow
 async def test_messages_are_read_no_faster_than_they_may_come() -> None:
     service = FakeService()
     client = make_client(service)

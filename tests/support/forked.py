@@ -153,7 +153,11 @@ class _Origin:
         with theirs:
             descriptor = theirs.fileno()
             command = [sys.executable, "-c", _PROGRAM, str(descriptor)]
-            self._process = subprocess.Popen(command, cwd=PROJECT, pass_fds=(descriptor,), stdin=subprocess.DEVNULL)
+            # Of the run, not of the test that needs it first.
+            environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | _SEARCH_PATH
+            self._process = subprocess.Popen(
+                command, cwd=PROJECT, env=environment, pass_fds=(descriptor,), stdin=subprocess.DEVNULL
+            )
 
     def call(self, request: dict[str, Any], files: Sequence[int] = ()) -> dict[str, Any]:
         """Ask it for something. Blocks."""
@@ -190,6 +194,7 @@ def _looked_at_once(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 _USUAL = _looked_at_once(os.environ)
+_SEARCH_PATH = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
 
 
 @contextlib.contextmanager

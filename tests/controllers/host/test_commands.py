@@ -9,10 +9,12 @@ from nodespan.controllers.host.services import UnitState, restart, unit_state
 from tests.controllers.host.machine import ACTIVE, FAILED, RESTS, machine
 
 
+@pytest.mark.process
 async def test_what_a_command_prints_is_returned() -> None:
     assert await SystemCommands().run("sh", "-c", "echo hello; read nothing || true") == "hello\n"
 
 
+@pytest.mark.process
 async def test_a_failed_command_is_reported_with_its_output() -> None:
     with pytest.raises(CommandFailedError, match=r"sh -c .*: exit 3: one two"):
         await SystemCommands().run("sh", "-c", "echo one; echo two >&2; exit 3")

@@ -240,6 +240,7 @@ def foreign_order(found: Iterable[Any]) -> list[Any]:
     configured=st.lists(configurations, min_size=1, max_size=3),
     kills=st.lists(st.integers(min_value=0, max_value=12), max_size=2),
 )
+@pytest.mark.slow
 def test_the_machine_after_is_the_machine_before(before: Any, configured: Any, kills: list[int]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         machine = Machine(Path(directory))

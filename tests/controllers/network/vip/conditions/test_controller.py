@@ -157,6 +157,7 @@ async def test_a_ca_file_that_was_cut_off_is_named(tmp_path: Path) -> None:
         await expect(node, condition.name, ok=False, reason="is cut off")
 
 
+@pytest.mark.process
 async def test_a_unit_must_be_active() -> None:
     async with running(VIPConditionController()) as node:
         condition = VipCondition(unit="nodespan-no-such.service", interval=SOON, timeout=datetime.timedelta(seconds=10))
