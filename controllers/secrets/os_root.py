@@ -65,6 +65,9 @@ class RootOSController(Controller):
     inputs = (weak(MachineConfig, MACHINE_CONFIG_ID),)
     outputs = (exclusive(OSRoot),)
 
+    def __init__(self) -> None:
+        self._last_error = ""
+
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration."""
         async for _ in ctx:
@@ -75,7 +78,11 @@ class RootOSController(Controller):
                 try:
                     root = os_root(config.spec)
                 except CertificateError as error:
-                    ctx.log.error("the authority of the API cannot be used", error=str(error))  # noqa: TRY400
+                    # Without an API nobody uses it.
+                    if config.spec.nodespan.api.listen and str(error) != self._last_error:
+                        ctx.log.warning("the authority of the API cannot be used", error=str(error))
+                    self._last_error = str(error)
                     continue
+                self._last_error = ""
                 if root is not None:
                     await ctx.put(OSRoot, OS_ROOT_ID, root)

@@ -27,7 +27,7 @@ OFFLINE: list[tuple[list[str], list[str]]] = [
     (["agent", "--metrics", ""], []),
     (["why", "-"], ["--depth", "--help", "--namespace", "--node", "--socket", "--verbose", "-h", "-n", "-v"]),
     (["--so"], ["--socket"]),
-    (["apply", "--mode", ""], ["apply", "try"]),
+    (["apply", "--mode", ""], ["apply", "staged", "try"]),
     (["apply", "--d"], ["--dry-run"]),
     (["cluster", ""], ["create", "destroy", "exec", "show"]),
     (["cluster", "de"], ["destroy"]),
