@@ -20,11 +20,22 @@ class CommandFailedError(Exception):
 
 
 def run(command: Command, *, stdin: str | None = None) -> str:
-    """Run a command and return its output. Blocks. Raises CommandFailedError."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise CommandFailedError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    """Run a command and return its output. Blocks. Raises CommandFailedError.
+
+    Whatever ends the wait, the command has ended too: what it makes is there for those who then remove it.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe if stdin else None, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            output, errors = process.communicate(stdin)
+        except BaseException:
+            # As subprocess.run does, but that does not wait for it after an interruption.
+            process.kill()
+            process.wait()
+            raise
+    if process.returncode != 0:
+        raise CommandFailedError(f"{' '.join(command)}: exit status {process.returncode}: {errors.strip()}")
+    return output
 
 
 def start(station: Station, command: Command, *, log: Path | None = None) -> "subprocess.Popen[bytes]":

@@ -17,6 +17,7 @@ from h2.stream import H2Stream
 from h2.utilities import guard_increment_window
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
+_CLOSED = h2.connection.ConnectionState.CLOSED
 _SERVER = h2.config.H2Configuration(
     client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
 )
@@ -67,7 +68,9 @@ class Machine(h2.connection.H2Connection):
     # Windows of what is received: a stream's opens when its data is read, the connection's when there is room for more.
 
     def open_connection_window(self, size: int) -> None:
-        """The peer may send so many bytes more, of all streams together."""
+        """The peer may send so many bytes more, of all streams together; nothing happens after a goodbye."""
+        if self.state_machine.state is _CLOSED:
+            return
         increment = self._inbound_flow_control_window_manager.process_bytes(size)
         if increment:
             frame = WindowUpdateFrame(0)
@@ -75,9 +78,9 @@ class Machine(h2.connection.H2Connection):
             self._prepare_for_sending([frame])
 
     def open_stream_window(self, id: int, size: int) -> None:
-        """The peer may send so many bytes more of a stream; nothing happens if it is over."""
+        """The peer may send so many bytes more of a stream; nothing happens if it, or the connection, is over."""
         stream = self.streams.get(id)
-        if stream is not None and stream.open:
+        if stream is not None and stream.open and self.state_machine.state is not _CLOSED:
             self._prepare_for_sending(stream.acknowledge_received_data(size))
 
     # What h2 does for each stream, or by going through all of them.

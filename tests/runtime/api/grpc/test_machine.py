@@ -113,3 +113,14 @@ def test_work_counts_frames_and_what_they_carry() -> None:
     machine.receive_data(client.data_to_send())
     assert 50 < machine.take_work() < 200
     assert machine.take_work() == 0
+
+
+def test_no_window_opens_after_a_goodbye() -> None:
+    client, machine = _pair(1)
+    client.send_data(1, bytes(60_000))
+    machine.receive_data(client.data_to_send())
+    machine.close_connection()
+    client.receive_data(machine.data_to_send())
+    machine.open_connection_window(60_000)
+    machine.open_stream_window(1, 60_000)
+    assert machine.data_to_send() == b""
