@@ -55,6 +55,8 @@ class Entry:
     create_revision: int
     version: int
     lease: int
+    # A hash of the value: a restored etcd may have another one at the same revision.
+    content: int
 
 
 class Feed:
@@ -87,6 +89,8 @@ class Feed:
         self._answered = trio.current_time()
         self._reason = ""
         self._is_loaded = False
+        # Of the history that is followed.
+        self._cluster_id, self._term = 0, 0
         self._available = trio.lowlevel.ParkingLot()
         # Shown from their own answers, and not yet confirmed by their events: keys by revision.
         self._ahead: dict[int, bytes] = {}
@@ -173,6 +177,8 @@ class Feed:
     async def _follow(self) -> None:
         if self.revision == 0:
             await self._read_all()
+        else:
+            await self._check_history()
         async with self._client.watch(self._root, prefix=True, from_revision=self.revision + 1) as events:
             # The watch says for itself when a member answered, from its first proof on.
             events.proved = self._answered
@@ -188,6 +194,14 @@ class Feed:
             finally:
                 self._answered = events.proved
                 self._events = None
+
+    async def _check_history(self) -> None:
+        """Raise HistoryError if etcd is not the one that was followed: a new watch cannot know."""
+        page = await self._client.range(self._root, limit=1, keys_only=True, within=_PAGE_WITHIN)
+        header = page.header
+        if header.cluster_id != self._cluster_id or header.revision < self.revision or header.raft_term < self._term:
+            raise HistoryError("etcd was restored, or is another cluster")
+        self._term = header.raft_term
 
     async def _judge(self) -> None:
         """Keep `outage` true."""
@@ -237,6 +251,7 @@ class Feed:
                 self._root, prefix=True, limit=_PAGE, after=after, revision=revision, within=_PAGE_WITHIN
             )
             revision = revision or page.header.revision
+            self._cluster_id, self._term = page.header.cluster_id, page.header.raft_term
             self._answered = trio.current_time()
             found.update((each.key, each) for each in page.key_values)
             if len(page.key_values) < _PAGE:
@@ -247,7 +262,8 @@ class Feed:
             self._delete(key)
         for key in sorted(found):
             entry = self.entries.get(key)
-            if entry is not None and entry.mod_revision == found[key].mod_revision:
+            content = hash(found[key].value)
+            if entry is not None and (entry.mod_revision, entry.content) == (found[key].mod_revision, content):
                 continue
             if entry is not None and (
                 entry.create_revision != found[key].create_revision or entry.version > found[key].version
@@ -286,7 +302,9 @@ class Feed:
 
     def _delete(self, key: bytes, revision: int | None = None) -> None:
         entry = self.entries.pop(key, None)
-        if entry is not None:
+        if entry is None:
+            self.unreadable.pop(Pointer("", "", key.decode(errors="backslashreplace")), None)
+        else:
             self.unreadable.pop(entry.pointer, None)
             self._unknown.get(entry.pointer.type, {}).pop(key, None)
             collection = self._collection(entry.pointer, revision)
@@ -303,7 +321,12 @@ class Feed:
             self._name_unreadable(Pointer("", "", key.decode(errors="backslashreplace")), str(error))
             return
         self.entries[key] = Entry(
-            pointer, key_value.mod_revision, key_value.create_revision, key_value.version, key_value.lease
+            pointer,
+            key_value.mod_revision,
+            key_value.create_revision,
+            key_value.version,
+            key_value.lease,
+            hash(key_value.value),
         )
         try:
             resource = self._decode(pointer, key_value)
@@ -330,7 +353,8 @@ class Feed:
     def _name_unreadable(self, pointer: Pointer[Any], reason: str) -> None:
         if self.unreadable.get(pointer) != reason:
             self._log.warning("a value at etcd cannot be read", resource=str(pointer), reason=reason)
-        if pointer in self.unreadable or len(self.unreadable) < _MOST_UNREADABLE:
+        # Writes depend on this where there is an entry, and entries are kept anyway.
+        if pointer.type or pointer in self.unreadable or len(self.unreadable) < _MOST_UNREADABLE:
             self.unreadable[pointer] = reason
 
     def _notify(self, key: bytes) -> None:

@@ -330,7 +330,8 @@ class EtcdState(ViewedState):
                     compare=[Compare.modified(key, revision)],
                     success=[operation],
                     failure=[Get(key=key)],
-                    repeat=True,
+                    # A create that is sent twice would hold again after a destruction in between.
+                    repeat=revision != 0,
                 )
             except EtcdUnavailableError:
                 await trio.sleep(_PAUSE)

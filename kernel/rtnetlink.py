@@ -45,6 +45,7 @@ _NUMBER_OFFSET = 8
 # has 208 KiB by default.
 _BATCH = 128
 _LONGEST_DATAGRAM = 1 << 15
+_LAST_SEQUENCE = 1 << 31
 # The ports of so many of our connections are remembered: notifications arrive within moments of a change.
 _OWN = 1024
 _own_ports: deque[int] = deque(maxlen=_OWN)
@@ -287,6 +288,8 @@ class RtnlSocket:
         self._connection = connection
         # Whether what was listed changed meanwhile, so that the answer may lack something.
         self.interrupted = False
+        # Of the next request; 0 is that of questions.
+        self._sequence = 1
 
     def dump(self, type: int, family: int = AF_UNSPEC) -> Iterator[Message]:
         """All objects of a kind (RTM_GET...) and family. Consume all of them before the next request."""
@@ -359,23 +362,30 @@ class RtnlSocket:
                 break
             bodies.append(body)
         last = len(bodies) - 1
+        base, self._sequence = self._sequence, self._sequence + len(bodies)
+        if self._sequence > _LAST_SEQUENCE:
+            self._sequence = 1
         datagram = bytearray()
         for number, body in enumerate(bodies):
             request = requests[first + number]
             # Refusals are always answered, so that the answer to the last request is that to all.
             flags = NLM_F_REQUEST | request.flags | (NLM_F_ACK if number == last else 0)
-            datagram += _HEADER.pack(_HEADER.size + len(body), request.type, flags, first + number, 0)
+            datagram += _HEADER.pack(_HEADER.size + len(body), request.type, flags, base + number, 0)
             datagram += body.ljust(_aligned(len(body)), b"\0")
         self._connection.send(datagram)
         answered = -1
-        while answered < first + last:
+        while answered < last:
             data = self._connection.recv(_DATAGRAM)
             for answer, flags, start, end in split(data):
                 if answer == NLMSG_ERROR:
-                    (answered,) = _NUMBER.unpack_from(data, start - _HEADER.size + _NUMBER_OFFSET)
+                    (number,) = _NUMBER.unpack_from(data, start - _HEADER.size + _NUMBER_OFFSET)
+                    if not base <= number <= base + last:
+                        # To an earlier datagram, whose answers were not all received.
+                        continue
+                    answered = number - base
                     refusal = _refusal(data, flags, start, end)
                     if refusal is not None:
-                        refusals[answered] = refusal
+                        refusals[first + answered] = refusal
         return len(bodies)
 
     def _send(self, type: int, flags: int, body: bytes) -> None:

@@ -15,10 +15,10 @@ import attrs
 import trio
 from google.protobuf.message import Message
 
-from nodespan.controllers.api.roles import ROLE_FIELD, client_roles
+from nodespan.controllers.api.roles import READERS, ROLE_FIELD, client_roles, require
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, frame
-from nodespan.runtime.api.grpc.client import Endpoint, open_channel
+from nodespan.runtime.api.grpc.client import ChannelOptions, Endpoint, open_channel
 
 NODE, NODES, PROXY_FROM = "node", "nodes", "proxyfrom"
 # A client that names more does not mean it, and each is a connection.
@@ -28,7 +28,15 @@ _AT_ONCE = 16
 _LONGEST_NAME = 253
 _STATE_SERVICE = "/cosi.resource.State/"
 # Fields that belong to one hop.
-_OF_THIS_HOP = frozenset({NODE, NODES, PROXY_FROM, ROLE_FIELD, "content-type", "te", "grpc-timeout", "user-agent"})
+_OF_THIS_HOP = frozenset({NODE, NODES, PROXY_FROM, ROLE_FIELD, "user-agent", "host", "te"}) | {
+    "content-type",
+    "content-length",
+    "grpc-timeout",
+    "grpc-encoding",
+    "grpc-accept-encoding",
+}
+# As much as the original's clients take.
+_OPTIONS = ChannelOptions(max_message=32 << 20)
 
 
 class Node(Protocol):
@@ -107,21 +115,27 @@ class _Route:
         handler = self._stream if self._inner.is_stream else self._unary
         return attrs.evolve(self._inner, handler=handler)
 
-    async def _unary(self, request: Message, call: Call) -> Message | bytes | None:
+    def _targets(self, call: Call) -> Targets:
         targets = targets_of(self._inner.path, call.metadata)
+        # The original's clients name a single node as one of several, too.
+        is_one = self._reply is None and len(targets.names) == 1
+        return attrs.evolve(targets, are_many=False) if is_one else targets
+
+    async def _unary(self, request: Message, call: Call) -> Message | bytes | None:
+        targets = self._targets(call)
         if targets.are_many:
             return await self._unary_of_many(request, call, targets.names)
         if not targets.names or self._node.is_own(targets.names[0]):
             return await self._inner.handler(request, call)
         target = targets.names[0]
-        async with open_channel([self._endpoint(target)], tls=self._tls()) as channel:
+        async with open_channel([self._endpoint(target)], tls=self._tls(call), options=_OPTIONS) as channel:
             answer = await channel.unary(
                 self._inner.path, request, bytes, timeout=_left(call), metadata=self._metadata(call)
             )
         return frame(answer)
 
     async def _stream(self, request: Message, call: Call) -> None:
-        targets = targets_of(self._inner.path, call.metadata)
+        targets = self._targets(call)
         if targets.are_many and self._reply is None:
             raise RPCError(Code.INVALID_ARGUMENT, "this call is for one node: use node")
         for target in targets.names or ("",):
@@ -134,7 +148,7 @@ class _Route:
     async def _pass_on(self, request: Message, call: Call, target: str, *, name: str) -> None:
         try:
             async with (
-                open_channel([self._endpoint(target)], tls=self._tls()) as channel,
+                open_channel([self._endpoint(target)], tls=self._tls(call), options=_OPTIONS) as channel,
                 channel.stream(
                     self._inner.path, request, bytes, timeout=_left(call), metadata=self._metadata(call)
                 ) as answers,
@@ -179,7 +193,7 @@ class _Route:
             if self._node.is_own(name):
                 answer = await self._inner.handler(request, call)
             else:
-                async with open_channel([self._endpoint(name)], tls=self._tls()) as channel:
+                async with open_channel([self._endpoint(name)], tls=self._tls(call), options=_OPTIONS) as channel:
                     answer = await channel.unary(
                         self._inner.path,
                         request,
@@ -198,7 +212,9 @@ class _Route:
     def _endpoint(self, target: str) -> Endpoint:
         return Endpoint(host=self._node.locate(target).strip("[]"), port=self._node.port())
 
-    def _tls(self) -> Callable[[], ssl.SSLContext]:
+    def _tls(self, call: Call) -> Callable[[], ssl.SSLContext]:
+        # For who may do nothing, nobody is asked.
+        require(call, READERS)
         context = self._node.client()
         if context is None:
             raise RPCError(

@@ -12,10 +12,19 @@ from nodespan.controllers.secrets.authority import KeyPair, check_pair, load_cer
 from nodespan.controllers.secrets.errors import CertificateError, IssuerError
 from nodespan.resources.secrets import CertSANSpec, OSRootSpec
 from nodespan.resources.wire import security_pb2 as wire
-from nodespan.runtime.api.grpc.client import CallError, Endpoint, TrustError, client_context, open_channel
+from nodespan.runtime.api.grpc.client import (
+    CallError,
+    ChannelOptions,
+    Endpoint,
+    TrustError,
+    client_context,
+    open_channel,
+)
 
 TRUST_PORT: Final = 50001
 _TIMEOUT = 20.0
+# So that some that are out of reach do not use up the time for all.
+_OPTIONS: Final = ChannelOptions(connect_timeout=3.0)
 
 
 class TrustService:
@@ -35,9 +44,9 @@ class TrustService:
         except CertificateError as error:
             raise IssuerError(str(error)) from error
         endpoints = [Endpoint(host=host, port=self._port) for host in control_planes]
-        tls = partial(client_context, roots="".join(root.accepted_cas).encode())
+        tls = partial(client_context, roots="\n".join(root.accepted_cas).encode())
         try:
-            async with open_channel(endpoints, tls=tls) as channel:
+            async with open_channel(endpoints, tls=tls, options=_OPTIONS) as channel:
                 answer = await channel.unary(
                     CERTIFICATE,
                     wire.CertificateRequest(csr=request),

@@ -144,7 +144,9 @@ class MachineService:
             arguments["staged"] = True
         if seconds:
             arguments["timeout"] = f"{seconds}s"
-        elif self._is_on_trial():
+        elif mode != _MODES.STAGED and self._is_on_trial():
+            # One that is refused must not make the one on trial permanent.
+            await self._act(DRY_RUN, arguments)
             # The applied configuration is what remains, so the trial ends without going back.
             await self._act(CONFIRM, {})
         return wire.ApplyConfiguration(mode=mode, mode_details=details, warnings=await self._act(APPLY, arguments))

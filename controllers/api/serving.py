@@ -19,11 +19,23 @@ from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.cosi.service import LIMITS
 from nodespan.runtime.api.grpc import Method, Server, Service, methods
 from nodespan.runtime.api.grpc.client import client_context
+from nodespan.runtime.api.grpc.limits import Bounds, Limits
 from nodespan.runtime.api.tls import server_context
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.plugins import AgentAccess
 
 Serve = Callable[..., Any]
+# Whoever comes to the trust service is unknown until the token is read.
+_TRUST_LIMITS = Limits(
+    max_concurrent_streams=8,
+    max_message=64 << 10,
+    max_buffered=256 << 10,
+    request_time=10.0,
+    held=Bounds(1 << 20, 4 << 20, 16 << 20),
+    connections=Bounds(source=64, total=128),
+    idle_per_source=8,
+    idle_timeout=30.0,
+)
 # The answers of what may be asked of several nodes at once.
 _REPLIES = {
     VERSION: wire.VersionResponse,
@@ -55,6 +67,7 @@ class Serving:
         self._security = Service(
             methods=methods(*security_methods(lambda: self._root, lambda: datetime.datetime.now(datetime.UTC), log)),
             log=log,
+            limits=_TRUST_LIMITS,
         )
 
     def update(
@@ -70,7 +83,7 @@ class Serving:
         self._root, self._names, self._addresses, self._port = root, names, addresses, port
         if certificate == self._certificate:
             return
-        roots = "".join(certificate.accepted_cas).encode()
+        roots = "\n".join(certificate.accepted_cas).encode()
         pair = (certificate.server.crt.encode(), certificate.server.key.encode())
         self._server = server_context(*pair, client_roots=roots)
         self._trust = server_context(*pair)

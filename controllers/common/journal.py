@@ -53,6 +53,10 @@ class Journal:
 
     def get(self, name: str) -> Any:
         """The value, None for none. Raises OSError."""
+        values = self._values
+        if values is not None:
+            # Without the lock, which a change holds until it is on the disk: the event loop asks too.
+            return values.get(name)
         with self._lock:
             return self._known().get(name)
 
@@ -81,9 +85,10 @@ class Journal:
     def _known(self) -> dict[str, Any]:
         if self._values is None:
             found = {} if self._path is None else self._read(self._path)
-            self._values = {}
+            values: dict[str, Any] = {}
             for name, value in found.items():
-                self._set(self._values, name, value)
+                self._set(values, name, value)
+            self._values = values
         return self._values
 
     def _set(self, known: dict[str, Any], name: str, value: Any) -> None:

@@ -100,6 +100,8 @@ class PriorState:
         # The slots forgotten while others read the kernel; one set per reader.
         self._forgotten: list[set[str]] = []
         self._forgetting = threading.Lock()
+        # Held from reading what a link lost until it is recorded anew.
+        self._losing = threading.Lock()
 
     def now(self) -> float:
         """Seconds since boot."""
@@ -155,14 +157,14 @@ class PriorState:
         if not links:
             return
         changes = {}
-        with self._strict_kernel(netns) as kernel, self._forgotten_meanwhile() as forgotten:
+        with self._losing, self._strict_kernel(netns) as kernel, self._forgotten_meanwhile() as forgotten:
             for index in links:
                 known = self._lost(index)
                 there = ((slot_of(each), each) for each in on_link(kernel, index, self._now()))
                 found = (each for slot, each in there if not (slot in meant or self.is_own(slot) or slot in forgotten))
                 if kept := (*known, *missing(found, known)):
                     changes[_lost_slot(index)] = [each.plain() for each in kept]
-        self.journal.change(changes)
+            self.journal.change(changes)
 
     @contextmanager
     def _forgotten_meanwhile(self) -> Iterator[Container[str]]:
@@ -186,6 +188,10 @@ class PriorState:
 
         That is all of it as long as the link is down or has a master. Raises OSError.
         """
+        with self._losing:
+            return self._restore_losses(netns, index)
+
+    def _restore_losses(self, netns: str | None, index: int) -> tuple[Saved, ...]:
         lost = self._lost(index)
         if not lost:
             return ()

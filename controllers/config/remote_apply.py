@@ -10,6 +10,7 @@ from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.codec.duration import parse_duration
 from nodespan.runtime.codec.wire import resource_pb2 as cosi
+from nodespan.runtime.text.escaping import escaped
 
 if TYPE_CHECKING:
     from nodespan.controllers.config.sources import SourceText
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _APPLY: Final = "/machine.MachineService/ApplyConfiguration"
 _GET: Final = "/cosi.resource.State/Get"
 _MODES = wire.ApplyConfigurationRequest
+_LINES = "\n"
 # Names and contents.
 Files = Sequence[tuple[str, bytes]]
 
@@ -43,15 +45,16 @@ def apply_remotely(target: Target, action: str, arguments: dict[str, Any]) -> in
         message = wire.ApplyConfigurationRequest()
         message.CopyFrom(request)
         text = _text(base, patches)
-        message.data = text.encode()
+        # A file goes as it is: what is no text is refused there, by its place.
+        message.data = base[0][1] if len(base) == 1 and not patches else text.encode()
         if not files and _is_same(base, text):
             sys.stdout.write(f"{client.node}: Apply was skipped: no changes detected.\n")
             return
         answer = await client.call(_APPLY, message, wire.ApplyConfigurationResponse.FromString)
         for each in answer.messages:
             for warning in each.warnings:
-                sys.stderr.write(f"{client.node}: {warning}\n")
-            sys.stdout.write(f"{client.node}: {each.mode_details}\n")
+                sys.stderr.write(f"{client.node}: {escaped(warning, keep=_LINES)}\n")
+            sys.stdout.write(f"{client.node}: {escaped(each.mode_details, keep=_LINES)}\n")
 
     return run(lambda: each_node(target, one))
 

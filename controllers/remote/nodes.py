@@ -45,6 +45,7 @@ from nodespan.runtime.resource import (
     named_definitions,
     parse_selector,
 )
+from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.suggestions import did_you_mean
 
 T = TypeVar("T")
@@ -242,7 +243,7 @@ def _selectors(asked: Asked) -> list[Any]:
 
 def explained(error: CallError) -> str:
     """An error of a node, in words for its user."""
-    return f"{str(error) or error.code.name.lower()}"
+    return escaped(str(error), keep="\n") or error.code.name.lower()
 
 
 async def each_node(target: Target, act: Callable[[NodeClient], Awaitable[None]]) -> int:

@@ -16,6 +16,7 @@ from nodespan.resources.secrets import (
     OS_ROOT_ID,
     APICertificate,
     APICertificateSpec,
+    CertificateAndKey,
     CertSAN,
     CertSANSpec,
     OSRoot,
@@ -99,7 +100,9 @@ class APIController(Controller):
         from nodespan.controllers.secrets.api_certificate import certificate_spec, is_current, is_of, self_issued
 
         now, issued = self._now(), self._issued
-        if issued is not None and is_current(issued.pair, root, sans, now):
+        # A node that got the key, or lost it, acts for others from now on, or no longer.
+        is_as_before = issued is not None and bool(issued.spec.client.key) == bool(root.issuing_ca.key)
+        if issued is not None and is_as_before and is_current(issued.pair, root, sans, now):
             return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas)
         try:
             if root.issuing_ca.key:
@@ -112,7 +115,10 @@ class APIController(Controller):
             if str(error) != self._last_error:
                 self._last_error = str(error)
                 ctx.log.warning("no certificate for the API", error=str(error))
-            return issued.spec if issued is not None and is_of(issued.pair, root) else None
+            if issued is None or not is_of(issued.pair, root):
+                return None
+            client = issued.spec.client if root.issuing_ca.key else CertificateAndKey()
+            return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas, client=client)
         self._issued, self._last_error = _Issued(pair, certificate_spec(root, pair, now)), ""
         return self._issued.spec
 

@@ -34,6 +34,7 @@ _ORGANIZATION = "talos"
 # How the original labels a PKCS#8 key of Ed25519; readers other than Go's know only the second.
 _LABEL, _STANDARD_LABEL = b"ED25519 PRIVATE KEY", b"PRIVATE KEY"
 _LARGEST = 1 << 16
+_LONGEST_COMMON_NAME = 64
 
 
 @attrs.frozen
@@ -148,7 +149,7 @@ def issue_server(
 ) -> KeyPair:
     """A certificate for a server at these addresses and names. Raises CertificateError as `issue_client` does."""
     key, pem = new_key()
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    subject = _named(name)
     sans = _alternative_names(addresses, names)
     return KeyPair(
         _issue(authority, subject, key.public_key(), sans, ExtendedKeyUsageOID.SERVER_AUTH, now, lifetime), pem
@@ -158,7 +159,7 @@ def issue_server(
 def new_request(name: str, addresses: Iterable[Address], names: Iterable[str]) -> tuple[bytes, bytes]:
     """A request for a server's certificate, and the key that belongs to it, both as PEM."""
     key, pem = new_key()
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    subject = _named(name)
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     request = builder.add_extension(_alternative_names(addresses, names), critical=False).sign(key, None)
     return request.public_bytes(serialization.Encoding.PEM), pem
@@ -177,10 +178,17 @@ def sign_request(
         if not asked.is_signature_valid:
             raise CertificateError("is not signed by its own key")
         sans = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature, x509.ExtensionNotFound) as error:
+    except (
+        ValueError,
+        UnsupportedAlgorithm,
+        InvalidSignature,
+        x509.DuplicateExtension,
+        x509.ExtensionNotFound,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise CertificateError("is no request for the certificate of a server with addresses or names") from error
-    names = [attribute.value for attribute in asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)][:1]
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
+    names = [str(each.value) for each in asked.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    subject = _named(names[0] if names else "")
     public = asked.public_key()
     if not isinstance(public, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise CertificateError("has a key of a kind that cannot sign")
@@ -218,6 +226,12 @@ def _public(key: PrivateKey) -> bytes:
     return key.public_key().public_bytes(*_PUBLIC_FORM)
 
 
+def _named(name: str) -> x509.Name:
+    """A server's subject. A common name has at most 64 characters (RFC 5280); what counts are the alternative names."""
+    fits = 0 < len(name.encode()) <= _LONGEST_COMMON_NAME
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if fits else [])
+
+
 def _alternative_names(addresses: Iterable[Address], names: Iterable[str]) -> x509.SubjectAlternativeName:
     general: list[x509.GeneralName] = [x509.IPAddress(address) for address in dict.fromkeys(addresses)]
     for name in dict.fromkeys(names):
@@ -243,6 +257,8 @@ def _issue(
     if not authority.key:
         raise CertificateError("the authority's key is not known here")
     signer, issuer = load_key(authority.key), load_certificate(authority.certificate)
+    if issuer.not_valid_after_utc <= now:
+        raise CertificateError("the authority's certificate has expired")
     builder = (
         _builder(subject, issuer.subject, public, now, min(lifetime, issuer.not_valid_after_utc - now))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -111,11 +111,10 @@ class Cluster:
     def expect(self, id: str) -> None:
         """Keep a place for an affiliate while it is being stored. Raises RPCError if the cluster is full."""
         affiliates, arriving = self.affiliates, self._arriving
-        count = len(affiliates)
-        if arriving:
-            count += sum(each not in affiliates for each in arriving)
-        if count >= MAX_AFFILIATES and id not in affiliates and id not in arriving:
-            raise RPCError(Code.RESOURCE_EXHAUSTED, f"the cluster has {MAX_AFFILIATES} affiliates, the maximum")
+        if id not in affiliates and id not in arriving:
+            count = len(affiliates) + sum(each not in affiliates for each in arriving)
+            if count >= MAX_AFFILIATES:
+                raise RPCError(Code.RESOURCE_EXHAUSTED, f"the cluster has {MAX_AFFILIATES} affiliates, the maximum")
         arriving[id] = arriving.get(id, 0) + 1
 
     def expected(self, id: str) -> None:
@@ -123,6 +122,10 @@ class Cluster:
         left = self._arriving.pop(id) - 1
         if left:
             self._arriving[id] = left
+
+    def is_expected(self, id: str) -> bool:
+        """Whether a report of this affiliate is being stored."""
+        return id in self._arriving
 
     def put(self, spec: AffiliateSpec) -> None:
         """Set an affiliate; watchers are notified if its announcement changed."""

@@ -96,14 +96,11 @@ class ClusterService:
             return known.with_spec(spec)
 
         fresh = Affiliate.new(affiliate_id(cluster_id, id), AffiliateSpec(cluster=cluster_id, affiliate=id))
-        is_new = id not in cluster.affiliates
-        if is_new:
-            cluster.expect(id)
+        cluster.expect(id)
         try:
             await _written(lambda: self._state.modify(fresh, merged, owner=OWNER))
         finally:
-            if is_new:
-                cluster.expected(id)
+            cluster.expected(id)
         if error is not None:
             raise error
         return wire.AffiliateUpdateResponse()
@@ -151,6 +148,9 @@ class ClusterService:
                 spec = cluster.affiliates.get(id)
                 left = spec and rules.prune(spec, now)
                 if spec is not None and left is None:
+                    # A destruction would wait for a report that is being stored, and take it along.
+                    if cluster.is_expected(id):
+                        continue
                     count += await self._drop(cluster_id, id)
                 elif left is not spec:
                     await self._prune(cluster_id, id, now)

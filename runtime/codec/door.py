@@ -141,7 +141,7 @@ def _is_plain(cls: type[Any], value: Any) -> bool:
 def _made(cls: type[Any], value: Any, path: Path) -> Iterator[Mistake]:
     try:
         spec_from_plain(cls, value)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
         yield Mistake(path, str(error) or f"is no {cls.__name__}")
 
 

@@ -32,6 +32,7 @@ from nodespan.runtime.resource import (
 from nodespan.runtime.resource.metadata import NO_SPEC
 
 _BILLION = 10**9
+_LATEST = (1 << 63) - 1
 # The encoded resources that are kept, in bytes, and what one costs besides its bytes.
 _KEPT = 16 << 20
 _OVERHEAD = 200
@@ -163,6 +164,12 @@ def _varint(value: int) -> bytes:
 # Decoding.
 
 
+def _time(stamp: Any) -> int:
+    """Nanoseconds, as far as every state can store them: Go's zero time is long before the epoch."""
+    nanoseconds: int = stamp.seconds * _BILLION + stamp.nanos
+    return min(max(nanoseconds, 0), _LATEST)
+
+
 def decode_metadata(message: resource_pb2.Metadata) -> Metadata:
     """The metadata of a message. Raises ValueError."""
     return Metadata(
@@ -172,8 +179,8 @@ def decode_metadata(message: resource_pb2.Metadata) -> Metadata:
         parse_version(message.version),
         message.owner,
         Phase(message.phase),
-        message.created.seconds * _BILLION + message.created.nanos,
-        message.updated.seconds * _BILLION + message.updated.nanos,
+        _time(message.created),
+        _time(message.updated),
         FrozenMapping(message.labels),
         FrozenMapping(message.annotations),
         tuple(message.finalizers),

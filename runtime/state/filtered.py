@@ -47,23 +47,25 @@ Rule = Callable[[Pointer[Any], Verb], None]
 class _FilteredView:
     """A view that calls the rule for each use."""
 
-    def __init__(self, inner: View, kind: Kind[Any], rule: Rule) -> None:
+    def __init__(self, inner: State, kind: KindLike[Any], rule: Rule) -> None:
+        # The view itself is asked for after the rule: a state may keep something for each kind that it was asked for.
         self._inner = inner
-        self._kind = kind
+        self._given = kind
+        self._kind = kind_of(kind)
         self._rule = rule
 
     @property
     def items(self) -> Mapping[str, Resource[Any]]:
         self._rule(self._kind.pointer(""), Verb.LIST)
-        return self._inner.items
+        return self._inner.view(self._given).items
 
     def list(self, filter: Filter = EVERYTHING) -> list[Resource[Any]]:
         self._rule(self._kind.pointer(""), Verb.LIST)
-        return self._inner.list(filter)
+        return self._inner.view(self._given).list(filter)
 
     def subscribe(self, sink: Sink, id: str | None = None) -> Callable[[], None]:
         self._rule(self._kind.pointer(id or ""), Verb.WATCH)
-        return self._inner.subscribe(sink, id)
+        return self._inner.view(self._given).subscribe(sink, id)
 
 
 class FilteredState(State):
@@ -77,7 +79,7 @@ class FilteredState(State):
         self._rule = rule
 
     def view(self, kind: KindLike[Any]) -> View:
-        return _FilteredView(self._inner.view(kind), kind_of(kind), self._rule)
+        return _FilteredView(self._inner, kind, self._rule)
 
     def find(self, kind: KindLike[S], id: str) -> Resource[S] | None:
         self._rule(kind_of(kind).pointer(id), Verb.GET)

@@ -192,7 +192,7 @@ class _Follower:
         await trio.lowlevel.checkpoint()
         while not self._is_loaded:
             if self.failure is not None:
-                raise self.failure
+                raise self.failure.with_traceback(None)
             await self.changed.park()
 
     @contextmanager

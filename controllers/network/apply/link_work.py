@@ -199,7 +199,7 @@ class _Worker:
         """Make links that need a single request, together; returns the names of those that were made.
 
         They are not read back: the mirror shows them to the next round, which does what is left to do. What is refused
-        is tried again alone, which says why. Raises OSError if they cannot be recorded.
+        is tried again alone, which says why.
         """
         lookup = LinkLookup(self._state.links)
         requests: dict[str, Request] = {}
@@ -216,8 +216,12 @@ class _Worker:
         if len(requests) < _WORTHWHILE:
             return frozenset()
         new = {link_slot(name): to_plain(PriorLink()) for name in requests if self._state.prior_link(name) is None}
-        self._state.prior.journal.change(new)
-        refused = self._kernel.request_all(tuple(requests.values()))
+        try:
+            self._state.prior.journal.change(new)
+            refused = self._kernel.request_all(tuple(requests.values()))
+        except OSError:
+            # Each by itself says why.
+            return frozenset()
         made = [name for position, name in enumerate(requests) if position not in refused]
         self._state.memory.made.update((name, self._state.desired[name].kind) for name in made)
         return frozenset(made)

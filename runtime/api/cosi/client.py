@@ -165,7 +165,11 @@ class StateClient:
 
     def _event(self, message: wire.Event, kind: Kind[Any]) -> Event:
         bookmark = message.bookmark if message.HasField("bookmark") else None
-        type = EventType(message.event_type)
+        try:
+            type = EventType(message.event_type)
+        except ValueError as unknown:
+            text = f"an event of a type that is not known here: {message.event_type}"
+            raise RefusedError(text, namespace=kind.namespace, type=kind.type) from unknown
         if type is EventType.ERRORED:
             error = OverrunError(message.error, namespace=kind.namespace, type=kind.type)
             return Event(EventType.ERRORED, error=error, bookmark=bookmark)

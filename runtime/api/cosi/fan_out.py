@@ -60,6 +60,8 @@ class FanOut:
             return batch
         finally:
             del self._waiting[member]
+            if self._leader is None:
+                self._pass_on()
 
     async def _lead(self, member: Member) -> None:
         self._leader = member
@@ -72,10 +74,13 @@ class FanOut:
                 await member.watch.until_pending()
         finally:
             self._leader = None
-            for other in self._waiting:
-                if other is not member:
-                    other.lot.unpark()
-                    break
+
+    def _pass_on(self) -> None:
+        """Have another one lead. One that is leaving, too, comes by here itself."""
+        for other in self._waiting:
+            if other.batch is None:
+                other.lot.unpark()
+                return
 
     async def _spread(self) -> None:
         for number, member in enumerate(tuple(self._waiting), 1):

@@ -1,8 +1,8 @@
 """The schemes `unix:`, `https:` and `http:` of states: the State service of another process or machine."""
 
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from nodespan.runtime.api.cosi.client import open_remote_state
 from nodespan.runtime.api.grpc.client import EndpointError, TrustError, client_context
@@ -26,9 +26,13 @@ async def open_state(url: str, options: StateOptions) -> AsyncGenerator[State, N
         if name not in SETTINGS:
             raise StateOpenError(f"{name!r} is no setting of a remote state: they are {', '.join(SETTINGS)}")
     try:
-        pem = {name: (options.state_dir / path).read_bytes() for name, path in options.settings.items()}
-        tls = partial(client_context, roots=pem.get("ca"), certificate=pem.get("cert", b""), key=pem.get("key", b""))
-        if pem:
+
+        def tls() -> ssl.SSLContext:
+            # For each connection: certificates are renewed.
+            pem = {name: (options.state_dir / path).read_bytes() for name, path in options.settings.items()}
+            return client_context(roots=pem.get("ca"), certificate=pem.get("cert", b""), key=pem.get("key", b""))
+
+        if options.settings:
             tls()  # files that cannot be used are to be named now
         async with open_remote_state(
             *filter(None, (part.strip() for part in url.split(","))),

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from nodespan.runtime.api.cosi.errors import classified
 from nodespan.runtime.api.cosi.fan_out import FanOuts, Member
 from nodespan.runtime.api.grpc import Call, Code, Limits, Method, RPCError, frame, methods, server_stream, unary
+from nodespan.runtime.api.grpc.limits import Bounds
 from nodespan.runtime.codec.messages import MessageError, SpecMessages
 from nodespan.runtime.codec.resources import FindType, ResourceEncoder, as_text, decode_filter, decode_resource, field
 from nodespan.runtime.codec.wire import resource_pb2 as wire
@@ -35,7 +36,8 @@ _READY = frame(b"")
 # Below this version of the interface a client does not know these.
 _SINCE_VERSION_1 = (EventType.BOOTSTRAPPED, EventType.ERRORED)
 # For a server of this service: Go clients put all their watches on one connection.
-LIMITS = Limits(max_concurrent_streams=10_000)
+# The files of the process are for other things too.
+LIMITS = Limits(max_concurrent_streams=10_000, connections=Bounds(source=100, total=400), idle_per_source=50)
 
 
 class StateService:

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,6 +89,8 @@ def opened(path: Path, *, synchronous: str) -> Iterator[Opened]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         was_ours = lock.exists()
+        # Before there is a lock: a refused file must not pass for ours at the next try.
+        _prepare(path, was_ours=was_ours)
         with locked(lock), closing_database(_open(path, synchronous, was_ours=was_ours)) as found:
             yield found
     except LockedError as error:
@@ -112,19 +114,21 @@ def _open(path: Path, synchronous: str, *, was_ours: bool) -> Opened:
         return _read(path, synchronous)
     except _DamagedError as error:
         damage = str(error)
-    aside = _set_aside(path)
-    rows, facts = _salvage(aside)
-    _prepare(path, was_ours=True)
-    connection = _read(path, synchronous).connection
-    try:
+    rows, facts = _salvage(path)
+    fresh = Path(f"{path}.recovered")
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+    _prepare(fresh, was_ours=True)
+    with closing(_read(fresh, "FULL").connection) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(UPSERT, rows)
         connection.executemany(FACT, facts.items())
         connection.execute("COMMIT")
-    except BaseException:
-        connection.close()
-        raise
-    return Opened(connection, rows, facts, aside, damage)
+    # Until here a failure leaves everything for the next try.
+    aside = _set_aside(path)
+    fresh.rename(path)
+    sync_directory(path.parent)
+    return attrs.evolve(_read(path, synchronous), damaged=aside, damage=damage)
 
 
 def _prepare(path: Path, *, was_ours: bool) -> None:
@@ -132,8 +136,10 @@ def _prepare(path: Path, *, was_ours: bool) -> None:
     try:
         status = path.stat()
     except FileNotFoundError:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        sync_directory(path.parent)
+        # Another process may be as far as this; the lock decides.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            sync_directory(path.parent)
         return
     if not stat.S_ISREG(status.st_mode):
         raise StateOpenError(f"{path} is not a regular file")
@@ -158,7 +164,9 @@ def _read(path: Path, synchronous: str) -> Opened:
         facts = dict(connection.execute("SELECT name, value FROM facts").fetchall())
     except sqlite3.DatabaseError as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        # Text that is no UTF-8 is found by Python, without a code.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise _DamagedError(str(error)) from error
         raise
     except BaseException:

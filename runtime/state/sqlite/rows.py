@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nodespan.runtime.codec.stored import check_survives, decode_spec, encode_spec
+from nodespan.runtime.errors import SpecError
 from nodespan.runtime.resource import FrozenMapping, Metadata, Phase, Resource, ResourceType
 from nodespan.runtime.resource.metadata import EMPTY
 from nodespan.runtime.state.sealing import Seal, SealError
@@ -27,6 +28,9 @@ COLUMNS = (
 )
 Row = tuple[Any, ...]
 _LARGEST_SPEC = 64 << 20
+
+# What a content that is not of the type can cause.
+_UNFIT = (SpecError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class RowError(Exception):
@@ -119,7 +123,7 @@ class RowCodec:
             return Resource(metadata, decode_spec(known.spec_class, spec))
         except SealError as error:
             raise RowError(str(error)) from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except _UNFIT as error:
             # The content may be a secret: the class of the error has to do.
             raise RowError(f"its content is not that of the type ({error.__class__.__name__})") from error
 

@@ -73,6 +73,7 @@ class SqliteState(ViewedState):
         self._busy: dict[_Key, Write] = {}
         self._unknown: dict[str, list[Row]] = {}
         self._facts: dict[str, bytes] = {}
+        self._has_sealed = False
         self._writer: Writer | None = None
         self._outage: Outage | None = Outage(now(), f"{path} is not open", is_loaded=False)
         self._back = trio.lowlevel.ParkingLot()
@@ -92,7 +93,8 @@ class SqliteState(ViewedState):
                 recovered=len(found.rows),
             )
         self._facts = found.facts
-        if _KEY_CHECK in self._facts:
+        self._has_sealed = any(row[_SEALED] for row in found.rows)
+        if _KEY_CHECK in self._facts or self._has_sealed:
             self._seal()
         self._writer = Writer(found.connection, self.path)
         for row in found.rows:
@@ -242,7 +244,7 @@ class SqliteState(ViewedState):
         try:
             seal = Seal(load_key(self._key_path))
         except FileNotFoundError:
-            if check is not None:
+            if check is not None or self._has_sealed:
                 raise SealError(
                     f"{self.path} has sealed resources, and their key {self._key_path} is missing"
                 ) from None
@@ -307,7 +309,7 @@ async def _open(state: SqliteState, synchronous: str) -> AsyncGenerator[None, No
     try:
         try:
             state.begin(found)
-        except SealError as error:
+        except (SealError, OSError) as error:
             raise StateOpenError(str(error)) from error
         try:
             yield

@@ -143,7 +143,7 @@ async def test_a_configuration_is_applied_in_the_modes_of_the_original() -> None
         # A further one that is to stay ends the trial without going back.
         await one.node.put(ConfigStatus, CONFIG_STATUS_ID, ConfigStatusSpec(trial_until=NOW))
         await apply(admin, mode=MODES.NO_REBOOT)
-        assert [name for name, _ in actions.calls] == [CONFIRM, APPLY]
+        assert [name for name, _ in actions.calls] == [DRY_RUN, CONFIRM, APPLY]
         dry = await apply(admin, mode=MODES.AUTO, dry_run=True)
         assert actions.calls.pop()[0] == DRY_RUN
         assert dry.mode_details.startswith(

@@ -110,7 +110,8 @@ class Connection:
 
     async def wait_until_ready(self) -> None:
         """Wait for the server's first words. Raises CallError if it says something else, or is gone."""
-        while not self._is_ready:
+        # One that said something and is over already counts as one that could not be made.
+        while self.failure is not None or not self._is_ready:
             if self.failure is not None:
                 raise self.failure.again()
             await self._changed.park()

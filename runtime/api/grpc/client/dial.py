@@ -147,7 +147,13 @@ async def _connect_any(addresses: list[tuple[str, int]], failures: list[OSError]
     async def attempt(address: str, port: int, has_failed: trio.Event) -> None:
         nonlocal winner
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        made = trio.socket.socket(family, socket.SOCK_STREAM)
+        try:
+            made = trio.socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            # This machine may have no IPv6.
+            failures.append(error)
+            has_failed.set()
+            return
         try:
             await made.connect((address, port))
             if winner is None:

@@ -49,6 +49,8 @@ def client_context(*, roots: bytes | None = None, certificate: bytes = b"", key:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["h2"])
     trusted = system_roots() if roots is None else roots
+    if not trusted.strip():
+        raise TrustError("the certificate authorities cannot be read: there are none")
     try:
         context.load_verify_locations(cadata=trusted.decode("ascii", "replace"))
     except ssl.SSLError as error:

@@ -117,7 +117,8 @@ def test_work_counts_frames_and_what_they_carry() -> None:
 
 def test_no_window_opens_after_a_goodbye() -> None:
     client, machine = _pair(1)
-    client.send_data(1, bytes(60_000))
+    for _ in range(4):
+        client.send_data(1, bytes(15_000))
     machine.receive_data(client.data_to_send())
     machine.close_connection()
     client.receive_data(machine.data_to_send())
