@@ -183,6 +183,7 @@ def test_keys_have_the_label_of_the_original_and_openssl_reads_the_standard_one(
         (lambda: issue_client(KeyPair(AUTHORITY.certificate), ["os:admin"], NOW), "key is not known here"),
         (lambda: sign_request(AUTHORITY, b"nonsense", NOW), "is no request"),
         (lambda: issue_server(AUTHORITY, "", (), ["bücher"], NOW), "cannot stand in a certificate"),
+        (lambda: issue_server(AUTHORITY, "", (), ["a"], NOW + datetime.timedelta(days=4000)), "has expired"),
     ],
 )
 def test_what_cannot_be_used_says_why(act: object, words: str) -> None:
@@ -190,3 +191,14 @@ def test_what_cannot_be_used_says_why(act: object, words: str) -> None:
     with pytest.raises(CertificateError) as caught:
         act()
     assert words in str(caught.value)
+
+
+def test_a_name_that_is_too_long_for_a_subject_is_an_alternative_name_all_the_same() -> None:
+    name = f"{'n' * 60}.example"
+    request, _ = new_request(name, (), [name])
+    for certificate in (
+        issue_server(AUTHORITY, name, (), [name], NOW).certificate,
+        sign_request(AUTHORITY, request, NOW),
+    ):
+        found = load_certificate(certificate)
+        assert (found.subject.rfc4514_string(), alternative_names(found)) == ("", ((), (name,)))

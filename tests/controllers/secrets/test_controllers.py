@@ -23,7 +23,17 @@ from nodespan.controllers.secrets.os_root import RootOSController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
 from nodespan.resources.network.node_address import ACCUMULATIVE_ADDRESSES_ID
-from nodespan.resources.secrets import API_ID, OS_ROOT_ID, APICertificate, CertSAN, CertSANSpec, OSRoot, OSRootSpec
+from nodespan.resources.secrets import (
+    API_ID,
+    OS_ROOT_ID,
+    APICertificate,
+    APICertificateSpec,
+    CertSAN,
+    CertSANSpec,
+    OSRoot,
+    OSRootSpec,
+)
+from nodespan.runtime.resource import Resource
 from nodespan.runtime.testing.kit import Node, running
 
 START = datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC)
@@ -141,3 +151,19 @@ def known(sans: CertSANSpec) -> set[str]:
 
 def names(certificate: str) -> tuple[str, ...]:
     return alternative_names(load_certificate(certificate.encode()))[1]
+
+
+@pytest.mark.virtual_clock
+async def test_a_node_that_gets_the_key_or_loses_it_acts_for_others_or_no_longer() -> None:
+    ZERO[0] = trio.current_time()
+    remote = Remote()
+    remote.is_reachable = True
+    async with running(RootOSController(), APICertSANsController(), APIController(remote, now=now)) as node:
+        await describe(node)
+        for has_key in (False, True, False):
+
+            def acts(found: Resource[APICertificateSpec], has_key: bool = has_key) -> bool:
+                return bool(found.spec.client.key) is has_key
+
+            await configure(node, config_text(has_key=has_key))
+            await node.eventually(APICertificate, API_ID, acts)

@@ -34,6 +34,10 @@ class SlowState(MemoryState):
         await trio.sleep(1)
         return await super().create(resource, owner=owner)
 
+    async def update(self, resource: Resource[Any], **options: Any) -> Resource[Any]:
+        await trio.sleep(1)
+        return await super().update(resource, **options)
+
 
 class BrokenState(MemoryState):
     """A state out of reach."""
@@ -79,6 +83,18 @@ async def test_a_cluster_has_its_bound_also_while_affiliates_are_being_stored() 
         assert refusals == [Code.RESOURCE_EXHAUSTED] * 3
         await house.delete("0")
         await house.update("new", b"data")
+
+
+@pytest.mark.virtual_clock
+async def test_what_is_being_announced_again_is_not_collected() -> None:
+    async with open_house(state=SlowState()) as house:
+        await house.update("a", b"data", ttl=1)
+        house.seconds += 10
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: house.update("a", b"data", ttl=100))
+            await trio.testing.wait_all_tasks_blocked()
+            assert await house.service.collect() == 0
+        assert list(await house.list()) == ["a"]
 
 
 @pytest.mark.virtual_clock

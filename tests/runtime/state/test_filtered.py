@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from nodespan.runtime.errors import AccessError
-from nodespan.runtime.resource import Pointer, ResourceType
+from nodespan.runtime.resource import Kind, Pointer, ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.filtered import FilteredState, Verb
 
@@ -86,3 +86,12 @@ async def test_what_is_allowed_is_done() -> None:
 @pytest.mark.parametrize("verb", Verb)
 def test_only_the_first_three_verbs_read(verb: Verb) -> None:
     assert verb.only_reads is (verb in (Verb.GET, Verb.LIST, Verb.WATCH))
+
+
+async def test_what_is_denied_leaves_no_trace_in_the_state() -> None:
+    inner = MemoryState()
+    before = set(inner.kinds())
+    denied, _ = filtered(inner, denied=Verb.LIST)
+    with pytest.raises(AccessError):
+        denied.view(Kind[Any]("default", "Invented.example.dev")).list()
+    assert set(inner.kinds()) == before

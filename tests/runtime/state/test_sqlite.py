@@ -346,9 +346,11 @@ async def test_a_file_of_something_else_is_left_alone(file: Path, what: str, ref
     else:
         put(b"", file / "in it")
     before = content(file)
-    with pytest.raises(StateOpenError, match=refusal):
-        await _written(file, types=[PathType])
-    assert content(file) == before
+    # Also when it is tried again, as an agent does.
+    for _ in range(2):
+        with pytest.raises(StateOpenError, match=refusal):
+            await _written(file, types=[PathType])
+        assert content(file) == before
 
 
 # Damage.
@@ -376,6 +378,29 @@ async def test_a_damaged_file_is_set_aside_and_what_is_readable_goes_on(file: Pa
         assert state.list(Note)[0].spec == NoteSpec("goes on")
         assert len(state.list(Note)) == len(recovered)
         assert log.errors == []
+
+
+async def test_text_that_is_no_utf8_is_damage(file: Path) -> None:
+    await _written(file, Note.new("a", NoteSpec("1")), Note.new("b", NoteSpec("2")), types=[Note])
+    query(file, "UPDATE resources SET owner = CAST(x'61ff62' AS TEXT) WHERE id = 'a'")
+    async with open_sqlite(file, types=[Note], log=Log()) as state:
+        assert [note.id for note in state.list(Note)] == ["b"]
+    assert [found.name for found in file.parent.iterdir() if ".damaged-" in found.name]
+
+
+async def test_a_recovery_that_fails_leaves_everything_for_the_next(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _damaged(file, 3 * 4096, 100)
+    before = content(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "UPSERT", "INSERT INTO nosuch VALUES (1)")
+        with pytest.raises((StateOpenError, sqlite3.Error)):
+            async with open_sqlite(file, types=[Note], log=Log()):
+                pass
+    assert content(file) == before
+    async with open_sqlite(file, types=[Note], log=Log()) as state:
+        assert len(state.list(Note)) > 100
 
 
 async def test_what_only_the_log_of_a_damaged_file_has_is_recovered_too(file: Path, tmp_path: Path) -> None:

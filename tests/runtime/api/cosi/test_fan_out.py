@@ -159,3 +159,34 @@ async def test_other_tasks_run_between(state: MemoryState) -> None:
                 counting.cancel()
         assert turns > 10
         nursery.cancel_scope.cancel()
+
+
+async def test_watchers_of_other_connections_go_on_when_two_of_one_end_together(state: MemoryState) -> None:
+    fan_outs = FanOuts()
+    for round in range(20):
+        first, second, other = (Watcher(fan_outs, state) for _ in range(3))
+        async with trio.open_nursery() as nursery:
+            for watcher in (first, second, other):
+                await nursery.start(watcher.run)
+            await trio.testing.wait_all_tasks_blocked()
+            first.scope.cancel()
+            second.scope.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            await state.create(Thing.new(f"{round}", ThingSpec()))
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(other.offered) == 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_two_that_do_not_read_keep_nobody_else_waiting(state: MemoryState) -> None:
+    fan_outs = FanOuts()
+    watchers = [Watcher(fan_outs, state, takes=False), Watcher(fan_outs, state, takes=False), Watcher(fan_outs, state)]
+    async with trio.open_nursery() as nursery:
+        for watcher in watchers:
+            await nursery.start(watcher.run)
+            await trio.testing.wait_all_tasks_blocked()
+        for id in ("a", "b"):
+            await state.create(Thing.new(id, ThingSpec()))
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(watchers[2].offered) == 2
+        nursery.cancel_scope.cancel()

@@ -702,3 +702,21 @@ async def test_a_server_that_does_not_read_holds_the_sender_not_the_memory() -> 
         assert sent <= 7
         failure = await failure_of(call.receive())
         assert failure.stage is Stage.DEADLINE
+
+
+async def test_a_server_that_says_goodbye_at_once_is_left_for_another_and_not_asked_in_a_storm() -> None:
+    async def leaving(server: FakeServer) -> None:
+        server.machine.initiate_connection()
+        server.machine.close_connection()
+        await server.flush()
+        await server.stream.receive_some(65536)
+
+    net = Net({"a": leaving, "b": echoing})
+    async with channel_to(net, "a", "b", options=_STEADY) as channel:
+        assert await echo(channel, b"1") == b"1"
+        assert net.dialled == ["a", "b"]
+    net = Net({"a": leaving})
+    async with channel_to(net, "a", options=_STEADY) as channel:
+        with trio.move_on_after(20):
+            await channel.connect(wait=True)
+        assert 2 < len(net.dialled) < 8
