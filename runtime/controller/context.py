@@ -1,7 +1,7 @@
 """How a controller reads and writes: the state, restricted to the controller's declarations.
 
-Reads look up one table; a kind is in the table only if the controller declared it, so that the access check costs
-nothing beside the lookup. Writes carry the controller's name as owner.
+The first read of a kind checks the declarations and enters the kind in a table; later reads find it there, so that the
+check costs no more than the lookup. Writes carry the controller's name as owner by default.
 """
 
 import copy
@@ -45,7 +45,7 @@ _FEW_ORIGINS = 64
 
 
 class Logger(Protocol):
-    """A controller's logger: an event in words, and its facts as keywords."""
+    """A controller's logger: an event in words, with its facts as keyword arguments."""
 
     def bind(self, **facts: Any) -> "Logger": ...
     def debug(self, event: str, **facts: Any) -> Any: ...
@@ -57,7 +57,7 @@ class Logger(Protocol):
 
 @attrs.define
 class Counters:
-    """What a controller did since the process started, as counts."""
+    """Counts of what a controller has done since the process started."""
 
     wakeups: int = 0
     reads: int = 0
@@ -67,9 +67,9 @@ class Counters:
 
 @attrs.define
 class Work:
-    """The workload of a controller's reconciler: what it has to do, and what it did since the process started.
+    """The workload of a controller's reconciler: what is left to do, and what was done since the process started.
 
-    `queue_length` items wait to be looked at, `failing` ones could not be applied when that was last tried.
+    `queue_length` items are waiting to be reconciled; `failing` items could not be applied at their last attempt.
     """
 
     queue_length: int = 0
@@ -82,7 +82,7 @@ class Work:
     on_change: Callable[[], None] = attrs.field(default=lambda: None, eq=False, repr=False)
 
     def update(self, *, queue_length: int, failing: int) -> None:
-        """Note how much there is to do, at the end of a round."""
+        """Record what is left to do at the end of a round; report a change in how many items fail."""
         is_news = failing != self.failing
         self.queue_length, self.failing = queue_length, failing
         if not failing:
@@ -92,7 +92,7 @@ class Work:
 
 
 class RateLimit:
-    """A token bucket: `rate` changes a second on average, `burst` of them at once. Starts full."""
+    """A token bucket: `rate` changes per second on average, up to `burst` of them at once. Starts full."""
 
     def __init__(self, rate: float, burst: int) -> None:
         if rate <= 0:
@@ -103,7 +103,7 @@ class RateLimit:
         self._bucket: TokenBucket | None = None
 
     async def take(self) -> None:
-        """Take one token; waits, cancellably, until there is one."""
+        """Take one token; wait, cancellably, until there is one."""
         now = trio.current_time()
         if self._bucket is None:
             self._bucket = TokenBucket(self._rate, self._burst, now)
@@ -112,9 +112,9 @@ class RateLimit:
 
 
 class Access:
-    """Reads declared inputs and outputs, writes declared outputs.
+    """Reads declared inputs and outputs, writes declared outputs, and puts finalizers on declared inputs.
 
-    Reads are synchronous and hand out immutable resources. A call outside the declarations raises AccessError.
+    Reads are synchronous and return immutable resources. A call outside the declarations raises AccessError.
     """
 
     def __init__(
@@ -130,23 +130,23 @@ class Access:
         self.log = log
         self.counters = Counters()
         self.work = Work()
-        # A call without await that was noticed since the last turn or item began.
+        # A call without `await`, noticed but not raised yet.
         self.forgotten: ForgottenAwaitError | None = None
         self._state = state
         self._inputs = tuple(inputs)
         outputs = tuple(outputs)
         self._outputs = frozenset(output.type_name for output in outputs)
-        # Of the outputs that were declared by type.
+        # By type name, for the outputs that were declared by type.
         self._spec_classes = {output.type_name: output.type.spec_class for output in outputs if output.type}
         self._rate_limit = rate_limit
-        # Kinds that are readable as a whole, by type or by kind, whichever the controller uses.
+        # The contents of kinds that are readable as a whole, keyed as the controller names them: by type or by kind.
         self._items: dict[KindLike[Any], Mapping[str, Resource[Any]]] = {}
-        # Of other kinds, the resources that are inputs by their ids.
+        # The same for other kinds, keyed also by the ids that were declared as inputs.
         self._items_of: dict[tuple[KindLike[Any], str], Mapping[str, Resource[Any]]] = {}
-        # Of the existing outputs.
+        # Of the outputs this controller wrote; those that others destroyed are forgotten in time.
         self.origins: dict[Pointer[Any], Origin] = {}
         self._most_origins = _FEW_ORIGINS
-        # Empty between turns: nothing is recorded then.
+        # The reads of the latest turn or item; nothing is recorded before the first.
         self._notes: list[Note] = []
         self._most_notes = 0
 
@@ -189,7 +189,7 @@ class Access:
         return self._state.while_running(kind, id)
 
     def _open(self, kind: KindLike[Any], id: str | None) -> Mapping[str, Resource[Any]]:
-        """Check the declarations, and remember the kind if all of it may be read."""
+        """Check the declarations, and remember what may be read: the whole kind, or this resource."""
         address = kind_of(kind)
         items = self._state.view(address).items
         if address.type in self._outputs or any(input.covers(address, None) for input in self._inputs):
@@ -227,14 +227,14 @@ class Access:
     # Writes.
 
     async def create(self, resource: Resource[S], *, owned: bool = True) -> Resource[S]:
-        """Store a new output; `owned=False` leaves it without owner. Raises ConflictError if it exists, SpecError."""
+        """Store a new output, without an owner if not `owned`. Raises SpecError, and ConflictError if it exists."""
         await self._before_write(resource.kind, resource.id, track=True)
         self._check(resource.kind, resource.id, resource.spec)
         self.counters.writes += 1
         return self._note_origin(await self._state.create(resource, owner=self.name if owned else ""))
 
     async def update(self, resource: Resource[S]) -> Resource[S]:
-        """Replace a running output, version for version. Raises as `State.update` does, and SpecError."""
+        """Replace a running output of the same version. Raises SpecError, and what `State.update` raises."""
         await self._before_write(resource.kind, resource.id, track=True)
         self._check(resource.kind, resource.id, resource.spec)
         self.counters.writes += 1
@@ -281,8 +281,9 @@ class Access:
     ) -> Resource[S]:
         """Create or update the output so that it has this spec, and these labels and annotations if given.
 
-        Idempotent: nothing is written if it has them already. Raises OwnerConflictError if it has another owner,
-        PhaseConflictError while it is tearing down, SpecError if the spec is not as its class says.
+        Idempotent: if it has them already, nothing is written, whatever its owner and phase. Otherwise raises
+        OwnerConflictError if it has another owner, PhaseConflictError while it is tearing down, SpecError if the spec
+        does not match its class, and, after a lost race, ConflictError for a creation or NotFoundError for an update.
         """
         address = kind_of(kind)
         await self._before_write(address, id, track=True)
@@ -324,18 +325,21 @@ class Access:
             except (OwnerConflictError, PhaseConflictError):
                 raise
             except ConflictError:
-                # Another writer was faster, which takes a state whose writes wait: read again.
+                # Another writer was faster (possible only if the writes of the state wait): read again.
                 await trio.lowlevel.checkpoint()
 
     async def teardown(self, kind: KindLike[Any], id: str, *, owner: str | None = None) -> bool:
-        """Tear an output down; returns whether it has no finalizers. `owner` defaults to the controller."""
+        """Tear an output down; returns whether it has no finalizers. `owner` defaults to the controller.
+
+        Raises NotFoundError and, for a running output, OwnerConflictError.
+        """
         address = kind_of(kind)
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
         return await self._state.teardown(address, id, owner=self.name if owner is None else owner)
 
     async def destroy(self, kind: KindLike[Any], id: str, *, owner: str | None = None) -> None:
-        """Destroy an output. Raises ConflictError while it has finalizers."""
+        """Destroy an output. Raises ConflictError while it has finalizers, NotFoundError, OwnerConflictError."""
         address = kind_of(kind)
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
@@ -346,7 +350,7 @@ class Access:
         """Tear an output down and, if it has no finalizers, destroy it; returns whether it is gone.
 
         While it has finalizers, it stays torn down: declare the type as a destroy-ready input too, and call this again
-        when that wakes. A missing output is not an error.
+        when that input wakes the controller. A missing output is not an error.
         """
         try:
             if not await self.teardown(kind, id):
@@ -359,9 +363,9 @@ class Access:
     async def teardown_and_destroy(self, kind: KindLike[Any], id: str) -> None:
         """Tear an output down, wait until it has no finalizers, and destroy it.
 
-        Cancelling leaves it torn down. Returns also when it was destroyed meanwhile. Raises NotFoundError if it is
-        missing at the start, OwnerConflictError if another controller owns it, ConflictError if it got a finalizer
-        again at the end, OverrunError or UnsupportedError if it cannot be watched.
+        Cancelling leaves it torn down. If it is destroyed in the meantime, returns normally. Raises NotFoundError if it
+        is missing at the start, OwnerConflictError if another controller owns it, ConflictError if a finalizer is added
+        just before the destruction, OverrunError or UnsupportedError if it cannot be watched.
         """
         address = kind_of(kind)
         await self._before_write(address, id, track=False)
@@ -398,7 +402,7 @@ class Access:
             self._track(kind, id)
 
     def raise_forgotten(self) -> None:
-        """For the engine: raise what was noticed at the end of a turn or an item."""
+        """For the engine, at the end of a turn or an item: raise the error of a forgotten `await`, if noticed."""
         if self.forgotten is not None:
             forgotten, self.forgotten = self.forgotten, None
             raise forgotten
@@ -420,13 +424,13 @@ class Access:
         return written
 
     def _forget_origins(self) -> None:
-        """Forget outputs that others have destroyed; amortized, so that each write costs the same."""
+        """Forget outputs that others have destroyed; the cost is amortized over the writes."""
         for pointer in [each for each in self.origins if self._state.find(each.kind, each.id) is None]:
             del self.origins[pointer]
         self._most_origins = 2 * len(self.origins) + _FEW_ORIGINS
 
     def _begin_notes(self) -> None:
-        """Reads from here on belong to another turn or item."""
+        """Start recording reads for a new turn or item."""
         self._notes = []
         self._most_notes = MOST_READS
 
@@ -447,8 +451,8 @@ class Access:
 class ControllerContext(Access):
     """The wake-ups of one controller, and its access to the state.
 
-    Iterate over it: each turn stands for any number of changes since the last, so read all inputs again. Asking for the
-    next turn means that the last one succeeded, which resets the backoff of restarts.
+    Iterate over it: each turn stands for any number of changes since the last, so read all inputs again. Requesting the
+    next turn reports that the last one succeeded, which resets the restart backoff.
     """
 
     def __init__(
@@ -502,7 +506,7 @@ class ControllerContext(Access):
         self._begin_notes()
 
     async def wait_woken(self) -> None:
-        """Wait for a wake-up without taking a turn: for what still runs, shielded, after the turns have ended."""
+        """Wait for a wake-up without taking a turn, for shielded tasks that go on after the turns have ended."""
         while not self._pending:
             await self._lot.park()
         self._pending = False
@@ -521,17 +525,17 @@ class ControllerContext(Access):
         self.wake()
 
     def end_run(self) -> None:
-        """For the engine: discard the state of a run. Inputs that were set stay."""
+        """For the engine: discard the state of a run. Inputs set with `set_inputs` stay."""
         self._tracked = None
         self._in_turn = False
 
     # Inputs that change while running.
 
     def set_inputs(self, inputs: Iterable[Input]) -> None:
-        """Replace all inputs, those of the declaration included; they stay if the controller is restarted.
+        """Replace all inputs, including the declared ones; the new inputs survive restarts of the controller.
 
-        Does not wake: call it in a turn, before reading, so that later changes wake the controller. Raises
-        RegistrationError, and then changes nothing.
+        Does not wake the controller: call it before reading, so that no change is missed in between. Raises
+        RegistrationError, or UnavailableError if a namespace was never read, and then changes nothing.
         """
         new = tuple(inputs)
         if self._change_inputs is not None:
@@ -543,7 +547,7 @@ class ControllerContext(Access):
     # Outputs that are no longer desired.
 
     def start_tracking_outputs(self) -> None:
-        """Record from here on which outputs are created, updated or put, whether or not that succeeds."""
+        """From here on, record which outputs are created, updated, modified or put, even if the write fails."""
         if self._tracked is not None:
             raise RuntimeError(f"{self.name}: outputs are being tracked already: call cleanup_outputs first")
         self._tracked = set()
@@ -551,7 +555,8 @@ class ControllerContext(Access):
     async def cleanup_outputs(self, *kinds: KindLike[Any]) -> None:
         """Destroy the outputs of these kinds that this controller owns and did not touch since tracking started.
 
-        A plain destroy: one with finalizers raises ConflictError. Ends the tracking.
+        A plain destroy: an output with finalizers raises ConflictError. On success, ends the tracking and resets the
+        restart backoff.
         """
         if self._tracked is None:
             raise RuntimeError(f"{self.name}: outputs are not being tracked: call start_tracking_outputs first")
@@ -565,9 +570,9 @@ class ControllerContext(Access):
 
     @asynccontextmanager
     async def tracked_outputs(self, *kinds: KindLike[Any]) -> AsyncIterator[None]:
-        """Write all outputs of these kinds within the block; those not written are destroyed at its end.
+        """Write all outputs of these kinds within the block; this controller's other ones are destroyed at its end.
 
-        A block left by an exception destroys nothing.
+        If the block raises, nothing is destroyed.
         """
         self.start_tracking_outputs()
         try:
@@ -582,16 +587,16 @@ class ControllerContext(Access):
 
 
 class QueueContext(Access):
-    """The access of a queue controller to the state; its calls need no wake-ups."""
+    """A queue controller's access to the state. It has no turns: the engine calls the controller for each item."""
 
     def for_worker(self) -> "QueueContext":
         """The same access, for one of several concurrent workers."""
         return copy.copy(self)
 
     def begin_item(self) -> None:
-        """Start the reads of another item.
+        """Start recording the reads of a new item.
 
-        The engine does so for each item, a run hook may do it too: `nodespan why` shows the reads of an item as the
-        causes of its outputs.
+        The engine calls this for each item; a run hook may call it too. `nodespan why` shows the reads of an item as
+        the causes of its outputs.
         """
         self._begin_notes()

@@ -1,6 +1,6 @@
-"""The engine conformance suite: tests that every kind of state runs.
+"""The engine conformance suite: tests that the engine must pass on every kind of state.
 
-A test module makes a subclass that says how to open a state, and pytest collects it:
+A test module defines a subclass that opens a state, and pytest collects it:
 
     class TestEngineOnMyState(EngineSuite):
         @asynccontextmanager
@@ -8,9 +8,9 @@ A test module makes a subclass that says how to open a state, and pytest collect
             async with MyState.connect(...) as state:
                 yield state
 
-The tests are coroutines: something (a plugin, a hook) must run them on trio. Some wait for restarts and sleeping
-controllers, a few seconds together; a state without real I/O may be tested on a virtual clock. A state that decodes
-what it stores must know `SUITE_TYPES`.
+The tests are coroutines: a pytest plugin or hook must run them on trio. Some wait for restarts or sleeping controllers,
+for a few seconds in all; a state without real I/O may be tested on a virtual clock. A state that decodes what it stores
+must know `SUITE_TYPES`.
 """
 
 import secrets
@@ -55,14 +55,14 @@ class IntegerSpec:
 
 @attrs.frozen
 class TextSpec:
-    """A number in digits."""
+    """A number, written in digits."""
 
     value: str
 
 
 @attrs.frozen
 class SentenceSpec:
-    """A number in digits, with words around it."""
+    """A number, written in digits, with a word after it."""
 
     value: str
 
@@ -75,7 +75,7 @@ SUITE_TYPES: tuple[ResourceType[Any], ...] = (Integer, Text, Sentence)
 
 
 def in_digits(integer: IntegerSpec) -> TextSpec:
-    """The number as a text."""
+    """The number as text."""
     return TextSpec(str(integer.value))
 
 
@@ -96,7 +96,7 @@ async def _remove(ctx: ControllerContext | QueueContext, kind: Kind[Any], id: st
 
 
 async def _count(ctx: ControllerContext, kind: Kind[IntegerSpec], id: str, change: Callable[[int], int]) -> None:
-    """Change a number that is an output; it starts at 0."""
+    """Change a number that is an output, starting from 0."""
     await ctx.modify(
         Resource(Metadata(kind.namespace, kind.type, id), IntegerSpec(0)),
         lambda resource: resource.with_spec(IntegerSpec(change(resource.spec.value))),
@@ -104,7 +104,7 @@ async def _count(ctx: ControllerContext, kind: Kind[IntegerSpec], id: str, chang
 
 
 class Converter(Controller, Generic[S, T]):
-    """Makes one output per input, holds the input while there is the output, and passes labels on."""
+    """Makes one output per input, passes its labels on, and holds the input while the output exists."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class Converter(Controller, Generic[S, T]):
 
 
 class Sum(Controller):
-    """Adds up all numbers of a namespace; learns only at run time which that is."""
+    """Adds up the numbers of a namespace that pass the label queries; sets its input only at run time."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Sum(Controller):
 
 
 class Stumbling(Controller):
-    """Fails at its first run, and counts its runs in an output."""
+    """Fails in its first run, and counts its runs in an output."""
 
     def __init__(self, target: Kind[IntegerSpec], error: BaseException) -> None:
         self.name = "suite.Stumbling"
@@ -175,7 +175,7 @@ class Stumbling(Controller):
 
 
 class Doubler(Controller):
-    """Doubles numbers into another namespace; those whose number is gone are cleaned up."""
+    """Doubles numbers into another namespace, and destroys doubles whose number is gone."""
 
     def __init__(self, source: Kind[IntegerSpec], target: Kind[IntegerSpec]) -> None:
         self.name = "suite.Doubler"
@@ -191,7 +191,7 @@ class Doubler(Controller):
 
 
 class Modifier(Controller):
-    """Writes by `modify`, and notes what that returned."""
+    """Writes with `modify`, and records what it returns."""
 
     def __init__(self, source: Kind[IntegerSpec], target: Kind[TextSpec]) -> None:
         self.name = "suite.Modifier"
@@ -213,7 +213,7 @@ class Modifier(Controller):
 
 
 class Measured(Controller):
-    """Reads once, writes twice, and fails from its second turn on."""
+    """In its first turn lists, modifies and destroys; fails in later turns, after listing."""
 
     def __init__(self, source: Kind[IntegerSpec], target: Kind[TextSpec]) -> None:
         self.name = "suite.Measured"
@@ -235,7 +235,7 @@ class Measured(Controller):
 
 
 class QueueConverter(QueueController):
-    """Does what `Converter` does, item by item; its run hook fails once and then writes, again and again."""
+    """Converts as `Converter` does, item by item, without labels; its run hook fails once, then writes periodically."""
 
     name = "suite.QueueConverter"
     concurrency = 4
@@ -300,7 +300,7 @@ class QueueStumbler(QueueController):
 
 
 class QueueSleeper(QueueController):
-    """Sleeps for as many seconds as the number says, unless the number goes away."""
+    """Sleeps for as many seconds as the number's value, then writes; its teardown interrupts the sleep."""
 
     name = "suite.QueueSleeper"
 
@@ -325,25 +325,25 @@ class QueueSleeper(QueueController):
 
 
 class EngineSuite(ABC):
-    """The engine conformance suite. Its tests are independent, on one shared state or on a new one each."""
+    """The engine conformance suite. Its tests are independent: they may share one state or open a new one each."""
 
-    # The limit on each controller's writes a second, None for no limit, and how many at once.
+    # The limit on each controller's writes per second (None: no limit), and how many may come at once.
     change_rate: float | None = None
     change_burst = 1
 
     @abstractmethod
     def open_state(self) -> AbstractAsyncContextManager[State]:
-        """The state to run controllers on, usable within the block."""
+        """Open the state to run controllers on; it is usable within the block."""
 
     def namespace(self) -> str:
-        """A namespace that no other test uses; overridden where a state allows only some."""
+        """A namespace that no other test uses; override it if the state allows only certain ones."""
         return f"suite-{secrets.token_hex(4)}"
 
     @asynccontextmanager
     async def running(
         self, state: State, *controllers: Controller | QueueController, allow_crashes: bool = False
     ) -> AsyncIterator[Node]:
-        """The controllers, running on the state."""
+        """Run the controllers on the state within the block."""
         async with running(
             *controllers,
             state=state,
@@ -362,7 +362,7 @@ class EngineSuite(ABC):
             assert node.engine.graph.edges == ()
 
     async def test_int_to_str(self) -> None:
-        """Inputs from before and after the start become outputs, follow updates, are held until the output is gone."""
+        """Inputs from before and after the start get outputs that follow updates, and are held until these are gone."""
         namespace = self.namespace()
         integers, texts = Integer.within(namespace), Text.within(namespace)
         async with self.open_state() as state:
@@ -384,7 +384,7 @@ class EngineSuite(ABC):
                 assert state.get(texts, "two").spec == TextSpec("22")
 
     async def test_int_to_str_to_sentence(self) -> None:
-        """In a chain of two, teardown goes to the far end and comes back; labels are passed on."""
+        """In a chain of two controllers, teardown travels to the far end and back; labels are passed on."""
         namespace = self.namespace()
         integers, texts, sentences = (type.within(namespace) for type in SUITE_TYPES)
         async with self.open_state() as state:
@@ -400,7 +400,7 @@ class EngineSuite(ABC):
                 await node.eventually(sentences, "two", spec=SentenceSpec("22 sentence"))
                 assert state.get(texts, "one").metadata.finalizers == (second.name,)
 
-                # A finalizer holds the far end: nothing on the way may be destroyed.
+                # A finalizer holds the far end: nothing before it may be destroyed.
                 await state.add_finalizer(sentences, "one", "holder")
                 await node.teardown(integers, "one")
                 await node.eventually(sentences, "one", lambda resource: resource.metadata.is_tearing_down)
@@ -415,7 +415,7 @@ class EngineSuite(ABC):
                 assert state.get(sentences, "two").spec == SentenceSpec("22 sentence")
 
     async def test_sum(self) -> None:
-        """An input that is set at run time wakes on creations and plain destructions; without items there is a turn."""
+        """An input set at run time wakes on creations and plain destructions; there is a turn even without items."""
         source, target = Integer.within(self.namespace()), Integer.within(self.namespace())
         async with self.open_state() as state, self.running(state, Sum("suite.Sum", source, target, "sum")) as node:
             await node.eventually(target, "sum", spec=IntegerSpec(0))
@@ -428,7 +428,7 @@ class EngineSuite(ABC):
             await node.eventually(target, "sum", spec=IntegerSpec(0))
 
     async def test_sum_filtered(self) -> None:
-        """A list by labels holds only what satisfies every term."""
+        """A list by labels contains only resources that satisfy every term."""
         source, target = Integer.within(self.namespace()), Integer.within(self.namespace())
         query = LabelQuery((Term("summed"), Term("app", Operation.EQUAL, ("suite",))))
         summing = Sum("suite.Sum", source, target, "sum", labels=[query])
@@ -470,7 +470,7 @@ class EngineSuite(ABC):
             await node.eventually(target, "runs", spec=IntegerSpec(2), within=5.0)
 
     async def test_int_doubler(self) -> None:
-        """Outputs that a turn does not write again are destroyed at its end, those of others are not."""
+        """Own outputs that a turn does not write again are destroyed at its end; resources of others are kept."""
         source, target = Integer.within(self.namespace()), Integer.within(self.namespace())
         async with self.open_state() as state, self.running(state, Doubler(source, target)) as node:
             await node.create(number(target, "foreign", 7))
@@ -484,7 +484,7 @@ class EngineSuite(ABC):
             assert [resource.id for resource in state.list(target)] == ["1", "3", "foreign"]
 
     async def test_modify_with_result(self) -> None:
-        """What `modify` returns is what was stored, for a creation as for an update."""
+        """`modify` returns what was stored, on creation and on update."""
         namespace = self.namespace()
         integers, texts = Integer.within(namespace), Text.within(namespace)
         modifier = Modifier(integers, texts)
@@ -519,7 +519,7 @@ class EngineSuite(ABC):
     # Queue controllers.
 
     async def test_queue_int_to_str(self) -> None:
-        """Items from before and after the start, updates, teardown with outputs that others hold, and the hooks."""
+        """Covers items from before and after the start, updates, teardown while others hold the output, and hooks."""
         namespace = self.namespace()
         integers, texts = Integer.within(namespace), Text.within(namespace)
         converter = QueueConverter(integers, texts)
@@ -566,7 +566,7 @@ class EngineSuite(ABC):
                 await node.create(number(integers, str(value), value))
             for value in (1, 2, 3):
                 await node.eventually(texts, str(value), spec=TextSpec(str(value)))
-            # Long enough for each to have been tried more than once.
+            # Long enough for each failing item to be tried more than once.
             await trio.sleep(2.5)
             counts: dict[str, int] = {}
             for crash in node.crashes:
@@ -579,7 +579,7 @@ class EngineSuite(ABC):
                 await node.eventually(texts, id, spec=TextSpec("5"))
 
     async def test_queue_sleeping(self) -> None:
-        """With one worker a slow item blocks the others, until its destruction interrupts it."""
+        """With one worker, a slow item blocks the others until its teardown interrupts it."""
         namespace = self.namespace()
         integers, texts = Integer.within(namespace), Text.within(namespace)
         async with self.open_state() as state, self.running(state, QueueSleeper(integers, texts)) as node:
@@ -602,7 +602,7 @@ class EngineSuite(ABC):
 
 
 def number(kind: Kind[IntegerSpec], id: str, value: int) -> Resource[IntegerSpec]:
-    """A number that no state has seen yet."""
+    """A number that is not stored yet."""
     return Resource(Metadata(kind.namespace, kind.type, id), IntegerSpec(value))
 
 

@@ -1,6 +1,6 @@
-"""The State conformance suite: tests that every kind of state runs.
+"""The State conformance suite: tests that every kind of state must pass.
 
-A test module makes a subclass that says how to open a state, and pytest collects it:
+A test module defines a subclass that opens a state, and pytest collects it:
 
     class TestMyState(StateSuite):
         @asynccontextmanager
@@ -8,8 +8,8 @@ A test module makes a subclass that says how to open a state, and pytest collect
             async with MyState.connect(...) as state:
                 yield state
 
-The tests are coroutines: something (a plugin, a hook) must run them on trio. A state that decodes what it stores must
-know the type `Path`. Tests of features that a kind of state may lack are skipped when it raises UnsupportedError.
+The tests are coroutines: a pytest plugin or hook must run them on trio. A state that decodes what it stores must know
+the type `Path`. The test of an optional feature is skipped if the state raises UnsupportedError.
 """
 
 import functools
@@ -48,13 +48,13 @@ from nodespan.runtime.state import ANY_PHASE, Event, EventType, State, Watch
 
 T = TypeVar("T")
 Suite = TypeVar("Suite", bound="StateSuite")
-# Returns the next event of a watch, or fails when it takes too long.
+# Returns the next event of a watch, or fails if none arrives in time.
 Receive = Callable[[], Awaitable[Event]]
 
 
 @attrs.frozen
 class PathSpec:
-    """Empty: a path is its id."""
+    """Empty: the path is the id."""
 
 
 Path = ResourceType("Paths.os.cosi.dev", PathSpec, namespace="default")
@@ -66,7 +66,7 @@ def what(event: Event) -> tuple[EventType, Resource[Any] | None, Resource[Any] |
 
 
 def optional(test: Callable[[Suite], Awaitable[None]]) -> Callable[[Suite], Awaitable[None]]:
-    """Skip the test where the state lacks the feature."""
+    """Skip the test if the state lacks the feature."""
 
     @functools.wraps(test)
     async def skip_if_unsupported(self: Suite) -> None:
@@ -75,7 +75,7 @@ def optional(test: Callable[[Suite], Awaitable[None]]) -> Callable[[Suite], Awai
             await test(self)
         except* UnsupportedError:
             lacking = True
-        # Raised out here because what a state runs in its block would wrap it in a group, and pytest knows no groups.
+        # Skip outside the state's block: a nursery there would wrap the exception in a group, unknown to pytest.
         if lacking:
             pytest.skip("this kind of state lacks the feature")
 
@@ -83,17 +83,17 @@ def optional(test: Callable[[Suite], Awaitable[None]]) -> Callable[[Suite], Awai
 
 
 class StateSuite(ABC):
-    """The State conformance suite. Its tests are independent, on one shared state or on a new one each."""
+    """The State conformance suite. Its tests are independent: they may share one state or open a new one each."""
 
-    # Seconds to wait for an event, a cancellation or a helper to return.
+    # Seconds to wait for an event, for a cancellation, or for a helper to return.
     patience = 1.0
 
     @abstractmethod
     def open_state(self) -> AbstractAsyncContextManager[State]:
-        """The state to be tested, usable within the block."""
+        """Open the state to be tested; it is usable within the block."""
 
     def namespace(self) -> str:
-        """A namespace that no other test uses; overridden where a state allows only some."""
+        """A namespace that no other test uses; override it if the state allows only certain ones."""
         return f"suite-{secrets.token_hex(4)}"
 
     @asynccontextmanager
@@ -109,7 +109,7 @@ class StateSuite(ABC):
     async def _kind_events(
         self, state: State, kind: Kind[Any], *, aggregated: bool, **options: Any
     ) -> AsyncIterator[Receive]:
-        """The events of a kind, whether they come one by one or in batches."""
+        """Receive the events of a kind one by one, from a plain or an aggregated watch."""
         if not aggregated:
             async with state.watch_kind(kind, **options) as watch:
                 yield lambda: self._next(watch)
@@ -127,7 +127,7 @@ class StateSuite(ABC):
     # Creating, reading, destroying.
 
     async def test_crd(self) -> None:
-        """Resources are created once, read, listed in the order of ids, torn down, destroyed and created again."""
+        """Resources are created once, read, listed in id order, torn down, destroyed and created again."""
         async with self._opened() as (state, kind):
             run, lib = new(kind, "/var/run"), new(kind, "/var/lib")
             with pytest.raises(NotFoundError):
@@ -160,7 +160,7 @@ class StateSuite(ABC):
             assert await state.create(run) == stored_run
 
     async def test_crd_with_owners(self) -> None:
-        """Only the owner updates, tears down and destroys; finalizers may be changed by all."""
+        """Only the owner may update, tear down or destroy a resource; anyone may change its finalizers."""
         async with self._opened() as (state, kind):
             owned = await state.create(new(kind, "owned"), owner="owner")
             assert owned.metadata.owner == "owner"
@@ -187,7 +187,7 @@ class StateSuite(ABC):
                 await state.destroy(kind, "free", owner="owner")
 
     async def test_parallel_destroy(self) -> None:
-        """Of many concurrent destructions of a resource each succeeds or raises NotFoundError."""
+        """Concurrent destructions of a resource each succeed or raise NotFoundError, and at least one succeeds."""
         async with self._opened() as (state, kind):
             await state.create(new(kind, "popular"))
             missed = 0
@@ -209,7 +209,7 @@ class StateSuite(ABC):
     # Changing.
 
     async def test_update(self) -> None:
-        """An update replaces the version it was made from, in the phase it expects, or is refused."""
+        """An update is refused unless the stored version is the one it was made from, in the expected phase."""
         async with self._opened() as (state, kind):
             with pytest.raises(NotFoundError):
                 await state.update(new(kind, "disk").evolve(version=1))
@@ -232,7 +232,7 @@ class StateSuite(ABC):
             assert state.get(kind, "disk") == fifth
 
     async def test_update_with_conflicts(self) -> None:
-        """The result of the mutation is returned, the resource given to it untouched; concurrent ones all count."""
+        """Returns the result, and leaves the resource it started from unchanged; no concurrent mutation is lost."""
         async with self._opened() as (state, kind):
             before = await state.create(new(kind, "disk"))
             after = await state.update_with_conflicts(kind, "disk", lambda disk: disk.with_labels({"app": "web"}))
@@ -250,7 +250,7 @@ class StateSuite(ABC):
             assert len(state.get(kind, "disk").metadata.labels) == 9
 
     async def test_modify(self) -> None:
-        """Modifying creates a missing resource and updates an existing one, in the expected phase."""
+        """Modifying creates a missing resource, or updates an existing one that is in the expected phase."""
         async with self._opened() as (state, kind):
             initial = new(kind, "disk")
             created = await state.modify(initial, lambda disk: disk.with_labels({"app": "web"}))
@@ -278,7 +278,7 @@ class StateSuite(ABC):
             assert late.metadata.is_tearing_down
 
     async def test_modify_with_owner(self) -> None:
-        """Modifying sets the owner of a new resource, and respects that of an existing one."""
+        """Modifying sets the owner of a new resource, and respects the owner of an existing one."""
         async with self._opened() as (state, kind):
             initial = new(kind, "disk")
             created = await state.modify(initial, lambda disk: disk.with_labels({"app": "web"}), owner="owner")
@@ -289,10 +289,10 @@ class StateSuite(ABC):
                 await state.modify(initial, lambda disk: disk.with_labels({"app": "none"}))
             assert state.get(kind, "disk") == updated
 
-    # The end of life.
+    # Tearing down.
 
     async def test_teardown_destroy(self) -> None:
-        """Finalizers hold a resource in both phases; tearing down is idempotent and returns whether there are none."""
+        """Finalizers prevent destruction in both phases; teardown is idempotent and returns whether none are left."""
         async with self._opened() as (state, kind):
             await state.create(new(kind, "held"))
             await state.add_finalizer(kind, "held", "A", "B")
@@ -312,7 +312,7 @@ class StateSuite(ABC):
             assert state.find(kind, "held") is None
 
     async def test_teardown_and_destroy(self) -> None:
-        """Tearing down and destroying in one waits until the last finalizer is removed."""
+        """`teardown_and_destroy` waits until the last finalizer is removed."""
         async with self._opened() as (state, kind):
             await state.create(new(kind, "held"))
             await state.add_finalizer(kind, "held", "A")
@@ -348,7 +348,7 @@ class StateSuite(ABC):
             assert sorted(state.get(kind, "held").metadata.finalizers) == list("DEFGH")
 
     async def test_context_with_teardown(self) -> None:
-        """A scope bound to a resource is cancelled once that is missing, torn down or destroyed, by nothing else."""
+        """A missing, torn-down or destroyed resource cancels the scope bound to it; other changes do not."""
         async with self._opened() as (state, kind):
             with trio.fail_after(self.patience), state.while_running(kind, "missing") as missing:
                 await trio.sleep_forever()
@@ -387,7 +387,7 @@ class StateSuite(ABC):
     # Queries.
 
     async def test_id_query(self) -> None:
-        """A pattern on ids narrows lists and watches, and resources destroyed while running are reported."""
+        """An id pattern narrows lists and watches; a watch reports resources destroyed without a teardown."""
         async with self._opened() as (state, kind):
             pattern = "^idquery/.+[2-4]$"
             ids = [f"idquery/path-{number}" for number in range(10)]
@@ -410,7 +410,7 @@ class StateSuite(ABC):
                 assert what(await self._next(watch)) == (EventType.CREATED, last, None)
 
     async def test_labels(self) -> None:
-        """Label queries: the terms of one must all hold, any of several queries may; results in the order of ids."""
+        """All terms of a label query must hold; of several queries, one is enough; results are in id order."""
         async with self._opened() as (state, kind):
             for id, labels in {
                 "a": {"app": "web", "tier": "front", "weight": "90"},
@@ -447,7 +447,7 @@ class StateSuite(ABC):
     # Watching one resource.
 
     async def test_watch(self) -> None:
-        """A watch delivers the current state, a tombstone for none, and then every change with the state before it."""
+        """A watch delivers the current state (a tombstone if none), then every change, updates with the old state."""
         async with self._opened() as (state, kind), state.watch(kind, "disk") as watch:
             absent = await self._next(watch)
             assert absent.type is EventType.DESTROYED
@@ -475,7 +475,7 @@ class StateSuite(ABC):
                     assert what(await self._next(each)) == (EventType.DESTROYED, free, None)
 
     async def test_watch_for(self) -> None:
-        """Waits for a type of event, for the removal of the last finalizer, for a phase, for any condition."""
+        """Waits for an event type, for the removal of the last finalizer, for a phase, or for any condition."""
         async with self._opened() as (state, kind):
 
             async def create_later() -> None:
@@ -508,7 +508,7 @@ class StateSuite(ABC):
 
     @optional
     async def test_watch_with_tail_events(self) -> None:
-        """A watch of one resource can start with its past: all events of a live watch, and none of other resources."""
+        """A watch of one resource can start with past events: those of a live watch, none of other resources."""
         async with self._opened() as (state, kind):
             async with state.watch(kind, "disk") as watch:
                 await self._next(watch)
@@ -523,7 +523,7 @@ class StateSuite(ABC):
 
     @optional
     async def test_watch_with_bookmarks(self) -> None:
-        """A watch of one resource resumes at the bookmark of any event, without a gap and without a repetition."""
+        """A watch of one resource resumes after the bookmark of any event, without gaps or repetitions."""
         async with self._opened() as (state, kind):
             async with state.watch(kind, "disk") as watch:
                 await self._next(watch)
@@ -545,7 +545,7 @@ class StateSuite(ABC):
         await self._check_watch_kind(aggregated=False)
 
     async def test_watch_kind_aggregated(self) -> None:
-        """The same events come in batches."""
+        """An aggregated watch delivers the same events in batches."""
         await self._check_watch_kind(aggregated=True)
 
     async def _check_watch_kind(self, *, aggregated: bool) -> None:
@@ -578,11 +578,11 @@ class StateSuite(ABC):
                 assert what(await receive()) == (EventType.UPDATED, later, existing)
 
     async def test_watch_kind_with_labels(self) -> None:
-        """Through a filter, an update by which a resource enters or leaves looks like a creation or destruction."""
+        """An update by which a resource enters or leaves a filter arrives as its creation or destruction."""
         await self._check_watch_kind_with_labels(aggregated=False)
 
     async def test_watch_kind_aggregated_with_labels(self) -> None:
-        """The same events come in batches."""
+        """An aggregated watch delivers the same events in batches."""
         await self._check_watch_kind_with_labels(aggregated=True)
 
     async def _check_watch_kind_with_labels(self, *, aggregated: bool) -> None:
@@ -623,12 +623,12 @@ class StateSuite(ABC):
 
     @optional
     async def test_watch_kind_with_tail_events(self) -> None:
-        """A watch of a kind can start with the past: all events of a live watch."""
+        """A watch of a kind can start with past events: those of a live watch."""
         await self._check_watch_kind_with_tail_events(aggregated=False)
 
     @optional
     async def test_watch_kind_aggregated_with_tail_events(self) -> None:
-        """The same events come in batches."""
+        """An aggregated watch delivers the same events in batches."""
         await self._check_watch_kind_with_tail_events(aggregated=True)
 
     async def _check_watch_kind_with_tail_events(self, *, aggregated: bool) -> None:
@@ -645,7 +645,7 @@ class StateSuite(ABC):
 
     @optional
     async def test_watch_kind_with_bookmarks(self) -> None:
-        """A watch of a kind resumes at any bookmark, that of its start among them, without a gap or a repetition."""
+        """A watch of a kind resumes after any bookmark, including that of its start, without gaps or repetitions."""
         for aggregated in (False, True):
             for start in ("bootstrap_contents", "bootstrap_bookmark"):
                 await self._check_watch_kind_with_bookmarks(start, aggregated=aggregated)
@@ -678,7 +678,7 @@ def _count_up(resource: Resource[PathSpec]) -> Resource[PathSpec]:
 
 
 async def _live_a_life(state: State, kind: Kind[PathSpec], id: str, *, beside: str | None = None) -> None:
-    """Five events of one resource, from its creation to its end; each followed by one of another, if named."""
+    """Cause five events of one resource, from creation to destruction, each followed by one of `beside` if given."""
 
     async def disturb() -> None:
         if beside is not None:

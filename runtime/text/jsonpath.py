@@ -1,4 +1,4 @@
-"""JSONPath templates in the dialect of Kubernetes' tools: what print columns and `-o jsonpath=` are written in.
+"""JSONPath templates in the dialect of the Kubernetes tools, for print columns and `-o jsonpath=`.
 
 A template is text with actions in braces. An action is a path, a literal, `range` of a path, or `end`. A path is a
 chain of steps, each a function from the values found so far to the values found next, so `{.a[*].b}` is three steps:
@@ -7,7 +7,7 @@ chain of steps, each a function from the values found so far to the values found
     [0]  [-1]       item of a list         [1:3]  [:]  [::2]   slice                      ['a']      child
     [0,2]  ['a','b'] union                 [?(@.k=="v")]       items that pass; == != < <= > >= =~, or mere existence
 
-Every start of the command line imports this module, so it imports next to nothing.
+The command-line tool imports this module at every start, so the module itself imports next to nothing.
 """
 
 import re
@@ -33,19 +33,19 @@ _CONSTANTS = {"true": True, "false": False}
 # Deeper than real expressions, shallow enough for the interpreter's stack.
 _MAX_NESTING = 32
 
-# Floats below this are written without a fraction when they have none.
+# In JSON, whole floats below this are written as integers.
 _EXACT = 1e15
 
-# The originals' JSON is safe to paste into HTML.
+# Escaped as in the JSON of the originals, which is safe to paste into HTML.
 _HTML_SAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 class JSONPathError(ValueError):
-    """The expression is malformed, or the data does not fit it; names the expression and the place in it."""
+    """The expression is malformed, or the data does not fit it; the message names the expression and the position."""
 
 
 class _Place:
-    """A position in an expression, for the errors of the step that was written there."""
+    """A position in an expression, for the errors of the step at that position."""
 
     __slots__ = ("_expression", "_position")
 
@@ -58,7 +58,7 @@ class _Place:
 
 
 class _Node:
-    """A literal text, an action, or a loop over what an action finds."""
+    """Literal text, an action, or a loop over the values that a path finds."""
 
     __slots__ = ("body", "steps")
 
@@ -77,10 +77,11 @@ class Template:
         self._nodes = nodes
 
     def render(self, data: object, *, allow_missing: bool) -> str:
-        """The text of the template over plain data, the results of one action joined by single spaces.
+        """The text of the template for plain data; the results of one action are joined by single spaces.
 
-        Raises JSONPathError where the data does not fit: an index out of range, an index into a value that is not a
-        list, and a missing key unless `allow_missing`.
+        Raises JSONPathError if the data does not fit: an index or slice is out of range, or applied to a value that is
+        neither a list nor null; a filter is applied to a value that is not a list, or compares several values; data is
+        nested too deeply; or, unless `allow_missing`, a key is missing.
         """
         try:
             return "".join(" ".join(map(_text, found)) for found in _evaluate(self._nodes, data, allow_missing))
@@ -88,7 +89,7 @@ class Template:
             raise _Place(self.expression, 0).error("the data is nested too deeply to be shown") from None
 
     def find(self, data: object, *, allow_missing: bool) -> list[object]:
-        """All results in order, as the values they are; literal text is a result too. Raises as `render` does."""
+        """All results in order, as values, not text; literal text is a result too. Raises as `render` does."""
         return [result for found in _evaluate(self._nodes, data, allow_missing) for result in found]
 
     def __repr__(self) -> str:
@@ -126,7 +127,7 @@ def _literal(constant: object) -> Step:
 def _child(name: str, place: _Place) -> Step:
     def step(values: list[object], lenient: bool) -> list[object]:
         found = [value[name] for value in values if isinstance(value, dict) and name in value]
-        # One item with the key is enough: lists of unlike items are common.
+        # One item with the key is enough: items of a list often differ in their keys.
         if values and not found and not lenient:
             raise place.error(f"key {name!r} is not found")
         return found
@@ -218,7 +219,7 @@ def _exists(steps: tuple[Step, ...]) -> Callable[[object], bool]:
         try:
             return bool(_walk(steps, [item], lenient=True))
         except JSONPathError:
-            # A filter: an index into a value that is not a list finds nothing, and is not an error.
+            # In a test for existence, data that does not fit is not an error: nothing is found.
             return False
 
     return passes
@@ -281,7 +282,7 @@ _COMPARISONS: dict[str, Callable[[object, object], bool]] = {
 }
 
 
-# Text of results
+# Rendering results
 
 
 def _text(value: object) -> str:
@@ -320,7 +321,7 @@ def _jsonable(value: object) -> object:
 
 
 def _rfc3339(time: str) -> str:
-    """A date or a time as YAML reads them; where it names no zone it is UTC."""
+    """A date or time, as YAML parses them, in RFC 3339; without a zone it is taken as UTC."""
     if "T" not in time:
         time += "T00:00:00"
     if time.endswith("+00:00"):
@@ -328,7 +329,7 @@ def _rfc3339(time: str) -> str:
     return time if re.search(r"[+-]\d\d:\d\d$", time) else time + "Z"
 
 
-# Reading expressions
+# Parsing expressions
 
 
 class _Parser:
@@ -377,7 +378,7 @@ class _Parser:
         return nodes
 
     def _word(self) -> str | None:
-        """Read `range`, `end`, `true` or `false`; None, and nothing read, where no word stands."""
+        """Read `range`, `end`, `true` or `false`; if there is no word here, return None and read nothing."""
         if (match := _WORD.match(self._text, self._at)) is None:
             return None
         word = match.group()
@@ -387,7 +388,7 @@ class _Parser:
         return word
 
     def _operand(self, name: re.Pattern[str]) -> tuple[Step, ...]:
-        """A literal, or a path whose names are what `name` matches."""
+        """A literal, or a path whose names match `name`."""
         self._skip_space()
         if match := _QUOTED.match(self._text, self._at):
             place = self._place()
@@ -416,7 +417,7 @@ class _Parser:
                 return tuple(steps)
 
     def _names(self, name: re.Pattern[str], place: _Place) -> list[Step]:
-        """The step for the name that stands here; no step for a lone dot, which is the current object."""
+        """The step for the name at the cursor; no step after a lone dot, which is the current object."""
         if (match := name.match(self._text, self._at)) is None:
             return []
         self._at = match.end()
@@ -443,7 +444,7 @@ class _Parser:
         if self._take("*"):
             steps: tuple[Step, ...] = (_slice(None, None, None, place),)
         elif match := _QUOTED.match(self._text, self._at):
-            # As in the originals a dot parts names even here, unless it is escaped.
+            # As in the originals, a dot separates names even in quotes, unless it is escaped.
             parts = _QUOTED_NAME_PART.findall(self._quoted(match))
             if not parts:
                 raise place.error("an empty name")
@@ -500,7 +501,7 @@ class _Parser:
         return operand
 
     def _pattern(self) -> tuple[Step, ...]:
-        """The right side of `=~`: a quoted regular expression, in which a backslash is the expression's own."""
+        """The right side of `=~`: a quoted regular expression; its backslashes are left for `re` to interpret."""
         self._skip_space()
         place = self._place()
         if (match := _QUOTED.match(self._text, self._at)) is None:

@@ -1,4 +1,4 @@
-"""A recursive descent parser, one method per rule of the grammar, which checks types and makes closures on the way.
+"""A recursive descent parser for this grammar, which checks types and compiles to closures as it reads.
 
     choice   or ("?" or ":" choice)?
     or       and ("||" and)*
@@ -8,10 +8,10 @@
     product  unary (("*" | "/" | "%") unary)*
     unary    "!"* member | "-"* member
     member   primary ("." name ("(" arguments ")")? | "[" choice "]")*
-    primary  name ("(" arguments ")")? | text | bytes | number | "(" choice ")" | "[" ... "]" | "{" ... "}"
+    primary  "."? name ("(" arguments ")")? | text | bytes | number | "(" choice ")" | "[" ... "]" | "{" ... "}"
 
-`&&` and `||`, and `all` and `exists` with them, are true or false as soon as one side says so, even if the other cannot
-be computed: `has(link.vlan) && 10u / link.vlan.vid == 1u`, and the other way round.
+One operand can decide `&&` or `||`, and one item `all` or `exists`, even if others cannot be computed: without a
+VLAN, `has(link.vlan) && 10u / link.vlan.vid == 1u` is false, with its operands in either order.
 """
 
 import difflib
@@ -52,7 +52,7 @@ from nodespan.controllers.common.cel.values import (
 from nodespan.resources.network import LinkStatusSpec
 
 _DEEPEST: Final = 50
-# How many items macros may look at for one link, each with whatever is said of it.
+# How many items the macros of an expression, nested ones included, may visit for one link.
 _MOST_STEPS: Final = 100_000
 _ORDER: Final = ("<", "<=", ">", ">=")
 _MACROS: Final = ("all", "exists", "exists_one", "existsOne", "filter", "map")
@@ -60,7 +60,7 @@ _RESERVED: Final = ("true", "false", "null", "in", "link", "has")
 
 
 class _Frame:
-    """What an expression is computed for: the link, and the items at hand of the macros around."""
+    """What an expression is evaluated on: the link, and the current item of each macro."""
 
     def __init__(self, link: LinkStatusSpec, variables: int) -> None:
         self.link = Message("link", link)
@@ -68,7 +68,7 @@ class _Frame:
         self.steps = 0
 
     def step(self) -> None:
-        """Count an item."""
+        """Count a visited item. Raises CelValueError above the limit."""
         self.steps += 1
         if self.steps > _MOST_STEPS:
             raise CelValueError("it takes too many steps")
@@ -79,9 +79,10 @@ _Value = Callable[[_Frame], Any]
 
 @attrs.frozen
 class _Part:
-    """A part of an expression: its position, the type of its value, and how that is computed.
+    """A part of an expression: its position, the type of its value, and how to compute the value.
 
-    `is_set` tells whether it is present, for what `has` may ask of. `constant` is the value of what is written out.
+    `is_set` computes whether a field is present; only parts that `has` accepts have it. `constant` is the value of a
+    literal, or of the name of a type.
     """
 
     position: int
@@ -100,7 +101,7 @@ class Expression:
     _variables: int = attrs.field(repr=False, eq=False)
 
     def matches(self, link: LinkStatusSpec) -> bool:
-        """Whether it is true of a link. Raises ExpressionError if that cannot be computed, as for int('x')."""
+        """Whether the expression is true of a link. Raises ExpressionError if it cannot be computed, like int('x')."""
         found = self._part.value(_Frame(link, self._variables))
         if not isinstance(found, bool):
             raise ExpressionError(f"the expression must be true or false, it is a {type_of(found)}", 0)
@@ -124,7 +125,7 @@ class _Reader:
         self._tokens = tokens_of(text)
         self._next = 0
         self._depth = 0
-        # The names that macros give to items: where the item at hand is, and its type.
+        # By the name that a macro gives its items: the slot of the current item in the frame, and its type.
         self._names: dict[str, tuple[int, Type]] = {}
         self.variables = 0
 
@@ -176,7 +177,7 @@ class _Reader:
         return self._joined("||", lambda: self._joined("&&", self._relation))
 
     def _joined(self, sign: str, read: Callable[[], _Part]) -> _Part:
-        """Parts of which one decides: a true one for `||`, a false one for `&&`."""
+        """Operands, one of which can decide the result: a true one for `||`, a false one for `&&`."""
         parts = [read()]
         while self._accepts(sign):
             parts.append(read())
@@ -211,7 +212,7 @@ class _Reader:
         return self._chain(("+", "-"), lambda: self._chain(("*", "/", "%"), self._unary))
 
     def _chain(self, signs: tuple[str, ...], read: Callable[[], _Part]) -> _Part:
-        """Operators of one rank, from the left; computed in a loop, for a long sum is not nested."""
+        """Left-associative operators of one precedence; computed in a loop, since a long sum is not nesting."""
         first = read()
         steps: list[tuple[Token, Sequence[functions.Overload], _Part]] = []
         type = first.type
@@ -239,7 +240,7 @@ class _Reader:
         start = self._tokens[self._next]
         times = 0
         sign = "-" if self._peek("-") else "!"
-        # A loop, so that a sequence of them is not nesting.
+        # A loop, so that a run of signs is not nesting.
         while self._accepts(sign):
             times += 1
         if sign == "!":
@@ -292,7 +293,7 @@ class _Reader:
         return _call(name, name.text, (part, *self._arguments(")")), is_method=True)
 
     def _macro(self, name: Token, items: _Part) -> _Part:
-        """`names.exists(name, condition)`."""
+        """A macro over items, such as `names.exists(name, condition)`."""
         if items.type.name not in ("list", "map", "dyn"):
             raise ExpressionError(f"{name.text} is for lists and maps, not for a {items.type}", items.position)
         self._expect("(")
@@ -322,7 +323,7 @@ class _Reader:
                 yield item
 
         def holds(frame: _Frame) -> Iterator[Callable[[], bool]]:
-            """For each item, a way to ask whether the condition holds for it."""
+            """For each item, a function that computes the condition; call it before the next item is taken."""
             for _ in each(frame):
                 yield lambda: _truth(said, frame)
 
@@ -364,7 +365,7 @@ class _Reader:
             case "(":
                 part = self.choice()
                 self._expect(")")
-                # What is in brackets is no field that `has` could ask of, and no number that a sign belongs to.
+                # A part in parentheses is not a field that `has` accepts, nor a literal that a sign belongs to.
                 return attrs.evolve(part, is_set=None, constant=None)
             case "[":
                 return _list(token, self._arguments("]"))
@@ -430,7 +431,7 @@ class _Reader:
         while not self._peek(end):
             if parts:
                 self._expect(",")
-                # A list may end in a comma.
+                # A list may have a trailing comma.
                 if end == "]" and self._peek(end):
                     break
             parts.append(self.choice())
@@ -439,7 +440,7 @@ class _Reader:
 
 
 def _decide(answers: Iterable[Callable[[], bool]], *, decisive: bool) -> bool:
-    """Whether one of the answers is the decisive value; what cannot be computed counts only if none is."""
+    """Return `decisive` if an answer equals it, else its opposite; an answer's error is raised only if none does."""
     failure: ExpressionError | None = None
     for answer in answers:
         try:
@@ -460,7 +461,7 @@ def _truth(part: _Part, frame: _Frame) -> bool:
 
 
 def _on(token: Token, do: Callable[[], Any]) -> Any:
-    """What this gives; what is wrong is so at this token."""
+    """The result of `do`; a CelValueError becomes an ExpressionError at this token."""
     try:
         return do()
     except CelValueError as fault:
@@ -493,7 +494,7 @@ def _not_comparable(left: _Part, right: _Part) -> str:
 
 
 def _remedy(left: _Part, right: _Part) -> str:
-    """What to write instead, where a number is of the wrong type."""
+    """What to write instead, if a number has the wrong type."""
     for written, other in ((left, right), (right, left)):
         if written.type == INT and other.type == UINT and type(written.constant) is int and written.constant >= 0:
             return f": write {written.constant}u"
@@ -536,7 +537,7 @@ def _call(
 
 
 def _wrong_argument(known: Sequence[functions.Overload], arguments: Sequence[_Part]) -> tuple[_Part, str] | None:
-    """The one argument of a named function that no overload takes, and what they take there."""
+    """The first argument that no overload accepts, and the types accepted there; None if each alone is accepted."""
     for index, part in enumerate(arguments):
         allowed = list(dict.fromkeys(each.arguments[index] for each in known if len(each.arguments) == len(arguments)))
         if not any(fits(part.type, type) for type in allowed):
@@ -561,7 +562,7 @@ def _contained(left: _Part, right: _Part) -> _Part:
 
 
 def _key(value: Any) -> Any:
-    """A key of a map: true is not the same as 1."""
+    """A map key as a dict key: a bool is tagged, since True == 1 in Python."""
     return ("bool", value) if isinstance(value, bool) else value
 
 
@@ -570,7 +571,7 @@ def _of_key(key: Any) -> Any:
 
 
 def _item(part: _Part, sign: Token, index: _Part) -> _Part:
-    """`list[number]`, `map[key]`."""
+    """An item of a list or a map: `list[number]`, `map[key]`."""
     if part.type.name not in ("list", "map", "dyn"):
         raise ExpressionError(f"a {_named(part.type)} has no items", sign.position)
     expected = DYN if part.type == DYN else INT if part.type.name == "list" else part.type.items[0]
@@ -639,7 +640,7 @@ def _list(token: Token, parts: Sequence[_Part]) -> _Part:
 
 
 def _common(types: Sequence[Type]) -> Type:
-    """The type of all, dyn if there is no such."""
+    """The common type of all, or dyn if there is none."""
     found = types[0] if types else DYN
     for type in types[1:]:
         found = joined(found, type)
@@ -662,7 +663,7 @@ def _require(part: _Part, type: Type, where: str) -> None:
 
 
 def _nearest(text: str, known: Mapping[str, Any]) -> str:
-    # Users may write the field names of `nodespan get links -o yaml`.
+    # Users may copy the camelCase field names of `nodespan get links -o yaml`.
     snake = re.sub(r"(?<=[a-z0-9])([A-Z]+)", r"_\1", text).lower()
     snake = {"pci_id": "pciid", "speed_mbit": "speed_megabits"}.get(snake, snake)
     near = difflib.get_close_matches(snake, known, n=1)
