@@ -317,8 +317,9 @@ class _Reader:
             found = items.value(frame)
             if not isinstance(found, tuple | dict):
                 raise ExpressionError(f"{name.text} is not for a {type_of(found)}", name.position)
-            for item in found:
+            for given in found:
                 _on(name, frame.step)
+                item = given if isinstance(found, tuple) else _of_key(given)
                 frame.items[slot] = item
                 yield item
 
@@ -345,8 +346,10 @@ class _Reader:
         return _Part(name.position, list_of(said.type), lambda frame: tuple(said.value(frame) for _ in each(frame)))
 
     def _primary(self, lowest: int | None) -> _Part:
-        self._accepts(".")
+        is_rooted = self._accepts(".")
         token = self.take()
+        if is_rooted and token.kind != "name":
+            raise ExpressionError(f"expected a name after the dot, found {token.text!r}", token.position)
         match token.kind:
             case "text":
                 return _constant(token, BYTES if isinstance(token.value, bytes) else STRING, token.value)
@@ -388,8 +391,15 @@ class _Reader:
         self.take()
         type = map_of(_common([key.type for key, _ in pairs]), _common([value.type for _, value in pairs]))
 
+        def checked(key: _Part, frame: _Frame) -> Any:
+            # What a dyn is, is known only now.
+            found = key.value(frame)
+            if not isinstance(found, bool | int | str):
+                raise ExpressionError(f"a {type_of(found)} cannot be the key of a map", key.position)
+            return _key(found)
+
         def value(frame: _Frame) -> dict[Any, Any]:
-            found = {_key(key.value(frame)): value.value(frame) for key, value in pairs}
+            found = {checked(key, frame): value.value(frame) for key, value in pairs}
             if len(found) != len(pairs):
                 raise ExpressionError("a key stands in the map twice", token.position)
             return found

@@ -117,6 +117,9 @@ def test_what_cannot_be_computed_is_an_error_and_no_crash() -> None:
 
 # The standard of the language, each true.
 STANDARD = [
+    # The keys of a map.
+    "{true: 1, false: 2}.exists(key, key) && {true: 1}.all(key, key == true)",
+    "1 in {dyn(1): 2} && true in {dyn(true): 2} && {true: 1}.map(key, !key) == [false]",
     # Arithmetic.
     "1 + 2 * 3 == 7 && (1 + 2) * 3 == 9 && 7 - 2 - 1 == 4",
     "7 / 2 == 3 && -7 / 2 == -3 && 7 % 3 == 1 && -7 % 3 == -1",
@@ -176,6 +179,8 @@ STANDARD = [
 
 # What has the right types and cannot be computed, at the mark.
 IMPOSSIBLE = [
+    ("1 in {‸dyn([1]): 2}", "cannot be the key of a map"),
+    ("{‸dyn({}): 1} == {}", "cannot be the key of a map"),
     ("1 ‸/ 0 == 1", "division by zero"),
     ("1 ‸% 0 == 1", "division by zero"),
     ("9223372036854775807 ‸+ 1 == 1", "does not fit into an int"),
@@ -264,6 +269,8 @@ FALSE = [
 
 # The character at which the mistake is has the mark before it.
 MISTAKES = [
+    (".‸'text' == 'text'", "expected a name after the dot"),
+    (".‸[1] == [1]", "expected a name after the dot"),
     ("‸", "expected a value"),
     ("‸link.driver", "must be true or false"),
     ("link.‸drvier == 'x'", "no field"),
