@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 # Services are started anew, while other tests run.
-soon = functools.partial(eventually, within=15.0)
+soon = functools.partial(eventually, within=60.0)
 
 NODESPAN = f"{sys.prefix}/bin/nodespan"
 BARE = "version: v1alpha1\nmachine:\n  type: worker\n"

@@ -154,7 +154,7 @@ async def test_a_failure_of_one_virtual_ip_is_reported_for_that_one_only() -> No
         endpoints = ", ".join(lab.etcd.endpoints)
         node.config.write_text(_WITHOUT_ETCD + several + _NODESPAN.format(endpoints=endpoints))
         for ip in (VIP, V6):
-            await node.is_("leader", ip, within=10)
+            await node.is_("leader", ip, within=50)
             assert node.has_address(ip)
             client.run("ping", "-c", "1", "-W", "2", ip)
         for ip, reason in (
@@ -172,7 +172,7 @@ async def test_a_failure_of_one_virtual_ip_is_reported_for_that_one_only() -> No
         client.run("ip", "address", "del", f"{TAKEN}/32", "dev", LINK)
         node.namespace.run("ip", "address", "del", f"{OWN}/24", "dev", LINK)
         for ip in (TAKEN, OWN):
-            await node.is_("leader", ip, within=15)
+            await node.is_("leader", ip, within=50)
         await eventually(lambda: TAKEN not in problems(node) and OWN not in problems(node))
         await node.stop()
         assert not any(node.has_address(ip) for ip in (VIP, V6, TAKEN, OWN))

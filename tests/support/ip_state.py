@@ -40,7 +40,7 @@ class IpState:
         finally:
             self._answers.pop()
 
-    async def shows(self, check: Callable[[], object], *, within: float = 5.0) -> None:
+    async def shows(self, check: Callable[[], object], *, within: float = 30.0) -> None:
         """Wait until a check passes on one snapshot; it may fail by AssertionError or LookupError."""
 
         def holds() -> bool:

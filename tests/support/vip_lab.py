@@ -120,20 +120,20 @@ class Node:
             return str(self.agent.specs("vipstatuses").get(f"{LINK}/{ip}", {}).get(field, ""))
         return ""
 
-    async def is_(self, state: str, ip: str = VIP, *, within: float = 5.0) -> None:
+    async def is_(self, state: str, ip: str = VIP, *, within: float = 30.0) -> None:
         """Wait until the state in the VIPStatus is this one."""
         await eventually(lambda: self.status("state", ip) == state, within=within)
 
-    async def says(self, text: str, *, within: float = 5.0) -> None:
+    async def says(self, text: str, *, within: float = 30.0) -> None:
         """Wait until the reason in the VIPStatus contains a text."""
         await eventually(lambda: text in self.status("reason"), within=within)
 
-    async def follows(self, leader: "Node | None", *, within: float = 5.0) -> None:
+    async def follows(self, leader: "Node | None", *, within: float = 30.0) -> None:
         """Wait until this node says that the other leads, or nobody."""
         hostname = "" if leader is None else leader.hostname
         await eventually(lambda: self.status("leader") == hostname, within=within)
 
-    async def fulfils(self, condition: str, *, within: float = 10.0) -> None:
+    async def fulfils(self, condition: str, *, within: float = 30.0) -> None:
         """Wait until a condition for owning virtual IPs holds."""
         await eventually(lambda: self.agent.specs("vipconditions").get(condition, {}).get("ok") is True, within=within)
 
@@ -241,7 +241,7 @@ async def vip_lab(*, count: int = 3, start: bool = True) -> AsyncIterator[Lab]:
             *(str(space.path) for space in spaces),
         )
         async with etcd_cluster(places) as cluster, running(*recorder):
-            await eventually(path.exists, within=10)
+            await eventually(path.exists, within=30)
             lab = Lab(nodes, cluster, client, Record(path))
             try:
                 async with trio.open_nursery() as nursery:

@@ -56,7 +56,7 @@ class Stage:
             found = await client.range(election_prefix(IP).encode(), prefix=True)
         return len(found.key_values)
 
-    async def is_(self, state: VIPState, says: str = "", *, within: float = 10.0) -> VIPStatusSpec:
+    async def is_(self, state: VIPState, says: str = "", *, within: float = 30.0) -> VIPStatusSpec:
         """Wait until this is the state, with this in the reason."""
 
         def holds(found: Resource[VIPStatusSpec]) -> bool:
