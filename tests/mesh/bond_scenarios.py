@@ -22,7 +22,7 @@ from tests.support.netns import Namespace, entered, namespaces
 
 CARDS = ("e0", "e1", "e2")
 # The first link of a kind may have to wait for the kernel to load a module.
-PATIENCE = 20.0
+PATIENCE = 60.0
 # Starting `ip` takes its time on an emulated machine, and takes it from the controllers.
 _POLL = 0.1
 

@@ -210,7 +210,7 @@ class TestFailOver:
                 await client.put(b"k", b"w")
             assert failed.value.maybe_applied
             assert list(failed.value.reasons) == [preferred.endpoint]
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while True:
                     with contextlib.suppress(UnavailableError):
                         await client.put(b"k", b"x")
@@ -631,7 +631,7 @@ class Holder:
                 yield record["at"], min(record["until"], following["at"] if following else record["until"])
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        with trio.fail_after(15):
+        with trio.fail_after(75):
             while not condition():
                 await self._news.wait()
 
