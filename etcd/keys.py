@@ -6,7 +6,7 @@ characters that stay as they are, are those that the originals leave; an id keep
 
 from urllib.parse import quote, unquote_to_bytes
 
-from nodespan.runtime.resource import Kind, Pointer
+from nodespan.runtime.resource import Pointer
 
 _SAFE = "-_.~$&+=:@"
 # Longer keys are refused, although etcd would accept them.
@@ -19,11 +19,6 @@ def root_of(prefix: str) -> bytes:
     if not parts:
         raise ValueError(f"{prefix!r} is not a prefix of keys: write it like /nodespan")
     return f"/{'/'.join(parts)}/".encode()
-
-
-def kind_prefix(root: bytes, kind: Kind[object]) -> bytes:
-    """The beginning of the keys of one kind."""
-    return root + f"{_escaped(kind.namespace)}/{_escaped(kind.type)}/".encode()
 
 
 def key_of(root: bytes, pointer: Pointer[object]) -> bytes:

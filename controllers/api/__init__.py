@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from nodespan.controllers.api.lazy_issuer import LazyIssuer
 from nodespan.controllers.api.server import ServerController
 from nodespan.controllers.secrets.api import APIController
 from nodespan.controllers.secrets.cert_sans import APICertSANsController
@@ -11,8 +12,6 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 def controllers(settings: Settings) -> Iterable[AnyController]:
     """The controllers of this family, and of its trust, for their entry point."""
-    from nodespan.controllers.api.lazy_issuer import LazyIssuer
-
     return [
         RootOSController(),
         APICertSANsController(),

@@ -15,8 +15,9 @@ import attrs
 import trio
 from google.protobuf.message import Message
 
-from nodespan.controllers.api.roles import READERS, ROLE_FIELD, client_roles, require
+from nodespan.controllers.api.roles import ROLE_FIELD, client_roles, require
 from nodespan.resources.wire import machine_pb2 as wire
+from nodespan.runtime.api.cosi.roles import READERS
 from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, frame
 from nodespan.runtime.api.grpc.client import ChannelOptions, Endpoint, open_channel
 

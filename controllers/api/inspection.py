@@ -4,8 +4,9 @@ from typing import Final
 
 from google.protobuf.empty_pb2 import Empty
 
-from nodespan.controllers.api.roles import READERS, require
+from nodespan.controllers.api.roles import require
 from nodespan.resources.wire import machine_pb2 as wire
+from nodespan.runtime.api.cosi.roles import READERS
 from nodespan.runtime.api.grpc import Call, Method, unary
 from nodespan.runtime.graph import EdgeKind
 from nodespan.runtime.plugins import AgentAccess

@@ -9,13 +9,13 @@ from typing import Any, Final
 import trio
 from google.protobuf.empty_pb2 import Empty
 
-from nodespan.controllers.api.roles import READERS, require
+from nodespan.controllers.api.roles import require
 from nodespan.controllers.config.apply import APPLY, CONFIRM, DRY_RUN, REFUSED
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.actions import ActionCall, ActionError
-from nodespan.runtime.api.cosi.roles import ADMIN
+from nodespan.runtime.api.cosi.roles import ADMIN, READERS
 from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, server_stream, unary
 from nodespan.runtime.codec.duration import format_duration
 from nodespan.runtime.plugins import AgentAccess

@@ -5,11 +5,10 @@ import functools
 from cryptography import x509
 
 from nodespan.controllers.secrets.authority import roles_of
-from nodespan.runtime.api.cosi.roles import ADMIN, IMPERSONATOR, OPERATOR, READER, Roles
+from nodespan.runtime.api.cosi.roles import IMPERSONATOR, Roles
 from nodespan.runtime.api.grpc import Call, Code, RPCError
 
 ROLE_FIELD = "talos-role"
-READERS = frozenset({ADMIN, OPERATOR, READER})
 
 
 def client_roles(call: Call) -> Roles:

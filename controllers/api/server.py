@@ -103,11 +103,10 @@ class ServerController(Controller):
         if self._serving is None:
             self._serving = Serving(self._agent, ctx.log)
         own, addresses = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
-        names = [] if own is None else [own.spec.hostname, f"{own.spec.hostname}.{own.spec.domainname}"]
         self._serving.update(
             certificate=certificate,
             root=root,
-            names=tuple(name for name in names if name.strip(".")),
+            names=() if own is None else own.spec.names,
             addresses=tuple(str(ip_interface(each).ip) for each in (addresses.spec.addresses if addresses else ())),
             port=int(listen.rpartition(":")[2]),
         )

@@ -17,7 +17,6 @@ from nodespan.controllers.config.patching import Patch, PatchError, apply_patche
 from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.reading import decode
 from nodespan.controllers.config.sources import SourceText
-from nodespan.controllers.config.tree import ConfigSyntaxError
 from nodespan.resources.cluster import DiscoveryServiceStatus, ServiceState
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
@@ -193,7 +192,7 @@ def _load_patched(files: list[tuple[str, bytes]], patches: list[Patch]) -> Loade
 def _patched(sources: list[SourceText], patches: list[Patch]) -> str:
     try:
         return apply_patches(sources, patches)
-    except (PatchError, ConfigSyntaxError) as error:
+    except PatchError as error:
         raise ActionError(str(error)) from error
 
 

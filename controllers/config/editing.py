@@ -1,36 +1,25 @@
 """`nodespan machineconfig edit`: the configuration in effect in an editor, until it is applied or given up."""
 
-import os
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from nodespan.runtime.cli.editor import run_editor
 from nodespan.runtime.cli.errors import CommandError
 
 _TITLE = "# Editing MachineConfigs.config.talos.dev/v1alpha1 at node {node}\n"
 _MARK = "# "
 
 
-def run_editor(text: str) -> tuple[str, Path]:
+def in_editor(text: str) -> tuple[str, Path]:
     """The text as the user leaves it, and the file that holds it. Raises CommandError."""
-    editor = os.environ.get("TALOS_EDITOR") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    descriptor, name = tempfile.mkstemp(prefix="nodespan-edit-", suffix=".yaml")
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    try:
-        status = subprocess.run([*shlex.split(editor), name], check=False).returncode
-    except OSError as error:
-        Path(name).unlink()
-        raise CommandError(f"the editor {editor!r}: {error.strerror}: set EDITOR") from error
+    status, file = run_editor(text, "TALOS_EDITOR")
     if status:
-        raise CommandError(f"the editor failed, nothing was changed; what you wrote is in {name}")
-    return Path(name).read_text(encoding="utf-8"), Path(name)
+        raise CommandError(f"the editor failed, nothing was changed; what you wrote is in {file}")
+    return file.read_text(encoding="utf-8"), file
 
 
 def edit(
-    node: str, text: str, submit: Callable[[str], str], editor: Callable[[str], tuple[str, Path]] = run_editor
+    node: str, text: str, submit: Callable[[str], str], editor: Callable[[str], tuple[str, Path]] = in_editor
 ) -> str:
     """Have the user change the text until `submit` takes it; returns what to say.
 

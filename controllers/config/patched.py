@@ -5,7 +5,6 @@ from pathlib import Path
 from nodespan.controllers.config.patching import Patch, PatchError, apply_patches
 from nodespan.controllers.config.reading import read_sources
 from nodespan.controllers.config.sources import SourceText
-from nodespan.controllers.config.tree import ConfigSyntaxError
 from nodespan.runtime.cli.errors import CommandError
 
 _STDIN = "-"
@@ -24,10 +23,5 @@ def patched(sources: list[SourceText], patches: list[tuple[str, bytes]]) -> str:
     named = [Patch(name=name, text=raw.decode(errors="replace")) for name, raw in patches]
     try:
         return apply_patches(sources, named)
-    except ConfigSyntaxError as error:
-        place = "" if error.span is None else f":{error.span.line + 1}:{error.span.column + 1}"
-        raise CommandError(
-            f"{sources[0].name}{place}: {error.message}" + (f"; {error.hint}" if error.hint else "")
-        ) from error
     except PatchError as error:
         raise CommandError(str(error)) from error

@@ -37,11 +37,10 @@ DIRECTIVE: Final = "$patch"
 _DELETE: Final = "delete"
 _IDENTITY: Final = ("apiVersion", "kind", "name")
 _MAIN_IDENTITY: Final = ("version",)
-_NOWHERE = Span(0, 0)
 
 
 class PatchError(Exception):
-    """A patch that cannot be read or applied; the text says which and why, and shows no values."""
+    """A patch, or what it is for, cannot be read, or the one not be applied; the text says why, and shows no values."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,13 +54,11 @@ class Patch:
 def apply_patches(sources: Sequence[SourceText], patches: Iterable[Patch]) -> str:
     """The configuration that the sources make together, with the patches applied in their order, as one text.
 
-    Consecutive lists of operations are one list. Raises PatchError, and ConfigSyntaxError for the sources.
+    Consecutive lists of operations are one list. Raises PatchError, for sources that cannot be read too.
     """
-    documents = [
-        document
-        for document in merge_files(read_documents(part.text) for source in sources for part in unbundle(source))
-        if not _is_null(document.node)
-    ]
+    parts = [part for source in sources for part in unbundle(source)]
+    files = [_documents(part.name, part.text) for part in parts]
+    documents = [document for document in merge_files(files) if not _is_null(document.node)]
     operations: list[Any] = []
     for patch in patches:
         read = _read(patch)
@@ -77,12 +74,7 @@ def apply_patches(sources: Sequence[SourceText], patches: Iterable[Patch]) -> st
 
 def _read(patch: Patch) -> "ListNode | list[Table] | None":
     """The operations of a patch, or its documents; None for an empty one. Raises PatchError."""
-    try:
-        nodes = [document.node for document in read_documents(patch.text) if not _is_null(document.node)]
-    except ConfigSyntaxError as error:
-        place = "" if error.span is None else f":{error.span.line + 1}:{error.span.column + 1}"
-        hint = f"; {error.hint}" if error.hint else ""
-        raise PatchError(f"{patch.name}{place}: {error.message}{hint}") from error
+    nodes = [document.node for document in _documents(patch.name, patch.text) if not _is_null(document.node)]
     if not nodes:
         return None
     if len(nodes) == 1 and isinstance(nodes[0], ListNode):
@@ -94,6 +86,16 @@ def _read(patch: Patch) -> "ListNode | list[Table] | None":
             "such as [{op: replace, path: /machine/type, value: worker}]"
         )
     return tables
+
+
+def _documents(name: str, text: str) -> tuple[DocumentNode, ...]:
+    """The documents of a text. Raises PatchError, with the place."""
+    try:
+        return read_documents(text)
+    except ConfigSyntaxError as error:
+        place = "" if error.span is None else f":{error.span.line + 1}:{error.span.column + 1}"
+        hint = f"; {error.hint}" if error.hint else ""
+        raise PatchError(f"{name}{place}: {error.message}{hint}") from error
 
 
 # Lists of operations.
@@ -174,7 +176,8 @@ class _Deletion:
     def run(self, target: Table) -> tuple[Table, Table]:
         """The target without what is deleted, and the patch without its deletions. Raises PatchError."""
         changed, rest = self._table(target, self._patch, (), in_list=False)
-        return changed or attrs.evolve(target, values={}), rest or attrs.evolve(self._patch, values={})
+        assert changed is not None  # the target is there
+        return changed, rest or attrs.evolve(self._patch, values={})
 
     def _table(
         self, target: Table | None, patch: Table, path: Path, *, in_list: bool
@@ -194,14 +197,14 @@ class _Deletion:
             elif isinstance(node, Table):
                 inner = before if isinstance(before, Table) else None
                 changed, left = self._table(inner, node, below, in_list=in_list)
-                if changed is not None and changed is not inner:
+                if changed is not None:
                     values[key] = (values[key][0], changed)
                 if left is not None:
                     rest[key] = (span, left)
             elif isinstance(node, ListNode):
                 items = before if isinstance(before, ListNode) else None
                 changed_list, left_list = self._list(items, node, below, in_list=in_list)
-                if changed_list is not None and changed_list is not items:
+                if changed_list is not None and items is not None and len(changed_list.items) < len(items.items):
                     if changed_list.items:
                         values[key] = (values[key][0], changed_list)
                     else:
@@ -210,14 +213,8 @@ class _Deletion:
                     rest[key] = (span, left_list)
             else:
                 rest[key] = (span, node)
-        same = (
-            target is not None
-            and len(values) == len(target.values)
-            and all(values[key] is target.values.get(key) for key in values)
-        )
-        changed_table = target if same or target is None else attrs.evolve(target, values=values)
-        emptied = bool(patch.values) and not rest
-        return changed_table, None if emptied else attrs.evolve(patch, values=rest)
+        changed_table = None if target is None else attrs.evolve(target, values=values)
+        return changed_table, None if patch.values and not rest else attrs.evolve(patch, values=rest)
 
     def _list(
         self, target: ListNode | None, patch: ListNode, path: Path, *, in_list: bool
@@ -236,9 +233,7 @@ class _Deletion:
                 # Deletions deeper in a list item have no place that could be named.
                 _, left = self._table(None, item, path, in_list=True)
                 rest.append(item if left is None else left)
-        changed = target
-        if target is not None and len(items) < len(target.items):
-            changed = attrs.evolve(target, items=tuple(items))
+        changed = None if target is None else attrs.evolve(target, items=tuple(items))
         return changed, None if patch.items and not rest else attrs.evolve(patch, items=tuple(rest))
 
     def _delete_item(self, items: list[Node], patch: Table, path: Path) -> None:

@@ -26,7 +26,7 @@ from nodespan.controllers.host.services import (
     find_resolving,
     find_timekeeping,
 )
-from nodespan.controllers.host.static_host import configured_hosts, own_names
+from nodespan.controllers.host.static_host import configured_hosts
 from nodespan.controllers.host.time_server_config import time_is_kept
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.files import EtcFileSpecSpec
@@ -75,7 +75,7 @@ def name_files(config: MachineConfigSpec, hostname: HostnameSpecSpec | None, add
     if hostname is not None and hostname.layer in _LASTING:
         found["hostname"] = f"{hostname.hostname}\n"
         if address:
-            own = (str(ip_interface(address).ip), own_names(hostname.hostname, hostname.domainname))
+            own = (str(ip_interface(address).ip), hostname.names)
     if lines := texts.hosts_lines(own, configured_hosts(config)):
         found["hosts"] = lines
     return found

@@ -26,19 +26,12 @@ def configured_hosts(config: MachineConfigSpec) -> dict[str, tuple[str, ...]]:
     return dict(sorted(hosts.items()))
 
 
-def own_names(hostname: str, domainname: str) -> tuple[str, ...]:
-    """The names of the node, the longest first."""
-    if not hostname:
-        return ()
-    return (f"{hostname}.{domainname}", hostname) if domainname else (hostname,)
-
-
 def static_hosts(
     config: MachineConfigSpec, own: HostnameStatusSpec | None, addresses: Iterable[str]
 ) -> dict[str, StaticHostSpec]:
     """The hosts by their names in lower case; the node's own have the addresses given."""
     found: dict[str, tuple[str, ...]] = {}
-    names = () if own is None else own_names(own.hostname, own.domainname)
+    names = () if own is None else own.names
     own_addresses = tuple(str(ip_interface(address).ip) for address in addresses)
     given = [(name, own_addresses) for name in names if own_addresses]
     given += [(name, (address,)) for address, aliases in configured_hosts(config).items() for name in aliases]

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from typing import Any
 
 import attrs
 import trio
@@ -11,7 +10,7 @@ from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target,
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.get import Follower, Output, make_output
+from nodespan.runtime.cli.get import Follower, make_output
 from nodespan.runtime.text.jsonpath import JSONPathError
 
 _RECONNECT = 1.0
@@ -30,7 +29,6 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
     """Show resources of several nodes in one output. Returns the exit status; raises CommandError."""
     shown = make_output(output, target.nodes[0], watch=watch)
     asked = attrs.evolve(asked, form=shown.form)
-    merged = _Merged(shown)
 
     async def list_one(client: NodeClient, kept: dict[str, list[Answer]]) -> None:
         kept[client.node] = await client.list(asked)
@@ -41,14 +39,14 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
         for answers in (kept[node] for node in _in_order(target, kept)):
             for answer in answers:
                 if "definition" in answer:
-                    merged.begin(answer["definition"])
+                    shown.begin(answer["definition"])
                 else:
-                    merged.show(answer["event"], answer)
-        merged.flush()
+                    shown.show(answer["event"], answer)
+        shown.flush()
         return status
 
     async def follow_one(client: NodeClient) -> None:
-        follower = Follower(merged, of_one=asked.id is not None)
+        follower = Follower(shown, of_one=asked.id is not None)
         is_away = False
         while True:
             stream = follower.stream()
@@ -74,26 +72,6 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
 def _in_order(target: Target, kept: dict[str, list[Answer]]) -> list[str]:
     names = [node or str(target.context.endpoints[0]) for node in target.nodes]
     return [name for name in dict.fromkeys(names) if name in kept]
-
-
-class _Merged(Output):
-    """One output for several nodes: its head is written once."""
-
-    def __init__(self, shown: Any) -> None:
-        self._shown = shown
-        self.form = shown.form
-        self._has_begun = False
-
-    def begin(self, definition: Answer) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            self._shown.begin(definition)
-
-    def show(self, event: str, answer: Answer) -> None:
-        self._shown.show(event, answer)
-
-    def flush(self) -> None:
-        self._shown.flush()
 
 
 remote = RemoteGet()

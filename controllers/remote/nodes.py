@@ -45,6 +45,7 @@ from nodespan.runtime.resource import (
     named_definitions,
     parse_selector,
 )
+from nodespan.runtime.state import EventType
 from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.suggestions import did_you_mean
 
@@ -57,8 +58,11 @@ _TIMEOUT = 30.0
 # As clients of the original say: what they take.
 _LARGEST_ANSWER = 32 << 20
 _KEEPALIVE = 20.0
-_EVENTS = {0: protocol.CREATED, 1: protocol.UPDATED, 2: protocol.DESTROYED}
-_BOOTSTRAPPED, _ERRORED, _NOOP = 3, 4, 5
+_EVENTS = {
+    EventType.CREATED: protocol.CREATED,
+    EventType.UPDATED: protocol.UPDATED,
+    EventType.DESTROYED: protocol.DESTROYED,
+}
 
 
 @attrs.frozen
@@ -191,12 +195,12 @@ class NodeClient:
         async with self._stream("Watch", request, wire.WatchResponse.FromString, None) as stream:
             async for answer in stream:
                 for event in answer.event:
-                    if event.event_type == _ERRORED:
+                    if event.event_type == EventType.ERRORED:
                         raise CallError(Code.ABORTED, event.error or "the watch fell behind")
-                    if event.event_type == _BOOTSTRAPPED:
+                    if event.event_type == EventType.BOOTSTRAPPED:
                         show({"event": protocol.BOOTSTRAPPED, "node": self.node})
-                    elif event.event_type != _NOOP:
-                        show(self._answer(_EVENTS[event.event_type], event.resource, asked.form))
+                    elif event.event_type != EventType.NOOP:
+                        show(self._answer(_EVENTS[EventType(event.event_type)], event.resource, asked.form))
         raise CallError(Code.UNAVAILABLE, "the node ended the watch")
 
     async def call(self, path: str, request: Any, decode: Callable[[bytes], T]) -> T:

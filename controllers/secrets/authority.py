@@ -44,11 +44,6 @@ class KeyPair:
     certificate: bytes
     key: bytes = attrs.field(default=b"", repr=False)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the key is known too."""
-        return bool(self.key)
-
 
 def decode_pem(text: str) -> bytes:
     """PEM as configurations hold it, in base64. Raises CertificateError; the empty text is nothing."""

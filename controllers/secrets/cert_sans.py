@@ -19,15 +19,14 @@ _LOCAL = ("127.0.0.1", "::1")
 
 def cert_sans(root: OSRootSpec, own: HostnameStatusSpec | None, addresses: Iterable[str]) -> CertSANSpec:
     """All addresses that the node ever had, its names, and the configured ones."""
-    names = [*root.cert_san_dns_names, "localhost"]
-    fqdn = ""
-    if own is not None and own.hostname:
-        fqdn = f"{own.hostname}.{own.domainname}" if own.domainname else own.hostname
-        names += [own.hostname, fqdn]
+    own_names = () if own is None else own.names
+    names = [*root.cert_san_dns_names, "localhost", *reversed(own_names)]
     ips, others = split_names(
         (*root.cert_san_ips, *(str(ip_interface(address).ip) for address in addresses), *_LOCAL, *names)
     )
-    return CertSANSpec(ips=tuple(dict.fromkeys(ips)), dns_names=tuple(dict.fromkeys(others)), fqdn=fqdn)
+    return CertSANSpec(
+        ips=tuple(dict.fromkeys(ips)), dns_names=tuple(dict.fromkeys(others)), fqdn=next(iter(own_names), "")
+    )
 
 
 class APICertSANsController(Controller):

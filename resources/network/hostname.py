@@ -16,6 +16,11 @@ class HostnameStatusSpec:
     hostname: str = ""
     domainname: str = ""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the node, the longest first; none without a host name."""
+        return _names(self.hostname, self.domainname)
+
 
 @attrs.frozen(kw_only=True)
 class HostnameSpecSpec:
@@ -24,6 +29,17 @@ class HostnameSpecSpec:
     hostname: str = ""
     domainname: str = ""
     layer: ConfigLayer = ConfigLayer.DEFAULT
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As those of the status."""
+        return _names(self.hostname, self.domainname)
+
+
+def _names(hostname: str, domainname: str) -> tuple[str, ...]:
+    if not hostname:
+        return ()
+    return (f"{hostname}.{domainname}", hostname) if domainname else (hostname,)
 
 
 HostnameStatus = ResourceType(

@@ -28,7 +28,7 @@ class Output:
     form = "data"
 
     def begin(self, definition: Answer) -> None:
-        """The type is known; called once, before any resource."""
+        """The type is known; called before any resource, and once for each node. The first one counts."""
 
     def show(self, event: str, answer: Answer) -> None:
         """One resource, or one change of it."""
@@ -50,6 +50,9 @@ class TableOutput(Output):
         self._cells: list[Template] = []
 
     def begin(self, definition: Answer) -> None:
+        # Of several nodes each says it; they have one table.
+        if self._table is not None:
+            return
         columns = definition["printColumns"]
         self._type = definition["displayType"]
         self._cells = [compile(column["jsonPath"]) for column in columns]

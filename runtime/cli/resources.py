@@ -1,15 +1,12 @@
 """`nodespan create`, `apply -f`, `edit`, `delete`, `label`: the resources that users write."""
 
-import os
-import shlex
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nodespan.runtime.cli.client import Connection, ask
+from nodespan.runtime.cli.editor import run_editor
 from nodespan.runtime.cli.errors import CommandError
 
 _STDIN = "-"
@@ -49,25 +46,17 @@ def edit(socket_path: str, type: str, id: str, *, namespace: str) -> int:
     """Open a resource in $VISUAL or $EDITOR, and send what was saved, unless nothing was. Raises CommandError."""
     request = {"call": "get", "type": type, "namespace": namespace, "id": id, "selectors": [], "form": "yaml"}
     (before,) = [answer["yaml"] for answer in ask(socket_path, request) if "yaml" in answer]
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    descriptor, name = tempfile.mkstemp(prefix="nodespan-edit-", suffix=".yaml")
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(before)
-    try:
-        status = subprocess.run([*shlex.split(editor), name], check=False).returncode
-    except OSError as error:
-        Path(name).unlink()
-        raise CommandError(f"the editor {editor!r}: {error.strerror}: set VISUAL or EDITOR") from error
-    after = Path(name).read_text(encoding="utf-8")
+    status, file = run_editor(before)
+    after = file.read_text(encoding="utf-8")
     if status != 0 or after == before or not after.strip():
-        Path(name).unlink()
+        file.unlink()
         print("the editor failed, nothing was changed" if status else "nothing was changed", file=sys.stderr)
         return status
     try:
-        _send(socket_path, {"verb": "replace", "file": name, "text": after})
+        _send(socket_path, {"verb": "replace", "file": str(file), "text": after})
     except CommandError as error:
-        raise CommandError(f"{error}\nwhat you wrote is in {name}") from error
-    Path(name).unlink()
+        raise CommandError(f"{error}\nwhat you wrote is in {file}") from error
+    file.unlink()
     return 0
 
 

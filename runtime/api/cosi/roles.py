@@ -26,7 +26,7 @@ Roles = frozenset[str]
 # The roles of the client of a call. Raises RPCError for a client that has no business here.
 Authorizer = Callable[[Call], Roles]
 
-_READERS = frozenset({ADMIN, OPERATOR, READER})
+READERS = frozenset({ADMIN, OPERATOR, READER})
 
 
 def local_roles(call: Call) -> Roles:
@@ -41,8 +41,8 @@ def role_rule(state: State, roles: Roles) -> Rule:
 
     def rule(pointer: Pointer[object], verb: Verb) -> None:
         kind = {"namespace": pointer.namespace, "type": pointer.type}
-        if not roles & _READERS:
-            raise AccessError(f"one of the roles {', '.join(sorted(_READERS))} is needed", **kind)
+        if not roles & READERS:
+            raise AccessError(f"one of the roles {', '.join(sorted(READERS))} is needed", **kind)
         if not verb.only_reads and ADMIN not in roles:
             raise AccessError(f"{pointer.kind} can only be written with the role {ADMIN}", **kind)
         definition = check_registered(state, pointer)
