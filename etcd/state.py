@@ -43,11 +43,9 @@ from nodespan.runtime.controller import Logger
 from nodespan.runtime.errors import ConflictError, StateError, UnavailableError
 from nodespan.runtime.resource import (
     KindLike,
-    Namespace,
     Phase,
     Pointer,
     Resource,
-    ResourceDefinition,
     ResourceType,
     kind_of,
 )
@@ -130,8 +128,6 @@ class EtcdState(ViewedState):
         self._key_path = key or credential_key()
         self._cached_seal: Seal | None = None
         self._codec = ValueCodec(self._seal)
-        for type in (Namespace, ResourceDefinition):
-            self._codec.learn(type)
         # What this process is writing, by token: it need not be decoded when it comes back.
         self._written: dict[bytes, _Written] = {}
         self._waiting: set[trio.CancelScope] = set()

@@ -10,16 +10,14 @@ too, so whatever is read is checked before it is a resource; what fails is named
 import base64
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 from nodespan.runtime.codec.plain import spec_from_plain
-from nodespan.runtime.codec.stored import check_survives, encode_spec
-from nodespan.runtime.errors import SpecError
-from nodespan.runtime.resource import FrozenMapping, Metadata, Phase, Pointer, Resource, ResourceType
+from nodespan.runtime.resource import FrozenMapping, Metadata, Phase, Pointer, Resource
 from nodespan.runtime.resource.metadata import EMPTY
 from nodespan.runtime.resource.spec_check import check_spec
-from nodespan.runtime.state.sealing import Seal, SealError
+from nodespan.runtime.state.sealing import SealError
+from nodespan.runtime.state.spec_codec import MISFITS, SpecCodec
 
 # etcd takes requests of 1.5 MiB, unless configured for more.
 MAX_VALUE = 8 << 20
@@ -27,8 +25,6 @@ TOKEN_SIZE = 16
 _HEAD = re.compile(rb'\{"nodespan":(\d{1,9}),"write":"([0-9a-f]{16})",')
 _FORMAT = 1
 _LATEST = 1 << 63
-# What reading an invalid value raises.
-_NONSENSE = (SpecError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 class ValueUnreadableError(Exception):
@@ -45,39 +41,17 @@ def token_of(value: bytes) -> bytes:
     return head[2] if head else b""
 
 
-class ValueCodec:
-    """Makes values of resources of known types, and resources of values. `seal` is asked for when a secret is met."""
-
-    def __init__(self, seal: Callable[[], Seal]) -> None:
-        self._seal = seal
-        self._types: dict[str, ResourceType[Any]] = {}
-        self._checked: set[str] = set()
-
-    def knows(self, type: str) -> bool:
-        """Whether the type was learned."""
-        return type in self._types
-
-    def learn(self, type: ResourceType[Any]) -> None:
-        """Know a type from now on."""
-        self._types[type.name] = type
+class ValueCodec(SpecCodec):
+    """Makes values of resources of known types, and resources of values."""
 
     def encode(self, resource: Resource[Any], token: bytes) -> bytes:
         """The value of a resource. Raises ValueError, TypeError if it cannot be stored, SealError without a key."""
         metadata = resource.metadata
-        known = self._types.get(metadata.type)
-        if known is None:
-            raise ValueError(
-                f"{resource.pointer} cannot be stored: its type is unknown here, register_types() it first"
-            )
-        spec = encode_spec(resource.spec)
-        if metadata.type not in self._checked:
-            check_survives(resource.spec, spec)
-            self._checked.add(metadata.type)
+        spec, is_sealed = self.encode_spec(resource)
         name = b"spec"
-        if known.is_sensitive:
+        if is_sealed:
             name = b"sealed"
-            sealed = self._seal().seal(_address(metadata.pointer, metadata.version), spec)
-            spec = b'"' + base64.b64encode(sealed) + b'"'
+            spec = b'"' + base64.b64encode(spec) + b'"'
         fields: dict[str, Any] = {
             "owner": metadata.owner,
             "phase": metadata.phase.value,
@@ -122,29 +96,16 @@ class ValueCodec:
             )
             if known.is_sensitive:
                 sealed = base64.b64decode(fields["sealed"], validate=True)
-                plain = json.loads(self._seal().open(_address(pointer, version), sealed))
+                plain = json.loads(self.open(*pointer, version, sealed))
             else:
                 plain = fields["spec"]
             spec = spec_from_plain(known.spec_class, plain)
             check_spec(spec, known.spec_class, pointer)
         except (SealError, OSError) as error:
             raise ValueUnreadableError(str(error)) from error
-        except (
-            SpecError,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            ArithmeticError,
-            RecursionError,
-        ) as error:
-            # The content may be a secret: the class of the error has to do.
+        except MISFITS as error:
             raise ValueUnreadableError(f"it is no {known.spec_class.__name__} ({type(error).__name__})") from None
         return Resource(metadata, spec)
-
-
-def _address(pointer: Pointer[Any], version: int | None) -> bytes:
-    return json.dumps((*pointer, version)).encode()
 
 
 def _text(value: object) -> str:

@@ -64,3 +64,17 @@ def check_certificate_file(path: Path) -> None:
     if len(raw) > _LARGEST_FILE:
         raise PEMError(f"it is larger than {_LARGEST_FILE // 1024 // 1024} MiB")
     certificate_blocks(raw.decode("utf-8", "replace"))
+
+
+# How Go's programs label a PKCS#8 key of Ed25519; OpenSSL knows only the second (RFC 7468).
+_GO_LABEL, _STANDARD_LABEL = b"ED25519 PRIVATE KEY", b"PRIVATE KEY"
+
+
+def standard_key(pem: bytes) -> bytes:
+    """A private key under the label that every reader knows."""
+    return pem.replace(_GO_LABEL, _STANDARD_LABEL)
+
+
+def go_key(pem: bytes) -> bytes:
+    """A private key of Ed25519, which is under the standard label, as Go's programs label it."""
+    return pem.replace(_STANDARD_LABEL, _GO_LABEL)

@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from nodespan.controllers.remote.talosconfig import Context, TalosConfigError, config_path, read_config
 from nodespan.runtime.api import protocol
+from nodespan.runtime.api.access import TypeNameError, definition_called
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import (
     CallError,
@@ -37,17 +38,16 @@ from nodespan.runtime.codec.plain import metadata_to_plain, spec_to_plain
 from nodespan.runtime.codec.resources import decode_metadata, decode_resource, encode_filter
 from nodespan.runtime.codec.wire import resource_pb2 as wire
 from nodespan.runtime.codec.yamltext import dump_head
+from nodespan.runtime.pem import standard_key
 from nodespan.runtime.resource import (
     Resource,
     ResourceDefinition,
     ResourceDefinitionSpec,
     build_filter,
-    named_definitions,
     parse_selector,
 )
 from nodespan.runtime.state import EventType
 from nodespan.runtime.text.escaping import escaped
-from nodespan.runtime.text.suggestions import did_you_mean
 
 T = TypeVar("T")
 Answer = dict[str, Any]
@@ -99,7 +99,7 @@ class Target:
             client_context,
             roots=context.authority or None,
             certificate=context.certificate,
-            key=context.key.replace(b"ED25519 PRIVATE KEY", b"PRIVATE KEY"),
+            key=standard_key(context.key),
         )
         options = ChannelOptions(max_message=_LARGEST_ANSWER, keepalive=_KEEPALIVE)
         async with open_channel(
@@ -153,14 +153,10 @@ class NodeClient:
         async with self._stream("List", request, wire.ListResponse.FromString, _TIMEOUT) as answers:
             async for answer in answers:
                 found.append(decode_resource(answer.resource, SpecMessages(), lambda _: ResourceDefinitionSpec))
-        named = named_definitions(found, typed)
-        if not named:
-            names = [name for each in found for name in (each.spec.display_type, each.spec.type, *each.spec.aliases)]
-            raise CommandError(f"no such type is registered: {typed!r}{did_you_mean(typed, names)}")
-        if len(named) > 1:
-            names = [each.type.lower() for each in named]
-            raise CommandError(f"type {typed!r} is ambiguous, it may be any of: {', '.join(names)}")
-        return named[0]
+        try:
+            return definition_called(found, typed)
+        except TypeNameError as error:
+            raise CommandError(str(error)) from error
 
     async def list(self, asked: Asked) -> list[Answer]:
         """The answers to `get` without a watch. Raises CommandError, CallError."""

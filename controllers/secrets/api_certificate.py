@@ -12,9 +12,9 @@ from nodespan.controllers.secrets.authority import (
     issue_client,
     issue_server,
     load_certificate,
-    standard_key,
 )
 from nodespan.resources.secrets import APICertificateSpec, CertificateAndKey, CertSANSpec, OSRootSpec
+from nodespan.runtime.pem import standard_key
 
 # The role of a node that asks others for its clients.
 _FOR_CLIENTS = "os:impersonator"

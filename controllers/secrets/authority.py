@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nodespan.controllers.secrets.errors import CertificateError
+from nodespan.runtime.pem import go_key, standard_key
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 Address = IPv4Address | IPv6Address
@@ -31,8 +32,6 @@ SERVER_LIFETIME: Final = datetime.timedelta(hours=24)
 # Clocks of other machines may be behind ours.
 BACKDATED: Final = datetime.timedelta(minutes=10)
 _ORGANIZATION = "talos"
-# How the original labels a PKCS#8 key of Ed25519; readers other than Go's know only the second.
-_LABEL, _STANDARD_LABEL = b"ED25519 PRIVATE KEY", b"PRIVATE KEY"
 _LARGEST = 1 << 16
 _LONGEST_COMMON_NAME = 64
 
@@ -79,7 +78,7 @@ def load_certificates(pem: bytes, *, most: int = 64) -> list[x509.Certificate]:
 def load_key(pem: bytes) -> PrivateKey:
     """The private key of a PEM text, under the original's label or the standard one. Raises CertificateError."""
     try:
-        key = serialization.load_pem_private_key(pem.replace(_LABEL, _STANDARD_LABEL), password=None)
+        key = serialization.load_pem_private_key(standard_key(pem), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise CertificateError("holds no private key, or a damaged one") from error
     if not isinstance(key, PrivateKey):
@@ -94,16 +93,11 @@ def check_pair(pair: KeyPair) -> None:
         raise CertificateError("holds a key that does not belong to the certificate")
 
 
-def standard_key(pem: bytes) -> bytes:
-    """The key under the label that every reader knows; OpenSSL does not know the original's."""
-    return pem.replace(_LABEL, _STANDARD_LABEL)
-
-
 def new_key() -> tuple[ed25519.Ed25519PrivateKey, bytes]:
     """A new key, and its PEM text under the original's label."""
     key = ed25519.Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return key, pem.replace(_STANDARD_LABEL, _LABEL)
+    return key, go_key(pem)
 
 
 def new_authority(now: datetime.datetime) -> KeyPair:

@@ -17,7 +17,7 @@ import trio
 
 from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.api import protocol
-from nodespan.runtime.api.access import check_registered
+from nodespan.runtime.api.access import TypeNameError, check_registered, definition_called
 from nodespan.runtime.api.user_resources import RefusedError, UserResources
 from nodespan.runtime.codec.plain import format_time, metadata_to_plain, resource_to_plain, spec_to_plain
 from nodespan.runtime.codec.yamltext import dump_resource
@@ -34,7 +34,6 @@ from nodespan.runtime.resource import (
     ResourceDefinition,
     ResourceDefinitionSpec,
     build_filter,
-    named_definitions,
     parse_selector,
 )
 from nodespan.runtime.state import Event, EventType, State, count_by_type
@@ -277,21 +276,10 @@ class LocalServer:
         return definition, Kind(namespace, definition.type)
 
     def _resolve(self, typed: str) -> ResourceDefinitionSpec:
-        found = named_definitions(self._state.list(ResourceDefinition), typed)
-        if not found:
-            raise _RequestError(
-                protocol.NOT_FOUND,
-                f"no such type is registered: {typed!r}{did_you_mean(typed, self._type_names())}; "
-                "`nodespan get rd` lists all",
-            )
-        if len(found) > 1:
-            names = ", ".join(definition.type.lower() for definition in found)
-            raise _RequestError(protocol.INVALID, f"type {typed!r} is ambiguous, it may be any of: {names}")
-        return found[0]
-
-    def _type_names(self) -> Iterator[str]:
-        for definition in self._state.list(ResourceDefinition):
-            yield from (definition.spec.display_type, definition.spec.type, *definition.spec.aliases)
+        try:
+            return definition_called(self._state.list(ResourceDefinition), typed)
+        except TypeNameError as error:
+            raise _RequestError(protocol.INVALID if error.is_ambiguous else protocol.NOT_FOUND, str(error)) from error
 
     # why
 

@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from nodespan.runtime.codec.stored import check_survives, decode_spec, encode_spec
-from nodespan.runtime.errors import SpecError
-from nodespan.runtime.resource import FrozenMapping, Metadata, Phase, Resource, ResourceType
+from nodespan.runtime.codec.stored import decode_spec
+from nodespan.runtime.resource import FrozenMapping, Metadata, Phase, Resource
 from nodespan.runtime.resource.metadata import EMPTY
-from nodespan.runtime.state.sealing import Seal, SealError
+from nodespan.runtime.state.sealing import SealError
+from nodespan.runtime.state.spec_codec import MISFITS, SpecCodec
 
 COLUMNS = (
     "namespace",
@@ -29,55 +29,23 @@ COLUMNS = (
 Row = tuple[Any, ...]
 _LARGEST_SPEC = 64 << 20
 
-# What a content that is not of the type can cause.
-_UNFIT = (SpecError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-
 
 class RowError(Exception):
     """A row that is no resource; the text says why, without its content."""
 
 
-class RowCodec:
-    """Makes rows of resources of known types, and resources of rows. `seal` is asked for when a secret is met."""
-
-    def __init__(self, seal: Callable[[], Seal]) -> None:
-        self._seal = seal
-        self._types: dict[str, ResourceType[Any]] = {}
-        self._checked: set[str] = set()
-
-    def knows(self, type: str) -> bool:
-        """Whether the type was learned."""
-        return type in self._types
-
-    def is_secret(self, type: str) -> bool:
-        """Whether resources of this known type are sealed."""
-        return self._types[type].is_sensitive
-
-    def learn(self, type: ResourceType[Any]) -> None:
-        """Know a type from now on."""
-        self._types[type.name] = type
+class RowCodec(SpecCodec):
+    """Makes rows of resources of known types, and resources of rows."""
 
     def encode(self, resource: Resource[Any]) -> Row:
         """The row of a resource. Raises ValueError, TypeError if it cannot be stored."""
         metadata = resource.metadata
-        known = self._types.get(metadata.type)
-        if known is None:
-            raise ValueError(
-                f"{resource.pointer} cannot be stored: its type is unknown here, register_types() it first"
-            )
         try:
             for text in (metadata.namespace, metadata.type, metadata.id, metadata.owner):
                 text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"{metadata!s:.200} cannot be stored: its address is not text ({error.reason})") from None
-        spec = encode_spec(resource.spec)
-        if len(spec) > _LARGEST_SPEC:
-            raise ValueError(f"{resource.pointer} cannot be stored: a spec may have {_LARGEST_SPEC >> 20} MiB")
-        if metadata.type not in self._checked:
-            check_survives(resource.spec, spec)
-            self._checked.add(metadata.type)
-        if known.is_sensitive:
-            spec = self._seal().seal(_address(metadata.namespace, metadata.type, metadata.id, metadata.version), spec)
+        spec, is_sealed = self.encode_spec(resource, longest=_LARGEST_SPEC)
         return (
             metadata.namespace,
             metadata.type,
@@ -90,7 +58,7 @@ class RowCodec:
             _packed(metadata.labels),
             _packed(metadata.annotations),
             json.dumps(metadata.finalizers) if metadata.finalizers else None,
-            known.is_sensitive,
+            is_sealed,
             spec,
         )
 
@@ -106,7 +74,7 @@ class RowCodec:
             namespace = own.namespace if namespace == own.namespace else sys.intern(namespace)
             type, owner = own.type, sys.intern(owner)
             if sealed:
-                spec = self._seal().open(_address(namespace, type, id, version), spec)
+                spec = self.open(namespace, type, id, version, spec)
             metadata = Metadata(
                 namespace,
                 type,
@@ -123,8 +91,7 @@ class RowCodec:
             return Resource(metadata, decode_spec(known.spec_class, spec))
         except SealError as error:
             raise RowError(str(error)) from error
-        except _UNFIT as error:
-            # The content may be a secret: the class of the error has to do.
+        except MISFITS as error:
             raise RowError(f"its content is not that of the type ({error.__class__.__name__})") from error
 
 
@@ -133,7 +100,3 @@ _PHASES = {phase.value: phase for phase in Phase}
 
 def _packed(pairs: Mapping[str, str]) -> str | None:
     return json.dumps(pairs) if pairs else None
-
-
-def _address(namespace: str, type: str, id: str, version: int | None) -> bytes:
-    return json.dumps((namespace, type, id, version)).encode()

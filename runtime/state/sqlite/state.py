@@ -21,10 +21,8 @@ from nodespan.runtime.errors import StateOpenError, UnavailableError
 from nodespan.runtime.resource import (
     Kind,
     KindLike,
-    Namespace,
     Phase,
     Resource,
-    ResourceDefinition,
     ResourceType,
     kind_of,
 )
@@ -77,8 +75,6 @@ class SqliteState(ViewedState):
         self._writer: Writer | None = None
         self._outage: Outage | None = Outage(now(), f"{path} is not open", is_loaded=False)
         self._back = trio.lowlevel.ParkingLot()
-        for type in (Namespace, ResourceDefinition):
-            self._codec.learn(type)
 
     # Opening and closing, for `open_sqlite`.
 

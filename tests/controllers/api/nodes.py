@@ -16,7 +16,7 @@ from nodespan.controllers.api.issuer import TrustService
 from nodespan.controllers.api.server import ServerController
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.secrets.api import APIController
-from nodespan.controllers.secrets.authority import KeyPair, encode_pem, issue_client, new_authority, standard_key
+from nodespan.controllers.secrets.authority import KeyPair, encode_pem, issue_client, new_authority
 from nodespan.controllers.secrets.cert_sans import APICertSANsController
 from nodespan.controllers.secrets.os_root import RootOSController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -34,6 +34,7 @@ from nodespan.resources.secrets import API_ID, APICertificate
 from nodespan.runtime.actions import Action
 from nodespan.runtime.api.cosi.serving import state_methods
 from nodespan.runtime.api.grpc.client import Channel, Endpoint, client_context, open_channel
+from nodespan.runtime.pem import standard_key
 from nodespan.runtime.plugins import AgentAccess
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.kit import Node, running

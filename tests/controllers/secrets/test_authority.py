@@ -26,9 +26,9 @@ from nodespan.controllers.secrets.authority import (
     new_request,
     roles_of,
     sign_request,
-    standard_key,
 )
 from nodespan.controllers.secrets.errors import CertificateError
+from nodespan.runtime.pem import standard_key
 
 NOW = datetime.datetime.now(datetime.UTC)
 AUTHORITY = new_authority(NOW)
