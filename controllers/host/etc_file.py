@@ -143,8 +143,8 @@ class EtcFileController(Controller):
     def _change(self, desired: Mapping[str, EtcFileSpecSpec], obsolete: Iterable[str], sweeps: bool) -> _Outcome:
         """Write and restore; in a worker thread."""
         outcome = _Outcome()
-        obsolete = self._files.owned(self.name).keys() - desired.keys() if sweeps else set()
-        for id in sorted({*obsolete, *obsolete}):
+        leftover = self._files.owned(self.name).keys() - desired.keys() if sweeps else set()
+        for id in sorted({*obsolete, *leftover}):
             try:
                 left = self._files.restore(self.name, id)
             except (HostError, OSError) as error:

@@ -212,6 +212,20 @@ async def test_a_full_configuration_is_applied_and_undone(debian: Machine) -> No
             await at.until(lambda: at.node.state.list(MachineFileStatus) == [])
 
 
+async def test_a_file_that_is_no_longer_configured_is_restored_at_once_also_after_the_start(
+    debian: Machine,
+) -> None:
+    with unchanged(debian):
+        async with run(debian, grace=3600) as at:
+            await at.configure(EtcFileConfig(name="app/app.conf", contents="app\n", mode=0o600))
+            await at.has("/etc/app/app.conf", "app\n")
+            await at.node.eventually(EtcFileStatus, "app/app.conf")
+            await at.configure()
+            await at.until(lambda: at.node.state.find(EtcFileSpec, "app/app.conf") is None)
+            # Before its spec is let go, not when nothing may be missing any more.
+            assert debian.read("/etc/app/app.conf") is None
+
+
 async def test_settings_not_configured_are_not_touched(debian: Machine) -> None:
     with unchanged(debian):
         async with run(debian) as at:
