@@ -315,8 +315,9 @@ class Feed:
 
     def _put(self, key_value: KeyValue, revision: int | None = None) -> None:
         key = key_value.key
+        known = self.entries.get(key)
         try:
-            pointer = pointer_of(self._root, key)
+            pointer = pointer_of(self._root, key) if known is None else known.pointer
         except ValueError as error:
             self._name_unreadable(Pointer("", "", key.decode(errors="backslashreplace")), str(error))
             return

@@ -5,8 +5,8 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
 
+import attrs
 import trio
 from google.protobuf.message import DecodeError, Message
 
@@ -52,15 +52,10 @@ class Member:
     """
 
     def __init__(self, endpoint: str, tls: TLSFiles, credentials: Credentials | None, nursery: trio.Nursery) -> None:
-        parts = urlsplit(endpoint)
-        assert parts.hostname, "endpoints are parsed before"
-        assert parts.port
         self.endpoint = endpoint
-        self._parts = parts
         self._tls = tls
-        self._is_secure = parts.scheme == "https"
-        where = Endpoint(parts.hostname, parts.port, secure=self._is_secure)
-        self._channel = Channel([where], Dialer(tls=self._context), _OPTIONS, nursery, None)
+        self._where = Endpoint.parse(endpoint)
+        self._channel = Channel([self._where], Dialer(tls=self._context), _OPTIONS, nursery, None)
         self._login = None if credentials is None else Login(credentials, self._authenticate)
 
     async def ask(
@@ -161,10 +156,11 @@ class Member:
 
     def _hint(self) -> str:
         """What to give instead of an HTTP port."""
-        if self._parts.port == CLIENT_PORT:
+        if self._where.port == CLIENT_PORT:
             return ""
-        host = f"[{self._parts.hostname}]" if ":" in (self._parts.hostname or "") else self._parts.hostname
-        return f": is this etcd's HTTP port? Give the port for clients ({self._parts.scheme}://{host}:{CLIENT_PORT})"
+        scheme = "https" if self._where.secure else "http"
+        meant = attrs.evolve(self._where, port=CLIENT_PORT)
+        return f": is this etcd's HTTP port? Give the port for clients ({scheme}://{meant})"
 
     def _reason(self, error: CallError) -> str:
         """What lies at the bottom of a failure."""
@@ -177,7 +173,7 @@ class Member:
         elif isinstance(cause, OSError) and cause.errno:
             reason = os.strerror(cause.errno).lower()
         # TLS 1.3 lets a client find out only after its handshake, and not always by a proper alert.
-        if error.stage is Stage.TLS and self._is_secure and self._tls.certificate is None:
+        if error.stage is Stage.TLS and self._where.secure and self._tls.certificate is None:
             reason += " (it may want a client certificate, and none is given)"
         return reason
 

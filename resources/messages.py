@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nodespan.resources import cluster, config, files, kubespan, network, runtime
-from nodespan.resources.addresses import decode_address, encode_address, split_endpoint, split_prefix
+from nodespan.resources.addresses import (
+    decode_address,
+    encode_address,
+    join_endpoint,
+    join_prefix,
+    split_endpoint,
+    split_prefix,
+)
 from nodespan.resources.config.network import ClientIdentifier
 from nodespan.resources.wire import cluster_pb2, config_pb2, files_pb2, k8s_pb2, kubespan_pb2, network_pb2, runtime_pb2
 from nodespan.runtime.codec.messages import At, Choice, MessageType, Part
@@ -37,8 +44,7 @@ class _Prefix:
         into.ip, into.prefix_length = split_prefix(value)
 
     def from_wire(self, value: Any) -> str:
-        address = decode_address(value.ip)
-        return f"{address}/{value.prefix_length}" if address else ""
+        return join_prefix(value.ip, value.prefix_length) if value.ip else ""
 
 
 class _Endpoint:
@@ -46,10 +52,7 @@ class _Endpoint:
         into.ip, into.port = split_endpoint(value)
 
     def from_wire(self, value: Any) -> str:
-        address = decode_address(value.ip)
-        if not address:
-            return ""
-        return f"[{address}]:{value.port}" if ":" in address else f"{address}:{value.port}"
+        return join_endpoint(value.ip, value.port) if value.ip else ""
 
 
 class _HardwareAddress:

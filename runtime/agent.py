@@ -136,6 +136,7 @@ class Agent:
             state_dir=options.state_dir,
             root=options.root,
             settled=self._settled,
+            mounts=tuple(self._mounts),
             agent=plugins.AgentAccess(
                 version=version,
                 state=self.state,
@@ -244,7 +245,7 @@ class Agent:
         from nodespan.runtime.api.cosi.serving import state_methods
 
         def spec_class(name: str) -> type[Any] | None:
-            type = AgentLifecycle if name == AgentLifecycle.name else self.engine.find_type(name)
+            type = AgentLifecycle if name == AgentLifecycle.name else self.engine.types.get(name)
             return None if type is None else type.spec_class
 
         return state_methods(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nodespan.runtime.api.grpc import Method
     from nodespan.runtime.graph import Edge
     from nodespan.runtime.state import State
+    from nodespan.runtime.state.opening import Mount
 
 GROUP = "nodespan.controllers"
 AnyController = Controller | QueueController
@@ -63,7 +64,8 @@ class Settings:
     revert its changes of the system. `settled` waits, for at most so many seconds, until no controller has anything to
     do, and returns whether that came; it must not be awaited in a turn. `metrics` are added to those of the agent, and
     the agent is not ready while one of `readiness` names what is missing: add to them by `publish`. `agent` is None
-    where controllers are made without an agent, to be looked at.
+    where controllers are made without an agent, to be looked at. `mounts` are the states of namespaces that the agent
+    was started with.
     """
 
     state_dir: Path
@@ -74,6 +76,7 @@ class Settings:
     metrics: list[Collect] = attrs.field(factory=list, eq=False)
     readiness: list[Missing] = attrs.field(factory=list, eq=False)
     agent: AgentAccess | None = attrs.field(default=None, eq=False)
+    mounts: "tuple[Mount, ...]" = attrs.field(default=(), eq=False)
 
     def publish(self, collect: Collect, missing: Missing | None = None) -> None:
         """Add to the metrics of the agent, and to what it waits for; the same functions again change nothing."""

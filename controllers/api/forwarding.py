@@ -128,12 +128,14 @@ class _Route:
             return await self._unary_of_many(request, call, targets.names)
         if not targets.names or self._node.is_own(targets.names[0]):
             return await self._inner.handler(request, call)
-        target = targets.names[0]
+        return frame(await self._ask(request, call, targets.names[0], bytes))
+
+    async def _ask(self, request: Message, call: Call, target: str, decode: Callable[[bytes], Any]) -> Any:
+        """The answer of another node. Raises RPCError."""
         async with open_channel([self._endpoint(target)], tls=self._tls(call), options=_OPTIONS) as channel:
-            answer = await channel.unary(
-                self._inner.path, request, bytes, timeout=_left(call), metadata=self._metadata(call)
+            return await channel.unary(
+                self._inner.path, request, decode, timeout=_left(call), metadata=self._metadata(call)
             )
-        return frame(answer)
 
     async def _stream(self, request: Message, call: Call) -> None:
         targets = self._targets(call)
@@ -194,14 +196,7 @@ class _Route:
             if self._node.is_own(name):
                 answer = await self._inner.handler(request, call)
             else:
-                async with open_channel([self._endpoint(name)], tls=self._tls(call), options=_OPTIONS) as channel:
-                    answer = await channel.unary(
-                        self._inner.path,
-                        request,
-                        reply.FromString,
-                        timeout=_left(call),
-                        metadata=self._metadata(call),
-                    )
+                answer = await self._ask(request, call, name, reply.FromString)
         except RPCError as error:
             answer = reply()
             _set_error(answer.messages.add().metadata, name, error)

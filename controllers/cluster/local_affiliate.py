@@ -83,12 +83,11 @@ class LocalAffiliateController(Controller):
             return None
         if not config.spec.service_endpoints or not hostname.spec.hostname:
             return None
-        host, domain = hostname.spec.hostname, hostname.spec.domainname
         return AffiliateSpec(
             node_id=identity.spec.node_id,
             addresses=plain_addresses(routed.spec.addresses),
-            hostname=f"{host}.{domain}" if domain else host,
-            nodename=host,
+            hostname=hostname.spec.names[0],
+            nodename=hostname.spec.hostname,
             operating_system=self._operating_system,
             machine_type=MachineType(machine.spec.machine.type.value),
             kubespan=_kubespan(ctx, machine.spec, current.spec.addresses),

@@ -12,7 +12,6 @@ def controllers(settings: "Settings") -> "list[Controller]":
     import structlog
 
     from nodespan.controllers.config.files.controller import FileController
-    from nodespan.controllers.config.files.mounts import read_mounts
     from nodespan.runtime.plugins import load_installed
 
     def new_controllers() -> "list[AnyController]":
@@ -25,6 +24,6 @@ def controllers(settings: "Settings") -> "list[Controller]":
             leaving=settings.leaving,
             settled=settings.settled,
             new_controllers=new_controllers,
-            mounts=read_mounts(settings.config, settings.state_dir),
+            mounts=settings.mounts,
         )
     ]

@@ -63,14 +63,10 @@ def apply_actions(
 
     async def apply(call: ActionCall) -> _Answers:
         timeout = _timeout(call.arguments)
-        files, loaded = await _load(call)
+        answers, loaded = await _checked(call, {"text": "nothing was changed\n", "problem": True, "status": REFUSED})
+        for answer in answers:
+            yield answer
         if loaded is None:
-            yield {"text": NO_CHANGES, "status": APPLIED}
-            return
-        for text in report(loaded, files, verbose=bool(call.arguments.get("verbose"))):
-            yield {"text": text, "problem": bool(loaded.errors)}
-        if loaded.errors:
-            yield {"text": "nothing was changed\n", "problem": True, "status": REFUSED}
             return
         if call.arguments.get("staged"):
             target = await keeper.stage(loaded)
@@ -101,14 +97,10 @@ def apply_actions(
             yield answer
 
     async def try_dry(call: ActionCall) -> _Answers:
-        files, loaded = await _load(call)
+        answers, loaded = await _checked(call, {"text": "", "status": REFUSED})
+        for answer in answers:
+            yield answer
         if loaded is None:
-            yield {"text": NO_CHANGES, "status": APPLIED}
-            return
-        for text in report(loaded, files, verbose=bool(call.arguments.get("verbose"))):
-            yield {"text": text, "problem": bool(loaded.errors)}
-        if loaded.errors:
-            yield {"text": "", "status": REFUSED}
             return
         found = await dry_run(loaded.config, call.state, new_controllers(), prior)
         for text, is_problem in dry_run_texts(found):
@@ -151,6 +143,17 @@ def _problems(state: State) -> _Problems:
 
 def _new_problems(state: State, before: _Problems) -> _Problems:
     return {id: problem for id, problem in _problems(state).items() if before.get(id) != problem}
+
+
+async def _checked(call: ActionCall, refusal: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], Loaded | None]:
+    """What to answer about the configuration that the client sent, and it; None if there is nothing to do with it."""
+    files, loaded = await _load(call)
+    if loaded is None:
+        return [{"text": NO_CHANGES, "status": APPLIED}], None
+    is_refused = bool(loaded.errors)
+    texts = report(loaded, files, verbose=bool(call.arguments.get("verbose")))
+    answers: list[Mapping[str, Any]] = [{"text": text, "problem": is_refused} for text in texts]
+    return ([*answers, refusal], None) if is_refused else (answers, loaded)
 
 
 async def _load(call: ActionCall) -> tuple[str, Loaded | None]:

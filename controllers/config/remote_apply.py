@@ -1,9 +1,12 @@
 """`nodespan apply` and `patch` for nodes of other machines, by the original's machine API."""
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from ruamel.yaml import YAML
+
+from nodespan.controllers.config.patched import patched
+from nodespan.controllers.config.sources import SourceText
 from nodespan.controllers.remote.nodes import NodeClient, Target, each_node, run
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.grpc.client import CallError
@@ -12,15 +15,10 @@ from nodespan.runtime.codec.duration import parse_duration
 from nodespan.runtime.codec.wire import resource_pb2 as cosi
 from nodespan.runtime.text.escaping import escaped
 
-if TYPE_CHECKING:
-    from nodespan.controllers.config.sources import SourceText
-
 _APPLY: Final = "/machine.MachineService/ApplyConfiguration"
 _GET: Final = "/cosi.resource.State/Get"
 _MODES = wire.ApplyConfigurationRequest
 _LINES = "\n"
-# Names and contents.
-Files = Sequence[tuple[str, bytes]]
 
 
 def apply_remotely(target: Target, action: str, arguments: dict[str, Any]) -> int:
@@ -44,10 +42,12 @@ def apply_remotely(target: Target, action: str, arguments: dict[str, Any]) -> in
         base = files or [("the configuration in effect", await _current(client))]
         message = wire.ApplyConfigurationRequest()
         message.CopyFrom(request)
-        text = _text(base, patches)
+        sources = [SourceText(name=name, text=raw.decode(errors="replace")) for name, raw in base]
         # A file goes as it is: what is no text is refused there, by its place.
-        message.data = base[0][1] if len(base) == 1 and not patches else text.encode()
-        if not files and _is_same(base, text):
+        is_as_given = len(base) == 1 and not patches
+        message.data = base[0][1] if is_as_given else patched(sources, list(patches)).encode()
+        # Patches may have changed nothing but the notation.
+        if not files and message.data == patched(sources, []).encode():
             sys.stdout.write(f"{client.node}: Apply was skipped: no changes detected.\n")
             return
         answer = await client.call(_APPLY, message, wire.ApplyConfigurationResponse.FromString)
@@ -71,28 +71,4 @@ async def _current(client: NodeClient) -> bytes:
 
 def config_text(yaml_spec: str) -> str:
     """The configuration in the YAML form of its resource: a text there, or the configuration itself."""
-    from ruamel.yaml import YAML
-
     return text if isinstance(text := YAML(typ="safe").load(yaml_spec), str) else yaml_spec
-
-
-def _text(files: Files, patches: Files) -> str:
-    """What to apply: the file as it is, or several, or a patched one, as one text."""
-    from nodespan.controllers.config.patched import patched
-
-    if len(files) == 1 and not patches:
-        return files[0][1].decode(errors="replace")
-    return patched(_sources(files), list(patches))
-
-
-def _sources(files: Files) -> "list[SourceText]":
-    from nodespan.controllers.config.sources import SourceText
-
-    return [SourceText(name=name, text=raw.decode(errors="replace")) for name, raw in files]
-
-
-def _is_same(files: Files, text: str) -> bool:
-    """Whether patches have changed nothing but the notation."""
-    from nodespan.controllers.config.patched import patched
-
-    return patched(_sources(files), []) == text

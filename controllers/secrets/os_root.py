@@ -44,11 +44,10 @@ def split_names(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
 
 def _pair(key: str, certificate: str, private: str) -> "KeyPair":
     # Only a node with an authority pays for the library.
-    from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem, load_certificates
+    from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem
 
     try:
         pair = KeyPair(decode_pem(certificate), decode_pem(private))
-        load_certificates(pair.certificate, most=1)
         check_pair(pair)
         pair.certificate.decode("ascii"), pair.key.decode("ascii")
     except CertificateError as error:

@@ -222,20 +222,16 @@ class UserspaceWireguard:
         """
         here = os.stat(self._netns or "/proc/thread-self/ns/net")
         try:
-            return _is_same(here, os.stat(f"/proc/{process}/ns/net"))
+            return os.path.samestat(here, os.stat(f"/proc/{process}/ns/net"))
         except FileNotFoundError:
             return any(_holds_tun(each, name) for each in _processes_in(here))
-
-
-def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _processes_in(namespace: os.stat_result) -> Iterator[Path]:
     """The directories in /proc of the processes in a network namespace."""
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if _is_same(namespace, os.stat(directory / "ns" / "net")):
+            if os.path.samestat(namespace, os.stat(directory / "ns" / "net")):
                 yield directory
         except OSError:
             # It has ended.

@@ -85,5 +85,11 @@ class LinkSpecSpec:
     layer: ConfigLayer = ConfigLayer.DEFAULT
     multicast: bool | None = None
 
+    @property
+    def master(self) -> str:
+        """The bond, bridge or VRF that the link is to belong to, "" for none."""
+        slave = self.bridge_slave or self.vrf_slave
+        return self.master_name or (slave.master_name if slave is not None else "")
+
 
 LinkSpec = ResourceType("LinkSpecs.net.talos.dev", LinkSpecSpec, namespace=NAMESPACE, sensitive=True)

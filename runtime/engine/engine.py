@@ -82,13 +82,9 @@ class Engine:
         """The runner of each controller, by name."""
         return self._runners
 
-    def find_type(self, name: str) -> ResourceType[Any] | None:
-        """The type of this full name that a controller declared, or that the engine has itself; None for any other."""
-        return self._types.get(name)
-
     @property
     def types(self) -> Mapping[str, ResourceType[Any]]:
-        """The types that controllers declared, by name."""
+        """The types that controllers declared, and those that the engine has itself, by full name."""
         return self._types
 
     async def register(self, controller: Controller | QueueController) -> None:

@@ -103,11 +103,6 @@ class _Follower:
         self._is_loaded = False
         self._expectations: dict[str, list[_Expectation]] = {}
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the contents were read once."""
-        return self._is_loaded
-
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
@@ -143,7 +138,8 @@ class _Follower:
                 elif event.type is EventType.CREATED:
                     contents[event.resource.id] = event.resource
                 elif event.type is EventType.BOOTSTRAPPED:
-                    self.collection.resync(contents)
+                    # A type may have been learned since they came.
+                    self.collection.resync({id: self._remote.decoded(each) for id, each in contents.items()})
                     contents = None
                     self._is_loaded = True
                     self._resynced()
@@ -283,6 +279,7 @@ class RemoteState(ViewedState):
         self._now = now
         self._random = random
         self._followers: dict[Kind[Any], _Follower] = {}
+        self._learned: dict[str, ResourceType[Any]] = {}
 
     async def follow(self, *kinds: KindLike[Any]) -> None:
         """Make sure that these kinds can be read: wait until their contents are here.
@@ -295,7 +292,8 @@ class RemoteState(ViewedState):
             await follower.until_loaded()
 
     def _follower(self, kind: KindLike[Any]) -> _Follower:
-        if isinstance(kind, ResourceType):
+        # For each read: what is known is not looked through again.
+        if isinstance(kind, ResourceType) and self._learned.get(kind.name) is not kind:
             self.learn([kind])
         address = kind_of(kind)
         found = self._followers.get(address)
@@ -307,6 +305,7 @@ class RemoteState(ViewedState):
 
     def learn(self, types: Iterable[ResourceType[Any]]) -> None:
         types = tuple(types)
+        self._learned |= {type.name: type for type in types}
         self._remote.learn(types)
         names = {type.name for type in types}
         for kind, follower in self._followers.items():
@@ -447,8 +446,9 @@ class RemoteState(ViewedState):
         )
 
     async def _loaded(self, kind: KindLike[Any]) -> _Follower:
-        await self.follow(kind)
-        return self._follower(kind)
+        follower = self._follower(kind)
+        await follower.until_loaded()
+        return follower
 
     async def _catch_up(self, follower: _Follower, expectation: _Expectation) -> None:
         """Wait until the view shows what the other side has of a resource."""

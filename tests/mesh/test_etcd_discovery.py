@@ -1,5 +1,6 @@
 """Several discovery services on one etcd: they serve one set of clusters, and one may die."""
 
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_dis
 from nodespan.runtime.api.grpc import Code, RPCError
 from tests.discovery.service.house import SECOND
 from tests.discovery.service.rpc import RpcClient, connected
+from tests.support.process import eventually
 from tests.support.shared_etcd import SharedEtcd, running_etcd
 
 pytestmark = pytest.mark.needs_program("etcd")
@@ -85,10 +87,7 @@ async def instances(
         nursery.cancel_scope.cancel()
 
 
-async def until(check: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not check():  # noqa: ASYNC110 (other tasks notify watchers)
-            await trio.sleep(0.005)
+until = functools.partial(eventually, within=PATIENCE)
 
 
 async def test_an_affiliate_announced_at_one_is_served_by_all_and_one_may_die(etcd: SharedEtcd) -> None:

@@ -1,6 +1,7 @@
 """The state on etcd against a real one: conformance, sharing, outages, compaction, a past restored, hostile values."""
 
 import base64
+import functools
 import random
 import secrets
 import time
@@ -37,6 +38,7 @@ from nodespan.runtime.testing.state_model import StateModelSuite, World
 from nodespan.runtime.testing.state_suite import Path, PathSpec, StateSuite
 from tests.runtime.state.killing import Acknowledged, Server, check, write_until_killed, writers
 from tests.support.etcd import etcd_cluster, loopback
+from tests.support.process import eventually
 from tests.support.shared_etcd import SharedEtcd, running_etcd, wired
 
 pytestmark = pytest.mark.needs_program("etcd")
@@ -91,10 +93,7 @@ def path(id: str, **labels: str) -> Resource[Any]:
     return Path.new(id, PathSpec()).with_labels(labels)
 
 
-async def until(check: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not check():  # noqa: ASYNC110 (the view changes by itself)
-            await trio.sleep(0.005)
+until = functools.partial(eventually, within=PATIENCE)
 
 
 def numbers(state: State) -> dict[str, int | None]:

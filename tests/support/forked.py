@@ -6,7 +6,6 @@ it was not executed cannot be tested with it: what is about starting itself star
 """
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import importlib.metadata
@@ -27,6 +26,8 @@ from typing import Any
 
 import trio
 
+from tests.support.netns import CLONE_NEWNET, call
+
 PROJECT = Path(__file__).parents[2]
 _PROGRAM = """\
 import sys
@@ -36,7 +37,7 @@ from nodespan.runtime.cli import main
 sys.exit(main())
 """
 _LARGEST = 1 << 20
-_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWNET = 0x00020000, 0x04000000, 0x40000000
+_CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000
 # What Python and its libraries look at once, when they begin.
 _LOOKED_AT_ONCE = ("PYTHON", "LC_", "LANG", "TZ")
 
@@ -255,13 +256,13 @@ def _become(request: dict[str, Any], files: Sequence[int]) -> None:
         os.close(file)
     if request["netns"]:
         with open(request["netns"]) as namespace:
-            _call("setns", namespace.fileno(), _CLONE_NEWNET)
+            call("setns", namespace.fileno(), CLONE_NEWNET)
     if request["machine"]:
         for kind, flag in (("uts", _CLONE_NEWUTS), ("mnt", _CLONE_NEWNS)):
             with open(f"/proc/{request['machine']}/ns/{kind}") as namespace:
-                _call("setns", namespace.fileno(), flag)
+                call("setns", namespace.fileno(), flag)
     if request["hostname"]:
-        _call("unshare", _CLONE_NEWUTS)
+        call("unshare", _CLONE_NEWUTS)
         socket.sethostname(request["hostname"])
     os.chdir(request["directory"])
     os.environ.clear()
@@ -270,9 +271,3 @@ def _become(request: dict[str, Any], files: Sequence[int]) -> None:
     added = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[1:1] = [path for path in added if path and path not in sys.path]
     sys.argv[1:] = request["arguments"]
-
-
-def _call(function: str, *arguments: int) -> None:
-    if getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{function}: {os.strerror(number)}")

@@ -23,7 +23,7 @@ from tests.support import run
 _numbers = itertools.count()
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNET = 0x40000000
+CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED = 1 << 12, 1 << 14, 1 << 20
 _MNT_DETACH = 2
 _OWN = "/proc/thread-self/ns/net"
@@ -125,18 +125,18 @@ def entered(target: Namespace) -> Iterator[None]:
     try:
         away = os.open(target.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _call("setns", away, _CLONE_NEWNET)
+            call("setns", away, CLONE_NEWNET)
         finally:
             os.close(away)
         try:
             yield
         finally:
-            _call("setns", home, _CLONE_NEWNET)
+            call("setns", home, CLONE_NEWNET)
     finally:
         os.close(home)
 
 
-def _call(function: str, *arguments: bytes | int | None) -> None:
+def call(function: str, *arguments: bytes | int | None) -> None:
     """A call of the C library; some of these Python has since 3.12, others never. Raises OSError."""
     if getattr(_libc, function)(*arguments) != 0:
         number = ctypes.get_errno()
@@ -148,19 +148,19 @@ def _add(path: Path) -> None:
     directory = os.fsencode(path.parent)
     # So that a namespace which is removed goes from all that see the directory.
     try:
-        _call("mount", b"", directory, b"none", _MS_SHARED | _MS_REC, None)
+        call("mount", b"", directory, b"none", _MS_SHARED | _MS_REC, None)
     except OSError:  # no mount point yet
-        _call("mount", directory, directory, b"none", _MS_BIND | _MS_REC, None)
-        _call("mount", b"", directory, b"none", _MS_SHARED | _MS_REC, None)
+        call("mount", directory, directory, b"none", _MS_BIND | _MS_REC, None)
+        call("mount", b"", directory, b"none", _MS_SHARED | _MS_REC, None)
     path.touch(0o000, exist_ok=False)
     try:
         home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _call("unshare", _CLONE_NEWNET)
+            call("unshare", CLONE_NEWNET)
             try:
-                _call("mount", _OWN.encode(), os.fsencode(path), b"none", _MS_BIND, None)
+                call("mount", _OWN.encode(), os.fsencode(path), b"none", _MS_BIND, None)
             finally:
-                _call("setns", home, _CLONE_NEWNET)
+                call("setns", home, CLONE_NEWNET)
         finally:
             os.close(home)
     except OSError:
@@ -169,7 +169,7 @@ def _add(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    _call("umount2", os.fsencode(path), _MNT_DETACH)
+    call("umount2", os.fsencode(path), _MNT_DETACH)
     path.unlink()
 
 

@@ -8,7 +8,6 @@ import datetime
 import math
 import operator
 import re
-import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -178,6 +177,9 @@ def _zone(name: str) -> datetime.tzinfo:
         minutes = int(found[2]) * 60 + int(found[3])
         if minutes < 24 * 60:
             return datetime.timezone(datetime.timedelta(minutes=-minutes if found[1] == "-" else minutes))
+    # Loaded by the few expressions that name a time zone: it takes milliseconds of every agent's start.
+    import zoneinfo
+
     try:
         if not re.fullmatch("[A-Za-z0-9_+/-]+", name) or name.startswith("/"):
             raise ValueError

@@ -59,11 +59,11 @@ def in_order(specs: Iterable[LinkSpecSpec]) -> list[LinkSpecSpec]:
     by_name = {spec.name: spec for spec in specs}
 
     def depth(spec: LinkSpecSpec, above: frozenset[str] = frozenset()) -> int:
-        below = (by_name.get(name) for name in (master_name(spec), spec.parent_name) if name not in above)
+        below = (by_name.get(name) for name in (spec.master, spec.parent_name) if name not in above)
         return max((depth(each, above | {spec.name}) + 1 for each in below if each is not None), default=0)
 
     def order(spec: LinkSpecSpec) -> tuple[int, str, int, str]:
-        return (depth(spec), master_name(spec), spec.slave_index, spec.name)
+        return (depth(spec), spec.master, spec.slave_index, spec.name)
 
     return sorted(by_name.values(), key=order)
 
@@ -214,18 +214,9 @@ def _bridge_options(bridge: BridgeMaster | None) -> tuple[bool | None, bool | No
 
 def _desired_master(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup, deciding: Container[str]) -> int | None:
     """The index of the master that the link is to have from now on, 0 for none; None if it has the right one."""
-    name = master_name(spec)
+    name = spec.master
     current = lookup.at(link.status.master_index)
     if name:
         master = lookup.find(name)
         return None if master is None or master is current else master.status.index
     return 0 if current is not None and current.name in deciding else None
-
-
-def master_name(spec: LinkSpecSpec) -> str:
-    """The bond, bridge or VRF that the link is to belong to, "" for none."""
-    if spec.master_name:
-        return spec.master_name
-    if spec.bridge_slave is not None:
-        return spec.bridge_slave.master_name
-    return spec.vrf_slave.master_name if spec.vrf_slave is not None else ""

@@ -37,7 +37,6 @@ from nodespan.controllers.network.apply.link_plan import (
     complaint,
     find,
     in_words,
-    master_name,
 )
 from nodespan.controllers.network.apply.link_state import LinkState, device_of
 from nodespan.controllers.network.apply.link_work import LinksDone, apply_links
@@ -159,7 +158,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
         if link is None:
             return restored("it was deleted", program_of(port)) if spec.logical else ""
         # A bond sets its members down itself when they are released.
-        if spec.up and LinkFlags.UP not in link.status.flags and (port or not master_name(spec)):
+        if spec.up and LinkFlags.UP not in link.status.flags and (port or not spec.master):
             return restored("it was set down", program_of(port))
         return ""
 
@@ -170,7 +169,7 @@ class LinkPlan(Plan[LinkSpecSpec]):
         if before:
             self._state.members.get(before, set()).discard(id)
         spec = self._specs.desired.get(id)
-        after = master_name(spec) if spec is not None else ""
+        after = spec.master if spec is not None else ""
         if after:
             self._master_of[id] = after
             self._state.members.setdefault(after, set()).add(id)

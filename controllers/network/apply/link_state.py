@@ -9,7 +9,7 @@ import attrs
 
 from nodespan.controllers.common.prior_state import PriorState, link_slot
 from nodespan.controllers.network.apply.link_originals import LinkOriginals, decided, restoration
-from nodespan.controllers.network.apply.link_plan import Existence, Refuse, Remove, existence, find, master_name
+from nodespan.controllers.network.apply.link_plan import Existence, Refuse, Remove, existence, find
 from nodespan.controllers.network.apply.link_prior import PriorLink, from_plain
 from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
@@ -118,7 +118,7 @@ class LinkState:
 
     def note_master(self, spec: LinkSpecSpec, link: KernelLink) -> None:
         """Put on record which master a link is about to get, and from which it is taken. Raises OSError."""
-        slot, given = _master_slot(link), master_name(spec)
+        slot, given = _master_slot(link), spec.master
         known = self.prior.journal.get(slot)
         if known is not None:
             known = {**known, "given": given}

@@ -21,7 +21,6 @@ from nodespan.controllers.network.apply.link_plan import (
     adjustment,
     find,
     in_order,
-    master_name,
 )
 from nodespan.controllers.network.apply.link_prior import (
     PriorLink,
@@ -204,7 +203,7 @@ class _Worker:
         lookup = LinkLookup(self._state.links)
         requests: dict[str, Request] = {}
         for spec in specs:
-            if spec.kind not in _MADE_AT_ONCE or spec.hardware_addr or master_name(spec):
+            if spec.kind not in _MADE_AT_ONCE or spec.hardware_addr or spec.master:
                 continue
             match self._state.existence(spec, lookup):
                 case Create(_, parent_index):
@@ -290,7 +289,7 @@ class _Worker:
             # Joining may change the master too.
             self._reread(change.master)
         # A link that was set down is so to join its master next.
-        return change.master is not None or (change.up is not True and master_name(spec) != "")
+        return change.master is not None or (change.up is not True and spec.master != "")
 
     def _create(self, spec: LinkSpecSpec, parent_index: int) -> None:
         lookup = LinkLookup(self._state.links)
@@ -415,7 +414,7 @@ class _Worker:
         return not UserspaceWireguard(self._netns).owns(spec.name)
 
     def _note_master(self, spec: LinkSpecSpec) -> None:
-        name = master_name(spec)
+        name = spec.master
         if name:
             self._state.memory.mastered[spec.name] = name
         else:

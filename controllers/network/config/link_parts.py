@@ -86,17 +86,12 @@ def link_disagreements(one: LinkPart, other: LinkPart) -> tuple[Disagreement, ..
     differing = disagreements(one.spec, other.spec, leave_out=leave_out, only_where_set=True)
     if one.decides_up and other.decides_up and one.spec.up != other.spec.up:
         differing += (Disagreement("up", str(one.spec.up).lower(), str(other.spec.up).lower()),)
-    mine, theirs = _master(one.spec), _master(other.spec)
+    mine, theirs = one.spec.master, other.spec.master
     # Masters of different kinds stand in different fields.
     differing = tuple(each for each in differing if not each.field.startswith(("master_name", "bridge_sl", "vrf_sl")))
     if mine and theirs and mine != theirs:
         differing += (Disagreement("the master", mine, theirs),)
     return differing
-
-
-def _master(spec: LinkSpecSpec) -> str:
-    slave = spec.bridge_slave or spec.vrf_slave
-    return spec.master_name or (slave.master_name if slave is not None else "")
 
 
 def _spec(name: str, **fields: Any) -> LinkSpecSpec:

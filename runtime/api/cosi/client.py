@@ -34,7 +34,7 @@ _API_VERSION = 1
 _PATIENCE = 30.0
 # The largest resource, and when an end that says nothing is taken for gone.
 _OPTIONS = ChannelOptions(max_message=64 << 20, keepalive=20.0, keepalive_timeout=10.0, keepalive_without_calls=True)
-_READS = ("Get", "List", "Watch")
+_READS = ("Get", "Watch")
 _UNREACHABLE = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED, Code.ABORTED})
 
 
@@ -110,13 +110,6 @@ class StateClient:
         with _understood("Get", kind):
             answer = await self._call("Get", request, wire.GetResponse)
         return self._resource(answer.resource, kind)
-
-    async def list(self, kind: Kind[Any]) -> list[Resource[Any]]:
-        """The resources of a kind, sorted by id."""
-        request = wire.ListRequest(namespace=kind.namespace, type=kind.type, options=wire.ListOptions())
-        with _understood("List", kind):
-            async with self._channel.stream(f"/{SERVICE}/List", request, wire.ListResponse.FromString) as answers:
-                return [self._resource(answer.resource, kind) async for answer in answers]
 
     async def create(self, resource: Resource[Any], owner: str) -> Resource[Any]:
         """As `State.create`."""

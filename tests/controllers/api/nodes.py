@@ -151,7 +151,7 @@ async def api_node(
 
 def _spec_class(holder: list[Node]) -> Callable[[str], type[Any] | None]:
     def find(name: str) -> type[Any] | None:
-        found = holder[0].engine.find_type(name)
+        found = holder[0].engine.types.get(name)
         return None if found is None else found.spec_class
 
     return find

@@ -123,9 +123,7 @@ class _Way:
 
     async def connect(self, addresses: list[tuple[str, int]], whose: str = "") -> trio.SocketStream:
         """A connection to the first address that takes one."""
-        where = whose + ", ".join(
-            f"[{address}]:{port}" if ":" in address else f"{address}:{port}" for address, port in addresses
-        )
+        where = whose + ", ".join(str(Endpoint(address, port)) for address, port in addresses)
         self.at(Stage.TCP, f"no connection to {where}: no answer")
         failures: list[OSError] = []
         connected = await _connect_any(addresses, failures)

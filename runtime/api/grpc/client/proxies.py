@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
+from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.client.errors import Stage, unreachable
 
 _PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
@@ -72,7 +73,7 @@ async def lead_on(stream: trio.abc.Stream, proxy: Proxy, host: str, port: int, l
     """Have the proxy at the other end of the stream connect to a server. Raises CallError."""
     try:
         if proxy.scheme == "http":
-            await _connect_by_http(stream, proxy, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            await _connect_by_http(stream, proxy, str(Endpoint(host, port)))
         else:
             name = host if proxy.scheme == "socks5h" else (await look_up(host, port))[0][0]
             await _connect_by_socks(stream, proxy, name, port)
