@@ -11,9 +11,10 @@ from nodespan.runtime.api.grpc.framing import frame
 from nodespan.runtime.api.grpc.limits import Bounds, Limits
 from nodespan.runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
 from nodespan.runtime.api.grpc.server import Server
+from nodespan.runtime.api.grpc.server_machine import Headers
 from nodespan.runtime.api.grpc.sources import Sources, source_of
 from nodespan.runtime.api.grpc.status import Code, RPCError, Status
-from nodespan.runtime.api.grpc.stream import Headers, Service
+from nodespan.runtime.api.grpc.stream import Service
 
 __all__ = [
     "Bounds",

@@ -1,31 +1,27 @@
-"""One HTTP/2 connection: a reader, a writer, and a task per call in progress.
+"""One HTTP/2 connection: a reader, a task per call in progress, and a writer while the socket is full.
 
-The reader feeds the protocol machine and handles its events. A task with more to send than the peer reads waits: for
-the peer's window, and for the writer. Everything a peer makes the server do counts as work; above a rate the reader
-pauses, which slows the peer down.
+The reader feeds the protocol machine, which calls back with what it found. A task with more to send than the peer reads
+waits: for the peer's window, and for the writer. Everything a peer makes the server do counts as work; above a rate the
+reader pauses, which slows the peer down.
 """
 
-import os
 from collections.abc import Callable, Mapping
 
 import h2.errors
-import h2.events
 import h2.exceptions
-import h2.settings
 import trio
 
 from nodespan.runtime.api.grpc.ledger import Sized
 from nodespan.runtime.api.grpc.limits import PingPolicy
-from nodespan.runtime.api.grpc.machine import Machine
 from nodespan.runtime.api.grpc.method import Call, Peer
-from nodespan.runtime.api.grpc.output import MAX_WAITING, Output
+from nodespan.runtime.api.grpc.output import MAX_WAITING, ServerOutput
+from nodespan.runtime.api.grpc.server_machine import Headers, ServerMachine
 from nodespan.runtime.api.grpc.sources import Seat, Sources, Waiting
 from nodespan.runtime.api.grpc.status import Code, RPCError, Status, parse_timeout
-from nodespan.runtime.api.grpc.stream import Headers, Service, Stream
+from nodespan.runtime.api.grpc.stream import Service, Stream
+from nodespan.runtime.api.grpc.wire import Wire
 from nodespan.runtime.token_bucket import TokenBucket
 
-# Little enough that even a chunk of the smallest frames does not delay other connections.
-_CHUNK = 16 * 1024
 # How many requests a client may reset: the rate per second, and the burst.
 _RESETS_PER_SECOND = 200
 _RESETS_AT_ONCE = 5000
@@ -38,9 +34,30 @@ _REQUEST_WORK = 20
 class Connection:
     """Serves one peer: make it, then `run` it once."""
 
-    def __init__(self, transport: trio.abc.Stream, peer: Peer, service: Service, sources: Sources, seat: Seat) -> None:
+    __slots__ = (
+        "_buffered",
+        "_greeting",
+        "_has_said_goodbye",
+        "_incomplete",
+        "_is_stopping",
+        "_machine",
+        "_nursery",
+        "_output",
+        "_peer",
+        "_pings",
+        "_reading",
+        "_resets",
+        "_seat",
+        "_service",
+        "_sources",
+        "_streams",
+        "_waits_for_requests",
+        "_wire",
+    )
+
+    def __init__(self, wire: Wire, peer: Peer, service: Service, sources: Sources, seat: Seat) -> None:
         limits = service.limits
-        self._transport = transport
+        self._wire = wire
         self._peer = peer
         self._service = service
         self._sources = sources
@@ -57,24 +74,15 @@ class Connection:
         self._is_stopping = False
         self._has_said_goodbye = False
         self._nursery: trio.Nursery
-        codes = h2.settings.SettingCodes
-        self._machine = Machine(
-            {
-                codes.ENABLE_PUSH: 0,
-                codes.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
-                codes.MAX_HEADER_LIST_SIZE: limits.max_header_list,
-            },
-            limits.max_header_list,
-        )
-        self._output = Output(self._machine, _direct_writer(transport))
+        self._machine = ServerMachine(self, limits.max_concurrent_streams, limits.max_header_list)
+        self._output = ServerOutput(self._machine, wire, self._start_writer)
 
     async def run(self) -> None:
         """Serve until the peer leaves or violates the protocol, or until `stop` was called and the calls have ended."""
-        self._machine.initiate_connection()
         self._reading.deadline = trio.current_time() + self._service.limits.idle_timeout
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._write)
+            self._output.wake()
             try:
                 with self._reading, self._greeting:
                     await self._read()
@@ -117,17 +125,17 @@ class Connection:
 
     async def _read(self) -> None:
         unanswered = 0
-        while data := await self._transport.receive_some(_CHUNK):
+        machine = self._machine
+        while data := await self._wire.read():
             try:
-                events = self._machine.receive_data(data)
+                machine.receive_data(data)
             except h2.exceptions.ProtocolError:
                 self._has_said_goodbye = True  # the machine's output holds the reason
                 return
-            for event in events:
-                self._handle(event)
             self._output.wake()
-            self._expect_requests()
-            rest = self._seat.spend(self._machine.take_work(), trio.current_time())
+            if self._incomplete:
+                self._expect_requests()
+            rest = self._seat.spend(machine.take_work(), trio.current_time())
             if rest:
                 await trio.sleep(rest)
             # Frames of the peer cause answers: do not read faster than it reads those.
@@ -137,9 +145,12 @@ class Connection:
                 await self._output.drain()
         raise trio.BrokenResourceError("the peer has left")
 
+    def _start_writer(self) -> None:
+        self._nursery.start_soon(self._write)
+
     async def _write(self) -> None:
         try:
-            await self._output.write_to(self._transport)
+            await self._output.write()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._nursery.cancel_scope.cancel()
 
@@ -149,53 +160,12 @@ class Connection:
                 self._machine.close_connection()
             await self._output.drain()
             # Closing at once could make the kernel discard the last frames.
-            lower = self._transport.transport_stream if isinstance(self._transport, trio.SSLStream) else self._transport
-            if isinstance(lower, trio.abc.HalfCloseableStream):
-                await lower.send_eof()
-            while await lower.receive_some(_CHUNK):
-                pass
+            await self._wire.linger()
 
-    # What the peer does.
+    # What the peer does: see `server_machine.Handler`.
 
-    def _handle(self, event: h2.events.Event) -> None:
-        match event:
-            case h2.events.RequestReceived():
-                headers = tuple((_text(name), _text(value)) for name, value in event.headers)
-                self._begin(event.stream_id, headers, has_ended=event.stream_ended is not None)
-            case h2.events.DataReceived():
-                if event.flow_controlled_length:
-                    self._machine.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                if event.data and (stream := self._streams.get(event.stream_id)):
-                    self._feed(stream, event.data)
-            case h2.events.StreamEnded():
-                if stream := self._streams.get(event.stream_id):
-                    stream.is_complete = True
-                    self._completed(stream.id)
-                    if stream.call is not None:
-                        self._nursery.start_soon(stream.run, stream.call)
-            case h2.events.StreamReset():
-                if stream := self._streams.get(event.stream_id):
-                    stream.end(Status(Code.CANCELLED, "the client gave up"))
-                    self._forget(stream)
-                if self._resets.take(trio.current_time()) is None:
-                    self._reject(b"too_many_resets")
-            case h2.events.WindowUpdated():
-                self._output.window_opened(event.stream_id)
-            case h2.events.RemoteSettingsChanged():
-                self._greeting.deadline = float("inf")
-                if h2.settings.SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
-                    self._output.windows_changed()
-            case h2.events.PingReceived():
-                if self._pings.is_too_many(trio.current_time(), self._output.count):
-                    self._reject(b"too_many_pings")
-
-    def _reject(self, reason: bytes) -> None:
-        if not self._has_said_goodbye:
-            self._has_said_goodbye = True
-            self._machine.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, additional_data=reason)
-            self._reading.cancel()
-
-    def _begin(self, id: int, headers: Headers, *, has_ended: bool) -> None:
+    def begin(self, id: int, headers: Headers, *, has_ended: bool) -> None:
+        """A request begins."""
         self._machine.work += _REQUEST_WORK
         self._seat.idle_since = None
         self._reading.deadline = float("inf")
@@ -211,6 +181,48 @@ class Connection:
             stream.scope.deadline = stream.call.deadline
         except RPCError as error:
             stream.finish(error.status)
+
+    def feed(self, id: int, data: bytes) -> None:
+        """A part of a request has come."""
+        if stream := self._streams.get(id):
+            self._feed(stream, data)
+
+    def complete(self, id: int) -> None:
+        """A request is complete."""
+        if stream := self._streams.get(id):
+            stream.is_complete = True
+            self._completed(id)
+            if stream.call is not None:
+                self._nursery.start_soon(stream.run, stream.call)
+
+    def was_reset(self, id: int) -> None:
+        """The peer has given a request up."""
+        if stream := self._streams.get(id):
+            stream.end(Status(Code.CANCELLED, "the client gave up"))
+            self._forget(stream)
+        if self._resets.take(trio.current_time()) is None:
+            self._reject(b"too_many_resets")
+
+    def window_opened(self, id: int) -> None:
+        """The peer takes more of a stream, or of all."""
+        self._output.window_opened(id)
+
+    def settings_changed(self, *, windows: bool) -> None:
+        """The peer has sent settings."""
+        self._greeting.deadline = float("inf")
+        if windows:
+            self._output.windows_changed()
+
+    def pinged(self) -> None:
+        """The peer has sent a ping."""
+        if self._pings.is_too_many(trio.current_time(), self._output.count):
+            self._reject(b"too_many_pings")
+
+    def _reject(self, reason: bytes) -> None:
+        if not self._has_said_goodbye:
+            self._has_said_goodbye = True
+            self._machine.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, reason)
+            self._reading.cancel()
 
     def _hold(self, data: Sized, give_up: Callable[[], None]) -> Waiting:
         waiting = self._sources.hold(self._seat, data, give_up)
@@ -280,22 +292,3 @@ class Connection:
                 raise RPCError(Code.RESOURCE_EXHAUSTED, "too many large requests at once on this connection")
         except RPCError as error:
             stream.finish(error.status)
-
-
-def _direct_writer(transport: trio.abc.Stream) -> Callable[[bytes], int] | None:
-    """Writes what fits into a socket's buffer; None for what is no plain socket."""
-    if not isinstance(transport, trio.SocketStream):
-        return None
-    sock = transport.socket
-
-    def write(data: bytes) -> int:
-        try:
-            return os.write(sock.fileno(), data)
-        except OSError:
-            return 0  # there is no room, or the connection is broken, which the writer finds out
-
-    return write
-
-
-def _text(field: str | bytes) -> str:
-    return field if isinstance(field, str) else field.decode("latin-1")

@@ -1,4 +1,4 @@
-"""The HTTP/2 protocol machine for untrusted peers: the cost of a frame does not depend on the number of streams.
+"""The client's side of HTTP/2, for servers it need not trust: a frame costs the same however many streams there are.
 
 h2 iterates over all streams when a peer changes its settings, and to count the open ones whenever one is opened. Here a
 change of the initial window is one number, which each stream applies when it is next used; and closed streams are
@@ -18,9 +18,6 @@ from h2.utilities import guard_increment_window
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
 _CLOSED = h2.connection.ConnectionState.CLOSED
-_SERVER = h2.config.H2Configuration(
-    client_side=False, header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
-)
 # A gRPC status message may begin with a space, for which h2 would close the connection.
 _CLIENT = h2.config.H2Configuration(
     client_side=True,
@@ -36,16 +33,14 @@ _FRAME_HEAD = 9
 
 
 class Machine(h2.connection.H2Connection):
-    """One side of a connection. `work` counts what the peer caused, in units of small frames."""
+    """One connection of a client. `work` counts what the server caused, in units of small frames."""
 
     # Only distinguishes late frames of a closed stream from those of one that never existed.
     MAX_CLOSED_STREAMS = 2 * 1024
 
-    def __init__(
-        self, initial_settings: dict[h2.settings.SettingCodes, int], max_header_list: int, *, client: bool = False
-    ) -> None:
-        super().__init__(_CLIENT if client else _SERVER)
-        self.local_settings = h2.settings.Settings(client=client, initial_values=dict(initial_settings))
+    def __init__(self, initial_settings: dict[h2.settings.SettingCodes, int], max_header_list: int) -> None:
+        super().__init__(_CLIENT)
+        self.local_settings = h2.settings.Settings(client=True, initial_values=dict(initial_settings))
         self.decoder.max_header_list_size = max_header_list
         self.work = 0.0
         # The sum of the peer's changes to all windows, and how much of it each stream has applied.
@@ -87,13 +82,13 @@ class Machine(h2.connection.H2Connection):
 
     @property
     def open_inbound_streams(self) -> int:
-        """How many requests are under way, at a server."""
-        return 0 if self.config.client_side else len(self.streams)
+        """How many requests of the server are under way: it can make none."""
+        return 0
 
     @property
     def open_outbound_streams(self) -> int:
-        """How many requests are under way, at a client."""
-        return len(self.streams) if self.config.client_side else 0
+        """How many requests are under way."""
+        return len(self.streams)
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: h2.connection.AllowedStreamIDs) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)

@@ -1,7 +1,8 @@
-"""The sending half of a connection: the protocol machine's output, and the one task that writes it to the peer.
+"""The sending half of a connection: the protocol machine's output, and who writes it to the peer.
 
-Only that task waits for the transport, so that a cancelled call never leaves half a frame behind. While it is idle,
-what fits into the transport may be written directly, without it (`offer`).
+At a client that is one task: only it waits for the transport, so that a cancelled call never leaves half a frame
+behind. At a server (`ServerOutput`) what is sent is written at once, by whoever sends it; a task is started only when
+the socket takes no more, and ends when it has caught up.
 
 Tasks with more to send than the peer accepts wait for a window: each for its own stream's, or all for the connection's.
 Of the latter, one is woken at a time, and wakes the next when it has sent something: so a window update costs the same
@@ -9,11 +10,16 @@ however many wait.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import h2.exceptions
 import trio
 
-from nodespan.runtime.api.grpc.machine import Machine
+from nodespan.runtime.api.grpc.server_machine import SMALLEST_MAX_FRAME, ServerMachine
+from nodespan.runtime.api.grpc.wire import Wire
+
+if TYPE_CHECKING:
+    from nodespan.runtime.api.grpc.machine import Machine
 
 # How many bytes of data may be queued before tasks with more have to wait.
 MAX_WAITING = 64 * 1024
@@ -21,42 +27,38 @@ MAX_WAITING = 64 * 1024
 _SMALL = 512
 
 
+class Sends(Protocol):
+    """What a connection's output needs of a protocol machine."""
+
+    work: float
+
+    @property
+    def outbound_flow_control_window(self) -> int: ...
+    @property
+    def max_outbound_frame_size(self) -> int: ...
+    def local_flow_control_window(self, id: int, /) -> int: ...
+    def send_data(self, id: int, data: bytes | memoryview, /, end_stream: bool = ...) -> None: ...
+    def data_to_send(self) -> bytes: ...
+
+
 class Output:
     """The sending half of a connection, shared by its tasks. Call `wake` after changing the machine."""
 
-    def __init__(self, machine: Machine, write_now: Callable[[bytes], int] | None = None) -> None:
+    __slots__ = ("_drained", "_own", "_shared", "_waiting", "count", "machine")
+
+    def __init__(self, machine: Sends) -> None:
         self.machine = machine
-        # Writes without waiting, and returns how much; None where the transport cannot.
-        self._write_now = write_now
-        self._is_writing = False
-        # What did not fit when it was written at once.
-        self._rest = b""
         # How often data or headers were sent, not counting answers to settings and pings.
         self.count = 0
-        self._grew = trio.lowlevel.ParkingLot()
         self._drained = trio.lowlevel.ParkingLot()
         self._waiting = 0
         # The tasks that wait for the connection's window, and those that wait for a stream's.
         self._shared = trio.lowlevel.ParkingLot()
         self._own: dict[int, trio.Event] = {}
 
-    async def write_to(self, transport: trio.abc.SendStream) -> None:
-        """Write all output until cancelled. Raises what the transport raises."""
-        while True:
-            data = self._rest + self.machine.data_to_send()
-            self._rest = b""
-            if data:
-                self._is_writing = True
-                await transport.send_all(data)
-                self._is_writing = False
-            else:
-                self._waiting = 0
-                self._drained.unpark_all()
-                await self._grew.park()
-
     def wake(self) -> None:
         """The machine may have something to send."""
-        self._grew.unpark_all()
+        raise NotImplementedError
 
     def add(self, size: int) -> None:
         """This many bytes of data, or headers, were put into the machine."""
@@ -64,25 +66,10 @@ class Output:
         self.count += 1
         self.wake()
 
-    def offer(self, id: int, data: bytes) -> bool:
-        """Send the data now, if nobody has to wait for that; False: nothing was sent."""
-        machine = self.machine
-        if self._write_now is None or self._is_writing or self._rest or self._waiting:
-            return False
-        try:
-            if len(data) > min(machine.local_flow_control_window(id), machine.max_outbound_frame_size):
-                return False
-            machine.send_data(id, data)
-        except h2.exceptions.ProtocolError:
-            return False
-        self.count += 1
-        whole = machine.data_to_send()
-        written = self._write_now(whole)
-        if written < len(whole):
-            self._rest = whole[written:]
-            self._waiting += len(self._rest)
-            self.wake()
-        return True
+    def _is_drained(self) -> None:
+        self._waiting = 0
+        if self._drained:
+            self._drained.unpark_all()
 
     async def send_data(self, id: int, data: memoryview, *, end: bool = False) -> int:
         """Put as much of the data into the machine as there is room for, once there is; returns how much that was.
@@ -107,11 +94,6 @@ class Output:
             await self._drained.park()
         return MAX_WAITING - self._waiting
 
-    async def drain(self) -> None:
-        """Wait until all output has been written."""
-        self.wake()
-        await self._drained.park()
-
     # Windows.
 
     async def _wait_for_window(self, id: int) -> None:
@@ -127,7 +109,7 @@ class Output:
 
     def pass_on(self) -> None:
         """Wake the next task, if the connection's window is open. Called by tasks that were woken."""
-        if self.machine.outbound_flow_control_window > 0:
+        if self._shared and self.machine.outbound_flow_control_window > 0:
             self._shared.unpark()
 
     def window_opened(self, id: int) -> None:
@@ -143,3 +125,117 @@ class Output:
         self.machine.work += len(own)
         for event in own.values():
             event.set()
+
+
+class ClientOutput(Output):
+    """The output of a client: run `write_to`."""
+
+    __slots__ = ("_grew",)
+
+    machine: "Machine"
+
+    def __init__(self, machine: "Machine") -> None:
+        super().__init__(machine)
+        self._grew = trio.lowlevel.ParkingLot()
+
+    async def write_to(self, transport: trio.abc.SendStream) -> None:
+        """Write all output until cancelled. Raises what the transport raises."""
+        while True:
+            data = self.machine.data_to_send()
+            if data:
+                await transport.send_all(data)
+            else:
+                self._is_drained()
+                await self._grew.park()
+
+    def wake(self) -> None:
+        """The machine may have something to send."""
+        self._grew.unpark_all()
+
+    async def drain(self) -> None:
+        """Wait until all output has been written."""
+        self.wake()
+        await self._drained.park()
+
+
+class ServerOutput(Output):
+    """The output of a server, written at once. `start_writer` starts a task that runs `write`."""
+
+    __slots__ = ("_is_writing", "_start_writer", "_wire")
+
+    machine: ServerMachine
+
+    def __init__(self, machine: ServerMachine, wire: Wire, start_writer: Callable[[], None]) -> None:
+        super().__init__(machine)
+        self._wire = wire
+        self._start_writer = start_writer
+        self._is_writing = False
+
+    def wake(self) -> None:
+        """Write what the machine has to send, as far as that goes."""
+        if self._is_writing:
+            return  # the writer takes it
+        data = self.machine.data_to_send()
+        if data:
+            self._wire.send(data)
+        if self._wire.rest:
+            self._is_writing = True
+            self._start_writer()
+        else:
+            self._is_drained()
+
+    async def write(self) -> None:
+        """Write the rest, and what comes meanwhile. Raises BrokenResourceError."""
+        while self._wire.rest:
+            await self._wire.drain()
+            data = self.machine.data_to_send()
+            if data:
+                self._wire.send(data)
+        self._is_writing = False
+        self._is_drained()
+
+    async def drain(self) -> None:
+        """Wait until all output has been written."""
+        self.wake()
+        if self._is_writing:
+            await self._drained.park()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def _has_room(self, id: int, size: int) -> bool:
+        """Whether the data of a stream that is open can all be sent now, or kept until the socket takes it."""
+        if self._is_writing or size > MAX_WAITING:
+            return False
+        try:
+            return size <= self.machine.local_flow_control_window(id)
+        except h2.exceptions.StreamClosedError:
+            return False
+
+    def _send(self, id: int, data: bytes) -> None:
+        machine, size = self.machine, len(data)
+        if size <= SMALLEST_MAX_FRAME:
+            machine.send_data(id, data)
+            return
+        view = memoryview(data)
+        for start in range(0, size, SMALLEST_MAX_FRAME):
+            machine.send_data(id, view[start : start + SMALLEST_MAX_FRAME])
+
+    def offer(self, id: int, data: bytes, head: bytes = b"") -> bool:
+        """Send the head and data now, if nobody has to wait for that; False: nothing was sent."""
+        if not self._has_room(id, len(data)):
+            return False
+        if head:
+            self.machine.send_headers(id, head)
+        self._send(id, data)
+        self.add(len(data))
+        return True
+
+    def answer(self, id: int, head: bytes, data: bytes, trailers: bytes) -> bool:
+        """Send a whole response now, in one go, if nobody has to wait for that; False: nothing was sent."""
+        if not self._has_room(id, len(data)):
+            return False
+        self.machine.send_headers(id, head)
+        self._send(id, data)
+        self.machine.send_headers(id, trailers, end_stream=True)
+        self.add(len(data))
+        return True

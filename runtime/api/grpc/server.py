@@ -13,6 +13,7 @@ from nodespan.runtime.api.grpc.method import Peer
 from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
+from nodespan.runtime.api.grpc.wire import TLSWire, Wire
 
 TLSContext = Callable[[], ssl.SSLContext]
 
@@ -84,14 +85,13 @@ class Server:
             await trio.aclose_forcefully(transport)
 
     async def _serve_one(self, transport: trio.SocketStream, peer: Peer, tls: TLSContext | None, seat: Seat) -> None:
-        stream: trio.abc.Stream = transport
+        wire = Wire(transport)
         if tls is not None:
-            secure = trio.SSLStream(transport, tls(), server_side=True, https_compatible=True)
+            wire = secure = TLSWire(transport, tls())
             with trio.fail_after(self._service.limits.handshake):
-                await secure.do_handshake()
-            peer = attrs.evolve(peer, certificate=secure.getpeercert(binary_form=True))
-            stream = secure
-        connection = Connection(stream, peer, self._service, self.sources, seat)
+                await secure.handshake()
+            peer = attrs.evolve(peer, certificate=secure.certificate)
+        connection = Connection(wire, peer, self._service, self.sources, seat)
         self._connections.add(connection)
         try:
             await connection.run()

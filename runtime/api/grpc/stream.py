@@ -11,20 +11,23 @@ import trio
 from google.protobuf.message import DecodeError, Message
 
 from nodespan.runtime.api.grpc.framing import OneMessage, frame
+from nodespan.runtime.api.grpc.header_block import header_block
 from nodespan.runtime.api.grpc.ledger import Sized
 from nodespan.runtime.api.grpc.limits import Limits
 from nodespan.runtime.api.grpc.method import Call, Method, Peer
-from nodespan.runtime.api.grpc.output import Output
+from nodespan.runtime.api.grpc.output import ServerOutput
+from nodespan.runtime.api.grpc.server_machine import Headers
 from nodespan.runtime.api.grpc.sources import Waiting
 from nodespan.runtime.api.grpc.status import Code, RPCError, Status
 from nodespan.runtime.api.pages import Page, Respond, answer
 from nodespan.runtime.controller import Logger
 
-Headers = tuple[tuple[str, str], ...]
 _NO_PAGES = b"only gRPC is spoken here\n"
 # So many bytes of a page are as much work as a frame.
 _PAGE_UNIT = 1024
-_RESPONSE: Headers = ((":status", "200"), ("content-type", "application/grpc"))
+_RESPONSE = header_block(((":status", "200"), ("content-type", "application/grpc")))
+_OK = Status(Code.OK)
+_OK_TRAILERS = header_block(_OK.trailers())
 
 
 class Finished(Protocol):
@@ -74,6 +77,7 @@ class Stream:
         "_has_part",
         "_head",
         "_hold",
+        "_is_answered",
         "_on_end",
         "_output",
         "_peer",
@@ -89,7 +93,7 @@ class Stream:
         self,
         id: int,
         peer: Peer,
-        output: Output,
+        output: ServerOutput,
         service: Service,
         hold: Hold,
         on_end: Callable[["Stream"], None],
@@ -110,6 +114,7 @@ class Stream:
         self._head = _RESPONSE
         self._has_begun = False
         self._has_part = False
+        self._is_answered = False
 
     def end(self, status: Status) -> None:
         """Cancel the call; it ends with this status."""
@@ -136,13 +141,18 @@ class Stream:
             call.request = _decode(call.method, self.body.take())
             response = await call.method.handler(call.request, call)
             if response is not None:
-                await call.send_framed(response if isinstance(response, bytes) else frame(response.SerializeToString()))
+                framed = response if isinstance(response, bytes) else frame(response.SerializeToString())
+                if self._output.answer(self.id, _RESPONSE, framed, _OK_TRAILERS):
+                    self._is_answered = True
+                    call.sent += 1
+                else:
+                    await call.send_framed(framed)
         except RPCError as error:
             return error.status
         except Exception:
             self._service.log.exception("a call failed", method=call.method.path, peer=str(call.peer))
             return Status(Code.INTERNAL, "internal error")
-        return Status(Code.OK)
+        return _OK
 
     async def answer_page(self, method: str, target: str, headers: Headers) -> None:
         """Answer a request that is not a call."""
@@ -155,11 +165,11 @@ class Stream:
             else:
                 page = answer(respond, method, target) if respond else Page(status=415, body=_NO_PAGES)
             self._output.machine.work += len(page.body) // _PAGE_UNIT
-            self._head = ((":status", str(page.status)), *page.fields())
+            self._head = header_block(((":status", str(page.status)), *page.fields()))
             self._has_part = True  # until all of it is sent
             await self.send(page.body if method != "HEAD" else b"")
             self._has_part = False
-        self._end_with(() if self._has_begun else self._head)
+        self._end_with(b"" if self._has_begun else self._head)
 
     async def send(self, data: bytes) -> None:
         """Send a part of the body: waits for the peer's window and for the writer.
@@ -168,6 +178,10 @@ class Stream:
         """
         await trio.lowlevel.checkpoint()
         output, limits = self._output, self._service.limits
+        if output.offer(self.id, data, b"" if self._has_begun else self._head):
+            self._has_begun = True
+            self._has_part = False
+            return
         too_much = Status(Code.RESOURCE_EXHAUSTED, "too much waits to be read, here and elsewhere")
         waiting = self._hold(data, lambda: self.end(too_much))
         patience = trio.CancelScope()
@@ -204,13 +218,15 @@ class Stream:
 
     def finish(self, status: Status) -> None:
         """Send how the call ended, unless the client has cancelled it."""
-        head = () if self._has_begun else self._head
-        self._end_with((*head, *status.trailers()))
+        trailers = _OK_TRAILERS if status is _OK else header_block(status.trailers())
+        self._end_with(trailers if self._has_begun else self._head + trailers)
 
-    def _end_with(self, last: Headers) -> None:
+    def _end_with(self, last: bytes) -> None:
         machine = self._output.machine
         try:
-            if self._has_part:
+            if self._is_answered:
+                pass
+            elif self._has_part:
                 # Trailers after half a message would be taken for damage.
                 machine.reset_stream(self.id, h2.errors.ErrorCodes.CANCEL)
             else:

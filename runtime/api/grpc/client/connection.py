@@ -24,7 +24,7 @@ from nodespan.runtime.api.grpc.client.errors import CallError, Metadata, Stage, 
 from nodespan.runtime.api.grpc.client.options import ChannelOptions
 from nodespan.runtime.api.grpc.client.stream import ClientStream, as_failure
 from nodespan.runtime.api.grpc.machine import Machine
-from nodespan.runtime.api.grpc.output import MAX_WAITING, Output
+from nodespan.runtime.api.grpc.output import MAX_WAITING, ClientOutput
 from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.status import Code, RPCError
 from nodespan.runtime.text.escaping import bounded
@@ -89,9 +89,8 @@ class Connection:
                 codes.MAX_HEADER_LIST_SIZE: options.max_header_list,
             },
             options.max_header_list,
-            client=True,
         )
-        self._output = Output(self._machine)
+        self._output = ClientOutput(self._machine)
 
     @property
     def is_open(self) -> bool:

@@ -12,7 +12,7 @@ import trio
 from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.client.errors import CallError, Metadata, Stage, of_http_status
 from nodespan.runtime.api.grpc.framing import MessageReader
-from nodespan.runtime.api.grpc.output import Output
+from nodespan.runtime.api.grpc.output import ClientOutput
 from nodespan.runtime.api.grpc.status import Code, RPCError, decode_text, parse_code
 from nodespan.runtime.text.escaping import bounded
 
@@ -46,7 +46,7 @@ class ClientStream:
         self,
         id: int,
         endpoint: Endpoint,
-        output: Output,
+        output: ClientOutput,
         *,
         max_message: int,
         window: int,
