@@ -91,11 +91,10 @@ class DiscoveryCommand:
         import trio
 
         from nodespan.discovery.service.client_address import Trust
-        from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
+        from nodespan.discovery.service.server import MEMORY, DiscoveryOptions, serve_discovery
         from nodespan.runtime.errors import StateOpenError, leaves
         from nodespan.runtime.process import garbage, logs
         from nodespan.runtime.process.service_manager import ServiceManager
-        from nodespan.runtime.state.opening import check_url
         from nodespan.runtime.whole_file import check_target
 
         if bool(options.tls_cert) != bool(options.tls_key):
@@ -112,10 +111,13 @@ class DiscoveryCommand:
                 check_target(Path(options.snapshot))
             except OSError as error:
                 raise CommandError(f'--snapshot: {error}; give a file of its own, or "" for none') from error
-        if options.embedded and options.state != "memory:":
+        if options.embedded and options.state != MEMORY:
             raise CommandError("--embedded: the affiliates are in the agent's state, so give no --state")
-        if problem := check_url(options.state):
-            raise CommandError(f"--state {options.state!r}: {problem}")
+        if options.state != MEMORY:
+            from nodespan.runtime.state.opening import check_url
+
+            if problem := check_url(options.state):
+                raise CommandError(f"--state {options.state!r}: {problem}")
         settings = dict(setting.split("=", 1) for setting in options.state_setting if "=" in setting)
         if len(settings) != len(options.state_setting):
             raise CommandError("--state-setting: write each once, as NAME=VALUE")

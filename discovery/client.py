@@ -32,8 +32,8 @@ from nodespan.discovery.wire import server_pb2
 from nodespan.resources.addresses import AddressError, decode_address
 from nodespan.runtime.api.grpc.client.errors import Stage
 from nodespan.runtime.backoff import Backoff, Exponential
-from nodespan.runtime.controller import Logger
 from nodespan.runtime.errors import leaves
+from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.token_bucket import TokenBucket
 
 TTL = 30 * 60.0

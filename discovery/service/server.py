@@ -1,11 +1,13 @@
 """The complete service: state, methods, listeners, and periodic work."""
 
 import resource
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import structlog
@@ -20,13 +22,14 @@ from nodespan.discovery.service.metrics import Metrics
 from nodespan.discovery.service.rate_limit import RateLimit
 from nodespan.discovery.service.status_pages import StatusPages
 from nodespan.discovery.service.steady_clock import steady_clock
-from nodespan.discovery.service.storage import Storage
 from nodespan.runtime.api.grpc import Bounds, Call, Code, Headers, Limits, Peer, Server, Service, Status, source_of
-from nodespan.runtime.api.http_server import HttpLimits, serve_pages
 from nodespan.runtime.api.pages import Respond
-from nodespan.runtime.api.tls import ServerCertificate
-from nodespan.runtime.controller import Logger
+from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.state import MemoryState, State
+
+if TYPE_CHECKING:
+    from nodespan.discovery.service.storage import Storage
+    from nodespan.runtime.api.http_server import HttpLimits
 
 Address = tuple[str, int]
 MEMORY = "memory:"
@@ -81,8 +84,10 @@ def reserved_files(files: int) -> int:
     return max(_RESERVED_FILES, files // 8)
 
 
-def page_limits(files: int) -> HttpLimits:
+def page_limits(files: int) -> "HttpLimits":
     """What visitors of the pages, or scrapers of the metrics, may have of the reserve: a quarter each."""
+    from nodespan.runtime.api.http_server import HttpLimits
+
     return HttpLimits(max_connections=min(HttpLimits().max_connections, reserved_files(files) // 4))
 
 
@@ -134,7 +139,12 @@ async def serve_discovery(
     Raises OSError for addresses and files that cannot be used, StateOpenError for such a state.
     """
     log = structlog.get_logger() if log is None else log
-    certificate = None if options.certificate is None else ServerCertificate(*options.certificate, log)
+    # What only some options need is imported for them only: here and below.
+    tls: Callable[[], ssl.SSLContext] | None = None
+    if options.certificate is not None:
+        from nodespan.runtime.api.tls import ServerCertificate
+
+        tls = ServerCertificate(*options.certificate, log).context
     now = steady_clock() if now is None else now
     lasts = state is None and options.state != MEMORY
     async with _opened_state(options, state, log) as state, _open_clusters(state, checked=lasts) as clusters:
@@ -175,6 +185,8 @@ async def serve_discovery(
 
         async with AsyncExitStack() as stack:
             if options.snapshot is not None:
+                from nodespan.discovery.service.storage import Storage
+
                 storage = Storage(options.snapshot, clusters, service, metrics, log, now)
                 if lasts:
                     await storage.migrate()
@@ -188,7 +200,6 @@ async def serve_discovery(
             pages_url = await _start_pages(nursery, pages.respond, options.pages, log)
             host, port = options.listen
             listeners = await trio.open_tcp_listeners(port, host=host or None)
-            tls = None if certificate is None else certificate.context
             await nursery.start(lambda task_status: server.serve(listeners, tls=tls, task_status=task_status))
             bound = Bound(port=listeners[0].socket.getsockname()[1], metrics=metrics_url, pages=pages_url)
             log.info("discovery service runs", host=host, tls=tls is not None, **attrs.asdict(bound))
@@ -276,7 +287,7 @@ async def _open_clusters(state: State, *, checked: bool) -> AsyncIterator[Cluste
 
 
 @asynccontextmanager
-async def _kept(storage: Storage, interval: float) -> AsyncIterator[None]:
+async def _kept(storage: "Storage", interval: float) -> AsyncIterator[None]:
     """Load at the start, save periodically and at the end."""
 
     async def save() -> None:
@@ -304,5 +315,7 @@ async def _repeat(action: Callable[[], Awaitable[None]], interval: float) -> Non
 async def _start_pages(nursery: trio.Nursery, respond: Respond, address: Address | None, log: Logger) -> str:
     if address is None:
         return ""
+    from nodespan.runtime.api.http_server import serve_pages
+
     url: str = await nursery.start(partial(serve_pages, respond, address, log=log, limits=page_limits(_most_files())))
     return url

@@ -11,7 +11,7 @@ from nodespan.discovery.service import snapshot_file
 from nodespan.discovery.service.cluster import Clusters
 from nodespan.discovery.service.cluster_service import ClusterService
 from nodespan.discovery.service.metrics import Metrics
-from nodespan.runtime.controller import Logger
+from nodespan.runtime.process.logger import Logger
 
 
 @attrs.define

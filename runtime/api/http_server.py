@@ -19,7 +19,7 @@ import h11
 import trio
 
 from nodespan.runtime.api.pages import Page, Respond, answer
-from nodespan.runtime.controller import Logger
+from nodespan.runtime.process.logger import Logger
 
 _CHUNK = 8 * 1024
 

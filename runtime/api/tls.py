@@ -5,8 +5,8 @@ import ssl
 from pathlib import Path
 
 from nodespan.runtime.api.grpc.client.trust import TrustError, present_certificate
-from nodespan.runtime.controller import Logger
 from nodespan.runtime.pem import PEMError, check_certificate_file
+from nodespan.runtime.process.logger import Logger
 
 _Stamps = tuple[tuple[int, int, int], ...]
 

@@ -8,7 +8,7 @@ from nodespan.runtime.controller.cleanup import (
     HasNoOutputs,
     RemoveOutputs,
 )
-from nodespan.runtime.controller.context import Access, ControllerContext, Counters, Logger, QueueContext, RateLimit
+from nodespan.runtime.controller.context import Access, ControllerContext, Counters, QueueContext, RateLimit
 from nodespan.runtime.controller.declarations import (
     Input,
     InputMode,
@@ -49,6 +49,7 @@ from nodespan.runtime.controller.reconciler import (
 from nodespan.runtime.controller.reconciler_controller import ItemDriver, ReconcilerController
 from nodespan.runtime.controller.reconciler_specs import Specs
 from nodespan.runtime.controller.transform import Draft, FinalizeFunction, OutputId, Transform, TransformFunction
+from nodespan.runtime.process.logger import Logger
 
 __all__ = [
     "Access",

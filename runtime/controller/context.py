@@ -8,7 +8,7 @@ import copy
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any, NoReturn, Protocol, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import attrs
 import trio
@@ -23,6 +23,7 @@ from nodespan.runtime.errors import (
     OwnerConflictError,
     PhaseConflictError,
 )
+from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.resource import (
     Kind,
     KindLike,
@@ -42,17 +43,6 @@ from nodespan.runtime.token_bucket import TokenBucket
 S = TypeVar("S")
 
 _FEW_ORIGINS = 64
-
-
-class Logger(Protocol):
-    """A controller's logger: an event in words, with its facts as keyword arguments."""
-
-    def bind(self, **facts: Any) -> "Logger": ...
-    def debug(self, event: str, **facts: Any) -> Any: ...
-    def info(self, event: str, **facts: Any) -> Any: ...
-    def warning(self, event: str, **facts: Any) -> Any: ...
-    def error(self, event: str, **facts: Any) -> Any: ...
-    def exception(self, event: str, **facts: Any) -> Any: ...
 
 
 @attrs.define

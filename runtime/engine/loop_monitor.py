@@ -14,7 +14,7 @@ from contextvars import Context, ContextVar
 
 import trio
 
-from nodespan.runtime.controller import Logger
+from nodespan.runtime.process.logger import Logger
 
 # Set in the tasks of each controller, and inherited by the tasks they start.
 current_controller: ContextVar[str] = ContextVar("current_controller", default="")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 import trio
 
-from nodespan.runtime.controller import Logger
+from nodespan.runtime.process.logger import Logger
 
 # In seconds after the engine began to stop. The first leaves time for hooks that clean up.
 NAMED_AFTER = 7.0

@@ -7,14 +7,18 @@ service = Service(methods=methods(unary("/example.Greeter/Greet", Name, greet)),
 await Server(service).serve(await trio.open_tcp_listeners(8080))
 """
 
-from nodespan.runtime.api.grpc.framing import frame
-from nodespan.runtime.api.grpc.limits import Bounds, Limits
-from nodespan.runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
-from nodespan.runtime.api.grpc.server import Server
-from nodespan.runtime.api.grpc.server_machine import Headers
-from nodespan.runtime.api.grpc.sources import Sources, source_of
-from nodespan.runtime.api.grpc.status import Code, RPCError, Status
-from nodespan.runtime.api.grpc.stream import Service
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nodespan.runtime.api.grpc.framing import frame
+    from nodespan.runtime.api.grpc.limits import Bounds, Limits
+    from nodespan.runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
+    from nodespan.runtime.api.grpc.server import Server
+    from nodespan.runtime.api.grpc.server_machine import Headers
+    from nodespan.runtime.api.grpc.sources import Sources, source_of
+    from nodespan.runtime.api.grpc.status import Code, RPCError, Status
+    from nodespan.runtime.api.grpc.stream import Service
 
 __all__ = [
     "Bounds",
@@ -35,3 +39,32 @@ __all__ = [
     "source_of",
     "unary",
 ]
+
+
+_HOMES = {
+    "Bounds": "limits",
+    "Call": "method",
+    "Code": "status",
+    "Headers": "server_machine",
+    "Limits": "limits",
+    "Method": "method",
+    "Peer": "method",
+    "RPCError": "status",
+    "Server": "server",
+    "Service": "stream",
+    "Sources": "sources",
+    "Status": "status",
+    "frame": "framing",
+    "methods": "method",
+    "server_stream": "method",
+    "source_of": "sources",
+    "unary": "method",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What is not used is not imported: a client needs no server.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value

@@ -20,7 +20,7 @@ from nodespan.runtime.api.grpc.server_machine import Headers
 from nodespan.runtime.api.grpc.sources import Waiting
 from nodespan.runtime.api.grpc.status import Code, RPCError, Status
 from nodespan.runtime.api.pages import Page, Respond, answer
-from nodespan.runtime.controller import Logger
+from nodespan.runtime.process.logger import Logger
 
 _NO_PAGES = b"only gRPC is spoken here\n"
 # So many bytes of a page are as much work as a frame.
