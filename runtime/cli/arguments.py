@@ -12,6 +12,7 @@ from nodespan.runtime.cli.options import (
     escaped,
     is_remote,
 )
+from nodespan.runtime.cli.overview.arguments import VERBS as _OVERVIEW_VERBS
 from nodespan.runtime.paths import agent_socket, client_socket, default_state_dir, node_socket
 
 if TYPE_CHECKING:
@@ -291,6 +292,7 @@ def _completion(parser: argparse.ArgumentParser) -> None:
 _VERBS = {
     "agent": ("run the agent in the foreground", _agent),
     "get": ("show resources of a type, or one of them", _get),
+    **_OVERVIEW_VERBS,
     "create": ("create resources of your own from files", _create),
     "edit": ("change a resource of your own in an editor", _one),
     "delete": ("delete resources of your own", _delete),

@@ -8,6 +8,7 @@ from nodespan.runtime.cli import streams
 from nodespan.runtime.cli.arguments import parse
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import is_remote, socket_of
+from nodespan.runtime.cli.overview.arguments import VERBS as OVERVIEW_VERBS
 
 
 def run(arguments: list[str]) -> int:
@@ -90,6 +91,10 @@ def _dispatch(options: argparse.Namespace) -> int:
             from nodespan.runtime.cli.leave import leave
 
             return leave(socket_of(options))
+        case verb if verb in OVERVIEW_VERBS:
+            from nodespan.runtime.cli.overview import run as run_overview
+
+            return run_overview(options)
         case "agent":
             from nodespan.runtime.cli.agent import agent
 

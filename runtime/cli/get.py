@@ -172,17 +172,21 @@ def get(
         "namespace": namespace,
         "id": id,
         "selectors": selectors,
-        "watch": watch,
         "form": shown.form,
     }
     try:
-        if watch:
-            _watch(socket_path, request, shown)
-        else:
-            _once(socket_path, request, shown)
+        show_resources(socket_path, request, shown, watch=watch)
     except JSONPathError as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def show_resources(socket_path: str, request: Answer, shown: Output, *, watch: bool) -> None:
+    """Show the answers to a request of resources; with `watch` until interrupted. Raises CommandError."""
+    if watch:
+        _watch(socket_path, {**request, "watch": True}, shown)
+    else:
+        _once(socket_path, {**request, "watch": False}, shown)
 
 
 def _once(socket_path: str, request: Answer, shown: Output) -> None:

@@ -6,6 +6,7 @@ then after each line, because a line that waits for alignment is not seen.
 
 from collections.abc import Sequence
 
+from nodespan.runtime.cli.screen import padded, width_of
 from nodespan.runtime.text.escaping import escaped
 
 _GAP = " " * 3
@@ -27,9 +28,9 @@ class Table:
 
     def flush(self) -> str:
         """The lines of the rows added since the last flush, each ended by a newline and without trailing blanks."""
-        widths = [max(map(len, cells)) for cells in zip(*self._pending, strict=True)]
+        widths = [max(map(width_of, cells)) for cells in zip(*self._pending, strict=True)]
         lines = [
-            _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(" ") + "\n"
+            _GAP.join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip(" ") + "\n"
             for row in self._pending
         ]
         self._pending.clear()

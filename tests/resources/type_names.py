@@ -13,6 +13,7 @@ from typing import Any
 import nodespan.discovery.service.affiliate
 import nodespan.resources
 import nodespan.runtime.engine.status
+import nodespan.runtime.events
 import nodespan.runtime.lifecycle
 import nodespan.runtime.resource
 from nodespan.runtime.resource import ResourceType
@@ -20,6 +21,7 @@ from nodespan.runtime.resource import ResourceType
 _ELSEWHERE = (
     nodespan.discovery.service.affiliate,
     nodespan.runtime.engine.status,
+    nodespan.runtime.events,
     nodespan.runtime.lifecycle,
     nodespan.runtime.resource,
 )

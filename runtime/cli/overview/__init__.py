@@ -1,0 +1,23 @@
+"""The verbs that show how a node is, and what happened: status, events, describe, doctor, support, logs."""
+
+import argparse
+
+from nodespan.runtime.cli.options import socket_of
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one of them; returns the exit status. Raises CommandError."""
+    match options.verb:
+        case "events":
+            from nodespan.runtime.cli.overview.events import events
+
+            return events(
+                socket_of(options),
+                output=options.output,
+                since=options.since,
+                kinds=options.kinds,
+                last=options.last,
+                watch=options.watch,
+            )
+        case _:
+            raise ValueError(f"no verb of this package: {options.verb}")

@@ -1,0 +1,27 @@
+"""The options of these verbs, by verb."""
+
+import argparse
+
+from nodespan.runtime.cli.options import add_client_options
+
+
+def _events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-w", "--watch", action="store_true", help="keep running and show events as they come")
+    parser.add_argument("--since", default="", metavar="TIME", help="10m, 2h, 1d, or 2026-01-02T03:04:05Z")
+    parser.add_argument("--last", type=int, default=None, metavar="NUMBER", help="only the last ones")
+    parser.add_argument(
+        "-k",
+        "--kind",
+        dest="kinds",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help="such as link, problem; repeated: any",
+    )
+    parser.add_argument("-o", "--output", default="text", metavar="FORM", help="text | json (an object a line) | yaml")
+    add_client_options(parser)
+
+
+VERBS = {
+    "events": ("show what happened lately", _events),
+}

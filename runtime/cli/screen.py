@@ -1,0 +1,73 @@
+"""The terminal: how wide it is and a text is on it, and whether it shows colours.
+
+Output that goes anywhere else is never cut and never coloured. NO_COLOR (no-color.org) turns colours off.
+"""
+
+import os
+import sys
+from typing import TextIO
+
+_CUT = "…"
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+
+
+def width_of(text: str) -> int:
+    """How many columns a terminal needs for this text, in which nothing is left to escape."""
+    if text.isascii():
+        return len(text)
+    # Loaded only where there is something to measure: it takes as long as everything else of a command.
+    from wcwidth import wcswidth
+
+    columns: int = wcswidth(text)
+    return columns if columns >= 0 else len(text)
+
+
+def padded(text: str, columns: int) -> str:
+    """The text with blanks up to this many columns."""
+    return text + " " * (columns - width_of(text))
+
+
+def fitted(text: str, columns: int | None) -> str:
+    """The text cut, with a mark, to this many columns; None for no limit."""
+    if columns is None or len(text) <= columns // 2 or width_of(text) <= columns:
+        return text
+    kept, used = [], 0
+    for char in text:
+        used += width_of(char)
+        if used > columns - 1:
+            break
+        kept.append(char)
+    return f"{''.join(kept)}{_CUT}"
+
+
+def terminal_columns(stream: TextIO | None = None) -> int | None:
+    """The columns of the terminal that the stream (stdout) is, None if it is none, or if it does not know.
+
+    COLUMNS in the environment is heard for terminals only.
+    """
+    stream = sys.stdout if stream is None else stream
+    try:
+        if not stream.isatty():
+            return None
+        chosen = os.environ.get("COLUMNS", "")
+        columns = int(chosen) if chosen.isdecimal() else os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return None
+    return columns or None
+
+
+def shows_colours(stream: TextIO | None = None) -> bool:
+    """Whether the stream (stdout) is a terminal whose user has nothing against colours."""
+    stream = sys.stdout if stream is None else stream
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+class Paint:
+    """Colours texts, or leaves them as they are."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled
+
+    def __call__(self, colour: str, text: str) -> str:
+        """The text in one of red, green, yellow, bold, dim."""
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._enabled and text else text
