@@ -18,6 +18,7 @@ import trio
 from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.api import protocol
 from nodespan.runtime.api.access import TypeNameError, check_registered, definition_called
+from nodespan.runtime.api.overview import StatusReports
 from nodespan.runtime.api.user_resources import RefusedError, UserResources
 from nodespan.runtime.codec.plain import format_time, metadata_to_plain, resource_to_plain, spec_to_plain
 from nodespan.runtime.codec.yamltext import dump_resource
@@ -172,6 +173,7 @@ class LocalServer:
         self._version = version
         self._actions = {} if actions is None else actions
         self._users = UserResources(state, engine.types)
+        self._status = StatusReports(state, log, version=version)
 
     async def serve(self, listener: trio.SocketListener) -> None:
         """Serve until cancelled. A client that breaks the protocol loses its connection; others are not affected."""
@@ -208,6 +210,9 @@ class LocalServer:
                 await self._get(stream, request, peer)
             case "why":
                 await self._why(stream, request, peer)
+            case "status":
+                visible = FilteredState(self._state, read_rule(self._state, is_owner=_is_owner(peer)))
+                await _send_answers(stream, self._status.reports(visible, watch=bool(request.get("watch"))))
             case "action":
                 await self._act(stream, request, peer)
             case "write":

@@ -14,6 +14,11 @@ maps and closes. What a request may be:
     {"call": "why", "type": as the user typed it, "namespace": or "", "id": text, "depth": how far to go, from 0 on}
         → for the resource, and after it for each that it was made from, {"depth", "namespace", "type", "id", "version":
           or None, "owner", "note", "repeated": whether what it was made from stands further up}, end
+    {"call": "status", "watch": bool}
+        → {"status": {"node", "version", "time", "healthy": bool, "warnings": number, "sections": [{"name", "title",
+          "facts": [[label, text]], "table": None or {"columns", "rows": [{"cells", "severity"}], "more": a command},
+          "findings": [{"severity", "text", "remedy"}], "data": {...}}]}}, end; with "watch" there is no end: another
+          one follows each change
     {"call": "action", "name": as a controller calls it, "arguments": {...}}       → what the action answers, end
     {"call": "write", "verb": "create" | "apply" | "replace", "text": YAML documents, "file": their name in errors}
         → {"type", "id", "done": what became of it} for each resource, end

@@ -202,7 +202,11 @@ def _once(socket_path: str, request: Answer, shown: Output) -> None:
 
 def _watch(socket_path: str, request: Answer, shown: Output) -> None:
     """Follow the agent, through its restarts, until interrupted."""
-    follower = Follower(shown, of_one=request["id"] is not None)
+    follow(socket_path, request, Follower(shown, of_one=request["id"] is not None).follow)
+
+
+def follow(socket_path: str, request: Answer, take: Callable[[Iterable[Answer]], None]) -> None:
+    """Give the answers to a request that does not end to `take`, a stream for each time that there is an agent."""
     agent_seen = agent_away = False
     while True:
         try:
@@ -210,7 +214,7 @@ def _watch(socket_path: str, request: Answer, shown: Output) -> None:
                 if agent_away:
                     _say("the agent is back")
                 agent_seen, agent_away = True, False
-                follower.follow(answers)
+                take(answers)
         except OverrunError:
             continue
         except AgentGoneError:

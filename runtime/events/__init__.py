@@ -10,8 +10,9 @@ resources reads and watches them. A file in the state directory keeps the ring o
 """
 
 from nodespan.runtime.events.observer import EventController, controllers
-from nodespan.runtime.events.resource import KIND_LIFECYCLE, Event, EventSpec, Severity
+from nodespan.runtime.events.resource import KIND_LIFECYCLE, Event, EventSpec
 from nodespan.runtime.events.rule import GROUP, EventRule, Happening
+from nodespan.runtime.overview.severity import Severity
 
 __all__ = [
     "GROUP",

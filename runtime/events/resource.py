@@ -1,24 +1,16 @@
 """Event: something that happened to a resource. The id is a number with leading zeros: their order is that in time."""
 
 import datetime
-import enum
 
 import attrs
 
+from nodespan.runtime.overview.severity import Severity
 from nodespan.runtime.resource import ResourceType
 
 NAMESPACE = "runtime"
 # The kind of events about the agent itself.
 KIND_LIFECYCLE = "agent"
 _DIGITS = 16
-
-
-class Severity(enum.StrEnum):
-    """Whether an event is news only, may need attention, or means that something does not work."""
-
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 @attrs.frozen(kw_only=True)

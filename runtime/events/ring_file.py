@@ -18,7 +18,8 @@ from typing import Any
 
 import attrs
 
-from nodespan.runtime.events.resource import EventSpec, Severity
+from nodespan.runtime.events.resource import EventSpec
+from nodespan.runtime.overview.severity import Severity
 from nodespan.runtime.whole_file import check_target, replace_file
 
 _MODE = 0o600

@@ -7,7 +7,8 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from nodespan.runtime.controller import Logger
-from nodespan.runtime.events.resource import EventSpec, Severity
+from nodespan.runtime.events.resource import EventSpec
+from nodespan.runtime.overview.severity import Severity
 from nodespan.runtime.resource import Resource, ResourceType
 
 GROUP = "nodespan.events"

@@ -19,5 +19,11 @@ def run(options: argparse.Namespace) -> int:
                 last=options.last,
                 watch=options.watch,
             )
+        case "status":
+            from nodespan.runtime.cli.overview.status import status
+
+            return status(
+                socket_of(options), output=options.output, watch=options.watch, strict=options.strict, all=options.all
+            )
         case _:
             raise ValueError(f"no verb of this package: {options.verb}")

@@ -22,6 +22,15 @@ def _events(parser: argparse.ArgumentParser) -> None:
     add_client_options(parser)
 
 
+def _status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-w", "--watch", action="store_true", help="keep running and show it again when it changes")
+    parser.add_argument("-o", "--output", default="text", metavar="FORM", help="text | json | yaml")
+    parser.add_argument("--strict", action="store_true", help="exit with status 3 for warnings too")
+    parser.add_argument("-a", "--all", action="store_true", help="show all lines of long tables")
+    add_client_options(parser)
+
+
 VERBS = {
+    "status": ("show on one screen how this node is; exit status 0 if it is healthy, 3 if not", _status),
     "events": ("show what happened lately", _events),
 }

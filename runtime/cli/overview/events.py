@@ -6,8 +6,9 @@ from typing import Any
 from nodespan.runtime.api import protocol
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import Output, show_resources
-from nodespan.runtime.cli.overview.form import to_json_line, to_yaml
+from nodespan.runtime.cli.overview.form import to_json_line
 from nodespan.runtime.cli.screen import Paint, fitted, padded, shows_colours, terminal_columns
+from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.text.escaping import escaped
 
 _TYPE = "events.runtime.nodespan.dev"
@@ -87,7 +88,7 @@ class YamlOutput(EventOutput):
     """A document each."""
 
     def write(self, event: dict[str, Any]) -> None:
-        sys.stdout.write(f"---\n{to_yaml(event)}")
+        sys.stdout.write(f"---\n{dump(event)}")
 
 
 _OUTPUTS = {"text": TextOutput, "table": TextOutput, "json": JsonOutput, "yaml": YamlOutput}

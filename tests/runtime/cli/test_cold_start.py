@@ -35,6 +35,9 @@ print("IMPORTED", *sorted(sys.modules), file=sys.stderr)
     [
         ("get", "links"),
         ("get", "links", "-w"),
+        ("status",),
+        ("status", "-o", "json"),
+        ("events", "-w"),
         ("get", "links", "-o", "json"),
         ("get", "links", "-o", "yaml"),
         ("get", "links", "-o", "jsonpath={.spec.mtu}"),

@@ -1,0 +1,70 @@
+"""The status for clients: made once, or again after each change of what it is made from."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+import structlog
+import trio
+import trio.testing
+
+from nodespan.runtime.api.overview import StatusReports
+from nodespan.runtime.controller import Logger
+from nodespan.runtime.overview import Fact, Glance, Section, SectionView
+from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.state.meta import register_types
+from tests.runtime.api.test_local import serving
+
+
+@attrs.frozen(kw_only=True)
+class LampSpec:
+    """A lamp."""
+
+    is_on: bool = False
+
+
+Lamp = ResourceType("Lamps.test.dev", LampSpec, namespace="test")
+Other = ResourceType("Others.test.dev", LampSpec, namespace="test")
+
+
+def lamps(glance: Glance) -> SectionView:
+    return SectionView(facts=tuple(Fact(lamp.id, str(lamp.spec.is_on)) for lamp in glance.list(Lamp)))
+
+
+def load(_log: Logger) -> list[Section]:
+    return [Section(name="lamps", title="Lamps", inputs=(Lamp,), view=lamps)]
+
+
+@pytest.mark.virtual_clock
+async def test_a_watch_shows_changes_of_the_inputs_together_and_of_nothing_else() -> None:
+    state = MemoryState()
+    await register_types(state, [Lamp, Other])
+    reports = StatusReports(state, structlog.get_logger(), version="1", load=load).reports(state, watch=True)
+    seen: list[list[list[str]]] = []
+
+    async def follow() -> None:
+        async for answer in reports:
+            seen.append(answer["status"]["sections"][0]["facts"])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow)
+        await trio.testing.wait_all_tasks_blocked()
+        await state.create(Other.new("x", LampSpec()))
+        await trio.sleep(10)
+        assert seen == [[]]
+        await state.create(Lamp.new("a", LampSpec()))
+        await state.create(Lamp.new("b", LampSpec(is_on=True)))
+        await trio.sleep(10)
+        assert seen[1:] == [[["a", "False"], ["b", "True"]]]
+        nursery.cancel_scope.cancel()
+    await reports.aclose()
+
+
+async def test_the_socket_answers_with_the_sections_of_the_installed_packages(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        answer, end = await served.ask({"call": "status"})
+    assert end == {"end": True}
+    status = answer["status"]
+    assert (status["version"], status["healthy"]) == ("1.2.3", True)
+    assert [section["name"] for section in status["sections"]][:2] == ["node", "mesh"]
