@@ -13,6 +13,7 @@ including host bits, with its length in a separate field.
 """
 
 import ipaddress
+import socket
 
 _IPV4_SIZE, _IPV6_SIZE = 4, 16
 _HIGHEST_PORT = 0xFFFF
@@ -44,7 +45,10 @@ def encode_address(text: str) -> bytes:
     """The bytes of an address, none for "". Raises AddressError."""
     if not text:
         return b""
-    address = parse_address(text)
+    try:  # as `parse_address` reads all but a zone, and several times as fast
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except (OSError, ValueError):
+        address = parse_address(text)
     zone = address.scope_id if isinstance(address, ipaddress.IPv6Address) else None
     return address.packed + (zone or "").encode()
 
@@ -54,7 +58,7 @@ def decode_address(packed: bytes) -> str:
     if not packed:
         return ""
     if len(packed) == _IPV4_SIZE:
-        return str(ipaddress.IPv4Address(packed))
+        return socket.inet_ntop(socket.AF_INET, packed)
     if len(packed) < _IPV6_SIZE:
         raise AddressError(f"an IP address has 4 or 16 bytes, not {len(packed)}")
     address = ipaddress.IPv6Address(packed[:_IPV6_SIZE])

@@ -1,6 +1,7 @@
 """How tests run here: async tests on trio with a deadline, tiers marked by directory, nothing left on the machine."""
 
 import functools
+import gc
 import inspect
 import os
 import re
@@ -11,17 +12,13 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 import trio
 import trio.testing
 
+from nodespan.runtime.process.logs import processors
 from tests.support import forked, probe, progress, run
-
-# A test hangs for at most this long; what it waits for has a deadline of its own.
-REAL_DEADLINE = 180.0
-# The processor of a guest may be emulated: six times what the longest test takes there on a quiet machine.
-VM_DEADLINE = 900.0
-# In virtual time a test that waits for something that never happens jumps here at once, instead of hanging.
-VIRTUAL_DEADLINE = 30 * 86400.0
+from tests.support.deadlines import TEST_DEADLINE, VIRTUAL_DEADLINE
 
 TIERS = ("mesh", "vm")
 
@@ -40,6 +37,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 def pytest_configure(config: pytest.Config) -> None:
     # Who is started in the background by a script ignores interrupts, and so would all commands that tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # By itself structlog has rich write tracebacks, where that is installed, with all locals: half a second for each.
+    structlog.configure(processors=processors("text"))
     config.addinivalue_line("markers", "needs_link(*kinds): skipped where the kernel makes no links of these kinds")
     config.addinivalue_line("markers", "needs_program(*names): skipped where these programs are not installed")
 
@@ -60,8 +59,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    for item in session.items:
-        progress.note(progress.COLLECTED, item.nodeid)
+    progress.note(progress.COLLECTED, *(item.nodeid for item in session.items))
+    # Modules and items stay to the end: no collection of garbage looks at them again.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
@@ -109,7 +110,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     on_trio = functools.partial(
         _on_trio,
-        deadline=VM_DEADLINE if pyfuncitem.get_closest_marker("vm") else REAL_DEADLINE,
         virtual=pyfuncitem.get_closest_marker("virtual_clock") is not None,
     )
     if given := getattr(pyfuncitem.obj, "hypothesis", None):
@@ -133,11 +133,11 @@ def _nothing_left_behind() -> Iterator[None]:
         pytest.fail("this test run left behind (now removed):\n  " + "\n  ".join(left), pytrace=False)
 
 
-def _on_trio(test: Callable[..., Awaitable[None]], *, deadline: float, virtual: bool) -> Callable[..., None]:
+def _on_trio(test: Callable[..., Awaitable[None]], *, virtual: bool) -> Callable[..., None]:
     @functools.wraps(test)
     def run_test(*arguments: object, **named: object) -> None:
         async def main() -> None:
-            with trio.fail_after(VIRTUAL_DEADLINE if virtual else deadline):
+            with trio.fail_after(VIRTUAL_DEADLINE if virtual else TEST_DEADLINE):
                 await test(*arguments, **named)
 
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0) if virtual else None)

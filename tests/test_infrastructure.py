@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import starts_processes
+from tests.conftest import TIERS, starts_processes
 from tests.support import run
 from tests.support.nested import run_pytest
 from tests.support.process import eventually, running
@@ -56,7 +56,7 @@ async def test_waiting():
 async def test_waiting_in_virtual_time():
     await trio.sleep_forever()
 """,
-        settings="REAL_DEADLINE = 0.01",
+        settings="TEST_DEADLINE = 0.01",
     )
     assert outcome.code == pytest.ExitCode.TESTS_FAILED
     assert "assert 1 == 2" in outcome.output
@@ -143,6 +143,22 @@ def test_never_reached():
     )
     assert outcome.code == 1
     assert [name.rpartition("::")[2] for name in unfinished(progress)] == ["test_cut_off", "test_never_reached"]
+
+
+# A number of seconds in a wait for a process or the kernel. What a wait of the product is given is its own matter.
+OWN_DEADLINE = re.compile(r"(?:\beventually\([^\n]*, within=|\bfail_after\(|\bsubprocess\.run\([^\n]*, timeout=)[0-9]")
+
+
+def test_waits_for_processes_and_the_kernel_have_the_common_deadline() -> None:
+    here = Path(__file__)
+    found = [
+        f"{path.relative_to(here.parent)}:{number}: {line.strip()}"
+        for path in sorted(here.parent.rglob("*.py"))
+        if path != here and (path.parent.name in TIERS or starts_processes(path))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if OWN_DEADLINE.search(line)
+    ]
+    assert found == [], "give them the deadline of tests.support.deadlines, or none"
 
 
 def test_modules_that_start_processes_are_recognized_by_their_source() -> None:

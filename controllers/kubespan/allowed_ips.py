@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from nodespan.controllers.common.ip.blocks import Block, IPSet, parse_network
+from nodespan.controllers.common.ip.blocks import Block, IPSet
 from nodespan.controllers.common.ip.index import PrefixIndex
 from nodespan.controllers.kubespan.member_word import (
     NOTHING,
@@ -72,8 +72,8 @@ def claim_of(
     named = (*kubespan.additional_addresses, *affiliate.addresses)
     claimed = believed_networks(named, accepted)
     if kubespan.exclude_advertised_networks:
-        claimed -= IPSet.of(map(parse_network, kubespan.exclude_advertised_networks))
-    own = IPSet.of([parse_network(kubespan.address)]) - RESERVED
+        claimed -= IPSet.parse(kubespan.exclude_advertised_networks)
+    own = IPSet.parse([kubespan.address]) - RESERVED
     return Claim(
         public_key=kubespan.public_key,
         label=bounded(affiliate.nodename, 253),

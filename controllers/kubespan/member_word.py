@@ -12,11 +12,12 @@ That is as in the original; what a member may do to others is in docs/kubespan.m
 - A list is cut at a length that no honest node reaches.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 
 from nodespan.controllers.common.endpoint_filter import filter_endpoints
-from nodespan.controllers.common.ip.blocks import IPSet, parse_network
+from nodespan.controllers.common.ip.blocks import IPSet
 from nodespan.resources.addresses import AddressError, decode_address, format_address, parse_address, split_endpoint
 
 # So many endpoints, and so many addresses and networks, of one member are looked at.
@@ -34,12 +35,14 @@ RESERVED = IPSet.of(
     )
 )
 _WIDEST = {4: 8, 6: 16}
+# By the size of an address in bytes.
+_VERSIONS = {4: 4, 16: 6}
 NOTHING = IPSet()
 
 
 def believed_networks(named: Iterable[str], accepted: IPSet = NOTHING) -> IPSet:
     """The addresses that a member may claim, of those that it names. Raises ValueError for an invalid address."""
-    claimed = IPSet.of(parse_network(text) for text, _ in zip(named, range(MOST_NETWORKS), strict=False))
+    claimed = IPSet.parse(itertools.islice(named, MOST_NETWORKS))
     if any(length < _WIDEST[version] for version, _, length in claimed.blocks()):
         wide = IPSet.of(each for each in claimed.prefixes() if each.prefixlen < _WIDEST[each.version])
         claimed -= wide - accepted
@@ -48,29 +51,31 @@ def believed_networks(named: Iterable[str], accepted: IPSet = NOTHING) -> IPSet:
 
 def believed_endpoints(endpoints: Iterable[str], filters: Sequence[str] | None = None) -> tuple[str, ...]:
     """The endpoints to try, in the order of the member's or that of the filter, where there is one."""
-    believed: dict[str, str] = {}
-    for endpoint, _ in zip(dict.fromkeys(endpoints), range(MOST_ENDPOINTS), strict=False):
+    believed: dict[str, bytes] = {}
+    for endpoint in itertools.islice(dict.fromkeys(endpoints), MOST_ENDPOINTS):
         try:
             packed, port = split_endpoint(endpoint)
         except AddressError:
             continue
-        address = decode_address(packed)
-        if port and "%" not in address and not RESERVED.has(4 if len(packed) == 4 else 6, int.from_bytes(packed)):
-            believed[endpoint] = address
+        # Neither with a zone, which is longer.
+        version = _VERSIONS.get(len(packed))
+        if port and version and not RESERVED.has(version, int.from_bytes(packed)):
+            believed[endpoint] = packed
     if filters is None:
         return tuple(believed)
-    place = {address: number for number, address in enumerate(filter_endpoints(tuple(believed.values()), filters))}
-    kept = [endpoint for endpoint, address in believed.items() if address in place]
-    return tuple(sorted(kept, key=lambda endpoint: place[believed[endpoint]]))
+    addresses = {endpoint: decode_address(packed) for endpoint, packed in believed.items()}
+    place = {address: number for number, address in enumerate(filter_endpoints(tuple(addresses.values()), filters))}
+    kept = [endpoint for endpoint, address in addresses.items() if address in place]
+    return tuple(sorted(kept, key=lambda endpoint: place[addresses[endpoint]]))
 
 
 def outside(prefixes: Iterable[str], needed: Iterable[str], accepted: IPSet = NOTHING) -> tuple[str, ...]:
     """What of a peer's prefixes is led into the tunnel: not what this node needs for its network."""
     prefixes = tuple(prefixes)
-    kept = IPSet.of(map(parse_network, needed)) - accepted
-    if not kept or not IPSet.of(map(parse_network, prefixes)).overlaps(kept):
+    kept = IPSet.parse(needed) - accepted
+    if not kept or not (named := IPSet.parse(prefixes)).overlaps(kept):
         return prefixes
-    return tuple(str(each) for each in (IPSet.of(map(parse_network, prefixes)) - kept).prefixes())
+    return (named - kept).texts()
 
 
 def needed_addresses(gateways: Iterable[str], resolvers: Iterable[str]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from nodespan.controllers.common.ip.blocks import IPSet, parse_network
+from nodespan.controllers.common.ip.blocks import IPSet
 from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of
 from nodespan.resources.cluster import Affiliate, Identity
 from nodespan.resources.kubespan import (
@@ -53,7 +53,7 @@ class PeerSpecController(QueueController):
         try:
             claim = claim_of(
                 affiliate.spec,
-                accepted=IPSet.of(map(parse_network, config.spec.accepted_networks)),
+                accepted=IPSet.parse(config.spec.accepted_networks),
                 endpoint_filters=config.spec.peer_endpoint_filters,
             )
         except ValueError as error:
@@ -87,7 +87,7 @@ class PeerSpecController(QueueController):
         claim, granted = peer
         spec = KubeSpanPeerSpecSpec(
             address=claim.address,
-            allowed_ips=tuple(map(str, granted.prefixes())),
+            allowed_ips=granted.texts(),
             endpoints=claim.endpoints,
             label=claim.label,
         )

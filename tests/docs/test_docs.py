@@ -23,6 +23,7 @@ from nodespan.runtime.engine import Engine
 from nodespan.runtime.plugins import Settings, load_installed
 from nodespan.runtime.state import MemoryState
 from tests.docs import public_face
+from tests.support.deadlines import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
@@ -38,7 +39,6 @@ _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 # The word before a command: none, a pipe, sudo, or the name of the namespace of `ip netns exec`.
 _COMES_BEFORE = ("", "|", "&&", "sudo", "blue")
-PATIENCE = 20.0
 
 
 @attrs.frozen
@@ -203,7 +203,7 @@ def test_the_pictures_of_the_graph_are_those_of_the_declarations(picture: str, o
     # A process of its own, as a user would run it: the verb sets up logging for the process that it is in.
     nodespan = Path(sys.executable).with_name("nodespan")
     command = [str(nodespan), "graph", "-o", "dot", *options]
-    declared = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    declared = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     assert drawn(ROOT / "docs" / picture) == (
         dict(re.findall(r'^\t(n\d+)\[.*label="([^"]*)"', declared, re.MULTILINE)),
         sorted(re.findall(r"^\t(n\d+->n\d+)\[", declared, re.MULTILINE)),

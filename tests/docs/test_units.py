@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadlines import PATIENCE
+
 DOCS = Path(__file__).parents[2] / "docs"
 # The document, the name of the unit, and the exposure that must not be exceeded (of 10).
 UNITS = [("operators.md", "nodespan.service", 5.0), ("kubespan.md", "nodespan-discovery.service", 2.5)]
@@ -33,7 +35,7 @@ def test_the_exposure_of_a_unit_is_limited(tmp_path: Path, document: str, name: 
         ("systemd-analyze", "security", "--offline=yes", "--no-pager", str(path)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     found = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)
     assert found, done.stderr

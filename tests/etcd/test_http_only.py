@@ -14,7 +14,7 @@ from tests.support.certificates import Authority
 async def _reason(endpoint: str, tls: TLSFiles | None = None) -> str:
     async with EtcdClient([endpoint], tls=tls) as client:
         with pytest.raises(UnavailableError) as failed:
-            await client.range(b"k", within=1)
+            await client.put(b"k", b"v")
     (reason,) = failed.value.reasons.values()
     return reason
 
@@ -58,4 +58,4 @@ async def test_other_servers_are_not_taken_for_it() -> None:
 async def test_a_door_that_wants_a_password_is_named_as_one() -> None:
     async with serving(saying(b"HTTP/1.1 403 Forbidden\r\n\r\n")) as endpoint, EtcdClient([endpoint]) as client:
         with pytest.raises((AuthError, UnavailableError), match="403"):
-            await client.range(b"k", within=1)
+            await client.put(b"k", b"v")

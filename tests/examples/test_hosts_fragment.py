@@ -22,6 +22,7 @@ from nodespan.runtime.plugins import GROUP, Settings, load_named
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.testing.kit import Node
 from nodespan.runtime.testing.kit import running as running_controllers
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 from tests.support.process import running as running_process
 
@@ -153,7 +154,7 @@ async def test_a_real_agent_runs_it(tmp_path: Path) -> None:
 
     def get(*arguments: str) -> str:
         command = [NODESPAN, "--socket", str(socket), "get", *arguments, "-o", "json"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False).stdout
 
     def addresses() -> list[str]:
         current = get("nodeaddress", "current")
@@ -168,6 +169,6 @@ async def test_a_real_agent_runs_it(tmp_path: Path) -> None:
 
     reference = "examples.hosts_fragment:HostsFragmentController"
     async with running_process(NODESPAN, "agent", "--controllers", reference, environment=environment) as agent:
-        await eventually(lambda: bool(get("hostnamestatus", "hostname")), within=20)
-        await eventually(says_the_same, within=20)
+        await eventually(lambda: bool(get("hostnamestatus", "hostname")))
+        await eventually(says_the_same)
         assert agent.returncode is None

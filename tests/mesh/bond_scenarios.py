@@ -18,11 +18,11 @@ from nodespan.resources.network import BondMaster, LinkSpecSpec, NetworkProblem,
 from nodespan.resources.network.enums import ADLACPActive, BondMode
 from nodespan.runtime.testing.kit import Node, running
 from tests.mesh.link_scenarios import BASE, links, want
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, entered, namespaces
 
 CARDS = ("e0", "e1", "e2")
 # The first link of a kind may have to wait for the kernel to load a module.
-PATIENCE = 60.0
 # Starting `ip` takes its time on an emulated machine, and takes it from the controllers.
 _POLL = 0.1
 

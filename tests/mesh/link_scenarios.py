@@ -82,7 +82,7 @@ async def a_link_is_created_changed_repaired_and_removed(kind: str) -> None:
             assert problem.spec.message == "x0 does not take its state: the link below it is down"
             inside.run("ip", "link", "set", spec.parent_name, "up")
         # The first link of a kind may have to wait for the kernel to load a module.
-        await eventually(lambda: is_up(inside), within=20)
+        await eventually(lambda: is_up(inside))
         made = links(inside)["x0"]
         assert made["linkinfo"]["info_kind"] == kind
         if spec.mtu:

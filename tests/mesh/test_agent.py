@@ -15,6 +15,7 @@ import pytest
 
 from tests.runtime.api.cosi.client import connected
 from tests.support.agent import COMMAND, AgentProcess, agent, environment, nodespan
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
 
@@ -117,10 +118,10 @@ async def test_a_watch_reports_every_one_of_hundreds_of_links(tmp_path: Path) ->
             await eventually(lambda: " lo " in out.read_text())
             add = "".join(f"link add a{number} type veth peer name b{number}\n" for number in range(200))
             inside.run("ip", "-batch", "-", stdin=add)
-            await eventually(lambda: agrees(inside, served), within=20)
-            await eventually(lambda: len(present(out)) == 401, within=20)
+            await eventually(lambda: agrees(inside, served))
+            await eventually(lambda: len(present(out)) == 401)
             inside.run("ip", "-batch", "-", stdin="".join(f"link del a{number}\n" for number in range(200)))
-            await eventually(lambda: present(out) == {"lo"}, within=20)
+            await eventually(lambda: present(out) == {"lo"})
         assert list(shown(served)) == ["lo"]
 
 
@@ -283,12 +284,12 @@ async def test_an_edited_configuration_is_loaded_and_an_invalid_one_keeps_the_la
     async with node(tmp_path, "--config", str(config)) as (_, served):
         await eventually(lambda: "hostname: one" in loaded(served))
         rewrite(config, GOOD.format("two"))
-        await eventually(lambda: "hostname: two" in loaded(served), within=20)
+        await eventually(lambda: "hostname: two" in loaded(served))
         rewrite(config, BAD)
-        await eventually(lambda: "the last good one stays in effect" in served.log, within=20)
+        await eventually(lambda: "the last good one stays in effect" in served.log)
         assert "hostname: two" in loaded(served)
         rewrite(config, GOOD.format("three"))
-        await eventually(lambda: "hostname: three" in loaded(served), within=20)
+        await eventually(lambda: "hostname: three" in loaded(served))
         assert served.log.count("the last good one stays in effect") == 1
 
 
@@ -339,7 +340,7 @@ async def test_no_secret_is_exposed(open_path: Path) -> None:
         # To its owner.
         await eventually(lambda: SECRET in served.run("get", "mc", "-o", "yaml"))
         rewrite(config, WITH_SECRETS.replace("listenPort: 51820", "listenPort: many"))
-        await eventually(lambda: "the last good one stays in effect" in served.log, within=20)
+        await eventually(lambda: "the last good one stays in effect" in served.log)
         fetch = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9601/metrics').read().decode())"
         texts = [served.log, inside.run(*COMMAND[:2], fetch), served.run("graph", "--live")]
         # Even if somebody lets others in.
@@ -386,7 +387,7 @@ def as_nobody(served: AgentProcess, *arguments: str) -> subprocess.CompletedProc
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
 
 

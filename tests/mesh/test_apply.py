@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.support.agent import AgentProcess, agent, nodespan
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, connect, namespaces
 from tests.support.process import eventually
 
@@ -49,10 +50,10 @@ class Place:
 
     def is_reached(self, address: str = ADDRESS) -> bool:
         ping = self.caller.inside("ping", "-c1", "-W1", address)
-        return subprocess.run(ping, capture_output=True, timeout=10).returncode == 0
+        return subprocess.run(ping, capture_output=True, timeout=PATIENCE).returncode == 0
 
-    async def comes_back(self, within: float) -> None:
-        await eventually(self.is_reached, within=within)
+    async def comes_back(self) -> None:
+        await eventually(self.is_reached)
         await eventually(self.is_as_before)
 
     def is_as_before(self) -> bool:
@@ -85,7 +86,7 @@ async def kill(served: AgentProcess) -> None:
 async def begin(there: Place, served: AgentProcess, duration: str) -> None:
     """The node is reached, and then on trial with an address at which the caller does not reach it."""
     served.run("apply", there.file("good.yaml", ADDRESS))
-    await there.comes_back(within=40)
+    await there.comes_back()
     served.run("apply", "--mode", "try", "--timeout", duration, there.file("bad.yaml", ELSEWHERE, "10.66.0.2"))
     assert there.addresses() == [f"{ELSEWHERE}/24"]
     assert not there.is_reached()
@@ -95,7 +96,7 @@ async def test_a_trial_that_cuts_off_the_caller_is_rolled_back(tmp_path: Path) -
     with place(tmp_path) as there:
         async with there.agent() as served:
             await begin(there, served, "4s")
-            await there.comes_back(within=40)
+            await there.comes_back()
             assert "no configuration is on trial" in there.run("apply", "--confirm").stderr
 
 
@@ -107,7 +108,7 @@ async def test_a_trial_is_rolled_back_although_the_agent_was_killed_and_restarte
         async with there.agent() as served:
             assert "a configuration is on trial" in served.log
             assert there.addresses() == [f"{ELSEWHERE}/24"]
-            await there.comes_back(within=12)
+            await there.comes_back()
 
 
 async def test_a_trial_that_expired_while_the_agent_was_dead_is_rolled_back_at_its_start(tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ async def test_a_trial_that_expired_while_the_agent_was_dead_is_rolled_back_at_i
         await trio.sleep(4)
         assert there.addresses() == [f"{ELSEWHERE}/24"]
         async with there.agent():
-            await there.comes_back(within=40)
+            await there.comes_back()
 
 
 async def test_a_confirmed_trial_survives_a_kill(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ async def test_a_confirmed_trial_survives_a_kill(tmp_path: Path) -> None:
             await served_settles(served)
             assert there.addresses() == [f"{ELSEWHERE}/24"]
             served.run("apply", there.file("good.yaml", ADDRESS))
-            await there.comes_back(within=40)
+            await there.comes_back()
 
 
 async def served_settles(served: AgentProcess) -> None:
@@ -143,7 +144,7 @@ async def test_a_trial_can_be_cancelled(tmp_path: Path) -> None:
         async with there.agent() as served:
             await begin(there, served, "1m")
             served.run("apply", "--cancel")
-            await there.comes_back(within=40)
+            await there.comes_back()
 
 
 async def test_apply_reports_what_the_kernel_rejects(tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ async def test_a_dry_run_lists_the_kernel_changes(tmp_path: Path) -> None:
     with place(tmp_path) as there:
         async with there.agent() as served:
             served.run("apply", there.file("good.yaml", ADDRESS))
-            await there.comes_back(within=40)
+            await there.comes_back()
             before = there.node.run("ip", "-4", "-j", "address"), there.node.run("ip", "-4", "-j", "route")
             shown = served.run("apply", "--dry-run", there.file("other.yaml", ELSEWHERE, "10.66.0.2"))
             _, _, kernel = shown.partition("kernel:\n")

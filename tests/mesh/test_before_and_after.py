@@ -115,7 +115,7 @@ def is_applied(inside: Namespace) -> bool:
 
 
 async def begin(inside: Namespace) -> set[str]:
-    await eventually(lambda: "fe80" in inside.run("ip", "address", "show", "br0") and settled(inside), within=60)
+    await eventually(lambda: "fe80" in inside.run("ip", "address", "show", "br0") and settled(inside))
     return reported(inside)
 
 
@@ -126,7 +126,7 @@ async def is_as(inside: Namespace, before: set[str]) -> None:
         assert not different, "\n".join(different)
         return True
 
-    await eventually(check, within=60)
+    await eventually(check)
 
 
 async def test_an_applied_and_then_empty_configuration_leaves_the_machine_as_it_was(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_an_applied_and_then_empty_configuration_leaves_the_machine_as_it_
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:
             served.run("apply", config(tmp_path, CONFIG), check=False)
-            await eventually(lambda: is_applied(inside), within=60)
+            await eventually(lambda: is_applied(inside))
             served.run("apply", config(tmp_path, NOTHING))
             await is_as(inside, before)
             record = tmp_path / "state" / "before.jsonl"
@@ -146,7 +146,7 @@ async def test_an_unconfirmed_trial_leaves_the_machine_as_it_was(tmp_path: Path)
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:
             served.run("apply", "--mode", "try", "--timeout", "4s", config(tmp_path, CONFIG), check=False)
-            await eventually(lambda: is_applied(inside), within=60)
+            await eventually(lambda: is_applied(inside))
             await is_as(inside, before)
 
 
@@ -155,12 +155,10 @@ async def test_a_killed_agent_and_one_that_cleans_up_leave_the_machine_as_it_was
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:
             served.run("apply", config(tmp_path, CONFIG), check=False)
-            await eventually(lambda: is_applied(inside), within=60)
+            await eventually(lambda: is_applied(inside))
             await killed(served)
         async with agent(tmp_path, "--cleanup", namespace=inside) as served:
-            await eventually(
-                lambda: "takingOver: true" not in served.run("get", "configstatus", "-o", "yaml"), within=15
-            )
+            await eventually(lambda: "takingOver: true" not in served.run("get", "configstatus", "-o", "yaml"))
             assert is_applied(inside)
         await is_as(inside, before)
 
@@ -170,14 +168,14 @@ async def test_an_agent_that_is_stopped_while_it_starts_reverts_what_a_killed_on
         before = await begin(inside)
         async with agent(tmp_path, namespace=inside) as served:
             served.run("apply", config(tmp_path, CONFIG), check=False)
-            await eventually(lambda: is_applied(inside), within=60)
+            await eventually(lambda: is_applied(inside))
             await killed(served)
             lock = tmp_path / "agent.sock.lock"
             old = lock.read_text()
             cleanup = (*COMMAND, "agent", "--cleanup")
-            async with running(*cleanup, namespace=inside, environment=environment(tmp_path), grace=60) as starting:
+            async with running(*cleanup, namespace=inside, environment=environment(tmp_path)) as starting:
                 # From here on it knows what to do when it is told to stop, and nothing of the machine yet.
-                await eventually(lambda: lock.read_text() not in (old, ""), within=60)
+                await eventually(lambda: lock.read_text() not in (old, ""))
                 starting.terminate()
                 assert await starting.wait() == 0
         await is_as(inside, before)

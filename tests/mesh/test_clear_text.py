@@ -39,6 +39,7 @@ from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
 from tests.support.agent import command
+from tests.support.deadlines import PATIENCE
 
 pytestmark = [
     pytest.mark.alone,
@@ -533,7 +534,7 @@ def test_the_guard_is_made_again_when_its_nft_is_killed(lab: Lab) -> None:
         # At once, and not a minute later, when everything is compared the next time.
         wait_for(
             lambda: lab.is_whole() and {pid for pid in pids_in(lab.node.namespace) if _command(pid) == "nft"} != before,
-            within=30.0,
+            within=PATIENCE,
         )
     assert watch.clear == []
 

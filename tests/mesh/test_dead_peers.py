@@ -7,6 +7,7 @@ import trio
 
 from nodespan.runtime.api.grpc import Limits, Server, frame
 from tests.runtime.api.grpc.greeter import Greeter, RawClient
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import connect, entered, namespaces
 from tests.support.process import eventually
 
@@ -32,6 +33,6 @@ async def test_the_connection_of_a_vanished_peer_is_closed(method: str) -> None:
                 await client.flush()
                 await eventually(lambda: greeter.calls)
                 there.run("ip", "link", "set", "veth0", "netns", here.name, "name", "gone")
-                with trio.fail_after(60):
+                with trio.fail_after(PATIENCE):
                     await greeter.cancelled.wait()
             nursery.cancel_scope.cancel()

@@ -43,6 +43,7 @@ from nodespan.resources.network import (
     operator_id,
 )
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.deadlines import PATIENCE
 from tests.support.dhcp_server import (
     DECLINE,
     DISCOVER,
@@ -120,11 +121,11 @@ async def agent(here: Lab, *specs: OperatorSpecSpec) -> AsyncIterator[Node]:
         yield node
 
 
-async def bound(node: Node, id: str = "dhcp4/eth0", *, within: float = 30.0) -> DHCPLeaseSpec:
+async def bound(node: Node, id: str = "dhcp4/eth0", *, within: float = PATIENCE) -> DHCPLeaseSpec:
     return (await node.eventually(DHCPLease, id, lambda lease: lease.spec.state == "bound", within=within)).spec
 
 
-async def holds(here: Lab, *addresses: str, within: float = 30.0) -> None:
+async def holds(here: Lab, *addresses: str, within: float = PATIENCE) -> None:
     await eventually(lambda: here.addresses() == set(addresses), within=within)
 
 
@@ -254,7 +255,7 @@ async def test_a_short_lease_is_renewed_by_a_server_that_broadcasts_its_answers(
     script = ScriptedServer(broadcasts=True, delay=0.2)
     async with leased(tmp_path, script) as (here, node):
         first = (await bound(node)).expires
-        await eventually(lambda: EXTEND in script.kinds, within=40)
+        await eventually(lambda: EXTEND in script.kinds)
         await node.eventually(DHCPLease, "dhcp4/eth0", lambda lease: lease.spec.expires > first)
         await holds(here, LEASED)
         # An agent that dies cannot take the address away: so the kernel counts too.
@@ -297,7 +298,7 @@ async def test_a_rejected_renewal_leads_to_a_new_address_at_once(tmp_path: Path)
     script = ScriptedServer()
     async with leased(tmp_path, script) as (here, _):
         script.refuses, script.lends = frozenset({EXTEND}), IPv4Address("192.0.2.101")
-        await holds(here, "192.0.2.101/24", within=40)
+        await holds(here, "192.0.2.101/24")
 
 
 async def test_a_restarted_agent_requests_the_same_address_and_keeps_it_meanwhile(tmp_path: Path) -> None:

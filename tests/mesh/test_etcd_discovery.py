@@ -13,12 +13,11 @@ from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_dis
 from nodespan.runtime.api.grpc import Code, RPCError
 from tests.discovery.service.house import SECOND
 from tests.discovery.service.rpc import RpcClient, connected
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 from tests.support.shared_etcd import SharedEtcd, running_etcd
 
 pytestmark = pytest.mark.needs_program("etcd")
-
-PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ from nodespan.runtime.testing.engine_suite import SUITE_TYPES, EngineSuite
 from nodespan.runtime.testing.state_model import StateModelSuite, World
 from nodespan.runtime.testing.state_suite import Path, PathSpec, StateSuite
 from tests.runtime.state.killing import Acknowledged, Server, check, write_until_killed, writers
+from tests.support.deadlines import PATIENCE
 from tests.support.etcd import etcd_cluster, loopback
 from tests.support.process import eventually
 from tests.support.shared_etcd import SharedEtcd, running_etcd, wired
@@ -44,7 +45,6 @@ from tests.support.shared_etcd import SharedEtcd, running_etcd, wired
 pytestmark = pytest.mark.needs_program("etcd")
 
 # Of everything that is waited for; it takes some tenths of a second on a quiet machine.
-PATIENCE = 60.0
 # Longer than a busy machine stands still.
 LEASE = 60
 KIND = Path.within("default")

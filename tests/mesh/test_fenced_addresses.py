@@ -64,7 +64,7 @@ async def test_the_kernel_expires_an_address_that_is_not_renewed(spec: AddressSp
             await want(node, spec, 1.9)
             await eventually(lambda: "valid_lft 1sec" in shown(near, spec))
         # Nobody is left to take it away.
-        await eventually(lambda: not shown(near, spec), within=20)
+        await eventually(lambda: not shown(near, spec))
 
 
 @BOTH

@@ -67,7 +67,7 @@ async def at_work(
         # Taking back takes its time.
         with contextlib.suppress(ProcessLookupError):
             os.kill(it.pid, signal.SIGTERM)
-        await eventually(lambda: not Path(f"/proc/{it.pid}/root/etc").is_dir(), within=20)
+        await eventually(lambda: not Path(f"/proc/{it.pid}/root/etc").is_dir())
 
 
 def configure(directory: Path, config: str) -> None:
@@ -123,15 +123,15 @@ async def test_system_tools_trust_an_authority_while_it_is_configured(tmp_path: 
         before = machine.tree()
         assert not is_trusted()
         async with at_work(machine, tmp_path, trusting(authority)) as served:
-            await eventually(is_trusted, within=60)
+            await eventually(is_trusted)
             asked = ("get", "trustedroots", "corp", "-o", "jsonpath={.spec.installed}")
             await eventually(lambda: served.run(*asked).strip() == "/usr/local/share/ca-certificates")
             # An update of the package makes the bundle anew: nothing is lost.
             machine.run("update-ca-certificates", "--fresh")
             assert is_trusted()
             configure(tmp_path, EMPTY)
-            await eventually(lambda: not is_trusted(), within=60)
-            await eventually(lambda: machine.tree() == before, within=60)
+            await eventually(lambda: not is_trusted())
+            await eventually(lambda: machine.tree() == before)
 
 
 async def test_an_agent_undoes_what_a_killed_one_left(tmp_path: Path) -> None:

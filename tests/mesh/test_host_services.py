@@ -1,7 +1,6 @@
 """The real services of a machine with systemd, configured by an agent that is a service of it."""
 
 import contextlib
-import functools
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -22,9 +21,6 @@ pytestmark = [
     pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb", "dnsmasq"),
     pytest.mark.skipif(no_systemd() is not None, reason=no_systemd() or ""),
 ]
-
-# Services are started anew, while other tests run.
-soon = functools.partial(eventually, within=60.0)
 
 NODESPAN = f"{sys.prefix}/bin/nodespan"
 BARE = "version: v1alpha1\nmachine:\n  type: worker\n"
@@ -94,7 +90,7 @@ async def agent(machine: Booted, directory: Path, config: str) -> AsyncIterator[
     machine.configure("/run/systemd/system/nodespan.service", documented_unit(made.config))
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", "nodespan")
-    await soon(lambda: machine.succeeds(NODESPAN, "version"))
+    await eventually(lambda: machine.succeeds(NODESPAN, "version"))
     yield made
     machine.run("systemctl", "stop", "nodespan")
 
@@ -174,22 +170,22 @@ async def test_resolved_uses_the_configured_name_servers_and_returns_to_its_own(
         start_resolved(machine, f"DNS={SECOND}\nDomains=elsewhere.example\n")
         # As a lease would have it.
         machine.run("resolvectl", "dns", "eth0", SECOND)
-        await soon(asks(machine, SECOND))
+        await eventually(asks(machine, SECOND))
         before = machine.tree()
         config = main(network=f"{{nameservers: [{FIRST}], searchDomains: [corp.example]}}")
         async with agent(machine, tmp_path, config) as deployed:
-            await soon(lambda: look_up(machine, "www") == PLAIN[FIRST])
+            await eventually(lambda: look_up(machine, "www") == PLAIN[FIRST])
             assert resolved_says(machine, "dns") == [FIRST]
             assert resolved_says(machine, "domain") == ["corp.example", "~."]
             # More often than systemd by itself starts a service in a row.
             for server in (SECOND, FIRST) * 3:
                 deployed.configure(main(network=f"{{nameservers: [{server}]}}"))
-                await soon(asks(machine, server))
+                await eventually(asks(machine, server))
             assert resolved_says(machine, "domain") == ["elsewhere.example", "~."]
-            await soon(lambda: deployed.problems() == [])
+            await eventually(lambda: deployed.problems() == [])
             deployed.configure(BARE)
-            await soon(lambda: machine.tree() == before)
-            await soon(lambda: resolved_says(machine, "dns") == [SECOND])
+            await eventually(lambda: machine.tree() == before)
+            await eventually(lambda: resolved_says(machine, "dns") == [SECOND])
             assert resolved_says(machine, "domain") == ["elsewhere.example"]
             assert look_up(machine) == PLAIN[SECOND]
 
@@ -222,16 +218,16 @@ async def test_a_name_server_configured_for_tls_is_queried_over_tls_only(tmp_pat
         before = machine.tree()
         with answering(at.outside, ENCRYPTED, certificate, ENCRYPTED_ANSWER):
             async with agent(machine, tmp_path, over_tls(authority, "dns.corp.example")) as deployed:
-                await soon(lambda: look_up(machine) == ENCRYPTED_ANSWER)
+                await eventually(lambda: look_up(machine) == ENCRYPTED_ANSWER)
                 problem = f"systemd-resolved asks over TLS all servers or none, left out: {FIRST} (Do53)"
-                await soon(lambda: deployed.problems() == [problem])
+                await eventually(lambda: deployed.problems() == [problem])
                 # Whoever has a certificate for another name only is somebody else.
                 deployed.configure(over_tls(authority, "elsewhere.example"))
-                await soon(lambda: resolved_says(machine, "dns") == [f"{ENCRYPTED}#elsewhere.example"])
+                await eventually(lambda: resolved_says(machine, "dns") == [f"{ENCRYPTED}#elsewhere.example"])
                 assert look_up(machine) == ""
                 deployed.configure(BARE)
-                await soon(lambda: machine.tree() == before)
-                await soon(lambda: machine.succeeds("resolvectl") and resolved_says(machine, "dns") == [])
+                await eventually(lambda: machine.tree() == before)
+                await eventually(lambda: machine.succeeds("resolvectl") and resolved_says(machine, "dns") == [])
 
 
 def timesyncd_says(machine: Booted, what: str) -> str:
@@ -245,23 +241,23 @@ async def test_timesyncd_uses_the_configured_time_servers_and_returns_to_its_own
         machine.configure("/etc/systemd/system/systemd-timesyncd.service.d/any-clock.conf", ANY_CLOCK)
         machine.configure("/etc/systemd/timesyncd.conf", f"[Time]\nNTP={LATE}\n")
         machine.run("systemctl", "enable", "--quiet", "--now", "systemd-timesyncd")
-        await soon(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
+        await eventually(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
         before = machine.tree()
         async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as deployed:
-            await soon(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
+            await eventually(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
             assert timesyncd_says(machine, "SystemNTPServers") == EARLY
             document = f"{BARE}---\napiVersion: v1alpha1\nkind: TimeSyncConfig\n"
             deployed.configure(f"{document}ntp: {{servers: [{LATE}, {EARLY}]}}\n")
-            await soon(lambda: timesyncd_says(machine, "SystemNTPServers") == f"{LATE} {EARLY}")
-            await soon(lambda: deployed.problems() == [])
+            await eventually(lambda: timesyncd_says(machine, "SystemNTPServers") == f"{LATE} {EARLY}")
+            await eventually(lambda: deployed.problems() == [])
             deployed.configure(f"{document}ntp: {{servers: [time.corp.example], useNTS: true}}\n")
-            await soon(lambda: deployed.problems() == ["systemd-timesyncd cannot do NTS: install chrony"])
-            await soon(lambda: timesyncd_says(machine, "SystemNTPServers") == LATE)
+            await eventually(lambda: deployed.problems() == ["systemd-timesyncd cannot do NTS: install chrony"])
+            await eventually(lambda: timesyncd_says(machine, "SystemNTPServers") == LATE)
             deployed.configure(f"{document}ntp: {{servers: [{EARLY}]}}\n")
-            await soon(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
+            await eventually(lambda: timesyncd_says(machine, "ServerAddress") == EARLY)
             deployed.configure(f"{document}enabled: false\nntp: {{servers: [{EARLY}]}}\n")
-            await soon(lambda: machine.tree() == before)
-            await soon(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
+            await eventually(lambda: machine.tree() == before)
+            await eventually(lambda: timesyncd_says(machine, "ServerAddress") == LATE)
 
 
 def start_chrony(machine: Booted) -> None:
@@ -289,25 +285,25 @@ async def test_chrony_prefers_the_configured_time_servers_and_returns_to_its_own
     async with lab(tmp_path) as at, time_server(at, EARLY), time_server(at, LATE):
         machine = at.machine
         start_chrony(machine)
-        await soon(lambda: chrony_says(machine).keys() == {LATE})
+        await eventually(lambda: chrony_says(machine).keys() == {LATE})
         before = machine.tree()
         async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}]}}")) as deployed:
-            await soon(lambda: chrony_says(machine).get(EARLY) == SELECTED)
+            await eventually(lambda: chrony_says(machine).get(EARLY) == SELECTED)
             assert chrony_says(machine).keys() == set(TIME_SERVERS)
             process = machine.run("systemctl", "show", "--property=MainPID", "chrony")
             deployed.configure(main(time="{servers: []}"))
-            await soon(lambda: machine.tree() == before)
-            await soon(lambda: chrony_says(machine).keys() == {LATE})
+            await eventually(lambda: machine.tree() == before)
+            await eventually(lambda: chrony_says(machine).keys() == {LATE})
             assert machine.run("systemctl", "show", "--property=MainPID", "chrony") == process
         # Where it reads no such directory, its own file is all there is.
         machine.run("sed", "-i", "/sources.d/d", "/etc/chrony/chrony.conf")
         before = machine.tree()
         async with agent(machine, tmp_path, main(time=f"{{servers: [{EARLY}, /dev/ptp7]}}")) as deployed:
-            await soon(lambda: chrony_says(machine).keys() == set(TIME_SERVERS))
-            await soon(lambda: deployed.problems() == ["this machine has no /dev/ptp7"])
+            await eventually(lambda: chrony_says(machine).keys() == set(TIME_SERVERS))
+            await eventually(lambda: deployed.problems() == ["this machine has no /dev/ptp7"])
             deployed.configure(BARE)
-            await soon(lambda: machine.tree() == before)
-            await soon(lambda: chrony_says(machine).keys() == {LATE})
+            await eventually(lambda: machine.tree() == before)
+            await eventually(lambda: chrony_says(machine).keys() == {LATE})
 
 
 PROVEN_TIME = f"""\
@@ -343,13 +339,13 @@ async def test_chrony_accepts_an_nts_server_once_its_authority_is_trusted(
         start_chrony(machine)
         before = machine.tree()
         async with agent(machine, tmp_path, PROVEN_TIME) as deployed:
-            await soon(lambda: machine.succeeds("journalctl", "--unit=chrony", "--grep=certificate verification"))
+            await eventually(lambda: machine.succeeds("journalctl", "--unit=chrony", "--grep=certificate verification"))
             assert not has_proof(machine)
             deployed.configure(f"{PROVEN_TIME}{trusting(authority)}")
-            await soon(lambda: has_proof(machine))
+            await eventually(lambda: has_proof(machine))
             deployed.configure(BARE)
-            await soon(lambda: machine.tree() == before)
-            await soon(lambda: chrony_says(machine).keys() == {LATE})
+            await eventually(lambda: machine.tree() == before)
+            await eventually(lambda: chrony_says(machine).keys() == {LATE})
 
 
 def variables_of_a_service(machine: Booted) -> dict[str, str]:
@@ -375,15 +371,15 @@ async def test_environment_variables_reach_services_started_later(tmp_path: Path
         before, known = machine.tree(), variables_of_a_service(machine).keys()
         quoted = PROXY.replace("'", "''")
         async with agent(machine, tmp_path, main(env=f"{{https_proxy: '{quoted}', no_proxy: '', x: a b}}")) as deployed:
-            await soon(lambda: variables_of_a_service(machine).get("https_proxy") == PROXY)
+            await eventually(lambda: variables_of_a_service(machine).get("https_proxy") == PROXY)
             found = variables_of_a_service(machine)
             assert (found["no_proxy"], found["x"]) == ("", "a b")
             found = variables_of_a_user(machine)
             assert (found["https_proxy"], found["x"]) == (PROXY, "a b")
             deployed.configure(main(env="{https_proxy: http://other.corp.example}"))
-            await soon(lambda: variables_of_a_service(machine)["https_proxy"] == "http://other.corp.example")
+            await eventually(lambda: variables_of_a_service(machine)["https_proxy"] == "http://other.corp.example")
             assert "x" not in variables_of_a_service(machine)
             deployed.configure(BARE)
-            await soon(lambda: machine.tree() == before)
-            await soon(lambda: variables_of_a_service(machine).keys() == known)
+            await eventually(lambda: machine.tree() == before)
+            await eventually(lambda: variables_of_a_service(machine).keys() == known)
             assert "https_proxy" not in variables_of_a_user(machine)

@@ -24,6 +24,7 @@ from nodespan.resources.network import (
     AddressSpec, AddressSpecSpec, BridgeMaster, BridgeSlave, LinkSpec, LinkSpecSpec, LinkType, NetworkProblem,
     RouteSpec, RouteSpecSpec, Veth, address_id,
 )
+from tests.support.deadlines import PATIENCE
 from nodespan.runtime.testing.kit import running
 
 LINKS = [
@@ -56,7 +57,7 @@ async def apply(*, until_done):
             await node.put(AddressSpec, address_id(spec.link_name, spec.address), spec)
         for spec in LINKS:
             await node.put(LinkSpec, spec.name, spec)
-        with trio.fail_after(25):
+        with trio.fail_after(PATIENCE):
             while not until_done or not await done(node):
                 await trio.sleep(0.02)
 

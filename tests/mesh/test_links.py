@@ -34,6 +34,7 @@ from tests.mesh.link_scenarios import (
     want,
 )
 from tests.support import probe
+from tests.support.deadlines import PATIENCE
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, namespace
 from tests.support.process import eventually
@@ -246,7 +247,7 @@ async def test_a_conflict_over_a_link_is_damped_and_reported(monkeypatch: pytest
             "mtu 1300 instead of 1400: another program keeps reverting it; it is restored less and less often"
         )
         await eventually(lambda: links(inside)["p0"]["mtu"] == 1400)
-        await runtime.gone(NetworkProblem, "LinkSpecs/p0", within=60)
+        await runtime.gone(NetworkProblem, "LinkSpecs/p0", within=PATIENCE)
 
 
 async def test_a_rejected_setting_does_not_block_the_rest_of_a_link() -> None:

@@ -44,6 +44,7 @@ from nodespan.resources.network import (
 from nodespan.resources.network.enums import RouteProtocol, Scope
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.deadlines import PATIENCE
 from tests.support.monitor import watching
 from tests.support.netns import Namespace, connect, namespace
 from tests.support.process import eventually
@@ -317,7 +318,9 @@ async def test_a_route_that_stays_impossible_is_reported_at_once_and_logged_soon
         async with node() as (inside, runtime):
             spec = RouteSpecSpec(dst="203.0.113.0/24", gateway="192.0.2.9", layer=OPERATOR)
             await want(runtime, RouteSpec, "r", spec)
-            problem = await runtime.eventually(NetworkProblem, "RouteSpecs/inet4/192.0.2.9/203.0.113.0/24/0", within=20)
+            problem = await runtime.eventually(
+                NetworkProblem, "RouteSpecs/inet4/192.0.2.9/203.0.113.0/24/0", within=PATIENCE
+            )
             await eventually(lambda: alarms(logs), within=damping.LASTING + 1)
             assert alarms(logs) == [problem.spec.message]
             inside.run("ip", "addr", "add", "192.0.2.1/24", "dev", "eth0")
@@ -546,8 +549,8 @@ async def test_a_conflict_is_damped_and_reported_and_ends_after_a_while(
         assert "another program keeps reverting it" in problem
         # The others are none the worse for it.
         assert [each.id for each in runtime.state.list(NetworkProblem)] == [id]
-        await eventually(in_effect, within=50)
-        await runtime.gone(NetworkProblem, id, within=60)
+        await eventually(in_effect)
+        await runtime.gone(NetworkProblem, id, within=PATIENCE)
 
 
 async def test_an_address_released_by_one_spec_stays_while_another_desires_it() -> None:

@@ -167,7 +167,7 @@ async def test_what_others_undo_is_restored_within_a_second(tmp_path: Path) -> N
             "link del br0",
         ):
             node.inside.run("ip", *undo.split())
-            await node.shows(is_whole, within=20)
+            await node.shows(is_whole)
         # What is still shown is what was done, which the kernel attributes to the program or leaves open.
         await eventually(lambda: all("has been restored" in text for text in node.problems().values()))
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tests.mesh.vip_faults import FAULTS, Fault
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 from tests.support.vip_lab import LINK, VIP, Lab, Node, vip_lab
 from tests.support.vip_recorder import now
@@ -18,7 +19,6 @@ from tests.support.vip_recorder import now
 pytestmark = [pytest.mark.needs_link("veth", "bridge"), pytest.mark.needs_program("etcd", "nft", "unshare")]
 
 # Seconds that a fault may take, from a lab in good order to the next.
-_PATIENCE = 60.0
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Place:
         assert self._lab is not None
         since = now()
         try:
-            with trio.fail_after(_PATIENCE):
+            with trio.fail_after(PATIENCE):
                 return await fault(self._lab)
         finally:
             self._lab.record.check(since)
@@ -154,7 +154,7 @@ async def test_a_failure_of_one_virtual_ip_is_reported_for_that_one_only() -> No
         endpoints = ", ".join(lab.etcd.endpoints)
         node.config.write_text(_WITHOUT_ETCD + several + _NODESPAN.format(endpoints=endpoints))
         for ip in (VIP, V6):
-            await node.is_("leader", ip, within=50)
+            await node.is_("leader", ip)
             assert node.has_address(ip)
             client.run("ping", "-c", "1", "-W", "2", ip)
         for ip, reason in (
@@ -172,7 +172,7 @@ async def test_a_failure_of_one_virtual_ip_is_reported_for_that_one_only() -> No
         client.run("ip", "address", "del", f"{TAKEN}/32", "dev", LINK)
         node.namespace.run("ip", "address", "del", f"{OWN}/24", "dev", LINK)
         for ip in (TAKEN, OWN):
-            await node.is_("leader", ip, within=50)
+            await node.is_("leader", ip)
         await eventually(lambda: TAKEN not in problems(node) and OWN not in problems(node))
         await node.stop()
         assert not any(node.has_address(ip) for ip in (VIP, V6, TAKEN, OWN))

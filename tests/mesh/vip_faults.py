@@ -159,7 +159,7 @@ async def two_nodes_have_one_hostname(lab: Lab) -> float:
     try:
         await twin.start()
         for node in (twin, owner):
-            await node.says("another node has the hostname", within=50)
+            await node.says("another node has the hostname")
         assert twin.status("state") == "candidate"
         assert await _candidates(lab) == len(lab.nodes), "one deleted the other's key"
         assert [tenure.node for tenure in lab.record.tenures(since)] == [owner.number]

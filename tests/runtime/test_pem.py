@@ -1,5 +1,6 @@
 """Texts of certificates: all of them or none."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,16 @@ def test_what_stands_between_certificates_does_not_matter() -> None:
     assert certificate_blocks("") == certificate_blocks(KEY) == ()
 
 
-@pytest.mark.parametrize("left", range(1, len(TWO) - 1))
-def test_wherever_a_copy_is_cut_off_it_is_noticed(left: int) -> None:
-    with pytest.raises(PEMError, match=r"line \d+"):
-        certificate_blocks(ONE + TWO[:left])
+def test_wherever_a_copy_is_cut_off_it_is_noticed() -> None:
+    assert [left for left in range(1, len(TWO) - 1) if not _is_noticed(ONE + TWO[:left])] == []
+
+
+def _is_noticed(text: str) -> bool:
+    try:
+        certificate_blocks(text)
+    except PEMError as error:
+        return re.search(r"line \d+", str(error)) is not None
+    return False
 
 
 @pytest.mark.parametrize(

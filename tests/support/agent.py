@@ -13,16 +13,13 @@ import attrs
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import forked
+from tests.support.deadlines import PATIENCE
 from tests.support.inside import Inside
 from tests.support.netns import Namespace
 from tests.support.process import Daemon, end, eventually, running
 
 # The installed command, by the interpreter that runs the tests.
 COMMAND = (sys.executable, "-c", "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
-
-# Seconds that an agent may take to stop. Taking everything back is worth more of them on a busy machine.
-STOP_GRACE = 5.0
-CLEANUP_GRACE = 20.0
 
 
 @attrs.frozen
@@ -73,10 +70,10 @@ def environment(directory: Path) -> dict[str, str]:
 
 
 def nodespan(*arguments: str, directory: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end. Blocks, for at most 20 seconds."""
+    """Run a command to its end. Blocks, for at most `PATIENCE`."""
     variables = environment(directory)
     if forked.can_begin(variables):
-        return forked.run(*arguments, directory=directory, environment=variables, stdin=stdin, timeout=20.0)
+        return forked.run(*arguments, directory=directory, environment=variables, stdin=stdin, timeout=PATIENCE)
     return subprocess.run(
         (*COMMAND, *arguments),
         env=variables,
@@ -84,7 +81,7 @@ def nodespan(*arguments: str, directory: Path, stdin: str | None = None) -> subp
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
     )
 
 
@@ -101,7 +98,7 @@ async def agent(
     wrapper: tuple[str, ...] = (),
     machine: Inside | None = None,
     hostname: str = "",
-    patience: float = 60.0,
+    patience: float = PATIENCE,
 ) -> AsyncIterator[AgentProcess]:
     """An agent that answers, for as long as the block lasts.
 
@@ -109,16 +106,15 @@ async def agent(
     has a UTS namespace of its own. It is given `patience` seconds to begin to answer.
     """
     log = directory / "agent.log"
-    grace = CLEANUP_GRACE if "--cleanup" in options else STOP_GRACE
     is_executed = wrapper or not forked.can_begin(environment(directory))
     if is_executed and machine:
         wrapper = (*machine.wrapper, *wrapper)
     if is_executed and hostname:
         wrapper = ("unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', hostname, *wrapper)
     if is_executed:
-        started = _executed(directory, log, options, namespace, wrapper, grace)
+        started = _executed(directory, log, options, namespace, wrapper)
     else:
-        started = _forked(directory, log, options, namespace, machine, hostname, grace)
+        started = _forked(directory, log, options, namespace, machine, hostname)
     async with started as process:
 
         def answers() -> AgentProcess:
@@ -139,11 +135,10 @@ async def _executed(
     options: tuple[str, ...],
     namespace: Namespace | None,
     wrapper: tuple[str, ...],
-    grace: float,
 ) -> AsyncIterator[Daemon]:
     with_log = ("sh", "-c", 'cd "$1" && exec 2>>"$0" && shift && exec "$@"', str(log), str(directory))
     command = (*with_log, *wrapper, *COMMAND, "agent", *options)
-    async with running(*command, namespace=namespace, environment=environment(directory), grace=grace) as process:
+    async with running(*command, namespace=namespace, environment=environment(directory)) as process:
         yield process
 
 
@@ -155,7 +150,6 @@ async def _forked(
     namespace: Namespace | None,
     machine: Inside | None,
     hostname: str,
-    grace: float,
 ) -> AsyncIterator[Daemon]:
     with log.open("a") as errors, log.open() as nothing:
         nothing.seek(0, os.SEEK_END)
@@ -171,4 +165,4 @@ async def _forked(
     try:
         yield process
     finally:
-        await end(process, grace)
+        await end(process)

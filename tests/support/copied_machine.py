@@ -24,10 +24,10 @@ touch "$0/ready" && exec sleep 600
 
 
 @contextlib.asynccontextmanager
-async def copy(directory: Path, *, etc: Path | None = None, patience: float = 15.0) -> AsyncIterator[Inside]:
+async def copy(directory: Path, *, etc: Path | None = None) -> AsyncIterator[Inside]:
     """A copy that is there for as long as the block lasts; what is changed in it is kept below the directory.
 
-    `etc` is a directory that is its /etc, instead of one that is like the machine's. It is given `patience` seconds.
+    `etc` is a directory that is its /etc, instead of one that is like the machine's.
     """
     over = directory / "over"
     over.mkdir()
@@ -35,5 +35,5 @@ async def copy(directory: Path, *, etc: Path | None = None, patience: float = 15
         # What is left half done there is not seen outside.
         wrapper = ("nsenter", f"--target={process.pid}", "--mount", "--uts", "--", "env", f"TMPDIR={over}")
         made = Inside(wrapper, process=process.pid, variables={"TMPDIR": str(over)})
-        await eventually(lambda: made.succeeds("test", "-e", f"{over}/ready"), within=patience)
+        await eventually(lambda: made.succeeds("test", "-e", f"{over}/ready"))
         yield made

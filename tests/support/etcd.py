@@ -21,6 +21,7 @@ import trio
 
 from nodespan.etcd import TLSFiles
 from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, entered
 
 CLIENT_PORT = 2379
@@ -143,7 +144,7 @@ class Member:
             process.send_signal(kind)
             # A stopped process ends only when it goes on.
             process.send_signal(signal.SIGCONT)
-            with trio.move_on_after(5):
+            with trio.move_on_after(PATIENCE):
                 await process.wait()
             process.kill()
             await process.wait()
@@ -182,7 +183,7 @@ class Cluster:
         """What a client is given."""
         return tuple(member.endpoint for member in self.members)
 
-    async def healthy(self, *members: Member, within: float = 90.0) -> None:
+    async def healthy(self, *members: Member, within: float = PATIENCE) -> None:
         """Wait until these members, or all, answer linearizable reads. Raises trio.TooSlowError."""
         with trio.fail_after(within):
             for member in members or self.members:

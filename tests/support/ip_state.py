@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, entered, execute
 from tests.support.process import eventually
 
@@ -40,7 +41,7 @@ class IpState:
         finally:
             self._answers.pop()
 
-    async def shows(self, check: Callable[[], object], *, within: float = 30.0) -> None:
+    async def shows(self, check: Callable[[], object], *, within: float = PATIENCE) -> None:
         """Wait until a check passes on one snapshot; it may fail by AssertionError or LookupError."""
 
         def holds() -> bool:

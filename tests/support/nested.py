@@ -6,6 +6,8 @@ from pathlib import Path
 
 import attrs
 
+from tests.support.deadlines import PATIENCE
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -24,5 +26,5 @@ def run_pytest(directory: Path, test: str, *, settings: str = "") -> Outcome:
     (directory / "test_it.py").write_text(test)
     configuration = ["-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(directory), "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *configuration, str(directory)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE)
     return Outcome(done.returncode, done.stdout + done.stderr)

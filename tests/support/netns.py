@@ -19,6 +19,7 @@ from pathlib import Path
 import attrs
 
 from tests.support import run
+from tests.support.deadlines import PATIENCE
 
 _numbers = itertools.count()
 
@@ -73,7 +74,7 @@ class Namespace:
 
 def execute(*command: str, stdin: str | None = None) -> str:
     """Run a command to its end and return what it printed. Blocks; errors as in `Namespace.run`."""
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()}"
     return done.stdout
 

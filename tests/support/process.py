@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace
 
 Value = TypeVar("Value")
@@ -29,9 +30,8 @@ async def running(
     *command: str,
     namespace: Namespace | None = None,
     environment: Mapping[str, str] | None = None,
-    grace: float = 5.0,
 ) -> AsyncIterator[trio.Process]:
-    """Run a daemon beside the block; at its end SIGTERM, after `grace` seconds SIGKILL. Its output is the test's.
+    """Run a daemon beside the block; at its end SIGTERM, after `PATIENCE` SIGKILL. Its output is the test's.
 
     `environment` is added to this process's own. The daemon may end by itself; whoever cares looks at `returncode`.
     """
@@ -43,20 +43,22 @@ async def running(
     try:
         yield process
     finally:
-        await end(process, grace)
+        await end(process)
 
 
-async def end(process: Daemon, grace: float) -> None:
-    """End a process: SIGTERM, after `grace` seconds SIGKILL."""
+async def end(process: Daemon) -> None:
+    """End a process: SIGTERM, after `PATIENCE` SIGKILL."""
     with trio.CancelScope(shield=True):
         process.send_signal(signal.SIGTERM)
-        with trio.move_on_after(grace):
+        # A stopped process ends only when it goes on.
+        process.send_signal(signal.SIGCONT)
+        with trio.move_on_after(PATIENCE):
             await process.wait()
         process.kill()
         await process.wait()
 
 
-async def eventually(check: Callable[[], Value], *, within: float = 30.0) -> Value:
+async def eventually(check: Callable[[], Value], *, within: float = PATIENCE) -> Value:
     """Wait until `check` returns something true, and return that; for what the kernel or another process does.
 
     An AssertionError from `check` means "not yet". After `within` seconds the last one is raised. A check that takes

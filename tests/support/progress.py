@@ -8,11 +8,11 @@ VARIABLE = "NODESPAN_TEST_PROGRESS"
 COLLECTED, FINISHED = "collected", "finished"
 
 
-def note(event: str, nodeid: str) -> None:
-    """Append a line for a test, where a progress file is to be written."""
+def note(event: str, *nodeids: str) -> None:
+    """Append a line for each of these tests, where a progress file is to be written."""
     if path := os.environ.get(VARIABLE):
         with Path(path).open("a") as file:
-            file.write(f"{event} {nodeid}\n")
+            file.writelines(f"{event} {nodeid}\n" for nodeid in nodeids)
 
 
 def unfinished(progress: Path) -> list[str]:

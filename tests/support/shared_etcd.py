@@ -17,9 +17,8 @@ import trio
 from nodespan.etcd import EtcdClient
 from nodespan.etcd.state import EtcdState, open_etcd
 from nodespan.runtime.resource import ResourceType
+from tests.support.deadlines import PATIENCE
 from tests.support.etcd import FAST_TIMERS, loopback
-
-_START_WITHIN = 60.0
 
 
 @attrs.frozen
@@ -42,7 +41,7 @@ class SharedEtcd:
         await self.post("kv/compaction", {"revision": answer["header"]["revision"], "physical": True})
 
     def _post(self, path: str, request: Any) -> Any:
-        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(self.endpoint.removeprefix("http://"), timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("POST", f"/v3/{path}", json.dumps(request))
             return json.loads(connection.getresponse().read())
@@ -138,7 +137,7 @@ def running_etcd(*arguments: str) -> Iterator[SharedEtcd]:
 
 
 def _wait_healthy(address: str, port: int) -> None:
-    deadline = time.monotonic() + _START_WITHIN
+    deadline = time.monotonic() + PATIENCE
     while True:
         connection = http.client.HTTPConnection(address, port, timeout=2)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
@@ -146,5 +145,5 @@ def _wait_healthy(address: str, port: int) -> None:
             if b'"true"' in connection.getresponse().read():
                 return
         if time.monotonic() > deadline:
-            raise TimeoutError(f"etcd is not healthy after {_START_WITHIN:g} s")
+            raise TimeoutError(f"etcd is not healthy after {PATIENCE:g} s")
         time.sleep(0.02)

@@ -84,7 +84,7 @@ async def booted(directory: Path) -> AsyncIterator[Booted]:
             to_there = ("nsenter", f"--target={pid}", "--all", "--", "env", "--unset=TMPDIR")
             machine = Booted(to_there, pid, network)
             try:
-                await eventually(lambda: machine.runs("basic.target"), within=20)
+                await eventually(lambda: machine.runs("basic.target"))
                 yield machine
             finally:
                 os.kill(pid, signal.SIGKILL)

@@ -9,15 +9,16 @@ import pytest
 
 from tests.support import forked
 from tests.support.agent import COMMAND, agent, environment, nodespan
+from tests.support.deadlines import PATIENCE
 
 
 def test_a_copy_prints_what_an_executed_command_prints(tmp_path: Path) -> None:
     for arguments in (("version", "--client"), ("get", "links"), ("nosuch",), ("validate", "nosuch.yaml")):
         variables = environment(tmp_path)
         executed = subprocess.run(
-            (*COMMAND, *arguments), env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=60
+            (*COMMAND, *arguments), env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
         )
-        copied = forked.run(*arguments, directory=tmp_path, environment=variables, stdin=None, timeout=60.0)
+        copied = forked.run(*arguments, directory=tmp_path, environment=variables, stdin=None, timeout=PATIENCE)
         assert (copied.returncode, copied.stdout, copied.stderr) == (
             executed.returncode,
             executed.stdout,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import packages
+from tests.support.deadlines import PATIENCE
 
 # Stands in for apt-get: what the scripts of packages do, and what they are told about starting services.
 APT = r"""#!/bin/sh
@@ -84,7 +85,7 @@ def test_a_policy_that_a_killed_run_left_is_removed(root: Path) -> None:
 def test_make_run_asks_for_no_more_than_a_cluster_needs(arguments: tuple[str, ...], etcd: bool) -> None:
     root = Path(__file__).parents[2]
     shown = subprocess.run(
-        ("make", "--dry-run", "--silent", "run", *arguments), cwd=root, capture_output=True, text=True, timeout=60
+        ("make", "--dry-run", "--silent", "run", *arguments), cwd=root, capture_output=True, text=True, timeout=PATIENCE
     ).stdout
     (line,) = (line for line in shown.splitlines() if "packages.py iproute2" in line)
     assert line.split(" || true")[0].split("packages.py ")[1].split() == [

@@ -19,6 +19,7 @@ import trio
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.codec.plain import parse_time
 from tests.support.agent import AgentProcess, agent
+from tests.support.deadlines import PATIENCE
 from tests.support.etcd import Cluster, Place, etcd_cluster
 from tests.support.netns import Namespace, execute, namespaces
 from tests.support.process import eventually, running
@@ -120,20 +121,20 @@ class Node:
             return str(self.agent.specs("vipstatuses").get(f"{LINK}/{ip}", {}).get(field, ""))
         return ""
 
-    async def is_(self, state: str, ip: str = VIP, *, within: float = 30.0) -> None:
+    async def is_(self, state: str, ip: str = VIP, *, within: float = PATIENCE) -> None:
         """Wait until the state in the VIPStatus is this one."""
         await eventually(lambda: self.status("state", ip) == state, within=within)
 
-    async def says(self, text: str, *, within: float = 30.0) -> None:
+    async def says(self, text: str, *, within: float = PATIENCE) -> None:
         """Wait until the reason in the VIPStatus contains a text."""
         await eventually(lambda: text in self.status("reason"), within=within)
 
-    async def follows(self, leader: "Node | None", *, within: float = 30.0) -> None:
+    async def follows(self, leader: "Node | None", *, within: float = PATIENCE) -> None:
         """Wait until this node says that the other leads, or nobody."""
         hostname = "" if leader is None else leader.hostname
         await eventually(lambda: self.status("leader") == hostname, within=within)
 
-    async def fulfils(self, condition: str, *, within: float = 30.0) -> None:
+    async def fulfils(self, condition: str, *, within: float = PATIENCE) -> None:
         """Wait until a condition for owning virtual IPs holds."""
         await eventually(lambda: self.agent.specs("vipconditions").get(condition, {}).get("ok") is True, within=within)
 
@@ -193,7 +194,7 @@ class Lab:
         """
         owner = await self.owned(but=but, within=within + 2)
         began = max(tenure.begin for tenure in self.record.tenures() if tenure.node == owner.number)
-        answered = await eventually(lambda: self._answered_since(began), within=30)
+        answered = await eventually(lambda: self._answered_since(began))
         taken = answered - since
         assert taken <= within, f"the address was reached again after {taken:.2f} s, which is more than {within:g}"
         return taken
@@ -241,7 +242,7 @@ async def vip_lab(*, count: int = 3, start: bool = True) -> AsyncIterator[Lab]:
             *(str(space.path) for space in spaces),
         )
         async with etcd_cluster(places) as cluster, running(*recorder):
-            await eventually(path.exists, within=30)
+            await eventually(path.exists)
             lab = Lab(nodes, cluster, client, Record(path))
             try:
                 async with trio.open_nursery() as nursery:

@@ -40,6 +40,7 @@ from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.testing.kit import Node, running
 from tests.mesh.bond_scenarios import plug, switch
+from tests.support.deadlines import PATIENCE
 from tests.support.ip_state import IpState, differences
 from tests.support.netns import Namespace, execute, namespaces
 
@@ -51,7 +52,6 @@ CONTROLLERS = (
     *(LinkStatusController, RouteSpecController, RoutingRuleSpecController, WireguardPeerController),
 )
 # The first link of a kind may have to wait for the kernel to load a module; the guest's processor is emulated.
-PATIENCE = 120.0
 MAC = "02:00:00:00:00:"
 
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-# Set by tests.vm.guests.
-IN_GUEST = "NODESPAN_VM_GUEST"
+from tests.support.deadlines import IN_GUEST
+
 # Set by tests.vm.run on a machine that cannot boot a guest: the reason.
 REFUSED = "NODESPAN_VM_REFUSED"
 

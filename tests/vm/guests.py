@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from tests.support import progress
+from tests.support.deadlines import IN_GUEST
 
 PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / ".cache" / "vm"
@@ -57,7 +58,7 @@ class Part:
         """What the guest runs, for a shell: pytest on the tests of this part, and nothing that it does not need."""
         results = Path(GUEST_RESULTS)
         settings = (
-            *("env", "NODESPAN_VM_GUEST=1", "TERM=dumb", "PYTHONDONTWRITEBYTECODE=1"),
+            *("env", f"{IN_GUEST}=1", "TERM=dumb", "PYTHONDONTWRITEBYTECODE=1"),
             f"{progress.VARIABLE}={results / self.progress.name}",
         )
         # Where a processor is emulated, each plugin takes its second, and tests take longer than elsewhere.

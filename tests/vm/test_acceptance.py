@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.agent import AgentProcess, agent
 from tests.support.copied_machine import copy
+from tests.support.deadlines import PATIENCE
 from tests.support.dhcp_server import dnsmasq
 from tests.support.etcd import Place, etcd_cluster
 from tests.support.inside import Inside
@@ -41,7 +42,6 @@ etcd: {{endpoints: ["http://127.0.0.1:2379"]}}
 vip: {{leaseTTL: {ttl}}}
 """
 EMPTY = "version: v1alpha1\nmachine: {type: controlplane}\n"
-PATIENCE = 300.0
 TOO_LATE = "its lease is left to expire"
 
 CARDS = {
@@ -296,13 +296,13 @@ async def environment(directory: Path, cards: Cards) -> AsyncIterator[tuple[Name
             inside.ip(*(f"link set {card} {state}" for card in CARDS for state in ("up", "down")))
             far.ip(*FAR.splitlines())
             for link, settings in FAR_TUNNELS.items():
-                await eventually(functools.partial(far.run, "wg", "show", link), within=60)
+                await eventually(functools.partial(far.run, "wg", "show", link))
                 far.run("wg", "setconf", link, "/dev/stdin", stdin=settings)
             far.ip(*FAR_TUNNEL_ADDRESSES.splitlines())
             async with (
                 etcd_cluster([Place(namespace=inside)], fast=False),
                 dnsmasq(far, directory, *DHCP),
-                copy(directory, etc=directory / "etc", patience=100) as files,
+                copy(directory, etc=directory / "etc") as files,
             ):
                 # What the tool of the system does of its own, before the agent has it do anything.
                 files.succeeds("update-ca-certificates")

@@ -380,7 +380,7 @@ async def test_an_option_changed_by_hand_is_restored_and_a_conflict_is_damped_an
         await made.want(bond(), *MEMBERS)
         await made.whole("e0", "e1")
         made.inside.run("ip", "link", "set", "bond0", "type", "bond", "miimon", "70")
-        await until(lambda: made.options()["miimon"] == 50, within=20)
+        await until(lambda: made.options()["miimon"] == 50)
         turns = await war(made, "miimon", "70")
         await made.problem("bond0", "miimon 70 instead of 50: another program keeps reverting it")
         assert turns < 12

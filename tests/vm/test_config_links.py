@@ -8,9 +8,10 @@ import trio
 from nodespan.resources.network import DeviceConfigSpec, LinkStatus, OperatorSpec
 from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline, KernelCmdlineSpec
 from tests.mesh.bond_scenarios import ping, received, recorded
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 from tests.support.tunnels import key_pair
-from tests.vm.configured import MAC, PATIENCE, at_work, machine, place, real_cards
+from tests.vm.configured import MAC, at_work, machine, place, real_cards
 
 PRIVATE, PUBLIC = key_pair(5)
 BOND = (

@@ -18,6 +18,7 @@ from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineC
 from nodespan.resources.config.nodespan import LinkNameSettings, NamingScheme
 from nodespan.resources.network import LinkName, LinkNameSpec, LinkStatus, NameRule, NetworkProblem
 from nodespan.runtime.testing.kit import running
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import namespace
 from tests.support.process import eventually
 
@@ -44,7 +45,7 @@ def cards() -> dict[str, NameFacts]:
 def by_udev(link: str) -> Candidates:
     """The names that udev has for a link."""
     command = ("udevadm", "test-builtin", "net_id", str(LINKS / link))
-    printed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     names = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
     return Candidates(
         onboard=names.get("ID_NET_NAME_ONBOARD", ""),
@@ -116,16 +117,16 @@ def _is_old_kernel() -> bool:
         inside.run("ip", "link", "add", "y0", "type", "dummy")
         inside.run("ip", "link", "set", "y0", "up")
         rename = inside.inside("ip", "link", "set", "y0", "name", "y1")
-        return subprocess.run(rename, capture_output=True, timeout=60).returncode != 0
+        return subprocess.run(rename, capture_output=True, timeout=PATIENCE).returncode != 0
 
 
 @pytest.mark.parametrize("kind", ["dummy", "bridge"])
 def test_virtual_links_keep_their_names(kind: str) -> None:
     name = f"t{kind}0"
-    subprocess.run(("ip", "link", "add", name, "type", kind), check=True, timeout=60)
+    subprocess.run(("ip", "link", "add", name, "type", kind), check=True, timeout=PATIENCE)
     try:
         facts = read_name_facts(name, int((LINKS / name / "ifindex").read_text()))
         assert facts is not None
         assert (choose(facts).name, choose(facts).alt_names) == (name, ())
     finally:
-        subprocess.run(("ip", "link", "delete", name), check=True, timeout=60)
+        subprocess.run(("ip", "link", "delete", name), check=True, timeout=PATIENCE)

@@ -24,6 +24,7 @@ from nodespan.runtime.codec.plain import resource_to_plain, spec_to_plain
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, execute, namespace
 from tests.support.process import eventually
 from tests.vm.cards import MAC_PREFIX
@@ -33,7 +34,6 @@ Plain = dict[str, Any]
 Value = TypeVar("Value")
 
 UNKNOWN_SPEED = 4294967295
-PATIENCE = 120.0
 # Shown also when they are empty.
 ALWAYS = {
     *("index", "type", "linkIndex", "flags", "hardwareAddr", "permanentAddr", "broadcastAddr", "mtu", "queueDisc"),

@@ -10,9 +10,10 @@ import pytest
 from nodespan.resources.network import OperatorSpec
 from tests.controllers.network.config.house import DATA
 from tests.mesh.bond_scenarios import plug
+from tests.support.deadlines import PATIENCE
 from tests.support.tunnels import show
 from tests.vm.cards import MAC_PREFIX
-from tests.vm.configured import PATIENCE, Machine, at_work, place, real_cards
+from tests.vm.configured import Machine, at_work, place, real_cards
 
 # By the names and addresses that the examples have.
 CARDS = {

@@ -38,6 +38,7 @@ from nodespan.runtime.pem import standard_key
 from nodespan.runtime.plugins import AgentAccess
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.deadlines import PATIENCE
 
 PORT = 50000
 TOKEN = "abcdef.0123456789abcdef"
@@ -77,7 +78,7 @@ class APINode:
 
     async def listens(self) -> None:
         """Wait until the API answers."""
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             while True:
                 try:
                     await (await trio.open_tcp_stream(self.address, PORT)).aclose()

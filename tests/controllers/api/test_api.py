@@ -22,6 +22,7 @@ from nodespan.runtime.api.grpc.client import CallError, Channel
 from nodespan.runtime.codec.wire import resource_pb2 as cosi
 from nodespan.runtime.state import MemoryState
 from tests.controllers.api.nodes import ADMIN, AUTHORITY, NOW, READER, APINode, api_node
+from tests.support.deadlines import PATIENCE
 
 GET, LIST = "/cosi.resource.State/Get", "/cosi.resource.State/List"
 MODES = wire.ApplyConfigurationRequest
@@ -29,13 +30,13 @@ MODES = wire.ApplyConfigurationRequest
 
 async def get(channel: Channel, type: Any, id: str, **options: Any) -> cosi.Resource:
     request = cosi.GetRequest(namespace=type.kind.namespace, type=type.kind.type, id=id)
-    answer = await channel.unary(GET, request, cosi.GetResponse.FromString, timeout=20, **options)
+    answer = await channel.unary(GET, request, cosi.GetResponse.FromString, timeout=PATIENCE, **options)
     return answer.resource
 
 
 async def refused(channel: Channel, path: str, request: Any, **options: Any) -> CallError:
     with pytest.raises(CallError) as caught:
-        await channel.unary(path, request, bytes, timeout=20, **options)
+        await channel.unary(path, request, bytes, timeout=PATIENCE, **options)
     return caught.value
 
 
@@ -119,7 +120,9 @@ class Actions:
 
 async def apply(channel: Channel, **fields: Any) -> wire.ApplyConfiguration:
     request = wire.ApplyConfigurationRequest(data=b"machine: {type: worker}", **fields)
-    answer = await channel.unary(APPLY_CONFIGURATION, request, wire.ApplyConfigurationResponse.FromString, timeout=20)
+    answer = await channel.unary(
+        APPLY_CONFIGURATION, request, wire.ApplyConfigurationResponse.FromString, timeout=PATIENCE
+    )
     (message,) = answer.messages
     return message
 
@@ -166,7 +169,7 @@ async def test_a_configuration_is_applied_in_the_modes_of_the_original() -> None
 
 
 async def versions(channel: Channel, *metadata: tuple[str, str]) -> wire.VersionResponse:
-    return await channel.unary(VERSION, Empty(), wire.VersionResponse.FromString, metadata=metadata, timeout=20)
+    return await channel.unary(VERSION, Empty(), wire.VersionResponse.FromString, metadata=metadata, timeout=PATIENCE)
 
 
 async def test_a_call_is_for_the_node_that_it_names() -> None:

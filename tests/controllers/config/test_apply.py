@@ -22,6 +22,7 @@ from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
 from nodespan.runtime.actions import ActionCall, ActionError
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.config.fake_clock import FakeBootClock
+from tests.support.deadlines import PATIENCE
 
 OLD = "machine: {type: worker, env: {A: old}}\n"
 NEW = "machine: {type: worker, env: {A: new}}\n"
@@ -104,7 +105,7 @@ async def operating(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while not condition():  # noqa: ASYNC110  # files tell nobody that they changed
             await trio.sleep(POLL)
 

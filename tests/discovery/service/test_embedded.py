@@ -10,6 +10,7 @@ import trio
 
 from nodespan.discovery.wire.server_pb2 import AffiliateUpdateRequest
 from tests.support.agent import nodespan
+from tests.support.deadlines import PATIENCE
 from tests.support.process import running
 
 COMMAND = (
@@ -19,7 +20,6 @@ COMMAND = (
     "discovery",
     "serve",
 )
-PATIENCE = 20.0
 
 
 def free_port() -> int:

@@ -22,6 +22,7 @@ from nodespan.runtime.resource import KindLike, Resource
 from nodespan.runtime.state import MemoryState
 from tests.discovery.service.house import SECOND, open_house
 from tests.discovery.service.rpc import connected
+from tests.support.deadlines import PATIENCE
 from tests.support.process import running
 
 HERE = DiscoveryOptions(listen=("127.0.0.1", 0))
@@ -210,7 +211,7 @@ async def test_no_acknowledged_announcement_is_lost_by_a_kill(tmp_path: Path) ->
 
             for name in "abcd":
                 nursery.start_soon(announce_until_killed, name)
-            with trio.fail_after(60):
+            with trio.fail_after(PATIENCE):
                 while len(acknowledged) < 150:  # noqa: ASYNC110 (counted by other tasks)
                     await trio.sleep(0.01)
             process.kill()
@@ -226,7 +227,7 @@ async def test_no_acknowledged_announcement_is_lost_by_a_kill(tmp_path: Path) ->
 
 
 async def _answering(port: int) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE):
         while True:
             try:
                 stream = await trio.open_tcp_stream("127.0.0.1", port)

@@ -32,6 +32,7 @@ from nodespan.runtime.cli import main
 from nodespan.runtime.cli.errors import CommandError
 from tests.runtime.api.grpc.greeter import RawClient
 from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually, running
 
 SERVICE = "/sidero.discovery.server.Cluster"
@@ -134,8 +135,8 @@ async def test_records_survive_a_restart_with_their_remaining_lifetime(tmp_path:
 
 
 async def test_deleted_records_do_not_come_back(tmp_path: Path) -> None:
-    options = attrs.evolve(HERE, snapshot=tmp_path / "state.binpb", collect_interval=0.05)
     path = tmp_path / "state.binpb"
+    options = attrs.evolve(HERE, snapshot=path, collect_interval=0.05, snapshot_interval=0.05)
     async with service(options) as bound:
         await ask(bound.port, lambda connected: connected.update("a", b"data"))
     assert path.stat().st_size > 0
@@ -143,7 +144,7 @@ async def test_deleted_records_do_not_come_back(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: serve_discovery(options, now=lambda: now, task_status=task_status))
         now += 601 * 10**9
-        await trio.sleep(0.2)
+        await eventually(lambda: path.stat().st_size == 0)
         nursery.cancel_scope.cancel()
     assert path.stat().st_size == 0
 
@@ -161,9 +162,9 @@ async def test_an_unwritable_path_is_logged_and_the_service_goes_on(tmp_path: Pa
     with structlog.testing.capture_logs() as logs:
         options = attrs.evolve(HERE, snapshot=tmp_path / "file" / "state.binpb", snapshot_interval=0.01)
         async with service(options) as bound:
-            await trio.sleep(0.1)
+            found = await eventually(lambda: [entry for entry in logs if entry["event"] == "snapshot not saved"])
             await ask(bound.port, lambda connected: connected.hello())
-    assert [entry["log_level"] for entry in logs if entry["event"] == "snapshot not saved"][:1] == ["error"]
+    assert found[0]["log_level"] == "error"
 
 
 async def test_a_service_that_is_killed_comes_back_with_its_last_snapshot(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ async def test_a_service_that_is_killed_comes_back_with_its_last_snapshot(tmp_pa
 
 
 async def _answering(port: int) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(PATIENCE):
         while True:
             try:
                 stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -214,20 +215,25 @@ async def test_tls_is_served(tmp_path: Path) -> None:
 
 
 async def test_a_client_that_calls_too_often_has_to_wait_and_is_refused_beyond_its_deadline() -> None:
+    def waits(connected: Client) -> None:
+        for _ in range(9):
+            connected.hello()
+
     async with service(attrs.evolve(HERE, rate=2)) as bound:
+        await ask(bound.port, waits)
 
-        def use(connected: Client) -> None:
-            for _ in range(8):
-                connected.hello()
-            connected.hello(timeout=5)
+    def is_refused(connected: Client) -> None:
+        for call in (
+            lambda: connected.hello(timeout=PATIENCE / 2),
+            lambda: next(connected.watch(timeout=PATIENCE / 2)),
+        ):
             with pytest.raises(grpc.RpcError) as caught:
-                connected.hello(timeout=0.1)
-            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            with pytest.raises(grpc.RpcError) as caught:
-                next(connected.watch(timeout=0.1))
+                call()
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
-        await ask(bound.port, use)
+    # Not even the first call could be served in time.
+    async with service(attrs.evolve(HERE, rate=0.25 / PATIENCE)) as bound:
+        await ask(bound.port, is_refused)
 
 
 @pytest.mark.parametrize("files", [64, 256, 1024, 524_288, 1 << 30])
@@ -256,13 +262,14 @@ async def test_pages_on_the_port_of_the_service_count_as_calls() -> None:
 
 
 async def test_clients_are_identified_by_the_field_of_a_trusted_proxy() -> None:
-    options = attrs.evolve(HERE, rate=1, trust=Trust(first_x_forwarded_for=True))
+    # The second call of an address would have to wait for four seconds.
+    options = attrs.evolve(HERE, rate=0.25, trust=Trust(first_x_forwarded_for=True))
     async with service(options) as bound:
 
         def use(connected: Client) -> None:
             for number in range(20):
                 address = (("x-forwarded-for", f"192.0.2.{number}, 10.0.0.1"),)
-                assert connected.hello(timeout=0.5, metadata=address).client_ip == bytes((192, 0, 2, number))
+                assert connected.hello(timeout=3.0, metadata=address).client_ip == bytes((192, 0, 2, number))
 
         await ask(bound.port, use)
 
@@ -278,7 +285,7 @@ async def test_pages_and_metrics_are_served_over_plain_http() -> None:
         await ask(bound.port, use)
 
         def get(url: str) -> str:
-            with urlopen(url, timeout=10) as response:
+            with urlopen(url, timeout=PATIENCE) as response:
                 text: str = response.read().decode()
                 return text
 

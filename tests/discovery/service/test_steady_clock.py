@@ -14,6 +14,7 @@ from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
 from nodespan.discovery.service.steady_clock import steady_clock
 from nodespan.discovery.wire import server_pb2 as wire
 from tests.discovery.service.house import SECOND, open_house
+from tests.support.deadlines import PATIENCE
 
 HOUR = 3600 * SECOND
 STEPS = pytest.mark.parametrize("step", [HOUR, -HOUR], ids=["forward", "back"])
@@ -74,10 +75,10 @@ async def test_the_service_as_it_runs_goes_by_that_clock(step: int, monkeypatch:
                     request_serializer=lambda message: message.SerializeToString(),
                     response_deserializer=response.FromString,  # type: ignore[attr-defined]
                 )
-                return method(request, timeout=20)
+                return method(request, timeout=PATIENCE)
 
         def collections() -> float:
-            with urlopen(f"{bound.metrics}/metrics", timeout=10) as answer:
+            with urlopen(f"{bound.metrics}/metrics", timeout=PATIENCE) as answer:
                 lines = answer.read().decode().splitlines()
             return float(next(line for line in lines if line.startswith("discovery_state_gc_runs_total")).split()[1])
 

@@ -18,6 +18,7 @@ from nodespan.runtime.cli.client import Connection, ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
+from tests.support.deadlines import PATIENCE
 
 _Answers = AsyncGenerator[Mapping[str, Any], None]
 
@@ -130,7 +131,7 @@ async def test_an_action_ends_with_its_client(tmp_path: Path) -> None:
         with connection:
             answers = iter(connection)
             assert await trio.to_thread.run_sync(next, answers) == {"part": 1}
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             await served.cancelled.wait()
         assert served.log.entries == []
 

@@ -16,6 +16,7 @@ import trio.testing
 
 from nodespan.runtime.api.http_server import HttpLimits, HttpServer, serve_pages
 from nodespan.runtime.api.pages import Page
+from tests.support.deadlines import PATIENCE
 
 LIMITS = HttpLimits(max_connections=3, max_head=2048, head=10, idle=75, write=30, linger=1)
 LARGE = b"x" * (1 << 20)
@@ -348,7 +349,7 @@ async def test_pages_are_served_on_a_socket_and_a_close_does_not_lose_the_respon
         client = Client(await trio.open_tcp_stream(host, int(port)))
         # More than the server reads before it answers: closed at once, the kernel would send a reset in its place.
         request = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + b"x" * 50000
-        with trio.fail_after(60):
+        with trio.fail_after(PATIENCE):
             await client.stream.send_all(request)
             (response,) = parse(await client.until_closed())
         assert response.status == 405

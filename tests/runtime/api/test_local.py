@@ -28,6 +28,7 @@ from nodespan.runtime.resource import ResourceDefinition, ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.filtered import FilteredState
 from nodespan.runtime.state.meta import register_types
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 
 
@@ -100,7 +101,7 @@ class Served:
         return [answer["resource"]["metadata"]["id"] for answer in await self.ask(request) if "resource" in answer]
 
     async def still_answers(self) -> bool:
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             (answer, end) = await self.ask({"call": "version"})
         return bool(end == {"end": True} and answer["version"] == "1.2.3")
 

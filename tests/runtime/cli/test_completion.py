@@ -10,6 +10,7 @@ from nodespan.runtime.cli import completion
 from nodespan.runtime.cli.arguments import verbs
 from nodespan.runtime.cli.completion import candidates, script
 from tests.support.agent import COMMAND, agent, environment, nodespan
+from tests.support.deadlines import PATIENCE
 
 OFFLINE: list[tuple[list[str], list[str]]] = [
     (["get", "links", "-o", ""], ["json", "jsonpath=", "table", "yaml"]),
@@ -198,7 +199,9 @@ def in_bash(line: str, directory: Path) -> list[str]:
         COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; _nodespan
         printf "%s\\n" "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run(("bash", "-c", text), env=environment(directory), capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        ("bash", "-c", text), env=environment(directory), capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.stderr == ""
     return done.stdout.split()
 

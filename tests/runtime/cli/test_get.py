@@ -103,7 +103,7 @@ async def test_a_watch_shows_exactly_what_differs_after_a_restart(things: Things
 
 async def test_the_first_question_is_answered_in_full(things: Things, tmp_path: Path) -> None:
     async with running(*COMMAND, "agent", *THINGS, environment=environment(tmp_path)):
-        await eventually((tmp_path / "agent.sock").exists, within=60)
+        await eventually((tmp_path / "agent.sock").exists)
         done = nodespan("get", "things", "-o", "jsonpath={.metadata.id}", directory=tmp_path)
         assert (done.stdout, done.stderr) == ("a\nb\n", "")
 

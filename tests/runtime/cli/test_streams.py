@@ -13,6 +13,7 @@ from nodespan.runtime.cli import streams
 from nodespan.runtime.cli.command import run
 from nodespan.runtime.process import logs
 from tests.support.agent import COMMAND, agent, environment
+from tests.support.deadlines import PATIENCE
 
 VERBS = [
     ["--help"],
@@ -97,7 +98,7 @@ async def test_processes_without_output_end_with_one_error(tmp_path: Path) -> No
 
 def shell(script: str, directory: Path) -> Any:
     return subprocess.run(
-        ("sh", "-c", script, *COMMAND), env=environment(directory), capture_output=True, text=True, timeout=20
+        ("sh", "-c", script, *COMMAND), env=environment(directory), capture_output=True, text=True, timeout=PATIENCE
     )
 
 

@@ -5,12 +5,13 @@ import threading
 import trio
 
 from nodespan.runtime.process.quiet import wait_quiet
+from tests.support.deadlines import PATIENCE
 
 
 async def test_a_task_that_only_waits_is_quiet() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever)
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             await wait_quiet(lambda: False)
         nursery.cancel_scope.cancel()
 
@@ -28,7 +29,7 @@ async def test_a_thread_is_waited_for() -> None:
             await wait_quiet(lambda: False)
         assert impatient.cancelled_caught
         held.set()
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             await wait_quiet(lambda: False)
         assert done == ["work"]
 

@@ -11,6 +11,7 @@ import trio
 
 from nodespan.runtime.process.service_manager import ServiceManager
 from tests.support.agent import COMMAND, environment
+from tests.support.deadlines import PATIENCE
 from tests.support.process import running
 
 
@@ -82,7 +83,7 @@ async def test_a_daemon_reports_when_it_serves_and_when_it_stops(tmp_path: Path,
     with manager(path) as listener:
         variables = environment(tmp_path) | {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "3600000000"}
         async with running(*COMMAND, *arguments, environment=variables):
-            with trio.fail_after(30):
+            with trio.fail_after(PATIENCE):
                 await trio.lowlevel.wait_readable(listener)
                 first = listener.recv(100)
                 await trio.lowlevel.wait_readable(listener)

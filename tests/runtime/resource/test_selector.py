@@ -1,5 +1,6 @@
 """The text form of label queries."""
 
+import itertools
 import re
 from contextlib import suppress
 
@@ -100,11 +101,11 @@ def test_any_text_is_a_selector_or_a_value_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["k", "k ", "k in (", 'k in ("', "k = ", 'k = "', "!"])
-@pytest.mark.parametrize("filling", [" ", "k", "\\", ",", '"', "=", "(", "k,", '"",'])
-@pytest.mark.parametrize("end", ["", '"', ")", "!", "="])
-def test_hostile_text_is_read_in_no_time(start: str, filling: str, end: str) -> None:
-    with suppress(ValueError):
-        parse_selector(start + filling * 20_000 + end)
+def test_hostile_text_is_read_in_no_time(start: str) -> None:
+    fillings = [" ", "k", "\\", ",", '"', "=", "(", "k,", '"",']
+    for filling, end in itertools.product(fillings, ["", '"', ")", "!", "="]):
+        with suppress(ValueError):
+            parse_selector(start + filling * 20_000 + end)
 
 
 def _quoted(value: str) -> str:

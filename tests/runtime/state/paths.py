@@ -7,6 +7,7 @@ import trio
 from nodespan.runtime.resource import Kind, Resource
 from nodespan.runtime.state import Event, State, Watch
 from nodespan.runtime.testing.state_suite import Path, PathSpec
+from tests.support.deadlines import PATIENCE
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ def path(id: str, **labels: str) -> Resource[PathSpec]:
 
 async def read(watch: Watch[T]) -> T:
     """The next thing that a watch delivers, soon."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         return await anext(watch)
 
 

@@ -12,6 +12,7 @@ from nodespan.runtime.resource import Kind, Phase, Resource
 from nodespan.runtime.state import ANY_PHASE, EventType, ExpectedPhase, MemoryState
 from nodespan.runtime.testing.state_suite import PathSpec
 from tests.runtime.state.paths import KIND, path, read
+from tests.support.deadlines import PATIENCE
 
 Interference = Callable[["DisturbedState"], Awaitable[object]]
 
@@ -260,7 +261,7 @@ async def test_finalizers_survive_the_writes_of_others() -> None:
     ],
 )
 async def test_a_missing_resource_counts_as_a_running_one(conditions: dict[str, Any]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         found = await MemoryState().watch_for(KIND, "disk", **conditions)
     assert found.pointer == KIND.pointer("disk")
     assert found.metadata.version is None
@@ -282,7 +283,7 @@ async def test_conditions_that_no_missing_resource_meets_are_waited_for(conditio
     async def wait() -> None:
         found.append(await state.watch_for(KIND, "disk", **conditions))
 
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
@@ -306,7 +307,7 @@ async def test_all_conditions_must_hold_at_one_and_the_same_event() -> None:
         )
         found.append(resource)
 
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
             await state.create(path("disk", app="web"))
@@ -326,7 +327,7 @@ async def test_the_predicate_is_called_only_for_the_requested_types_of_event_and
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(state.create, path("disk"))
-        with trio.fail_after(30), pytest.raises(LookupError, match="version 1"):
+        with trio.fail_after(PATIENCE), pytest.raises(LookupError, match="version 1"):
             await state.watch_for(KIND, "disk", event_types=[EventType.CREATED], condition=fail)
 
 
@@ -336,7 +337,7 @@ async def test_the_predicate_is_called_only_for_the_requested_types_of_event_and
 @pytest.mark.parametrize("end", [_tear_down, _destroy])
 async def test_work_bound_to_a_resource_ends_with_it(end: Interference) -> None:
     state = await _disturbed()
-    with trio.fail_after(30), state.while_running(KIND, "disk") as scope:
+    with trio.fail_after(PATIENCE), state.while_running(KIND, "disk") as scope:
         await end(state)
         await trio.sleep_forever()
     assert scope.cancelled_caught
@@ -385,7 +386,7 @@ async def test_without_finalizers_it_is_destroyed_at_once() -> None:
 
 async def test_it_waits_for_the_last_finalizer() -> None:
     state = await _held_disk(owner="owner")
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: state.teardown_and_destroy(KIND, "disk", owner="owner"))
             await trio.testing.wait_all_tasks_blocked()
@@ -398,7 +399,7 @@ async def test_it_waits_for_the_last_finalizer() -> None:
 
 async def test_a_concurrent_destruction_is_not_an_error() -> None:
     state = await _held_disk()
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(state.teardown_and_destroy, KIND, "disk")
             await trio.testing.wait_all_tasks_blocked()
@@ -409,7 +410,7 @@ async def test_a_concurrent_destruction_is_not_an_error() -> None:
 async def test_concurrent_teardowns_do_not_disturb_each_other() -> None:
     state = await _held_disk()
     await state.teardown(KIND, "disk")
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(state.teardown_and_destroy, KIND, "disk")
@@ -446,7 +447,7 @@ async def test_a_watch_that_fails_fails_its_readers() -> None:
         except Exception as error:
             refused.append(error)
 
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait, lambda: state.teardown_and_destroy(KIND, "disk"))
             nursery.start_soon(wait, lambda: state.watch_for(KIND, "disk", event_types=[EventType.NOOP]))

@@ -17,6 +17,7 @@ from nodespan.runtime.state.meta import register_types
 from nodespan.runtime.state.sqlite import SqliteState, database, open_sqlite
 from nodespan.runtime.testing.state_suite import Path as PathType
 from tests.runtime.state.paths import KIND, path, read
+from tests.support.deadlines import PATIENCE
 
 
 @attrs.frozen
@@ -487,7 +488,7 @@ async def test_a_file_that_cannot_be_opened_yet_is_an_outage(file: Path, monkeyp
         with pytest.raises(UnavailableError, match="uses"):
             await state.create(path("b"))
         await holder.create(path("c"))
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE):
         await state.until_available("default")
     assert state.outage("default") is None
     assert [resource.id for resource in state.list(KIND)] == ["a", "c"]

@@ -18,6 +18,7 @@ from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, Con
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.state import MemoryState
 from tests.controllers.config.fake_clock import FakeBootClock
+from tests.support.deadlines import PATIENCE
 
 GOOD = "machine: {type: controlplane, kubelet: {}}\n"
 BETTER = "machine: {type: worker}\n"
@@ -50,7 +51,7 @@ class Node:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while not condition():  # noqa: ASYNC110  # files tell nobody that they changed
             await trio.sleep(POLL)
 

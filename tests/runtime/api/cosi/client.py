@@ -16,13 +16,13 @@ from nodespan.runtime.api.local import listen
 from nodespan.runtime.codec.messages import SpecMessages
 from nodespan.runtime.resource import Namespace, ResourceDefinition, ResourceType
 from nodespan.runtime.state import MemoryState, State
+from tests.support.deadlines import PATIENCE
 from tests.support.messages import Messages
 
 T = TypeVar("T")
 WIRE = Messages("cosi_messages.txt")
 STREAMS = ("List", "Watch")
 # For calls that are answered at once, on any machine.
-PATIENCE = 30.0
 
 
 @attrs.frozen

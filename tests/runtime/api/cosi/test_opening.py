@@ -20,8 +20,8 @@ from nodespan.runtime.state.opening import GROUP, StateOptions
 from nodespan.runtime.state.remote import RemoteState
 from tests.runtime.api.cosi.client import Thing, ThingSpec, serving
 from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 
-PATIENCE = 30.0
 ROOT = Path(__file__).parents[4]
 
 

@@ -33,8 +33,7 @@ from nodespan.runtime.testing.engine_suite import EngineSuite, Integer, Sentence
 from nodespan.runtime.testing.state_suite import Path as PathType
 from nodespan.runtime.testing.state_suite import StateSuite
 from tests.runtime.api.cosi.client import Thing, ThingSpec
-
-PATIENCE = 30.0
+from tests.support.deadlines import PATIENCE
 
 
 @attrs.define

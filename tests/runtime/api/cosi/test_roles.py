@@ -15,6 +15,7 @@ from nodespan.runtime.state.filtered import FilteredState
 from nodespan.runtime.state.meta import register_types
 from tests.runtime.api.cosi.client import Cosi, Thing, ThingSpec, serving
 from tests.runtime.api.cosi.test_service import THING, thing
+from tests.support.deadlines import PATIENCE
 
 Secret = ResourceType("Secrets.test.nodespan.dev", ThingSpec, namespace="test", sensitive=True)
 SECRET: dict[str, Any] = {"namespace": "test", "type": Secret.name}
@@ -118,6 +119,6 @@ async def test_a_refusal_to_find_roles_ends_the_call(tmp_path: Path) -> None:
         raise RPCError(Code.UNAUTHENTICATED, "no certificate was shown")
 
     async with serving(tmp_path / "s", visible=visible) as served:
-        with trio.fail_after(30):
+        with trio.fail_after(PATIENCE):
             found = await served.use(lambda cosi: cosi.code("Get", **THING, id="a"))
     assert found == ("UNAUTHENTICATED", "no certificate was shown")

@@ -21,6 +21,7 @@ from nodespan.runtime.codec.plain import parse_time
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 
 SOON = datetime.timedelta(milliseconds=20)
 
@@ -59,7 +60,7 @@ async def listening(answer: bytes = b"") -> AsyncIterator[int]:
 
 
 async def expect(node: Node, name: str, *, ok: bool, reason: str = "") -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         while True:
             found = node.state.find(VIPCondition, name)
             if found is not None and found.spec.ok is ok and reason in found.spec.reason:

@@ -25,6 +25,7 @@ from tests.runtime.api.grpc.client.reference import PATH, Reference, reference_s
 from tests.runtime.api.grpc.greeter import PATH as GREETER
 from tests.runtime.api.grpc.greeter import Greeter, serving
 from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 
 
@@ -42,7 +43,7 @@ def _plain(port: int) -> list[Endpoint]:
 async def test_each_kind_of_method_of_the_reference_server(reference: Reference) -> None:
     async with open_channel(_plain(reference.port)) as channel:
         large = bytes(range(256)) * 4096
-        assert await channel.unary(f"{PATH}/Echo", large, bytes, timeout=20) == large
+        assert await channel.unary(f"{PATH}/Echo", large, bytes, timeout=PATIENCE) == large
         async with channel.stream(f"{PATH}/Blocks", b"30 100000", bytes) as call:
             assert [len(block) async for block in call] == [100_000] * 30
         async with channel.open(f"{PATH}/Total", bytes) as call:
@@ -61,7 +62,7 @@ async def test_each_kind_of_method_of_the_reference_server(reference: Reference)
 async def test_metadata_deadlines_and_errors_with_the_reference_server(reference: Reference) -> None:
     async with open_channel(_plain(reference.port)) as channel:
         async with channel.stream(
-            f"{PATH}/Echo", b"x", bytes, timeout=20, metadata=(("who", "me"), ("raw-bin", "AP8="))
+            f"{PATH}/Echo", b"x", bytes, timeout=PATIENCE, metadata=(("who", "me"), ("raw-bin", "AP8="))
         ) as call:
             headers = dict(await call.headers())
             assert await call.receive() == b"x"
@@ -107,7 +108,7 @@ async def test_a_server_sees_who_its_client_is(tmp_path: Path) -> None:
         for context in contexts:
             async with open_channel(where, tls=context) as channel:
                 try:
-                    outcomes.append((await channel.unary(f"{PATH}/Echo", b"x", bytes, timeout=20)).decode())
+                    outcomes.append((await channel.unary(f"{PATH}/Echo", b"x", bytes, timeout=PATIENCE)).decode())
                 except CallError as error:
                     outcomes.append(f"{error.stage}: {'TLS handshake' in str(error)}")
     assert outcomes == ["x", "tls: True", "tls: True"]
@@ -115,7 +116,7 @@ async def test_a_server_sees_who_its_client_is(tmp_path: Path) -> None:
 
 async def _echo(channel: Channel, value: bytes, *, wait: bool = False) -> bytes:
     answer = await channel.unary(
-        f"{GREETER}/Echo", BytesValue(value=value), BytesValue.FromString, timeout=60, wait=wait
+        f"{GREETER}/Echo", BytesValue(value=value), BytesValue.FromString, timeout=PATIENCE, wait=wait
     )
     return answer.value
 
@@ -161,7 +162,7 @@ async def test_cancelling_a_call_cancels_its_handler() -> None:
             nursery.start_soon(channel.unary, f"{GREETER}/Hang", b"", bytes)
             await eventually(lambda: bool(greeter.calls))
             nursery.cancel_scope.cancel()
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             await greeter.cancelled.wait()
 
 
