@@ -1,8 +1,9 @@
 """The clusters: the affiliates in the state by cluster, and the watchers.
 
-Watchers of a cluster are told together: at once if it was quiet, otherwise in beats, with a rest after each
-that grows with the duration of the beat. So the growth of a large cluster leaves time for all others. Changes
-between two beats are batched, encoded once, and sent as one message to all watchers at the same position.
+Watchers of a cluster are told together: at once if it was quiet, otherwise in beats, with a rest before each
+that grows with the duration of the one before. So the growth of a large cluster leaves time for all others. Changes
+between two beats are batched, encoded once, and sent as one message to all watchers at the same position. There is no
+least rest: what takes a millisecond is repeated a millisecond later.
 
 A watcher that can take a message at once gets it without a task of its own being run for it. Only one whose window or
 socket is full is woken, to send the message when there is room.
@@ -71,12 +72,15 @@ class Cluster:
 
     __slots__ = (
         "_arriving",
+        "_ended",
         "_entries",
         "_increments",
         "_is_beating",
         "_log",
         "_nursery",
+        "_rest_time",
         "_snapshot",
+        "_told",
         "_watchers",
         "affiliates",
         "revision",
@@ -97,6 +101,9 @@ class Cluster:
         # Whoever waits for changes, and whoever is being sent some.
         self._watchers: dict[Watcher, None] = {}
         self._is_beating = False
+        # The position that the watchers were told last, when that ended, and how long to rest from it at most.
+        self._told = 0
+        self._ended = self._rest_time = 0.0
 
     @property
     def watchers(self) -> int:
@@ -148,29 +155,49 @@ class Cluster:
         if not self._watchers:
             return
         self._log.record(id, gone=gone)
-        if not self._is_beating:
+        if self._is_beating:
+            return
+        if len(self._watchers) <= _TOLD_AT_ONCE and trio.current_time() >= self._ended + self._rest_time:
+            self._tell_few()
+        else:
             self._is_beating = True
             self._nursery.start_soon(self._beat)
 
     async def _beat(self) -> None:
-        """Tell the watchers, rest, and again until nothing has changed since."""
-        beaten = -1
-        while beaten != self._log.position:
-            beaten = self._log.position
-            started = trio.current_time()
-            for number, watcher in enumerate(tuple(self._watchers), start=1):
-                self._tell(watcher)
-                if number % _TOLD_AT_ONCE == 0:
-                    await trio.lowlevel.checkpoint()
-            for _ in range(_ROUNDS):
+        """Rest from what was told before, tell the watchers, and again until nothing has changed since."""
+        try:
+            while self._told != self._log.position:
+                await self._rest()
+                await self._tell_all()
+        finally:
+            self._is_beating = False
+
+    async def _tell_all(self) -> None:
+        started = trio.current_time()
+        self._told = self._log.position
+        for number, watcher in enumerate(tuple(self._watchers), start=1):
+            self._tell(watcher)
+            if number % _TOLD_AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
-            for _ in range(_LOOKS):
-                if self._are_told():
-                    break
-                await trio.sleep(_LOOK_AGAIN)
-            took = trio.current_time() - started
-            await self._rest(min(_REST * took, _LONGEST_REST), beaten)
-        self._is_beating = False
+        for _ in range(_ROUNDS):
+            await trio.lowlevel.checkpoint()
+        for _ in range(_LOOKS):
+            if self._are_told():
+                break
+            await trio.sleep(_LOOK_AGAIN)
+        self._took(started)
+
+    def _tell_few(self) -> None:
+        """Tell the watchers at once: there are few, and they were told nothing just now."""
+        started = trio.current_time()
+        self._told = self._log.position
+        for watcher in self._watchers:
+            self._tell(watcher)
+        self._took(started)
+
+    def _took(self, started: float) -> None:
+        self._ended = trio.current_time()
+        self._rest_time = min(_REST * (self._ended - started), _LONGEST_REST)
 
     def _tell(self, watcher: "Watcher") -> None:
         """Send a watcher what it lacks; have its task do it if that has to wait for something."""
@@ -187,13 +214,14 @@ class Cluster:
         busy = sum(watcher.woken is None for watcher in self._watchers)
         return busy <= len(self._watchers) * (1 - _MOST)
 
-    async def _rest(self, longest: float, beaten: int) -> None:
-        end = trio.current_time() + longest
-        await trio.sleep(longest / 4)
-        position = beaten
+    async def _rest(self) -> None:
+        """Leave the processor to others: a quarter of the rest, and all of it while changes keep coming."""
+        longest, end = self._rest_time, self._ended + self._rest_time
+        await trio.sleep_until(end - longest * 3 / 4)
+        position = -1
         while position != self._log.position and trio.current_time() < end:
             position = self._log.position
-            await trio.sleep(min(_LULL, longest / 4))
+            await trio.sleep_until(min(end, trio.current_time() + min(_LULL, longest / 4)))
 
     # For watchers.
 

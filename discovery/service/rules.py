@@ -81,8 +81,16 @@ def merge(
     lasts = expiry if data else known.expiry
     if error is None:
         lasts = max(lasts, expiry)
-    merged = attrs.evolve(known, data=data or known.data, endpoints=tuple(kept.values()), expiry=lasts)
-    return (_announced(merged, withdrawn=False) if changed else merged), error
+    merged = AffiliateSpec(
+        cluster=known.cluster,
+        affiliate=known.affiliate,
+        data=data or known.data,
+        endpoints=tuple(kept.values()),
+        expiry=lasts,
+        announcement=known.announcement + changed,
+        withdrawn=known.withdrawn and not changed,
+    )
+    return merged, error
 
 
 def prune(known: AffiliateSpec, now: int) -> AffiliateSpec | None:

@@ -138,7 +138,8 @@ async def serve_discovery(
     started once everything answers.
     Raises OSError for addresses and files that cannot be used, StateOpenError for such a state.
     """
-    log = structlog.get_logger() if log is None else log
+    # Bound once: what is not is made anew for each line.
+    log = structlog.get_logger().bind() if log is None else log
     # What only some options need is imported for them only: here and below.
     tls: Callable[[], ssl.SSLContext] | None = None
     if options.certificate is not None:

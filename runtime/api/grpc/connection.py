@@ -36,7 +36,7 @@ class Connection:
 
     __slots__ = (
         "_buffered",
-        "_greeting",
+        "_due",
         "_has_said_goodbye",
         "_incomplete",
         "_is_stopping",
@@ -70,7 +70,8 @@ class Connection:
         self._pings = PingPolicy(limits.min_ping_interval)
         self._resets = TokenBucket(_RESETS_PER_SECOND, _RESETS_AT_ONCE, trio.current_time())
         self._reading = trio.CancelScope()
-        self._greeting = trio.CancelScope(deadline=trio.current_time() + limits.handshake)
+        # When the peer must have said hello; None once it has.
+        self._due: float | None = trio.current_time() + limits.handshake
         self._is_stopping = False
         self._has_said_goodbye = False
         self._nursery: trio.Nursery
@@ -79,17 +80,24 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the peer leaves or violates the protocol, or until `stop` was called and the calls have ended."""
-        self._reading.deadline = trio.current_time() + self._service.limits.idle_timeout
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._output.wake()
             try:
-                with self._reading, self._greeting:
+                with self._reading:
                     await self._read()
                 await self._say_goodbye()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # the peer is gone: there is nothing to report to
             nursery.cancel_scope.cancel()
+
+    def expire(self, now: float) -> None:
+        """End it if the peer has not said hello in time, or has asked for nothing for too long."""
+        due = self._due
+        if due is None and self._seat.idle_since is not None:
+            due = self._seat.idle_since + self._service.limits.idle_timeout
+        if due is not None and due <= now:
+            self._reading.cancel()
 
     def close(self) -> None:
         """Release what the connection holds. Call it when `run` has ended."""
@@ -113,7 +121,6 @@ class Connection:
             self._completed(stream.id)
             self._machine.retire(stream.id)
             if not self._streams:
-                self._reading.deadline = trio.current_time() + self._service.limits.idle_timeout
                 self._sources.became_idle(self._seat)
         self._stop_reading_if_done()
 
@@ -135,7 +142,7 @@ class Connection:
             self._output.wake()
             if self._incomplete:
                 self._expect_requests()
-            rest = self._seat.spend(machine.take_work(), trio.current_time())
+            rest = self._seat.spend(machine.take_work())
             if rest:
                 await trio.sleep(rest)
             # Frames of the peer cause answers: do not read faster than it reads those.
@@ -168,7 +175,6 @@ class Connection:
         """A request begins."""
         self._machine.work += _REQUEST_WORK
         self._seat.idle_since = None
-        self._reading.deadline = float("inf")
         fields = dict(reversed(headers))  # the first of each name counts
         stream = self._streams[id] = Stream(id, self._peer, self._output, self._service, self._hold, self._forget)
         if "application/grpc" not in fields.get("content-type", ""):
@@ -209,7 +215,7 @@ class Connection:
 
     def settings_changed(self, *, windows: bool) -> None:
         """The peer has sent settings."""
-        self._greeting.deadline = float("inf")
+        self._due = None
         if windows:
             self._output.windows_changed()
 

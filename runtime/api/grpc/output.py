@@ -67,7 +67,8 @@ class Output:
         self.wake()
 
     def _is_drained(self) -> None:
-        self._waiting = 0
+        if self._waiting:
+            self._waiting = 0
         if self._drained:
             self._drained.unpark_all()
 

@@ -15,6 +15,9 @@ from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
 from nodespan.runtime.api.grpc.wire import TLSWire, Wire
 
+# How often connections are looked at in the time that the shortest of their deadlines has.
+_LOOKS = 5
+
 TLSContext = Callable[[], ssl.SSLContext]
 
 
@@ -53,6 +56,7 @@ class Server:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live)
+            nursery.start_soon(self._expire)
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -61,6 +65,15 @@ class Server:
                 life.deadline = trio.current_time() + grace
                 for connection in tuple(self._connections):
                     connection.stop()
+
+    async def _expire(self) -> None:
+        """One task looks at all connections: a deadline for each would be moved with each call."""
+        limits = self._service.limits
+        while True:
+            await trio.sleep(min(limits.handshake, limits.idle_timeout) / _LOOKS)
+            now = trio.current_time()
+            for connection in tuple(self._connections):
+                connection.expire(now)
 
     async def _converse(self, transport: trio.SocketStream, tls: TLSContext | None) -> None:
         log = self._service.log
