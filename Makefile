@@ -42,7 +42,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm lint format protobuf docs soak bench clean
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm lint format protobuf docs soak bench bench-compare clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -129,8 +129,12 @@ soak: .venv/installed ## hours of faults, in a cluster that is broken again and 
 	$(BIN)/python -m pytest -m soak tests/mesh
 	$(BIN)/python -m tests.soak $(ARGS)
 
-bench: .venv/installed ## measure; prints tables
+bench: .venv/installed ## measure; prints a table, each figure with its goal; ARGS: families, --sizes, --json FILE
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-compare: .venv/installed ## measure this tree and the commit BASE in turn, and mark what got worse
+	@[ -n "$(BASE)" ] || { echo "say with which commit to compare: make bench-compare BASE=main" >&2; exit 2; }
+	@$(BIN)/python -m bench.compare $(BASE) $(ARGS)
 
 clean: ## remove everything that was made here, .venv included
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

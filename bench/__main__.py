@@ -1,26 +1,85 @@
-"""`make bench`: measures and prints a table; ends with status 1 if a ratio is above its limit."""
+"""`make bench`: measures, prints a table; ends with status 1 if a ratio is above its limit or could not be measured.
 
+`ARGS` may name families (`ARGS='state engine'`); `--json FILE` says where the figures are written too, and `--sizes`
+prints what operations cost by the number of resources instead.
+"""
+
+import argparse
+import json
+import logging
 import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from bench import discovery, engine, etcd, kubespan, network, remote, sqlite, state
+import structlog
+
+import nodespan.runtime
+from bench import discovery, engine, etcd, kubespan, network, remote, sizes, sqlite, state
+from bench.measure import Figure
 from nodespan.runtime.process import garbage
+
+FAMILIES = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (state, sqlite, etcd, engine, kubespan, network, discovery, remote)
+}
+RESULTS = Path(".cache/bench.json")
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="what to measure, everything by default")
+    parser.add_argument(
+        "--json", type=Path, default=RESULTS, help="where the figures are written (default: %(default)s)"
+    )
+    parser.add_argument("--sizes", action="store_true", help="costs by the number of resources instead")
+    given = parser.parse_args()
     garbage.tune()  # as the agent does
-    print(f"{'what':<66} {'ours':>9} {'baseline':>9} {'':<5} {'ratio':>6} {'limit':>6}")
-    good = True
-    families = (state, sqlite, etcd, engine, kubespan, network, discovery, remote)
-    for measure in (measure for family in families for measure in family.FIGURES):
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    if given.sizes:
+        sizes.print_table()
+        return 0
+    print(f"{'what':<72} {'ours':>9} {'baseline':>9} {'':<5} {'ratio':>6} {'goal':>6}")
+    measures = {
+        f"{name}.{measure.__name__}": measure
+        for name in given.families or FAMILIES
+        for measure in FAMILIES[name].FIGURES
+    }
+    rows = [_row(name, measure) for name, measure in measures.items()]
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    tree = str(Path(nodespan.runtime.__file__).resolve().parents[1])
+    given.json.write_text(json.dumps({"tree": tree, "python": sys.version, "rows": rows}, indent=1) + "\n")
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+def _row(name: str, measure: Callable[[], Figure]) -> dict[str, Any]:
+    """Measure one figure and print it; a failure is a line of its own, and the other figures are measured."""
+    started = time.perf_counter()
+    try:
         figure = measure()
-        mark = "" if figure.holds else "  above the limit"
-        good = good and figure.holds
-        print(
-            f"{figure.what:<66} {figure.ours:>9.3g} {figure.baseline:>9.3g} {figure.unit:<5}"
-            f" {figure.ratio:>6.2f} {figure.limit:>6}{mark}",
-            flush=True,
-        )
-    return 0 if good else 1
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{name:<72} could not be measured", flush=True)
+        return {"name": name, "error": f"{type(error).__name__}: {error}", "holds": False}
+    print(
+        f"{figure.what:<72} {figure.ours:>9.3g} {figure.baseline:>9.3g} {figure.unit:<5}"
+        f" {figure.ratio:>6.2f} {figure.aim:>6g}  {figure.mark}".rstrip(),
+        flush=True,
+    )
+    return {
+        "name": name,
+        "what": figure.what,
+        "ours": figure.ours,
+        "baseline": figure.baseline,
+        "unit": figure.unit,
+        "ratio": figure.ratio,
+        "limit": figure.limit,
+        "goal": figure.aim,
+        "holds": figure.holds,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import h2.config
 import h2.connection
 import h2.settings
@@ -28,6 +29,7 @@ from nodespan.resources.messages import messages
 from nodespan.resources.network import AddressStatus, AddressStatusSpec
 from nodespan.runtime.api.cosi.service import LIMITS, SERVICE, StateService
 from nodespan.runtime.api.grpc import Server, Service, frame
+from nodespan.runtime.api.grpc.limits import Bounds
 from nodespan.runtime.api.local import listen
 from nodespan.runtime.codec.messages import SpecMessages
 from nodespan.runtime.codec.resources import encode_resource
@@ -214,7 +216,8 @@ async def _serve(path: str) -> None:
     service = StateService(
         lambda _call: state, messages=SpecMessages(messages()), find_type=lambda _name: None, log=log
     )
-    server = Server(Service(methods=service.methods(), log=log, limits=LIMITS))
+    limits = attrs.evolve(LIMITS, connections=Bounds())  # all watchers come from here
+    server = Server(Service(methods=service.methods(), log=log, limits=limits))
     gc.collect()
     gc.freeze()
     async with listen(Path(path)) as listener, trio.open_nursery() as nursery:

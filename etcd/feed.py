@@ -27,7 +27,7 @@ from nodespan.etcd.stored_value import UnknownTypeError, ValueUnreadableError
 from nodespan.etcd.values import Event, EventKind, KeyValue
 from nodespan.etcd.watch import Events
 from nodespan.runtime.controller import Logger
-from nodespan.runtime.resource import Kind, Pointer, Resource
+from nodespan.runtime.resource import Pointer, Resource
 from nodespan.runtime.state.base import Outage
 
 # No answer for so many seconds: an outage. A watch asks more often (see `nodespan.etcd.watch`).
@@ -66,7 +66,7 @@ class Feed:
         self,
         client: EtcdClient,
         root: bytes,
-        collections: MutableMapping[Kind[Any], Any],
+        collections: MutableMapping[tuple[str, str], Any],
         decode: Decode,
         log: Logger,
     ) -> None:

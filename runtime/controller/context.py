@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from nodespan.runtime.controller.declarations import Input, Output
-from nodespan.runtime.controller.origin import MOST_READS, Note, Origin
+from nodespan.runtime.controller.origin import MOST_READS, Address, Note, Record
 from nodespan.runtime.errors import (
     AccessError,
     ConflictError,
@@ -30,12 +30,11 @@ from nodespan.runtime.resource import (
     LabelQuery,
     Metadata,
     Phase,
-    Pointer,
     Resource,
     build_filter,
     kind_of,
 )
-from nodespan.runtime.resource.spec_check import check_spec
+from nodespan.runtime.resource.spec_check import SpecCheck, check_spec
 from nodespan.runtime.state import ExpectedPhase, Mutate, State
 from nodespan.runtime.state.base import not_found
 from nodespan.runtime.token_bucket import TokenBucket
@@ -127,14 +126,14 @@ class Access:
         outputs = tuple(outputs)
         self._outputs = frozenset(output.type_name for output in outputs)
         # By type name, for the outputs that were declared by type.
-        self._spec_classes = {output.type_name: output.type.spec_class for output in outputs if output.type}
+        self._spec_checks = {output.type_name: SpecCheck(output.type.spec_class) for output in outputs if output.type}
         self._rate_limit = rate_limit
         # The contents of kinds that are readable as a whole, keyed as the controller names them: by type or by kind.
         self._items: dict[KindLike[Any], Mapping[str, Resource[Any]]] = {}
         # The same for other kinds, keyed also by the ids that were declared as inputs.
         self._items_of: dict[tuple[KindLike[Any], str], Mapping[str, Resource[Any]]] = {}
         # Of the outputs this controller wrote; those that others destroyed are forgotten in time.
-        self.origins: dict[Pointer[Any], Origin] = {}
+        self.origins: dict[Address, Record] = {}
         self._most_origins = _FEW_ORIGINS
         # The reads of the latest turn or item; nothing is recorded before the first.
         self._notes: list[Note] = []
@@ -276,24 +275,20 @@ class Access:
         does not match its class, and, after a lost race, ConflictError for a creation or NotFoundError for an update.
         """
         address = kind_of(kind)
-        await self._before_write(address, id, track=True)
-        return await self._store(address, id, spec, labels, annotations)
-
-    async def _store(
-        self,
-        kind: Kind[S],
-        id: str,
-        spec: S,
-        labels: Mapping[str, str] | None = None,
-        annotations: Mapping[str, str] | None = None,
-    ) -> Resource[S]:
+        if self._rate_limit is not None:
+            await self._rate_limit.take()
+        self._check_write(address, id)
+        self._track(address, id)
+        items = self._items.get(address)
+        if items is None:
+            items = self._open(address, None)
         while True:
             self.counters.reads += 1
-            current: Resource[S] | None = self._state.find(kind, id)
+            current: Resource[S] | None = items.get(id)
             if current is None:
-                self._check(kind, id, spec)
+                self._check(address, id, spec)
                 self.counters.writes += 1
-                new = Metadata(kind.namespace, kind.type, id, labels=labels or {}, annotations=annotations or {})
+                new = Metadata(address.namespace, address.type, id, labels=labels or {}, annotations=annotations or {})
                 return self._note_origin(await self._state.create(Resource(new, spec), owner=self.name))
             metadata = current.metadata
             if (
@@ -308,7 +303,7 @@ class Access:
                     labels=metadata.labels if labels is None else labels,
                     annotations=metadata.annotations if annotations is None else annotations,
                 )
-            self._check(kind, id, spec)
+            self._check(address, id, spec)
             self.counters.writes += 1
             try:
                 return self._note_origin(await self._state.update(Resource(metadata, spec), owner=self.name))
@@ -334,7 +329,7 @@ class Access:
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
         await self._state.destroy(address, id, owner=self.name if owner is None else owner)
-        self.origins.pop(address.pointer(id), None)
+        self.origins.pop((address.namespace, address.type, id), None)
 
     async def remove(self, kind: KindLike[Any], id: str) -> bool:
         """Tear an output down and, if it has no finalizers, destroy it; returns whether it is gone.
@@ -361,7 +356,7 @@ class Access:
         await self._before_write(address, id, track=False)
         self.counters.writes += 1
         await self._state.teardown_and_destroy(address, id, owner=self.name)
-        self.origins.pop(address.pointer(id), None)
+        self.origins.pop((address.namespace, address.type, id), None)
 
     async def add_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
         """Put finalizers (the controller's name by default) on an input. Raises NotFoundError."""
@@ -381,6 +376,11 @@ class Access:
     async def _before_write(self, kind: Kind[Any], id: str, *, track: bool) -> None:
         if self._rate_limit is not None:
             await self._rate_limit.take()
+        self._check_write(kind, id)
+        if track:
+            self._track(kind, id)
+
+    def _check_write(self, kind: Kind[Any], id: str) -> None:
         if kind.type not in self._outputs:
             raise AccessError(
                 f"controller {self.name!r} may not write {kind.pointer(id)}: {kind.type} is not declared as an output: "
@@ -388,8 +388,6 @@ class Access:
                 namespace=kind.namespace,
                 type=kind.type,
             )
-        if track:
-            self._track(kind, id)
 
     def raise_forgotten(self) -> None:
         """For the engine, at the end of a turn or an item: raise the error of a forgotten `await`, if noticed."""
@@ -398,9 +396,9 @@ class Access:
             raise forgotten
 
     def _check(self, kind: Kind[Any], id: str, spec: Any) -> None:
-        spec_class = self._spec_classes.get(kind.type)
-        if spec_class is not None:
-            check_spec(spec, spec_class, kind.pointer(id))
+        check = self._spec_checks.get(kind.type)
+        if check is not None and not check.passes(spec):
+            check_spec(spec, check.spec_class, kind.pointer(id))
 
     def _track(self, kind: Kind[Any], id: str) -> None:
         """Overridden where outputs are tracked."""
@@ -408,15 +406,18 @@ class Access:
     def _note_origin(self, written: Resource[S]) -> Resource[S]:
         metadata = written.metadata
         if metadata.owner == self.name:
-            self.origins[metadata.pointer] = Origin(metadata.updated, self._notes, len(self._notes))
-        if len(self.origins) > self._most_origins:
-            self._forget_origins()
+            notes, origins = self._notes, self.origins
+            origins[metadata.namespace, metadata.type, metadata.id] = (metadata.updated, notes, len(notes))
+            if len(origins) > self._most_origins:
+                self._forget_origins()
         return written
 
     def _forget_origins(self) -> None:
         """Forget outputs that others have destroyed; the cost is amortized over the writes."""
-        for pointer in [each for each in self.origins if self._state.find(each.kind, each.id) is None]:
-            del self.origins[pointer]
+        find = self._state.find
+        gone = [each for each in self.origins if find(Kind(each[0], each[1]), each[2]) is None]
+        for address in gone:
+            del self.origins[address]
         self._most_origins = 2 * len(self.origins) + _FEW_ORIGINS
 
     def _begin_notes(self) -> None:

@@ -19,7 +19,7 @@ from nodespan.runtime.controller.transform import (
     write_output,
 )
 from nodespan.runtime.errors import ConflictError
-from nodespan.runtime.resource import Kind, KindLike, LabelQuery, Metadata, Pointer, Resource, kind_of
+from nodespan.runtime.resource import Kind, KindLike, LabelQuery, Metadata, Pointer, Resource, ResourceType, kind_of
 
 I = TypeVar("I")  # noqa: E741
 O = TypeVar("O")  # noqa: E741
@@ -64,6 +64,7 @@ class QueueTransform(QueueController, Generic[I, O]):
         self.name = name
         self.concurrency = concurrency
         self._input, self._output = kind_of(input), kind_of(output)
+        self._spec_class = output.spec_class if isinstance(output, ResourceType) else None
         self._mappers: dict[Kind[Any], Mapper] = {}
         for extra, mapper in (extra_inputs or {}).items():
             if extra.kind in (self._input, self._output) or extra.kind in self._mappers:
@@ -124,12 +125,19 @@ class QueueTransform(QueueController, Generic[I, O]):
                 return
             await ctx.destroy(self._output, id)
         try:
-            wanted = await settle(self._transform(ctx, input))
+            wanted = self._transform(ctx, input)
+            # A spec of the declared class needs neither to be awaited nor to be unpacked.
+            if type(wanted) is not self._spec_class:
+                wanted = await settle(wanted)
         except DestroyOutput:
             await ctx.remove(self._output, id)
             return
+        requeue_after = None
         try:
-            requeue_after = await write_output(ctx, self._output, id, wanted)
+            if type(wanted) is self._spec_class:
+                await ctx.put(self._output, id, wanted)
+            else:
+                requeue_after = await write_output(ctx, self._output, id, wanted)
         except ConflictError as error:
             # The output is tearing down, or has another owner: its end is a change that calls again.
             if not error.concerns(namespace=self._output.namespace, type=self._output.type):

@@ -71,7 +71,8 @@ class _Search:
 
     def _origin(self, resource: Resource[Any]) -> Origin | None:
         runner = self._runners.get(resource.metadata.owner)
-        return None if runner is None else runner.access.origins.get(resource.metadata.pointer)
+        record = None if runner is None else runner.access.origins.get(resource.metadata.pointer)
+        return None if record is None else Origin(*record)
 
     def _inputs(
         self, kind: Kind[Any], reads: Mapping[str | None, Version], output: Resource[Any], written: int, depth: int

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 import trio
 
+from nodespan.runtime.waiters import Waiters
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -32,7 +34,7 @@ class KeyedQueue(Generic[K, V]):
         # The keys being worked on, with the values put meanwhile.
         self._held: dict[K, list[V]] = {}
         self._held_count = 0
-        self._idle = trio.lowlevel.ParkingLot()
+        self._idle = Waiters()
 
     def __len__(self) -> int:
         """Keys that wait, and changes held back; keys being worked on are not counted."""
@@ -59,14 +61,13 @@ class KeyedQueue(Generic[K, V]):
                 self._values.pop(key)
         if key not in self._values:
             self._ready.append(key)
-            self._idle.unpark()
+            if self._idle.tasks:
+                self._idle.wake_first()
         self._values[key] = value
 
     def take_ready(self) -> tuple[K, V] | None:
         """The next key that is due, held until `release`; None if there is none."""
-        if self._heap:
-            self._release_due()
-        if not self._ready:
+        if not self._has_ready():
             return None
         key = self._ready.popleft()
         self._held[key] = []
@@ -74,13 +75,21 @@ class KeyedQueue(Generic[K, V]):
 
     async def take(self) -> tuple[K, V]:
         """Wait, cancellably, for the next key that is due. Always a checkpoint."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            taken = self.take_ready()
-            if taken is not None:
-                return taken
-            with trio.move_on_at(self._heap[0][0] if self._heap else float("inf")):
-                await self._idle.park()
+        # Parking is a checkpoint, so only what is ready needs one of its own.
+        if self._has_ready():
+            await trio.lowlevel.checkpoint()
+        while (taken := self.take_ready()) is None:
+            if self._heap:
+                with trio.move_on_at(self._heap[0][0]):
+                    await self._idle.wait()
+            else:
+                await self._idle.wait()
+        return taken
+
+    def _has_ready(self) -> bool:
+        if self._heap:
+            self._release_due()
+        return bool(self._ready)
 
     def release(self, key: K, value: V, *, after: float | None = None) -> None:
         """The work on the key is done; `after` so many seconds it is due again with this value.
@@ -104,7 +113,7 @@ class KeyedQueue(Generic[K, V]):
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, (until, self._sequence, key))
         if self._heap[0][2] == key:
-            self._idle.unpark()  # a worker has to wake earlier than planned
+            self._idle.wake_first()  # a worker has to wake earlier than planned
 
     def _release_due(self) -> None:
         """Move the delayed keys that are due to the ready ones."""
@@ -117,6 +126,6 @@ class KeyedQueue(Generic[K, V]):
                 heapq.heappop(self._heap)
                 del self._delayed[key]
                 self._ready.append(key)
-                self._idle.unpark()
+                self._idle.wake_first()
             else:
                 return

@@ -25,7 +25,7 @@ from nodespan.runtime.engine.queue import KeyedQueue
 from nodespan.runtime.engine.runner import Runner, failure_in, unavailable_namespace, used_namespaces
 from nodespan.runtime.engine.status import ControllerState
 from nodespan.runtime.errors import RegistrationError
-from nodespan.runtime.resource import Kind, Metadata, Pointer, Resource
+from nodespan.runtime.resource import Kind, Metadata, Resource
 from nodespan.runtime.state import State
 
 # Jobs that do not wait run back to back; after so many seconds other tasks get a turn. A checkpoint per job would cost
@@ -222,24 +222,27 @@ class QueueRunner(Runner):
         queue = self._queue
         # With concurrency 1, reuse the hooks' context: some controllers write through it.
         context = self._context if self._controller.concurrency == 1 else self._context.for_worker()
-        slice_ends = time.perf_counter() + TIME_SLICE
+        now = time.perf_counter()
+        slice_ends = now + TIME_SLICE
         while True:
-            job = queue.take_ready() if time.perf_counter() < slice_ends else None
+            job = queue.take_ready() if now < slice_ends else None
             if job is None:
                 job = await queue.take()
-                slice_ends = time.perf_counter() + TIME_SLICE
-            await self._process(context, *job)
+                now = time.perf_counter()
+                slice_ends = now + TIME_SLICE
+            # A job begins when the one before ended.
+            now = await self._process(context, *job, now)
 
-    async def _process(self, context: QueueContext, key: _Key, metadata: Metadata) -> None:
+    async def _process(self, context: QueueContext, key: _Key, metadata: Metadata, started: float) -> float:
+        """Run a job that starts now; returns when it ended."""
         source = self._sources[key[0]]
         after: float | None = None
         self.access.counters.wakeups += 1
-        started = time.perf_counter()
         try:
             if source.is_primary:
                 self.jobs.processed += 1
                 context.begin_item()
-                await self._controller.reconcile(context, Pointer(metadata.namespace, metadata.type, metadata.id))
+                await self._controller.reconcile(context, metadata.pointer)
             else:
                 self.jobs.mapped_in += 1
                 self._map(metadata)
@@ -254,12 +257,14 @@ class QueueRunner(Runner):
                 raise
             after = self._after_failure(key, metadata, failure)
         finally:
-            seconds = time.perf_counter() - started
+            now = time.perf_counter()
+            seconds = now - started
             if source.is_primary:
                 self.jobs.reconcile_busy += seconds
             else:
                 self.jobs.map_busy += seconds
             self._queue.release(key, metadata, after=after)
+        return now
 
     def _map(self, metadata: Metadata) -> None:
         for pointer in self._controller.map_input(self._context, metadata):

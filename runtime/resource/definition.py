@@ -6,13 +6,14 @@ exist, their short names, and the columns of their tables.
 
 import difflib
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import attrs
 
 from nodespan.runtime.errors import RegistrationError
-from nodespan.runtime.resource.metadata import Kind, Metadata, Pointer, Resource
+from nodespan.runtime.resource.metadata import EMPTY, Kind, Metadata, Phase, Pointer, Resource
 from nodespan.runtime.resource.spec import outside_name, wire
 
 S = TypeVar("S")
@@ -247,12 +248,18 @@ class ResourceType(Generic[S]):
         annotations: Mapping[str, str] | None = None,
     ) -> Resource[S]:
         """A resource that is not stored yet: running, without owner, version undefined, created now."""
+        kind = self.kind
         metadata = Metadata(
-            self.kind.namespace if namespace is None else namespace,
-            self.kind.type,
+            kind.namespace if namespace is None else namespace,
+            kind.type,
             id,
-            labels=labels or {},
-            annotations=annotations or {},
+            None,
+            "",
+            Phase.RUNNING,
+            now := time.time_ns(),
+            now,
+            labels or EMPTY,
+            annotations or EMPTY,
         )
         return Resource(metadata, spec)
 

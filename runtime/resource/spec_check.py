@@ -38,6 +38,7 @@ class _Checks:
 # By spec class, for the lifetime of the class.
 _KNOWN: weakref.WeakKeyDictionary[type[Any], _Checks] = weakref.WeakKeyDictionary()
 _SEQUENCES = (tuple, frozenset)
+_MOST_COMBINATIONS = 64
 
 
 def check_spec(spec: Any, spec_class: type[Any], where: object) -> None:
@@ -52,6 +53,43 @@ def check_spec(spec: Any, spec_class: type[Any], where: object) -> None:
                 f"{spec_class.__name__}.{field.name} of {where} must be {_named(field.annotation)}, "
                 f"not {_described(value)}"
             )
+
+
+class SpecCheck:
+    """`check_spec` for one class, for those who write many of its specs.
+
+    Which values need no look inside follows from the classes of all values of a spec, so it is found out once for each
+    combination of classes.
+    """
+
+    __slots__ = ("_rest", "_values", "spec_class")
+
+    def __init__(self, spec_class: type[Any]) -> None:
+        self.spec_class = spec_class
+        self._values: Callable[[Any], tuple[Any, ...]] | None = None
+        # By the classes of the values: the places of those that need a check, and the checks.
+        self._rest: dict[tuple[type, ...], tuple[tuple[int, _Check], ...]] = {}
+
+    def passes(self, spec: Any) -> bool:
+        """Whether a spec is of this very class, with fields of their types; `check_spec` decides about any other."""
+        if type(spec) is not self.spec_class:
+            return False
+        values_of = self._values
+        if values_of is None:
+            values_of = self._values = _checks(self.spec_class).values
+        values = values_of(spec)
+        classes = tuple(map(type, values))
+        rest = self._rest.get(classes)
+        if rest is None:
+            rest = self._checks_beside(classes)
+        return not rest or all(check(values[place]) for place, check in rest)
+
+    def _checks_beside(self, classes: tuple[type, ...]) -> tuple[tuple[int, _Check], ...]:
+        fields = enumerate(zip(_checks(self.spec_class).fields, classes, strict=True))
+        rest = tuple((place, field.check) for place, (field, found) in fields if found not in field.exact)
+        if len(self._rest) < _MOST_COMBINATIONS:
+            self._rest[classes] = rest
+        return rest
 
 
 def _described(value: Any) -> str:

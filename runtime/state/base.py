@@ -21,6 +21,7 @@ from nodespan.runtime.resource import (
     Kind,
     KindLike,
     LabelQuery,
+    Metadata,
     Phase,
     Resource,
     ResourceType,
@@ -226,7 +227,7 @@ class State(ABC):
             if expected_phase is not ANY_PHASE and current.metadata.phase is not expected_phase:
                 raise phase_conflict(current, expected_phase)
             changed = mutate(current)
-            if changed == current:
+            if changed is current or changed == current:
                 return current
             if changed.metadata.version != current.metadata.version:
                 changed = changed.evolve(version=current.metadata.version)
@@ -270,19 +271,27 @@ class State(ABC):
 
     async def add_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
         """Add finalizers, whatever the owner, in any phase. Raises NotFoundError."""
-        await self._change_finalizers(
-            kind, id, lambda resource: _with_metadata(resource, resource.metadata.with_finalizers(*finalizers))
-        )
+        await self._change_finalizers(kind, id, lambda metadata: metadata.with_finalizers(*finalizers))
 
     async def remove_finalizer(self, kind: KindLike[Any], id: str, *finalizers: str) -> None:
         """Remove finalizers, whatever the owner, in any phase. Raises NotFoundError."""
-        await self._change_finalizers(
-            kind, id, lambda resource: _with_metadata(resource, resource.metadata.without_finalizers(*finalizers))
-        )
+        await self._change_finalizers(kind, id, lambda metadata: metadata.without_finalizers(*finalizers))
 
-    async def _change_finalizers(self, kind: KindLike[Any], id: str, mutate: Mutate[Any]) -> None:
-        owner = self.get(kind, id).metadata.owner
-        await self.update_with_conflicts(kind, id, mutate, owner=owner, expected_phase=ANY_PHASE)
+    async def _change_finalizers(self, kind: KindLike[Any], id: str, change: Callable[[Metadata], Metadata]) -> None:
+        # As `update_with_conflicts`, which would compare the whole resources.
+        while True:
+            current = self.get(kind, id)
+            metadata = change(current.metadata)
+            if metadata is current.metadata:
+                return
+            try:
+                await self.update(Resource(metadata, current.spec), owner=metadata.owner, expected_phase=ANY_PHASE)
+            except (OwnerConflictError, PhaseConflictError):
+                raise
+            except ConflictError:
+                await trio.lowlevel.checkpoint()
+            else:
+                return
 
     async def watch_for(
         self,
@@ -355,10 +364,6 @@ class State(ABC):
         # Another caller may have destroyed it first.
         with suppress(NotFoundError):
             await self.destroy(kind, id, owner=owner)
-
-
-def _with_metadata(resource: Resource[S], metadata: Any) -> Resource[S]:
-    return resource if metadata is resource.metadata else Resource(metadata, resource.spec)
 
 
 def phase_conflict(current: Resource[Any], expected: Phase) -> PhaseConflictError:

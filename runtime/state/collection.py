@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
-import trio
 
 from nodespan.runtime.errors import InvalidBookmarkError, OverrunError
 from nodespan.runtime.resource import EVERYTHING, Filter, Kind, Resource
 from nodespan.runtime.state.base import Sink
 from nodespan.runtime.state.events import Event, EventType
+from nodespan.runtime.waiters import Waiters
 
 COOKIE_SIZE = 8
 _POSITION = struct.Struct(">q")
 _CAPACITY = 100
 # A committed change as the ring first holds it: why, the new state (or the last), the state before.
 _Change = tuple[EventType, Resource[Any], Resource[Any] | None]
+_CREATED, _UPDATED, _DESTROYED = EventType.CREATED, EventType.UPDATED, EventType.DESTROYED
 
 
 @attrs.frozen
@@ -70,7 +71,7 @@ class Collection:
         "cookie",
         "items",
         "kind",
-        "lot",
+        "waiters",
         "write_position",
     )
 
@@ -88,8 +89,9 @@ class Collection:
         self._ring: list[_Change | Event] = []
         self.write_position = 0
         self._sinks: tuple[Sink, ...] = ()
-        self.lot = trio.lowlevel.ParkingLot()
         self._sinks_by_id: dict[str, tuple[Sink, ...]] = {}
+        # For the next commit.
+        self.waiters = Waiters()
 
     # The view.
 
@@ -132,19 +134,19 @@ class Collection:
         else:
             self._last_id = id
         self.items[id] = resource
-        self._commit(EventType.CREATED, resource, None)
+        self._commit((_CREATED, resource, None))
 
     def put(self, resource: Resource[Any], old: Resource[Any]) -> None:
         """A resource was updated; `old` is what the collection holds of it."""
         self.items[resource.metadata.id] = resource
-        self._commit(EventType.UPDATED, resource, old)
+        self._commit((_UPDATED, resource, old))
 
     def remove(self, resource: Resource[Any]) -> None:
         """A resource was destroyed; this is what the collection holds of it."""
         del self.items[resource.metadata.id]
         if not self.items:
             self._last_id, self._in_order = "", True
-        self._commit(EventType.DESTROYED, resource, None)
+        self._commit((_DESTROYED, resource, None))
 
     def load(self, resources: Iterable[Resource[Any]]) -> None:
         """The contents at the start, without events: only for an empty collection that is not watched yet."""
@@ -171,35 +173,36 @@ class Collection:
             elif new != current:
                 self.put(new, current)
 
-    def _commit(self, type: EventType, resource: Resource[Any], old: Resource[Any] | None) -> None:
+    def _commit(self, change: _Change) -> None:
         position = self.write_position
-        ring = self._ring
         if position < self.capacity:
-            ring.append((type, resource, old))
+            self._ring.append(change)
         elif position == self.capacity and self.capacity < self._max_capacity:
             self.capacity = min(2 * self.capacity, self._max_capacity)
-            ring.append((type, resource, old))
+            self._ring.append(change)
         else:
-            ring[position % self.capacity] = (type, resource, old)
+            self._ring[position % self.capacity] = change
         self.write_position = position + 1
-        for sink in self._sinks:
-            sink(resource, type is EventType.DESTROYED)
-        if self._sinks_by_id:
-            for sink in self._sinks_by_id.get(resource.metadata.id, ()):
-                sink(resource, type is EventType.DESTROYED)
-        if self.lot:
-            self.lot.unpark_all()
+        if self._sinks or self._sinks_by_id:
+            type, resource, _ = change
+            for sink in self._sinks:
+                sink(resource, type is _DESTROYED)
+            if self._sinks_by_id:
+                for sink in self._sinks_by_id.get(resource.metadata.id, ()):
+                    sink(resource, type is _DESTROYED)
+        if self.waiters.tasks:
+            self.waiters.wake_all()
 
     # History.
 
     def event(self, position: int) -> Event:
         """The event at a position in the ring; made once, on demand, for all watchers."""
-        slot = position % self.capacity
-        entry = self._ring[slot]
-        if isinstance(entry, tuple):
-            type, resource, old = entry
-            entry = self._ring[slot] = Event(type, resource, old, None, self.bookmark(position))
-        return entry
+        entry = self._ring[position % self.capacity]
+        if entry.__class__ is Event:
+            return entry
+        type, resource, old = entry  # type: ignore[misc]
+        event = self._ring[position % self.capacity] = Event(type, resource, old, None, self.bookmark(position))
+        return event
 
     def holds(self, position: int) -> bool:
         """Whether the ring still has all events from this position on."""
@@ -251,13 +254,21 @@ def _without(sinks: tuple[Sink, ...], sink: Sink) -> tuple[Sink, ...]:
     return sinks[:at] + sinks[at + 1 :]
 
 
-class Collections(dict[Kind[Any], Collection]):
-    """The collections of a state: looking up a kind makes its collection if it is missing."""
+class Collections(dict[tuple[str, str], Collection]):
+    """The collections of a state, by namespace and type: looking up a kind makes its collection if it is missing.
+
+    A bare pair finds what a Kind does, and is made faster.
+    """
 
     def __init__(self, make: Callable[[Kind[Any]], Collection]) -> None:
         super().__init__()
         self._make = make
 
-    def __missing__(self, kind: Kind[Any]) -> Collection:
-        found = self[kind] = self._make(kind)
+    def __missing__(self, kind: tuple[str, str]) -> Collection:
+        address: Kind[Any] = Kind(*kind)
+        found = self[address] = self._make(address)
         return found
+
+    def kinds(self) -> tuple[Kind[Any], ...]:
+        """The kinds of all collections."""
+        return tuple(collection.kind for collection in self.values())

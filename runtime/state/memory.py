@@ -42,7 +42,7 @@ class MemoryState(ViewedState):
 
     async def create(self, resource: Resource[S], *, owner: str = "") -> Resource[S]:
         given = resource.metadata
-        collection = self._collections[Kind(given.namespace, given.type)]
+        collection = self._collections[given.namespace, given.type]
         stored = rules.created(collection.items.get(given.id), resource, owner, self._now())
         collection.put_new(stored)
         return stored
@@ -51,7 +51,7 @@ class MemoryState(ViewedState):
         self, resource: Resource[S], *, owner: str = "", expected_phase: ExpectedPhase = Phase.RUNNING
     ) -> Resource[S]:
         given = resource.metadata
-        collection = self._collections[Kind(given.namespace, given.type)]
+        collection = self._collections[given.namespace, given.type]
         current = collection.items.get(given.id)
         new = rules.updated(current, resource, owner, expected_phase, self._now())
         assert current is not None  # else the rule raised

@@ -29,7 +29,17 @@ from nodespan.runtime.errors import (
     StateError,
     UnavailableError,
 )
-from nodespan.runtime.resource import EVERYTHING, Filter, Kind, KindLike, Phase, Resource, ResourceType, kind_of
+from nodespan.runtime.resource import (
+    EVERYTHING,
+    Filter,
+    Kind,
+    KindLike,
+    Metadata,
+    Phase,
+    Resource,
+    ResourceType,
+    kind_of,
+)
 from nodespan.runtime.state.base import ExpectedPhase, Mutate, Outage
 from nodespan.runtime.state.collection import COOKIE_SIZE, Collection, Collections, History
 from nodespan.runtime.state.events import Event, EventType, Watch
@@ -424,9 +434,9 @@ class RemoteState(ViewedState):
         await self.follow(kind)
         return await super().teardown(kind, id, owner=owner)
 
-    async def _change_finalizers(self, kind: KindLike[Any], id: str, mutate: Mutate[Any]) -> None:
+    async def _change_finalizers(self, kind: KindLike[Any], id: str, change: Callable[[Metadata], Metadata]) -> None:
         await self.follow(kind)
-        await super()._change_finalizers(kind, id, mutate)
+        await super()._change_finalizers(kind, id, change)
 
     async def _until_shown(self, follower: _Follower, expectation: _Expectation, wanted: Resource[Any]) -> None:
         """Wait until the view has this version, or a later one."""

@@ -7,7 +7,8 @@ stores the answer.
 from typing import Any, TypeVar
 
 from nodespan.runtime.errors import ConflictError, OwnerConflictError
-from nodespan.runtime.resource import Kind, Metadata, Resource, is_tombstone
+from nodespan.runtime.resource import Kind, Metadata, Resource
+from nodespan.runtime.resource.metadata import NO_SPEC, stored_metadata, stored_resource
 from nodespan.runtime.state.base import ANY_PHASE, ExpectedPhase, not_found, phase_conflict
 
 S = TypeVar("S")
@@ -16,26 +17,13 @@ S = TypeVar("S")
 def created(current: Resource[Any] | None, resource: Resource[S], owner: str, now: int) -> Resource[S]:
     """The resource as it is stored by a creation. Raises ConflictError if it exists, ValueError for another owner."""
     given = resource.metadata
-    if is_tombstone(resource):
+    if resource.spec is NO_SPEC:
         raise ValueError(f"{resource.pointer} has no spec, a tombstone cannot be stored")
     if given.owner and given.owner != owner:
         raise ValueError(f"owner of {given} is already set to {given.owner!r}, it cannot become {owner!r}")
     if current is not None:
         raise already_exists(given)
-    metadata = Metadata(
-        given.namespace,
-        given.type,
-        given.id,
-        1,
-        owner,
-        given.phase,
-        now,
-        given.updated,
-        given.labels,
-        given.annotations,
-        given.finalizers,
-    )
-    return Resource(metadata, resource.spec)
+    return stored_resource(stored_metadata(given, 1, owner, now, given.updated), resource.spec)
 
 
 def updated(
@@ -53,20 +41,8 @@ def updated(
         raise version_conflict(stored, given)
     if expected_phase is not stored.phase and expected_phase is not ANY_PHASE:
         raise phase_conflict(current, expected_phase)
-    metadata = Metadata(
-        given.namespace,
-        given.type,
-        given.id,
-        version + 1,
-        given.owner,
-        given.phase,
-        stored.created,
-        now,
-        given.labels,
-        given.annotations,
-        given.finalizers,
-    )
-    return Resource(metadata, resource.spec)
+    metadata = stored_metadata(given, version + 1, given.owner, stored.created, now)
+    return stored_resource(metadata, resource.spec)
 
 
 def check_destroy(current: Resource[S] | None, kind: Kind[S], id: str, owner: str) -> Resource[S]:

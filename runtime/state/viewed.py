@@ -20,7 +20,7 @@ class ViewedState(State):
         return self._collections[kind_of(kind)]
 
     def kinds(self) -> Iterable[Kind[Any]]:
-        return tuple(self._collections)
+        return self._collections.kinds()
 
     def watch(
         self, kind: KindLike[Any], id: str, *, tail_events: int = 0, start_from: bytes | None = None
@@ -57,12 +57,10 @@ class ViewedState(State):
         filter: Filter = EVERYTHING,
     ) -> Watch[Event]:
         return KindWatch(
-            self.watch_kind_aggregated(
-                kind,
-                bootstrap_contents=bootstrap_contents,
-                bootstrap_bookmark=bootstrap_bookmark,
-                tail_events=tail_events,
-                start_from=start_from,
-                filter=filter,
-            )
+            self.view(kind),
+            filter,
+            bootstrap_contents=bootstrap_contents,
+            bootstrap_bookmark=bootstrap_bookmark,
+            tail_events=tail_events,
+            start_from=start_from,
         )

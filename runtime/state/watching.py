@@ -8,6 +8,9 @@ from nodespan.runtime.errors import WatchOptionsError
 from nodespan.runtime.resource import EVERYTHING, Filter, Resource, tombstone
 from nodespan.runtime.state.collection import Collection
 from nodespan.runtime.state.events import Event, EventType
+from nodespan.runtime.waiters import Waiters
+
+_wait_task_rescheduled = trio.lowlevel.wait_task_rescheduled
 
 
 def _passed(event: Event, filter: Filter) -> Event | None:
@@ -27,8 +30,21 @@ def _passed(event: Event, filter: Filter) -> Event | None:
     return None
 
 
-class AggregatedWatch:
-    """Reads a collection's history in batches."""
+class _Reader:
+    """Reads a collection's history in batches, from a position of its own."""
+
+    # Many watchers wait for the same change: what each of them touches then is kept small.
+    __slots__ = (
+        "_bootstrap_bookmark",
+        "_bootstrap_contents",
+        "_filter",
+        "_first",
+        "_position",
+        "_start_from",
+        "_tail_events",
+        "collection",
+        "is_over",
+    )
 
     def __init__(
         self,
@@ -40,7 +56,8 @@ class AggregatedWatch:
         tail_events: int = 0,
         start_from: bytes | None = None,
     ) -> None:
-        self._collection = collection
+        # What is watched.
+        self.collection = collection
         self._filter = filter
         self._bootstrap_contents = bootstrap_contents
         self._bootstrap_bookmark = bootstrap_bookmark
@@ -48,10 +65,10 @@ class AggregatedWatch:
         self._start_from = start_from
         self._first: list[list[Event]] = []
         self._position = 0
-        self._dead = False
+        self.is_over = False
 
     async def __aenter__(self) -> Self:
-        collection = self._collection
+        collection = self.collection
         if (self._bootstrap_contents and (self._tail_events > 0 or self._start_from is not None)) or (
             self._tail_events > 0 and self._start_from is not None
         ):
@@ -75,79 +92,90 @@ class AggregatedWatch:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self._dead = True
+        self.is_over = True
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> list[Event]:
-        while True:
-            if self._dead:
-                raise StopAsyncIteration
-            await self.until_pending()
-            if batch := self.take():
-                return batch
-
-    # The same in two steps, for one task that reads many watches.
-
-    @property
-    def collection(self) -> Collection:
-        """What is watched."""
-        return self._collection
-
-    async def until_pending(self) -> None:
-        """Wait until there may be something to take; always a checkpoint."""
-        collection = self._collection
-        if self._first or self._position != collection.write_position:
-            await trio.lowlevel.checkpoint()
-        while not self._first and self._position == collection.write_position:
-            await collection.lot.park()
-
     def take(self) -> list[Event]:
         """The next batch; empty if there is none, or the watch has failed before."""
-        collection = self._collection
         if self._first:
             return self._first.pop()
-        if self._dead or self._position == collection.write_position:
+        collection = self.collection
+        position, end = self._position, collection.write_position
+        if position == end or self.is_over:
             return []
-        if not collection.holds(self._position):
-            self._dead = True
-            return [collection.overrun(self._position)]
-        positions = range(self._position, collection.write_position)
-        self._position = collection.write_position
-        batch = [collection.event(position) for position in positions]
+        if not collection.holds(position):
+            self.is_over = True
+            return [collection.overrun(position)]
+        self._position = end
+        if position + 1 == end:
+            batch = [collection.event(position)]
+        else:
+            batch = [collection.event(each) for each in range(position, end)]
         if self._filter is not EVERYTHING:
             batch = [event for event in (_passed(event, self._filter) for event in batch) if event is not None]
         return batch
 
 
-class KindWatch:
-    """An aggregated watch, handed out event by event."""
+class AggregatedWatch(_Reader):
+    """A watch of a kind, batch by batch."""
 
-    def __init__(self, batches: AggregatedWatch) -> None:
-        self._batches = batches
-        self._pending: list[Event] = []
+    __slots__ = ()
 
-    async def __aenter__(self) -> Self:
-        await self._batches.__aenter__()
-        return self
+    async def __anext__(self) -> list[Event]:
+        while not self.is_over:
+            await self.until_pending()
+            if batch := self.take():
+                return batch
+        raise StopAsyncIteration
+
+    # The same in two steps, for one task that reads many watches.
+
+    async def until_pending(self) -> None:
+        """Wait until there may be something to take; always a checkpoint."""
+        collection = self.collection
+        if self._first or self._position != collection.write_position:
+            await trio.lowlevel.checkpoint()
+        while not self._first and self._position == collection.write_position:
+            await collection.waiters.wait()
+
+
+class KindWatch(_Reader):
+    """A watch of a kind, event by event."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self, collection: Collection, filter: Filter = EVERYTHING, **options: Any) -> None:
+        super().__init__(collection, filter, **options)
+        # Of a batch of several events those that are not handed out yet, the next one last.
+        self._rest: list[Event] = []
 
     async def __aexit__(self, *exc: object) -> None:
-        self._pending.clear()
-        await self._batches.__aexit__(*exc)
+        self._rest.clear()
+        await super().__aexit__(*exc)
 
-    def __aiter__(self) -> Self:
-        return self
-
+    @trio.lowlevel.enable_ki_protection  # as `join` requires
     async def __anext__(self) -> Event:
-        if self._pending:
+        if self._rest:
             await trio.lowlevel.checkpoint()
-        else:
-            batch = await self._batches.__anext__()
-            if len(batch) == 1:
+            return self._rest.pop()
+        collection = self.collection
+        while not self.is_over:
+            position = self._position
+            if position == collection.write_position and not self._first:
+                await _wait_task_rescheduled(collection.waiters.join())
+                # One new event, which passes: nearly always so. It is what `take` would give.
+                if position + 1 == collection.write_position and self._filter is EVERYTHING and not self.is_over:
+                    self._position = position + 1
+                    return collection.event(position)
+            else:
+                await trio.lowlevel.checkpoint()
+            if batch := self.take():
+                if len(batch) > 1:
+                    self._rest = batch[:0:-1]
                 return batch[0]
-            self._pending = batch[::-1]
-        return self._pending.pop()
+        raise StopAsyncIteration
 
 
 class OneWatch:
@@ -165,7 +193,7 @@ class OneWatch:
         self._first: Event | None = None
         self._position = 0
         self._pending = 0
-        self._lot = trio.lowlevel.ParkingLot()
+        self._waiters = Waiters()
         self._dead = False
 
     async def __aenter__(self) -> Self:
@@ -205,7 +233,8 @@ class OneWatch:
         if self._pending == 0:
             self._position = self._collection.write_position - 1
         self._pending += 1
-        self._lot.unpark_all()
+        if self._waiters.tasks:
+            self._waiters.wake_all()
 
     def __aiter__(self) -> Self:
         return self
@@ -220,7 +249,7 @@ class OneWatch:
         if self._pending:
             await trio.lowlevel.checkpoint()
         while not self._pending:
-            await self._lot.park()
+            await self._waiters.wait()
         collection = self._collection
         if not collection.holds(self._position):
             self._dead = True

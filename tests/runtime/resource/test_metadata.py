@@ -1,6 +1,7 @@
 """What resources carry besides their spec: versions, phases, owners, finalizers, labels; when they are equal."""
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from nodespan.runtime.resource import (
     parse_version,
     tombstone,
 )
+from nodespan.runtime.resource.metadata import stored_metadata, stored_resource
 
 # Versions.
 
@@ -93,6 +95,44 @@ def test_addresses_read_as_type_namespace_and_id() -> None:
 
 
 # New metadata.
+
+
+def test_metadata_is_made_as_attrs_would_make_it() -> None:
+    """Its constructor is our own: it takes the same fields, in the same order and with the same defaults."""
+    parameters = list(inspect.signature(Metadata).parameters.values())
+    assert [each.name for each in parameters] == [field.name for field in attrs.fields(Metadata)]
+    given = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    fields = {field.name: field.default for field in attrs.fields(Metadata) if field.default is not attrs.NOTHING}
+    assert given.keys() == fields.keys()
+    assert {name for name in given if given[name] != fields[name]} == {"created", "updated"}  # of factories
+    values: Any = ("namespace", "type", "id", 7, "owner", Phase.TEARING_DOWN, 1, 2, {"a": "b"}, {"c": "d"}, ("x",))
+    made = Metadata(*values)
+    assert type(made) is Metadata
+    assert tuple(getattr(made, field.name) for field in attrs.fields(Metadata)) == values
+    assert type(made.labels) is type(made.annotations) is FrozenMapping
+    named: dict[str, Any] = dict(zip((each.name for each in parameters), values, strict=True))
+    for other in (Metadata(**named), attrs.evolve(made), copy.copy(made), pickle.loads(pickle.dumps(made))):
+        assert other == made
+        assert hash(other) == hash(made)
+        assert repr(other) == repr(made)
+        assert (other.created, other.updated) == (1, 2)
+    with pytest.raises(TypeError, match=r"^Metadata\(\) missing 1 required positional argument: 'id'"):
+        Metadata("namespace", "type")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^Metadata\(\) got an unexpected keyword argument 'label'"):
+        Metadata("namespace", "type", "id", label={})  # type: ignore[call-arg]
+
+
+def test_what_states_store_is_made_as_the_constructors_make_it() -> None:
+    given = _full()
+    stored = stored_metadata(given, 9, "other", 3, 4)
+    assert stored == attrs.evolve(given, version=9, owner="other")
+    assert (type(stored), stored.created, stored.updated) == (Metadata, 3, 4)
+    resource = stored_resource(stored, "spec")
+    assert resource == Resource(stored, "spec")
+    assert type(resource) is Resource
+    for target in (stored, resource):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            target.spec = "changed"  # type: ignore[misc, union-attr]
 
 
 def test_new_metadata_is_running_unowned_and_made_now() -> None:

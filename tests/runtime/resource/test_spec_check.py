@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from nodespan.runtime.errors import SpecError
-from nodespan.runtime.resource.spec_check import check_spec
+from nodespan.runtime.resource.spec_check import SpecCheck, check_spec
 
 
 class Color(enum.StrEnum):
@@ -48,6 +48,9 @@ class OtherSpec:
 )
 def test_what_the_annotations_say_is_accepted(spec: Spec) -> None:
     check_spec(spec, Spec, "x")
+    check = SpecCheck(Spec)
+    assert check.passes(spec)
+    assert check.passes(spec)  # also where the classes of its values are known
 
 
 @pytest.mark.parametrize(
@@ -73,3 +76,30 @@ def test_what_the_annotations_say_is_accepted(spec: Spec) -> None:
 def test_what_they_do_not_say_is_refused_by_name(spec: Any, text: str) -> None:
     with pytest.raises(SpecError, match=text):
         check_spec(spec, Spec, "x")
+    check = SpecCheck(Spec)
+    assert check.passes(Spec(names=("a",), parts=(Part(1),), part=Part(1)))
+    assert not check.passes(spec)
+    assert not check.passes(spec)
+
+
+def test_a_subclass_is_left_to_the_check_that_knows_it() -> None:
+    @attrs.frozen(kw_only=True)
+    class Wider(Spec):
+        more: int = 0
+
+    assert not SpecCheck(Spec).passes(Wider())
+    check_spec(Wider(), Spec, "x")
+    with pytest.raises(SpecError, match=r"Spec\.more"):
+        check_spec(Wider(more="1"), Spec, "x")  # type: ignore[arg-type]
+
+
+def test_a_check_remembers_a_bounded_number_of_combinations() -> None:
+    @attrs.frozen
+    class Loose:
+        value: Mapping[str, str]
+
+    check = SpecCheck(Loose)
+    for number in range(200):
+        assert check.passes(Loose(type(f"Map{number}", (dict,), {})()))
+    assert len(check._rest) == 64
+    assert not check.passes(Loose(1))  # type: ignore[arg-type]
