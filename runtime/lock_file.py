@@ -15,6 +15,10 @@ class LockedError(Exception):
         self.holder = holder
 
 
+# How often one who is refused looks who the holder is, while that writes or removes its pid.
+_LOOKS = 100
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of this file, created if it is missing; it contains the holder's pid meanwhile.
@@ -23,11 +27,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
-            raise LockedError(path, holder or "unknown") from None
+        _take(lock, path)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         try:
@@ -36,3 +36,16 @@ def locked(path: Path) -> Iterator[None]:
             os.ftruncate(lock, 0)
     finally:
         os.close(lock)
+
+
+def _take(lock: int, path: Path) -> None:
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if holder := os.pread(lock, 32, 0).decode(errors="replace").strip():
+                raise LockedError(path, holder) from None
+            os.sched_yield()
+        else:
+            return
+    raise LockedError(path, "unknown")
