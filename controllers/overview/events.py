@@ -28,6 +28,7 @@ from nodespan.resources.network import (
     VIPStatusSpec,
 )
 from nodespan.resources.network import Severity as ProblemSeverity
+from nodespan.resources.network.enums import OperationalState
 from nodespan.resources.network.node_address import CURRENT_ADDRESSES_ID
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
 from nodespan.runtime.events import EventRule, EventSpec, Happening, Severity
@@ -108,7 +109,9 @@ def _link(before: Before[LinkStatusSpec], now: Before[LinkStatusSpec]) -> Iterat
         yield Happening("link", f"link {known.id} is gone", _WARNING)
     elif was is None or (was.operational_state, was.link_state) != (spec.operational_state, spec.link_state):
         carrier = "" if spec.link_state else ", without carrier"
-        yield Happening("link", f"link {known.id} is {spec.operational_state}{carrier}")
+        is_unknown = spec.operational_state is OperationalState.UNKNOWN
+        state = "there" if is_unknown else str(spec.operational_state)
+        yield Happening("link", f"link {known.id} is {state}{carrier}")
     elif was.mtu != spec.mtu:
         yield Happening("link", f"link {known.id} has an MTU of {spec.mtu}, and had {was.mtu}")
 
@@ -180,6 +183,9 @@ def _config(before: Before[ConfigStatusSpec], now: Before[ConfigStatusSpec]) -> 
 
 
 def _problem(before: Before[NetworkProblemSpec], now: Before[NetworkProblemSpec]) -> Iterator[Happening]:
+    known = now or before
+    if known is None or known.spec.type == DiscoveryServiceStatus.name:
+        return  # the status itself is an event
     if now is None:
         assert before is not None  # a change has at least one side
         yield Happening("problem", f"{_SOLVED}{_problem_text(before)}")

@@ -290,6 +290,8 @@ def _discovery(glance: Glance) -> SectionView:
 def _problems(glance: Glance) -> SectionView:
     findings = []
     for problem in glance.list(NetworkProblem):
+        if problem.spec.type == DiscoveryServiceStatus.name:
+            continue  # the section of discovery has it
         severity = Severity.ERROR if problem.spec.severity is ProblemSeverity.ERROR else Severity.WARNING
         type = problem.spec.type.partition(".")[0]
         text = f"{type} {problem.spec.id}: {problem.spec.message}"

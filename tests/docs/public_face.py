@@ -42,7 +42,7 @@ MODULES = {
     "nodespan.runtime.plugins": "What the agent gives to a function behind `nodespan.controllers`.",
     "nodespan.runtime.about": "Describe your package, behind `nodespan.about`.",
     "nodespan.runtime.actions": "Offer actions to clients of the agent's socket.",
-    "nodespan.runtime.overview": "Add to `nodespan status`, behind `nodespan.status`.",
+    "nodespan.runtime.overview": "Add to `status` and `doctor`, behind `nodespan.status` and `nodespan.checks`.",
     "nodespan.runtime.events": "Say what changes of your types mean, behind `nodespan.events`.",
     "nodespan.runtime.lifecycle": "Hand over before the agent stops.",
     "nodespan.runtime.cli.extension": "Add a verb to the command line, behind `nodespan.commands`.",

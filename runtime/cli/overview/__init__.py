@@ -25,5 +25,9 @@ def run(options: argparse.Namespace) -> int:
             return status(
                 socket_of(options), output=options.output, watch=options.watch, strict=options.strict, all=options.all
             )
+        case "doctor":
+            from nodespan.runtime.cli.overview.doctor import doctor
+
+            return doctor(options)
         case _:
             raise ValueError(f"no verb of this package: {options.verb}")

@@ -30,7 +30,23 @@ def _status(parser: argparse.ArgumentParser) -> None:
     add_client_options(parser)
 
 
+def _add_surroundings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", metavar="FILE", action="append", default=[], help="default: the agent's, or what was last applied"
+    )
+    parser.add_argument("--state-dir", metavar="DIR", default="", help="(NODESPAN_STATE_DIR)")
+    add_client_options(parser)
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", metavar="CHECK", action="append", default=[], help="this check; may be repeated")
+    parser.add_argument("-o", "--output", default="text", metavar="FORM", help="text | json | yaml")
+    parser.add_argument("--strict", action="store_true", help="exit with status 3 for warnings too")
+    _add_surroundings(parser)
+
+
 VERBS = {
+    "doctor": ("check what this node needs, with an agent or without; exit status 3 if something failed", _doctor),
     "status": ("show on one screen how this node is; exit status 0 if it is healthy, 3 if not", _status),
     "events": ("show what happened lately", _events),
 }

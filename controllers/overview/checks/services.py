@@ -1,0 +1,231 @@
+"""Checks of the agent, its configuration, certificates, and the services that it depends on."""
+
+import datetime
+import os
+import socket
+import ssl
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cryptography import x509
+
+from nodespan.controllers.cluster.config import discovery_config
+from nodespan.controllers.config.files.watched import APPLIED_FILE
+from nodespan.controllers.config.loading import Loaded, read_and_load
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.proxy import ProxyError, proxy_for
+from nodespan.runtime.overview.check import Surroundings, Verdict, failed, ok, skipped, warning
+
+_PATIENCE = 5.0
+_SOON = datetime.timedelta(days=14)
+_ETCD_PORT, _PROXY_PORT = 2379, 3128
+_VERIFICATION_HINT = (
+    "look at the clock, at the names in its certificate (openssl s_client), and, for an authority of your own, at "
+    "TrustedRootsConfig; a program in between may take TLS apart"
+)
+# What the way to a server is tried with: raises OSError where it ends.
+Dial = Callable[[str, int, bool], None]
+
+
+def agent(surroundings: Surroundings) -> Iterator[Verdict]:
+    """Whether one runs, and is of the same version as this command."""
+    if surroundings.agent is None:
+        yield warning(
+            f"no agent can be asked: {surroundings.agent_error}",
+            "start it: systemctl start nodespan, or nodespan agent; nodespan logs says why it ended",
+        )
+        return
+    version = surroundings.agent["version"]
+    if surroundings.version and version != surroundings.version:
+        yield warning(f"the agent is of version {version}, this command of {surroundings.version}", "restart the agent")
+    else:
+        yield ok(f"version {version} runs as process {surroundings.agent['pid']}")
+    here, there = (surroundings.link(f"proc/{pid}/ns/net") for pid in ("self", surroundings.agent["pid"]))
+    if here and there and here != there:
+        text = "the agent is in another network namespace: the checks of the network look at this one"
+        yield warning(text, f"run: nsenter -t {surroundings.agent['pid']} -n nodespan doctor")
+
+
+def _files(surroundings: Surroundings) -> list[Path]:
+    """The configuration: as given to this command, else that of the agent, else what was last applied."""
+    if surroundings.config:
+        return list(surroundings.config)
+    for status in surroundings.specs("configstatuses.config.nodespan.dev"):
+        files = [Path(file) for file in status.get("files", ())]
+        if files and all(file.exists() for file in files):
+            return files
+    applied = surroundings.state_dir / APPLIED_FILE
+    return [applied] if os.access(applied, os.R_OK) else []
+
+
+def _loaded(surroundings: Surroundings) -> Loaded | None:
+    """The configuration, None if there is none or it cannot be used."""
+    files = _files(surroundings)
+    loaded = read_and_load(*files) if files else None
+    return None if loaded is None or loaded.errors else loaded
+
+
+def configuration(surroundings: Surroundings) -> Iterator[Verdict]:
+    """Whether it can be used, and is."""
+    for status in surroundings.specs("configstatuses.config.nodespan.dev"):
+        if status.get("error"):
+            yield failed(f"the agent does not use it: {status['error']}", "mend it: nodespan validate says where")
+    files = _files(surroundings)
+    if not files:
+        yield skipped("none was found: the node is observed only", "nodespan apply -f FILE, or nodespan agent --config")
+        return
+    loaded = read_and_load(*files)
+    names = ", ".join(map(str, files))
+    if loaded.errors:
+        yield failed(str(loaded.errors[0]), f"nodespan validate {names} shows all")
+    elif loaded.problems:
+        yield warning(str(loaded.problems[0]), f"nodespan validate {names} shows all")
+    else:
+        yield ok(names)
+
+
+def certificates(surroundings: Surroundings) -> Iterator[Verdict]:
+    """Whether those of the configuration, and the API's, are valid for some time yet."""
+    now = datetime.datetime.now(datetime.UTC)
+    seen = 0
+    for status in surroundings.specs("apicertificates.secrets.talos.dev"):
+        if status.get("expires"):
+            seen += 1
+            yield judge_lifetime(
+                "the certificate of the API", None, datetime.datetime.fromisoformat(status["expires"]), now
+            )
+    loaded = _loaded(surroundings)
+    settings = None if loaded is None else loaded.config.nodespan.etcd
+    for name in () if settings is None else (settings.ca, settings.cert):
+        if not name:
+            continue
+        seen += 1
+        try:
+            found = x509.load_pem_x509_certificates((surroundings.root / name.lstrip("/")).read_bytes())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it has no certificates"
+            yield failed(f"{name}: {reason}", "see to the paths in the section etcd of NodespanConfig")
+            continue
+        for certificate in found:
+            yield judge_lifetime(name, certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
+    if not seen:
+        yield ok("none is configured")
+
+
+def judge_lifetime(
+    what: str, begins: datetime.datetime | None, ends: datetime.datetime, now: datetime.datetime
+) -> Verdict:
+    """A certificate by its times."""
+    if begins is not None and now < begins:
+        return failed(f"{what} is valid from {begins:%Y-%m-%d %H:%M}Z on", "set the clock, or make it anew")
+    if now >= ends:
+        return failed(
+            f"{what} has expired at {ends:%Y-%m-%d %H:%M}Z", "make a new one; if it is younger, set the clock"
+        )
+    if ends - now < _SOON:
+        return warning(f"{what} expires at {ends:%Y-%m-%d %H:%M}Z", "make a new one in time")
+    return ok(f"{what} is valid until {ends:%Y-%m-%d}")
+
+
+def dial(host: str, port: int, is_tls: bool) -> None:
+    """Connect, by TLS if asked to, and disconnect. Raises OSError, which says how far it came."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise OSError(error.errno, f"the name {host} is not found: {error.strerror}") from error
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in addresses:
+        try:
+            with socket.socket(family, kind, protocol) as connection:
+                connection.settimeout(_PATIENCE)
+                connection.connect(address)
+                if is_tls:
+                    context = ssl.create_default_context()
+                    with context.wrap_socket(connection, server_hostname=host):
+                        return
+                return
+        except OSError as error:
+            failure = error
+    assert failure is not None  # a lookup that finds nothing fails
+    raise failure
+
+
+def _way(host: str, port: int, *, is_tls: bool, dial: Dial) -> tuple[str, str]:
+    """Why the way to a server ends, and what to do; nothing if it does not."""
+    try:
+        dial(host, port, is_tls)
+    except ssl.SSLError as error:
+        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
+        return f"TLS: {reason}", _VERIFICATION_HINT
+    except TimeoutError:
+        return "no answer: something drops the packets", f"let TCP {port} out, in firewalls on the way"
+    except ConnectionRefusedError:
+        return f"nothing listens at TCP {port} there", "start the service, or correct the address"
+    except OSError as error:
+        return error.strerror or str(error), "see to the network of this node: resolvers, routes (nodespan get routes)"
+    return "", ""
+
+
+def discovery(surroundings: Surroundings, dial: Dial = dial) -> Iterator[Verdict]:
+    """How far the way to each discovery service goes, from here, and what the agent has to say of it."""
+    loaded = _loaded(surroundings)
+    targets = [
+        DialAddress(service.endpoint, service.insecure)
+        for service in (() if loaded is None else discovery_config(loaded.config).service_endpoints)
+    ]
+    states = {spec["endpoint"]: spec for spec in surroundings.specs("discoveryservicestatuses.cluster.nodespan.dev")}
+    targets += [DialAddress(name) for name in states if name and name not in {target.address for target in targets}]
+    if not targets:
+        yield skipped("no discovery service is configured")
+    for target in targets:
+        known = states.get(target.address)
+        if known is not None and known["state"] == "connected":
+            yield ok(f"{target.address}: the agent is connected, and knows {known['affiliates']} affiliates there")
+            continue
+        said = f"; the agent says: {known['stage']}: {known['message']}" if known and known.get("message") else ""
+        yield _judge_discovery(target, said, dial)
+
+
+def _judge_discovery(target: DialAddress, said: str, dial: Dial) -> Verdict:
+    try:
+        proxy = proxy_for(target, os.environ)
+    except ProxyError as error:
+        return failed(f"{target.address}: {error}", "correct the variables https_proxy, http_proxy, no_proxy")
+    if proxy is not None:
+        parts = urllib.parse.urlsplit(proxy)
+        reason, remedy = _way(parts.hostname or "", parts.port or _PROXY_PORT, is_tls=False, dial=dial)
+        where = f"{target.address} by the proxy {parts.hostname}"
+    else:
+        reason, remedy = _way(target.host, target.port, is_tls=not target.insecure, dial=dial)
+        where = target.address
+    if reason:
+        return failed(f"{where}: {reason}{said}", remedy)
+    if said:
+        return warning(f"{where} can be reached{said}", "see nodespan events -k discovery, and the log")
+    return ok(f"{where} can be reached")
+
+
+def etcd(surroundings: Surroundings, dial: Dial = dial) -> Iterator[Verdict]:
+    """Whether something listens at the endpoints of etcd, by which virtual IPs are elected."""
+    loaded = _loaded(surroundings)
+    endpoints = () if loaded is None else loaded.config.nodespan.etcd.endpoints
+    if not endpoints:
+        yield skipped("no etcd is configured: there are no virtual IPs to elect")
+    for endpoint in endpoints:
+        parts = urllib.parse.urlsplit(endpoint)
+        # Its certificate is for clients with one of their own, which is left to the agent.
+        reason, remedy = _way(parts.hostname or "", parts.port or _ETCD_PORT, is_tls=False, dial=dial)
+        where = f"{parts.hostname}:{parts.port or _ETCD_PORT}"
+        yield failed(f"{where}: {reason}", remedy) if reason else ok(f"{where} can be reached")
+
+
+__all__ = [
+    "agent",
+    "certificates",
+    "configuration",
+    "dial",
+    "discovery",
+    "etcd",
+    "judge_lifetime",
+]

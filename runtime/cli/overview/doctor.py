@@ -1,0 +1,110 @@
+"""`nodespan doctor`: runs the checks of all installed packages, and says what to do."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.overview.form import to_json
+from nodespan.runtime.cli.overview.surroundings import surroundings_of
+from nodespan.runtime.cli.screen import Paint, padded, shows_colours, width_of
+from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.overview.check import Check, Outcome, Surroundings, Verdict, examine, failed, load_checks
+from nodespan.runtime.text.escaping import escaped
+from nodespan.runtime.text.suggestions import did_you_mean
+
+UNHEALTHY = 3
+_PACKAGES = "packages"
+_MARKS = {Outcome.OK: "✓", Outcome.WARNING: "!", Outcome.FAILED: "✗", Outcome.SKIPPED: "-"}
+_COLOURS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.FAILED: "red", Outcome.SKIPPED: "dim"}
+Found = list[tuple[str, Verdict]]
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Run the checks; returns whether any failed. Raises CommandError."""
+    if options.output not in ("text", "table", "json", "yaml"):
+        raise CommandError(f"unknown output {options.output!r}: expected text, json or yaml")
+    checks, broken = chosen_checks(options.only)
+    surroundings = surroundings_of(options)
+    if options.output in ("json", "yaml"):
+        found = [*broken, *collect(checks, surroundings)]
+        write = to_json if options.output == "json" else dump
+        sys.stdout.write(write(data_of(found)))
+    else:
+        width = max(width_of(name) for name in (_PACKAGES, *(check.name for check in checks)))
+        paint = Paint(enabled=shows_colours())
+
+        def show(name: str, verdict: Verdict) -> None:
+            sys.stdout.write("".join(f"{line}\n" for line in lines_of(name, verdict, width, paint)))
+            sys.stdout.flush()  # a check may take seconds
+
+        for name, verdict in broken:
+            show(name, verdict)
+        found = [*broken, *collect(checks, surroundings, show)]
+        sys.stdout.write(f"{summary(found, paint)}\n")
+    return exit_status(found, strict=options.strict)
+
+
+def chosen_checks(names: Iterable[str]) -> tuple[list[Check], Found]:
+    """The checks of these names, all if there are none, and a verdict on each package whose checks cannot be loaded.
+
+    Raises CommandError.
+    """
+    checks, errors = load_checks()
+    remedy = "install the package again, or remove it"
+    broken = [(_PACKAGES, failed(f"checks cannot be loaded: {error}", remedy)) for error in errors]
+    known = [check.name for check in checks]
+    for name in names:
+        if name not in known:
+            raise CommandError(f"no check {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    return [check for check in checks if not names or check.name in names], broken
+
+
+def collect(
+    checks: Iterable[Check], surroundings: Surroundings, show: Callable[[str, Verdict], None] = lambda *_: None
+) -> Found:
+    """All verdicts, by the names of the checks; each is given to `show` as it comes."""
+    found: Found = []
+    for check in checks:
+        for verdict in examine(check, surroundings):
+            found.append((check.name, verdict))
+            show(check.name, verdict)
+    return found
+
+
+def lines_of(name: str, verdict: Verdict, width: int, paint: Paint) -> Iterable[str]:
+    """A verdict for people, which is never cut."""
+    mark = paint(_COLOURS[verdict.outcome], _MARKS[verdict.outcome])
+    yield f"{mark} {padded(escaped(name), width)}  {escaped(verdict.text)}"
+    if verdict.remedy:
+        yield f"  {' ' * width}  → {escaped(verdict.remedy)}"
+
+
+def summary(found: Found, paint: Paint) -> str:
+    """The last line."""
+    failed, warned = _count(found, Outcome.FAILED), _count(found, Outcome.WARNING)
+    warnings = f"{warned} warning{'' if warned == 1 else 's'}"
+    if failed:
+        return paint("red", f"{failed} failed, {warnings}")
+    return paint("yellow", warnings) if warned else paint("green", "all is well")
+
+
+def exit_status(found: Found, *, strict: bool) -> int:
+    """0 if nothing failed; with `strict` only if there are no warnings either."""
+    return UNHEALTHY if _count(found, Outcome.FAILED) or (strict and _count(found, Outcome.WARNING)) else 0
+
+
+def data_of(found: Found) -> dict[str, Any]:
+    """The verdicts for programs."""
+    return {
+        "healthy": not _count(found, Outcome.FAILED),
+        "checks": [
+            {"check": name, "outcome": verdict.outcome.value, "text": verdict.text, "remedy": verdict.remedy}
+            for name, verdict in found
+        ],
+    }
+
+
+def _count(found: Found, outcome: Outcome) -> int:
+    return sum(verdict.outcome is outcome for _, verdict in found)
