@@ -19,9 +19,11 @@ PYTEST = NODESPAN_TEST_PROGRESS=$(RESULTS)/$(1).progress $(BIN)/python -m pytest
 # Most of the mesh tier is waiting, so there is room for one more than there are processors. ARGS='-n 0' for none of it.
 UNIT_WORKERS = --numprocesses auto --dist worksteal
 MESH_WORKERS = --numprocesses $$(($$(nproc) + 1)) --dist loadfile
+OTHER_TIERS = --ignore=tests/mesh --ignore=tests/vm --ignore=tests/browser
 PACKAGES = $(PYTHON) tests/support/packages.py
 
 MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
+BROWSER := chromium-headless-shell
 # Not installed, for they would take over this machine's names and clock: a machine in namespaces has them.
 FETCHED := systemd-resolved systemd-timesyncd chrony
 # Nor are these, which would take over its firewall: they run in namespaces.
@@ -42,7 +44,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm lint format protobuf docs soak bench bench-compare clean
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs soak bench bench-compare clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -55,33 +57,37 @@ run: .venv/usable ## a mesh of three nodes here; VIP=1: a virtual IP that moves;
 	echo "so an agent watches the links of this machine instead, and changes nothing"
 	$(WATCH_LINKS)
 
-test: .venv/installed ## lint and all three test tiers; as root, or mesh and vm are skipped
+test: .venv/installed ## lint and all four test tiers; as root, or mesh and vm are skipped
 	@rm -rf $(RESULTS); mkdir -p $(RESULTS); failed=
 	# Most of the mesh tier is waiting, and one of the guests has one processor: all at once take half as long.
 	set -m
 	$(MAKE) test-vm >$(RESULTS)/vm.log 2>&1 & vm=$$!
+	$(MAKE) test-browser >$(RESULTS)/browser.log 2>&1 & browser=$$!
 	(status=0; for verb in lint test-unit; do $(MAKE) $$verb || status=1; done; exit $$status) >$(RESULTS)/unit.log 2>&1 &
 	unit=$$!
-	trap 'kill -- -$$vm -$$unit 2>/dev/null || true' EXIT
+	trap 'kill -- -$$vm -$$unit -$$browser 2>/dev/null || true' EXIT
 	echo "== test-mesh"
 	$(MAKE) test-mesh || failed="$$failed test-mesh"
 	echo "== lint, test-unit"
 	wait $$unit || failed="$$failed lint or test-unit"
 	cat $(RESULTS)/unit.log
+	echo "== test-browser"
+	wait $$browser || failed="$$failed test-browser"
+	cat $(RESULTS)/browser.log
 	echo "== test-vm"
 	wait $$vm || failed="$$failed test-vm"
 	cat $(RESULTS)/vm.log
 	[ -z "$$failed" ] || echo "failed:$$failed"
-	$(BIN)/python -m tests.support.tally $(RESULTS)/{unit,mesh,alone,vm,hardware}.xml || failed=yes
+	$(BIN)/python -m tests.support.tally $(RESULTS)/{unit,mesh,alone,browser,vm,hardware}.xml || failed=yes
 	[ -z "$$failed" ]
 
 check: lint ## the inner loop: lint, types, and the unit tests that start no process; under a minute
 	@mkdir -p $(RESULTS)
-	$(call PYTEST,check) $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm -m 'not process and not slow' $(ARGS)
+	$(call PYTEST,check) $(UNIT_WORKERS) $(OTHER_TIERS) -m 'not process and not slow' $(ARGS)
 
 test-unit: .venv/installed ## all unit tests; no privileges
 	@mkdir -p $(RESULTS); rm -f $(RESULTS)/unit.progress
-	$(call PYTEST,unit) $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm $(ARGS)
+	$(call PYTEST,unit) $(UNIT_WORKERS) $(OTHER_TIERS) $(ARGS)
 
 test-mesh: test-mesh-packages ## network namespaces; root
 	@mkdir -p $(RESULTS); rm -f $(RESULTS)/{mesh,alone}.progress
@@ -98,6 +104,12 @@ test-mesh-packages: .venv/installed
 
 test-vm: .venv/installed ## kernels of their own, under User Mode Linux and QEMU, for what this kernel lacks
 	@$(BIN)/python -m tests.vm.run $(ARGS)
+
+# The mesh tier waits for its packages, which are therefore installed first.
+test-browser: test-mesh-packages ## the dashboard in a headless Chromium, which is installed if root runs this
+	@mkdir -p $(RESULTS); rm -f $(RESULTS)/browser.progress
+	$(PACKAGES) $(BROWSER) || [ $$? = 3 ] # 3: not on this machine; the tests are skipped
+	$(call PYTEST,browser) -n 0 tests/browser $(ARGS)
 
 lint: .venv/installed ## ruff, mypy, and which package may import which
 	@$(BIN)/ruff check --quiet
@@ -122,9 +134,13 @@ docs: .venv/installed ## redo what in docs/ is made from the code: the public na
 	$(BIN)/nodespan graph -o svg > docs/graph.svg
 	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg
 
+pictures: .venv/installed ## redo the pictures of the dashboard in docs/pictures, in a headless Chromium
+	@$(PACKAGES) $(BROWSER) || [ $$? = 3 ] # 3: not on this machine; the test says so
+	NODESPAN_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -n 0 tests/browser/test_pictures.py
+
 soak: .venv/installed ## hours of faults, in a cluster that is broken again and again; root
 	@$(PACKAGES) $(MESH_PACKAGES)
-	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest $(UNIT_WORKERS) --ignore=tests/mesh --ignore=tests/vm -m 'not process'
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest $(UNIT_WORKERS) $(OTHER_TIERS) -m 'not process'
 	$(BIN)/python -m tests.vm.run -m soak
 	$(BIN)/python -m pytest -m soak tests/mesh
 	$(BIN)/python -m tests.soak $(ARGS)

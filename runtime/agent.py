@@ -139,6 +139,7 @@ class Agent:
             mounts=tuple(self._mounts),
             agent=plugins.AgentAccess(
                 version=version,
+                socket=options.socket,
                 state=self.state,
                 state_methods=self._state_methods,
                 edges=lambda: self.engine.graph.edges,

@@ -43,10 +43,12 @@ class AgentAccess:
     """The agent itself, for a controller that shows it to others: the whole state, past every declaration.
 
     `state_methods` are those of the State service for clients whose roles the given function finds. `edges` are those
-    of the dependency graph, `actions` what clients may have done, `settled` as in `Settings`.
+    of the dependency graph, `actions` what clients may have done, `settled` as in `Settings`. `socket` is where it
+    listens.
     """
 
     version: str
+    socket: Path
     state: "State"
     state_methods: "Callable[[Authorizer], Mapping[str, Method]]"
     edges: "Callable[[], Iterable[Edge]]"

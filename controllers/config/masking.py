@@ -52,6 +52,12 @@ def key_text(key: str) -> str:
     return key if len(key) <= LONGEST_KEY else key[:_KEY_HEAD] + "…"
 
 
+def mask_text(text: str) -> str:
+    """A whole configuration with stars for its secrets."""
+    lines = text.splitlines()
+    return "\n".join(mask_line(lines, index, understood=True) for index in range(len(lines)))
+
+
 def mask_line(lines: Sequence[str], index: int, *, understood: bool, key_column: int | None = None) -> str:
     """Line `index` of a configuration with stars for its secrets; more of them if the text could not be understood.
 

@@ -109,6 +109,22 @@ class APISettings:
 
 
 @attrs.frozen(kw_only=True)
+class DashboardSettings:
+    """The dashboard for browsers: `listen` is ADDRESS:PORT; without it nothing listens.
+
+    `cert`, `key` and `ca` are paths of PEM files: the server's certificate and key, and the authority whose clients are
+    let in. They are needed beyond the loopback; on it, clients need the token in `dashboard.token` of the state
+    directory. `hosts` are further names that browsers call it by, as those of a reverse proxy.
+    """
+
+    listen: str = ""
+    cert: str = ""
+    key: str = ""
+    ca: str = ""
+    hosts: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class NodespanConfig:
     """`pod_networks` is what `advertiseKubernetesNetworks` advertises.
 
@@ -125,4 +141,5 @@ class NodespanConfig:
     defaults: DefaultsSettings = DefaultsSettings()
     link_names: LinkNameSettings = LinkNameSettings()
     api: APISettings = APISettings()
+    dashboard: DashboardSettings = DashboardSettings()
     states: tuple[StateSettings, ...] = ()

@@ -4,6 +4,9 @@ A connection is one task that alternates between two states. It waits for a requ
 `HttpLimits.head` seconds of its first byte and within `HttpLimits.max_head` bytes; then it sends the page, and waits
 again. Requests that a client pipelines are answered one by one, in order.
 
+A response may also be a stream, which is sent in chunks as it comes; it is the last of its connection, and ends when
+the client leaves or takes longer than `HttpLimits.write` for a piece.
+
 A page takes no request body. A request that has one is answered, and its connection is closed. So is a connection
 whose client breaks the protocol: h11 says how, and the client gets that status. Before closing, the server reads on for
 a moment, because the kernel resets a connection that is closed with unread input, and the client may then lose the
@@ -12,13 +15,15 @@ response.
 
 import email.utils
 import http
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import attrs
 import h11
 import trio
 
-from nodespan.runtime.api.pages import Page, Respond, answer
+from nodespan.runtime.api.pages import Answer, Page, Request, Respond, Streamed, from_memory
+from nodespan.runtime.background import background
 from nodespan.runtime.process.logger import Logger
 
 _CHUNK = 8 * 1024
@@ -51,23 +56,26 @@ class _RefusedError(Exception):
 
 
 class HttpServer:
-    """Answers requests with what `respond` returns. If that raises, it is logged and the client gets status 500."""
+    """Sends what `answer` returns. If that raises, it is logged and the client gets status 500."""
 
-    def __init__(self, respond: Respond, log: Logger, limits: HttpLimits | None = None) -> None:
-        self._respond = respond
+    def __init__(self, answer: Answer, log: Logger, limits: HttpLimits | None = None) -> None:
+        self._answer = answer
         self._log = log
         self._limits = limits or HttpLimits()
         self._connections = 0
         # Scopes of the connections that wait for a request, the longest wait first.
         self._waiting: dict[trio.CancelScope, None] = {}
 
-    async def converse(self, stream: trio.abc.HalfCloseableStream) -> None:
-        """Serve one connection until its client leaves, breaks the rules or exceeds a limit; closes the stream."""
+    async def converse(self, stream: trio.abc.Stream, *, certificate: bytes | None = None) -> None:
+        """Serve one connection until its client leaves, breaks the rules or exceeds a limit; closes the stream.
+
+        `certificate` is what the client has shown.
+        """
         if self._connections >= self._limits.max_connections:
             self._drop_longest_waiting()
         self._connections += 1
         try:
-            await self._serve_requests(stream)
+            await self._serve_requests(stream, certificate)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone
         finally:
@@ -81,14 +89,17 @@ class HttpServer:
             del self._waiting[scope]
             return
 
-    async def _serve_requests(self, stream: trio.abc.HalfCloseableStream) -> None:
+    async def _serve_requests(self, stream: trio.abc.Stream, certificate: bytes | None) -> None:
         limits = self._limits
         machine = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.max_head)
         patience = limits.head
         try:
             while request := await self._next_request(machine, stream, patience):
-                page = self._page_for(request)
+                page = await self._page_for(request, certificate)
                 is_head = request.method == b"HEAD"
+                if isinstance(page, Streamed):
+                    await self._stream(machine, stream, page, is_head=is_head)
+                    return
                 if not await self._send(machine, stream, page, is_head=is_head, ends=_has_body(machine)):
                     return
                 if not machine.our_state is machine.their_state is h11.DONE:
@@ -100,7 +111,9 @@ class HttpServer:
             if not await self._send(machine, stream, page, ends=True):
                 return
         with trio.move_on_after(limits.linger):
-            await stream.send_eof()
+            # TLS closes in both directions at once.
+            if isinstance(stream, trio.abc.HalfCloseableStream):
+                await stream.send_eof()
             while await stream.receive_some(_CHUNK):
                 pass
 
@@ -131,33 +144,80 @@ class HttpServer:
             raise _RefusedError(408, "the request head did not arrive in time")
         return None
 
-    def _page_for(self, request: h11.Request) -> Page:
-        method, target = request.method.decode("ascii"), _origin_form(request.target.decode("latin-1"))
+    async def _page_for(self, request: h11.Request, certificate: bytes | None) -> Page | Streamed:
+        target = _origin_form(request.target.decode("latin-1"))
+        asked = Request(
+            method=request.method.decode("ascii"),
+            target=target,
+            headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers),
+            certificate=certificate,
+        )
         try:
-            return answer(self._respond, method, target)
+            return await self._answer(asked)
         except Exception:
-            self._log.exception("a page failed", target=target)
+            self._log.exception("a page failed", target=target.partition("?")[0])
             return Page(status=500, body=b"internal error\n")
+
+    async def _stream(
+        self, machine: h11.Connection, stream: trio.abc.Stream, response: Streamed, *, is_head: bool
+    ) -> None:
+        """Send a response piece by piece, the last of its connection."""
+        await self._send_data(stream, machine.send(_head(response, ends=True)))
+        if is_head:
+            return
+        failed = False
+
+        async def send(piece: bytes) -> None:
+            if piece and not await self._send_data(stream, machine.send(h11.Data(data=piece))):
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+
+        async def notice_end() -> None:
+            with suppress(trio.BrokenResourceError):
+                while await stream.receive_some(_CHUNK):
+                    pass
+            scope.cancel()
+
+        with trio.CancelScope() as scope:
+            async with background(notice_end):
+                try:
+                    await response.run(send)
+                except trio.BrokenResourceError:
+                    raise
+                except Exception:
+                    # Without its last chunk the client sees that it was cut off.
+                    self._log.exception("a streamed page failed")
+                    failed = True
+        if not failed and not scope.cancelled_caught:
+            await self._send_data(stream, machine.send(h11.EndOfMessage()))
+
+    async def _send_data(self, stream: trio.abc.SendStream, data: bytes | None) -> bool:
+        """Send; returns whether the client took it in time."""
+        with trio.move_on_after(self._limits.write):
+            await stream.send_all(data or b"")
+            return True
+        return False
 
     async def _send(
         self, machine: h11.Connection, stream: trio.abc.SendStream, page: Page, *, ends: bool, is_head: bool = False
     ) -> bool:
         """Send a response, the last of the connection if it `ends`; returns whether the client took it in time."""
-        fields = [("date", email.utils.formatdate(usegmt=True)), *page.fields()]
-        if ends:
-            fields.append(("connection", "close"))
-        response = h11.Response(
-            status_code=page.status,
-            reason=http.HTTPStatus(page.status).phrase.encode(),
-            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
-        )
         body = b"" if is_head else page.body
-        events = (response, h11.Data(data=body), h11.EndOfMessage())
+        events = (_head(page, ends=ends), h11.Data(data=body), h11.EndOfMessage())
         data = b"".join(machine.send(event) or b"" for event in events)
-        with trio.move_on_after(self._limits.write):
-            await stream.send_all(data)
-            return True
-        return False
+        return await self._send_data(stream, data)
+
+
+def _head(page: Page | Streamed, *, ends: bool) -> h11.Response:
+    """The head of a response, the last of the connection if it `ends`."""
+    fields = [("date", email.utils.formatdate(usegmt=True)), *page.fields()]
+    if ends:
+        fields.append(("connection", "close"))
+    return h11.Response(
+        status_code=page.status,
+        reason=http.HTTPStatus(page.status).phrase.encode(),
+        headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
+    )
 
 
 def _has_body(machine: h11.Connection) -> bool:
@@ -195,6 +255,6 @@ async def serve_pages(
     host, port = address
     listeners = await trio.open_tcp_listeners(port, host=host)
     bound: int = listeners[0].socket.getsockname()[1]
-    server = HttpServer(respond, log, limits)
+    server = HttpServer(from_memory(respond), log, limits)
     task_status.started(f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}")
     await trio.serve_listeners(server.converse, listeners)

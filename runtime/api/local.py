@@ -232,7 +232,7 @@ class LocalServer:
         render = _RENDERERS.get(form)
         if render is None:
             raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(_RENDERERS)}")
-        visible = FilteredState(self._state, read_rule(self._state, is_owner=_is_owner(peer)))
+        visible = FilteredState(self._state, read_rule(self._state, is_owner=_sees_all(request, peer)))
         head = {"definition": spec_to_plain(definition), "outage": self._outage(kind.namespace)}
         try:
             id = None if id is None else _id_of(visible, definition, kind, id)
@@ -293,7 +293,7 @@ class LocalServer:
         depth = request.get("depth")
         if not isinstance(depth, int) or depth < 0:
             raise _RequestError(protocol.INVALID, f"the request's 'depth' must be a number from 0 on, not {depth!r}")
-        id, rule = _text(request, "id"), read_rule(self._state, is_owner=_is_owner(peer))
+        id, rule = _text(request, "id"), read_rule(self._state, is_owner=_sees_all(request, peer))
         visible = FilteredState(self._state, rule)
         try:
             pointer = kind.pointer(_id_of(visible, definition, kind, id))
@@ -522,6 +522,14 @@ async def _send(stream: trio.SocketStream, messages: Iterable[Mapping[str, Any]]
             await stream.send_all(packer.bytes())
             packer.reset()
     await stream.send_all(packer.bytes())
+
+
+def _sees_all(request: dict[str, Any], peer: Peer) -> bool:
+    """Whether the answer may hold what is sensitive; a client can ask for less than it may see."""
+    rights = _text(request, "as", default="")
+    if rights not in ("", protocol.READER):
+        raise _RequestError(protocol.INVALID, f"the request's 'as' must be {protocol.READER!r}, not {rights!r}")
+    return _is_owner(peer) and not rights
 
 
 def _is_owner(peer: Peer) -> bool:

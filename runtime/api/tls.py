@@ -1,4 +1,4 @@
-"""The certificate that a server shows, read again when its files change."""
+"""The certificate that a server shows, and whose clients it lets in, read again when their files change."""
 
 import errno
 import ssl
@@ -12,15 +12,26 @@ _Stamps = tuple[tuple[int, int, int], ...]
 
 
 class ServerCertificate:
-    """Makes TLS settings (at least 1.2) for an HTTP/2 server from a certificate chain and its key, both in PEM files.
+    """Makes TLS settings (at least 1.2) for a server from a certificate chain and its key, both in PEM files.
 
+    With `client_roots`, a PEM file, only clients are let in that show a certificate of one of those authorities.
     Raises OSError (of which SSLError is one) if they cannot be used at the start. Later, files that cannot be used are
     logged, and the server keeps the previous ones.
     """
 
-    def __init__(self, certificate: Path, key: Path, log: Logger) -> None:
+    def __init__(
+        self,
+        certificate: Path,
+        key: Path,
+        log: Logger,
+        *,
+        client_roots: Path | None = None,
+        protocols: tuple[str, ...] = ("h2",),
+    ) -> None:
         self._certificate = certificate
         self._key = key
+        self._client_roots = client_roots
+        self._protocols = protocols
         self._log = log
         self._stamps = self._look()
         self._context = self._load()
@@ -38,19 +49,27 @@ class ServerCertificate:
         return self._context
 
     def _look(self) -> _Stamps:
-        found = (self._certificate.stat(), self._key.stat())
+        found = [path.stat() for path in (self._certificate, self._key, self._client_roots) if path is not None]
         return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in found)
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["h2"])
-        try:
-            check_certificate_file(self._certificate)
-        except PEMError as error:
-            raise OSError(errno.EBADMSG, str(error), str(self._certificate)) from error
+        context.set_alpn_protocols(self._protocols)
+        _check_file(self._certificate)
         context.load_cert_chain(self._certificate, self._key)
+        if self._client_roots is not None:
+            _check_file(self._client_roots)
+            context.load_verify_locations(self._client_roots)
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+
+def _check_file(path: Path) -> None:
+    try:
+        check_certificate_file(path)
+    except PEMError as error:
+        raise OSError(errno.EBADMSG, str(error), str(path)) from error
 
 
 def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None = None) -> ssl.SSLContext:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from ipaddress import ip_address
 from typing import Final
 
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
 from nodespan.controllers.config.notation import CIDR_HINT, is_cidr, is_host_port, is_ip_port, is_url
 from nodespan.controllers.config.rules.base import RuleSet
-from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
+from nodespan.resources.config.nodespan import DashboardSettings, EtcdSettings, NodespanConfig
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.runtime.state.opening import check_url
 from nodespan.runtime.text import jsonpath
@@ -40,6 +41,7 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
     if listen and not (is_ip_port(listen) and int(listen.rpartition(":")[2]) < _LAST_PORT):
         message = f"{quote(listen)} is not an address and a port"
         yield at("api", "listen", message=message, hint="write it like 10.0.0.1:50000, or [::]:50000 for all addresses")
+    yield from under(("dashboard",), _check_dashboard(settings.dashboard))
     for key, networks in (("podNetworks", settings.pod_networks), ("acceptNetworks", settings.accept_networks)):
         for index, network in enumerate(networks):
             if not is_cidr(network):
@@ -100,6 +102,27 @@ def _check_json_path(condition: VipCondition) -> Iterator[Finding]:
             jsonpath.compile(condition.json_path)
         except jsonpath.JSONPathError as error:
             yield at("jsonPath", message=f"{quote(condition.json_path)} is not a JSONPath expression: {error}")
+
+
+def _check_dashboard(dashboard: DashboardSettings) -> Iterator[Finding]:
+    files = {"cert": dashboard.cert, "key": dashboard.key, "ca": dashboard.ca}
+    for key, path in files.items():
+        if path and not path.startswith("/"):
+            message = f"{quote(path)} is not an absolute path"
+            yield at(key, message=message, hint="write it like /etc/nodespan/dashboard.crt")
+    missing = [key for key, path in files.items() if not path]
+    if 0 < len(missing) < len(files):
+        message = "dashboard.cert, dashboard.key and dashboard.ca go together"
+        yield at(missing[0], message=message, hint=f"give dashboard.{missing[0]} too")
+    if not dashboard.listen:
+        return
+    if not is_ip_port(dashboard.listen):
+        message = f"{quote(dashboard.listen)} is not an address and a port"
+        yield at("listen", message=message, hint="write it like 127.0.0.1:9080")
+    elif missing and not ip_address(dashboard.listen.rpartition(":")[0].strip("[]")).is_loopback:
+        message = f"{quote(dashboard.listen)} can be reached from other machines, and there it takes mutual TLS"
+        hint = "give cert, key and ca, or listen at 127.0.0.1 and put a reverse proxy before it"
+        yield at("listen", message=message, hint=hint)
 
 
 _LIKE_ETCD = "write it like https://10.0.0.1:2379"

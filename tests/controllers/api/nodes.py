@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -116,6 +117,7 @@ async def api_node(
 
     access = AgentAccess(
         version="1.2.3",
+        socket=Path("agent.sock"),
         state=state,
         state_methods=lambda authorize: state_methods(
             state,

@@ -3,8 +3,9 @@
 Connections are pairs of streams in memory and time is virtual, except for the one test of a real socket.
 """
 
+import itertools
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -15,7 +16,7 @@ import trio
 import trio.testing
 
 from nodespan.runtime.api.http_server import HttpLimits, HttpServer, serve_pages
-from nodespan.runtime.api.pages import Page
+from nodespan.runtime.api.pages import Page, Request, Send, Streamed, from_memory
 from tests.support.deadlines import PATIENCE
 
 LIMITS = HttpLimits(max_connections=3, max_head=2048, head=10, idle=75, write=30, linger=1)
@@ -100,7 +101,7 @@ class Serving:
 async def serving(limits: HttpLimits = LIMITS) -> AsyncIterator[Serving]:
     """A server in memory; every connection must have ended by itself, or by the client's close, at the end."""
     async with trio.open_nursery() as nursery:
-        yield Serving(HttpServer(respond, structlog.get_logger(), limits), nursery)
+        yield Serving(HttpServer(from_memory(respond), structlog.get_logger(), limits), nursery)
 
 
 @pytest.mark.virtual_clock
@@ -282,7 +283,7 @@ async def test_a_kept_connection_is_dropped_after_its_idle_time_and_a_next_head_
 @pytest.mark.virtual_clock
 async def test_a_client_that_does_not_read_its_page_is_dropped() -> None:
     async with trio.open_nursery() as nursery:
-        server = HttpServer(respond, structlog.get_logger(), LIMITS)
+        server = HttpServer(from_memory(respond), structlog.get_logger(), LIMITS)
         # In lockstep: what is sent waits until the other side receives it.
         ours, theirs = trio.testing.lockstep_stream_pair()
         started = trio.current_time()
@@ -364,3 +365,87 @@ async def test_an_address_in_use_is_an_error() -> None:
         with pytest.raises(OSError, match="in use"):
             await serve(("127.0.0.1", int(url.rpartition(":")[2])))
         nursery.cancel_scope.cancel()
+
+
+async def counting(send: Send) -> None:
+    """Numbers, until the client has enough."""
+    for number in itertools.count():
+        await send(f"{number}\n".encode())
+        await trio.sleep(1)
+
+
+@asynccontextmanager
+async def streaming(run: Callable[[Send], Awaitable[None]]) -> AsyncIterator[tuple[Client, trio.Event]]:
+    """A connection whose every response is a stream, and the event of its end."""
+    ended = trio.Event()
+
+    async def answer(request: Request) -> Streamed:
+        return Streamed(run=run, content_type="text/event-stream", headers=(("x-asked", request.header("x-ask")),))
+
+    async def converse(stream: trio.abc.Stream) -> None:
+        await HttpServer(answer, structlog.get_logger(), LIMITS).converse(stream)
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(converse, theirs)
+        yield Client(ours), ended
+
+
+@pytest.mark.virtual_clock
+async def test_a_stream_is_sent_as_it_comes_and_ends_when_the_client_leaves() -> None:
+    async with streaming(counting) as (client, ended):
+        await client.stream.send_all(b"GET /a HTTP/1.1\r\nHost: x\r\nX-Ask: me\r\n\r\n")
+        await trio.sleep(2.5)
+        data = bytes(await client.stream.receive_some(65536))
+        head, _, body = data.partition(b"\r\n\r\n")
+        assert b"content-type: text/event-stream" in head
+        assert b"x-asked: me" in head
+        assert b"connection: close" in head
+        assert body == b"2\r\n0\n\r\n2\r\n1\n\r\n2\r\n2\n\r\n"
+        await client.stream.aclose()
+        await ended.wait()
+
+
+@pytest.mark.virtual_clock
+async def test_a_stream_that_ends_is_whole_and_one_that_fails_is_not() -> None:
+    async def once(send: Send) -> None:
+        await send(b"all")
+
+    async def broken(send: Send) -> None:
+        await send(b"some")
+        raise KeyError("a secret")
+
+    for run, ending in ((once, b"3\r\nall\r\n0\r\n\r\n"), (broken, b"4\r\nsome\r\n")):
+        async with streaming(run) as (client, ended):
+            await client.stream.send_all(HEAD % b"/a")
+            assert (await client.until_closed()).partition(b"\r\n\r\n")[2] == ending
+            await ended.wait()
+
+
+@pytest.mark.virtual_clock
+async def test_a_client_that_takes_nothing_loses_its_stream() -> None:
+    async def flood(send: Send) -> None:
+        while True:
+            await send(LARGE)
+
+    ours, theirs = trio.testing.lockstep_stream_pair()
+
+    async def answer(_request: Request) -> Streamed:
+        return Streamed(run=flood, content_type="text/plain")
+
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(HttpServer(answer, structlog.get_logger(), LIMITS).converse, theirs)
+        await ours.send_all(HEAD % b"/a")
+        assert await ours.receive_some(100)
+    # The connection has ended by itself.
+    assert trio.current_time() - begun <= LIMITS.write + LIMITS.linger
+
+
+@pytest.mark.virtual_clock
+async def test_the_head_of_a_stream_can_be_had_alone() -> None:
+    async with streaming(counting) as (client, ended):
+        await client.stream.send_all(b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.until_closed()).endswith(b"\r\n\r\n")
+        await ended.wait()

@@ -1,0 +1,52 @@
+"""What the dashboard shows that only this application knows: its files, and the configuration in effect."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Final
+
+import trio
+from cryptography import x509
+
+from nodespan.controllers.config.masking import mask_text
+from nodespan.controllers.secrets.authority import alternative_names, roles_of
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.runtime.api import protocol
+from nodespan.runtime.api.browser.door import Rights
+from nodespan.runtime.api.browser.site import Handler, Question
+from nodespan.runtime.api.cosi.roles import ADMIN, READERS
+from nodespan.runtime.api.local_client import RefusedRequestError
+
+
+def static_files() -> Traversable:
+    """The files that browsers load."""
+    return files("nodespan.controllers.dashboard") / "static"
+
+
+async def config(question: Question) -> object:
+    """The configuration in effect, its secrets as stars; the agent refuses it to readers."""
+    request = {"call": "get", "type": MachineConfig.name, "namespace": MachineConfig.kind.namespace, "selectors": []}
+    try:
+        answers = await question.ask(**request, id=MACHINE_CONFIG_ID, watch=False, form="data")
+    except RefusedRequestError as error:
+        if error.code == protocol.NOT_FOUND:
+            return {"text": None}
+        raise
+    text = next(answer["resource"]["spec"] for answer in answers if "resource" in answer)
+    return {"text": await trio.to_thread.run_sync(mask_text, text)}
+
+
+HANDLERS: Final[dict[str, Handler]] = {"config": config}
+
+
+def rights_of(certificate: bytes) -> Rights | None:
+    """What the client with this certificate (DER) may see, by its roles."""
+    roles = frozenset(roles_of(x509.load_der_x509_certificate(certificate)))
+    if ADMIN in roles:
+        return Rights.ALL
+    return Rights.READER if roles & READERS else None
+
+
+def names_of(certificate: bytes) -> tuple[str, ...]:
+    """The names that a server's certificate (PEM) is for. Raises ValueError."""
+    _, names = alternative_names(x509.load_pem_x509_certificates(certificate)[0])
+    return names

@@ -1,0 +1,105 @@
+"""A dashboard about a state that the test writes, served as it is by `nodespan dashboard`."""
+
+import datetime
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from nodespan.controllers.dashboard.listening import Dashboard
+from nodespan.resources.kubespan import (
+    KubeSpanPeerSpec,
+    KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatus,
+    KubeSpanPeerStatusSpec,
+    PeerState,
+)
+from nodespan.runtime.api.browser.door import Rights
+from nodespan.runtime.api.local import LocalServer, listen
+from nodespan.runtime.engine import Engine
+from nodespan.runtime.engine.status import ControllerStatus
+from nodespan.runtime.plugins import AnyController, Settings, load_installed
+from nodespan.runtime.resource import ResourceType
+from nodespan.runtime.state import MemoryState
+from nodespan.runtime.state.meta import register_types
+
+TOKEN = "token-of-the-test"
+
+
+@attrs.frozen(kw_only=True)
+class Rig:
+    """A served state."""
+
+    state: MemoryState
+    engine: Engine
+    socket: Path
+    nursery: trio.Nursery
+    clients: trio.Nursery
+
+    async def put(self, type: ResourceType[Any], id: str, spec: Any) -> None:
+        """Create or replace a resource."""
+        await self.state.modify(type.new(id, spec), lambda known: known.with_spec(spec))
+
+    async def remove(self, type: ResourceType[Any], id: str) -> None:
+        """Destroy a resource."""
+        await self.state.destroy(type, id)
+
+    async def peer(
+        self,
+        name: str,
+        state: PeerState = PeerState.UP,
+        *,
+        received: int = 0,
+        sent: int = 0,
+        endpoint: str = "192.0.2.1:51820",
+    ) -> None:
+        """A peer; its id is its name."""
+        spec = KubeSpanPeerStatusSpec(
+            label=name,
+            state=state,
+            endpoint=endpoint,
+            receive_bytes=received,
+            transmit_bytes=sent,
+            last_handshake_time=datetime.datetime.now(datetime.UTC),
+        )
+        await self.put(KubeSpanPeerStatus, name, spec)
+
+    async def peer_spec(self, name: str, address: str, *allowed: str) -> None:
+        """What is desired of a peer."""
+        await self.put(KubeSpanPeerSpec, name, KubeSpanPeerSpecSpec(address=address, allowed_ips=allowed, label=name))
+
+    async def drop_clients(self) -> None:
+        """Disconnect everyone from the agent's socket, which listens no more."""
+        self.clients.cancel_scope.cancel()
+
+    async def serve(self, rights: Rights = Rights.ALL) -> str:
+        """Serve a dashboard of these rights; returns its URL."""
+        dashboard = Dashboard(socket=self.socket, host="127.0.0.1", port=0, token=TOKEN, rights=rights)
+        port = await self.nursery.start(partial(dashboard.serve, structlog.get_logger()))
+        return dashboard.url(port)
+
+
+@asynccontextmanager
+async def rig(directory: Path, *controllers: AnyController, is_installed: bool = True) -> AsyncIterator[Rig]:
+    """An agent's state and socket, with the types of all installed controllers, of which none runs."""
+    state = MemoryState(max_capacity=4096)
+    engine = Engine(state)
+    settings = Settings(state_dir=directory)
+    chosen: Sequence[AnyController] = load_installed(settings, structlog.get_logger()) if is_installed else ()
+    for controller in (*chosen, *controllers):
+        await engine.register(controller)
+    # Which an engine that runs does.
+    await register_types(state, [ControllerStatus])
+    socket = directory / "agent.sock"
+    async with listen(socket) as listener, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as clients:
+            server = LocalServer(state, engine, structlog.get_logger(), version="1.2.3")
+            clients.start_soon(server.serve, listener)
+            yield Rig(state=state, engine=engine, socket=socket, nursery=nursery, clients=clients)
+            clients.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
