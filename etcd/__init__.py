@@ -15,7 +15,7 @@ from nodespan.etcd.errors import (
     TLSFilesError,
     UnavailableError,
 )
-from nodespan.etcd.lease_clock import beat_interval, boot_time, margin, settling_time, valid_for
+from nodespan.etcd.lease_clock import beat_interval, margin, settling_time, valid_for
 from nodespan.etcd.lease_keeper import LeaseKeeper, LeaseService, kept_lease
 from nodespan.etcd.login import Credentials
 from nodespan.etcd.tls_files import TLSFiles
@@ -40,6 +40,7 @@ from nodespan.etcd.values import (
     TxnAnswer,
 )
 from nodespan.etcd.watch import Events
+from nodespan.runtime.process.boot_time import boot_time
 
 __all__ = [
     "AuthError",

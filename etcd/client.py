@@ -41,9 +41,9 @@ class EtcdClient:
     """A client of the cluster that has these members; an async context manager.
 
     An endpoint is `https://HOST:PORT`, or `http:`. Every call ends within `timeout` seconds, with UnavailableError if
-    no member answered until then, can be cancelled, and may run beside others. Calls that may be done twice without
-    harm are repeated, at other members and also at several at once; which are not is said with them. All raise
-    AuthError and RefusedError for what etcd does not allow. With `credentials` the client is a user of etcd.
+    no member answered until then, can be cancelled, and may run beside others. Idempotent calls are repeated, at other
+    members and also at several at once; those that are not say so. All raise AuthError and RefusedError for what etcd
+    does not allow. With `credentials` the client is a user of etcd.
 
     Raises EndpointError at once, and TLSFilesError when it is entered, which also reads the files.
     """
@@ -89,7 +89,7 @@ class EtcdClient:
         revision: int = 0,
         within: float | None = None,
     ) -> RangeAnswer:
-        """Read a key, or all that begin with it; `Get` says what the options mean.
+        """Read a key, or all that begin with it; the options are those of `Get`.
 
         Raises CompactedError for a `revision` that etcd has forgotten.
         """
@@ -107,7 +107,7 @@ class EtcdClient:
         return await self._call(methods.RANGE, get.request(), RangeAnswer.of, within=within)
 
     async def put(self, key: bytes, value: bytes, *, lease: int = 0) -> Header:
-        """Write a key. Not repeated: an UnavailableError says whether it may have been written all the same.
+        """Write a key. Not repeated: an UnavailableError has whether it may have been written all the same.
 
         Raises LeaseGoneError if it is to be bound to a lease that is over.
         """
@@ -115,7 +115,7 @@ class EtcdClient:
         return (await self._call(methods.PUT, put.request(), PutAnswer.of, repeat=False)).header
 
     async def delete(self, key: bytes, *, prefix: bool = False) -> int:
-        """Delete a key, or all that begin with it, and say how many. Not repeated, as `put`."""
+        """Delete a key, or all that begin with it; returns how many. Not repeated, like `put`."""
         delete = Delete(key=key, prefix=prefix)
         return (await self._call(methods.DELETE_RANGE, delete.request(), DeleteAnswer.of, repeat=False)).deleted
 
@@ -130,8 +130,8 @@ class EtcdClient:
     ) -> TxnAnswer:
         """Do `success` if all conditions hold, otherwise `failure`, at one moment.
 
-        `repeat` is for transactions that do no harm when they are done again, also much later: those that only read
-        and those whose conditions fail once they are done. Then the answer may be that of the second time.
+        `repeat` is for idempotent transactions, also if they are repeated much later: those that only read, and those
+        whose conditions fail once they have succeeded. The answer may then be that of the second time.
         """
         request = txn_request(compare, success, failure)
         return await self._call(methods.TXN, request, TxnAnswer.of, repeat=repeat, within=within)
@@ -172,7 +172,7 @@ class EtcdClient:
         return status
 
     async def status(self) -> tuple[MemberStatus, ...]:
-        """How each member sees itself, in the order of the endpoints. One that cannot be asked is no error."""
+        """How each member sees itself, in the order of the endpoints. One that cannot be reached is not an error."""
         found: dict[str, MemberStatus] = {}
 
         async def ask(endpoint: str) -> None:
@@ -209,7 +209,7 @@ class EtcdClient:
         "from now on" begins when the request has arrived, and leaves out what was written until then.) With `previous`
         the events have the key before the change, too.
 
-        Dead members are left within two seconds, and the watch goes on at another one. `Events` says what ends it.
+        Dead members are left within two seconds, and the watch goes on at another one. `Events` has what ends it.
         """
         return watched(self._members, key, prefix=prefix, from_revision=from_revision, previous=previous)
 

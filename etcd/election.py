@@ -1,9 +1,9 @@
 """Elections, in etcd's own layout: the same for this client, for etcd's Go library, and for `etcdctl elect`.
 
 Theory. Each candidate has one key, the election's prefix followed by the id of its lease in hexadecimal; it is bound to
-the lease, and its value says who it is. The keys are a queue in the order of their creation, and the first leads. A
-candidate therefore waits for the deletion of the key right before its own, and looks again then: the one in front may
-have given up without having led. No candidate is woken in vain, and none is overtaken.
+the lease, and its value is the candidate's name. The keys are a queue in the order of their creation, and the first
+leads. A candidate therefore waits for the deletion of the key right before its own, and looks again then: the one in
+front may have given up without having led. No candidate is woken in vain, and none is overtaken.
 
 Leading is not owning: the lease's keeper decides that, by its clock.
 

@@ -41,8 +41,8 @@ class UnavailableError(EtcdError):
     """No member answered in time; `reasons` of each. `maybe_applied`: the request may have been applied."""
 
     def __init__(self, reasons: Mapping[str, str], *, maybe_applied: bool = False) -> None:
-        said = "; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items())
-        super().__init__(f"etcd is not available: {said}")
+        listed = "; ".join(f"{endpoint}: {reason}" for endpoint, reason in reasons.items())
+        super().__init__(f"etcd is not available: {listed}")
         self.reasons = dict(reasons)
         self.maybe_applied = maybe_applied
 

@@ -12,7 +12,6 @@ then nothing can have happened in between. Its event must be what comes then; an
 is an outage too.
 """
 
-import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -27,6 +26,7 @@ from nodespan.etcd.stored_value import UnknownTypeError, ValueUnreadableError
 from nodespan.etcd.values import Event, EventKind, KeyValue
 from nodespan.etcd.watch import Events
 from nodespan.runtime.controller import Logger
+from nodespan.runtime.process.boot_time import boot_time_ns
 from nodespan.runtime.resource import Pointer, Resource
 from nodespan.runtime.state.base import Outage
 
@@ -79,7 +79,7 @@ class Feed:
         self.revision = 0
         # And everything of the revisions up to here.
         self.complete_revision = 0
-        self.outage: Outage | None = Outage(time.time_ns(), "not connected yet", is_loaded=False)
+        self.outage: Outage | None = Outage(boot_time_ns(), "not connected yet", is_loaded=False)
         self._client = client
         self._root = root
         self._collections = collections
@@ -143,11 +143,11 @@ class Feed:
         return 0 if entry is None else entry.mod_revision
 
     def refused(self, reason: str, seconds: float) -> None:
-        """etcd takes no writes at the moment, and is not to be asked for so long."""
+        """etcd refuses writes at the moment: send none for so long."""
         self._refused_until = trio.current_time() + seconds
         self._reason = reason
         if self.outage is None:
-            self._set_outage(Outage(time.time_ns(), reason))
+            self._set_outage(Outage(boot_time_ns(), reason))
 
     def learned(self, type: str) -> None:
         """A type is known from now on: report its resources."""
@@ -157,7 +157,7 @@ class Feed:
     def close(self) -> None:
         """Nothing is followed any more."""
         self.is_closed = True
-        self.outage = Outage(time.time_ns(), "it is closed", self._is_loaded)
+        self.outage = Outage(boot_time_ns(), "it is closed", self._is_loaded)
 
     # The tasks.
 
@@ -180,7 +180,7 @@ class Feed:
         else:
             await self._check_history()
         async with self._client.watch(self._root, prefix=True, from_revision=self.revision + 1) as events:
-            # The watch says for itself when a member answered, from its first proof on.
+            # From its first proof on the watch notes by itself when a member answered.
             events.proved = self._answered
             self._events = events
             self._ahead.clear()
@@ -210,8 +210,8 @@ class Feed:
             silent = now - (self._answered if self._events is None else self._events.proved)
             if silent > _SILENCE or not self._is_loaded:
                 reason = self._reason or f"no member of etcd has answered for {_SILENCE:g} s"
-                since = self.outage.since if self.outage is not None else time.time_ns() - round(silent * 1e9)
-                self._set_outage(Outage(since, reason, self._is_loaded))
+                began = self.outage.began if self.outage is not None else boot_time_ns() - round(silent * 1e9)
+                self._set_outage(Outage(began, reason, self._is_loaded))
                 await trio.sleep(_PAUSE)
             elif now < self._refused_until:
                 await trio.sleep_until(self._refused_until)

@@ -20,18 +20,12 @@ good beat and the moment at which the holder of a lease of five seconds stops, o
 """
 
 import math
-import time
 
 import attrs
 
 _MARGIN = 1 / 5
 _LARGEST_MARGIN = 3.0
 _BEATS = 10
-
-
-def boot_time() -> float:
-    """Seconds since the machine started, sleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def margin(ttl: float) -> float:

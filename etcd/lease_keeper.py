@@ -27,9 +27,10 @@ import trio
 
 from nodespan.etcd.errors import EtcdError, HistoryError, LeaseGoneError, MemberFailedError
 from nodespan.etcd.history import History
-from nodespan.etcd.lease_clock import LeaseClock, beat_interval, boot_time, valid_for
+from nodespan.etcd.lease_clock import LeaseClock, beat_interval, valid_for
 from nodespan.etcd.values import Lease, RangeAnswer, Renewal, Sort
 from nodespan.runtime.background import background
+from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.transitions import Transitions, checked_transition
 
 # Between two attempts while there is no confirmed renewal.

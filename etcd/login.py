@@ -1,7 +1,7 @@
 """The user that a client is at one member: a token, which is fetched when it is needed and again when it is over.
 
-A token is known to all members, but it lives on each by itself: its time begins anew with each use there, and a restart
-of the member ends it. So a login is one at each member.
+All members know a token, but each keeps its lifetime: a use at a member renews it there, and a restart of the member
+ends it. So a login is per member.
 """
 
 from collections.abc import Awaitable, Callable
@@ -48,7 +48,7 @@ class Login:
         self._credentials = credentials
         self._authenticate = authenticate
         self._token: str | None = None
-        # A password costs the server a tenth of a second: one call for all who wait.
+        # A password costs the server a tenth of a second: one call for all waiting tasks.
         self._asking = trio.Lock()
 
     async def token(self) -> str:

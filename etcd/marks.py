@@ -24,9 +24,9 @@ _LOCAL_SIZE = COOKIE_SIZE + 8
 
 
 class EtcdCollection(Collection):
-    """A kind at etcd. `at` tells the revision of the change that follows.
+    """A kind at etcd. `at` sets the revision of the change that follows.
 
-    `complete` is asked up to which revision all changes are known, of any kind.
+    `complete` returns the revision up to which all changes are known, of any kind.
     """
 
     __slots__ = ("_complete", "_floor", "_mark", "_marks")

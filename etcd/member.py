@@ -30,7 +30,7 @@ from nodespan.runtime.api.grpc.client.dial import Dialer
 from nodespan.runtime.api.grpc.status import Code
 from nodespan.runtime.backoff import Exponential
 
-# A member that is asked again and again is dialled as often, nearly. Ranges may be large; etcd takes no more pings.
+# Requests that are repeated redial nearly as often. Ranges may be large; etcd refuses more frequent pings.
 _OPTIONS = ChannelOptions(
     connect_timeout=2.0,
     keepalive=10.0,
@@ -39,7 +39,7 @@ _OPTIONS = ChannelOptions(
     backoff=Exponential(base=0.05, cap=0.2),
 )
 
-# What a channel says of a server that speaks HTTP, but not gRPC.
+# How a channel describes a server that speaks HTTP, but not gRPC.
 _WORDS_OF_HTTP = ("it answers with HTTP status ", "it does not speak HTTP/2")
 
 Parsed = TypeVar("Parsed")
@@ -48,7 +48,7 @@ Parsed = TypeVar("Parsed")
 class Member:
     """The member at an endpoint; its connection lives in the nursery.
 
-    What is called raises MemberFailedError, or what the answer says.
+    Calls raise MemberFailedError, or the error of the answer.
     """
 
     def __init__(self, endpoint: str, tls: TLSFiles, credentials: Credentials | None, nursery: trio.Nursery) -> None:
@@ -214,5 +214,5 @@ def _read(method: Method[Answer], data: bytes, parse: Callable[[Answer], Parsed]
 
 
 def silent(seconds: float) -> str:
-    """What is said of a member that has not answered."""
+    """The reason of a member that has not answered."""
     return f"no answer within {seconds:.1f} s"

@@ -1,13 +1,12 @@
 """The members of an etcd cluster as one: fail-over and time-outs in one place.
 
-Theory of operation. A request that may safely be done twice goes to the member that served last. If it fails there, or
-is not answered within a moment, the next one gets it too, and so on round and round until the time is over, while those
-asked earlier may still answer. A stopped member so costs a moment, not the time-out, and a slow answer counts. Silent
-members get the request again because of the elections of etcd's own leader: a request that came before the election
-waits in its member for a second after it, a new one is served at once. The first answer wins, and its member gets the
-next request first.
+Theory of operation. An idempotent request goes to the member that served last. If it fails there, or is not answered
+within a moment, the next member gets it too, and so on in turn until the time is over, while earlier ones may still
+answer. So a stopped member costs a moment, not the time-out, and a slow answer counts. Members that do not answer get
+the request again because of the elections of etcd's own leader: a request from before the election waits in its member
+for a second after it, a new one is served at once. The first answer wins, and its member gets the next request first.
 
-A request that must not be done twice goes to the next member only while it is certain that no member has got it.
+A request that is not idempotent goes to the next member only while it is certain that no member has received it.
 """
 
 import contextlib
@@ -57,7 +56,7 @@ class Members:
         self._first = 0
 
     async def __aenter__(self) -> "Members":
-        # What cannot be used is told before anything is asked.
+        # Unusable files are reported before the first request.
         await trio.to_thread.run_sync(self._tls.context, abandon_on_cancel=True)
         nursery = await self._resources.enter_async_context(background_tasks())
         for endpoint in self.endpoints:
@@ -69,7 +68,7 @@ class Members:
 
     @property
     def in_order(self) -> tuple[str, ...]:
-        """The endpoints in the order in which they are asked."""
+        """The endpoints in the order in which they are tried."""
         return self.endpoints[self._first :] + self.endpoints[: self._first]
 
     def prefer(self, endpoint: str) -> None:
@@ -90,9 +89,9 @@ class Members:
         repeat: bool,
         within: float | None = None,
     ) -> Parsed:
-        """Ask until a member answers, at most for `within` seconds. `repeat`: it may be done more than once.
+        """Ask until a member answers, at most for `within` seconds. `repeat`: the request is idempotent.
 
-        Raises UnavailableError, or what the answer says.
+        Raises UnavailableError, or the error of the answer.
         """
         limit = self.timeout if within is None else within
         ask = self._anyone if repeat else self._once
@@ -107,7 +106,7 @@ class Members:
         *,
         within: float | None = None,
     ) -> Parsed:
-        """Ask this member only. Raises MemberFailedError, or what the answer says."""
+        """Ask this member only. Raises MemberFailedError, or the error of the answer."""
         limit = self.timeout if within is None else within
         return await self._members[endpoint].ask(method, request, parse, within=limit)
 

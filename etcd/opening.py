@@ -16,7 +16,7 @@ from nodespan.runtime.state.base import State
 from nodespan.runtime.state.collection import History
 from nodespan.runtime.state.opening import StateOptions
 
-# What may be said of such a state, as in a configuration or as the fields of one are called.
+# The settings of such a state, by their names in a configuration.
 SETTINGS = ("ca", "cert", "key", "username", "passwordFile", "prefix", "patience", "sealKey")
 # Other kinds of state have it, with a default.
 _NOT_OURS = ("synchronous",)

@@ -6,13 +6,13 @@ revision that the view shows. So of several writers of a version one succeeds, a
 
 The view is filled by a read of all keys, as of one revision, and kept current by one watch from there on: what others
 wrote and what this process wrote is reported in the order in which etcd committed it. A write returns when the view
-shows it: who wrote reads what was written. A refusal, too, is given only when the view shows its reason: a caller that
-looks again and tries again makes progress.
+shows it, so a writer reads its own writes. A refusal is raised only when the view shows its reason, so a caller that
+reads again and retries makes progress.
 
-Each write has a token of its own in the value. A transaction whose answer was lost may be repeated: if it fails because
-the first one had succeeded, the token tells.
+Each write has a token of its own in the value. A transaction whose answer was lost may be repeated: the token shows
+if it fails because the first one had succeeded.
 
-While etcd cannot be reached, the view stays as it is, and `outage` says since when; writes wait for as long as they are
+While etcd cannot be reached, the view stays as it is, and `outage` has since when; writes wait for as long as they are
 allowed to. Afterwards the watch continues where it ended. If etcd has compacted what came in between, or was restored
 from a snapshot, all is read again, and the differences are reported as changes.
 """
@@ -61,7 +61,7 @@ PREFIX = "/nodespan"
 PATIENCE = 5.0
 _PAUSE = 0.1
 _RESOURCE_EXHAUSTED = 8
-# A full etcd is not asked again at once.
+# A full etcd is not tried again at once.
 _FULL_PAUSE = 1.0
 _NOT_WRITTEN = "nothing was written"
 _MAYBE_WRITTEN = "it may have been written all the same"
@@ -103,9 +103,9 @@ async def open_etcd(
 class EtcdState(ViewedState):
     """Resources at etcd, shared by all processes that use the same prefix. `open_etcd` makes one.
 
-    Beyond the errors of every state, writes raise UnavailableError while etcd cannot be reached or is full; `str` says
-    if the write may have been committed all the same. `destroy` also raises ConflictError if the resource was changed
-    by another process at the same moment: what is destroyed is what the caller could have seen.
+    Beyond the errors of every state, writes raise UnavailableError while etcd cannot be reached or is full; its text
+    says if the write may have been committed all the same. `destroy` also raises ConflictError if the resource was
+    changed by another process at the same moment: what is destroyed is what the caller could have seen.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ _LATEST = 1 << 63
 
 
 class ValueUnreadableError(Exception):
-    """A value that is no resource of this format; the text says why, without its content."""
+    """A value that is no resource of this format; the text has the reason, without the content."""
 
 
 class UnknownTypeError(ValueUnreadableError):

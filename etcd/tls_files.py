@@ -29,7 +29,7 @@ class TLSFiles:
             return context
         try:
             check_certificate_file(self.certificate)
-            # Without a password it would be asked for at the terminal.
+            # Without a password OpenSSL would prompt for it at the terminal.
             context.load_cert_chain(self.certificate, self.key, password="")
         except (OSError, PEMError) as error:
             both = f"{self.certificate} with the key {self.key or 'in it'}"

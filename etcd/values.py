@@ -1,4 +1,4 @@
-"""What etcd is asked and what it answers, as values, and both as the messages of its API.
+"""Requests to etcd and its answers, as values and as the messages of its API.
 
 etcd ignores fields that it does not know, and what is missing in an answer is zero: the tests against the real server
 cover each field.
@@ -27,7 +27,7 @@ class Sort(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Header:
-    """Who answered, and from which moment of etcd's history."""
+    """The member that answered, and the moment of etcd's history."""
 
     cluster_id: int
     member_id: int
@@ -83,7 +83,7 @@ class EventKind(enum.Enum):
 class Event:
     """A change of a key; of a deleted one only the key and the revision of the deletion (`mod_revision`) are known.
 
-    `previous` is the key before the change, if the watch asked for it and etcd still has it.
+    `previous` is the key before the change, if the watch requested it and etcd still has it.
     """
 
     kind: EventKind
@@ -251,7 +251,7 @@ class RangeAnswer:
 
 @attrs.frozen(kw_only=True)
 class PutAnswer:
-    """The put is done."""
+    """The answer to a put."""
 
     header: Header
 
@@ -285,12 +285,12 @@ def _answer_of(response: wire.ResponseOp) -> Answer:
             return PutAnswer.of(response.response_put)
         case "response_delete_range":
             return DeleteAnswer.of(response.response_delete_range)
-    raise ValueError("an answer to an operation that was not asked for")
+    raise ValueError("an answer to an operation that was not requested")
 
 
 @attrs.frozen(kw_only=True)
 class TxnAnswer:
-    """`succeeded`: whether all conditions held. `answers`: to the operations that were done for it, in their order."""
+    """`succeeded`: whether all conditions held. `answers`: of the operations that were executed, in their order."""
 
     header: Header
     succeeded: bool
@@ -305,7 +305,7 @@ class TxnAnswer:
 
 @attrs.frozen
 class Lease:
-    """A lease as etcd granted it; the seconds may be more than were asked for."""
+    """A lease as etcd granted it; the seconds may be more than requested."""
 
     id: int
     ttl: float
@@ -394,7 +394,10 @@ class ClusterMember:
 
 
 def watch_request(key: bytes, *, prefix: bool, from_revision: int, previous: bool = False) -> wire.WatchRequest:
-    """What begins a watch. Large answers come in fragments, and the progress of an idle watch is told."""
+    """The request that begins a watch.
+
+    Large answers come in fragments, and the progress of an idle watch is reported.
+    """
     first, end = _span(key, prefix=prefix)
     return wire.WatchRequest(
         create_request=wire.WatchCreateRequest(

@@ -6,8 +6,8 @@ member in touch with a majority can answer. A member that fails in this, or whos
 and the watch goes on there after the last revision that was seen completely. If no member has answered for a while, the
 watch ends with the failure of each.
 
-Who reads slowly slows its member down: what is not received stays there, and of a flood at most a window's worth here.
-A member also says from time to time how far an idle watch has come, so that it continues there and not in a part of
+A slow reader slows its member down: what is not received stays there, and at most a window of it is held here.
+A member also reports from time to time how far an idle watch has come, so that it continues there and not in a part of
 the history that was compacted since. A large answer comes in fragments; its events are passed on together.
 
 The reads also show when etcd was restored: a watch that begins at a revision that the restored etcd has not reached yet
@@ -201,7 +201,7 @@ class _Watch:
             self._next = max(self._next, notice.header.revision + 1)
 
     async def _prove(self, endpoint: str) -> None:
-        # A key that a user who may watch may read too, whether it exists or not.
+        # A key that any user with the right to watch may read, whether it exists or not.
         first = Get(key=self._key or b"\0", limit=1, keys_only=True)
         answer = await self._members.ask(endpoint, RANGE, first.request(), RangeAnswer.of, within=_BEAT_LIMIT)
         self._history = self._history.followed_by(answer.header)

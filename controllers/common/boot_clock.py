@@ -1,10 +1,10 @@
 """A clock that survives restarts of the agent and ignores changes of the time of day; it ends with a reboot."""
 
-import time
 from pathlib import Path
 from typing import Protocol
 
 from nodespan.kernel.netns import namespace_id
+from nodespan.runtime.process.boot_time import boot_time
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -20,11 +20,6 @@ class BootClock(Protocol):
     def now(self) -> float:
         """Seconds since boot, including suspend."""
         ...
-
-
-def boot_time() -> float:
-    """Seconds since boot, including suspend; independent of the time of day."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class SystemBootClock:

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.runtime.codec.plain import format_time
+from nodespan.runtime.process.boot_time import boot_time
 
 # A clock that is slewed changes less than this between two looks, in seconds; one that is set changes more.
 _STEP = 1.0

@@ -8,12 +8,10 @@ the clock that counts on while the machine sleeps.
 import time
 from collections.abc import Callable
 
-
-def _boot() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+from nodespan.runtime.process.boot_time import boot_time_ns
 
 
-def steady_clock(wall: Callable[[], int] = time.time_ns, boot: Callable[[], int] = _boot) -> Callable[[], int]:
+def steady_clock(wall: Callable[[], int] = time.time_ns, boot: Callable[[], int] = boot_time_ns) -> Callable[[], int]:
     """A clock in nanoseconds that agrees with the wall clock now."""
     offset = wall() - boot()
     return lambda: boot() + offset

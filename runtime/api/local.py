@@ -272,7 +272,7 @@ class LocalServer:
         outage = self._state.outage(namespace)
         if outage is None:
             return None
-        since = format_time(outage.since)
+        since = format_time(outage.since())
         return {"namespace": namespace, "since": since, "reason": outage.reason, "loaded": outage.is_loaded}
 
     def _asked_kind(self, request: dict[str, Any]) -> tuple[ResourceDefinitionSpec, Kind[Any]]:

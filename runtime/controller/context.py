@@ -168,9 +168,10 @@ class Access:
         self.counters.reads += 1
         if kind not in self._items:
             self._open(kind, None)
+        view = self._state.view(kind)
         if len(self._notes) < self._most_notes:
-            self._notes.append((kind, None, None))
-        return self._state.view(kind).list(build_filter(labels, id_query))
+            self._notes.append((kind, None, view.write_position))
+        return view.list(build_filter(labels, id_query))
 
     def while_running(self, kind: KindLike[Any], id: str) -> AbstractContextManager[trio.CancelScope]:
         """A scope that is cancelled when the resource is torn down or gone; see `State.while_running`."""
@@ -407,7 +408,7 @@ class Access:
         metadata = written.metadata
         if metadata.owner == self.name:
             notes, origins = self._notes, self.origins
-            origins[metadata.namespace, metadata.type, metadata.id] = (metadata.updated, notes, len(notes))
+            origins[metadata.namespace, metadata.type, metadata.id] = (notes, len(notes))
             if len(origins) > self._most_origins:
                 self._forget_origins()
         return written

@@ -17,19 +17,19 @@ MOST_READS = 512
 # The address of an output: namespace, type and id. A Pointer is equal to one, and takes several times as long to make.
 Address = tuple[str, str, str]
 
-# The kind, the id (None: all of the kind that passed a query), and the version found (None: no resource).
+# The kind, the id, and the version found (None: no resource). Without an id: all of the kind that passed a query, and
+# how many changes of the kind there had been.
 Note = tuple[KindLike[Any], str | None, Version]
 
 
-# What is kept of a write: its time, the list of the turn's reads, and how many of them were before it.
-Record = tuple[int, list[Note], int]
+# What is kept of a write: the list of the turn's reads, and how many of them were before it.
+Record = tuple[list[Note], int]
 
 
 @attrs.frozen
 class Origin:
-    """The last write of an output: its time in nanoseconds since 1970, and the reads before it."""
+    """The last write of an output: the reads before it."""
 
-    written: int
     _notes: list[Note]
     _count: int
 

@@ -67,7 +67,7 @@ class _Search:
         )
         if is_new and origin is not None and depth < self._depth:
             for kind, reads in _by_kind(origin).items():
-                yield from self._inputs(kind, reads, resource, origin.written, depth + 1)
+                yield from self._inputs(kind, reads, resource, depth + 1)
 
     def _origin(self, resource: Resource[Any]) -> Origin | None:
         runner = self._runners.get(resource.metadata.owner)
@@ -75,7 +75,7 @@ class _Search:
         return None if record is None else Origin(*record)
 
     def _inputs(
-        self, kind: Kind[Any], reads: Mapping[str | None, Version], output: Resource[Any], written: int, depth: int
+        self, kind: Kind[Any], reads: Mapping[str | None, Version], output: Resource[Any], depth: int
     ) -> Iterator[Cause]:
         """Of many of a kind those whose ids are most like the output's, and the number of the others."""
         ids = {id for id in reads if id is not None}
@@ -87,13 +87,11 @@ class _Search:
         if len(ids) > MOST_SHOWN:
             shown = [id for id in shown if likenesses[id]]
         for id in shown:
-            yield from self._input(kind.pointer(id), reads, written, depth)
+            yield from self._input(kind.pointer(id), reads, depth)
         if others := len(ids) - len(shown):
             yield Cause(depth=depth, pointer=kind.pointer(""), version=None, note=f"and {others:,} others")
 
-    def _input(
-        self, pointer: Pointer[Any], reads: Mapping[str | None, Version], written: int, depth: int
-    ) -> Iterator[Cause]:
+    def _input(self, pointer: Pointer[Any], reads: Mapping[str | None, Version], depth: int) -> Iterator[Cause]:
         found = self._state.find(pointer.kind, pointer.id)
         if found is None:
             version = reads.get(pointer.id)
@@ -102,7 +100,8 @@ class _Search:
             return
         now = found.metadata.version
         if pointer.id not in reads:
-            note = "has changed since" if found.metadata.updated > written else ""
+            has_changed = self._state.view(pointer.kind).changed_since(pointer.id, reads[None] or 0)
+            note = {True: "has changed since", False: "", None: "may have changed since"}[has_changed]
             yield from self.of(found, now, depth, note)
         elif reads[pointer.id] is None:
             yield Cause(depth=depth, pointer=pointer, version=None, note=f"was not there, is at version {now} now")
@@ -119,7 +118,7 @@ class _Search:
 
 
 def _by_kind(origin: Origin) -> dict[Kind[Any], dict[str | None, Version]]:
-    """The reads by kind and id, at the version read last; id None is the whole kind."""
+    """The reads by kind and id, at the version read last; id None is the whole kind, at its number of changes."""
     found: dict[Kind[Any], dict[str | None, Version]] = {}
     for kind, id, version in origin.notes():
         found.setdefault(kind_of(kind), {})[id] = version

@@ -5,6 +5,7 @@ watch. Only writes and watches are asynchronous.
 """
 
 import enum
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ import attrs
 import trio
 
 from nodespan.runtime.errors import ConflictError, NotFoundError, OwnerConflictError, PhaseConflictError
+from nodespan.runtime.process.boot_time import boot_time_ns
 from nodespan.runtime.resource import (
     EVERYTHING,
     Filter,
@@ -48,15 +50,19 @@ ExpectedPhase = Phase | AnyPhase
 
 @attrs.frozen
 class Outage:
-    """A namespace whose state cannot be reached: it can be read, as of `since`, but not written.
+    """A namespace whose state cannot be reached: it can be read, as of `began`, but not written.
 
-    `since` is in wall-clock nanoseconds. Without `is_loaded` nothing was read yet: that the view is empty means
-    nothing.
+    `began` is in nanoseconds of the boot clock, so that neither the order of outages nor their age follows a wall clock
+    that is set. Without `is_loaded` nothing was read yet: that the view is empty means nothing.
     """
 
-    since: int
+    began: int
     reason: str
     is_loaded: bool = True
+
+    def since(self, wall: Callable[[], int] = time.time_ns, boot: Callable[[], int] = boot_time_ns) -> int:
+        """When it began, in nanoseconds of the wall clock as it is set now."""
+        return wall() - (boot() - self.began)
 
 
 class View(Protocol):
@@ -65,6 +71,18 @@ class View(Protocol):
     @property
     def items(self) -> Mapping[str, Resource[Any]]:
         """The live mapping from id to resource: read-only, in no order."""
+        ...
+
+    @property
+    def write_position(self) -> int:
+        """How many changes there were of the kind since this process began to follow it."""
+        ...
+
+    def changed_since(self, id: str, position: int) -> bool | None:
+        """Whether a resource has changed since `write_position` was this; None if the history does not reach back.
+
+        The order of changes, which depends on no clock.
+        """
         ...
 
     def list(self, filter: Filter = EVERYTHING) -> list[Resource[Any]]:
@@ -349,8 +367,9 @@ class State(ABC):
     async def teardown_and_destroy(self, kind: KindLike[Any], id: str, *, owner: str = "") -> None:
         """Tear the resource down, wait until it has no finalizers, destroy it.
 
-        Cancelling leaves it torn down. A concurrent destruction is not an error. Raises OwnerConflictError, and
-        NotFoundError if it is missing at the start.
+        Cancelling leaves it torn down. A concurrent destruction is not an error. Raises NotFoundError if it is missing
+        at the start, OwnerConflictError if it has another owner, ConflictError if a finalizer is added just before the
+        destruction, OverrunError if this watcher falls behind, UnsupportedError if the state cannot be watched.
         """
         if not await self.teardown(kind, id, owner=owner):
             async with self.watch(kind, id) as watch:

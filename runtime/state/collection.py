@@ -95,6 +95,13 @@ class Collection:
 
     # The view.
 
+    def changed_since(self, id: str, position: int) -> bool | None:
+        """Whether a resource has changed since `write_position` was this; None if the history does not reach back."""
+        for each in range(self.write_position - 1, max(position, self.write_position - self.capacity) - 1, -1):
+            if self._resource_at(each).metadata.id == id:
+                return True
+        return False if self.holds(position) else None
+
     def list(self, filter: Filter = EVERYTHING) -> list[Resource[Any]]:
         """The resources that pass the filter, as a new list sorted by id."""
         if not self._in_order:
@@ -242,10 +249,15 @@ class Collection:
         position = self.write_position
         while position > self.oldest_usable() and count > 0:
             position -= 1
-            entry = self._ring[position % self.capacity]
-            resource = entry[1] if isinstance(entry, tuple) else entry.resource
-            count -= resource is not None and resource.metadata.id == id
+            count -= self._resource_at(position).metadata.id == id
         return position
+
+    def _resource_at(self, position: int) -> Resource[Any]:
+        """The resource of the event at a position in the ring."""
+        entry = self._ring[position % self.capacity]
+        resource = entry[1] if isinstance(entry, tuple) else entry.resource
+        assert resource is not None  # only changes are in the ring
+        return resource
 
 
 def _without(sinks: tuple[Sink, ...], sink: Sink) -> tuple[Sink, ...]:

@@ -59,6 +59,15 @@ class _FilteredView:
         self._rule(self._kind.pointer(""), Verb.LIST)
         return self._inner.view(self._given).items
 
+    @property
+    def write_position(self) -> int:
+        self._rule(self._kind.pointer(""), Verb.LIST)
+        return self._inner.view(self._given).write_position
+
+    def changed_since(self, id: str, position: int) -> bool | None:
+        self._rule(self._kind.pointer(id), Verb.GET)
+        return self._inner.view(self._given).changed_since(id, position)
+
     def list(self, filter: Filter = EVERYTHING) -> list[Resource[Any]]:
         self._rule(self._kind.pointer(""), Verb.LIST)
         return self._inner.view(self._given).list(filter)

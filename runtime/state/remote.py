@@ -13,7 +13,6 @@ What does not come from the other side are bookmarks and tails: they are places 
 """
 
 import random as randoms
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Protocol, Self, TypeVar
@@ -29,6 +28,7 @@ from nodespan.runtime.errors import (
     StateError,
     UnavailableError,
 )
+from nodespan.runtime.process.boot_time import boot_time_ns
 from nodespan.runtime.resource import (
     EVERYTHING,
     Filter,
@@ -100,14 +100,13 @@ class _Expectation:
 class _Follower:
     """Keeps one collection as the other side has it."""
 
-    def __init__(self, collection: Collection, remote: Remote, random: randoms.Random, now: Callable[[], int]) -> None:
+    def __init__(self, collection: Collection, remote: Remote, random: randoms.Random) -> None:
         self.collection = collection
-        self.outage: Outage | None = Outage(now(), f"{collection.kind} was not read yet", is_loaded=False)
+        self.outage: Outage | None = Outage(boot_time_ns(), f"{collection.kind} was not read yet", is_loaded=False)
         # Why it cannot be followed, while it cannot.
         self.failure: StateError | None = None
         self.changed = trio.lowlevel.ParkingLot()
         self._remote = remote
-        self._now = now
         self._backoff = Backoff(random)
         self._bookmark: bytes | None = None
         self._is_loaded = False
@@ -185,8 +184,8 @@ class _Follower:
         self.changed.unpark_all()
 
     def _failed(self, error: StateError) -> None:
-        since = self._now() if self.outage is None or not self._is_loaded else self.outage.since
-        self.outage = Outage(since, str(error), is_loaded=self._is_loaded)
+        began = boot_time_ns() if self.outage is None or not self._is_loaded else self.outage.began
+        self.outage = Outage(began, str(error), is_loaded=self._is_loaded)
         self.failure = error
         self.changed.unpark_all()
         for expectations in self._expectations.values():
@@ -277,7 +276,6 @@ class RemoteState(ViewedState):
         *,
         cookie: bytes | None = None,
         history: History | None = None,
-        now: Callable[[], int] = time.time_ns,
         random: randoms.Random | None = None,
     ) -> None:
         random = randoms.Random() if random is None else random  # noqa: S311  # spreads attempts, keeps no secret
@@ -286,7 +284,6 @@ class RemoteState(ViewedState):
         super().__init__(Collections(lambda kind: Collection(kind, settings, cookie)))
         self._remote = remote
         self._nursery = nursery
-        self._now = now
         self._random = random
         self._followers: dict[Kind[Any], _Follower] = {}
         self._learned: dict[str, ResourceType[Any]] = {}
@@ -308,7 +305,7 @@ class RemoteState(ViewedState):
         address = kind_of(kind)
         found = self._followers.get(address)
         if found is None:
-            found = _Follower(self._collections[address], self._remote, self._random, self._now)
+            found = _Follower(self._collections[address], self._remote, self._random)
             self._followers[address] = found
             self._nursery.start_soon(found.run)
         return found
@@ -335,7 +332,7 @@ class RemoteState(ViewedState):
             if kind.namespace == namespace and follower.outage is not None
         ]
         # What was never read is worse than what is stale.
-        return min(outages, key=lambda outage: (outage.is_loaded, outage.since), default=None)
+        return min(outages, key=lambda outage: (outage.is_loaded, outage.began), default=None)
 
     async def until_available(self, namespace: str) -> None:
         await trio.lowlevel.checkpoint()

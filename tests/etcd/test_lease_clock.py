@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from nodespan.etcd.errors import HistoryError
 from nodespan.etcd.history import History
-from nodespan.etcd.lease_clock import LeaseClock, beat_interval, boot_time, margin, settling_time, valid_for
+from nodespan.etcd.lease_clock import LeaseClock, beat_interval, margin, settling_time, valid_for
 from nodespan.etcd.values import Header
+from nodespan.runtime.process.boot_time import boot_time
 
 TTLS = st.floats(1, 3600)
 

@@ -405,7 +405,7 @@ class TestOutages:
             outage = cut.outage("default")
             assert outage is not None
             assert outage.is_loaded
-            assert outage.since <= time.time_ns()
+            assert outage.since() <= time.time_ns()
             assert numbers(cut) == {"disk": 1}
             with pytest.raises(UnavailableError, match="nothing was written"):
                 await cut.create(path("impatient"))

@@ -9,7 +9,6 @@ import attrs
 import pytest
 import trio
 
-from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.network.apply.address_spec import AddressSpecController
 from nodespan.kernel.changes.address_changes import AddressToAdd, add_address
 from nodespan.kernel.packets.arp import ArpSocket
@@ -17,6 +16,7 @@ from nodespan.kernel.packets.ndisc import NdiscSocket
 from nodespan.kernel.packets.who_has import who_has
 from nodespan.kernel.rtnetlink import open_rtnl_socket
 from nodespan.resources.network import AddressFlags, AddressSpec, AddressSpecSpec, Family, NetworkProblem, address_id
+from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.netns import Namespace, connect, namespace, namespaces
 from tests.support.process import eventually

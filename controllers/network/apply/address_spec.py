@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 
-from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply.address_plan import (
     AddressPlan,
@@ -26,6 +25,7 @@ from nodespan.kernel.prefixes import parse_address
 from nodespan.kernel.rtnetlink import Request, RtnlSocket
 from nodespan.resources.network import AddressSpec, AddressSpecSpec, AddressStatusSpec
 from nodespan.runtime.controller import Specs
+from nodespan.runtime.process.boot_time import boot_time
 
 _Seen = tuple[AddressStatusSpec, ...]
 _Step = Step[AddressToAdd, AddressStatusSpec]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import attrs
 
-from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.network.vip.clients import EtcdClients
+from nodespan.runtime.process.boot_time import boot_time
 
 
 @attrs.frozen(kw_only=True)

@@ -20,7 +20,6 @@ from typing import Any
 import attrs
 import trio
 
-from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.common.link_refresh import ask_for_refresh
 from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.common.problems import reason_of
@@ -61,6 +60,7 @@ from nodespan.runtime.controller import (
     primary,
     shared,
 )
+from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.resource import Metadata, Pointer
 
 # After a restart, so long may peers of a device be unknown to all who want peers before they are removed; in seconds.

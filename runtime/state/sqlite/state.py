@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from nodespan.runtime.errors import StateOpenError, UnavailableError
+from nodespan.runtime.process.boot_time import boot_time_ns
 from nodespan.runtime.resource import (
     Kind,
     KindLike,
@@ -73,7 +74,7 @@ class SqliteState(ViewedState):
         self._facts: dict[str, bytes] = {}
         self._has_sealed = False
         self._writer: Writer | None = None
-        self._outage: Outage | None = Outage(now(), f"{path} is not open", is_loaded=False)
+        self._outage: Outage | None = Outage(boot_time_ns(), f"{path} is not open", is_loaded=False)
         self._back = trio.lowlevel.ParkingLot()
 
     # Opening and closing, for `open_sqlite`.
@@ -102,17 +103,17 @@ class SqliteState(ViewedState):
     async def end(self) -> None:
         """Commit what waits; later writes fail."""
         writer, self._writer = self._writer, None
-        self._outage = Outage(self._now(), f"{self.path} is closed")
+        self._outage = Outage(boot_time_ns(), f"{self.path} is closed")
         if writer is not None:
             with trio.CancelScope(deadline=trio.current_time() + _END_PATIENCE, shield=True):
                 await writer.close()
 
     def failed(self, reason: str) -> None:
         """The file could not be opened; logged once for each reason."""
-        since = self._now() if self._outage is None else self._outage.since
+        began = boot_time_ns() if self._outage is None else self._outage.began
         if self._outage is None or self._outage.reason != reason:
             self._log.error("a state cannot be opened, and is tried again", error=reason)
-        self._outage = Outage(since, reason, is_loaded=False)
+        self._outage = Outage(began, reason, is_loaded=False)
 
     # What there is.
 

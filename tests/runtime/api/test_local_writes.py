@@ -1,5 +1,6 @@
 """Writes of users over the local socket, and what it says of a namespace that can only be read."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from nodespan.runtime.api import local, protocol
 from nodespan.runtime.api.local import Peer
 from nodespan.runtime.cli.get import Follower, TableOutput
+from nodespan.runtime.process.boot_time import boot_time_ns
 from nodespan.runtime.state import Outage
 from tests.runtime.api.test_local import GET, serving
 
@@ -51,7 +53,9 @@ async def test_a_namespace_out_of_reach_says_so(
         (head, *_) = await served.ask(GET)
         assert head["outage"] is None
         for is_loaded, said in ((True, "what is shown is of that time"), (False, "nothing was read of it yet")):
-            outage = Outage(1_767_322_983 * 10**9, "the cable", is_loaded)
+            # Half a second later, so that no rounding shows another second.
+            age = time.time_ns() - 1_767_322_983_500_000_000
+            outage = Outage(boot_time_ns() - age, "the cable", is_loaded)
             monkeypatch.setattr(served.state, "outage", lambda _namespace, outage=outage: outage)
             answers = await served.ask(GET)
             Follower(TableOutput("node", watch=True), of_one=False).follow(

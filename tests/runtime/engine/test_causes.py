@@ -9,6 +9,7 @@ from nodespan.runtime.controller import ControllerContext, QueueContext, exclusi
 from nodespan.runtime.engine.causes import MOST_SHOWN, find_causes
 from nodespan.runtime.errors import NotFoundError
 from nodespan.runtime.resource import Pointer, ResourceType
+from nodespan.runtime.state import MemoryState
 from nodespan.runtime.testing.engine_suite import IntegerSpec, TextSpec
 from nodespan.runtime.testing.kit import Node, running
 from tests.runtime.parts import Jobs, Routine
@@ -93,6 +94,37 @@ async def test_what_became_of_an_input_since_is_said() -> None:
         ]
         await node.destroy(Setting, "how")
         assert causes_of(node, Sum, "all")[1] == (1, "Settings/how", 1, "is gone since")
+
+
+@pytest.mark.parametrize("step", [0, 3600, -3600])
+async def test_what_has_changed_since_does_not_depend_on_the_wall_clock(step: int) -> None:
+    wall = [1_700_000_000 * 10**9]
+    async with running(ADDER, state=MemoryState(now=lambda: wall[0])) as node:
+        for id in ("a", "b", "c"):
+            await node.put(Number, id, IntegerSpec(value=1))
+        await node.eventually(Sum, "all", lambda found: found.spec.value == 3)
+        wall[0] += step * 10**9
+        # The sums stay the same, so they are not written again.
+        await node.put(Number, "zero", IntegerSpec(value=0))
+        await node.destroy(Number, "c")
+        await node.put(Number, "c", IntegerSpec(value=1))
+        await node.settled()
+        notes = {each[1]: each[3].removesuffix(OUTSIDE) for each in causes_of(node, Sum, "all")[2:]}
+        since = "has changed since; "
+        assert notes == {"Numbers/a": "", "Numbers/b": "", "Numbers/c": since, "Numbers/zero": since}
+
+
+async def test_what_the_history_does_not_reach_back_to_may_have_changed() -> None:
+    async with running(ADDER, state=MemoryState(max_capacity=10)) as node:
+        for id in ("a", "b"):
+            await node.put(Number, id, IntegerSpec(value=1))
+        await node.eventually(Sum, "all", lambda found: found.spec.value == 2)
+        for number in range(20):
+            await node.put(Number, "zero", IntegerSpec(value=0), labels={"turn": str(number)})
+        await node.settled()
+        notes = {each[1]: each[3].removesuffix(OUTSIDE) for each in causes_of(node, Sum, "all")[2:]}
+        unknown = "may have changed since; "
+        assert notes == {"Numbers/a": unknown, "Numbers/b": unknown, "Numbers/zero": "has changed since; "}
 
 
 async def test_of_many_those_are_shown_whose_ids_are_alike() -> None:

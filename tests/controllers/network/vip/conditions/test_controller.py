@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.vip.conditions.controller import VIPConditionController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, NodespanConfig
@@ -19,6 +18,7 @@ from nodespan.resources.network import LinkStatus, LinkStatusSpec, OperationalSt
 from nodespan.resources.network.vip_condition import VIPCondition
 from nodespan.runtime.codec.plain import parse_time
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.testing.kit import Node, running
 from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
