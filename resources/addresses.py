@@ -17,6 +17,8 @@ import socket
 
 _IPV4_SIZE, _IPV6_SIZE = 4, 16
 _HIGHEST_PORT = 0xFFFF
+# Bytes of the name of a link.
+_LONGEST_ZONE = 15
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -65,7 +67,7 @@ def decode_address(packed: bytes) -> str:
     if len(packed) > _IPV6_SIZE:
         try:
             zone = packed[_IPV6_SIZE:].decode()
-            if not zone.isprintable():
+            if len(packed) > _IPV6_SIZE + _LONGEST_ZONE or not zone.isprintable():
                 raise ValueError(zone)
             address = ipaddress.IPv6Address(f"{address}%{zone}")
         except ValueError as error:

@@ -19,7 +19,7 @@ from nodespan.controllers.config.reading import decode
 from nodespan.controllers.config.sources import SourceText
 from nodespan.resources.cluster import DiscoveryServiceStatus, ServiceState
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
-from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
+from nodespan.resources.network import NetworkProblem, NetworkProblemSpec, VIPState, VIPStatus
 from nodespan.resources.network.problem import Severity
 from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.codec.duration import format_duration, parse_duration
@@ -36,7 +36,8 @@ _PATIENCE = 5.0
 _START = 0.2
 _PASSING = 2.0
 _POLL = 0.1
-# How long it may take until it is known whether a discovery service can be used: a lookup without an answer takes 15 s.
+# How long it may take until it is known whether a discovery service and etcd can be used: a lookup without an answer
+# takes 15 s.
 _CONNECTING = 20.0
 
 _Answers = AsyncGenerator[Mapping[str, Any], None]
@@ -134,7 +135,11 @@ async def _follow_up(call: ActionCall, before: _Problems) -> _Answers:
 
 
 def _is_connecting(state: State) -> bool:
-    return any(status.spec.state is ServiceState.CONNECTING for status in state.list(DiscoveryServiceStatus))
+    """Whether a discovery service or etcd of a virtual IP has neither answered nor failed yet."""
+    return any(status.spec.state is ServiceState.CONNECTING for status in state.list(DiscoveryServiceStatus)) or any(
+        status.spec.state is VIPState.WAITING and not (status.spec.reason or status.spec.trouble)
+        for status in state.list(VIPStatus)
+    )
 
 
 def _problems(state: State) -> _Problems:

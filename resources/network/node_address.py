@@ -12,6 +12,8 @@ CURRENT_ADDRESSES_ID = "current"
 ROUTED_ADDRESSES_ID = "routed"
 ACCUMULATIVE_ADDRESSES_ID = "accumulative"
 DEFAULT_ADDRESS_ID = "default"
+# The link of addresses that the node has elsewhere: those that a cloud translates to its own.
+EXTERNAL_LINK = "external"
 # The filters by which pods and services are told from the node itself, and the lists of the latter.
 NO_K8S_ID = "no-k8s"
 ONLY_K8S_ID = "only-k8s"

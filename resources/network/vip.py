@@ -13,8 +13,9 @@ _OPTIONAL = wire(omit_empty=True)
 class VIPState(enum.StrEnum):
     """This node's state in the election.
 
-    `waiting`: a condition does not hold, so it is no candidate; `candidate`: another node holds
-    the address; `leader`: it holds the address; `refused`: it cannot hold it, for the given `reason`.
+    `waiting`: it is no candidate, for a condition does not hold, or etcd has not answered yet (then without a reason);
+    `candidate`: another node holds the address; `leader`: it holds the address; `refused`: it cannot hold it, for the
+    given `reason`.
     """
 
     WAITING = "waiting"

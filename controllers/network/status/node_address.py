@@ -8,6 +8,7 @@ from nodespan.controllers.network.status.node_address_rules import (
     current_addresses,
     default_address,
     filter_addresses,
+    local_addresses,
     present_addresses,
     routed_addresses,
     sort_addresses,
@@ -68,6 +69,7 @@ class NodeAddressController(Controller):
         links = {link.id: link.spec for link in ctx.list(LinkStatus)}
         statuses = [address.spec for address in ctx.list(AddressStatus)]
         found = current_addresses(statuses, links)
+        local = local_addresses(found, links)
         seen = ctx.find(NodeAddress, ACCUMULATIVE_ADDRESSES_ID)
         container, own = container_addresses(statuses, links)
         self._container = (self._container | container) - own
@@ -75,7 +77,7 @@ class NodeAddressController(Controller):
         current = sort_addresses((candidate.address for candidate in found), algorithm)
         lists = {
             CURRENT_ADDRESSES_ID: current,
-            ROUTED_ADDRESSES_ID: routed_addresses(current),
+            ROUTED_ADDRESSES_ID: routed_addresses(sort_addresses((each.address for each in local), algorithm)),
             ACCUMULATIVE_ADDRESSES_ID: sort_addresses(
                 (*present_addresses(statuses), *(() if seen is None else seen.spec.addresses)), algorithm
             ),
@@ -90,7 +92,7 @@ class NodeAddressController(Controller):
         last = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
         previous = last.spec.addresses[0] if last is not None and last.spec.sort_algorithm == algorithm else None
         outside = ctx.find(NodeAddressFilter, NO_K8S_ID)
-        default = default_address(found, algorithm, previous, links, None if outside is None else outside.spec)
+        default = default_address(local, algorithm, previous, links, None if outside is None else outside.spec)
         if default is not None:
             lists[DEFAULT_ADDRESS_ID] = (default,)
         return {id: NodeAddressSpec(addresses=addresses, sort_algorithm=algorithm) for id, addresses in lists.items()}

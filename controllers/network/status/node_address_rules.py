@@ -13,6 +13,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 import attrs
 
 from nodespan.resources.network import (
+    EXTERNAL_LINK,
     AddressSortAlgorithm,
     AddressStatusSpec,
     HardwareAddrSpec,
@@ -131,15 +132,33 @@ def carries_traffic(link: LinkStatusSpec) -> bool:
     return state_allows and (link.link_state or not link.physical)
 
 
+def is_external(link_name: str, links: Mapping[str, LinkStatusSpec]) -> bool:
+    """Whether addresses on a link of this name are the node's elsewhere, as those that a cloud translates for it.
+
+    A link of the machine may be called so too; then its addresses are like those of any other.
+    """
+    return link_name == EXTERNAL_LINK and link_name not in links
+
+
 def current_addresses(
     addresses: Iterable[AddressStatusSpec], links: Mapping[str, LinkStatusSpec]
 ) -> tuple[LinkAddress, ...]:
-    """The addresses the node can be reached at now, in no order."""
+    """The addresses the node can be reached at now, in no order; also those that it has elsewhere."""
     return tuple(
         LinkAddress(status.link_name, own_address(status))
         for status in addresses
-        if status.link_name in links and carries_traffic(links[status.link_name]) and reaches_others(status)
+        if reaches_others(status)
+        and (
+            carries_traffic(links[status.link_name])
+            if status.link_name in links
+            else is_external(status.link_name, links)
+        )
     )
+
+
+def local_addresses(current: Iterable[LinkAddress], links: Mapping[str, LinkStatusSpec]) -> tuple[LinkAddress, ...]:
+    """Those among the current ones that a link of the node has."""
+    return tuple(each for each in current if not is_external(each.link_name, links))
 
 
 def present_addresses(addresses: Iterable[AddressStatusSpec]) -> tuple[str, ...]:

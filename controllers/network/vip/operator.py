@@ -20,7 +20,15 @@ from nodespan.controllers.network.vip.lease_note import LeaseNote
 from nodespan.controllers.network.vip.report import Report
 from nodespan.controllers.network.vip.session import Candidacy, CannotHaveError, Session
 from nodespan.controllers.network.vip.vip_rules import Hindrance, election_prefix, find_hindrance, namesake
-from nodespan.etcd import EndpointError, EtcdClient, EtcdError, LeaderRecord, observe
+from nodespan.etcd import (
+    EndpointError,
+    EtcdClient,
+    EtcdError,
+    LeaderRecord,
+    LeaseGoneError,
+    NotLeaderError,
+    observe,
+)
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.network import (
@@ -89,6 +97,7 @@ class VIPOperator(Operator):
             background(self._follow),
             background(functools.partial(follow_steps, clock, self._report.show_again)),
         ):
+            await self._report.begin()
             while not ctx.stopping.is_set():
                 await self._run_in(self._situation)
         if not self._candidacy.is_abandoned:
@@ -214,7 +223,10 @@ class VIPOperator(Operator):
             except EtcdError as error:
                 # After a session that has lasted, the address may have no holder now: begin the next one at once.
                 pause = _PAUSE if trio.current_time() - began < situation.lease_ttl else 0.0
-                await self._report.update(state=VIPState.WAITING, reason=str(error), problem="")
+                # That a session was lost is no trouble, only that none can be had.
+                is_lost = isinstance(error, LeaseGoneError | NotLeaderError)
+                problem = "" if is_lost else str(error)
+                await self._report.update(state=VIPState.WAITING, reason=str(error), problem=problem)
         self._session = None
         await self._report.update(lease="", lease_trouble="")
         if not session.scope.cancelled_caught:

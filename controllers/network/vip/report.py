@@ -63,6 +63,11 @@ class Report:
         self._status = status
         await self._write()
 
+    async def begin(self) -> None:
+        """Show that the operator is at work, before anything is known."""
+        if not self._is_shown:
+            await self._write()
+
     async def set_address(self, address: AddressSpecSpec | None) -> None:
         """Replace the desired address; None is none."""
         self._address = address

@@ -181,6 +181,6 @@ def namesake(candidates: Iterable[LeaderRecord], hostname: str, own_leases: froz
         if candidate.value == hostname and candidate.lease not in own_leases:
             return (
                 f"another node has the hostname {hostname} too (lease {candidate.lease:x} at etcd), so the "
-                "leader cannot be told from the other: give each node a name of its own"
+                "leader cannot be distinguished from the other: give each node a name of its own"
             )
     return ""

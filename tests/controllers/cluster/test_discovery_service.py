@@ -14,6 +14,8 @@ from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeControlle
 from nodespan.controllers.cluster.config import ConfigController
 from nodespan.controllers.cluster.conversion import to_wire
 from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
+from nodespan.controllers.cluster.metrics import collect
+from nodespan.controllers.network.status.network_status import NetworkStatusController
 from nodespan.discovery.ciphers import ClusterCipher
 from nodespan.discovery.client import Connection, Transport, TransportError
 from nodespan.discovery.endpoint_url import DialAddress
@@ -36,10 +38,12 @@ from nodespan.resources.cluster import (
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.kubespan import KubeSpanEndpoint, KubeSpanEndpointSpec
 from nodespan.resources.network import (
+    NETWORK_STATUS_ID,
     AddressStatus,
     AddressStatusSpec,
     Family,
     NetworkProblem,
+    NetworkStatus,
     NodeAddress,
     NodeAddressSpec,
     Severity,
@@ -414,6 +418,34 @@ async def test_a_service_that_cannot_be_used_is_a_status_a_problem_and_not_ready
         await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("two"))
         await node.gone(DiscoveryServiceStatus, "one")
         await node.gone(NetworkProblem, problem)
+
+
+@pytest.mark.parametrize("stage", Stage)
+async def test_every_step_that_fails_is_named_by_status_problem_netstatus_and_metrics(stage: Stage) -> None:
+    network = Network()
+    one = network.services["one"]
+    one.is_down = True
+    one.cause = TransportError("UNAVAILABLE", f"{stage} failed", stage)
+    expected = f"UNAVAILABLE: {stage} failed" if stage is Stage.SERVICE else f"{stage} failed"
+    async with running(ConfigController(), controller(network), NetworkStatusController()) as node:
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, with_services("one"))
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+        status = await node.eventually(
+            DiscoveryServiceStatus, "one", lambda found: found.spec.state is ServiceState.FAILED
+        )
+        assert (status.spec.stage, status.spec.message) == (str(stage), expected)
+        problem = await node.eventually(NetworkProblem, network_problem_id(DiscoveryServiceStatus.name, "one"))
+        assert problem.spec.message == f"one.example.org:443 cannot be used: {expected}"
+        await node.eventually(NetworkStatus, NETWORK_STATUS_ID, lambda found: not found.spec.discovery_ready)
+        metrics = {samples.name: samples.values for samples in collect(node.state)}
+        of_one = ("one", "one.example.org:443")
+        assert metrics["nodespan_discovery_connected"] == {of_one: 0.0}
+        assert metrics["nodespan_discovery_failure"] == {(*of_one, str(stage)): 1.0}
+        one.is_down = False
+        await node.eventually(NetworkStatus, NETWORK_STATUS_ID, lambda found: found.spec.discovery_ready)
+        metrics = {samples.name: samples.values for samples in collect(node.state)}
+        assert metrics["nodespan_discovery_connected"] == {of_one: 1.0}
+        assert metrics["nodespan_discovery_failure"] == {}
 
 
 async def test_a_wrong_secret_is_a_problem_and_a_single_bad_record_a_warning() -> None:

@@ -18,7 +18,7 @@ from nodespan.controllers.config.files.watched import APPLIED_FILE
 from nodespan.resources.cluster import DiscoveryServiceStatus, DiscoveryServiceStatusSpec, ServiceState
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
-from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
+from nodespan.resources.network import NetworkProblem, NetworkProblemSpec, VIPState, VIPStatus, VIPStatusSpec
 from nodespan.runtime.actions import ActionCall, ActionError
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.config.fake_clock import FakeBootClock
@@ -203,6 +203,37 @@ async def test_a_discovery_service_is_waited_for_and_its_failure_is_the_status(t
                 await operator.node.put(DiscoveryServiceStatus, "one", attrs.evolve(connecting, state=state))
             assert results == [status]
             assert ("not trusted" in operator.said()) is (state is ServiceState.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        ({"state": VIPState.LEADER}, APPLIED),
+        ({"state": VIPState.WAITING, "reason": "the condition gateway does not hold"}, APPLIED),
+        ({"state": VIPState.WAITING, "reason": "no answer", "trouble": "no answer"}, APPLIED_WITH_PROBLEMS),
+    ],
+)
+async def test_the_etcd_of_a_virtual_ip_is_waited_for_and_its_failure_is_the_status(
+    tmp_path: Path, outcome: dict[str, Any], status: int
+) -> None:
+    begun = VIPStatusSpec(ip="192.0.2.100", link_name="eth0", state=VIPState.WAITING)
+    async with operating(tmp_path) as operator:
+        await operator.node.put(VIPStatus, "eth0/192.0.2.100", begun)
+        results: list[int] = []
+
+        async def apply_it() -> None:
+            results.append(await operator.asks(APPLY, NEW))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(apply_it)
+            await until(lambda: operator.text == NEW)
+            await operator.node.settled()
+            assert not results
+            if trouble := outcome.get("trouble"):
+                problem = NetworkProblemSpec(type="OperatorSpecs", id="vip/eth0", message=trouble)
+                await operator.node.put(NetworkProblem, "OperatorSpecs/vip/eth0", problem)
+            await operator.node.put(VIPStatus, "eth0/192.0.2.100", attrs.evolve(begun, **outcome))
+        assert results == [status]
 
 
 async def test_without_waiting_a_discovery_service_is_not_waited_for(tmp_path: Path) -> None:

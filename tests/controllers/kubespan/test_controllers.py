@@ -318,6 +318,41 @@ async def test_the_status_goes_with_the_peer() -> None:
 
 
 @pytest.mark.virtual_clock
+@pytest.mark.parametrize("is_kept", [False, True])
+async def test_a_peer_that_comes_back_is_not_what_it_was_before_it_left(is_kept: bool) -> None:
+    """`is_kept`: the device did not lose the peer in between, nor its session."""
+    device = FakeDevice()
+    device.peers["key"] = ObservedPeer(endpoint="192.0.2.9:7", last_handshake=trio.current_time(), received=100)
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
+        await node.eventually(KubeSpanPeerStatus, "key", lambda found: found.spec.state is PeerState.UP)
+        await node.destroy(KubeSpanPeerSpec, "key")
+        await node.gone(KubeSpanPeerStatus, "key")
+        # Before the device is read again.
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
+        back = await node.eventually(KubeSpanPeerStatus, "key")
+        assert (back.spec.state, back.spec.last_used_endpoint) == (PeerState.UNKNOWN, "192.0.2.2:1")
+        if is_kept:
+            # It answers the probes.
+            for received in (132, 164):
+                device.peers["key"] = attrs.evolve(device.peers["key"], endpoint="192.0.2.2:1", received=received)
+                await trio.sleep(2)
+        else:
+            device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time() + 1)
+        await node.eventually(KubeSpanPeerStatus, "key", lambda found: found.spec.state is PeerState.UP)
+        # A reading without it ends what was known.
+        await node.destroy(KubeSpanPeerSpec, "key")
+        del device.peers["key"]
+        await trio.sleep(60)
+        device.peers["key"] = ObservedPeer(endpoint="192.0.2.9:7", last_handshake=trio.current_time())
+        await node.create(KubeSpanPeerSpec.new("other", _peer("192.0.2.4:1")))
+        await trio.sleep(2)
+        await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
+        again = await node.eventually(KubeSpanPeerStatus, "key")
+        assert (again.spec.state, again.spec.endpoint) == (PeerState.UP, "192.0.2.9:7")
+
+
+@pytest.mark.virtual_clock
 async def test_endpoints_of_peers_that_are_up_are_harvested() -> None:
     device = FakeDevice()
     device.peers["key-a"] = ObservedPeer(endpoint="198.51.100.7:4242", last_handshake=trio.current_time())

@@ -15,6 +15,7 @@ from nodespan.resources.config import (
     NodespanConfig,
 )
 from nodespan.resources.network import (
+    EXTERNAL_LINK,
     AddressStatus,
     AddressStatusSpec,
     Family,
@@ -48,12 +49,15 @@ def addresses_of(node: Node) -> dict[str, tuple[str, ...]]:
 
 
 async def test_the_lists_of_the_originals_example() -> None:
-    # The example of the originals: eth1 has no carrier. They have it with an address of a cloud in it, too.
+    # The example of the originals: eth1 has no carrier, and a cloud translates two addresses to the node.
     nic = ("10.0.0.1/8", "25.3.7.9/32")
     ipv6, siderolink = "2001:470:6d:30e:4a62:b3ba:180b:b5b8/64", "fdae:41e4:649b:9303:7886:731d:1ce9:4d4/128"
+    elsewhere = "1.2.3.4/32"
     async with running(NodeAddressController()) as node:
         await node.put(LinkStatus, "eth0", UP)
         await node.put(LinkStatus, "eth1", DOWN)
+        for address in (elsewhere, "25.3.7.9/32"):
+            await put_address(node, EXTERNAL_LINK, address)
         for address in (*nic, ipv6, siderolink, "fe80::1/64"):
             await put_address(node, "eth0", address)
         for address in ("10.0.0.2/8", "192.168.3.7/24"):
@@ -65,16 +69,44 @@ async def test_the_lists_of_the_originals_example() -> None:
         await node.settled()
         assert addresses_of(node) == {
             "default": ("10.0.0.1/8",),
-            "current": (*nic, ipv6, siderolink),
+            "current": (elsewhere, *nic, ipv6, siderolink),
             "routed": (*nic, ipv6),
-            "accumulative": ("10.0.0.1/8", "10.0.0.2/8", "25.3.7.9/32", "192.168.3.7/24", ipv6, siderolink),
-            "current-no-k8s": ("25.3.7.9/32", ipv6, siderolink),
+            "accumulative": (elsewhere, "10.0.0.1/8", "10.0.0.2/8", "25.3.7.9/32", "192.168.3.7/24", ipv6, siderolink),
+            "current-no-k8s": (elsewhere, "25.3.7.9/32", ipv6, siderolink),
             "routed-no-k8s": ("25.3.7.9/32", ipv6),
-            "accumulative-no-k8s": ("25.3.7.9/32", "192.168.3.7/24", ipv6, siderolink),
+            "accumulative-no-k8s": (elsewhere, "25.3.7.9/32", "192.168.3.7/24", ipv6, siderolink),
             "current-only-k8s": ("10.0.0.1/8",),
             "routed-only-k8s": ("10.0.0.1/8",),
             "accumulative-only-k8s": ("10.0.0.1/8", "10.0.0.2/8", "192.168.3.7/24"),
         }
+
+
+async def test_addresses_elsewhere_alone_are_current_and_neither_routed_nor_the_default() -> None:
+    async with running(NodeAddressController(), AddressFilterController()) as node:
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec())
+        await put_address(node, EXTERNAL_LINK, "203.0.113.9/32")
+        await node.settled()
+        found = addresses_of(node)
+        assert found["current-no-k8s"] == found["accumulative-no-k8s"] == ("203.0.113.9/32",)
+        assert found["routed"] == found["routed-no-k8s"] == found["current-only-k8s"] == ()
+        assert "default" not in found
+        assert node.state.list(NetworkProblem) == []
+        # Elsewhere, and on a link too.
+        await node.put(LinkStatus, "eth0", UP)
+        await put_address(node, "eth0", "203.0.113.9/32")
+        await node.settled()
+        assert addresses_of(node)["routed"] == addresses_of(node)["default"] == ("203.0.113.9/32",)
+
+
+async def test_a_link_that_is_called_external_is_a_link() -> None:
+    async with running(NodeAddressController()) as node:
+        await put_address(node, EXTERNAL_LINK, "192.0.2.7/24")
+        await node.put(LinkStatus, EXTERNAL_LINK, DOWN)
+        await node.settled()
+        assert addresses_of(node) == {"accumulative": ("192.0.2.7/24",), "current": (), "routed": ()}
+        await node.put(LinkStatus, EXTERNAL_LINK, UP)
+        await node.settled()
+        assert addresses_of(node)["routed"] == addresses_of(node)["default"] == ("192.0.2.7/24",)
 
 
 async def test_container_bridges_are_not_the_node_while_they_are_up_and_after() -> None:
