@@ -90,8 +90,8 @@ class Client:
 
 
 def demonstrate(plan: Plan, processes: _Processes, terminal: Terminal) -> None:
-    """Have the address move twice, and tell what happens. Blocks for half a minute. Agents are started again, and
-    stand in `processes` then. Raises CommandError where it does not move."""
+    """Have the address move twice, and report what happens. Blocks for half a minute. Agents are restarted, and are in
+    `processes` then. Raises CommandError where it does not move."""
     namespace = NAMESPACES / plan.discovery.namespace
     with Client(namespace, str(plan.vip)).pinging() as client:
         terminal.line(f"\n{plan.discovery.name} pings {plan.vip} every {_PING_INTERVAL * 1000:g} ms from now on")
@@ -146,8 +146,10 @@ def _watch(
     before: VipViews | None = None,
     began: float | None = None,
 ) -> None:
-    """Tell what the nodes say now and did not say before, until something is true of it; with the time since it began,
-    if it is given. Raises CommandError if it takes too long."""
+    """Report each change of the nodes' views until a condition holds; with the time since `began`, if it is given.
+
+    Raises CommandError if it takes too long.
+    """
     deadline = time.monotonic() + _PATIENCE
     views: VipViews = look_at_vip(plan) if before is None else before
     while True:

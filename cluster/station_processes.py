@@ -22,7 +22,7 @@ class CommandFailedError(Exception):
 def run(command: Command, *, stdin: str | None = None) -> str:
     """Run a command and return its output. Blocks. Raises CommandFailedError.
 
-    Whatever ends the wait, the command has ended too: what it makes is there for those who then remove it.
+    However the wait ends, the command has ended too: what it created can be removed.
     """
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe if stdin else None, stdout=pipe, stderr=pipe, text=True) as process:
@@ -70,13 +70,13 @@ def end_processes(namespaces: Iterable[str], *, but: str = "", at_once: bool = F
     names = tuple(namespaces)
     left: tuple[int, ...] = ()
     for kind in (signal.SIGKILL,) if at_once else (signal.SIGTERM, signal.SIGKILL):
-        told: set[int] = set()
+        signalled: set[int] = set()
         deadline = time.monotonic() + _PATIENCE
         while left := tuple(pid for name in names for pid in pids_in(name) if not but or _program(pid) != but):
             if time.monotonic() > deadline:
                 break
-            for pid in set(left) - told:
-                told.add(pid)
+            for pid in set(left) - signalled:
+                signalled.add(pid)
                 try:
                     os.kill(pid, kind)
                 except ProcessLookupError:

@@ -1,7 +1,7 @@
-"""What installed packages tell about themselves, by the entry-point group `nodespan.about`.
+"""Descriptions that installed packages contribute, by the entry-point group `nodespan.about`.
 
 The runtime knows no application: what a namespace is for, what a process without privileges cannot do, and what the
-configuration is, are said by the packages that bring them. An entry point refers to an `About`.
+configuration is, is described by the packages that bring them. An entry point refers to an `About`.
 """
 
 import importlib.metadata
@@ -36,7 +36,7 @@ def _no_mounts(_config: Sequence[Path], _state_dir: Path) -> "Sequence[Mount]":
 
 @attrs.frozen(kw_only=True)
 class About:
-    """What a package tells about itself.
+    """The descriptions that a package contributes.
 
     `namespaces` maps names to descriptions. `limitations` is called when an agent starts and returns a sentence for
     each thing that it cannot do here, for its log. `option_help` maps options of `nodespan agent` (`--config`) to what

@@ -1,8 +1,8 @@
 """cluster.AffiliateCacheController: remembers the other nodes across restarts, for when no discovery service answers.
 
-What the services told last is kept in a file. A new agent publishes it as `cache/<node id>` until a service tells of
-anybody, whose snapshot then counts alone, or until the records would have expired there too. Nothing in the file is
-secret, but it is private all the same.
+The last reports of the services are kept in a file. A new agent publishes them as `cache/<node id>` until a service
+reports a node, whose snapshot then counts alone, or until the records would have expired there too. The file holds no
+secret, but is private all the same.
 """
 
 import json
@@ -65,7 +65,7 @@ def load(path: Path, cluster_id: str, now: float, boot: str = "", since_boot: fl
 
 
 class AffiliateCacheController(Controller):
-    """Writes `cache/<node id>` in cluster-raw while no service has told of anybody. `now` is wall-clock seconds."""
+    """Writes `cache/<node id>` in cluster-raw while no service has reported a node. `now` is wall-clock seconds."""
 
     name = "cluster.AffiliateCacheController"
     inputs = (weak(RAW_AFFILIATE), weak(DiscoveryConfig, DISCOVERY_CONFIG_ID))
@@ -84,32 +84,32 @@ class AffiliateCacheController(Controller):
         self._now = now
         self._save_interval = save_interval
         self._cluster_id = ""
-        self._told: Affiliates = {}
+        self._reported: Affiliates = {}
         self._saved: Affiliates = {}
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Remember, and remind."""
+        """Save what the services report, and publish what was saved."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._save_forever, ctx)
             expiry = trio.CancelScope()
             async for _ in ctx:
                 config = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID)
                 cluster_id = "" if config is None else config.spec.service_cluster_id
-                self._told = {
+                self._reported = {
                     affiliate.spec.node_id: affiliate.spec
                     for affiliate in ctx.list(RAW_AFFILIATE)
                     if affiliate.id.startswith(_FROM_SERVICE)
                 }
-                if self._told or cluster_id != self._cluster_id:
+                if self._reported or cluster_id != self._cluster_id:
                     expiry.cancel()
                     await self._forget(ctx)
                 if cluster_id != self._cluster_id:
                     self._cluster_id = cluster_id
-                    if cluster_id and not self._told:
+                    if cluster_id and not self._reported:
                         expiry = trio.CancelScope()
-                        nursery.start_soon(self._remind, ctx, expiry)
+                        nursery.start_soon(self._publish_saved, ctx, expiry)
 
-    async def _remind(self, ctx: ControllerContext, scope: trio.CancelScope) -> None:
+    async def _publish_saved(self, ctx: ControllerContext, scope: trio.CancelScope) -> None:
         """Publish the saved affiliates until they expire."""
         with scope:
             try:
@@ -138,12 +138,12 @@ class AffiliateCacheController(Controller):
         saved_at = -_REFRESH_INTERVAL
         while True:
             await trio.sleep(self._save_interval)
-            told = self._told
-            if not told or (told == self._saved and trio.current_time() < saved_at + _REFRESH_INTERVAL):
+            reported = self._reported
+            if not reported or (reported == self._saved and trio.current_time() < saved_at + _REFRESH_INTERVAL):
                 continue
             try:
                 times = (self._now(), self._clock.boot, self._clock.now())
-                await trio.to_thread.run_sync(save, self._path, self._cluster_id, told, *times)
+                await trio.to_thread.run_sync(save, self._path, self._cluster_id, reported, *times)
             except OSError as error:
                 ctx.log.warning("the nodes of the cluster cannot be kept for a restart", error=str(error))
-            self._saved, saved_at = told, trio.current_time()
+            self._saved, saved_at = reported, trio.current_time()

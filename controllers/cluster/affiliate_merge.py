@@ -10,7 +10,7 @@ from nodespan.resources.cluster import RAW_AFFILIATE, Affiliate, AffiliateSpec, 
 
 
 def merge(first: AffiliateSpec, second: AffiliateSpec) -> AffiliateSpec:
-    """What the second source knows in addition or better; the operating system is always that of the first."""
+    """The first source, completed and overridden by the second; the operating system is always that of the first."""
     is_known = second.machine_type is not MachineType.UNKNOWN
     return attrs.evolve(
         first,
@@ -45,7 +45,7 @@ def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class AffiliateMergeController(Grouping[AffiliateSpec, AffiliateSpec]):
-    """One affiliate per node id. What one source says of one node touches that node's affiliate."""
+    """One affiliate per node id. A change of one node at one source touches that node's affiliate."""
 
     def __init__(self) -> None:
         super().__init__(

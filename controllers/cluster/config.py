@@ -74,14 +74,14 @@ class ConfigController(Controller):
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration."""
-        told = False
+        is_logged = False
         async for _ in ctx:
             async with ctx.tracked_outputs(DiscoveryConfig):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 if config is None:
                     continue
-                if wants_kubernetes_registry(config.spec) and not told:
-                    told = True
+                if wants_kubernetes_registry(config.spec) and not is_logged:
+                    is_logged = True
                     ctx.log.info(
                         "the Kubernetes registry of cluster.discovery is not provided by nodespan, "
                         "nodes are found through discovery services only"

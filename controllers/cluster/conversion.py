@@ -38,7 +38,7 @@ def to_wire(affiliate: AffiliateSpec) -> tuple[AffiliateData, tuple[str, ...]]:
 def from_wire(seen: SeenAffiliate) -> AffiliateSpec:
     """Another node as reported by a service. Endpoints count only for a node that is part of the mesh.
 
-    What it says of itself becomes ids, labels of metrics, lines of tables and of logs, so it is cut at lengths that no
+    What it announces becomes ids, labels of metrics, lines of tables and of logs, so it is cut at lengths that no
     honest node reaches, and what a terminal would act on is escaped.
     """
     data = seen.data

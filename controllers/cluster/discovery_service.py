@@ -1,9 +1,9 @@
 """cluster.DiscoveryServiceController: talks to the discovery services and publishes what they report.
 
-One task per service runs its client. The controller's turns tell the clients what this node says of itself. A task
-beside them publishes what the clients hear; it is not a turn, so that news of one node does not look at what all the
-others are told. Nothing that a service told is given up before a service that is in use has told all that it knows: a
-controller that starts over, or a service that is exchanged for another one, does not tear down the mesh.
+One task per service runs its client. The controller's turns give the clients the record of this node. A task beside
+them publishes what the clients receive; it is not a turn, so a change of one node does not read the records of all
+others. Nothing that a service reported is dropped before the services in use have sent a full snapshot: a controller
+that restarts, or a service that is replaced, does not tear down the mesh.
 """
 
 import os
@@ -60,7 +60,7 @@ TransportFactory = Callable[[Callable[[], bytes], Callable[[], Mapping[str, str]
 
 
 class DiscoveryServiceController(Controller):
-    """Writes `service/<node id>` in cluster-raw for each node that a service tells of, and the public address.
+    """Writes `service/<node id>` in cluster-raw for each node that a service reports, and the public address.
 
     Of each service it writes a DiscoveryServiceStatus, and a NetworkProblem while it is not in use or not readable.
     The own record is deleted from all services while there is a MachineResetSignal. The signal is held by a finalizer
@@ -110,9 +110,9 @@ class DiscoveryServiceController(Controller):
             async for _ in ctx:
                 self._surroundings = _surroundings(ctx, self._surroundings.address)
                 self._narrow_inputs(ctx)
-                service.use(self._wanted(ctx))
+                service.use(self._configured(ctx))
                 service.redial(self._surroundings)
-                await service.tell()
+                await service.announce()
 
     def _narrow_inputs(self, ctx: ControllerContext) -> None:
         identity = ctx.find(Identity, LOCAL)
@@ -121,7 +121,7 @@ class DiscoveryServiceController(Controller):
             self._own_input = own
             ctx.set_inputs(own if input.kind == own.kind else input for input in self.inputs)
 
-    def _wanted(self, ctx: ControllerContext) -> dict[str, ClientOptions]:
+    def _configured(self, ctx: ControllerContext) -> dict[str, ClientOptions]:
         config, identity = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID), ctx.find(Identity, LOCAL)
         if config is None or identity is None:
             return {}
@@ -159,8 +159,8 @@ class _Way:
 
     proxy: str
     roots: str
-    # The one that most connections come from. On a node that moves they are dead when it has another one, and it would
-    # take a minute until that shows.
+    # The one that most connections come from. Connections of a node that moves are dead once it has another one, which
+    # would show only after a minute.
     address: str
 
     def is_other_than(self, before: "_Way") -> bool:
@@ -190,7 +190,7 @@ class _Surroundings:
 
 @attrs.define(eq=False)
 class _Service:
-    """A client at work, and the way by which it reaches its service; None before it was told one."""
+    """A client at work, and the way by which it reaches its service; None before the first turn."""
 
     client: Client
     way: _Way | None = None
@@ -202,14 +202,14 @@ class _Service:
 
 
 class _Run:
-    """One run of the controller: its clients and what they told."""
+    """One run of the controller: its clients and what they reported."""
 
     def __init__(self, ctx: ControllerContext, nursery: trio.Nursery, new_client: _NewClient) -> None:
         self._ctx = ctx
         self._nursery = nursery
         self._new_client = new_client
         self._services: dict[str, _Service] = {}
-        # No longer used; what they told counts until those in use have told all that they know.
+        # No longer used; what they reported counts until those in use have sent a full snapshot.
         self._retired: list[_Service] = []
         self._records: RawAffiliates[_Service] = RawAffiliates()
         self._problems = Problems(ctx, DiscoveryServiceStatus)
@@ -217,32 +217,32 @@ class _Run:
         self._statuses = {status.id: status.spec for status in ctx.list(DiscoveryServiceStatus)}
         self._touched: set[str] = set()
         self._has_swept = False
-        self._news = trio.Event()
+        self._changed = trio.Event()
 
-    # The turns: which services, and what they are told.
+    # The turns: which services, and what is announced to them.
 
-    def use(self, wanted: dict[str, ClientOptions]) -> None:
+    def use(self, configured: dict[str, ClientOptions]) -> None:
         """Use these services from now on, each with a client of its own."""
         for name, service in list(self._services.items()):
-            options = wanted.get(name)
+            options = configured.get(name)
             if options == service.client.options:
                 continue
             service.scope.cancel()
             del self._services[name]
-            self._hear(service)
+            self._receive(service)
             self._retired.append(service)
-        clusters = {(options.cluster_id, options.node_id, options.key) for options in wanted.values()}
+        clusters = {(options.cluster_id, options.node_id, options.key) for options in configured.values()}
         for service in list(self._retired):
             options = service.client.options
             if (options.cluster_id, options.node_id, options.key) not in clusters:
                 self._give_up(service)
-        for name, options in wanted.items():
+        for name, options in configured.items():
             if name not in self._services:
                 service = _Service(self._new_client(self._ctx, name, options, self._wake))
                 self._services[name] = service
                 self._nursery.start_soon(service.run)
         # The order of the configuration, which is also that of the public addresses.
-        self._services = {name: self._services[name] for name in wanted}
+        self._services = {name: self._services[name] for name in configured}
         self._wake()
 
     def redial(self, surroundings: _Surroundings) -> None:
@@ -253,7 +253,7 @@ class _Run:
                 service.client.reconnect()
             service.way = way
 
-    async def tell(self) -> None:
+    async def announce(self) -> None:
         """Send the services this node's affiliate, or that it leaves."""
         signal = self._ctx.find(MachineResetSignal, RESET_ID)
         if signal is not None:
@@ -276,18 +276,18 @@ class _Run:
             service.client.publish(data, endpoints)
             service.client.report(observed)
 
-    # Beside the turns: what the services tell.
+    # Beside the turns: what the services report.
 
     def _wake(self) -> None:
-        self._news.set()
+        self._changed.set()
 
     async def publish_forever(self) -> None:
-        """Publish what is heard, as it is heard."""
+        """Publish what the clients receive, as it comes."""
         while True:
-            await self._news.wait()
-            self._news = trio.Event()
+            await self._changed.wait()
+            self._changed = trio.Event()
             for service in self._services.values():
-                self._hear(service)
+                self._receive(service)
             if all(service.client.is_synced for service in self._services.values()):
                 self._clear_out()
             touched, self._touched = self._touched, set()
@@ -297,7 +297,7 @@ class _Run:
             await self._publish_statuses()
             await self._let_go_of_signal()
 
-    def _hear(self, service: _Service) -> None:
+    def _receive(self, service: _Service) -> None:
         """Receive a client's changes since the last call."""
         client = service.client
         changes = {}
@@ -313,7 +313,7 @@ class _Run:
         self._touched |= self._records.forget(service)
 
     def _clear_out(self) -> None:
-        """All services in use have told all that they know: what none of them told is gone."""
+        """All services in use have sent a full snapshot: what none of them reported is gone."""
         for service in list(self._retired):
             self._give_up(service)
         if not self._has_swept:
@@ -361,7 +361,7 @@ class _Run:
 
 
 def service_status(client: Client) -> DiscoveryServiceStatusSpec:
-    """What is to be seen of a client."""
+    """The status of a client."""
     failure = client.failure
     state = ServiceState.CONNECTED if client.is_connected else ServiceState.CONNECTING
     return DiscoveryServiceStatusSpec(
@@ -375,7 +375,7 @@ def service_status(client: Client) -> DiscoveryServiceStatusSpec:
 
 
 def service_problem(client: Client) -> tuple[str, Severity] | None:
-    """What an operator has to know of a client's trouble, and how bad it is; None if there is none."""
+    """The problem with a service, and its severity; None if there is none."""
     if client.failure is not None:
         return f"{client.options.target.address} cannot be used: {client.failure.message}", Severity.ERROR
     if not client.unreadable:

@@ -64,5 +64,5 @@ class LeaveController(Controller):
     async def _give_up(self, ctx: ControllerContext, patience: trio.CancelScope) -> None:
         with patience:
             await trio.sleep(_PATIENCE)
-            ctx.log.warning("the discovery services were not told that this node leaves; its record ends by itself")
+            ctx.log.warning("no discovery service confirmed that this node leaves; its record expires by itself")
             await ctx.remove_finalizer(MachineConfig, MACHINE_CONFIG_ID)

@@ -56,7 +56,7 @@ class LocalAffiliateController(Controller):
         self._operating_system = f"nodespan ({version})"
 
     async def run(self, ctx: ControllerContext) -> None:
-        """Follow everything that the node says of itself."""
+        """Follow everything that the node announces."""
         # Looked for once: there are as many affiliates as there are nodes.
         published = {found.id for found in ctx.list(Affiliate) if found.metadata.owner == self.name}
         async for _ in ctx:

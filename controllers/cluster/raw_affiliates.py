@@ -17,10 +17,10 @@ class _Record:
 
 
 class RawAffiliates(Generic[S]):
-    """The latest word of each service on each affiliate.
+    """The latest record of each affiliate at each service.
 
-    Where services differ about a node the latest change counts, whichever service told of it: so a service that has
-    fallen silent does not stand against one that is alive. A service's ids and the nodes' own need not be the same.
+    Where services differ about a node, the latest change counts, whichever service reported it: a service that no
+    longer answers does not override one that does. A service's ids and the nodes' own may differ.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,10 @@ class RawAffiliates(Generic[S]):
         self._records: dict[str, dict[tuple[S, str], _Record]] = {}
 
     def take(self, source: S, changes: Mapping[str, AffiliateSpec | None]) -> set[str]:
-        """A service tells this of these ids, None: nothing any more. Returns the ids of the nodes it concerns."""
+        """A service reports these records by its ids, None for one that is gone.
+
+        Returns the ids of the nodes concerned.
+        """
         nodes = self._node_of.setdefault(source, {})
         touched = set()
         for id, spec in changes.items():
@@ -45,7 +48,7 @@ class RawAffiliates(Generic[S]):
         return touched
 
     def forget(self, source: S) -> set[str]:
-        """A service is not used any more. Returns the ids of the nodes that it told of."""
+        """A service is not used any more. Returns the ids of the nodes that it reported."""
         nodes = self._node_of.pop(source, {})
         for id, node_id in nodes.items():
             self._drop(node_id, (source, id))

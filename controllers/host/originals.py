@@ -144,7 +144,7 @@ def _read(file: Path) -> Record:
         return Record(**plain)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedRecordError(
-            f"{file} is damaged: what the file was before cannot be told any more; put the file right by hand, "
+            f"{file} is damaged: what the file was before is not known any more; repair the file by hand, "
             "then remove the record"
         ) from error
 

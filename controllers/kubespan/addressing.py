@@ -1,6 +1,6 @@
 """Addresses of a node in the mesh: a private IPv6 prefix from the cluster id, an interface half from a MAC address.
 
-The prefix (RFC 4193) is made of the SHA-256 of the cluster id's text, with one byte that tells what the prefix is for;
+The prefix (RFC 4193) is made of the SHA-256 of the cluster id's text, with one byte for the purpose of the prefix;
 the other half is the modified EUI-64 of the node's first network card (RFC 4291, appendix A).
 """
 

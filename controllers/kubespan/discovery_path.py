@@ -1,7 +1,7 @@
 """kubespan.DiscoveryPathController: keeps the way to the discovery services outside of the tunnel that they serve.
 
 A node may run the discovery service of its own mesh. Were its address reached through the tunnel, a node whose key the
-other end does not know (it left and came back, or lost its keys) could never tell it the new one. So what goes to the
+other end does not know (it left and came back, or lost its keys) could never announce the new one. So what goes to the
 port of a configured service, or to the proxy on the way, is neither marked nor held back, and neither are the answers
 of a node that runs one (`manager`). The connections are encrypted by TLS, and what they carry by the cluster's secret.
 
@@ -56,7 +56,7 @@ def ways(config: DiscoveryConfigSpec | None, environment: EnvironmentSpec | None
         try:
             url = proxy_for(target, variables)
         except (ProxyError, ValueError):
-            # The client says so.
+            # The client reports it.
             continue
         if url is not None:
             proxy = Proxy.parse(url)
@@ -75,7 +75,7 @@ def ways_to_etcd(
             url = urlsplit(endpoint)
             host, port = url.hostname or "", url.port or _ETCD_PORT
         except ValueError:
-            # The client says so.
+            # The client reports it.
             continue
         if url.scheme == "https" and host and not (mesh and _is_address(host) and ip_address(host) in mesh):
             found.append((host, port))

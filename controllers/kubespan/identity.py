@@ -56,7 +56,7 @@ def parse_file(text: str, path: Path) -> KubeSpanIdentitySpec:
     """The key pair in a file. Raises IdentityFileError."""
     what_to_do = (
         f"restore {path} from a backup, or remove it to get a new key pair: "
-        "the peers accept the new one as soon as discovery has told them"
+        "the peers accept the new one as soon as they receive it from discovery"
     )
     try:
         data = YAML(typ="safe", pure=True).load(StringIO(text))

@@ -1,9 +1,10 @@
 """What of a member's announcements is believed: pure rules.
 
-Who has the cluster's secret is a member, and its word leads packets: to its addresses, its networks and its endpoints.
+A holder of the cluster's secret is a member, and its announcements direct packets: to its addresses, networks and
+endpoints.
 That is as in the original; what a member may do to others is in docs/kubespan.md. Stricter here:
 
-- Nobody is reached at addresses that mean something else on every machine (loopback, link-local, multicast and the
+- No peer is reached at addresses that mean something else on every machine (loopback, link-local, multicast and the
   like): they are no part of a claim, and no endpoints. Neither is a port 0.
 - Networks that are as good as a default route (wider than /8 of IPv4, /16 of IPv6, also when put together of smaller
   ones) are not led into the tunnel unless the configuration accepts them.

@@ -192,8 +192,8 @@ class Path:
         )
         if is_first:
             # Nothing is known of when these bytes came, except that a handshake brought some.
-            told = observed.last_handshake
-            is_doubtful = told is not None and told - wall_offset > now + _FUTURE
+            reported = observed.last_handshake
+            is_doubtful = reported is not None and reported - wall_offset > now + _FUTURE
             return attrs.evolve(
                 path,
                 heard=path.last_handshake,

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import trio
 
-from nodespan.controllers.common.boot_clock import boot_time
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, step
 from nodespan.resources.kubespan import (
@@ -27,6 +26,7 @@ from nodespan.resources.kubespan import (
 )
 from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
+from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.resource import Metadata, Pointer
 
 POLL_INTERVAL = 30.0
@@ -67,8 +67,8 @@ class Device(Protocol):
 class PeerStatusController(QueueController):
     """One status per peer.
 
-    `now` is the clock for durations, which must not step; `wall` is the wall clock, in which the device tells the times
-    of handshakes and the statuses show times.
+    `now` is the clock for durations, which must not step; `wall` is the wall clock, in which the device reports the
+    times of handshakes and the statuses show times.
     """
 
     name = "kubespan.PeerStatusController"
@@ -83,6 +83,10 @@ class PeerStatusController(QueueController):
         self._wall_offset = WallOffset(now, wall)
         self._paths: dict[str, Path] = {}
         self._observed: Mapping[str, ObservedPeer] | None = None
+        # Peers that are gone and were there at the latest reading; and of those that came back since, what they were
+        # then, which says nothing of the peer that there is now.
+        self._gone: set[str] = set()
+        self._outdated: dict[str, ObservedPeer] = {}
         # Peers to look at every second, and those among them that are up and have not answered a probe yet.
         self._unsettled: set[str] = set()
         self._doubtful: set[str] = set()
@@ -103,7 +107,9 @@ class PeerStatusController(QueueController):
         """Look at a peer that was added or changed; remove the status of one that is gone."""
         spec = ctx.find(KubeSpanPeerSpec, item.id)
         if spec is None:
-            self._paths.pop(item.id, None)
+            if self._paths.pop(item.id, None) is not None:
+                self._gone.add(item.id)
+            self._outdated.pop(item.id, None)
             self._unsettled.discard(item.id)
             self._doubtful.discard(item.id)
             if ctx.find(KubeSpanPeerStatus, item.id) is not None:
@@ -111,8 +117,28 @@ class PeerStatusController(QueueController):
             return
         if self._observed is None:
             # An agent before this one may have left tunnels up, which are left as they are.
-            self._observed = await self._device.read()
+            await self._read()
         await self._look(ctx, item.id, spec.spec)
+
+    async def _read(self) -> None:
+        self._observed = await self._device.read()
+        self._gone &= self._observed.keys()
+
+    def _observed_now(self, id: str) -> ObservedPeer | None:
+        """The peer at the latest reading. One that was gone in between begins without what it was before."""
+        assert self._observed is not None  # read before the first look
+        observed = self._observed.get(id)
+        if id in self._gone:
+            self._gone.discard(id)
+            if observed is not None:
+                self._outdated[id] = observed
+        before = self._outdated.get(id)
+        if observed is None or before is None:
+            return observed
+        if (observed.last_handshake, observed.received) == (before.last_handshake, before.received):
+            return None
+        del self._outdated[id]
+        return observed
 
     async def run(self, ctx: QueueContext) -> None:
         """Look at all peers, as often as it takes."""
@@ -129,7 +155,7 @@ class PeerStatusController(QueueController):
             if not (all_are_due or self._unsettled):
                 continue
             looks += 1
-            self._observed = await self._device.read()
+            await self._read()
             self._device.probe(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
             if all_are_due:
                 looked = trio.current_time()
@@ -155,8 +181,7 @@ class PeerStatusController(QueueController):
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
 
     async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec) -> None:
-        assert self._observed is not None  # read before the first look
-        observed, before = self._observed.get(id), self._paths.get(id, Path())
+        observed, before = self._observed_now(id), self._paths.get(id, Path())
         endpoints, wall_offset = spec.endpoints, self._wall_offset.read()
         while True:
             path, state = step(

@@ -245,7 +245,7 @@ def test_a_damaged_record_is_reported(tmp_path: Path) -> None:
     files = host.managed_files()
     with pytest.raises(DamagedRecordError, match="damaged"):
         apply(files, Whole(b"ours"))
-    assert "put the file right by hand" in files.damages()[0]
+    assert "repair the file by hand" in files.damages()[0]
     apply(files, Whole(b"ours"), "/etc/other")
 
 
