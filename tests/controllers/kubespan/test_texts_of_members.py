@@ -34,7 +34,7 @@ from nodespan.resources.kubespan import (
 )
 from nodespan.resources.network import WireguardPeerSpec
 from nodespan.runtime.codec.plain import resource_to_plain
-from nodespan.runtime.resource import Resource
+from nodespan.runtime.resource import Resource, ResourceType
 from nodespan.runtime.state import State
 from nodespan.runtime.testing.kit import running
 from tests.controllers.kubespan.test_controllers import FakeDevice
@@ -44,6 +44,7 @@ HOSTILE = "web\x1b[2J\r\n\x9b1m\u202e\x00" + "a" * 10_000
 LINK_LOCAL = ipaddress.ip_address("fe80::1").packed
 # Of an id or a text; a problem may quote two of them.
 LONGEST, LONGEST_LINE = 300, 900
+PEER_TYPES: tuple[ResourceType[Any], ...] = (KubeSpanPeerSpec, KubeSpanPeerStatus, WireguardPeerSpec)
 
 
 def announced(node: str, number: int) -> client_pb2.Affiliate:
@@ -136,7 +137,7 @@ async def test_what_is_kept_logged_and_counted_of_it_is_bounded_and_printable(fi
             await node.settled()
             assert len(node.state.list(Member)) == 2
             peers = 1 if field == "kubespan.address" else 2
-            for type in (KubeSpanPeerSpec, KubeSpanPeerStatus, WireguardPeerSpec):
+            for type in PEER_TYPES:
                 assert len(node.state.list(type)) == peers, type
             for resource in every(node.state):
                 for text in texts(resource_to_plain(resource)):
