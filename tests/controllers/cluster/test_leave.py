@@ -52,4 +52,4 @@ async def test_unresponsive_services_do_not_block_leaving(capsys: pytest.Capture
         await _leave(node)
         await node.eventually(MachineConfig, MACHINE_CONFIG_ID, lambda found: not found.metadata.finalizers)
         assert trio.current_time() - began <= 6
-    assert "ends by itself" in capsys.readouterr().out
+    assert "expires by itself" in capsys.readouterr().out
