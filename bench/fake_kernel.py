@@ -6,8 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 import trio
-from pyroute2.netlink import rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.addresses import Addresses
 from nodespan.kernel.links import KernelLink, Links, read_link
 from nodespan.kernel.mirror import Effect, ObjectKind

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from nodespan.controllers.cluster.config import cluster_identity, discovery_config, wants_kubernetes_registry
-from nodespan.controllers.config.loading import Loaded, load, read_and_load
+from nodespan.controllers.config.loaded import Loaded
+from nodespan.controllers.config.loading import load, read_and_load
 from nodespan.controllers.config.problem import render
 from nodespan.controllers.kubespan.config import kubespan_config
 from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem, encode_pem

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import attrs
-from pyroute2.netlink import rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.rtnetlink import Message, RtnlSocket, integer, ip_address, open_rtnl_socket
 from nodespan.resources.network.address import AddressStatusSpec

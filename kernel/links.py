@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import attrs
-from pyroute2.netlink import rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.outside_text import c_text
 from nodespan.kernel.rtnetlink import (

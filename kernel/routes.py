@@ -11,8 +11,8 @@ from socket import AF_INET, AF_INET6
 from typing import ClassVar
 
 import attrs
-from pyroute2.netlink import NLM_F_REPLACE, rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
@@ -25,6 +25,7 @@ from nodespan.kernel.rtnetlink import (
     ip_prefix,
     members,
 )
+from nodespan.kernel.rtnl import NLM_F_REPLACE
 from nodespan.resources.network.enums import (
     Family,
     LinkFlags,

@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from itertools import islice
 
 import attrs
-from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.outside_text import bytes_of, c_text
+from nodespan.kernel.rtnl import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
 
 AF_UNSPEC = 0
 
@@ -35,6 +36,9 @@ _STRICT_CHECK = 12
 _EXTENDED_ANSWER = 0x200
 _REASON = 1
 _IFNAME = 3
+# Of a route: its destination, and the mark of the packets.
+_DST = 1
+_MARK = 16
 _LONGEST = 0xFFFF
 _NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
@@ -318,15 +322,27 @@ class RtnlSocket:
     def link(self, index: int = 0, *, name: str = "") -> Message | None:
         """One link by its index or its name, None if there is no such."""
         by_name = zero_terminated(_IFNAME, name) if name else b""
-        self._send(rtnl.RTM_GETLINK, 0, _LINK.pack(AF_UNSPEC, 0, index, 0, 0) + by_name)
+        try:
+            return self._ask(rtnl.RTM_GETLINK, _LINK.pack(AF_UNSPEC, 0, index, 0, 0) + by_name)
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
+
+    def route_to(self, address: str, *, mark: int = 0) -> Message | None:
+        """The route of packets to this address that carry this mark. Raises OSError: ENETUNREACH if there is none."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        packed = socket.inet_pton(family, address)
+        fixed = _ROUTE.pack(family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
+        return self._ask(rtnl.RTM_GETROUTE, fixed + attribute(_DST, packed) + number32(_MARK, mark))
+
+    def _ask(self, type: int, body: bytes) -> Message | None:
+        """The one object that a question is about. Raises OSError if the kernel answers with an error."""
+        self._send(type, 0, body)
         data = self._connection.recv(_DATAGRAM)
         for answer, _, start, _ in split(data):
             if answer == NLMSG_ERROR:
-                try:
-                    _check(data, start)
-                except OSError as error:
-                    if error.errno != errno.ENODEV:
-                        raise
+                _check(data, start)
         return next(parse(data), None)
 
     def change(self, type: int, flags: int, fields: tuple[int, ...], *attributes: bytes) -> None:

@@ -5,8 +5,8 @@ from socket import AF_INET, AF_INET6
 from typing import ClassVar
 
 import attrs
-from pyroute2.netlink import rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.mirror import Effect, ObjectKind
 from nodespan.kernel.rtnetlink import Message, RtnlSocket, integer, ip_prefix, text
 from nodespan.kernel.shared_mirror import Aspect

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from socket import AF_INET, AF_INET6
 
 import attrs
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.addresses import read_address
 from nodespan.kernel.routes import KernelRoute, read_route
 from nodespan.kernel.rtnetlink import (
@@ -25,6 +25,7 @@ from nodespan.kernel.rtnetlink import (
     message_of,
     number32,
 )
+from nodespan.kernel.rtnl import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
 from nodespan.resources.network.address import AddressStatusSpec
 from nodespan.resources.network.enums import RouteFlags
 

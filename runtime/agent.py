@@ -16,7 +16,6 @@ import trio
 from nodespan.runtime import plugins
 from nodespan.runtime.about import About, load_about
 from nodespan.runtime.actions import Action, ActionCall, ActionError, OffersActions
-from nodespan.runtime.api.http_server import serve_pages
 from nodespan.runtime.api.local import AlreadyServedError, LocalServer, listen
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.engine import Engine
@@ -223,6 +222,7 @@ class Agent:
 
     async def _serve_metrics(self, nursery: trio.Nursery, address: tuple[str, int]) -> None:
         # Only an agent that serves metrics pays for the library.
+        from nodespan.runtime.api.http_server import serve_pages
         from nodespan.runtime.api.metrics import EngineMetrics
 
         respond = EngineMetrics(

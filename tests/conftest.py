@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import importlib
 import inspect
 import os
 import re
@@ -133,6 +134,21 @@ def _nothing_left_behind() -> Iterator[None]:
         pytest.fail("this test run left behind (now removed):\n  " + "\n  ".join(left), pytrace=False)
 
 
+# What is loaded in a thread when the configuration asks for it: virtual time does not wait for threads.
+LOADED_LATER = (
+    "nodespan.controllers.cluster.conversion",
+    "nodespan.controllers.config.apply",
+    "nodespan.controllers.network.dhcp.factories",
+    "nodespan.controllers.network.vip.conditions.checks",
+    "nodespan.controllers.network.vip.conditions.named_resource",
+    "nodespan.controllers.network.vip.operator",
+    "nodespan.discovery.client",
+    "nodespan.discovery.proxy",
+    "nodespan.discovery.transport",
+    "nodespan.runtime.api.user_resources",
+)
+
+
 def _on_trio(test: Callable[..., Awaitable[None]], *, virtual: bool) -> Callable[..., None]:
     @functools.wraps(test)
     def run_test(*arguments: object, **named: object) -> None:
@@ -140,6 +156,9 @@ def _on_trio(test: Callable[..., Awaitable[None]], *, virtual: bool) -> Callable
             with trio.fail_after(VIRTUAL_DEADLINE if virtual else TEST_DEADLINE):
                 await test(*arguments, **named)
 
+        if virtual:
+            for module in LOADED_LATER:
+                importlib.import_module(module)
         trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0) if virtual else None)
 
     # Hypothesis looks through __wrapped__ and would find the coroutine function again.

@@ -10,7 +10,7 @@ import trio
 from google.protobuf.empty_pb2 import Empty
 
 from nodespan.controllers.api.roles import require
-from nodespan.controllers.config.apply import APPLY, CONFIRM, DRY_RUN, REFUSED
+from nodespan.controllers.config.action_names import APPLY, CONFIRM, DRY_RUN, REFUSED
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus
 from nodespan.resources.wire import machine_pb2 as wire

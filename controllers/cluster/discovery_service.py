@@ -1,9 +1,9 @@
 """cluster.DiscoveryServiceController: talks to the discovery services and publishes what they report.
 
-One task per service runs its client. The controller's turns give the clients the record of this node. A task beside
-them publishes what the clients receive; it is not a turn, so a change of one node does not read the records of all
-others. Nothing that a service reported is dropped before the services in use have sent a full snapshot: a controller
-that restarts, or a service that is replaced, does not tear down the mesh.
+One task per service runs its client, which is loaded once a service is configured. The controller's turns give the
+clients the record of this node. A task beside them publishes what the clients receive; it is not a turn, so a change of
+one node does not read the records of all others. Nothing that a service reported is dropped before the services in use
+have sent a full snapshot: a controller that restarts, or a service that is replaced, does not tear down the mesh.
 """
 
 import os
@@ -11,17 +11,14 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from ipaddress import ip_interface
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
-from nodespan.controllers.cluster.conversion import from_wire, to_wire
 from nodespan.controllers.cluster.raw_affiliates import RawAffiliates
 from nodespan.controllers.common.problems import Problems
-from nodespan.discovery.client import Client, ClientOptions, Transport
 from nodespan.discovery.endpoint_url import DialAddress
-from nodespan.discovery.proxy import ProxyError, proxy_for
-from nodespan.discovery.transport import GrpcTransport
 from nodespan.resources.cluster import (
     DISCOVERY_CONFIG_ID,
     LOCAL,
@@ -50,13 +47,24 @@ from nodespan.resources.network import (
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, strong, weak
+from nodespan.runtime.loading import load
 
+if TYPE_CHECKING:
+    from nodespan.discovery.client import Client, ClientOptions, Transport
+
+# What a client needs, and so does each function below that imports some of it.
+_LIBRARIES = (
+    "nodespan.controllers.cluster.conversion",
+    "nodespan.discovery.client",
+    "nodespan.discovery.proxy",
+    "nodespan.discovery.transport",
+)
 _PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
 _SOURCE = "service/"
 
 # Makes the transport of a controller, given what returns the certificate authorities that the configuration adds, and
 # the environment with its proxies.
-TransportFactory = Callable[[Callable[[], bytes], Callable[[], Mapping[str, str]]], Transport]
+TransportFactory = Callable[[Callable[[], bytes], Callable[[], Mapping[str, str]]], "Transport"]
 
 
 class DiscoveryServiceController(Controller):
@@ -91,25 +99,31 @@ class DiscoveryServiceController(Controller):
         self,
         *,
         version: str,
-        transport: TransportFactory = GrpcTransport,
+        transport: TransportFactory | None = None,
         random: random.Random | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._version = version
         self._own_input = weak(Affiliate)
         self._surroundings = _Surroundings()
-        self._transport = transport(lambda: self._surroundings.added_roots, lambda: self._surroundings.environment)
+        self._new_transport = transport
+        self._transport: Transport | None = None
         self._random = _system_random if random is None else random
         self._random_bytes = random_bytes
 
     async def run(self, ctx: ControllerContext) -> None:
         """Run the clients and exchange data with them."""
         async with trio.open_nursery() as nursery:
-            service = _Run(ctx, nursery, self._new_client)
-            nursery.start_soon(service.publish_forever)
+            service: _Run | None = None
             async for _ in ctx:
                 self._surroundings = _surroundings(ctx, self._surroundings.address)
                 self._narrow_inputs(ctx)
+                if service is None:
+                    if not _is_needed(ctx):
+                        continue
+                    await load(*_LIBRARIES)
+                    service = _Run(ctx, nursery, self._new_client)
+                    nursery.start_soon(service.publish_forever)
                 service.use(self._configured(ctx))
                 service.redial(self._surroundings)
                 await service.announce()
@@ -121,7 +135,9 @@ class DiscoveryServiceController(Controller):
             self._own_input = own
             ctx.set_inputs(own if input.kind == own.kind else input for input in self.inputs)
 
-    def _configured(self, ctx: ControllerContext) -> dict[str, ClientOptions]:
+    def _configured(self, ctx: ControllerContext) -> "dict[str, ClientOptions]":
+        from nodespan.discovery.client import ClientOptions
+
         config, identity = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID), ctx.find(Identity, LOCAL)
         if config is None or identity is None:
             return {}
@@ -137,8 +153,16 @@ class DiscoveryServiceController(Controller):
         }
 
     def _new_client(
-        self, ctx: ControllerContext, name: str, options: ClientOptions, on_change: Callable[[], None]
-    ) -> Client:
+        self, ctx: ControllerContext, name: str, options: "ClientOptions", on_change: Callable[[], None]
+    ) -> "Client":
+        from nodespan.discovery.client import Client
+        from nodespan.discovery.transport import GrpcTransport
+
+        if self._transport is None:
+            new_transport = self._new_transport or GrpcTransport
+            self._transport = new_transport(
+                lambda: self._surroundings.added_roots, lambda: self._surroundings.environment
+            )
         return Client(
             options,
             self._transport,
@@ -149,8 +173,15 @@ class DiscoveryServiceController(Controller):
         )
 
 
+def _is_needed(ctx: ControllerContext) -> bool:
+    """Whether there is anything to do: services, or what an earlier run has left of them."""
+    config = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID)
+    has_services = config is not None and bool(config.spec.service_endpoints)
+    return has_services or ctx.find(MachineResetSignal, RESET_ID) is not None or any(ctx.list(DiscoveryServiceStatus))
+
+
 _system_random = random.SystemRandom()
-_NewClient = Callable[[ControllerContext, str, ClientOptions, Callable[[], None]], Client]
+_NewClient = Callable[[ControllerContext, str, "ClientOptions", Callable[[], None]], "Client"]
 
 
 @attrs.frozen
@@ -181,6 +212,8 @@ class _Surroundings:
 
     def way_to(self, target: DialAddress) -> _Way:
         """What concerns connections to a service."""
+        from nodespan.discovery.proxy import ProxyError, proxy_for
+
         try:
             proxy = proxy_for(target, self.environment) or ""
         except ProxyError as error:
@@ -192,7 +225,7 @@ class _Surroundings:
 class _Service:
     """A client at work, and the way by which it reaches its service; None before the first turn."""
 
-    client: Client
+    client: "Client"
     way: _Way | None = None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -221,7 +254,7 @@ class _Run:
 
     # The turns: which services, and what is announced to them.
 
-    def use(self, configured: dict[str, ClientOptions]) -> None:
+    def use(self, configured: "dict[str, ClientOptions]") -> None:
         """Use these services from now on, each with a client of its own."""
         for name, service in list(self._services.items()):
             options = configured.get(name)
@@ -255,6 +288,8 @@ class _Run:
 
     async def announce(self) -> None:
         """Send the services this node's affiliate, or that it leaves."""
+        from nodespan.controllers.cluster.conversion import to_wire
+
         signal = self._ctx.find(MachineResetSignal, RESET_ID)
         if signal is not None:
             if not signal.metadata.is_tearing_down:
@@ -299,6 +334,8 @@ class _Run:
 
     def _receive(self, service: _Service) -> None:
         """Receive a client's changes since the last call."""
+        from nodespan.controllers.cluster.conversion import from_wire
+
         client = service.client
         changes = {}
         for id in client.take_changes():
@@ -360,7 +397,7 @@ class _Run:
             await self._ctx.remove_finalizer(MachineResetSignal, RESET_ID)
 
 
-def service_status(client: Client) -> DiscoveryServiceStatusSpec:
+def service_status(client: "Client") -> DiscoveryServiceStatusSpec:
     """The status of a client."""
     failure = client.failure
     state = ServiceState.CONNECTED if client.is_connected else ServiceState.CONNECTING
@@ -374,7 +411,7 @@ def service_status(client: Client) -> DiscoveryServiceStatusSpec:
     )
 
 
-def service_problem(client: Client) -> tuple[str, Severity] | None:
+def service_problem(client: "Client") -> tuple[str, Severity] | None:
     """The problem with a service, and its severity; None if there is none."""
     if client.failure is not None:
         return f"{client.options.target.address} cannot be used: {client.failure.message}", Severity.ERROR

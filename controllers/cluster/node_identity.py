@@ -6,8 +6,6 @@ from io import StringIO
 from pathlib import Path
 
 import trio
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from nodespan.controllers.common.secret_file import write_secret
 from nodespan.discovery.node_id import NodeIdError, decode_node_id, new_node_id
@@ -34,10 +32,12 @@ def parse_file(text: str, path: Path) -> str:
         f"restore {path} from a backup, or remove it to get a new id: "
         "to the others this node is a new one then, and the old one is gone after half an hour"
     )
-    try:
-        data = YAML(typ="safe", pure=True).load(StringIO(text))
-    except YAMLError as error:
-        raise NodeIdentityFileError(f"{path} is damaged, it is not YAML: {what_to_do}") from error
+    node_id: object = text.removeprefix(f"{_KEY}: ").removesuffix("\n")
+    if text == format_file(str(node_id)):
+        # As it was written here: no parser is needed, as every start of an agent would.
+        data: object = {_KEY: node_id}
+    else:
+        data = _parse_yaml(text, path, what_to_do)
     node_id = data.get(_KEY) if isinstance(data, dict) else None
     if not node_id or not isinstance(node_id, str):
         raise NodeIdentityFileError(f"{path} is damaged, it holds no {_KEY}: {what_to_do}")
@@ -46,6 +46,16 @@ def parse_file(text: str, path: Path) -> str:
     except NodeIdError as error:
         raise NodeIdentityFileError(f"{path} is damaged, {error}: {what_to_do}") from error
     return node_id
+
+
+def _parse_yaml(text: str, path: Path, what_to_do: str) -> object:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(StringIO(text))
+    except YAMLError as error:
+        raise NodeIdentityFileError(f"{path} is damaged, it is not YAML: {what_to_do}") from error
 
 
 def load_or_create(path: Path, random_bytes: Callable[[int], bytes]) -> str:

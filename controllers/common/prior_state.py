@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import attrs
-from pyroute2.netlink import rtnl
 
 from nodespan.controllers.common.boot_clock import BootClock
 from nodespan.controllers.common.journal import Journal, read_journal
+from nodespan.kernel import rtnl
 from nodespan.kernel.links import read_link
 from nodespan.kernel.rtnetlink import RtnlSocket, open_rtnl_socket
 from nodespan.kernel.saved_objects import Saved, address_of, missing, on_link, put_back, route_of, saved_from_plain

@@ -10,9 +10,19 @@ from typing import Any, Protocol
 
 import trio
 
+from nodespan.controllers.config.action_names import (
+    APPLIED,
+    APPLIED_WITH_PROBLEMS,
+    APPLY,
+    CANCEL,
+    CONFIRM,
+    DRY_RUN,
+    REFUSED,
+)
 from nodespan.controllers.config.check import report
 from nodespan.controllers.config.dry_run import dry_run, dry_run_texts
-from nodespan.controllers.config.loading import Loaded, load_files, load_sources
+from nodespan.controllers.config.loaded import Loaded
+from nodespan.controllers.config.loading import load_files, load_sources
 from nodespan.controllers.config.patching import Patch, PatchError, apply_patches
 from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.reading import decode
@@ -27,8 +37,6 @@ from nodespan.runtime.plugins import AnyController
 from nodespan.runtime.state import State
 
 NO_CHANGES = "Apply was skipped: no changes detected.\n"
-APPLIED, REFUSED, APPLIED_WITH_PROBLEMS = 0, 1, 2
-APPLY, DRY_RUN, CONFIRM, CANCEL = "config.apply", "config.dry-run", "config.confirm", "config.cancel"
 
 # In seconds: how long controllers may take to settle, how long they take to start, and how long a problem may last that
 # goes away by itself, as that of an address whose link is still being created.

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nodespan.controllers.config.loading import Loaded, read_and_load
+from nodespan.controllers.config.loaded import Loaded
+from nodespan.controllers.config.loading import read_and_load
 
 
 def check_files(paths: Sequence[Path | None], *, verbose: bool = False, strict: bool = False) -> tuple[str, bool]:

@@ -1,6 +1,6 @@
 """From the texts of a machine configuration to its typed value, with every problem and its place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import TypeVar
 
@@ -8,8 +8,9 @@ import attrs
 
 from nodespan.controllers.config.document_part import DocumentPart
 from nodespan.controllers.config.finding import Finding, Severity, Span
+from nodespan.controllers.config.loaded import Loaded
 from nodespan.controllers.config.merging import merge_files
-from nodespan.controllers.config.problem import Ignored, Problem, render
+from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.reading import decode, read_sources
 from nodespan.controllers.config.sources import SourceText, bundle, unbundle
 from nodespan.controllers.config.tree import (
@@ -21,57 +22,10 @@ from nodespan.controllers.config.tree import (
 )
 from nodespan.controllers.config.validation import validate
 from nodespan.resources.config import Document, MachineConfigSpec, MainDocument, NodespanConfig
-from nodespan.runtime.resource import FrozenMapping
 
 T = TypeVar("T")
 # More are of no use, and showing each costs a look at the text.
 _MOST_PROBLEMS = 100
-
-
-@attrs.frozen(kw_only=True)
-class Loaded:
-    """`config` may be used only if there are no `errors`; `ignored` are the parts without effect in nodespan.
-
-    `texts` are those of the files by their names, as far as they could be read.
-    """
-
-    config: MachineConfigSpec
-    problems: tuple[Problem, ...] = ()
-    ignored: tuple[Ignored, ...] = ()
-    texts: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping, repr=False)
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """The problems that make the configuration unusable."""
-        return tuple(problem for problem in self.problems if problem.severity is Severity.ERROR)
-
-    def strictly(self) -> "Loaded":
-        """The same, but what nothing here knows makes the configuration unusable."""
-        problems = [
-            attrs.evolve(problem, severity=Severity.ERROR) if problem.unknown else problem for problem in self.problems
-        ]
-        problems += [
-            Problem(
-                severity=Severity.ERROR,
-                message="unknown kind of document",
-                file=ignored.file,
-                line=ignored.line,
-                column=1,
-                path=ignored.path,
-                unknown=True,
-            )
-            for ignored in self.ignored
-            if ignored.is_unknown
-        ]
-        return attrs.evolve(
-            self,
-            problems=tuple(problems),
-            ignored=tuple(ignored for ignored in self.ignored if not ignored.is_unknown),
-        )
-
-    def render(self, problem: Problem) -> str:
-        """A problem with its line and a caret."""
-        return render(problem, self.texts.get(problem.file, ""))
 
 
 def load(text: str, *, name: str = "<config>") -> Loaded:

@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable, Iterator
 
 import attrs
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 
 from nodespan.resources.config import MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.main import MachineFile
@@ -78,6 +76,10 @@ def _entry(name: str, source: str, text: str) -> TrustEntry:
 
 def parse_certificates(text: str) -> Iterator[TrustedCertificate]:
     """The certificates of a PEM text, which may hold anything in between. Raises ValueError that says what is wrong."""
+    # Only a configuration that adds authorities pays for the library.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+
     try:
         blocks = certificate_blocks(text)
     except PEMError as error:

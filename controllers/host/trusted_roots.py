@@ -28,8 +28,8 @@ from nodespan.controllers.host.trust_rules import (
 from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
-from nodespan.runtime.api.grpc.client import TrustError, system_roots
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
+from nodespan.runtime.system_roots import TrustError, roots_signature, system_roots
 
 POLL_INTERVAL = 5.0
 RETRY_INTERVAL = 60.0
@@ -91,7 +91,8 @@ class TrustedRootsController(Controller):
                 self._seen = await trio.to_thread.run_sync(self._look)
 
     def _look(self) -> object:
-        return self._files.signature(self.name), bundle_digest(_system_bundle()), self._bundle.exists()
+        # The bundle has hundreds of certificates: every few seconds it is not read, only looked for.
+        return self._files.signature(self.name), roots_signature(), self._bundle.exists()
 
     def _has_changed(self) -> bool:
         return self._look() != self._seen

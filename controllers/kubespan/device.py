@@ -4,20 +4,18 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any
 
-import pyroute2
 import trio
-from pyroute2.netlink.exceptions import NetlinkError
 
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
 from nodespan.controllers.kubespan.probe import Probe
 from nodespan.kernel.netns import in_netns
+from nodespan.kernel.rtnetlink import integer, open_rtnl_socket
 from nodespan.kernel.wireguard import DeviceState, read_device
 from nodespan.kernel.wireguard.device import parse_endpoint
 
-_IPRoute: Any = vars(pyroute2)["IPRoute"]  # which has no type hints
+_OIF = 4  # RTA_OIF, the link that a route leads to
 
 
 def observed_peers(device: DeviceState | None) -> dict[str, ObservedPeer]:
@@ -102,10 +100,12 @@ def packets_of(link: str, text: str) -> int:
 
 def _leads_to_link(endpoint: str, netns: str | None) -> bool:
     host, _ = parse_endpoint(endpoint)
-    with in_netns(netns), _IPRoute() as kernel:
+    with open_rtnl_socket(netns) as kernel:
         try:
-            (route,) = kernel.route("get", dst=host, mark=FIREWALL_MARK)
+            route = kernel.route_to(host, mark=FIREWALL_MARK)
             # By the index: the name of the link that the route leads to need not be text.
-            return bool(route.get_attr("RTA_OIF") == socket.if_nametoindex(LINK_NAME))
-        except (NetlinkError, OSError):
+            with in_netns(netns):
+                index = socket.if_nametoindex(LINK_NAME)
+        except OSError:
             return False  # no route at all, which WireGuard notices itself, or no link
+        return route is not None and integer(route.attributes, _OIF) == index

@@ -18,7 +18,6 @@ import trio
 
 from nodespan.controllers.kubespan.data_path import DISCOVERY_SET, ETCD_SET
 from nodespan.discovery.endpoint_url import DialAddress
-from nodespan.discovery.proxy import ProxyError, proxy_for
 from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, DiscoveryConfig, DiscoveryConfigSpec
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.kubespan import (
@@ -30,8 +29,8 @@ from nodespan.resources.kubespan import (
 )
 from nodespan.resources.network import NfTablesSetElements, NfTablesSetElementsSpec, nftables_set_elements_id
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
-from nodespan.runtime.api.grpc.client import Proxy
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.loading import load
 
 # Names are looked up again this often, in seconds.
 LOOK_UP_INTERVAL = 30.0
@@ -49,8 +48,14 @@ LookUp = Callable[[str], Awaitable[Iterable[str]]]
 def ways(config: DiscoveryConfigSpec | None, environment: EnvironmentSpec | None) -> tuple[tuple[str, int], ...]:
     """Where connections to the services go: host and port of each service, or of the proxy on the way to it."""
     found: list[tuple[str, int]] = []
+    services = () if config is None else config.service_endpoints
+    if not services:
+        return ()
+    from nodespan.discovery.proxy import ProxyError, proxy_for
+    from nodespan.runtime.api.grpc.client.proxies import Proxy
+
     variables = _variables(environment)
-    for service in () if config is None else config.service_endpoints:
+    for service in services:
         target = DialAddress(service.endpoint, service.insecure)
         found.append((target.host, target.port))
         try:
@@ -125,6 +130,8 @@ class DiscoveryPathController(Controller):
             for id in _IDS.values():
                 await ctx.remove(NfTablesSetElements.kind, id)
             return
+        if discovery is not None and discovery.spec.service_endpoints:
+            await load("nodespan.discovery.proxy")
         environment, machine = ctx.find(Environment, ENVIRONMENT_ID), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
         identity = ctx.find(KubeSpanIdentity, LOCAL)
         found = {

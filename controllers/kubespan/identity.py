@@ -6,8 +6,6 @@ from io import StringIO
 from pathlib import Path
 
 import trio
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from nodespan.controllers.common.secret_file import write_secret
 from nodespan.controllers.kubespan.addressing import Purpose, cluster_prefix, node_address
@@ -54,6 +52,9 @@ def format_file(keys: KubeSpanIdentitySpec) -> str:
 
 def parse_file(text: str, path: Path) -> KubeSpanIdentitySpec:
     """The key pair in a file. Raises IdentityFileError."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     what_to_do = (
         f"restore {path} from a backup, or remove it to get a new key pair: "
         "the peers accept the new one as soon as they receive it from discovery"

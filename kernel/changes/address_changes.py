@@ -6,12 +6,13 @@ from collections.abc import Callable
 from ipaddress import IPv4Interface
 
 import attrs
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.addresses import FENCED_BY_NODESPAN
 from nodespan.kernel.prefixes import parse_address
 from nodespan.kernel.refusals import address_refusal, explained, name_and_mtu
 from nodespan.kernel.rtnetlink import Request, RtnlSocket, attribute, number8, number32
+from nodespan.kernel.rtnl import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
 from nodespan.resources.network.address import MANAGED_ADDRESS_FLAGS, AddressSpecSpec, AddressStatusSpec
 from nodespan.resources.network.enums import AddressFlags
 

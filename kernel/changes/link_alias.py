@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 import attrs
-from pyroute2.netlink import rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.links import read_link
 from nodespan.kernel.outside_text import bytes_of
 from nodespan.kernel.rtnetlink import AF_UNSPEC, RtnlSocket, attribute

@@ -4,8 +4,8 @@ import errno
 from collections.abc import Callable, Iterable, Mapping
 
 import attrs
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.changes.bond_options import BondValue, encode
 from nodespan.kernel.refusals import explained, link_refusal, name_and_mtu
 from nodespan.kernel.rtnetlink import (
@@ -19,6 +19,7 @@ from nodespan.kernel.rtnetlink import (
     number32,
     zero_terminated,
 )
+from nodespan.kernel.rtnl import NLM_F_CREATE, NLM_F_EXCL
 from nodespan.resources.network.enums import LinkFlags
 from nodespan.resources.network.link_spec import LinkSpecSpec
 

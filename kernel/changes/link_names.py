@@ -2,9 +2,9 @@
 
 import errno
 
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
-
+from nodespan.kernel import rtnl
 from nodespan.kernel.rtnetlink import AF_UNSPEC, RtnlSocket, nest, zero_terminated
+from nodespan.kernel.rtnl import NLM_F_CREATE, NLM_F_EXCL
 
 _IFNAME = 3
 _PROP_LIST = 52

@@ -4,12 +4,13 @@ import struct
 from socket import AF_INET, AF_INET6
 
 import attrs
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, rtnl
 
+from nodespan.kernel import rtnl
 from nodespan.kernel.prefixes import pack_ip, parse_prefix
 from nodespan.kernel.refusals import explained, name_and_mtu, route_refusal
 from nodespan.kernel.routes import KernelRoute
 from nodespan.kernel.rtnetlink import Request, RtnlSocket, attribute, nest, number32
+from nodespan.kernel.rtnl import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE
 from nodespan.resources.network.enums import Family
 from nodespan.resources.network.route import RouteSpecSpec
 

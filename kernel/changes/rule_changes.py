@@ -1,9 +1,9 @@
 """Adds and removes routing rules over rtnetlink."""
 
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, rtnl
-
+from nodespan.kernel import rtnl
 from nodespan.kernel.prefixes import parse_prefix
 from nodespan.kernel.rtnetlink import RtnlSocket, attribute, number8, number32, zero_terminated
+from nodespan.kernel.rtnl import NLM_F_CREATE, NLM_F_EXCL
 from nodespan.kernel.rules import KernelRule
 from nodespan.resources.network.enums import RouteProtocol
 from nodespan.resources.network.routing_rule import RoutingRuleSpecSpec

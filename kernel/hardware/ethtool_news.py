@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import trio
-from pyroute2.netlink import NLM_F_REQUEST, NLMSG_ERROR
 
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import inside, integer, members, split, text, zero_terminated
+from nodespan.kernel.rtnl import NLM_F_REQUEST, NLMSG_ERROR
 
 _NETLINK_GENERIC = 16
 _SOL_NETLINK = 270

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from ipaddress import ip_network
 
 import attrs
-from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
 
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.prefixes import pack_ip
@@ -35,6 +34,7 @@ from nodespan.kernel.rtnetlink import (
     split,
     zero_terminated,
 )
+from nodespan.kernel.rtnl import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
 from nodespan.kernel.wireguard.device import (
     DeviceChange,
     DeviceState,

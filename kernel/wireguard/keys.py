@@ -2,8 +2,6 @@
 
 from base64 import b64decode, b64encode
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 KEY_SIZE = 32
 _NO_KEY = bytes(KEY_SIZE)
 
@@ -42,4 +40,7 @@ def new_private_key(random_bytes: bytes) -> str:
 
 def public_key_of(private_key: str) -> str:
     """The public half. Raises ValueError for an invalid key."""
+    # Only who makes or checks a key pair pays for the library.
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
     return format_key(X25519PrivateKey.from_private_bytes(parse_given_key(private_key)).public_key().public_bytes_raw())

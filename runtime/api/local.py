@@ -19,13 +19,12 @@ from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.api import protocol
 from nodespan.runtime.api.access import TypeNameError, check_registered, definition_called
 from nodespan.runtime.api.overview import StatusReports
-from nodespan.runtime.api.user_resources import RefusedError, UserResources
 from nodespan.runtime.codec.plain import format_time, metadata_to_plain, resource_to_plain, spec_to_plain
-from nodespan.runtime.codec.yamltext import dump_resource
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.engine.causes import Cause, find_causes
 from nodespan.runtime.errors import AccessError, NotFoundError, OverrunError
+from nodespan.runtime.loading import load
 from nodespan.runtime.lock_file import LockedError, locked
 from nodespan.runtime.resource import (
     Filter,
@@ -172,7 +171,6 @@ class LocalServer:
         self._log = log
         self._version = version
         self._actions = {} if actions is None else actions
-        self._users = UserResources(state, engine.types)
         self._status = StatusReports(state, log, version=version)
 
     async def serve(self, listener: trio.SocketListener) -> None:
@@ -229,14 +227,25 @@ class LocalServer:
         id = None if request.get("id") is None else _text(request, "id")
         filter = _filter(request.get("selectors"))
         form = _text(request, "form", default="data")
-        render = _RENDERERS.get(form)
-        if render is None:
-            raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(_RENDERERS)}")
+        is_watch = bool(request.get("watch"))
+        head: dict[str, Any] = {"outage": self._outage(kind.namespace)}
+        if form == _TABLE and not is_watch:
+            # Only an agent that is asked for a table pays for JSONPath.
+            from nodespan.runtime.api.rows import Rows
+
+            rows = Rows(definition)
+            head["columns"] = rows.columns
+            render: _Render = lambda _, resource: {"cells": rows.cells(resource)}  # noqa: E731
+        elif form in _RENDERERS:
+            head["definition"] = spec_to_plain(definition)
+            render = _RENDERERS[form]
+        else:
+            known = [*_RENDERERS] if is_watch else [*_RENDERERS, _TABLE]
+            raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(known)}")
         visible = FilteredState(self._state, read_rule(self._state, is_owner=_sees_all(request, peer)))
-        head = {"definition": spec_to_plain(definition), "outage": self._outage(kind.namespace)}
         try:
             id = None if id is None else _id_of(visible, definition, kind, id)
-            if request.get("watch"):
+            if is_watch:
                 async with _follow(visible, kind, id, filter) as batches:
                     await self._send_events(stream, head, batches, render)
                 return
@@ -342,7 +351,11 @@ class LocalServer:
     async def _write(self, stream: trio.SocketStream, request: dict[str, Any], peer: Peer) -> None:
         if not _is_owner(peer):
             raise _RequestError(protocol.DENIED, "only the user that runs the agent, and root, may write resources")
-        users = self._users
+        # Only an agent whose users write pays for the YAML parser.
+        await load("nodespan.runtime.api.user_resources")
+        from nodespan.runtime.api.user_resources import UserResources
+
+        users = UserResources(self._state, self._engine.types)
         match verb := _text(request, "verb"):
             case "create" | "apply" | "replace":
                 write = {"create": users.create, "apply": users.apply, "replace": users.replace}[verb]
@@ -381,7 +394,7 @@ async def _send_answers(stream: trio.SocketStream, answers: AsyncGenerator[Mappi
                 async with aclosing(answers):
                     async for answer in answers:
                         await _send(stream, [answer])
-            except (ActionError, RefusedError) as error:
+            except ActionError as error:
                 last = _error(protocol.INVALID, str(error))
             await _send(stream, [last])
             nursery.cancel_scope.cancel()
@@ -471,10 +484,13 @@ def _render_data(event: str, resource: Resource[Any]) -> dict[str, Any]:
 
 
 def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
+    from nodespan.runtime.codec.yamltext import dump_resource
+
     metadata = metadata_to_plain(resource.metadata)
     return {"event": event, "metadata": metadata, "yaml": dump_resource(metadata, spec_to_plain(resource.spec))}
 
 
+_TABLE = "table"
 _RENDERERS: dict[str, _Render] = {"data": _render_data, "yaml": _render_yaml}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import trio
 
+from nodespan.runtime.actions import ActionError
 from nodespan.runtime.codec.documents import Document, DocumentError, read_documents
 from nodespan.runtime.codec.door import Mistake, find_mistakes
 from nodespan.runtime.codec.plain import spec_from_plain
@@ -37,7 +38,7 @@ _MOST_MISTAKES = 20
 Answer = dict[str, Any]
 
 
-class RefusedError(Exception):
+class RefusedError(ActionError):
     """The request is refused; the text says where the mistake is, and what to do."""
 
 

@@ -8,9 +8,16 @@ import sys
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] in (["get"], ["g"]):
+        from nodespan.runtime.cli.quick_table import print_table
+
+        status = print_table(given[1:])
+        if status is not None:
+            return status
     from nodespan.runtime.cli.command import run
 
-    return run(sys.argv[1:] if arguments is None else arguments)
+    return run(given)
 
 
 def get_resources() -> int:

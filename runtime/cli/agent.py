@@ -12,6 +12,7 @@ from nodespan.runtime.cli.version import own_version
 from nodespan.runtime.errors import RegistrationError, leaves
 from nodespan.runtime.paths import agent_socket
 from nodespan.runtime.process import garbage, logs
+from nodespan.runtime.state import State
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -37,7 +38,11 @@ def agent(options: argparse.Namespace) -> int:
         metrics=parse_address(options.metrics) if options.metrics else None,
         state_socket=Path(options.state_socket) if options.state_socket else None,
     )
-    return run_agent(Agent(wanted, version=own_version()))
+    return run_agent(Agent(wanted, version=own_version(), beside=(_keep_small,)))
+
+
+async def _keep_small(_state: State) -> None:
+    await garbage.keep_small()
 
 
 def run_agent(agent: Agent) -> int:

@@ -45,6 +45,15 @@ def finish() -> str:
     return ""
 
 
+def give_up(error: OSError) -> int:
+    """Standard output cannot be written: the exit status, which is 0 if its reader has seen enough."""
+    discard(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return 0
+    report(explain(error))
+    return 1
+
+
 def report(text: str) -> None:
     """Write an error; without a place for it, the exit status has to do."""
     try:

@@ -96,6 +96,29 @@ def spec_to_plain(spec: object) -> Any:
     return _converter.unstructure(spec) if own is None else own()
 
 
+# What `field_to_plain` returns for a field that plain data does not have.
+LEFT_OUT: Any = object()
+_fields: dict[type[Any], Mapping[str, tuple[str, bool, Any]]] = {}
+
+
+def field_to_plain(spec: object, name: str) -> Any:
+    """One field of `spec_to_plain`, by its name outside; LEFT_OUT if it is empty and left out.
+
+    Raises LookupError for a spec that has no such field, or decides for itself what it looks like outside.
+    """
+    cls = type(spec)
+    fields = _fields.get(cls)
+    if fields is None:
+        own = () if not attrs.has(cls) or hasattr(cls, "to_plain") else attrs.fields(cls)
+        fields = {outside_name(field): (field.name, is_omitted_when_empty(field), field.default) for field in own}
+        _fields[cls] = fields
+    inside, omit_empty, default = fields[name]
+    value = getattr(spec, inside)
+    if omit_empty and _is_empty(value, default):
+        return LEFT_OUT
+    return value if type(value) is str else _converter.unstructure(value)
+
+
 def spec_from_plain(cls: type[T], data: Any) -> T:
     """The spec that plain data stands for. Raises ValueError, TypeError or KeyError for invalid data."""
     try:

@@ -84,7 +84,7 @@ class Template:
         nested too deeply; or, unless `allow_missing`, a key is missing.
         """
         try:
-            return "".join(" ".join(map(_text, found)) for found in _evaluate(self._nodes, data, allow_missing))
+            return "".join(" ".join(map(to_text, found)) for found in _evaluate(self._nodes, data, allow_missing))
         except RecursionError:
             raise _Place(self.expression, 0).error("the data is nested too deeply to be shown") from None
 
@@ -285,7 +285,8 @@ _COMPARISONS: dict[str, Callable[[object, object], bool]] = {
 # Rendering results
 
 
-def _text(value: object) -> str:
+def to_text(value: object) -> str:
+    """A result as text."""
     match value:
         case str():
             return value
@@ -309,7 +310,7 @@ def _json(value: object) -> str:
 
 def _jsonable(value: object) -> object:
     if isinstance(value, dict):
-        pairs = sorted(((_text(key), item) for key, item in value.items()), key=lambda pair: pair[0])
+        pairs = sorted(((to_text(key), item) for key, item in value.items()), key=lambda pair: pair[0])
         return {key: _jsonable(item) for key, item in pairs}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]

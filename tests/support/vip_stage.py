@@ -13,7 +13,8 @@ from nodespan.controllers.network.operators.operator_spec import OperatorSpecCon
 from nodespan.controllers.network.status.address_status import AddressStatusController
 from nodespan.controllers.network.status.link_status import LinkStatusController
 from nodespan.controllers.network.vip.environment import VIPEnvironment
-from nodespan.controllers.network.vip.operator import INPUTS, vip_factories
+from nodespan.controllers.network.vip.inputs import INPUTS
+from nodespan.controllers.network.vip.operator import vip_factories
 from nodespan.controllers.network.vip.vip_rules import election_prefix
 from nodespan.etcd import EtcdClient
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec

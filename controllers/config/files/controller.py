@@ -9,16 +9,17 @@ It alone also changes the files: `nodespan apply` submits requests, which are do
 
 import functools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import trio
 
 from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
 from nodespan.controllers.common.prior_state import FILE_NAME
 from nodespan.controllers.common.wall_offset import WallOffset
-from nodespan.controllers.config.apply import apply_actions
+from nodespan.controllers.config.action_names import APPLY, CANCEL, CONFIRM, DRY_RUN
 from nodespan.controllers.config.digest import file_digest
 from nodespan.controllers.config.files.in_effect import InEffect
 from nodespan.controllers.config.files.publication import Publication
@@ -28,12 +29,13 @@ from nodespan.controllers.config.files.staged import Staged
 from nodespan.controllers.config.files.takeover import Takeover
 from nodespan.controllers.config.files.trial_period import TrialPeriod
 from nodespan.controllers.config.files.watched import APPLIED_FILE, WatchedFiles
-from nodespan.controllers.config.loading import Loaded
+from nodespan.controllers.config.loaded import Loaded
 from nodespan.controllers.config.sources import SourceText
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import ConfigStatus
-from nodespan.runtime.actions import Action, ActionError
+from nodespan.runtime.actions import Action, ActionCall, ActionError
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive
+from nodespan.runtime.loading import load
 from nodespan.runtime.plugins import AnyController, at_once
 from nodespan.runtime.state.opening import Mount
 from nodespan.runtime.whole_file import replace_file
@@ -90,7 +92,16 @@ class FileController(Controller):
     @property
     def actions(self) -> Mapping[str, Action]:
         """What `nodespan apply` calls."""
-        return apply_actions(self, self._new_controllers, self._prior)
+        return {name: functools.partial(self._act, name) for name in (APPLY, DRY_RUN, CONFIRM, CANCEL)}
+
+    async def _act(self, name: str, call: ActionCall) -> AsyncGenerator[Mapping[str, Any], None]:
+        # Only an agent that is asked to apply loads what answers.
+        await load("nodespan.controllers.config.apply")
+        from nodespan.controllers.config.apply import apply_actions
+
+        async with aclosing(apply_actions(self, self._new_controllers, self._prior)[name](call)) as answers:
+            async for answer in answers:
+                yield answer
 
     # Requests of clients. Each is done in a turn, and in effect when it returns. Raises ActionError.
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import attrs
 
 from nodespan.controllers.config.files.watched import APPLIED_FILE
-from nodespan.controllers.config.loading import load_sources
 from nodespan.controllers.config.reading import read_sources
 from nodespan.resources.config.nodespan import StateSettings
 from nodespan.runtime.state.opening import Mount, check_url
@@ -26,6 +25,8 @@ def read_mounts(config: Sequence[Path], state_dir: Path) -> Sequence[Mount]:
     # Most configurations name none, and an agent's start is not the time to read a large one twice.
     if not any("states" in source.text for source in sources):
         return ()
+    from nodespan.controllers.config.loading import load_sources
+
     return mounts_of(load_sources(sources, problems).config.nodespan.states)
 
 

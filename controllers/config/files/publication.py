@@ -8,7 +8,7 @@ from nodespan.controllers.config.files.mounts import mounts_of
 from nodespan.controllers.config.files.takeover import Takeover
 from nodespan.controllers.config.files.trial_period import TrialPeriod
 from nodespan.controllers.config.finding import Severity
-from nodespan.controllers.config.loading import Loaded
+from nodespan.controllers.config.loaded import Loaded
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
 from nodespan.runtime.controller import ControllerContext

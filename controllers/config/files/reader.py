@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from nodespan.controllers.config.loading import Loaded, load_sources
+from nodespan.controllers.config.loaded import Loaded
 from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.reading import read_sources
 from nodespan.controllers.config.sources import SourceText, bundle
@@ -38,7 +38,7 @@ class ConfigReader:
         kept = None if problems else self._kept.get(bundle(sources))
         if kept is not None:
             return Loaded(config=kept, texts={source.name: source.text for source in sources})
-        loaded = await trio.to_thread.run_sync(load_sources, sources, problems, abandon_on_cancel=True)
+        loaded = await trio.to_thread.run_sync(_load, sources, problems, abandon_on_cancel=True)
         self.keep(loaded)
         return loaded
 
@@ -51,3 +51,10 @@ class ConfigReader:
 
     async def _read_sources(self) -> tuple[list[SourceText], list[Problem]]:
         return await trio.to_thread.run_sync(functools.partial(read_sources, *self._paths), abandon_on_cancel=True)
+
+
+def _load(sources: Sequence[SourceText], problems: Sequence[Problem]) -> Loaded:
+    """In a worker thread: only an agent with a configuration loads what reads and checks one."""
+    from nodespan.controllers.config.loading import load_sources
+
+    return load_sources(sources, problems)

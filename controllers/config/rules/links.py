@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from nodespan.controllers.common.cel import ExpressionError
-from nodespan.controllers.common.cel import parse as parse_expression
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
 from nodespan.controllers.config.notation import is_cidr, is_mac
@@ -124,6 +122,10 @@ def check_link_alias(alias: LinkAliasConfig) -> Iterator[Finding]:
             hint=_EXPRESSION_HINT,
         )
         return
+    # The language is loaded for configurations that use it.
+    from nodespan.controllers.common.cel import ExpressionError
+    from nodespan.controllers.common.cel import parse as parse_expression
+
     try:
         parse_expression(alias.selector.match)
     except ExpressionError as error:

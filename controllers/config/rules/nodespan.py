@@ -12,7 +12,6 @@ from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.nodespan import DashboardSettings, EtcdSettings, NodespanConfig
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.runtime.state.opening import check_url
-from nodespan.runtime.text import jsonpath
 
 # A shorter lease leaves no whole second for the lifetime of the address in the kernel.
 _SHORTEST_LEASE: Final = timedelta(seconds=3)
@@ -98,6 +97,8 @@ def _check_json_path(condition: VipCondition) -> Iterator[Finding]:
     if condition.equals and not condition.json_path:
         yield at("equals", message="equals is used only with jsonPath", hint="say what is to be compared")
     if condition.json_path:
+        from nodespan.runtime.text import jsonpath
+
         try:
             jsonpath.compile(condition.json_path)
         except jsonpath.JSONPathError as error:

@@ -1,8 +1,8 @@
 """network.LinkAliasConfigController: which links the aliases of the configuration are for."""
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from nodespan.controllers.common.cel import Expression, ExpressionError, parse
 from nodespan.controllers.network.config.derived_outputs import DerivedOutputs, Requested, last
 from nodespan.controllers.network.config.known_links import KnownLinks
 from nodespan.controllers.network.config.parts import machine_config
@@ -18,6 +18,9 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
 
+if TYPE_CHECKING:
+    from nodespan.controllers.common.cel import Expression
+
 _MANY = "%d"
 
 
@@ -29,6 +32,9 @@ def choose_aliases(
     Only NICs are looked at. A fixed name is for one link; `net%d` for many, counted from 0 in the order of the
     permanent addresses.
     """
+    # Only a configuration with aliases pays for the language of their selectors.
+    from nodespan.controllers.common.cel import ExpressionError, parse
+
     chosen: dict[str, str] = {}
     problems: list[tuple[str, str]] = []
     warnings: list[tuple[str, str]] = []
@@ -50,7 +56,7 @@ def choose_aliases(
     return Requested(outputs=requests, problems=tuple(problems), warnings=tuple(warnings))
 
 
-def _matching(expression: Expression, links: Mapping[str, LinkStatusSpec]) -> list[str]:
+def _matching(expression: "Expression", links: Mapping[str, LinkStatusSpec]) -> list[str]:
     nics = [(status.permanent_addr or status.hardware_addr, name) for name, status in links.items() if status.physical]
     return [name for _, name in sorted(nics) if expression.matches(links[name])]
 

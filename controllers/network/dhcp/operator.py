@@ -11,7 +11,6 @@ from contextlib import AbstractAsyncContextManager
 
 import attrs
 import trio
-from pyroute2.netlink import rtnl
 
 from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.common.wall_offset import WallOffset, follow_steps
@@ -21,6 +20,7 @@ from nodespan.controllers.network.dhcp.lease import Client, Lease, Outgoing
 from nodespan.controllers.network.dhcp.lease_file import LeaseFile
 from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorOutput
+from nodespan.kernel import rtnl
 from nodespan.kernel.addresses import Addresses, AddressKey
 from nodespan.kernel.rtnetlink import open_rtnl_socket
 from nodespan.resources.network import (

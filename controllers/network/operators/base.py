@@ -24,6 +24,7 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.controller.context import Access
+from nodespan.runtime.loading import load
 from nodespan.runtime.resource import KindLike, Resource
 
 S = TypeVar("S")
@@ -110,3 +111,20 @@ class Operator(ABC):
 
 
 OperatorFactory = Callable[[OperatorSpecSpec], Operator]
+
+
+class LoadedOperator(Operator):
+    """An operator whose module is loaded when the operator begins: most nodes have no use for most of them."""
+
+    def __init__(self, module: str, make: Callable[[], Operator], *, hands_over: bool = False) -> None:
+        self.hands_over = hands_over
+        self._module = module
+        self._make = make
+        self._operator: Operator | None = None
+
+    async def run(self, ctx: OperatorContext) -> None:
+        """See `Operator`."""
+        if self._operator is None:
+            await load(self._module)
+            self._operator = self._make()
+        await self._operator.run(ctx)

@@ -33,7 +33,6 @@ from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.nodespan import EtcdSettings, NodespanConfig
 from nodespan.resources.network import (
     HOSTNAME_ID,
-    AddressSpec,
     AddressStatus,
     HostnameStatus,
     OperatorSpecSpec,
@@ -43,15 +42,7 @@ from nodespan.resources.network import Operator as OperatorKind
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
 from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Exponential
-from nodespan.runtime.controller import Input, weak
 from nodespan.runtime.text.escaping import bounded
-
-# What the operator reads, beside what all operators do.
-INPUTS: tuple[Input, ...] = (
-    weak(AddressSpec),
-    weak(AddressStatus),
-    weak(VIPCondition),
-)
 
 # Between two sessions, in seconds; and after one in which the address could not be had, each time twice as long.
 _PAUSE = 1.0

@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from nodespan.controllers.api.inspection import DEPENDENCIES
 from nodespan.controllers.api.machine import APPLY_CONFIGURATION, CONFIG_FILE, READ, VERSION
-from nodespan.controllers.config.apply import APPLY, CONFIRM, DRY_RUN
+from nodespan.controllers.config.action_names import APPLY, CONFIRM, DRY_RUN
 from nodespan.controllers.secrets.authority import issue_client, issue_server, new_authority
 from nodespan.resources.cluster import Member, MemberSpec
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec

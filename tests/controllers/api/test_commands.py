@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from nodespan.controllers.config.apply import APPLY, DRY_RUN
+from nodespan.controllers.config.action_names import APPLY, DRY_RUN
 from nodespan.controllers.remote.talosconfig import Context, TalosConfig, write_config
 from tests.controllers.api.nodes import ADMIN, AUTHORITY, APINode, api_node
 from tests.controllers.api.test_api import Actions

@@ -12,7 +12,7 @@ import structlog.testing
 import trio
 
 from nodespan.controllers.config import apply
-from nodespan.controllers.config.apply import APPLIED, APPLIED_WITH_PROBLEMS, APPLY, CANCEL, CONFIRM
+from nodespan.controllers.config.action_names import APPLIED, APPLIED_WITH_PROBLEMS, APPLY, CANCEL, CONFIRM
 from nodespan.controllers.config.files.controller import IN_EFFECT_FILE, TRIAL_FILE, FileController
 from nodespan.controllers.config.files.watched import APPLIED_FILE
 from nodespan.resources.cluster import DiscoveryServiceStatus, DiscoveryServiceStatusSpec, ServiceState

@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog.testing
 
 from nodespan.controllers.common.prior_state import Prior, PriorState, address_slot
-from nodespan.controllers.config.apply import APPLY, DRY_RUN
+from nodespan.controllers.config.action_names import APPLY, DRY_RUN
 from nodespan.controllers.config.dry_run import DryRun, dry_run
 from nodespan.controllers.config.files.controller import FileController
 from nodespan.controllers.config.loading import load

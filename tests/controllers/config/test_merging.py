@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.controllers.config.loading import Loaded, load, load_sources, read_and_load
+from nodespan.controllers.config.loaded import Loaded
+from nodespan.controllers.config.loading import load, load_sources, read_and_load
 from nodespan.controllers.config.sources import SourceText, bundle, unbundle
 from nodespan.resources.config import KubeNetworkConfig, LinkConfig
 from tests.controllers.config.marked import unmark

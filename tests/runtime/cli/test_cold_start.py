@@ -34,6 +34,7 @@ print("IMPORTED", *sorted(sys.modules), file=sys.stderr)
     "arguments",
     [
         ("get", "links"),
+        ("get", "links", "lo", "-n", "network"),
         ("get", "links", "-w"),
         ("status",),
         ("status", "-o", "json"),

@@ -6,15 +6,16 @@ from typing import Any
 import trio
 
 from nodespan.controllers.common.wall_offset import WallOffset
-from nodespan.controllers.network.vip.conditions.checks import CheckFailedError, check
 from nodespan.controllers.network.vip.conditions.health import Health, step
-from nodespan.controllers.network.vip.conditions.named_resource import NamedResource, NoSuchTypeError
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.loading import load
 from nodespan.runtime.resource import ResourceDefinition
 
+_CHECKS = "nodespan.controllers.network.vip.conditions.checks"
+_NAMED_RESOURCE = "nodespan.controllers.network.vip.conditions.named_resource"
 _INPUTS = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(ResourceDefinition))
 
 
@@ -54,6 +55,8 @@ class VIPConditionController(Controller):
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
                 conditions = () if config is None else config.spec.nodespan.vip.conditions
                 configured = {condition.name: condition for condition in conditions}
+                if conditions:
+                    await load(_CHECKS, _NAMED_RESOURCE)
                 self._set_named_inputs(ctx, configured)
                 await self._stop_others(ctx, configured)
                 for name, condition in configured.items():
@@ -65,9 +68,14 @@ class VIPConditionController(Controller):
 
     def _set_named_inputs(self, ctx: ControllerContext, configured: Mapping[str, VipCondition]) -> None:
         """Add the resources that conditions name to the inputs."""
-        named = [NamedResource.of(condition.resource) for condition in configured.values() if condition.resource]
-        definitions = ctx.list(ResourceDefinition)
-        kinds = {kind for one in named if (kind := one.kind_among(definitions)) is not None}
+        resources = [condition.resource for condition in configured.values() if condition.resource]
+        kinds = set()
+        if resources:
+            from nodespan.controllers.network.vip.conditions.named_resource import NamedResource
+
+            definitions = ctx.list(ResourceDefinition)
+            named = [NamedResource.of(resource) for resource in resources]
+            kinds = {kind for one in named if (kind := one.kind_among(definitions)) is not None}
         ctx.set_inputs((*_INPUTS, *(weak(kind) for kind in sorted(kinds, key=str) if kind != MachineConfig.kind)))
 
     async def _stop_others(self, ctx: ControllerContext, configured: Mapping[str, VipCondition]) -> None:
@@ -97,6 +105,8 @@ class VIPConditionController(Controller):
         """Why the condition does not hold now, "" if it does."""
         if condition.resource:
             return self._look_at_resource(ctx, condition)
+        from nodespan.controllers.network.vip.conditions.checks import CheckFailedError, check
+
         try:
             await check(condition)
         except CheckFailedError as error:
@@ -104,6 +114,8 @@ class VIPConditionController(Controller):
         return ""
 
     def _look_at_resource(self, ctx: ControllerContext, condition: VipCondition) -> str:
+        from nodespan.controllers.network.vip.conditions.named_resource import NamedResource, NoSuchTypeError
+
         named = NamedResource.of(condition.resource)
         try:
             kind = named.require_kind(ctx.list(ResourceDefinition))

@@ -2,41 +2,9 @@
 
 import os
 import ssl
-from pathlib import Path
 
 from nodespan.runtime.pem import PEMError, certificate_blocks
-
-# Where systems keep their certificate authorities, in one file.
-_SYSTEM_ROOTS = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Gentoo
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",  # SUSE
-    "/etc/ssl/cert.pem",  # Alpine, and others
-)
-
-
-class TrustError(ValueError):
-    """Certificates or a key that cannot be used; the text says which and why."""
-
-
-def system_roots() -> bytes:
-    """The certificate authorities of the system as PEM, of $SSL_CERT_FILE where that is set. Blocks on the disk.
-
-    Raises TrustError if there is no such file: then no server could be trusted.
-    """
-    chosen = os.environ.get("SSL_CERT_FILE")
-    for path in (chosen,) if chosen else _SYSTEM_ROOTS:
-        try:
-            return Path(path).read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise TrustError(f"the certificate authorities cannot be read: {error}") from error
-    where = chosen or "any of the places where systems keep them"
-    raise TrustError(
-        f"no certificate authorities in {where}: install ca-certificates, or point SSL_CERT_FILE at a bundle"
-    )
+from nodespan.runtime.system_roots import TrustError, system_roots
 
 
 def client_context(*, roots: bytes | None = None, certificate: bytes = b"", key: bytes = b"") -> ssl.SSLContext:
@@ -79,3 +47,6 @@ def present_certificate(context: ssl.SSLContext, certificate: bytes, key: bytes,
         raise TrustError(f"{whose} certificate and key cannot be used: {text}") from error
     finally:
         os.close(descriptor)
+
+
+__all__ = ["TrustError", "client_context", "present_certificate", "system_roots"]

@@ -1,0 +1,153 @@
+"""What an agent loads, and when: counted in modules, for memory and the time of a start follow from those."""
+
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import trio
+
+from nodespan.runtime.loading import load
+from tests.conftest import LOADED_LATER
+
+ROOT = Path(__file__).parents[2]
+# Never in an agent: they are for clients, for tests, or were too heavy for what they were used for.
+NEVER = ("argparse", "grpc", "hypothesis", "prometheus_client", "pyroute2", "pytest", "unittest")
+# Only when a configuration or a client asks for it.
+LATER = (
+    *("cryptography", "google.protobuf", "h11", "h2", "http", "ruamel.yaml", "sqlite3"),
+    "nodespan.controllers.api.serving",
+    "nodespan.controllers.common.cel",
+    "nodespan.controllers.config.apply",
+    "nodespan.controllers.config.loading",
+    "nodespan.controllers.config.rules",
+    "nodespan.controllers.network.dhcp",
+    "nodespan.controllers.network.vip.operator",
+    "nodespan.controllers.secrets.authority",
+    "nodespan.discovery.client",
+    "nodespan.etcd",
+    "nodespan.resources.wire",
+    "nodespan.runtime.api.cosi",
+    "nodespan.runtime.api.grpc",
+    "nodespan.runtime.api.http_server",
+    "nodespan.runtime.api.rows",
+    "nodespan.runtime.api.user_resources",
+    "nodespan.runtime.state.sqlite",
+    "nodespan.runtime.text.jsonpath",
+)
+WITH_DISCOVERY = (
+    *("cryptography", "google.protobuf", "h2", "ruamel.yaml"),
+    "nodespan.controllers.config.loading",
+    "nodespan.controllers.config.rules",
+    "nodespan.discovery.client",
+    "nodespan.runtime.api.grpc",
+)
+MOST_MODULES = 800
+CONFIGURATION = """
+cluster:
+  id: 8XuV9TZHW08DOk3bVxQjH9ih_TBKjnh-j44tsCLSBzo=
+  secret: 7dcjbfCdvrlGIgLvKVlZ0dsxDwD5Hs0hRwnW4Ba0Cmc=
+  discovery: {enabled: true, registries: {service: {endpoint: "https://192.0.2.1:3000/"}}}
+"""
+AGENT = """
+import sys
+from pathlib import Path
+import trio
+from nodespan.runtime.agent import Agent, AgentOptions
+from nodespan.resources.cluster import DiscoveryServiceStatus
+
+directory, configuration = Path(sys.argv[1]), sys.argv[2]
+
+async def main():
+    options = AgentOptions(socket=directory / "s", state_dir=directory / "state", root=directory / "root")
+    agent = Agent(options, version="0")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(agent.run)
+            print("MODULES", *sorted(sys.modules))
+            (directory / "state" / "config.yaml").write_text(configuration)
+            while not agent.state.list(DiscoveryServiceStatus):
+                await trio.sleep(0.05)
+            print("MODULES", *sorted(sys.modules))
+            nursery.cancel_scope.cancel()
+
+trio.run(main)
+"""
+
+
+def _loaded(names: tuple[str, ...], modules: set[str]) -> list[str]:
+    return [name for name in names if name in modules]
+
+
+@pytest.fixture(scope="module")
+def modules_of_agents(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str]]:
+    """The modules of an agent without a configuration, and later with discovery."""
+    directory = tmp_path_factory.mktemp("agent")
+    (directory / "root" / "etc").mkdir(parents=True)
+    command = (sys.executable, "-c", AGENT, str(directory), CONFIGURATION)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    found = re.findall("^MODULES (.*)$", done.stdout, re.MULTILINE)
+    assert len(found) == 2, done.stderr
+    without, with_discovery = (set(line.split()) for line in found)
+    return without, with_discovery
+
+
+def test_an_agent_without_a_configuration_has_loaded_no_library_of_what_is_not_configured(
+    modules_of_agents: tuple[set[str], set[str]],
+) -> None:
+    without, _ = modules_of_agents
+    assert _loaded((*NEVER, *LATER), without) == []
+    # Tools of developers that logging uses where they are installed.
+    own = {name for name in without if not name.startswith(("rich.", "pygments."))}
+    assert len(own) < MOST_MODULES
+
+
+def test_an_agent_loads_what_its_configuration_asks_for_and_nothing_else(
+    modules_of_agents: tuple[set[str], set[str]],
+) -> None:
+    _, with_discovery = modules_of_agents
+    assert _loaded(WITH_DISCOVERY, with_discovery) == list(WITH_DISCOVERY)
+    others = tuple(name for name in (*NEVER, *LATER) if name not in WITH_DISCOVERY)
+    assert _loaded(others, with_discovery) == []
+
+
+def test_what_tests_in_virtual_time_load_first_is_all_that_is_loaded_in_a_thread() -> None:
+    folders = ("controllers", "runtime", "kernel", "discovery", "etcd", "cluster")
+    sources = [path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    calls = [text for text in sources if re.search(r"await load\(|LoadedOperator\(", text)]
+    quoted = {name for text in calls for name in re.findall(r'"(nodespan\.[a-z0-9_.]+)"', text)}
+    assert quoted == set(LOADED_LATER)
+
+
+async def test_what_is_loaded_is_not_loaded_again_and_is_no_checkpoint() -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await load("json", "trio")
+    assert not scope.cancelled_caught
+
+
+async def test_a_module_is_imported_in_another_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "module_for_test_loading.py").write_text("import threading\nloaded_by = threading.current_thread()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    await load("module_for_test_loading")
+    import threading
+
+    module = sys.modules.pop("module_for_test_loading")
+    assert module.loaded_by is not threading.current_thread()
+
+
+async def test_a_module_that_another_thread_is_importing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    incomplete = types.ModuleType("incomplete_for_test_loading")
+    incomplete.__spec__ = types.SimpleNamespace(_initializing=True, name=incomplete.__name__)  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, incomplete.__name__, incomplete)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await load(incomplete.__name__)
+    assert scope.cancelled_caught
+
+
+async def test_the_error_of_a_module_is_raised() -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_for_test_loading"):
+        await load("no_such_module_for_test_loading")
