@@ -12,7 +12,8 @@ from cryptography import x509
 
 from nodespan.controllers.cluster.config import discovery_config
 from nodespan.controllers.config.files.watched import APPLIED_FILE
-from nodespan.controllers.config.loading import Loaded, read_and_load
+from nodespan.controllers.config.loaded import Loaded
+from nodespan.controllers.config.loading import read_and_load
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.proxy import ProxyError, proxy_for
 from nodespan.runtime.overview.check import Surroundings, Verdict, failed, ok, skipped, warning
