@@ -157,6 +157,7 @@ class Client:
         self._cipher = ClusterCipher(options.key, random_bytes)
         self._view = View(options.node_id, self._cipher)
         self._changed: set[str] = set()
+        self._missing: set[str] = set()
         self._backoff = Backoff(random)
         self._target = options.target
         self._own = _Own()
@@ -221,6 +222,15 @@ class Client:
         """The ids in `affiliates` that were added, changed or removed since the last call."""
         changed, self._changed = frozenset(self._changed), set()
         return changed
+
+    def take_missing(self) -> frozenset[str]:
+        """The ids, since the last call, that the first message of a stream lacked and that were not reported since.
+
+        They are among those of `take_changes`. A service that has lost its records, or was replaced, lacks the nodes
+        that have not announced themselves to it yet.
+        """
+        missing, self._missing = frozenset(self._missing), set()
+        return missing
 
     # Desired state.
 
@@ -357,6 +367,7 @@ class Client:
             if change.ids or change.rejections or not self._is_synced:
                 self._is_synced = True
                 self._changed |= change.ids
+                self._missing = (self._missing - change.ids) | change.missing
                 self._on_change()
         raise TransportError("END_OF_STREAM", "the service ended the watch")
 

@@ -8,6 +8,7 @@ streams the view is kept: a dead service must not remove living nodes.
     any           this node's id         none
     any           without data           none: its owner has not announced it yet
     any           unreadable             counted; the known affiliate is kept (but a first message removes it)
+    first         (missing)              removed, and named as missing: nobody said that it is gone
     deleted       (ids only)             removed
     otherwise                            added or replaced
 
@@ -53,10 +54,14 @@ class Rejection:
 
 @attrs.frozen
 class Change:
-    """The effect of one message: the ids that were added, changed or removed, and the first unreadable records."""
+    """The effect of one message: the ids that were added, changed or removed, and the first unreadable records.
+
+    `missing` are those among the ids that a first message lacks, while none said that they are gone.
+    """
 
     ids: frozenset[str] = frozenset()
     rejections: tuple[Rejection, ...] = ()
+    missing: frozenset[str] = frozenset()
 
 
 class View:
@@ -121,7 +126,7 @@ class View:
         for id in read:
             self._unreadable.pop(id, None)
         self._unreadable.update(reading.unreadable)
-        return Change(gone | changed, tuple(reading.rejections))
+        return Change(gone | changed, tuple(reading.rejections), gone)
 
     def _forget(self, ids: Iterable[str]) -> frozenset[str]:
         gone = set()

@@ -1,11 +1,12 @@
 """cluster.AffiliateCacheController: remembers the other nodes across restarts, for when no discovery service answers.
 
 The last reports of the services are kept in a file. A new agent publishes them as `cache/<node id>` until a service
-reports a node, whose snapshot then counts alone, or until the records would have expired there too. The file holds no
-secret, but is private all the same.
+reports that node, or the records would have expired there too. What the services do not report once they report any
+node counts for a while yet (`missing_nodes`). The file holds no secret, but is private all the same.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import trio
 
+from nodespan.controllers.cluster.missing_nodes import PATIENCE, MissingNodes
 from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
 from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
@@ -65,7 +67,7 @@ def load(path: Path, cluster_id: str, now: float, boot: str = "", since_boot: fl
 
 
 class AffiliateCacheController(Controller):
-    """Writes `cache/<node id>` in cluster-raw while no service has reported a node. `now` is wall-clock seconds."""
+    """Writes `cache/<node id>` in cluster-raw for nodes that no service reports yet. `now` is wall-clock seconds."""
 
     name = "cluster.AffiliateCacheController"
     inputs = (weak(RAW_AFFILIATE), weak(DiscoveryConfig, DISCOVERY_CONFIG_ID))
@@ -78,6 +80,7 @@ class AffiliateCacheController(Controller):
         now: Callable[[], float] = time.time,
         clock: BootClock | None = None,
         save_interval: float = _SAVE_INTERVAL,
+        patience: float = PATIENCE,
     ) -> None:
         self._clock = clock or SystemBootClock()
         self._path = state_dir / FILE_NAME
@@ -86,6 +89,8 @@ class AffiliateCacheController(Controller):
         self._cluster_id = ""
         self._reported: Affiliates = {}
         self._saved: Affiliates = {}
+        self._missing = MissingNodes(patience)
+        self._wakes_at = math.inf
 
     async def run(self, ctx: ControllerContext) -> None:
         """Save what the services report, and publish what was saved."""
@@ -100,9 +105,16 @@ class AffiliateCacheController(Controller):
                     for affiliate in ctx.list(RAW_AFFILIATE)
                     if affiliate.id.startswith(_FROM_SERVICE)
                 }
-                if self._reported or cluster_id != self._cluster_id:
+                if cluster_id != self._cluster_id:
                     expiry.cancel()
+                    self._missing.clear()
                     await self._forget(ctx)
+                elif self._reported:
+                    expiry.cancel()
+                    await self._give_way(ctx)
+                    if self._missing.due not in (self._wakes_at, math.inf):
+                        self._wakes_at = self._missing.due
+                        nursery.start_soon(_wake_at, ctx, self._wakes_at)
                 if cluster_id != self._cluster_id:
                     self._cluster_id = cluster_id
                     if cluster_id and not self._reported:
@@ -129,6 +141,22 @@ class AffiliateCacheController(Controller):
             await trio.sleep(max(0.0, until - now))
             await self._forget(ctx)
 
+    async def _give_way(self, ctx: ControllerContext) -> None:
+        """Forget the nodes that the services report, those that others have replaced, and in time all."""
+        now = trio.current_time()
+        cached = {raw.spec.node_id: raw for raw in ctx.list(RAW_AFFILIATE) if raw.metadata.owner == self.name}
+        if not cached:
+            return
+        gone = self._missing.expired(now) | (self._reported.keys() & cached.keys())
+        for node_id in gone:
+            self._missing.drop(node_id)
+        for node_id in cached.keys() - gone:
+            self._missing.add(node_id, cached[node_id].spec, now)
+        for spec in self._reported.values():
+            gone |= self._missing.replaced_by(spec)
+        for node_id in gone & cached.keys():
+            await ctx.remove(RAW_AFFILIATE, cached[node_id].id)
+
     async def _forget(self, ctx: ControllerContext) -> None:
         for affiliate in ctx.list(RAW_AFFILIATE):
             if affiliate.metadata.owner == self.name:
@@ -147,3 +175,8 @@ class AffiliateCacheController(Controller):
             except OSError as error:
                 ctx.log.warning("the nodes of the cluster cannot be kept for a restart", error=str(error))
             self._saved, saved_at = reported, trio.current_time()
+
+
+async def _wake_at(ctx: ControllerContext, moment: float) -> None:
+    await trio.sleep_until(moment)
+    ctx.wake()

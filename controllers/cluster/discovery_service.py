@@ -3,7 +3,8 @@
 One task per service runs its client, which is loaded once a service is configured. The controller's turns give the
 clients the record of this node. A task beside them publishes what the clients receive; it is not a turn, so a change of
 one node does not read the records of all others. Nothing that a service reported is dropped before the services in use
-have sent a full snapshot: a controller that restarts, or a service that is replaced, does not tear down the mesh.
+have sent a full snapshot, and what that lacks counts for a while (`missing_nodes`): a controller that restarts, and a
+service that is replaced or starts without its records, do not tear down the mesh.
 """
 
 import os
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from nodespan.controllers.cluster.missing_nodes import MissingNodes
 from nodespan.controllers.cluster.raw_affiliates import RawAffiliates
 from nodespan.controllers.common.problems import Problems
 from nodespan.discovery.endpoint_url import DialAddress
@@ -249,6 +251,9 @@ class _Run:
         # As published; an earlier run may have left some.
         self._statuses = {status.id: status.spec for status in ctx.list(DiscoveryServiceStatus)}
         self._touched: set[str] = set()
+        # Nodes that a snapshot lacks, to be looked at; and those that count nevertheless, for now.
+        self._lacking: set[str] = set()
+        self._missing = MissingNodes()
         self._has_swept = False
         self._changed = trio.Event()
 
@@ -268,7 +273,7 @@ class _Run:
         for service in list(self._retired):
             options = service.client.options
             if (options.cluster_id, options.node_id, options.key) not in clusters:
-                self._give_up(service)
+                self._touched |= self._give_up(service) | self._missing.clear()
         for name, options in configured.items():
             if name not in self._services:
                 service = _Service(self._new_client(self._ctx, name, options, self._wake))
@@ -319,14 +324,20 @@ class _Run:
     async def publish_forever(self) -> None:
         """Publish what the clients receive, as it comes."""
         while True:
-            await self._changed.wait()
+            with trio.move_on_at(self._missing.due):
+                await self._changed.wait()
             self._changed = trio.Event()
             for service in self._services.values():
                 self._receive(service)
             if all(service.client.is_synced for service in self._services.values()):
                 self._clear_out()
-            touched, self._touched = self._touched, set()
+            touched, self._touched = self._touched | self._missing.expired(trio.current_time()), set()
+            lacking, self._lacking = self._lacking - touched, set()
             for node_id in touched:
+                self._missing.drop(node_id)
+            for node_id in lacking:
+                self._keep(node_id)
+            for node_id in lacking | touched:
                 await self._publish(node_id)
             await self._publish_address()
             await self._publish_statuses()
@@ -337,33 +348,50 @@ class _Run:
         from nodespan.controllers.cluster.conversion import from_wire
 
         client = service.client
+        missing = client.take_missing()
         changes = {}
         for id in client.take_changes():
             seen = client.affiliates.get(id)
             spec = None if seen is None else from_wire(seen)
             # A record with this node's id that is not its own was copied, or made up by another member.
             changes[id] = None if spec is None or spec.node_id in ("", client.options.node_id) else spec
-        self._touched |= self._records.take(service, changes)
+        lacking = {id: None for id in missing if id in changes and changes[id] is None}
+        self._lacking |= self._records.take(service, lacking)
+        self._touched |= self._records.take(service, {id: changes[id] for id in changes.keys() - lacking.keys()})
 
-    def _give_up(self, service: _Service) -> None:
+    def _give_up(self, service: _Service) -> set[str]:
+        """Forget what a service reported; returns the ids of the nodes."""
         self._retired.remove(service)
-        self._touched |= self._records.forget(service)
+        return self._records.forget(service)
 
     def _clear_out(self) -> None:
-        """All services in use have sent a full snapshot: what none of them reported is gone."""
+        """All services in use have sent a full snapshot: what none of them reported is missing."""
         for service in list(self._retired):
-            self._give_up(service)
+            self._lacking |= self._give_up(service)
         if not self._has_swept:
             self._has_swept = True
             mine = (raw for raw in self._ctx.list(RAW_AFFILIATE) if raw.metadata.owner == self._ctx.name)
-            self._touched |= self._records.unknown(raw.metadata.id.removeprefix(_SOURCE) for raw in mine)
+            self._lacking |= self._records.unknown(raw.metadata.id.removeprefix(_SOURCE) for raw in mine)
+
+    def _keep(self, node_id: str) -> None:
+        """Let a node count for a while although no service reports it, if it counts now."""
+        found = self._ctx.find(RAW_AFFILIATE, f"{_SOURCE}{node_id}")
+        if found is not None and self._records.latest(node_id) is None:
+            self._missing.add(node_id, found.spec, trio.current_time())
 
     async def _publish(self, node_id: str) -> None:
-        id = f"{_SOURCE}{node_id}"
         spec = self._records.latest(node_id)
         if spec is not None:
-            await self._ctx.put(RAW_AFFILIATE, id, spec)
-        elif self._ctx.find(RAW_AFFILIATE, id) is not None:
+            self._missing.drop(node_id)
+            for replaced in self._missing.replaced_by(spec):
+                await self._remove(replaced)
+            await self._ctx.put(RAW_AFFILIATE, f"{_SOURCE}{node_id}", spec)
+        elif node_id not in self._missing:
+            await self._remove(node_id)
+
+    async def _remove(self, node_id: str) -> None:
+        id = f"{_SOURCE}{node_id}"
+        if self._ctx.find(RAW_AFFILIATE, id) is not None:
             await self._ctx.teardown_and_destroy(RAW_AFFILIATE, id)
 
     async def _publish_address(self) -> None:

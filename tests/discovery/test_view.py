@@ -52,7 +52,7 @@ def test_a_change_lists_added_changed_and_removed_affiliates() -> None:
     assert view.known["a"] == SeenAffiliate(node("a"), ("10.0.0.1:51820",))
     assert view.receive(message(entry("b"), entry("c"), deleted=True)) == Change(frozenset({"b"}))
     view.begin_stream()
-    assert view.receive(message(entry("c"))) == Change(frozenset({"a", "c"}))
+    assert view.receive(message(entry("c"))) == Change(frozenset({"a", "c"}), missing=frozenset({"a"}))
 
 
 def test_unreadable_affiliates_are_counted_and_reported_and_the_rest_is_kept() -> None:

@@ -16,6 +16,7 @@ from nodespan.resources.cluster import (
 )
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.testing.kit import running
+from tests.controllers.cluster.samples import affiliate
 
 CLUSTER = DiscoveryConfigSpec(service_cluster_id="cluster")
 OTHER = AffiliateSpec(
@@ -63,16 +64,31 @@ async def test_after_a_restart_without_discovery_the_other_nodes_are_remembered(
         await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
         remembered = await node.eventually(RAW_AFFILIATE, "cache/other")
         assert remembered.spec == OTHER
-        # A service answers: its snapshot counts alone.
-        await node.create(_told("third"))
+        # A service reports it: that counts alone.
+        await node.create(_reported("other"))
         await node.gone(RAW_AFFILIATE, "cache/other")
+
+
+async def test_what_no_service_reports_counts_for_a_while_unless_another_node_has_replaced_it(tmp_path: Path) -> None:
+    saved = {"other": OTHER, "old": affiliate("old", "10.0.0.8")}
+    save(tmp_path / FILE_NAME, "cluster", saved, trio.current_time())
+    # Not in virtual time, which does not wait for the thread that reads the file.
+    async with running(AffiliateCacheController(tmp_path, now=trio.current_time, patience=0.5)) as node:
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
+        await node.eventually(RAW_AFFILIATE, "cache/other")
+        await node.eventually(RAW_AFFILIATE, "cache/old")
+        began = trio.current_time()
+        await node.create(_reported("new", "10.0.0.8"))
+        await node.gone(RAW_AFFILIATE, "cache/old")
+        await node.gone(RAW_AFFILIATE, "cache/other")
+        assert trio.current_time() >= began + 0.5
 
 
 async def test_affiliates_from_services_are_saved(tmp_path: Path) -> None:
     # Not in virtual time, which does not wait for the thread that writes the file.
     async with running(AffiliateCacheController(tmp_path, now=trio.current_time, save_interval=0.01)) as node:
         await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
-        await node.create(_told("third"))
+        await node.create(_reported("third"))
         while not (tmp_path / FILE_NAME).exists():  # noqa: ASYNC110  # a file is no event
             await trio.sleep(0.01)
         assert set(load(tmp_path / FILE_NAME, "cluster", trio.current_time())[0]) == {"third"}
@@ -97,5 +113,6 @@ async def test_a_damaged_file_is_reported_and_ignored(tmp_path: Path, capsys: py
     assert "not remembered" in capsys.readouterr().out
 
 
-def _told(node_id: str) -> Resource[AffiliateSpec]:
-    return Affiliate.new(f"service/{node_id}", AffiliateSpec(node_id=node_id), namespace=RAW_AFFILIATE.namespace)
+def _reported(node_id: str, *addresses: str) -> Resource[AffiliateSpec]:
+    spec = AffiliateSpec(node_id=node_id, addresses=addresses)
+    return Affiliate.new(f"service/{node_id}", spec, namespace=RAW_AFFILIATE.namespace)

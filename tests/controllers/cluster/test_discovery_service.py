@@ -15,6 +15,7 @@ from nodespan.controllers.cluster.config import ConfigController
 from nodespan.controllers.cluster.conversion import to_wire
 from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
 from nodespan.controllers.cluster.metrics import collect
+from nodespan.controllers.cluster.missing_nodes import PATIENCE
 from nodespan.controllers.network.status.network_status import NetworkStatusController
 from nodespan.discovery.ciphers import ClusterCipher
 from nodespan.discovery.client import Connection, Transport, TransportError
@@ -212,7 +213,50 @@ async def test_a_dead_service_removes_no_affiliates() -> None:
         assert ids(node) == ["service/a"]
         del one.affiliates["a"]
         one.is_down = False
-        await node.gone(RAW_AFFILIATE, "service/a", within=100)
+        await node.gone(RAW_AFFILIATE, "service/a", within=100 + PATIENCE)
+
+
+async def test_a_service_without_its_records_removes_no_node_that_comes_back_to_it() -> None:
+    network = Network()
+    one = network.services["one"]
+    for name, address in (("a", "10.0.0.1"), ("b", "10.0.0.2"), ("c", "10.0.0.3")):
+        one.put(blob(affiliate(name, address)))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/c")
+        version = node.state.get(RAW_AFFILIATE, "service/a").metadata.version
+        one.stop()
+        one.affiliates.clear()
+        one.is_down = False
+        await node.eventually(
+            DiscoveryServiceStatus, "one", lambda found: found.spec.affiliates == 0 and found.spec.state == "connected"
+        )
+        await node.settled()
+        emptied = trio.current_time()
+        assert ids(node) == ["service/a", "service/b", "service/c"]
+        # One of them was not away, another one is a machine that was installed again.
+        one.put(blob(affiliate("a", "10.0.0.1")))
+        one.put(blob(affiliate("d", "10.0.0.2")))
+        await node.gone(RAW_AFFILIATE, "service/b")
+        assert trio.current_time() < emptied + 1
+        await trio.sleep(PATIENCE - 2)
+        assert ids(node) == ["service/a", "service/c", "service/d"]
+        await node.gone(RAW_AFFILIATE, "service/c", within=5)
+        assert node.state.get(RAW_AFFILIATE, "service/a").metadata.version == version
+
+
+async def test_a_node_that_is_deleted_is_gone_at_once_also_when_another_service_lacks_it() -> None:
+    network = Network()
+    one, two = network.services["one"], network.services["two"]
+    for service in (one, two):
+        service.put(blob(affiliate("a", "10.0.0.1")))
+    async with started(network, "one", "two") as node:
+        await node.eventually(RAW_AFFILIATE, "service/a")
+        await trio.sleep(2)
+        one.affiliates.clear()
+        one.end_watches()
+        await trio.sleep(5)
+        two.drop("a")
+        await node.gone(RAW_AFFILIATE, "service/a", within=1)
 
 
 async def test_replacing_a_service_leaves_no_gap() -> None:
@@ -228,7 +272,7 @@ async def test_replacing_a_service_leaves_no_gap() -> None:
         await trio.sleep(600)
         assert ids(node) == ["service/a", "service/b"]
         network.services["two"].is_down = False
-        await node.gone(RAW_AFFILIATE, "service/b", within=100)
+        await node.gone(RAW_AFFILIATE, "service/b", within=100 + PATIENCE)
         assert node.state.get(RAW_AFFILIATE, "service/a").metadata.version == version
         assert not network.services["one"].watchers
 
@@ -268,7 +312,7 @@ async def test_a_restarted_controller_removes_no_affiliates_before_its_first_sna
         assert ids(again) == ["service/a", "service/b"]
         del one.affiliates["b"]
         one.is_down = False
-        await again.gone(RAW_AFFILIATE, "service/b", within=100)
+        await again.gone(RAW_AFFILIATE, "service/b", within=100 + PATIENCE)
         assert ids(again) == ["service/a"]
 
 
