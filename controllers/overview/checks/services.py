@@ -48,7 +48,7 @@ def agent(surroundings: Surroundings) -> Iterator[Verdict]:
         yield warning(text, f"run: nsenter -t {surroundings.agent['pid']} -n nodespan doctor")
 
 
-def _files(surroundings: Surroundings) -> list[Path]:
+def configuration_files(surroundings: Surroundings) -> list[Path]:
     """The configuration: as given to this command, else that of the agent, else what was last applied."""
     if surroundings.config:
         return list(surroundings.config)
@@ -62,7 +62,7 @@ def _files(surroundings: Surroundings) -> list[Path]:
 
 def _loaded(surroundings: Surroundings) -> Loaded | None:
     """The configuration, None if there is none or it cannot be used."""
-    files = _files(surroundings)
+    files = configuration_files(surroundings)
     loaded = read_and_load(*files) if files else None
     return None if loaded is None or loaded.errors else loaded
 
@@ -72,7 +72,7 @@ def configuration(surroundings: Surroundings) -> Iterator[Verdict]:
     for status in surroundings.specs("configstatuses.config.nodespan.dev"):
         if status.get("error"):
             yield failed(f"the agent does not use it: {status['error']}", "mend it: nodespan validate says where")
-    files = _files(surroundings)
+    files = configuration_files(surroundings)
     if not files:
         yield skipped("none was found: the node is observed only", "nodespan apply -f FILE, or nodespan agent --config")
         return
@@ -225,6 +225,7 @@ __all__ = [
     "agent",
     "certificates",
     "configuration",
+    "configuration_files",
     "dial",
     "discovery",
     "etcd",

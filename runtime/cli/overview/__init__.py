@@ -29,5 +29,13 @@ def run(options: argparse.Namespace) -> int:
             from nodespan.runtime.cli.overview.doctor import doctor
 
             return doctor(options)
+        case "support":
+            from nodespan.runtime.cli.overview.support import support
+
+            return support(options)
+        case "logs":
+            from nodespan.runtime.cli.overview.logs import logs
+
+            return logs(socket_of(options), lines=options.lines, follow=options.follow, since=options.since)
         case _:
             raise ValueError(f"no verb of this package: {options.verb}")

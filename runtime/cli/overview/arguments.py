@@ -45,7 +45,27 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     _add_surroundings(parser)
 
 
+def _support(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--output", default="", metavar="FILE", help="default: in this directory, by host and time"
+    )
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask before writing")
+    parser.add_argument("--list", action="store_true", help="list what would be in it, and write nothing")
+    _add_surroundings(parser)
+
+
+def _logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="keep running and show lines as they come")
+    parser.add_argument(
+        "--lines", "--tail", type=int, default=200, metavar="NUMBER", help="the last ones (%(default)s)"
+    )
+    parser.add_argument("--since", default="", metavar="TIME", help="10m, 2h, or a time as journalctl takes it")
+    add_client_options(parser)
+
+
 VERBS = {
+    "support": ("make one archive for a bug report, without secrets", _support),
+    "logs": ("show the log of the agent", _logs),
     "doctor": ("check what this node needs, with an agent or without; exit status 3 if something failed", _doctor),
     "status": ("show on one screen how this node is; exit status 0 if it is healthy, 3 if not", _status),
     "events": ("show what happened lately", _events),

@@ -1,0 +1,117 @@
+"""`nodespan logs`: the log of the agent, from the journal of systemd, or from the file that the agent writes it to."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nodespan.runtime.cli.client import ask
+from nodespan.runtime.cli.errors import CommandError
+
+_UNIT = "nodespan.service"
+_MANY_LINES = 5000
+_PATIENCE = 20.0
+_MOST_BYTES = 8 * 2**20
+
+
+def logs(socket_path: str, *, lines: int, follow: bool, since: str) -> int:
+    """Show the log; returns the exit status of the program that does. Raises CommandError."""
+    try:
+        agent = ask(socket_path, {"call": "version"})[0]
+    except CommandError:
+        agent = None
+    command = command_for(agent, lines=lines, follow=follow, since=since)
+    if command is None:
+        reason = "no agent runs" if agent is None else "the agent writes it to a terminal or a pipe"
+        raise CommandError(
+            f"the log is not found: {reason}, and the journal of systemd has no {_UNIT}; "
+            "start the agent by its unit, or with 2>FILE"
+        )
+    try:
+        return subprocess.call(command)
+    except FileNotFoundError as error:
+        raise CommandError(f"{command[0]} is not installed, which shows the log") from error
+
+
+def command_for(
+    agent: dict[str, Any] | None, *, lines: int, follow: bool, since: str, root: Path = Path("/")
+) -> list[str] | None:
+    """What shows the log: of the unit that the agent is part of, of the file behind its stderr, or of our unit."""
+    pid = None if agent is None else agent["pid"]
+    unit = None if pid is None else unit_of(pid, root)
+    file = None if pid is None else log_file_of(pid, root)
+    if file is not None:
+        if since:
+            raise CommandError(f"--since is for the journal; the log of this agent is the file {file}")
+        return ["tail", "-n", str(lines), *(["-F"] if follow else []), "--", file]
+    if unit is None and pid is None and has_unit(root):
+        unit = _UNIT
+    if unit is None or shutil.which("journalctl") is None:
+        return None
+    since_options = ["--since", _journal_time(since)] if since else []
+    return [
+        "journalctl",
+        "--unit",
+        unit,
+        "--lines",
+        str(lines),
+        "--no-pager",
+        *since_options,
+        *(["-f"] if follow else []),
+    ]
+
+
+def _journal_time(since: str) -> str:
+    """`10m` as journalctl writes it."""
+    return f"-{since}" if re.fullmatch(r"\d+[smhdw]", since) else since
+
+
+def unit_of(pid: int, root: Path = Path("/")) -> str | None:
+    """The service of systemd that a process is part of."""
+    try:
+        text = (root / f"proc/{pid}/cgroup").read_text(errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"/([\w@:.\\-]+\.service)(?:/[^\n]*)?$", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def log_file_of(pid: int, root: Path = Path("/")) -> str | None:
+    """The regular file that is a process's stderr."""
+    link = root / f"proc/{pid}/fd/2"
+    try:
+        target = os.readlink(link)
+        return target if target.startswith("/") and Path(target).is_file() else None
+    except OSError:
+        return None
+
+
+def has_unit(root: Path = Path("/")) -> bool:
+    """Whether our unit is installed."""
+    return any((root / place / _UNIT).exists() for place in ("etc/systemd/system", "lib/systemd/system"))
+
+
+def log_of_agent(agent: dict[str, Any] | None) -> str:
+    """The end of the log as a text, or why there is none."""
+    command = command_for(agent, lines=_MANY_LINES, follow=False, since="")
+    if command is None:
+        return "the log is not found\n"
+    return _output(command)
+
+
+def _output(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_PATIENCE,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{command[0]}: {error}\n"
+    return done.stdout[-_MOST_BYTES:].decode(errors="backslashreplace")

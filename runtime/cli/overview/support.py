@@ -1,0 +1,156 @@
+"""`nodespan support`: one archive for a bug report, without secrets, which is listed before it is written."""
+
+import argparse
+import gzip
+import io
+import json
+import os
+import sys
+import tarfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from nodespan.runtime.cli.client import ask
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.options import socket_of
+from nodespan.runtime.cli.overview import doctor
+from nodespan.runtime.cli.overview.form import to_json
+from nodespan.runtime.cli.overview.logs import log_of_agent
+from nodespan.runtime.cli.overview.status import data_of
+from nodespan.runtime.cli.overview.surroundings import get_request, surroundings_of
+from nodespan.runtime.cli.version import own_version
+from nodespan.runtime.codec.yamltext import dump
+from nodespan.runtime.overview.check import Surroundings
+from nodespan.runtime.overview.report import size
+from nodespan.runtime.overview.secrets import Scrubber
+from nodespan.runtime.overview.support import SupportFile, SupportPart, collect, load_parts
+from nodespan.runtime.text.escaping import escaped
+from nodespan.runtime.whole_file import create_file
+
+_MODE = 0o600
+# A file of the archive is cut at its beginning: what happened last is at the end.
+_LONGEST = 8 * 2**20
+
+
+def support(options: argparse.Namespace) -> int:
+    """Collect, list, ask, write. Raises CommandError."""
+    surroundings = surroundings_of(options)
+    host, moment = os.uname().nodename, time.gmtime()
+    name = f"nodespan-support-{_plain(host)}-{time.strftime('%Y%m%d-%H%M%S', moment)}"
+    files = collected(surroundings, parts(socket_of(options)))
+    for file in files:
+        sys.stdout.write(f"{size(len(file.text.encode(errors='surrogatepass'))):>9}  {escaped(file.name)}\n")
+    path = Path(options.output or f"{name}.tar.gz")
+    sys.stdout.write(f"These {len(files)} files, without secrets, go to {escaped(str(path))}, readable by you only.\n")
+    sys.stdout.flush()
+    if options.list:
+        return 0
+    if not options.yes and sys.stdin is not None and sys.stdin.isatty() and not _agrees():
+        raise CommandError("nothing was written")
+    try:
+        create_file(path, archive(name, files, time.mktime(moment)))
+    except FileExistsError as error:
+        raise CommandError(f"{path} exists already: choose another name by --output") from error
+    sys.stdout.write(f"{escaped(str(path))} is written. Look into it before you send it: tar -tf\n")
+    return 0
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isalnum() and char.isascii() else "-" for char in text)
+
+
+def _agrees() -> bool:
+    sys.stdout.write("Write it? [Y/n] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+
+
+def collected(surroundings: Surroundings, wanted: Iterable[SupportPart]) -> list[SupportFile]:
+    """All files, with every secret that any part has met taken out of all of them, and of their names."""
+    links = [resource["metadata"]["id"] for resource in surroundings.resources("linkstatuses")]
+    scrubber = Scrubber(harmless=[*links, os.uname().nodename, own_version()])
+    files = [file for part in wanted for file in collect(part, surroundings, scrubber)]
+    return [SupportFile(scrubber.scrubbed(file.name), scrubber.scrubbed(file.text[-_LONGEST:])) for file in files]
+
+
+def archive(folder: str, files: Iterable[SupportFile], now: float) -> bytes:
+    """A tar file, compressed, with everything below one folder."""
+    made = io.BytesIO()
+    with gzip.GzipFile(fileobj=made, mode="wb", mtime=now) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+        for file in files:
+            content = file.text.encode(errors="backslashreplace")
+            entry = tarfile.TarInfo(f"{folder}/{file.name}")
+            entry.size, entry.mode, entry.mtime = len(content), _MODE, int(now)
+            tar.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+def parts(socket_path: str) -> Iterator[SupportPart]:
+    """The resources first: they have the secrets that are to be taken out of the rest; then all others."""
+
+    def resources(_surroundings: Surroundings, scrubber: Scrubber) -> Iterator[SupportFile]:
+        yield from resource_files(socket_path, scrubber)
+
+    def node(surroundings: Surroundings, _scrubber: Scrubber) -> Iterator[SupportFile]:
+        yield from node_files(socket_path, surroundings)
+
+    yield SupportPart(name="resources", collect=resources)
+    loaded, errors = load_parts()
+    yield from loaded
+    yield SupportPart(name="node", collect=node)
+    if errors:
+        yield SupportPart(name="packages", collect=lambda *_: [SupportFile("failed/packages.txt", "\n".join(errors))])
+
+
+def resource_files(socket_path: str, scrubber: Scrubber) -> Iterator[SupportFile]:
+    """A file of YAML documents for each type."""
+    definitions = [
+        answer["resource"]["spec"]
+        for answer in ask(socket_path, get_request("resourcedefinitions"))
+        if "resource" in answer
+    ]
+    for namespace in ask(socket_path, get_request("namespaces")):
+        if "resource" not in namespace:
+            continue
+        name = namespace["resource"]["metadata"]["id"]
+        for definition in definitions:
+            is_sensitive = bool(definition.get("sensitivity"))
+            request = {**get_request(definition["type"]), "namespace": name}
+            try:
+                answers = ask(socket_path, request)
+            except CommandError as error:
+                yield SupportFile(f"failed/resources-{name}-{definition['type']}.txt", f"{error}\n")
+                continue
+            found = [answer["resource"] for answer in answers if "resource" in answer]
+            if found:
+                documents = [
+                    dump(
+                        {"metadata": each["metadata"], "spec": scrubber.masked(each["spec"], is_sensitive=is_sensitive)}
+                    )
+                    for each in found
+                ]
+                yield SupportFile(f"resources/{name}/{definition['type']}.yaml", "---\n".join(documents))
+
+
+def node_files(socket_path: str, surroundings: Surroundings) -> Iterator[SupportFile]:
+    """Versions, status, the dependency graph, doctor, and the log."""
+    import importlib.metadata
+    import platform
+
+    versions = {
+        "nodespan": surroundings.version,
+        "agent": surroundings.agent or {"error": surroundings.agent_error},
+        "python": sys.version,
+        "system": dict(platform.uname()._asdict()),
+        "os-release": surroundings.read("etc/os-release") or "",
+        "packages": sorted(f"{each.metadata['Name']} {each.version}" for each in importlib.metadata.distributions()),
+    }
+    yield SupportFile("versions.yaml", dump(versions))
+    checks, broken = doctor.chosen_checks([])
+    yield SupportFile("doctor.json", to_json(doctor.data_of([*broken, *doctor.collect(checks, surroundings)])))
+    yield SupportFile("log.txt", log_of_agent(surroundings.agent))
+    if surroundings.agent is not None:
+        (answer,) = ask(socket_path, {"call": "status", "watch": False})
+        yield SupportFile("status.yaml", dump(data_of(answer["status"])))
+        yield SupportFile("graph.json", json.dumps(ask(socket_path, {"call": "graph"})[0], indent=1) + "\n")
