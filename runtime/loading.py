@@ -3,8 +3,8 @@
 A family declares its controllers in modules that import no library for them: what an agent may do is visible without
 loading what it does it with. The part of a controller that needs a library is imported where it begins to work:
 
-    await load("nodespan.discovery.client")
-    from nodespan.discovery.client import Client
+    await load("nodespan.example.client")
+    from nodespan.example.client import Client
 
 The first line runs the import in a thread, for on the loop it would hold up everything else by as much as a tenth of a
 second. The second is an import as any other, for those who read it and for the checks of types and arrows; it finds
