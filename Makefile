@@ -44,7 +44,8 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs soak bench bench-compare clean
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs packages soak bench \
+	bench-compare clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -137,6 +138,10 @@ docs: .venv/installed ## redo what in docs/ is made from the code: the public na
 pictures: .venv/installed ## redo the pictures of the dashboard in docs/pictures, in a headless Chromium
 	@$(PACKAGES) $(BROWSER) || [ $$? = 3 ] # 3: not on this machine; the test says so
 	NODESPAN_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -n 0 tests/browser/test_pictures.py
+
+packages: .venv/installed ## a .deb and an .rpm in dist/
+	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install
+	$(BIN)/python -m deploy $(ARGS)
 
 soak: .venv/installed ## hours of faults, in a cluster that is broken again and again; root
 	@$(PACKAGES) $(MESH_PACKAGES)

@@ -17,8 +17,10 @@ Command = tuple[str, ...]
 LINK = "eth0"
 _LAN_LINK = "lan"
 _BRIDGE = "bridge"
-# The installed command, by the interpreter that runs this; -P: never from the current directory.
-NODESPAN: Command = (sys.executable, "-P", "-c", "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
+# This command once more, by its interpreter and from where it is itself: a package keeps it in a directory of its own,
+# which the interpreter alone would not find. -P: never from the current directory.
+_MAIN = f"import sys; sys.path = {sys.path!r}; from nodespan.runtime.cli import main; sys.exit(main())"
+NODESPAN: Command = (sys.executable, "-P", "-c", _MAIN)
 
 # Below /proc/sys/net.
 ROUTER_SETTINGS = {"ipv4/ip_forward": "1"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nodespan.runtime.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from nodespan.cluster.machine_config import Mesh
+    from nodespan.controllers.membership.machine_config import Mesh
 
 _SHARED = "config"
 _CLIENT, _ADMIN = "talosconfig", "os:admin"
@@ -76,7 +76,7 @@ class GenCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Write the requested files; returns the exit status. Raises CommandError."""
-        from nodespan.cluster.machine_config import MachineConfigError
+        from nodespan.controllers.membership.machine_config import MachineConfigError
 
         try:
             return _gen_key(public=options.public) if options.action == "key" else _gen_config(options)
@@ -87,8 +87,8 @@ class GenCommand:
 
 
 def _gen_config(options: argparse.Namespace) -> int:
-    from nodespan.cluster.machine_config import NodePart, config_text, new_mesh, read_mesh
     from nodespan.controllers.common.secret_file import write_secret
+    from nodespan.controllers.membership.machine_config import NodePart, config_text, new_mesh, read_mesh
     from nodespan.controllers.secrets.authority import new_authority
     from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 

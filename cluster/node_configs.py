@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import attrs
 
-from nodespan.cluster.machine_config import Mesh, NodePart, config_text, new_mesh
 from nodespan.cluster.plan import Plan, Station
 from nodespan.cluster.virtual_ip import vip_interface, vip_settings
 from nodespan.cluster.wireguard import wireguard_devices
+from nodespan.controllers.membership.machine_config import Mesh, NodePart, config_text, new_mesh
 from nodespan.kernel.wireguard.keys import KEY_SIZE, new_private_key
 
 

@@ -6,11 +6,11 @@ import subprocess
 
 from nodespan.cluster.etcd import PROGRAM as ETCD
 from nodespan.cluster.plan import PREFIX
+from nodespan.controllers.common.installing import how_to_install
 from nodespan.kernel.wireguard.daemon import PROGRAM as WIREGUARD_GO
 
 # Programs and their packages in Debian and its derivatives; some of Fedora's names differ.
 _PROGRAMS = {"ip": "iproute2", "nft": "nftables", "unshare": "util-linux", "mount": "mount"}
-_FEDORA = {"iproute2": "iproute", "mount": "util-linux", "etcd-server": "etcd"}
 _FOR_VIP = {ETCD: "etcd-server"}
 _TUN = "/dev/net/tun"
 
@@ -50,15 +50,6 @@ def _missing_in(namespace: str) -> list[str]:
         elif not os.path.exists(_TUN):
             missing.append(f"this kernel has no WireGuard, and wireguard-go needs {_TUN}: load the module tun")
     return missing
-
-
-def how_to_install(*packages: str) -> str:
-    """The command that installs packages, given by their names in Debian."""
-    if shutil.which("apt-get"):
-        return f"apt-get install --no-install-recommends {' '.join(packages)}"
-    if shutil.which("dnf"):
-        return f"dnf install {' '.join(dict.fromkeys(_FEDORA.get(package, package) for package in packages))}"
-    return f"install the packages {' '.join(packages)}"
 
 
 def _refusal(*command: str) -> str:

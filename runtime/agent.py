@@ -29,6 +29,7 @@ from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.base import State
 from nodespan.runtime.state.mounted import MountedState
 from nodespan.runtime.state.opening import StateOptions, open_state
+from nodespan.runtime.whole_file import make_directory
 
 if TYPE_CHECKING:
     from nodespan.runtime.api.cosi.roles import Authorizer
@@ -382,7 +383,7 @@ def _claimed(state_dir: Path) -> Iterator[None]:
 
     It holds identities, secrets and the record of changes of the system: two agents would revert each other's work.
     """
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(state_dir, mode=0o700)
     try:
         with locked(state_dir / "agent.lock"):
             yield

@@ -80,6 +80,25 @@ def remove_file(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def make_directory(path: Path, *, mode: int) -> None:
+    """Make a directory of this mode whatever the umask is, and those above it of 0755. Existing ones stay as they are.
+
+    Raises OSError.
+    """
+    missing = [path, *path.parents]
+    while missing and missing[-1].is_dir():
+        missing.pop()
+    for each in reversed(missing):
+        try:
+            each.mkdir(mode=0o700)
+        except FileExistsError:
+            if not each.is_dir():
+                raise
+            continue  # another process was faster
+        wanted = mode if each == path else 0o755
+        each.chmod(wanted)
+
+
 def sync_directory(path: Path) -> None:
     """Flush the names of a directory to the disk. Raises OSError."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -146,6 +165,7 @@ def _temporary(path: Path) -> Iterator[tuple[str, int]]:
     _remove_leftovers(path.parent, prefix)
     descriptor, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     try:
+        os.fchmod(descriptor, _MODE)  # whatever the umask is
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield name, descriptor
     finally:

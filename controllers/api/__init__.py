@@ -16,7 +16,7 @@ def controllers(settings: Settings) -> Iterable[AnyController]:
         RootOSController(),
         APICertSANsController(),
         APIController(LazyIssuer()),
-        ServerController(settings.agent),
+        ServerController(settings.agent, state_dir=settings.state_dir),
     ]
 
 

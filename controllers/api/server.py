@@ -1,6 +1,7 @@
 """api.ServerController: serves the agent on the network while the configuration says where."""
 
 from ipaddress import ip_interface
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -37,7 +38,10 @@ class _Task:
 
 
 class ServerController(Controller):
-    """Serves at `api.listen` of the NodespanConfig, once there is a certificate. Without an agent it does nothing."""
+    """Serves at `api.listen` of the NodespanConfig, once there is a certificate. Without an agent it does nothing.
+
+    The invitations that a control plane takes lie in `state_dir`, None for none.
+    """
 
     name = "api.ServerController"
     inputs = (
@@ -49,8 +53,9 @@ class ServerController(Controller):
     )
     outputs = (shared(NetworkProblem),)
 
-    def __init__(self, agent: AgentAccess | None) -> None:
+    def __init__(self, agent: AgentAccess | None, *, state_dir: Path | None = None) -> None:
         self._agent = agent
+        self._state_dir = state_dir
         self._task: _Task | None = None
         self._serving: Serving | None = None
         self._failures = 0
@@ -101,7 +106,7 @@ class ServerController(Controller):
 
         assert self._agent is not None
         if self._serving is None:
-            self._serving = Serving(self._agent, ctx.log)
+            self._serving = Serving(self._agent, ctx.log, state_dir=self._state_dir)
         own, addresses = ctx.find(HostnameStatus, HOSTNAME_ID), ctx.find(NodeAddress, CURRENT_ADDRESSES_ID)
         self._serving.update(
             certificate=certificate,

@@ -4,6 +4,7 @@ import datetime
 import ssl
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -13,7 +14,11 @@ from nodespan.controllers.api.inspection import DEPENDENCIES, inspection_methods
 from nodespan.controllers.api.machine import APPLY_CONFIGURATION, READ, VERSION, MachineService
 from nodespan.controllers.api.roles import client_roles
 from nodespan.controllers.api.security import security_methods
+from nodespan.controllers.membership.machine_config import MachineConfigError, mesh_of
+from nodespan.controllers.membership.redeeming import join_methods
+from nodespan.controllers.membership.token import Description, listening_everywhere
 from nodespan.resources.cluster import Member
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.secrets import APICertificateSpec, OSRootSpec
 from nodespan.resources.wire import machine_pb2 as wire
 from nodespan.runtime.api.cosi.service import LIMITS
@@ -46,9 +51,12 @@ _REPLIES = {
 
 
 class Serving:
-    """The services of one agent, and what they need to know of the node. `update` before the first `open_listeners`."""
+    """The services of one agent, and what they need to know of the node. `update` before the first `open_listeners`.
 
-    def __init__(self, agent: AgentAccess, log: Logger) -> None:
+    `state_dir` has the invitations of those who may join, None for none.
+    """
+
+    def __init__(self, agent: AgentAccess, log: Logger, *, state_dir: Path | None = None) -> None:
         self._log = log
         self._state = agent.state
         self._root: OSRootSpec | None = None
@@ -65,7 +73,10 @@ class Serving:
         }
         self._api = Service(methods=routed(self, own, _REPLIES), log=log, limits=LIMITS)
         self._security = Service(
-            methods=methods(*security_methods(lambda: self._root, lambda: datetime.datetime.now(datetime.UTC), log)),
+            methods=methods(
+                *security_methods(lambda: self._root, lambda: datetime.datetime.now(datetime.UTC), log),
+                *(() if state_dir is None else join_methods(state_dir, self._description, log)),
+            ),
             log=log,
             limits=_TRUST_LIMITS,
         )
@@ -116,6 +127,18 @@ class Serving:
                 listener.socket.close()
             raise
         return opened
+
+    def _description(self) -> Description | None:
+        """The mesh, for machines that join."""
+        config = self._state.find(MachineConfig, MACHINE_CONFIG_ID)
+        if config is None:
+            return None
+        try:
+            mesh, _ = mesh_of(config.spec, "the configuration")
+        except MachineConfigError as error:
+            self._log.warning("nobody can join", reason=str(error))
+            return None
+        return Description(mesh=mesh, api=listening_everywhere(config.spec.nodespan.api.listen))
 
     # What forwarding asks.
 

@@ -19,7 +19,7 @@ import attrs
 
 from nodespan.controllers.host.edits import Edit, edit_from_plain, edit_to_plain
 from nodespan.controllers.host.host import HostError
-from nodespan.runtime.whole_file import put_file
+from nodespan.runtime.whole_file import make_directory, put_file
 
 _LONGEST_NAME = 200
 _SUFFIX = ".json"
@@ -107,7 +107,7 @@ class Originals:
     def put(self, record: Record) -> None:
         """Store a record, replacing the previous one; it is on disk when this returns."""
         records = self._load()
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self._directory, mode=0o700)
         file = self._file(record.path)
         put_file(file, json.dumps(_to_plain(record), indent=1))
         records[record.path] = record

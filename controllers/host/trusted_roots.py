@@ -30,6 +30,7 @@ from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 from nodespan.runtime.system_roots import TrustError, roots_signature, system_roots
+from nodespan.runtime.whole_file import make_directory
 
 POLL_INTERVAL = 5.0
 RETRY_INTERVAL = 60.0
@@ -107,7 +108,7 @@ class TrustedRootsController(Controller):
         bundle = combined_bundle(_system_bundle(), entries)
         before = read_file(self._bundle)
         if before is None or before.content != bundle:
-            self._bundle.parent.mkdir(mode=0o700, exist_ok=True)
+            make_directory(self._bundle.parent, mode=0o700)
             status = self._bundle.parent.stat()
             content = FileContent(content=bundle, mode=0o644, uid=status.st_uid, gid=status.st_gid)
             write_file(self._bundle, content, like=False)

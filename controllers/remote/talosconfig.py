@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from nodespan.runtime.codec.yamltext import dump
-from nodespan.runtime.whole_file import replace_file
+from nodespan.runtime.whole_file import make_directory, replace_file
 
 _LARGEST = 1 << 20
 _VARIABLE, _HOME_VARIABLE = "TALOSCONFIG", "TALOS_HOME"
@@ -122,7 +122,7 @@ def read_config(path: Path) -> TalosConfig:
 def write_config(path: Path, config: TalosConfig) -> None:
     """Write the file, of mode 0600, and its directory, of mode 0700, if that is missing. Raises TalosConfigError."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent, mode=0o700)
         replace_file(path, config_text(config), mode=0o600)
     except OSError as error:
         raise TalosConfigError(f"{path}: {error.strerror or error}") from error

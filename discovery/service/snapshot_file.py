@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from nodespan.discovery.service.affiliate import AffiliateSpec, EndpointRecord
 from nodespan.discovery.wire import storage_pb2 as storage
-from nodespan.runtime.whole_file import replace_file
+from nodespan.runtime.whole_file import make_directory, replace_file
 
 # Field 1, length-delimited.
 _TAG = 0x0A
@@ -105,5 +105,5 @@ def write(path: Path, records: Iterable[bytes]) -> int:
 
     Without records it writes an empty file: deleted records must not come back from an older one.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent, mode=0o700)
     return replace_file(path, records, mode=0o600)

@@ -39,6 +39,7 @@ from nodespan.runtime.resource import (
 from nodespan.runtime.state import Event, EventType, State, count_by_type
 from nodespan.runtime.state.filtered import FilteredState, Rule, Verb
 from nodespan.runtime.text.suggestions import did_you_mean
+from nodespan.runtime.whole_file import make_directory
 
 _CHUNK = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("iII")
@@ -100,7 +101,7 @@ def claim(path: Path) -> Iterator[None]:
     A stale socket is removed, any other file is not. Raises AlreadyServedError, with the pid if another agent holds the
     lock, and OSError if the path cannot be used.
     """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_directory(path.parent, mode=0o755)
     try:
         with locked(Path(f"{path}.lock")):
             _remove_stale(path)

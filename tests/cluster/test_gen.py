@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nodespan.cluster.gen import command
-from nodespan.cluster.machine_config import read_mesh
 from nodespan.controllers.config.check import check_files
+from nodespan.controllers.membership.machine_config import read_mesh
 from nodespan.controllers.remote.talosconfig import read_config
 from nodespan.controllers.secrets.authority import load_certificate, roles_of
 from nodespan.runtime.cli.errors import CommandError

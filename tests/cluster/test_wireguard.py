@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.cluster.machine_config import NodePart
 from nodespan.cluster.node_configs import node_configs
 from nodespan.cluster.plan import Plan
 from nodespan.controllers.config.loading import load
+from nodespan.controllers.membership.machine_config import NodePart
 from nodespan.kernel.wireguard.keys import public_key_of
 from nodespan.resources.config import KubeSpanConfig
 from nodespan.resources.config.device import Device, DeviceWireguard

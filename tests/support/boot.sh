@@ -1,12 +1,13 @@
-# Boot systemd on a view of this machine's files: `sh boot.sh OVER ARCHIVES SHOWN...`, as the first process of namespaces
+# Boot systemd on a view of a machine's files: `sh boot.sh OVER ROOT ARCHIVES SHOWN...`, as the first process of namespaces
 # of its own (mount, pid, uts, ipc, cgroup), whose init it becomes.
 #
-# OVER is an empty directory, under which everything lies that is changed, in memory. ARCHIVES is a directory of Debian
-# packages, which are there inside. SHOWN are directories that are seen inside as they are, and may be written to.
+# OVER is an empty directory, under which everything lies that is changed, in memory. ROOT is the root directory of the
+# machine: / for this one. ARCHIVES is a directory of Debian packages, which are there inside, empty for none. SHOWN are
+# directories that are seen inside as they are, and may be written to.
 # What this machine has its own systemd do is left out: inside it starts what every machine has, and no more.
 set -eu
-over=$1 archives=$2
-shift 2
+over=$1 root=$2 archives=$3
+shift 3
 
 # As this machine numbers it, whose /proc this still is.
 read -r pid _ < /proc/self/stat
@@ -16,11 +17,11 @@ mount --make-rprivate /
 mkdir "$over/memory"
 mount -t tmpfs memory "$over/memory"
 mkdir "$over/memory/upper" "$over/memory/work" "$over/memory/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$over/memory/upper,workdir=$over/memory/work" "$over/memory/root"
+mount -t overlay overlay -o "lowerdir=$root,upperdir=$over/memory/upper,workdir=$over/memory/work" "$over/memory/root"
 cd "$over/memory/root"
 
 rm -rf etc/systemd etc/fstab etc/chrony etc/resolv.conf etc/machine-id
-for archive in "$archives"/*.deb; do
+for archive in ${archives:+"$archives"/*.deb}; do
     dpkg-deb --fsys-tarfile "$archive" | tar --extract --keep-directory-symlink
 done
 mkdir -p etc/systemd/system
@@ -43,6 +44,11 @@ for device in null zero full random urandom tty; do
     touch "dev/$device"
     mount --bind "/dev/$device" "dev/$device"
 done
+if [ -e /dev/net/tun ]; then
+    mkdir dev/net
+    touch dev/net/tun
+    mount --bind /dev/net/tun dev/net/tun
+fi
 ln -s /proc/self/fd dev/fd
 mount -t tmpfs -o mode=755 run run
 mount -t tmpfs -o mode=1777 tmp tmp

@@ -51,11 +51,11 @@ class Booted(Inside):
 
 
 @functools.cache
-def no_systemd() -> str | None:
+def no_systemd(*, archives: bool = True) -> str | None:
     """Why there can be no such machine here."""
     if not _PROGRAM.exists():
         return "systemd is not installed"
-    if not any(ARCHIVES.glob("*.deb")):
+    if archives and not any(ARCHIVES.glob("*.deb")):
         return f"{ARCHIVES} has no packages: `make test-mesh` fetches them"
     group = _own_group()
     if group is None or not os.access(group, os.W_OK):
@@ -64,12 +64,16 @@ def no_systemd() -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def booted(directory: Path) -> AsyncIterator[Booted]:
-    """Boot one; `directory`, seen inside as it is, is the test's own."""
+async def booted(directory: Path, *, root: Path = Path("/"), archives: bool = True) -> AsyncIterator[Booted]:
+    """Boot one; `directory`, seen inside as it is, is the test's own.
+
+    `root` is the root directory of another machine than this one. With `archives` it has the fetched packages.
+    """
     over = directory / "over"
     over.mkdir()
-    elsewhere = (path for path in (str(PROJECT), sys.prefix, sys.base_prefix) if not _is_of_root(path))
-    boot = ("sh", str(_BOOT), str(over), str(ARCHIVES), str(directory), *elsewhere)
+    own = (str(PROJECT), sys.prefix, sys.base_prefix) if root == Path("/") else ()
+    elsewhere = (path for path in own if not _is_of_root(path))
+    boot = ("sh", str(_BOOT), str(over), str(root), str(ARCHIVES) if archives else "", str(directory), *elsewhere)
     with namespace("machine") as network:
         async with (
             _group(network.name) as group,

@@ -14,7 +14,7 @@ import attrs
 from nodespan.controllers.network.dhcp.lease import Lease
 from nodespan.controllers.network.dhcp.malformed import MalformedError
 from nodespan.runtime.codec.plain import format_time, parse_time
-from nodespan.runtime.whole_file import replace_file
+from nodespan.runtime.whole_file import make_directory, replace_file
 
 _BILLION = 1_000_000_000
 
@@ -48,7 +48,7 @@ class LeaseFile:
             "obtainedAt": format_time(now.calendar - age),
             "message": lease.message.hex(),
         }
-        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        make_directory(self.path.parent, mode=0o700)
         replace_file(self.path, json.dumps(data))
 
     def remove(self) -> None:

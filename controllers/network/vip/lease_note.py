@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from nodespan.runtime.whole_file import replace_file
+from nodespan.runtime.whole_file import make_directory, replace_file
 
 
 @attrs.frozen
@@ -19,7 +19,7 @@ class LeaseNote:
 
     def write(self, lease: int) -> None:
         """Note a lease. Atomic, also across a power failure."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(self.path.parent, mode=0o700)
         replace_file(self.path, f"{lease:x}\n")
 
     def read(self) -> int | None:

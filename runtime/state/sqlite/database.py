@@ -18,7 +18,7 @@ import attrs
 from nodespan.runtime.errors import StateOpenError
 from nodespan.runtime.lock_file import LockedError, locked
 from nodespan.runtime.state.sqlite.rows import COLUMNS, Row
-from nodespan.runtime.whole_file import sync_directory
+from nodespan.runtime.whole_file import make_directory, sync_directory
 
 APPLICATION_ID = 0x6E6F6465  # "node"
 # What makes each format of the one before; the first makes it of nothing. Never change one that was released.
@@ -87,7 +87,7 @@ def opened(path: Path, *, synchronous: str) -> Iterator[Opened]:
     """The file, open and locked. Raises StateOpenError."""
     lock = Path(f"{path}.lock")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent, mode=0o700)
         was_ours = lock.exists()
         # Before there is a lock: a refused file must not pass for ours at the next try.
         _prepare(path, was_ours=was_ours)

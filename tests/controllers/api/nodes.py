@@ -106,6 +106,7 @@ async def api_node(
     has_key: bool = True,
     extra: str = "",
     actions: Callable[[MemoryState], dict[str, Action]] = lambda _state: {},
+    state_dir: Path | None = None,
 ) -> AsyncIterator[APINode]:
     """A node with a configuration, whose API listens."""
     state, address = MemoryState(), new_address()
@@ -134,7 +135,7 @@ async def api_node(
         RootOSController(),
         APICertSANsController(),
         APIController(TrustService()),
-        ServerController(access),
+        ServerController(access, state_dir=state_dir),
     )
     # The agent gives its server the same.
     async with running(*controllers, state=state) as node:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodespan.cluster.machine_config import MachineConfigError, Mesh, config_text, new_mesh, read_mesh
 from nodespan.controllers.cluster.config import discovery_config
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.kubespan.config import kubespan_config
+from nodespan.controllers.membership.machine_config import MachineConfigError, Mesh, config_text, new_mesh, read_mesh
 from nodespan.discovery.cluster_secret import decode_secret
 
 SECRET = base64.b64encode(bytes(range(32))).decode()

@@ -75,10 +75,12 @@ class NodePart:
     of its NodespanConfig.
 
     `has_key`: whether the node issues certificates of the API, for which it gets the key of the authority.
+    `cert_sans` are addresses and names of its API besides its own, as behind a port forwarding.
     """
 
     control_plane: bool = False
     has_key: bool = False
+    cert_sans: tuple[str, ...] = ()
     interfaces: tuple[Mapping[str, Any], ...] = attrs.field(default=(), repr=False)
     nodespan: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -132,24 +134,28 @@ def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:
     """
     loaded = read_and_load(path)
     _refuse_mistakes(loaded)
-    config = loaded.config
+    return mesh_of(loaded.config, str(path))
+
+
+def mesh_of(config: MachineConfigSpec, name: str) -> tuple[Mesh, tuple[str, ...]]:
+    """The same of a configuration without mistakes, which errors call by the name. Raises MachineConfigError."""
     cluster_id, secret = cluster_identity(config)
     if not (cluster_id and secret):
         raise MachineConfigError(
-            f"{path} holds no cluster id and secret (cluster.id and cluster.secret, or a document of the kind "
+            f"{name} holds no cluster id and secret (cluster.id and cluster.secret, or a document of the kind "
             "DiscoveryIdentityConfig): take the configuration of a node that is part of the mesh"
         )
     services = tuple(_services(config))
     if not services:
         raise MachineConfigError(
-            f"{path} names no discovery service, and by the Kubernetes registry alone nodespan cannot find the others: "
+            f"{name} names no discovery service, and by the Kubernetes registry alone nodespan cannot find the others: "
             "switch the service registry on for the whole cluster first (cluster.discovery, or a document of the kind "
             "DiscoveryServiceConfig)"
         )
     settings = kubespan_config(config)
     remarks = []
     if settings is None or not settings.enabled:
-        remarks.append(f"KubeSpan is off in {path}: its nodes form no mesh until it is enabled for them too")
+        remarks.append(f"KubeSpan is off in {name}: its nodes form no mesh until it is enabled for them too")
     if wants_kubernetes_registry(config):
         remarks.append(
             "the cluster also uses the Kubernetes registry, which nodespan does not: its nodes are found through "
@@ -165,13 +171,13 @@ def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:
         mtu=None if settings is None else settings.mtu,
         # Packets take the same path in both directions only if both ends of a tunnel exclude the same networks.
         exclude_advertised_networks=() if settings is None else settings.exclude_advertised_networks,
-        authority=_authority(config, path),
+        authority=_authority(config, name),
         token=config.machine.token,
     )
     return mesh, tuple(remarks)
 
 
-def _authority(config: MachineConfigSpec, path: Path) -> KeyPair | None:
+def _authority(config: MachineConfigSpec, name: str) -> KeyPair | None:
     """The authority of the API, with its key if the file has that. Raises MachineConfigError."""
     ca = config.machine.ca
     if ca is None or not ca.crt:
@@ -180,7 +186,7 @@ def _authority(config: MachineConfigSpec, path: Path) -> KeyPair | None:
         pair = KeyPair(decode_pem(ca.crt), decode_pem(ca.key))
         check_pair(pair)
     except CertificateError as error:
-        raise MachineConfigError(f"{path}: machine.ca {error}") from error
+        raise MachineConfigError(f"{name}: machine.ca {error}") from error
     return pair
 
 
@@ -202,6 +208,8 @@ def _head(mesh: Mesh, purpose: str, node: NodePart) -> str:
         machine["token"] = mesh.token
         ca = {"crt": encode_pem(mesh.authority.certificate)}
         machine["ca"] = {**ca, "key": encode_pem(mesh.authority.key)} if node.has_key and mesh.authority.key else ca
+    if node.cert_sans:
+        machine["certSANs"] = list(node.cert_sans)
     if node.interfaces:
         machine["network"] = {"interfaces": list(node.interfaces)}
     main: dict[str, object] = {"version": "v1alpha1", "machine": machine}

@@ -1,0 +1,217 @@
+"""`nodespan init`, `join` and `token`: the files that they write, and what they refuse."""
+
+import argparse
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nodespan.controllers.config.loading import read_and_load
+from nodespan.controllers.membership import init_command, join_command, options, token_command
+from nodespan.controllers.membership.machine_config import read_mesh
+from nodespan.controllers.membership.token import InvitationToken, decode
+from nodespan.controllers.remote.talosconfig import read_config
+from nodespan.controllers.secrets.authority import load_certificate, roles_of
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.extension import Command
+
+VERBS: dict[str, Command] = {"init": init_command.command, "join": join_command.command, "token": token_command.command}
+
+
+def run(directory: Path, line: str) -> int:
+    """Run a verb as a user would, on files below a directory."""
+    verb, *words = shlex.split(line)
+    parser = argparse.ArgumentParser()
+    VERBS[verb].add_arguments(parser)
+    place = ["--config", str(directory / "etc/config.yaml"), "--state-dir", str(directory / "state")]
+    place += ["--socket", str(directory / "agent.sock")]
+    if verb != "token":
+        place.append("--no-start")
+    return VERBS[verb].run(parser.parse_args([*words, *place]))
+
+
+@pytest.fixture
+def one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Path, str]:
+    """The first node of a mesh, and the token that `init` printed."""
+    directory = tmp_path / "one"
+    assert run(directory, "init --cluster-name home --endpoint https://d.example.org/ --address 192.0.2.1") == 0
+    return directory, last_word(capsys)
+
+
+def last_word(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out.split()[-1]
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(directory)): stat.S_IMODE(path.stat().st_mode)
+        for path in [directory, *directory.rglob("*")]
+        if path != directory
+    }
+
+
+def test_init_makes_a_control_plane_with_an_administrator_and_a_token(one: tuple[Path, str]) -> None:
+    directory, line = one
+    config = directory / "etc/config.yaml"
+    loaded = read_and_load(config)
+    assert not loaded.errors
+    assert loaded.config.machine.type == "controlplane"
+    assert loaded.config.nodespan.api.listen == "[::]:50000"
+    mesh, _ = read_mesh(config)
+    assert mesh.authority is not None
+    assert mesh.authority.key
+    admin = read_config(directory / "etc/talosconfig").chosen()
+    assert roles_of(load_certificate(admin.certificate)) == ("os:admin",)
+    token = decode(line)
+    assert isinstance(token, InvitationToken)
+    assert token.endpoints == ("192.0.2.1:50001",)
+    assert token.authority == mesh.authority.certificate
+    assert set(modes(directory).values()) == {0o600, 0o700}
+
+
+def test_init_twice_is_once(one: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    directory, line = one
+    before = (directory / "etc/config.yaml").read_bytes()
+    assert run(directory, "init --cluster-name home --address 192.0.2.1") == 0
+    assert (directory / "etc/config.yaml").read_bytes() == before
+    out = capsys.readouterr().out
+    assert "was made before" in out
+    assert out.split()[-1] != line
+    with pytest.raises(CommandError, match="is a member of the mesh 'home' already"):
+        run(directory, "init --cluster-name other --address 192.0.2.1")
+    assert (directory / "etc/config.yaml").read_bytes() == before
+
+
+def test_a_discovery_service_of_its_own_has_a_certificate_that_nobody_can_make_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, "init --discovery --address 192.0.2.1 --address d.example.org") == 0
+    mesh, _ = read_mesh(tmp_path / "etc/config.yaml")
+    assert [service.url for service in mesh.services] == ["https://192.0.2.1:3000/"]
+    ((_, root),) = mesh.trusted_roots
+    server = load_certificate((tmp_path / "etc/discovery/tls.crt").read_bytes())
+    server.verify_directly_issued_by(load_certificate(root.encode()))
+    kept = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert kept.count("BEGIN PRIVATE KEY") == 1  # the server's; those in configurations are base64
+    assert modes(tmp_path / "etc")["discovery/tls.key"] == 0o600
+    assert "nodespan discovery serve" in capsys.readouterr().out
+
+
+def test_an_offline_token_makes_a_worker_without_asking_anybody(
+    one: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory, _ = one
+    assert run(directory, "token create --offline") == 0
+    line = last_word(capsys)
+    two = tmp_path / "two"
+    (tmp_path / "token").write_text(f"{line}\n")
+    assert run(two, f"join @{tmp_path / 'token'}") == 0
+    loaded = read_and_load(two / "etc/config.yaml")
+    assert not loaded.errors
+    assert loaded.config.machine.type == "worker"
+    assert loaded.config.nodespan.api.listen == "[::]:50000"
+    theirs, ours = read_mesh(directory / "etc/config.yaml")[0], read_mesh(two / "etc/config.yaml")[0]
+    assert ours.cluster_secret == theirs.cluster_secret
+    assert ours.authority is not None
+    assert ours.authority.key == b""
+    assert set(modes(two).values()) <= {0o600, 0o700}
+    # Once more changes nothing, and another mesh is refused.
+    before = (two / "etc/config.yaml").read_bytes()
+    assert run(two, f"join @{tmp_path / 'token'}") == 0
+    assert "is a member of the mesh 'home' already" in capsys.readouterr().out
+    assert run(tmp_path / "three", "init --cluster-name other --no-api") == 0
+    with pytest.raises(CommandError, match="is for another one"):
+        run(two, f"join {last_word(capsys)}")
+    assert (two / "etc/config.yaml").read_bytes() == before
+
+
+def test_a_token_comes_from_standard_input_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "one", "init --no-api")
+    read, write = os.pipe()
+    os.write(write, f"{last_word(capsys)}\n".encode())
+    os.close(write)
+    with os.fdopen(read) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert run(tmp_path / "two", "join -") == 0
+    assert (tmp_path / "two/etc/config.yaml").exists()
+
+
+def test_the_patch_of_a_node_is_applied(tmp_path: Path) -> None:
+    run(tmp_path, "init --no-api -p 'machine: {network: {hostname: first}}'")
+    assert read_and_load(tmp_path / "etc/config.yaml").config.machine.network.hostname == "first"
+
+
+def test_tokens_are_listed_and_revoked(one: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    directory, line = one
+    run(directory, "token create --uses 3 --ttl never --address 192.0.2.1")
+    capsys.readouterr()
+    run(directory, "token list")
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header.split() == ["ID", "USES", "LEFT", "EXPIRES", "STATE"]
+    token = decode(line)
+    assert isinstance(token, InvitationToken)
+    assert first.split()[0] == token.id
+    assert second.split()[1:] == ["3", "never", "valid"]
+    run(directory, f"token revoke {token.id}")
+    with pytest.raises(CommandError, match=f"not known here: {token.id}"):
+        run(directory, f"token revoke {token.id}")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("init --discovery --endpoint https://d.example.org/", "leave --endpoint and --ca out"),
+        ("init --uses -1", "--uses"),
+        ("init --ttl 5x --address 192.0.2.1", "--ttl '5x': write it like 30m"),
+        ("init --endpoint ftp://x --no-api", "not a valid machine configuration"),
+        ("init --ca /nowhere/ca.pem --no-api", "/nowhere/ca.pem: No such file"),
+        ("join nonsense", "this is not a token"),
+        ("join @/nowhere/token", "/nowhere/token: No such file"),
+        ("token create --address 192.0.2.1", "is part of no mesh"),
+    ],
+)
+def test_refusals_say_why_and_make_no_member(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(CommandError, match=reason):
+        run(tmp_path, line)
+    assert not (tmp_path / "etc/config.yaml").exists()
+
+
+def test_a_configuration_that_is_no_mesh_s_is_not_touched(tmp_path: Path) -> None:
+    config = tmp_path / "etc/config.yaml"
+    config.parent.mkdir()
+    config.write_text("machine: {type: worker}\n")
+    with pytest.raises(CommandError, match="is not that of a mesh: move it away first"):
+        run(tmp_path, "init --no-api")
+    assert config.read_text() == "machine: {type: worker}\n"
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o277])
+def test_secrets_are_private_under_any_umask(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        run(tmp_path / "a/b", "init --discovery --address 192.0.2.1")
+    finally:
+        os.umask(before)
+    found = modes(tmp_path)
+    assert {found.pop("a"), found.pop("a/b")} == {0o755}
+    assert set(found.values()) == {0o600, 0o700}
+
+
+def test_a_secret_is_taken_out_of_the_arguments() -> None:
+    program = (
+        "import sys; from nodespan.controllers.membership.own_arguments import hide; hide(sys.argv[1]);"
+        "print(open('/proc/self/cmdline').read().split(chr(0))[3:])"
+    )
+    done = subprocess.run((sys.executable, "-c", program, "nst1_secret", "rest"), capture_output=True, text=True)
+    assert done.stdout == f"{['x' * 11, 'rest', '']}\n", done.stderr
+
+
+@pytest.mark.parametrize(("text", "expected"), [("30m", 1800.0), ("24h", 86400.0), ("7d", 604800.0), ("never", None)])
+def test_times_are_read(text: str, expected: float | None) -> None:
+    assert options.seconds(text) == expected

@@ -1,0 +1,159 @@
+"""The package on machines with systemd: two of them, two commands, one mesh; then upgraded, removed, purged."""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from deploy import deb
+from deploy.epoch import source_date_epoch
+from deploy.errors import BuildError
+from deploy.tree import Release, stage
+from nodespan.runtime.cli.client import ask
+from tests.support.netns import connect
+from tests.support.process import eventually
+from tests.support.systemd import PROJECT, Booted, booted, no_systemd
+
+pytestmark = [
+    pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb", "nft", "systemd-sysusers"),
+    pytest.mark.skipif(no_systemd(archives=False) is not None, reason=no_systemd(archives=False) or ""),
+]
+
+soon = functools.partial(eventually, within=60.0)
+BEFORE, NOW = "0.0.9", "0.1.0"
+ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the package of this tree, and with the same as the version before."""
+    directory = tmp_path_factory.mktemp("packages")
+    output = directory / "dist"
+    output.mkdir()
+    release = functools.partial(Release, architecture=deb.own_architecture(), epoch=source_date_epoch(), fast=True)
+    tree = directory / "tree"
+    try:
+        stage(tree, release(version=NOW), cache=PROJECT / ".cache/deploy")
+    except BuildError as error:
+        if "cannot be fetched" in str(error):
+            pytest.skip(str(error))
+        raise
+    for version in (BEFORE, NOW):
+        deb.build(tree, release(version=version), output=output)
+    return output
+
+
+class Machine:
+    """A machine of the test, as its administrator sees it."""
+
+    def __init__(self, machine: Booted, directory: Path) -> None:
+        self.machine = machine
+        self.directory = directory
+
+    async def run(self, *command: str) -> str:
+        """What a command prints."""
+        return await trio.to_thread.run_sync(functools.partial(self.machine.run, *command))
+
+    async def install(self, version: str) -> str:
+        """Install the package of a version, whose dependencies are there."""
+        return await self.run(
+            "dpkg", "--install", f"{self.directory}/nodespan_{version}-1_{deb.own_architecture()}.deb"
+        )
+
+    def has(self, path: str) -> bool:
+        return self.machine.succeeds("test", "-e", path)
+
+    def mode(self, path: str) -> str:
+        return self.machine.run("stat", "--format=%a %U", path).strip()
+
+    def unit(self, unit: str) -> tuple[str, str]:
+        """Whether it is active, and enabled."""
+        shown = self.machine.run("systemctl", "show", "--property=ActiveState,UnitFileState", unit)
+        found = dict(line.split("=", 1) for line in shown.splitlines())
+        return found["ActiveState"], found["UnitFileState"]
+
+    def peers(self) -> dict[str, str]:
+        """The states of its peers by label, asked past its file system."""
+        socket = f"/proc/{self.machine.pid}/root/run/nodespan/agent.sock"
+        request: dict[str, Any] = {"call": "get", "type": "kubespanpeerstatuses", "namespace": "", "id": None}
+        answers = ask(socket, {**request, "selectors": [], "watch": False, "form": "data"})
+        specs = [answer["resource"]["spec"] for answer in answers if "resource" in answer]
+        return {spec["label"]: spec["state"] for spec in specs}
+
+    def pid(self) -> str:
+        return self.machine.run("systemctl", "show", "--property=MainPID", "--value", "nodespan").strip()
+
+
+def shared(packages: Path, place: Path) -> Path:
+    """A directory that a machine sees, with the packages in it."""
+    place.mkdir()
+    (place / "dist").mkdir()
+    for package in packages.iterdir():
+        os.link(package, place / "dist" / package.name)
+    return place
+
+
+async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, packages: Path) -> None:
+    places = {name: shared(packages, tmp_path / name) for name in ADDRESSES}
+    async with (
+        booted(places["one"], archives=False) as first,
+        booted(places["two"], archives=False) as second,
+    ):
+        one, two = Machine(first, places["one"] / "dist"), Machine(second, places["two"] / "dist")
+        connect(first.network, "eth0", second.network, "eth0")
+        for name, machine in (("one", one), ("two", two)):
+            machine.machine.network.ip(f"address add {ADDRESSES[name]}/24 dev eth0")
+            await machine.run("hostname", name)
+            # The one of images of containers keeps packages from restarting anything; the other one costs seconds.
+            await machine.run("rm", "-f", "/usr/sbin/policy-rc.d", "/var/lib/man-db/auto-update")
+
+        # Installed: nothing runs, nothing is enabled, and Python itself does not know the dependencies.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.install, BEFORE)
+            nursery.start_soon(two.install, BEFORE)
+        for unit in ("nodespan.service", "nodespan-discovery.service"):
+            assert one.unit(unit) == ("inactive", "disabled")
+        assert one.mode("/etc/nodespan") == "700 root"
+        assert not one.machine.succeeds("/usr/bin/python3", "-c", "import structlog")
+        assert "nodespan v" in await one.run("nodespan", "--version")
+        assert await one.run("man", "--path", "nodespan-join")
+
+        # Two commands.
+        made = await one.run("nodespan", "init", "--discovery", "--address", ADDRESSES["one"])
+        token = made.split()[-1]
+        assert token.startswith("nst1_")
+        joined = await two.run("sh", "-c", f"echo {token} | nodespan join -")
+        assert "one is up at 192.0.2.1:51820" in joined
+        assert "this node is part of the mesh" in joined
+        for machine, path in ((one, "/etc/nodespan/talosconfig"), (two, "/etc/nodespan/config.yaml")):
+            assert machine.mode(path) == "600 root"
+        assert one.unit("nodespan-discovery.service") == ("active", "enabled")
+        assert two.unit("nodespan.service") == ("active", "enabled")
+        # Once more is the same.
+        assert "already; its configuration is kept" in await two.run("sh", "-c", f"echo {token} | nodespan join -")
+
+        # Upgraded: another agent, the same network.
+        agent, link = two.pid(), await two.run("ip", "-json", "link", "show", "kubespan")
+        await two.install(NOW)
+        assert two.pid() not in (agent, "0")
+        assert await two.run("ip", "-json", "link", "show", "kubespan") == link
+        assert two.unit("nodespan.service") == ("active", "enabled")
+        await soon(lambda: two.peers() == {"one": "up"})
+
+        # Removed: it has left, and could come back.
+        await two.run("dpkg", "--remove", "nodespan")
+        assert not two.machine.succeeds("ip", "link", "show", "kubespan")
+        assert "nodespan" not in await two.run("nft", "list", "tables")
+        assert two.has("/etc/nodespan/config.yaml")
+        assert not two.has("/usr/lib/nodespan")
+        assert not two.has("/usr/bin/nodespan")
+        await soon(lambda: one.peers() == {})
+
+        # Purged: nothing is left.
+        await two.run("dpkg", "--purge", "nodespan")
+        for path in ("/etc/nodespan", "/var/lib/nodespan", "/run/nodespan", "/etc/systemd/system/nodespan.service"):
+            assert not two.has(path), path
+        assert await two.run("find", "/etc/systemd/system", "-name", "nodespan*") == ""
