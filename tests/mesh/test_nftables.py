@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +13,10 @@ import attrs
 import pytest
 import trio
 
+from nodespan.cluster.station_processes import pids_in
 from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.nftables.chain import NfTablesChainController
+from nodespan.kernel.packet_filter import nft
 from nodespan.resources.network import (
     AddressMatch,
     ChainHook,
@@ -349,6 +353,31 @@ async def test_a_guard_chain_survives_a_flush_of_everything() -> None:
         await eventually(lambda: guarded(inside) == {"198.51.100.0/24"})
         await runtime.destroy(NfTablesChain, "guard")
         await eventually(lambda: "nodespan_guard" not in tables(inside))
+
+
+async def test_small_changes_are_made_by_the_nft_that_is_kept_and_outlive_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    own: list[str] = []
+    apply = nft.apply
+
+    def noted(text: str, *more: Any) -> None:
+        own.append(text)
+        apply(text, *more)
+
+    monkeypatch.setattr(nft, "apply", noted)
+    async with node() as (inside, runtime):
+        await runtime.put(NfTablesChain, "guard", GUARD)
+        await eventually(lambda: "nodespan_guard" in tables(inside) and "guard" in chains(inside))
+        own.clear()
+        for number in range(3):
+            await want_elements(runtime, str(number), f"10.0.{number}.0/24")
+            await eventually(lambda: len(elements(inside, V4)) == len(guarded(inside)) == number + 1)  # noqa: B023
+        assert own == []
+        # What this nft did is not taken for the doing of others.
+        assert tuple(runtime.state.list(NetworkProblem)) == ()
+        (kept,) = pids_in(inside.name)
+        os.kill(kept, signal.SIGKILL)
+        await want_elements(runtime, "last", "192.0.2.0/24")
+        await eventually(lambda: len(elements(inside, V4)) == len(guarded(inside)) == 4)
 
 
 async def test_no_other_process_can_change_the_guard() -> None:

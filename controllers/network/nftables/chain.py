@@ -1,7 +1,8 @@
 """network.NfTablesChainController: keeps the agent's own table of the packet filter as chains and set elements say.
 
 The table is listed and compared as a whole at first, after a failure, for a changed chain, and at each full comparison.
-A few changed elements are sent alone. What changed at about the same time is one document.
+A few changed elements are sent alone, by the nft that is kept for the guards. What changed at about the same time is
+one document.
 
 The kernel notifies of every transaction: when another process has touched the table, it is compared at once, and when
 it was deleted, as `nft flush ruleset` does, it is written without being listed. A problem names the process. Chains
@@ -65,6 +66,8 @@ GUARD_SUFFIX = "_guard"
 SHOWN_FOR = 300.0
 # The process ids of our own nft that are remembered: notifications arrive within moments of the transaction.
 _OWN = 32
+# Longer documents are for a process of their own: reading a line takes the interactive nft more than reading a file.
+_LONGEST_LINE = 1 << 14
 # Changes that come within this time are one document.
 _GATHER = 0.01
 _RETRIES = Exponential(base=0.5, cap=60.0)
@@ -352,7 +355,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
 
     def job(self, work: Mapping[str, TableWork]) -> Callable[[], Applied[Mapping[str, Sent]]]:
         """Run nft. Its process ids are noted from the thread: notifications may arrive before the job returns."""
-        return functools.partial(_run, self._netns, self._desired.kernel_name, self._prior, work, self._own.append)
+        sender = Sender(self._netns, self._guard.kept, self._own.append)
+        return functools.partial(_run, self._netns, self._desired.kernel_name, self._prior, work, sender)
 
     async def applied(self, ctx: Access, result: Mapping[str, Sent]) -> None:  # noqa: ARG002
         """Note what the tables hold now."""
@@ -432,25 +436,54 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
 # In a worker thread.
 
 
+@attrs.frozen
+class Sender:
+    """Sends documents: short ones to the nft that is kept, if there is one, all others to a process of their own.
+
+    `started` is called with the process id before nft has the document: the notifications of it are not others' doing.
+    """
+
+    netns: str | None
+    kept: OwnedTable | None
+    started: Callable[[int], object]
+
+    def send(self, text: str) -> None:
+        """Apply a document atomically. Blocks; raises OSError as `nft.apply` does."""
+        if self.kept is not None and self.kept.is_open and len(text) <= _LONGEST_LINE:
+            self.started(self.kept.pid)
+            try:
+                self.kept.apply(text)
+            except BrokenPipeError:
+                # It was killed, which the guard notices by itself. What it may have done can be done again.
+                pass
+            except TimeoutError:
+                # What it answers later would be taken for the answer to the next document.
+                self.kept.close()
+                raise
+            else:
+                return
+        nft.apply(text, self.netns, self.started)
+
+
 def _run(
     netns: str | None,
     table: str,
     prior: PriorState,
     work: Mapping[str, TableWork],
-    started: Callable[[int], object],
+    sender: Sender,
 ) -> Applied[Mapping[str, Sent]]:
     sent: dict[str, Sent] = {}
     failed: dict[str, Exception] = {}
     for id, each in work.items():
         try:
-            sent[id] = _send(netns, table, prior, each, started)
+            sent[id] = _send(netns, table, prior, each, sender)
         except OSError as error:
             sent[id] = Sent(each, has_failed=True)
             failed[id] = error
     return Applied(result=sent, failed=failed)
 
 
-def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, started: Callable[[int], object]) -> Sent:
+def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sender: Sender) -> Sent:
     match work:
         case GuardWork():
             return Sent(work, guard=send(work, netns))
@@ -463,7 +496,7 @@ def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sta
             if not work.deletes:
                 # On record before it is made: the process may be killed in between.
                 prior.note_table(table, is_there=True)
-            nft.apply(text, netns, started)
+            sender.send(text)
             if work.deletes:
                 prior.note_table(table, is_there=False)
             return Sent(work)

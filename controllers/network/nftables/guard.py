@@ -43,6 +43,11 @@ class GuardTable:
         self._chains: Mapping[str, RenderedChain] = {}
         self._sets: Mapping[str, set[PrefixKey]] = {}
 
+    @property
+    def kept(self) -> OwnedTable | None:
+        """The nft that is kept for the table, None while there is none."""
+        return self._table
+
     def plan(
         self,
         chains: Mapping[str, RenderedChain],

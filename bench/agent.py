@@ -1,0 +1,85 @@
+"""What an agent weighs, how long it takes until it answers, and what a command that asks it costs."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.measure import Figure, compare
+
+_PYTHON = (sys.executable, "-c")
+_NODESPAN = str(Path(sys.executable).with_name("nodespan"))
+# After the free memory was given back.
+_SETTLED = 25.0
+
+
+@contextmanager
+def _agent() -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """An agent without a configuration, which changes nothing of this machine."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "root" / "etc").mkdir(parents=True)
+        environment = os.environ | {
+            "NODESPAN_SOCKET": str(directory / "agent.sock"),
+            "NODESPAN_STATE_DIR": str(directory / "state"),
+            "NODESPAN_ROOT": str(directory / "root"),
+        }
+        process = subprocess.Popen((_NODESPAN, "agent"), env=environment, stderr=subprocess.DEVNULL)
+        try:
+            yield process, environment
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+def _milliseconds(*command: str, environment: dict[str, str] | None = None) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return (time.perf_counter() - started) * 1e3
+
+
+def _until_it_answers() -> float:
+    started = time.perf_counter()
+    with _agent() as (process, environment):
+        asking = (_NODESPAN, "get", "links")
+        while subprocess.run(asking, check=False, env=environment, capture_output=True).returncode != 0:
+            assert process.poll() is None
+            time.sleep(0.01)
+        return (time.perf_counter() - started) * 1e3
+
+
+def start() -> Figure:
+    """From the start of the process to the first answer."""
+    measured = compare(_until_it_answers, lambda: _milliseconds(*_PYTHON, "import trio, attrs"), repeats=3)
+    return Figure("an agent's start until it answers, against python with trio, attrs", *measured, 5, "ms")
+
+
+def cold_get() -> Figure:
+    """`nodespan get links` by the short way."""
+    with _agent() as (_, environment):
+        asking = (_NODESPAN, "get", "links")
+        while subprocess.run(asking, check=False, env=environment, capture_output=True).returncode != 0:
+            time.sleep(0.05)
+        measured = compare(
+            lambda: _milliseconds(*asking, environment=environment),
+            lambda: _milliseconds(*_PYTHON, "import msgpack"),
+            repeats=15,
+        )
+    return Figure("nodespan get links, cold, against python with msgpack", *measured, 1.5, "ms")
+
+
+def weight() -> Figure:
+    """Resident memory of an idle agent without a configuration."""
+    with _agent() as (process, _):
+        time.sleep(_SETTLED)
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        resident = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return Figure("memory of an idle agent, against the goal", resident / 1000, 45, 1, "MB")
+
+
+FIGURES = (start, cold_get, weight)

@@ -1,0 +1,82 @@
+"""Which nft gets a document, and what becomes of one that fails."""
+
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from nodespan.controllers.network.nftables.chain import Sender
+from nodespan.kernel.packet_filter import nft
+from nodespan.kernel.packet_filter.owned_table import OwnedTable
+
+
+@attrs.define
+class Kept:
+    """An nft that is kept."""
+
+    error: OSError | None = None
+    is_open: bool = True
+    pid: int = 7
+    got: list[str] = attrs.field(factory=list)
+
+    def apply(self, text: str) -> None:
+        self.got.append(text)
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What processes of their own got."""
+    got: list[str] = []
+
+    def apply(text: str, netns: str | None, started: Any) -> None:
+        started(8)
+        got.append(text)
+
+    monkeypatch.setattr(nft, "apply", apply)
+    return got
+
+
+def send(kept: Kept | None, text: str = "{}") -> list[int]:
+    started: list[int] = []
+    Sender(None, cast(OwnedTable | None, kept), started.append).send(text)
+    return started
+
+
+def test_a_short_document_goes_to_the_nft_that_is_kept(processes: list[str]) -> None:
+    kept = Kept()
+    assert (send(kept), kept.got, processes) == ([7], ["{}"], [])
+
+
+@pytest.mark.parametrize(
+    ("kept", "text"), [(None, "{}"), (Kept(is_open=False), "{}"), (Kept(), "x" * 20_000)], ids=["none", "ended", "long"]
+)
+def test_others_get_a_process_of_their_own(processes: list[str], kept: Kept | None, text: str) -> None:
+    assert send(kept, text) == [8]
+    assert processes == [text]
+    assert kept is None or kept.got == []
+
+
+def test_a_document_whose_nft_is_killed_is_sent_again_by_another(processes: list[str]) -> None:
+    assert send(Kept(BrokenPipeError())) == [7, 8]
+    assert processes == ["{}"]
+
+
+def test_one_that_does_not_answer_is_given_up_and_gets_no_second_document(processes: list[str]) -> None:
+    kept = Kept(TimeoutError())
+    with pytest.raises(TimeoutError):
+        send(kept)
+    assert (kept.is_open, processes) == (False, [])
+    send(kept)
+    assert processes == ["{}"]
+
+
+def test_a_refusal_is_an_error_and_nothing_is_sent_twice(processes: list[str]) -> None:
+    kept = Kept(OSError(22, "nft refuses"))
+    with pytest.raises(OSError, match="refuses"):
+        send(kept)
+    assert (kept.is_open, processes) == (True, [])
