@@ -115,7 +115,9 @@ def test_an_agent_loads_what_its_configuration_asks_for_and_nothing_else(
 
 def test_what_tests_in_virtual_time_load_first_is_all_that_is_loaded_in_a_thread() -> None:
     folders = ("controllers", "runtime", "kernel", "discovery", "etcd", "cluster")
-    sources = [path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    # Its docstring has an example.
+    sources = [path.read_text() for path in paths if path != ROOT / "runtime" / "loading.py"]
     calls = [text for text in sources if re.search(r"await load\(|LoadedOperator\(", text)]
     quoted = {name for text in calls for name in re.findall(r'"(nodespan\.[a-z0-9_.]+)"', text)}
     assert quoted == set(LOADED_LATER)
