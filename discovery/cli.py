@@ -5,11 +5,14 @@ The command line finds it by the entry-point group `nodespan.commands`; imports 
 
 import argparse
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.paths import default_state_dir
+
+_MOST_PROCESSES = 64
 
 if TYPE_CHECKING:
     from nodespan.discovery.service.server import DiscoveryOptions
@@ -64,6 +67,13 @@ class DiscoveryCommand:
             help="requests per second from one address, with bursts of four times as many; 0: unlimited (%(default)s)",
         )
         parser.add_argument(
+            "--processes",
+            metavar="N",
+            type=int,
+            default=1,
+            help="spread the clusters over so many processes, for more than one core (%(default)s)",
+        )
+        parser.add_argument(
             "--embedded", action="store_true", help="run inside an agent, whose state then holds the affiliates"
         )
         parser.add_argument(
@@ -85,14 +95,14 @@ class DiscoveryCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Serve until SIGINT or SIGTERM. Raises CommandError."""
-        import signal
-
         import structlog
         import trio
 
         from nodespan.discovery.service.client_address import Trust
+        from nodespan.discovery.service.processes.parts import arrange
+        from nodespan.discovery.service.running import reason_of, serve_until_interrupted
         from nodespan.discovery.service.server import MEMORY, DiscoveryOptions, serve_discovery
-        from nodespan.runtime.errors import StateOpenError, leaves
+        from nodespan.runtime.errors import StateOpenError
         from nodespan.runtime.process import garbage, logs
         from nodespan.runtime.process.service_manager import ServiceManager
         from nodespan.runtime.whole_file import check_target
@@ -121,6 +131,12 @@ class DiscoveryCommand:
         settings = dict(setting.split("=", 1) for setting in options.state_setting if "=" in setting)
         if len(settings) != len(options.state_setting):
             raise CommandError("--state-setting: write each once, as NAME=VALUE")
+        if not 1 <= options.processes <= _MOST_PROCESSES:
+            raise CommandError(f"--processes: from 1 to {_MOST_PROCESSES}")
+        if options.processes > 1 and options.embedded:
+            raise CommandError("--processes: an agent is one process, so give no --embedded")
+        if options.processes > 1 and options.state.startswith("sqlite:"):
+            raise CommandError("--processes: a SQLite file is for one process; use memory: or etcd:")
         logs.configure(options.log_format, options.log_level)
         garbage.tune()
         wanted = DiscoveryOptions(
@@ -144,30 +160,19 @@ class DiscoveryCommand:
             return _run_in_agent(options, wanted)
 
         manager = ServiceManager.of(os.environ)
-
-        async def serve(nursery: trio.Nursery) -> None:
-            await nursery.start(serve_discovery, wanted)
-            manager.ready()
-            nursery.start_soon(manager.keep_alive)
-
-        async def run() -> None:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(serve, nursery)
-                    number = await anext(signals)
-                    manager.stopping()
-                    structlog.get_logger().info("interrupted", signal=signal.Signals(number).name)
-                    nursery.cancel_scope.cancel()
-
         _allow_many_connections()
         try:
-            trio.run(run)
+            if wanted.snapshot is not None and wanted.state == MEMORY:
+                arrange(wanted.snapshot, options.processes, structlog.get_logger())
+            if options.processes > 1:
+                from nodespan.discovery.service.several import serve_in_processes
+
+                return serve_in_processes(wanted, options.processes, manager)
+            trio.run(serve_until_interrupted, partial(serve_discovery, wanted), manager)
+        except (OSError, StateOpenError) as error:
+            raise CommandError(str(error)) from error
         except BaseExceptionGroup as group:
-            # Nurseries wrap the error about an unusable address or file.
-            expected, unexpected = group.split((OSError, StateOpenError))
-            if unexpected is not None or expected is None:
-                raise
-            raise CommandError("; ".join(str(error) for error in leaves(expected))) from group
+            raise CommandError(reason_of(group)) from group
         return 0
 
 

@@ -62,10 +62,11 @@ class _Calls:
 
 
 class Metrics:
-    """All metrics of one process."""
+    """All metrics of one process. `has_all`: it has all clusters, although it is one of several."""
 
-    def __init__(self, clusters: Clusters) -> None:
+    def __init__(self, clusters: Clusters, *, has_all: bool = False) -> None:
         self._clusters = clusters
+        self._has_all = has_all
         self._sources: Sources | None = None
         self._hellos: Counter[str] = Counter()
         self._gc_runs = self._gc_clusters = self._gc_affiliates = 0
@@ -138,7 +139,8 @@ class Metrics:
             ("endpoints", "Endpoints of all affiliates.", sum(len(affiliate.endpoints) for affiliate in affiliates)),
             ("subscriptions", "Open watches.", sum(cluster.watchers for cluster in clusters)),
         ):
-            yield _gauge(f"discovery_state_{name}", text, value)
+            shared = self._has_all and name != "subscriptions"
+            yield attrs.evolve(_gauge(f"discovery_state_{name}", text, value), shared=shared)
 
     def _of_work(self) -> Iterator[Family]:
         hellos = (Sample(count, (("client_version", label),)) for label, count in sorted(self._hellos.items()))

@@ -3,7 +3,7 @@
 import resource
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.state import MemoryState, State
 
 if TYPE_CHECKING:
+    from nodespan.discovery.service.processes.team import Team
     from nodespan.discovery.service.storage import Storage
     from nodespan.runtime.api.http_server import HttpLimits
 
@@ -91,8 +92,8 @@ def page_limits(files: int) -> "HttpLimits":
     return HttpLimits(max_connections=min(HttpLimits().max_connections, reserved_files(files) // 4))
 
 
-def client_limits(files: int, *, by_source: bool) -> Limits:
-    """What clients may have of a process that may open so many files."""
+def client_limits(files: int, *, by_source: bool, processes: int = 1) -> Limits:
+    """What clients may have of a process that may open so many files, one of so many of the service."""
     connections = min(_MOST_CONNECTIONS, max(16, files - reserved_files(files)))
     return Limits(
         max_message=256 << 10,
@@ -101,7 +102,7 @@ def client_limits(files: int, *, by_source: bool) -> Limits:
         by_source=by_source,
         incomplete=Bounds(100, 300),
         request_time=30.0,
-        held=Bounds(64 << 20, 128 << 20, 512 << 20),
+        held=Bounds(64 << 20, 128 << 20, max(128 << 20, (512 << 20) // processes)),
         work=Bounds(2_000, 5_000),
         connections=Bounds(source=min(_MOST_OF_SOURCE, connections // 2), total=connections),
         idle_per_source=min(500, connections // 8),
@@ -123,19 +124,57 @@ class Bound:
     pages: str = ""
 
 
+@attrs.frozen(kw_only=True)
+class Listeners:
+    """The open sockets of a service."""
+
+    clients: Sequence[trio.SocketListener]
+    metrics: Sequence[trio.SocketListener] = ()
+    pages: Sequence[trio.SocketListener] = ()
+
+    @property
+    def port(self) -> int:
+        """The port of clients."""
+        port: int = self.clients[0].socket.getsockname()[1]
+        return port
+
+
+async def open_listeners(options: DiscoveryOptions) -> Listeners:
+    """Open the sockets at the addresses of the options. Raises OSError, after which none is open."""
+    opened: list[trio.SocketListener] = []
+
+    async def at(address: Address | None) -> Sequence[trio.SocketListener]:
+        if address is None:
+            return ()
+        host, port = address
+        listeners = await trio.open_tcp_listeners(port, host=host or None)
+        opened.extend(listeners)
+        return listeners
+
+    try:
+        metrics, pages = await at(options.metrics), await at(options.pages)
+        return Listeners(clients=await at(options.listen), metrics=metrics, pages=pages)
+    except BaseException:
+        for listener in opened:
+            listener.socket.close()
+        raise
+
+
 async def serve_discovery(
     options: DiscoveryOptions,
     *,
     state: State | None = None,
     log: Logger | None = None,
     now: Callable[[], int] | None = None,
+    team: "Team | None" = None,
+    listeners: Listeners | None = None,
     task_status: trio.TaskStatus[Bound] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then end the streams, wait some seconds for calls to finish, and save.
 
     The affiliates are in `state`, by default the one of the options; serving begins when that can be reached. `now` is
-    a clock in nanoseconds, by default one that agrees with the wall clock at the start and is not set later. Reports as
-    started once everything answers.
+    a clock in nanoseconds, by default one that agrees with the wall clock at the start and is not set later. With a
+    `team` this process is one of several. `listeners` are open already. Reports as started once everything answers.
     Raises OSError for addresses and files that cannot be used, StateOpenError for such a state.
     """
     # Bound once: what is not is made anew for each line.
@@ -149,7 +188,7 @@ async def serve_discovery(
     now = steady_clock() if now is None else now
     lasts = state is None and options.state != MEMORY
     async with _opened_state(options, state, log) as state, _open_clusters(state, checked=lasts) as clusters:
-        metrics = Metrics(clusters)
+        metrics = Metrics(clusters, has_all=team is not None and team.shares)
         service = ClusterService(
             state,
             clusters,
@@ -159,20 +198,8 @@ async def serve_discovery(
             redirect=options.redirect,
             tells_address=options.tells_address,
         )
-        pages = StatusPages(clusters, time.monotonic)
+        status_pages = StatusPages(clusters, time.monotonic)
         gate = _Gate(options, metrics, log)
-        server = Server(
-            Service(
-                methods=service.methods(),
-                log=log,
-                limits=client_limits(_most_files(), by_source=options.counts_sources),
-                admit=gate.admit,
-                finished=gate.finished,
-                respond=pages.respond,
-                admit_page=gate.admit_page,
-            )
-        )
-        metrics.watch_connections(server.sources)
 
         # Until when nothing expires.
         spared = trio.current_time() + options.grace if lasts else 0.0
@@ -185,6 +212,34 @@ async def serve_discovery(
             metrics.collected(clusters.drop_unused(), expired)
 
         async with AsyncExitStack() as stack:
+            methods = service.methods()
+            pages: Respond = status_pages.respond
+            scraped: Respond = metrics.respond
+            elsewhere = None
+            if team is not None:
+                from nodespan.discovery.service.processes.colleagues import internal_methods, open_colleagues
+                from nodespan.discovery.service.processes.handover import Handover
+
+                internal = {**methods, **internal_methods(metrics, pages)}
+                colleagues = await stack.enter_async_context(open_colleagues(team, log))
+                elsewhere = None if team.shares else Handover(team, methods, log)
+                methods = methods if team.shares else colleagues.routed(methods)
+                pages, scraped = colleagues.pages(pages), colleagues.metrics(metrics)
+            server = Server(
+                Service(
+                    methods=methods,
+                    log=log,
+                    limits=client_limits(
+                        _most_files(), by_source=options.counts_sources, processes=team.count if team else 1
+                    ),
+                    admit=gate.admit,
+                    finished=gate.finished,
+                    respond=pages,
+                    admit_page=gate.admit_page,
+                ),
+                elsewhere,
+            )
+            metrics.watch_connections(server.sources)
             if options.snapshot is not None:
                 from nodespan.discovery.service.storage import Storage
 
@@ -197,13 +252,18 @@ async def serve_discovery(
             nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(_repeat, collect, options.collect_interval)
             nursery.start_soon(_repeat, gate.drop_idle, _DROP_IDLE_CLIENTS)
-            metrics_url = await _start_pages(nursery, metrics.respond, options.metrics, log)
-            pages_url = await _start_pages(nursery, pages.respond, options.pages, log)
-            host, port = options.listen
-            listeners = await trio.open_tcp_listeners(port, host=host or None)
-            await nursery.start(lambda task_status: server.serve(listeners, tls=tls, task_status=task_status))
-            bound = Bound(port=listeners[0].socket.getsockname()[1], metrics=metrics_url, pages=pages_url)
-            log.info("discovery service runs", host=host, tls=tls is not None, **attrs.asdict(bound))
+            given = listeners or await open_listeners(options)
+            metrics_url = await _start_pages(nursery, scraped, options.metrics, given.metrics, log)
+            pages_url = await _start_pages(nursery, pages, options.pages, given.pages, log)
+            if team is not None:
+                from nodespan.discovery.service.processes.colleagues import answer_colleagues
+                from nodespan.discovery.service.processes.handover import receive_connections
+
+                await nursery.start(answer_colleagues, team, internal, log)
+                await nursery.start(receive_connections, team, server, log)
+            await nursery.start(lambda task_status: server.serve(given.clients, tls=tls, task_status=task_status))
+            bound = Bound(port=given.port, metrics=metrics_url, pages=pages_url)
+            log.info("discovery service runs", host=options.listen[0], tls=tls is not None, **attrs.asdict(bound))
             task_status.started(bound)
             await trio.sleep_forever()
 
@@ -313,10 +373,17 @@ async def _repeat(action: Callable[[], Awaitable[None]], interval: float) -> Non
         await action()
 
 
-async def _start_pages(nursery: trio.Nursery, respond: Respond, address: Address | None, log: Logger) -> str:
+async def _start_pages(
+    nursery: trio.Nursery,
+    respond: Respond,
+    address: Address | None,
+    listeners: Sequence[trio.SocketListener],
+    log: Logger,
+) -> str:
     if address is None:
         return ""
     from nodespan.runtime.api.http_server import serve_pages
 
-    url: str = await nursery.start(partial(serve_pages, respond, address, log=log, limits=page_limits(_most_files())))
+    limits = page_limits(_most_files())
+    url: str = await nursery.start(partial(serve_pages, respond, address, log=log, limits=limits, listeners=listeners))
     return url

@@ -32,6 +32,11 @@ def encode_cluster(id: str, affiliates: Iterable[AffiliateSpec], now: int) -> by
         kept.ttl.seconds = _whole_seconds(affiliate.expiry - now)
         for endpoint in affiliate.endpoints:
             kept.endpoints.add(data=endpoint.data).ttl.seconds = _whole_seconds(endpoint.expiry - now)
+    return encode_record(cluster)
+
+
+def encode_record(cluster: storage.ClusterSnapshot) -> bytes:
+    """A record as it stands in the file."""
     return storage.StateSnapshot(clusters=(cluster,)).SerializeToString()
 
 

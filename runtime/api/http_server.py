@@ -15,6 +15,7 @@ response.
 
 import email.utils
 import http
+from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -245,16 +246,18 @@ async def serve_pages(
     *,
     log: Logger,
     limits: HttpLimits | None = None,
+    listeners: Sequence[trio.SocketListener] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve pages over plain HTTP until cancelled, which closes all connections at once.
 
-    Reports its URL once it answers. Raises OSError if the address cannot be used. Clients get what `respond` returns
-    for the target of their request; a failure of it is logged, and the server goes on.
+    Reports its URL once it answers. `listeners` are open at the address already; without them, raises OSError if the
+    address cannot be used. Clients get what `respond` returns for the target of their request; a failure of it is
+    logged, and the server goes on.
     """
     host, port = address
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    listeners = listeners or await trio.open_tcp_listeners(port, host=host)
     bound: int = listeners[0].socket.getsockname()[1]
     server = HttpServer(from_memory(respond), log, limits)
     task_status.started(f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}")
-    await trio.serve_listeners(server.converse, listeners)
+    await trio.serve_listeners(server.converse, list(listeners))

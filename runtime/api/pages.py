@@ -61,21 +61,23 @@ class Streamed:
         return (("content-type", self.content_type), *self.headers)
 
 
-Respond = Callable[[str], Page]
+# A page that other processes have a part of is awaited.
+Respond = Callable[[str], Page | Awaitable[Page]]
 Answer = Callable[[Request], Awaitable[Page | Streamed]]
 
 
-def answer(respond: Respond, method: str, target: str) -> Page:
+async def answer(respond: Respond, method: str, target: str) -> Page:
     """The page for a request; methods other than GET and HEAD are refused."""
     if method not in ("GET", "HEAD"):
         return Page(status=405, body=b"pages can only be read\n", headers=(("allow", "GET, HEAD"),))
-    return respond(target)
+    page = respond(target)
+    return page if isinstance(page, Page) else await page
 
 
 def from_memory(respond: Respond) -> Answer:
     """Answers each request with the page for its target."""
 
     async def answer_request(request: Request) -> Page:
-        return answer(respond, request.method, request.target)
+        return await answer(respond, request.method, request.target)
 
     return answer_request

@@ -41,8 +41,13 @@ class ServiceManager:
     async def keep_alive(self) -> None:
         """Give signs of life until cancelled, for as long as the loop of this process runs."""
         while self.watchdog:
-            self._send("WATCHDOG=1")
+            self.alive()
             await trio.sleep(self.watchdog / 2)
+
+    def alive(self) -> None:
+        """Give one sign of life, if any is expected."""
+        if self.watchdog:
+            self._send("WATCHDOG=1")
 
     def _send(self, report: str) -> None:
         if not self.address:

@@ -32,7 +32,7 @@ _REQUEST_WORK = 20
 
 
 class Connection:
-    """Serves one peer: make it, then `run` it once."""
+    """Serves one peer: make it, then `run` it once. `received`: it was greeted already, and has said this since."""
 
     __slots__ = (
         "_buffered",
@@ -46,6 +46,7 @@ class Connection:
         "_peer",
         "_pings",
         "_reading",
+        "_received",
         "_resets",
         "_seat",
         "_service",
@@ -55,7 +56,9 @@ class Connection:
         "_wire",
     )
 
-    def __init__(self, wire: Wire, peer: Peer, service: Service, sources: Sources, seat: Seat) -> None:
+    def __init__(
+        self, wire: Wire, peer: Peer, service: Service, sources: Sources, seat: Seat, received: bytes | None = None
+    ) -> None:
         limits = service.limits
         self._wire = wire
         self._peer = peer
@@ -75,7 +78,11 @@ class Connection:
         self._is_stopping = False
         self._has_said_goodbye = False
         self._nursery: trio.Nursery
-        self._machine = ServerMachine(self, limits.max_concurrent_streams, limits.max_header_list)
+        self._machine = ServerMachine(
+            self, limits.max_concurrent_streams, limits.max_header_list, has_greeted=received is not None
+        )
+        # What was received before this connection was made.
+        self._received = received or b""
         self._output = ServerOutput(self._machine, wire, self._start_writer)
 
     async def run(self) -> None:
@@ -133,7 +140,8 @@ class Connection:
     async def _read(self) -> None:
         unanswered = 0
         machine = self._machine
-        while data := await self._wire.read():
+        while data := self._received or await self._wire.read():
+            self._received = b""
             try:
                 machine.receive_data(data)
             except h2.exceptions.ProtocolError:

@@ -10,6 +10,7 @@ import trio
 
 from nodespan.runtime.api.grpc.connection import Connection
 from nodespan.runtime.api.grpc.method import Peer
+from nodespan.runtime.api.grpc.peek import Elsewhere, peek
 from nodespan.runtime.api.grpc.probing import probe_when_idle
 from nodespan.runtime.api.grpc.sources import Seat, Sources
 from nodespan.runtime.api.grpc.stream import Service
@@ -22,10 +23,11 @@ TLSContext = Callable[[], ssl.SSLContext]
 
 
 class Server:
-    """A gRPC server for one service. Make it, then `serve`."""
+    """A gRPC server for one service. Make it, then `serve`. With `elsewhere` others may serve its connections."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, elsewhere: Elsewhere | None = None) -> None:
         self._service = service
+        self._elsewhere = elsewhere
         self._connections: set[Connection] = set()
         self.sources = Sources(service.limits)
 
@@ -75,10 +77,16 @@ class Server:
             for connection in tuple(self._connections):
                 connection.expire(now)
 
-    async def _converse(self, transport: trio.SocketStream, tls: TLSContext | None) -> None:
+    async def adopt(self, transport: trio.SocketStream, peer: Peer, received: bytes) -> None:
+        """Serve a connection that another process has accepted and greeted, and what was received on it since."""
+        await self._converse(transport, None, adopted=(peer, received))
+
+    async def _converse(
+        self, transport: trio.SocketStream, tls: TLSContext | None, adopted: tuple[Peer, bytes] | None = None
+    ) -> None:
         log = self._service.log
         try:
-            peer = _peer_of(transport)
+            peer = _peer_of(transport) if adopted is None else adopted[0]
             seat = self.sources.admit(peer.address)
             if seat is None:
                 log.debug("connection refused: too many connections", peer=str(peer))
@@ -86,7 +94,10 @@ class Server:
             try:
                 with seat.scope:
                     probe_when_idle(transport, self._service.limits.idle_probe, self._service.limits.dead_after)
-                    await self._serve_one(transport, peer, tls, seat)
+                    if adopted is None:
+                        await self._serve_one(transport, peer, tls, seat)
+                    else:
+                        await self._carry(Wire(transport), peer, seat, adopted[1])
             finally:
                 self.sources.leave(seat)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError) as error:
@@ -104,7 +115,18 @@ class Server:
             with trio.fail_after(self._service.limits.handshake):
                 await secure.handshake()
             peer = attrs.evolve(peer, certificate=secure.certificate)
-        connection = Connection(wire, peer, self._service, self.sources, seat)
+        received = None
+        if self._elsewhere is not None:
+            received, first = await peek(wire, self._service.limits)
+            place = None if first is None else self._elsewhere.place_of(*first)
+            if place is not None:
+                seat.idle_since = None
+                await self._elsewhere.hand_over(place, transport, wire, peer, received)
+                return
+        await self._carry(wire, peer, seat, received)
+
+    async def _carry(self, wire: Wire, peer: Peer, seat: Seat, received: bytes | None) -> None:
+        connection = Connection(wire, peer, self._service, self.sources, seat, received)
         self._connections.add(connection)
         try:
             await connection.run()

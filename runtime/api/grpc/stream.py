@@ -163,7 +163,7 @@ class Stream:
             except RPCError as error:
                 page = Page(status=429, body=f"{error}\n".encode())
             else:
-                page = answer(respond, method, target) if respond else Page(status=415, body=_NO_PAGES)
+                page = await answer(respond, method, target) if respond else Page(status=415, body=_NO_PAGES)
             self._output.machine.work += len(page.body) // _PAGE_UNIT
             self._head = header_block(((":status", str(page.status)), *page.fields()))
             self._has_part = True  # until all of it is sent

@@ -1,0 +1,123 @@
+"""Connections that go from the process that accepted them to the one that serves them.
+
+A connection is one datagram: the peer's address, what was received so far, and the socket. Over TLS the socket is one
+end of a pair, and the process that accepted it carries bytes between the two for as long as the connection lasts.
+"""
+
+import socket
+import struct
+from contextlib import suppress
+from ipaddress import ip_address
+
+import msgpack
+import trio
+from google.protobuf.message import DecodeError
+
+from nodespan.discovery.service.processes.team import Team
+from nodespan.runtime.api.grpc import Method, Peer, Server
+from nodespan.runtime.api.grpc.peek import MOST_KEPT
+from nodespan.runtime.api.grpc.wire import TLSWire, Wire
+from nodespan.runtime.process.logger import Logger
+
+_MOST = MOST_KEPT + 64 * 1024
+_CHUNK = 64 * 1024
+_DESCRIPTOR = struct.Struct("i")
+# A process that has died is back within moments: so often, with so many seconds in between, it is looked for.
+_ATTEMPTS = 40
+_BETWEEN = 0.1
+
+
+class Handover:
+    """What `Server` needs to give connections away: see `Elsewhere`."""
+
+    def __init__(self, team: Team, methods: dict[str, Method], log: Logger) -> None:
+        self._team = team
+        self._methods = methods
+        self._log = log
+
+    def place_of(self, path: str, message: bytes) -> int | None:
+        """The process of the cluster that a call is about; None for this one, or for no cluster."""
+        method = self._methods.get(path)
+        if method is None:
+            return None
+        try:
+            request = method.request.FromString(message)
+        except DecodeError:
+            return None
+        cluster = getattr(request, "cluster_id", "")
+        return self._team.other_owner(cluster) if cluster else None
+
+    async def hand_over(
+        self, place: int, transport: trio.SocketStream, wire: Wire, peer: Peer, received: bytes
+    ) -> None:
+        """Give a connection to a process; over TLS, carry its bytes until it is over."""
+        if not isinstance(wire, TLSWire):
+            await self._send(place, transport.socket.fileno(), peer, received)
+            return
+        ours, theirs = trio.socket.socketpair()
+        near = trio.SocketStream(ours)
+        try:
+            with theirs:
+                await self._send(place, theirs.fileno(), peer, received)
+            await _carry(wire, near)
+        finally:
+            await trio.aclose_forcefully(near)
+
+    async def _send(self, place: int, descriptor: int, peer: Peer, received: bytes) -> None:
+        address = "" if peer.address is None else str(peer.address)
+        data = msgpack.packb((address, peer.port, received))
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))]
+        with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            for _ in range(_ATTEMPTS):
+                with suppress(FileNotFoundError, ConnectionRefusedError):
+                    await sender.sendmsg([data], rights, 0, str(self._team.connections_at(place)))
+                    return
+                await trio.sleep(_BETWEEN)
+        self._log.warning("a connection was closed: the process that serves its cluster is gone", process=place)
+
+
+async def _carry(wire: Wire, near: trio.SocketStream) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def to_peer() -> None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while data := await near.receive_some(_CHUNK):
+                    wire.send(data)
+                    await wire.drain()
+                with trio.move_on_after(1):
+                    await wire.linger()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(to_peer)
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while data := await wire.read():
+                await near.send_all(data)
+            await near.send_eof()
+            await trio.sleep_forever()  # until the other side is done too
+        nursery.cancel_scope.cancel()
+
+
+async def receive_connections(
+    team: Team, server: Server, log: Logger, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve what the other processes hand over, until cancelled."""
+    path = team.connections_at(team.place)
+    path.unlink(missing_ok=True)
+    with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        await receiver.bind(str(path))
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            while True:
+                data, rights, _, _ = await receiver.recvmsg(_MOST, socket.CMSG_SPACE(_DESCRIPTOR.size))
+                descriptors = [
+                    _DESCRIPTOR.unpack_from(content)[0]
+                    for level, kind, content in rights
+                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+                ]
+                if not descriptors:
+                    log.error("a connection was handed over without its socket: are there too many open files?")
+                    continue
+                address, port, received = msgpack.unpackb(data)
+                peer = Peer(address=ip_address(address) if address else None, port=port)
+                transport = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptors[0])))
+                nursery.start_soon(server.adopt, transport, peer, received)
