@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from nodespan.runtime.codec.yaml_reader import TooManyEventsError, yaml_reader
+
 Path = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
 _DEEPEST = 64
+# Values of a document, with what its aliases repeat; and keys, values, lists and tables of the whole text.
 _MOST_NODES = 30_000
+_MOST_EVENTS = 60_000
 _INTEGER = re.compile(r"[-+]?(0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
 
 
@@ -47,13 +50,17 @@ class Document:
 def read_documents(text: str) -> Iterator[Document]:
     """The documents of a text; empty ones are left out. Blocks on the processor. Raises DocumentError."""
     try:
-        for root in YAML(typ="safe", pure=True).compose_all(text.removeprefix("\ufeff")):
+        for root in yaml_reader(_MOST_EVENTS).compose_all(text.removeprefix("\ufeff")):
             if root is None:
                 continue
             reader = _Reader()
             data = reader.read(root, ())
             if data is not None:
                 yield Document(data, reader.places, reader.keys)
+    except TooManyEventsError as error:
+        raise DocumentError(
+            f"this is too much: a text may have {_MOST_EVENTS:,} keys and values", error.line + 1, error.column + 1
+        ) from error
     except ReaderError as error:
         raise DocumentError(f"the character U+{error.character:04X} is not allowed in YAML") from error
     except MarkedYAMLError as error:
