@@ -19,7 +19,7 @@ import trio.testing
 
 from nodespan.runtime.process.logs import processors
 from tests.support import forked, probe, progress, run
-from tests.support.deadlines import TEST_DEADLINE, VIRTUAL_DEADLINE
+from tests.support.deadlines import SOAK_DEADLINE, TEST_DEADLINE, VIRTUAL_DEADLINE
 
 TIERS = ("mesh", "vm")
 
@@ -111,6 +111,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     on_trio = functools.partial(
         _on_trio,
+        deadline=SOAK_DEADLINE if pyfuncitem.get_closest_marker("soak") else TEST_DEADLINE,
         virtual=pyfuncitem.get_closest_marker("virtual_clock") is not None,
     )
     if given := getattr(pyfuncitem.obj, "hypothesis", None):
@@ -149,11 +150,11 @@ LOADED_LATER = (
 )
 
 
-def _on_trio(test: Callable[..., Awaitable[None]], *, virtual: bool) -> Callable[..., None]:
+def _on_trio(test: Callable[..., Awaitable[None]], *, deadline: float, virtual: bool) -> Callable[..., None]:
     @functools.wraps(test)
     def run_test(*arguments: object, **named: object) -> None:
         async def main() -> None:
-            with trio.fail_after(VIRTUAL_DEADLINE if virtual else TEST_DEADLINE):
+            with trio.fail_after(VIRTUAL_DEADLINE if virtual else deadline):
                 await test(*arguments, **named)
 
         if virtual:

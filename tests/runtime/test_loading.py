@@ -11,6 +11,7 @@ import trio
 
 from nodespan.runtime.loading import load
 from tests.conftest import LOADED_LATER
+from tests.support.deadlines import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 # Never in an agent: they are for clients, for tests, or were too heavy for what they were used for.
@@ -63,7 +64,7 @@ directory, configuration = Path(sys.argv[1]), sys.argv[2]
 async def main():
     options = AgentOptions(socket=directory / "s", state_dir=directory / "state", root=directory / "root")
     agent = Agent(options, version="0")
-    with trio.fail_after(60):
+    with trio.fail_after(float(sys.argv[3])):
         async with trio.open_nursery() as nursery:
             await nursery.start(agent.run)
             print("MODULES", *sorted(sys.modules))
@@ -86,7 +87,7 @@ def modules_of_agents(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str
     """The modules of an agent without a configuration, and later with discovery."""
     directory = tmp_path_factory.mktemp("agent")
     (directory / "root" / "etc").mkdir(parents=True)
-    command = (sys.executable, "-c", AGENT, str(directory), CONFIGURATION)
+    command = (sys.executable, "-c", AGENT, str(directory), CONFIGURATION, str(PATIENCE))
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     found = re.findall("^MODULES (.*)$", done.stdout, re.MULTILINE)
     assert len(found) == 2, done.stderr

@@ -15,5 +15,7 @@ _SLOWNESS = 5.0 if IN_GUEST in os.environ else 1.0
 PATIENCE = 60.0 * _SLOWNESS
 # A whole test, which may wait more than once.
 TEST_DEADLINE = 180.0 * _SLOWNESS
+# One marked `soak`: the longest takes eight minutes where a processor is emulated.
+SOAK_DEADLINE = 4 * TEST_DEADLINE
 # In virtual time a test that waits for something that never happens jumps here at once, instead of hanging.
 VIRTUAL_DEADLINE = 30 * 86400.0
