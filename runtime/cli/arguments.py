@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from nodespan.runtime.cli.options import (
     REMOTE_OPTIONS,
@@ -18,12 +18,27 @@ from nodespan.runtime.paths import agent_socket, client_socket, default_state_di
 if TYPE_CHECKING:
     from nodespan.runtime.cli.extension import Command
 
-_OUTPUTS = ("table", "yaml", "json", "jsonpath=EXPRESSION")
+_OUTPUTS = ("table", "wide", "name", "yaml", "json", "jsonpath=EXPRESSION", "custom-columns=NAME:EXPRESSION,...")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors say what to type instead of options that other tools have."""
+
+    given: list[str] = []  # noqa: RUF012  # set by the one command line of this process
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments") or "ambiguous option" in message:
+            from nodespan.runtime.cli.habits import advice_on
+
+            refused = message.partition(":")[2].split()
+            advice = advice_on([each for each in refused if each in self.given or "=" in each])
+            message = f"{message}\n{advice}" if advice else message
+        super().error(message)
 
 
 def main_parser(*, with_help: bool = False) -> argparse.ArgumentParser:
     """The parser of what stands before the verb, the verb, and the rest."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="nodespan",
         description=_description() if with_help else None,
         epilog=_summary() if with_help else None,
@@ -32,6 +47,8 @@ def main_parser(*, with_help: bool = False) -> argparse.ArgumentParser:
     parser.add_argument("--node", metavar="NAME", help=f"the agent of this name ({node_socket('NAME')})")
     add_socket(parser, client_socket())
     add_remote_options(parser)
+    # Of users of other tools, for whom it is either; see `_take_either`.
+    parser.add_argument("-n", dest="either", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version of this command")
     parser.add_argument("verb", metavar="COMMAND", help="see below")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see nodespan COMMAND --help")
@@ -50,7 +67,7 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, "Command | None"] | N
     verb = _ALIASES.get(verb, verb)
     if verb in _VERBS:
         description, add_arguments = _VERBS[verb]
-        parser = argparse.ArgumentParser(prog=f"nodespan {verb}", description=description)
+        parser = Parser(prog=f"nodespan {verb}", description=description)
         add_arguments(parser)
         return parser, None
     from nodespan.runtime.cli import extension
@@ -58,23 +75,33 @@ def parser_of(verb: str) -> tuple[argparse.ArgumentParser, "Command | None"] | N
     command = extension.load(verb)
     if command is None:
         return None
-    parser = argparse.ArgumentParser(prog=f"nodespan {verb}", description=command.description)
+    parser = Parser(prog=f"nodespan {verb}", description=command.description)
     command.add_arguments(parser)
     return parser, command
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Parse the arguments. Exits, as argparse does, after printing help or an error."""
+    Parser.given = arguments
     parser = main_parser(with_help=_asks_for_help(arguments))
     given = parser.parse_args(_without_help(arguments))
     verb = _ALIASES.get(given.verb, given.verb)
     found = parser_of(verb)
     if found is None:
+        from nodespan.runtime.cli.habits import instead_of
         from nodespan.runtime.text.suggestions import did_you_mean
 
+        instead = instead_of(verb, given.arguments)
+        if isinstance(instead, list):
+            before = arguments[: len(arguments) - len(given.arguments) - 1]
+            return parse([*before, *instead])
+        if instead is not None:
+            parser.error(f"there is no command {verb!r}: {instead}")
         known = verbs()
         parser.error(f"unknown command {verb!r}{did_you_mean(verb, known)}\ncommands: {', '.join(known)}")
     of_verb, command = found
+    if verb in _REMOTE_VERBS:
+        _move_up(given)
     if command is None:
         options = of_verb.parse_intermixed_args(given.arguments)
     else:
@@ -82,11 +109,53 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         options.extension = command
     if given.node is not None and not hasattr(options, "node"):
         parser.error(f"--node names the agent to ask, and {verb} asks none")
+    _take_either(parser, verb, given, options)
     _take_remote(parser, verb, given, options)
+    _split_name(of_verb, verb, options)
     options.verb = verb
     options.node = getattr(options, "node", None) or given.node
     options.socket = getattr(options, "socket", None) or given.socket
     return options
+
+
+def _move_up(given: argparse.Namespace) -> None:
+    """Take options that name other machines from behind the verb, where users of other tools write them."""
+    rest: list[str] = []
+    words = iter(given.arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name.removeprefix("--") in REMOTE_OPTIONS and name.startswith("--"):
+            setattr(given, name.removeprefix("--"), value if equals else next(words, ""))
+        elif word == "--":
+            rest += [word, *words]
+        else:
+            rest.append(word)
+    given.arguments = rest
+
+
+def _take_either(
+    parser: argparse.ArgumentParser, verb: str, given: argparse.Namespace, options: argparse.Namespace
+) -> None:
+    """`-n` before the verb: other machines if it looks like them, else the namespace. Exits where it means nothing."""
+    if given.either is None:
+        return
+    from nodespan.runtime.cli.habits import looks_like_host
+
+    if looks_like_host(given.either):
+        given.nodes = given.nodes or given.either
+    elif hasattr(options, "namespace"):
+        options.namespace = options.namespace or given.either
+    else:
+        parser.error(f"-n is a namespace, and {verb} takes none; other machines are named by --nodes")
+
+
+def _split_name(parser: argparse.ArgumentParser, verb: str, options: argparse.Namespace) -> None:
+    """`TYPE/ID` as `TYPE ID`: no type has a slash in its name. Exits where an id is missing that has to be given."""
+    type, slash, id = (getattr(options, "type", None) or "").partition("/")
+    if slash and id and getattr(options, "id", "") is None:
+        options.type, options.id = type, id
+    if verb in _OF_ONE and options.id is None:
+        parser.error("the following arguments are required: ID")
 
 
 def _take_remote(
@@ -189,11 +258,14 @@ def _get(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
     parser.add_argument("id", metavar="ID", nargs="?", help="one resource")
     parser.add_argument("-o", "--output", default="table", metavar="FORM", help=" | ".join(_OUTPUTS))
+    parser.add_argument("--show-labels", dest="output", action="store_const", const="wide", help=argparse.SUPPRESS)
     parser.add_argument("-w", "--watch", action="store_true", help="keep running and show changes")
     parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
+    parser.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
     parser.add_argument(
         "-l",
         "--labels",
+        "--selector",
         metavar="SELECTOR",
         action="append",
         default=[],
@@ -204,7 +276,7 @@ def _get(parser: argparse.ArgumentParser) -> None:
 
 def _why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
-    parser.add_argument("id", metavar="ID", help="the resource")
+    parser.add_argument("id", metavar="ID", nargs="?", help="the resource")
     parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
     parser.add_argument("-v", "--verbose", action="store_true", help="show each input again wherever it was read")
     parser.add_argument("--depth", metavar="NUMBER", type=int, default=16, help="how far to go back (%(default)s)")
@@ -308,5 +380,7 @@ _VERBS = {
     "completion": ("print a shell's completion script", _completion),
 }
 _ALIASES = {"g": "get"}
+# Those that are about one resource, which `TYPE/ID` names too.
+_OF_ONE = frozenset({"why"})
 # Those that can ask other machines.
 _REMOTE_VERBS = frozenset({"apply", "config", "get", "patch"})

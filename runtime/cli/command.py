@@ -19,10 +19,12 @@ def run(arguments: list[str]) -> int:
         return complete(arguments[1:])
     streams.prepare()
     status, failure = 1, ""
+    options: argparse.Namespace | None = None
     try:
-        status = _dispatch(parse(arguments))
+        options = parse(arguments)
+        status = _dispatch(options)
     except CommandError as error:
-        failure = str(error)
+        failure = _explained(str(error), options)
     except KeyboardInterrupt:
         status = 130
     except BrokenPipeError:
@@ -39,9 +41,20 @@ def run(arguments: list[str]) -> int:
     return status
 
 
+def _explained(failure: str, options: argparse.Namespace | None) -> str:
+    namespace = getattr(options, "namespace", "")
+    if options is None or not namespace:
+        return failure
+    from nodespan.runtime.cli.habits import explain_namespace
+
+    return explain_namespace(failure, namespace, options.verb)
+
+
 def _dispatch(options: argparse.Namespace) -> int:
     match options.verb:
         case "get" if is_remote(options):
+            if options.all_namespaces:
+                raise CommandError("-A asks the agent of this machine: of others name the namespace with -n")
             from nodespan.runtime.cli.extension import load_remote
 
             return load_remote().get(options)
@@ -57,6 +70,7 @@ def _dispatch(options: argparse.Namespace) -> int:
                 selectors=options.labels,
                 watch=options.watch,
                 node=options.node or os.uname().nodename,
+                all_namespaces=options.all_namespaces,
             )
         case "create":
             from nodespan.runtime.cli.resources import write_files

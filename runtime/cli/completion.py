@@ -15,7 +15,7 @@ from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.paths import client_socket, known_nodes, node_socket
 
-_OUTPUTS = ("json", "jsonpath=", "table", "yaml")
+_OUTPUTS = ("custom-columns=", "json", "jsonpath=", "name", "table", "wide", "yaml")
 # The verbs for types that users write.
 _WRITING = ("edit", "delete", "label")
 # What stands for a path in the help.

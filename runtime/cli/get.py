@@ -3,19 +3,23 @@
 A watch survives restarts of the agent: the differences in between are shown as changes.
 """
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from nodespan.runtime.api import protocol
-from nodespan.runtime.cli.client import AgentGoneError, Connection, OverrunError
+from nodespan.runtime.cli.client import AgentGoneError, Connection, OverrunError, ask
 from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.screen import for_terminal
 from nodespan.runtime.cli.table import Table
 from nodespan.runtime.cli.untyped import untyped
+from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.jsonpath import JSONPathError, Template, compile
 
 _RECONNECT_INTERVAL = 0.3
+_WIDE = ("OWNER", "PHASE", "UPDATED", "LABELS")
 _MARKS = {protocol.CREATED: "+", protocol.UPDATED: " ", protocol.DESTROYED: "-"}
 # The originals' JSON is safe to paste into HTML.
 _HTML_SAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -40,10 +44,11 @@ class Output:
 
 
 class TableOutput(Output):
-    """One line per resource, with the print columns of its type."""
+    """One line per resource, with the print columns of its type; a wide one has the rest of the metadata too."""
 
-    def __init__(self, node: str, *, watch: bool) -> None:
+    def __init__(self, node: str, *, watch: bool, is_wide: bool = False) -> None:
         self._node = node
+        self._is_wide = is_wide
         self._watch = watch
         self._table: Table | None = None
         self._type = ""
@@ -58,7 +63,9 @@ class TableOutput(Output):
         self._cells = [compile(column["jsonPath"]) for column in columns]
         names = [column["name"].upper() for column in columns]
         mark = ["*"] if self._watch else []
-        self._table = Table(["NODE", *mark, "NAMESPACE", "TYPE", "ID", "VERSION", *names])
+        self._table = Table(
+            ["NODE", *mark, "NAMESPACE", "TYPE", "ID", "VERSION", *names, *(_WIDE if self._is_wide else ())]
+        )
 
     def show(self, event: str, answer: Answer) -> None:
         assert self._table is not None  # begin() comes first
@@ -66,7 +73,14 @@ class TableOutput(Output):
         mark = [_MARKS[event]] if self._watch else []
         cells = [cell.render(spec, allow_missing=True) for cell in self._cells]
         fixed = [metadata["namespace"], self._type, metadata["id"], metadata["version"]]
-        self._table.add([answer.get("node", self._node), *mark, *fixed, *cells])
+        more = self._more(metadata) if self._is_wide else []
+        self._table.add([answer.get("node", self._node), *mark, *fixed, *cells, *more])
+
+    @staticmethod
+    def _more(metadata: Answer) -> list[str]:
+        """What the metadata has to say beyond what every table shows."""
+        labels = ",".join(f"{name}={value}" for name, value in metadata.get("labels", {}).items())
+        return [metadata["owner"], metadata["phase"], metadata["updated"], labels]
 
     def flush(self) -> None:
         if self._table is not None:
@@ -86,7 +100,7 @@ class YamlOutput(Output):
 
     def show(self, event: str, answer: Answer) -> None:
         head = f"node: {answer.get('node', self._node)}\n" + (f"event: {event}\n" if self._watch else "")
-        sys.stdout.write(("" if self._first else "---\n") + head + answer["yaml"])
+        sys.stdout.write(for_terminal(("" if self._first else "---\n") + head + answer["yaml"]))
         self._first = False
 
 
@@ -98,7 +112,7 @@ class JsonOutput(Output):
         self._watch = watch
 
     def show(self, event: str, answer: Answer) -> None:
-        sys.stdout.write(_to_json(self._object(event, answer)) + "\n")
+        sys.stdout.write(for_terminal(_to_json(self._object(event, answer)) + "\n"))
 
     def _object(self, event: str, answer: Answer) -> Answer:
         resource = answer["resource"]
@@ -121,7 +135,8 @@ class JsonPathOutput(JsonOutput):
         if event == protocol.DESTROYED and answer["resource"]["metadata"]["version"] == "undefined":
             return  # a tombstone has no spec to search
         for found in self._template.find(self._object(event, answer), allow_missing=False):
-            sys.stdout.write((_to_json(found) if isinstance(found, dict | list) else _to_text(found)) + "\n")
+            text = _to_json(found) if isinstance(found, dict | list) else _to_text(found)
+            sys.stdout.write(for_terminal(f"{text}\n"))
 
 
 def _to_text(scalar: object) -> str:
@@ -136,11 +151,73 @@ def _to_json(value: object) -> str:
     return json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False).translate(_HTML_SAFE)
 
 
+class NameOutput(Output):
+    """`type/id`, a line each, which `get`, `describe` and `delete` take."""
+
+    def __init__(self) -> None:
+        self._type = ""
+
+    def begin(self, definition: Answer) -> None:
+        self._type = definition["displayType"].lower()
+
+    def show(self, event: str, answer: Answer) -> None:
+        if event != protocol.DESTROYED:
+            sys.stdout.write(f"{self._type}/{escaped(answer['resource']['metadata']['id'])}\n")
+
+
+class ColumnsOutput(JsonOutput):
+    """A table of columns that the user chose: `NAME:EXPRESSION,NAME:EXPRESSION`."""
+
+    def __init__(self, node: str, columns: str, *, watch: bool) -> None:
+        super().__init__(node, watch=watch)
+        # A comma within an expression is not followed by a name and a colon.
+        chosen = [column.partition(":") for column in re.split(r",(?=[^,:()\[\]{}]+:)", columns)]
+        if not all(name and expression for name, _, expression in chosen):
+            raise CommandError(
+                f"custom-columns={columns!r}: write it like custom-columns=ID:.metadata.id,MTU:.spec.mtu"
+            )
+        self._cells = [compile(expression) for _, _, expression in chosen]
+        self._table = Table([name for name, _, _ in chosen])
+
+    def show(self, event: str, answer: Answer) -> None:
+        if event != protocol.DESTROYED:
+            found = self._object(event, answer)
+            self._table.add([cell.render(found, allow_missing=True) or "<none>" for cell in self._cells])
+
+    def flush(self) -> None:
+        sys.stdout.write(self._table.flush())
+        super().flush()
+
+
+# Forms of kubectl that are not here, and what to write instead.
+_INSTEAD = {
+    "custom-columns-file": "custom-columns=NAME:EXPRESSION,...",
+    "go-template": "jsonpath='{.spec.field}'",
+    "go-template-file": "jsonpath='{.spec.field}'",
+    "jsonpath-as-json": "jsonpath=EXPRESSION, or json and jq",
+    "jsonpath-file": 'jsonpath="$(cat FILE)"',
+    "template": "jsonpath='{.spec.field}'",
+    "templatefile": "jsonpath='{.spec.field}'",
+    "ndjson": "json, which is one object after the other",
+    "csv": "custom-columns=NAME:EXPRESSION,...",
+}
+_TEMPLATE_FIELD = re.compile(r"\{\{\s*(\.[\w.]+)\s*\}\}")
+
+
+def _instead(kind: str, expression: str) -> str:
+    found = _TEMPLATE_FIELD.fullmatch(expression)
+    return f"jsonpath='{{{found[1]}}}'" if found else _INSTEAD[kind]
+
+
 def make_output(form: str, node: str, *, watch: bool) -> Output:
     """The output that `-o` names. Raises CommandError for another word or a bad JSONPath."""
     kind, _, expression = form.partition("=")
     if form == "table":
         return TableOutput(node, watch=watch)
+    if form == "wide":
+        return TableOutput(node, watch=watch, is_wide=True)
+    if form == "name":
+        return NameOutput()
     if form == "yaml":
         return YamlOutput(node, watch=watch)
     if form == "json":
@@ -150,7 +227,17 @@ def make_output(form: str, node: str, *, watch: bool) -> Output:
             return JsonPathOutput(node, expression, watch=watch)
         except JSONPathError as error:
             raise CommandError(str(error)) from error
-    raise CommandError(f"unknown output {form!r}: expected table, yaml, json or jsonpath=EXPRESSION")
+    if kind == "custom-columns" and expression:
+        try:
+            return ColumnsOutput(node, expression, watch=watch)
+        except JSONPathError as error:
+            raise CommandError(str(error)) from error
+    if kind in _INSTEAD:
+        raise CommandError(f"there is no output {kind!r} here: use -o {_instead(kind, expression)}")
+    raise CommandError(
+        f"unknown output {form!r}: expected table, wide, name, yaml, json, jsonpath=EXPRESSION "
+        "or custom-columns=NAME:EXPRESSION,..."
+    )
 
 
 def get(
@@ -163,6 +250,7 @@ def get(
     selectors: list[str],
     watch: bool,
     node: str,
+    all_namespaces: bool = False,
 ) -> int:
     """Show resources; with `watch` until interrupted. Raises CommandError."""
     shown = make_output(output, node, watch=watch)
@@ -175,7 +263,12 @@ def get(
         "form": shown.form,
     }
     try:
-        show_resources(socket_path, request, shown, watch=watch)
+        if all_namespaces:
+            if watch or id is not None:
+                raise CommandError("-A lists: name the namespace of what is watched, or of one resource, with -n")
+            _show_all(socket_path, request, shown)
+        else:
+            show_resources(socket_path, request, shown, watch=watch)
     except JSONPathError as error:
         raise CommandError(str(error)) from error
     return 0
@@ -187,6 +280,20 @@ def show_resources(socket_path: str, request: Answer, shown: Output, *, watch: b
         _watch(socket_path, {**request, "watch": True}, shown)
     else:
         _once(socket_path, {**request, "watch": False}, shown)
+
+
+def _show_all(socket_path: str, request: Answer, shown: Output) -> None:
+    """Show the resources of all namespaces, as one list."""
+    namespaces = {**request, "type": "namespaces", "namespace": "", "selectors": [], "form": "data", "watch": False}
+    names = [answer["resource"]["metadata"]["id"] for answer in ask(socket_path, namespaces) if "resource" in answer]
+    for name in names:
+        for answer in ask(socket_path, {**request, "namespace": name, "watch": False}):
+            if "definition" in answer:
+                _warn_of_outage(answer)
+                shown.begin(answer["definition"])
+            else:
+                shown.show(answer["event"], answer)
+    shown.flush()
 
 
 def _once(socket_path: str, request: Answer, shown: Output) -> None:
@@ -237,7 +344,7 @@ def _warn_of_outage(head: Answer) -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(escaped(text, keep="\n"), file=sys.stderr, flush=True)
 
 
 class Follower:

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TextIO
 
+from nodespan.runtime.text.escaping import escaped
+
 _CUT = "…"
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 
@@ -38,6 +40,13 @@ def fitted(text: str, columns: int | None) -> str:
             break
         kept.append(char)
     return f"{''.join(kept)}{_CUT}"
+
+
+def for_terminal(text: str) -> str:
+    """A text for programs as it is; where stdout is a terminal, with what that would act on, or hide, escaped."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return escaped(text, keep="\n\t") if sys.stdout.isatty() else text
 
 
 def terminal_columns(stream: TextIO | None = None) -> int | None:

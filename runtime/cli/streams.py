@@ -6,6 +6,10 @@ import os
 import sys
 from typing import IO, Any, TextIO
 
+from nodespan.runtime.text.escaping import escaped
+
+# What errors are laid out with.
+_KEPT = "\n\t"
 # A parent may close any of them. What stands in their place fails as a closed one does, except for stderr: a command
 # without it is silent. Without a replacement the next file or socket would get the number, and the output.
 _CLOSED = (("stdin", 0, "r", os.O_WRONLY), ("stdout", 1, "w", os.O_RDONLY), ("stderr", 2, "w", os.O_WRONLY))
@@ -57,7 +61,7 @@ def give_up(error: OSError) -> int:
 def report(text: str) -> None:
     """Write an error; without a place for it, the exit status has to do."""
     try:
-        sys.stderr.write(f"nodespan: {text}\n")
+        sys.stderr.write(f"nodespan: {escaped(text, keep=_KEPT)}\n")
         sys.stderr.flush()
     except OSError:
         discard(sys.stderr)

@@ -46,6 +46,7 @@ MODULES = {
     "nodespan.runtime.events": "Say what changes of your types mean, behind `nodespan.events`.",
     "nodespan.runtime.lifecycle": "Hand over before the agent stops.",
     "nodespan.runtime.cli.extension": "Add a verb to the command line, behind `nodespan.commands`.",
+    "nodespan.runtime.cli.habits": "Answer what users of other tools type, behind `nodespan.habits`.",
     "nodespan.runtime.cli.errors": "How a verb fails.",
     "nodespan.resources.network": "The network, desired and observed.",
     "nodespan.resources.kubespan": "The mesh.",

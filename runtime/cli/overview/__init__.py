@@ -25,6 +25,10 @@ def run(options: argparse.Namespace) -> int:
             return status(
                 socket_of(options), output=options.output, watch=options.watch, strict=options.strict, all=options.all
             )
+        case "describe":
+            from nodespan.runtime.cli.overview.describe import describe
+
+            return describe(socket_of(options), options.type, options.id, namespace=options.namespace)
         case "doctor":
             from nodespan.runtime.cli.overview.doctor import doctor
 

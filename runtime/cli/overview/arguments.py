@@ -63,10 +63,18 @@ def _logs(parser: argparse.ArgumentParser) -> None:
     add_client_options(parser)
 
 
+def _describe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("type", metavar="TYPE", help="a type or one of its short names; `rd` lists the types")
+    parser.add_argument("id", metavar="ID", nargs="?", help="one resource; without it all of the type")
+    parser.add_argument("-n", "--namespace", default="", help="default: the type's own namespace")
+    add_client_options(parser)
+
+
 VERBS = {
-    "support": ("make one archive for a bug report, without secrets", _support),
-    "logs": ("show the log of the agent", _logs),
-    "doctor": ("check what this node needs, with an agent or without; exit status 3 if something failed", _doctor),
     "status": ("show on one screen how this node is; exit status 0 if it is healthy, 3 if not", _status),
     "events": ("show what happened lately", _events),
+    "describe": ("show a resource with its fields, what it was made from, and what happened to it", _describe),
+    "doctor": ("check what this node needs, with an agent or without; exit status 3 if something failed", _doctor),
+    "logs": ("show the log of the agent", _logs),
+    "support": ("make one archive for a bug report, without secrets", _support),
 }

@@ -8,7 +8,7 @@ from typing import Any
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.overview.form import to_json
 from nodespan.runtime.cli.overview.surroundings import surroundings_of
-from nodespan.runtime.cli.screen import Paint, padded, shows_colours, width_of
+from nodespan.runtime.cli.screen import Paint, for_terminal, padded, shows_colours, width_of
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.overview.check import Check, Outcome, Surroundings, Verdict, examine, failed, load_checks
 from nodespan.runtime.text.escaping import escaped
@@ -30,7 +30,7 @@ def doctor(options: argparse.Namespace) -> int:
     if options.output in ("json", "yaml"):
         found = [*broken, *collect(checks, surroundings)]
         write = to_json if options.output == "json" else dump
-        sys.stdout.write(write(data_of(found)))
+        sys.stdout.write(for_terminal(write(data_of(found))))
     else:
         width = max(width_of(name) for name in (_PACKAGES, *(check.name for check in checks)))
         paint = Paint(enabled=shows_colours())

@@ -7,11 +7,11 @@ from nodespan.runtime.api import protocol
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import Output, show_resources
 from nodespan.runtime.cli.overview.form import to_json_line
-from nodespan.runtime.cli.screen import Paint, fitted, padded, shows_colours, terminal_columns
+from nodespan.runtime.cli.overview.requests import EVENTS, get_request
+from nodespan.runtime.cli.screen import Paint, fitted, for_terminal, padded, shows_colours, terminal_columns
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.text.escaping import escaped
 
-_TYPE = "events.runtime.nodespan.dev"
 _COLOURS = {"error": "red", "warning": "yellow"}
 _KIND_WIDTH = 13
 _SEVERITY_WIDTH = 7
@@ -81,14 +81,14 @@ class JsonOutput(EventOutput):
     """An object a line."""
 
     def write(self, event: dict[str, Any]) -> None:
-        sys.stdout.write(to_json_line(event))
+        sys.stdout.write(for_terminal(to_json_line(event)))
 
 
 class YamlOutput(EventOutput):
     """A document each."""
 
     def write(self, event: dict[str, Any]) -> None:
-        sys.stdout.write(f"---\n{dump(event)}")
+        sys.stdout.write(for_terminal(f"---\n{dump(event)}"))
 
 
 _OUTPUTS = {"text": TextOutput, "table": TextOutput, "json": JsonOutput, "yaml": YamlOutput}
@@ -102,14 +102,7 @@ def events(socket_path: str, *, output: str, since: str, kinds: list[str], last:
     if last is not None and last < 0:
         raise CommandError(f"--last {last}: give a number from 0 on")
     shown = make(since=time_of(since), kinds=kinds, last=last)
-    request: dict[str, Any] = {
-        "call": "get",
-        "type": _TYPE,
-        "namespace": "",
-        "id": None,
-        "selectors": [],
-        "form": "data",
-    }
+    request = get_request(EVENTS)
     show_resources(socket_path, request, shown, watch=watch)
     return 0
 

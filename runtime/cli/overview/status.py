@@ -8,7 +8,7 @@ from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import follow
 from nodespan.runtime.cli.overview.form import to_json
-from nodespan.runtime.cli.screen import Paint, fitted, padded, shows_colours, terminal_columns, width_of
+from nodespan.runtime.cli.screen import Paint, fitted, for_terminal, padded, shows_colours, terminal_columns, width_of
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.text.escaping import escaped
 
@@ -32,9 +32,9 @@ def status(socket_path: str, *, output: str, watch: bool, strict: bool, all: boo
 
     def show(report: dict[str, Any]) -> None:
         if output == "json":
-            sys.stdout.write(to_json(data_of(report)))
+            sys.stdout.write(for_terminal(to_json(data_of(report))))
         elif output == "yaml":
-            sys.stdout.write(("---\n" if watch else "") + dump(data_of(report)))
+            sys.stdout.write(for_terminal(("---\n" if watch else "") + dump(data_of(report))))
         else:
             clear = (_HOME_AND_CLEAR if screen.columns is not None else "") if watch else ""
             sys.stdout.write(clear + "".join(f"{line}\n" for line in screen.lines(report)))

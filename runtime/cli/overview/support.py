@@ -17,8 +17,9 @@ from nodespan.runtime.cli.options import socket_of
 from nodespan.runtime.cli.overview import doctor
 from nodespan.runtime.cli.overview.form import to_json
 from nodespan.runtime.cli.overview.logs import log_of_agent
+from nodespan.runtime.cli.overview.requests import get_request
 from nodespan.runtime.cli.overview.status import data_of
-from nodespan.runtime.cli.overview.surroundings import get_request, surroundings_of
+from nodespan.runtime.cli.overview.surroundings import surroundings_of
 from nodespan.runtime.cli.version import own_version
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.overview.check import Surroundings

@@ -7,14 +7,10 @@ from typing import Any
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.options import socket_of
+from nodespan.runtime.cli.overview.requests import get_request
 from nodespan.runtime.cli.version import own_version
 from nodespan.runtime.overview.check import Surroundings
 from nodespan.runtime.paths import default_state_dir
-
-
-def get_request(type: str, form: str = "data") -> dict[str, Any]:
-    """The request for all resources of a type."""
-    return {"call": "get", "type": type, "namespace": "", "id": None, "selectors": [], "form": form}
 
 
 def surroundings_of(options: argparse.Namespace) -> Surroundings:

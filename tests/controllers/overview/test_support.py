@@ -136,7 +136,7 @@ async def test_secrets_of_every_kind_are_planted_everywhere_and_none_is_in_the_a
 
     def make() -> list[SupportFile]:
         from nodespan.runtime.cli.client import ask
-        from nodespan.runtime.cli.overview.surroundings import get_request
+        from nodespan.runtime.cli.overview.requests import get_request
 
         def resources(name: str) -> list[dict[str, Any]]:
             answers = ask(str(socket_path), get_request(name))

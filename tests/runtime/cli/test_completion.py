@@ -13,7 +13,7 @@ from tests.support.agent import COMMAND, agent, environment, nodespan
 from tests.support.deadlines import PATIENCE
 
 OFFLINE: list[tuple[list[str], list[str]]] = [
-    (["get", "links", "-o", ""], ["json", "jsonpath=", "table", "yaml"]),
+    (["get", "links", "-o", ""], ["custom-columns=", "json", "jsonpath=", "name", "table", "wide", "yaml"]),
     (["get", "links", "--output", "j"], ["json", "jsonpath="]),
     (["graph", "-o", ""], ["dot", "mermaid", "png", "svg"]),
     (["completion", ""], ["bash", "fish", "zsh"]),

@@ -242,7 +242,7 @@ def test_what_never_was_has_no_results(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("form", "text"),
     [
-        ("xml", "unknown output 'xml': expected table, yaml, json or jsonpath=EXPRESSION"),
+        ("xml", "unknown output 'xml': expected table, wide, name, yaml, json, jsonpath=EXPRESSION or custom-columns="),
         ("jsonpath", "unknown output 'jsonpath'"),
         ("jsonpath=", "unknown output 'jsonpath='"),
         ("jsonpath={.a[}", "JSONPath '{.a[}', character 5"),
