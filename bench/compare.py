@@ -67,10 +67,10 @@ def _beside_our_measurements(tree: Path, directory: Path) -> Path:
     return directory
 
 
-def _measured(directory: Path, families: Iterable[str]) -> dict[str, dict[str, object]]:
+def _measured(directory: Path, names: Iterable[str]) -> dict[str, dict[str, object]]:
     """The figures of one run, by name; without those that could not be measured."""
     results = directory / "results.json"
-    command = [sys.executable, "-m", "bench", "--json", str(results), *families]
+    command = [sys.executable, "-m", "bench", "--json", str(results), *names]
     run = subprocess.run(
         command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -98,7 +98,7 @@ def _changes(rounds: Mapping[str, list[dict[str, dict[str, object]]]]) -> Iterat
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-compare", description=__doc__)
     parser.add_argument("base", help="the commit to compare with")
-    parser.add_argument("families", nargs="*", help="what to measure, everything by default")
+    parser.add_argument("names", nargs="*", help="families and figures to measure, everything by default")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each tree (default: %(default)s)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, _worktree(given.base, Path(temporary)) as tree:
@@ -111,7 +111,7 @@ def main() -> int:
             # The order changes, so that neither has always the warmer machine.
             for side in sides if number % 2 == 0 else reversed(sides):
                 print(f"round {number + 1} of {given.rounds}: {side}", file=sys.stderr, flush=True)
-                rounds[side].append(_measured(sides[side], given.families))
+                rounds[side].append(_measured(sides[side], given.names))
     print(f"{'what':<72} {'before':>9} {'after':>9} {'':<5} {'change':>7} {'noise':>6}")
     worse = 0
     for each in _changes(rounds):

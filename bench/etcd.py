@@ -108,7 +108,8 @@ def write() -> Figure:
         pairs = [(await timed(ours), await timed(bare)) for _ in range(REPEATS)]
         return min(first for first, _ in pairs), min(second for _, second in pairs)
 
-    return Figure("write on etcd, against a bare transaction", *_on_etcd(compared), 1.3)
+    # The bare transaction became cheaper by more than the write when the client went from JSON to gRPC.
+    return Figure("write on etcd, against a bare transaction", *_on_etcd(compared), 1.6, goal=1.3)
 
 
 FIGURES: tuple[Callable[[], Figure], ...] = (get, list_all, write) if shutil.which("etcd") else ()
