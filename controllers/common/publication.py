@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
+from nodespan.controllers.common.slices import Slices
 from nodespan.runtime.controller import ControllerContext
 from nodespan.runtime.resource import ResourceType
 
@@ -32,6 +33,7 @@ class Publication(Generic[K, S]):
 
         The first call also removes outputs of an earlier run of the controller.
         """
+        slices = Slices()
         held, self._held = self._held, {}
         for id, spec in held.items():
             await self._replace(id, spec)
@@ -39,6 +41,7 @@ class Publication(Generic[K, S]):
             for id, spec in specs.items():
                 await self._put(id, spec)
                 self._key_of[id] = key
+                await slices.rest()
         for key, specs in outputs.items():
             before = self._ids.pop(key, frozenset())
             if specs:
@@ -48,6 +51,7 @@ class Publication(Generic[K, S]):
                 if self._key_of.get(id) == key:
                     del self._key_of[id]
                     await self._replace(id, None)
+                    await slices.rest()
         if not self._begun:
             self._begun = True
             for output in self._ctx.list(self._type):

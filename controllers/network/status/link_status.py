@@ -7,6 +7,7 @@ import attrs
 import trio
 
 from nodespan.controllers.common.publication import Publication
+from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.network.status.link_facts import complete, read_facts
 from nodespan.controllers.network.status.link_stack import LinkStack
 from nodespan.kernel.hardware.ethtool_news import DriverNews, open_driver_news
@@ -61,7 +62,9 @@ class LinkStatusController(Controller):
 
         # The loopback link, which is the first of all, comes last: who sees it has seen all that there were.
         statuses: dict[int, dict[str, LinkStatusSpec]] = {index: {} for index in sorted(indexes, reverse=True)}
+        slices = Slices()
         for index, link in links.items():
+            await slices.rest()
             statuses[index] = {link.name: complete(with_names(link, name_of), facts[index])}
         return statuses
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from nodespan.controllers.common.publication import KeysByLink, Publication
+from nodespan.controllers.common.slices import Slices
 from nodespan.kernel.links import LINK_NAMES, KernelLink, Links
 from nodespan.kernel.mirror import ObjectKind
 from nodespan.kernel.shared_mirror import open_shared_mirror
@@ -37,8 +38,10 @@ async def publish_linked(
         by_link: KeysByLink[K] = KeysByLink()
         async for _ in ctx:
             desired: dict[K, Mapping[str, S]] = {}
+            slices = Slices()
             for key in objects.take() | by_link.keys(links.take()):
                 found = objects.items.get(key, ())
                 by_link.set(key, links_of(key, found) if found else ())
                 desired[key] = statuses(key, found, links.items) if found else {}
+                await slices.rest()
             await publication.publish(desired)

@@ -8,6 +8,7 @@ the longer prefix first where these are equal.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 import attrs
@@ -76,6 +77,7 @@ class LinkAddress:
     address: str
 
 
+@lru_cache(maxsize=8192)
 def sort_key(address: str, algorithm: AddressSortAlgorithm) -> tuple[int, ...]:
     """The place of a CIDR in the order of the algorithm. Raises ValueError for anything else."""
     interface = ip_interface(address)
@@ -120,10 +122,14 @@ def own_address(status: AddressStatusSpec) -> str:
 
 def reaches_others(status: AddressStatusSpec) -> bool:
     """Whether other nodes may reach the node at the address."""
-    address = ip_interface(own_address(status)).ip
-    return status.scope.number < Scope.LINK.number and not (
-        address.is_loopback or address.is_multicast or address.is_link_local
-    )
+    return status.scope.number < Scope.LINK.number and not _is_local(own_address(status))
+
+
+# Each address is looked at in every turn, and parsing one takes more than all else.
+@lru_cache(maxsize=8192)
+def _is_local(cidr: str) -> bool:
+    address = ip_interface(cidr).ip
+    return address.is_loopback or address.is_multicast or address.is_link_local
 
 
 def carries_traffic(link: LinkStatusSpec) -> bool:

@@ -1,8 +1,12 @@
 """Outputs that follow a mirror."""
 
+import itertools
+
 import pytest
 import structlog
+import trio
 
+from nodespan.controllers.common import slices
 from nodespan.controllers.common.publication import KeysByLink, Publication
 from nodespan.resources.network import HostnameStatus, HostnameStatusSpec
 from nodespan.runtime.controller import ControllerContext, exclusive
@@ -102,3 +106,26 @@ async def test_an_output_that_comes_back_while_its_old_one_is_held_waits_for_it(
     await publication.publish({})
     assert stored(state) == {"a": "C"}
     assert not state.get(HostnameStatus, "a").metadata.is_tearing_down
+
+
+async def test_many_outputs_leave_other_tasks_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = itertools.count(step=slices.SLICE / 2)
+    monkeypatch.setattr(slices.time, "perf_counter", lambda: next(now))
+    steps = 0
+
+    async def count_steps() -> None:
+        nonlocal steps
+        while True:
+            await trio.lowlevel.checkpoint()
+            steps += 1
+
+    publication: Publication[int, HostnameStatusSpec] = Publication(context(MemoryState()), HostnameStatus)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_steps)
+        await publication.publish({number: {f"n{number}": spec("a")} for number in range(100)})
+        written, steps = steps, 0
+        await publication.publish({number: {} for number in range(100)})
+        destroyed = steps
+        nursery.cancel_scope.cancel()
+    # Each output takes half a slice here, and starting the next slice another half.
+    assert min(written, destroyed) >= 30

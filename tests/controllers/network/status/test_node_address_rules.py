@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodespan.controllers.network.status import node_address_rules
 from nodespan.controllers.network.status.node_address_rules import (
     LinkAddress,
     carries_traffic,
@@ -235,3 +236,10 @@ def test_filters_keep_what_is_included_and_not_excluded(
 ) -> None:
     rule = NodeAddressFilterSpec(include_subnets=include, exclude_subnets=exclude)
     assert filter_addresses(("10.0.0.1/8", "192.0.2.1/24", "2001:db8::1/64"), rule) == passing
+
+
+def test_addresses_of_a_link_are_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand links have a thousand of them, and each turn looks at all."""
+    monkeypatch.setattr(node_address_rules, "ip_interface", None)
+    link_local = AddressStatusSpec(address="fe80::1234/64", link_name="v0", scope=Scope.LINK)
+    assert not reaches_others(link_local)
