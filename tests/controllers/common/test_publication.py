@@ -1,6 +1,7 @@
 """Outputs that follow a mirror."""
 
 import itertools
+import types
 
 import pytest
 import structlog
@@ -110,7 +111,7 @@ async def test_an_output_that_comes_back_while_its_old_one_is_held_waits_for_it(
 
 async def test_many_outputs_leave_other_tasks_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = itertools.count(step=slices.SLICE / 2)
-    monkeypatch.setattr(slices.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(slices, "time", types.SimpleNamespace(perf_counter=lambda: next(now)))
     steps = 0
 
     async def count_steps() -> None:
