@@ -34,6 +34,9 @@ from nodespan.runtime.api.grpc.client import (
 _SERVICE = "/sidero.discovery.server.Cluster/"
 _CALL_LIMIT = 30.0
 _PING_TIMEOUT = 20.0
+# Pings are few, for services refuse more. The kernel's probes show within ten seconds that a service is gone without a
+# word, as one whose machine has lost its power or has another address: no later than a node gives up a silent peer.
+_PROBE_AFTER, _PROBE_TIMEOUT = 4.0, 6.0
 # Less than a client gives a hello, so that the step which takes long can be named.
 _CONNECT_TIMEOUT = 8.0
 
@@ -69,6 +72,8 @@ class GrpcTransport:
             connect_timeout=_CONNECT_TIMEOUT,
             keepalive=keepalive,
             keepalive_timeout=_PING_TIMEOUT,
+            probe_after=_PROBE_AFTER,
+            probe_timeout=_PROBE_TIMEOUT,
             # A full cluster is a little more than the 4 MiB that are usual.
             max_message=MOST_BYTES,
         )

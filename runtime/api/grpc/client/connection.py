@@ -40,8 +40,6 @@ _WORK_AT_ONCE = 500_000
 _HTTP_1 = re.compile(rb"HTTP/1\.[01] (\d{3})")
 # By this a server says that it is pinged more often than it likes.
 _TOO_MANY_PINGS = b"too_many_pings"
-# A connection is probed by the kernel too, where none is pinged by us.
-_IDLE_PROBE = 30.0
 # How long, in seconds, the reader may take to find why nothing can be written.
 _LAST_WORDS = 1.0
 _LONGEST_QUOTE = 100
@@ -192,8 +190,9 @@ class Connection:
             await trio.aclose_forcefully(self._transport)
 
     def _probe(self, transport: trio.SocketStream) -> None:
-        patience = self._options.keepalive_timeout
-        idle = min(self.keepalive, _IDLE_PROBE)
+        options = self._options
+        idle = min(self.keepalive, options.probe_after)
+        patience = options.keepalive_timeout if options.probe_timeout is None else options.probe_timeout
         probe_when_idle(transport, idle, idle + patience)
 
     def _break(self, failure: CallError) -> None:
