@@ -2,7 +2,7 @@
 
 import { h, icon, replace, setText } from "./dom.js";
 import { Live, ask } from "./live.js";
-import { ALWAYS, EVENT } from "./kinds.js";
+import { ALWAYS, EVENT, PEER } from "./kinds.js";
 import { History } from "./history.js";
 import { findProblems } from "./problems-found.js";
 import { MeshView } from "./mesh.js";
@@ -96,7 +96,9 @@ export class App {
 
   update(kinds) {
     this.history.take(kinds);
-    this.problems = findProblems(this);
+    const peers = this.kind(PEER);
+    // Most of what changes is the traffic of peers, which is no problem.
+    if (kinds.size > 1 || !kinds.has(peers) || peers.turned.size) this.problems = findProblems(this);
     const count = this.problems.filter((problem) => problem.severity !== "info").length;
     const badge = this.links.get("problems").count;
     badge.hidden = count === 0;

@@ -7,7 +7,7 @@ import { VirtualList } from "./virtual-list.js";
 export class EventsView {
   constructor(app) {
     this.app = app;
-    this.search = h("input", { type: "search", placeholder: "Find an event ( / )", "aria-label": "Find an event", autocomplete: "off", on: { input: () => this.show() } });
+    this.search = h("input", { type: "search", placeholder: "Find an event ( / )", "aria-label": "Find an event", autocomplete: "off", on: { input: () => { this.show(); this.list.toTop(); } } });
     this.empty = h("p", { class: "empty" });
     this.list = new VirtualList({ label: "Events, the latest first", rowHeight: 44, make: makeRow, fill, key: (event) => event.metadata.id, onSelect: () => {}, onActivate: ({ spec }) => spec.type && (location.hash = route("resources", spec.type, spec.id)) });
     this.element = h("div", { class: "page is-full" }, h("h1", {}, "Events"), h("section", { class: "card list-card" }, h("div", { class: "card-head" }, h("h2", {}, "The latest first"), h("span", { class: "space" }), this.search), this.empty, this.list.element));

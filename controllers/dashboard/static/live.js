@@ -1,5 +1,7 @@
-// The state as it changes. One stream of server-sent events brings several kinds; what changes is collected, and shown
-// once per frame: however many changes come, the page is drawn at most as often as the screen.
+// The state as it changes. One stream of server-sent events brings several kinds; what changes is collected, and shown in
+// the next frame, but not more often than a few times a second: however many changes come, the page has time for its reader.
+
+const PAUSE = 100;
 
 export class Kind {
   constructor(type) {
@@ -12,6 +14,22 @@ export class Kind {
     this.isUp = true;
     this.stale = null;
     this.changed = new Set();
+    // Of the changed ones those that came, went, or are in another state.
+    this.turned = new Set();
+  }
+
+  set(resource) {
+    const id = resource.metadata.id;
+    const before = this.items.get(id);
+    this.items.set(id, resource);
+    this.changed.add(id);
+    if (!before || before.spec?.state !== resource.spec?.state || before.spec?.label !== resource.spec?.label) this.turned.add(id);
+  }
+
+  delete(id) {
+    this.items.delete(id);
+    this.changed.add(id);
+    this.turned.add(id);
   }
 
   list() {
@@ -28,6 +46,7 @@ export class Live {
     this.onState = onState;
     this.dirty = new Set();
     this.frame = 0;
+    this.flushed = -PAUSE;
     this.timer = 0;
     this.source = null;
     this.isClosed = false;
@@ -81,7 +100,6 @@ export class Live {
   close() {
     this.isClosed = true;
     this.pause();
-    cancelAnimationFrame(this.frame);
     document.removeEventListener("visibilitychange", this.onVisible);
   }
 
@@ -100,8 +118,7 @@ export class Live {
   takeReady(data) {
     const kind = this.kindOf(data);
     for (const id of kind.stale || []) {
-      kind.items.delete(id);
-      kind.changed.add(id);
+      kind.delete(id);
     }
     kind.stale = null;
     kind.isReady = true;
@@ -118,15 +135,10 @@ export class Live {
   takeChanges(data) {
     const kind = this.kindOf(data);
     for (const resource of data.set) {
-      const id = resource.metadata.id;
-      kind.items.set(id, resource);
-      kind.changed.add(id);
-      if (kind.stale) kind.stale.delete(id);
+      kind.set(resource);
+      if (kind.stale) kind.stale.delete(resource.metadata.id);
     }
-    for (const id of data.gone) {
-      kind.items.delete(id);
-      kind.changed.add(id);
-    }
+    for (const id of data.gone) kind.delete(id);
     this.mark(kind);
   }
 
@@ -141,15 +153,23 @@ export class Live {
 
   mark(kind) {
     this.dirty.add(kind);
-    if (!this.frame) this.frame = requestAnimationFrame(() => this.flush());
+    if (this.frame) return;
+    const wait = this.flushed + PAUSE - performance.now();
+    const draw = () => (this.frame = requestAnimationFrame(() => this.flush()));
+    if (wait <= 0) draw();
+    else this.frame = setTimeout(draw, wait);
   }
 
   flush() {
     this.frame = 0;
+    this.flushed = performance.now();
     const dirty = this.dirty;
     this.dirty = new Set();
     if (!this.isClosed) this.onChange(dirty);
-    for (const kind of dirty) kind.changed = new Set();
+    for (const kind of dirty) {
+      kind.changed = new Set();
+      kind.turned = new Set();
+    }
   }
 }
 

@@ -12,6 +12,7 @@ export class MeshMap {
     this.onChoose = onChoose;
     this.cy = null;
     this.isLarge = false;
+    this.size = 0;
     this.canvas = h("div", { class: "map", role: "img", "aria-label": "Map of the mesh" });
     this.element = h(
       "div",
@@ -61,19 +62,19 @@ export class MeshMap {
     this.cy?.style(style(this.isLarge));
   }
 
-  // `changed` are the ids that may differ from what is shown, null for all.
-  show(peers, planes, changed) {
+  // `turned` are the ids that may differ from what is shown, null for all.
+  show(peers, counts, planes, turned) {
     const cy = this.cy;
-    const ids = new Set(peers.map((peer) => peer.metadata.id));
-    const isOther = ids.size !== cy.nodes().length - 1 || [...(changed || ids)].some((id) => ids.has(id) !== cy.getElementById(id).nonempty());
+    const known = new Map(peers.map((peer) => [peer.metadata.id, peer]));
+    const ids = turned || known.keys();
+    const isOther = known.size !== this.size || [...ids].some((id) => known.has(id) !== cy.getElementById(id).nonempty());
     cy.batch(() => {
       if (isOther) this.place([...peers].sort((a, b) => compare(a, b, planes)));
-      for (const peer of peers) if (!changed || isOther || changed.has(peer.metadata.id)) this.paint(cy.getElementById(peer.metadata.id), peer, planes);
+      for (const [id, peer] of known) if (!turned || isOther || turned.has(id)) this.paint(cy.getElementById(id), peer, planes);
     });
+    this.size = known.size;
     if (isOther) this.fit();
-    const down = peers.filter(({ spec }) => spec.state === "down").length;
-    const up = peers.filter(({ spec }) => spec.state === "up").length;
-    this.canvas.setAttribute("aria-label", `Map of the mesh: ${peers.length} peers, ${up} up, ${down} down. The list has the same.`);
+    this.canvas.setAttribute("aria-label", `Map of the mesh: ${peers.length} peers, ${counts.up} up, ${counts.down} down. The list has the same.`);
   }
 
   place(ordered) {

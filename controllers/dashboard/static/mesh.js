@@ -14,21 +14,22 @@ export class MeshView {
   constructor(app) {
     this.app = app;
     this.peers = [];
+    this.counts = { up: 0, unknown: 0, down: 0 };
     this.selected = null;
     this.hidden = new Set();
     this.element = h("div", { class: "mesh" });
     this.tiles = new Tiles();
     this.map = new MeshMap((id) => this.choose(id));
-    this.search = h("input", { type: "search", placeholder: "Find a peer ( / )", "aria-label": "Find a peer", autocomplete: "off", spellcheck: "false", on: { input: () => this.show() } });
+    this.search = h("input", { type: "search", placeholder: "Find a peer ( / )", "aria-label": "Find a peer", autocomplete: "off", spellcheck: "false", on: { input: () => { this.show(); this.list.toTop(); } } });
     this.chips = STATES.map((state) => this.makeChip(state));
     this.list = new VirtualList({
       label: "Peers",
       rowHeight: 52,
       make: makeRow,
-      fill: (row, peer) => this.fillRow(row, peer),
-      key: (peer) => peer.metadata.id,
-      onSelect: (peer) => this.choose(peer.metadata.id),
-      onActivate: (peer) => (location.hash = route("resources", PEER, peer.metadata.id)),
+      fill: (row, id) => this.fillRow(row, app.kind(PEER).items.get(id)),
+      key: (id) => id,
+      onSelect: (id) => this.choose(id),
+      onActivate: (id) => (location.hash = route("resources", PEER, id)),
     });
     this.detail = new PeerDetail(app, () => this.choose(null));
     this.empty = h("p", { class: "empty", hidden: true });
@@ -85,13 +86,20 @@ export class MeshView {
     const changed = new Set([...kinds].map((kind) => kind.type));
     if (isFirst) this.map.setSelf(this.app.node.node);
     if (isFirst || changed.has(PEER) || changed.has(MEMBER) || changed.has(PEER_SPEC)) {
-      this.peers = this.app.kind(PEER).list();
-      const isAll = isFirst || changed.has(MEMBER);
-      this.map.show(this.peers, this.planes(), isAll ? null : this.app.kind(PEER).changed);
-      this.show();
+      const kind = this.app.kind(PEER);
+      if (isFirst || changed.has(MEMBER) || kind.turned.size) {
+        this.peers = kind.list();
+        this.counts = { up: 0, unknown: 0, down: 0 };
+        for (const { spec } of this.peers) this.counts[spec.state] = (this.counts[spec.state] || 0) + 1;
+        this.map.show(this.peers, this.counts, this.planes(), isFirst || changed.has(MEMBER) ? null : kind.turned);
+        this.show();
+      } else {
+        if (kind.isReady && !this.peers.length) this.show();
+        this.list.draw();
+      }
       this.detail.update();
     }
-    this.tiles.update(this.app, this.peers);
+    this.tiles.update(this.app, this.counts);
   }
 
   // The addresses in the mesh of members that are part of the control plane, by their names.
@@ -105,21 +113,19 @@ export class MeshView {
 
   show() {
     const wanted = this.search.value.trim().toLowerCase();
-    const counts = { up: 0, unknown: 0, down: 0 };
     const shown = [];
     for (const peer of this.peers) {
-      counts[peer.spec.state] = (counts[peer.spec.state] || 0) + 1;
       if (this.hidden.has(peer.spec.state)) continue;
       if (wanted && !`${peer.spec.label} ${peer.metadata.id} ${peer.spec.endpoint}`.toLowerCase().includes(wanted)) continue;
       shown.push(peer);
     }
     shown.sort((a, b) => RANK[a.spec.state] - RANK[b.spec.state] || compare(a, b));
-    STATES.forEach((state, index) => setText(this.chips[index].count, counts[state]));
+    STATES.forEach((state, index) => setText(this.chips[index].count, this.counts[state]));
     this.empty.hidden = shown.length > 0;
     const kind = this.app.kind(PEER);
     const none = kind.failure ? kind.failure.message : kind.isReady ? "No peers yet: this node is alone, or KubeSpan is off." : "Reading…";
     setText(this.empty, this.peers.length ? "No peer is like that." : none);
-    this.list.show(shown);
+    this.list.show(shown.map((peer) => peer.metadata.id));
   }
 
   choose(id, isByUser = true) {
@@ -132,6 +138,8 @@ export class MeshView {
   }
 
   fillRow(row, peer) {
+    if (!peer) return;
+    row.peer = peer;
     const { spec, metadata } = peer;
     const parts = row.parts;
     row.dataset.state = spec.state;
@@ -144,7 +152,7 @@ export class MeshView {
   }
 
   tick() {
-    for (const row of this.list.rows.values()) if (row.item) setText(row.parts.seen, ago(row.item.spec.lastHandshakeTime));
+    for (const row of this.list.rows.values()) if (row.peer) setText(row.parts.seen, ago(row.peer.spec.lastHandshakeTime));
     this.detail.tick();
   }
 }
@@ -191,13 +199,12 @@ class Tiles {
     this.element = h("div", { class: "tiles" }, all.map((each) => each.element));
   }
 
-  update(app, peers) {
-    const counts = { up: 0, unknown: 0, down: 0 };
-    for (const { spec } of peers) counts[spec.state] += 1;
-    setText(this.peers.value, peers.length ? `${counts.up} of ${peers.length}` : "none");
-    setText(this.peers.note, [counts.down && `${counts.down} down`, counts.unknown && `${counts.unknown} trying`].filter(Boolean).join(", ") || (peers.length ? "all of them" : "this node is alone"));
+  update(app, counts) {
+    const count = counts.up + counts.unknown + counts.down;
+    setText(this.peers.value, count ? `${counts.up} of ${count}` : "none");
+    setText(this.peers.note, [counts.down && `${counts.down} down`, counts.unknown && `${counts.unknown} trying`].filter(Boolean).join(", ") || (count ? "all of them" : "this node is alone"));
     STATES.forEach((state, index) => (this.parts[index].style.flexGrow = counts[state]));
-    this.bar.hidden = peers.length === 0;
+    this.bar.hidden = count === 0;
     const total = app.history.total;
     const rate = total.times.length ? [total.received.at(-1), total.sent.at(-1)] : [0, 0];
     setText(this.traffic.value, `${bytes(rate[0] + rate[1])}/s`);

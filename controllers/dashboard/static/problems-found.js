@@ -1,13 +1,13 @@
 // What is wrong, from all kinds that can tell: the worst first.
 
-import { clock, route } from "./dom.js";
+import { clock, collator, route } from "./dom.js";
 import { CONFIG_STATUS, CONTROLLER, DISCOVERY, PEER, PROBLEM, VIP } from "./kinds.js";
 
 const ORDER = { error: 0, warning: 1, info: 2 };
 
 export function findProblems(app) {
   const found = [...all(app)];
-  found.sort((a, b) => ORDER[a.severity] - ORDER[b.severity] || a.title.localeCompare(b.title));
+  found.sort((a, b) => ORDER[a.severity] - ORDER[b.severity] || collator.compare(a.title, b.title));
   return found;
 }
 

@@ -14,8 +14,8 @@ export class ResourcesView {
     this.id = null;
     this.live = null;
     this.columns = [];
-    this.typeSearch = h("input", { type: "search", placeholder: "Find a type ( / )", "aria-label": "Find a type", autocomplete: "off", spellcheck: "false", on: { input: () => this.showTypes() } });
-    this.search = h("input", { type: "search", placeholder: "Find in names and contents", "aria-label": "Find a resource", autocomplete: "off", spellcheck: "false", on: { input: () => this.showItems() } });
+    this.typeSearch = h("input", { type: "search", placeholder: "Find a type ( / )", "aria-label": "Find a type", autocomplete: "off", spellcheck: "false", on: { input: () => { this.showTypes(); this.types.toTop(); } } });
+    this.search = h("input", { type: "search", placeholder: "Find in names and contents", "aria-label": "Find a resource", autocomplete: "off", spellcheck: "false", on: { input: () => { this.showItems(); this.items.toTop(); } } });
     this.types = new VirtualList({ label: "Types", rowHeight: 40, make: makeType, fill: fillType, key: (type) => type.metadata.id, onSelect: (type) => (location.hash = route("resources", type.spec.type)) });
     this.items = new VirtualList({ label: "Resources", rowHeight: 50, make: makeItem, fill: (row, item) => this.fillItem(row, item), key: (item) => item.metadata.id, onSelect: (item) => (location.hash = route("resources", this.type, item.metadata.id)) });
     this.title = h("h2", {}, "Choose a type");

@@ -106,6 +106,10 @@ export class VirtualList {
     return row;
   }
 
+  toTop() {
+    this.element.scrollTop = 0;
+  }
+
   choose(item) {
     if (item === undefined) return;
     this.selected = this.key(item);
