@@ -1,4 +1,4 @@
-"""`nodespan dashboard`: shows an agent in a browser.
+"""`nodespan dashboard`: shows an agent in a browser, or on the terminal.
 
 Found by the command line through the entry-point group `nodespan.commands`; imports what it needs when it is used.
 """
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class DashboardCommand:
     """The verb `dashboard`."""
 
-    description = "show the node and its mesh in a browser"
+    description = "show the node and its mesh in a browser, or on the terminal"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's options."""
+        parser.add_argument("--tui", action="store_true", help="on the terminal; needs nodespan[tui]")
         parser.add_argument(
             "--listen", metavar="ADDRESS:PORT", default="127.0.0.1:0", help="where to serve (%(default)s: any port)"
         )
@@ -37,13 +38,26 @@ class DashboardCommand:
         add_client_options(parser)
 
     def run(self, options: argparse.Namespace) -> int:
-        """Serve until interrupted; returns the exit status. Raises CommandError."""
+        """Serve, or show, until interrupted; returns the exit status. Raises CommandError."""
         # An agent that does not answer is told at once, and not in the browser.
         from nodespan.runtime.cli.client import ask
 
         socket = socket_of(options)
         ask(socket, {"call": "version"})
+        if options.tui:
+            return _show(socket)
         return _serve(_dashboard(options, socket), has_browser=not options.no_browser)
+
+
+def _show(socket: str) -> int:
+    try:
+        from nodespan.controllers.dashboard.terminal import show
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("textual", "rich"):
+            raise
+        raise CommandError("--tui needs the library textual: pip install 'nodespan[tui]'") from error
+    show(socket)
+    return 0
 
 
 def _dashboard(options: argparse.Namespace, socket: str) -> "Dashboard":

@@ -1,5 +1,6 @@
 """The client's end of the local wire: blocking, and cheap to import."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -68,6 +69,11 @@ class Connection:
         if pid == 0:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         return os.pidfd_open(pid)
+
+    def interrupt(self) -> None:
+        """From another thread: whoever iterates gets AgentGoneError."""
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the request."""

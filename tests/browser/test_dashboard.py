@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from nodespan.resources.kubespan import PeerState
+from nodespan.resources.kubespan import KubeSpanPeerStatus, PeerState
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
 from nodespan.runtime.api.browser.door import Rights
 from tests.browser.scene import ADDRESS, DOWN, PEERS, hold, put_scene, wake
@@ -237,9 +237,9 @@ async def test_controllers_light_up_as_they_wake(browser: Browser, tmp_path: Pat
 
 
 async def test_the_dashboard_outlives_its_agent(browser: Browser, tmp_path: Path) -> None:
-    async with rig(tmp_path / "agent") as served:
+    async with rig(tmp_path / "agent", KubeSpanPeerStatus, is_installed=False) as served:
         await served.peer("first")
-        async with rig(tmp_path / "other") as other:
+        async with rig(tmp_path / "other", KubeSpanPeerStatus, is_installed=False) as other:
             await other.peer("second", PeerState.DOWN)
             url = await served.serve()
             async with browser.page() as page:

@@ -166,7 +166,11 @@ class Page:
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
         )
-        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        features = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            # What moves by itself has an end, for tests and for pictures.
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         await self.call("Emulation.setEmulatedMedia", features=features)
 
     async def open(self, url: str) -> None:
@@ -183,11 +187,11 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, expression: str, *, within: float = 20.0) -> Any:
-        """Wait until an expression is true in the page, and return its value."""
+        """Wait until an expression, or the promise that it is, is true in the page; returns its value."""
         watched = f"""new Promise((resolve) => {{
-            const look = () => {{
+            const look = async () => {{
                 let found;
-                try {{ found = ({expression}); }} catch (error) {{ found = null; }}
+                try {{ found = await ({expression}); }} catch (error) {{ found = null; }}
                 if (found) resolve(found); else setTimeout(look, 20);
             }};
             look();

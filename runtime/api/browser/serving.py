@@ -54,6 +54,8 @@ async def serve_site(
     host, port = address
     check_listen(host, has_tls=tls is not None)
     assets = await trio.to_thread.run_sync(load_assets, files)
+    # Before there are tasks: the error is to come out as it is.
+    listeners = await trio.open_tcp_listeners(port, host=host)
     async with open_feeds(socket) as feeds:
         site = Site(socket=socket, door=door, feeds=feeds, assets=assets, handlers=handlers)
         server = HttpServer(site.answer, log, _LIMITS)
@@ -71,6 +73,5 @@ async def serve_site(
                 return
             await server.converse(secure, certificate=secure.getpeercert(binary_form=True))
 
-        listeners = await trio.open_tcp_listeners(port, host=host)
         task_status.started(listeners[0].socket.getsockname()[1])
         await trio.serve_listeners(converse, listeners)

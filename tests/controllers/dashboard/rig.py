@@ -39,7 +39,8 @@ class Rig:
     engine: Engine
     socket: Path
     nursery: trio.Nursery
-    clients: trio.Nursery
+    # The agent's socket, served within it.
+    service: trio.CancelScope
 
     async def put(self, type: ResourceType[Any], id: str, spec: Any) -> None:
         """Create or replace a resource."""
@@ -75,7 +76,7 @@ class Rig:
 
     async def drop_clients(self) -> None:
         """Disconnect everyone from the agent's socket, which listens no more."""
-        self.clients.cancel_scope.cancel()
+        self.service.cancel()
 
     async def serve(self, rights: Rights = Rights.ALL) -> str:
         """Serve a dashboard of these rights; returns its URL."""
@@ -85,21 +86,24 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(directory: Path, *controllers: AnyController, is_installed: bool = True) -> AsyncIterator[Rig]:
-    """An agent's state and socket, with the types of all installed controllers, of which none runs."""
+async def rig(directory: Path, *types: ResourceType[Any], is_installed: bool = True) -> AsyncIterator[Rig]:
+    """An agent's state and socket, with the types of all installed controllers, of which none runs, or only some."""
     state = MemoryState(max_capacity=4096)
     engine = Engine(state)
     settings = Settings(state_dir=directory)
     chosen: Sequence[AnyController] = load_installed(settings, structlog.get_logger()) if is_installed else ()
-    for controller in (*chosen, *controllers):
+    for controller in chosen:
         await engine.register(controller)
     # Which an engine that runs does.
-    await register_types(state, [ControllerStatus])
+    await register_types(state, [ControllerStatus, *types])
     socket = directory / "agent.sock"
     async with listen(socket) as listener, trio.open_nursery() as nursery:
-        async with trio.open_nursery() as clients:
-            server = LocalServer(state, engine, structlog.get_logger(), version="1.2.3")
-            clients.start_soon(server.serve, listener)
-            yield Rig(state=state, engine=engine, socket=socket, nursery=nursery, clients=clients)
-            clients.cancel_scope.cancel()
+        service = trio.CancelScope()
+
+        async def serve() -> None:
+            with service:
+                await LocalServer(state, engine, structlog.get_logger(), version="1.2.3").serve(listener)
+
+        nursery.start_soon(serve)
+        yield Rig(state=state, engine=engine, socket=socket, nursery=nursery, service=service)
         nursery.cancel_scope.cancel()
