@@ -9,6 +9,7 @@ A watcher that can take a message at once gets it without a task of its own bein
 socket is full is woken, to send the message when there is room.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -83,6 +84,8 @@ class Cluster:
         "_told",
         "_watchers",
         "affiliates",
+        "earliest",
+        "latest",
         "revision",
     )
 
@@ -90,6 +93,9 @@ class Cluster:
         self.affiliates: dict[str, AffiliateSpec] = {}
         # How many reports are being stored of each affiliate that is not there yet.
         self._arriving: dict[str, int] = {}
+        # No report ends before the one or after the other, in nanoseconds of the service's clock.
+        self.earliest: float = math.inf
+        self.latest: float = -math.inf
         # How often something was announced: whoever shows the cluster need not look again before it is another.
         self.revision = 0
         self._nursery = nursery
@@ -138,9 +144,23 @@ class Cluster:
         """Set an affiliate; watchers are notified if its announcement changed."""
         before = self.affiliates.get(spec.affiliate)
         self.affiliates[spec.affiliate] = spec
+        self._bound(spec)
         if before is None or before.announcement != spec.announcement:
             self._entries.pop(spec.affiliate, None)
             self._changed(spec.affiliate, gone=spec.withdrawn)
+
+    def _bound(self, spec: AffiliateSpec) -> None:
+        for expiry in (spec.expiry, *[endpoint.expiry for endpoint in spec.endpoints]):
+            if expiry < self.earliest:
+                self.earliest = expiry
+            if expiry > self.latest:
+                self.latest = expiry
+
+    def tighten(self) -> None:
+        """Bound the ends of the reports anew: some are gone."""
+        self.earliest, self.latest = math.inf, -math.inf
+        for spec in self.affiliates.values():
+            self._bound(spec)
 
     def remove(self, id: str) -> None:
         """Remove an affiliate."""

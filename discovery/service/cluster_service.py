@@ -24,6 +24,8 @@ from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import State
 
 SERVICE = "sidero.discovery.server.Cluster"
+# So many clusters are looked at for what expires before other tasks run.
+_LOOKED_AT_ONCE = 200
 # The time, in seconds, in which a watcher must read one batch.
 _MAX_STALL = 60.0
 
@@ -142,7 +144,12 @@ class ClusterService:
         """
         now = self._now()
         count = 0
-        for cluster_id, cluster in self._clusters.items():
+        for number, (cluster_id, cluster) in enumerate(self._clusters.items()):
+            if number % _LOOKED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()  # lets calls run in between
+            # Most clusters have nothing that ends, and are not looked at closely.
+            if now < cluster.earliest and cluster.latest <= now + rules.MAX_TTL:
+                continue
             for id in tuple(cluster.affiliates):
                 # As it is now: other affiliates may have been waited for.
                 spec = cluster.affiliates.get(id)
@@ -154,7 +161,8 @@ class ClusterService:
                     count += await self._drop(cluster_id, id)
                 elif left is not spec:
                     await self._prune(cluster_id, id, now)
-            await trio.lowlevel.checkpoint()  # lets calls run in between
+            cluster.tighten()
+            await trio.lowlevel.checkpoint()
         return count
 
     async def _prune(self, cluster_id: str, id: str, now: int) -> None:

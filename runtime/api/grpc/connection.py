@@ -32,11 +32,16 @@ _REQUEST_WORK = 20
 
 
 class Connection:
-    """Serves one peer: make it, then `run` it once. `received`: it was greeted already, and has said this since."""
+    """Serves one peer: make it, then `run` it once.
+
+    It is among the `expiring` ones while its peer has not said hello, or has no request in progress: those that
+    `expire` is to be called for. `received`: it was greeted already, and has said this since.
+    """
 
     __slots__ = (
         "_buffered",
         "_due",
+        "_expiring",
         "_has_said_goodbye",
         "_incomplete",
         "_is_stopping",
@@ -57,7 +62,14 @@ class Connection:
     )
 
     def __init__(
-        self, wire: Wire, peer: Peer, service: Service, sources: Sources, seat: Seat, received: bytes | None = None
+        self,
+        wire: Wire,
+        peer: Peer,
+        service: Service,
+        sources: Sources,
+        seat: Seat,
+        expiring: "set[Connection]",
+        received: bytes | None = None,
     ) -> None:
         limits = service.limits
         self._wire = wire
@@ -81,6 +93,8 @@ class Connection:
         self._machine = ServerMachine(
             self, limits.max_concurrent_streams, limits.max_header_list, has_greeted=received is not None
         )
+        self._expiring = expiring
+        expiring.add(self)
         # What was received before this connection was made.
         self._received = received or b""
         self._output = ServerOutput(self._machine, wire, self._start_writer)
@@ -108,6 +122,7 @@ class Connection:
 
     def close(self) -> None:
         """Release what the connection holds. Call it when `run` has ended."""
+        self._expiring.discard(self)
         for stream in tuple(self._streams.values()):
             self._completed(stream.id)
             self._seat.held.shrink(len(stream.body))
@@ -129,6 +144,7 @@ class Connection:
             self._machine.retire(stream.id)
             if not self._streams:
                 self._sources.became_idle(self._seat)
+                self._expiring.add(self)
         self._stop_reading_if_done()
 
     def _stop_reading_if_done(self) -> None:
@@ -183,6 +199,8 @@ class Connection:
         """A request begins."""
         self._machine.work += _REQUEST_WORK
         self._seat.idle_since = None
+        if self._due is None:
+            self._expiring.discard(self)
         fields = dict(reversed(headers))  # the first of each name counts
         stream = self._streams[id] = Stream(id, self._peer, self._output, self._service, self._hold, self._forget)
         if "application/grpc" not in fields.get("content-type", ""):
@@ -224,6 +242,8 @@ class Connection:
     def settings_changed(self, *, windows: bool) -> None:
         """The peer has sent settings."""
         self._due = None
+        if self._streams:
+            self._expiring.discard(self)
         if windows:
             self._output.windows_changed()
 

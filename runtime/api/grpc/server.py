@@ -29,6 +29,7 @@ class Server:
         self._service = service
         self._elsewhere = elsewhere
         self._connections: set[Connection] = set()
+        self._expiring: set[Connection] = set()
         self.sources = Sources(service.limits)
 
     async def serve(
@@ -69,12 +70,12 @@ class Server:
                     connection.stop()
 
     async def _expire(self) -> None:
-        """One task looks at all connections: a deadline for each would be moved with each call."""
+        """One task looks at all that may expire: a deadline for each would be moved with each call."""
         limits = self._service.limits
         while True:
             await trio.sleep(min(limits.handshake, limits.idle_timeout) / _LOOKS)
             now = trio.current_time()
-            for connection in tuple(self._connections):
+            for connection in tuple(self._expiring):
                 connection.expire(now)
 
     async def adopt(self, transport: trio.SocketStream, peer: Peer, received: bytes) -> None:
@@ -126,7 +127,7 @@ class Server:
         await self._carry(wire, peer, seat, received)
 
     async def _carry(self, wire: Wire, peer: Peer, seat: Seat, received: bytes | None) -> None:
-        connection = Connection(wire, peer, self._service, self.sources, seat, received)
+        connection = Connection(wire, peer, self._service, self.sources, seat, self._expiring, received)
         self._connections.add(connection)
         try:
             await connection.run()

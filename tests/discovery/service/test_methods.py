@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nodespan.discovery.service import rules
 from nodespan.discovery.service.affiliate import Affiliate, AffiliateSpec
 from nodespan.discovery.service.client_address import Trust
 from nodespan.discovery.wire import server_pb2 as wire
@@ -189,3 +190,43 @@ async def test_all_who_ask_for_the_same_list_share_it() -> None:
         assert await house.call("List", request) is first
         await house.update("a", b"more")
         assert await house.call("List", request) is not first
+
+
+async def test_a_collection_looks_closely_only_at_clusters_in_which_something_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[str] = []
+
+    def prune(spec: AffiliateSpec, now: int) -> AffiliateSpec | None:
+        looked.append(spec.cluster)
+        return rules.prune(spec, now)
+
+    monkeypatch.setattr("nodespan.discovery.service.cluster_service.rules", _With(rules, prune))
+    async with open_house() as house:
+        for number in range(10):
+            await house.update("a", b"d", (b"e",), ttl=1000, cluster=f"{number}")
+        await house.update("b", b"d", ttl=60, cluster="3")
+        assert await house.service.collect() == 0
+        assert looked == []
+        house.seconds += 61
+        assert await house.service.collect() == 1
+        assert looked == ["3", "3"]
+        # What is left there ends later, and an endpoint may end before its affiliate.
+        assert await house.service.collect() == 0
+        assert len(looked) == 2
+        await house.update("a", endpoints=(b"f",), ttl=1, cluster="5")
+        house.seconds += 2
+        assert await house.service.collect() == 0
+        assert looked[2:] == ["5", "5"]  # once more within the write
+        assert list((await house.list(cluster="5"))["a"].endpoints) == [b"e"]
+
+
+class _With:
+    """The rules, with another `prune`."""
+
+    def __init__(self, original: Any, prune: Any) -> None:
+        self._original = original
+        self.prune = prune
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)

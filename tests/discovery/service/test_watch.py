@@ -37,6 +37,47 @@ async def test_a_change_after_a_quiet_period_is_sent_at_once() -> None:
         assert trio.current_time() == before
 
 
+class Steps(trio.abc.Instrument):
+    """Counts the steps of tasks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+@pytest.mark.virtual_clock
+async def test_a_small_cluster_is_told_within_the_write_and_no_task_is_run_for_it() -> None:
+    async with open_house() as house:
+        watchers = [await house.watch() for _ in range(10)]
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await house.update("a")
+        assert [watcher.offered for watcher in watchers] == [1] * 10
+        assert [watcher.sent for watcher in watchers] == [1] * 10  # what each was sent when it began
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(steps)
+        # The test's own: it does not wait for the write, and once for the rest.
+        assert steps.count <= 2
+        assert len({id(message) for watcher in watchers for message in watcher.take()}) == 10
+
+
+@pytest.mark.virtual_clock
+async def test_changes_that_keep_coming_to_a_small_cluster_are_told_together() -> None:
+    async with open_house() as house:
+        watcher = await house.watch()
+        cluster = house.clusters.mention("c")
+        await house.update("first")
+        cluster._rest_time, cluster._ended = 0.4, trio.current_time()
+        for number in range(20):
+            await house.update(f"{number}")
+        assert len(watcher.take()) == 1
+        await settle()
+        (together,) = watcher.take()
+        assert len(together.affiliates) == 20
+
+
 @pytest.mark.virtual_clock
 async def test_a_backlog_is_sent_as_one_message_and_one_for_deletions() -> None:
     async with open_house() as house:
