@@ -17,13 +17,38 @@ from typing import Any
 import structlog
 
 import nodespan.runtime
-from bench import agent, discovery, engine, etcd, kubespan, network, packet_filter, remote, sizes, sqlite, state
+from bench import (
+    agent,
+    discovery,
+    discovery_load,
+    engine,
+    etcd,
+    kubespan,
+    network,
+    packet_filter,
+    remote,
+    sizes,
+    sqlite,
+    state,
+)
 from bench.measure import Figure
 from nodespan.runtime.process import garbage
 
 FAMILIES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (state, sqlite, etcd, engine, kubespan, network, packet_filter, discovery, remote, agent)
+    for module in (
+        state,
+        sqlite,
+        etcd,
+        engine,
+        kubespan,
+        network,
+        packet_filter,
+        discovery,
+        discovery_load,
+        remote,
+        agent,
+    )
 }
 RESULTS = Path(".cache/bench.json")
 

@@ -198,7 +198,7 @@ class Connection:
     def begin(self, id: int, headers: Headers, *, has_ended: bool) -> None:
         """A request begins."""
         self._machine.work += _REQUEST_WORK
-        self._seat.idle_since = None
+        self._sources.became_busy(self._seat)
         if self._due is None:
             self._expiring.discard(self)
         fields = dict(reversed(headers))  # the first of each name counts

@@ -121,7 +121,7 @@ class Server:
             received, first = await peek(wire, self._service.limits)
             place = None if first is None else self._elsewhere.place_of(*first)
             if place is not None:
-                seat.idle_since = None
+                self.sources.became_busy(seat)
                 await self._elsewhere.hand_over(place, transport, wire, peer, received)
                 return
         await self._carry(wire, peer, seat, received)

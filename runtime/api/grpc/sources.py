@@ -44,12 +44,14 @@ def source_of(address: IPv4Address | IPv6Address) -> Hashable:
 class Source:
     """Counts what the connections of one source use."""
 
-    __slots__ = ("held", "incomplete", "key", "seats", "waiting", "work")
+    __slots__ = ("held", "idle", "incomplete", "key", "seats", "waiting", "work")
 
     def __init__(self, key: Hashable, limits: Limits, total: Ledger, now: float) -> None:
         self.key = key
         # Oldest first.
         self.seats: dict[Seat, None] = {}
+        # Of these, the ones without a request in progress: the longest idle one first.
+        self.idle: dict[Seat, None] = {}
         self.incomplete = 0
         self.held = Ledger(limits.held.source, total)
         # The responses that wait to be sent, oldest first.
@@ -58,8 +60,7 @@ class Source:
 
     def longest_idle(self) -> "Seat | None":
         """The connection that has been idle for longest."""
-        idle = [seat for seat in self.seats if seat.idle_since is not None]
-        return min(idle, key=lambda seat: seat.idle_since or 0.0, default=None)
+        return next(iter(self.idle), None)
 
 
 class Seat:
@@ -125,7 +126,7 @@ class Sources:
     @property
     def idle(self) -> int:
         """How many connections have no request in progress."""
-        return sum(seat.idle_since is not None for source in self._sources.values() for seat in source.seats)
+        return sum(len(source.idle) for source in self._sources.values())
 
     @property
     def held(self) -> int:
@@ -152,6 +153,7 @@ class Sources:
     def leave(self, seat: Seat) -> None:
         """A connection is over."""
         source = seat.source
+        source.idle.pop(seat, None)
         if source.seats.pop(seat, seat) is None:
             self.connections -= 1
             if not source.seats:
@@ -159,12 +161,19 @@ class Sources:
 
     def became_idle(self, seat: Seat) -> None:
         """A connection has no request in progress any more."""
-        seat.idle_since = trio.current_time()
         source = seat.source
-        if len(source.seats) > self._limits.idle_per_source:
-            idle = sum(seat.idle_since is not None for seat in source.seats)
-            if idle > self._limits.idle_per_source:
-                self._close(source.longest_idle(), "idle_of_source")
+        if seat not in source.seats:
+            return  # it is being closed
+        seat.idle_since = trio.current_time()
+        source.idle.pop(seat, None)
+        source.idle[seat] = None
+        if len(source.idle) > self._limits.idle_per_source:
+            self._close(source.longest_idle(), "idle_of_source")
+
+    def became_busy(self, seat: Seat) -> None:
+        """A connection has a request in progress."""
+        seat.idle_since = None
+        seat.source.idle.pop(seat, None)
 
     def _make_room_at(self, source: Source) -> bool:
         if len(source.seats) < self._limits.connections.source:

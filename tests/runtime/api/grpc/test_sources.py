@@ -8,6 +8,7 @@ import trio
 
 from nodespan.runtime.api.grpc import Bounds, Limits, Sources, source_of
 from nodespan.runtime.api.grpc.sources import Seat
+from tests.runtime.api.grpc.frames import steps
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -22,7 +23,7 @@ def _admit(sources: Sources, address: object = A) -> Seat:
 
 def _busy(sources: Sources, address: object = A) -> Seat:
     seat = _admit(sources, address)
-    seat.idle_since = None
+    sources.became_busy(seat)
     return seat
 
 
@@ -48,6 +49,24 @@ async def test_idle_connections_of_a_source_are_closed_oldest_first() -> None:
     assert [seat.scope.cancel_called for seat in seats] == [True, True, False, False]
     assert not other.scope.cancel_called
     assert (sources.connections, sources.idle, sources.turned_away["idle_of_source"]) == (3, 3, 2)
+
+
+async def test_a_connection_costs_the_same_however_many_there_are_from_its_address() -> None:
+    def come_and_go(sources: Sources) -> None:
+        seat = _admit(sources)
+        sources.became_busy(seat)
+        sources.became_idle(seat)
+        sources.leave(seat)
+
+    costs = []
+    for connections in (20, 2000):
+        sources = Sources(Limits(idle_per_source=10))
+        for _ in range(connections):
+            _busy(sources)
+        for _ in range(10):
+            _admit(sources)
+        costs.append(steps(lambda _, sources=sources: come_and_go(sources), b""))  # type: ignore[misc]
+    assert costs[0] == costs[1]
 
 
 async def test_a_connection_that_was_busy_in_between_is_not_the_oldest_idle() -> None:

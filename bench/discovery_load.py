@@ -1,0 +1,304 @@
+"""The discovery service under load, by a client that costs little: prepared frames on plain sockets.
+
+The service is a process of its own, and its processor time is what counts where that is the goal: other load on the
+machine does not change it. The goals are those of the original service, measured side by side.
+"""
+
+import functools
+import os
+import select
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+
+from bench.discovery import SERVICE, WINDOW, _allow_many_files, _program, _resident_kib, affiliate
+from bench.measure import Figure
+from nodespan.discovery.wire import server_pb2 as wire
+from nodespan.runtime.api.grpc import frame as message_frame
+from nodespan.runtime.api.grpc.header_block import header_block
+from nodespan.runtime.api.grpc.server_machine import frame
+
+CLUSTERS, NODES = 300, 10
+SECONDS = 3.0
+AT_ONCE = 16
+WATCHERS, JOINS, PAUSE = 1_000, 15, 0.2
+MANY_WATCHERS, TOLD = 5_000, 5
+_OF_ONE_ADDRESS = 3_000
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_HELLO = (
+    _PREFACE
+    + frame(4, 0, 0, b"\0\4" + WINDOW.to_bytes(4, "big"))
+    + frame(8, 0, 0, (WINDOW - 65_535).to_bytes(4, "big"))
+)
+
+
+@functools.cache
+def _fields(method: str) -> bytes:
+    fields = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": f"{SERVICE}/{method}",
+        ":authority": "localhost",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    return header_block(tuple(fields.items()))
+
+
+class _Node:
+    """A connection; `ended` counts the calls that were answered, `told` the messages of the watch that came."""
+
+    def __init__(self, port: int, cluster: str, number: int) -> None:
+        # One address may have some thousand connections.
+        source = f"127.0.0.{1 + number // _OF_ONE_ADDRESS}"
+        self.socket = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+        self.socket.sendall(_HELLO)
+        self.cluster = cluster
+        self.number = number
+        self.ended = self.told = 0
+        self._id = 1
+        self._watch = 0
+        self._rest = b""
+
+    def call(self, method: str, request: bytes) -> None:
+        """Begin a call."""
+        id, self._id = self._id, self._id + 2
+        if method == "Watch":
+            self._watch = id
+        self.socket.sendall(frame(1, 4, id, _fields(method)) + frame(0, 1, id, message_frame(request)))
+
+    def announce(self, turn: int = 0) -> None:
+        """Begin to report the node, with other data each turn."""
+        known = affiliate(self.number)
+        request = wire.AffiliateUpdateRequest(
+            cluster_id=self.cluster,
+            affiliate_id=known.id,
+            affiliate_data=known.data + turn.to_bytes(4, "big"),
+            affiliate_endpoints=known.endpoints,
+        )
+        request.ttl.seconds = 1800
+        self.call("AffiliateUpdate", request.SerializeToString())
+
+    def read(self) -> None:
+        """Take in what has come."""
+        data = self._rest + self.socket.recv(1 << 16)
+        at = 0
+        while len(data) - at >= 9:
+            size = int.from_bytes(data[at : at + 3], "big")
+            if len(data) - at < 9 + size:
+                break
+            kind, flags, id = data[at + 3], data[at + 4], int.from_bytes(data[at + 5 : at + 9], "big")
+            self.told += kind == 0 and id == self._watch
+            self.ended += kind == 1 and bool(flags & 1)
+            at += 9 + size
+        self._rest = data[at:]
+
+
+@attrs.define
+class _Crowd:
+    """Nodes, and one loop that reads for all of them."""
+
+    pid: int
+    port: int
+    nodes: list[_Node] = attrs.field(factory=list)
+    _poll: select.epoll = attrs.field(factory=select.epoll)
+    _by_file: dict[int, _Node] = attrs.field(factory=dict)
+
+    def add(self, cluster: str) -> _Node:
+        """One more node of a cluster."""
+        node = _Node(self.port, cluster, len(self.nodes))
+        self.nodes.append(node)
+        self._by_file[node.socket.fileno()] = node
+        self._poll.register(node.socket, select.EPOLLIN)
+        return node
+
+    def read_until(self, done: Callable[[], bool], each: Callable[[_Node], None] = lambda _node: None) -> None:
+        """Read until it is done; `each` is called with every node that something has come for."""
+        while not done():
+            for file, _ in self._poll.poll(1.0):
+                self._by_file[file].read()
+                each(self._by_file[file])
+
+    def finish(self, node: _Node) -> None:
+        """Wait for the answer to the last call."""
+        before = node.ended
+        self.read_until(lambda: node.ended > before)
+
+    def watch(self, node: _Node) -> None:
+        """Begin to watch, and wait for the first message."""
+        node.call("Watch", wire.WatchRequest(cluster_id=node.cluster).SerializeToString())
+        self.read_until(lambda: node.told > 0)
+
+    def processor(self) -> float:
+        """The processor time that the service has used, in seconds."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def close(self) -> None:
+        """Leave."""
+        self._poll.close()
+        for node in self.nodes:
+            node.socket.close()
+
+
+@contextmanager
+def _crowd() -> Iterator[_Crowd]:
+    _allow_many_files()
+    with ExitStack() as stack:
+        server, answer = stack.enter_context(_program("serve"))
+        crowd = _Crowd(server.pid, int(answer()))
+        stack.callback(crowd.close)
+        yield crowd
+
+
+@attrs.frozen
+class _Many:
+    """What many small clusters cost, for each node or change: in milliseconds of processor, and KiB."""
+
+    set_up: float
+    memory: float
+    change: float
+
+
+@functools.cache
+def _many_clusters() -> _Many:
+    with _crowd() as crowd:
+        memory, began = _resident_kib(crowd.pid), crowd.processor()
+        for number in range(CLUSTERS * NODES):
+            node = crowd.add(f"cluster {number // NODES}")
+            hello = wire.HelloRequest(cluster_id=node.cluster, client_version="v1.9.0")
+            node.call("Hello", hello.SerializeToString())
+            crowd.finish(node)
+            node.announce()
+            crowd.finish(node)
+            crowd.watch(node)
+        count = CLUSTERS * NODES
+        set_up, memory = (crowd.processor() - began) / count, (_resident_kib(crowd.pid) - memory) // count
+        began, changes, until = crowd.processor(), 0, time.perf_counter() + SECONDS
+
+        def next_change() -> None:
+            nonlocal changes
+            changes += 1
+            busy = crowd.nodes[changes * 7919 % count]
+            waiting[busy] = busy.ended
+            busy.announce(changes)
+
+        def answered(node: _Node) -> None:
+            if node in waiting and node.ended > waiting[node]:
+                del waiting[node]
+                if time.perf_counter() < until:
+                    next_change()
+
+        waiting: dict[_Node, int] = {}
+        for _ in range(AT_ONCE):
+            next_change()
+        crowd.read_until(lambda: not waiting, answered)
+        return _Many(set_up * 1e3, memory, (crowd.processor() - began) / changes * 1e3)
+
+
+def set_up() -> Figure:
+    """A connection, hello, a report and a watch."""
+    return Figure("a node joins one of 300 clusters, processor", _many_clusters().set_up, 1.3, 2, "ms", 1)
+
+
+def idle_node() -> Figure:
+    """The memory of a node that watches, with its affiliate and its part of the cluster."""
+    return Figure("memory of a node of 300 clusters of 10", _many_clusters().memory, 30, 1, "KiB")
+
+
+def changes() -> Figure:
+    """A report that nine others are told of, as many as the service takes: the goal is 900 a second."""
+    return Figure("a change in one of 300 clusters of 10, processor", _many_clusters().change, 1e3 / 900, 1, "ms")
+
+
+def told() -> Figure:
+    """One change, told to many watchers of one cluster."""
+    with _crowd() as crowd:
+        joining = crowd.add("big")
+        for _ in range(MANY_WATCHERS):
+            crowd.watch(crowd.add("big"))
+        watchers = crowd.nodes[1:]
+        costs = []
+        for turn in range(TOLD):
+            began = crowd.processor()
+            joining.announce(turn)
+            crowd.read_until(functools.partial(_all_told, watchers, turn + 2))
+            costs.append(crowd.processor() - began)
+        return Figure("one change told to 5,000 watchers, processor", min(costs) * 1e3, 250, 1, "ms")
+
+
+def _all_told(nodes: list[_Node], times: int) -> bool:
+    return all(node.told >= times for node in nodes)
+
+
+def latency() -> Figure:
+    """How long it takes until a watcher of a large, quiet cluster knows of a change."""
+    with _crowd() as crowd:
+        joining = crowd.add("big")
+        for _ in range(WATCHERS):
+            crowd.watch(crowd.add("big"))
+        watchers = crowd.nodes[1:]
+        times: list[float] = []
+        for turn in range(JOINS):
+            began = time.perf_counter()
+            unaware = {node: node.told for node in watchers}
+
+            def heard(node: _Node, unaware: dict[_Node, int] = unaware, began: float = began) -> None:
+                if node in unaware and node.told > unaware[node]:
+                    del unaware[node]
+                    times.append(time.perf_counter() - began)
+
+            joining.announce(turn)
+            crowd.read_until(lambda unaware=unaware: not unaware, heard)  # type: ignore[misc]
+            time.sleep(PAUSE)
+        median = statistics.median(times) * 1e3
+        return Figure("1,000 watchers, 5 changes a second: until one knows, median", median, 20, 3, "ms", 1)
+
+
+def start() -> Figure:
+    """From the command to a port that answers, against Python with the libraries alone."""
+    libraries = "import trio, structlog, attrs, google.protobuf.message, argparse, importlib.metadata"
+    baseline = min(_time(sys.executable, "-c", libraries) for _ in range(3))
+    return Figure(
+        "discovery serve until it listens, against its libraries", min(map(_listens, range(3))), baseline, 2.5, "s"
+    )
+
+
+def _time(*command: str) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - began
+
+
+def _listens(_turn: int) -> float:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = "import sys; from nodespan.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = ("discovery", "serve", "--insecure", "--snapshot", "", "--listen", f"127.0.0.1:{port}")
+    began = time.perf_counter()
+    with subprocess.Popen((sys.executable, "-c", program, *command), stderr=subprocess.DEVNULL) as process:
+        try:
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                except ConnectionRefusedError:
+                    os.sched_yield()
+                    time.sleep(0.002)
+                else:
+                    return time.perf_counter() - began
+        finally:
+            process.kill()
+
+
+FIGURES = (set_up, idle_node, changes, told, latency, start)
+
+
+if __name__ == "__main__":
+    for measure in FIGURES:
+        print(measure(), flush=True)
