@@ -51,7 +51,11 @@ def change(what: str, unit: str, before: Iterable[float], after: Iterable[float]
 def _worktree(reference: str, directory: Path) -> Iterator[Path]:
     tree = directory / "tree"
     git = ("git", "-C", str(ROOT), "worktree")
-    subprocess.run([*git, "add", "--quiet", "--detach", str(tree), reference], check=True)
+    made = subprocess.run(
+        [*git, "add", "--quiet", "--detach", str(tree), reference], check=False, stderr=subprocess.PIPE, text=True
+    )
+    if made.returncode != 0:
+        sys.exit(f"{reference} cannot be checked out: {made.stderr.strip()}")
     try:
         yield tree
     finally:

@@ -105,7 +105,11 @@ class LabelQuery:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether labels like these satisfy every term."""
-        return all(term.matches(labels) for term in self.terms)
+        # Loops, here and in Filter: a generator for each resource would cost as much as what it looks at.
+        for term in self.terms:  # noqa: SIM110
+            if not term.matches(labels):
+                return False
+        return True
 
 
 def equal(key: str, value: str) -> LabelQuery:
@@ -134,7 +138,11 @@ class Filter:
         """Whether a resource with this metadata passes."""
         if self.id_pattern is not None and not self.id_pattern.search(metadata.id):
             return False
-        return not self.labels or any(query.matches(metadata.labels) for query in self.labels)
+        queries, labels = self.labels, metadata.labels
+        for query in queries:
+            if query.matches(labels):
+                return True
+        return not queries
 
 
 EVERYTHING = Filter()

@@ -5,6 +5,7 @@ A count that grows is a cost that grew: `make bench` says how much. One that shr
 
 import gc
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from types import FrameType
@@ -128,6 +129,34 @@ def test_a_resource_has_no_more_bytes_than_its_fields() -> None:
     head = object.__basicsize__
     assert Metadata.__basicsize__ == head + 11 * word
     assert Resource.__basicsize__ == head + 2 * word
+
+
+def held(build: Callable[[], object]) -> int:
+    """The bytes of what is built."""
+    gc.collect()
+    tracemalloc.start()
+    built = build()
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    del built
+    return size
+
+
+def test_a_resource_takes_at_most_400_bytes_beside_its_spec() -> None:
+    """Ids, times, metadata, the collection and its history included."""
+    count = 3_000
+
+    def specs() -> object:
+        return [IntegerSpec(1_000 + number) for number in range(count)]
+
+    def state() -> object:
+        made = MemoryState()
+        for number in range(count):
+            run(made.create(Number.new(f"number-{number:06}", IntegerSpec(1_000 + number))))
+        return made
+
+    assert held(state) - held(specs) < 400 * count
 
 
 def test_updates_of_a_resource_leave_nothing_behind() -> None:
