@@ -1,5 +1,6 @@
 """Removes a cluster, complete or half created, for its creator or a later command."""
 
+import errno
 import shutil
 
 from nodespan.cluster.etcd import PROGRAM as ETCD
@@ -31,8 +32,12 @@ def remove(plan: Plan) -> bool:
     if plan.directory.exists():
         shutil.rmtree(plan.directory)
     for directory in (plan.clusters, NODES, NODES.parent):
-        if directory.is_dir() and not any(directory.iterdir()):
+        try:
             directory.rmdir()
+        except OSError as error:
+            # It has those of other clusters, or another command has just removed it.
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
     return was_there
 
 

@@ -299,6 +299,30 @@ def test_without_the_discovery_service_traffic_flows_and_changes_arrive_once_it_
         record_property("lost_when_the_address_came", pinging.lost)
 
 
+def test_a_discovery_service_that_has_lost_its_records_takes_no_tunnel_down(mesh: Mesh) -> None:
+    discovery = mesh.plan.discovery
+    links = {node: wg(node, "latest-handshakes").keys() for node in mesh.plan.nodes}
+    for pid in pids_in(discovery.namespace):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not pids_in(discovery.namespace))
+    (discovery.state_dir / "state.binpb").unlink(missing_ok=True)
+    begin(discovery, discovery_command(mesh.plan))
+
+    def is_known_again() -> bool:
+        known = []
+        for node in mesh.plan.nodes:
+            # At no moment, whichever of them has found the service so far.
+            assert {spec["label"] for spec in specs_of(node, "kubespanpeerspecs")} == {
+                other.name for other in mesh.others(node)
+            }
+            known += [status["affiliates"] for status in specs_of(node, "discoveryservicestatuses")]
+        return known == [len(mesh.plan.nodes) - 1] * len(mesh.plan.nodes)
+
+    eventually(is_known_again)
+    eventually(mesh.is_up)
+    assert links == {node: wg(node, "latest-handshakes").keys() for node in mesh.plan.nodes}
+
+
 def test_a_killed_agent_loses_no_packet_and_forces_no_rekeying(mesh: Mesh) -> None:
     victim, other = mesh.node(1), mesh.node(3)
     # What another test did may still have keys made anew: wait until that is over.
