@@ -62,7 +62,7 @@ async def eventually(check: Callable[[], Value], *, within: float = PATIENCE) ->
     """Wait until `check` returns something true, and return that; for what the kernel or another process does.
 
     An AssertionError from `check` means "not yet". After `within` seconds the last one is raised. A check that takes
-    long leaves as much time to what it waits for, which may be in this process, or want the same processor.
+    long leaves three times as much to what it waits for, which may be in this process, or want the same processor.
     """
     deadline = trio.current_time() + within
     while True:
@@ -73,6 +73,6 @@ async def eventually(check: Callable[[], Value], *, within: float = PATIENCE) ->
         except AssertionError:
             if trio.current_time() >= deadline:
                 raise
-            await trio.sleep(max(0.02, trio.current_time() - started))
+            await trio.sleep(max(0.02, 3 * (trio.current_time() - started)))
         else:
             return value
