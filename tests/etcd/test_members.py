@@ -121,10 +121,10 @@ async def test_a_silent_member_does_not_delay_for_the_whole_time() -> None:
 
 
 async def test_after_silence_the_next_call_has_a_new_connection() -> None:
-    async with serving(hanging, answering()) as endpoint, EtcdClient([endpoint]) as client:
+    async with serving(hanging, answering()) as endpoint, EtcdClient([endpoint], timeout=0.2) as client:
         with pytest.raises(UnavailableError):
             await client.put(b"k", b"v")
-        assert (await client.range(b"k")).count == 1
+        assert (await client.range(b"k", within=PATIENCE)).count == 1
 
 
 # Watches.

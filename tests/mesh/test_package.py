@@ -22,7 +22,6 @@ pytestmark = [
     pytest.mark.skipif(no_systemd(archives=False) is not None, reason=no_systemd(archives=False) or ""),
 ]
 
-soon = functools.partial(eventually, within=60.0)
 BEFORE, NOW = "0.0.9", "0.1.0"
 ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
 
@@ -141,7 +140,7 @@ async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, pa
         assert two.pid() not in (agent, "0")
         assert await two.run("ip", "-json", "link", "show", "kubespan") == link
         assert two.unit("nodespan.service") == ("active", "enabled")
-        await soon(lambda: two.peers() == {"one": "up"})
+        await eventually(lambda: two.peers() == {"one": "up"})
 
         # Removed: it has left, and could come back.
         await two.run("dpkg", "--remove", "nodespan")
@@ -150,7 +149,7 @@ async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, pa
         assert two.has("/etc/nodespan/config.yaml")
         assert not two.has("/usr/lib/nodespan")
         assert not two.has("/usr/bin/nodespan")
-        await soon(lambda: one.peers() == {})
+        await eventually(lambda: one.peers() == {})
 
         # Purged: nothing is left.
         await two.run("dpkg", "--purge", "nodespan")

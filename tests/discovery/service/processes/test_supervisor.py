@@ -16,6 +16,7 @@ from nodespan.discovery.service.snapshot_file import read_records
 from nodespan.runtime.api.grpc.client import Endpoint, open_channel
 from nodespan.runtime.cli import main
 from tests.discovery.service.rpc import RpcClient
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually, running
 
 NODESPAN = "import sys; from nodespan.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -78,7 +79,7 @@ async def test_a_process_that_dies_is_replaced_and_one_signal_stops_all(short_pa
             assert await clients[OF_0].list(cluster=OF_0) == {"a": b"data of " + OF_0.encode()}
 
             def scrape() -> str:
-                with urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=10) as response:
+                with urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=PATIENCE) as response:
                     text: str = response.read().decode()
                     return text
 

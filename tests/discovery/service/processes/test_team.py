@@ -20,6 +20,7 @@ from nodespan.runtime.api.grpc.client import CallError, ChannelOptions, Endpoint
 from nodespan.runtime.state import MemoryState
 from tests.discovery.service.rpc import RpcClient, connected
 from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 
 HERE = DiscoveryOptions(listen=("127.0.0.1", 0), metrics=("127.0.0.1", 0), pages=("127.0.0.1", 0), rate=0)
 # A cluster of each of two processes.
@@ -41,7 +42,7 @@ async def team(folder: Path, options: DiscoveryOptions = HERE, *, shares: bool =
 
 async def _get(url: str) -> str:
     def get() -> str:
-        with urlopen(url, timeout=10) as response:
+        with urlopen(url, timeout=PATIENCE) as response:
             text: str = response.read().decode()
             return text
 
@@ -77,7 +78,7 @@ async def test_the_address_of_a_client_goes_with_its_connection_and_its_calls(tm
         for cluster in (OF_1, OF_0):
             path = "/sidero.discovery.server.Cluster/Hello"
             request = wire.HelloRequest(cluster_id=cluster, client_version="v1.9.1")
-            hello = await channel.unary(path, request, wire.HelloResponse.FromString, timeout=10)
+            hello = await channel.unary(path, request, wire.HelloResponse.FromString, timeout=PATIENCE)
             assert hello.client_ip == bytes((127, 0, 0, 1))
 
 
@@ -114,7 +115,7 @@ async def test_a_connection_over_tls_is_carried_to_its_process(tmp_path: Path) -
                     assert len((await watch.receive()).affiliates) == 40
                     assert await _value(bounds[0], "discovery_state_subscriptions") == 1
         # Both ends of what carried them are closed.
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             while await _value(bounds[0], "discovery_server_connections"):  # noqa: ASYNC110  # another side's sockets
                 await trio.sleep(0.02)
 
