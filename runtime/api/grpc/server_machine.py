@@ -22,18 +22,17 @@ once, because other limits bound what a peer may have buffered here.
 
 import functools
 import struct
-from collections.abc import Iterable
 from typing import Final, NoReturn, Protocol
 
 import h2.errors
 import h2.exceptions
 from hpack.exceptions import HPACKError, OversizedHeaderListError
-from hpack.hpack import Decoder
-from hpack.struct import HeaderTuple
 
 from nodespan.runtime.api.grpc.header_block import EMPTY_TABLE
+from nodespan.runtime.api.grpc.header_table import EMPTY, Headers, MalformedError, read_block
 
-Headers = tuple[tuple[str, str], ...]
+__all__ = ["Handler", "Headers", "ServerMachine", "frame", "greeting"]
+
 Errors = h2.errors.ErrorCodes
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -56,8 +55,6 @@ _MOST_CONTINUATIONS: Final = 64
 _DATA_UNIT: Final = 4096
 _HEADERS_UNIT: Final = 32
 _ACKNOWLEDGED: Final = _HEAD.pack(0, 0, _SETTINGS, _ACK, 0)
-_PSEUDO: Final = {b":method", b":scheme", b":path", b":authority", b":protocol"}
-_OF_CONNECTIONS: Final = {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 
 
 class Handler(Protocol):
@@ -121,19 +118,18 @@ class ServerMachine:
 
     __slots__ = (
         "_block",
-        "_decoder",
         "_greeted",
         "_handler",
         "_highest",
         "_is_closed",
-        "_known_block",
-        "_known_headers",
+        "_max_header_list",
         "_max_streams",
         "_out",
         "_pending",
         "_prefix",
         "_shift",
         "_streams",
+        "_table",
         "_taken",
         "max_outbound_frame_size",
         "outbound_flow_control_window",
@@ -147,7 +143,8 @@ class ServerMachine:
         self.max_outbound_frame_size = SMALLEST_MAX_FRAME
         self._handler = handler
         self._max_streams = max_streams
-        self._decoder = Decoder(max_header_list)
+        self._max_header_list = max_header_list
+        self._table = EMPTY
         self._streams: dict[int, _Flow] = {}
         self._highest = 0
         # The sum of the peer's changes to all windows.
@@ -159,8 +156,6 @@ class ServerMachine:
         self._out: list[bytes | memoryview] = [] if has_greeted else [greeting(max_streams, max_header_list)]
         # A block of header fields that goes on in other frames: its stream, flags and parts.
         self._block: tuple[int, int, list[bytes]] | None = None
-        self._known_block = b""
-        self._known_headers: Headers = ()
         self._prefix = b""
         self._is_closed = False
 
@@ -420,7 +415,7 @@ class ServerMachine:
             self._fail(Errors.PROTOCOL_ERROR, "no header fields go on")
         id, first, parts = self._block
         parts.append(payload)
-        if len(parts) > _MOST_CONTINUATIONS or sum(map(len, parts)) > 4 * self._decoder.max_header_list_size:
+        if len(parts) > _MOST_CONTINUATIONS or sum(map(len, parts)) > 4 * self._max_header_list:
             self._fail(Errors.ENHANCE_YOUR_CALM, "too many header fields")
         if flags & _END_HEADERS:
             self._block = None
@@ -447,54 +442,12 @@ class ServerMachine:
             self._handler.complete(id)
 
     def _decode(self, block: bytes, *, is_request: bool) -> Headers:
-        # Most blocks of a client are the same and change nothing in the table.
-        if is_request and block == self._known_block:
-            return self._known_headers
-        table = self._decoder.header_table
-        entries = table.dynamic_entries
-        before = (len(entries), entries[0] if entries else None, table.maxsize)
         try:
-            fields = self._decoder.decode(block, raw=True)
+            headers, self._table = read_block(self._table, block, self._max_header_list, is_request=is_request)
         except OversizedHeaderListError:
             self._fail(Errors.ENHANCE_YOUR_CALM, "too many header fields")
         except HPACKError as error:
             self._fail(Errors.COMPRESSION_ERROR, str(error))
-        if is_request:
-            self._check(fields)
-        headers = tuple((_text(name), _text(value)) for name, value in fields)
-        entries = table.dynamic_entries
-        is_unchanged = (
-            before[0] == len(entries) and (not entries or before[1] is entries[0]) and before[2] == table.maxsize
-        )
-        if not is_unchanged:
-            self._known_block, self._known_headers = b"", ()
-        elif is_request and block:
-            self._known_block, self._known_headers = block, headers
+        except MalformedError as error:
+            self._fail(Errors.PROTOCOL_ERROR, str(error))
         return headers
-
-    def _check(self, fields: Iterable[HeaderTuple]) -> None:
-        """Refuse what a proxy between us and the peer could read otherwise than we do."""
-        seen: set[bytes] = set()
-        is_regular = False
-        for name, value in fields:
-            if name[:1] == b":":
-                if is_regular or name in seen or name not in _PSEUDO:
-                    self._fail(Errors.PROTOCOL_ERROR, "pseudo fields out of order")
-                seen.add(name)
-            else:
-                is_regular = True
-                if not name or name != name.lower() or name in _OF_CONNECTIONS or name != name.strip():
-                    self._fail(Errors.PROTOCOL_ERROR, "a field that HTTP/2 does not have")
-                if name == b"te" and value != b"trailers":
-                    self._fail(Errors.PROTOCOL_ERROR, "a field that HTTP/2 does not have")
-        if not seen >= {b":method", b":scheme", b":path"}:
-            self._fail(Errors.PROTOCOL_ERROR, "a request without method or path")
-
-
-@functools.lru_cache(maxsize=512)
-def _known_text(field: bytes) -> str:
-    return field.decode("latin-1")
-
-
-def _text(field: bytes) -> str:
-    return _known_text(field) if len(field) <= 64 else field.decode("latin-1")
