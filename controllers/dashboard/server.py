@@ -1,5 +1,6 @@
 """dashboard.ServerController: serves the dashboard in the agent while the configuration says where."""
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -83,7 +84,8 @@ class ServerController(Controller):
         task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until stopped. Reports "" once it listens, else why it cannot."""
-        # Only an agent that serves it pays for it.
+        # Only an agent that serves it pays for it, and the loop does not wait for the disk.
+        await trio.to_thread.run_sync(importlib.import_module, "nodespan.controllers.dashboard.listening")
         from nodespan.runtime.api.browser.serving import ListenError
 
         listen = task.settings.listen

@@ -84,7 +84,7 @@ async def test_the_pictures_of_the_documents(browser: Browser, tmp_path: Path, m
         "graph": (("graph", "kubespan.PeerController"), "document.querySelector('.graph-view .empty').hidden", {}),
         "phone": (("mesh",), "document.querySelector('.map canvas')", {"width": 390, "height": 780, "phone": True}),
     }
-    async with rig(tmp_path) as served:
+    async with rig(tmp_path, is_installed=True) as served:
         await put_scene(served)
         url = await served.serve()
         async with browser.page() as page:

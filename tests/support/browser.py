@@ -18,6 +18,8 @@ from typing import Any
 
 import trio
 
+from tests.support.deadlines import PATIENCE
+
 PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 _CHUNK = 1 << 18
 _PATIENCE = 10.0
@@ -186,7 +188,7 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    async def until(self, expression: str, *, within: float = 20.0) -> Any:
+    async def until(self, expression: str, *, within: float = PATIENCE) -> Any:
         """Wait until an expression, or the promise that it is, is true in the page; returns its value."""
         watched = f"""new Promise((resolve) => {{
             const look = async () => {{

@@ -12,6 +12,9 @@ import structlog
 import trio
 
 from nodespan.controllers.dashboard.listening import Dashboard
+from nodespan.resources.cluster import DiscoveryServiceStatus, Member
+from nodespan.resources.config import MachineConfig
+from nodespan.resources.config.status import ConfigStatus
 from nodespan.resources.kubespan import (
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
@@ -19,16 +22,32 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerStatusSpec,
     PeerState,
 )
+from nodespan.resources.network import HostnameStatus, NetworkProblem, VIPStatus
 from nodespan.runtime.api.browser.door import Rights
 from nodespan.runtime.api.local import LocalServer, listen
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.engine.status import ControllerStatus
+from nodespan.runtime.events import Event
 from nodespan.runtime.plugins import AnyController, Settings, load_installed
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.meta import register_types
 
 TOKEN = "token-of-the-test"
+# What the views of the dashboard show.
+TYPES: list[ResourceType[Any]] = [
+    ConfigStatus,
+    ControllerStatus,
+    DiscoveryServiceStatus,
+    Event,
+    HostnameStatus,
+    KubeSpanPeerSpec,
+    KubeSpanPeerStatus,
+    MachineConfig,
+    Member,
+    NetworkProblem,
+    VIPStatus,
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -86,8 +105,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(directory: Path, *types: ResourceType[Any], is_installed: bool = True) -> AsyncIterator[Rig]:
-    """An agent's state and socket, with the types of all installed controllers, of which none runs, or only some."""
+async def rig(directory: Path, *, is_installed: bool = False) -> AsyncIterator[Rig]:
+    """An agent's state and socket, with `TYPES`, or with all installed controllers, of which none runs."""
     state = MemoryState(max_capacity=4096)
     engine = Engine(state)
     settings = Settings(state_dir=directory)
@@ -95,7 +114,7 @@ async def rig(directory: Path, *types: ResourceType[Any], is_installed: bool = T
     for controller in chosen:
         await engine.register(controller)
     # Which an engine that runs does.
-    await register_types(state, [ControllerStatus, *types])
+    await register_types(state, TYPES)
     socket = directory / "agent.sock"
     async with listen(socket) as listener, trio.open_nursery() as nursery:
         service = trio.CancelScope()

@@ -12,8 +12,7 @@ import pytest
 import trio
 import trio.from_thread
 
-from nodespan.resources.config import MachineConfig
-from nodespan.resources.kubespan import KubeSpanPeerStatus, PeerState
+from nodespan.resources.kubespan import PeerState
 from nodespan.runtime.events import Event, EventSpec, Severity
 from tests.controllers.dashboard.rig import Rig, rig
 
@@ -48,7 +47,7 @@ def agent(directory: Path) -> Iterator[Elsewhere]:
     is_there, is_over = threading.Event(), trio.Event()
 
     async def main() -> None:
-        async with rig(directory, KubeSpanPeerStatus, Event, MachineConfig, is_installed=False) as served:
+        async with rig(directory) as served:
             found.append(Elsewhere(served, trio.lowlevel.current_trio_token()))
             is_there.set()
             await is_over.wait()
