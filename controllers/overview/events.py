@@ -40,6 +40,8 @@ _INFO, _WARNING, _ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
 
 # Pairs of virtual links come and go with every container: the links of the node are what they are about.
 _NO_NEWS = frozenset({"veth"})
+# In seconds: while an agent starts, and while a configuration is applied, specs wait for links for some moments.
+_PROBLEM_SETTLES = 3.0
 _SOLVED = "solved: "
 
 
@@ -123,7 +125,8 @@ def _addresses(before: Before[NodeAddressSpec], now: Before[NodeAddressSpec]) ->
     had = () if before is None else before.spec.addresses
     has = () if now is None else now.spec.addresses
     if before is None:
-        yield Happening("address", f"addresses of this node: {', '.join(has) or 'none'}")
+        if has:
+            yield Happening("address", f"addresses of this node: {', '.join(has)}")
         return
     added = [address for address in has if address not in had]
     removed = [address for address in had if address not in has]
@@ -223,6 +226,6 @@ RULES = (
     _rule(DiscoveryServiceStatus, _discovery),
     _rule(Member, _member),
     _rule(ConfigStatus, _config),
-    _rule(NetworkProblem, _problem, ended=_solved),
+    _rule(NetworkProblem, _problem, ended=_solved, settle=_PROBLEM_SETTLES),
     _rule(HostnameStatus, _hostname),
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import structlog
 import trio
 
-from nodespan.runtime.controller import QueueController, exclusive, primary
+from nodespan.runtime.controller import QueueController, Requeue, exclusive, primary
 from nodespan.runtime.controller.context import QueueContext
 from nodespan.runtime.events.resource import KIND_LIFECYCLE, Event, EventSpec, event_id
 from nodespan.runtime.events.ring_file import Numbered, RingFile
@@ -99,6 +99,8 @@ class EventController(QueueController):
         self._next = 1
         # The resources as they were when they were looked at last; they are those of the state, not copies.
         self._known: dict[Pointer[Any], Resource[Any]] = {}
+        # When changes that have to settle are looked at.
+        self._due: dict[Pointer[Any], float] = {}
         # The last event of each kind about a resource, of those of earlier agents that were not overtaken yet.
         self._earlier: dict[tuple[Pointer[Any], str], EventSpec] = {}
         self._unwritten: list[Numbered] = []
@@ -110,19 +112,31 @@ class EventController(QueueController):
         """Record what happened to one resource since it was looked at last."""
         await self._load(ctx)
         before, now = self._known.get(item), ctx.find(item.kind, item.id)
+        if before is now:
+            self._due.pop(item, None)
+            return
+        rules = self._rules[item.kind]
+        self._wait_to_settle(item, max(rule.settle for rule in rules))
         if now is None:
             self._known.pop(item, None)
         else:
             self._known[item] = now
-        if before is now:
-            return
-        for rule in self._rules[item.kind]:
+        for rule in rules:
             for happening in rule.describe(before, now):
                 earlier = self._earlier.pop((item, happening.kind), None)
                 text = bounded(happening.text)
                 if before is None and not happening.is_new and earlier is not None and earlier.text == text:
                     continue
                 await self._record(ctx, item, happening, text)
+
+    def _wait_to_settle(self, item: Pointer[Any], seconds: float) -> None:
+        """Raise Requeue while the first change since the resource was looked at last is younger than this."""
+        if not seconds:
+            return
+        left = self._due.setdefault(item, trio.current_time() + seconds) - trio.current_time()
+        if left > 0:
+            raise Requeue(left)
+        del self._due[item]
 
     async def _record(self, ctx: QueueContext, item: Pointer[Any], happening: Happening, text: str) -> None:
         spec = EventSpec(

@@ -41,12 +41,15 @@ class EventRule(Generic[S]):
     `describe` gets a resource as it was and as it is, None where it does not exist, and returns what happened; it is
     pure and quick, for it runs at every change of the type, most of which mean nothing. `ended` is called once after
     the start, when the controllers have published what they observe, with the last event about each resource that does
-    not exist (any more); it says what that means, None for nothing.
+    not exist (any more); it says what that means, None for nothing. With `settle` a change counts only once it is so
+    many seconds old: what comes and goes within them, as problems do while things start in no particular order, is no
+    event.
     """
 
     type: ResourceType[S]
     describe: Callable[[Resource[S] | None, Resource[S] | None], Iterable[Happening]]
     ended: Callable[[EventSpec], Happening | None] = nothing_ended
+    settle: float = 0.0
 
 
 def load_rules(log: Logger) -> list[EventRule[Any]]:

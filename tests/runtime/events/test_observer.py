@@ -180,3 +180,25 @@ async def test_changes_of_types_without_a_rule_wake_nothing() -> None:
             await node.put(other, f"{number}", LampSpec())
         await node.settled()
         assert node.engine.runners["runtime.EventController"].status().wakeups == before
+
+
+@pytest.mark.virtual_clock
+async def test_what_has_to_settle_is_an_event_only_if_it_is_still_so() -> None:
+    rule = EventRule(type=Lamp, describe=describe, settle=3.0)
+    async with running(EventController([rule], now=lambda: NOON, blocking=directly)) as node:
+        await lamp(node, "short")
+        await lamp(node, "long")
+        await trio.sleep(1)
+        await node.destroy(Lamp, "short")
+        await lamp(node, "long", watts=5)
+        await trio.sleep(1.5)
+        assert texts(node.state) == []
+        await trio.sleep(1)
+        assert texts(node.state) == ["long is on"]
+        await lamp(node, "long", is_on=False)
+        await lamp(node, "long")
+        await trio.sleep(10)
+        assert texts(node.state) == ["long is on"]
+        await node.destroy(Lamp, "long")
+        await trio.sleep(10)
+        assert texts(node.state) == ["long is on", "long is gone"]
