@@ -80,7 +80,7 @@ def _vip(before: Before[VIPStatusSpec], now: Before[VIPStatusSpec]) -> Iterator[
             yield Happening("vip", f"this node gave {place} up{_because(spec.reason)}", _WARNING)
         if spec.state is VIPState.REFUSED:
             yield Happening("vip", f"this node cannot hold {place}{_because(spec.reason)}", _ERROR)
-        elif spec.state is VIPState.WAITING:
+        elif spec.state is VIPState.WAITING and (was is not None or spec.reason):
             yield Happening("vip", f"this node is no candidate for {place}{_because(spec.reason)}", _WARNING)
     if spec.state is not VIPState.LEADER and spec.leader and (was is None or was.leader != spec.leader):
         yield Happening("vip", f"{spec.leader} holds {place}")

@@ -63,6 +63,7 @@ CASES: list[tuple[ResourceType[Any], str, Any, Any, list[str]]] = [
     ),
     (KubeSpanPeerStatus, "key", PEER, None, ["info peer two is gone"]),
     (KubeSpanPeerStatus, "key", None, attrs.evolve(PEER, label="", endpoint=""), ["info peer key is up"]),
+    (VIPStatus, "v", None, attrs.evolve(VIP, state=VIPState.WAITING, leader=""), []),
     (VIPStatus, "v", None, VIP, ["info two holds 192.0.2.9 on eth0"]),
     (VIPStatus, "v", VIP, HELD, ["info this node holds 192.0.2.9 on eth0"]),
     (VIPStatus, "v", HELD, attrs.evolve(HELD, lease="1f"), []),
