@@ -16,6 +16,9 @@ from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.paths import client_socket, known_nodes, node_socket
 
 _OUTPUTS = ("custom-columns=", "json", "jsonpath=", "name", "table", "wide", "yaml")
+# Of verbs that show something else than resources.
+_TEXT_OUTPUTS = ("json", "text", "yaml")
+_RESOURCES = ("get", "g")
 # The verbs for types that users write.
 _WRITING = ("edit", "delete", "label")
 # What stands for a path in the help.
@@ -161,8 +164,10 @@ class _Line:
         if action.choices is not None:
             return [str(choice) for choice in action.choices]
         match action.dest, self._positional:
-            case "output", _:
-                return _OUTPUTS
+            case "output", _ if action.metavar == "FORM":
+                return _OUTPUTS if self._verb in _RESOURCES else _TEXT_OUTPUTS
+            case "only", _ if self._verb == "doctor":
+                return _checks()
             case "namespace", _:
                 return _ids(socket_path, "namespaces", "")
             case "type", []:
@@ -172,6 +177,12 @@ class _Line:
             case "node" | "station", _:
                 return known_nodes()
         return _files(current) if action.metavar in _PATHS else ()
+
+
+def _checks() -> Iterable[str]:
+    from nodespan.runtime.overview.check import load_checks
+
+    return [check.name for check in load_checks()[0]]
 
 
 def _files(current: str) -> Iterable[str]:

@@ -15,6 +15,8 @@ from tests.support.deadlines import PATIENCE
 OFFLINE: list[tuple[list[str], list[str]]] = [
     (["get", "links", "-o", ""], ["custom-columns=", "json", "jsonpath=", "name", "table", "wide", "yaml"]),
     (["get", "links", "--output", "j"], ["json", "jsonpath="]),
+    (["status", "-o", ""], ["json", "text", "yaml"]),
+    (["doctor", "--only", "d"], ["discovery", "disk"]),
     (["graph", "-o", ""], ["dot", "mermaid", "png", "svg"]),
     (["completion", ""], ["bash", "fish", "zsh"]),
     (["completion", "bash", ""], []),
@@ -59,6 +61,7 @@ FILES: list[tuple[list[str], list[str]]] = [
     (["validate", "./"], ["./a.yaml", "./b.d/"]),
     (["validate", "."], [".hidden"]),
     (["agent", "--config", ""], ["a.yaml", "b.d/"]),
+    (["support", "-o", ""], ["a.yaml", "b.d/"]),
     (["agent", "--config=b.d/"], ["--config=b.d/c.yaml"]),
     (["agent", "--state-dir", "b"], ["b.d/"]),
     (["--socket", "a"], ["a.yaml"]),
