@@ -30,6 +30,7 @@ less time to answer. (The endpoint itself stays in the list, since discovery ser
 
 import enum
 import math
+from collections.abc import Iterator
 
 import attrs
 
@@ -157,6 +158,16 @@ class Path:
         """When the last handshake was."""
         return self.handshake.at
 
+    @property
+    def last_sign(self) -> float:
+        """When the peer was last heard from, or given a chance to be; minus infinity for never."""
+        signs = (self.heard, self.last_handshake, self.last_change)
+        return max((at for at in signs if at is not None), default=-math.inf)
+
+    def read_again(self, now: float) -> "Path":
+        """After a reading that showed nothing new."""
+        return attrs.evolve(self, handshake=attrs.evolve(self.handshake, read=now))
+
     def state(self, now: float) -> PeerState:
         """The state of the peer."""
         handshake, change = self.last_handshake, self.last_change
@@ -176,9 +187,7 @@ class Path:
         path = self if observed is None else self._with(observed, now, wall_offset)
         if path.probed is not None:
             return path
-        signs = (path.heard, path.last_handshake, path.last_change)
-        last_sign = max((at for at in signs if at is not None), default=-math.inf)
-        is_due = path.sent > path.sent_when_heard + KEEPALIVE_BYTES or now - last_sign > QUIET_TIMEOUT
+        is_due = path.sent > path.sent_when_heard + KEEPALIVE_BYTES or now - path.last_sign > QUIET_TIMEOUT
         return attrs.evolve(path, probed=now) if is_due else path
 
     def _with(self, observed: ObservedPeer, now: float, wall_offset: float) -> "Path":
@@ -279,6 +288,25 @@ def step(
     if path.desired_endpoint:
         path = attrs.evolve(path, endpoint=path.desired_endpoint)
     return path, state
+
+
+def changes_with_time(path: Path, looked: float, now: float) -> bool:
+    """Whether a look now may find another state or endpoint than the look at `looked`, if the device shows the same."""
+    return any(looked <= moment <= now for moment in _moments(path))
+
+
+def _moments(path: Path) -> Iterator[float]:
+    """When time alone changes what `step` makes of a path: the limits of the rules above."""
+    if path.last_change is not None:
+        yield path.last_change + HANDSHAKE_TIMEOUT
+        yield path.last_change + ENDPOINT_CONNECTION_TIMEOUT
+        yield path.last_change + PEER_DOWN_INTERVAL
+    if path.last_handshake is not None:
+        yield path.last_handshake + PEER_DOWN_INTERVAL
+    if path.probed is not None:
+        yield path.probed + (WITHDRAWN_TIMEOUT if path.is_withdrawn else SILENCE_TIMEOUT)
+    else:
+        yield path.last_sign + QUIET_TIMEOUT
 
 
 def _has_failed(path: Path, now: float) -> bool:

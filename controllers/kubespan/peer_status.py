@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import attrs
 import trio
 
 from nodespan.controllers.common.wall_offset import WallOffset
-from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, step
+from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_with_time, step
 from nodespan.resources.kubespan import (
     NEVER,
     KubeSpanPeerSpec,
@@ -64,6 +65,17 @@ class Device(Protocol):
         ...
 
 
+@attrs.define
+class _Look:
+    """A look that found nothing new: what it was made of, when, and until when readings have shown the same."""
+
+    spec: KubeSpanPeerSpecSpec
+    observed: ObservedPeer | None
+    wall_offset: float
+    at: float
+    read: float
+
+
 class PeerStatusController(QueueController):
     """One status per peer.
 
@@ -82,6 +94,7 @@ class PeerStatusController(QueueController):
         self._now = now
         self._wall_offset = WallOffset(now, wall)
         self._paths: dict[str, Path] = {}
+        self._looks: dict[str, _Look] = {}
         self._observed: Mapping[str, ObservedPeer] | None = None
         # Peers that are gone and were there at the latest reading; and of those that came back since, what they were
         # then, which says nothing of the peer that there is now.
@@ -110,6 +123,7 @@ class PeerStatusController(QueueController):
             if self._paths.pop(item.id, None) is not None:
                 self._gone.add(item.id)
             self._outdated.pop(item.id, None)
+            self._looks.pop(item.id, None)
             self._unsettled.discard(item.id)
             self._doubtful.discard(item.id)
             if ctx.find(KubeSpanPeerStatus, item.id) is not None:
@@ -163,7 +177,9 @@ class PeerStatusController(QueueController):
             else:
                 peers = [peer for peer in (ctx.find(KubeSpanPeerSpec, id) for id in sorted(self._unsettled)) if peer]
             for peer in peers:
-                await self._look(ctx, peer.id, peer.spec)
+                # Of peers that are down one look in five finds anything new, of others those that carry traffic.
+                if not self._shows_the_same(peer.id, peer.spec):
+                    await self._look(ctx, peer.id, peer.spec)
 
     async def shutdown(self, ctx: QueueContext) -> None:  # noqa: ARG002
         """Close the device."""
@@ -180,18 +196,38 @@ class PeerStatusController(QueueController):
         peers = [ctx.find(KubeSpanPeerSpec, id) for id in sorted(ids)]
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
 
+    def _shows_the_same(self, id: str, spec: KubeSpanPeerSpecSpec) -> bool:
+        """Whether a look at the peer now would find what the last one did."""
+        assert self._observed is not None  # read before this
+        look, now = self._looks.get(id), self._now()
+        if (
+            look is None
+            or id in self._gone
+            or id in self._outdated
+            or look.spec != spec
+            or look.observed != self._observed.get(id)
+            or look.wall_offset != self._wall_offset.read()
+            or changes_with_time(self._paths[id], look.at, now)
+        ):
+            return False
+        look.read = now
+        return True
+
     async def _look(self, ctx: QueueContext, id: str, spec: KubeSpanPeerSpecSpec) -> None:
-        observed, before = self._observed_now(id), self._paths.get(id, Path())
-        endpoints, wall_offset = spec.endpoints, self._wall_offset.read()
+        observed, before, last = self._observed_now(id), self._paths.get(id, Path()), self._looks.pop(id, None)
+        if last is not None and last.read > last.at:
+            before = before.read_again(last.read)
+        endpoints, wall_offset, now = spec.endpoints, self._wall_offset.read(), self._now()
         while True:
-            path, state = step(
-                before, endpoints, observed, self._now(), allowed_ips=spec.allowed_ips, wall_offset=wall_offset
-            )
+            path, state = step(before, endpoints, observed, now, allowed_ips=spec.allowed_ips, wall_offset=wall_offset)
             if path.last_used == before.last_used or not await self._device.is_tunnelled(path.last_used):
                 break
             self._warn(ctx, spec.label, path.last_used)
             endpoints = tuple(endpoint for endpoint in endpoints if endpoint != path.last_used)
         self._paths[id] = path
+        if path.read_again(now) == before.read_again(now) and len(endpoints) == len(spec.endpoints):
+            # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
+            self._looks[id] = _Look(spec, observed, wall_offset, now, now)
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
         _mark(self._unsettled, id, state is not PeerState.UP or path.probed is not None)
         status = KubeSpanPeerStatusSpec(

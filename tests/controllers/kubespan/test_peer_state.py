@@ -296,6 +296,40 @@ def test_up_follows_evidence_on_random_histories(seed: int) -> None:
         assert state is not PeerState.UP or now - evidence < LIMIT + 2.5
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_looks_that_are_left_out_while_nothing_changes_would_have_found_nothing(seed: int) -> None:
+    """Against a look every second, over ten minutes of a device that shows changes now and then."""
+    chance = random.Random(seed)
+    endpoints = tuple(f"10.0.0.{number}:1" for number in range(chance.choice((0, 1, 1, 2, 3))))
+    observed: ObservedPeer | None = ObservedPeer()
+    each = seldom = Path()
+    looked, left_out = -math.inf, 0
+    # What the last look was made of, if it found nothing new.
+    shown: object = ()
+    read = -math.inf
+    for second in range(600):
+        now = NOW + second + chance.choice((0.0, 0.25))
+        if observed is not None and chance.random() < 0.02:
+            handshake = now - chance.random() if chance.random() < 0.5 else observed.last_handshake
+            observed = ObservedPeer(
+                endpoint=chance.choice(("", "10.0.0.0:1", "10.9.9.9:9")),
+                last_handshake=handshake,
+                received=observed.received + chance.choice((0, 0, 32, 148)),
+                sent=observed.sent + chance.choice((0, 32, 148)),
+            )
+        each, state = step(each, endpoints, observed, now)
+        if shown == observed and not rules.changes_with_time(seldom, looked, now):
+            left_out, read = left_out + 1, now
+        else:
+            before = seldom.read_again(read) if read > looked else seldom
+            seldom, _ = step(before, endpoints, observed, now)
+            looked, shown = now, observed if seldom.read_again(now) == before.read_again(now) else ()
+        assert attrs.evolve(seldom, handshake=each.handshake) == each
+        assert seldom.last_handshake == each.last_handshake
+        assert seldom.state(now) is each.state(now), state
+    assert left_out > 300
+
+
 @pytest.mark.parametrize("stepped", [3600.0, -3600.0])
 def test_a_step_of_the_wall_clock_changes_no_state_and_no_endpoint(stepped: float) -> None:
     """The same history with and without a step in the middle of it; the device tells handshakes by the wall clock."""
