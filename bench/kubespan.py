@@ -124,9 +124,9 @@ async def _one_joins(count: int) -> float:
         gc.collect()
         gc.freeze()
         for number in range(count, count + 100):
-            started = time.perf_counter()
+            started = time.process_time()
             await mesh.join(number)
-            joins.append(time.perf_counter() - started)
+            joins.append(time.process_time() - started)
         gc.unfreeze()
         nursery.cancel_scope.cancel()
     return sorted(joins)[len(joins) // 2] * 1e6
@@ -143,10 +143,10 @@ async def _all_join(count: int) -> float:
     async with trio.open_nursery() as nursery:
         await mesh.start(nursery)
         gc.collect()
-        started = time.perf_counter()
+        started = time.process_time()
         for number in range(count):
             await mesh.join(number)
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         nursery.cancel_scope.cancel()
     return seconds * 1e3
 
@@ -172,23 +172,23 @@ def joins_against_writes() -> Figure:
             await nursery.start(mesh.engine.run)
             await trio.testing.wait_all_tasks_blocked()
             gc.collect()
-            started = time.perf_counter()
+            started = time.process_time()
             for number in range(count):
                 await mesh.state.create(affiliate(number))
                 while mesh.state.find(KubeSpanPeerSpec, f"key-{number:06}") is None:
                     await trio.lowlevel.checkpoint()
-            seconds = time.perf_counter() - started
+            seconds = time.process_time() - started
             nursery.cancel_scope.cancel()
         return seconds * 1e3
 
     async def baseline() -> float:
         state = MemoryState()
         gc.collect()
-        started = time.perf_counter()
+        started = time.process_time()
         for number in range(count):
             await state.create(affiliate(number))
             await state.create(KubeSpanPeerSpec.new(f"key-{number:06}", KubeSpanPeerSpecSpec(label="peer")))
-        return (time.perf_counter() - started) * 1e3
+        return (time.process_time() - started) * 1e3
 
     measured = compare_runs(ours, baseline)
     return Figure("1,000 affiliates that become peer specs, against the writes", *measured, 30, "ms")
