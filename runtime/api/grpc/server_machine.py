@@ -381,6 +381,7 @@ class ServerMachine:
         if flags & _ACK:
             self._require_size(not payload)
             return
+        self.work += len(payload) // _HEADERS_UNIT
         shift = self._shift
         for code, value in _SETTING.iter_unpack(payload):
             if code == _INITIAL_WINDOW:

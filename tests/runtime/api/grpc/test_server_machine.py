@@ -145,6 +145,9 @@ def test_work_counts_frames_and_what_they_carry() -> None:
     machine.receive_data(client.data_to_send())
     assert 50 < machine.take_work() < 200
     assert machine.take_work() == 0
+    # A settings frame may carry thousands of settings.
+    machine.receive_data(frame(4, 0, 0, bytes.fromhex("000400000001") * 2000))
+    assert machine.take_work() > 300
 
 
 def test_a_request_may_come_byte_by_byte_and_be_as_long_as_it_likes() -> None:
