@@ -44,7 +44,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs packages soak bench \
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs packages test-packages soak bench \
 	bench-compare clean
 
 help:
@@ -142,6 +142,10 @@ pictures: .venv/installed ## redo the pictures of the dashboard in docs/pictures
 packages: .venv/installed ## a .deb and an .rpm in dist/
 	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/python -m deploy $(ARGS)
+
+test-packages: .venv/installed ## the .deb in clean roots of Debian and Ubuntu, with a real systemd; root
+	@$(PACKAGES) mmdebstrap rpm $(MESH_PACKAGES)
+	$(BIN)/python -m pytest -m soak tests/packages $(ARGS)
 
 soak: .venv/installed ## hours of faults, in a cluster that is broken again and again; root
 	@$(PACKAGES) $(MESH_PACKAGES)

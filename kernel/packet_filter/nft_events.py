@@ -5,6 +5,7 @@ The kernel notifies every object of a transaction, and last the new generation, 
 """
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ _TABLE = 1  # NFTA_TABLE_NAME, and the table's attribute of every other object b
 _PROCESS_ID = 2  # NFTA_GEN_PROC_PID
 _PROCESS_NAME = 3  # NFTA_GEN_PROC_NAME
 _MOST_TABLES = 1000
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +47,11 @@ class Commit:
     removed: frozenset[str]
     pid: int
     program: str
+
+
+def numbers_processes_as_here() -> bool:
+    """Whether this process is in the initial process-id namespace, so that the `pid` of a commit is one of its own."""
+    return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
 
 
 class FilterEvents:

@@ -1,98 +1,26 @@
 """The package on machines with systemd: two of them, two commands, one mesh; then upgraded, removed, purged."""
 
-import functools
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
-from deploy import deb
-from deploy.epoch import source_date_epoch
-from deploy.errors import BuildError
-from deploy.tree import Release, stage
-from nodespan.runtime.cli.client import ask
 from tests.support.netns import connect
+from tests.support.packaged import BEFORE, NOW, Machine, build, shared
 from tests.support.process import eventually
-from tests.support.systemd import PROJECT, Booted, booted, no_systemd
+from tests.support.systemd import booted, no_systemd
 
 pytestmark = [
     pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb", "nft", "systemd-sysusers"),
     pytest.mark.skipif(no_systemd(archives=False) is not None, reason=no_systemd(archives=False) or ""),
 ]
 
-BEFORE, NOW = "0.0.9", "0.1.0"
 ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the package of this tree, and with the same as the version before."""
-    directory = tmp_path_factory.mktemp("packages")
-    output = directory / "dist"
-    output.mkdir()
-    release = functools.partial(Release, architecture=deb.own_architecture(), epoch=source_date_epoch(), fast=True)
-    tree = directory / "tree"
-    try:
-        stage(tree, release(version=NOW), cache=PROJECT / ".cache/deploy")
-    except BuildError as error:
-        if "cannot be fetched" in str(error):
-            pytest.skip(str(error))
-        raise
-    for version in (BEFORE, NOW):
-        deb.build(tree, release(version=version), output=output)
-    return output
-
-
-class Machine:
-    """A machine of the test, as its administrator sees it."""
-
-    def __init__(self, machine: Booted, directory: Path) -> None:
-        self.machine = machine
-        self.directory = directory
-
-    async def run(self, *command: str) -> str:
-        """What a command prints."""
-        return await trio.to_thread.run_sync(functools.partial(self.machine.run, *command))
-
-    async def install(self, version: str) -> str:
-        """Install the package of a version, whose dependencies are there."""
-        return await self.run(
-            "dpkg", "--install", f"{self.directory}/nodespan_{version}-1_{deb.own_architecture()}.deb"
-        )
-
-    def has(self, path: str) -> bool:
-        return self.machine.succeeds("test", "-e", path)
-
-    def mode(self, path: str) -> str:
-        return self.machine.run("stat", "--format=%a %U", path).strip()
-
-    def unit(self, unit: str) -> tuple[str, str]:
-        """Whether it is active, and enabled."""
-        shown = self.machine.run("systemctl", "show", "--property=ActiveState,UnitFileState", unit)
-        found = dict(line.split("=", 1) for line in shown.splitlines())
-        return found["ActiveState"], found["UnitFileState"]
-
-    def peers(self) -> dict[str, str]:
-        """The states of its peers by label, asked past its file system."""
-        socket = f"/proc/{self.machine.pid}/root/run/nodespan/agent.sock"
-        request: dict[str, Any] = {"call": "get", "type": "kubespanpeerstatuses", "namespace": "", "id": None}
-        answers = ask(socket, {**request, "selectors": [], "watch": False, "form": "data"})
-        specs = [answer["resource"]["spec"] for answer in answers if "resource" in answer]
-        return {spec["label"]: spec["state"] for spec in specs}
-
-    def pid(self) -> str:
-        return self.machine.run("systemctl", "show", "--property=MainPID", "--value", "nodespan").strip()
-
-
-def shared(packages: Path, place: Path) -> Path:
-    """A directory that a machine sees, with the packages in it."""
-    place.mkdir()
-    (place / "dist").mkdir()
-    for package in packages.iterdir():
-        os.link(package, place / "dist" / package.name)
-    return place
+    return build(tmp_path_factory.mktemp("packages"))
 
 
 async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, packages: Path) -> None:
@@ -127,6 +55,8 @@ async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, pa
         joined = await two.run("sh", "-c", f"echo {token} | nodespan join -")
         assert "one is up at 192.0.2.1:51820" in joined
         assert "this node is part of the mesh" in joined
+        # In a process-id namespace the agent's own nft has another number to the kernel.
+        assert "another program" not in made + joined
         for machine, path in ((one, "/etc/nodespan/talosconfig"), (two, "/etc/nodespan/config.yaml")):
             assert machine.mode(path) == "600 root"
         assert one.unit("nodespan-discovery.service") == ("active", "enabled")

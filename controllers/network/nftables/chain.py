@@ -38,7 +38,7 @@ from nodespan.controllers.network.nftables.document import (
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork, send
 from nodespan.controllers.network.nftables.render import VERSIONS, kernel_set
 from nodespan.kernel.packet_filter import nft
-from nodespan.kernel.packet_filter.nft_events import Commit, open_filter_events
+from nodespan.kernel.packet_filter.nft_events import Commit, numbers_processes_as_here, open_filter_events
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.resources.network import NetworkProblem, NfTablesChain, NfTablesSetElements, Severity
 from nodespan.runtime.backoff import Exponential
@@ -415,6 +415,10 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         if commit.pid in self._own or table not in commit.touched:
             return
         self._desired.compare()
+        if commit.program == nft.PROGRAM and not numbers_processes_as_here():
+            # In a container the kernel's number of our own nft is not ours: it may be either, so nobody is accused.
+            self._wake()
+            return
         if table in commit.removed:
             self._others.has_deleted = True
             what = "deleted"

@@ -1,0 +1,121 @@
+"""The package in clean roots of the distributions that it is for, with their systemd: `make test-packages`.
+
+The roots are made once, from the distributions' mirrors, and kept in .cache/roots.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from deploy import rpm, tree
+from deploy.deb import build as build_deb
+from deploy.deb import own_architecture
+from deploy.epoch import source_date_epoch
+from tests.support.packaged import BEFORE, CACHE, NOW, Machine, build, shared
+from tests.support.process import eventually
+from tests.support.systemd import PROJECT, booted, no_systemd
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb", "mmdebstrap"),
+    pytest.mark.skipif(no_systemd(archives=False) is not None, reason=no_systemd(archives=False) or ""),
+]
+
+ROOTS = PROJECT / ".cache/roots"
+# What the package needs and suggests, so that its installation needs no network; and systemd.
+PACKAGES = "systemd,systemd-sysv,dbus,python3,nftables,iproute2,ca-certificates,wireguard-go"
+MIRRORS = {
+    "bookworm": "http://deb.debian.org/debian",
+    "trixie": "http://deb.debian.org/debian",
+    "noble": "deb http://archive.ubuntu.com/ubuntu noble main universe",
+}
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture(params=MIRRORS)
+def root(request: pytest.FixtureRequest) -> Path:
+    """A clean root."""
+    suite: str = request.param
+    found = ROOTS / suite
+    if not found.is_dir():
+        ROOTS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=ROOTS) as work:
+            new = Path(work) / suite
+            command = ("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(new), MIRRORS[suite])
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                pytest.skip(f"no root of {suite}: {done.stderr.strip().splitlines()[-1]}")
+            new.rename(found)
+    return found
+
+
+async def test_installed_upgraded_removed_and_purged(root: Path, packages: Path, tmp_path: Path) -> None:
+    place = shared(packages, tmp_path / "machine")
+    async with booted(place, root=root, archives=False) as found:
+        machine = Machine(found, place / "dist")
+        lines = ("address add 192.0.2.1/24 dev eth0", "link set eth0 up", "link set far up")
+        machine.machine.network.ip("link add eth0 type veth peer name far", *lines)
+        before = await machine.run("find", "/etc", "/usr/lib/systemd", "-not", "-name", "*.dpkg*")
+
+        await machine.install(BEFORE)
+        for unit in ("nodespan.service", "nodespan-discovery.service"):
+            assert machine.unit(unit) == ("inactive", "disabled")
+        assert machine.mode("/etc/nodespan") == "700 root"
+        assert "nodespan v" in await machine.run("nodespan", "--version")
+        assert await machine.run("find", "/usr/lib/nodespan", "-name", "*.pyc")
+        units = ("/usr/lib/systemd/system/nodespan.service", "/usr/lib/systemd/system/nodespan-discovery.service")
+        await machine.run("systemd-analyze", "verify", "--man=no", *units)
+
+        made = await machine.run("nodespan", "init", "--discovery", "--address", "192.0.2.1")
+        assert "answers" in made
+        assert "nodespan join nst1_" in made
+        agent, link = machine.pid(), await machine.run("ip", "-json", "link", "show", "kubespan")
+        await machine.install(NOW)
+        assert machine.pid() not in (agent, "0")
+        assert await machine.run("ip", "-json", "link", "show", "kubespan") == link
+
+        await machine.run("dpkg", "--remove", "nodespan")
+        assert not machine.machine.succeeds("ip", "link", "show", "kubespan")
+        assert machine.has("/etc/nodespan/config.yaml")
+        assert not machine.has("/usr/lib/nodespan")
+        # Installed again it is the same node, enabled as it was.
+        await machine.install(NOW)
+        assert machine.unit("nodespan.service")[1] == "enabled"
+        await machine.run("systemctl", "start", "nodespan")
+        await eventually(lambda: machine.machine.succeeds("nodespan", "version"))
+
+        await machine.run("dpkg", "--purge", "nodespan")
+        for gone in ("/etc/nodespan", "/var/lib/nodespan", "/var/lib/nodespan-discovery", "/run/nodespan"):
+            assert not machine.has(gone), gone
+        after = await machine.run("find", "/etc", "/usr/lib/systemd", "-not", "-name", "*.dpkg*")
+        # The user of the discovery service stays, as is the habit of Debian.
+        backups = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock")
+        assert set(after.splitlines()) - set(before.splitlines()) - set(backups) == set()
+
+
+@pytest.mark.needs_program("rpmbuild")
+def test_two_builds_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    release = tree.Release(version=NOW, architecture=own_architecture(), epoch=source_date_epoch(), fast=True)
+    built = []
+    for number, (mask, zone) in enumerate([(0o022, "UTC"), (0o000, "Asia/Tokyo")]):
+        monkeypatch.setenv("TZ", zone)
+        work, output = tmp_path / str(number), tmp_path / f"dist{number}"
+        output.mkdir()
+        old = os.umask(mask)
+        try:
+            tree.stage(work / "tree", release, cache=CACHE)
+            made = [build(work / "tree", release, output=output) for build in (build_deb, rpm.build)]
+        finally:
+            os.umask(old)
+        built.append([path.read_bytes() for path in made])
+        shutil.rmtree(work)
+    assert built[0] == built[1]
