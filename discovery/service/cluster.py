@@ -10,6 +10,7 @@ socket is full is woken, to send the message when there is room.
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ from nodespan.runtime.state import State
 _MAX_BEHIND = 2048
 # Increments are split into messages of about this many bytes: clients may refuse more than 4 MiB.
 _MAX_INCREMENT = 1 << 20
-# The ratio of rest to beat while changes keep coming, and the longest rest, in seconds. After this
+# The ratio of rest to beat, in processor time, while changes keep coming, and the longest rest, in seconds. After this
 # many seconds without a change, a quarter of the rest is enough.
 _REST = 4
 _LONGEST_REST = 0.5
@@ -193,7 +194,7 @@ class Cluster:
             self._is_beating = False
 
     async def _tell_all(self) -> None:
-        started = trio.current_time()
+        started = time.thread_time()
         self._told = self._log.position
         for number, watcher in enumerate(tuple(self._watchers), start=1):
             self._tell(watcher)
@@ -209,15 +210,16 @@ class Cluster:
 
     def _tell_few(self) -> None:
         """Tell the watchers at once: there are few, and they were told nothing just now."""
-        started = trio.current_time()
+        started = time.thread_time()
         self._told = self._log.position
         for watcher in self._watchers:
             self._tell(watcher)
         self._took(started)
 
     def _took(self, started: float) -> None:
+        # By the processor's time: waiting for a slow watcher, or for other programs, asks for no rest.
         self._ended = trio.current_time()
-        self._rest_time = min(_REST * (self._ended - started), _LONGEST_REST)
+        self._rest_time = min(_REST * (time.thread_time() - started), _LONGEST_REST)
 
     def _tell(self, watcher: "Watcher") -> None:
         """Send a watcher what it lacks; have its task do it if that has to wait for something."""
