@@ -50,6 +50,7 @@ TEN_MINUTES = """(async () => {
     };
     [...app.history.peers.values()].forEach((series, number) => fill(series, number, 1));
     fill(app.history.total, 3, app.history.peers.size);
+    app.view.update(new Set(app.live.kinds.values()), true);
 })()"""
 
 

@@ -85,6 +85,7 @@ def cells(app: DashboardApp, table: str) -> list[list[str]]:
     return [[str(cell) for cell in found.get_row(key)] for key in found.rows]
 
 
+@pytest.mark.slow
 def test_peers_and_events_are_shown_as_they_change(tmp_path: Path) -> None:
     with agent(tmp_path) as elsewhere:
         elsewhere.do(elsewhere.rig.peer, HOSTILE)
@@ -110,6 +111,7 @@ def test_peers_and_events_are_shown_as_they_change(tmp_path: Path) -> None:
         on_terminal(elsewhere.rig.socket, check)
 
 
+@pytest.mark.slow
 def test_resources_are_found_and_explained_and_the_agent_is_waited_for(tmp_path: Path) -> None:
     with agent(tmp_path) as elsewhere:
         elsewhere.do(elsewhere.rig.peer, "one")
