@@ -95,12 +95,17 @@ def _reserve(plan: Plan) -> None:
     how = f"remove it with: nodespan cluster destroy{name_option(plan)}"
     if namespaces_of(plan):
         raise CommandError(f"there is a cluster {plan.name!r} already: {how}, or choose another --name")
-    NODES.mkdir(mode=0o755, parents=True, exist_ok=True)
-    plan.clusters.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        plan.directory.mkdir(mode=0o700)
-    except FileExistsError:
-        raise CommandError(f"there is a cluster {plan.name!r} already: {how}, or choose another --name") from None
+    while True:
+        NODES.mkdir(mode=0o755, parents=True, exist_ok=True)
+        plan.clusters.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            plan.directory.mkdir(mode=0o700)
+        except FileExistsError:
+            raise CommandError(f"there is a cluster {plan.name!r} already: {how}, or choose another --name") from None
+        except FileNotFoundError:
+            # The last other cluster was removed at this moment, and the directory of all with it.
+            continue
+        break
     write_record(plan)
 
 

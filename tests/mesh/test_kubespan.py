@@ -546,9 +546,12 @@ def serve_at(mesh: Mesh, host: Station, address: str) -> None:
 
 def services_of(host: Station) -> list[int]:
     """The processes of discovery services at a node."""
-    return [
-        pid for pid in pids_in(host.namespace) if b"\0discovery\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    found = []
+    for pid in pids_in(host.namespace):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if b"\0discovery\0serve\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 def end_services(host: Station) -> None:
