@@ -118,8 +118,16 @@ def fetch(directory: Path, *names: str) -> str | None:
         return None
     if shutil.which("apt-get") is None:
         return f"this is not Debian or a relative of it: {' '.join(missing)} cannot be fetched"
-    print(f"fetching {' '.join(missing)}", flush=True)
     directory.mkdir(parents=True, exist_ok=True)
+    # Another tier may be at the same, or install something: its `update` takes the lists away for a moment.
+    with open(__file__) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _fetch(directory, [name for name in missing if not (directory / f"{name}.deb").exists()])
+
+
+def _fetch(directory: Path, missing: list[str]) -> str | None:
+    if missing:
+        print(f"fetching {' '.join(missing)}", flush=True)
     refused = []
     for name in missing:
         # apt would rather download as a user who may not write here; a directory of its own lets it.
