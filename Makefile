@@ -22,7 +22,7 @@ MESH_WORKERS = --numprocesses $$(($$(nproc) + 1)) --dist loadfile
 OTHER_TIERS = --ignore=tests/mesh --ignore=tests/vm --ignore=tests/browser
 PACKAGES = $(PYTHON) tests/support/packages.py
 
-MESH_PACKAGES := iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
+MESH_PACKAGES := ca-certificates iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
 BROWSER := chromium-headless-shell
 # Not installed, for they would take over this machine's names and clock: a machine in namespaces has them.
 FETCHED := systemd-resolved systemd-timesyncd chrony

@@ -36,7 +36,7 @@ def build(tree: Path, release: Release, *, output: Path) -> Path:
         "use_source_date_epoch_as_buildtime": 1,
         "clamp_mtime_to_source_date_epoch": 1,
         "source_date_epoch_from_changelog": 0,
-        "_binary_payload": "w1.gzdio" if release.fast else "w9.xzdio",
+        "_binary_payload": "w1.gzdio" if release.fast else "w6.xzdio",
     }
     options = [option for name, value in defines.items() for option in ("--define", f"{name} {value}")]
     done = subprocess.run(
