@@ -31,13 +31,16 @@ def remove(plan: Plan) -> bool:
         node.socket.with_name(node.socket.name + _LOCK_SUFFIX).unlink(missing_ok=True)
     if plan.directory.exists():
         shutil.rmtree(plan.directory)
-    for directory in (plan.clusters, NODES, NODES.parent):
+    for directory in (NODES, plan.clusters, NODES.parent):
         try:
             directory.rmdir()
         except OSError as error:
             # It has those of other clusters, or another command has just removed it.
             if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                 raise
+    if plan.clusters.exists():
+        # Of a cluster that is being created, and has no sockets yet.
+        NODES.mkdir(mode=0o755, parents=True, exist_ok=True)
     return was_there
 
 
