@@ -145,7 +145,7 @@ packages: .venv/installed ## a .deb and an .rpm in dist/
 
 test-packages: .venv/installed ## the .deb in clean roots of Debian and Ubuntu, with a real systemd; root
 	@$(PACKAGES) mmdebstrap rpm $(MESH_PACKAGES)
-	$(BIN)/python -m pytest -m soak tests/packages $(ARGS)
+	$(BIN)/python -m pytest -m soak tests/packages tests/mesh/test_package.py $(ARGS)
 
 soak: .venv/installed ## hours of faults, in a cluster that is broken again and again; root
 	@$(PACKAGES) $(MESH_PACKAGES)

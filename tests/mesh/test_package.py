@@ -11,6 +11,8 @@ from tests.support.process import eventually
 from tests.support.systemd import booted, no_systemd
 
 pytestmark = [
+    # Part of `make test-packages`: on a machine whose own packages are being changed it finds their locks.
+    pytest.mark.soak,
     pytest.mark.needs_program(
         "unshare", "nsenter", "setpriv", "dpkg-deb", "nft", "systemd-sysusers", "/usr/bin/python3"
     ),
