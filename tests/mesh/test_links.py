@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from nodespan.controllers.common import damping
+from nodespan.controllers.common.prior_state import PriorState
 from nodespan.controllers.network.apply.link_spec import LinkSpecController
 from nodespan.controllers.network.merge.controllers import LinkMergeController
 from nodespan.controllers.network.status.link_status import LinkStatusController
@@ -275,3 +276,21 @@ async def test_links_that_are_made_together_do_not_stop_each_other() -> None:
         for number in range(5):
             await unwant(runtime, f"x{number}")
         await eventually(lambda: links(inside).keys() == {"lo"})
+
+
+async def test_both_ends_of_a_pair_go_although_one_was_there_before_it_was_desired(tmp_path: Path) -> None:
+    with namespace() as inside:
+        prior = PriorState(tmp_path / "before.jsonl")
+        async with running(LinkMergeController(), LinkSpecController(netns=str(inside.path), prior=prior)) as runtime:
+            await want(runtime, attrs.evolve(BASE, name="a0", kind="veth", veth=Veth(peer_name="b0")))
+            await eventually(lambda: {"a0", "b0"} <= links(inside).keys())
+            await runtime.settled()
+            await want(runtime, attrs.evolve(BASE, name="b0", kind="veth", veth=Veth(peer_name="a0"), mtu=1400))
+            await eventually(lambda: links(inside)["b0"]["mtu"] == 1400)
+            await runtime.settled()
+            # Together: the second is in the agent's list when the first has taken it along.
+            await unwant(runtime, "a0")
+            await unwant(runtime, "b0")
+            await eventually(lambda: "a0" not in links(inside))
+            await runtime.gone(LinkSpec, "b0", within=PATIENCE)
+            assert links(inside).keys() == {"lo"}

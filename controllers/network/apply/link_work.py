@@ -158,7 +158,8 @@ class _Worker:
             self._state.memory.devices.pop(before.name, None)
         if prior.reverse_path:
             set_reverse_path(before.name, self._netns, prior.reverse_path)
-        self.reconcile(attrs.evolve(before, wireguard=None))
+        # Never made anew: the other end of a pair goes with the first, which the list may not show yet.
+        self.reconcile(attrs.evolve(before, wireguard=None), may_create=False)
         master = links.real(before.name)
         for name in prior.members:
             member = links.real(name)
@@ -225,12 +226,12 @@ class _Worker:
         self._state.memory.made.update((name, self._state.desired[name].kind) for name in made)
         return frozenset(made)
 
-    def reconcile(self, spec: LinkSpecSpec) -> None:
+    def reconcile(self, spec: LinkSpecSpec, *, may_create: bool = True) -> None:
         """Take steps until there is nothing to do, or nothing that can be done now. Raises OSError."""
         relisted = False
         for _ in range(_STEPS):
             try:
-                if not self._step(spec):
+                if not self._step(spec, may_create):
                     self._make_good(spec)
                     return
             except OSError as error:
@@ -241,10 +242,12 @@ class _Worker:
                 self._relist()
         raise OSError(errno.EIO, "the kernel does not keep it as desired")
 
-    def _step(self, spec: LinkSpecSpec) -> bool:
+    def _step(self, spec: LinkSpecSpec, may_create: bool) -> bool:
         """Take one step; returns whether there may be more."""
         lookup = LinkLookup(self._state.links)
         match self._state.existence(spec, lookup):
+            case Create() if not may_create:
+                return False
             case Create(_, parent_index):
                 self._note_prior(spec, None)
                 self._create(spec, parent_index)
