@@ -5,7 +5,8 @@
     Block       what others wrote stays, ours stands between two lines that mark it
 
 `apply` returns the edited content of a base (None: no file). `strip` removes our part from a file that was changed
-since, and returns None where our part cannot be recognised.
+since, and returns None where our part cannot be recognised. `foreign` is the content without what an earlier agent
+left whose records are lost; what could be the work of others stays.
 """
 
 from typing import Any, TypeAlias
@@ -35,6 +36,10 @@ class Whole:
         """In a changed file nothing is known to be ours."""
         return
 
+    def foreign(self, current: bytes) -> bytes:
+        """All of it."""
+        return current
+
 
 @attrs.frozen
 class Appended:
@@ -43,15 +48,20 @@ class Appended:
     content: bytes = attrs.field(repr=False)
 
     def apply(self, base: bytes | None) -> bytes:
-        """What others wrote, and ours."""
+        """What others wrote, and ours; once, if it ends with ours already."""
         if base is None:
             raise HostError("there is no such file to append to: write op: create")
-        return base + b"\n" + self.content
+        ours = b"\n" + self.content
+        return base if base.endswith(ours) else base + ours
 
     def strip(self, current: bytes) -> bytes | None:
         """All before our text, if that still ends the file."""
         ours = b"\n" + self.content
         return current[: -len(ours)] if current.endswith(ours) else None
+
+    def foreign(self, current: bytes) -> bytes:
+        """All of it: another program may have written the same."""
+        return current
 
 
 @attrs.frozen
@@ -69,9 +79,17 @@ class Block:
 
     def strip(self, current: bytes) -> bytes | None:
         """What stands outside of the marks."""
-        before, begin, rest = current.partition(_BEGIN)
-        _, end, after = rest.partition(_END)
-        return before + after if begin and end else None
+        others = self.foreign(current)
+        return others if others != current else None
+
+    def foreign(self, current: bytes) -> bytes:
+        """What stands outside of all marks."""
+        while True:
+            before, begin, rest = current.partition(_BEGIN)
+            _, end, after = rest.partition(_END)
+            if not (begin and end):
+                return current
+            current = before + after
 
 
 Edit: TypeAlias = Whole | Appended | Block

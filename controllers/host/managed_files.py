@@ -60,7 +60,7 @@ class ManagedFiles:
             if record is not None and (record.owner, record.key) != (owner, key):
                 raise HostError(f"{name} is written by {record.owner} for {record.key!r} already: name it only once")
             current = read_file(target)
-            original = _base(record, current)
+            original = _base(record, current, edit)
             content = edit.apply(None if original is None else original.content)
             desired = _desired(content, mode, original)
             if current == desired and record is not None and record.edit == edit and record.mode == mode:
@@ -151,10 +151,12 @@ class ManagedFiles:
         return tuple(sorted(own))
 
 
-def _base(record: Record | None, current: FileContent | None) -> FileContent | None:
+def _base(record: Record | None, current: FileContent | None, edit: Edit) -> FileContent | None:
     """The last foreign content, derived from the current content."""
-    if record is None or current is None:
+    if current is None:
         return current
+    if record is None:
+        return attrs.evolve(current, content=edit.foreign(current.content))
     original = record.original
     if digest(current.content) in record.written:
         return original

@@ -1,6 +1,7 @@
 """Files are changed, follow others, and are put back, also after a process was killed at any point."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,31 @@ def test_our_edit_is_recognised_in_a_base_edited_around_it(tmp_path: Path, edit:
     host.write(FILE, f"even {again}")
     assert take_back(host.managed_files()) == ""
     assert host.read(FILE) == "even more\nbase\n"
+
+
+@pytest.mark.parametrize(
+    ("edit", "left"), [(Block(b"ours\n"), "base\nmore\n"), (Appended(b"ours\n"), "base\nmore\n\nours\n")]
+)
+def test_an_edit_whose_record_is_lost_is_not_made_twice(tmp_path: Path, edit: Edit, left: str) -> None:
+    host = machine(tmp_path)
+    host.write(FILE, "base\nmore\n")
+    for _ in range(3):
+        apply(host.managed_files(), edit)
+        shutil.rmtree(host.state_dir / "originals")
+    files = host.managed_files()
+    apply(files, edit)
+    written = host.read(FILE)
+    assert written is not None
+    assert written.count("ours") == 1
+    assert take_back(files) == ""
+    # A block has marks; an appended text could be anybody's.
+    assert host.read(FILE) == left
+
+
+def test_all_blocks_of_agents_before_us_go() -> None:
+    once = Block(b"a\n").apply(b"base\n")
+    twice = Block(b"b\n").apply(once) + b"more\n# BEGIN nodespan: changes to these lines are overwritten\n"
+    assert Block(b"c\n").foreign(twice) == b"base\nmore\n# BEGIN nodespan: changes to these lines are overwritten\n"
 
 
 def test_foreign_changes_to_an_overwritten_file_are_kept_and_reported(tmp_path: Path) -> None:
