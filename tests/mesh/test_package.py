@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.inside import FEW_AUTHORITIES
 from tests.support.netns import connect
 from tests.support.packaged import BEFORE, NOW, Machine, build, shared
 from tests.support.process import eventually
 from tests.support.systemd import booted, no_systemd
 
 pytestmark = [
-    # Part of `make test-packages`: on a machine whose own packages are being changed it finds their locks.
+    # Part of `make test-packages`.
     pytest.mark.soak,
     pytest.mark.needs_program(
         "unshare", "nsenter", "setpriv", "dpkg-deb", "nft", "systemd-sysusers", "/usr/bin/python3"
@@ -38,6 +39,8 @@ async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, pa
         for name, machine in (("one", one), ("two", two)):
             machine.machine.network.ip(f"address add {ADDRESSES[name]}/24 dev eth0")
             await machine.run("hostname", name)
+            # Hooks of other packages would run dpkg while the agent has the system trust an authority.
+            await machine.run("sh", "-c", FEW_AUTHORITIES)
             # The one of images of containers keeps packages from restarting anything; the other one costs seconds.
             await machine.run("rm", "-f", "/usr/sbin/policy-rc.d", "/var/lib/man-db/auto-update")
 
