@@ -12,6 +12,9 @@ from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 
 _UNIT = "nodespan.service"
+_SERVICE = re.compile(r"[\w@:.\\-]+\.service")
+_OUR_SERVICE = re.compile(r"nodespan[\w@:.\\-]*\.service")
+_USER_MANAGER = re.compile(r"user@\d+\.service")
 _MANY_LINES = 5000
 _PATIENCE = 20.0
 _MOST_BYTES = 8 * 2**20
@@ -70,13 +73,36 @@ def _journal_time(since: str) -> str:
 
 
 def unit_of(pid: int, root: Path = Path("/")) -> str | None:
-    """The service of systemd that a process is part of."""
+    """The service of systemd that a process is, and whose log is therefore its own.
+
+    A process that somebody started by hand is below a service too: that of a whole session, a shell, a terminal, with
+    the logs of everything that its user runs.
+    """
     try:
         text = (root / f"proc/{pid}/cgroup").read_text(errors="replace")
     except OSError:
         return None
-    found = re.search(r"/([\w@:.\\-]+\.service)(?:/[^\n]*)?$", text, re.MULTILINE)
-    return found[1] if found else None
+    if not _may_log_to_journal(pid, root):
+        return None
+    for line in text.splitlines():
+        # A path may have colons, the fields before it have none that count: `1:name=systemd:/a.slice/b.service`.
+        *above, last = line.split(":", 2)[-1].split("/")
+        if any(_USER_MANAGER.fullmatch(each) for each in (*above, last)):
+            continue
+        if _SERVICE.fullmatch(last):
+            return last
+        # A group of ours below our own unit, as with Delegate=.
+        if above and _OUR_SERVICE.fullmatch(above[-1]):
+            return above[-1]
+    return None
+
+
+def _may_log_to_journal(pid: int, root: Path) -> bool:
+    """Whether a process's stderr is a socket, as services have it of systemd; yes if that may not be seen."""
+    try:
+        return os.readlink(root / f"proc/{pid}/fd/2").startswith("socket:")
+    except OSError:
+        return True
 
 
 def log_file_of(pid: int, root: Path = Path("/")) -> str | None:

@@ -44,6 +44,27 @@ def test_the_log_of_a_service_is_in_the_journal(tmp_path: Path, cgroup: str, uni
     ]
 
 
+USER = "/user.slice/user-1000.slice/user@1000.service"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "stderr"),
+    [
+        (f"0::{USER}/app.slice/vte-spawn-1.scope\n", "/dev/pts/0"),
+        (f"0::{USER}/app.slice/vte-spawn-1.scope\n", "socket:[1]"),
+        (f"0::{USER}/app.slice/gnome-terminal-server.service\n", "socket:[1]"),
+        (f"0::{USER}\n", "socket:[1]"),
+        ("0::/system.slice/containerd.service/task\n", "socket:[1]"),
+        ("0::/system.slice/ssh.service\n", "/dev/pts/0"),
+        ("0::/system.slice/cron.service\n", "pipe:[2]"),
+    ],
+)
+def test_the_journal_of_a_session_or_of_who_started_the_agent_is_not_its_log(
+    tmp_path: Path, cgroup: str, stderr: str
+) -> None:
+    assert command(process(tmp_path, cgroup, stderr)) is None
+
+
 def test_the_log_of_an_agent_that_writes_to_a_file_is_that_file(tmp_path: Path) -> None:
     file = tmp_path / "agent.log"
     file.touch()
