@@ -12,7 +12,7 @@ import trio
 from nodespan.runtime.controller import QueueController, Requeue, exclusive, primary
 from nodespan.runtime.controller.context import QueueContext
 from nodespan.runtime.events.resource import KIND_LIFECYCLE, Event, EventSpec, event_id
-from nodespan.runtime.events.ring_file import Numbered, RingFile
+from nodespan.runtime.events.ring_file import Loaded, Numbered, RingFile
 from nodespan.runtime.events.rule import EventRule, Happening, load_rules
 from nodespan.runtime.lifecycle import AgentLifecycle, AgentLifecycleSpec
 from nodespan.runtime.resource import Kind, Pointer, Resource
@@ -95,6 +95,8 @@ class EventController(QueueController):
         self._blocking = blocking
         self._loading = trio.Lock()
         self._is_loaded = False
+        # Held while events get their numbers and their places in the ring.
+        self._numbering = trio.Lock()
         self._numbers: deque[int] = deque()
         self._next = 1
         # The resources as they were when they were looked at last; they are those of the state, not copies.
@@ -148,12 +150,13 @@ class EventController(QueueController):
             type=item.type,
             id=item.id if len(item.id) <= _LONGEST_ID else "",
         )
-        number, self._next = self._next, self._next + 1
-        await self._add(ctx, number, spec)
-        if self._file is not None:
-            self._unwritten.append((number, spec))
-            del self._unwritten[: -self._capacity]
-            self._has_unwritten.set()
+        async with self._numbering:
+            number, self._next = self._next, self._next + 1
+            await self._add(ctx, number, spec)
+            if self._file is not None:
+                self._unwritten.append((number, spec))
+                del self._unwritten[: -self._capacity]
+                self._has_unwritten.set()
 
     async def _add(self, ctx: QueueContext, number: int, spec: EventSpec) -> None:
         await ctx.put(Event, event_id(number), spec)
@@ -170,20 +173,51 @@ class EventController(QueueController):
             if self._file is None:
                 return
             try:
-                loaded = await self._blocking(self._file.load)
+                loaded = await self._read(ctx, self._file)
             except OSError as error:
-                ctx.log.warning("the events of earlier agents cannot be read", reason=str(error))
+                # Events of now are shown anyway, and those of the file come before them when it can be read.
+                ctx.log.warning("the events of earlier agents cannot be read yet", reason=str(error))
                 return
-            if loaded.damaged:
-                ctx.log.warning(
-                    "damaged lines of the file of events were set aside",
-                    lines=loaded.damaged,
-                    file=str(self._file.aside),
-                )
             for number, spec in loaded.events:
                 self._next = number + 1
                 self._earlier[Pointer(spec.namespace, spec.type, spec.id), spec.kind] = spec
                 await self._add(ctx, number, spec)
+
+    async def _read(self, ctx: QueueContext, file: RingFile) -> Loaded:
+        """Read the file. Raises OSError."""
+        loaded = await self._blocking(file.load)
+        if loaded.lost:
+            ctx.log.warning(
+                "damaged lines of the file of events are lost: they cannot be set aside",
+                lines=loaded.damaged,
+                reason=loaded.lost,
+            )
+        elif loaded.damaged:
+            ctx.log.warning(
+                "damaged lines of the file of events were set aside", lines=loaded.damaged, file=str(file.aside)
+            )
+        return loaded
+
+    async def _read_late(self, ctx: QueueContext, file: RingFile) -> None:
+        """Read a file that could not be read before: the events of now get numbers after its own. Raises OSError."""
+        async with self._numbering:
+            if file.is_known:
+                return
+            loaded = await self._read(ctx, file)
+            if not loaded.events:
+                return
+            shift = loaded.events[-1][0]
+            shown = [(number, ctx.find(Event, event_id(number))) for number in self._numbers]
+            for number in self._numbers:
+                await ctx.destroy(Event, event_id(number))
+            self._numbers.clear()
+            self._next += shift
+            self._unwritten = [(number + shift, spec) for number, spec in self._unwritten]
+            for number, spec in loaded.events:
+                await self._add(ctx, number, spec)
+            for number, event in shown:
+                assert event is not None  # the type is this controller's alone
+                await self._add(ctx, number + shift, event.spec)
 
     # Beside the changes.
 
@@ -219,8 +253,10 @@ class EventController(QueueController):
 
     async def _write(self, ctx: QueueContext, file: RingFile, *, is_loud: bool = True) -> bool:
         """Write what is not written yet; a failure is logged, and leaves it for the next time."""
-        batch = tuple(self._unwritten)
         try:
+            if not file.is_known and self._unwritten:
+                await self._read_late(ctx, file)
+            batch = tuple(self._unwritten)
             await self._blocking(file.append, batch)
         except OSError as error:
             if is_loud:

@@ -34,10 +34,11 @@ Numbered = tuple[int, EventSpec]
 
 @attrs.frozen
 class Loaded:
-    """The events of a file, oldest first, and how many lines were set aside."""
+    """The events of a file, oldest first, how many of its lines are damaged, and why those are lost if they are."""
 
     events: list[Numbered]
     damaged: int = 0
+    lost: str = ""
 
 
 class RingFile:
@@ -49,6 +50,12 @@ class RingFile:
         # None: unknown, so that it has to be rewritten before anything is appended.
         self._lines: int | None = None
         self._kept: list[bytes] = []
+        self._is_known = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether what the file has was read, or there is none."""
+        return self._is_known
 
     @property
     def aside(self) -> Path:
@@ -56,13 +63,18 @@ class RingFile:
         return self._path.with_suffix(".damaged")
 
     def load(self) -> Loaded:
-        """What the file has, at most as much as the ring. Raises OSError."""
+        """What the file has, at most as much as the ring.
+
+        Raises OSError if it cannot be read. It has to be tried again then before anything can be appended, which might
+        replace the file.
+        """
         try:
             with self._path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - _MOST_BYTES))
                 lines = file.read().split(b"\n")
         except FileNotFoundError:
+            self._is_known = True
             return Loaded([])
         is_cut = bool(lines.pop())
         events: dict[int, tuple[bytes, EventSpec]] = {}
@@ -76,15 +88,22 @@ class RingFile:
                 events[number] = line, spec
         numbers = sorted(events)[-self._capacity :]
         self._kept = [events[number][0] for number in numbers]
-        if damaged:
-            replace_file(self.aside, b"\n".join([*damaged, b""]), mode=_MODE)
         self._lines = None if damaged or is_cut else len(lines)
-        return Loaded([(number, events[number][1]) for number in numbers], len(damaged))
+        self._is_known = True
+        found = [(number, events[number][1]) for number in numbers]
+        if damaged:
+            try:
+                replace_file(self.aside, b"\n".join([*damaged, b""]), mode=_MODE)
+            except OSError as error:
+                # The good lines matter more than the remains of the others.
+                return Loaded(found, len(damaged), lost=str(error))
+        return Loaded(found, len(damaged))
 
     def append(self, events: Sequence[Numbered]) -> None:
-        """Add these: all of them or, if OSError is raised, none."""
+        """Add these, of higher numbers than the file has: all of them or, if OSError is raised, none."""
         if not events:
             return
+        assert self._is_known, "the file was not loaded"
         new = [_format(number, spec) for number, spec in events]
         kept = [*self._kept, *new][-self._capacity :]
         if self._lines is None or self._lines + len(new) > 2 * self._capacity or not self._path.exists():

@@ -6,6 +6,7 @@ import socket
 import ssl
 import urllib.parse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -14,9 +15,12 @@ from nodespan.controllers.cluster.config import discovery_config
 from nodespan.controllers.config.files.watched import APPLIED_FILE
 from nodespan.controllers.config.loaded import Loaded
 from nodespan.controllers.config.loading import read_and_load
+from nodespan.controllers.host.trust_rules import anchor_files, trust_entries
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.proxy import ProxyError, proxy_for
+from nodespan.runtime.api.grpc.client.trust import client_context
 from nodespan.runtime.overview.check import Surroundings, Verdict, failed, ok, skipped, warning
+from nodespan.runtime.system_roots import TrustError, system_roots
 
 _PATIENCE = 5.0
 _SOON = datetime.timedelta(days=14)
@@ -25,7 +29,7 @@ _VERIFICATION_HINT = (
     "look at the clock, at the names in its certificate (openssl s_client), and, for an authority of your own, at "
     "TrustedRootsConfig; a program in between may take TLS apart"
 )
-# What the way to a server is tried with: raises OSError where it ends.
+# What the way to a server is tried with: raises OSError or TrustError where it ends.
 Dial = Callable[[str, int, bool], None]
 
 
@@ -129,8 +133,12 @@ def judge_lifetime(
     return ok(f"{what} is valid until {ends:%Y-%m-%d}")
 
 
-def dial(host: str, port: int, is_tls: bool) -> None:
-    """Connect, by TLS if asked to, and disconnect. Raises OSError, which says how far it came."""
+def dial(host: str, port: int, is_tls: bool, *, extra_roots: bytes = b"") -> None:
+    """Connect, by TLS if asked to, and disconnect.
+
+    The server's certificate is judged as the agent does: by the authorities of the system and `extra_roots`, as PEM.
+    Raises OSError, which says how far it came, or TrustError.
+    """
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -142,7 +150,7 @@ def dial(host: str, port: int, is_tls: bool) -> None:
                 connection.settimeout(_PATIENCE)
                 connection.connect(address)
                 if is_tls:
-                    context = ssl.create_default_context()
+                    context = client_context(roots=system_roots() + b"\n" + extra_roots)
                     with context.wrap_socket(connection, server_hostname=host):
                         return
                 return
@@ -152,6 +160,9 @@ def dial(host: str, port: int, is_tls: bool) -> None:
     raise failure
 
 
+_dial = dial
+
+
 def _way(host: str, port: int, *, is_tls: bool, dial: Dial) -> tuple[str, str]:
     """Why the way to a server ends, and what to do; nothing if it does not."""
     try:
@@ -159,6 +170,8 @@ def _way(host: str, port: int, *, is_tls: bool, dial: Dial) -> tuple[str, str]:
     except ssl.SSLError as error:
         reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or str(error)
         return f"TLS: {reason}", _VERIFICATION_HINT
+    except TrustError as error:
+        return f"TLS: {error}", "see to the package ca-certificates, and to SSL_CERT_FILE"
     except TimeoutError:
         return "no answer: something drops the packets", f"let TCP {port} out, in firewalls on the way"
     except ConnectionRefusedError:
@@ -168,9 +181,17 @@ def _way(host: str, port: int, *, is_tls: bool, dial: Dial) -> tuple[str, str]:
     return "", ""
 
 
-def discovery(surroundings: Surroundings, dial: Dial = dial) -> Iterator[Verdict]:
+def _extra_roots(loaded: Loaded | None) -> bytes:
+    """The authorities that the configuration adds to those of the system, as PEM."""
+    entries = () if loaded is None else trust_entries(loaded.config)
+    return "".join(anchor_files(entries, "").values()).encode()
+
+
+def discovery(surroundings: Surroundings, dial: Dial | None = None) -> Iterator[Verdict]:
     """How far the way to each discovery service goes, from here, and what the agent has to say of it."""
     loaded = _loaded(surroundings)
+    if dial is None:
+        dial = partial(_dial, extra_roots=_extra_roots(loaded))
     targets = [
         DialAddress(service.endpoint, service.insecure)
         for service in (() if loaded is None else discovery_config(loaded.config).service_endpoints)

@@ -4,9 +4,12 @@ import datetime
 import errno
 import json
 import os
+import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 from nodespan.controllers.overview.checks import CHECKS, machine, network, services
 from nodespan.runtime.overview.check import Surroundings, Verdict, examine
+from tests.support.certificates import Authority
 
 CONFIG = """\
 version: v1alpha1
@@ -410,6 +414,59 @@ def test_the_way_to_the_discovery_service(
         monkeypatch.delenv(name, raising=False)
     (verdict,) = said(services.discovery(on(tmp_path, config=(configured,)), dialling(error)))
     assert verdict.startswith(expected)
+
+
+@contextmanager
+def served_by_tls(certificate: Path, key: Path) -> Iterator[int]:
+    """The port of a server that does handshakes and no more."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def serve() -> None:
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.settimeout(30)
+                if stopping.is_set():
+                    return
+                with suppress(OSError), context.wrap_socket(connection, server_side=True) as stream:
+                    stream.recv(1)
+
+    stopping = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield port
+        finally:
+            stopping.set()
+            socket.create_connection(("127.0.0.1", port), timeout=30).close()
+            thread.join()
+
+
+def test_the_authorities_of_the_configuration_count_for_the_way_to_the_discovery_service(
+    tmp_path: Path, configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    system, own = Authority("system"), Authority("own")
+    (tmp_path / "system.pem").write_bytes(system.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.pem"))
+    roots = {"apiVersion": "v1alpha1", "kind": "TrustedRootsConfig", "name": "own", "certificates": own.pem.decode()}
+    with served_by_tls(*own.issue(tmp_path, "127.0.0.1")) as port:
+        text = CONFIG.replace("discovery.example.org", f"127.0.0.1:{port}")
+        configured.write_text(text)
+        surroundings = on(tmp_path, config=(configured,))
+        (verdict,) = said(services.discovery(surroundings))
+        assert verdict.startswith(f"failed 127.0.0.1:{port}: TLS: ")
+        configured.write_text(f"{text}---\n{json.dumps(roots)}\n")
+        assert said(services.discovery(surroundings)) == [f"ok 127.0.0.1:{port} can be reached"]
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with served_by_tls(*system.issue(tmp_path, "127.0.0.1")) as port:
+        configured.write_text(CONFIG.replace("discovery.example.org", f"127.0.0.1:{port}"))
+        (verdict,) = said(services.discovery(surroundings))
+        assert verdict.startswith(f"failed 127.0.0.1:{port}: TLS: no certificate authorities in ")
 
 
 def test_the_way_by_a_proxy_ends_at_the_proxy(

@@ -171,6 +171,37 @@ async def test_events_that_cannot_be_written_are_shown_and_written_as_soon_as_th
 
 
 @pytest.mark.virtual_clock
+@pytest.mark.parametrize("until", ["later", "the stop"])
+async def test_a_file_that_cannot_be_read_at_first_is_not_replaced_and_its_events_come_first(
+    tmp_path: Path, until: str
+) -> None:
+    path, away = tmp_path / "events.jsonl", tmp_path / "away"
+    async with running(observer(path)) as node:
+        await lamp(node, "a")
+        await lamp(node, "b")
+    path.rename(away)
+    path.mkdir()
+    expected = ["a is on", "b is on", "c is on", "d is on"]
+    async with running(observer(path)) as node:
+        await lamp(node, "c")
+        await trio.sleep(1)
+        await lamp(node, "d")
+        assert texts(node.state) == ["c is on", "d is on"]
+        path.rmdir()
+        away.rename(path)
+        if until == "later":
+            await trio.sleep(200)
+            assert texts(node.state) == expected
+            assert [int(found.id) for found in node.state.list(Event)] == [1, 2, 3, 4]
+            await lamp(node, "e")
+            expected.append("e is on")
+            assert texts(node.state) == expected
+    async with running(observer(path)) as node:
+        await node.settled()
+        assert texts(node.state) == expected
+
+
+@pytest.mark.virtual_clock
 async def test_changes_of_types_without_a_rule_wake_nothing() -> None:
     other = ResourceType("Others.test.dev", LampSpec, namespace="test")
     async with running(observer()) as node:

@@ -76,6 +76,19 @@ def test_damaged_lines_are_set_aside_and_the_others_kept(tmp_path: Path, damage:
     assert (again.events, again.damaged) == ([event(1), event(2), event(4)], 0)
 
 
+def test_damaged_lines_that_cannot_be_set_aside_cost_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    ring(path).append([event(1), event(2)])
+    path.write_bytes(b"junk\n" + path.read_bytes())
+    file = RingFile(path, 10)
+    file.aside.mkdir()
+    loaded = file.load()
+    assert (loaded.events, loaded.damaged) == ([event(1), event(2)], 1)
+    assert "directory" in loaded.lost or "regular" in loaded.lost
+    file.append([event(3)])
+    assert RingFile(path, 10).load().events == [event(1), event(2), event(3)]
+
+
 def test_a_last_line_that_was_cut_off_does_not_damage_the_next(tmp_path: Path) -> None:
     path = tmp_path / "events"
     ring(path).append([event(1), event(2)])
