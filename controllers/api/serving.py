@@ -25,6 +25,7 @@ from nodespan.runtime.api.cosi.service import LIMITS
 from nodespan.runtime.api.grpc import Method, Server, Service, methods
 from nodespan.runtime.api.grpc.client import client_context
 from nodespan.runtime.api.grpc.limits import Bounds, Limits
+from nodespan.runtime.api.listeners import open_at
 from nodespan.runtime.api.tls import server_context
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.plugins import AgentAccess
@@ -118,8 +119,7 @@ class Serving:
         every: list[trio.SocketListener] = []
         try:
             for number, service, tls in wanted:
-                # The unspecified address of IPv6 stands for all addresses, of IPv4 too.
-                listeners = await trio.open_tcp_listeners(number, host=None if host == "[::]" else host.strip("[]"))
+                listeners = await open_at(host.strip("[]"), number)
                 every += listeners
                 opened.append(partial(Server(service).serve, listeners, tls=tls))
         except BaseException:

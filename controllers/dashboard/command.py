@@ -95,7 +95,7 @@ def _serve(dashboard: "Dashboard", *, has_browser: bool) -> int:
             url = dashboard.url(port)
             sys.stdout.write(f"{url}\n")
             sys.stdout.flush()
-            forward = f"ssh -L {port}:{dashboard.host}:{port} HOST"
+            forward = f"ssh -t -L {port}:{dashboard.host}:{port} HOST"
             sys.stderr.write(f"Stop with Ctrl-C. From another machine: {forward}\n")
             if has_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
                 import webbrowser

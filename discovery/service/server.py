@@ -23,6 +23,7 @@ from nodespan.discovery.service.rate_limit import RateLimit
 from nodespan.discovery.service.status_pages import StatusPages
 from nodespan.discovery.service.steady_clock import steady_clock
 from nodespan.runtime.api.grpc import Bounds, Call, Code, Headers, Limits, Peer, Server, Service, Status, source_of
+from nodespan.runtime.api.listeners import open_at
 from nodespan.runtime.api.pages import Respond
 from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.state import MemoryState, State
@@ -147,7 +148,7 @@ async def open_listeners(options: DiscoveryOptions) -> Listeners:
         if address is None:
             return ()
         host, port = address
-        listeners = await trio.open_tcp_listeners(port, host=host or None)
+        listeners = await open_at(host, port)
         opened.extend(listeners)
         return listeners
 

@@ -23,6 +23,7 @@ import attrs
 import h11
 import trio
 
+from nodespan.runtime.api.listeners import open_at
 from nodespan.runtime.api.pages import Answer, Page, Request, Respond, Streamed, from_memory
 from nodespan.runtime.background import background
 from nodespan.runtime.process.logger import Logger
@@ -256,7 +257,7 @@ async def serve_pages(
     logged, and the server goes on.
     """
     host, port = address
-    listeners = listeners or await trio.open_tcp_listeners(port, host=host)
+    listeners = listeners or await open_at(host, port)
     bound: int = listeners[0].socket.getsockname()[1]
     server = HttpServer(from_memory(respond), log, limits)
     task_status.started(f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}")

@@ -12,6 +12,7 @@ from nodespan.runtime.api.browser.door import Door
 from nodespan.runtime.api.browser.feeds import open_feeds
 from nodespan.runtime.api.browser.site import Handler, Site
 from nodespan.runtime.api.http_server import HttpLimits, HttpServer
+from nodespan.runtime.api.listeners import open_at
 from nodespan.runtime.process.logger import Logger
 
 _HANDSHAKE = 10.0
@@ -55,7 +56,7 @@ async def serve_site(
     check_listen(host, has_tls=tls is not None)
     assets = await trio.to_thread.run_sync(load_assets, files)
     # Before there are tasks: the error is to come out as it is.
-    listeners = await trio.open_tcp_listeners(port, host=host)
+    listeners = await open_at(host, port)
     async with open_feeds(socket) as feeds:
         site = Site(socket=socket, door=door, feeds=feeds, assets=assets, handlers=handlers)
         server = HttpServer(site.answer, log, _LIMITS)
