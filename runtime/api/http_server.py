@@ -1,6 +1,7 @@
 """Serves pages over HTTP/1.1, on h11 and trio.
 
-A connection is one task that alternates between two states. It waits for a request head, which must be complete within
+A connection has a seat from its first moment, before a TLS handshake: who connects and says nothing is counted too.
+It is one task that alternates between two states. It waits for a request head, which must be complete within
 `HttpLimits.head` seconds of its first byte and within `HttpLimits.max_head` bytes; then it sends the page, and waits
 again. Requests that a client pipelines are answered one by one, in order.
 
@@ -15,7 +16,8 @@ response.
 
 import email.utils
 import http
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -29,6 +31,8 @@ from nodespan.runtime.background import background
 from nodespan.runtime.process.logger import Logger
 
 _CHUNK = 8 * 1024
+# Agrees on TLS with the client; returns the certificate that it has shown. May raise trio.BrokenResourceError.
+Handshake = Callable[[], Awaitable[bytes | None]]
 
 
 @attrs.frozen(kw_only=True)
@@ -37,11 +41,16 @@ class HttpLimits:
 
     `head` limits the time for a request head, counted from its first byte, for the first request from the connection.
     `idle` is how long a connection is kept between requests, `write` how long a client may take to receive a page, and
-    `linger` how long the server reads on before it closes. Beyond `max_connections`, a new connection takes the place
-    of the one that has waited for its request the longest.
+    `linger` how long the server reads on before it closes; `handshake` is the time for that of TLS.
+
+    Beyond `max_connections`, a new connection takes the place of one that waits for its request or its handshake: of
+    the source that has most of them, the one that has waited the longest. Beyond `max_per_source` it must be one of its
+    own source. One that is being answered keeps its place: if no other waits, the new one is refused.
     """
 
     max_connections: int = 256
+    max_per_source: int | None = None
+    handshake: float = 10.0
     max_head: int = 16 << 10
     head: float = 10.0
     idle: float = 75.0
@@ -57,6 +66,14 @@ class _RefusedError(Exception):
         self.status = status
 
 
+@attrs.frozen(eq=False)
+class _Seat:
+    """The place of a connection from `source`; cancelling `scope` closes it."""
+
+    source: Hashable
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
 class HttpServer:
     """Sends what `answer` returns. If that raises, it is logged and the client gets status 500."""
 
@@ -64,43 +81,86 @@ class HttpServer:
         self._answer = answer
         self._log = log
         self._limits = limits or HttpLimits()
-        self._connections = 0
-        # Scopes of the connections that wait for a request, the longest wait first.
-        self._waiting: dict[trio.CancelScope, None] = {}
+        self._seats: set[_Seat] = set()
+        self._of_source: Counter[Hashable] = Counter()
+        # Those of connections that wait for a request or a handshake, the longest wait first.
+        self._waiting: dict[_Seat, None] = {}
 
-    async def converse(self, stream: trio.abc.Stream, *, certificate: bytes | None = None) -> None:
+    async def converse(
+        self, stream: trio.abc.Stream, *, source: Hashable = None, handshake: Handshake | None = None
+    ) -> None:
         """Serve one connection until its client leaves, breaks the rules or exceeds a limit; closes the stream.
 
-        `certificate` is what the client has shown.
+        `source` is where it comes from, as `HttpLimits.max_per_source` counts.
         """
-        if self._connections >= self._limits.max_connections:
-            self._drop_longest_waiting()
-        self._connections += 1
         try:
-            await self._serve_requests(stream, certificate)
+            seat = self._admit(source)
+            if seat is None:
+                self._log.debug("connection refused: too many connections", source=str(source))
+                return
+            try:
+                with seat.scope:
+                    await self._serve(stream, seat, handshake)
+            finally:
+                self._leave(seat)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client is gone
         finally:
-            self._connections -= 1
             await trio.aclose_forcefully(stream)
 
-    def _drop_longest_waiting(self) -> None:
-        # A connection that is being answered keeps its place: it ends by itself, within `write` seconds.
-        for scope in self._waiting:
-            scope.cancel()
-            del self._waiting[scope]
-            return
+    def _admit(self, source: Hashable) -> _Seat | None:
+        limits = self._limits
+        if limits.max_per_source is not None and self._of_source[source] >= limits.max_per_source:
+            victim = next((seat for seat in self._waiting if seat.source == source), None)
+        elif len(self._seats) >= limits.max_connections:
+            # Of equals the first, which has waited the longest.
+            victim = max(self._waiting, key=lambda seat: self._of_source[seat.source], default=None)
+        else:
+            return self._seated(source)
+        if victim is None:
+            return None
+        victim.scope.cancel()
+        self._leave(victim)
+        return self._seated(source)
 
-    async def _serve_requests(self, stream: trio.abc.Stream, certificate: bytes | None) -> None:
+    def _seated(self, source: Hashable) -> _Seat:
+        seat = _Seat(source)
+        self._seats.add(seat)
+        self._of_source[source] += 1
+        return seat
+
+    def _leave(self, seat: _Seat) -> None:
+        self._waiting.pop(seat, None)
+        if seat in self._seats:
+            self._seats.remove(seat)
+            self._of_source[seat.source] -= 1
+            if not self._of_source[seat.source]:
+                del self._of_source[seat.source]
+
+    async def _serve(self, stream: trio.abc.Stream, seat: _Seat, handshake: Handshake | None) -> None:
+        certificate = None
+        if handshake is not None:
+            self._waiting[seat] = None
+            with trio.move_on_after(self._limits.handshake) as patience:
+                certificate = await handshake()
+            self._waiting.pop(seat, None)
+            if patience.cancelled_caught:
+                return
+        await self._serve_requests(stream, seat, certificate)
+
+    async def _serve_requests(self, stream: trio.abc.Stream, seat: _Seat, certificate: bytes | None) -> None:
         limits = self._limits
         machine = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.max_head)
         patience = limits.head
         try:
-            while request := await self._next_request(machine, stream, patience):
+            while request := await self._next_request(machine, stream, seat, patience):
                 page = await self._page_for(request, certificate)
                 is_head = request.method == b"HEAD"
                 if isinstance(page, Streamed):
-                    await self._stream(machine, stream, page, is_head=is_head)
+                    try:
+                        await self._stream(machine, stream, page, is_head=is_head)
+                    finally:
+                        page.end()
                     return
                 if not await self._send(machine, stream, page, is_head=is_head, ends=_has_body(machine)):
                     return
@@ -120,12 +180,12 @@ class HttpServer:
                 pass
 
     async def _next_request(
-        self, machine: h11.Connection, stream: trio.abc.ReceiveStream, patience: float
+        self, machine: h11.Connection, stream: trio.abc.ReceiveStream, seat: _Seat, patience: float
     ) -> h11.Request | None:
         """The next request; None if the client has left or sends none in time. Raises _RefusedError."""
         has_begun = False
         with trio.CancelScope(deadline=trio.current_time() + patience) as scope:
-            self._waiting[scope] = None
+            self._waiting[seat] = None
             try:
                 while True:
                     event = machine.next_event()
@@ -141,7 +201,7 @@ class HttpServer:
             except h11.RemoteProtocolError as error:
                 raise _RefusedError(error.error_status_hint, str(error)) from error
             finally:
-                self._waiting.pop(scope, None)
+                self._waiting.pop(seat, None)
         if has_begun:
             raise _RefusedError(408, "the request head did not arrive in time")
         return None

@@ -48,13 +48,15 @@ Send = Callable[[bytes], Awaitable[None]]
 class Streamed:
     """A response that is sent as it comes: `run` gets the function that sends a piece.
 
-    It ends when `run` returns, and `run` is cancelled when the client leaves, or takes no more.
+    It ends when `run` returns, and `run` is cancelled when the client leaves, or takes no more. `end` is called once
+    when it is over, also if `run` was never called: it gives back what was kept for the response.
     """
 
     run: Callable[[Send], Awaitable[None]]
     content_type: str
     headers: tuple[tuple[str, str], ...] = ()
     status: int = 200
+    end: Callable[[], None] = lambda: None
 
     def fields(self) -> tuple[tuple[str, str], ...]:
         """All header fields."""

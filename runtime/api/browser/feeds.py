@@ -16,7 +16,7 @@ The spec of a sensitive resource never leaves the process: readers get null for 
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -253,23 +253,26 @@ class Feeds:
         """What is followed."""
         return tuple(self._feeds)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there are as many readers as there should be."""
-        return self._readers >= MOST_READERS
+    def reserve(self) -> Callable[[], None] | None:
+        """Keep a place for a reader; returns what gives it back, None if there are as many as there should be."""
+        if self._readers >= MOST_READERS:
+            return None
+        self._readers += 1
+        return self._give_back
+
+    def _give_back(self) -> None:
+        self._readers -= 1
 
     @asynccontextmanager
     async def reader(self, topics: list[Topic]) -> AsyncIterator[Reader]:
         """A reader of these kinds, whose positions are those in the list without repetitions."""
         reader = Reader()
-        self._readers += 1
         joined = dict.fromkeys(topics)
         try:
             for number, topic in enumerate(joined):
                 self._join(topic, reader, number)
             yield reader
         finally:
-            self._readers -= 1
             for topic in joined:
                 self._leave(topic, reader)
 

@@ -1,22 +1,25 @@
 """Listens for browsers: on the loopback without TLS, elsewhere with mutual TLS only."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from importlib.resources.abc import Traversable
 from ipaddress import ip_address
 
+import attrs
 import trio
 
 from nodespan.runtime.api.browser.assets import load_assets
 from nodespan.runtime.api.browser.door import Door
 from nodespan.runtime.api.browser.feeds import open_feeds
 from nodespan.runtime.api.browser.site import Handler, Site
+from nodespan.runtime.api.grpc.sources import source_of
 from nodespan.runtime.api.http_server import HttpLimits, HttpServer
 from nodespan.runtime.api.listeners import open_at
 from nodespan.runtime.process.logger import Logger
 
-_HANDSHAKE = 10.0
 _LIMITS = HttpLimits(max_connections=256, write=30.0)
+# Who comes over TLS comes from elsewhere; on the loopback all are one source, those of a proxy too.
+_LIMITS_WITH_TLS = attrs.evolve(_LIMITS, max_per_source=128)
 
 
 class ListenError(Exception):
@@ -59,20 +62,30 @@ async def serve_site(
     listeners = await open_at(host, port)
     async with open_feeds(socket) as feeds:
         site = Site(socket=socket, door=door, feeds=feeds, assets=assets, handlers=handlers)
-        server = HttpServer(site.answer, log, _LIMITS)
+        server = HttpServer(site.answer, log, _LIMITS if tls is None else _LIMITS_WITH_TLS)
 
         async def converse(stream: trio.SocketStream) -> None:
             if tls is None:
                 await server.converse(stream)
                 return
             secure = trio.SSLStream(stream, tls(), server_side=True, https_compatible=True)
-            try:
-                with trio.fail_after(_HANDSHAKE):
-                    await secure.do_handshake()
-            except (trio.BrokenResourceError, trio.TooSlowError):
-                await trio.aclose_forcefully(secure)
-                return
-            await server.converse(secure, certificate=secure.getpeercert(binary_form=True))
+
+            async def handshake() -> bytes | None:
+                await secure.do_handshake()
+                certificate: bytes | None = secure.getpeercert(binary_form=True)
+                return certificate
+
+            await server.converse(secure, source=_source(stream), handshake=handshake)
 
         task_status.started(listeners[0].socket.getsockname()[1])
         await trio.serve_listeners(converse, listeners)
+
+
+def _source(stream: trio.SocketStream) -> Hashable:
+    """Where a connection comes from; None if it is gone already."""
+    try:
+        host = stream.socket.getpeername()[0]
+    except OSError:
+        return None
+    # Of an address that is valid on one link only, what follows the percent sign names that.
+    return source_of(ip_address(host.partition("%")[0]))

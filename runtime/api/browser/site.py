@@ -141,11 +141,15 @@ class Site:
         asked = [value for name, value in fields_of(request.target) if name == "type"]
         if not 1 <= len(asked) <= MOST_KINDS:
             return _problem(400, f"say between 1 and {MOST_KINDS} times type=TYPE")
-        if self._feeds.is_full:
+        # Before anything is sent: requests that come together must not all find the last place free.
+        give_back = self._feeds.reserve()
+        if give_back is None:
             return _problem(503, f"there are {MOST_READERS} readers already: close one")
         topics = [Topic(type, namespace, rights) for namespace, _, type in (text.rpartition("/") for text in asked)]
         headers = (*_NO_STORE, ("x-accel-buffering", "no"))
-        return Streamed(run=partial(self._stream, topics), content_type="text/event-stream", headers=headers)
+        return Streamed(
+            run=partial(self._stream, topics), content_type="text/event-stream", headers=headers, end=give_back
+        )
 
     async def _stream(self, topics: list[Topic], send: Send) -> None:
         async with self._feeds.reader(topics) as reader:

@@ -15,7 +15,7 @@ import structlog
 import trio
 import trio.testing
 
-from nodespan.runtime.api.http_server import HttpLimits, HttpServer, serve_pages
+from nodespan.runtime.api.http_server import Handshake, HttpLimits, HttpServer, serve_pages
 from nodespan.runtime.api.pages import Page, Request, Send, Streamed, from_memory
 from tests.support.deadlines import PATIENCE
 
@@ -90,10 +90,10 @@ class Serving:
     server: HttpServer
     nursery: trio.Nursery
 
-    def connect(self) -> Client:
+    def connect(self, source: str = "", handshake: Handshake | None = None) -> Client:
         """A new connection."""
         ours, theirs = trio.testing.memory_stream_pair()
-        self.nursery.start_soon(self.server.converse, theirs)
+        self.nursery.start_soon(partial(self.server.converse, theirs, source=source, handshake=handshake))
         return Client(ours)
 
 
@@ -333,6 +333,74 @@ async def test_of_too_many_connections_the_one_that_waits_longest_makes_room() -
 
 
 @pytest.mark.virtual_clock
+async def test_a_connection_counts_from_before_its_handshake() -> None:
+    async with serving() as served:
+        silent = []
+        for _ in range(LIMITS.max_connections):
+            silent.append(served.connect(handshake=trio.sleep_forever))
+            await trio.testing.wait_all_tasks_blocked()
+        started = trio.current_time()
+        (response,) = await served.connect().exchange(b"GET /a HTTP/1.0\r\n\r\n")
+        assert response.status == 200
+        assert await silent[0].until_closed() == b""
+        assert trio.current_time() == started
+        assert await silent[1].until_closed() == b""
+        assert trio.current_time() - started == LIMITS.handshake
+
+
+@pytest.mark.virtual_clock
+async def test_a_handshake_that_fails_ends_its_connection_and_gives_its_place_back() -> None:
+    async def fail() -> bytes:
+        raise trio.BrokenResourceError
+
+    async with serving(attrs.evolve(LIMITS, max_connections=1)) as served:
+        for _ in range(3):
+            assert await served.connect(handshake=fail).until_closed() == b""
+        (response,) = await served.connect().exchange(b"GET /a HTTP/1.0\r\n\r\n")
+        assert response.status == 200
+
+
+@pytest.mark.virtual_clock
+async def test_a_source_with_many_connections_loses_its_own_first() -> None:
+    async with serving(attrs.evolve(LIMITS, max_per_source=2)) as served:
+        clients = []
+        for source in ("other", "greedy", "greedy", "greedy"):
+            clients.append(served.connect(source))
+            await trio.testing.wait_all_tasks_blocked()
+        other, first, second, third = clients
+        assert await first.until_closed() == b""
+        # All seats are taken: of the source with most connections, the longest waiting goes, not the longest of all.
+        newcomer = served.connect("newcomer")
+        assert await second.until_closed() == b""
+        for client in (other, third, newcomer):
+            (response,) = await client.exchange(b"GET /a HTTP/1.0\r\n\r\n")
+            assert response.status == 200
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("limits", [LIMITS, attrs.evolve(LIMITS, max_connections=99, max_per_source=3)])
+async def test_where_all_connections_are_being_answered_another_is_refused(limits: HttpLimits) -> None:
+    async def answer(_request: Request) -> Streamed:
+        return Streamed(run=counting, content_type="text/plain")
+
+    async with trio.open_nursery() as nursery:
+        served = Serving(HttpServer(answer, structlog.get_logger(), limits), nursery)
+        busy = [served.connect() for _ in range(3)]
+        for client in busy:
+            await client.stream.send_all(HEAD % b"/a")
+        await trio.testing.wait_all_tasks_blocked()
+        started = trio.current_time()
+        assert await served.connect().until_closed() == b""
+        assert trio.current_time() == started
+        await busy[0].stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        again = served.connect()
+        await again.stream.send_all(HEAD % b"/a")
+        assert await again.stream.receive_some(100)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.virtual_clock
 async def test_a_client_that_leaves_at_any_byte_is_forgotten() -> None:
     request = HEAD % b"/large"
     for size in range(len(request) + 1):
@@ -449,3 +517,22 @@ async def test_the_head_of_a_stream_can_be_had_alone() -> None:
         await client.stream.send_all(b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await client.until_closed()).endswith(b"\r\n\r\n")
         await ended.wait()
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_is_kept_for_a_stream_is_given_back_once_however_it_ends(method: str) -> None:
+    given_back: list[str] = []
+
+    async def answer(_request: Request) -> Streamed:
+        return Streamed(run=counting, content_type="text/plain", end=partial(given_back.append, "once"))
+
+    for leaves_first in (False, True):
+        async with trio.open_nursery() as nursery:
+            client = Serving(HttpServer(answer, structlog.get_logger(), LIMITS), nursery).connect()
+            await client.stream.send_all(f"{method} /a HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            if not leaves_first:
+                assert await client.stream.receive_some(100)
+            await client.stream.aclose()
+        assert len(given_back) == 1
+        given_back.clear()

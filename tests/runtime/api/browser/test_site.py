@@ -13,7 +13,7 @@ import trio
 
 from nodespan.runtime.api.browser.assets import load_assets
 from nodespan.runtime.api.browser.door import Rights, TokenDoor
-from nodespan.runtime.api.browser.feeds import MOST_KINDS, open_feeds
+from nodespan.runtime.api.browser.feeds import MOST_KINDS, MOST_READERS, open_feeds
 from nodespan.runtime.api.browser.serving import ListenError, check_listen
 from nodespan.runtime.api.browser.site import POLICY, Question, Site
 from nodespan.runtime.api.local import LocalServer, listen
@@ -174,6 +174,17 @@ async def test_mistakes_are_told(tmp_path: Path) -> None:
         assert await status(open_site, "/api/none") == 404
     async with site(tmp_path / "none", has_agent=False) as open_site:
         assert await status(open_site, "/api/graph") == 503
+
+
+async def test_readers_have_places_before_anything_is_sent_to_them(tmp_path: Path) -> None:
+    async with site(tmp_path) as open_site:
+        found = [await get(open_site, "/api/watch?type=things") for _ in range(MOST_READERS)]
+        assert {page.status for page in found} == {200}
+        assert await status(open_site, "/api/watch?type=things") == 503
+        assert isinstance(found[0], Streamed)
+        found[0].end()
+        assert await status(open_site, "/api/watch?type=things") == 200
+        assert await status(open_site, "/api/watch?type=things") == 503
 
 
 @pytest.mark.parametrize(
