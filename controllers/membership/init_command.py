@@ -4,8 +4,11 @@ The command line finds it by the entry-point group `nodespan.commands`; imports 
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import attrs
 
 from nodespan.runtime.cli.errors import CommandError
 
@@ -56,10 +59,44 @@ class InitCommand:
         return explained(_init, options)
 
 
+@attrs.frozen(kw_only=True)
+class _Draft:
+    """What a new mesh consists of, before any of it is written. The configuration is the last of the files."""
+
+    mesh: "Mesh"
+    listen: str
+    url: str
+    files: tuple[tuple[Path, str | bytes], ...] = attrs.field(repr=False)
+
+    def check(self) -> None:
+        """Refuse to replace anything. Raises CommandError."""
+        there = [str(path) for path, _ in self.files if os.path.lexists(path)]
+        if there:
+            raise CommandError(
+                f"{', '.join(there)}: there already, perhaps as the only key of another mesh: move it away, or give "
+                "another place by --config. Nothing was changed"
+            )
+
+    def write(self) -> None:
+        """Write all of it or nothing. Raises OSError."""
+        from nodespan.runtime.whole_file import create_file, make_directory
+
+        written = []
+        try:
+            for path, content in self.files:
+                make_directory(path.parent, mode=0o700)
+                create_file(path, content)
+                written.append(path)
+        except BaseException:
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise
+
+
 def _init(options: argparse.Namespace) -> int:
+    from nodespan.controllers.config.loading import read_and_load
     from nodespan.controllers.membership import arrival, service
     from nodespan.controllers.membership import options as common
-    from nodespan.controllers.membership.requirements import obstacles
     from nodespan.controllers.membership.token_command import new_token
 
     if options.discovery and (options.endpoint or options.ca):
@@ -68,76 +105,104 @@ def _init(options: argparse.Namespace) -> int:
         raise CommandError("--uses: give a number of machines, or leave it out")
     common.seconds(options.ttl)
     place = common.Place.of(options)
-    addresses = options.addresses or common.own_addresses()
-    if not addresses and (options.discovery or not options.no_api):
-        raise CommandError("no route leads out of this machine: give the --address at which others reach it")
-    mesh = common.membership(place.config)
-    if mesh is None:
-        tcp = [] if options.no_api else [common.API_PORT, common.TRUST_PORT]
-        tcp += [_DISCOVERY_PORT] if options.discovery else []
-        is_running = arrival.answers(place.socket)
-        common.refuse(
-            obstacles(
-                directories=(place.config.parent, place.state_dir),
-                tcp=() if is_running else tcp,
-                udp=() if is_running else (common.KUBESPAN_PORT,),
-            )
-            if not options.no_start
-            else obstacles_of_writing(place)
-        )
-        mesh = _make(options, place, addresses)
-    elif mesh.cluster_name != options.cluster_name or not (mesh.authority and mesh.authority.key):
-        raise CommandError(
-            f"this machine is a member of the mesh {mesh.cluster_name!r} already, by {place.config}: `nodespan token` "
-            "lets others join; to leave it, `nodespan leave`, and move that file away"
-        )
+    known = common.membership(place.config)
+    if known is None:
+        _make(options, place)
     else:
-        common.print_line(f"the mesh {mesh.cluster_name!r} was made before, in {place.config}; it is kept")
+        _keep(options, place, known)
+    listen = read_and_load(place.config).config.nodespan.api.listen
     files = _discovery_files(place)
     units = (service.DISCOVERY_UNIT,) if files[0].exists() else ()
-    has_api = bool(mesh.authority) and not options.no_api
     is_started = not options.no_start and common.start(
-        place, arrival.Goal(api=has_api), timeout=options.timeout, units=units
+        place, arrival.Goal(api=bool(listen)), timeout=options.timeout, units=units
     )
     if not is_started:
         if units:
             serve = f"nodespan discovery serve --tls-cert {files[0]} --tls-key {files[1]}"
             common.print_line(f"start the discovery service:\n\n    {serve}\n")
         common.print_line(f"start the agent:\n\n    {common.agent_command(place)}\n")
-    token = new_token(
-        place,
-        offline=not has_api,
-        uses=options.uses,
-        ttl=options.ttl,
-        endpoints=[common.host_port(address, common.TRUST_PORT) for address in addresses],
-    )
-    common.print_line(f"{token.note}\n\n    nodespan join {token.line}\n")
+    token = new_token(place, offline=not listen, uses=options.uses, ttl=options.ttl, addresses=options.addresses)
+    common.print_line(f"{token.note}\n\n    {token.line}\n")
     return 0
 
 
-def obstacles_of_writing(place: "Place") -> list[str]:
-    """What keeps files from being written, where nothing is started."""
-    from nodespan.controllers.membership.requirements import no_room
+def _make(options: argparse.Namespace, place: "Place") -> None:
+    """Make a mesh. Raises CommandError, MachineConfigError, OSError."""
+    from nodespan.controllers.membership import arrival
+    from nodespan.controllers.membership import options as common
+    from nodespan.controllers.membership.requirements import obstacles, obstacles_of_writing
+    from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 
-    return [reason for each in (place.config.parent, place.state_dir) if (reason := no_room(each))]
+    draft = _draft(options, place)
+    draft.check()
+    if options.no_start:
+        common.refuse(obstacles_of_writing(place.directories))
+    elif arrival.answers(place.socket):
+        common.refuse(obstacles(directories=place.directories))
+    else:
+        port = common.port_of(draft.listen) if draft.listen else 0
+        tcp = [port, port + 1] if port else []
+        tcp += [_DISCOVERY_PORT] if options.discovery else []
+        common.refuse(obstacles(directories=place.directories, tcp=tcp, udp=(common.KUBESPAN_PORT,)))
+    draft.write()
+    common.print_line(f"made the mesh {draft.mesh.cluster_name!r}: {place.config}")
+    if draft.listen:
+        client = _client_file(place)
+        common.print_line(f"for `nodespan --nodes` and talosctl, on any machine: nodespan config merge {client}")
+    if draft.url == DEFAULT_DISCOVERY_ENDPOINT:
+        common.print_line(
+            f"its nodes find each other through {draft.url}, the public service of Talos Linux, whose operator's terms "
+            "apply"
+        )
 
 
-def _make(options: argparse.Namespace, place: "Place", addresses: list[str]) -> "Mesh":
-    """Write the files of a new mesh; the configuration comes last, for it makes this machine a member."""
+def _keep(options: argparse.Namespace, place: "Place", mesh: "Mesh") -> None:
+    """Keep a mesh that was made before. Raises CommandError if the options are for another one."""
+    from nodespan.controllers.config.loading import read_and_load
+    from nodespan.controllers.membership import options as common
+
+    if mesh.cluster_name != options.cluster_name or not (mesh.authority and mesh.authority.key):
+        raise CommandError(
+            f"this machine is a member of the mesh {mesh.cluster_name!r} already, by {place.config}: `nodespan token` "
+            "lets others join; to leave it, `nodespan leave`, and move that file away"
+        )
+    listen = read_and_load(place.config).config.nodespan.api.listen
+    urls = [service.url for service in mesh.services]
+    other = ""
+    if options.discovery and not all(file.exists() for file in _discovery_files(place)):
+        other = f"--discovery: it has no discovery service of its own, but uses {' and '.join(urls)}"
+    elif options.no_api and listen and not options.patches:
+        other = f"--no-api: its API listens at {listen}"
+    elif options.endpoint and options.endpoint not in urls and not options.patches:
+        other = f"--endpoint: it uses {' and '.join(urls)}"
+    if other:
+        raise CommandError(
+            f"the mesh {mesh.cluster_name!r} was made before, in {place.config}, in another way; {other}. Leave that "
+            "option out, or change the configuration by `nodespan patch`"
+        )
+    if listen:
+        common.reached_at(listen, options.addresses)
+    common.print_line(f"the mesh {mesh.cluster_name!r} was made before, in {place.config}; it is kept")
+
+
+def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
+    """A new mesh; nothing is written. Raises CommandError, MachineConfigError, OSError."""
     import datetime
 
-    from nodespan.controllers.common.secret_file import write_secret
+    from nodespan.controllers.config.apply_command import read_patches
     from nodespan.controllers.membership import options as common
-    from nodespan.controllers.membership.machine_config import NodePart, config_text, new_mesh, read_mesh
+    from nodespan.controllers.membership.machine_config import NodePart, config_text, mesh_of, new_mesh, read_text
     from nodespan.controllers.secrets.authority import new_authority
     from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
-    from nodespan.runtime.whole_file import replace_file
 
     now = datetime.datetime.now(datetime.UTC)
     roots: tuple[tuple[str, str], ...] = ()
+    files: list[tuple[Path, str | bytes]] = []
     url = options.endpoint or DEFAULT_DISCOVERY_ENDPOINT
     if options.discovery:
-        roots = ((_ROOT, _discovery_certificate(place, addresses, now)),)
+        addresses = common.reached_at("", options.addresses)
+        root, files = _discovery_certificate(place, addresses, now)
+        roots = ((_ROOT, root),)
         url = f"https://{common.host_port(addresses[0], _DISCOVERY_PORT)}/"
     elif options.ca:
         roots = (("discovery", Path(options.ca).read_text()),)
@@ -149,28 +214,38 @@ def _make(options: argparse.Namespace, place: "Place", addresses: list[str]) -> 
         nodespan={} if options.no_api else {"api": {"listen": f"[::]:{common.API_PORT}"}},
     )
     text = config_text(mesh, purpose=f"The first node of the mesh {mesh.cluster_name!r}.", node=node)
-    text = common.patched_text(text, options.patches, place.config)
-    client = place.config.with_name("talosconfig")
-    replace_file(client, _client_text(mesh, addresses, now), mode=0o600)
-    write_secret(place.config, text)
-    common.print_line(f"made the mesh {mesh.cluster_name!r}: {place.config}")
-    if not options.no_api:
-        common.print_line(f"for `nodespan --nodes` and talosctl, on any machine: nodespan config merge {client}")
-    if url == DEFAULT_DISCOVERY_ENDPOINT:
-        common.print_line(
-            f"its nodes find each other through {url}, the public service of Talos Linux, whose operator's terms apply"
+    text = common.patched_text(text, read_patches(options.patches), place.config)
+    config = read_text(text, str(place.config))
+    mesh, _ = mesh_of(config, str(place.config))
+    if not (mesh.authority and mesh.authority.key):
+        raise CommandError(
+            "a patch takes machine.ca or its key away: the first node issues the certificates of the others"
         )
-    return read_mesh(place.config)[0]
+    listen = config.nodespan.api.listen
+    endpoints = []
+    if listen:
+        port = common.port_of(listen)
+        endpoints = [
+            address if port == common.API_PORT else common.host_port(address, port)
+            for address in common.reached_at(listen, options.addresses)
+        ]
+    files.append((_client_file(place), _client_text(mesh, endpoints, now)))
+    files.append((place.config, text))
+    return _Draft(mesh=mesh, listen=listen, url=url, files=tuple(files))
 
 
-def _client_text(mesh: "Mesh", addresses: list[str], now: "datetime.datetime") -> str:
+def _client_file(place: "Place") -> Path:
+    return place.config.with_name("talosconfig")
+
+
+def _client_text(mesh: "Mesh", endpoints: list[str], now: "datetime.datetime") -> str:
     from nodespan.controllers.remote.talosconfig import Context, TalosConfig, config_text
     from nodespan.controllers.secrets.authority import issue_client
 
     assert mesh.authority is not None  # a new mesh has one
     admin = issue_client(mesh.authority, [_ADMIN], now)
     context = Context(
-        endpoints=tuple(addresses),
+        endpoints=tuple(endpoints),
         authority=mesh.authority.certificate,
         certificate=admin.certificate,
         key=admin.key,
@@ -184,17 +259,17 @@ def _discovery_files(place: "Place") -> tuple[Path, Path]:
     return directory / "tls.crt", directory / "tls.key"
 
 
-def _discovery_certificate(place: "Place", addresses: list[str], now: "datetime.datetime") -> str:
-    """Write the certificate of the discovery service and its key; returns the authority that the nodes trust.
+def _discovery_certificate(
+    place: "Place", addresses: list[str], now: "datetime.datetime"
+) -> tuple[str, list[tuple[Path, str | bytes]]]:
+    """The authority that the nodes trust, and the files of the discovery service: its certificate, and the key of that.
 
-    Its key is forgotten: what the machines of the mesh trust from now on can sign nothing more.
+    The authority's key is forgotten: what the machines of the mesh trust from now on can sign nothing more.
     """
-    import os
     from ipaddress import ip_address
 
     from nodespan.controllers.secrets.authority import AUTHORITY_LIFETIME, issue_server, new_authority
     from nodespan.runtime.pem import standard_key
-    from nodespan.runtime.whole_file import make_directory, replace_file
 
     authority = new_authority(now)
     name = os.uname().nodename
@@ -206,10 +281,7 @@ def _discovery_certificate(place: "Place", addresses: list[str], now: "datetime.
             names.append(address)
     pair = issue_server(authority, name, numeric, names, now, AUTHORITY_LIFETIME)
     certificate, key = _discovery_files(place)
-    make_directory(certificate.parent, mode=0o700)
-    replace_file(key, standard_key(pair.key), mode=0o600)
-    replace_file(certificate, pair.certificate, mode=0o600)
-    return authority.certificate.decode()
+    return authority.certificate.decode(), [(key, standard_key(pair.key)), (certificate, pair.certificate)]
 
 
 command = InitCommand()

@@ -23,6 +23,9 @@ FILE_NAME: Final = "invitations.json"
 UNLIMITED: Final = -1
 # Seconds for which an invitation that is used up or has expired is kept, to say so.
 _REMEMBERED = 7 * 24 * 3600.0
+# How many of those at most, the latest; and how many that are valid. Together far less than _LARGEST.
+_MOST_ENDED = 100
+_MOST_VALID = 1000
 _LARGEST = 1 << 20
 
 
@@ -68,8 +71,22 @@ def redeem(invitations: Iterable[Invitation], id: str, secret: str, now: float) 
 
 
 def remembered(invitations: Iterable[Invitation], now: float) -> tuple[Invitation, ...]:
-    """Without those that ended long ago."""
-    return tuple(each for each in invitations if each.expires is None or now < each.expires + _REMEMBERED)
+    """Without those that ended long ago: expired a week ago, or before the latest hundred that ended."""
+    recent = [each for each in invitations if each.expires is None or now < each.expires + _REMEMBERED]
+    ended = [each.id for each in recent if each.ended(now)]
+    forgotten = set(ended[:-_MOST_ENDED])
+    return tuple(each for each in recent if each.id not in forgotten)
+
+
+def added(invitations: Iterable[Invitation], invitation: Invitation, now: float) -> tuple[Invitation, ...]:
+    """Those that are remembered, and one more. Raises InvitationError if it is one too many."""
+    known = remembered(invitations, now)
+    if sum(not each.ended(now) for each in known) >= _MOST_VALID:
+        raise InvitationError(
+            f"{_MOST_VALID} tokens are valid already: revoke some (`nodespan token revoke`), or let one serve several "
+            "machines (--uses)"
+        )
+    return (*known, invitation)
 
 
 class InvitationFile:
@@ -81,7 +98,7 @@ class InvitationFile:
     def add(self, invitation: Invitation, now: float) -> None:
         """Take one more. Raises OSError, InvitationError."""
         with self._changing() as known:
-            self._write((*remembered(known, now), invitation))
+            self._write(added(known, invitation, now))
 
     def redeem(self, id: str, secret: str, now: float) -> None:
         """Use an invitation; on the disk before this returns. Raises InvitationError, OSError."""

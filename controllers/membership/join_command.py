@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 from nodespan.runtime.cli.errors import CommandError
 
 if TYPE_CHECKING:
+    from nodespan.controllers.membership.machine_config import Mesh
     from nodespan.controllers.membership.options import Place
-    from nodespan.controllers.membership.token import Description, Token
+    from nodespan.controllers.membership.token import Description, InvitationToken, Token
+
+# Longer than any token, so that one that is longer still is refused as one.
+_LONGEST = 1 << 17
 
 
 class JoinCommand:
@@ -24,7 +28,12 @@ class JoinCommand:
         """Declare the verb's arguments."""
         from nodespan.controllers.membership import options
 
-        parser.add_argument("token", metavar="TOKEN", help="the line, - to read it from standard input, or @FILE")
+        parser.add_argument(
+            "token",
+            metavar="TOKEN",
+            help="- to read it from standard input, @FILE, or the line itself, which others then see: sudo shows its "
+            "arguments to every user, and logs them",
+        )
         parser.add_argument("--no-api", action="store_true", help="nothing listens for --nodes on this node")
         options.add_patches(parser)
         options.add_place(parser)
@@ -68,25 +77,63 @@ def _join(options: argparse.Namespace) -> int:
 
 def _become_member(options: argparse.Namespace, place: "Place", token: "Token") -> None:
     from nodespan.controllers.common.secret_file import write_secret
+    from nodespan.controllers.config.apply_command import read_patches
     from nodespan.controllers.membership import arrival
     from nodespan.controllers.membership import options as common
-    from nodespan.controllers.membership.init_command import obstacles_of_writing
-    from nodespan.controllers.membership.machine_config import NodePart, config_text
-    from nodespan.controllers.membership.requirements import obstacles
+    from nodespan.controllers.membership.requirements import obstacles, obstacles_of_writing
+    from nodespan.controllers.membership.token import InvitationToken
 
     if options.no_start:
-        common.refuse(obstacles_of_writing(place))
+        common.refuse(obstacles_of_writing(place.directories))
     else:
         udp = () if arrival.answers(place.socket) else (common.KUBESPAN_PORT,)
-        common.refuse(obstacles(directories=(place.config.parent, place.state_dir), udp=udp))
+        common.refuse(obstacles(directories=place.directories, udp=udp))
+    patches = read_patches(options.patches)
+    if patches and isinstance(token, InvitationToken):
+        # A use of the token is gone even if the patches do not fit then.
+        _drafted(_stand_in(token), options, place, patches)
     described = _description(token)
+    text = _drafted(described, options, place, patches)
+    write_secret(place.config, text)
+    common.print_line(f"joins {_called(described.mesh)}: {place.config}")
+
+
+def _drafted(
+    described: "Description", options: argparse.Namespace, place: "Place", patches: list[tuple[str, bytes]]
+) -> str:
+    """The configuration of this node. Raises CommandError, MachineConfigError."""
+    from nodespan.controllers.membership import options as common
+    from nodespan.controllers.membership.machine_config import NodePart, config_text
+
     mesh = described.mesh
     api = {"api": {"listen": described.api}} if described.api and mesh.authority and not options.no_api else {}
-    called = f"the mesh {mesh.cluster_name!r}" if mesh.cluster_name else "the mesh"
-    text = config_text(mesh, purpose=f"A node of {called}.", node=NodePart(nodespan=api))
-    text = common.patched_text(text, options.patches, place.config)
-    write_secret(place.config, text)
-    common.print_line(f"joins {called}: {place.config}")
+    text = config_text(mesh, purpose=f"A node of {_called(mesh)}.", node=NodePart(nodespan=api))
+    return common.patched_text(text, patches, place.config)
+
+
+def _called(mesh: "Mesh") -> str:
+    return f"the mesh {mesh.cluster_name!r}" if mesh.cluster_name else "the mesh"
+
+
+def _stand_in(token: "InvitationToken") -> "Description":
+    """A mesh like the one that a token is for, with everything that one may have, to try patches on."""
+    from nodespan.controllers.membership import options as common
+    from nodespan.controllers.membership.machine_config import Mesh
+    from nodespan.controllers.membership.token import Description
+    from nodespan.controllers.secrets.authority import KeyPair
+
+    mesh = Mesh(
+        cluster_name="unknown",
+        cluster_id=token.cluster_id,
+        cluster_secret=token.cluster_id,
+        trusted_roots=(("discovery", token.authority.decode()),),
+        mtu=1420,
+        endpoint_filters=("0.0.0.0/0",),
+        exclude_advertised_networks=("192.0.2.0/24",),
+        authority=KeyPair(token.authority),
+        token=f"{token.id[:6]}.{token.secret[:16]}",
+    )
+    return Description(mesh=mesh, api=f"[::]:{common.API_PORT}")
 
 
 def _description(token: "Token") -> "Description":
@@ -100,7 +147,7 @@ def _description(token: "Token") -> "Description":
     try:
         return trio.run(redeem, token)
     except RedeemError as error:
-        raise CommandError(f"{error}; nothing was changed") from error
+        raise CommandError(f"{error}; this machine is not a member of the mesh") from error
 
 
 def _read(given: str) -> str:
@@ -108,9 +155,15 @@ def _read(given: str) -> str:
     from nodespan.controllers.membership.own_arguments import hide
 
     if given == "-":
-        return sys.stdin.readline()
+        if sys.stdin.isatty():
+            sys.stderr.write("the token, and Enter: ")
+            sys.stderr.flush()
+            return sys.stdin.readline()
+        # A mail may have broken the line.
+        return sys.stdin.buffer.read(_LONGEST).decode(errors="replace")
     if given.startswith("@"):
-        return Path(given[1:]).read_text(errors="replace")
+        with Path(given[1:]).open("rb") as file:
+            return file.read(_LONGEST).decode(errors="replace")
     # Everybody sees the arguments of every process.
     hide(given)
     return given

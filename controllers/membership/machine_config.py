@@ -123,8 +123,15 @@ def config_text(mesh: Mesh, *, purpose: str, node: NodePart = _ANY_NODE) -> str:
     if node.nodespan:
         parts.append(dump({"apiVersion": "nodespan.dev/v1alpha1", "kind": "NodespanConfig", **node.nodespan}))
     text = "---\n".join(parts)
-    _refuse_mistakes(load(text, name="the configuration"))
+    read_text(text, "the configuration")
     return text
+
+
+def read_text(text: str, name: str) -> MachineConfigSpec:
+    """The configuration in a text. Raises MachineConfigError if it is not valid."""
+    loaded = load(text, name=name)
+    _refuse_mistakes(loaded)
+    return loaded.config
 
 
 def read_mesh(path: Path) -> tuple[Mesh, tuple[str, ...]]:

@@ -14,15 +14,16 @@ from typing import Final
 import attrs
 
 from nodespan.controllers.membership import arrival, service
-from nodespan.controllers.membership.machine_config import MachineConfigError, Mesh, read_mesh
+from nodespan.controllers.membership.invitations import InvitationError
+from nodespan.controllers.membership.machine_config import MachineConfigError, Mesh, read_mesh, read_text
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.paths import agent_socket, default_state_dir
 
 CONFIG: Final = "/etc/nodespan/config.yaml"
 API_PORT: Final = 50000
-# Of the trust service, to which machines come that join.
-TRUST_PORT: Final = API_PORT + 1
 KUBESPAN_PORT: Final = 51820
+# Hosts of a listener at all addresses.
+_EVERYWHERE = ("", "::", "0.0.0.0")  # noqa: S104
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -41,6 +42,11 @@ class Place:
         return cls(
             config=Path(options.config), state_dir=Path(options.state_dir), socket=options.socket or agent_socket()
         )
+
+    @property
+    def directories(self) -> tuple[Path, Path]:
+        """Of the configuration and of the state."""
+        return self.config.parent, self.state_dir
 
     @property
     def is_usual(self) -> bool:
@@ -116,6 +122,20 @@ def own_addresses() -> list[str]:
     return found
 
 
+def reached_at(listen: str, given: list[str]) -> list[str]:
+    """The addresses at which others reach an API that listens there (ADDRESS:PORT). Raises CommandError for none."""
+    host = listen.rpartition(":")[0].strip("[]")
+    found = given or (own_addresses() if host in _EVERYWHERE else [host])
+    if not found:
+        raise CommandError("no route leads out of this machine: give the --address at which others reach it")
+    return found
+
+
+def port_of(listen: str) -> int:
+    """The port of the API that listens there; that of the trust service is the next one."""
+    return int(listen.rpartition(":")[2])
+
+
 def host_port(host: str, port: int) -> str:
     """`192.0.2.1:3000`, `[2001:db8::1]:3000`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -158,15 +178,16 @@ def refuse(obstacles: list[str]) -> None:
         )
 
 
-def patched_text(text: str, patches: list[str], file: Path) -> str:
-    """A configuration after the patches of the command line. Raises CommandError."""
+def patched_text(text: str, patches: list[tuple[str, bytes]], file: Path) -> str:
+    """A configuration after patches. Raises CommandError, MachineConfigError if the result is not valid."""
     if not patches:
         return text
-    from nodespan.controllers.config.apply_command import read_patches
     from nodespan.controllers.config.patched import patched
     from nodespan.controllers.config.sources import SourceText
 
-    return patched([SourceText(name=str(file), text=text)], read_patches(patches))
+    result = patched([SourceText(name=str(file), text=text)], patches)
+    read_text(result, str(file))
+    return result
 
 
 def add_patches(parser: argparse.ArgumentParser) -> None:
@@ -189,10 +210,10 @@ def print_line(text: str = "") -> None:
 
 
 def explained(work: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """Run a verb; what the disk refuses is a CommandError that names the file."""
+    """Run a verb; what is wrong with a file, or what the disk refuses, is a CommandError that names the file."""
     try:
         return work(options)
-    except MachineConfigError as error:
+    except (MachineConfigError, InvitationError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         if error.filename is None:

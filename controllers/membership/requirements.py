@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,36 +22,65 @@ _TUN = "/dev/net/tun"
 def obstacles(*, directories: Iterable[Path], tcp: Iterable[int] = (), udp: Iterable[int] = ()) -> list[str]:
     """A sentence for each obstacle, with what to do; empty if there is none.
 
-    The directories are made if they are missing, and must take files. The ports must be free.
+    The directories are made if they are missing, unless something blocks, and must take files. The ports must be free.
     """
-    found = [] if os.geteuid() == 0 else ["the network is changed as root only: run it with sudo"]
-    found += [reason for directory in directories if (reason := no_room(directory))]
-    if shutil.which("nft") is None:
-        found.append(f"nft is missing, by which packets find the tunnels: {how_to_install('nftables')}")
-    elif os.geteuid() == 0 and (reason := _refusal("nft", "--check", "add table inet nodespan_probe")):
-        found.append(f"this kernel has no nftables ({reason}): load the module nf_tables")
-    if os.geteuid() == 0:
-        found += _no_wireguard()
-    kinds = ((socket.SOCK_STREAM, "TCP", tcp), (socket.SOCK_DGRAM, "UDP", udp))
-    found += [reason for kind, name, ports in kinds for port in ports if (reason := _taken(kind, name, port))]
+    directories = tuple(directories)
+    with _unmade_if_any(directories) as found:
+        if os.geteuid() != 0:
+            found.append("the network is changed as root only: run it with sudo")
+        found += [reason for directory in directories if (reason := no_room(directory))]
+        if shutil.which("nft") is None:
+            found.append(f"nft is missing, by which packets find the tunnels: {how_to_install('nftables')}")
+        elif os.geteuid() == 0 and (reason := _refusal("nft", "--check", "add table inet nodespan_probe")):
+            found.append(f"this kernel has no nftables ({reason}): load the module nf_tables")
+        if os.geteuid() == 0:
+            found += _no_wireguard()
+        kinds = ((socket.SOCK_STREAM, "TCP", tcp), (socket.SOCK_DGRAM, "UDP", udp))
+        found += [reason for kind, name, ports in kinds for port in ports if (reason := _taken(kind, name, port))]
     return found
+
+
+def obstacles_of_writing(directories: Iterable[Path]) -> list[str]:
+    """The same of the directories alone, where nothing is started."""
+    directories = tuple(directories)
+    with _unmade_if_any(directories) as found:
+        found += [reason for directory in directories if (reason := no_room(directory))]
+    return found
+
+
+@contextlib.contextmanager
+def _unmade_if_any(directories: Iterable[Path]) -> Iterator[list[str]]:
+    """A list for obstacles; if it gets any, the directories that were made meanwhile are removed again."""
+    missing = {
+        path for directory in directories for path in (directory, *directory.parents) if not os.path.lexists(path)
+    }
+    found: list[str] = []
+    yield found
+    if found:
+        for path in sorted(missing, key=lambda path: len(path.parts), reverse=True):
+            if os.path.isdir(path) and not os.listdir(path):
+                path.rmdir()
 
 
 def no_room(directory: Path) -> str:
     """Why nothing can be kept in a directory, which is made if it is missing; "" if it can."""
     try:
         make_directory(directory, mode=0o700)
-        probe = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        # Without a name where the file system can do that; NFS and overlays of old kernels cannot.
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            _reserve(probe.fileno())
     except OSError as error:
         return _explain(directory, error)
+    return ""
+
+
+def _reserve(descriptor: int) -> None:
+    """Take the room, where the file system can tell whether it has that. Raises OSError."""
     try:
-        os.posix_fallocate(probe, 0, _ROOM)
+        os.posix_fallocate(descriptor, 0, _ROOM)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-            return _explain(directory, error)
-    finally:
-        os.close(probe)
-    return ""
+            raise
 
 
 def _explain(directory: Path, error: OSError) -> str:

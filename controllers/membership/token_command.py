@@ -12,8 +12,6 @@ import attrs
 from nodespan.runtime.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nodespan.controllers.membership.options import Place
 
 
@@ -55,10 +53,12 @@ class NewToken:
     note: str
 
 
-def new_token(place: "Place", *, offline: bool, uses: int, ttl: str, endpoints: "Sequence[str]") -> NewToken:
+def new_token(place: "Place", *, offline: bool, uses: int, ttl: str, addresses: list[str]) -> NewToken:
     """A token for the mesh of this node; its agent need not run yet. Blocks on the disk.
 
-    Raises CommandError, MachineConfigError, OSError.
+    `addresses` at which others reach the node, none for those of its routes.
+
+    Raises CommandError, MachineConfigError, InvitationError, OSError.
     """
     from nodespan.controllers.config.loading import read_and_load
     from nodespan.controllers.membership import options as common
@@ -73,7 +73,11 @@ def new_token(place: "Place", *, offline: bool, uses: int, ttl: str, endpoints: 
     listen = read_and_load(place.config).config.nodespan.api.listen
     if offline:
         line = encode(Description(mesh=mesh, api=listening_everywhere(listen)))
-        return NewToken(line, "This line holds the secrets of the mesh, and lets any machine join at any time:")
+        return NewToken(
+            line,
+            "This line holds the secrets of the mesh, and lets any machine join at any time, with "
+            "`sudo nodespan join -`, which asks for it:",
+        )
     if not (mesh.authority and mesh.authority.key and mesh.token and listen):
         raise CommandError(
             "this node takes no tokens: it has no key of the authority (machine.ca), no machine.token, or no "
@@ -81,11 +85,13 @@ def new_token(place: "Place", *, offline: bool, uses: int, ttl: str, endpoints: 
         )
     lifetime = common.seconds(ttl)
     now = time.time()
+    port = common.port_of(listen) + 1
+    endpoints = tuple(common.host_port(address, port) for address in common.reached_at(listen, addresses))
     invitation, secret = invite(uses=uses or UNLIMITED, expires=None if lifetime is None else now + lifetime)
     make_directory(place.state_dir, mode=0o700)
     InvitationFile(place.state_dir).add(invitation, now)
     token = InvitationToken(
-        endpoints=tuple(endpoints),
+        endpoints=endpoints,
         authority=mesh.authority.certificate,
         cluster_id=mesh.cluster_id,
         id=invitation.id,
@@ -93,25 +99,18 @@ def new_token(place: "Place", *, offline: bool, uses: int, ttl: str, endpoints: 
     )
     how_many = "any number of machines" if not uses else "one machine" if uses == 1 else f"{uses} machines"
     until = "" if lifetime is None else f" within {ttl}"
-    return NewToken(encode(token), f"By this line {how_many} may join{until}:")
+    return NewToken(
+        encode(token), f"By this line {how_many} may join{until}, with `sudo nodespan join -`, which asks for it:"
+    )
 
 
 def _create(options: argparse.Namespace) -> int:
-    from nodespan.controllers.config.loading import read_and_load
     from nodespan.controllers.membership import options as common
 
     if options.uses < 0:
         raise CommandError("--uses: give a number of machines, or leave it out")
     place = common.Place.of(options)
-    endpoints: list[str] = []
-    if not options.offline and place.config.exists():
-        addresses = options.addresses or common.own_addresses()
-        if not addresses:
-            raise CommandError("no route leads out of this machine: give the --address at which others reach it")
-        listen = read_and_load(place.config).config.nodespan.api.listen
-        port = int(listen.rpartition(":")[2]) + 1 if listen else common.TRUST_PORT
-        endpoints = [common.host_port(address, port) for address in addresses]
-    token = new_token(place, offline=options.offline, uses=options.uses, ttl=options.ttl, endpoints=endpoints)
+    token = new_token(place, offline=options.offline, uses=options.uses, ttl=options.ttl, addresses=options.addresses)
     common.print_line(token.line)
     return 0
 
@@ -120,15 +119,11 @@ def _list(options: argparse.Namespace) -> int:
     import datetime
 
     from nodespan.controllers.membership import options as common
-    from nodespan.controllers.membership.invitations import UNLIMITED, InvitationError, InvitationFile
+    from nodespan.controllers.membership.invitations import UNLIMITED, InvitationFile
     from nodespan.runtime.cli.table import Table
 
     table = Table(["ID", "USES LEFT", "EXPIRES", "STATE"])
-    try:
-        known = InvitationFile(common.Place.of(options).state_dir).read()
-    except InvitationError as error:
-        raise CommandError(str(error)) from error
-    for each in known:
+    for each in InvitationFile(common.Place.of(options).state_dir).read():
         uses = "any" if each.uses == UNLIMITED else str(each.uses)
         expires = "never"
         if each.expires is not None:
@@ -140,13 +135,10 @@ def _list(options: argparse.Namespace) -> int:
 
 def _revoke(options: argparse.Namespace) -> int:
     from nodespan.controllers.membership import options as common
-    from nodespan.controllers.membership.invitations import InvitationError, InvitationFile
+    from nodespan.controllers.membership.invitations import InvitationFile
 
     file = InvitationFile(common.Place.of(options).state_dir)
-    try:
-        unknown = [id for id in options.ids if not file.revoke(id)]
-    except InvitationError as error:
-        raise CommandError(str(error)) from error
+    unknown = [id for id in options.ids if not file.revoke(id)]
     if unknown:
         raise CommandError(f"not known here: {', '.join(unknown)}; `nodespan token list` shows those that are")
     return 0

@@ -75,7 +75,8 @@ async def test_installed_upgraded_removed_and_purged(root: Path, packages: Path,
 
         made = await machine.run("nodespan", "init", "--discovery", "--address", "192.0.2.1")
         assert "answers" in made
-        assert "nodespan join nst1_" in made
+        assert "with `sudo nodespan join -`" in made
+        assert made.split()[-1].startswith("nst1_")
         agent, link = machine.pid(), await machine.run("ip", "-json", "link", "show", "kubespan")
         await machine.install(NOW)
         assert machine.pid() not in (agent, "0")

@@ -1,6 +1,7 @@
 """`nodespan init`, `join` and `token`: the files that they write, and what they refuse."""
 
 import argparse
+import errno
 import os
 import shlex
 import stat
@@ -11,25 +12,27 @@ from pathlib import Path
 import pytest
 
 from nodespan.controllers.config.loading import read_and_load
-from nodespan.controllers.membership import init_command, join_command, options, token_command
+from nodespan.controllers.membership import arrival, init_command, join_command, options, requirements, token_command
 from nodespan.controllers.membership.machine_config import read_mesh
-from nodespan.controllers.membership.token import InvitationToken, decode
+from nodespan.controllers.membership.token import Description, InvitationToken, decode
 from nodespan.controllers.remote.talosconfig import read_config
 from nodespan.controllers.secrets.authority import load_certificate, roles_of
+from nodespan.runtime import whole_file
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.extension import Command
+from tests.support.deadlines import PATIENCE
 
 VERBS: dict[str, Command] = {"init": init_command.command, "join": join_command.command, "token": token_command.command}
 
 
-def run(directory: Path, line: str) -> int:
+def run(directory: Path, line: str, *, starts: bool = False) -> int:
     """Run a verb as a user would, on files below a directory."""
     verb, *words = shlex.split(line)
     parser = argparse.ArgumentParser()
     VERBS[verb].add_arguments(parser)
     place = ["--config", str(directory / "etc/config.yaml"), "--state-dir", str(directory / "state")]
     place += ["--socket", str(directory / "agent.sock")]
-    if verb != "token":
+    if verb != "token" and not starts:
         place.append("--no-start")
     return VERBS[verb].run(parser.parse_args([*words, *place]))
 
@@ -129,15 +132,23 @@ def test_an_offline_token_makes_a_worker_without_asking_anybody(
     assert (two / "etc/config.yaml").read_bytes() == before
 
 
+@pytest.mark.parametrize("ends", ["\n", "", "\n\xff\n"], ids=["line", "no-newline", "more"])
+@pytest.mark.parametrize("width", [10_000, 76], ids=["whole", "wrapped"])
 def test_a_token_comes_from_standard_input_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int, ends: str
 ) -> None:
     run(tmp_path / "one", "init --no-api")
+    line = last_word(capsys)
+    text = "\n".join(line[at : at + width] for at in range(0, len(line), width)) + ends
     read, write = os.pipe()
-    os.write(write, f"{last_word(capsys)}\n".encode())
+    os.write(write, text.encode("latin-1"))
     os.close(write)
     with os.fdopen(read) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
+        if "\xff" in ends:
+            with pytest.raises(CommandError, match="this is not a token"):
+                run(tmp_path / "two", "join -")
+            return
         assert run(tmp_path / "two", "join -") == 0
     assert (tmp_path / "two/etc/config.yaml").exists()
 
@@ -191,6 +202,145 @@ def test_a_configuration_that_is_no_mesh_s_is_not_touched(tmp_path: Path) -> Non
     assert config.read_text() == "machine: {type: worker}\n"
 
 
+def test_the_token_is_not_among_the_arguments_that_init_advises(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line in ("init --no-api", "init --address 192.0.2.1"):
+        run(tmp_path / line[5:9], line)
+        out = capsys.readouterr().out
+        assert "with `sudo nodespan join -`" in out
+        assert "join nst1_" not in out
+
+
+@pytest.mark.parametrize("name", ["talosconfig", "discovery/tls.key", "discovery/tls.crt"])
+def test_the_keys_of_another_mesh_are_not_replaced(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "etc" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("the only one")
+    with pytest.raises(CommandError, match=f"{name}: there already"):
+        run(tmp_path, "init --discovery --address 192.0.2.1")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+    assert file.read_text() == "the only one"
+
+
+def test_a_mesh_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = whole_file.create_file
+
+    def fail_late(path: Path, content: str) -> None:
+        if path.name == "config.yaml":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        create(path, content)
+
+    monkeypatch.setattr(whole_file, "create_file", fail_late)
+    with pytest.raises(CommandError, match=r"config\.yaml: No space left"):
+        run(tmp_path, "init --discovery --address 192.0.2.1")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    monkeypatch.undo()
+    assert run(tmp_path, "init --discovery --address 192.0.2.1") == 0
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        ("machine: {type: [", "patch 1:1:"),
+        ("machine: {type: neither}", "not a valid machine configuration"),
+        ("cluster: {nothing: {$patch: delete}}", "lookup failed"),
+        ("@/nowhere/typo.yaml", "the patch /nowhere/typo.yaml: No such file"),
+    ],
+)
+def test_a_patch_that_does_not_fit_leaves_everything_as_it_was(
+    one: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch: str, reason: str
+) -> None:
+    def redeemed(*_: object) -> None:
+        pytest.fail("the use of the token is gone")
+
+    monkeypatch.setattr(join_command, "_description", redeemed)
+    for line in ("init --discovery --address 192.0.2.1", f"join {one[1]}"):
+        with pytest.raises(CommandError, match=reason):
+            run(tmp_path / "two", f"{line} -p {shlex.quote(patch)}")
+        assert [path for path in (tmp_path / "two").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("listen", "given", "expected"),
+    [
+        ("[::]:51000", "--address 192.0.2.1 --address 2001:db8::1", ["192.0.2.1:5100", "[2001:db8::1]:5100"]),
+        ("192.0.2.7:51000", "", ["192.0.2.7:5100"]),
+        ("[2001:db8::7]:51000", "", ["[2001:db8::7]:5100"]),
+        ("192.0.2.7:51000", "--address 203.0.113.9", ["203.0.113.9:5100"]),
+    ],
+)
+def test_tokens_name_the_port_at_which_the_api_listens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], listen: str, given: str, expected: list[str]
+) -> None:
+    patch = f"{{apiVersion: nodespan.dev/v1alpha1, kind: NodespanConfig, api: {{listen: '{listen}'}}}}"
+    assert run(tmp_path, f"init {given} -p {shlex.quote(patch)}") == 0
+    made = decode(last_word(capsys))
+    assert run(tmp_path, f"token create {given}") == 0
+    later = decode(last_word(capsys))
+    for token in (made, later):
+        assert isinstance(token, InvitationToken)
+        assert list(token.endpoints) == [f"{each}1" for each in expected]
+    assert list(read_config(tmp_path / "etc/talosconfig").chosen().endpoints) == [f"{each}0" for each in expected]
+
+
+def test_the_ports_that_must_be_free_are_those_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def taken(*, tcp: list[int], **_: object) -> list[str]:
+        looked.extend(tcp)
+        return ["taken"]
+
+    monkeypatch.setattr(requirements, "obstacles", taken)
+    patch = "{apiVersion: nodespan.dev/v1alpha1, kind: NodespanConfig, api: {listen: '[::]:51000'}}"
+    for line in (f"init --discovery --address 192.0.2.1 -p {shlex.quote(patch)}", "init --no-api"):
+        with pytest.raises(CommandError, match="nothing was changed"):
+            run(tmp_path, line, starts=True)
+    assert looked == [51000, 51001, 3000]
+
+
+def test_init_again_waits_for_what_the_mesh_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goals: list[arrival.Goal] = []
+
+    def start(_: options.Place, goal: arrival.Goal, **__: object) -> bool:
+        goals.append(goal)
+        return True
+
+    monkeypatch.setattr(options, "start", start)
+    run(tmp_path, "init --no-api")
+    run(tmp_path, "init", starts=True)
+    assert goals == [arrival.Goal(api=False)]
+    assert isinstance(decode(last_word(capsys)), Description)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("init --cluster-name home --discovery", "--discovery: it has no discovery service of its own"),
+        ("init --cluster-name home --no-api", r"--no-api: its API listens at \[::\]:50000"),
+        ("init --cluster-name home --endpoint https://e.example.org/", "--endpoint: it uses https://d.example.org/"),
+    ],
+)
+def test_a_mesh_that_was_made_in_another_way_is_not_taken_for_this_one(
+    one: tuple[Path, str], line: str, reason: str
+) -> None:
+    with pytest.raises(CommandError, match=f"was made before, .*, in another way; {reason}"):
+        run(one[0], f"{line} --address 192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    "line", ["token create --address 192.0.2.1", "token list", "token revoke 1", "init --cluster-name home"]
+)
+def test_a_damaged_file_of_tokens_is_named(one: tuple[Path, str], line: str) -> None:
+    (one[0] / "state/invitations.json").write_text("{")
+    with pytest.raises(CommandError, match=r"invitations\.json is damaged: remove it"):
+        run(one[0], f"{line} --address 192.0.2.1" if line.startswith("init") else line)
+
+
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o277])
 def test_secrets_are_private_under_any_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
@@ -203,13 +353,15 @@ def test_secrets_are_private_under_any_umask(tmp_path: Path, mask: int) -> None:
     assert set(found.values()) == {0o600, 0o700}
 
 
-def test_a_secret_is_taken_out_of_the_arguments() -> None:
+@pytest.mark.parametrize("secret", ["nst1_secret", "x", "xx", "n"])
+def test_a_secret_is_taken_out_of_the_arguments(secret: str) -> None:
     program = (
         "import sys; from nodespan.controllers.membership.own_arguments import hide; hide(sys.argv[1]);"
         "print(open('/proc/self/cmdline').read().split(chr(0))[3:])"
     )
-    done = subprocess.run((sys.executable, "-c", program, "nst1_secret", "rest"), capture_output=True, text=True)
-    assert done.stdout == f"{['x' * 11, 'rest', '']}\n", done.stderr
+    command = (sys.executable, "-c", program, secret, "next")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout == f"{['x' * len(secret), 'next', '']}\n", done.stderr
 
 
 @pytest.mark.parametrize(("text", "expected"), [("30m", 1800.0), ("24h", 86400.0), ("7d", 604800.0), ("never", None)])

@@ -3,7 +3,9 @@
 import json
 import stat
 from pathlib import Path
+from unittest import mock
 
+import attrs
 import pytest
 
 from nodespan.controllers.membership.invitations import (
@@ -11,6 +13,7 @@ from nodespan.controllers.membership.invitations import (
     Invitation,
     InvitationError,
     InvitationFile,
+    added,
     invite,
     redeem,
     remembered,
@@ -56,6 +59,32 @@ def test_expired_ones_are_forgotten_after_a_week() -> None:
     invitation, _ = invited(expires=NOW)
     assert remembered([invitation], NOW + 6 * 86400) == (invitation,)
     assert remembered([invitation], NOW + 8 * 86400) == ()
+
+
+def test_those_that_ended_are_not_kept_without_bound(tmp_path: Path) -> None:
+    known: tuple[Invitation, ...] = ()
+    valid, _ = invited(expires=None)
+    for number in range(300):
+        ended = Invitation(
+            id=f"{number:08x}", digest="0" * 64, uses=number % 2, expires=None if number % 2 == 0 else NOW
+        )
+        known = added(known, ended, NOW)
+    known = added(known, valid, NOW)
+    assert [each.id for each in known] == [*(f"{number:08x}" for number in range(200, 300)), valid.id]
+
+
+def test_the_file_never_grows_beyond_what_is_read(tmp_path: Path) -> None:
+    ended = tuple(Invitation(id=f"{n:08x}", digest="0" * 64, uses=0) for n in range(100))
+    valid = tuple(Invitation(id=f"1{n:07x}", digest="0" * 64, expires=NOW + 0.123456) for n in range(999))
+    file = InvitationFile(tmp_path)
+    with mock.patch.object(InvitationFile, "read", return_value=(*ended, *valid)):
+        file.add(invited(expires=NOW + 1)[0], NOW)
+    assert len(file.read()) == 1100
+    assert (tmp_path / "invitations.json").stat().st_size < 1 << 19
+    with pytest.raises(InvitationError, match="1000 tokens are valid already: revoke some"):
+        file.add(attrs.evolve(invited()[0], id="one more"), NOW)
+    assert file.revoke("10000000")
+    file.add(attrs.evolve(invited()[0], id="one more"), NOW)
 
 
 def test_uses_are_on_the_disk_before_the_answer(tmp_path: Path) -> None:

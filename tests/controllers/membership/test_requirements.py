@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodespan.controllers.membership import requirements
-from nodespan.controllers.membership.requirements import no_room, obstacles
+from nodespan.controllers.membership.requirements import no_room, obstacles, obstacles_of_writing
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +60,34 @@ def test_a_disk_that_takes_nothing_is_named(
     monkeypatch.undo()
     monkeypatch.setattr(os, "open", refuse)
     assert advice in no_room(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL])
+def test_a_file_system_without_files_that_have_no_name_is_good_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    opened = os.open
+
+    def open_named(path: str, flags: int, *rest: int, **more: int) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(number, os.strerror(number))
+        return opened(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_named)
+    assert no_room(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_was_changed_where_something_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").write_text("")
+    directories = [tmp_path / "new/er", tmp_path / "new/est", tmp_path / "there", tmp_path / "file/below"]
+    before = sorted(tmp_path.rglob("*"))
+    assert len(obstacles_of_writing(directories)) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    monkeypatch.setattr(requirements, "_refusal", lambda *_: "no such kernel")
+    assert obstacles(directories=directories[:3])
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_file_where_a_directory_should_be_is_named(tmp_path: Path) -> None:
