@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nodespan.controllers.config.loading import read_and_load
-from nodespan.controllers.config.masking import mask_line
+from nodespan.controllers.config.masking import mask_line, mask_values, secret_texts
 from nodespan.controllers.config.sources import expand
 from nodespan.controllers.overview.checks.services import configuration_files
 from nodespan.runtime.overview.check import Surroundings
@@ -40,6 +40,8 @@ def _configuration(surroundings: Surroundings, scrubber: Scrubber) -> Iterator[S
         except OSError as error:
             text = f"{path}: {error.strerror}"
         scrubber.add(text)
+        for secret in secret_texts(text):
+            scrubber.add(secret)
         is_understood = not read_and_load(path).errors
         yield SupportFile(f"configuration/{number}-{path.name}", masked_text(text, is_understood=is_understood))
     if files:
@@ -49,8 +51,9 @@ def _configuration(surroundings: Surroundings, scrubber: Scrubber) -> Iterator[S
 
 def masked_text(text: str, *, is_understood: bool) -> str:
     """A configuration with stars for its secrets."""
-    lines = [line[:_LONGEST_LINE] for line in text.splitlines()[:_MOST_LINES]]
-    masked = (mask_line(lines, index, understood=is_understood) for index in range(len(lines)))
+    values_masked, is_parsed = mask_values(text)
+    lines = [line[:_LONGEST_LINE] for line in values_masked[:_MOST_LINES]]
+    masked = (mask_line(lines, index, understood=is_understood and is_parsed) for index in range(len(lines)))
     return "".join(f"{line}\n" for line in masked)
 
 

@@ -15,30 +15,39 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 MASK = "(masked)"
-_NAMES = re.compile(
-    r"(?:key|secret|token|password|passwd|passphrase|psk|credentials?|cookie|authorization|crt|certificates?|contents?)$",
-    re.IGNORECASE,
+# Names that end so hold secrets.
+_ENDINGS = (
+    r"(?:(?<!public)(?<!public_)key|secret|token|password|passwd|passphrase|psk|credentials?|cookie|authorization"
+    r"|crt|certificates?|contents?)"
 )
-_PUBLIC = re.compile(r"public_?key$", re.IGNORECASE)
+_NAMES = re.compile(rf"{_ENDINGS}$", re.IGNORECASE)
+# What stands under these is one even if it is a word.
+_WORDS_TOO = re.compile(r"(?:secret|password|passwd|passphrase|psk)$", re.IGNORECASE)
 _PRIVATE_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
-_USER_INFO = re.compile(r"(?<=://)[^\s/@\"'\\]+(?=@)")
+_USER_INFO = re.compile(r"(?:(?<=://)|(?<=:\\/\\/))[^\s/@\"'\\]+(?=@)")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}")
-# `name=value`, `name: value`, `"name": "value"`, wherever it stands.
-_INLINE = re.compile(r"""(?P<head>(?P<name>[A-Za-z][\w.-]*)["']?[ \t]*[=:][ \t]*["']?)(?P<value>[^\s"',;&}\]]{4,})""")
+# `name=value`, `name: value`, `"name": "value"`, wherever it stands, and with backslashes before quotes in a text that
+# was put into another one. Only the end of the name is looked at. A value in quotes ends at the next of their kind.
+_INLINE = re.compile(
+    rf"""(?P<head>(?P<name>{_ENDINGS})\\*["']?[ \t]*(?P<sign>[=:])[ \t]*)"""
+    r"""(?:(?P<open>\\*["'])(?P<quoted>[^\n]*?)(?:(?<!\\)(?=(?P=open))|$)|(?P<value>[^\s"',;&}\]]+))""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SHORTEST_WORD = 4
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}\S*")
 # Shorter texts are words and numbers, which would be taken out of everything else.
 _SHORTEST = 6
 # A text without a digit or a capital may be a word: it counts as a secret of its own only if it is long, or stands
 # under a key that says so.
 _LONGEST_WORD = 20
-_ASSIGNMENT = re.compile(r"""(?P<name>[\w.-]+)["']?[ \t]*[:=][ \t]*(?P<value>\S[^\n]*)""")
+_ASSIGNMENT = re.compile(r"""(?P<name>[\w.-]+)\\*["']?[ \t]*[:=][ \t]*(?P<value>\S[^\n]*)""")
 _MATERIAL = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
 _WORD = re.compile(r"[a-z][a-z ._/-]*")
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a key of this name holds a secret."""
-    return bool(_NAMES.search(name)) and not _PUBLIC.search(name)
+    return bool(_NAMES.search(name))
 
 
 class Scrubber:
@@ -49,10 +58,13 @@ class Scrubber:
         self._secrets: set[str] = set()
 
     def add(self, text: str) -> None:
-        """Take this text out of all others; of one with several lines what looks like a secret in it."""
+        """Take this text out of all others, and so what looks like a secret in it."""
         text = text.strip()
         for match in _USER_INFO.finditer(text):
             self._add(match[0].partition(":")[2])
+        for match in _INLINE.finditer(text):
+            if _is_secret(match):
+                self._add(_value(match))
         if len(text.splitlines()) > 1:
             for match in _ASSIGNMENT.finditer(text):
                 if is_secret_name(match["name"]):
@@ -61,7 +73,12 @@ class Scrubber:
                 self._add(match[0])
             return
         self._add(text)
+        if text.startswith(("{", "[")):
+            # A document without a line's end.
+            for match in _MATERIAL.finditer(text):
+                self._add(match[0])
         _, equals, value = text.partition("=")
+        value = value.strip()
         if equals and value and not _WORD.fullmatch(value):
             self._add(value)
 
@@ -114,9 +131,29 @@ def _decoded(text: str) -> str:
     return decoded if len(decoded) >= _SHORTEST and decoded.isprintable() else ""
 
 
+def _value(match: re.Match[str]) -> str:
+    return match["value"] if match["open"] is None else match["quoted"]
+
+
+def _is_secret(match: re.Match[str]) -> bool:
+    """Whether what stands under a name for a secret is one, and not a word of a sentence."""
+    value = _value(match)
+    if value == MASK or not value:
+        return False
+    is_quoted = match["open"] is not None
+    # A sentence has no equals sign without a blank beside it.
+    is_plain = not is_quoted and (match["sign"] == ":" or " " in match["head"] or "\t" in match["head"])
+    if is_plain and len(value) < _SHORTEST_WORD:
+        return False
+    if _WORDS_TOO.fullmatch(match["name"]) or (match["name"].lower() == "token" and not is_plain):
+        return True
+    if _WORD.fullmatch(value):
+        return len(value) > _LONGEST_WORD
+    return is_quoted or len(value) >= _SHORTEST_WORD
+
+
 def _masked_inline(match: re.Match[str]) -> str:
-    is_secret = is_secret_name(match["name"]) and not _WORD.fullmatch(match["value"]) and match["value"] != MASK
-    return f"{match['head']}{MASK}" if is_secret else match[0]
+    return f"{match['head']}{match['open'] or ''}{MASK}" if _is_secret(match) else match[0]
 
 
 def is_harmless(text: str) -> bool:

@@ -190,6 +190,54 @@ def test_public_keys_stay_and_what_follows_a_word_for_a_secret_is_masked() -> No
     assert Scrubber().scrubbed("x?token=Ab12Cd&y=1") == f"x?token={MASK}&y=1"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r'msg="{\"token\": \"abcdef.0123456789abcdef\"}" x=1', r'msg="{\"token\": \"(masked)\"}" x=1'),
+        (r"{\"a\":\"{\\\"secret\\\":\\\"hush hush\\\"}\"}", r"{\"a\":\"{\\\"secret\\\":\\\"(masked)\\\"}\"}"),
+        (r'"password": "pa\"ss word", "a": "b"', '"password": "(masked)", "a": "b"'),
+        ('"password": "correct horse battery", "a": "b"', '"password": "(masked)", "a": "b"'),
+        ("rd.iscsi.password=correcthorse root=/dev/sda", "rd.iscsi.password=(masked) root=/dev/sda"),
+        ("password=abc x", "password=(masked) x"),
+        ('"token":"abc" x', '"token":"(masked)" x'),
+        ('"secret": "cut off he', '"secret": "(masked)'),
+        (r"https:\/\/me:hush@example.org", r"https:\/\/(masked)@example.org"),
+        ("token: expired", "token: expired"),
+        ("key: value", "key: value"),
+        ("the secret: (masked) and", "the secret: (masked) and"),
+        ('"token": "", "x": "y"', '"token": "", "x": "y"'),
+    ],
+)
+def test_secrets_are_masked_however_they_are_quoted(text: str, expected: str) -> None:
+    assert Scrubber().scrubbed(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"cluster":{"token":"abcdef.0123456789abcdef","secret":"hushhush"}}',
+        "rd.password=hushhush token=abcdef.0123456789abcdef",
+        r"{\"token\":\"abcdef.0123456789abcdef\",\"secret\":\"hushhush\"}",
+    ],
+)
+def test_a_configuration_of_one_line_is_a_table_of_secrets_too(text: str) -> None:
+    scrubber = Scrubber()
+    scrubber.add(text)
+    assert scrubber.scrubbed("refused abcdef.0123456789abcdef, and hushhush") == f"refused {MASK}, and {MASK}"
+
+
+def test_what_a_log_says_of_values_that_only_the_reader_sees_is_masked_too(tmp_path: Path) -> None:
+    file = tmp_path / "machine.yaml"
+    file.write_text('a: &x hushhush\ncluster: {"to\\x6ben":"abcdef.0123456789", secret: *x}\n')
+    log = SupportPart(name="log", collect=lambda *_: [SupportFile("log.txt", "hushhush abcdef.0123456789\n")])
+    wanted = [part for part in parts(str(tmp_path / "none.sock")) if part.name == "configuration"]
+    surroundings = Surroundings(state_dir=tmp_path, config=(file,))
+    files = {each.name: each.text for each in collected(surroundings, [log, *wanted])}
+    assert files["log.txt"] == f"{MASK} {MASK}\n"
+    assert "hush" not in files["configuration/0-machine.yaml"]
+    assert "abcdef" not in files["configuration/0-machine.yaml"]
+
+
 def test_a_configuration_that_cannot_be_parsed_is_masked_more() -> None:
     text = f"a: [\n  x {KEY}\n secret: abc\n"
     assert KEY not in masked_text(text, is_understood=False)
