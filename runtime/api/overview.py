@@ -31,15 +31,18 @@ class StatusReports:
 
     def report(self, visible: State) -> dict[str, Any]:
         """The status now, from what a client may see."""
+        now = datetime.datetime.now(datetime.UTC)
+        return make_report(self._loaded(), visible, now, version=self._version, log=self._log)
+
+    def _loaded(self) -> list[Section]:
         if self._sections is None:
             self._sections = self._load(self._log)
-        now = datetime.datetime.now(datetime.UTC)
-        return make_report(self._sections, visible, now, version=self._version, log=self._log)
+        return self._sections
 
     async def reports(self, visible: State, *, watch: bool) -> AsyncGenerator[dict[str, Any], None]:
         """The status now; with `watch` again after each change."""
-        yield {"status": self.report(visible)}
         if not watch:
+            yield {"status": self.report(visible)}
             return
         changed = trio.Event()
 
@@ -47,8 +50,10 @@ class StatusReports:
             changed.set()
 
         with ExitStack() as subscriptions:
-            for type in {type.name: type for section in self._sections or () for type in section.inputs}.values():
+            # Before the first report: its client may take long to receive it, and things change meanwhile.
+            for type in {type.name: type for section in self._loaded() for type in section.inputs}.values():
                 subscriptions.callback(self._state.view(type).subscribe(mark))
+            yield {"status": self.report(visible)}
             while True:
                 await changed.wait()
                 await trio.sleep(_GATHER)

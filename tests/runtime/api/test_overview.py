@@ -1,5 +1,6 @@
 """The status for clients: made once, or again after each change of what it is made from."""
 
+from contextlib import aclosing
 from pathlib import Path
 
 import attrs
@@ -59,6 +60,22 @@ async def test_a_watch_shows_changes_of_the_inputs_together_and_of_nothing_else(
         assert seen[1:] == [[["a", "False"], ["b", "True"]]]
         nursery.cancel_scope.cancel()
     await reports.aclose()
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize("taken", [1, 2])
+async def test_what_changes_while_a_client_receives_a_report_is_in_the_next_one(taken: int) -> None:
+    state = MemoryState()
+    await register_types(state, [Lamp])
+    async with aclosing(
+        StatusReports(state, structlog.get_logger(), version="1", load=load).reports(state, watch=True)
+    ) as reports:
+        for number in range(taken):
+            await anext(reports)
+            await state.create(Lamp.new(f"lamp {number}", LampSpec()))
+        with trio.fail_after(10):
+            answer = await anext(reports)
+    assert len(answer["status"]["sections"][0]["facts"]) == taken
 
 
 async def test_the_socket_answers_with_the_sections_of_the_installed_packages(tmp_path: Path) -> None:
