@@ -97,10 +97,10 @@ def _serve(dashboard: "Dashboard", *, has_browser: bool) -> int:
             sys.stdout.flush()
             forward = f"ssh -t -L {port}:{dashboard.host}:{port} HOST"
             sys.stderr.write(f"Stop with Ctrl-C. From another machine: {forward}\n")
-            if has_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-                import webbrowser
-
-                await trio.to_thread.run_sync(webbrowser.open, url)
+            with contextlib.ExitStack() as kept:
+                if has_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+                    await trio.to_thread.run_sync(_open_browser, url, kept)
+                await trio.sleep_forever()
 
     try:
         with contextlib.suppress(KeyboardInterrupt):
@@ -115,6 +115,33 @@ def _serve(dashboard: "Dashboard", *, has_browser: bool) -> int:
             texts = [f"{where}: {error.strerror}" if isinstance(error, OSError) else str(error) for error in found]
             raise CommandError("; ".join(texts)) from group
     return 0
+
+
+_ENTRANCE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>nodespan</title><meta name="referrer" content="no-referrer">
+<meta http-equiv="refresh" content="0;url=%(url)s"></head><body><a href="%(url)s">The dashboard</a></body></html>
+"""
+
+
+def _open_browser(url: str, kept: contextlib.ExitStack) -> None:
+    """Open the browser by a file that leads to the URL, for as long as `kept` is open. Blocks.
+
+    All users of a machine can read the arguments of a browser, and the URL lets in who has it.
+    """
+    import html
+    import tempfile
+    import webbrowser
+
+    try:
+        # Of mode 0600.
+        file = tempfile.NamedTemporaryFile("w", prefix="nodespan-dashboard-", suffix=".html")  # noqa: SIM115  # `kept` does
+        kept.enter_context(file)
+        file.write(_ENTRANCE % {"url": html.escape(url)})
+        file.flush()
+    except OSError as error:
+        sys.stderr.write(f"The browser is not opened: {error}\n")
+        return
+    webbrowser.open(Path(file.name).as_uri())
 
 
 command = DashboardCommand()

@@ -2,14 +2,16 @@
 
 import argparse
 import shlex
+import stat
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import structlog
 
 from nodespan.controllers.config.masking import mask_text
-from nodespan.controllers.dashboard.command import DashboardCommand
+from nodespan.controllers.dashboard.command import DashboardCommand, _serve
 from nodespan.controllers.dashboard.listening import Dashboard
 from nodespan.runtime.api.browser.door import Rights
 from nodespan.runtime.api.browser.serving import ListenError
@@ -80,6 +82,28 @@ def test_without_the_library_for_terminals_it_says_what_to_install(
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(CommandError, match=r"pip install 'nodespan\[tui\]'"):
         DashboardCommand().run(options("--socket /agent.sock --tui"))
+
+
+def test_the_browser_is_led_to_the_url_by_a_file_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[tuple[str, str, int]] = []
+
+    def open_browser(url: str) -> bool:
+        file = Path(urlsplit(url).path)
+        opened.append((url, file.read_text(), stat.S_IMODE(file.stat().st_mode)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webbrowser.open", open_browser)
+    monkeypatch.setenv("DISPLAY", ":0")
+    dashboard = Dashboard(socket=Path("/agent.sock"), host="127.0.0.1", port=0, token="only-for-me")
+    assert _serve(dashboard, has_browser=True) == 0
+    ((url, text, mode),) = opened
+    assert url.startswith("file:///")
+    assert "only-for-me" not in url
+    assert f"url={capsys.readouterr().out.strip()}" in text
+    assert mode == 0o600
+    assert not Path(urlsplit(url).path).exists()
 
 
 async def test_an_address_that_others_reach_is_refused_without_tls() -> None:
