@@ -100,6 +100,10 @@ class InvitationFile:
         with self._changing() as known:
             self._write(added(known, invitation, now))
 
+    def check(self, id: str, secret: str, now: float) -> None:
+        """Whether `redeem` would take it, without a lock. Raises InvitationError if not, OSError."""
+        redeem(self.read(), id, secret, now)
+
     def redeem(self, id: str, secret: str, now: float) -> None:
         """Use an invitation; on the disk before this returns. Raises InvitationError, OSError."""
         with self._changing() as known:

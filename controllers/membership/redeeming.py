@@ -5,6 +5,7 @@ in the token; the secret of the invitation is what the client is let in by.
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ import trio
 from google.protobuf.wrappers_pb2 import StringValue
 
 from nodespan.controllers.membership.invitations import InvitationError, InvitationFile
+from nodespan.controllers.membership.refusals import RefusalLog
 from nodespan.controllers.membership.token import Description, InvitationToken, describe, understand
 from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, unary
 from nodespan.runtime.api.grpc.client import (
@@ -30,6 +32,8 @@ from nodespan.runtime.api.grpc.client import (
 from nodespan.runtime.controller import Logger
 
 JOIN: Final = "/nodespan.v1alpha1.JoinService/Join"
+# As `invite` makes them: an id and a secret.
+_FORM: Final = re.compile(r"[0-9a-f]{8}\.[0-9a-f]{32}")
 _OPTIONS: Final = ChannelOptions(connect_timeout=5.0)
 _TIMEOUT = 20.0
 
@@ -39,21 +43,32 @@ class RedeemError(Exception):
 
 
 def join_methods(state_dir: Path, describe_mesh: Callable[[], Description | None], log: Logger) -> tuple[Method, ...]:
-    """The methods of the service. `describe_mesh` describes the mesh as it is now, None without one."""
+    """The methods of the service. `describe_mesh` describes the mesh as it is now, None without one.
+
+    Before a caller has shown a token that is good, it costs no more than a look at the file, one caller at a time, and
+    a line in the log per minute.
+    """
     invitations = InvitationFile(state_dir)
+    refusals = RefusalLog()
+    one_at_a_time = trio.CapacityLimiter(1)
 
     async def join(request: StringValue, call: Call) -> StringValue:
-        description = describe_mesh()
-        if description is None:
-            raise RPCError(Code.FAILED_PRECONDITION, "this node is part of no mesh that others could join")
         id, _, secret = request.value.partition(".")
         try:
-            await trio.to_thread.run_sync(invitations.redeem, id, secret, time.time())
+            if not _FORM.fullmatch(request.value):
+                raise InvitationError("the token is not known there: `nodespan token` makes a new one there")
+            await trio.to_thread.run_sync(invitations.check, id, secret, time.time(), limiter=one_at_a_time)
+            description = describe_mesh()
+            if description is None:
+                raise RPCError(Code.FAILED_PRECONDITION, "this node is part of no mesh that others could join")
+            await trio.to_thread.run_sync(invitations.redeem, id, secret, time.time(), limiter=one_at_a_time)
         except InvitationError as error:
-            log.warning("a token was refused", peer=str(call.peer), reason=str(error))
+            if (unlogged := refusals.unlogged(call.peer.address, trio.current_time())) is not None:
+                log.warning("a token was refused", peer=str(call.peer), reason=str(error), unlogged_before=unlogged)
             raise RPCError(Code.PERMISSION_DENIED, str(error)) from error
         except OSError as error:
-            log.exception("the use of a token cannot be noted")
+            if (unlogged := refusals.unlogged(call.peer.address, trio.current_time())) is not None:
+                log.exception("the use of a token cannot be noted", unlogged_before=unlogged)
             raise RPCError(Code.UNAVAILABLE, f"the control plane cannot note the use: {error.strerror}") from error
         log.info("a machine joins by a token", peer=str(call.peer), token=id)
         return StringValue(value=json.dumps(describe(description)))
