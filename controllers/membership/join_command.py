@@ -83,15 +83,15 @@ def _become_member(options: argparse.Namespace, place: "Place", token: "Token") 
     from nodespan.controllers.membership.requirements import obstacles, obstacles_of_writing
     from nodespan.controllers.membership.token import InvitationToken
 
+    patches = read_patches(options.patches)
+    if patches and isinstance(token, InvitationToken):
+        # A use of the token is gone even if the patches do not fit then.
+        _drafted(_stand_in(token), options, place, patches)
     if options.no_start:
         common.refuse(obstacles_of_writing(place.directories))
     else:
         udp = () if arrival.answers(place.socket) else (common.KUBESPAN_PORT,)
         common.refuse(obstacles(directories=place.directories, udp=udp))
-    patches = read_patches(options.patches)
-    if patches and isinstance(token, InvitationToken):
-        # A use of the token is gone even if the patches do not fit then.
-        _drafted(_stand_in(token), options, place, patches)
     described = _description(token)
     text = _drafted(described, options, place, patches)
     write_secret(place.config, text)

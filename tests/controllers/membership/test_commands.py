@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import pty
 import shlex
 import stat
 import subprocess
@@ -153,6 +154,20 @@ def test_a_token_comes_from_standard_input_too(
     assert (tmp_path / "two/etc/config.yaml").exists()
 
 
+def test_a_terminal_is_asked_for_the_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "one", "init --no-api")
+    line = last_word(capsys)
+    user, terminal = pty.openpty()
+    os.write(user, f"{line}\n".encode())
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert run(tmp_path / "two", "join -") == 0
+    os.close(user)
+    assert capsys.readouterr().err == "the token, and Enter: "
+
+
 def test_the_patch_of_a_node_is_applied(tmp_path: Path) -> None:
     run(tmp_path, "init --no-api -p 'machine: {network: {hostname: first}}'")
     assert read_and_load(tmp_path / "etc/config.yaml").config.machine.network.hostname == "first"
@@ -258,7 +273,7 @@ def test_a_patch_that_does_not_fit_leaves_everything_as_it_was(
     for line in ("init --discovery --address 192.0.2.1", f"join {one[1]}"):
         with pytest.raises(CommandError, match=reason):
             run(tmp_path / "two", f"{line} -p {shlex.quote(patch)}")
-        assert [path for path in (tmp_path / "two").rglob("*") if path.is_file()] == []
+        assert not (tmp_path / "two").exists()
 
 
 @pytest.mark.parametrize(
