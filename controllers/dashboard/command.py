@@ -99,7 +99,7 @@ def _serve(dashboard: "Dashboard", *, has_browser: bool) -> int:
             sys.stderr.write(f"Stop with Ctrl-C. From another machine: {forward}\n")
             with contextlib.ExitStack() as kept:
                 if has_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-                    await trio.to_thread.run_sync(_open_browser, url, kept)
+                    await trio.to_thread.run_sync(open_browser, url, kept)
                 await trio.sleep_forever()
 
     try:
@@ -123,7 +123,7 @@ _ENTRANCE = """<!doctype html>
 """
 
 
-def _open_browser(url: str, kept: contextlib.ExitStack) -> None:
+def open_browser(url: str, kept: contextlib.ExitStack) -> None:
     """Open the browser by a file that leads to the URL, for as long as `kept` is open. Blocks.
 
     All users of a machine can read the arguments of a browser, and the URL lets in who has it.

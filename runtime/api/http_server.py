@@ -6,7 +6,7 @@ It is one task that alternates between two states. It waits for a request head, 
 again. Requests that a client pipelines are answered one by one, in order.
 
 A response may also be a stream, which is sent in chunks as it comes; it is the last of its connection, and ends when
-the client leaves or takes longer than `HttpLimits.write` for a piece.
+the client leaves or takes longer than `HttpLimits.write` for 64 KiB.
 
 A page takes no request body. A request that has one is answered, and its connection is closed. So is a connection
 whose client breaks the protocol: h11 says how, and the client gets that status. Before closing, the server reads on for
@@ -31,6 +31,7 @@ from nodespan.runtime.background import background
 from nodespan.runtime.process.logger import Logger
 
 _CHUNK = 8 * 1024
+_PART = 64 * 1024
 # Agrees on TLS with the client; returns the certificate that it has shown. May raise trio.BrokenResourceError.
 Handshake = Callable[[], Awaitable[bytes | None]]
 
@@ -230,9 +231,12 @@ class HttpServer:
         failed = False
 
         async def send(piece: bytes) -> None:
-            if piece and not await self._send_data(stream, machine.send(h11.Data(data=piece))):
-                scope.cancel()
-                await trio.lowlevel.checkpoint()
+            # The client has its time for each part, however large a piece is.
+            for start in range(0, len(piece), _PART):
+                part = piece[start : start + _PART]
+                if not await self._send_data(stream, machine.send(h11.Data(data=part))):
+                    scope.cancel()
+                    await trio.lowlevel.checkpoint()
 
         async def notice_end() -> None:
             with suppress(trio.BrokenResourceError):

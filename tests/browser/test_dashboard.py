@@ -1,11 +1,16 @@
 """The dashboard as its users see it, in a real browser: what is shown, how soon, and what is not."""
 
+import contextlib
 import datetime
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+import trio
+
+from nodespan.controllers.dashboard.command import open_browser
 from nodespan.resources.kubespan import PeerState
 from nodespan.resources.network import NetworkProblem, NetworkProblemSpec
 from nodespan.runtime.api.browser.door import Rights
@@ -47,6 +52,21 @@ async def shown(
 
 async def go(page: Page, *place: str) -> None:
     await page.evaluate(f"location.hash = '#/' + {list(place)!r}.map(encodeURIComponent).join('/')")
+
+
+async def test_the_file_that_the_browser_is_given_leads_to_the_page(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    async with rig(tmp_path) as served:
+        url = await served.serve()
+        with contextlib.ExitStack() as kept:
+            await trio.to_thread.run_sync(open_browser, url, kept)
+            async with browser.page() as page:
+                await page.open(opened[0])
+                await page.until("document.querySelector('#link')?.textContent === 'live'")
+                assert await page.evaluate("location.search") == ""
 
 
 async def test_every_view_loads_under_the_strict_policy(browser: Browser, tmp_path: Path) -> None:

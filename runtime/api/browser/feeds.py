@@ -12,9 +12,13 @@ What readers get are server-sent events, with JSON in them. `n` is the position 
     failed   {"n", "code", "message"}              the kind cannot be read
     link     {"n", "up": bool}                     whether the agent answers; what was sent stays true as of then
 
+A kind has one name here: its full type, and no namespace where it is that of the type. Under each of its aliases it
+would be another feed, with a watch of its own.
+
 The spec of a sensitive resource never leaves the process: readers get null for it.
 """
 
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -33,15 +37,19 @@ _RECONNECT: Final = 0.3
 _HEARTBEAT: Final = 20.0
 # Changes within this time are sent together.
 _TOGETHER: Final = 0.05
-# How many resources one event may hold: it is made as a whole.
+# How many resources one event may hold, and about how much is made and sent as a whole: a client on a slow link has a
+# time for each piece.
 _MOST_AT_ONCE: Final = 250
+_MOST_BYTES: Final = 64 << 10
 MOST_READERS: Final = 64
 MOST_KINDS: Final = 32
+# Each is a connection to the agent, and a watch there.
+MOST_FEEDS: Final = 256
 
 
 @attrs.frozen
 class Topic:
-    """What is followed: a type as the reader calls it, a namespace ("" for that of the type), with which rights."""
+    """What is followed: a type by its full name, a namespace ("" for that of the type), with which rights."""
 
     type: str
     namespace: str
@@ -114,7 +122,7 @@ class Feed:
                 except RefusedRequestError as error:
                     if error.code == protocol.OVERRUN:
                         continue
-                    self._fail(error)
+                    self.refuse(error)
                     return
 
     async def _read(self, answers: AsyncIterator[dict[str, Any]]) -> None:
@@ -123,6 +131,7 @@ class Feed:
         is_sensitive = False
         async for answer in answers:
             if "definition" in answer:
+                self._check_name(answer["definition"])
                 is_sensitive = bool(answer["definition"].get("sensitivity"))
                 stale = dict(self.items)
                 head = _text({"definition": answer["definition"], "outage": answer.get("outage")})
@@ -143,6 +152,15 @@ class Feed:
                 if stale is not None:
                     stale.pop(id, None)
                 self._take(answer, id, is_sensitive=is_sensitive)
+
+    def _check_name(self, definition: dict[str, Any]) -> None:
+        """Raise RefusedRequestError unless the topic is called as it is here."""
+        if self._topic.type != definition["type"]:
+            raise RefusedRequestError(protocol.INVALID, f"the type is called {definition['type']} here")
+        if self._topic.namespace == definition["defaultNamespace"]:
+            raise RefusedRequestError(
+                protocol.INVALID, f"{self._topic.namespace} is the namespace of the type: leave it out"
+            )
 
     def _take(self, answer: dict[str, Any], id: str, *, is_sensitive: bool) -> None:
         if answer["event"] == protocol.DESTROYED:
@@ -174,7 +192,8 @@ class Feed:
                 marks.link = True
                 reader.wake()
 
-    def _fail(self, error: RefusedRequestError) -> None:
+    def refuse(self, error: RefusedRequestError) -> None:
+        """The kind cannot be read, and readers are told why."""
         self.failure = {"code": error.code, "message": str(error)}
         for reader, marks in self.readers.items():
             marks.ready = True
@@ -200,7 +219,17 @@ class Reader:
 
     def take(self) -> str:
         """Events with what the client was not sent, up to a size; what is left is for the next time."""
-        return "".join(text for feed, marks in self.feeds.items() for text in _news(feed, marks))
+        texts: list[str] = []
+        size = 0
+        for feed in tuple(self.feeds):
+            # After its turn a kind stands behind those that have not had one: it may change all the time.
+            marks = self.feeds[feed] = self.feeds.pop(feed)
+            for text in _news(feed, marks, _MOST_BYTES - size):
+                texts.append(text)
+                size += len(text)
+            if size >= _MOST_BYTES:
+                break
+        return "".join(texts)
 
     async def send(self, send: Send) -> None:
         """Send what is new, and then what changes, until cancelled."""
@@ -208,11 +237,14 @@ class Reader:
         while True:
             with trio.move_on_after(_HEARTBEAT):
                 await self.wait()
-            await send((self.take() or ": nothing new\n\n").encode())
-            await trio.sleep(_TOGETHER)
+            text = self.take()
+            await send((text or ": nothing new\n\n").encode())
+            if len(text) < _MOST_BYTES:
+                await trio.sleep(_TOGETHER)
 
 
-def _news(feed: Feed, marks: _Marks) -> Iterator[str]:
+def _news(feed: Feed, marks: _Marks, most: int) -> Iterator[str]:
+    """Events with what was not sent of a feed, of about so many bytes, or of one resource."""
     number = marks.number
     if marks.link:
         marks.link = False
@@ -228,7 +260,12 @@ def _news(feed: Feed, marks: _Marks) -> Iterator[str]:
         marks.kind = False
         yield _event("kind", f'{{"n":{number},{feed.head[1:]}')
     if marks.ids:
-        taken = list(marks.ids)[:_MOST_AT_ONCE]
+        taken: list[str] = []
+        for id in itertools.islice(marks.ids, _MOST_AT_ONCE):
+            taken.append(id)
+            most -= len(feed.items.get(id, id))
+            if most <= 0:
+                break
         for id in taken:
             del marks.ids[id]
         here = ",".join(feed.items[id] for id in taken if id in feed.items)
@@ -279,13 +316,19 @@ class Feeds:
     def _join(self, topic: Topic, reader: Reader, number: int) -> None:
         feed = self._feeds.get(topic)
         if feed is None:
-            feed = self._feeds[topic] = Feed(self._socket, topic)
-            self._nursery.start_soon(feed.follow)
+            feed = Feed(self._socket, topic)
+            if sum(each.failure is None for each in self._feeds.values()) < MOST_FEEDS:
+                self._feeds[topic] = feed
+                self._nursery.start_soon(feed.follow)
+            else:
+                # Of this reader only: the next one may find room.
+                feed.refuse(RefusedRequestError(protocol.DENIED, f"{MOST_FEEDS} kinds are followed already"))
         feed.readers[reader] = reader.feeds[feed] = _Marks(number, ids=dict.fromkeys(feed.items))
 
     def _leave(self, topic: Topic, reader: Reader) -> None:
-        feed = self._feeds[topic]
-        del feed.readers[reader]
+        feed = self._feeds.get(topic)
+        if feed is None or feed.readers.pop(reader, None) is None:
+            return  # it was refused
         if not feed.readers:
             feed.scope.cancel()
             del self._feeds[topic]

@@ -3,7 +3,7 @@
     /                the page; `?token=...` opens a session first
     /static/PATH     what the page loads
     /api/node        what is shown: the agent, and what the client may see
-    /api/watch       `type=TYPE` or `type=NAMESPACE/TYPE`, repeated: server-sent events (see `feeds`)
+    /api/watch       `type=TYPE` or `type=NAMESPACE/TYPE` with full names, repeated: server-sent events (see `feeds`)
     /api/yaml        `type`, `namespace`, `id`: one resource as YAML, never a sensitive one
     /api/why         `type`, `namespace`, `id`, `depth`: what it was made from
     /api/graph       the controllers, and what they read and write

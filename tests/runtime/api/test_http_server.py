@@ -512,6 +512,29 @@ async def test_a_client_that_takes_nothing_loses_its_stream() -> None:
 
 
 @pytest.mark.virtual_clock
+async def test_a_client_that_takes_a_large_piece_slowly_gets_it() -> None:
+    async def once(send: Send) -> None:
+        await send(LARGE)
+
+    async with trio.open_nursery() as nursery:
+        ours, theirs = trio.testing.lockstep_stream_pair()
+
+        async def answer(_request: Request) -> Streamed:
+            return Streamed(run=once, content_type="text/plain")
+
+        nursery.start_soon(HttpServer(answer, structlog.get_logger(), LIMITS).converse, theirs)
+        await ours.send_all(HEAD % b"/a")
+        begun, taken = trio.current_time(), b""
+        while part := await ours.receive_some(8 * 1024):
+            taken += part
+            await trio.sleep(1)
+        assert trio.current_time() - begun > 3 * LIMITS.write
+        assert taken.count(b"x" * 8) >= len(LARGE) // 8 - 32
+        assert taken.endswith(b"\r\n0\r\n\r\n")
+        await ours.aclose()
+
+
+@pytest.mark.virtual_clock
 async def test_the_head_of_a_stream_can_be_had_alone() -> None:
     async with streaming(counting) as (client, ended):
         await client.stream.send_all(b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n")

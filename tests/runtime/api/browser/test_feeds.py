@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 import structlog
 import trio
 
@@ -128,6 +129,70 @@ async def test_many_resources_come_in_parts(tmp_path: Path) -> None:
             sizes = [len(data["set"]) for name, data in events if name == "changes"]
             assert ids(events) == names
             assert max(sizes) <= 250
+
+
+async def pieces_until_ready(reader: Reader) -> list[str]:
+    """What a reader of two kinds is sent, as it was taken."""
+    pieces: list[str] = []
+    while sum(piece.count("event: ready\n") for piece in pieces) < 2:
+        await reader.wait()
+        pieces.append(reader.take())
+    return pieces
+
+
+async def test_what_is_sent_at_once_has_a_size(tmp_path: Path) -> None:
+    async with following(tmp_path) as (state, feeds):
+        for number in range(40):
+            await state.create(Thing.new(f"{number:04}", ThingSpec(text="x" * 10_000)))
+            await state.create(Secret.new(f"{number:04}", ThingSpec()))
+        async with feeds.reader([THINGS, SECRETS]) as first, feeds.reader([THINGS, SECRETS]) as second:
+            await pieces_until_ready(first)
+            pieces = await pieces_until_ready(second)
+            assert max(map(len, pieces)) < 64 * 1024 + 11_000
+            assert len(ids(parse("".join(pieces)))) == 80
+        async with feeds.reader([THINGS, SECRETS]) as first:
+            await pieces_until_ready(first)
+            # All is there by now. A kind with much to send does not hold up the others.
+            async with feeds.reader([THINGS, SECRETS]) as second:
+                pieces = await pieces_until_ready(second)
+                assert ['"n":1,"set"' in piece for piece in pieces[:2]] == [False, True]
+
+
+async def test_a_kind_has_one_name(tmp_path: Path) -> None:
+    async with following(tmp_path) as (_, feeds):
+        topics = [
+            Topic(name, namespace, Rights.ALL)
+            for name in ("things", "THINGS", Thing.name.lower())
+            for namespace in ("", "test")
+        ]
+        async with feeds.reader([*topics, Topic(Thing.name, "test", Rights.ALL), THINGS]) as reader:
+            seen: dict[int, tuple[str, str]] = {}
+            while len(seen) < 8:
+                await reader.wait()
+                seen |= {
+                    data["n"]: (name, data.get("message", ""))
+                    for name, data in parse(reader.take())
+                    if name in ("failed", "ready")
+                }
+            assert {seen[number] for number in range(6)} == {("failed", f"the type is called {Thing.name} here")}
+            assert seen[6] == ("failed", "test is the namespace of the type: leave it out")
+            assert seen[7] == ("ready", "")
+
+
+async def test_so_many_kinds_are_followed_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodespan.runtime.api.browser.feeds.MOST_FEEDS", 1)
+    async with following(tmp_path) as (_, feeds):
+        async with feeds.reader([THINGS]) as first:
+            await read(first, "ready")
+            async with feeds.reader([SECRETS, THINGS]) as second:
+                events = await read(second, "ready")
+                assert [(name, data["n"]) for name, data in events if name in ("failed", "ready")] == [
+                    ("failed", 0),
+                    ("ready", 1),
+                ]
+            assert list(feeds.topics) == [THINGS]
+        async with feeds.reader([SECRETS]) as later:
+            await read(later, "ready")
 
 
 async def test_the_contents_of_sensitive_resources_do_not_leave_the_process(tmp_path: Path) -> None:
