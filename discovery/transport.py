@@ -38,7 +38,7 @@ _PING_TIMEOUT = 20.0
 # word, as one whose machine has lost its power or has another address: no later than a node gives up a silent peer.
 _PROBE_AFTER, _PROBE_TIMEOUT = 4.0, 6.0
 # Less than a client gives a hello, so that the step which takes long can be named.
-_CONNECT_TIMEOUT = 8.0
+CONNECT_TIMEOUT = 8.0
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -69,7 +69,7 @@ class GrpcTransport:
         except ProxyError as error:
             raise TransportError("BAD_PROXY", str(error), Stage.PROXY) from error
         options = ChannelOptions(
-            connect_timeout=_CONNECT_TIMEOUT,
+            connect_timeout=CONNECT_TIMEOUT,
             keepalive=keepalive,
             keepalive_timeout=_PING_TIMEOUT,
             probe_after=_PROBE_AFTER,

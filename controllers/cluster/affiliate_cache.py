@@ -89,6 +89,8 @@ class AffiliateCacheController(Controller):
         self._cluster_id = ""
         self._reported: Affiliates = {}
         self._saved: Affiliates = {}
+        # By the file, and until another cluster is configured.
+        self._known: Affiliates = {}
         self._missing = MissingNodes(patience)
         self._wakes_at = math.inf
 
@@ -108,8 +110,10 @@ class AffiliateCacheController(Controller):
                 if cluster_id != self._cluster_id:
                     expiry.cancel()
                     self._missing.clear()
+                    self._known = {}
                     await self._forget(ctx)
-                elif self._reported:
+                elif self._reported or self._missing:
+                    # Also when the last reported node has gone: the time of the others goes on.
                     expiry.cancel()
                     await self._give_way(ctx)
                     if self._missing.due not in (self._wakes_at, math.inf):
@@ -133,6 +137,7 @@ class AffiliateCacheController(Controller):
                 return
             if not known:
                 return
+            self._known = known
             ctx.log.info(
                 "until a discovery service answers, the nodes known before the restart count", nodes=len(known)
             )
@@ -153,7 +158,7 @@ class AffiliateCacheController(Controller):
         for node_id in cached.keys() - gone:
             self._missing.add(node_id, cached[node_id].spec, now)
         for spec in self._reported.values():
-            gone |= self._missing.replaced_by(spec)
+            gone |= self._missing.replaced_by(spec, self._known.get(spec.node_id))
         for node_id in gone & cached.keys():
             await ctx.remove(RAW_AFFILIATE, cached[node_id].id)
 

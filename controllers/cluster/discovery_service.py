@@ -383,8 +383,10 @@ class _Run:
         spec = self._records.latest(node_id)
         if spec is not None:
             self._missing.drop(node_id)
-            for replaced in self._missing.replaced_by(spec):
-                await self._remove(replaced)
+            if self._missing:
+                known = self._ctx.find(RAW_AFFILIATE, f"{_SOURCE}{node_id}")
+                for replaced in self._missing.replaced_by(spec, None if known is None else known.spec):
+                    await self._remove(replaced)
             await self._ctx.put(RAW_AFFILIATE, f"{_SOURCE}{node_id}", spec)
         elif node_id not in self._missing:
             await self._remove(node_id)

@@ -1,6 +1,7 @@
 import stat
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -82,6 +83,33 @@ async def test_what_no_service_reports_counts_for_a_while_unless_another_node_ha
         await node.gone(RAW_AFFILIATE, "cache/old")
         await node.gone(RAW_AFFILIATE, "cache/other")
         assert trio.current_time() >= began + 0.5
+
+
+async def test_the_time_of_what_no_service_reports_goes_on_when_no_node_is_reported_any_more(tmp_path: Path) -> None:
+    saved = {"other": OTHER, "left": affiliate("left", "10.0.0.8")}
+    save(tmp_path / FILE_NAME, "cluster", saved, trio.current_time())
+    # Not in virtual time, which does not wait for the thread that reads the file.
+    async with running(AffiliateCacheController(tmp_path, now=trio.current_time, patience=0.3)) as node:
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
+        await node.eventually(RAW_AFFILIATE, "cache/other")
+        await node.eventually(RAW_AFFILIATE, "cache/left")
+        await node.create(_reported("left"))
+        await node.gone(RAW_AFFILIATE, "cache/left")
+        await node.destroy(RAW_AFFILIATE, "service/left")
+        await node.gone(RAW_AFFILIATE, "cache/other")
+
+
+async def test_a_node_remembered_with_the_name_of_another_one_does_not_replace_it(tmp_path: Path) -> None:
+    saved = {name: attrs.evolve(affiliate(name, "10.0.0.8"), nodename="clone") for name in ("other", "back")}
+    save(tmp_path / FILE_NAME, "cluster", saved, trio.current_time())
+    async with running(AffiliateCacheController(tmp_path, now=trio.current_time)) as node:
+        await node.put(DiscoveryConfig, DISCOVERY_CONFIG_ID, CLUSTER)
+        await node.eventually(RAW_AFFILIATE, "cache/other")
+        await node.eventually(RAW_AFFILIATE, "cache/back")
+        await node.create(Affiliate.new("service/back", saved["back"], namespace=RAW_AFFILIATE.namespace))
+        await node.gone(RAW_AFFILIATE, "cache/back")
+        await node.settled()
+        assert [found.id for found in node.state.list(RAW_AFFILIATE)] == ["cache/other", "service/back"]
 
 
 async def test_affiliates_from_services_are_saved(tmp_path: Path) -> None:

@@ -244,6 +244,27 @@ async def test_a_service_without_its_records_removes_no_node_that_comes_back_to_
         assert node.state.get(RAW_AFFILIATE, "service/a").metadata.version == version
 
 
+async def test_a_virtual_ip_that_moves_while_a_service_has_no_records_removes_no_node() -> None:
+    network = Network()
+    one = network.services["one"]
+    for name in ("a", "b"):
+        one.put(blob(attrs.evolve(affiliate(name, f"10.0.0.{ord(name)}"), nodename="clone")))
+    one.put(blob(attrs.evolve(affiliate("a", "10.0.0.97", "10.0.0.200"), nodename="clone")))
+    async with started(network, "one") as node:
+        await node.eventually(RAW_AFFILIATE, "service/b")
+        one.stop()
+        one.affiliates.clear()
+        one.is_down = False
+        await node.eventually(
+            DiscoveryServiceStatus, "one", lambda found: found.spec.affiliates == 0 and found.spec.state == "connected"
+        )
+        moved = attrs.evolve(affiliate("b", "10.0.0.98", "10.0.0.200"), nodename="clone")
+        one.put(blob(moved))
+        await node.eventually(RAW_AFFILIATE, "service/b", spec=moved)
+        await node.settled()
+        assert ids(node) == ["service/a", "service/b"]
+
+
 async def test_a_node_that_is_deleted_is_gone_at_once_also_when_another_service_lacks_it() -> None:
     network = Network()
     one, two = network.services["one"], network.services["two"]
