@@ -73,13 +73,16 @@ class OwnedTable:
     def apply(self, command: str) -> None:
         """Run one command (one line, JSON or nft's syntax) atomically.
 
-        Raises OSError with nft's message if it is refused, BrokenPipeError if nft has ended.
+        Raises OSError with nft's message if it is refused, BrokenPipeError if nft has ended or was closed.
         """
         self._turn += 1
         # nft prints nothing for a command that succeeds. So a second one follows that fails with a known name.
         mark = f"nodespan-answer-{self._turn}"
         stdin = self._process.stdin
         assert stdin is not None
+        if stdin.closed:
+            # What is written to a closed file is a ValueError.
+            raise BrokenPipeError(errno.EPIPE, "nft was closed")
         try:
             stdin.write(f"{command}\nlist table inet {mark}\n".encode())
             stdin.flush()

@@ -160,7 +160,8 @@ TableWork = ListTable | Send | GuardWork
 class Sent:
     """What came of the work on a table: what it was seen to hold, or the guard's table; `has_failed`: nothing.
 
-    `is_foreign`: another program made it, before there was an agent.
+    A guard without a table has lost it before the work. `is_foreign`: another program made the table, before there was
+    an agent.
     """
 
     work: TableWork
@@ -366,6 +367,8 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                 case GuardWork():
                     self._guard.note(sent.work, sent.guard)
                     desired.guard_touched = None if sent.has_failed else {}
+                    if sent.guard is None and not sent.has_failed:
+                        self._guard_lost()
                 case _ if sent.has_failed:
                     # Another process may have made it again: it is listed at the next try.
                     others.has_deleted = False
@@ -489,6 +492,9 @@ def _run(
 
 def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sender: Sender) -> Sent:
     match work:
+        case GuardWork(table=kept) if kept is not None and not kept.is_open:
+            # It was given up in the same job, or killed. A new one needs more than what was to be sent.
+            return Sent(work)
         case GuardWork():
             return Sent(work, guard=send(work, netns))
         case ListTable():

@@ -5,9 +5,12 @@ from typing import Any, cast
 import attrs
 import pytest
 
-from nodespan.controllers.network.nftables.chain import Sender
+from nodespan.controllers.network.nftables.chain import Send, Sender, TableWork, _Others, _TableDriver
+from nodespan.controllers.network.nftables.desired_table import DesiredTable
+from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
 from nodespan.kernel.packet_filter import nft
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
+from nodespan.runtime.controller import Access, Retries
 
 
 @attrs.define
@@ -80,3 +83,34 @@ def test_a_refusal_is_an_error_and_nothing_is_sent_twice(processes: list[str]) -
     with pytest.raises(OSError, match="refuses"):
         send(kept)
     assert (kept.is_open, processes) == (True, [])
+
+
+async def test_a_guard_whose_nft_is_given_up_in_the_same_job_is_made_again_at_once(
+    processes: list[str],
+) -> None:
+    kept = Kept(TimeoutError())
+    guard, desired = GuardTable("t_guard", None), DesiredTable("t", "t_guard", Retries(), stale_after=300.0)
+    guard.note(_guard_work(kept), cast(OwnedTable, kept))
+    woken: list[bool] = []
+    prior = cast(Any, Prior())
+    driver = _TableDriver(None, desired, guard, _Others(), lambda: woken.append(True), prior)
+    work: dict[str, TableWork] = {"t": Send("{}"), "t_guard": _guard_work(kept)}
+    applied = driver.job(work)()
+    assert set(applied.failed) == {"t"}
+    # What was to be sent to the guard was not.
+    assert (kept.got, processes) == (["{}"], [])
+    await driver.applied(cast(Access, None), applied.result)
+    assert guard.kept is None
+    assert desired.has_news
+    assert woken
+
+
+class Prior:
+    """What earlier agents have left."""
+
+    def note_table(self, table: str, *, is_there: bool) -> None:
+        pass
+
+
+def _guard_work(kept: Kept) -> GuardWork:
+    return GuardWork(name="t_guard", table=cast(OwnedTable, kept), text="{}", chains={}, sets={})
