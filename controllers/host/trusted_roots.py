@@ -26,7 +26,7 @@ from nodespan.controllers.host.trust_rules import (
     trust_entries,
 )
 from nodespan.controllers.host.undo_gate import CONFIG_INPUT, GRACE, UndoGate
-from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec, TrustedRoot, TrustedRootSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
 from nodespan.runtime.system_roots import TrustError, roots_signature, system_roots
@@ -82,7 +82,8 @@ class TrustedRootsController(Controller):
             async for _ in ctx:
                 may_undo = self._undo_gate.may_undo(ctx, nursery)
                 config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-                entries = () if config is None else tuple(trust_entries(config.spec))
+                # In a thread: the first certificate loads the library, which takes a tenth of a second.
+                entries = () if config is None else await trio.to_thread.run_sync(_entries, config.spec)
                 # Our bundle first: the system's tools are slow.
                 await self._publish(ctx, entries)
                 # The configuration lists everything desired, so there is nothing to wait for.
@@ -177,6 +178,10 @@ class TrustedRootsController(Controller):
                 if spec.error and (before is None or before.spec.error != spec.error):
                     ctx.log.warning("certificate authorities", name=entry.name, source=entry.source, error=spec.error)
                 await ctx.put(TrustedRoot, entry.name, spec)
+
+
+def _entries(config: MachineConfigSpec) -> tuple[TrustEntry, ...]:
+    return tuple(trust_entries(config))
 
 
 def _system_bundle() -> bytes:

@@ -1,6 +1,7 @@
 """From the configuration to the files of a machine, and back; in real time, for there are worker threads."""
 
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import attrs
 import pytest
 import trio
 
+from nodespan.controllers.host import trust_rules
 from nodespan.controllers.host.environment import EnvironmentController
 from nodespan.controllers.host.etc_file import EtcFileController
 from nodespan.controllers.host.etc_file_config import EtcFileConfigController
@@ -438,6 +440,22 @@ async def test_trusted_roots_reach_our_bundle_and_the_systems_at_once(debian: Ma
         await at.configure()
         await at.node.gone(TrustedRoot, "corp")
         await at.until(lambda: Path(bundle.spec.path).read_bytes() == other.pem)
+
+
+async def test_certificates_are_read_off_the_event_loop(debian: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[threading.Thread] = set()
+
+    def noted(text: str) -> Iterator[trust_rules.TrustedCertificate]:
+        threads.add(threading.current_thread())
+        return parse(text)
+
+    parse = trust_rules.parse_certificates
+    monkeypatch.setattr(trust_rules, "parse_certificates", noted)
+    async with run(debian) as at:
+        await at.configure(TrustedRootsConfig(name="corp", certificates=AUTHORITY.pem.decode()))
+        await at.node.eventually(TrustedRoot, "corp")
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 async def test_a_failed_trust_tool_is_run_again(debian: Machine) -> None:

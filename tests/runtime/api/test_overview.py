@@ -1,5 +1,6 @@
 """The status for clients: made once, or again after each change of what it is made from."""
 
+import threading
 from contextlib import aclosing
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import structlog
 import trio
 import trio.testing
 
+from nodespan.runtime.api import overview
 from nodespan.runtime.api.overview import StatusReports
 from nodespan.runtime.controller import Logger
 from nodespan.runtime.overview import Fact, Glance, Section, SectionView
@@ -33,7 +35,7 @@ def lamps(glance: Glance) -> SectionView:
     return SectionView(facts=tuple(Fact(lamp.id, str(lamp.spec.is_on)) for lamp in glance.list(Lamp)))
 
 
-def load(_log: Logger) -> list[Section]:
+async def load(_log: Logger) -> list[Section]:
     return [Section(name="lamps", title="Lamps", inputs=(Lamp,), view=lamps)]
 
 
@@ -76,6 +78,24 @@ async def test_what_changes_while_a_client_receives_a_report_is_in_the_next_one(
         with trio.fail_after(10):
             answer = await anext(reports)
     assert len(answer["status"]["sections"][0]["facts"]) == taken
+
+
+async def test_packages_are_loaded_once_and_not_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def noted(_log: Logger) -> list[Section]:
+        threads.append(threading.current_thread())
+        return []
+
+    monkeypatch.setattr(overview, "load_sections", noted)
+    state = MemoryState()
+    await register_types(state, [Lamp])
+    status = StatusReports(state, structlog.get_logger(), version="1")
+    for _ in range(2):
+        async with aclosing(status.reports(state, watch=False)) as reports:
+            assert [answer async for answer in reports]
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
 
 
 async def test_the_socket_answers_with_the_sections_of_the_installed_packages(tmp_path: Path) -> None:
