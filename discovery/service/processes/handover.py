@@ -22,9 +22,12 @@ from nodespan.runtime.process.logger import Logger
 _MOST = MOST_KEPT + 64 * 1024
 _CHUNK = 64 * 1024
 _DESCRIPTOR = struct.Struct("i")
-# A process that has died is back within moments: so often, with so many seconds in between, it is looked for.
-_ATTEMPTS = 40
+# For how many seconds a process is looked for that has died or has a full queue, and how many lie between two looks.
+# One that dies is back after the longest wait of its supervisor (5 s) and its start, at most.
+_PATIENCE = 15.0
 _BETWEEN = 0.1
+# How long, in seconds, a peer may take to end its side when the process that serves it has ended the other.
+_GOODBYE = 1.0
 
 
 class Handover:
@@ -67,34 +70,43 @@ class Handover:
         address = "" if peer.address is None else str(peer.address)
         data = msgpack.packb((address, peer.port, received))
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))]
-        with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            for _ in range(_ATTEMPTS):
-                with suppress(FileNotFoundError, ConnectionRefusedError):
-                    await sender.sendmsg([data], rights, 0, str(self._team.connections_at(place)))
+        with trio.move_on_after(_PATIENCE):
+            while True:
+                # A new socket for each try: one is connected to a process, and waits for room only in that one's queue.
+                sender = trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                with sender, suppress(FileNotFoundError, ConnectionRefusedError):
+                    await sender.connect(str(self._team.connections_at(place)))
+                    await sender.sendmsg([data], rights)
                     return
                 await trio.sleep(_BETWEEN)
-        self._log.warning("a connection was closed: the process that serves its cluster is gone", process=place)
+        self._log.warning("a connection was closed: the process that serves its cluster takes none", process=place)
 
 
 async def _carry(wire: Wire, near: trio.SocketStream) -> None:
+    """Carry bytes between a peer and the process that serves it, until both have ended or the peer is gone.
+
+    When that process ends first, what the peer still says is read and dropped: the peer would lose the last bytes for
+    it otherwise.
+    """
     async with trio.open_nursery() as nursery:
 
-        async def to_peer() -> None:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                while data := await near.receive_some(_CHUNK):
-                    wire.send(data)
-                    await wire.drain()
-                with trio.move_on_after(1):
-                    await wire.linger()
-            nursery.cancel_scope.cancel()
+        async def from_peer() -> None:
+            try:
+                while data := await wire.read():
+                    with suppress(trio.BrokenResourceError):
+                        await near.send_all(data)
+                with suppress(trio.BrokenResourceError):
+                    await near.send_eof()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                nursery.cancel_scope.cancel()
 
-        nursery.start_soon(to_peer)
+        nursery.start_soon(from_peer)
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while data := await wire.read():
-                await near.send_all(data)
-            await near.send_eof()
-            await trio.sleep_forever()  # until the other side is done too
-        nursery.cancel_scope.cancel()
+            while data := await near.receive_some(_CHUNK):
+                wire.send(data)
+                await wire.drain()
+        wire.end()
+        nursery.cancel_scope.deadline = trio.current_time() + _GOODBYE
 
 
 async def receive_connections(

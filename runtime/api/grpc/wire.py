@@ -68,10 +68,14 @@ class Wire:
                 raise trio.BrokenResourceError from error
             self.rest = self.rest[written:]
 
-    async def linger(self) -> None:
-        """Say that nothing more comes, and wait until the peer says so too: the last bytes could be lost otherwise."""
+    def end(self) -> None:
+        """Say that nothing more comes."""
         with suppress(OSError):
             self._stream.socket.shutdown(socket.SHUT_WR)
+
+    async def linger(self) -> None:
+        """Say that nothing more comes, and wait until the peer says so too: the last bytes could be lost otherwise."""
+        self.end()
         while await Wire.read(self):
             pass
 

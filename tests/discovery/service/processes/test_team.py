@@ -140,17 +140,3 @@ async def test_with_a_state_that_all_share_each_serves_what_it_accepts(tmp_path:
                 await client.update(f"{number}", cluster=OF_0)
                 assert len(await client.list(cluster=OF_0)) == number + 1
         assert await _value(bounds[0], "discovery_state_affiliates") == 2
-
-
-async def test_a_connection_for_a_process_that_is_gone_is_closed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nodespan.discovery.service.processes.handover._BETWEEN", 0.001)
-    async with trio.open_nursery() as nursery:
-        bound = await nursery.start(partial(serve_discovery, HERE, team=Team(0, 2, tmp_path)))
-        async with connected(bound.port) as client:
-            with pytest.raises(CallError):
-                await client.list(cluster=OF_1)
-        async with connected(bound.port) as client:
-            assert await client.list(cluster=OF_0) == {}
-        nursery.cancel_scope.cancel()
