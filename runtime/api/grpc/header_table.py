@@ -22,6 +22,8 @@ _ENTRY = 32
 _SMALL = 512
 _REMEMBERED = 512
 _MOST_DIGITS = 5
+# How often a block may change the limit of the table: to the smallest since the block before, and to the last.
+_MOST_CHANGES = 2
 _PSEUDO = {":method", ":scheme", ":path", ":authority", ":protocol"}
 _OF_CONNECTIONS = {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"}
 
@@ -81,7 +83,7 @@ def read_block(table: Table, block: bytes, most: int, *, is_request: bool) -> tu
 
 def _read(table: Table, block: bytes, most: int, is_request: bool) -> tuple[Headers, Table]:  # a key
     fields: list[Field] = []
-    size = at = 0
+    size = at = changes = 0
     while at < len(block):
         kind = block[at]
         if kind & 0x80:
@@ -93,6 +95,9 @@ def _read(table: Table, block: bytes, most: int, is_request: bool) -> tuple[Head
         elif kind & 0x20:
             if fields:
                 raise HPACKDecodingError("the limit of the table changes between fields")
+            changes += 1
+            if changes > _MOST_CHANGES:
+                raise HPACKDecodingError("the limit of the table changes more than twice")
             limit, at = _integer(block, at, 5)
             table = table.with_limit(limit)
             continue

@@ -3,7 +3,8 @@
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 import trio
@@ -30,6 +31,9 @@ class Server:
         self._elsewhere = elsewhere
         self._connections: set[Connection] = set()
         self._expiring: set[Connection] = set()
+        # What cuts short the beginnings of connections: handshakes, and the wait for a first call.
+        self._beginnings: set[trio.CancelScope] = set()
+        self._is_stopping = False
         self.sources = Sources(service.limits)
 
     async def serve(
@@ -66,6 +70,9 @@ class Server:
             finally:
                 accepting.cancel()
                 life.deadline = trio.current_time() + grace
+                self._is_stopping = True
+                for beginning in self._beginnings:
+                    beginning.cancel()
                 for connection in tuple(self._connections):
                     connection.stop()
 
@@ -77,6 +84,7 @@ class Server:
             now = trio.current_time()
             for connection in tuple(self._expiring):
                 connection.expire(now)
+            self.sources.drop_idle()
 
     async def adopt(self, transport: trio.SocketStream, peer: Peer, received: bytes) -> None:
         """Serve a connection that another process has accepted and greeted, and what was received on it since."""
@@ -112,13 +120,17 @@ class Server:
     async def _serve_one(self, transport: trio.SocketStream, peer: Peer, tls: TLSContext | None, seat: Seat) -> None:
         wire = Wire(transport)
         if tls is not None:
-            wire = secure = TLSWire(transport, tls())
-            with trio.fail_after(self._service.limits.handshake):
+            wire = secure = TLSWire(transport, tls(), seat.spend)
+            with self._beginning() as beginning, trio.fail_after(self._service.limits.handshake):
                 await secure.handshake()
+            if beginning.cancelled_caught:
+                return
             peer = attrs.evolve(peer, certificate=secure.certificate)
         received = None
         if self._elsewhere is not None:
-            received, first = await peek(wire, self._service.limits)
+            received, first = b"", None  # also if the server stops: then nobody reads on
+            with self._beginning():
+                received, first = await peek(wire, self._service.limits)
             place = None if first is None else self._elsewhere.place_of(*first)
             if place is not None:
                 self.sources.became_busy(seat)
@@ -126,9 +138,23 @@ class Server:
                 return
         await self._carry(wire, peer, seat, received)
 
+    @contextmanager
+    def _beginning(self) -> Iterator[trio.CancelScope]:
+        """Do this until the server stops."""
+        with trio.CancelScope() as scope:
+            if self._is_stopping:
+                scope.cancel()
+            self._beginnings.add(scope)
+            try:
+                yield scope
+            finally:
+                self._beginnings.discard(scope)
+
     async def _carry(self, wire: Wire, peer: Peer, seat: Seat, received: bytes | None) -> None:
         connection = Connection(wire, peer, self._service, self.sources, seat, self._expiring, received)
         self._connections.add(connection)
+        if self._is_stopping:
+            connection.stop()
         try:
             await connection.run()
         finally:

@@ -44,10 +44,12 @@ def source_of(address: IPv4Address | IPv6Address) -> Hashable:
 class Source:
     """Counts what the connections of one source use."""
 
-    __slots__ = ("held", "idle", "incomplete", "key", "seats", "waiting", "work")
+    __slots__ = ("held", "idle", "incomplete", "is_lasting", "key", "seats", "waiting", "work")
 
-    def __init__(self, key: Hashable, limits: Limits, total: Ledger, now: float) -> None:
+    def __init__(self, key: Hashable, limits: Limits, total: Ledger, now: float, *, is_lasting: bool) -> None:
         self.key = key
+        # It may come again: otherwise it is one connection.
+        self.is_lasting = is_lasting
         # Oldest first.
         self.seats: dict[Seat, None] = {}
         # Of these, the ones without a request in progress: the longest idle one first.
@@ -57,6 +59,10 @@ class Source:
         # The responses that wait to be sent, oldest first.
         self.waiting: dict[Waiting, None] = {}
         self.work = TokenBucket(limits.work.source, limits.work.source * _BURST, now)
+
+    def is_forgettable(self, now: float) -> bool:
+        """Whether it has no connection, and may do as much as a new one."""
+        return not self.seats and (not self.is_lasting or self.work.is_full(now))
 
     def longest_idle(self) -> "Seat | None":
         """The connection that has been idle for longest."""
@@ -79,10 +85,11 @@ class Seat:
     def spend(self, work: float) -> float:
         """Account for work done; returns for how many seconds not to read from the peer."""
         self.unspent += work
-        if self.unspent < _SPENT_AT_ONCE:
-            return 0.0
+        return 0.0 if self.unspent < _SPENT_AT_ONCE else self.settle(trio.current_time())
+
+    def settle(self, now: float) -> float:
+        """Account for what is not yet; returns the same."""
         work, self.unspent = self.unspent, 0.0
-        now = trio.current_time()
         return max(self.work.spend(work, now), self.source.work.spend(work, now))
 
 
@@ -108,7 +115,10 @@ class Waiting:
 
 
 class Sources:
-    """All sources that have connections. `limits` are the server's."""
+    """All sources that have connections, or had some and did much. `limits` are the server's.
+
+    What a source did is remembered until it may do as much as a new one: connecting again must not win a new burst.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -134,13 +144,14 @@ class Sources:
         return self._total.used
 
     def __len__(self) -> int:
-        return len(self._sources)
+        return sum(bool(source.seats) for source in self._sources.values())
 
     def admit(self, address: IPv4Address | IPv6Address | None) -> Seat | None:
         """A seat for a new connection, None if it is to be refused."""
         now = trio.current_time()
-        key: Hashable = object() if address is None or not self._limits.by_source else source_of(address)
-        source = self._sources.get(key) or Source(key, self._limits, self._total, now)
+        is_lasting = address is not None and self._limits.by_source
+        key: Hashable = source_of(address) if address is not None and is_lasting else object()
+        source = self._sources.get(key) or Source(key, self._limits, self._total, now, is_lasting=is_lasting)
         if not (self._make_room_at(source) and self._make_room(source)):
             return None
         seat = Seat(source, self._limits, now)
@@ -156,8 +167,16 @@ class Sources:
         source.idle.pop(seat, None)
         if source.seats.pop(seat, seat) is None:
             self.connections -= 1
-            if not source.seats:
+            now = trio.current_time()
+            seat.settle(now)
+            if source.is_forgettable(now):
                 del self._sources[source.key]
+
+    def drop_idle(self) -> None:
+        """Forget the sources without connections whose allowance is full again."""
+        now = trio.current_time()
+        for source in [source for source in self._sources.values() if source.is_forgettable(now)]:
+            del self._sources[source.key]
 
     def became_idle(self, seat: Seat) -> None:
         """A connection has no request in progress any more."""

@@ -7,11 +7,17 @@ at once is encrypted at once, so a batch is one record (of up to 16 KiB) and one
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 
 import trio
 
 _CHUNK = 16 * 1024
+# Bytes of TLS beside the data: so many are one unit of work. They are accounted for when there are more than an
+# incomplete record holds; and so many bytes of answers to them may wait for a peer that does not read.
+_UNIT = 32
+_LARGEST_RECORD = 17 * 1024
+_MOST_OWED = 64 * 1024
 
 
 class Wire:
@@ -81,12 +87,17 @@ class Wire:
 
 
 class TLSWire(Wire):
-    """The same over TLS: shake hands first."""
+    """The same over TLS: shake hands first. `spend` accounts for work: see `Seat.spend`."""
 
-    __slots__ = ("_incoming", "_outgoing", "_tls")
+    __slots__ = ("_bare", "_incoming", "_outgoing", "_owed", "_spend", "_tls")
 
-    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext) -> None:
+    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, spend: Callable[[float], float]) -> None:
         super().__init__(stream)
+        self._spend = spend
+        # What was received without being data, as far as that is not accounted for.
+        self._bare = 0
+        # The answers of the protocol since nothing waited for room.
+        self._owed = 0
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -123,21 +134,42 @@ class TLSWire(Wire):
             self._incoming.write_eof()
 
     async def read(self) -> bytes:
-        """What has come; b"" at its end."""
+        """What has come; b"" at its end.
+
+        A peer can have keys changed, and answered for, without ever sending data: that is work too.
+        """
         while True:
             try:
-                return self._tls.read(_CHUNK)
+                data = self._tls.read(_CHUNK)
             except ssl.SSLWantReadError:
-                if self._outgoing.pending:
-                    self._put(self._outgoing.read())
-                data = await super().read()
-                if not data:
+                if not await self._receive_records():
                     return b""  # without a goodbye, as is usual
-                self._incoming.write(data)
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLError as error:
                 raise trio.BrokenResourceError from error
+            else:
+                self._bare -= len(data)
+                return data
+
+    async def _receive_records(self) -> bool:
+        if self._outgoing.pending:
+            self._answer(self._outgoing.read())
+        if self._bare > _LARGEST_RECORD:
+            work, self._bare = self._bare / _UNIT, 0
+            await trio.sleep(self._spend(work))
+        records = await super().read()
+        self._bare += len(records)
+        self._incoming.write(records)
+        return bool(records)
+
+    def _answer(self, data: bytes) -> None:
+        if not self.rest:
+            self._owed = 0
+        self._owed += len(data)
+        if self._owed > _MOST_OWED:
+            raise trio.BrokenResourceError("the peer does not read the answers that it asks for")
+        self._put(data)
 
     def send(self, data: bytes) -> None:
         """Encrypt and write the data; what does not go at once is added to the rest."""

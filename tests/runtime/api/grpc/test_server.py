@@ -2,18 +2,24 @@
 
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import h2.events
 import pytest
+import structlog
 import trio
 from google.protobuf.wrappers_pb2 import BytesValue, Int32Value
 
 from nodespan.runtime.api.grpc import Code, Limits, Server
+from nodespan.runtime.api.grpc.server_machine import frame, greeting
 from nodespan.runtime.api.grpc.status import parse_timeout
+from nodespan.runtime.api.tls import ServerCertificate
 from tests.runtime.api.grpc.greeter import Client, Greeter, connected, raw, serving
+from tests.support.certificates import Authority
+from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
 
 in_thread = trio.to_thread.run_sync
@@ -247,6 +253,36 @@ async def test_stopping_ends_streams_well_and_lets_calls_finish() -> None:
 
         await in_thread(use)
         assert outcomes == {"stream": ([], grpc.StatusCode.OK), "call": BytesValue()}
+
+
+class _Here:
+    """Another process that takes no connections."""
+
+    def place_of(self, path: str, message: bytes) -> int | None:
+        return None
+
+    async def hand_over(self, *given: object) -> None:
+        raise AssertionError(given)
+
+
+async def test_stopping_reaches_connections_that_have_said_nothing_yet(tmp_path: Path) -> None:
+    certificate = ServerCertificate(*Authority("test").issue(tmp_path, "localhost"), structlog.get_logger())
+    for elsewhere, tls in ((None, None), (_Here(), None), (None, certificate.context)):
+        # Longer than any test: only the stop can end it.
+        server = Server(Greeter().service(Limits(handshake=1e6)), elsewhere)
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(server.serve, listeners, tls=tls, grace=1e6))
+            stream = await trio.open_tcp_stream(*listeners[0].socket.getsockname())
+            async with stream:
+                received = b"" if tls else await stream.receive_some(65536)
+                await eventually(lambda server=server: server.sources.connections == 1)  # type: ignore[misc]
+                nursery.cancel_scope.cancel()
+                with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
+                    while data := await stream.receive_some(65536):
+                        received += data
+        goodbye = frame(7, 0, 0, bytes(8))
+        assert received == (b"" if tls else greeting(1000, 16 << 10) + goodbye)
 
 
 async def test_stopping_does_not_wait_forever_for_a_call() -> None:

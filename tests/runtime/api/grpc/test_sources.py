@@ -117,6 +117,33 @@ async def test_what_left_counts_no_more() -> None:
     assert (sources.connections, len(sources)) == (0, 0)
 
 
+async def test_connecting_again_does_not_make_up_for_work_done() -> None:
+    sources = Sources(Limits(work=Bounds(source=100)))
+    waits = []
+    for _ in range(40):
+        seat = _busy(sources)
+        waits.append(seat.spend(39))  # too little to be accounted for at once
+        sources.leave(seat)
+        sources.drop_idle()
+    assert (waits[0], len(sources)) == (0.0, 0)
+    seat = _busy(sources)
+    assert seat.spend(40) == pytest.approx((40 * 39 + 40 - 1000) / 100)
+    sources.leave(seat)
+    await trio.sleep(20)
+    sources.drop_idle()
+    seat = _busy(sources)
+    assert seat.spend(1000) == 0
+
+
+async def test_nothing_is_remembered_of_a_source_that_has_done_little_or_cannot_come_again() -> None:
+    for address, work in ((A, 0.0), (None, 500.0)):
+        sources = Sources(Limits(work=Bounds(source=100)))
+        seat = _busy(sources, address)
+        seat.spend(work)
+        sources.leave(seat)
+        assert not sources._sources
+
+
 async def test_when_too_much_waits_the_source_that_holds_most_gives_way() -> None:
     sources = Sources(Limits(held=Bounds(70, 90, 100)))
     given_up: list[str] = []
