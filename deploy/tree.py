@@ -63,6 +63,7 @@ def stage(root: Path, release: Release, *, cache: Path) -> None:
             (HERE / "launcher.py").read_text().replace("import main", f"import {function} as main"),
             0o755,
         )
+    _write(library / "leave.sh", (HERE / "leave.sh").read_text())
     for unit in UNITS:
         _write(root / "usr/lib/systemd/system" / unit, (HERE / "systemd" / unit).read_text())
     _write(root / "usr/lib/sysusers.d/nodespan.conf", (HERE / "systemd/sysusers.conf").read_text())

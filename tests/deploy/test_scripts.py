@@ -1,0 +1,149 @@
+"""What packages do before they go: the scripts, with programs in place of the real ones that write down their calls."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import attrs
+import pytest
+
+from deploy.tree import HERE
+
+_LOG = 'echo "$(basename "$0") $*" >> "$STAGE/calls"'
+_PROGRAMS = {
+    # An agent that is asked answers once it is up, and leaves if it may.
+    "nodespan": """
+case "$1" in
+get) [ -e "$STAGE/up" ] ;;
+leave) [ -e "$STAGE/obedient" ] && rm "$STAGE/up" ;;
+agent)
+    trap 'exit 0' TERM
+    [ -e "$STAGE/broken" ] && exit 1
+    : > "$STAGE/up"
+    while [ -e "$STAGE/up" ]; do /bin/sleep 0.02; done ;;
+esac
+""",
+    # One that hangs answers nobody, and is killed by systemd.
+    "timeout": """
+shift 2
+if [ -e "$STAGE/hanging" ] && [ "$2" = get ]; then exit 124; fi
+exec "$@"
+""",
+    "systemctl": 'rm -f "$STAGE/hanging" "$STAGE/up"',
+    "sleep": "/bin/sleep 0.02",
+    "find": "",
+    "deb-systemd-helper": "",
+    "deb-systemd-invoke": "",
+    "systemd-tmpfiles": "",
+}
+
+
+@attrs.frozen
+class Stage:
+    """A directory with the programs, and with files that say how they behave."""
+
+    path: Path
+
+    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            env={"PATH": f"{self.path / 'bin'}:{os.environ['PATH']}", "STAGE": str(self.path), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def has(self, *names: str) -> None:
+        for name in names:
+            (self.path / name).touch()
+
+    @property
+    def calls(self) -> list[str]:
+        found = self.path / "calls"
+        return found.read_text().splitlines() if found.exists() else []
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    (tmp_path / "bin").mkdir()
+    for name, text in _PROGRAMS.items():
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{_LOG if name not in ('timeout', 'sleep') else ''}\n{text}\n")
+        program.chmod(0o755)
+    return Stage(tmp_path)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    path.mkdir()
+    (path / "identity").touch()
+    return path
+
+
+LEAVE = HERE / "leave.sh"
+CLEANUP = "nodespan agent --cleanup --log-level error"
+
+
+def test_an_agent_that_answers_leaves(stage: Stage, state: Path) -> None:
+    stage.has("up", "obedient")
+    assert stage.run("sh", LEAVE, state).returncode == 0
+    assert CLEANUP not in stage.calls
+    assert "nodespan leave" in stage.calls
+
+
+def test_where_no_agent_ever_ran_none_is_started(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for state in (tmp_path / "missing", tmp_path / "empty"):
+        assert stage.run("sh", LEAVE, state).returncode == 0
+    assert CLEANUP not in stage.calls
+
+
+@pytest.mark.parametrize("before", [(), ("up", "hanging")], ids=["it was stopped", "it hangs"])
+def test_for_an_agent_that_does_not_answer_another_one_reverts(
+    stage: Stage, state: Path, before: tuple[str, ...]
+) -> None:
+    stage.has("obedient", *before)
+    (state / "not-reverted").touch()
+    assert stage.run("sh", LEAVE, state).returncode == 0
+    assert stage.calls.index(CLEANUP) < stage.calls.index("nodespan leave")
+    assert not (state / "not-reverted").exists()
+
+
+@pytest.mark.parametrize("how", ["broken", "disobedient"])
+def test_what_could_not_be_reverted_is_remembered(stage: Stage, state: Path, how: str) -> None:
+    stage.has(how)
+    done = stage.run("sh", LEAVE, state)
+    assert done.returncode == 1
+    assert "not everything could be reverted" in done.stderr
+    assert CLEANUP in stage.calls
+    assert (state / "not-reverted").exists()
+
+
+@pytest.mark.parametrize("is_reverted", [True, False])
+def test_a_purge_keeps_what_says_how_to_revert(stage: Stage, tmp_path: Path, is_reverted: bool) -> None:
+    root = tmp_path / "root"
+    for name in ("etc/nodespan", "var/lib/nodespan", "var/lib/nodespan-discovery"):
+        (root / name).mkdir(parents=True)
+    if not is_reverted:
+        (root / "var/lib/nodespan/not-reverted").touch()
+    assert stage.run("sh", HERE / "debian/postrm", "purge", DPKG_ROOT=str(root)).returncode == 0
+    assert (root / "var/lib/nodespan").exists() is not is_reverted
+    assert not (root / "etc/nodespan").exists()
+    assert not (root / "var/lib/nodespan-discovery").exists()
+
+
+@pytest.mark.parametrize(("installed", "is_removed"), [("1", False), ("0", True)])
+def test_an_upgrade_of_the_rpm_does_not_touch_the_new_version(stage: Stage, installed: str, is_removed: bool) -> None:
+    spec = (HERE / "rpm/nodespan.spec").read_text()
+    section = re.search(r"^%preun\n(.*?)^%postun$", spec, re.DOTALL | re.MULTILINE)
+    assert section
+    assert stage.run("sh", "-c", section[1].replace("%%", "%"), "preun", installed).returncode == 0
+    assert any(call.startswith("find /usr/lib/nodespan ") for call in stage.calls) is is_removed
+
+
+def test_both_packages_use_the_script_that_is_in_them() -> None:
+    for script in ("debian/prerm", "rpm/nodespan.spec"):
+        assert "sh /usr/lib/nodespan/leave.sh" in (HERE / script).read_text()
+    assert '"leave.sh"' in (HERE / "tree.py").read_text()
