@@ -49,6 +49,10 @@ def run(part: Part, arguments: list[str]) -> int:
         return NOTHING_SELECTED
     try:
         ending = boot(part, arguments)
+        if not ending.timed_out and not part.started.exists():
+            # What ended before it ran anything of ours, a kernel that panics as it boots, has tested nothing yet.
+            print(f"the guest ended before it ran anything (exit {ending.code}): once more", flush=True)
+            ending = boot(part, arguments)
     except CannotRunError as refusal:
         print(f"these tests of the vm tier are skipped ({part.marks}): {refusal}", flush=True)
         return skip(part, str(refusal), arguments)
