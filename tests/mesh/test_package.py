@@ -92,3 +92,11 @@ async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, pa
         for path in ("/etc/nodespan", "/var/lib/nodespan", "/run/nodespan", "/etc/systemd/system/nodespan.service"):
             assert not two.has(path), path
         assert await two.run("find", "/etc/systemd/system", "-name", "nodespan*") == ""
+
+        # An agent that was stopped before has left nothing either: the package starts another one to revert it.
+        await one.run("systemctl", "stop", "nodespan")
+        assert one.machine.succeeds("ip", "link", "show", "kubespan")
+        await one.run("dpkg", "--purge", "nodespan")
+        assert not one.machine.succeeds("ip", "link", "show", "kubespan")
+        assert "nodespan" not in await one.run("nft", "list", "tables")
+        assert not one.has("/var/lib/nodespan")
