@@ -1,9 +1,9 @@
-"""Metrics as values: families of samples, their sum over several processes, and the text that Prometheus reads.
+"""Metrics as values: families of samples, those of several processes as one, and the text that Prometheus reads.
 
 The service counts too often for a library that locks, and every process of a service has a part of the truth.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
@@ -31,16 +31,20 @@ class Family:
     shared: bool = False
 
 
-def summed(parts: Iterable[Iterable[Family]]) -> list[Family]:
-    """One family of each name: the sums of all processes, or the greatest where each has all."""
+def combined(parts: Mapping[int, Iterable[Family]]) -> list[Family]:
+    """One family of each name, from processes by number: gauges are the sums, or the greatest where each has all.
+
+    What only grows has the process as a label instead: a sum would fall when one starts again, or does not answer.
+    """
     first: dict[str, Family] = {}
     values: dict[str, dict[tuple[str, Labels], float]] = {}
-    for families in parts:
+    for place, families in sorted(parts.items()):
+        own = (("process", str(place)),)
         for family in families:
             first.setdefault(family.name, family)
             known = values.setdefault(family.name, {})
             for sample in family.samples:
-                key = (sample.suffix, sample.labels)
+                key = (sample.suffix, sample.labels if family.kind == "gauge" else sample.labels + own)
                 before = known.get(key, 0.0)
                 known[key] = max(before, sample.value) if family.shared else before + sample.value
     return [

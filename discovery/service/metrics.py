@@ -206,7 +206,8 @@ def _gauge(name: str, text: str, value: float) -> Family:
 def _of_connections(sources: Sources) -> Iterator[Family]:
     limits = sources.limits
     for name, text, value in (
-        ("connections", "Connections of clients.", sources.connections),
+        ("connections", "Connections of clients.", sources.connections - sources.carried),
+        ("connections_carried", "Connections over TLS whose bytes go on to another process.", sources.carried),
         ("connections_idle", "Connections of clients without a request under way.", sources.idle),
         ("connections_limit", "Connections that clients may have in all.", limits.connections.total),
         ("sources", "Addresses (networks of 64 bits for IPv6) that have connections.", len(sources)),

@@ -1,6 +1,7 @@
 """Calls between the processes of one service: what another one has to answer, and what all have a part of."""
 
 import json
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,10 +13,10 @@ import msgpack
 import trio
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
-from nodespan.discovery.service.exposition import Family, Sample, from_plain, summed, to_plain
+from nodespan.discovery.service.exposition import Family, Sample, combined, from_plain, to_plain
 from nodespan.discovery.service.metrics import Metrics, page
 from nodespan.discovery.service.processes.team import Team
-from nodespan.runtime.api.grpc import Call, Limits, Method, RPCError, Server, Service, frame, methods, unary
+from nodespan.runtime.api.grpc import Bounds, Call, Limits, Method, RPCError, Server, Service, frame, methods, unary
 from nodespan.runtime.api.grpc.client import CallError, Channel, ChannelOptions, Endpoint, open_channel
 from nodespan.runtime.api.pages import Page, answer
 from nodespan.runtime.backoff import Exponential
@@ -24,9 +25,20 @@ from nodespan.runtime.process.logger import Logger
 _INTERNAL = "/nodespan.discovery.Internal"
 _OPTIONS = ChannelOptions(
     max_message=64 << 20,
-    window=16 << 20,
+    # What is on its way is in memory, and not accounted for: little of each call, so that a client that does not read
+    # holds up its own calls only.
+    window=64 << 10,
     max_buffered=256 << 20,
     backoff=Exponential(base=0.05, cap=0.5),
+)
+# One connection carries the calls of all clients of a process, which have limits there.
+_LIMITS = Limits(
+    by_source=False,
+    max_concurrent_streams=1_000_000,
+    max_resets=math.inf,
+    incomplete=Bounds(),
+    held=Bounds(total=1 << 30),
+    work=Bounds(),
 )
 # What another process may take, in seconds, to say what it counted, and to answer a call.
 _PATIENCE = 5.0
@@ -107,16 +119,16 @@ class Colleagues:
             found = own.respond(target)
             if found.status != 200:
                 return found
-            parts = [own.families()]
+            parts = {self._team.place: own.families()}
             async with trio.open_nursery() as nursery:
                 for place in self._team.others:
                     nursery.start_soon(self._add_families, place, parts)
             up = Family("discovery_server_processes", "gauge", "Processes that answer.", (Sample(len(parts)),))
-            return page([*summed(parts), up])
+            return page([*combined(parts), up])
 
         return respond
 
-    async def _add_families(self, place: int, parts: list[list[Family]]) -> None:
+    async def _add_families(self, place: int, parts: dict[int, list[Family]]) -> None:
         try:
             plain = await self._channels[place].unary(
                 f"{_INTERNAL}/Families", StringValue(), _unpacked, timeout=_PATIENCE, wait=True
@@ -124,7 +136,7 @@ class Colleagues:
         except CallError as error:
             self._log.warning("another process does not answer", process=place, error=str(error))
         else:
-            parts.append(from_plain(plain))
+            parts[place] = from_plain(plain)
 
 
 def internal_methods(metrics: Metrics, pages: Pages) -> dict[str, Method]:
@@ -151,7 +163,7 @@ async def answer_colleagues(
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         await listening.bind(str(path))
         listening.listen(128)
-        server = Server(Service(methods=given, log=log, limits=Limits(by_source=False)))
+        server = Server(Service(methods=given, log=log, limits=_LIMITS))
         await server.serve([trio.SocketListener(listening)], grace=0.0, task_status=task_status)
 
 

@@ -22,9 +22,8 @@ from nodespan.runtime.api.grpc.stream import Service, Stream
 from nodespan.runtime.api.grpc.wire import Wire
 from nodespan.runtime.token_bucket import TokenBucket
 
-# How many requests a client may reset: the rate per second, and the burst.
-_RESETS_PER_SECOND = 200
-_RESETS_AT_ONCE = 5000
+# How many requests a client may reset at once, in seconds of what it may on average.
+_BURST_OF_RESETS = 25
 # How long, in seconds, a peer may take to read the last frames.
 _GOODBYE = 1.0
 # What a request costs, in frames.
@@ -83,7 +82,7 @@ class Connection:
         self._incomplete: dict[int, float] = {}
         self._waits_for_requests = False
         self._pings = PingPolicy(limits.min_ping_interval)
-        self._resets = TokenBucket(_RESETS_PER_SECOND, _RESETS_AT_ONCE, trio.current_time())
+        self._resets = TokenBucket(limits.max_resets, limits.max_resets * _BURST_OF_RESETS, trio.current_time())
         self._reading = trio.CancelScope()
         # When the peer must have said hello; None once it has.
         self._due: float | None = trio.current_time() + limits.handshake

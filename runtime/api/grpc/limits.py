@@ -18,6 +18,8 @@ class Bounds:
 class Limits:
     """Sizes in bytes, times in seconds. `min_ping_interval` 0 allows any number of pings.
 
+    `max_resets` is how many requests a second a client may reset, with bursts of 25 times that.
+
     `max_buffered` bounds the memory of incomplete requests of one connection. A silent peer is probed after
     `idle_probe`; it counts as dead after `dead_after`, also if it stops acknowledging what was sent.
 
@@ -32,6 +34,7 @@ class Limits:
     """
 
     max_concurrent_streams: int = 1000
+    max_resets: float = 200.0
     max_message: int = 4 << 20
     max_buffered: int = 64 << 20
     max_header_list: int = 16 << 10

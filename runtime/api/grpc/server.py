@@ -133,7 +133,10 @@ class Server:
                 received, first = await peek(wire, self._service.limits)
             place = None if first is None else self._elsewhere.place_of(*first)
             if place is not None:
-                self.sources.became_busy(seat)
+                if tls is None:
+                    self.sources.became_busy(seat)
+                else:
+                    self.sources.carry(seat)  # only the process with the keys can
                 await self._elsewhere.hand_over(place, transport, wire, peer, received)
                 return
         await self._carry(wire, peer, seat, received)

@@ -44,7 +44,7 @@ def source_of(address: IPv4Address | IPv6Address) -> Hashable:
 class Source:
     """Counts what the connections of one source use."""
 
-    __slots__ = ("held", "idle", "incomplete", "is_lasting", "key", "seats", "waiting", "work")
+    __slots__ = ("carried", "held", "idle", "incomplete", "is_lasting", "key", "seats", "waiting", "work")
 
     def __init__(self, key: Hashable, limits: Limits, total: Ledger, now: float, *, is_lasting: bool) -> None:
         self.key = key
@@ -54,6 +54,8 @@ class Source:
         self.seats: dict[Seat, None] = {}
         # Of these, the ones without a request in progress: the longest idle one first.
         self.idle: dict[Seat, None] = {}
+        # How many are served by another process.
+        self.carried = 0
         self.incomplete = 0
         self.held = Ledger(limits.held.source, total)
         # The responses that wait to be sent, oldest first.
@@ -72,12 +74,14 @@ class Source:
 class Seat:
     """A connection's place: cancelling `scope` closes it. `idle_since` is None while a request is in progress."""
 
-    __slots__ = ("held", "idle_since", "scope", "source", "unspent", "work")
+    __slots__ = ("held", "idle_since", "is_carried", "scope", "source", "unspent", "work")
 
     def __init__(self, source: Source, limits: Limits, now: float) -> None:
         self.source = source
         self.scope = trio.CancelScope()
         self.idle_since: float | None = now
+        # Another process serves the connection, and has a seat for it.
+        self.is_carried = False
         self.held = Ledger(limits.held.connection, source.held)
         self.work = TokenBucket(limits.work.connection, limits.work.connection * _BURST, now)
         self.unspent = 0.0
@@ -126,7 +130,9 @@ class Sources:
         self._total = Ledger(limits.held.total)
         # What was closed, refused or given up, by reason.
         self.turned_away: Counter[str] = Counter()
+        # All that are open here, and how many of them another process serves, and counts.
         self.connections = 0
+        self.carried = 0
 
     @property
     def limits(self) -> Limits:
@@ -144,7 +150,7 @@ class Sources:
         return self._total.used
 
     def __len__(self) -> int:
-        return sum(bool(source.seats) for source in self._sources.values())
+        return sum(len(source.seats) > source.carried for source in self._sources.values())
 
     def admit(self, address: IPv4Address | IPv6Address | None) -> Seat | None:
         """A seat for a new connection, None if it is to be refused."""
@@ -167,6 +173,8 @@ class Sources:
         source.idle.pop(seat, None)
         if source.seats.pop(seat, seat) is None:
             self.connections -= 1
+            source.carried -= seat.is_carried
+            self.carried -= seat.is_carried
             now = trio.current_time()
             seat.settle(now)
             if source.is_forgettable(now):
@@ -194,8 +202,16 @@ class Sources:
         seat.idle_since = None
         seat.source.idle.pop(seat, None)
 
+    def carry(self, seat: Seat) -> None:
+        """A connection goes on to another process, where it counts for its source; here are only its bytes."""
+        self.became_busy(seat)
+        if seat in seat.source.seats and not seat.is_carried:
+            seat.is_carried = True
+            seat.source.carried += 1
+            self.carried += 1
+
     def _make_room_at(self, source: Source) -> bool:
-        if len(source.seats) < self._limits.connections.source:
+        if len(source.seats) - source.carried < self._limits.connections.source:
             return True
         return self._close(source.longest_idle(), "source")
 

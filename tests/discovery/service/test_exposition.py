@@ -2,7 +2,7 @@
 
 import json
 
-from nodespan.discovery.service.exposition import Family, Sample, from_plain, render, summed, to_plain
+from nodespan.discovery.service.exposition import Family, Sample, combined, from_plain, render, to_plain
 
 CALLS = Family("calls", "counter", "Calls.", (Sample(2, (("method", 'a "quoted"\n\\name'), ("code", "OK"))),))
 LIMIT = Family("limit", "gauge", "The limit.", (Sample(7),), shared=True)
@@ -24,11 +24,24 @@ def test_the_text_has_names_by_kind_and_escaped_labels() -> None:
     ]
 
 
-def test_several_processes_are_added_up_but_for_what_each_has_all_of() -> None:
-    other = Family("calls", "counter", "Calls.", (Sample(3, CALLS.samples[0].labels), Sample(1, (("code", "NO"),))))
+def test_gauges_of_several_processes_are_added_up_but_for_what_each_has_all_of() -> None:
+    one = Family("open", "gauge", "Open.", (Sample(2, (("kind", "a"),)),))
+    other = Family("open", "gauge", "Open.", (Sample(3, (("kind", "a"),)), Sample(1, (("kind", "b"),))))
     plain = json.loads(json.dumps(to_plain([other, LIMIT])))
-    total, limit, times = summed([[CALLS, LIMIT, TIMES], from_plain(plain)])
+    total, limit = combined({0: [one, LIMIT], 1: from_plain(plain)})
     assert [sample.value for sample in total.samples] == [5, 1]
     assert limit == LIMIT
-    assert times == TIMES
-    assert summed([[], []]) == []
+    assert combined({0: [], 1: []}) == []
+
+
+def test_what_only_grows_does_so_for_each_process_however_many_answer() -> None:
+    def shown(*places: int) -> set[str]:
+        lines = render(combined({place: [CALLS, TIMES] for place in places})).decode().splitlines()
+        return {line for line in lines if not line.startswith("#")}
+
+    assert shown(0) == {
+        r'calls_total{code="OK",method="a \"quoted\"\n\\name",process="0"} 2.0',
+        'seconds_bucket{le="+Inf",process="0"} 1.0',
+        'seconds_sum{process="0"} 0.5',
+    }
+    assert shown(0, 1) == shown(0) | shown(1)

@@ -114,6 +114,10 @@ async def test_a_connection_over_tls_is_carried_to_its_process(tmp_path: Path) -
                 async with client.watch(cluster=OF_1) as watch:
                     assert len((await watch.receive()).affiliates) == 40
                     assert await _value(bounds[0], "discovery_state_subscriptions") == 1
+                    # It is one connection, whoever accepted it.
+                    assert await _value(bounds[0], "discovery_server_connections") == 1
+                    carried = await _value(bounds[0], "discovery_server_connections_carried")
+                    assert carried == (bound is bounds[0])
         # Both ends of what carried them are closed.
         with trio.fail_after(PATIENCE):
             while await _value(bounds[0], "discovery_server_connections"):  # noqa: ASYNC110  # another side's sockets

@@ -96,7 +96,7 @@ async def test_a_peer_that_pings_too_often_is_disconnected_with_the_reason() -> 
 
 
 async def test_a_peer_that_opens_and_resets_without_end_is_disconnected_with_the_reason() -> None:
-    async with serving() as greeter, raw(greeter) as client:
+    async with serving(Limits(max_resets=20)) as greeter, raw(greeter) as client:
 
         async def open_and_reset() -> None:
             # The peer is told, and listens, while it sends: the server waits a second at most for it to stop.

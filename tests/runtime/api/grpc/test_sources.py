@@ -108,6 +108,23 @@ async def test_behind_a_proxy_connections_are_no_source() -> None:
     assert (sources.connections, len(sources)) == (6, 6)
 
 
+async def test_a_connection_that_another_process_serves_counts_there_for_its_source_and_here_in_all() -> None:
+    sources = Sources(Limits(connections=Bounds(source=1, total=3)))
+    seats = [_admit(sources)]
+    sources.carry(seats[0])
+    seats.append(_admit(sources))
+    assert (sources.connections, sources.carried, sources.idle, len(sources)) == (2, 1, 1, 1)
+    sources.carry(seats[1])
+    assert len(sources) == 0
+    _busy(sources)
+    assert sources.admit(A) is None
+    assert sources.admit(B) is not None  # the oldest of the one that has most is closed for it
+    for seat in seats:
+        sources.leave(seat)
+        sources.carry(seat)
+    assert (sources.connections, sources.carried) == (2, 0)
+
+
 async def test_what_left_counts_no_more() -> None:
     sources = Sources(Limits(connections=Bounds(source=1)))
     for _ in range(3):
