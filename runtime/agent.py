@@ -21,6 +21,7 @@ from nodespan.runtime.controller import Logger
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.errors import RegistrationError, StateOpenError
 from nodespan.runtime.lifecycle import AGENT_ID, AgentLifecycle, AgentLifecycleSpec
+from nodespan.runtime.loading import load
 from nodespan.runtime.lock_file import LockedError, locked
 from nodespan.runtime.process.quiet import wait_quiet
 from nodespan.runtime.process.service_manager import ServiceManager
@@ -223,6 +224,7 @@ class Agent:
 
     async def _serve_metrics(self, nursery: trio.Nursery, address: tuple[str, int]) -> None:
         # Only an agent that serves metrics pays for the library.
+        await load("nodespan.runtime.api.http_server", "nodespan.runtime.api.metrics")
         from nodespan.runtime.api.http_server import serve_pages
         from nodespan.runtime.api.metrics import EngineMetrics
 
@@ -237,6 +239,7 @@ class Agent:
 
     async def _serve_state(self, nursery: trio.Nursery, path: Path) -> None:
         # Only an agent that serves it pays for protobuf and HTTP/2.
+        await load("nodespan.runtime.api.cosi.serving")
         from nodespan.runtime.api.cosi.serving import serve_on_socket
 
         await nursery.start(partial(serve_on_socket, path, self._state_methods, log=self._log))

@@ -137,15 +137,21 @@ def _nothing_left_behind() -> Iterator[None]:
 
 # What is loaded in a thread when the configuration asks for it: virtual time does not wait for threads.
 LOADED_LATER = (
+    "nodespan.controllers.api.issuer",
+    "nodespan.controllers.api.serving",
     "nodespan.controllers.cluster.conversion",
     "nodespan.controllers.config.apply",
     "nodespan.controllers.network.dhcp.factories",
     "nodespan.controllers.network.vip.conditions.checks",
     "nodespan.controllers.network.vip.conditions.named_resource",
     "nodespan.controllers.network.vip.operator",
+    "nodespan.controllers.secrets.api_certificate",
     "nodespan.discovery.client",
     "nodespan.discovery.proxy",
     "nodespan.discovery.transport",
+    "nodespan.runtime.api.cosi.serving",
+    "nodespan.runtime.api.http_server",
+    "nodespan.runtime.api.metrics",
     "nodespan.runtime.api.user_resources",
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nodespan.resources.secrets import CertSANSpec, OSRootSpec
+from nodespan.runtime.loading import load
 
 if TYPE_CHECKING:
     from nodespan.controllers.secrets.authority import KeyPair
@@ -14,6 +15,7 @@ class LazyIssuer:
 
     async def issue(self, root: OSRootSpec, sans: CertSANSpec, control_planes: Sequence[str]) -> "KeyPair":
         """A certificate for these names. Raises IssuerError."""
+        await load("nodespan.controllers.api.issuer")
         from nodespan.controllers.api.issuer import TrustService
 
         return await TrustService().issue(root, sans, control_planes)

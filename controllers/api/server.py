@@ -19,6 +19,7 @@ from nodespan.resources.network import (
 from nodespan.resources.secrets import API_ID, OS_ROOT_ID, APICertificate, APICertificateSpec, OSRoot, OSRootSpec
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.loading import load
 from nodespan.runtime.plugins import AgentAccess
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class ServerController(Controller):
             await problems.show({API_ID: _why_no_certificate(root.spec if root else None)}, loud=frozenset({API_ID}))
             return
         issues = root is not None and bool(root.spec.issuing_ca.key and root.spec.token)
+        await load("nodespan.controllers.api.serving")
         self._update(ctx, certificate.spec, root.spec if root else None, listen)
         if self._task is not None and (self._task.listen, self._task.issues) != (listen, issues):
             await self._stop()

@@ -23,6 +23,7 @@ from nodespan.resources.secrets import (
     OSRootSpec,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+from nodespan.runtime.loading import load
 
 if TYPE_CHECKING:
     from nodespan.controllers.secrets.authority import KeyPair
@@ -97,6 +98,7 @@ class APIController(Controller):
     async def _current(self, ctx: ControllerContext, root: OSRootSpec, sans: CertSANSpec) -> APICertificateSpec | None:
         """The certificate to show; the present one as long as no better one can be had."""
         # Only a node with an authority pays for the library.
+        await load("nodespan.controllers.secrets.api_certificate")
         from nodespan.controllers.secrets.api_certificate import certificate_spec, is_current, is_of, self_issued
 
         now, issued = self._now(), self._issued
