@@ -7,7 +7,7 @@ from typing import Final
 import trio
 from cryptography import x509
 
-from nodespan.controllers.config.masking import mask_text
+from nodespan.controllers.config.masked_text import mask_text
 from nodespan.controllers.secrets.authority import alternative_names, roles_of
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.runtime.api import protocol

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nodespan.controllers.config.loading import read_and_load
-from nodespan.controllers.config.masking import mask_line, mask_values, secret_texts
+from nodespan.controllers.config.masked_text import mask_values, secret_texts
+from nodespan.controllers.config.masking import mask_line
 from nodespan.controllers.config.sources import expand
 from nodespan.controllers.overview.checks.services import configuration_files
 from nodespan.runtime.overview.check import Surroundings

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nodespan.controllers.config.finding import Severity
-from nodespan.controllers.config.masking import mask_text, secret_texts
+from nodespan.controllers.config.masked_text import mask_text, secret_texts
 from nodespan.controllers.config.problem import Problem, render
 
 TOKEN = "abcdef.0123456789"

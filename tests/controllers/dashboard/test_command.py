@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 
-from nodespan.controllers.config.masking import mask_text
+from nodespan.controllers.config.masked_text import mask_text
 from nodespan.controllers.dashboard.command import DashboardCommand, _serve
 from nodespan.controllers.dashboard.listening import Dashboard
 from nodespan.runtime.api.browser.door import Rights
