@@ -13,7 +13,8 @@ from pathlib import Path
 from bench.measure import Figure, compare
 
 _PYTHON = (sys.executable, "-c")
-_NODESPAN = str(Path(sys.executable).with_name("nodespan"))
+# Of the tree that is measured: the installed script starts the one that it was installed from.
+NODESPAN = (*_PYTHON, "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
 # After the free memory was given back.
 _SETTLED = 25.0
 
@@ -29,7 +30,7 @@ def _agent() -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
             "NODESPAN_STATE_DIR": str(directory / "state"),
             "NODESPAN_ROOT": str(directory / "root"),
         }
-        process = subprocess.Popen((_NODESPAN, "agent"), env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen((*NODESPAN, "agent"), env=environment, stderr=subprocess.DEVNULL)
         try:
             yield process, environment
         finally:
@@ -46,7 +47,7 @@ def _milliseconds(*command: str, environment: dict[str, str] | None = None) -> f
 def _until_it_answers() -> float:
     started = time.perf_counter()
     with _agent() as (process, environment):
-        asking = (_NODESPAN, "get", "links")
+        asking = (*NODESPAN, "get", "links")
         while subprocess.run(asking, check=False, env=environment, capture_output=True).returncode != 0:
             assert process.poll() is None
             time.sleep(0.01)
@@ -62,7 +63,7 @@ def start() -> Figure:
 def cold_get() -> Figure:
     """`nodespan get links` by the short way."""
     with _agent() as (_, environment):
-        asking = (_NODESPAN, "get", "links")
+        asking = (*NODESPAN, "get", "links")
         while subprocess.run(asking, check=False, env=environment, capture_output=True).returncode != 0:
             time.sleep(0.05)
         measured = compare(

@@ -1,7 +1,8 @@
 """`make bench-compare BASE=ref`: the figures of this tree against those of a commit, and what has become worse.
 
 Both trees are measured in turn by the measurements of this one, several times. A figure is worse (or better) if its
-best round differs by more than its noise, which is what the rounds of one tree differ among themselves.
+best round differs by more than its noise, which is what the rounds of one tree differ among themselves. One that only
+this tree fails to measure is worse, too.
 """
 
 import argparse
@@ -40,6 +41,25 @@ class Change:
         return "better" if self.before > self.after * (1 + self.noise) else ""
 
 
+@attrs.frozen
+class Failure:
+    """A figure that a round of one of the trees could not measure, and the first errors; "" where there is none."""
+
+    name: str
+    before: str
+    after: str
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is this tree that fails."""
+        return bool(self.after) and not self.before
+
+    def __str__(self) -> str:
+        where = "before and after" if self.before and self.after else "before" if self.before else "after"
+        verdict = "  WORSE" if self.is_worse else ""
+        return f"{self.name:<72} cannot be measured {where}: {self.after or self.before}{verdict}"
+
+
 def change(what: str, unit: str, before: Iterable[float], after: Iterable[float]) -> Change:
     """A figure of the rounds of both trees."""
     rounds = (sorted(before), sorted(after))
@@ -72,7 +92,7 @@ def _beside_our_measurements(tree: Path, directory: Path) -> Path:
 
 
 def _measured(directory: Path, names: Iterable[str]) -> dict[str, dict[str, object]]:
-    """The figures of one run, by name; without those that could not be measured."""
+    """The figures of one run, by name; of one that could not be measured there is an `error`."""
     results = directory / "results.json"
     command = [sys.executable, "-m", "bench", "--json", str(results), *names]
     run = subprocess.run(
@@ -85,15 +105,16 @@ def _measured(directory: Path, names: Iterable[str]) -> dict[str, dict[str, obje
     expected = str((directory / "nodespan").resolve().parent)
     if found["tree"] != expected:
         sys.exit(f"measured {found['tree']} instead of {expected}")
-    return {row["name"]: row for row in found["rows"] if "error" not in row}
+    return {row["name"]: row for row in found["rows"]}
 
 
-def _changes(rounds: Mapping[str, list[dict[str, dict[str, object]]]]) -> Iterator[Change | str]:
-    """The figures in their order; the name alone where one of the trees has it not."""
+def changes(rounds: Mapping[str, list[dict[str, dict[str, object]]]]) -> Iterator[Change | Failure]:
+    """The figures in their order."""
     for name in dict.fromkeys(name for each in rounds["after"] + rounds["before"] for name in each):
         before, after = ([run[name] for run in rounds[side] if name in run] for side in ("before", "after"))
-        if not before or not after:
-            yield name
+        errors = [[str(row["error"]) for row in side if "error" in row] for side in (before, after)]
+        if any(errors):
+            yield Failure(name, *(side[0] if side else "" for side in errors))
             continue
         values = [[float(str(row["ours"])) for row in side] for side in (before, after)]
         yield change(str(after[0]["what"]), str(after[0]["unit"]), *values)
@@ -118,9 +139,10 @@ def main() -> int:
                 rounds[side].append(_measured(sides[side], given.names))
     print(f"{'what':<72} {'before':>9} {'after':>9} {'':<5} {'change':>7} {'noise':>6}")
     worse = 0
-    for each in _changes(rounds):
-        if isinstance(each, str):
-            print(f"{each:<72} is not in both trees")
+    for each in changes(rounds):
+        if isinstance(each, Failure):
+            worse += each.is_worse
+            print(each)
             continue
         worse += each.verdict == "WORSE"
         by = each.after / each.before - 1 if each.before else 0.0
