@@ -18,6 +18,10 @@ _USER_MANAGER = re.compile(r"user@\d+\.service")
 _MANY_LINES = 5000
 _PATIENCE = 20.0
 _MOST_BYTES = 8 * 2**20
+_BEGIN_OF_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
+_END_OF_KEY = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY-----")
+# More than a key of 16,384 bits has.
+_LINES_OF_KEY = 250
 
 
 def logs(socket_path: str, *, lines: int, follow: bool, since: str) -> int:
@@ -125,7 +129,15 @@ def log_of_agent(agent: dict[str, Any] | None) -> str:
     command = command_for(agent, lines=_MANY_LINES, follow=False, since="")
     if command is None:
         return "the log is not found\n"
-    return _output(command)
+    return without_cut_secret(_output(command))
+
+
+def without_cut_secret(log: str) -> str:
+    """The end of a log without the rest of a private key at its beginning, which nothing would recognise."""
+    end = _END_OF_KEY.search(log)
+    if end is None or _BEGIN_OF_KEY.search(log, 0, end.start()) or log.count("\n", 0, end.start()) > _LINES_OF_KEY:
+        return log
+    return log[end.end() :].partition("\n")[2]
 
 
 def _output(command: Sequence[str]) -> str:
@@ -140,4 +152,8 @@ def _output(command: Sequence[str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{command[0]}: {error}\n"
-    return done.stdout[-_MOST_BYTES:].decode(errors="backslashreplace")
+    output = done.stdout
+    if len(output) > _MOST_BYTES:
+        # A part of a line may be a part of a secret.
+        output = output[-_MOST_BYTES:].partition(b"\n")[2]
+    return output.decode(errors="backslashreplace")

@@ -37,8 +37,8 @@ _LONGEST = 8 * 2**20
 def support(options: argparse.Namespace) -> int:
     """Collect, list, ask, write. Raises CommandError."""
     surroundings = surroundings_of(options)
-    host, moment = os.uname().nodename, time.gmtime()
-    name = f"nodespan-support-{_plain(host)}-{time.strftime('%Y%m%d-%H%M%S', moment)}"
+    host, now = os.uname().nodename, time.time()
+    name = f"nodespan-support-{_plain(host)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}"
     files = collected(surroundings, parts(socket_of(options)))
     for file in files:
         sys.stdout.write(f"{size(len(file.text.encode(errors='surrogatepass'))):>9}  {escaped(file.name)}\n")
@@ -50,7 +50,7 @@ def support(options: argparse.Namespace) -> int:
     if not options.yes and sys.stdin is not None and sys.stdin.isatty() and not _agrees():
         raise CommandError("nothing was written")
     try:
-        create_file(path, archive(name, files, time.mktime(moment)))
+        create_file(path, archive(name, files, now))
     except FileExistsError as error:
         raise CommandError(f"{path} exists already: choose another name by --output") from error
     sys.stdout.write(f"{escaped(str(path))} is written. Look into it before you send it: tar -tf\n")
@@ -72,7 +72,8 @@ def collected(surroundings: Surroundings, wanted: Iterable[SupportPart]) -> list
     links = [resource["metadata"]["id"] for resource in surroundings.resources("linkstatuses")]
     scrubber = Scrubber(harmless=[*links, os.uname().nodename, own_version()])
     files = [file for part in wanted for file in collect(part, surroundings, scrubber)]
-    return [SupportFile(scrubber.scrubbed(file.name), scrubber.scrubbed(file.text[-_LONGEST:])) for file in files]
+    # Cut last: what is left of a secret that was cut is not recognised.
+    return [SupportFile(scrubber.scrubbed(file.name), scrubber.scrubbed(file.text)[-_LONGEST:]) for file in files]
 
 
 def archive(folder: str, files: Iterable[SupportFile], now: float) -> bytes:

@@ -6,6 +6,7 @@ import enum
 import io
 import stat
 import tarfile
+import time
 import types
 import typing
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from nodespan.controllers.overview.support import masked_text
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.network import LinkStatus, LinkStatusSpec, NetworkProblem, NetworkProblemSpec
 from nodespan.runtime.api.local import LocalServer, listen
+from nodespan.runtime.cli import main
+from nodespan.runtime.cli.overview import support
 from nodespan.runtime.cli.overview.support import archive, collected, parts
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.events import Event, EventSpec
@@ -265,3 +268,33 @@ def test_a_part_that_fails_is_a_file_and_the_others_are_there() -> None:
     ]
     files = {file.name: file.text for file in collected(surroundings, wanted)}
     assert files == {"before": "1", "failed/bad.txt": "ZeroDivisionError: here\n", "after": "2"}
+
+
+def test_a_secret_across_the_place_where_a_file_is_cut_is_taken_out_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "S3cr3t-of-some-length"
+    monkeypatch.setattr(support, "_LONGEST", len(secret) // 2 + len(" the end"))
+
+    def collect(_surroundings: Surroundings, scrubber: Scrubber) -> Iterator[SupportFile]:
+        scrubber.add(secret)
+        yield SupportFile("log", f"{secret} the end")
+
+    wanted = SupportPart(name="log", collect=collect)
+    (file,) = collected(Surroundings(state_dir=Path("/nonexistent")), [wanted])
+    assert file.text.endswith(" the end")
+    assert secret[-6:] not in file.text
+
+
+def test_the_files_of_the_archive_are_of_now_in_any_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "collected", lambda *_: [SupportFile("a", "b")])
+    path = tmp_path / "made.tar.gz"
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        began = int(time.time())
+        assert main(["support", "--yes", "--output", str(path), "--socket", str(tmp_path / "none")]) == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    with tarfile.open(path) as tar:
+        (entry,) = tar.getmembers()
+    assert began <= entry.mtime <= time.time()

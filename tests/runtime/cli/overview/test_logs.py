@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from nodespan.runtime.cli.errors import CommandError
-from nodespan.runtime.cli.overview.logs import command_for, log_of_agent
+from nodespan.runtime.cli.overview import logs
+from nodespan.runtime.cli.overview.logs import command_for, log_of_agent, without_cut_secret
 
 AGENT = {"pid": 7, "version": "1", "node": "one"}
 
@@ -88,3 +89,37 @@ def test_a_log_that_goes_nowhere_is_not_found(tmp_path: Path, stderr: str) -> No
 
 def test_for_support_a_log_that_is_not_found_is_a_text_that_says_so() -> None:
     assert log_of_agent({"pid": 2**31, "version": "1"}) == "the log is not found\n"
+
+
+def test_a_line_that_was_cut_is_left_out_of_the_log_for_support(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "agent.log"
+    file.write_text("token=Abc123\nä 2\nlast\n")
+    monkeypatch.setattr(logs, "command_for", lambda *_, **__: ["cat", str(file)])
+    whole = file.stat().st_size
+    expected = {whole + 1: file.read_text(), whole: file.read_text(), whole - 8: "ä 2\nlast\n"}
+    # In the middle of a character.
+    expected |= {len("ä 2\nlast\n".encode()) - 1: "last\n"}
+    for most, text in expected.items():
+        monkeypatch.setattr(logs, "_MOST_BYTES", most)
+        assert log_of_agent(AGENT) == text
+
+
+BLOCK = ["-----BEGIN EC PRIVATE KEY-----", "MHcCAQEE", "oUQDQgAE", "-----END EC PRIVATE KEY-----"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        ([*BLOCK[1:], "after"], ["after"]),
+        ([f"Jan 02 one nodespan[7]: {line}" for line in BLOCK[2:]] + ["after"], ["after"]),
+        (["before", *BLOCK, "after", *BLOCK], None),
+        (["a"] * 300 + ["no -----END PRIVATE KEY----- is found"], None),
+        (["before", "after"], None),
+        ([BLOCK[3]], []),
+    ],
+)
+def test_the_rest_of_a_private_key_is_left_out_of_the_log_for_support(lines: list[str], left: list[str] | None) -> None:
+    given, expected = ("".join(f"{line}\n" for line in each) for each in (lines, lines if left is None else left))
+    assert without_cut_secret(given) == expected
