@@ -104,6 +104,10 @@ class CallError(Exception):
     """The browser refused a call."""
 
 
+class EndedError(Exception):
+    """The browser has ended."""
+
+
 class _Wire:
     """The two pipes, within one trio run."""
 
@@ -114,10 +118,11 @@ class _Wire:
         self._answers: dict[int, dict[str, Any]] = {}
         self._arrived = trio.lowlevel.ParkingLot()
         self._lock = trio.Lock()
+        self._has_ended = False
         self.events: list[dict[str, Any]] = []
 
     async def read(self) -> None:
-        """Take in what comes, until cancelled."""
+        """Take in what comes, until cancelled or the browser has ended."""
         async with self._source, self._sink:
             rest = b""
             while data := await self._source.receive_some(_CHUNK):
@@ -128,16 +133,23 @@ class _Wire:
                     else:
                         self.events.append(message)
                 self._arrived.unpark_all()
+            self._has_ended = True
+            self._arrived.unpark_all()
 
     async def call(self, method: str, *, session: str = "", **parameters: Any) -> dict[str, Any]:
-        """Call a method of the protocol."""
+        """Call a method of the protocol. Raises CallError, EndedError."""
         number = self._browser.number()
         message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
         if session:
             message["sessionId"] = session
-        async with self._lock:
-            await self._sink.send_all(json.dumps(message).encode() + b"\0")
+        try:
+            async with self._lock:
+                await self._sink.send_all(json.dumps(message).encode() + b"\0")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise EndedError(f"{method}: the browser has ended") from error
         while number not in self._answers:
+            if self._has_ended:
+                raise EndedError(f"{method}: the browser has ended")
             await self._arrived.park()
         answer = self._answers.pop(number)
         if "error" in answer:
@@ -265,4 +277,4 @@ def running_browser() -> Iterator[Browser]:
             browser.close()
 
 
-__all__ = ["Browser", "Page", "program", "running_browser"]
+__all__ = ["Browser", "EndedError", "Page", "program", "running_browser"]
