@@ -1,6 +1,7 @@
 """The house rules of tests/conftest.py and tests/support, tried on pytest itself in a process of its own."""
 
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import TIERS, starts_processes
 from tests.support import run
 from tests.support.nested import run_pytest
-from tests.support.process import eventually, running
+from tests.support.process import ending, eventually, running
 from tests.support.progress import unfinished
 from tests.support.tally import tally
 
@@ -69,6 +70,53 @@ async def test_a_daemon_lives_as_long_as_its_block(tmp_path: Path) -> None:
         await eventually(started.exists)
         assert daemon.returncode is None
     assert daemon.returncode is not None
+
+
+async def ignoring_sigterm(directory: Path) -> trio.Process:
+    started = directory / "started"
+    process = await trio.lowlevel.open_process(["sh", "-c", f"trap '' TERM; touch {started}; exec sleep 1000"])
+    await eventually(started.exists)
+    return process
+
+
+_COMPLAINT = "did not end on SIGTERM"
+
+
+async def test_a_daemon_that_ignores_sigterm_fails_its_test_and_is_killed(tmp_path: Path) -> None:
+    daemon = await ignoring_sigterm(tmp_path)
+    with pytest.raises(AssertionError, match=_COMPLAINT):
+        async with ending(daemon, patience=0.01):
+            pass
+    assert daemon.returncode == -signal.SIGKILL
+
+
+async def test_a_daemon_that_ignores_sigterm_fails_a_test_that_ends_its_work_by_cancelling_it(tmp_path: Path) -> None:
+    daemon = await ignoring_sigterm(tmp_path)
+
+    async def work() -> None:
+        with trio.CancelScope() as scope:
+            async with ending(daemon, patience=0.01), trio.open_nursery() as nursery:
+                for _ in range(2):
+                    nursery.start_soon(trio.sleep_forever)
+                scope.cancel()
+
+    with pytest.raises(AssertionError, match=_COMPLAINT):
+        await work()
+    assert daemon.returncode == -signal.SIGKILL
+
+
+async def test_a_test_that_fails_anyway_fails_by_its_own_error_with_a_note_of_the_daemon(tmp_path: Path) -> None:
+    daemon = await ignoring_sigterm(tmp_path)
+    with pytest.raises(ValueError, match="its own") as caught:
+        async with ending(daemon, patience=0.01):
+            raise ValueError("its own")
+    assert [_COMPLAINT in note for note in caught.value.__notes__] == [True]
+
+
+async def test_a_daemon_that_its_test_kills_may_ignore_sigterm(tmp_path: Path) -> None:
+    daemon = await ignoring_sigterm(tmp_path)
+    async with ending(daemon):
+        daemon.kill()
 
 
 async def test_eventually_ends_with_the_last_complaint() -> None:

@@ -16,7 +16,7 @@ from tests.support import forked
 from tests.support.deadlines import PATIENCE
 from tests.support.inside import Inside
 from tests.support.netns import Namespace
-from tests.support.process import Daemon, end, eventually, running
+from tests.support.process import Daemon, ending, eventually, running
 
 # The installed command, by the interpreter that runs the tests.
 COMMAND = (sys.executable, "-c", "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
@@ -162,7 +162,5 @@ async def _forked(
             netns=namespace.path if namespace else None,
             hostname=hostname,
         )
-    try:
+    async with ending(process):
         yield process
-    finally:
-        await end(process)

@@ -23,6 +23,7 @@ from nodespan.etcd import TLSFiles
 from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, entered
+from tests.support.process import end
 
 CLIENT_PORT = 2379
 PEER_PORT = 2380
@@ -140,12 +141,11 @@ class Member:
         process, self._process = self._process, None
         if process is None:
             return
+        if kind == signal.SIGTERM:
+            complaint = await end(process)
+            assert not complaint, f"{self.name}: {complaint}"
+            return
         with trio.CancelScope(shield=True):
-            process.send_signal(kind)
-            # A stopped process ends only when it goes on.
-            process.send_signal(signal.SIGCONT)
-            with trio.move_on_after(PATIENCE):
-                await process.wait()
             process.kill()
             await process.wait()
 

@@ -19,6 +19,8 @@ class Daemon(Protocol):
     """A process as `trio.Process` has it."""
 
     @property
+    def pid(self) -> int: ...
+    @property
     def returncode(self) -> int | None: ...
     def send_signal(self, sig: signal.Signals) -> None: ...
     def kill(self) -> None: ...
@@ -31,7 +33,7 @@ async def running(
     namespace: Namespace | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[trio.Process]:
-    """Run a daemon beside the block; at its end SIGTERM, after `PATIENCE` SIGKILL. Its output is the test's.
+    """Run a daemon beside the block, and end it as `ending` does. Its output is the test's.
 
     `environment` is added to this process's own. The daemon may end by itself; whoever cares looks at `returncode`.
     """
@@ -40,22 +42,40 @@ async def running(
         stdin=subprocess.DEVNULL,
         env={**os.environ, **(environment or {})},
     )
-    try:
+    async with ending(process):
         yield process
-    finally:
-        await end(process)
 
 
-async def end(process: Daemon) -> None:
-    """End a process: SIGTERM, after `PATIENCE` SIGKILL."""
+@contextlib.asynccontextmanager
+async def ending(process: Daemon, *, patience: float = PATIENCE) -> AsyncIterator[None]:
+    """End a process at the end of the block; one that does not end on SIGTERM fails the test.
+
+    A block that fails already keeps its error, with a note of that. A test that kills its process does it in the block.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if complaint := await end(process, patience=patience):
+            failures = error.split(trio.Cancelled)[1] if isinstance(error, BaseExceptionGroup) else error
+            if failures is None or isinstance(failures, trio.Cancelled):
+                raise AssertionError(complaint) from error
+            error.add_note(complaint)
+        raise
+    complaint = await end(process, patience=patience)
+    assert not complaint, complaint
+
+
+async def end(process: Daemon, *, patience: float = PATIENCE) -> str:
+    """End a process by SIGTERM; by SIGKILL after `patience`, and then it returns what there is to complain about."""
     with trio.CancelScope(shield=True):
         process.send_signal(signal.SIGTERM)
         # A stopped process ends only when it goes on.
         process.send_signal(signal.SIGCONT)
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(patience) as waiting:
             await process.wait()
         process.kill()
         await process.wait()
+    return f"process {process.pid} did not end on SIGTERM within {patience:g} s" if waiting.cancelled_caught else ""
 
 
 async def eventually(check: Callable[[], Value], *, within: float = PATIENCE) -> Value:
