@@ -93,9 +93,13 @@ def page_limits(files: int) -> "HttpLimits":
     return HttpLimits(max_connections=min(HttpLimits().max_connections, reserved_files(files) // 4))
 
 
-def client_limits(files: int, *, by_source: bool, processes: int = 1) -> Limits:
-    """What clients may have of a process that may open so many files, one of so many of the service."""
-    connections = min(_MOST_CONNECTIONS, max(16, files - reserved_files(files)))
+def client_limits(files: int, *, by_source: bool, processes: int = 1, carries: bool = False) -> Limits:
+    """What clients may have of a process that may open so many files, one of so many of the service.
+
+    `carries`: it may have to carry the bytes of a connection to another process, which takes a second file.
+    """
+    for_clients = files - reserved_files(files)
+    connections = min(_MOST_CONNECTIONS, max(16, for_clients // 2 if carries else for_clients))
     return Limits(
         max_message=256 << 10,
         max_buffered=16 << 20,
@@ -231,7 +235,10 @@ async def serve_discovery(
                     methods=methods,
                     log=log,
                     limits=client_limits(
-                        _most_files(), by_source=options.counts_sources, processes=team.count if team else 1
+                        _most_files(),
+                        by_source=options.counts_sources,
+                        processes=team.count if team else 1,
+                        carries=elsewhere is not None and tls is not None,
                     ),
                     admit=gate.admit,
                     finished=gate.finished,
@@ -256,13 +263,13 @@ async def serve_discovery(
             given = listeners or await open_listeners(options)
             metrics_url = await _start_pages(nursery, scraped, options.metrics, given.metrics, log)
             pages_url = await _start_pages(nursery, pages, options.pages, given.pages, log)
+            await nursery.start(lambda task_status: server.serve(given.clients, tls=tls, task_status=task_status))
             if team is not None:
                 from nodespan.discovery.service.processes.colleagues import answer_colleagues
                 from nodespan.discovery.service.processes.handover import receive_connections
 
                 await nursery.start(answer_colleagues, team, internal, log)
                 await nursery.start(receive_connections, team, server, log)
-            await nursery.start(lambda task_status: server.serve(given.clients, tls=tls, task_status=task_status))
             bound = Bound(port=given.port, metrics=metrics_url, pages=pages_url)
             log.info("discovery service runs", host=options.listen[0], tls=tls is not None, **attrs.asdict(bound))
             task_status.started(bound)

@@ -112,24 +112,23 @@ async def _carry(wire: Wire, near: trio.SocketStream) -> None:
 async def receive_connections(
     team: Team, server: Server, log: Logger, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serve what the other processes hand over, until cancelled."""
+    """Have what the other processes hand over served by a server that serves already, until cancelled."""
     path = team.connections_at(team.place)
     path.unlink(missing_ok=True)
     with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         await receiver.bind(str(path))
         task_status.started()
-        async with trio.open_nursery() as nursery:
-            while True:
-                data, rights, _, _ = await receiver.recvmsg(_MOST, socket.CMSG_SPACE(_DESCRIPTOR.size))
-                descriptors = [
-                    _DESCRIPTOR.unpack_from(content)[0]
-                    for level, kind, content in rights
-                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
-                ]
-                if not descriptors:
-                    log.error("a connection was handed over without its socket: are there too many open files?")
-                    continue
-                address, port, received = msgpack.unpackb(data)
-                peer = Peer(address=ip_address(address) if address else None, port=port)
-                transport = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptors[0])))
-                nursery.start_soon(server.adopt, transport, peer, received)
+        while True:
+            data, rights, _, _ = await receiver.recvmsg(_MOST, socket.CMSG_SPACE(_DESCRIPTOR.size))
+            descriptors = [
+                _DESCRIPTOR.unpack_from(content)[0]
+                for level, kind, content in rights
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+            ]
+            if not descriptors:
+                log.error("a connection was handed over without its socket: are there too many open files?")
+                continue
+            address, port, received = msgpack.unpackb(data)
+            peer = Peer(address=ip_address(address) if address else None, port=port)
+            transport = trio.SocketStream(trio.socket.from_stdlib_socket(socket.socket(fileno=descriptors[0])))
+            server.adopt(transport, peer, received)

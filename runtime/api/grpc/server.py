@@ -31,6 +31,8 @@ class Server:
         self._elsewhere = elsewhere
         self._connections: set[Connection] = set()
         self._expiring: set[Connection] = set()
+        # Where the connections are served, while new ones are taken.
+        self._conversations: trio.Nursery | None = None
         # What cuts short the beginnings of connections: handshakes, and the wait for a first call.
         self._beginnings: set[trio.CancelScope] = set()
         self._is_stopping = False
@@ -55,19 +57,22 @@ class Server:
         async def converse(transport: trio.SocketStream) -> None:
             await self._converse(transport, tls)
 
-        async def live() -> None:
+        async def live(task_status: trio.TaskStatus[None]) -> None:
             with life:
                 async with trio.open_nursery() as conversations:
+                    self._conversations = conversations
+                    task_status.started()
                     with accepting:
                         await trio.serve_listeners(converse, list(listeners), handler_nursery=conversations)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(live)
             nursery.start_soon(self._expire)
-            task_status.started()
             try:
+                await nursery.start(live)
+                task_status.started()
                 await trio.sleep_forever()
             finally:
+                self._conversations = None
                 accepting.cancel()
                 life.deadline = trio.current_time() + grace
                 self._is_stopping = True
@@ -86,9 +91,15 @@ class Server:
                 connection.expire(now)
             self.sources.drop_idle()
 
-    async def adopt(self, transport: trio.SocketStream, peer: Peer, received: bytes) -> None:
-        """Serve a connection that another process has accepted and greeted, and what was received on it since."""
-        await self._converse(transport, None, adopted=(peer, received))
+    def adopt(self, transport: trio.SocketStream, peer: Peer, received: bytes) -> None:
+        """Serve a connection that another process has accepted and greeted, and what was received on it since.
+
+        It ends as those do that this server has accepted; it is closed if the server does not serve, or stops.
+        """
+        if self._conversations is None:
+            transport.socket.close()
+        else:
+            self._conversations.start_soon(self._converse, transport, None, (peer, received))
 
     async def _converse(
         self, transport: trio.SocketStream, tls: TLSContext | None, adopted: tuple[Peer, bytes] | None = None

@@ -236,10 +236,11 @@ async def test_a_client_that_calls_too_often_has_to_wait_and_is_refused_beyond_i
         await ask(bound.port, is_refused)
 
 
+@pytest.mark.parametrize("carries", [False, True])
 @pytest.mark.parametrize("files", [64, 256, 1024, 524_288, 1 << 30])
-def test_clients_never_get_all_files_nor_one_address_all_connections(files: int) -> None:
-    limits = client_limits(files, by_source=True)
-    assert limits.connections.total <= max(16, files - 64)
+def test_clients_never_get_all_files_nor_one_address_all_connections(files: int, carries: bool) -> None:
+    limits = client_limits(files, by_source=True, carries=carries)
+    assert limits.connections.total * (2 if carries else 1) <= max(32 if carries else 16, files - 64)
     assert limits.connections.source <= limits.connections.total / 2
     assert 0 < limits.idle_per_source < limits.connections.source
     assert limits.connections.total <= 100_000

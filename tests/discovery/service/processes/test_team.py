@@ -144,3 +144,24 @@ async def test_with_a_state_that_all_share_each_serves_what_it_accepts(tmp_path:
                 await client.update(f"{number}", cluster=OF_0)
                 assert len(await client.list(cluster=OF_0)) == number + 1
         assert await _value(bounds[0], "discovery_state_affiliates") == 2
+
+
+async def test_a_connection_that_was_handed_over_ends_in_order_when_its_process_stops(tmp_path: Path) -> None:
+    async def watch_to_the_end(port: int, task_status: trio.TaskStatus[None]) -> None:
+        async with connected(port) as client, client.watch(cluster=OF_1) as watch:
+            await watch.receive()
+            task_status.started()
+            async for _ in watch:
+                pass
+
+    async with trio.open_nursery() as nursery, team(tmp_path) as bounds:
+        await nursery.start(watch_to_the_end, bounds[0].port)
+
+
+async def test_over_tls_each_connection_counts_for_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodespan.discovery.service.server._most_files", lambda: 1000)
+    secure = attrs.evolve(HERE, certificate=Authority("test").issue(tmp_path, "localhost"))
+    # 125 are kept from clients, by each of the two.
+    for options, shares, most in ((HERE, False, 1750), (secure, False, 874), (secure, True, 1750)):
+        async with team(tmp_path, options, shares=shares) as bounds:
+            assert await _value(bounds[0], "discovery_server_connections_limit") == most
