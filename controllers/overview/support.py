@@ -53,9 +53,17 @@ def _configuration(surroundings: Surroundings, scrubber: Scrubber) -> Iterator[S
 def masked_text(text: str, *, is_understood: bool) -> str:
     """A configuration with stars for its secrets."""
     values_masked, is_parsed = mask_values(text)
-    lines = [line[:_LONGEST_LINE] for line in values_masked[:_MOST_LINES]]
+    lines = [_cut(line) for line in values_masked[:_MOST_LINES]]
     masked = (mask_line(lines, index, understood=is_understood and is_parsed) for index in range(len(lines)))
     return "".join(f"{line}\n" for line in masked)
+
+
+def _cut(line: str) -> str:
+    """The beginning of a long line, up to a blank: what is left of a secret that was cut is not recognised."""
+    if len(line) <= _LONGEST_LINE:
+        return line
+    *words, _ = line[:_LONGEST_LINE].rsplit(maxsplit=1) or [""]
+    return "".join(words)
 
 
 def _kernel(surroundings: Surroundings, _scrubber: Scrubber) -> Iterator[SupportFile]:

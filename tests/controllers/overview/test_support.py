@@ -298,3 +298,18 @@ def test_the_files_of_the_archive_are_of_now_in_any_time_zone(tmp_path: Path, mo
     with tarfile.open(path) as tar:
         (entry,) = tar.getmembers()
     assert began <= entry.mtime <= time.time()
+
+
+@pytest.mark.parametrize("line", ["  x {}", "# an old one: {}", "a b https://user:{}@etcd.example.org:2379", "{}"])
+@pytest.mark.parametrize("is_understood", [False, True])
+def test_a_secret_where_a_long_line_of_a_configuration_is_cut_is_masked_whole(line: str, is_understood: bool) -> None:
+    secret = "Zx9" * 20
+    before, _, after = line.partition("{}")
+    text = f"{'x ' * ((4000 - len(before)) // 2 - 10)}{before}{secret}{after}"
+    broken = f"# {text}\n" if is_understood else f"a: [\n{text}\n"
+    assert "Zx9" not in masked_text(broken, is_understood=is_understood)
+
+
+def test_a_line_without_a_blank_is_left_out_if_it_is_too_long() -> None:
+    for line in (" " * 5000, "x" * 5000):
+        assert masked_text(f"a: [\n{line}\nb\n", is_understood=False).splitlines() == ["a: [", "", "b"]
