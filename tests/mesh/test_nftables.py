@@ -42,6 +42,7 @@ from nodespan.resources.network import (
     nftables_set_elements_id,
 )
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, connect, entered, namespace
 from tests.support.process import eventually
 
@@ -300,7 +301,7 @@ async def test_packets_are_marked_and_their_mss_is_lowered(family: int, address:
                 with entered(far):
                     server = socket.create_server((address, 7), family=family)
                 with server, entered(inside):
-                    client = socket.create_connection((address, 7), timeout=1)
+                    client = socket.create_connection((address, 7), timeout=PATIENCE)
                     accepted, _ = server.accept()
                 client.close()
                 return accepted
