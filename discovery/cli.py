@@ -5,6 +5,7 @@ The command line finds it by the entry-point group `nodespan.commands`; imports 
 
 import argparse
 import os
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,7 +100,7 @@ class DiscoveryCommand:
         import trio
 
         from nodespan.discovery.service.client_address import Trust
-        from nodespan.discovery.service.processes.parts import arrange
+        from nodespan.discovery.service.processes.parts import arranged
         from nodespan.discovery.service.running import reason_of, serve_until_interrupted
         from nodespan.discovery.service.server import MEMORY, DiscoveryOptions, serve_discovery
         from nodespan.runtime.errors import StateOpenError
@@ -161,14 +162,15 @@ class DiscoveryCommand:
 
         manager = ServiceManager.of(os.environ)
         _allow_many_connections()
+        kept = wanted.snapshot if wanted.state == MEMORY else None
+        log = structlog.get_logger()
         try:
-            if wanted.snapshot is not None and wanted.state == MEMORY:
-                arrange(wanted.snapshot, options.processes, structlog.get_logger())
-            if options.processes > 1:
-                from nodespan.discovery.service.several import serve_in_processes
+            with arranged(kept, options.processes, log) if kept is not None else nullcontext():
+                if options.processes > 1:
+                    from nodespan.discovery.service.several import serve_in_processes
 
-                return serve_in_processes(wanted, options.processes, manager)
-            trio.run(serve_until_interrupted, partial(serve_discovery, wanted), manager)
+                    return serve_in_processes(wanted, options.processes, manager)
+                trio.run(serve_until_interrupted, partial(serve_discovery, wanted), manager)
         except (OSError, StateOpenError) as error:
             raise CommandError(str(error)) from error
         except BaseExceptionGroup as group:

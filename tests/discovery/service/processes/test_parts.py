@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from nodespan.discovery.service.affiliate import AffiliateSpec
-from nodespan.discovery.service.processes.parts import arrange, part_of
+from nodespan.discovery.service.processes.parts import arrange, arranged, part_of
 from nodespan.discovery.service.processes.team import Team, owner_of
 from nodespan.discovery.service.snapshot_file import encode_cluster, read_records, write
 
@@ -79,3 +79,32 @@ def test_a_failure_to_write_leaves_all_files(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OSError, match="no room"):
         arrange(path, 2, LOG)
     assert _clusters(path) == {"c": ["a"]}
+
+
+def test_a_damaged_file_is_kept_although_its_name_is_taken_again(tmp_path: Path) -> None:
+    path = tmp_path / "state.binpb"
+    damaged = _record("a", "x") + b"\xff" + _record("b", "y")
+    path.write_bytes(damaged)
+    write(tmp_path / "state.binpb.1-of-2", [_record("c", "z")])
+    arrange(path, 1, LOG)
+    assert _clusters(path) == {"a": ["x"], "c": ["z"]}
+    assert (tmp_path / "state.binpb.damaged").read_bytes() == damaged
+
+
+def test_the_files_of_a_running_service_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "state.binpb"
+    with arranged(path, 1, LOG):
+        write(path, [_record("c", "a")])
+        with pytest.raises(OSError, match="a running service"), arranged(path, 2, LOG):
+            pass
+        with arranged(path, 1, LOG):
+            pass
+        assert _clusters(path) == {"c": ["a"]}
+    with arranged(path, 2, LOG):
+        assert not path.exists()
+
+
+def test_a_folder_that_cannot_be_made_keeps_no_service_from_running(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with arranged(tmp_path / "file" / "state.binpb", 2, LOG):
+        assert [file.name for file in tmp_path.iterdir()] == ["file"]
