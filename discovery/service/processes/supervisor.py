@@ -144,8 +144,11 @@ class Supervisor:
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes:
             if process.pid:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, number)
+                self._signal_to(process, number)
+
+    def _signal_to(self, process: _Process, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
     def _look_after(self) -> None:
         """Kill the processes that hang."""
@@ -197,6 +200,9 @@ class Supervisor:
             process.pid, process.report = pid, reading
             process.started = time.monotonic()
             process.silent = None
+            if self._stops:
+                # The signal came to another thread, which does not make it wait.
+                self._signal_to(process, signal.SIGTERM)
             self._selector.register(reading, selectors.EVENT_READ, process)
             return
         status = 1

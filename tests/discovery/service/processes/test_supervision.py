@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,6 +69,24 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[int], None
 
 def test_a_signal_during_the_start_of_a_process_stops_that_one_too(forks: list[Callable[[int], None]]) -> None:
     forks.append(lambda pid: os.kill(os.getpid(), signal.SIGTERM))
+    watched = Watched(2, _until_told, most=99)
+    assert watched.run() == 0
+    assert watched.statuses == [-signal.SIGTERM]
+
+
+def test_a_signal_that_comes_to_another_thread_stops_a_process_that_is_starting_too(
+    forks: list[Callable[[int], None]],
+) -> None:
+    def elsewhere(pid: int) -> None:
+        def send() -> None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        thread.join()
+
+    forks.append(elsewhere)
     watched = Watched(2, _until_told, most=99)
     assert watched.run() == 0
     assert watched.statuses == [-signal.SIGTERM]
