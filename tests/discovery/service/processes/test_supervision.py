@@ -1,6 +1,7 @@
 """The supervisor alone, with processes that do next to nothing: what signals, hanging and a lack of room do to it."""
 
 import errno
+import gc
 import os
 import signal
 import threading
@@ -114,13 +115,14 @@ def test_a_lack_of_room_for_a_new_process_is_waited_out(monkeypatch: pytest.Monk
         life.ready()
         return 3
 
+    gc.collect()  # what earlier tests left
     files = len(os.listdir("/proc/self/fd"))
     monkeypatch.setattr(os, "fork", scarce)
     watched = Watched(1, work, most=2)
     assert watched.run() == 0
     assert watched.statuses == [3, 3]
     assert results == [1, 0, 0, 1]
-    assert len(os.listdir("/proc/self/fd")) == files
+    assert len(os.listdir("/proc/self/fd")) <= files
 
 
 def test_a_lack_of_room_at_the_start_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
