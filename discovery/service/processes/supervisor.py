@@ -204,9 +204,6 @@ class Supervisor:
                 # The signal came to another thread, which does not make it wait.
                 self._signal_to(process, signal.SIGTERM)
             self._selector.register(reading, selectors.EVENT_READ, process)
-            if self._stops:
-                # Another thread took a signal, which is blocked in this one only, before there was a pid.
-                os.kill(pid, signal.SIGTERM)
             return
         status = 1
         try:
