@@ -24,6 +24,14 @@ class SnapshotError(Exception):
     """A snapshot file is damaged; the text says where."""
 
 
+def keep_damaged(path: Path) -> Path:
+    """Copy a damaged file beside itself, before it is overwritten; returns where to. Blocks; raises OSError."""
+    copy = path.with_name(f"{path.name}.damaged")
+    with path.open("rb") as content:
+        replace_file(copy, iter(lambda: content.read(1 << 20), b""), mode=0o600)
+    return copy
+
+
 def encode_cluster(id: str, affiliates: Iterable[AffiliateSpec], now: int) -> bytes:
     """The record of one cluster at a wall-clock time in nanoseconds."""
     cluster = storage.ClusterSnapshot(id=id)

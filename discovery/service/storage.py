@@ -65,9 +65,19 @@ class Storage:
             self._log.warning(
                 "snapshot read only in part", path=str(self._path), error=str(error), affiliates=tally.affiliates
             )
+            await trio.to_thread.run_sync(self._keep_damaged)
         else:
             self._metrics.stored("load", tally, time.perf_counter() - started)
             self._log.info("snapshot read", path=str(self._path), affiliates=tally.affiliates)
+
+    def _keep_damaged(self) -> None:
+        # The next save replaces the file, with what could be read of it.
+        try:
+            copy = snapshot_file.keep_damaged(self._path)
+        except OSError as error:
+            self._log.error("damaged snapshot not kept", path=str(self._path), error=str(error))
+        else:
+            self._log.info("the damaged snapshot is kept", path=str(copy))
 
     async def migrate(self) -> None:
         """Take over the records of the file into a state that lasts, and rename it: they must not come back later."""

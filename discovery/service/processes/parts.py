@@ -17,7 +17,7 @@ from pathlib import Path
 from nodespan.discovery.service import snapshot_file
 from nodespan.discovery.service.processes.team import owner_of
 from nodespan.runtime.process.logger import Logger
-from nodespan.runtime.whole_file import make_directory, replace_file
+from nodespan.runtime.whole_file import make_directory
 
 
 def part_of(path: Path, place: int, count: int) -> Path:
@@ -73,7 +73,7 @@ def arrange(path: Path, count: int, log: Logger) -> None:
     records: dict[str, bytes] = {}
     for file in found:
         if not _read(file, records, log):
-            _keep(file)
+            snapshot_file.keep_damaged(file)
     for place, part in enumerate(wanted):
         snapshot_file.write(part, (record for id, record in records.items() if owner_of(id, count) == place))
     for file in left:
@@ -85,11 +85,6 @@ def _strays(path: Path, count: int) -> list[Path]:
     """The files of another number of processes."""
     wanted = {part_of(path, place, count) for place in range(count)}
     return [file for file in _files(path) if file not in wanted]
-
-
-def _keep(damaged: Path) -> None:
-    with damaged.open("rb") as content:
-        replace_file(damaged.with_name(f"{damaged.name}.damaged"), iter(lambda: content.read(1 << 20), b""), mode=0o600)
 
 
 def _files(path: Path) -> Iterator[Path]:

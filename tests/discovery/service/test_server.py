@@ -155,6 +155,10 @@ async def test_a_damaged_file_does_not_keep_the_service_from_starting(content: b
     path.write_bytes(content)
     async with service(attrs.evolve(HERE, snapshot=path)) as bound:
         assert await ask(bound.port, lambda connected: connected.list()) == {}
+    # The save at the end has replaced it; what could not be read is still there.
+    assert path.read_bytes() != content or not content
+    kept = tmp_path / "state.binpb.damaged"
+    assert kept.read_bytes() == content if content else not kept.exists()
 
 
 async def test_an_unwritable_path_is_logged_and_the_service_goes_on(tmp_path: Path) -> None:
