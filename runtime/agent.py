@@ -181,10 +181,11 @@ class Agent:
                     await self._serve_metrics(nursery, options.metrics)
                 for service in self._beside:
                     nursery.start_soon(service, self.state)
-                server = LocalServer(self.state, self.engine, self._log, version=self._version, actions=self._actions)
-                nursery.start_soon(server.serve, listener)
                 if options.state_socket is not None:
                     await self._serve_state(nursery, options.state_socket)
+                # The last one: whoever is answered here finds all others.
+                server = LocalServer(self.state, self.engine, self._log, version=self._version, actions=self._actions)
+                nursery.start_soon(server.serve, listener)
                 self._log.info(
                     "agent runs",
                     version=self._version,
