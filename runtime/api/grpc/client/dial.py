@@ -164,12 +164,18 @@ async def _connect_any(addresses: list[tuple[str, int]], failures: list[OSError]
             if winner is not made:
                 made.close()
 
-    async with trio.open_nursery() as nursery:
-        for address, port in addresses:
-            has_failed = trio.Event()
-            nursery.start_soon(attempt, address, port, has_failed)
-            with trio.move_on_after(_STAGGER):
-                await has_failed.wait()
+    try:
+        async with trio.open_nursery() as nursery:
+            for address, port in addresses:
+                has_failed = trio.Event()
+                nursery.start_soon(attempt, address, port, has_failed)
+                with trio.move_on_after(_STAGGER):
+                    await has_failed.wait()
+    except BaseException:
+        # The caller was cancelled just as a connection came about.
+        if winner is not None:
+            winner.close()
+        raise
     return winner
 
 

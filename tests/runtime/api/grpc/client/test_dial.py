@@ -122,6 +122,25 @@ async def test_the_first_address_that_answers_is_taken(monkeypatch: pytest.Monke
 
 
 @pytest.mark.virtual_clock
+async def test_a_connection_that_comes_about_as_the_caller_gives_up_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    class Made:
+        def __init__(self, *_: object) -> None: ...
+
+        async def connect(self, _: object) -> None:
+            caller.cancel()
+
+        def close(self) -> None:
+            closed.append(self)
+
+    monkeypatch.setattr(trio.socket, "socket", Made)
+    with trio.CancelScope() as caller:
+        await Dialer().dial(Endpoint("192.0.2.1", 1, secure=False), 20)
+    assert caller.cancelled_caught
+    assert len(closed) == 1
+
+
 async def test_a_lookup_that_takes_long_is_named() -> None:
     trio.socket.set_custom_hostname_resolver(_Names([], wait=60))
     assert await _failure(Endpoint("slow.example", 1, secure=False), within=5) == (
