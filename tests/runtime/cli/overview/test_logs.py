@@ -91,6 +91,7 @@ def test_for_support_a_log_that_is_not_found_is_a_text_that_says_so() -> None:
     assert log_of_agent({"pid": 2**31, "version": "1"}) == "the log is not found\n"
 
 
+@pytest.mark.process
 def test_a_line_that_was_cut_is_left_out_of_the_log_for_support(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
