@@ -9,15 +9,11 @@ import re
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nodespan.runtime.cli.errors import CommandError
 
-if TYPE_CHECKING:
-    from nodespan.controllers.membership.machine_config import Mesh
-
 _SHARED = "config"
-_CLIENT, _ADMIN = "talosconfig", "os:admin"
+_CLIENT = "talosconfig"
 # A node's name is also a file name.
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 
@@ -88,7 +84,13 @@ class GenCommand:
 
 def _gen_config(options: argparse.Namespace) -> int:
     from nodespan.controllers.common.secret_file import write_secret
-    from nodespan.controllers.membership.machine_config import NodePart, config_text, new_mesh, read_mesh
+    from nodespan.controllers.membership.machine_config import (
+        NodePart,
+        admin_client_text,
+        config_text,
+        new_mesh,
+        read_mesh,
+    )
     from nodespan.controllers.secrets.authority import new_authority
     from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 
@@ -118,7 +120,7 @@ def _gen_config(options: argparse.Namespace) -> int:
             trusted_roots=roots,
             authority=new_authority(now),
         )
-        of_client = _client_text(mesh, options.control_planes or options.nodes, now)
+        of_client = admin_client_text(mesh, options.control_planes or options.nodes, now)
     called = f"the mesh {mesh.cluster_name!r}" if mesh.cluster_name else "the mesh"
     texts = {
         file: config_text(
@@ -148,23 +150,6 @@ def _gen_config(options: argparse.Namespace) -> int:
     urls = [service.url for service in mesh.services]
     sys.stdout.write(_what_to_do(bool(options.nodes), urls, uses_public=DEFAULT_DISCOVERY_ENDPOINT in urls))
     return 0
-
-
-def _client_text(mesh: "Mesh", endpoints: list[str], now: datetime.datetime) -> str:
-    """The configuration of the administrator's client."""
-    from nodespan.controllers.remote.talosconfig import Context, TalosConfig, config_text
-    from nodespan.controllers.secrets.authority import issue_client
-
-    assert mesh.authority is not None  # a new mesh has one
-    admin = issue_client(mesh.authority, [_ADMIN], now)
-    context = Context(
-        endpoints=tuple(endpoints),
-        authority=mesh.authority.certificate,
-        certificate=admin.certificate,
-        key=admin.key,
-        cluster=mesh.cluster_name,
-    )
-    return config_text(TalosConfig(context=mesh.cluster_name, contexts={mesh.cluster_name: context}))
 
 
 def _gen_key(*, public: bool) -> int:

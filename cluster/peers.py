@@ -6,8 +6,7 @@ from typing import Any
 import attrs
 
 from nodespan.cluster.plan import Plan, Station
-from nodespan.runtime.api import protocol
-from nodespan.runtime.cli.client import AgentGoneError, ask
+from nodespan.runtime.cli.client import AgentGoneError, specs
 from nodespan.runtime.cli.table import Table
 
 UP = "up"
@@ -55,17 +54,7 @@ def kubespan_address(node: Station) -> str:
 
 def specs_of(node: Station, type: str) -> list[dict[str, Any]]:
     """The specs of an agent's resources of a type. Raises AgentGoneError, CommandError."""
-    request: dict[str, Any] = {
-        "call": "get",
-        "type": type,
-        "namespace": "",
-        "id": None,
-        "selectors": [],
-        "watch": False,
-        "form": "data",
-    }
-    answers = ask(str(node.socket), request)
-    return [answer["resource"]["spec"] for answer in answers if answer.get("event") == protocol.CREATED]
+    return specs(str(node.socket), type)
 
 
 def table(view: MeshView) -> list[str]:

@@ -13,6 +13,8 @@ the module loaded. Code that runs in a worker thread anyway needs the second lin
 
 import importlib
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import trio
 
@@ -39,3 +41,16 @@ def _import_all(modules: list[str]) -> None:
 
 
 __all__ = ["load"]
+
+
+def names_in(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package whose names are imported, each from its module below it, when first used."""
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return find

@@ -141,6 +141,7 @@ LOADED_LATER = (
     "nodespan.controllers.api.serving",
     "nodespan.controllers.cluster.conversion",
     "nodespan.controllers.config.apply",
+    "nodespan.controllers.dashboard.listening",
     "nodespan.controllers.network.dhcp.factories",
     "nodespan.controllers.network.vip.conditions.checks",
     "nodespan.controllers.network.vip.conditions.named_resource",

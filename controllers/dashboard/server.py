@@ -1,6 +1,5 @@
 """dashboard.ServerController: serves the dashboard in the agent while the configuration says where."""
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +13,7 @@ from nodespan.resources.config.nodespan import DashboardSettings
 from nodespan.resources.network import NetworkProblem
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.loading import load
 from nodespan.runtime.plugins import AgentAccess
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class ServerController(Controller):
     ) -> None:
         """Serve until stopped. Reports "" once it listens, else why it cannot."""
         # Only an agent that serves it pays for it, and the loop does not wait for the disk.
-        await trio.to_thread.run_sync(importlib.import_module, "nodespan.controllers.dashboard.listening")
+        await load("nodespan.controllers.dashboard.listening")
         from nodespan.runtime.api.browser.serving import ListenError
 
         listen = task.settings.listen

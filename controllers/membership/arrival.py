@@ -7,8 +7,7 @@ from typing import Any, TextIO
 
 import attrs
 
-from nodespan.runtime.api import protocol
-from nodespan.runtime.cli.client import AgentGoneError, ask
+from nodespan.runtime.cli.client import AgentGoneError, ask, specs
 from nodespan.runtime.text.escaping import escaped
 
 _LOOK = 0.2
@@ -89,10 +88,10 @@ def look(socket_path: str) -> Seen:
     try:
         return Seen(
             agent=True,
-            services=_specs(socket_path, "discoveryservicestatuses"),
-            peers=_specs(socket_path, "kubespanpeerstatuses"),
-            problems=_specs(socket_path, "networkproblems"),
-            has_api=bool(_specs(socket_path, "apicertificates")),
+            services=specs(socket_path, "discoveryservicestatuses"),
+            peers=specs(socket_path, "kubespanpeerstatuses"),
+            problems=specs(socket_path, "networkproblems"),
+            has_api=bool(specs(socket_path, "apicertificates")),
         )
     except AgentGoneError:
         return Seen()
@@ -137,16 +136,3 @@ def answers(socket_path: str) -> bool:
     except AgentGoneError:
         return False
     return True
-
-
-def _specs(socket_path: str, type: str) -> list[Spec]:
-    request: dict[str, Any] = {
-        "call": "get",
-        "type": type,
-        "namespace": "",
-        "id": None,
-        "selectors": [],
-        "watch": False,
-    }
-    replies = ask(socket_path, {**request, "form": "data"})
-    return [reply["resource"]["spec"] for reply in replies if reply.get("event") == protocol.CREATED]

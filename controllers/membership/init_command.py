@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _DISCOVERY_PORT = 3000
 _ROOT = "nodespan-discovery"
-_ADMIN = "os:admin"
 
 
 class InitCommand:
@@ -191,7 +190,14 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
 
     from nodespan.controllers.config.apply_command import read_patches
     from nodespan.controllers.membership import options as common
-    from nodespan.controllers.membership.machine_config import NodePart, config_text, mesh_of, new_mesh, read_text
+    from nodespan.controllers.membership.machine_config import (
+        NodePart,
+        admin_client_text,
+        config_text,
+        mesh_of,
+        new_mesh,
+        read_text,
+    )
     from nodespan.controllers.secrets.authority import new_authority
     from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 
@@ -229,29 +235,13 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
             address if port == common.API_PORT else common.host_port(address, port)
             for address in common.reached_at(listen, options.addresses)
         ]
-    files.append((_client_file(place), _client_text(mesh, endpoints, now)))
+    files.append((_client_file(place), admin_client_text(mesh, endpoints, now)))
     files.append((place.config, text))
     return _Draft(mesh=mesh, listen=listen, url=url, files=tuple(files))
 
 
 def _client_file(place: "Place") -> Path:
     return place.config.with_name("talosconfig")
-
-
-def _client_text(mesh: "Mesh", endpoints: list[str], now: "datetime.datetime") -> str:
-    from nodespan.controllers.remote.talosconfig import Context, TalosConfig, config_text
-    from nodespan.controllers.secrets.authority import issue_client
-
-    assert mesh.authority is not None  # a new mesh has one
-    admin = issue_client(mesh.authority, [_ADMIN], now)
-    context = Context(
-        endpoints=tuple(endpoints),
-        authority=mesh.authority.certificate,
-        certificate=admin.certificate,
-        key=admin.key,
-        cluster=mesh.cluster_name,
-    )
-    return config_text(TalosConfig(context=mesh.cluster_name, contexts={mesh.cluster_name: context}))
 
 
 def _discovery_files(place: "Place") -> tuple[Path, Path]:

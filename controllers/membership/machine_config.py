@@ -1,8 +1,9 @@
 """Machine configurations of a mesh: for new clusters, and for nodes that join an existing one."""
 
 import base64
+import datetime
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from nodespan.controllers.config.loaded import Loaded
 from nodespan.controllers.config.loading import load, read_and_load
 from nodespan.controllers.config.problem import render
 from nodespan.controllers.kubespan.config import kubespan_config
-from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem, encode_pem
+from nodespan.controllers.remote import talosconfig
+from nodespan.controllers.secrets.authority import KeyPair, check_pair, decode_pem, encode_pem, issue_client
 from nodespan.controllers.secrets.errors import CertificateError
 from nodespan.resources.config import DiscoveryServiceConfig, MachineConfigSpec, TrustedRootsConfig
 from nodespan.resources.config.kubespan import DEFAULT_DISCOVERY_ENDPOINT
 from nodespan.runtime.codec.yamltext import dump
 
 _KEY_BYTES = 32
+_ADMIN = "os:admin"
 _DEFAULT_SERVICE = "default"
 _OWN_SETTINGS = """\
 # Settings of a single node go into this file too, each as a further document after a line of three dashes:
@@ -260,3 +263,18 @@ def _refuse_mistakes(loaded: Loaded) -> None:
     if loaded.errors:
         shown = "\n\n".join(render(problem, loaded.config.text) for problem in loaded.errors)
         raise MachineConfigError(f"not a valid machine configuration:\n{shown}")
+
+
+def admin_client_text(mesh: Mesh, endpoints: Sequence[str], now: datetime.datetime) -> str:
+    """The configuration of an administrator's client of a new mesh, which has an authority: a fresh certificate."""
+    assert mesh.authority is not None  # a new mesh has one
+    admin = issue_client(mesh.authority, [_ADMIN], now)
+    context = talosconfig.Context(
+        endpoints=tuple(endpoints),
+        authority=mesh.authority.certificate,
+        certificate=admin.certificate,
+        key=admin.key,
+        cluster=mesh.cluster_name,
+    )
+    config = talosconfig.TalosConfig(context=mesh.cluster_name, contexts={mesh.cluster_name: context})
+    return talosconfig.config_text(config)

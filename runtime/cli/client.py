@@ -99,3 +99,18 @@ def ask(path: str, request: dict[str, Any]) -> list[dict[str, Any]]:
     """All answers to one request."""
     with Connection(path, request) as connection:
         return list(connection)
+
+
+def specs(path: str, type: str) -> list[dict[str, Any]]:
+    """The specs of an agent's resources of a type, as plain data. Blocks; raises AgentGoneError, CommandError."""
+    request: dict[str, Any] = {
+        "call": "get",
+        "type": type,
+        "namespace": "",
+        "id": None,
+        "selectors": [],
+        "watch": False,
+        "form": "data",
+    }
+    replies = ask(path, request)
+    return [reply["resource"]["spec"] for reply in replies if reply.get("event") == protocol.CREATED]

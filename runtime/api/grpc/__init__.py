@@ -7,8 +7,9 @@ service = Service(methods=methods(unary("/example.Greeter/Greet", Name, greet)),
 await Server(service).serve(await trio.open_tcp_listeners(8080))
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nodespan.runtime.loading import names_in
 
 if TYPE_CHECKING:
     from nodespan.runtime.api.grpc.framing import frame
@@ -61,10 +62,5 @@ _HOMES = {
     "unary": "method",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # What is not used is not imported: a client needs no server.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+# What is not used is not imported: a client needs no server.
+__getattr__ = names_in(__name__, _HOMES)

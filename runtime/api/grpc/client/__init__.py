@@ -4,8 +4,9 @@ async with open_channel([Endpoint.parse("https://192.0.2.1:50000")]) as channel:
     greeting = await channel.unary("/example.Greeter/Greet", Name(name="you"), Greeting.FromString, timeout=5)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nodespan.runtime.loading import names_in
 
 if TYPE_CHECKING:
     from nodespan.runtime.api.grpc.client.call import Call
@@ -49,10 +50,5 @@ _HOMES = {
     "system_roots": "trust",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # What is not used is not imported: who needs an error needs no channel.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+# What is not used is not imported: who needs an error needs no channel.
+__getattr__ = names_in(__name__, _HOMES)
