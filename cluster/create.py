@@ -36,7 +36,8 @@ from nodespan.runtime.cli.errors import CommandError
 _START_PATIENCE = 20.0
 _LOOK_INTERVAL = 0.2
 _SETTLED_INTERVAL = 1.0
-_PING_PATIENCE = 5.0
+# WireGuard begins anew when sent data stayed without any answer for 15 s.
+_PING_PATIENCE = 30.0
 _LAST_LINES = 8
 _Process = subprocess.Popen[bytes]
 _Processes = dict[Service, _Process]

@@ -55,6 +55,10 @@ class Device:
     handshakes: dict[str, Handshake] = attrs.field(factory=dict)
     # Whether it is not on record yet what the device was before the agent.
     awaits_record: bool = False
+    # Its own public key, "" if unknown.
+    own_key: str = ""
+    # New peers that have no keepalive yet, and until when.
+    held: dict[str, float] = attrs.field(factory=dict)
     # Whether it is a link of the configuration. What else desires links, as the mesh does, wants no peers of others.
     is_configured: bool = False
 
@@ -80,6 +84,7 @@ class DesiredPeers(Desired):
         self._peers: defaultdict[str, dict[str, PeerConfig]] = defaultdict(dict)
         self._inline: dict[str, dict[str, PeerConfig]] = {}
         self._inline_ids: dict[str, set[str]] = {}
+        self._own_keys: dict[str, str] = {}
         self._key_of: dict[str, str] = {}
         # By link: which of its peers gets a network that several allow, and the peers with the networks they get.
         self._allowed: defaultdict[str, AllowedNetworks] = defaultdict(AllowedNetworks)
@@ -158,8 +163,9 @@ class DesiredPeers(Desired):
             link = ctx.find(LinkSpec, name)
             inline: dict[str, PeerConfig] = {}
             ids: set[str] = set()
+            self._own_keys.pop(name, None)
             if link is not None and link.spec.wireguard is not None and not link.metadata.is_tearing_down:
-                own = _own_key(link.spec.wireguard)
+                own = self._own_keys[name] = _own_key(link.spec.wireguard)
                 for each in link.spec.wireguard.peers:
                     id = wireguard_peer_id(name, each.public_key)
                     ids.add(id)
@@ -285,6 +291,7 @@ class DesiredPeers(Desired):
             if known is None or known.index != link.status.index:
                 self.devices[name] = Device(link.status.index, link.status.kind, trio.current_time())
             self.devices[name].is_configured = name in configured
+            self.devices[name].own_key = self._own_keys.get(name, "")
 
 
 def _own_key(settings: WireguardSpec) -> str:

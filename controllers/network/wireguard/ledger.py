@@ -21,6 +21,9 @@ class PeerLedger:
     def __init__(self) -> None:
         self._sent: dict[str, PeerConfig] = {}
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._sent
+
     def copy(self) -> "PeerLedger":
         """The same, apart: for a worker thread."""
         twin = PeerLedger()

@@ -26,6 +26,12 @@ from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.wireguard.desired_peers import INLINE, DesiredPeers, Device
 from nodespan.controllers.network.wireguard.endpoint_names import Lookup, Silence, is_silent
+from nodespan.controllers.network.wireguard.first_word import (
+    held_back,
+    silence_at_first,
+    with_held_back,
+    without_keepalive,
+)
 from nodespan.controllers.network.wireguard.ledger import PeerLedger
 from nodespan.kernel.addresses import Addresses, AddressKey
 from nodespan.kernel.links import LINKS_WITHOUT_QUEUES, Links
@@ -127,13 +133,14 @@ class WireguardPeerController(QueueController):
 
 @attrs.frozen
 class Compare:
-    """Read a device and make it have these peers."""
+    """Read a device and make it have these peers; of those that are `held`, new ones begin without keepalive."""
 
     kind: str
     peers: Mapping[str, PeerConfig]
     ledger: PeerLedger
     remove_others: bool
     spared: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
 
 
 @attrs.frozen
@@ -150,10 +157,11 @@ DeviceWork = Compare | Send
 
 @attrs.frozen
 class Sent:
-    """What came of the work on a device, and whether anything had to be changed."""
+    """What came of the work on a device, whether anything had to be changed, and which peers are held back."""
 
     work: DeviceWork
     has_changed: bool = False
+    held: frozenset[str] = frozenset()
     has_failed: bool = False
 
 
@@ -180,15 +188,36 @@ class _PeerPlan(Plan[DeviceWork]):
         if not device.is_configured:
             spared = frozenset()
         if device.is_unknown:
+            _hold_back(device, peers, peers)
             remove_others = trio.current_time() - device.since >= self._stale_after
-            return {id: Decision(work=Compare(device.kind, dict(peers), device.ledger.copy(), remove_others, spared))}
-        news = {key: peers.get(key) for key in device.changed}
+            held = frozenset(device.held)
+            work = Compare(device.kind, dict(peers), device.ledger.copy(), remove_others, spared, held)
+            return {id: Decision(work=work)}
+        _hold_back(device, peers, device.changed)
+        news = {key: _now(device, peers.get(key)) for key in device.changed}
         change = device.ledger.changes(news, spared)
         if change:
             return {id: Decision(work=Send(device.kind, news, change))}
         device.ledger.note(news)
         device.changed.clear()
         return {id: Decision()}
+
+
+def _hold_back(device: Device, peers: Mapping[str, PeerConfig], candidates: Collection[str]) -> None:
+    """Keep those of the peers that are new silent for a while."""
+    for key in device.held.keys() - peers.keys():
+        del device.held[key]
+    for key in candidates:
+        peer = peers.get(key)
+        if peer is None or key in device.ledger or key in device.held:
+            continue
+        silence = silence_at_first(device.own_key, peer)
+        if silence:
+            device.held[key] = trio.current_time() + silence
+
+
+def _now(device: Device, peer: PeerConfig | None) -> PeerConfig | None:
+    return without_keepalive(peer) if peer is not None and peer.public_key in device.held else peer
 
 
 class _DeviceReport(Report):
@@ -262,13 +291,17 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Sent]]):
             await self._forget_sources()
         for name, device in tuple(self._desired.devices.items()):
             await self._look_for_silence(name, device)
+        for device in self._desired.devices.values():
+            for key in [key for key, until in device.held.items() if until <= trio.current_time()]:
+                del device.held[key]
+                device.changed.add(key)
         if trio.current_time() >= self._refresh_at:
             self._refresh_at, self._refreshed_at = math.inf, trio.current_time()
             await ask_for_refresh(self._ctx)
-        return {name for name, device in self._desired.devices.items() if device.is_unknown}
+        return {name for name, device in self._desired.devices.items() if device.is_unknown or device.changed}
 
     def due(self) -> float:
-        """When to look for silent peers, to have links shown again, or to see whether a device is on record."""
+        """When to look for silent peers, show links again, see whether a device is on record, or begin tunnels."""
         now = trio.current_time()
         least, most = _RECORD_PAUSES
         records = (
@@ -277,7 +310,8 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Sent]]):
             if each.awaits_record
         )
         named = (device.look_at for name, device in self._desired.devices.items() if self._desired.named.get(name))
-        return min((self._refresh_at, *named, *records))
+        held = (until for device in self._desired.devices.values() for until in device.held.values())
+        return min((self._refresh_at, *named, *records, *held))
 
     def job(self, work: Mapping[str, DeviceWork]) -> Callable[[], Applied[Mapping[str, Sent]]]:
         """Send devices their peers."""
@@ -292,7 +326,9 @@ class _DeviceDriver(Driver[DeviceWork, Mapping[str, Sent]]):
             if sent.has_failed:
                 continue
             if isinstance(sent.work, Compare):
-                device.ledger.note_all(sent.work.peers)
+                for key in sent.work.held - sent.held:
+                    device.held.pop(key, None)
+                device.ledger.note_all(with_held_back(sent.work.peers, sent.held))
             else:
                 device.ledger.note(sent.work.peers)
             if sent.has_changed:
@@ -356,23 +392,26 @@ def _send(netns: str | None, work: Mapping[str, DeviceWork]) -> Applied[Mapping[
     failed: dict[str, Exception] = {}
     for name, each in work.items():
         try:
-            sent[name] = Sent(each, has_changed=_send_to(netns, name, each))
+            sent[name] = _send_to(netns, name, each)
         except OSError as error:
             sent[name] = Sent(each, has_failed=True)
             failed[name] = error
     return Applied(result=sent, failed=failed)
 
 
-def _send_to(netns: str | None, name: str, work: DeviceWork) -> bool:
-    """Returns whether anything had to be changed. Raises OSError."""
+def _send_to(netns: str | None, name: str, work: DeviceWork) -> Sent:
+    """Raises OSError."""
     backend = backend_for(work.kind, netns)
+    held = frozenset[str]()
     if isinstance(work, Send):
         change = work.change
     else:
         device = backend.read(name)
         if device is None:
             raise OSError(errno.ENXIO, "the WireGuard device does not answer")
-        change = work.ledger.differences(work.peers, device, remove_others=work.remove_others, spared=work.spared)
+        held = held_back(work.held, device)
+        peers = with_held_back(work.peers, held)
+        change = work.ledger.differences(peers, device, remove_others=work.remove_others, spared=work.spared)
     if change:
         backend.change(name, change)
-    return bool(change)
+    return Sent(work, has_changed=bool(change), held=held)
