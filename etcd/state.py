@@ -63,6 +63,8 @@ _PAUSE = 0.1
 _RESOURCE_EXHAUSTED = 8
 # A full etcd is not tried again at once.
 _FULL_PAUSE = 1.0
+# So long a transaction that is not to be sent twice waits for its member; in seconds.
+_ONCE = 2.0
 _NOT_WRITTEN = "nothing was written"
 _MAYBE_WRITTEN = "it may have been written all the same"
 _NOT_SHOWN = "it was written, but is not shown yet"
@@ -238,7 +240,7 @@ class EtcdState(ViewedState):
                         raise
                     continue
                 break
-            answer = await self._commit(attempt, key, revision, Delete(key=key))
+            answer = await self._commit(attempt, key, revision, Delete(key=key), once=True)
             if answer.succeeded:
                 attempt.outcome = _NOT_SHOWN
                 self._feed.written(key, None, answer.header.revision)
@@ -247,6 +249,8 @@ class EtcdState(ViewedState):
                 found = _found(answer)
                 await self._until_shown(key, revision, found)
                 if found is None:
+                    if not attempt.was_repeated:
+                        rules.check_destroy(None, pointer.kind, id, owner)
                     # Another destroyed it at the same moment, or this call did when it was sent the first time.
                     return
                 message = f"resource {pointer} was changed by another process while it was to be destroyed"
@@ -317,19 +321,29 @@ class EtcdState(ViewedState):
         finally:
             del self._written[token]
 
-    async def _commit(self, attempt: "_Attempt", key: bytes, revision: int, operation: Operation) -> TxnAnswer:
-        """Do this if the key was last changed at the revision, else read it; through outages."""
+    async def _commit(
+        self, attempt: "_Attempt", key: bytes, revision: int, operation: Operation, *, once: bool = False
+    ) -> TxnAnswer:
+        """Do this if the key was last changed at the revision, else read it; through outages.
+
+        With `once` it is sent a second time only after the answer to the first was lost, for a transaction whose own
+        success cannot be told from another's afterwards.
+        """
         while True:
             attempt.outcome = _MAYBE_WRITTEN
+            # A create that is sent twice would hold again after a destruction in between.
+            repeat = revision != 0 and (attempt.was_repeated or not once)
+            attempt.was_repeated |= repeat
             try:
                 answer = await self._client.txn(
                     compare=[Compare.modified(key, revision)],
                     success=[operation],
                     failure=[Get(key=key)],
-                    # A create that is sent twice would hold again after a destruction in between.
-                    repeat=revision != 0,
+                    repeat=repeat,
+                    within=_ONCE if once and not repeat else None,
                 )
-            except EtcdUnavailableError:
+            except EtcdUnavailableError as error:
+                attempt.was_repeated |= error.maybe_applied
                 await trio.sleep(_PAUSE)
             else:
                 attempt.outcome = _NOT_WRITTEN
@@ -402,9 +416,10 @@ class LeasedState(ViewedState):
 
 @attrs.define
 class _Attempt:
-    """What is known of a write, for its error."""
+    """What is known of a write: for its error, and whether its transaction may have been sent more than once."""
 
     outcome: str = _NOT_WRITTEN
+    was_repeated: bool = False
 
 
 @attrs.define

@@ -114,7 +114,7 @@ class ScriptedClient(EtcdClient):
         answer = await super().txn(**arguments)
         if self.loses_next:
             self.loses_next = False
-            raise EtcdUnavailableError({"etcd": "the answer was lost"})
+            raise EtcdUnavailableError({"etcd": "the answer was lost"}, maybe_applied=True)
         return answer
 
 
@@ -301,6 +301,21 @@ class TestSharing:
                 await one.destroy(KIND, id, owner="one")
                 with pytest.raises(NotFoundError):
                     await two.destroy(KIND, id, owner="one")
+
+    async def test_of_two_that_destroy_a_resource_at_the_same_moment_one_is_refused(self, etcd: SharedEtcd) -> None:
+        prefix = etcd.prefix()
+        async with etcd.state([Path], prefix=prefix) as one, ScriptedClient([etcd.endpoint]) as client:
+            await one.create(path("disk"))
+
+            async def destroy() -> None:
+                await one.destroy(KIND, "disk")
+
+            async with open_etcd(client, types=[Path], prefix=prefix) as two:
+                await two.until_available("")
+                client.before_next = destroy
+                with pytest.raises(NotFoundError):
+                    await two.destroy(KIND, "disk")
+                assert two.find(KIND, "disk") is None
 
     async def test_a_resource_that_changed_meanwhile_is_not_destroyed(self, etcd: SharedEtcd) -> None:
         prefix = etcd.prefix()
