@@ -56,14 +56,25 @@ class NamingScheme(enum.StrEnum):
 
     V255 = "v255"
     V257 = "v257"
+    V258 = "v258"
+    V259 = "v259"
+    V260 = "v260"
+
+    def includes(self, earlier: "NamingScheme") -> bool:
+        """Whether the rules that came with this or an earlier edition are in force: each adds to those before it."""
+        editions = tuple(NamingScheme)
+        return editions.index(earlier) <= editions.index(self)
 
 
 @attrs.frozen(kw_only=True)
 class LinkNameSettings:
-    """Predictable names of links. They are always shown; `rename` gives them to the links."""
+    """Predictable names of links. They are always shown; `rename` gives them to the links.
+
+    Without a `scheme`, that of the kernel command line (`net.naming_scheme`) is in force.
+    """
 
     rename: bool = False
-    scheme: NamingScheme = NamingScheme.V255
+    scheme: NamingScheme | None = None
 
 
 class Synchronous(enum.StrEnum):

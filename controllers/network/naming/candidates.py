@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from nodespan.controllers.network.naming.facts import ETHERNET, INFINIBAND, SLIP, NameFacts, PciDevice
+from nodespan.controllers.network.naming.facts import ETHERNET, INFINIBAND, MCTP, SLIP, Aliases, NameFacts, PciDevice
 from nodespan.resources.config.nodespan import NamingScheme
 
 
@@ -49,14 +49,20 @@ _CCW_LENGTHS = (8, 9)
 
 def candidates_of(facts: NameFacts, scheme: NamingScheme = NamingScheme.V255) -> Candidates:
     """The names of a link. Links on top of others (VLAN, veth) and those of other types have none."""
-    prefix = _prefix(facts)
+    prefix = _prefix(facts, scheme)
     if not prefix or facts.linked_index != facts.index:
         return Candidates()
-    names = attrs.asdict(Candidates(mac=_mac(facts))) | dict(_by_platform(facts)) | dict(_by_pci(facts, scheme))
+    names = (
+        attrs.asdict(Candidates(mac=_mac(facts)))
+        | dict(_by_platform(facts, prefix, scheme))
+        | dict(_by_pci(facts, scheme))
+    )
     return Candidates(**{rule: f"{prefix}{name}" if name else "" for rule, name in names.items()})
 
 
-def _prefix(facts: NameFacts) -> str:
+def _prefix(facts: NameFacts, scheme: NamingScheme) -> str:
+    if facts.type == MCTP and scheme.includes(NamingScheme.V260):
+        return "mc"
     prefix = _PREFIXES.get(facts.type, "")
     return _WIRELESS_PREFIXES.get(facts.device_type, prefix) if prefix else ""
 
@@ -67,10 +73,26 @@ def _mac(facts: NameFacts) -> str:
     return f"x{facts.mac.replace(':', '')}"
 
 
-def _by_platform(facts: NameFacts) -> Iterator[tuple[str, str]]:
+def _devicetree_number(facts: NameFacts, prefix: str, scheme: NamingScheme) -> int | None:
+    """The number that the device tree gives a link: the newer schemes look at its own node before its device's."""
+    nodes: tuple[Aliases, ...] = (facts.device_aliases,)
+    if scheme.includes(NamingScheme.V257):
+        nodes = (facts.port_aliases, facts.device_aliases)
+    for node in nodes:
+        if prefix == "en" and node.ethernet is not None:
+            return node.ethernet
+        if prefix == "wl" and scheme.includes(NamingScheme.V259):
+            number = node.ethernet if node.wifi is None else node.wifi
+            if number is not None:
+                return number
+    return None
+
+
+def _by_platform(facts: NameFacts, prefix: str, scheme: NamingScheme) -> Iterator[tuple[str, str]]:
     """Devices that are not on a PCI bus."""
-    if facts.devicetree_alias is not None and _prefix(facts) == "en":
-        yield "onboard", f"d{facts.devicetree_alias}"
+    number = _devicetree_number(facts, prefix, scheme)
+    if number is not None:
+        yield "onboard", f"d{number}"
     parent = facts.parent
     match facts.parent_subsystem:
         case "xen" if found := _XEN.fullmatch(parent):
@@ -152,7 +174,7 @@ class _Slot:
 
 
 def _slot(facts: NameFacts, scheme: NamingScheme) -> _Slot | None:
-    number = _acpi_slot(facts) if scheme == NamingScheme.V257 else None
+    number = _acpi_slot(facts) if scheme.includes(NamingScheme.V257) else None
     return _Slot(number) if number else _hotplug_slot(facts)
 
 

@@ -1,5 +1,6 @@
 """Picks the name of a link: first whether it is renamed at all, then the first valid candidate."""
 
+import re
 import string
 from collections.abc import Iterable
 
@@ -13,6 +14,7 @@ _LONGEST_ALT_NAME = 127
 _PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation) - frozenset("/:%")
 # The last two are directories of settings in /proc/sys, not links.
 _RESERVED = frozenset({".", "..", "all", "default"})
+_VERSION = re.compile("v([0-9]{1,4})")
 _OFF = frozenset({"0", "no", "n", "off", "false", "f"})
 
 # The kernel's values of name_assign_type.
@@ -81,6 +83,25 @@ def is_valid_alt_name(text: str) -> bool:
 
 def _is_valid(text: str, longest: int) -> bool:
     return 1 <= len(text) <= longest and _PRINTABLE.issuperset(text) and not text.isdecimal() and text not in _RESERVED
+
+
+def scheme_of(cmdline: str) -> NamingScheme | None:
+    """The scheme that the kernel command line asks for, None for none; of several the last one counts.
+
+    One that is older than the oldest here gives the same names but for rare hardware, as one that is newer than the
+    newest does.
+    """
+    found = None
+    for word in cmdline.split():
+        name, _, value = word.partition("=")
+        if name != "net.naming_scheme":
+            continue
+        if value == "latest":
+            found = tuple(NamingScheme)[-1]
+        elif (version := _VERSION.fullmatch(value)) is not None:
+            known = [scheme for scheme in NamingScheme if int(scheme.value[1:]) <= int(version[1])]
+            found = known[-1] if known else NamingScheme.V255
+    return found
 
 
 def wants_kernel_names(cmdline: str) -> bool:

@@ -5,6 +5,7 @@ import attrs
 ETHERNET = 1
 INFINIBAND = 32
 SLIP = 256
+MCTP = 290
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +34,14 @@ class HotplugSlot:
     address: str
 
 
+@attrs.frozen
+class Aliases:
+    """The numbers that aliases of the device tree give a node, None for none: as Ethernet, and as Wi-Fi."""
+
+    ethernet: int | None = None
+    wifi: int | None = None
+
+
 @attrs.frozen(kw_only=True)
 class NameFacts:
     """A link and its device, as sysfs shows them. Numbers are the kernel's.
@@ -40,6 +49,7 @@ class NameFacts:
     `parent_subsystem` and `parent` describe the parent device of the link, skipping virtio. `pci` is the PCI device
     of the link, its USB interface or its BCMA core, followed by the upstream PCI devices;
     for a virtual function these are its physical function's, and `virtual_function` is its number.
+    `device_aliases` are those of the node of the link's device, `port_aliases` those of a node of the link's own.
     `usb_interface` and `bcma_core` are names like `2-1.4:1.0` and `bcma0:1`, "" for links without one.
     """
 
@@ -60,5 +70,6 @@ class NameFacts:
     virtual_function: int | None = None
     usb_interface: str = ""
     bcma_core: str = ""
-    devicetree_alias: int | None = None
+    device_aliases: Aliases = Aliases()
+    port_aliases: Aliases = Aliases()
     hotplug_slots: tuple[HotplugSlot, ...] = ()

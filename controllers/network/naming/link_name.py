@@ -6,10 +6,10 @@ from typing import Any
 
 import trio
 
-from nodespan.controllers.network.naming import choose, wants_kernel_names
+from nodespan.controllers.network.naming import choose, scheme_of, wants_kernel_names
 from nodespan.controllers.network.naming.name_facts import read_name_facts
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
-from nodespan.resources.config.nodespan import LinkNameSettings
+from nodespan.resources.config.nodespan import LinkNameSettings, NamingScheme
 from nodespan.resources.network import LinkName, LinkStatus
 from nodespan.resources.runtime import KERNEL_CMDLINE_ID, KernelCmdline
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
@@ -45,8 +45,9 @@ class LinkNameController(QueueController):
             await ctx.remove(LinkName, item.id)
             return
         cmdline = ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
-        kernel_names = cmdline is not None and wants_kernel_names(cmdline.spec.cmdline)
-        chosen = choose(facts, scheme=link_name_settings(ctx).scheme, kernel_names=kernel_names)
+        line = "" if cmdline is None else cmdline.spec.cmdline
+        scheme = link_name_settings(ctx).scheme or scheme_of(line) or NamingScheme.V255
+        chosen = choose(facts, scheme=scheme, kernel_names=wants_kernel_names(line))
         await ctx.put(LinkName, item.id, chosen)
 
 

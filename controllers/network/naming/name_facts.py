@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nodespan.controllers.network.naming.facts import HotplugSlot, NameFacts, PciDevice
+from nodespan.controllers.network.naming.facts import Aliases, HotplugSlot, NameFacts, PciDevice
 from nodespan.kernel.outside_text import file_name
 
 _HEADER_TYPE = 0x0E
 _MULTI_FUNCTION = 0x80
 _BRIDGE = "0x0604"
 _FUNCTION = "virtfn"
-_ALIAS = "ethernet"
+# More than there are ports on any board.
+_MOST_DIGITS = 9
 # Buses that number their direct children, however deep below those the link is.
 _FLAT_BUSES = ("platform", "vio")
 
@@ -48,7 +49,8 @@ def read_name_facts(name: str, index: int, root: Path = Path("/sys")) -> NameFac
         virtual_function=function,
         usb_interface="" if usb is None else usb.name,
         bcma_core="" if bcma is None else bcma.name,
-        devicetree_alias=_devicetree_alias(link, root),
+        device_aliases=_aliases(link / "device" / "of_node", root),
+        port_aliases=_aliases(link / "of_node", root),
         hotplug_slots=tuple(_hotplug_slots(root)) if pci else (),
     )
 
@@ -126,24 +128,28 @@ def _hotplug_slots(root: Path) -> Iterator[HotplugSlot]:
         yield HotplugSlot(name=directory.name, address=_text(directory / "address"))
 
 
-def _devicetree_alias(link: Path, root: Path) -> int | None:
-    """The number of the alias `ethernetN` of the link's node in the device tree. `ethernet` alone is the same as 0."""
+def _aliases(node: Path, root: Path) -> Aliases:
+    """The aliases of a node of the device tree."""
     tree = (root / "firmware" / "devicetree" / "base").resolve()
-    aliases = tree / "aliases"
-    node = next((node for node in (link / "of_node", link / "device" / "of_node") if node.exists()), None)
-    if node is None or not aliases.is_dir():
-        return None
+    if not node.exists() or not (tree / "aliases").is_dir():
+        return Aliases()
     path = node.resolve()
+    return Aliases(*(_number_of_alias(prefix, path, tree) for prefix in ("ethernet", "wifi")))
+
+
+def _number_of_alias(prefix: str, node: Path, tree: Path) -> int | None:
+    """The number of the alias `ethernetN` of a node. `ethernet` alone is the same as 0."""
+    aliases = tree / "aliases"
     found = {
-        alias.name: alias.name.removeprefix(_ALIAS)
-        for alias in aliases.glob(f"{_ALIAS}*")
-        if tree / _text(alias).lstrip("/") == path
+        alias.name: alias.name.removeprefix(prefix)
+        for alias in aliases.glob(f"{prefix}*")
+        if tree / _text(alias).lstrip("/") == node
     }
     for name, suffix in sorted(found.items()):
-        if suffix and not suffix.isdecimal():
+        if suffix and not (suffix.isascii() and suffix.isdecimal()):
             continue
-        number = int(suffix or "0")
-        other = aliases / (_ALIAS if suffix else f"{_ALIAS}0")
+        number = int(suffix[:_MOST_DIGITS] or "0")
+        other = aliases / (prefix if suffix else f"{prefix}0")
         # Two aliases for the first one: ambiguous.
         if number == 0 and other.exists() and other.name != name:
             return None

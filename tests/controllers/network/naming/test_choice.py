@@ -5,13 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespan.controllers.network.naming import (
+    Aliases,
     NameFacts,
     PciDevice,
     choose,
     is_valid_alt_name,
     is_valid_name,
+    scheme_of,
     wants_kernel_names,
 )
+from nodespan.resources.config.nodespan import NamingScheme
 
 
 @pytest.mark.parametrize(
@@ -62,10 +65,32 @@ def test_the_kernel_line_switches_renaming_off(line: str, off: bool) -> None:
     assert wants_kernel_names(line) == off
 
 
+@pytest.mark.parametrize(
+    ("line", "scheme"),
+    [
+        ("quiet", None),
+        ("net.naming_scheme=v257", NamingScheme.V257),
+        ("net.naming_scheme=v260 ro", NamingScheme.V260),
+        ("net.naming_scheme=latest", NamingScheme.V260),
+        # Between two that are known, or beyond them.
+        ("net.naming_scheme=v256", NamingScheme.V255),
+        ("net.naming_scheme=v238", NamingScheme.V255),
+        ("net.naming_scheme=v300", NamingScheme.V260),
+        ("net.naming_scheme=v258 net.naming_scheme=v255", NamingScheme.V255),
+        ("net.naming_scheme=new", None),
+        ("net.naming_scheme=v99999999999", None),
+        ("net.naming_scheme", None),
+        ("xnet.naming_scheme=v257", None),
+    ],
+)
+def test_the_kernel_line_may_ask_for_a_scheme(line: str, scheme: NamingScheme | None) -> None:
+    assert scheme_of(line) == scheme
+
+
 FACTS = st.builds(
     NameFacts,
     kernel_name=st.just("eth0"),
-    type=st.sampled_from((1, 32, 256, 772)),
+    type=st.sampled_from((1, 32, 256, 290, 772)),
     linked_index=st.sampled_from((0, 0, 0, 5)),
     name_assign_type=st.integers(0, 5),
     device_type=st.sampled_from(("", "wlan", "wwan")),
@@ -81,12 +106,14 @@ FACTS = st.builds(
     ).map(tuple),
     usb_interface=st.just("") | st.text(max_size=12) | st.just("1-1:1.0"),
     bcma_core=st.just("") | st.text(max_size=12),
+    port_aliases=st.builds(Aliases, st.none() | st.integers(0, 10**9), st.none() | st.just(7)),
+    device_aliases=st.builds(Aliases, st.none() | st.just(3)),
 )
 
 
-@given(facts=FACTS, kernel_names=st.booleans())
-def test_whatever_sysfs_says_the_name_is_one(facts: NameFacts, kernel_names: bool) -> None:
-    spec = choose(facts, kernel_names=kernel_names)
+@given(facts=FACTS, scheme=st.sampled_from(NamingScheme), kernel_names=st.booleans())
+def test_whatever_sysfs_says_the_name_is_one(facts: NameFacts, scheme: NamingScheme, kernel_names: bool) -> None:
+    spec = choose(facts, scheme=scheme, kernel_names=kernel_names)
     assert is_valid_name(spec.name)
     assert all(is_valid_alt_name(name) and name != spec.name for name in spec.alt_names)
     assert len(set(spec.alt_names)) == len(spec.alt_names)

@@ -42,6 +42,12 @@ async def test_the_kernel_line_and_the_configuration_are_followed(tree: SysfsTre
     async with running(LinkNameController(sysfs_root=tree.root)) as node:
         await node.create(LinkStatus.new("eth0", status_of(tree, "eth0")))
         await node.eventually(LinkName, "eth0", lambda found: found.spec.name == "enp2s0")
+        # The configuration has the last word on the scheme.
+        await node.put(KernelCmdline, KERNEL_CMDLINE_ID, KernelCmdlineSpec(cmdline="net.naming_scheme=v258"))
+        await node.eventually(LinkName, "eth0", lambda found: found.spec.name == "ens7")
+        settings = NodespanConfig(link_names=LinkNameSettings(scheme=NamingScheme.V255))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=settings))
+        await node.eventually(LinkName, "eth0", lambda found: found.spec.name == "enp2s0")
         settings = NodespanConfig(link_names=LinkNameSettings(scheme=NamingScheme.V257))
         await node.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=settings))
         await node.eventually(LinkName, "eth0", lambda found: found.spec.name == "ens7")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nodespan.controllers.network.naming import choose
+from nodespan.controllers.network.naming import NameFacts, choose
 from nodespan.controllers.network.naming.name_facts import read_name_facts
 from nodespan.resources.config.nodespan import NamingScheme
 from nodespan.resources.network import LinkNameSpec, NameRule
@@ -14,16 +14,21 @@ from tests.controllers.network.naming.sysfs_tree import NO_FILES, Files, SysfsTr
 Machine = Callable[[SysfsTree], object]
 
 
-def names(root: Path, machine: Machine, **settings: object) -> dict[str, LinkNameSpec]:
-    """What the links of a machine come to, by the names that they have."""
+def facts_of(root: Path, machine: Machine) -> dict[str, NameFacts]:
+    """What sysfs says of the links of a machine, by the names that they have."""
     tree = SysfsTree(root / "sys")
     machine(tree)
     found = {}
     for link in sorted((tree.root / "class" / "net").iterdir()):
         facts = read_name_facts(link.name, int((link / "ifindex").read_text()), tree.root)
         assert facts is not None
-        found[link.name] = choose(facts, **settings)  # type: ignore[arg-type]
+        found[link.name] = facts
     return found
+
+
+def names(root: Path, machine: Machine, **settings: object) -> dict[str, LinkNameSpec]:
+    """What the links of a machine come to, by the names that they have."""
+    return {link: choose(facts, **settings) for link, facts in facts_of(root, machine).items()}  # type: ignore[arg-type]
 
 
 def nic(
@@ -223,10 +228,85 @@ def test_the_device_tree_numbers_links(aliases: tuple[str, ...], expected: str, 
     assert names(tmp_path, device_tree(*aliases))["eth0"].name == expected
 
 
+def switch_chip(tree: SysfsTree) -> None:
+    """Two ports of one chip: each has a node of its own, and the chip has one with an alias too."""
+    chip = tree.device("platform/15100000.ethernet", "platform")
+    tree.alias("ethernet9", "/soc/ethernet@15100000", chip)
+    for number in range(2):
+        tree.link(f"eth{number}", chip)
+        tree.alias(f"ethernet{number}", f"/soc/ethernet@15100000/mac@{number}", chip / "net" / f"eth{number}")
+
+
+def wireless_board(*aliases: str) -> Machine:
+    def machine(tree: SysfsTree) -> None:
+        chip = tree.device("platform/18000000.wifi", "platform")
+        for alias in aliases:
+            tree.alias(alias, "/soc/wifi@18000000", chip)
+        tree.link("wlan0", chip, {"uevent": "DEVTYPE=wlan"})
+
+    return machine
+
+
+SCHEMES = tuple(NamingScheme)
+NEWER = SCHEMES[1:]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_only_the_newer_schemes_look_at_the_ports_own_nodes(scheme: NamingScheme, tmp_path: Path) -> None:
+    named = {link: spec.name for link, spec in names(tmp_path, switch_chip, scheme=scheme).items()}
+    own, shared = {"eth0": "end0", "eth1": "end1"}, {"eth0": "end9", "eth1": "end9"}
+    assert named == (own if scheme in NEWER else shared)
+
+
+def test_a_port_without_an_alias_of_its_own_has_that_of_its_device(tmp_path: Path) -> None:
+    def machine(tree: SysfsTree) -> None:
+        chip = tree.device("platform/15100000.ethernet", "platform")
+        tree.link("eth0", chip)
+        tree.alias("serial0", "/soc/ethernet@15100000/mac@0", chip / "net" / "eth0")
+        tree.alias("ethernet2", "/soc/ethernet@15100000", chip)
+
+    assert names(tmp_path, machine, scheme=NamingScheme.V260)["eth0"].name == "end2"
+
+
 @pytest.mark.parametrize(
-    ("scheme", "expected"), [(NamingScheme.V255, "enp0s3"), (NamingScheme.V257, "ens7")], ids=["v255", "v257"]
+    ("aliases", "older", "newer"),
+    [
+        (("wifi0",), "wlan0", "wld0"),
+        (("wifi",), "wlan0", "wld0"),
+        (("wifi3", "ethernet1"), "wlan0", "wld3"),
+        (("ethernet1",), "wlan0", "wld1"),
+        (("wifi", "wifi0"), "wlan0", "wlan0"),
+        (("serial0",), "wlan0", "wlan0"),
+        (("wifix", "wifi2"), "wlan0", "wld2"),
+    ],
 )
-def test_only_the_newer_scheme_asks_acpi_for_the_slot(scheme: NamingScheme, expected: str, tmp_path: Path) -> None:
+def test_wireless_links_have_aliases_since_v259(
+    aliases: tuple[str, ...], older: str, newer: str, tmp_path: Path
+) -> None:
+    for scheme in SCHEMES:
+        named = names(tmp_path / scheme, wireless_board(*aliases), scheme=scheme)["wlan0"].name
+        assert named == (newer if scheme in (NamingScheme.V259, NamingScheme.V260) else older)
+
+
+def test_wi_fi_aliases_are_not_for_ethernet(tmp_path: Path) -> None:
+    assert names(tmp_path, device_tree("wifi0"), scheme=NamingScheme.V260)["eth0"].name == "eth0"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_mctp_links_have_names_since_v260(scheme: NamingScheme, tmp_path: Path) -> None:
+    machine = usb("0000:00:14.0", "1-1:1.0", link={"type": 290})
+    expected = "mcp0s20u1" if scheme is NamingScheme.V260 else "eth0"
+    assert names(tmp_path, machine, scheme=scheme)["eth0"].name == expected
+
+
+@pytest.mark.parametrize("machine", [machine for machine, _ in EXAMPLES.values()], ids=EXAMPLES)
+def test_ordinary_hardware_has_the_same_names_in_all_newer_schemes(machine: Machine, tmp_path: Path) -> None:
+    for facts in facts_of(tmp_path, machine).values():
+        assert len({choose(facts, scheme=scheme) for scheme in NEWER}) == 1
+
+
+@pytest.mark.parametrize(("scheme", "expected"), [(NamingScheme.V255, "enp0s3"), *((each, "ens7") for each in NEWER)])
+def test_only_the_newer_schemes_ask_acpi_for_the_slot(scheme: NamingScheme, expected: str, tmp_path: Path) -> None:
     machine = nic("0000:00:03.0", files={"firmware_node/sun": 7})
     assert names(tmp_path, machine, scheme=scheme)["eth0"].name == expected
 
