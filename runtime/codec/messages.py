@@ -11,6 +11,7 @@ declarations: a field goes to the message's field of the same name, as the annot
     timedelta, datetime               google.protobuf.Duration, Timestamp
     X | None                          the same, not set for None: a message or an `optional` field
     tuple[X, ...]                     repeated
+    Mapping[str, X]                   a map, or repeated messages of two fields, a name and a value
 
 What does not follow is said by `fields`: another name, another form (`Form`). A field that has no counterpart, on
 either side, is an error when the mapping is made: nothing is lost unnoticed.
@@ -36,7 +37,7 @@ from ruamel.yaml.error import YAMLError
 
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 from nodespan.runtime.codec.wire import meta_pb2
-from nodespan.runtime.resource import NamespaceSpec, PrintColumn, ResourceDefinitionSpec, TextFlag
+from nodespan.runtime.resource import FrozenPairs, NamespaceSpec, PrintColumn, ResourceDefinitionSpec, TextFlag
 from nodespan.runtime.resource.metadata import NO_SPEC
 
 S = TypeVar("S")
@@ -266,6 +267,40 @@ class _Messages(_Field):
         return tuple(map(self.part.from_wire, getattr(message, self.name)))
 
 
+@attrs.frozen
+class _Pairs(_Field):
+    """Names and values in a map of the message."""
+
+    attribute: str
+    name: str
+
+    def write(self, spec: Any, message: Any) -> None:
+        getattr(message, self.name).update(getattr(spec, self.attribute))
+
+    def read(self, message: Any) -> Any:
+        # The order of a map of a message is nobody's.
+        return FrozenPairs(sorted(getattr(message, self.name).items()))
+
+
+@attrs.frozen
+class _PairMessages(_Field):
+    """Names and values as repeated messages of two fields, which keep their order."""
+
+    attribute: str
+    name: str
+    key: str
+    value: str
+
+    def write(self, spec: Any, message: Any) -> None:
+        into = getattr(message, self.name)
+        for name, value in getattr(spec, self.attribute).items():
+            into.add(**{self.key: name, self.value: value})
+
+    def read(self, message: Any) -> Any:
+        pairs = getattr(message, self.name)
+        return FrozenPairs((getattr(pair, self.key), getattr(pair, self.value)) for pair in pairs)
+
+
 @attrs.frozen(kw_only=True)
 class At:
     """What does not follow about a field: its name in the message, its form, and the field that tells () from None.
@@ -386,6 +421,11 @@ class MessageType(Generic[S]):
             if found.message_type is not None:
                 return _Messages(field.name, name, self._part(element, found))
             return _Scalars(field.name, name, at.form or _form_of(element), at.given)
+        if typing.get_origin(hint) is Mapping and found.message_type is not None:
+            key, value = found.message_type.fields
+            if found.message_type.GetOptions().map_entry:
+                return _Pairs(field.name, name)
+            return _PairMessages(field.name, name, key.name, value.name)
         if found.message_type is not None:
             absent = None if is_optional else _default_of(field, hint)
             return _Message(field.name, name, self._part(hint, found), absent or (lambda: None))

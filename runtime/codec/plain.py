@@ -17,7 +17,16 @@ from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, override
 
 from nodespan.runtime.codec.duration import format_duration, parse_duration
-from nodespan.runtime.resource import FrozenMapping, Metadata, Phase, Resource, TextFlag, format_version, parse_version
+from nodespan.runtime.resource import (
+    FrozenMapping,
+    FrozenPairs,
+    Metadata,
+    Phase,
+    Resource,
+    TextFlag,
+    format_version,
+    parse_version,
+)
 from nodespan.runtime.resource.metadata import NO_SPEC
 from nodespan.runtime.resource.spec import is_omitted_when_empty, outside_name
 
@@ -43,8 +52,10 @@ def _unstructure_class(cls: type[Any], converter: Converter) -> Callable[[Any], 
 
 
 def _is_empty(value: Any, default: Any) -> bool:
-    # A choice is text and never false: its empty value is the default.
-    return value == default if isinstance(value, enum.Enum) else not value
+    # A choice is text and never false: its empty value is the default. Beside None, 0 and false are values.
+    if isinstance(value, enum.Enum):
+        return bool(value == default)
+    return value is None if default is None else not value
 
 
 def _structure_class(cls: type[Any], converter: Converter) -> Callable[[Any, Any], Any]:
@@ -78,6 +89,9 @@ def _make_converter() -> Converter:
     # class, for by predicate they would come behind text and numbers.
     converter.register_unstructure_hook(enum.StrEnum, lambda value: value.value)
     converter.register_unstructure_hook(TextFlag, lambda value: value.text())
+    converter.register_unstructure_hook(
+        FrozenPairs, lambda pairs: {n: converter.unstructure(v) for n, v in pairs.items()}
+    )
     converter.register_structure_hook(TextFlag, lambda value, cls: cls.parse(value))
     return converter
 

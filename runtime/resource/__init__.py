@@ -16,6 +16,7 @@ from nodespan.runtime.resource.definition import (
 )
 from nodespan.runtime.resource.metadata import (
     FrozenMapping,
+    FrozenPairs,
     Kind,
     Metadata,
     Phase,
@@ -46,6 +47,7 @@ __all__ = [
     "META",
     "Filter",
     "FrozenMapping",
+    "FrozenPairs",
     "Kind",
     "KindLike",
     "LabelQuery",

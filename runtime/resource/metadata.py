@@ -16,6 +16,7 @@ import attrs
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
 T_co = TypeVar("T_co", covariant=True)
+V = TypeVar("V")
 
 # Undefined (None) until a state has stored the resource, then 1, 2, 3 ...
 Version = int | None
@@ -50,19 +51,40 @@ class Phase(enum.StrEnum):
     TEARING_DOWN = "tearingDown"
 
 
-class FrozenMapping(dict[str, str]):
+class FrozenPairs(dict[str, V]):
+    """Immutable pairs of names and values, in the order in which they are given: for mappings in specs."""
+
+    __slots__ = ()
+
+    def __new__(cls, pairs: Mapping[str, V] | Iterable[tuple[str, V]] = ()) -> Self:
+        new = super().__new__(cls)
+        dict.update(new, pairs)
+        return new
+
+    def __init__(self, pairs: Mapping[str, V] | Iterable[tuple[str, V]] = ()) -> None:
+        # __new__ has filled it; dict's own __init__, called again, would change it.
+        pass
+
+    def _refuse(self, *_: Any, **__: Any) -> Never:
+        raise TypeError("immutable pairs cannot be changed in place: make a copy")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+
+class FrozenMapping(FrozenPairs[str]):
     """Immutable string pairs, sorted by key: the type of labels and annotations."""
 
     __slots__ = ()
 
     def __new__(cls, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Self:
-        new = super().__new__(cls)
-        dict.update(new, sorted(dict(pairs).items()))
-        return new
-
-    def __init__(self, pairs: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        # __new__ has filled it; dict's own __init__, called again, would change it.
-        pass
+        return super().__new__(cls, sorted(dict(pairs).items()))
 
     def with_(self, pairs: Mapping[str, str]) -> "FrozenMapping":
         """A copy in which these pairs are set."""
@@ -77,12 +99,6 @@ class FrozenMapping(dict[str, str]):
 
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(self.items()))
-
-    def __reduce__(self) -> tuple[type["FrozenMapping"], tuple[dict[str, str]]]:
-        return FrozenMapping, (dict(self),)
 
 
 EMPTY = FrozenMapping()

@@ -22,7 +22,10 @@ _OMIT_EMPTY = "nodespan.omit_empty"
 
 
 def wire(key: str | None = None, *, omit_empty: bool = False) -> dict[str, Any]:
-    """Metadata for `attrs.field`: the outside name of the field, and whether an empty (false) value is left out."""
+    """Metadata for `attrs.field`: the outside name of the field, and whether an empty value is left out.
+
+    Empty is what is false; for a field whose default is None, only None.
+    """
     return {_KEY: key, _OMIT_EMPTY: omit_empty}
 
 

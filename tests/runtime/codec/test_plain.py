@@ -281,7 +281,7 @@ def spec_strategy(spec_class: Any) -> st.SearchStrategy[Any]:
 
 
 def _or(default: Any) -> Callable[[Any], Any]:
-    return lambda value: value or default
+    return lambda value: value if default is None else value or default
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
