@@ -33,9 +33,12 @@ from nodespan.resources.network.enums import (
     ARPValidate,
     BondMode,
     FailOverMAC,
+    IPVLANFlags,
+    IPVLANMode,
     LACPRate,
     LinkFlags,
     LinkType,
+    MacvlanMode,
     OperationalState,
     PrimaryReselect,
     RoutingTable,
@@ -43,12 +46,15 @@ from nodespan.resources.network.enums import (
     XmitHashPolicy,
 )
 from nodespan.resources.network.link import (
+    IPVLAN,
     STP,
     VLAN,
+    VXLAN,
     BondMaster,
     BridgeMaster,
     BridgeVLAN,
     LinkStatusSpec,
+    MacVLAN,
     Veth,
     VRFMaster,
 )
@@ -79,6 +85,17 @@ _VLAN_PROTOCOL = 5
 _BRIDGE_STP_STATE = 5
 _BRIDGE_VLAN_FILTERING = 7
 _VRF_TABLE = 1
+_MACVLAN_MODE = 1
+_IPVLAN_MODE = 1
+_IPVLAN_FLAGS = 2
+_VXLAN_ID = 1
+_VXLAN_GROUP = 2
+_VXLAN_LINK = 3
+_VXLAN_LOCAL = 4
+_VXLAN_LEARNING = 7
+_VXLAN_PORT = 15
+_VXLAN_GROUP6 = 16
+_VXLAN_LOCAL6 = 17
 _BOND_SLAVE_PERMANENT_ADDRESS = 4
 
 _DUMP_ATTEMPTS = 5
@@ -158,8 +175,26 @@ def _of_kind(kind: str, options: Attributes) -> dict[str, Any]:
             return {"bond_master": _bond_master(options)}
         case "vrf" if options:
             return {"vrf_master": VRFMaster(table=RoutingTable.of(integer(options, _VRF_TABLE)))}
+        case "macvlan" if options:
+            return {"macvlan": MacVLAN(mode=MacvlanMode.of(integer(options, _MACVLAN_MODE)))}
+        case "ipvlan" if options:
+            mode, flags = integer(options, _IPVLAN_MODE), integer(options, _IPVLAN_FLAGS)
+            return {"ipvlan": IPVLAN(mode=IPVLANMode.of(mode), flags=IPVLANFlags.of(flags))}
+        case "vxlan" if options:
+            # Its parent is among its options alone.
+            return {"vxlan": _vxlan(options), "link_index": integer(options, _VXLAN_LINK)}
         case _:
             return {}
+
+
+def _vxlan(options: Attributes) -> VXLAN:
+    return VXLAN(
+        id=integer(options, _VXLAN_ID),
+        local=ip_address(options.get(_VXLAN_LOCAL, b"") or options.get(_VXLAN_LOCAL6, b"")),
+        group=ip_address(options.get(_VXLAN_GROUP, b"") or options.get(_VXLAN_GROUP6, b"")),
+        port=int.from_bytes(options.get(_VXLAN_PORT, b""), "big"),
+        learning=bool(integer(options, _VXLAN_LEARNING)),
+    )
 
 
 def _permanent_address(attributes: Attributes, info: Attributes) -> bytes:
@@ -180,12 +215,12 @@ def read_link(message: Message) -> KernelLink:
     info = inside(attributes, _LINKINFO)
     kind = text(info, _INFO_KIND)
     flags = LinkFlags(bits)
+    of_kind = {"link_index": integer(attributes, _LINK), **_of_kind(kind, inside(info, _INFO_DATA))}
     status = LinkStatusSpec(
         alias=text(attributes, _IFALIAS),
         alt_names=_alternative_names(attributes),
         index=index,
         type=LinkType.of(type),
-        link_index=integer(attributes, _LINK),
         flags=flags,
         hardware_addr=attributes.get(_ADDRESS, b"").hex(":"),
         permanent_addr=_permanent_address(attributes, info).hex(":"),
@@ -197,7 +232,7 @@ def read_link(message: Message) -> KernelLink:
         kind=kind,
         slave_kind=text(info, _INFO_SLAVE_KIND),
         link_state=LinkFlags.UP in flags and bool(integer(attributes, _CARRIER)),
-        **_of_kind(kind, inside(info, _INFO_DATA)),
+        **of_kind,
     )
     return KernelLink(name=text(attributes, _IFNAME), status=status, parent_is_elsewhere=_LINK_NETNSID in attributes)
 

@@ -67,14 +67,19 @@ def route_refusal(number: int, destination: str, *, is_ipv6: bool, link: str, mt
     return f"the kernel refuses the route to {destination}{where}: {os.strerror(number)}"
 
 
-def link_refusal(number: int, what: str, *, hardware_addr: str = "", mtu: int = 0) -> str:
-    """Why a link is not made or changed; `what` is that in words, the others are what it was to get."""
+def link_refusal(number: int, what: str, *, hardware_addr: str = "", mtu: int = 0, shared: str = "") -> str:
+    """Why a link is not made or changed; `what` is that in words, the others are what it was to get.
+
+    `shared` is the link that it was to be made on, if that can be used in one way only.
+    """
     if number == errno.EADDRNOTAVAIL and hardware_addr:
         return f"{hardware_addr} is a multicast or all-zero address, which no link can have"
     if number == errno.ERANGE and mtu:
         return f"an MTU of {mtu} is more than the link below has"
     if number == errno.ENETDOWN:
         return f"{what}: the link below it is down"
+    if number == errno.EBUSY and shared:
+        return f"{what}: {shared} is a member of a bond or bridge, or has links of another kind that take its packets"
     if number == errno.EBUSY:
         return f"{what}: the kernel does this only while the link is down"
     return f"{what}: {os.strerror(number)}"

@@ -146,6 +146,9 @@ _BOND = _network(
 )
 _VRF = _network(network.VRFMaster, network_pb2.VRFMasterSpec)
 _VETH = _network(network.Veth, network_pb2.VethSpec)
+_MACVLAN = _network(network.MacVLAN, network_pb2.MacVLANSpec)
+_VXLAN = _network(network.VXLAN, network_pb2.VXLANSpec)
+_IPVLAN = _network(network.IPVLAN, network_pb2.IPVLANSpec)
 _NEXT_HOP = _network(network.NextHop, network_pb2.RouteNextHop)
 _NAME_SERVER = _network(network.NameServer, network_pb2.NameServerSpec)
 _CLIENT_ID = _network(
@@ -205,6 +208,20 @@ class _MachineConfigs(MessageType[config.MachineConfigSpec]):
 NETWORK: tuple[MessageType[Any], ...] = (
     _network(network.AddressSpecSpec, network_pb2.AddressSpecSpec, layer="config_layer"),
     _network(network.AddressStatusSpec, network_pb2.AddressStatusSpec),
+    _network(
+        network.EthernetSpecSpec,
+        network_pb2.EthernetSpecSpec,
+        _network(network.EthernetRings, network_pb2.EthernetRingsSpec),
+        _network(network.EthernetChannels, network_pb2.EthernetChannelsSpec),
+        wake_on_lan=At(given="wake_on_lan_given"),
+    ),
+    _network(
+        network.EthernetStatusSpec,
+        network_pb2.EthernetStatusSpec,
+        _network(network.EthernetRingsStatus, network_pb2.EthernetRingsStatus),
+        _network(network.EthernetChannelsStatus, network_pb2.EthernetChannelsStatus),
+        speed_mbit="speed_megabits",
+    ),
     _network(network.HardwareAddrSpec, network_pb2.HardwareAddrSpec, hardware_addr=_MAC),
     _network(network.HostnameSpecSpec, network_pb2.HostnameSpecSpec, layer="config_layer"),
     _network(network.HostnameStatusSpec, network_pb2.HostnameStatusSpec),
@@ -218,6 +235,9 @@ NETWORK: tuple[MessageType[Any], ...] = (
         _BOND,
         _VRF,
         _VETH,
+        _MACVLAN,
+        _VXLAN,
+        _IPVLAN,
         _network(network.BridgeSlave, network_pb2.BridgeSlave),
         _network(network.VRFSlave, network_pb2.VRFSlave),
         _network(
@@ -230,6 +250,7 @@ NETWORK: tuple[MessageType[Any], ...] = (
         master_name="bond_slave.master_name",
         slave_index="bond_slave.slave_index",
         layer="config_layer",
+        macvlan="mac_vlan",
     ),
     _network(
         network.LinkStatusSpec,
@@ -239,6 +260,9 @@ NETWORK: tuple[MessageType[Any], ...] = (
         _BOND,
         _VRF,
         _VETH,
+        _MACVLAN,
+        _VXLAN,
+        _IPVLAN,
         _network(
             network.WireguardStatus,
             network_pb2.WireguardSpec,
@@ -251,6 +275,7 @@ NETWORK: tuple[MessageType[Any], ...] = (
         broadcast_addr=_MAC,
         pci_id="pciid",
         speed_mbit="speed_megabits",
+        macvlan="mac_vlan",
     ),
     _network(network.NetworkStatusSpec, network_pb2.StatusSpec),
     _network(network.NfTablesChainSpec, network_pb2.NfTablesChainSpec, _RULE, type=At(form=_ChainTypeText())),

@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 
 from nodespan.controllers.common.quoting import quote
-from nodespan.controllers.config import foreign
 from nodespan.controllers.config.finding import Finding, Path, Span, at, path_text
 from nodespan.controllers.config.merging import KIND_SPELLINGS
 from nodespan.controllers.config.not_applied import (
@@ -167,7 +166,7 @@ def _check_head(node: Table, api_version: str, kind: str, expected_class: type |
         yield at(message="this document has neither kind nor a key of the main document", hint=hint)
         return
     if expected_class is None:
-        meant = "" if kind in foreign.KINDS else _closest_kind(kind)
+        meant = _closest_kind(kind)
         if meant:
             yield at("kind", message=f"unknown kind {quote(kind)}", hint=f'did you mean "{meant}"?')
         return

@@ -1,4 +1,4 @@
-"""The keys and documents of a machine configuration that other systems act on, not nodespan.
+"""The keys of a machine configuration that other systems act on, not nodespan.
 
 A class listed here is open: keys that it does not know are left alone. The keys named are those known to belong to
 others; any further one that is nearly a key of the class is taken for a misspelling of it.
@@ -63,6 +63,3 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
     ClusterNetwork: frozenset({"cni"}),
     ControlPlane: frozenset({"localAPIServerPort"}),
 }
-
-# Kinds of documents that exist, are not nodespan's, and resemble some of nodespan's.
-KINDS: Final = frozenset({"MacvlanConfig", "VXLANConfig"})

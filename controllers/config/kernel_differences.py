@@ -45,7 +45,7 @@ S = TypeVar("S")
 
 _IPV6_METRIC = 1024
 # The fields that specs and statuses of links share.
-_PARTS = ("vlan", "bond_master", "bridge_master", "vrf_master", "wireguard")
+_PARTS = ("vlan", "macvlan", "vxlan", "ipvlan", "bond_master", "bridge_master", "vrf_master", "wireguard")
 
 
 @attrs.frozen

@@ -19,11 +19,9 @@ _KERNEL_HINT = "use /etc/sysctl.d, or take it away"
 # By kind: what follows, and what to do.
 KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "BGPConfig": ("no routes are exchanged", "run a routing daemon"),
-    "EthernetConfig": ("the settings of the network card stay as they are", "use ethtool"),
     "EventSinkConfig": ("no events are sent", ""),
     "KernelModuleConfig": ("no kernel module is loaded", "use /etc/modules-load.d"),
     "KmsgLogConfig": ("the kernel's log is not sent anywhere", ""),
-    "MacvlanConfig": ("the link is not made", "make it with another program"),
     "NetworkDefaultActionConfig": ("no packet is blocked", _FIREWALL_HINT),
     "NetworkRuleConfig": ("no port is opened or closed", _FIREWALL_HINT),
     "PCIDriverRebindConfig": ("devices keep their drivers", ""),
@@ -33,7 +31,6 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "SysfsConfig": ("kernel parameters stay as they are", _KERNEL_HINT),
     "TCPProbeConfig": ("nothing is probed, and the network counts as ready without it", ""),
     "UdevRulesConfig": ("devices get no further rules", "use /etc/udev/rules.d"),
-    "VXLANConfig": ("the link is not made", "make it with another program"),
 }
 # By key of the main document.
 KEYS: Final[Mapping[Path, tuple[str, str]]] = {

@@ -28,6 +28,18 @@ def is_ip(text: str) -> bool:
     return parse_ip(text) is not None
 
 
+def is_unspecified(text: str) -> bool:
+    """Whether the text is an address that stands for none, as 0.0.0.0."""
+    parsed = parse_ip(text)
+    return parsed is not None and parsed.is_unspecified
+
+
+def is_multicast(text: str) -> bool:
+    """Whether the text is the address of a multicast group."""
+    parsed = parse_ip(text)
+    return parsed is not None and parsed.is_multicast
+
+
 def is_cidr(text: str) -> bool:
     """Whether the text is an address with a prefix length."""
     return parse_cidr(text) is not None

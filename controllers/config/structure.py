@@ -162,7 +162,7 @@ class _Walk:
         if origin is tuple:
             return self._list(typing.get_args(hint)[0], node, path, is_secret=is_secret)
         if origin is Mapping:
-            return self._pairs(node, path, is_secret=is_secret)
+            return self._pairs(typing.get_args(hint)[1], node, path, is_secret=is_secret)
         if attrs.has(hint):
             if isinstance(node, Table):
                 return self.instance(hint, node, path)
@@ -182,16 +182,17 @@ class _Walk:
                 self._refuse((*path, index), "an item of the list is empty", "fill it in or take it away")
             value = self._value(hint, item, (*path, index), is_secret=is_secret)
             # A placeholder keeps the positions of the items that follow.
-            items.append(hint() if value is _ABSENT else value)
+            items.append(_placeholder(hint) if value is _ABSENT else value)
         return tuple(items)
 
-    def _pairs(self, node: Node, path: Path, *, is_secret: bool) -> Any:
+    def _pairs(self, hint: Any, node: Node, path: Path, *, is_secret: bool) -> Any:
         if not isinstance(node, Table):
             return self._refuse(path, f"must be a table of names and values, not {_kind(node)}", "write NAME: value")
         pairs = {}
         for name, (_, item) in node.values.items():
-            value = self._value(str, item, (*path, name), is_secret=is_secret)
-            pairs[name] = "" if value is _ABSENT else value
+            value = self._value(hint, item, (*path, name), is_secret=is_secret)
+            if value is not _ABSENT or hint is str:
+                pairs[name] = "" if value is _ABSENT else value
         return pairs
 
     def _scalar(self, hint: Any, node: Scalar, path: Path, *, is_secret: bool) -> Any:
@@ -268,6 +269,10 @@ class _Walk:
     def _refuse(self, path: Path, message: str, hint: str = "") -> _Absent:
         self.findings.append(Finding(path=path, message=message, hint=hint))
         return _ABSENT
+
+
+def _placeholder(hint: Any) -> Any:
+    return next(iter(hint)) if isinstance(hint, type) and issubclass(hint, enum.Enum) else hint()
 
 
 def _integer(text: str) -> int:

@@ -2,12 +2,14 @@
 
 from nodespan.controllers.common.prior_state import FILE_NAME, PriorState
 from nodespan.controllers.network.apply.address_spec import AddressSpecController
+from nodespan.controllers.network.apply.ethernet_spec import EthernetSpecController
 from nodespan.controllers.network.apply.link_alias_spec import LinkAliasSpecController
 from nodespan.controllers.network.apply.link_spec import LinkSpecController
 from nodespan.controllers.network.apply.route_spec import RouteSpecController
 from nodespan.controllers.network.apply.routing_rule_spec import RoutingRuleSpecController
 from nodespan.controllers.network.config.address_config import AddressConfigController
 from nodespan.controllers.network.config.device_config import DeviceConfigController
+from nodespan.controllers.network.config.ethernet_config import EthernetConfigController
 from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController
 from nodespan.controllers.network.config.link_config import LinkConfigController
 from nodespan.controllers.network.config.operator_config import OperatorConfigController
@@ -31,6 +33,7 @@ from nodespan.controllers.network.registration import operator_spec_controller
 from nodespan.controllers.network.status import metrics
 from nodespan.controllers.network.status.address_filter import AddressFilterController
 from nodespan.controllers.network.status.address_status import AddressStatusController
+from nodespan.controllers.network.status.ethernet_status import EthernetStatusController
 from nodespan.controllers.network.status.hardware_addr import HardwareAddrController
 from nodespan.controllers.network.status.hostname_status import HostnameStatusController
 from nodespan.controllers.network.status.link_status import LinkStatusController
@@ -51,6 +54,7 @@ def _appliers(settings: Settings) -> list[AnyController]:
     prior = PriorState(settings.state_dir / FILE_NAME)
     return [
         AddressSpecController(prior=prior),
+        EthernetSpecController(prior=prior),
         LinkAliasSpecController(prior=prior),
         LinkSpecController(record=settings.state_dir / "links.json", prior=prior),
         RouteSpecController(prior=prior),
@@ -68,6 +72,8 @@ controllers = (
     AddressMergeController,
     AddressStatusController,
     DeviceConfigController,
+    EthernetConfigController,
+    EthernetStatusController,
     HardwareAddrController,
     HostnameMergeController,
     HostnameStatusController,

@@ -7,6 +7,7 @@ import attrs
 
 from nodespan.kernel import rtnl
 from nodespan.kernel.changes.bond_options import BondValue, encode
+from nodespan.kernel.prefixes import pack_ip
 from nodespan.kernel.refusals import explained, link_refusal, name_and_mtu
 from nodespan.kernel.rtnetlink import (
     AF_UNSPEC,
@@ -39,6 +40,17 @@ _BRIDGE_STP_STATE = 5
 _BRIDGE_VLAN_FILTERING = 7
 _VRF_TABLE = 1
 _VETH_PEER = 1
+_MACVLAN_MODE = 1
+_IPVLAN_MODE = 1
+_IPVLAN_FLAGS = 2
+_VXLAN_ID = 1
+_VXLAN_GROUP = 2
+_VXLAN_LINK = 3
+_VXLAN_LOCAL = 4
+_VXLAN_LEARNING = 7
+_VXLAN_PORT = 15
+_VXLAN_GROUP6 = 16
+_VXLAN_LOCAL6 = 17
 
 _ANY_TYPE = 0
 
@@ -114,6 +126,42 @@ def _vrf_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
     return () if spec.vrf_master is None else (number32(_VRF_TABLE, spec.vrf_master.table.number),)
 
 
+def _macvlan_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    return () if spec.macvlan is None else (number32(_MACVLAN_MODE, spec.macvlan.mode.number),)
+
+
+def _ipvlan_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.ipvlan is None:
+        return ()
+    flags = spec.ipvlan.flags.number
+    # A kernel without flags (< 4.15) refuses the attribute.
+    return (
+        number16(_IPVLAN_MODE, spec.ipvlan.mode.number),
+        *(() if not flags else (number16(_IPVLAN_FLAGS, flags),)),
+    )
+
+
+def _vxlan_of(spec: LinkSpecSpec) -> tuple[bytes, ...]:
+    if spec.vxlan is None:
+        return ()
+    vxlan = spec.vxlan.as_reported
+    return (
+        number32(_VXLAN_ID, vxlan.id),
+        *_ip_option(vxlan.local, _VXLAN_LOCAL, _VXLAN_LOCAL6),
+        *_ip_option(vxlan.group, _VXLAN_GROUP, _VXLAN_GROUP6),
+        # Always: the kernel's own default is the port from before there was a standard.
+        attribute(_VXLAN_PORT, vxlan.port.to_bytes(2, "big")),
+        number8(_VXLAN_LEARNING, vxlan.learning),
+    )
+
+
+def _ip_option(address: str, ipv4: int, ipv6: int) -> tuple[bytes, ...]:
+    if not address:
+        return ()
+    packed = pack_ip(address)
+    return (attribute(ipv4 if len(packed) == 4 else ipv6, packed),)
+
+
 def _nothing(_spec: LinkSpecSpec) -> tuple[bytes, ...]:
     return ()
 
@@ -123,12 +171,17 @@ _OPTIONS: Mapping[str, Callable[[LinkSpecSpec], tuple[bytes, ...]]] = {
     "bond": _nothing,
     "bridge": _bridge_of,
     "dummy": _nothing,
+    "ipvlan": _ipvlan_of,
+    "macvlan": _macvlan_of,
     "veth": _veth_of,
     "vlan": _vlan_of,
     "vrf": _vrf_of,
+    "vxlan": _vxlan_of,
     "wireguard": _nothing,
 }
 CREATABLE = frozenset(_OPTIONS)
+# Kinds whose parent is not free for links that take its packets in another way.
+_SHARING = frozenset({"ipvlan", "macvlan"})
 
 
 def creation_request(
@@ -136,9 +189,13 @@ def creation_request(
 ) -> Request:
     """The request that makes a logical link; `whole`: with its MTU, and up if requested."""
     options = (*_OPTIONS[spec.kind](spec), *(encode(field, value) for field, value in bond))
+    # A VXLAN has its parent among its options: it sends packets over it, and is not made of its frames.
+    is_over = spec.kind == "vxlan"
+    if parent_index and is_over:
+        options = (*options, number32(_VXLAN_LINK, parent_index))
     info = nest(_LINKINFO, attribute(_INFO_KIND, spec.kind.encode()), nest(_INFO_DATA, *options) if options else b"")
     attributes = [zero_terminated(_IFNAME, spec.name), info]
-    if parent_index:
+    if parent_index and not is_over:
         attributes.append(number32(_LINK, parent_index))
     if spec.hardware_addr:
         attributes.append(_hardware_address(spec.hardware_addr))
@@ -171,7 +228,8 @@ def _create(
     kernel: RtnlSocket, spec: LinkSpecSpec, parent_index: int, bond: Iterable[tuple[str, BondValue]], *, whole: bool
 ) -> None:
     what, address = f"the {spec.kind} link {spec.name} cannot be made", spec.hardware_addr
-    with explained(lambda number: link_refusal(number, what, hardware_addr=address, mtu=spec.mtu)):
+    below = spec.parent_name if spec.kind in _SHARING else ""
+    with explained(lambda number: link_refusal(number, what, hardware_addr=address, mtu=spec.mtu, shared=below)):
         kernel.request(creation_request(spec, parent_index, bond, whole=whole))
 
 

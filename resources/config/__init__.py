@@ -6,6 +6,7 @@ import attrs
 
 from nodespan.resources.config.bond import Bond
 from nodespan.resources.config.device import Device
+from nodespan.resources.config.ethernet import EthernetConfig
 from nodespan.resources.config.host import (
     EnvironmentConfig,
     EtcFileConfig,
@@ -29,9 +30,11 @@ from nodespan.resources.config.links import (
     DummyLinkConfig,
     LinkAliasConfig,
     LinkConfig,
+    MacVLANConfig,
     VethConfig,
     VLANConfig,
     VRFConfig,
+    VXLANConfig,
     WireguardConfig,
 )
 from nodespan.resources.config.main import Cluster, Machine, MachineType, MainDocument
@@ -58,6 +61,7 @@ Document = (
     | DummyLinkConfig
     | EnvironmentConfig
     | EtcFileConfig
+    | EthernetConfig
     | HCloudVIPConfig
     | HostnameConfig
     | KubeClusterConfig
@@ -67,6 +71,7 @@ Document = (
     | Layer2VIPConfig
     | LinkAliasConfig
     | LinkConfig
+    | MacVLANConfig
     | ResolverConfig
     | RoutingRuleConfig
     | StaticHostConfig
@@ -74,6 +79,7 @@ Document = (
     | TrustedRootsConfig
     | VLANConfig
     | VRFConfig
+    | VXLANConfig
     | VethConfig
     | WireguardConfig
 )
@@ -131,6 +137,7 @@ __all__ = [
     "DummyLinkConfig",
     "EnvironmentConfig",
     "EtcFileConfig",
+    "EthernetConfig",
     "HCloudVIPConfig",
     "HostnameConfig",
     "KubeClusterConfig",
@@ -140,6 +147,7 @@ __all__ = [
     "Layer2VIPConfig",
     "LinkAliasConfig",
     "LinkConfig",
+    "MacVLANConfig",
     "Machine",
     "MachineConfig",
     "MachineConfigSpec",
@@ -153,6 +161,7 @@ __all__ = [
     "TrustedRootsConfig",
     "VLANConfig",
     "VRFConfig",
+    "VXLANConfig",
     "VethConfig",
     "WireguardConfig",
 ]

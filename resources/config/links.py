@@ -193,6 +193,40 @@ class VethConfig(CommonLink):
     peer: VethPeer = VethPeer()
 
 
+class MacvlanMode(enum.StrEnum):
+    """Whom a macvlan can reach of those on the same parent."""
+
+    PRIVATE = "private"
+    VEPA = "vepa"
+    BRIDGE = "bridge"
+    PASSTHRU = "passthru"
+    SOURCE = "source"
+
+
+@attrs.frozen(kw_only=True)
+class MacVLANConfig(CommonLink):
+    """A macvlan on the link `parent`: a further hardware address there."""
+
+    kind: Literal["MacVLANConfig"] = "MacVLANConfig"
+    mode: MacvlanMode = MacvlanMode.BRIDGE
+    parent: str = ""
+    hardware_addr: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class VXLANConfig(CommonLink):
+    """A VXLAN over the link `parent`: from the address `local`, or to the multicast group `group`. None is unset."""
+
+    kind: Literal["VXLANConfig"] = "VXLANConfig"
+    id: Unsigned32 = 0
+    local: str = ""
+    group: str = ""
+    parent: str = ""
+    port: Unsigned16 | None = None
+    learning: bool | None = None
+    hardware_addr: str = ""
+
+
 @attrs.frozen(kw_only=True)
 class LinkSelector:
     """A CEL expression over `link`."""

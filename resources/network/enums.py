@@ -191,6 +191,32 @@ class VLANProtocol(KernelEnum):
     IEEE8021AD = "802.1ad", 34984
 
 
+class MacvlanMode(KernelEnum):
+    """Whom a macvlan can reach of those on the same parent: the kernel's bits, of which one is set."""
+
+    PRIVATE = "private", 1
+    VEPA = "vepa", 2
+    BRIDGE = "bridge", 4
+    PASSTHRU = "passthru", 8
+    SOURCE = "source", 16
+
+
+class IPVLANMode(KernelEnum):
+    """At which layer an IPVLAN takes packets from its parent."""
+
+    L2 = "l2", 0
+    L3 = "l3", 1
+    L3S = "l3s", 2
+
+
+class IPVLANFlags(KernelEnum):
+    """Whom an IPVLAN can reach of those on the same parent."""
+
+    BRIDGE = "bridge", 0
+    PRIVATE = "private", 1
+    VEPA = "vepa", 2
+
+
 class BondMode(KernelEnum):
     """How a bond distributes packets over its members."""
 

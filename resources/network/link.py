@@ -1,6 +1,7 @@
 """LinkStatus: a network interface as observed, from kernel, driver and bus. The id is the interface's name."""
 
 import datetime
+import ipaddress
 
 import attrs
 
@@ -12,9 +13,12 @@ from nodespan.resources.network.enums import (
     BondMode,
     Duplex,
     FailOverMAC,
+    IPVLANFlags,
+    IPVLANMode,
     LACPRate,
     LinkFlags,
     LinkType,
+    MacvlanMode,
     OperationalState,
     Port,
     PrimaryReselect,
@@ -27,8 +31,18 @@ from nodespan.runtime.resource import ResourceType, wire
 
 # RFC 8200, section 5. Below it Linux has no IPv6 on a link, and refuses IPv6 addresses and routes there.
 IPV6_MINIMUM_MTU = 1280
+# The port of the standard (RFC 7348). The kernel's default is an older one.
+VXLAN_PORT = 4789
 
 _OPTIONAL = wire(omit_empty=True)
+
+
+def _as_reported(address: str) -> str:
+    if not address:
+        return ""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    plain = getattr(parsed, "ipv4_mapped", None) or parsed
+    return "" if plain.is_unspecified else str(plain)
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +51,45 @@ class VLAN:
 
     vlan_id: int = attrs.field(default=0, metadata=wire("vlanID"))
     vlan_protocol: VLANProtocol = VLANProtocol.IEEE8021Q
+
+
+@attrs.frozen(kw_only=True)
+class MacVLAN:
+    """The mode of a macvlan link: a further hardware address on its parent."""
+
+    mode: MacvlanMode = MacvlanMode.BRIDGE
+
+
+@attrs.frozen(kw_only=True)
+class IPVLAN:
+    """The mode of an IPVLAN link, which shares the hardware address of its parent. The originals have no such link."""
+
+    mode: IPVLANMode = IPVLANMode.L2
+    flags: IPVLANFlags = IPVLANFlags.BRIDGE
+
+
+@attrs.frozen(kw_only=True)
+class VXLAN:
+    """A VXLAN: Ethernet in UDP packets to `port`, 0 for 4789.
+
+    The packets go from the address `local`, or to the multicast `group`; "" for none. `id` is the VNI.
+    """
+
+    id: int = 0
+    local: str = attrs.field(default="", metadata=_OPTIONAL)
+    group: str = attrs.field(default="", metadata=_OPTIONAL)
+    port: int = attrs.field(default=0, metadata=_OPTIONAL)
+    learning: bool = attrs.field(default=False, metadata=_OPTIONAL)
+
+    @property
+    def as_reported(self) -> "VXLAN":
+        """The same as the kernel reports it: with its port, plain IPv4 addresses, and neither zones nor `::`.
+
+        Raises ValueError for an invalid address.
+        """
+        return attrs.evolve(
+            self, port=self.port or VXLAN_PORT, local=_as_reported(self.local), group=_as_reported(self.group)
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -140,8 +193,8 @@ class WireguardStatus:
 class LinkStatusSpec:
     """One network interface.
 
-    `link_index` is the parent (VLAN, macvlan) or the peer (veth). Hardware addresses are lower-case colon hex, "" when
-    the link has none. `speed_mbit` is 4294967295 if unknown to the driver, 0 if the driver does not report it.
+    `link_index` is the parent (VLAN, macvlan, VXLAN) or the peer (veth). Hardware addresses are lower-case colon hex,
+    "" when the link has none. `speed_mbit` is 4294967295 if unknown to the driver, 0 if the driver does not report it.
     """
 
     alias: str = attrs.field(default="", metadata=_OPTIONAL)
@@ -178,6 +231,9 @@ class LinkStatusSpec:
     vrf_master: VRFMaster | None = attrs.field(default=None, metadata=_OPTIONAL)
     wireguard: WireguardStatus | None = attrs.field(default=None, metadata=_OPTIONAL)
     veth: Veth | None = attrs.field(default=None, metadata=_OPTIONAL)
+    macvlan: MacVLAN | None = attrs.field(default=None, metadata=_OPTIONAL)
+    vxlan: VXLAN | None = attrs.field(default=None, metadata=_OPTIONAL)
+    ipvlan: IPVLAN | None = attrs.field(default=None, metadata=_OPTIONAL)
 
     @property
     def physical(self) -> bool:

@@ -6,7 +6,7 @@ import attrs
 
 from nodespan.resources.network.enums import LinkType
 from nodespan.resources.network.layer import ConfigLayer
-from nodespan.resources.network.link import VLAN, BondMaster, BridgeMaster, Veth, VRFMaster
+from nodespan.resources.network.link import IPVLAN, VLAN, VXLAN, BondMaster, BridgeMaster, MacVLAN, Veth, VRFMaster
 from nodespan.resources.network.namespace import NAMESPACE
 from nodespan.runtime.resource import ResourceType, wire
 
@@ -82,6 +82,9 @@ class LinkSpecSpec:
     vrf_master: VRFMaster | None = attrs.field(default=None, metadata=_OPTIONAL)
     wireguard: WireguardSpec | None = attrs.field(default=None, metadata=_OPTIONAL)
     veth: Veth | None = attrs.field(default=None, metadata=_OPTIONAL)
+    macvlan: MacVLAN | None = attrs.field(default=None, metadata=_OPTIONAL)
+    vxlan: VXLAN | None = attrs.field(default=None, metadata=_OPTIONAL)
+    ipvlan: IPVLAN | None = attrs.field(default=None, metadata=_OPTIONAL)
     layer: ConfigLayer = ConfigLayer.DEFAULT
     multicast: bool | None = None
 

@@ -180,6 +180,149 @@ class DHCP6OperatorSpec(_message.Message):
     client_identifier: ClientIdentifierSpec
     def __init__(self, route_metric: _Optional[int] = ..., skip_hostname_request: _Optional[bool] = ..., client_identifier: _Optional[_Union[ClientIdentifierSpec, _Mapping]] = ...) -> None: ...
 
+class EthernetChannelsSpec(_message.Message):
+    __slots__ = ("rx", "tx", "other", "combined")
+    RX_FIELD_NUMBER: _ClassVar[int]
+    TX_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    COMBINED_FIELD_NUMBER: _ClassVar[int]
+    rx: int
+    tx: int
+    other: int
+    combined: int
+    def __init__(self, rx: _Optional[int] = ..., tx: _Optional[int] = ..., other: _Optional[int] = ..., combined: _Optional[int] = ...) -> None: ...
+
+class EthernetChannelsStatus(_message.Message):
+    __slots__ = ("rx_max", "tx_max", "other_max", "combined_max", "rx", "tx", "other", "combined")
+    RX_MAX_FIELD_NUMBER: _ClassVar[int]
+    TX_MAX_FIELD_NUMBER: _ClassVar[int]
+    OTHER_MAX_FIELD_NUMBER: _ClassVar[int]
+    COMBINED_MAX_FIELD_NUMBER: _ClassVar[int]
+    RX_FIELD_NUMBER: _ClassVar[int]
+    TX_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    COMBINED_FIELD_NUMBER: _ClassVar[int]
+    rx_max: int
+    tx_max: int
+    other_max: int
+    combined_max: int
+    rx: int
+    tx: int
+    other: int
+    combined: int
+    def __init__(self, rx_max: _Optional[int] = ..., tx_max: _Optional[int] = ..., other_max: _Optional[int] = ..., combined_max: _Optional[int] = ..., rx: _Optional[int] = ..., tx: _Optional[int] = ..., other: _Optional[int] = ..., combined: _Optional[int] = ...) -> None: ...
+
+class EthernetFeatureStatus(_message.Message):
+    __slots__ = ("name", "status")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    status: str
+    def __init__(self, name: _Optional[str] = ..., status: _Optional[str] = ...) -> None: ...
+
+class EthernetRingsSpec(_message.Message):
+    __slots__ = ("rx", "rx_mini", "rx_jumbo", "tx", "rx_buf_len", "cqe_size", "tx_push", "rx_push", "tx_push_buf_len", "tcp_data_split")
+    RX_FIELD_NUMBER: _ClassVar[int]
+    RX_MINI_FIELD_NUMBER: _ClassVar[int]
+    RX_JUMBO_FIELD_NUMBER: _ClassVar[int]
+    TX_FIELD_NUMBER: _ClassVar[int]
+    RX_BUF_LEN_FIELD_NUMBER: _ClassVar[int]
+    CQE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    TX_PUSH_FIELD_NUMBER: _ClassVar[int]
+    RX_PUSH_FIELD_NUMBER: _ClassVar[int]
+    TX_PUSH_BUF_LEN_FIELD_NUMBER: _ClassVar[int]
+    TCP_DATA_SPLIT_FIELD_NUMBER: _ClassVar[int]
+    rx: int
+    rx_mini: int
+    rx_jumbo: int
+    tx: int
+    rx_buf_len: int
+    cqe_size: int
+    tx_push: bool
+    rx_push: bool
+    tx_push_buf_len: int
+    tcp_data_split: bool
+    def __init__(self, rx: _Optional[int] = ..., rx_mini: _Optional[int] = ..., rx_jumbo: _Optional[int] = ..., tx: _Optional[int] = ..., rx_buf_len: _Optional[int] = ..., cqe_size: _Optional[int] = ..., tx_push: _Optional[bool] = ..., rx_push: _Optional[bool] = ..., tx_push_buf_len: _Optional[int] = ..., tcp_data_split: _Optional[bool] = ...) -> None: ...
+
+class EthernetRingsStatus(_message.Message):
+    __slots__ = ("rx_max", "rx_mini_max", "rx_jumbo_max", "tx_max", "tx_push_buf_len_max", "rx", "rx_mini", "rx_jumbo", "tx", "rx_buf_len", "cqe_size", "tx_push", "rx_push", "tx_push_buf_len", "tcp_data_split")
+    RX_MAX_FIELD_NUMBER: _ClassVar[int]
+    RX_MINI_MAX_FIELD_NUMBER: _ClassVar[int]
+    RX_JUMBO_MAX_FIELD_NUMBER: _ClassVar[int]
+    TX_MAX_FIELD_NUMBER: _ClassVar[int]
+    TX_PUSH_BUF_LEN_MAX_FIELD_NUMBER: _ClassVar[int]
+    RX_FIELD_NUMBER: _ClassVar[int]
+    RX_MINI_FIELD_NUMBER: _ClassVar[int]
+    RX_JUMBO_FIELD_NUMBER: _ClassVar[int]
+    TX_FIELD_NUMBER: _ClassVar[int]
+    RX_BUF_LEN_FIELD_NUMBER: _ClassVar[int]
+    CQE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    TX_PUSH_FIELD_NUMBER: _ClassVar[int]
+    RX_PUSH_FIELD_NUMBER: _ClassVar[int]
+    TX_PUSH_BUF_LEN_FIELD_NUMBER: _ClassVar[int]
+    TCP_DATA_SPLIT_FIELD_NUMBER: _ClassVar[int]
+    rx_max: int
+    rx_mini_max: int
+    rx_jumbo_max: int
+    tx_max: int
+    tx_push_buf_len_max: int
+    rx: int
+    rx_mini: int
+    rx_jumbo: int
+    tx: int
+    rx_buf_len: int
+    cqe_size: int
+    tx_push: bool
+    rx_push: bool
+    tx_push_buf_len: int
+    tcp_data_split: bool
+    def __init__(self, rx_max: _Optional[int] = ..., rx_mini_max: _Optional[int] = ..., rx_jumbo_max: _Optional[int] = ..., tx_max: _Optional[int] = ..., tx_push_buf_len_max: _Optional[int] = ..., rx: _Optional[int] = ..., rx_mini: _Optional[int] = ..., rx_jumbo: _Optional[int] = ..., tx: _Optional[int] = ..., rx_buf_len: _Optional[int] = ..., cqe_size: _Optional[int] = ..., tx_push: _Optional[bool] = ..., rx_push: _Optional[bool] = ..., tx_push_buf_len: _Optional[int] = ..., tcp_data_split: _Optional[bool] = ...) -> None: ...
+
+class EthernetSpecSpec(_message.Message):
+    __slots__ = ("rings", "features", "channels", "wake_on_lan", "wake_on_lan_given")
+    class FeaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bool
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bool] = ...) -> None: ...
+    RINGS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    WAKE_ON_LAN_FIELD_NUMBER: _ClassVar[int]
+    WAKE_ON_LAN_GIVEN_FIELD_NUMBER: _ClassVar[int]
+    rings: EthernetRingsSpec
+    features: _containers.ScalarMap[str, bool]
+    channels: EthernetChannelsSpec
+    wake_on_lan: _containers.RepeatedScalarFieldContainer[int]
+    wake_on_lan_given: bool
+    def __init__(self, rings: _Optional[_Union[EthernetRingsSpec, _Mapping]] = ..., features: _Optional[_Mapping[str, bool]] = ..., channels: _Optional[_Union[EthernetChannelsSpec, _Mapping]] = ..., wake_on_lan: _Optional[_Iterable[int]] = ..., wake_on_lan_given: _Optional[bool] = ...) -> None: ...
+
+class EthernetStatusSpec(_message.Message):
+    __slots__ = ("link_state", "speed_megabits", "port", "duplex", "our_modes", "peer_modes", "rings", "features", "channels", "wake_on_lan")
+    LINK_STATE_FIELD_NUMBER: _ClassVar[int]
+    SPEED_MEGABITS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    DUPLEX_FIELD_NUMBER: _ClassVar[int]
+    OUR_MODES_FIELD_NUMBER: _ClassVar[int]
+    PEER_MODES_FIELD_NUMBER: _ClassVar[int]
+    RINGS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    WAKE_ON_LAN_FIELD_NUMBER: _ClassVar[int]
+    link_state: bool
+    speed_megabits: int
+    port: int
+    duplex: int
+    our_modes: _containers.RepeatedScalarFieldContainer[str]
+    peer_modes: _containers.RepeatedScalarFieldContainer[str]
+    rings: EthernetRingsStatus
+    features: _containers.RepeatedCompositeFieldContainer[EthernetFeatureStatus]
+    channels: EthernetChannelsStatus
+    wake_on_lan: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, link_state: _Optional[bool] = ..., speed_megabits: _Optional[int] = ..., port: _Optional[int] = ..., duplex: _Optional[int] = ..., our_modes: _Optional[_Iterable[str]] = ..., peer_modes: _Optional[_Iterable[str]] = ..., rings: _Optional[_Union[EthernetRingsStatus, _Mapping]] = ..., features: _Optional[_Iterable[_Union[EthernetFeatureStatus, _Mapping]]] = ..., channels: _Optional[_Union[EthernetChannelsStatus, _Mapping]] = ..., wake_on_lan: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class HardwareAddrSpec(_message.Message):
     __slots__ = ("name", "hardware_addr")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -219,7 +362,7 @@ class LinkRefreshSpec(_message.Message):
     def __init__(self, generation: _Optional[int] = ...) -> None: ...
 
 class LinkSpecSpec(_message.Message):
-    __slots__ = ("name", "logical", "up", "mtu", "kind", "type", "parent_name", "bond_slave", "bridge_slave", "vlan", "bond_master", "bridge_master", "wireguard", "config_layer", "hardware_address", "multicast", "vrf_master", "vrf_slave", "veth")
+    __slots__ = ("name", "logical", "up", "mtu", "kind", "type", "parent_name", "bond_slave", "bridge_slave", "vlan", "bond_master", "bridge_master", "wireguard", "config_layer", "hardware_address", "multicast", "vrf_master", "vrf_slave", "veth", "mac_vlan", "vxlan", "ipvlan")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LOGICAL_FIELD_NUMBER: _ClassVar[int]
     UP_FIELD_NUMBER: _ClassVar[int]
@@ -239,6 +382,9 @@ class LinkSpecSpec(_message.Message):
     VRF_MASTER_FIELD_NUMBER: _ClassVar[int]
     VRF_SLAVE_FIELD_NUMBER: _ClassVar[int]
     VETH_FIELD_NUMBER: _ClassVar[int]
+    MAC_VLAN_FIELD_NUMBER: _ClassVar[int]
+    VXLAN_FIELD_NUMBER: _ClassVar[int]
+    IPVLAN_FIELD_NUMBER: _ClassVar[int]
     name: str
     logical: bool
     up: bool
@@ -258,10 +404,13 @@ class LinkSpecSpec(_message.Message):
     vrf_master: VRFMasterSpec
     vrf_slave: VRFSlave
     veth: VethSpec
-    def __init__(self, name: _Optional[str] = ..., logical: _Optional[bool] = ..., up: _Optional[bool] = ..., mtu: _Optional[int] = ..., kind: _Optional[str] = ..., type: _Optional[int] = ..., parent_name: _Optional[str] = ..., bond_slave: _Optional[_Union[BondSlave, _Mapping]] = ..., bridge_slave: _Optional[_Union[BridgeSlave, _Mapping]] = ..., vlan: _Optional[_Union[VLANSpec, _Mapping]] = ..., bond_master: _Optional[_Union[BondMasterSpec, _Mapping]] = ..., bridge_master: _Optional[_Union[BridgeMasterSpec, _Mapping]] = ..., wireguard: _Optional[_Union[WireguardSpec, _Mapping]] = ..., config_layer: _Optional[int] = ..., hardware_address: _Optional[bytes] = ..., multicast: _Optional[bool] = ..., vrf_master: _Optional[_Union[VRFMasterSpec, _Mapping]] = ..., vrf_slave: _Optional[_Union[VRFSlave, _Mapping]] = ..., veth: _Optional[_Union[VethSpec, _Mapping]] = ...) -> None: ...
+    mac_vlan: MacVLANSpec
+    vxlan: VXLANSpec
+    ipvlan: IPVLANSpec
+    def __init__(self, name: _Optional[str] = ..., logical: _Optional[bool] = ..., up: _Optional[bool] = ..., mtu: _Optional[int] = ..., kind: _Optional[str] = ..., type: _Optional[int] = ..., parent_name: _Optional[str] = ..., bond_slave: _Optional[_Union[BondSlave, _Mapping]] = ..., bridge_slave: _Optional[_Union[BridgeSlave, _Mapping]] = ..., vlan: _Optional[_Union[VLANSpec, _Mapping]] = ..., bond_master: _Optional[_Union[BondMasterSpec, _Mapping]] = ..., bridge_master: _Optional[_Union[BridgeMasterSpec, _Mapping]] = ..., wireguard: _Optional[_Union[WireguardSpec, _Mapping]] = ..., config_layer: _Optional[int] = ..., hardware_address: _Optional[bytes] = ..., multicast: _Optional[bool] = ..., vrf_master: _Optional[_Union[VRFMasterSpec, _Mapping]] = ..., vrf_slave: _Optional[_Union[VRFSlave, _Mapping]] = ..., veth: _Optional[_Union[VethSpec, _Mapping]] = ..., mac_vlan: _Optional[_Union[MacVLANSpec, _Mapping]] = ..., vxlan: _Optional[_Union[VXLANSpec, _Mapping]] = ..., ipvlan: _Optional[_Union[IPVLANSpec, _Mapping]] = ...) -> None: ...
 
 class LinkStatusSpec(_message.Message):
-    __slots__ = ("index", "type", "link_index", "flags", "hardware_addr", "broadcast_addr", "mtu", "queue_disc", "master_index", "operational_state", "kind", "slave_kind", "bus_path", "pciid", "driver", "driver_version", "firmware_version", "product_id", "vendor_id", "product", "vendor", "link_state", "speed_megabits", "port", "duplex", "vlan", "bridge_master", "bond_master", "wireguard", "permanent_addr", "alias", "alt_names", "vrf_master", "veth")
+    __slots__ = ("index", "type", "link_index", "flags", "hardware_addr", "broadcast_addr", "mtu", "queue_disc", "master_index", "operational_state", "kind", "slave_kind", "bus_path", "pciid", "driver", "driver_version", "firmware_version", "product_id", "vendor_id", "product", "vendor", "link_state", "speed_megabits", "port", "duplex", "vlan", "bridge_master", "bond_master", "wireguard", "permanent_addr", "alias", "alt_names", "vrf_master", "veth", "mac_vlan", "vxlan", "ipvlan")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     LINK_INDEX_FIELD_NUMBER: _ClassVar[int]
@@ -296,6 +445,9 @@ class LinkStatusSpec(_message.Message):
     ALT_NAMES_FIELD_NUMBER: _ClassVar[int]
     VRF_MASTER_FIELD_NUMBER: _ClassVar[int]
     VETH_FIELD_NUMBER: _ClassVar[int]
+    MAC_VLAN_FIELD_NUMBER: _ClassVar[int]
+    VXLAN_FIELD_NUMBER: _ClassVar[int]
+    IPVLAN_FIELD_NUMBER: _ClassVar[int]
     index: int
     type: int
     link_index: int
@@ -330,7 +482,24 @@ class LinkStatusSpec(_message.Message):
     alt_names: _containers.RepeatedScalarFieldContainer[str]
     vrf_master: VRFMasterSpec
     veth: VethSpec
-    def __init__(self, index: _Optional[int] = ..., type: _Optional[int] = ..., link_index: _Optional[int] = ..., flags: _Optional[int] = ..., hardware_addr: _Optional[bytes] = ..., broadcast_addr: _Optional[bytes] = ..., mtu: _Optional[int] = ..., queue_disc: _Optional[str] = ..., master_index: _Optional[int] = ..., operational_state: _Optional[int] = ..., kind: _Optional[str] = ..., slave_kind: _Optional[str] = ..., bus_path: _Optional[str] = ..., pciid: _Optional[str] = ..., driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., firmware_version: _Optional[str] = ..., product_id: _Optional[str] = ..., vendor_id: _Optional[str] = ..., product: _Optional[str] = ..., vendor: _Optional[str] = ..., link_state: _Optional[bool] = ..., speed_megabits: _Optional[int] = ..., port: _Optional[int] = ..., duplex: _Optional[int] = ..., vlan: _Optional[_Union[VLANSpec, _Mapping]] = ..., bridge_master: _Optional[_Union[BridgeMasterSpec, _Mapping]] = ..., bond_master: _Optional[_Union[BondMasterSpec, _Mapping]] = ..., wireguard: _Optional[_Union[WireguardSpec, _Mapping]] = ..., permanent_addr: _Optional[bytes] = ..., alias: _Optional[str] = ..., alt_names: _Optional[_Iterable[str]] = ..., vrf_master: _Optional[_Union[VRFMasterSpec, _Mapping]] = ..., veth: _Optional[_Union[VethSpec, _Mapping]] = ...) -> None: ...
+    mac_vlan: MacVLANSpec
+    vxlan: VXLANSpec
+    ipvlan: IPVLANSpec
+    def __init__(self, index: _Optional[int] = ..., type: _Optional[int] = ..., link_index: _Optional[int] = ..., flags: _Optional[int] = ..., hardware_addr: _Optional[bytes] = ..., broadcast_addr: _Optional[bytes] = ..., mtu: _Optional[int] = ..., queue_disc: _Optional[str] = ..., master_index: _Optional[int] = ..., operational_state: _Optional[int] = ..., kind: _Optional[str] = ..., slave_kind: _Optional[str] = ..., bus_path: _Optional[str] = ..., pciid: _Optional[str] = ..., driver: _Optional[str] = ..., driver_version: _Optional[str] = ..., firmware_version: _Optional[str] = ..., product_id: _Optional[str] = ..., vendor_id: _Optional[str] = ..., product: _Optional[str] = ..., vendor: _Optional[str] = ..., link_state: _Optional[bool] = ..., speed_megabits: _Optional[int] = ..., port: _Optional[int] = ..., duplex: _Optional[int] = ..., vlan: _Optional[_Union[VLANSpec, _Mapping]] = ..., bridge_master: _Optional[_Union[BridgeMasterSpec, _Mapping]] = ..., bond_master: _Optional[_Union[BondMasterSpec, _Mapping]] = ..., wireguard: _Optional[_Union[WireguardSpec, _Mapping]] = ..., permanent_addr: _Optional[bytes] = ..., alias: _Optional[str] = ..., alt_names: _Optional[_Iterable[str]] = ..., vrf_master: _Optional[_Union[VRFMasterSpec, _Mapping]] = ..., veth: _Optional[_Union[VethSpec, _Mapping]] = ..., mac_vlan: _Optional[_Union[MacVLANSpec, _Mapping]] = ..., vxlan: _Optional[_Union[VXLANSpec, _Mapping]] = ..., ipvlan: _Optional[_Union[IPVLANSpec, _Mapping]] = ...) -> None: ...
+
+class IPVLANSpec(_message.Message):
+    __slots__ = ("mode", "flags")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    mode: int
+    flags: int
+    def __init__(self, mode: _Optional[int] = ..., flags: _Optional[int] = ...) -> None: ...
+
+class MacVLANSpec(_message.Message):
+    __slots__ = ("mode",)
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    mode: int
+    def __init__(self, mode: _Optional[int] = ...) -> None: ...
 
 class NameServerSpec(_message.Message):
     __slots__ = ("addr", "protocol", "tls_server_name")
@@ -729,6 +898,20 @@ class VRFSlave(_message.Message):
     MASTER_NAME_FIELD_NUMBER: _ClassVar[int]
     master_name: str
     def __init__(self, master_name: _Optional[str] = ...) -> None: ...
+
+class VXLANSpec(_message.Message):
+    __slots__ = ("id", "local", "group", "port", "learning")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    local: _common_pb2.NetIP
+    group: _common_pb2.NetIP
+    port: int
+    learning: bool
+    def __init__(self, id: _Optional[int] = ..., local: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., group: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., port: _Optional[int] = ..., learning: _Optional[bool] = ...) -> None: ...
 
 class VethSpec(_message.Message):
     __slots__ = ("peer_name",)

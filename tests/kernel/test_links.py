@@ -20,15 +20,17 @@ from nodespan.resources.network import BondMaster, BridgeMaster, LinkStatusSpec,
 from nodespan.resources.network.enums import (
     ADLACPActive,
     BondMode,
+    IPVLANMode,
     LACPRate,
     LinkFlags,
     LinkType,
+    MacvlanMode,
     OperationalState,
     RoutingTable,
     VLANProtocol,
     XmitHashPolicy,
 )
-from nodespan.resources.network.link import STP, VLAN, BridgeVLAN, VRFMaster
+from nodespan.resources.network.link import IPVLAN, STP, VLAN, VXLAN, BridgeVLAN, MacVLAN, VRFMaster
 from tests.kernel.messages import link, nest, queue
 
 
@@ -128,6 +130,28 @@ def test_a_link_that_is_down_has_no_link_state(flags: LinkFlags, carrier: int, s
             ),
         ),
         ("veth", [], "veth", Veth()),
+        ("macvlan", [("IFLA_MACVLAN_MODE", 8)], "macvlan", MacVLAN(mode=MacvlanMode.PASSTHRU)),
+        # A mode that is newer than the table.
+        ("macvlan", [("IFLA_MACVLAN_MODE", 32)], "macvlan", MacVLAN(mode=MacvlanMode("32"))),
+        ("ipvlan", [("IFLA_IPVLAN_MODE", 2)], "ipvlan", IPVLAN(mode=IPVLANMode.L3S)),
+        (
+            "vxlan",
+            [
+                ("IFLA_VXLAN_ID", 5),
+                ("IFLA_VXLAN_LOCAL", "192.0.2.1"),
+                ("IFLA_VXLAN_PORT", 4789),
+                ("IFLA_VXLAN_LEARNING", 1),
+            ],
+            "vxlan",
+            VXLAN(id=5, local="192.0.2.1", port=4789, learning=True),
+        ),
+        (
+            "vxlan",
+            [("IFLA_VXLAN_ID", 5), ("IFLA_VXLAN_GROUP6", "ff05::1"), ("IFLA_VXLAN_LINK", 3)],
+            "vxlan",
+            VXLAN(id=5, group="ff05::1"),
+        ),
+        ("vxlan", [("IFLA_VXLAN_ID", 5), ("IFLA_VXLAN_LINK", 3)], "link_index", 3),
     ],
 )
 def test_the_options_of_a_kind_are_read(kind: str, options: list[tuple[str, Any]], field: str, value: object) -> None:

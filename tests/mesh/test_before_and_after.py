@@ -15,7 +15,10 @@ from tests.support.agent import COMMAND, AgentProcess, agent, environment
 from tests.support.netns import Namespace, connect, namespaces
 from tests.support.process import eventually, running
 
-pytestmark = [pytest.mark.needs_link("veth"), pytest.mark.needs_link("bridge")]
+pytestmark = [
+    *(pytest.mark.needs_link(kind) for kind in ("veth", "bridge")),
+    pytest.mark.needs_program("ethtool"),
+]
 
 # What another program has set up: an address and a default route, an address with a lifetime, one of IPv6 with what
 # rests on it, a rule, an alias, a bridge with a port and options, a link with an MTU.
@@ -57,6 +60,24 @@ kind: RoutingRuleConfig
 name: "9000"
 src: 10.9.0.0/16
 table: "91"
+---
+apiVersion: v1alpha1
+kind: EthernetConfig
+name: eth0
+features: {tx-tcp-segmentation: false, rx-gro: true}
+---
+apiVersion: v1alpha1
+kind: MacVLANConfig
+name: mv0
+parent: eth0
+addresses: [{address: 10.8.0.1/24}]
+---
+apiVersion: v1alpha1
+kind: VXLANConfig
+name: vx0
+id: 5
+local: 203.0.113.30
+parent: eth0
 """
 NOTHING = "# nothing\n"
 
@@ -68,6 +89,7 @@ def settled(inside: Namespace) -> bool:
 def reported(inside: Namespace) -> set[str]:
     """All that there is, without counters and what passes by itself."""
     found: set[str] = set(inside.run("ip", "rule").splitlines())
+    found.update(f"eth0 {line.strip()}" for line in inside.run("ethtool", "-k", "eth0").splitlines())
     for link in json.loads(inside.run("ip", "-json", "-details", "address")):
         info = link.get("linkinfo", {})
         data = info.get("info_data", {}) if info.get("info_kind") == "bridge" else {}
@@ -111,7 +133,8 @@ def config(directory: Path, text: str) -> str:
 
 
 def is_applied(inside: Namespace) -> bool:
-    return "lookup 91" in inside.run("ip", "rule") and "mtu 1400" in inside.run("ip", "link", "show", "eth0")
+    is_set = "tx-tcp-segmentation: off" in inside.run("ethtool", "-k", "eth0")
+    return is_set and "lookup 91" in inside.run("ip", "rule") and "mtu 1400" in inside.run("ip", "link", "show", "eth0")
 
 
 async def begin(inside: Namespace) -> set[str]:

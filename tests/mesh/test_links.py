@@ -58,7 +58,10 @@ def kind_of(link: dict[str, Any]) -> str:
     return str(link.get("linkinfo", {}).get("info_kind", ""))
 
 
-@pytest.mark.parametrize("kind", ["veth", pytest.param("bridge", marks=pytest.mark.needs_link("bridge"))])
+@pytest.mark.parametrize(
+    "kind",
+    ["veth", *(pytest.param(kind, marks=pytest.mark.needs_link(kind)) for kind in ("bridge", "macvlan", "vxlan"))],
+)
 async def test_a_link_is_created_changed_repaired_and_removed(kind: str) -> None:
     await a_link_is_created_changed_repaired_and_removed(kind)
 

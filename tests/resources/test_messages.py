@@ -4,6 +4,7 @@ import datetime
 import enum
 import ipaddress
 import typing
+from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 
@@ -45,6 +46,8 @@ NAMES = {
     "Environments.runtime.talos.dev": "runtime.EnvironmentSpec",
     "EtcFileSpecs.files.talos.dev": "files.EtcFileSpecSpec",
     "EtcFileStatuses.files.talos.dev": "files.EtcFileStatusSpec",
+    "EthernetSpecs.net.talos.dev": "network.EthernetSpecSpec",
+    "EthernetStatuses.net.talos.dev": "network.EthernetStatusSpec",
     "HardwareAddresses.net.talos.dev": "network.HardwareAddrSpec",
     "HostnameSpecs.net.talos.dev": "network.HostnameSpecSpec",
     "HostnameStatuses.net.talos.dev": "network.HostnameStatusSpec",
@@ -177,6 +180,8 @@ def _values(cls: type[Any], name: str, hint: Any, descriptor: Any, names: dict[s
     if NoneType in members:
         (rest,) = (member for member in members if member is not NoneType)
         return st.none() | _values(cls, name, rest, descriptor, names)
+    if typing.get_origin(hint) is Mapping:
+        return st.dictionaries(_TEXT, st.booleans() if members[1] is bool else _TEXT, max_size=3)
     if typing.get_origin(hint) is tuple:
         return st.lists(_values(cls, name, members[0], descriptor, names), max_size=3).map(tuple)
     if attrs.has(hint):

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
 _VECTORS = Path(__file__).parent.parent / "vectors"
-_FIELD = re.compile(r"(\w+)#(\d+) ([\w.]+)([*?]?)")
+_FIELD = re.compile(r"(\w+)#(\d+) ([\w.]+)(?:<string, (\w+)>)?([*?]?)")
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
     "string": _Field.TYPE_STRING,
@@ -74,14 +74,15 @@ class Messages:
 
     def _add_message(self, made: Any, package: str, name: str, fields: str) -> None:
         message = made.message_type.add(name=name)
-        for field_name, number, type, mark in _FIELD.findall(fields):
+        for field_name, number, type, value_type, mark in _FIELD.findall(fields):
             field = message.field.add(name=field_name, number=int(number))
             field.label = _Field.LABEL_REPEATED if mark == "*" or type == "map" else _Field.LABEL_OPTIONAL
             if type == "map":
                 entry = message.nested_type.add(name=f"{field_name.capitalize()}Entry")
                 entry.options.map_entry = True
-                for number_of, part in enumerate(("key", "value"), 1):
-                    entry.field.add(name=part, number=number_of, type=_Field.TYPE_STRING, label=_Field.LABEL_OPTIONAL)
+                parts = {"key": "string", "value": value_type or "string"}
+                for number_of, (part, scalar) in enumerate(parts.items(), 1):
+                    entry.field.add(name=part, number=number_of, type=_SCALARS[scalar], label=_Field.LABEL_OPTIONAL)
                 field.type, field.type_name = _Field.TYPE_MESSAGE, f".{package}.{name}.{entry.name}"
             elif type in _SCALARS:
                 field.type = _SCALARS[type]

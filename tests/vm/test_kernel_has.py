@@ -11,7 +11,7 @@ from tests.support.probe import make_link
 from tests.vm.cards import MAC_PREFIX, NETWORK_CARDS
 
 KINDS = [
-    *("bond", "bridge", "dummy", "ipvlan", "veth", "vlan", "vrf"),
+    *("bond", "bridge", "dummy", "ipvlan", "macvlan", "veth", "vlan", "vrf", "vxlan"),
     pytest.param("wireguard", marks=pytest.mark.hardware),
 ]
 

@@ -145,10 +145,28 @@ def reported_of_kind(run: Run, link: Plain, kind: str, data: Plain, index_of: Ma
             return {"vlan": {"vlanID": data["id"], "vlanProtocol": data["protocol"].lower()}}
         case "vrf":
             return {"vrfMaster": {"table": str(data["table"])}}
+        case "macvlan":
+            return {"macvlan": {"mode": data["mode"]}}
+        case "ipvlan":
+            (flags,) = {"bridge", "private", "vepa"} & set(re.findall(r"\w+", json.dumps(data)))
+            return {"ipvlan": {"mode": data["mode"], "flags": flags}}
+        case "vxlan":
+            return {"vxlan": reported_vxlan(data), "linkIndex": index_of[data["link"]]}
         case "wireguard":
             return {"wireguard": reported_wireguard(run, link["ifname"])}
         case _:
             return {}
+
+
+def reported_vxlan(data: Plain) -> Plain:
+    reported = {
+        "id": data["id"],
+        "local": data.get("local", data.get("local6")),
+        "group": data.get("group", data.get("group6")),
+        "port": data["port"],
+        "learning": data["learning"],
+    }
+    return {key: value for key, value in reported.items() if value}
 
 
 def reported_bond(data: Plain, index_of: Mapping[str, int]) -> Plain:
@@ -389,8 +407,10 @@ SCENES: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {
             "link add v0 type veth peer name v1",
             "link set v0 up",
             "link set v1 up",
-            "link add link v0 name m0 up type macvlan",
-            "link add link v1 name i0 up type ipvlan",
+            "link add link v0 name m0 up type macvlan mode private",
+            "link add link v1 name i0 up type ipvlan mode l3 vepa",
+            "link add x0 type vxlan id 7 dev v0 local 192.0.2.1 dstport 4789 nolearning",
+            "link add x1 type vxlan id 8 dev v1 group ff05::100 dstport 8472",
             "link add w0 type veth peer name w1",
             "link set w0 up",
             "link set w1 up",
@@ -406,7 +426,10 @@ SCENES: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {
             "d0/mtu": 9000,
             "v0/veth": {"peerName": "v1"},
             "v0/speedMbit": 10000,
-            "m0/kind": "macvlan",
+            "m0/macvlan": {"mode": "private"},
+            "i0/ipvlan": {"mode": "l3", "flags": "vepa"},
+            "x0/vxlan": {"id": 7, "local": "192.0.2.1", "port": 4789},
+            "x1/vxlan": {"id": 8, "group": "ff05::100", "port": 8472, "learning": True},
             "m0/linkState": True,
             "w0/operationalState": "lowerLayerDown",
             "w0/linkState": False,

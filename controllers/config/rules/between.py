@@ -36,8 +36,10 @@ _LINK_KINDS: Final = frozenset(
         "BridgeConfig",
         "DummyLinkConfig",
         "LinkConfig",
+        "MacVLANConfig",
         "VLANConfig",
         "VRFConfig",
+        "VXLANConfig",
         "VethConfig",
         "WireguardConfig",
     }

@@ -9,6 +9,7 @@ from nodespan.controllers.config.rules import (
     dhcp,
     discovery,
     dns,
+    ethernet,
     host,
     kubernetes,
     kubespan,
@@ -21,7 +22,7 @@ from nodespan.controllers.config.rules import (
 )
 
 _FAMILIES = (
-    *(bonds, dhcp, discovery, dns, host, kubernetes, kubespan, links, nodespan, routing, time, virtual_ips),
+    *(bonds, dhcp, discovery, dns, ethernet, host, kubernetes, kubespan, links, nodespan, routing, time, virtual_ips),
     wireguard,
 )
 

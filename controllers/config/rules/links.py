@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from nodespan.controllers.common.quoting import quote
-from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.notation import is_cidr, is_mac
+from nodespan.controllers.config.finding import Finding, at, under, warn
+from nodespan.controllers.config.notation import IP_HINT, is_cidr, is_ip, is_mac, is_multicast, is_unspecified
 from nodespan.controllers.config.rules.base import RuleSet, check_made_name, check_mtu, required
 from nodespan.controllers.config.rules.routing import HIGHEST_TABLE, check_link_route, is_number
 from nodespan.resources.config.links import (
@@ -14,12 +14,16 @@ from nodespan.resources.config.links import (
     LinkAliasConfig,
     LinkConfig,
     LinkSettings,
+    MacVLANConfig,
+    MacvlanMode,
     VethConfig,
     VLANConfig,
     VRFConfig,
+    VXLANConfig,
 )
 
 _HIGHEST_VLAN = 4094
+_HIGHEST_VNI = (1 << 24) - 1
 _SYSTEM_TABLES = (253, 254, 255)
 _EXPRESSION_HINT = 'write it like link.driver == "virtio_net" && glob("00:1a:2b:*", mac(link.permanent_addr))'
 
@@ -105,6 +109,48 @@ def check_veth_config(veth: VethConfig) -> Iterator[Finding]:
         yield at("peer", "name", message=f"both ends are named {quote(veth.name)}", hint="choose another name")
     yield from under(("peer",), check_made_name("name", veth.peer.name))
     yield from under(("peer",), _check_settings(veth.peer))
+
+
+@RULES.document(MacVLANConfig)
+def check_macvlan_config(macvlan: MacVLANConfig) -> Iterator[Finding]:
+    """MacVLANConfig."""
+    yield from check_made_link(macvlan)
+    yield from check_hardware_addr(macvlan.hardware_addr)
+    yield from required(macvlan, ("parent", macvlan.parent))
+    yield from _check_not_on_itself(macvlan.name, macvlan.parent)
+    if macvlan.mode is MacvlanMode.SOURCE:
+        message = "the mode source needs a list of hardware addresses, for which the document has no key"
+        yield at("mode", message=message, hint="write private, vepa, bridge or passthru")
+
+
+@RULES.document(VXLANConfig)
+def check_vxlan_config(vxlan: VXLANConfig) -> Iterator[Finding]:
+    """VXLANConfig."""
+    yield from check_made_link(vxlan)
+    yield from check_hardware_addr(vxlan.hardware_addr)
+    yield from required(vxlan, ("id", vxlan.id), ("parent", vxlan.parent))
+    yield from _check_not_on_itself(vxlan.name, vxlan.parent)
+    if vxlan.id > _HIGHEST_VNI:
+        yield at("id", message=f"id {vxlan.id} is more than {_HIGHEST_VNI}, which is all that fits into 24 bits")
+    for key, text in (("local", vxlan.local), ("group", vxlan.group)):
+        if text and not is_ip(text):
+            yield at(key, message=f"{quote(text)} is not an IP address", hint=IP_HINT)
+        elif text and is_unspecified(text):
+            yield at(key, message=f"{quote(text)} stands for no address", hint=f"write an address, or leave {key} away")
+    if vxlan.local and vxlan.group:
+        message = "a VXLAN has a local address or a group, not both"
+        yield at("group", message=message, hint="leave one of the two away")
+    elif vxlan.group and is_ip(vxlan.group) and not is_unspecified(vxlan.group) and not is_multicast(vxlan.group):
+        # The originals take it.
+        message = f"{quote(vxlan.group)} is not a multicast address: all packets go to that one machine"
+        yield warn("group", message=message, hint="write a group like 239.1.1.1 or ff05::100")
+    if vxlan.port == 0:
+        yield at("port", message="port 0 is not a port", hint="leave it away for 4789")
+
+
+def _check_not_on_itself(name: str, parent: str) -> Iterator[Finding]:
+    if name and name == parent:
+        yield at("parent", message=f"{quote(name)} cannot be its own parent")
 
 
 @RULES.document(LinkAliasConfig)

@@ -18,6 +18,10 @@ from nodespan.resources.network import BridgeMaster, LinkFlags, LinkSpecSpec
 
 V = TypeVar("V")
 
+# What is on a parent, once and for all; the packets of a VXLAN may be larger than those that its parent carries.
+_ON_A_PARENT = frozenset({"ipvlan", "macvlan", "vlan", "vxlan"})
+_WITHIN_PARENTS_MTU = frozenset({"ipvlan", "macvlan", "vlan"})
+
 
 @attrs.frozen
 class Create:
@@ -104,6 +108,8 @@ def _creation(spec: LinkSpecSpec, lookup: LinkLookup) -> Existence:
     parent = lookup.find(spec.parent_name)
     if parent is None:
         return Wait(f"there is no link {spec.parent_name}")
+    if spec.kind != "vlan":
+        return Create(spec, parent.status.index)
     if twin := next((vlan for vlan in lookup.vlans(parent.status.index) if vlan.status.vlan == spec.vlan), None):
         return Refuse(
             f"{parent.name} has VLAN {twin.status.vlan.vlan_id if twin.status.vlan else 0} already, and its name is "
@@ -117,7 +123,13 @@ def _is_other(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup) -> bool:
     status = link.status
     if spec.vlan is not None and status.vlan != spec.vlan:
         return True
-    if spec.kind == "vlan" and not link.parent_is_elsewhere:
+    if spec.macvlan is not None and status.macvlan != spec.macvlan:
+        return True
+    if spec.ipvlan is not None and status.ipvlan != spec.ipvlan:
+        return True
+    if spec.vxlan is not None and status.vxlan != spec.vxlan.as_reported:
+        return True
+    if spec.kind in _ON_A_PARENT and spec.parent_name and not link.parent_is_elsewhere:
         parent = lookup.find(spec.parent_name)
         if parent is not None and parent.status.index != status.link_index:
             return True
@@ -162,7 +174,7 @@ def adjustment(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup, decidin
 
 def complaint(spec: LinkSpecSpec, link: KernelLink, lookup: LinkLookup) -> str:
     """What of a link cannot be as desired because of the link that it is on; "" for nothing."""
-    if spec.kind != "vlan" or link.parent_is_elsewhere:
+    if spec.kind not in _WITHIN_PARENTS_MTU or link.parent_is_elsewhere:
         return ""
     parent = lookup.at(link.status.link_index)
     if parent is None or spec.mtu <= parent.status.mtu:

@@ -48,7 +48,7 @@ from nodespan.runtime.controller import Applied
 # More steps than any link takes.
 _STEPS = 12
 # The kinds of links that are made by one request, with nothing to load, to start or to look up before.
-_MADE_AT_ONCE = frozenset({"dummy", "veth", "vlan"})
+_MADE_AT_ONCE = frozenset({"dummy", "macvlan", "veth", "vlan", "vxlan"})
 # Fewer are made one by one, and are complete in one round.
 _WORTHWHILE = 3
 
@@ -306,6 +306,9 @@ class _Worker:
             create_link(self._kernel, spec, parent_index, options)
         except FileExistsError:
             self._relist()
+            if self._state.links.real(spec.name) is None:
+                # Another link has what there can be once, as the number of a VXLAN.
+                raise
             return
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:

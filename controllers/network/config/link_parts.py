@@ -24,21 +24,26 @@ from nodespan.resources.config.links import (
     DummyLinkConfig,
     LinkConfig,
     LinkSettings,
+    MacVLANConfig,
     VethConfig,
     VLANConfig,
     VRFConfig,
+    VXLANConfig,
     WireguardConfig,
 )
 from nodespan.resources.config.network import DHCPv4Config, DHCPv6Config
 from nodespan.resources.network import (
     STP,
     VLAN,
+    VXLAN,
     BridgeMaster,
     BridgeSlave,
     BridgeVLAN,
     ConfigLayer,
     LinkSpecSpec,
     LinkType,
+    MacVLAN,
+    MacvlanMode,
     RoutingTable,
     Veth,
     VRFMaster,
@@ -57,8 +62,10 @@ LINK_DOCUMENTS = (
     DHCPv6Config,
     DummyLinkConfig,
     LinkConfig,
+    MacVLANConfig,
     VLANConfig,
     VRFConfig,
+    VXLANConfig,
     VethConfig,
     WireguardConfig,
 )
@@ -220,6 +227,29 @@ def _document(document: CommonLink, resolve: Resolve) -> Iterator[LinkPart]:
         case VLANConfig():
             vlan = VLAN(vlan_id=document.vlan_id, vlan_protocol=VLANProtocol(document.vlan_mode.value))
             yield _common(document, document.name, _vlan(resolve(document.parent), vlan))
+        case MacVLANConfig():
+            kind = _logical(
+                "macvlan",
+                parent_name=resolve(document.parent),
+                macvlan=MacVLAN(mode=MacvlanMode(document.mode.value)),
+                hardware_addr=_mac(document.hardware_addr),
+            )
+            yield _common(document, document.name, kind)
+        case VXLANConfig():
+            vxlan = VXLAN(
+                id=document.id,
+                local=document.local,
+                group=document.group,
+                port=document.port or 0,
+                learning=document.learning is not False,
+            )
+            kind = _logical(
+                "vxlan",
+                parent_name=resolve(document.parent),
+                vxlan=vxlan.as_reported,
+                hardware_addr=_mac(document.hardware_addr),
+            )
+            yield _common(document, document.name, kind)
         case WireguardConfig():
             yield _common(document, document.name, _wireguard(document))
         case VethConfig():

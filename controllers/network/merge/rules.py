@@ -23,7 +23,7 @@ S = TypeVar("S")
 # The fields that a higher layer overrides where it sets them; structures are replaced as a whole.
 _LINK_FIELDS = (
     *("mtu", "kind", "parent_name", "hardware_addr", "bridge_slave", "vrf_slave", "vlan", "bond_master"),
-    *("bridge_master", "vrf_master", "veth"),
+    *("bridge_master", "vrf_master", "veth", "macvlan", "vxlan", "ipvlan"),
 )
 
 

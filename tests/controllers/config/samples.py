@@ -197,6 +197,30 @@ stp: {{enabled: true}}
 vlan: {{filtering: false}}
 ---
 apiVersion: v1alpha1
+kind: MacVLANConfig
+name: enp5s0.mv
+parent: enp5s0
+mode: private
+hardwareAddr: 02:00:5e:10:00:02
+---
+apiVersion: v1alpha1
+kind: VXLANConfig
+name: vxlan900
+id: 100
+local: 10.255.0.1
+parent: enp5s0
+port: 4789
+learning: false
+---
+apiVersion: v1alpha1
+kind: EthernetConfig
+name: enp5s0
+features: {{tx-tcp-segmentation: false}}
+rings: {{rx: 256, tx-push: true}}
+channels: {{combined: 2}}
+wakeOnLan: [magic]
+---
+apiVersion: v1alpha1
 kind: DummyLinkConfig
 name: dummy0
 hardwareAddr: 02:00:5e:10:00:01

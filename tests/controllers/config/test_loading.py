@@ -344,7 +344,7 @@ def test_more_than_a_hundred_problems_are_counted_and_not_listed() -> None:
     [
         ("apiVersion: v1alpha1\nkind: NetworkDefaultActionConfig\ningress: block", "no packet is blocked"),
         ("apiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: ssh", "no port is opened or closed"),
-        ("apiVersion: v1alpha1\nkind: VXLANConfig\nname: vx0", "the link is not made"),
+        ("apiVersion: v1alpha1\nkind: SideroLinkConfig\napiUrl: grpc://x", "not connected to its management server"),
         ("machine: {sysctls: {net.ipv4.ip_forward: '1'}}", "kernel parameters stay as they are"),
         ("machine: {kernel: {modules: [{name: br_netfilter}]}}", "no kernel module is loaded"),
         (

@@ -217,6 +217,7 @@ KUBESPAN = [
 ]
 
 LINK = "name: a\n"
+VXLAN = LINK + "id: 5\nparent: b\n"
 PEERS = f"name: a\nprivateKey: {KEY_A}\npeers:\n  - publicKey: {KEY_B}\n    "
 
 
@@ -247,6 +248,46 @@ DOCUMENTS = [
     (document("VLANConfig", LINK + "parent: b\nvlanID: ‸4095"), "vlanID 4095 is not between 1 and 4094"),
     (document("VLANConfig", LINK + "vlanID: 5\nparent: ‸''"), "VLANConfig needs parent"),
     (document("VLANConfig", LINK + "parent: b\nvlanID: 5\nvlanMode: ‸802.1x"), "none of 802.1q, 802.1ad"),
+    ("‸apiVersion: v1alpha1\nkind: MacVLANConfig\nparent: b", "MacVLANConfig needs name"),
+    (document("MacVLANConfig", LINK + "parent: ‸''"), "MacVLANConfig needs parent"),
+    (document("MacVLANConfig", LINK + "parent: ‸a"), "cannot be its own parent"),
+    (document("MacVLANConfig", LINK + "parent: b\nmode: ‸routed"), "none of private, vepa, bridge, passthru, source"),
+    (document("MacVLANConfig", LINK + "parent: b\nmode: ‸source"), "needs a list of hardware addresses"),
+    (document("MacVLANConfig", LINK + "parent: b\nhardwareAddr: ‸x"), "hardware address"),
+    (document("MacVLANConfig", LINK + "parent: b\naddresses: [{address: ‸10.0.0.1}]"), "not an address with a prefix"),
+    (document("MacVLANConfig", "name: ‸a/b\nparent: b"), "the name"),
+    ("‸apiVersion: v1alpha1\nkind: VXLANConfig\nid: 5\nparent: b", "VXLANConfig needs name"),
+    (document("VXLANConfig", LINK + "parent: b\nid: ‸0"), "VXLANConfig needs id"),
+    (document("VXLANConfig", LINK + "id: 5\nparent: ‸''"), "VXLANConfig needs parent"),
+    (document("VXLANConfig", LINK + "id: 5\nparent: ‸a"), "cannot be its own parent"),
+    (document("VXLANConfig", LINK + "parent: b\nid: ‸16777216"), "id 16777216 is more than 16777215"),
+    (document("VXLANConfig", VXLAN + "local: 10.0.0.1\ngroup: ‸239.1.1.1"), "not both"),
+    (document("VXLANConfig", VXLAN + "local: ‸0.0.0.0"), "stands for no address"),
+    (document("VXLANConfig", VXLAN + "group: ‸'::'"), "stands for no address"),
+    (document("VXLANConfig", VXLAN + "local: ‸here"), "is not an IP address"),
+    (document("VXLANConfig", VXLAN + "port: ‸0"), "port 0 is not a port"),
+    (document("VXLANConfig", VXLAN + "port: ‸65536"), "not between 0 and 65535"),
+    (document("VXLANConfig", VXLAN + "hardwareAddr: ‸x"), "hardware address"),
+    (
+        document("VXLANConfig", VXLAN) + "---\n" + document("MacVLANConfig", "name: ‸a\nparent: b"),
+        '"a" is described by a VXLANConfig already',
+    ),
+    ("‸apiVersion: v1alpha1\nkind: EthernetConfig\nrings: {rx: 5}", "EthernetConfig needs name"),
+    (document("EthernetConfig", "name: ‸''"), "EthernetConfig needs name"),
+    (document("EthernetConfig", LINK + "rings: {rx: ‸-1}"), "not between 0 and 4294967295"),
+    (document("EthernetConfig", LINK + "rings: {rx: ‸'5'}"), "is not a whole number"),
+    (document("EthernetConfig", LINK + "rings: {tx-push: ‸1}"), "neither true nor false"),
+    (document("EthernetConfig", LINK + "rings: {‸rx_mini: 1}"), 'unknown key "rx_mini"'),
+    (document("EthernetConfig", LINK + "channels: {combined: ‸x}"), "is not a whole number"),
+    (document("EthernetConfig", LINK + "features: {rx-gro: ‸maybe}"), "neither true nor false"),
+    (document("EthernetConfig", LINK + "features: ‸[rx-gro]"), "must be a table of names and values"),
+    (document("EthernetConfig", LINK + f"features: {{{'x' * 32}: ‸true}}"), "is not the name of a feature"),
+    (document("EthernetConfig", LINK + "‸wakeOnLan: {enabled: true}"), "must be a list"),
+    (document("EthernetConfig", LINK + "wakeOnLan: [magic, ‸arp]"), "none of phy, unicast, multicast, broadcast"),
+    (
+        document("EthernetConfig", "name: a") + "---\n" + document("EthernetConfig", "name: ‸a"),
+        'a EthernetConfig named "a" stands further up already',
+    ),
     (document("WireguardConfig", LINK + "privateKey: ‸short"), "private key is not base64"),
     (document("WireguardConfig", PEERS + "presharedKey: ‸short"), "preshared key is not base64"),
     (document("WireguardConfig", PEERS + "endpoint: ‸host.example"), "is not host:port"),
@@ -502,6 +543,9 @@ def test_a_broken_rule_is_one_error_at_its_place(marked: str, message: str) -> N
         ("machine: {type: worker}\n---\n" + document("Layer2VIPConfig", VIP), "no effect on a worker"),
         ("machine: {}\n---\n" + document("Layer2VIPConfig", VIP), "no effect on a worker"),
         ("machine: {}\n---\n" + document("HCloudVIPConfig", VIP + "\napiToken: t"), "no effect on a worker"),
+        (document("VXLANConfig", VXLAN + "group: ‸10.0.0.1"), "is not a multicast address"),
+        (document("EthernetConfig", LINK + "features: {tso: ‸true}"), "what the ethtool program calls it"),
+        (document("EthernetConfig", LINK + "wakeOnLan: [magic, ‸magic]"), "stands there already"),
         # What no device takes.
         (wireguard("persistentKeepaliveInterval: ‸70000s"), "70000 s counts as 65535 s"),
         (wireguard("persistentKeepaliveInterval: ‸400ms"), "0.4 s counts as 1 s"),
@@ -594,6 +638,18 @@ def test_cidr_and_addresses_together_are_refused() -> None:
         document("HostnameConfig", "auto: off\nhostname: a.example"),
         document("RoutingRuleConfig", "name: 32000\naction: blackhole"),
         document("EtcFileConfig", "name: hosts.allow"),
+        document("MacVLANConfig", LINK + "parent: b"),
+        document("MacVLANConfig", LINK + "parent: b\nmode: bridge\nmtu: 1400\nup: false"),
+        document(
+            "VXLANConfig", "name: vxlan900\nid: 100\nlocal: 10.255.0.1\nparent: vtep0\nport: 4789\nlearning: false"
+        ),
+        document("VXLANConfig", VXLAN + "group: ff05::100"),
+        document("EthernetConfig", "name: enp0s1"),
+        document("EthernetConfig", "name: enp0s1\nfeatures: {tx-checksum-ipv4: true}\nrings: {rx: 16}"),
+        document("EthernetConfig", LINK + "channels: {combined: 4}\nwakeOnLan: []"),
+        document(
+            "EthernetConfig", LINK + "wakeOnLan: [phy, unicast, multicast, broadcast, magic, magicsecure, filter]"
+        ),
         kube_network(pods="2.0.0.0/7", mask4="20"),
         kube_network(pods="0.0.0.0/1", mask4="1"),
         kube_network(pods="10.244.0.0/16, 'fc00:db8:10::/56'", services="10.96.0.0/12, 'fc00:db8:20::/112'"),

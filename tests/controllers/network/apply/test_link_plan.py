@@ -22,13 +22,18 @@ from nodespan.kernel.changes.link_changes import LinkChange
 from nodespan.kernel.link_lookup import LinkLookup, LinkTable
 from nodespan.kernel.links import KernelLink
 from nodespan.resources.network import (
+    IPVLAN,
     STP,
     VLAN,
+    VXLAN,
     BridgeMaster,
     BridgeSlave,
+    IPVLANMode,
     LinkFlags,
     LinkSpecSpec,
     LinkStatusSpec,
+    MacVLAN,
+    MacvlanMode,
     RoutingTable,
     Veth,
     VRFMaster,
@@ -48,6 +53,10 @@ def lookup(*links: KernelLink) -> LinkLookup:
 
 
 PARENT = link("p0", 3)
+ON_PARENT = attrs.evolve(SPEC, parent_name="p0")
+MACVLAN = attrs.evolve(ON_PARENT, kind="macvlan", macvlan=MacVLAN())
+IPVLANS = attrs.evolve(ON_PARENT, kind="ipvlan", ipvlan=IPVLAN())
+VXLANS = attrs.evolve(ON_PARENT, kind="vxlan", vxlan=VXLAN(id=5, local="::ffff:10.0.0.1"))
 UP = LinkFlags.UP
 
 
@@ -73,6 +82,28 @@ UP = LinkFlags.UP
             (link("x0", kind="vrf", vrf_master=VRFMaster(table=RoutingTable.of(6))),),
             Remove(7),
         ),
+        (MACVLAN, (PARENT,), Create(MACVLAN, 3)),
+        (MACVLAN, (), Wait("there is no link p0")),
+        # Another VLAN there is not in the way.
+        (MACVLAN, (PARENT, link("v0", 9, kind="vlan", link_index=3, vlan=VLAN(vlan_id=5))), Create(MACVLAN, 3)),
+        (MACVLAN, (link("x0", kind="macvlan", link_index=3, macvlan=MacVLAN()), PARENT), None),
+        (MACVLAN, (link("x0", kind="macvlan", link_index=4, macvlan=MacVLAN()), PARENT), Remove(7)),
+        (
+            MACVLAN,
+            (link("x0", kind="macvlan", link_index=3, macvlan=MacVLAN(mode=MacvlanMode.VEPA)), PARENT),
+            Remove(7),
+        ),
+        (IPVLANS, (link("x0", kind="ipvlan", link_index=3, ipvlan=IPVLAN()), PARENT), None),
+        (IPVLANS, (link("x0", kind="ipvlan", link_index=3, ipvlan=IPVLAN(mode=IPVLANMode.L3)), PARENT), Remove(7)),
+        # As the kernel reports what was asked for.
+        (
+            VXLANS,
+            (link("x0", kind="vxlan", link_index=3, vxlan=VXLAN(id=5, local="10.0.0.1", port=4789)), PARENT),
+            None,
+        ),
+        (VXLANS, (link("x0", kind="vxlan", link_index=3, vxlan=VXLAN(id=5, local="10.0.0.1", port=8472)),), Remove(7)),
+        (VXLANS, (link("x0", kind="vxlan", link_index=3, vxlan=VXLAN(id=6, local="10.0.0.1", port=4789)),), Remove(7)),
+        (VXLANS, (link("x0", kind="vxlan", vxlan=VXLAN(id=5, local="10.0.0.1", port=4789)), PARENT), Remove(7)),
         (
             attrs.evolve(SPEC, kind="veth", veth=Veth(peer_name="p0")),
             (link("x0", kind="veth", link_index=3), PARENT),

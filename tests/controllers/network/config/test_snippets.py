@@ -11,6 +11,7 @@ from nodespan.resources.config.network import ClientIdentifier
 from nodespan.resources.network import (
     STP,
     VLAN,
+    VXLAN,
     AddressSpec,
     AddressSpecSpec,
     BondMaster,
@@ -28,6 +29,8 @@ from nodespan.resources.network import (
     LinkSpecSpec,
     LinkStatusSpec,
     LinkType,
+    MacVLAN,
+    MacvlanMode,
     Operator,
     OperatorSpec,
     OperatorSpecSpec,
@@ -228,6 +231,37 @@ CASES: list[tuple[str, Mapping[str, LinkStatusSpec], Expected]] = [
             OperatorSpec: {
                 "configuration/dhcp4/enp9s0": dhcp4("enp9s0"),
                 "configuration/vip/net0.34/192.168.1.15": vip("net0.34", "192.168.1.15"),
+            },
+        },
+    ),
+    (
+        "links_over_others",
+        {},
+        {
+            LinkSpec: {
+                "configuration/eth0.macvlan": made("eth0.macvlan", "macvlan", parent_name="eth0", macvlan=MacVLAN()),
+                "configuration/mv1": made(
+                    "mv1",
+                    "macvlan",
+                    up=False,
+                    mtu=1400,
+                    parent_name="eth0",
+                    hardware_addr="2e:3c:4d:5e:6f:70",
+                    macvlan=MacVLAN(mode=MacvlanMode.VEPA),
+                ),
+                "configuration/vxlan900": made(
+                    "vxlan900", "vxlan", parent_name="vtep0", vxlan=VXLAN(id=100, local="10.255.0.1", port=4789)
+                ),
+                "configuration/vxlan901": made(
+                    "vxlan901",
+                    "vxlan",
+                    parent_name="vtep0",
+                    vxlan=VXLAN(id=101, group="239.1.1.1", port=4789, learning=True),
+                ),
+            },
+            AddressSpec: {
+                "configuration/mv1/192.0.2.7/24": address("mv1", "192.0.2.7/24"),
+                "configuration/vxlan901/198.51.100.1/24": address("vxlan901", "198.51.100.1/24"),
             },
         },
     ),
