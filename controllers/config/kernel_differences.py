@@ -1,4 +1,4 @@
-"""What changes on the machine when merged specs change: its name, links, addresses, routes, rules, aliases, files.
+"""What changes on the machine when merged specs change: the host's name, links, addresses, routes, rules, cards, files.
 
 What is there already, or was there before the agent and stays after it, is said to stay. It is derived from the specs
 before and after and from what the kernel has, so that a link that is there already, or an address that another program
@@ -18,6 +18,10 @@ from nodespan.resources.network import (
     AddressSpec,
     AddressSpecSpec,
     AddressStatus,
+    EthernetSpec,
+    EthernetSpecSpec,
+    EthernetStatus,
+    EthernetStatusSpec,
     Family,
     HostnameSpec,
     HostnameSpecSpec,
@@ -93,6 +97,8 @@ def kernel_lines(live: State, after: State, *, was_before: Callable[[str], bool]
         shown=lambda spec: f"rule {spec.priority} ({spec.family})",
     )
     yield from _alias_lines(*both.specs(LinkAliasSpec), statuses)
+    cards = {status.id: status.spec for status in live.list(EthernetStatus)}
+    yield from _card_lines(*both.specs(EthernetSpec), cards, names)
     yield from _file_lines(*both.specs(EtcFileSpec))
 
 
@@ -126,6 +132,33 @@ def _alias_lines(
     for name, spec in before.items():
         if name not in after and name in statuses and statuses[name].alias == spec.alias:
             yield f"~ link {name}: alias {spec.alias} -> the one before"
+
+
+def _card_lines(
+    before: Mapping[str, EthernetSpecSpec],
+    after: Mapping[str, EthernetSpecSpec],
+    statuses: Mapping[str, EthernetStatusSpec],
+    names: "_Names",
+) -> Iterator[str]:
+    """What drivers report is known only while a card has settings; without it, only what is asked for."""
+    for name, spec in after.items():
+        desired, status = flat(spec), statuses.get(names.real(name))
+        has = {} if status is None else {path: value for path, value in _card_values(status).items() if path in desired}
+        gone = [path for path in flat(before[name]) if path not in desired] if name in before else []
+        changes = [*change_texts(has, desired), *(f"{path} -> the one before" for path in gone)]
+        if changes:
+            yield f"~ card {name}: {', '.join(changes)}"
+    for name, spec in before.items():
+        if name not in after and flat(spec):
+            yield f"~ card {name}: {', '.join(flat(spec))} -> those before"
+
+
+def _card_values(status: EthernetStatusSpec) -> dict[str, Any]:
+    """What a driver reports, as a spec would ask for it."""
+    values = {"wakeOnLan": [mode.value for mode in status.wake_on_lan]}
+    for path, value in flat(status).items():
+        values[path] = value.startswith("on") if path.startswith("features.") else value
+    return values
 
 
 def _file_lines(before: Mapping[str, EtcFileSpecSpec], after: Mapping[str, EtcFileSpecSpec]) -> Iterator[str]:

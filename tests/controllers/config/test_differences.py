@@ -12,6 +12,13 @@ from nodespan.resources.network import (
     AddressSpecSpec,
     AddressStatus,
     AddressStatusSpec,
+    EthernetChannels,
+    EthernetRings,
+    EthernetRingsStatus,
+    EthernetSpec,
+    EthernetSpecSpec,
+    EthernetStatus,
+    EthernetStatusSpec,
     Family,
     LinkFlags,
     LinkSpec,
@@ -24,6 +31,7 @@ from nodespan.resources.network import (
     RouteStatusSpec,
     RoutingRuleSpec,
     RoutingRuleSpecSpec,
+    WOLMode,
 )
 from nodespan.resources.network.link import BondMaster
 from nodespan.resources.network.link_spec import WireguardSpec
@@ -168,3 +176,37 @@ async def test_the_kernel_is_compared_with_the_new_desired_state(
         for resource in resources:
             await state.create(resource)
     assert list(kernel_lines(is_, will)) == lines
+
+
+async def test_the_settings_of_cards_are_compared_with_what_their_drivers_report() -> None:
+    live, after = MemoryState(), MemoryState()
+    known = EthernetSpecSpec(rings=EthernetRings(rx=256, tx=64), features={"rx-gro": True})
+    for name in ("eth0", "eth1", "eth3"):
+        await live.create(EthernetSpec.new(name, known))
+    status = EthernetStatusSpec(
+        rings=EthernetRingsStatus(rx_max=4096, rx=256, tx=64),
+        features={"rx-gro": "on", "tx-tcp-segmentation": "on [requested off]"},
+        wake_on_lan=(WOLMode.MAGIC,),
+    )
+    await live.create(EthernetStatus.new("eth0", status))
+    await after.create(
+        EthernetSpec.new(
+            "eth0",
+            EthernetSpecSpec(
+                rings=EthernetRings(rx=512),
+                features={"rx-gro": True, "tx-tcp-segmentation": False},
+                wake_on_lan=(),
+            ),
+        )
+    )
+    await after.create(EthernetSpec.new("eth2", EthernetSpecSpec(channels=EthernetChannels(combined=2))))
+    await after.create(EthernetSpec.new("eth3", EthernetSpecSpec()))
+    assert list(kernel_lines(live, after)) == [
+        (
+            "~ card eth0: features.tx-tcp-segmentation true -> false, rings.rx 256 -> 512, wakeOnLan -magic, "
+            "rings.tx -> the one before"
+        ),
+        "~ card eth2: channels.combined (none) -> 2",
+        "~ card eth3: rings.rx -> the one before, rings.tx -> the one before, features.rx-gro -> the one before",
+        "~ card eth1: rings.rx, rings.tx, features.rx-gro -> those before",
+    ]
