@@ -129,8 +129,9 @@ protobuf: ## generate the *_pb2 modules anew from the .proto files beside them
 	.cache/protobuf/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. $(PROTOCOLS)
 	sed -i -E "s/^(from |_builder.*DESCRIPTOR, ')(discovery|etcd|resources|runtime)\./\1nodespan.\2./" $(PROTOCOLS:.proto=_pb2.py) $(PROTOCOLS:.proto=_pb2.pyi)
 
-docs: .venv/installed ## redo what in docs/ is made from the code: the public names, the graphs; needs Graphviz
+docs: .venv/installed ## redo what in docs/ is made from the code: names, the configuration, graphs; needs Graphviz
 	@$(BIN)/python -m tests.docs.public_face
+	@$(BIN)/python -m tests.docs.configuration
 	$(PACKAGES) graphviz || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/nodespan graph -o svg > docs/graph.svg
 	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg

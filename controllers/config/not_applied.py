@@ -18,12 +18,16 @@ _KERNEL_HINT = "use /etc/sysctl.d, or take it away"
 
 # By kind: what follows, and what to do.
 KINDS: Final[Mapping[str, tuple[str, str]]] = {
-    "BGPConfig": ("no routes are exchanged", "run a routing daemon"),
+    "BGPInstanceConfig": ("no routes are exchanged", "run a routing daemon"),
     "EventSinkConfig": ("no events are sent", ""),
+    "HTTPProbeConfig": ("nothing is probed, and the network counts as ready without it", ""),
     "KernelModuleConfig": ("no kernel module is loaded", "use /etc/modules-load.d"),
     "KmsgLogConfig": ("the kernel's log is not sent anywhere", ""),
     "NetworkDefaultActionConfig": ("no packet is blocked", _FIREWALL_HINT),
+    "NetworkLinkIngressConfig": ("no packet is blocked", _FIREWALL_HINT),
+    "NetworkNATRuleConfig": ("no address is translated", "write rules of nftables yourself, or take the document away"),
     "NetworkRuleConfig": ("no port is opened or closed", _FIREWALL_HINT),
+    "NetworkWifiConfig": ("the link joins no wireless network", "use wpa_supplicant or iwd"),
     "PCIDriverRebindConfig": ("devices keep their drivers", ""),
     "SecurityProfileConfig": ("no security profile is in force", ""),
     "SideroLinkConfig": ("the machine is not connected to its management server", ""),
@@ -42,20 +46,22 @@ KEYS: Final[Mapping[Path, tuple[str, str]]] = {
     ("machine", "udev"): ("devices get no further rules", "use /etc/udev/rules.d"),
 }
 # Kinds of the originals that belong plainly to other systems. Any other unknown kind is one of a newer original.
-_OTHERS: Final = frozenset(
+OTHERS: Final = frozenset(
     {
-        *("CRIBaseRuntimeSpecConfig", "CRICustomizationConfig", "ExistingVolumeConfig", "ExtensionServiceConfig"),
-        *("ExternalVolumeConfig", "ImageCacheConfig", "ImageVerificationConfig", "LVMLogicalVolumeConfig"),
-        *("LVMVolumeGroupConfig", "OOMConfig", "RAIDArrayConfig", "RawVolumeConfig", "RegistryAuthConfig"),
-        *("RegistryMirrorConfig", "RegistryTLSConfig", "SwapVolumeConfig", "UnattendedInstallConfig"),
-        *("UserVolumeConfig", "VolumeConfig", "WatchdogTimerConfig", "ZswapConfig"),
+        *("CPUPartitionConfig", "CPUScalingConfig", "CRIBaseRuntimeSpecConfig", "CRICustomizationConfig"),
+        *("ContentLibraryConfig", "DiskSMARTConfig", "ExistingVolumeConfig", "ExtensionServiceConfig"),
+        *("ExternalVolumeConfig", "FilesystemScrubConfig", "FilesystemTrimConfig", "ImageCacheConfig"),
+        *("ImageVerificationConfig", "LVMLogicalVolumeConfig", "LVMVolumeGroupConfig", "OOMConfig"),
+        *("RAIDArrayConfig", "RawVolumeConfig", "RegistryAuthConfig", "RegistryMirrorConfig", "RegistryTLSConfig"),
+        *("SwapVolumeConfig", "UnattendedInstallConfig", "UserVolumeConfig", "VirtualMachineConfig", "VolumeConfig"),
+        *("WatchdogTimerConfig", "WorkloadResourceConfig", "ZswapConfig"),
     }
 )
 
 
 def is_known_elsewhere(kind: str) -> bool:
     """Whether a kind that nodespan does not act on is one of the originals."""
-    return kind in _OTHERS or kind in KINDS or kind.startswith(("Kube", "Etcd"))
+    return kind in OTHERS or kind in KINDS or kind.startswith(("Kube", "Etcd"))
 
 
 def kind_not_applied(kind: str) -> Iterator[Finding]:
