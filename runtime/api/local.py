@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgpack
@@ -40,6 +40,9 @@ from nodespan.runtime.state import Event, EventType, State, count_by_type
 from nodespan.runtime.state.filtered import FilteredState, Rule, Verb
 from nodespan.runtime.text.suggestions import did_you_mean
 from nodespan.runtime.whole_file import make_directory
+
+if TYPE_CHECKING:
+    from nodespan.runtime.api.rows import Rows
 
 _CHUNK = 64 * 1024
 _PEER_CREDENTIALS = struct.Struct("iII")
@@ -230,16 +233,19 @@ class LocalServer:
         form = _text(request, "form", default="data")
         is_watch = bool(request.get("watch"))
         head: dict[str, Any] = {"outage": self._outage(kind.namespace)}
+        render: _Render
+        answers: Callable[[list[Resource[Any]]], Iterable[dict[str, Any]]]
         if form == _TABLE and not is_watch:
             # Only an agent that is asked for a table pays for JSONPath.
             from nodespan.runtime.api.rows import Rows
 
             rows = Rows(definition)
             head["columns"] = rows.columns
-            render: _Render = lambda _, resource: {"cells": rows.cells(resource)}  # noqa: E731
+            render, answers = _render_data, lambda found: _tables(rows, found)
         elif form in _RENDERERS:
             head["definition"] = spec_to_plain(definition)
             render = _RENDERERS[form]
+            answers = lambda found: (render(protocol.CREATED, one) for one in found)  # noqa: E731
         else:
             known = [*_RENDERERS] if is_watch else [*_RENDERERS, _TABLE]
             raise _RequestError(protocol.INVALID, f"unknown form {form!r}: expected {' or '.join(known)}")
@@ -259,7 +265,7 @@ class LocalServer:
         except OverrunError as error:
             raise _RequestError(protocol.OVERRUN, str(error)) from error
         resources = [resource for resource in found if filter.matches(resource.metadata)]
-        await _send(stream, itertools.chain([head], (render(protocol.CREATED, one) for one in resources), [_END]))
+        await _send(stream, itertools.chain([head], answers(resources), [_END]))
 
     async def _send_events(
         self,
@@ -491,7 +497,14 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
     return {"event": event, "metadata": metadata, "yaml": dump_resource(metadata, spec_to_plain(resource.spec))}
 
 
+def _tables(rows: "Rows", resources: list[Resource[Any]]) -> Iterator[dict[str, Any]]:
+    for first in range(0, len(resources), _ROWS):
+        yield {"cells_by_column": rows.cells(resources[first : first + _ROWS])}
+
+
 _TABLE = "table"
+# So many rows are made at once: about a millisecond, in which the loop does nothing else, and a chunk of bytes.
+_ROWS = 500
 _RENDERERS: dict[str, _Render] = {"data": _render_data, "yaml": _render_yaml}
 
 

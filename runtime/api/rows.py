@@ -1,18 +1,19 @@
-"""Resources as rows of a table: the answer to the most frequent request, whose client then needs no JSONPath.
+"""Resources as a table: the answer to the most frequent request, whose client then needs no JSONPath.
 
-A column that is one field of the spec, as most are, is read from the spec itself. All others are JSONPath on the spec
-as plain data, which is made only for them.
+Cells are made by columns, of many resources at once, which takes a tenth of what it takes by rows. A column that is one
+field of the spec, as most are, is read from the specs themselves. All others are JSONPath on the specs as plain data,
+which is made only for them.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nodespan.runtime.codec.plain import LEFT_OUT, field_to_plain, spec_to_plain
-from nodespan.runtime.resource import Resource, ResourceDefinitionSpec, format_version
+from nodespan.runtime.resource import Resource, ResourceDefinitionSpec
 from nodespan.runtime.text.jsonpath import compile, to_text
 
-# From the spec, and what makes plain data of it, to the text of a cell.
-_Cell = Callable[[object, Callable[[], Any]], str]
+# From specs, and what makes plain data of them, to the texts of a column.
+_Column = Callable[[Sequence[object], Callable[[], list[Any]]], list[str]]
 
 
 class Rows:
@@ -25,37 +26,52 @@ class Rows:
         self.columns = ["NAMESPACE", "TYPE", "ID", "VERSION"]
         self.columns += [column.name.upper() for column in definition.print_columns]
         self._type = definition.display_type
-        self._cells: Sequence[_Cell] = [_cell(column.json_path) for column in definition.print_columns]
+        self._columns: Sequence[_Column] = [_column(column.json_path) for column in definition.print_columns]
 
-    def cells(self, resource: Resource[Any]) -> list[str]:
-        """The cells of a resource."""
-        metadata, spec = resource.metadata, resource.spec
+    def cells(self, resources: Sequence[Resource[Any]]) -> list[list[str]]:
+        """The cells of resources: for each column one of each resource."""
+        metadata = [resource.metadata for resource in resources]
+        specs = [resource.spec for resource in resources]
         plain: list[Any] = []
 
-        def to_plain() -> Any:
+        def to_plain() -> list[Any]:
             if not plain:
-                plain.append(spec_to_plain(spec))
-            return plain[0]
+                plain.extend(map(spec_to_plain, specs))
+            return plain
 
-        fixed = [metadata.namespace, self._type, metadata.id, format_version(metadata.version)]
-        return [*fixed, *(cell(spec, to_plain) for cell in self._cells)]
+        return [
+            [one.namespace for one in metadata],
+            [self._type] * len(metadata),
+            [one.id for one in metadata],
+            ["undefined" if one.version is None else str(one.version) for one in metadata],
+            *(column(specs, to_plain) for column in self._columns),
+        ]
 
 
-def _cell(path: str) -> _Cell:
+def _column(path: str) -> _Column:
     template = compile(path)
 
-    def of_plain(_spec: object, to_plain: Callable[[], Any]) -> str:
-        return template.render(to_plain(), allow_missing=True)
+    def of_plain(_specs: Sequence[object], to_plain: Callable[[], list[Any]]) -> list[str]:
+        return [template.render(plain, allow_missing=True) for plain in to_plain()]
 
     name = path.removeprefix("{").removesuffix("}").removeprefix(".")
     if not name.isidentifier() or path not in (f".{name}", f"{{.{name}}}"):
         return of_plain
 
-    def of_field(spec: object, to_plain: Callable[[], Any]) -> str:
+    def of_field(specs: Sequence[object], to_plain: Callable[[], list[Any]]) -> list[str]:
         try:
-            value = field_to_plain(spec, name)
+            values = field_to_plain(specs, name)
         except LookupError:
-            return of_plain(spec, to_plain)
-        return "" if value is LEFT_OUT else to_text(value)
+            return of_plain(specs, to_plain)
+        return _texts(values)
 
     return of_field
+
+
+def _texts(values: list[Any]) -> list[str]:
+    kinds = {*map(type, values)}
+    if kinds == {str}:
+        return values
+    if kinds == {int}:
+        return [*map(str, values)]
+    return ["" if value is LEFT_OUT else to_text(value) for value in values]

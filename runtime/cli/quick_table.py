@@ -2,7 +2,7 @@
 
 Arguments are matched by hand and the agent makes the cells, so that neither argparse nor JSONPath is imported, nor the
 modules of the library that they and `socket` bring. All that is not plain is left to the long way, which starts over:
-other options and forms, errors, closed streams, namespaces that are out of reach, agents of an earlier version.
+other options and forms, errors, closed streams, namespaces that are out of reach, agents of another version.
 """
 
 # The class behind `socket.socket`, whose module takes longer to import than the agent to answer.
@@ -98,8 +98,9 @@ def _ask(path: str, request: dict[str, object]) -> str | None:
         while data := connection.recv(_CHUNK):
             unpacker.feed(data)
             for answer in unpacker:
-                if table is not None and "cells" in answer:
-                    table.add([node, *answer["cells"]])
+                if table is not None and "cells_by_column" in answer:
+                    cells = answer["cells_by_column"]
+                    table.add_columns([[node] * len(cells[0]), *cells])
                 elif "columns" in answer and not answer["outage"]:
                     table = Table(["NODE", *answer["columns"]])
                 elif "end" in answer and table is not None:

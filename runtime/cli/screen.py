@@ -1,4 +1,4 @@
-"""The terminal: how wide it is and a text is on it, and whether it shows colours.
+"""The terminal: how wide it is, and whether it shows colours.
 
 Output that goes anywhere else is never cut and never coloured. NO_COLOR (no-color.org) turns colours off.
 """
@@ -9,37 +9,7 @@ from typing import TextIO
 
 from nodespan.runtime.text.escaping import escaped
 
-_CUT = "…"
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
-
-
-def width_of(text: str) -> int:
-    """How many columns a terminal needs for this text, in which nothing is left to escape."""
-    if text.isascii():
-        return len(text)
-    # Loaded only where there is something to measure: it takes as long as everything else of a command.
-    from wcwidth import wcswidth
-
-    columns: int = wcswidth(text)
-    return columns if columns >= 0 else len(text)
-
-
-def padded(text: str, columns: int) -> str:
-    """The text with blanks up to this many columns."""
-    return text + " " * (columns - width_of(text))
-
-
-def fitted(text: str, columns: int | None) -> str:
-    """The text cut, with a mark, to this many columns; None for no limit."""
-    if columns is None or len(text) <= columns // 2 or width_of(text) <= columns:
-        return text
-    kept, used = [], 0
-    for char in text:
-        used += width_of(char)
-        if used > columns - 1:
-            break
-        kept.append(char)
-    return f"{''.join(kept)}{_CUT}"
 
 
 def for_terminal(text: str) -> str:

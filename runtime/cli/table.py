@@ -1,13 +1,14 @@
 """The layout of tables on the terminal: columns as wide as their widest cell, three spaces between them.
 
 Each flush computes the widths. A list is flushed once, at its end; a watch when its initial contents are complete and
-then after each line, because a line that waits for alignment is not seen.
+then after each line, because a line that waits for alignment is not seen. Cells are kept and laid out by columns: what
+is done for a whole column costs a tenth of the same for each cell.
 """
 
 from collections.abc import Sequence
 
-from nodespan.runtime.cli.screen import padded, width_of
 from nodespan.runtime.text.escaping import escaped
+from nodespan.runtime.text.width import padded, width_of
 
 _GAP = " " * 3
 
@@ -16,22 +17,58 @@ class Table:
     """Rows under a header. The first flush carries the header, even over no rows at all."""
 
     def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = len(columns)
-        self._pending: list[list[str]] = []
-        self.add(columns)
+        self._header: list[str] | None = [escaped(name) for name in columns]
+        self._pending: list[list[str]] = [[] for _ in columns]
 
     def add(self, row: Sequence[str]) -> None:
         """Keep a row for the next flush. Raises ValueError if it has not one cell for each column."""
-        if len(row) != self._columns:
-            raise ValueError(f"a row of {len(row)} cells does not fit a table of {self._columns} columns: {row!r}")
-        self._pending.append([escaped(cell) for cell in row])
+        if len(row) != len(self._pending):
+            raise ValueError(f"a row of {len(row)} cells does not fit a table of {len(self._pending)} columns: {row!r}")
+        for cells, cell in zip(self._pending, row, strict=True):
+            cells.append(cell)
+
+    def add_columns(self, columns: Sequence[Sequence[str]]) -> None:
+        """Keep rows, given as the cells of each column. Raises ValueError if they are not rows of this table."""
+        lengths = {len(cells) for cells in columns}
+        if len(columns) != len(self._pending) or len(lengths) > 1:
+            raise ValueError(f"columns of {[*map(len, columns)]} cells do not fit a table of {len(self._pending)}")
+        for pending, cells in zip(self._pending, columns, strict=True):
+            pending.extend(cells)
 
     def flush(self) -> str:
         """The lines of the rows added since the last flush, each ended by a newline and without trailing blanks."""
-        widths = [max(map(width_of, cells)) for cells in zip(*self._pending, strict=True)]
-        lines = [
-            _GAP.join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip(" ") + "\n"
-            for row in self._pending
-        ]
-        self._pending.clear()
-        return "".join(lines)
+        header = self._header or [""] * len(self._pending)
+        count = len(self._pending[0])
+        widths: list[int] = []
+        # Cells of a column that are all alike, as many are, become part of the format of the lines.
+        formats: list[str] = []
+        columns: list[Sequence[str]] = []
+        for name, cells in zip(header, self._pending, strict=True):
+            alike = cells.count(cells[0]) == count if cells else True
+            shown, width = _laid_out(cells[:1] if alike else cells, width_of(name))
+            widths.append(width)
+            if alike:
+                formats.append(padded("".join(shown), width).replace("%", "%%"))
+            else:
+                formats.append(f"%-{width}s")
+                columns.append(shown)
+        self._pending = [[] for _ in header]
+        rows = zip(*columns, strict=True) if columns else [()] * count
+        lines = [line.rstrip(" ") for line in map(_GAP.join(formats).__mod__, rows)]
+        if self._header is not None:
+            lines.insert(0, _GAP.join(map(padded, header, widths)).rstrip(" "))
+            self._header = None
+        return "\n".join([*lines, ""])
+
+
+def _laid_out(cells: Sequence[str], least: int) -> tuple[Sequence[str], int]:
+    """The cells of a column, escaped, and the width of the column, at least this; padded if they are not all ASCII."""
+    text = "".join(cells)
+    if not text.isprintable():
+        cells = [*map(escaped, cells)]
+        text = "".join(cells)
+    if text.isascii():
+        return cells, max(least, *map(len, cells), 0)
+    widths = [*map(width_of, cells)]
+    widest = max(least, *widths)
+    return [cell + " " * (widest - width) for cell, width in zip(cells, widths, strict=True)], widest

@@ -104,6 +104,23 @@ def test_a_row_must_have_a_cell_for_each_column(row: list[str]) -> None:
         Table(["A", "B"]).add(row)
 
 
+@pytest.mark.parametrize("columns", [[], [["a"]], [["a"], ["b"], ["c"]], [["a"], []], [[], ["b"]]])
+def test_columns_must_be_rows_of_the_table(columns: list[list[str]]) -> None:
+    table = Table(["A", "B"])
+    with pytest.raises(ValueError, match="do not fit a table of 2"):
+        table.add_columns(columns)
+    assert table.flush() == "A   B\n"
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=5))
+def test_columns_look_like_the_same_rows(rows: list[tuple[str, str, str]]) -> None:
+    by_rows, by_columns = Table(["A", "B", "C"]), Table(["A", "B", "C"])
+    for row in rows:
+        by_rows.add(row)
+    by_columns.add_columns([[row[number] for row in rows] for number in range(3)])
+    assert by_columns.flush() == by_rows.flush()
+
+
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=5))
 def test_whatever_the_cells_hold_every_row_is_one_line_that_can_be_printed(rows: list[tuple[str, str, str]]) -> None:
     table = Table(["A", "B", "C"])

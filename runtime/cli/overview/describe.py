@@ -7,10 +7,11 @@ from typing import Any
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.overview.requests import EVENTS, get_request
-from nodespan.runtime.cli.screen import Paint, padded, shows_colours
+from nodespan.runtime.cli.screen import Paint, shows_colours
 from nodespan.runtime.cli.why import brief, draw
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.text.escaping import escaped
+from nodespan.runtime.text.width import padded
 
 _MOST_EVENTS = 20
 _DEPTH = 3

@@ -8,11 +8,12 @@ from typing import Any
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.overview.form import to_json
 from nodespan.runtime.cli.overview.surroundings import surroundings_of
-from nodespan.runtime.cli.screen import Paint, for_terminal, padded, shows_colours, width_of
+from nodespan.runtime.cli.screen import Paint, for_terminal, shows_colours
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.overview.check import Check, Outcome, Surroundings, Verdict, examine, failed, load_checks
 from nodespan.runtime.text.escaping import escaped
 from nodespan.runtime.text.suggestions import did_you_mean
+from nodespan.runtime.text.width import padded, width_of
 
 UNHEALTHY = 3
 _PACKAGES = "packages"

@@ -8,9 +8,10 @@ from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import Output, show_resources
 from nodespan.runtime.cli.overview.form import to_json_line
 from nodespan.runtime.cli.overview.requests import EVENTS, get_request
-from nodespan.runtime.cli.screen import Paint, fitted, for_terminal, padded, shows_colours, terminal_columns
+from nodespan.runtime.cli.screen import Paint, for_terminal, shows_colours, terminal_columns
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.text.escaping import escaped
+from nodespan.runtime.text.width import fitted, padded
 
 _COLOURS = {"error": "red", "warning": "yellow"}
 _KIND_WIDTH = 13

@@ -8,9 +8,10 @@ from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.get import follow
 from nodespan.runtime.cli.overview.form import to_json
-from nodespan.runtime.cli.screen import Paint, fitted, for_terminal, padded, shows_colours, terminal_columns, width_of
+from nodespan.runtime.cli.screen import Paint, for_terminal, shows_colours, terminal_columns
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.text.escaping import escaped
+from nodespan.runtime.text.width import fitted, padded, width_of
 
 UNHEALTHY = 3
 _COLOURS = {"error": "red", "warning": "yellow"}

@@ -18,12 +18,12 @@ import trio
 
 from nodespan.runtime.api.local import LocalServer, listen
 from nodespan.runtime.cli import main
-from nodespan.runtime.cli.screen import width_of
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.events import Event, EventSpec
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.state import MemoryState
 from nodespan.runtime.state.meta import register_types
+from nodespan.runtime.text.width import width_of
 
 NAMES = {
     "escape sequence": "a\x1b[2Jb",

@@ -9,7 +9,8 @@ from ruamel.yaml import YAML
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.overview import status
 from nodespan.runtime.cli.overview.status import Screen, data_of
-from nodespan.runtime.cli.screen import Paint, width_of
+from nodespan.runtime.cli.screen import Paint
+from nodespan.runtime.text.width import width_of
 
 
 def finding(severity: str, text: str, remedy: str = "") -> dict[str, str]:
