@@ -290,9 +290,22 @@ def step(
     return path, state
 
 
-def changes_with_time(path: Path, looked: float, now: float) -> bool:
-    """Whether a look now may find another state or endpoint than the look at `looked`, if the device shows the same."""
-    return any(looked <= moment <= now for moment in _moments(path))
+def changes_at(path: Path, looked: float) -> float:
+    """When a look may first find another state or endpoint than the look at `looked`, if the device shows the same."""
+    return min((moment for moment in _moments(path) if moment >= looked), default=math.inf)
+
+
+def is_the_same(path: Path, before: ObservedPeer | None, observed: ObservedPeer | None) -> bool:
+    """Whether a device that shows this, and showed that before, has nothing that a look needs to see.
+
+    Of a peer that is probed, and was not heard from, more bytes sent say nothing: a peer that is down is sent a
+    handshake every five seconds.
+    """
+    if before == observed:
+        return True
+    if path.probed is None or before is None or observed is None or observed.sent < before.sent:
+        return False
+    return attrs.evolve(before, sent=observed.sent) == observed
 
 
 def _moments(path: Path) -> Iterator[float]:

@@ -2,6 +2,7 @@
 
 A peer that is not up, or that was probed and has not answered yet, is looked at every second. While the tunnel carries
 traffic all peers are looked at every few seconds, else every 30 s. A look that finds nothing changed writes nothing.
+What has been sent to a peer that does not answer is shown every 30 s: by itself it is no news.
 
 A node that has lost an address sends all peers something from another one, which is all that they need to follow.
 Until then they would send to the old address, and the node would not know.
@@ -15,8 +16,9 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.common.wall_offset import WallOffset
-from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_with_time, step
+from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_at, is_the_same, step
 from nodespan.resources.kubespan import (
     NEVER,
     KubeSpanPeerSpec,
@@ -67,13 +69,17 @@ class Device(Protocol):
 
 @attrs.define
 class _Look:
-    """A look that found nothing new: what it was made of, when, and until when readings have shown the same."""
+    """A look that found nothing new: what it was made of, when, and until when readings have shown the same.
+
+    From `expires` on time alone may change what is found.
+    """
 
     spec: KubeSpanPeerSpecSpec
     observed: ObservedPeer | None
     wall_offset: float
     at: float
     read: float
+    expires: float
 
 
 class PeerStatusController(QueueController):
@@ -156,7 +162,8 @@ class PeerStatusController(QueueController):
 
     async def run(self, ctx: QueueContext) -> None:
         """Look at all peers, as often as it takes."""
-        looked, traffic, looks = trio.current_time(), self._device.traffic(), 0
+        looked = counted = trio.current_time()
+        traffic, looks = self._device.traffic(), 0
         while True:
             await trio.sleep(ATTENTIVE_INTERVAL)
             if self._greetings:
@@ -173,13 +180,21 @@ class PeerStatusController(QueueController):
             self._device.probe(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
             if all_are_due:
                 looked = trio.current_time()
-                peers = ctx.list(KubeSpanPeerSpec)
+                due = [peer.id for peer in ctx.list(KubeSpanPeerSpec)]
             else:
-                peers = [peer for peer in (ctx.find(KubeSpanPeerSpec, id) for id in sorted(self._unsettled)) if peer]
-            for peer in peers:
-                # Of peers that are down one look in five finds anything new, of others those that carry traffic.
-                if not self._shows_the_same(peer.id, peer.spec):
-                    await self._look(ctx, peer.id, peer.spec)
+                due = sorted(self._unsettled)
+            counts = all_are_due and looked >= counted + POLL_INTERVAL
+            if counts:
+                counted = looked
+            slices = Slices()
+            now, wall_offset = self._now(), self._wall_offset.read()
+            for id in due:
+                # It may go while others are looked at.
+                peer = ctx.find(KubeSpanPeerSpec, id)
+                # Of peers that are down next to no look finds anything new, of others those that carry traffic.
+                if peer is not None and not self._shows_the_same(id, peer.spec, now, wall_offset, counts=counts):
+                    await self._look(ctx, id, peer.spec)
+                    await slices.rest()
 
     async def shutdown(self, ctx: QueueContext) -> None:  # noqa: ARG002
         """Close the device."""
@@ -196,18 +211,20 @@ class PeerStatusController(QueueController):
         peers = [ctx.find(KubeSpanPeerSpec, id) for id in sorted(ids)]
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
 
-    def _shows_the_same(self, id: str, spec: KubeSpanPeerSpecSpec) -> bool:
-        """Whether a look at the peer now would find what the last one did."""
+    def _shows_the_same(
+        self, id: str, spec: KubeSpanPeerSpecSpec, now: float, wall_offset: float, *, counts: bool
+    ) -> bool:
+        """Whether a look at the peer would find what the last one did; with `counts`, also in what is sent to it."""
         assert self._observed is not None  # read before this
-        look, now = self._looks.get(id), self._now()
+        look, observed = self._looks.get(id), self._observed.get(id)
         if (
             look is None
+            or now >= look.expires
+            or look.spec != spec
+            or look.wall_offset != wall_offset
             or id in self._gone
             or id in self._outdated
-            or look.spec != spec
-            or look.observed != self._observed.get(id)
-            or look.wall_offset != self._wall_offset.read()
-            or changes_with_time(self._paths[id], look.at, now)
+            or not (look.observed == observed if counts else is_the_same(self._paths[id], look.observed, observed))
         ):
             return False
         look.read = now
@@ -227,7 +244,7 @@ class PeerStatusController(QueueController):
         self._paths[id] = path
         if path.read_again(now) == before.read_again(now) and len(endpoints) == len(spec.endpoints):
             # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
-            self._looks[id] = _Look(spec, observed, wall_offset, now, now)
+            self._looks[id] = _Look(spec, observed, wall_offset, now, now, changes_at(path, now))
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
         _mark(self._unsettled, id, state is not PeerState.UP or path.probed is not None)
         status = KubeSpanPeerStatusSpec(

@@ -1,9 +1,9 @@
 """WireGuard devices as values: state, changes, and the difference between desired and observed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
@@ -11,7 +11,9 @@ from nodespan.kernel.prefixes import Prefix
 from nodespan.kernel.wireguard.keys import format_key, parse_given_key, parse_key, public_key_of
 from nodespan.resources.network.link_spec import WireguardPeer, WireguardSpec
 
+R = TypeVar("R", bound=Hashable)
 _LONGEST_KEEPALIVE = 0xFFFF
+_MOST_REMEMBERED = 2000
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +63,25 @@ class DeviceChange:
 
     def __bool__(self) -> bool:
         return self != DeviceChange()
+
+
+class PeersOfAnswers(Generic[R]):
+    """Makes the peers of one answer after the other from what they are in it; what did not change is not made again.
+
+    A device is read every second, and of a hundred peers few differ from what they were in the answer before.
+    """
+
+    def __init__(self, make: Callable[[R], PeerState]) -> None:
+        self._make = make
+        self._known: dict[R, PeerState] = {}
+
+    def of(self, answer: Sequence[R]) -> list[PeerState]:
+        """The peers of the next answer. May be called in any thread."""
+        known = self._known
+        made = {one: known[one] if one in known else self._make(one) for one in answer}
+        # Of a device with more it would take memory that matters, and it is read less often.
+        self._known = made if len(made) <= _MOST_REMEMBERED else {}
+        return [made[one] for one in answer]
 
 
 class WireguardBackend(Protocol):

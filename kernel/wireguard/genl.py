@@ -22,7 +22,6 @@ from nodespan.kernel.netns import in_netns
 from nodespan.kernel.prefixes import pack_ip
 from nodespan.kernel.refusals import explained, wireguard_refusal
 from nodespan.kernel.rtnetlink import (
-    Attributes,
     attribute,
     integer,
     ip_address,
@@ -39,6 +38,7 @@ from nodespan.kernel.wireguard.device import (
     DeviceChange,
     DeviceState,
     PeerConfig,
+    PeersOfAnswers,
     PeerState,
     format_endpoint,
     parse_endpoint,
@@ -93,7 +93,7 @@ _PREFIXES = 500
 def read_device(datagrams: Iterable[bytes]) -> DeviceState:
     """The device in the datagrams of one answer."""
     device = DeviceState()
-    peers: dict[str, PeerState] = {}
+    parts: list[bytes] = []
     for data in datagrams:
         for type, _, start, end in split(data):
             if type in (NLMSG_DONE, NLMSG_ERROR):
@@ -105,8 +105,10 @@ def read_device(datagrams: Iterable[bytes]) -> DeviceState:
                     listen_port=integer(attributes, _LISTEN_PORT),
                     firewall_mark=integer(attributes, _FWMARK),
                 )
-            for _, nested in members(attributes.get(_PEERS, b"")):
-                _take_in(peers, _read_peer(dict(members(nested))))
+            parts += (nested for _, nested in members(attributes.get(_PEERS, b"")))
+    peers: dict[str, PeerState] = {}
+    for peer in _peers_of_answers.of(parts):
+        _take_in(peers, peer)
     return attrs.evolve(device, peers={key: _sorted(peer) for key, peer in sorted(peers.items())})
 
 
@@ -135,7 +137,8 @@ def _order(prefix: str) -> tuple[int, bytes, int]:
     return len(packed), packed, int(length)
 
 
-def _read_peer(attributes: Attributes) -> PeerState:
+def _read_peer(nested: bytes) -> PeerState:
+    attributes = dict(members(nested))
     seconds, nanoseconds = _TIME.unpack(attributes.get(_LAST_HANDSHAKE, bytes(_TIME.size)))
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC) + datetime.timedelta(
         microseconds=nanoseconds // 1000
@@ -152,6 +155,9 @@ def _read_peer(attributes: Attributes) -> PeerState:
         receive_bytes=integer(attributes, _RX_BYTES),
         transmit_bytes=integer(attributes, _TX_BYTES),
     )
+
+
+_peers_of_answers = PeersOfAnswers(_read_peer)
 
 
 def _read_prefix(nested: bytes) -> str:

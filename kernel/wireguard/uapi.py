@@ -22,6 +22,7 @@ from nodespan.kernel.wireguard.device import (
     DeviceChange,
     DeviceState,
     PeerConfig,
+    PeersOfAnswers,
     PeerState,
     format_endpoint,
     parse_endpoint,
@@ -45,20 +46,20 @@ def read_device(lines: Iterable[str], *, peers: bool = True) -> DeviceState:
     The answer contains the private key; only its public half is kept.
     """
     settings: dict[str, str] = {}
-    seen: list[tuple[dict[str, str], list[str]]] = []
+    seen: list[list[str]] = []
     for line in lines:
-        key, _, value = line.partition("=")
-        if key == "errno":
-            _check(value)
-        elif key == "public_key":
+        if line.startswith("errno="):
+            _check(line.removeprefix("errno="))
+        elif line.startswith("public_key="):
             if not peers:
                 break
-            seen.append(({key: value}, []))
-        elif key == "allowed_ip":
-            seen[-1][1].append(value)
+            seen.append([line])
+        elif seen:
+            seen[-1].append(line)
         else:
-            (seen[-1][0] if seen else settings)[key] = value
-    states = [_read_peer(values, allowed) for values, allowed in seen]
+            key, _, value = line.partition("=")
+            settings[key] = value
+    states = _peers_of_answers.of([*map(tuple, seen)])
     return DeviceState(
         public_key=_public_key(settings.get("private_key", "")),
         listen_port=int(settings.get("listen_port", "0")),
@@ -72,7 +73,15 @@ def _public_key(private_key: str) -> str:
     return public_key_of(key) if key else ""
 
 
-def _read_peer(values: dict[str, str], allowed_ips: list[str]) -> PeerState:
+def _read_peer(lines: tuple[str, ...]) -> PeerState:
+    values: dict[str, str] = {}
+    allowed_ips: list[str] = []
+    for line in lines:
+        key, _, value = line.partition("=")
+        if key == "allowed_ip":
+            allowed_ips.append(value)
+        else:
+            values[key] = value
     seconds = int(values.get("last_handshake_time_sec", "0"))
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC) + datetime.timedelta(
         microseconds=int(values.get("last_handshake_time_nsec", "0")) // 1000
@@ -90,6 +99,9 @@ def _read_peer(values: dict[str, str], allowed_ips: list[str]) -> PeerState:
         receive_bytes=int(values.get("rx_bytes", "0")),
         transmit_bytes=int(values.get("tx_bytes", "0")),
     )
+
+
+_peers_of_answers = PeersOfAnswers(_read_peer)
 
 
 def change_request(change: DeviceChange) -> str:

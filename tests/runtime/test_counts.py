@@ -8,7 +8,6 @@ import sys
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,25 +21,10 @@ from nodespan.runtime.resource import Metadata, Resource, ResourceType
 from nodespan.runtime.state import Event, MemoryState
 from nodespan.runtime.testing.engine_suite import IntegerSpec
 from tests.runtime.parts import access
+from tests.support.counting import Steps, calls
 
 Number = ResourceType("Numbers.counts.test.dev", IntegerSpec, namespace="test")
 Double = ResourceType("Doubles.counts.test.dev", IntegerSpec, namespace="test")
-
-
-def calls(function: Callable[[], object]) -> list[str]:
-    """The Python functions that a call of this one calls, in their order."""
-    called: list[str] = []
-
-    def note(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call":
-            called.append(frame.f_code.co_name)
-
-    sys.setprofile(note)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return called
 
 
 def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -57,16 +41,6 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> None:
     except StopIteration:
         return
     raise AssertionError("it waits")
-
-
-class Steps(trio.abc.Instrument):
-    """Counts the steps of tasks, by name, and the turns of the loop."""
-
-    def __init__(self) -> None:
-        self.by_task: Counter[str] = Counter()
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.by_task[task.name] += 1
 
 
 def clocked() -> tuple[MemoryState, list[int]]:

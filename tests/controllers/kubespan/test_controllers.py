@@ -27,6 +27,7 @@ from nodespan.resources.kubespan import (
 )
 from nodespan.resources.network import NodeAddress, NodeAddressSpec
 from nodespan.runtime.testing.kit import Node, running
+from tests.support.counting import Steps
 
 SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 ENABLED = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", harvest_extra_endpoints=True)
@@ -206,6 +207,36 @@ async def test_a_settled_mesh_costs_one_look_per_half_minute_and_no_write() -> N
             assert device.reads - reads == 1
             assert counters.writes == writes
         assert not device.probed
+
+
+@pytest.mark.virtual_clock
+async def test_peers_that_are_down_cost_one_wake_up_a_second_and_a_write_every_half_minute() -> None:
+    """Though each is sent a handshake every five seconds, and probed."""
+    device = FakeDevice()
+    controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
+    async with running(controller) as node:
+        for number in range(100):
+            device.peers[f"key-{number}"] = ObservedPeer(endpoint=f"192.0.2.{number}:1")
+            await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer(f"192.0.2.{number}:1")))
+        await trio.sleep(300)
+        counters = node.engine.runners[controller.name].access.counters
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        reads, writes = device.reads, counters.writes
+        for second in range(60):
+            for number in range(second % 5, 100, 5):
+                peer = device.peers[f"key-{number}"]
+                device.peers[f"key-{number}"] = attrs.evolve(peer, sent=peer.sent + 148)
+            device.packets += 1
+            await trio.sleep(1)
+        trio.lowlevel.remove_instrument(steps)
+        assert device.reads - reads <= 60
+        assert 100 <= counters.writes - writes <= 200
+        # Of the controller: one a second, and a few more as it writes.
+        assert steps.by_task[controller.name] <= 60 + 20
+        shown = node.state.get(KubeSpanPeerStatus, "key-7").spec
+        assert shown.state is PeerState.DOWN
+        assert device.peers["key-7"].sent - shown.transmit_bytes <= 6 * 148
 
 
 @pytest.mark.virtual_clock

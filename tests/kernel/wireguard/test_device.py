@@ -16,6 +16,7 @@ from nodespan.kernel.wireguard.device import (
     DeviceChange,
     DeviceState,
     PeerConfig,
+    PeersOfAnswers,
     PeerState,
     canonical_peer,
     device_difference,
@@ -214,6 +215,42 @@ def test_numbers_of_a_device_in_userspace_are_read() -> None:
         transmit_bytes=8,
     )
     assert uapi.read_device(answer, peers=False).peers == {}
+
+
+def test_what_did_not_change_since_the_answer_before_is_not_made_again() -> None:
+    made: list[str] = []
+
+    def make(text: str) -> PeerState:
+        made.append(text)
+        return PeerState(config=PeerConfig(public_key=text))
+
+    answers = PeersOfAnswers(make)
+    first = answers.of(["a", "b"])
+    again = answers.of(["b", "c"])
+    assert again[0] is first[1]
+    assert [peer.config.public_key for peer in again] == ["b", "c"]
+    # Only the answer before counts: what changes all the time fills no memory.
+    answers.of(["a"])
+    assert made == ["a", "b", "c", "a"]
+
+
+def test_a_device_is_read_again_as_it_is() -> None:
+    """Both back ends, with peers that change, come and go between the answers."""
+    keys = [key_pair(number)[1] for number in range(1, 4)]
+
+    def answer(sent: int, *names: str) -> list[str]:
+        peers = [(f"public_key={uapi._hex(name)}", f"tx_bytes={sent}", "allowed_ip=10.0.0.0/8") for name in names]
+        return [line for peer in peers for line in peer] + ["errno=0"]
+
+    for sent, names in ((0, keys[:2]), (0, keys[:2]), (7, keys[:2]), (7, keys), (9, keys[2:]), (9, [])):
+        shown = uapi.read_device(answer(sent, *names)).peers
+        assert {name: peer.transmit_bytes for name, peer in shown.items()} == dict.fromkeys(names, sent)
+        peers = tuple(PeerConfig(public_key=name, persistent_keepalive=sent) for name in names)
+        messages = map(datagram, genl.change_messages("wg0", DeviceChange(listen_port=1, peers=peers)))
+        device = genl.read_device(messages)
+        assert {key: peer.config.persistent_keepalive for key, peer in device.peers.items()} == dict.fromkeys(
+            names, sent
+        )
 
 
 def test_a_refusal_of_a_device_in_userspace_is_an_error() -> None:

@@ -16,8 +16,8 @@ from nodespan.runtime.codec.plain import resource_to_plain, spec_to_plain
 from nodespan.runtime.resource import Resource, ResourceDefinition, ResourceType, definition_resource
 from nodespan.runtime.resource.metadata import NO_SPEC
 from tests.runtime.cli.samples import NODE, resource
-from tests.runtime.test_counts import calls
 from tests.support.agent import agent, environment, nodespan
+from tests.support.counting import calls
 
 
 @attrs.frozen(kw_only=True)
