@@ -19,6 +19,7 @@ from nodespan.controllers.common.boot_clock import BootClock, SystemBootClock
 from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, RAW_AFFILIATE, AffiliateSpec, DiscoveryConfig
 from nodespan.runtime.codec.plain import spec_from_plain, spec_to_plain
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.ticks import tick
 from nodespan.runtime.whole_file import replace_file
 
 FILE_NAME = "affiliates.json"
@@ -170,7 +171,7 @@ class AffiliateCacheController(Controller):
     async def _save_forever(self, ctx: ControllerContext) -> None:
         saved_at = -_REFRESH_INTERVAL
         while True:
-            await trio.sleep(self._save_interval)
+            await tick(self._save_interval)
             reported = self._reported
             if not reported or (reported == self._saved and trio.current_time() < saved_at + _REFRESH_INTERVAL):
                 continue

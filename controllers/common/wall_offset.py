@@ -9,10 +9,9 @@ import datetime
 import time
 from collections.abc import Awaitable, Callable
 
-import trio
-
 from nodespan.runtime.codec.plain import format_time
 from nodespan.runtime.process.boot_time import boot_time
+from nodespan.runtime.ticks import tick
 
 # A clock that is slewed changes less than this between two looks, in seconds; one that is set changes more.
 _STEP = 1.0
@@ -55,7 +54,7 @@ async def follow_steps(offset: WallOffset, show: Callable[[], Awaitable[None]]) 
     """Call this after each step of the wall clock, within a second or so. Until cancelled."""
     known = offset.read()
     while True:
-        await trio.sleep(LOOK_INTERVAL)
+        await tick(LOOK_INTERVAL)
         if (seconds := offset.read()) != known:
             known = seconds
             await show()

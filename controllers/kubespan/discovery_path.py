@@ -31,6 +31,7 @@ from nodespan.resources.network import NfTablesSetElements, NfTablesSetElementsS
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 from nodespan.runtime.loading import load
+from nodespan.runtime.ticks import tick
 
 # Names are looked up again this often, in seconds.
 LOOK_UP_INTERVAL = 30.0
@@ -176,5 +177,5 @@ def _is_address(host: str) -> bool:
 
 async def _wake_now_and_then(ctx: ControllerContext) -> None:
     while True:
-        await trio.sleep(LOOK_UP_INTERVAL)
+        await tick(LOOK_UP_INTERVAL)
         ctx.wake()

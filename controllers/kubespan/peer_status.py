@@ -31,6 +31,7 @@ from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.resource import Metadata, Pointer
+from nodespan.runtime.ticks import tick
 
 POLL_INTERVAL = 30.0
 # While the tunnel carries traffic, a peer may become silent in the middle of it. A look at many peers takes its time.
@@ -165,7 +166,7 @@ class PeerStatusController(QueueController):
         looked = counted = trio.current_time()
         traffic, looks = self._device.traffic(), 0
         while True:
-            await trio.sleep(ATTENTIVE_INTERVAL)
+            await tick(ATTENTIVE_INTERVAL)
             if self._greetings:
                 self._greetings -= 1
                 self._device.probe(self._addresses(ctx, self._paths.keys() - self._unsettled))

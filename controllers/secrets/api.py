@@ -24,6 +24,7 @@ from nodespan.resources.secrets import (
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 from nodespan.runtime.loading import load
+from nodespan.runtime.ticks import tick
 
 if TYPE_CHECKING:
     from nodespan.controllers.secrets.authority import KeyPair
@@ -126,6 +127,6 @@ class APIController(Controller):
 
     async def _look(self, ctx: ControllerContext) -> None:
         while True:
-            await trio.sleep(_LOOK)
+            await tick(_LOOK)
             if ctx.find(OSRoot, OS_ROOT_ID) is not None:
                 ctx.wake()

@@ -20,7 +20,7 @@ from nodespan.runtime.engine.forgotten_await import noticing
 from nodespan.runtime.engine.loop_monitor import LoopMonitor
 from nodespan.runtime.engine.queue_runner import QueueRunner
 from nodespan.runtime.engine.runner import ControllerRunner, Runner, declarations
-from nodespan.runtime.engine.status import ControllerStatus
+from nodespan.runtime.engine.status import ControllerStatus, ControllerStatusSpec
 from nodespan.runtime.engine.stopping import watch_the_end
 from nodespan.runtime.errors import ForgottenAwaitError, StateError
 from nodespan.runtime.graph import Graph
@@ -28,6 +28,7 @@ from nodespan.runtime.process.quiet import wait_quiet
 from nodespan.runtime.resource import Namespace, Resource, ResourceDefinition, ResourceType
 from nodespan.runtime.state import State
 from nodespan.runtime.state.meta import check_types, register_types
+from nodespan.runtime.ticks import due_after
 
 # How often, in seconds, counts are written to the statuses of controllers. Failures are written at once.
 STATUS_INTERVAL = 5.0
@@ -76,6 +77,8 @@ class Engine:
         self._nursery: trio.Nursery | None = None
         self._started = False
         self._dirty = trio.Event()
+        # The statuses as they were written.
+        self._reported: dict[str, ControllerStatusSpec] = {}
 
     @property
     def runners(self) -> Mapping[str, Runner]:
@@ -226,21 +229,23 @@ class Engine:
             self._log.warning("a task that belongs to no controller blocked the loop", ms=round(seconds * 1000))
 
     async def _report_statuses(self) -> None:
-        noticed = trio.current_time()
+        noticed, due = trio.current_time(), due_after(STATUS_INTERVAL)
         while True:
-            with trio.move_on_at(noticed + STATUS_INTERVAL):
+            with trio.move_on_at(due):
                 await self._dirty.wait()
             self._dirty = trio.Event()
             now = trio.current_time()
-            if now >= noticed + STATUS_INTERVAL:
+            if now >= due:
                 for runner in self._runners.values():
                     runner.notice(now - noticed)
-                noticed = now
+                noticed, due = now, due_after(STATUS_INTERVAL)
             for runner in list(self._runners.values()):
                 await self._report(runner)
 
     async def _report(self, runner: Runner) -> None:
         status = runner.status()
+        if self._reported.get(runner.name) == status:
+            return
         initial = ControllerStatus.new(runner.name, status)
 
         def with_status(resource: Resource[Any]) -> Resource[Any]:
@@ -248,6 +253,7 @@ class Engine:
 
         try:
             await self.state.modify(initial, with_status, owner=OWNER)
+            self._reported[runner.name] = status
         except StateError as error:
             # A failure to report on controllers must not stop them.
             self._log.warning(

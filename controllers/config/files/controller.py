@@ -38,6 +38,7 @@ from nodespan.runtime.controller import Controller, ControllerContext, destroy_r
 from nodespan.runtime.loading import load
 from nodespan.runtime.plugins import AnyController, at_once
 from nodespan.runtime.state.opening import Mount
+from nodespan.runtime.ticks import tick
 from nodespan.runtime.whole_file import replace_file
 
 TRIAL_FILE: Final = "config.trial"
@@ -301,7 +302,7 @@ class FileController(Controller):
 
     async def _watch(self, ctx: ControllerContext) -> None:
         while True:
-            await trio.sleep(min(self._poll_interval, self._trial.remaining or self._poll_interval))
+            await tick(min(self._poll_interval, self._trial.remaining or self._poll_interval))
             is_due = self._trial.is_over if self._trial.current is not None else self._files.have_changed()
             if is_due or self._publication.has_clock_stepped:
                 ctx.wake()

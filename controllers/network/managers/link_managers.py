@@ -10,6 +10,7 @@ from nodespan.controllers.network.managers.link_holders import Holder, find_hold
 from nodespan.resources.network import ConfigLayer, LinkSpec, LinkStatus, NetworkProblem
 from nodespan.resources.network.problem import Severity
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
+from nodespan.runtime.ticks import tick
 
 # How often the files of other managers are read again, in seconds: there is no notification of their changes.
 _INTERVAL = 60.0
@@ -48,7 +49,7 @@ class LinkManagersController(Controller):
 
     async def _read_again(self, ctx: ControllerContext) -> None:
         while True:
-            await trio.sleep(self._interval)
+            await tick(self._interval)
             self._is_due = True
             ctx.wake()
 

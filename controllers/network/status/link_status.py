@@ -15,6 +15,7 @@ from nodespan.kernel.links import WHOLE_LINKS, KernelLink, Links, is_of_kind, wi
 from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
+from nodespan.runtime.ticks import tick
 
 # Drivers announce little, buses and WireGuard devices nothing; they are read again this often.
 _REFRESH_INTERVAL = 60.0
@@ -80,7 +81,7 @@ class _Due:
 
     async def tick(self, ctx: ControllerContext) -> None:
         while True:
-            await trio.sleep(_REFRESH_INTERVAL)
+            await tick(_REFRESH_INTERVAL)
             self.all = True
             ctx.wake()
 

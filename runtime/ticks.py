@@ -1,0 +1,28 @@
+"""When periodic looks are due: at whole seconds of the loop's clock, all of them together.
+
+A process that looks at ten things, each every second or so, would wake ten times a second if each counted from when it
+began. Each wake-up costs more than most looks.
+"""
+
+import math
+
+import trio
+
+_GRAIN = 1.0
+
+
+def due_after(interval: float) -> float:
+    """The moment, on the loop's clock, of a look that is due about this many seconds from now.
+
+    It is a whole second that is at most half a second off, for intervals from a second on. Shorter ones are exact.
+    """
+    now = trio.current_time()
+    if interval < _GRAIN or math.isinf(interval):
+        return now + interval
+    due = math.floor(now + interval)
+    return float(due if due - now >= interval - _GRAIN / 2 else due + 1)
+
+
+async def tick(interval: float) -> None:
+    """Sleep until the next look is due; a checkpoint."""
+    await trio.sleep_until(due_after(interval))
