@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Generic, Protocol, TypeVar
 
@@ -109,6 +110,12 @@ def parse_endpoint(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def canonical_endpoint(text: str) -> str:
+    """The canonical text of a numeric endpoint. Raises ValueError."""
+    return format_endpoint(*parse_endpoint(text))
+
+
 def format_endpoint(address: str, port: int) -> str:
     """The canonical text of an endpoint: an IPv4-mapped address as IPv4, without a zone."""
     parsed = ip_address(address.partition("%")[0])
@@ -128,6 +135,11 @@ def is_numeric(host: str) -> bool:
 
 def sort_allowed_ips(prefixes: Iterable[str]) -> tuple[str, ...]:
     """IPv4 first, by address, then by length; each once, without host bits. Raises ValueError."""
+    return _sorted_prefixes(tuple(prefixes))
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _sorted_prefixes(prefixes: tuple[str, ...]) -> tuple[str, ...]:
     networks = (ip_network(prefix, strict=False) for prefix in prefixes)
     found = {Prefix(network.network_address.packed, network.prefixlen) for network in networks}
     return tuple(each.text for each in sorted(found, key=lambda each: (len(each.packed), each.packed, each.length)))

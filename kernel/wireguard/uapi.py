@@ -24,8 +24,7 @@ from nodespan.kernel.wireguard.device import (
     PeerConfig,
     PeersOfAnswers,
     PeerState,
-    format_endpoint,
-    parse_endpoint,
+    canonical_endpoint,
     sort_allowed_ips,
 )
 from nodespan.kernel.wireguard.keys import format_key, parse_key, public_key_of
@@ -91,7 +90,7 @@ def _read_peer(lines: tuple[str, ...]) -> PeerState:
         config=PeerConfig(
             public_key=format_key(bytes.fromhex(values["public_key"])),
             preshared_key=format_key(bytes.fromhex(values.get("preshared_key", ""))),
-            endpoint=format_endpoint(*parse_endpoint(endpoint)) if endpoint else "",
+            endpoint=canonical_endpoint(endpoint) if endpoint else "",
             persistent_keepalive=int(values.get("persistent_keepalive_interval", "0")),
             allowed_ips=sort_allowed_ips(allowed_ips),
         ),

@@ -110,6 +110,10 @@ def _dispatch(options: argparse.Namespace) -> int:
 
             return run_overview(options)
         case "agent":
+            from nodespan.runtime.process import garbage
+
+            # Before the agent's code is loaded: all of it stays, and would be traversed again and again meanwhile.
+            garbage.tune()
             from nodespan.runtime.cli.agent import agent
 
             return agent(options)

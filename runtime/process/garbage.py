@@ -1,15 +1,21 @@
-"""How often the garbage collector runs a full collection, and what it leaves out.
+"""How often the garbage collector runs a full collection, what it leaves out, and what memory is given back.
 
 Nearly all objects of an agent are immutable resources, which live long and form no cycles. With the default thresholds
 the collector would traverse them so often that a change costs more the more resources there are. A hundred thousand
 more objects come with the code, and never go: traversing them takes a tenth of a second, in which nothing else runs.
+
+A start touches far more than what runs afterwards needs: memory that was freed, and the machine code of Python and its
+libraries, of which most is for loading the rest. Both are given back: the one to the system, the other to its cache of
+files, from where a page that is needed again comes within a microsecond.
 """
 
-import contextlib
 import ctypes
 import gc
 import linecache
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+import attrs
 import trio
 
 _THRESHOLDS = (20_000, 20, 100)
@@ -17,33 +23,79 @@ _THRESHOLDS = (20_000, 20, 100)
 # it gives back what a burst has left.
 _LOADED = 20.0
 _INTERVAL = 600.0
+# Of malloc(3) and madvise(2).
+_ARENA_MAX = -8
+_DONTNEED = 4
 
 
 def tune() -> None:
-    """Set the collector up for a process that holds many resources."""
+    """Set the collector and the allocator up for a process that holds many resources, before most of it is loaded."""
     gc.set_threshold(*_THRESHOLDS)
+    # Only one thread at a time runs Python code. By default each has an arena of its own, and each keeps what it freed.
+    c_library = ctypes.CDLL(None)
+    if hasattr(c_library, "mallopt"):
+        c_library.mallopt(_ARENA_MAX, 1)
 
 
 def settle() -> None:
-    """Leave all present objects out of collections, to the end of the process, and give free memory back.
+    """Leave all present objects out of collections, to the end of the process.
 
     For moments at which nearly all that exists will last: after the start, and after code was loaded. Blocks for some
     milliseconds.
     """
     # The sources of generated methods, of which a traceback would show a line: two megabytes.
     linecache.clearcache()
+    gc.collect(0)
     gc.freeze()
-    give_back()
 
 
 def give_back() -> None:
-    """Give memory that is free within the process back to the system; nothing where the C library cannot do that."""
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    """Give memory that is free within the process, and code that is not in use, back to the system.
+
+    Blocks for some ten milliseconds, in which other threads run. Nothing where the C library cannot do that.
+    """
+    c_library = ctypes.CDLL(None)
+    if hasattr(c_library, "malloc_trim"):
+        c_library.malloc_trim(0)
+    madvise = c_library.madvise
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for region in clean_regions(Path("/proc/self/smaps").read_text(errors="replace").splitlines()):
+        # Advice: where it is refused, as for memory that is locked, the pages stay.
+        madvise(region.start, region.length, _DONTNEED)
+
+
+@attrs.frozen
+class Region:
+    """A part of the address space."""
+
+    start: int
+    length: int
+
+
+def clean_regions(smaps: Iterable[str]) -> Iterator[Region]:
+    """The regions, by the lines of /proc/PID/smaps, that show files as they are: what is dropped can be read again.
+
+    One that was ever written to, as relocated pointers are that are read-only afterwards, has pages of its own.
+    """
+    region: Region | None = None
+    resident = 0
+    for line in smaps:
+        name, *values = line.split(None, 5)
+        if not name.endswith(":"):
+            start, _, end = name.partition("-")
+            permissions, inode, path = values[0], values[3], values[4] if len(values) > 4 else ""
+            is_file = inode != "0" and path.startswith("/") and not path.startswith("/dev/")
+            is_private = "w" not in permissions and permissions.endswith("p")
+            first = int(start, 16)
+            region = Region(first, int(end, 16) - first) if is_file and is_private else None
+        elif name == "Rss:":
+            resident = int(values[0])
+        elif name == "Anonymous:" and region is not None and resident and values[0] == "0":
+            yield region
 
 
 async def keep_small() -> None:
-    """Settle at the start, and once code was loaded for the configuration; then give memory back now and then.
+    """Settle at the start, and once code was loaded for the configuration; give back what is not needed now and then.
 
     For a task of a process that runs one agent: runs until cancelled.
     """
@@ -51,5 +103,5 @@ async def keep_small() -> None:
     await trio.sleep(_LOADED)
     settle()
     while True:
+        await trio.to_thread.run_sync(give_back)
         await trio.sleep(_INTERVAL)
-        give_back()

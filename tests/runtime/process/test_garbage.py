@@ -1,0 +1,71 @@
+"""What a process gives back of its memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nodespan.runtime.process.garbage import Region, clean_regions
+
+SMAPS = """\
+7f0000000000-7f0000004000 r--p 00000000 fe:00 12 /usr/lib/a.so
+Size:                 16 kB
+Rss:                  16 kB
+Anonymous:             0 kB
+VmFlags: rd mr mw me
+7f0000004000-7f0000008000 r-xp 00004000 fe:00 12 /usr/lib/a name with blanks.so (deleted)
+Rss:                   4 kB
+Anonymous:             0 kB
+7f0000008000-7f000000a000 r--p 00008000 fe:00 12 /usr/lib/relocated.so
+Rss:                   8 kB
+Anonymous:             4 kB
+7f000000a000-7f000000c000 rw-p 0000a000 fe:00 12 /usr/lib/written.so
+Rss:                   8 kB
+Anonymous:             0 kB
+7f000000c000-7f000000e000 r-xp 0000a000 fe:00 12 /usr/lib/not-resident.so
+Rss:                   0 kB
+Anonymous:             0 kB
+7f000000e000-7f0000010000 r--s 00000000 00:05 3 /dev/dri/card0
+Rss:                   8 kB
+Anonymous:             0 kB
+7f0000010000-7f0000012000 r--p 00000000 00:00 0 \n\
+Rss:                   8 kB
+Anonymous:             0 kB
+7ffe00000000-7ffe00002000 r-xp 00000000 00:00 0 [vdso]
+Rss:                   8 kB
+Anonymous:             0 kB
+"""
+PROCESS = """
+import ctypes, sys
+from pathlib import Path
+from nodespan.runtime.process import garbage
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile:"))
+
+garbage.tune()
+before = resident()
+garbage.settle()
+garbage.give_back()
+# All of it still works.
+import decimal, json, sqlite3, ssl
+ssl.create_default_context()
+assert json.loads("[1.5]") == [1.5] and decimal.Decimal(2).sqrt() > 1
+sqlite3.connect(":memory:").execute("SELECT 1")
+print(before, resident())
+"""
+
+
+def test_only_what_a_file_holds_unchanged_is_dropped() -> None:
+    found = list(clean_regions(SMAPS.splitlines()))
+    assert found == [Region(0x7F0000000000, 0x4000), Region(0x7F0000004000, 0x4000)]
+
+
+@pytest.mark.process
+def test_a_process_gives_back_code_and_goes_on() -> None:
+    command = (sys.executable, "-c", PROCESS)
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before
