@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,10 @@ from nodespan.discovery.service.processes.team import owner_of
 from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.whole_file import make_directory
 
+# How long, in seconds, to wait for the processes of a service that was killed, and between two looks.
+_PATIENCE = 5.0
+_PAUSE = 0.05
+
 
 def part_of(path: Path, place: int, count: int) -> Path:
     """The file of a process, the places of which begin with 0."""
@@ -26,10 +31,11 @@ def part_of(path: Path, place: int, count: int) -> Path:
 
 
 @contextmanager
-def arranged(path: Path, count: int, log: Logger) -> Iterator[None]:
+def arranged(path: Path, count: int, log: Logger, *, patience: float = _PATIENCE) -> Iterator[None]:
     """For as long as the block lasts the files are those of so many processes.
 
-    Raises OSError if they cannot be, or if a service of another number of processes uses them.
+    Raises OSError if they cannot be, or if a running service of several processes, or of another number, uses them.
+    The processes of one that was killed end within moments: they are waited for. Blocks.
     """
     try:
         lock = _open_lock(path)
@@ -40,18 +46,30 @@ def arranged(path: Path, count: int, log: Logger) -> Iterator[None]:
         yield
         return
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if _strays(path, count):
-                reason = "a running service of another number of processes has its snapshots there"
-                raise OSError(errno.EBUSY, reason, str(path)) from None
-            log.warning("another running service has the same snapshot", path=str(path))
-        else:
+        if _is_locked(lock, patience if count > 1 or _strays(path, count) else 0.0):
             arrange(path, count, log)
+        elif count > 1 or _strays(path, count):
+            reason = "a running service has its snapshots there: stop it, or give this one another file"
+            raise OSError(errno.EBUSY, reason, str(path))
+        else:
+            log.warning("another running service has the same snapshot", path=str(path))
         yield
     finally:
         os.close(lock)
+
+
+def _is_locked(lock: int, patience: float) -> bool:
+    """Take the lock; False if another service keeps it for so many seconds."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_PAUSE)
+        else:
+            return True
 
 
 def _open_lock(path: Path) -> int:

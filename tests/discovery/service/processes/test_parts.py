@@ -1,6 +1,8 @@
 """Snapshots of several processes: nothing is lost when their number changes, and nothing comes back."""
 
 import os
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from nodespan.discovery.service.affiliate import AffiliateSpec
 from nodespan.discovery.service.processes.parts import arrange, arranged, part_of
 from nodespan.discovery.service.processes.team import Team, owner_of
 from nodespan.discovery.service.snapshot_file import encode_cluster, read_records, write
+from tests.support.deadlines import PATIENCE
 
 LOG = structlog.get_logger()
 
@@ -95,13 +98,35 @@ def test_the_files_of_a_running_service_stay_as_they_are(tmp_path: Path) -> None
     path = tmp_path / "new" / "state.binpb"
     with arranged(path, 1, LOG):
         write(path, [_record("c", "a")])
-        with pytest.raises(OSError, match="a running service"), arranged(path, 2, LOG):
+        with pytest.raises(OSError, match="a running service"), arranged(path, 2, LOG, patience=0.0):
             pass
         with arranged(path, 1, LOG):
             pass
         assert _clusters(path) == {"c": ["a"]}
     with arranged(path, 2, LOG):
         assert not path.exists()
+
+
+def test_a_second_service_of_as_many_processes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.binpb"
+    with arranged(path, 2, LOG):
+        refusal = "a running service has its snapshots there: stop it, or give this one another file"
+        with pytest.raises(OSError, match=refusal), arranged(path, 2, LOG, patience=0.0):
+            pass
+    with arranged(path, 2, LOG, patience=0.0):
+        pass
+
+
+def test_the_processes_of_a_killed_service_are_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "state.binpb"
+    held = ExitStack()
+    held.enter_context(arranged(path, 2, LOG))
+    # As soon as it looks for the second time.
+    ending = threading.Timer(0.1, held.close)
+    ending.start()
+    with arranged(path, 2, LOG, patience=PATIENCE):
+        pass
+    ending.join()
 
 
 def test_a_folder_that_cannot_be_made_keeps_no_service_from_running(tmp_path: Path) -> None:
