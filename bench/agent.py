@@ -17,11 +17,12 @@ _PYTHON = (sys.executable, "-c")
 NODESPAN = (*_PYTHON, "import sys; from nodespan.runtime.cli import main; sys.exit(main())")
 # After the free memory was given back.
 _SETTLED = 25.0
+_ROUTES = 10_000
 
 
 @contextmanager
-def _agent() -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
-    """An agent without a configuration, which changes nothing of this machine."""
+def _agent(*prefix: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """An agent without a configuration, which changes nothing of this machine; `prefix` is what executes it."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "root" / "etc").mkdir(parents=True)
@@ -30,7 +31,7 @@ def _agent() -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
             "NODESPAN_STATE_DIR": str(directory / "state"),
             "NODESPAN_ROOT": str(directory / "root"),
         }
-        process = subprocess.Popen((*NODESPAN, "agent"), env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen((*prefix, *NODESPAN, "agent"), env=environment, stderr=subprocess.DEVNULL)
         try:
             yield process, environment
         finally:
@@ -74,6 +75,28 @@ def cold_get() -> Figure:
     return Figure("nodespan get links, cold, against python with msgpack", *measured, 2, "ms", goal=1.5)
 
 
+def routes() -> Figure:
+    """A table of many routes, from the agent to the end of the command; in namespaces of their own, as root."""
+    lines = [f"route add 10.{number >> 8}.{number & 255}.0/24 dev lo" for number in range(_ROUTES)]
+    with _agent("unshare", "--net", "--mount", "--uts") as (process, environment):
+        while os.path.samefile(f"/proc/{process.pid}/ns/net", "/proc/self/ns/net"):
+            assert process.poll() is None
+            time.sleep(0.01)
+        inside = ("nsenter", f"--net=/proc/{process.pid}/ns/net")
+        batch = "\n".join(["link set lo up", *lines])
+        subprocess.run((*inside, "ip", "-batch", "-"), input=batch.encode(), check=True)
+        asking = (*inside, *NODESPAN, "get", "routes")
+        while subprocess.run(asking, check=False, env=environment, capture_output=True).stdout.count(b"10.") < _ROUTES:
+            assert process.poll() is None
+            time.sleep(0.1)
+        measured = compare(
+            lambda: _milliseconds(*asking, environment=environment),
+            lambda: _milliseconds(*inside, "ip", "-json", "route"),
+            repeats=11,
+        )
+    return Figure("a table of 10,000 routes, against ip -json route", *measured, 3, "ms", goal=1.5)
+
+
 def weight() -> Figure:
     """Resident memory of an idle agent without a configuration."""
     with _agent() as (process, _):
@@ -83,4 +106,4 @@ def weight() -> Figure:
     return Figure("memory of an idle agent, against the goal", resident / 1000, 45, 1.4, "MB", goal=1)
 
 
-FIGURES = (start, cold_get, weight)
+FIGURES = (start, cold_get, routes, weight)
