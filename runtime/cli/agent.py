@@ -27,6 +27,7 @@ def parse_address(text: str) -> tuple[str, int]:
 def agent(options: argparse.Namespace) -> int:
     """Run the agent until a signal stops it."""
     logs.configure(options.log_format, options.log_level)
+    garbage.tune()
     wanted = AgentOptions(
         socket=Path(options.socket or agent_socket()),
         state_dir=Path(options.state_dir),

@@ -17,6 +17,12 @@ def run(arguments: list[str]) -> int:
         from nodespan.runtime.cli.completion import complete
 
         return complete(arguments[1:])
+    if arguments[:1] == ["agent"]:
+        from nodespan.runtime.process import garbage
+
+        # Before its code is loaded, which begins with its options: all of it stays, and would be traversed again and
+        # again meanwhile.
+        garbage.tune()
     streams.prepare()
     status, failure = 1, ""
     options: argparse.Namespace | None = None
@@ -110,10 +116,6 @@ def _dispatch(options: argparse.Namespace) -> int:
 
             return run_overview(options)
         case "agent":
-            from nodespan.runtime.process import garbage
-
-            # Before the agent's code is loaded: all of it stays, and would be traversed again and again meanwhile.
-            garbage.tune()
             from nodespan.runtime.cli.agent import agent
 
             return agent(options)
