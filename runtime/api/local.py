@@ -264,7 +264,7 @@ class LocalServer:
             raise _RequestError(protocol.DENIED, str(error)) from error
         except OverrunError as error:
             raise _RequestError(protocol.OVERRUN, str(error)) from error
-        resources = [resource for resource in found if filter.matches(resource.metadata)]
+        resources = found if filter.is_empty else [each for each in found if filter.matches(each.metadata)]
         await _send(stream, itertools.chain([head], answers(resources), [_END]))
 
     async def _send_events(
@@ -499,7 +499,8 @@ def _render_yaml(event: str, resource: Resource[Any]) -> dict[str, Any]:
 
 def _tables(rows: "Rows", resources: list[Resource[Any]]) -> Iterator[dict[str, Any]]:
     for first in range(0, len(resources), _ROWS):
-        yield {"cells_by_column": rows.cells(resources[first : first + _ROWS])}
+        some = resources[first : first + _ROWS]
+        yield {"rows": len(some), "cells": rows.cells(some)}
 
 
 _TABLE = "table"

@@ -9,11 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nodespan.runtime.codec.plain import LEFT_OUT, field_to_plain, spec_to_plain
-from nodespan.runtime.resource import Resource, ResourceDefinitionSpec
+from nodespan.runtime.resource import Resource, ResourceDefinitionSpec, format_version
 from nodespan.runtime.text.jsonpath import compile, to_text
 
 # From specs, and what makes plain data of them, to the texts of a column.
 _Column = Callable[[Sequence[object], Callable[[], list[Any]]], list[str]]
+# The cells of a column, or the one text that all of them have.
+Cells = list[str] | str
+_INTEGERS = frozenset({int})
+_TEXTS = frozenset({str})
 
 
 class Rows:
@@ -28,8 +32,8 @@ class Rows:
         self._type = definition.display_type
         self._columns: Sequence[_Column] = [_column(column.json_path) for column in definition.print_columns]
 
-    def cells(self, resources: Sequence[Resource[Any]]) -> list[list[str]]:
-        """The cells of resources: for each column one of each resource."""
+    def cells(self, resources: Sequence[Resource[Any]]) -> list[Cells]:
+        """The cells of resources, one at least: for each column one of each resource, or the text of all."""
         metadata = [resource.metadata for resource in resources]
         specs = [resource.spec for resource in resources]
         plain: list[Any] = []
@@ -39,13 +43,20 @@ class Rows:
                 plain.extend(map(spec_to_plain, specs))
             return plain
 
-        return [
+        # As text, each version only once: most resources of a kind have one of a few.
+        versions = {version: format_version(version) for version in {one.version for one in metadata}}
+        columns = [
             [one.namespace for one in metadata],
-            [self._type] * len(metadata),
             [one.id for one in metadata],
-            ["undefined" if one.version is None else str(one.version) for one in metadata],
+            [versions[one.version] for one in metadata],
             *(column(specs, to_plain) for column in self._columns),
         ]
+        namespace, *others = map(_alike, columns)
+        return [namespace, self._type, *others]
+
+
+def _alike(cells: list[str]) -> Cells:
+    return cells[0] if cells.count(cells[0]) == len(cells) else cells
 
 
 def _column(path: str) -> _Column:
@@ -60,18 +71,13 @@ def _column(path: str) -> _Column:
 
     def of_field(specs: Sequence[object], to_plain: Callable[[], list[Any]]) -> list[str]:
         try:
-            values = field_to_plain(specs, name)
+            values, types = field_to_plain(specs, name)
         except LookupError:
             return of_plain(specs, to_plain)
-        return _texts(values)
+        if types == _TEXTS:
+            return values
+        if types == _INTEGERS:
+            return [*map(str, values)]
+        return ["" if value is LEFT_OUT else to_text(value) for value in values]
 
     return of_field
-
-
-def _texts(values: list[Any]) -> list[str]:
-    kinds = {*map(type, values)}
-    if kinds == {str}:
-        return values
-    if kinds == {int}:
-        return [*map(str, values)]
-    return ["" if value is LEFT_OUT else to_text(value) for value in values]

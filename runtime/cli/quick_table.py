@@ -98,9 +98,8 @@ def _ask(path: str, request: dict[str, object]) -> str | None:
         while data := connection.recv(_CHUNK):
             unpacker.feed(data)
             for answer in unpacker:
-                if table is not None and "cells_by_column" in answer:
-                    cells = answer["cells_by_column"]
-                    table.add_columns([[node] * len(cells[0]), *cells])
+                if table is not None and "rows" in answer:
+                    table.add_columns(answer["rows"], [node, *answer["cells"]])
                 elif "columns" in answer and not answer["outage"]:
                     table = Table(["NODE", *answer["columns"]])
                 elif "end" in answer and table is not None:

@@ -27,12 +27,16 @@ class Table:
         for cells, cell in zip(self._pending, row, strict=True):
             cells.append(cell)
 
-    def add_columns(self, columns: Sequence[Sequence[str]]) -> None:
-        """Keep rows, given as the cells of each column. Raises ValueError if they are not rows of this table."""
-        lengths = {len(cells) for cells in columns}
-        if len(columns) != len(self._pending) or len(lengths) > 1:
-            raise ValueError(f"columns of {[*map(len, columns)]} cells do not fit a table of {len(self._pending)}")
-        for pending, cells in zip(self._pending, columns, strict=True):
+    def add_columns(self, rows: int, columns: Sequence[Sequence[str]]) -> None:
+        """Keep so many rows, given as the cells of each column, or as the one text that all of them have.
+
+        Raises ValueError if they are not rows of this table.
+        """
+        each = [[cells] * rows if isinstance(cells, str) else cells for cells in columns]
+        if [*map(len, each)] != [rows] * len(self._pending):
+            shape = [*map(len, each)]
+            raise ValueError(f"columns of {shape} cells are not {rows} rows of {len(self._pending)} columns")
+        for pending, cells in zip(self._pending, each, strict=True):
             pending.extend(cells)
 
     def flush(self) -> str:

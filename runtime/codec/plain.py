@@ -111,21 +111,23 @@ def spec_to_plain(spec: object) -> Any:
     return _converter.unstructure(spec) if own is None else own()
 
 
-# What `field_to_plain` returns for a field that plain data does not have.
+# What `field_to_plain` returns for a field that plain data does not have; "" for texts.
 LEFT_OUT: Any = object()
 # Classes whose values are plain data already.
+_TEXT = frozenset({str})
 _PLAIN = frozenset({str, int})
 _fields: dict[type[Any], Mapping[str, tuple[str, bool, Any]]] = {}
 
 
-def field_to_plain(specs: Sequence[object], name: str) -> list[Any]:
+def field_to_plain(specs: Sequence[object], name: str) -> tuple[list[Any], frozenset[type]]:
     """One field of `spec_to_plain` of each spec, by its name outside; LEFT_OUT where it is empty and left out.
 
+    Also the types of what was found, empty if it was not plain data already: of texts nothing is left to be made.
     Raises LookupError for specs that have no such field, decide for themselves what they look like outside, or are not
     all of one class. A field of many specs at once costs far less than the fields one by one.
     """
     if not specs:
-        return []
+        return [], frozenset()
     cls, *others = {*map(type, specs)}
     if others:
         raise LookupError(f"specs of several classes have no common field {name!r}")
@@ -136,10 +138,14 @@ def field_to_plain(specs: Sequence[object], name: str) -> list[Any]:
         _fields[cls] = fields
     inside, omit_empty, default = fields[name]
     values = [*map(attrgetter(inside), specs)]
-    if {*map(type, values)} <= _PLAIN:
-        return [value or LEFT_OUT for value in values] if omit_empty else values
+    types = frozenset(map(type, values))
+    if types == _TEXT or (types <= _PLAIN and not omit_empty):
+        return values, types
+    if types <= _PLAIN:
+        return [value or LEFT_OUT for value in values], frozenset()
     unstructure = _converter.unstructure
-    return [LEFT_OUT if omit_empty and _is_empty(value, default) else unstructure(value) for value in values]
+    plain = [LEFT_OUT if omit_empty and _is_empty(value, default) else unstructure(value) for value in values]
+    return plain, frozenset()
 
 
 def spec_from_plain(cls: type[T], data: Any) -> T:

@@ -107,8 +107,8 @@ def test_a_row_must_have_a_cell_for_each_column(row: list[str]) -> None:
 @pytest.mark.parametrize("columns", [[], [["a"]], [["a"], ["b"], ["c"]], [["a"], []], [[], ["b"]]])
 def test_columns_must_be_rows_of_the_table(columns: list[list[str]]) -> None:
     table = Table(["A", "B"])
-    with pytest.raises(ValueError, match="do not fit a table of 2"):
-        table.add_columns(columns)
+    with pytest.raises(ValueError, match="are not 1 rows of 2 columns"):
+        table.add_columns(1, columns)
     assert table.flush() == "A   B\n"
 
 
@@ -117,8 +117,15 @@ def test_columns_look_like_the_same_rows(rows: list[tuple[str, str, str]]) -> No
     by_rows, by_columns = Table(["A", "B", "C"]), Table(["A", "B", "C"])
     for row in rows:
         by_rows.add(row)
-    by_columns.add_columns([[row[number] for row in rows] for number in range(3)])
+    by_columns.add_columns(len(rows), [[row[number] for row in rows] for number in range(3)])
     assert by_columns.flush() == by_rows.flush()
+
+
+def test_a_column_may_be_one_text() -> None:
+    table = Table(["A", "B", "C"])
+    table.add_columns(2, ["100%", ["x", "y"], "é"])
+    table.add_columns(1, ["z", "zz", "é"])
+    assert table.flush() == "A      B    C\n100%   x    é\n100%   y    é\nz      zz   é\n"
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), max_size=5))

@@ -53,7 +53,7 @@ def test_cells_are_those_of_the_long_way(sample: Resource[Any], capsys: pytest.C
     output.flush()
     rows = Rows(definition)
     table = Table(["NODE", *rows.columns])
-    table.add_columns([[NODE], *rows.cells([sample])])
+    table.add_columns(1, [NODE, *rows.cells([sample])])
     assert table.flush() == capsys.readouterr().out
 
 
@@ -64,11 +64,16 @@ MIXED = [
 ]
 
 
-@pytest.mark.parametrize("samples", [[], MIXED[:2], MIXED, [*reversed(MIXED)], MIXED[2:]], ids=len)
+@pytest.mark.parametrize("samples", [MIXED[:2], MIXED, [*reversed(MIXED)], MIXED[2:], 3 * MIXED[1:2]], ids=len)
 def test_cells_of_many_are_those_of_each(samples: list[Resource[Any]]) -> None:
     rows = Rows(definition_resource(RouteStatus).spec)
-    each = [[column[0] for column in rows.cells([sample])] for sample in samples]
-    assert [list(row) for row in zip(*rows.cells(samples), strict=True)] == each
+    together, one_by_one = Table(rows.columns), Table(rows.columns)
+    together.add_columns(len(samples), rows.cells(samples))
+    for sample in samples:
+        one_by_one.add_columns(1, rows.cells([sample]))
+    assert together.flush() == one_by_one.flush()
+    same = [cells for cells in rows.cells(3 * samples[:1]) if isinstance(cells, str)]
+    assert len(same) == len(rows.columns)
 
 
 def test_a_table_of_many_resources_makes_no_python_call_for_each() -> None:
@@ -78,7 +83,7 @@ def test_a_table_of_many_resources_makes_no_python_call_for_each() -> None:
 
     def show(count: int) -> str:
         table = Table([NODE, *rows.columns])
-        table.add_columns([[NODE] * count, *rows.cells(samples[:count])])
+        table.add_columns(count, [NODE, *rows.cells(samples[:count])])
         return table.flush()
 
     show(1)
