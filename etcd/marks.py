@@ -14,7 +14,7 @@ from typing import Any
 
 from nodespan.runtime.errors import InvalidBookmarkError
 from nodespan.runtime.resource import Kind
-from nodespan.runtime.state.collection import COOKIE_SIZE, Collection, History
+from nodespan.runtime.state.collection import COOKIE_SIZE, Change, Collection, History
 
 # A revision and how many changes of it there were: all of them if it is complete.
 Mark = tuple[int, int]
@@ -50,16 +50,15 @@ class EtcdCollection(Collection):
         """The changes since the last one were made up; from this revision on all are known again."""
         self._mark = self._floor = (revision, _ALL)
 
-    def _commit(self, *change: Any) -> None:
-        slot = self.write_position % self.capacity
-        if self.write_position < self.capacity or (
-            self.write_position == self.capacity and self.capacity < self._max_capacity
-        ):
+    def _commit(self, change: Change) -> None:
+        place = self.write_position % self.capacity
+        # Once it has grown, the ring itself finds room at its end.
+        if place == len(self._ring) or (place == 0 and self._grows(change[1])):
             self._marks.append(self._mark)
         else:
-            self._floor = max(self._floor, self._marks[slot])
-            self._marks[slot] = self._mark
-        super()._commit(*change)
+            self._floor = max(self._floor, self._marks[place])
+            self._marks[place] = self._mark
+        super()._commit(change)
 
     def _latest(self) -> Mark:
         return max(self._mark, (self._complete(), _ALL))
@@ -67,7 +66,7 @@ class EtcdCollection(Collection):
     def bookmark(self, position: int) -> bytes:
         if position == self.write_position - 1:
             mark = self._latest()
-        elif position < max(self.write_position - self.capacity, 0):
+        elif position < max(self.write_position - self.room, 0):
             mark = self._floor
         else:
             mark = self._marks[position % self.capacity]
@@ -80,7 +79,7 @@ class EtcdCollection(Collection):
             mark: Mark = _SHARED.unpack_from(bookmark, _LOCAL_SIZE)
             if self._floor <= mark <= self._latest():
                 position = self.write_position
-                while position > max(self.write_position - self.capacity, 0):
+                while position > max(self.write_position - self.room, 0):
                     if self._marks[(position - 1) % self.capacity] <= mark:
                         break
                     position -= 1

@@ -22,8 +22,10 @@ from nodespan.runtime.waiters import Waiters
 COOKIE_SIZE = 8
 _POSITION = struct.Struct(">q")
 _CAPACITY = 100
+# In nanoseconds: what watchers may want to catch up on.
+_RECENT = 300 * 10**9
 # A committed change as the ring first holds it: why, the new state (or the last), the state before.
-_Change = tuple[EventType, Resource[Any], Resource[Any] | None]
+Change = tuple[EventType, Resource[Any], Resource[Any] | None]
 _CREATED, _UPDATED, _DESTROYED = EventType.CREATED, EventType.UPDATED, EventType.DESTROYED
 
 
@@ -31,9 +33,10 @@ _CREATED, _UPDATED, _DESTROYED = EventType.CREATED, EventType.UPDATED, EventType
 class History:
     """How many events each kind's history holds.
 
-    It starts with room for `capacity` events and doubles up to `max_capacity` while it is filled for the first time; a
-    watcher that falls behind further gets an ERRORED event. `gap` is how many of the oldest events are not offered to
-    those who resume.
+    It starts with room for `capacity` events and doubles, up to `max_capacity`, when it is full of what happened within
+    five minutes: a burst needs the room, a change now and then would only keep old resources in memory. A watcher that
+    falls behind further gets an ERRORED event. `gap` is how many of the oldest events are not offered to those who
+    resume.
     """
 
     capacity: int
@@ -86,7 +89,7 @@ class Collection:
         self.capacity = history.capacity
         self._max_capacity = history.max_capacity
         self._gap = history.gap
-        self._ring: list[_Change | Event] = []
+        self._ring: list[Change | Event] = []
         self.write_position = 0
         self._sinks: tuple[Sink, ...] = ()
         self._sinks_by_id: dict[str, tuple[Sink, ...]] = {}
@@ -97,7 +100,7 @@ class Collection:
 
     def changed_since(self, id: str, position: int) -> bool | None:
         """Whether a resource has changed since `write_position` was this; None if the history does not reach back."""
-        for each in range(self.write_position - 1, max(position, self.write_position - self.capacity) - 1, -1):
+        for each in range(self.write_position - 1, max(position, self.write_position - self.room) - 1, -1):
             if self._resource_at(each).metadata.id == id:
                 return True
         return False if self.holds(position) else None
@@ -180,15 +183,13 @@ class Collection:
             elif new != current:
                 self.put(new, current)
 
-    def _commit(self, change: _Change) -> None:
-        position = self.write_position
-        if position < self.capacity:
-            self._ring.append(change)
-        elif position == self.capacity and self.capacity < self._max_capacity:
-            self.capacity = min(2 * self.capacity, self._max_capacity)
-            self._ring.append(change)
+    def _commit(self, change: Change) -> None:
+        position, ring = self.write_position, self._ring
+        place = position % self.capacity
+        if place == len(ring) or (place == 0 and self._grows(change[1])):
+            ring.append(change)
         else:
-            self._ring[position % self.capacity] = change
+            ring[place] = change
         self.write_position = position + 1
         if self._sinks or self._sinks_by_id:
             type, resource, _ = change
@@ -199,6 +200,18 @@ class Collection:
                     sink(resource, type is _DESTROYED)
         if self.waiters.tasks:
             self.waiters.wake_all()
+
+    def _grows(self, newest: Resource[Any]) -> bool:
+        """Make room in a ring that is full, from its first to its last place, if it is full of what is recent."""
+        position, capacity = self.write_position, self.capacity
+        larger = min(2 * capacity, self._max_capacity)
+        # Every event must keep its place: the place of an event is its position, modulo the capacity.
+        if larger == capacity or (position != capacity and (position % larger != capacity or larger != 2 * capacity)):
+            return False
+        if _written(newest) - _written(self._resource_at(position - capacity)) > _RECENT:
+            return False
+        self.capacity = larger
+        return True
 
     # History.
 
@@ -213,7 +226,12 @@ class Collection:
 
     def holds(self, position: int) -> bool:
         """Whether the ring still has all events from this position on."""
-        return self.write_position - position <= self.capacity
+        return self.write_position - position <= self.room
+
+    @property
+    def room(self) -> int:
+        """How many of the last events there are at most: fewer than the capacity while what was added to it fills."""
+        return self.capacity if self.write_position < self.capacity else len(self._ring)
 
     def overrun(self, position: int) -> Event:
         """The last event of a watch that is so far behind."""
@@ -232,17 +250,17 @@ class Collection:
         """The position after the bookmark, where a watch resumes. Raises InvalidBookmarkError."""
         if len(bookmark) == COOKIE_SIZE + _POSITION.size and bookmark.startswith(self.cookie):
             (position,) = _POSITION.unpack_from(bookmark, COOKIE_SIZE)
-            if max(lowest, self.write_position - self.capacity + self._gap) <= position < self.write_position:
+            if max(lowest, self.write_position - self.room + self._gap) <= position < self.write_position:
                 return int(position) + 1
         raise InvalidBookmarkError("invalid watch bookmark", namespace=self.kind.namespace, type=self.kind.type)
 
     def oldest_usable(self) -> int:
         """The first position that a watch may start from."""
-        return max(self.write_position - self.capacity + self._gap, 0)
+        return max(self.write_position - self.room + self._gap, 0)
 
     def tail(self, count: int) -> int:
         """The position of the first of the last `count` events."""
-        return max(self.write_position - min(count, self.capacity - self._gap), 0)
+        return max(self.write_position - min(count, self.room - self._gap), 0)
 
     def tail_of(self, id: str, count: int) -> int:
         """The position of the first of the last `count` events of one resource."""
@@ -258,6 +276,12 @@ class Collection:
         resource = entry[1] if isinstance(entry, tuple) else entry.resource
         assert resource is not None  # only changes are in the ring
         return resource
+
+
+def _written(resource: Resource[Any]) -> int:
+    """When this version of a resource was written."""
+    metadata = resource.metadata
+    return metadata.created if metadata.version == 1 else metadata.updated
 
 
 def _without(sinks: tuple[Sink, ...], sink: Sink) -> tuple[Sink, ...]:

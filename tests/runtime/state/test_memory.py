@@ -1,5 +1,7 @@
 """The history of the in-memory state: how long it is, how it grows, and what becomes of a reader it outruns."""
 
+import itertools
+import random
 from typing import Any
 
 import pytest
@@ -88,6 +90,42 @@ async def test_a_history_doubles_when_full_up_to_its_maximum(written: int, capac
     await churn(state, "disk", written)
     async with state.watch_kind_aggregated(KIND, tail_events=10_000) as watch:
         assert len(await read(watch)) == min(capacity, written)
+
+
+async def _held(state: MemoryState) -> list[int | None]:
+    """The versions in the history."""
+    async with state.watch_kind_aggregated(KIND, tail_events=10_000) as watch:
+        return [event.resource.metadata.version for event in await read(watch) if event.resource is not None]
+
+
+async def test_a_change_now_and_then_fills_a_history_without_making_it_grow() -> None:
+    minutes = itertools.count(0, 60 * 10**9)
+    state = MemoryState(initial_capacity=10, max_capacity=1000, gap=0, now=minutes.__next__)
+    await churn(state, "disk", 100)
+    assert await _held(state) == [*range(91, 101)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("most", [4, 10, 16, 64])
+async def test_a_history_grows_at_any_time_and_every_event_keeps_its_place(seed: int, most: int) -> None:
+    chance = random.Random(seed)
+    moment = 0
+    state = MemoryState(initial_capacity=4, max_capacity=most, gap=0, now=lambda: moment)
+    written, longest = 0, 0
+    async with state.watch_kind_aggregated(KIND) as watch:
+        for _ in range(40):
+            pause = chance.choice((0, 10**9, 400 * 10**9))
+            count = chance.randrange(1, 5)
+            for _ in range(count):
+                moment += pause
+                await churn(state, "disk", 1)
+            written += count
+            assert len(await read(watch)) == count
+            held = await _held(state)
+            assert held == [*range(written - len(held) + 1, written + 1)]
+            assert min(4, written) <= len(held) <= most
+            longest = max(longest, len(held))
+    assert longest > 4 or most == 4
 
 
 # Sizes.
