@@ -25,8 +25,8 @@ from nodespan.runtime.process.logger import Logger
 _INTERNAL = "/nodespan.discovery.Internal"
 _OPTIONS = ChannelOptions(
     max_message=64 << 20,
-    # What is on its way is in memory, and not accounted for: little of each call, so that a client that does not read
-    # holds up its own calls only.
+    # What is on its way is in memory, and accounted for as held for its client: little of each call, so that a client
+    # that does not read holds up its own calls only.
     window=64 << 10,
     max_buffered=256 << 20,
     backoff=Exponential(base=0.05, cap=0.5),
@@ -76,7 +76,8 @@ class Colleagues:
         return handler
 
     async def _stream(self, owner: int, method: Method, request: Any, call: Call) -> None:
-        async with self._channels[owner].stream(method.path, request, bytes, wait=True) as there:
+        channel = self._channels[owner]
+        async with channel.stream(method.path, request, bytes, wait=True, account=call.held) as there:
             async for message in there:
                 await call.send_framed(frame(message))
 

@@ -310,7 +310,7 @@ class Connection:
                 deadline = trio.current_time() + parse_timeout(timeout)
             except ValueError as error:
                 raise RPCError(Code.INTERNAL, str(error)) from error
-        return Call(method, self._peer, headers, deadline, stream)
+        return Call(method, self._peer, headers, deadline, stream, self._seat.held)
 
     def _feed(self, stream: Stream, data: bytes) -> None:
         if stream.call is None:

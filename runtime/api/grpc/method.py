@@ -8,6 +8,7 @@ import attrs
 from google.protobuf.message import Message
 
 from nodespan.runtime.api.grpc.framing import frame
+from nodespan.runtime.api.grpc.ledger import Ledger
 
 Request = TypeVar("Request", bound=Message)
 
@@ -44,7 +45,7 @@ class Outlet(Protocol):
 class Call:
     """One call in progress."""
 
-    __slots__ = ("_outlet", "admitted", "deadline", "metadata", "method", "peer", "request", "sent")
+    __slots__ = ("_outlet", "admitted", "deadline", "held", "metadata", "method", "peer", "request", "sent")
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class Call:
         metadata: tuple[tuple[str, str], ...],
         deadline: float,
         outlet: Outlet,
+        held: Ledger | None = None,
     ) -> None:
         self.method = method
         self.peer = peer
@@ -65,6 +67,8 @@ class Call:
         self.admitted = False
         # Messages sent so far.
         self.sent = 0
+        # Accounts for the bytes that are kept in memory for this client; None where none does.
+        self.held = held
         self._outlet = outlet
 
     def header(self, name: str) -> str | None:

@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, Message
 from nodespan.runtime.api.grpc.client.connection import Connection
 from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.client.errors import CallError, Metadata, Stage
-from nodespan.runtime.api.grpc.client.stream import ClientStream
+from nodespan.runtime.api.grpc.client.stream import Account, ClientStream
 from nodespan.runtime.api.grpc.framing import frame
 from nodespan.runtime.api.grpc.status import Code, format_timeout
 
@@ -51,6 +51,7 @@ class Call(Generic[Answer]):
         metadata: Metadata,
         wait: bool,
         request: bytes | None,
+        account: Account | None = None,
     ) -> None:
         self._connections = connections
         self._path = path
@@ -61,6 +62,7 @@ class Call(Generic[Answer]):
         self._wait = wait
         # The only request, where it is known from the start: such a call can be begun again.
         self._request = request
+        self._account = account
         self._attempts = 0
         self._opened: tuple[Connection, ClientStream] | None = None
 
@@ -91,7 +93,7 @@ class Call(Generic[Answer]):
         metadata = self._metadata
         if not math.isinf(self._deadline):
             metadata = (("grpc-timeout", format_timeout(self._deadline - trio.current_time())), *metadata)
-        stream = connection.open(self._path, metadata)
+        stream = connection.open(self._path, metadata, self._account)
         self._opened = connection, stream
         if self._request is not None:
             with contextlib.suppress(CallError):  # the one who receives is told

@@ -19,6 +19,7 @@ from nodespan.runtime.api.grpc.client.dial import Dialer, Dials, ProxyFor, TLSCo
 from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.client.errors import CallError, Metadata, Stage, unreachable
 from nodespan.runtime.api.grpc.client.options import ChannelOptions
+from nodespan.runtime.api.grpc.client.stream import Account
 from nodespan.runtime.api.grpc.client.trust import client_context
 from nodespan.runtime.api.grpc.status import Code
 from nodespan.runtime.background import background_tasks
@@ -106,9 +107,13 @@ class Channel:
         timeout: float | None = None,
         metadata: Metadata = (),
         wait: bool = False,
+        account: Account | None = None,
     ) -> contextlib.AbstractAsyncContextManager[Call[Answer]]:
-        """Call a method that has one request and any number of answers. The call is given up at the block's end."""
-        return self._calling(path, encoded(request), decode, timeout, metadata, wait=wait)
+        """Call a method that has one request and any number of answers. The call is given up at the block's end.
+
+        What of the answers lies here unread is accounted for in `account`; it fails when that is too much.
+        """
+        return self._calling(path, encoded(request), decode, timeout, metadata, wait=wait, account=account)
 
     def open(
         self,
@@ -132,8 +137,9 @@ class Channel:
         metadata: Metadata,
         *,
         wait: bool,
+        account: Account | None = None,
     ) -> AsyncIterator[Call[Answer]]:
-        call = Call(self, path, decode, timeout=timeout, metadata=metadata, wait=wait, request=request)
+        call = Call(self, path, decode, timeout=timeout, metadata=metadata, wait=wait, request=request, account=account)
         try:
             await call.begin()
             yield call

@@ -22,7 +22,7 @@ from nodespan.runtime.api.grpc.client.dial import tls_reason
 from nodespan.runtime.api.grpc.client.endpoint import Endpoint
 from nodespan.runtime.api.grpc.client.errors import CallError, Metadata, Stage, of_http_status, of_reset, unreachable
 from nodespan.runtime.api.grpc.client.options import ChannelOptions
-from nodespan.runtime.api.grpc.client.stream import ClientStream, as_failure
+from nodespan.runtime.api.grpc.client.stream import Account, ClientStream, as_failure
 from nodespan.runtime.api.grpc.machine import Machine
 from nodespan.runtime.api.grpc.output import MAX_WAITING, ClientOutput
 from nodespan.runtime.api.grpc.probing import probe_when_idle
@@ -119,7 +119,7 @@ class Connection:
         while self.is_open and not self.has_room:
             await self._changed.park()
 
-    def open(self, path: str, metadata: Metadata) -> ClientStream:
+    def open(self, path: str, metadata: Metadata, account: Account | None = None) -> ClientStream:
         """Begin a call, for which there is room."""
         id = self._machine.get_next_available_stream_id()
         head = (
@@ -142,6 +142,7 @@ class Connection:
             max_message=options.max_message,
             window=options.window,
             on_taken=self._taken,
+            account=account,
         )
         self._output.add(0)
         if len(self._streams) == 1:
@@ -155,7 +156,7 @@ class Connection:
         """Nobody is interested in the call any more."""
         if self._streams.pop(stream.id, None) is None:
             return
-        self._taken(stream.unread)
+        stream.release()
         if not stream.is_closed and self.failure is None:
             with contextlib.suppress(h2.exceptions.ProtocolError):  # it was reset by the server
                 self._machine.reset_stream(stream.id, h2.errors.ErrorCodes.CANCEL)

@@ -5,6 +5,7 @@ is taken: the window that the server may fill opens again only then, so that a s
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import h2.exceptions
 import trio
@@ -18,6 +19,19 @@ from nodespan.runtime.text.escaping import bounded
 
 _LONGEST_QUOTE = 100
 
+
+class Account(Protocol):
+    """Where the bytes that lie unread are accounted for, on behalf of whoever they are for."""
+
+    def grow(self, size: int) -> bool:
+        """Account for so many bytes; False, and nothing changes, if that is too many."""
+        ...
+
+    def shrink(self, size: int) -> None:
+        """They are not here any more."""
+        ...
+
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -25,6 +39,8 @@ class ClientStream:
     """A stream that was opened with the head of a request."""
 
     __slots__ = (
+        "_account",
+        "_accounted",
         "_has_finished",
         "_has_sent_all",
         "_news",
@@ -51,6 +67,7 @@ class ClientStream:
         max_message: int,
         window: int,
         on_taken: Callable[[int], None],
+        account: Account | None = None,
     ) -> None:
         self.id = id
         self.endpoint = endpoint
@@ -66,6 +83,8 @@ class ClientStream:
         # Bytes for which the window was not opened again.
         self._owed = 0
         self._on_taken = on_taken
+        self._account = account
+        self._accounted = 0
         self._news = trio.lowlevel.ParkingLot()
         self._sending: trio.CancelScope | None = None
         self._has_sent_all = False
@@ -106,6 +125,11 @@ class ClientStream:
     def feed(self, data: bytes, size: int) -> None:
         """A part of the body is here, of so many bytes for flow control. Raises RPCError."""
         self._owed += size
+        if self._account is not None:
+            if not self._account.grow(len(data)):
+                self._on_taken(len(data))
+                raise RPCError(Code.RESOURCE_EXHAUSTED, "too much waits for whoever the answer is for")
+            self._accounted += len(data)
         self._reader.feed(data)
         if not self._reader.has_message:
             self._open_window(self._owed)
@@ -143,6 +167,16 @@ class ClientStream:
             self._sending.cancel()
         self._news.unpark_all()
 
+    def release(self) -> None:
+        """Nobody takes what lies here."""
+        self._on_taken(self.unread)
+        self._settle(self._accounted)
+
+    def _settle(self, size: int) -> None:
+        if self._account is not None:
+            self._accounted -= size
+            self._account.shrink(size)
+
     # What the call does.
 
     async def receive(self) -> bytes | None:
@@ -153,6 +187,7 @@ class ClientStream:
             message = self._reader.take()
             if message is not None:
                 self._on_taken(before - self.unread)
+                self._settle(before - self.unread)
                 free = self._owed - self._reader.complete
                 if not self._reader.has_message or free >= self._window // 2:
                     self._open_window(max(0, free))

@@ -11,6 +11,7 @@ import trio.testing
 
 from nodespan.runtime.api.grpc import Code, frame
 from nodespan.runtime.api.grpc.client import ChannelOptions, Stage, connection
+from nodespan.runtime.api.grpc.ledger import Ledger
 from nodespan.runtime.backoff import Exponential
 from tests.runtime.api.grpc.client.fake_server import (
     HEAD,
@@ -685,6 +686,39 @@ async def test_what_lies_unread_of_all_streams_is_bounded() -> None:
         async with channel.stream(PATH, b"", bytes) as call:
             for _ in range(1000):
                 assert await call.receive() == bytes(9_995)
+
+
+async def test_what_lies_unread_is_accounted_for_on_behalf_of_whoever_it_is_for() -> None:
+    """A process that carries answers on to its clients holds what one of them does not read: as that client's bytes."""
+
+    async def pouring(server: FakeServer) -> None:
+        await server.greet()
+        async for event in server.events():
+            if isinstance(event, h2.events.StreamEnded):
+                assert event.stream_id
+                server.machine.send_headers(event.stream_id, HEAD)
+                for _ in range(6):
+                    server.machine.send_data(event.stream_id, frame(bytes(9_995)))
+
+    greedy, other = Ledger(45_000), Ledger(1 << 20)
+    async with channel_to(Net({"a": pouring}), "a") as channel:
+        async with (
+            channel.stream(PATH, b"", bytes, account=greedy) as first,
+            channel.stream(PATH, b"", bytes, account=other) as second,
+        ):
+            await trio.testing.wait_all_tasks_blocked()
+            assert (greedy.used, other.used) == (40_000, 60_000)
+            for _ in range(4):
+                assert await first.receive() == bytes(9_995)
+            failure = await failure_of(first.receive())
+            assert failure.code is Code.RESOURCE_EXHAUSTED
+            assert greedy.used == 0
+            assert await second.receive() == bytes(9_995)
+            assert other.used == 50_000
+            assert channel._current is not None
+            assert channel._current._unread == 50_000
+        # What nobody takes any more is released.
+        assert (greedy.used, other.used, channel._current._unread) == (0, 0, 0)
 
 
 async def test_a_server_that_does_not_read_holds_the_sender_not_the_memory() -> None:
