@@ -18,13 +18,32 @@ KUBESPAN_CONFIG_ID = "kubespan"
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
+# The UDP port of the tunnel unless the configuration has another one, and the one that peers are tried at.
+KUBESPAN_PORT = 51820
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanStaticPeer:
+    """A peer that the configuration names: its address in the mesh, what else is reached through it, and its endpoints.
+
+    Where a member with this public key is discovered, its own endpoints and addresses are added to these.
+    """
+
+    public_key: str
+    label: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    address: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    endpoints: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    allowed_ips: tuple[str, ...] = attrs.field(default=(), metadata=wire("allowedIPs", omit_empty=True))
+
+
 @attrs.frozen(kw_only=True)
 class KubeSpanConfigSpec:
     """The settings in effect, from whichever documents.
 
     `shared_secret` is the preshared key of every peer. `endpoint_filters` None keeps all endpoints, () none of them;
     `peer_endpoint_filters` is the same for those of peers. `accepted_networks` may be led into the tunnel although they
-    are as good as default routes, or this node's gateways or resolvers.
+    are as good as default routes, or this node's gateways or resolvers. `listen_port` is the UDP port of the tunnel,
+    and `static_peers` are those that need no discovery.
     """
 
     enabled: bool = False
@@ -39,6 +58,8 @@ class KubeSpanConfigSpec:
     exclude_advertised_networks: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
     peer_endpoint_filters: tuple[str, ...] | None = attrs.field(default=None, metadata=wire(omit_empty=True))
     accepted_networks: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    listen_port: int = KUBESPAN_PORT
+    static_peers: tuple[KubeSpanStaticPeer, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
 
 
 @attrs.frozen(kw_only=True)

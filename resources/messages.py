@@ -322,6 +322,7 @@ KUBESPAN: tuple[MessageType[Any], ...] = (
             "peer_endpoint_filters": At(given="peer_endpoint_filters_given"),
         },
         parts=_COMMON,
+        nested=[MessageType(kubespan.KubeSpanStaticPeer, kubespan_pb2.StaticPeer, parts=_COMMON)],
     ),
     MessageType(kubespan.KubeSpanEndpointSpec, kubespan_pb2.EndpointSpec, parts=_COMMON),
     MessageType(kubespan.KubeSpanIdentitySpec, kubespan_pb2.IdentitySpec, parts=_COMMON),

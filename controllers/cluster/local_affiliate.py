@@ -113,6 +113,7 @@ def _kubespan(
             filters=config.spec.endpoint_filters,
             extra=config.spec.extra_endpoints,
             vips=configured_vips(machine),
+            port=config.spec.listen_port,
         ),
         exclude_advertised_networks=config.spec.exclude_advertised_networks,
     )

@@ -18,8 +18,7 @@ from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.network.status.node_address_rules import is_siderolink
 from nodespan.resources.addresses import format_address, join_endpoint, parse_address, split_endpoint
 from nodespan.resources.config import HCloudVIPConfig, Layer2VIPConfig, MachineConfigSpec
-
-LISTEN_PORT = 51820
+from nodespan.resources.kubespan import KUBESPAN_PORT
 
 
 def plain_addresses(cidrs: Iterable[str]) -> tuple[str, ...]:
@@ -35,10 +34,11 @@ def own_endpoints(
     filters: Sequence[str] | None,
     extra: Iterable[str],
     vips: Collection[str] = (),
+    port: int = KUBESPAN_PORT,
 ) -> tuple[str, ...]:
     """The endpoints of this node, best first. No filter keeps all, a filter without entries none.
 
-    `current_addresses` are CIDRs, `vips` addresses that may be another node's the next moment.
+    `current_addresses` are CIDRs, `vips` addresses that may be another node's the next moment; `port` is the tunnel's.
 
     Raises EndpointFilterError, and AddressError for an invalid extra endpoint.
     """
@@ -50,7 +50,7 @@ def own_endpoints(
     addresses = tuple(dict.fromkeys((*reachable, *public_addresses)))
     if filters is not None:
         addresses = filter_endpoints(addresses, filters)
-    own = (join_endpoint(parse_address(address).packed, LISTEN_PORT) for address in addresses)
+    own = (join_endpoint(parse_address(address).packed, port) for address in addresses)
     return tuple(dict.fromkeys((*own, *(join_endpoint(*split_endpoint(endpoint)) for endpoint in extra))))
 
 

@@ -23,6 +23,7 @@ from nodespan.controllers.kubespan.member_word import (
     believed_networks,
 )
 from nodespan.resources.cluster import AffiliateSpec
+from nodespan.resources.kubespan import KubeSpanStaticPeer
 from nodespan.runtime.text.escaping import bounded
 
 
@@ -83,6 +84,22 @@ def claim_of(
     )
 
 
+def static_claim(peer: KubeSpanStaticPeer, announced: Claim | None = None) -> Claim:
+    """The claim of a peer that the configuration names, together with what a member of its key announces.
+
+    It is the operator's own word, so networks may be as wide as they like.
+    """
+    claimed = IPSet.parse(peer.allowed_ips) | IPSet.parse([peer.address] if peer.address else []) - RESERVED
+    if announced is None:
+        return Claim(peer.public_key, peer.label, peer.address, peer.endpoints, claimed)
+    return attrs.evolve(
+        announced,
+        label=peer.label or announced.label,
+        endpoints=tuple(dict.fromkeys((*peer.endpoints, *announced.endpoints))),
+        claimed=announced.claimed | claimed,
+    )
+
+
 class AllowedIPs:
     """The claims of all affiliates, and what each is granted."""
 
@@ -123,6 +140,15 @@ class AllowedIPs:
         if not carriers:
             return None
         return self._claims[carriers[-1]], self._granted[carriers[-1]]
+
+    def key_of(self, affiliate_id: str) -> str:
+        """The public key that an affiliate carries, "" for one without a claim."""
+        claim = self._claims.get(affiliate_id)
+        return "" if claim is None else claim.public_key
+
+    def carriers(self, public_key: str) -> tuple[str, ...]:
+        """The affiliates that carry a public key."""
+        return self._carriers.get(public_key, ())
 
     def affiliates(self) -> Iterable[str]:
         """The ids of all affiliates with a claim."""

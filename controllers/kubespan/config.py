@@ -1,5 +1,7 @@
 """kubespan.ConfigController: the settings of KubeSpan, from whichever documents they stand in."""
 
+from ipaddress import ip_network
+
 from nodespan.controllers.kubespan.data_path import DEFAULT_MTU
 from nodespan.resources.config import (
     MACHINE_CONFIG_ID,
@@ -10,7 +12,8 @@ from nodespan.resources.config import (
 )
 from nodespan.resources.config import KubeSpanConfig as KubeSpanDocument
 from nodespan.resources.config.kubespan import KubeSpan
-from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanConfigSpec
+from nodespan.resources.config.nodespan import StaticPeer
+from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanConfigSpec, KubeSpanStaticPeer
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 
 
@@ -48,6 +51,18 @@ def kubespan_config(machine: MachineConfigSpec) -> KubeSpanConfigSpec | None:
         exclude_advertised_networks=() if filters is None else filters.exclude_advertised_networks,
         peer_endpoint_filters=None if filters is None else filters.peer_endpoints,
         accepted_networks=machine.nodespan.accept_networks,
+        listen_port=machine.nodespan.kubespan.listen_port,
+        static_peers=tuple(map(_static_peer, machine.nodespan.kubespan.static_peers or ())),
+    )
+
+
+def _static_peer(peer: StaticPeer) -> KubeSpanStaticPeer:
+    return KubeSpanStaticPeer(
+        public_key=peer.public_key,
+        label=peer.name,
+        address=peer.address,
+        endpoints=peer.endpoints,
+        allowed_ips=tuple(str(ip_network(address, strict=False)) for address in peer.allowed_addresses),
     )
 
 

@@ -9,7 +9,6 @@ the tunnel, is dropped (`GUARD_CHAIN`). So the loss of any of them costs packets
 """
 
 LINK_NAME = "kubespan"
-LISTEN_PORT = 51820
 DEFAULT_MTU = 1420
 KEEPALIVE = 25
 

@@ -16,7 +16,6 @@ from nodespan.controllers.kubespan.data_path import (
     GUARD_CHAIN,
     IPV4_PRESENCE,
     LINK_NAME,
-    LISTEN_PORT,
     MARK_MASK,
     OUTGOING_CHAIN,
     PREROUTING_CHAIN,
@@ -99,7 +98,7 @@ def link_spec(config: KubeSpanConfigSpec, identity: KubeSpanIdentitySpec) -> Lin
         type=LinkType.NOHDR,
         wireguard=WireguardSpec(
             private_key=identity.private_key,
-            listen_port=LISTEN_PORT,
+            listen_port=config.listen_port,
             firewall_mark=FIREWALL_MARK,
             loose_reverse_path=True,
         ),

@@ -1,27 +1,42 @@
-"""kubespan.PeerSpecController: makes a peer of each affiliate that takes part in KubeSpan."""
+"""kubespan.PeerSpecController: makes a peer of each affiliate that takes part in KubeSpan.
+
+A peer that the configuration names stands for itself while no affiliate has its key, and is added to what that one
+announces when one has. One file may name all nodes: this node's own key is left out.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
 from nodespan.controllers.common.ip.blocks import IPSet
-from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of
+from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of, static_claim
 from nodespan.resources.cluster import Affiliate, Identity
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
     KubeSpanConfig,
+    KubeSpanIdentity,
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
+    KubeSpanStaticPeer,
 )
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.resource import Metadata, Pointer
+
+# In front of the key of a peer that the configuration names, where ids of affiliates stand. It ranks after all of them,
+# so that a wide network behind such a peer takes no address from a member.
+_STATIC = "~static:"
 
 
 class PeerSpecController(QueueController):
     """One peer per public key. A change of an affiliate touches it, and those whose addresses overlap its own."""
 
     name = "kubespan.PeerSpecController"
-    inputs = (primary(Affiliate), mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID), mapped(Identity, LOCAL))
+    inputs = (
+        primary(Affiliate),
+        mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
+        mapped(Identity, LOCAL),
+        mapped(KubeSpanIdentity, LOCAL),
+    )
     outputs = (exclusive(KubeSpanPeerSpec),)
 
     def __init__(self) -> None:
@@ -33,11 +48,20 @@ class PeerSpecController(QueueController):
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
         """The configuration and the identity of this node concern all peers."""
         known = {affiliate.id for affiliate in ctx.list(Affiliate)} | set(self._allowed.affiliates())
+        known |= {_STATIC + key for key in _static_peers(ctx)}
         return [Affiliate.pointer(id) for id in known]
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """Take up an affiliate that was added, changed or removed."""
-        changes = self._allowed.assign(item.id, self._claim(ctx, item.id))
+        key = self._allowed.key_of(item.id)
+        await self._assign(ctx, item.id)
+        if not item.id.startswith(_STATIC):
+            # A static peer stands for itself only while nobody announces its key.
+            for each in {key, self._allowed.key_of(item.id)} & {*_static_peers(ctx)}:
+                await self._assign(ctx, _STATIC + each)
+
+    async def _assign(self, ctx: QueueContext, id: str) -> None:
+        changes = self._allowed.assign(id, self._claim(ctx, id))
         for overlap in changes.overlaps:
             self._warn(ctx, overlap)
         for key in changes.keys:
@@ -45,8 +69,15 @@ class PeerSpecController(QueueController):
 
     def _claim(self, ctx: QueueContext, id: str) -> Claim | None:
         config, local = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(Identity, LOCAL)
+        if config is None or not config.spec.enabled or local is None:
+            return None
+        static = _static_peers(ctx)
+        if id.startswith(_STATIC):
+            key = id.removeprefix(_STATIC)
+            announced = any(carrier != id for carrier in self._allowed.carriers(key))
+            return static_claim(static[key]) if key in static and not announced else None
         affiliate = ctx.find(Affiliate, id)
-        if config is None or not config.spec.enabled or local is None or affiliate is None:
+        if affiliate is None:
             return None
         if affiliate.metadata.is_tearing_down or id == local.spec.node_id:
             return None
@@ -62,6 +93,8 @@ class PeerSpecController(QueueController):
                 ctx.log.warning("a peer is ignored: it announces an invalid address", node=id, error=str(error))
             return None
         self._unreadable.pop(id, None)
+        if claim is not None and claim.public_key in static:
+            return static_claim(static[claim.public_key], claim)
         return claim
 
     def _warn(self, ctx: QueueContext, overlap: Overlap) -> None:
@@ -92,3 +125,11 @@ class PeerSpecController(QueueController):
             label=claim.label,
         )
         await ctx.put(KubeSpanPeerSpec, key, spec)
+
+
+def _static_peers(ctx: QueueContext) -> dict[str, KubeSpanStaticPeer]:
+    """The peers that the configuration names, by public key, without this node itself."""
+    config, identity = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
+    if config is None or identity is None:
+        return {}
+    return {peer.public_key: peer for peer in config.spec.static_peers if peer.public_key != identity.spec.public_key}

@@ -6,7 +6,9 @@ from typing import Literal
 
 import attrs
 
+from nodespan.resources.config.notation import Unsigned16
 from nodespan.resources.config.vip_condition import VipCondition
+from nodespan.resources.kubespan import KUBESPAN_PORT
 from nodespan.runtime.resource import wire
 
 
@@ -136,6 +138,33 @@ class DashboardSettings:
 
 
 @attrs.frozen(kw_only=True)
+class StaticPeer:
+    """A peer of the mesh that is known without a discovery service.
+
+    `public_key` and `address` are those that `nodespan get kubespanidentities` shows there; `name` is what it is
+    called. `endpoints` are tried in their order, before those that it announces; with none it has to begin.
+    `allowed_addresses` are the addresses and networks reached through it, beside its address in the mesh.
+    """
+
+    public_key: str
+    name: str = ""
+    address: str = ""
+    endpoints: tuple[str, ...] = ()
+    allowed_addresses: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanSettings:
+    """What the originals do not set of KubeSpan: the UDP port of the tunnel, and peers that need no discovery.
+
+    With an empty list of static peers the mesh needs no discovery service either, and waits for its peers.
+    """
+
+    listen_port: Unsigned16 = KUBESPAN_PORT
+    static_peers: tuple[StaticPeer, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
 class NodespanConfig:
     """`pod_networks` is what `advertiseKubernetesNetworks` advertises.
 
@@ -153,4 +182,5 @@ class NodespanConfig:
     link_names: LinkNameSettings = LinkNameSettings()
     api: APISettings = APISettings()
     dashboard: DashboardSettings = DashboardSettings()
+    kubespan: KubeSpanSettings = KubeSpanSettings()
     states: tuple[StateSettings, ...] = ()

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ConfigSpec(_message.Message):
-    __slots__ = ("enabled", "cluster_id", "shared_secret", "force_routing", "advertise_kubernetes_networks", "mtu", "endpoint_filters", "harvest_extra_endpoints", "extra_endpoints", "exclude_advertised_networks", "endpoint_filters_given", "peer_endpoint_filters", "peer_endpoint_filters_given", "accepted_networks")
+    __slots__ = ("enabled", "cluster_id", "shared_secret", "force_routing", "advertise_kubernetes_networks", "mtu", "endpoint_filters", "harvest_extra_endpoints", "extra_endpoints", "exclude_advertised_networks", "endpoint_filters_given", "peer_endpoint_filters", "peer_endpoint_filters_given", "accepted_networks", "listen_port", "static_peers")
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     SHARED_SECRET_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,8 @@ class ConfigSpec(_message.Message):
     PEER_ENDPOINT_FILTERS_FIELD_NUMBER: _ClassVar[int]
     PEER_ENDPOINT_FILTERS_GIVEN_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_NETWORKS_FIELD_NUMBER: _ClassVar[int]
+    LISTEN_PORT_FIELD_NUMBER: _ClassVar[int]
+    STATIC_PEERS_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
     cluster_id: str
     shared_secret: str
@@ -40,7 +42,23 @@ class ConfigSpec(_message.Message):
     peer_endpoint_filters: _containers.RepeatedScalarFieldContainer[str]
     peer_endpoint_filters_given: bool
     accepted_networks: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, enabled: _Optional[bool] = ..., cluster_id: _Optional[str] = ..., shared_secret: _Optional[str] = ..., force_routing: _Optional[bool] = ..., advertise_kubernetes_networks: _Optional[bool] = ..., mtu: _Optional[int] = ..., endpoint_filters: _Optional[_Iterable[str]] = ..., harvest_extra_endpoints: _Optional[bool] = ..., extra_endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., exclude_advertised_networks: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ..., endpoint_filters_given: _Optional[bool] = ..., peer_endpoint_filters: _Optional[_Iterable[str]] = ..., peer_endpoint_filters_given: _Optional[bool] = ..., accepted_networks: _Optional[_Iterable[str]] = ...) -> None: ...
+    listen_port: int
+    static_peers: _containers.RepeatedCompositeFieldContainer[StaticPeer]
+    def __init__(self, enabled: _Optional[bool] = ..., cluster_id: _Optional[str] = ..., shared_secret: _Optional[str] = ..., force_routing: _Optional[bool] = ..., advertise_kubernetes_networks: _Optional[bool] = ..., mtu: _Optional[int] = ..., endpoint_filters: _Optional[_Iterable[str]] = ..., harvest_extra_endpoints: _Optional[bool] = ..., extra_endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., exclude_advertised_networks: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ..., endpoint_filters_given: _Optional[bool] = ..., peer_endpoint_filters: _Optional[_Iterable[str]] = ..., peer_endpoint_filters_given: _Optional[bool] = ..., accepted_networks: _Optional[_Iterable[str]] = ..., listen_port: _Optional[int] = ..., static_peers: _Optional[_Iterable[_Union[StaticPeer, _Mapping]]] = ...) -> None: ...
+
+class StaticPeer(_message.Message):
+    __slots__ = ("public_key", "label", "address", "endpoints", "allowed_ips")
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_IPS_FIELD_NUMBER: _ClassVar[int]
+    public_key: str
+    label: str
+    address: _common_pb2.NetIP
+    endpoints: _containers.RepeatedCompositeFieldContainer[_common_pb2.NetIPPort]
+    allowed_ips: _containers.RepeatedCompositeFieldContainer[_common_pb2.NetIPPrefix]
+    def __init__(self, public_key: _Optional[str] = ..., label: _Optional[str] = ..., address: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., allowed_ips: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ...) -> None: ...
 
 class EndpointSpec(_message.Message):
     __slots__ = ("affiliate_id", "endpoint")

@@ -26,7 +26,7 @@ from nodespan.cluster.commands import LINK, agent_command
 from nodespan.cluster.peers import kubespan_address, look, specs_of
 from nodespan.cluster.plan import DISCOVERY_PORT, Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
-from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME, LISTEN_PORT, ROUTING_TABLE, RULE_PRIORITY
+from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME, ROUTING_TABLE, RULE_PRIORITY
 from nodespan.controllers.kubespan.manager import route_spec, spec_route_id
 from nodespan.kernel.links import read_link
 from nodespan.kernel.netns import in_netns
@@ -34,6 +34,7 @@ from nodespan.kernel.packet_filter.nft_events import CommitReader
 from nodespan.kernel.routes import read_route
 from nodespan.kernel.rtnetlink import Message, parse
 from nodespan.kernel.rules import read_rule
+from nodespan.resources.kubespan import KUBESPAN_PORT
 from nodespan.resources.network import Family, LinkFlags
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
@@ -206,7 +207,7 @@ class Watch:
             return ""
         if target not in self._targets:
             return ""
-        if protocol == socket.IPPROTO_UDP and LISTEN_PORT in struct.unpack_from("!HH", body):
+        if protocol == socket.IPPROTO_UDP and KUBESPAN_PORT in struct.unpack_from("!HH", body):
             return ""
         return f"{ip_address(target)} protocol {protocol}"
 

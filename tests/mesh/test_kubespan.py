@@ -27,8 +27,9 @@ from nodespan.cluster.echo import ping
 from nodespan.cluster.peers import kubespan_address, look, specs_of
 from nodespan.cluster.plan import DISCOVERY_PORT, Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
-from nodespan.controllers.kubespan.data_path import LINK_NAME, LISTEN_PORT, ROUTING_TABLE
+from nodespan.controllers.kubespan.data_path import LINK_NAME, ROUTING_TABLE
 from nodespan.kernel.netns import in_netns
+from nodespan.resources.kubespan import KUBESPAN_PORT
 from nodespan.runtime.cli.client import ask
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
@@ -231,7 +232,7 @@ def test_a_peer_with_one_endpoint_cut_off_is_reached_at_the_other(
     second = "198.51.100.112"
     cut = "table inet cut { chain input { type filter hook input priority -10; ip daddr %s udp dport %d drop; }; }"
     with extra_address(mesh, peer, f"{second}/24"):
-        both = {f"{peer.address}:{LISTEN_PORT}", f"{second}:{LISTEN_PORT}"}
+        both = {f"{peer.address}:{KUBESPAN_PORT}", f"{second}:{KUBESPAN_PORT}"}
         eventually(lambda: both <= set(mesh.peer(node, peer)["endpoints"]))
         key = specs_of(peer, "kubespanidentities")[0]["publicKey"]
         used = wg(node, "endpoints")[key]
@@ -239,7 +240,7 @@ def test_a_peer_with_one_endpoint_cut_off_is_reached_at_the_other(
         with Pinging(node, mesh.address(peer)) as pinging:
             eventually(lambda: pinging.answered_at > 0)
             try:
-                inside(peer, "nft", "-f", "-", stdin=cut % (used.partition(":")[0], LISTEN_PORT))
+                inside(peer, "nft", "-f", "-", stdin=cut % (used.partition(":")[0], KUBESPAN_PORT))
                 began = time.monotonic()
                 eventually(lambda: pinging.answers_since(began), _FAILED_OVER_WITHIN)
                 record_property("failover_seconds", round(pinging.answered_at - began, 1))

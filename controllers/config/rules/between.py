@@ -29,6 +29,7 @@ from nodespan.resources.config.network import (
     HCloudVIPConfig,
     Layer2VIPConfig,
 )
+from nodespan.resources.config.nodespan import NodespanConfig
 
 _LINK_KINDS: Final = frozenset(
     {
@@ -138,7 +139,7 @@ def check_encrypted_dns(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding
 
 
 def check_discovery_needs(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
-    """KubeSpan needs a discovery service, and a discovery service needs an identity of the cluster."""
+    """KubeSpan needs a discovery service or static peers, and both need an identity of the cluster."""
     main_index, main = first_of(entries, MainDocument)
     cluster = (main.cluster if main else None) or Cluster()
     legacy = main.machine.network.kubespan if main and main.machine else None
@@ -147,9 +148,11 @@ def check_discovery_needs(entries: Sequence[Entry]) -> Iterator[tuple[int, Findi
     _, identity = first_of(entries, DiscoveryIdentityConfig)
     has_legacy_service = uses_legacy_service(cluster.discovery)
 
-    if not (service or has_legacy_service):
-        message = "KubeSpan needs a discovery service"
-        hint = "enable cluster.discovery, or add a DiscoveryServiceConfig document"
+    own_index, own = first_of(entries, NodespanConfig)
+    has_static_peers = own is not None and own.kubespan.static_peers is not None
+    if not (service or has_legacy_service or has_static_peers):
+        message = "KubeSpan needs a discovery service, or static peers"
+        hint = "enable cluster.discovery, or add a DiscoveryServiceConfig, or kubespan.staticPeers of a NodespanConfig"
         if document and document.enabled:
             yield document_index, at("enabled", message=message, hint=hint)
         if legacy and legacy.enabled:
@@ -165,5 +168,9 @@ def check_discovery_needs(entries: Sequence[Entry]) -> Iterator[tuple[int, Findi
             hint = f"set cluster.{key}, or add a DiscoveryIdentityConfig document"
             if has_legacy_service:
                 yield main_index, at("cluster", key, message=message, hint=hint)
-            else:
+            elif service:
                 yield service_index, at("kind", message=message, hint=hint)
+            elif (document and document.enabled) or (legacy and legacy.enabled):
+                message = f"peers of KubeSpan need cluster.{key}"
+                yield own_index, at("kubespan", "staticPeers", message=message, hint=hint)
+                return

@@ -5,11 +5,27 @@ from datetime import timedelta
 from ipaddress import ip_address
 from typing import Final
 
+from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, under
-from nodespan.controllers.config.notation import CIDR_HINT, is_cidr, is_host_port, is_ip_port, is_url
+from nodespan.controllers.config.notation import (
+    CIDR_HINT,
+    ENDPOINT_HINT,
+    is_cidr,
+    is_host_port,
+    is_ip_or_cidr,
+    is_ip_port,
+    is_key,
+    is_url,
+)
 from nodespan.controllers.config.rules.base import RuleSet
-from nodespan.resources.config.nodespan import DashboardSettings, EtcdSettings, NodespanConfig
+from nodespan.resources.config.nodespan import (
+    DashboardSettings,
+    EtcdSettings,
+    KubeSpanSettings,
+    NodespanConfig,
+    StaticPeer,
+)
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.runtime.state.opening import check_url
 
@@ -41,10 +57,42 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
         message = f"{quote(listen)} is not an address and a port"
         yield at("api", "listen", message=message, hint="write it like 10.0.0.1:50000, or [::]:50000 for all addresses")
     yield from under(("dashboard",), _check_dashboard(settings.dashboard))
+    yield from under(("kubespan",), _check_kubespan(settings.kubespan))
     for key, networks in (("podNetworks", settings.pod_networks), ("acceptNetworks", settings.accept_networks)):
         for index, network in enumerate(networks):
             if not is_cidr(network):
                 yield at(key, index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
+
+
+def _check_kubespan(settings: KubeSpanSettings) -> Iterator[Finding]:
+    if not settings.listen_port:
+        message = "port 0 would be another one after each start"
+        yield at("listenPort", message=message, hint="leave it out for 51820")
+    seen: set[str] = set()
+    for index, peer in enumerate(settings.static_peers or ()):
+        yield from under(("staticPeers", index), _check_static_peer(peer))
+        if peer.public_key in seen:
+            yield at("staticPeers", index, "publicKey", message="this peer is there already", hint="write it once")
+        seen.add(peer.public_key)
+
+
+def _check_static_peer(peer: StaticPeer) -> Iterator[Finding]:
+    if not is_key(peer.public_key):
+        message = f"{quote(peer.public_key)} is not base64 of 32 bytes"
+        yield at("publicKey", message=message, hint="see there: nodespan get kubespanidentities")
+    if peer.address and parse_ip(peer.address) is None:
+        message = f"{quote(peer.address)} is not an IP address"
+        yield at("address", message=message, hint="see there: nodespan get kubespanidentities")
+    if not (peer.address or peer.allowed_addresses):
+        message = "nothing is reached through this peer"
+        yield at("publicKey", message=message, hint="give its address, or allowedAddresses")
+    for index, endpoint in enumerate(peer.endpoints):
+        if not is_ip_port(endpoint):
+            yield at("endpoints", index, message=f"{quote(endpoint)} is not ip:port", hint=ENDPOINT_HINT)
+    for index, address in enumerate(peer.allowed_addresses):
+        if not is_ip_or_cidr(address):
+            message = f"{quote(address)} is neither an IP address nor a CIDR"
+            yield at("allowedAddresses", index, message=message, hint=CIDR_HINT)
 
 
 def _check_states(settings: NodespanConfig) -> Iterator[Finding]:

@@ -7,9 +7,10 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from nodespan.controllers.kubespan.data_path import LINK_NAME, LISTEN_PORT
+from nodespan.controllers.kubespan.data_path import LINK_NAME
 from nodespan.controllers.network.managers.link_holders import find_holders
 from nodespan.kernel.outside_text import c_text
+from nodespan.resources.kubespan import KUBESPAN_PORT
 from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 from nodespan.runtime.overview.check import Surroundings, Verdict, failed, ok, skipped, warning
 
@@ -81,6 +82,11 @@ def _udp_in_use(port: int) -> str:
     return ""
 
 
+def _mesh_port(surroundings: Surroundings) -> int:
+    configs = surroundings.resources("kubespanconfigs.kubespan.talos.dev")
+    return next((int(config["spec"].get("listenPort") or KUBESPAN_PORT) for config in configs), KUBESPAN_PORT)
+
+
 def ports(surroundings: Surroundings, in_use: Callable[[int], str] = _udp_in_use) -> Iterator[Verdict]:
     """The port of the mesh: the device's, or free."""
     devices = {
@@ -88,24 +94,25 @@ def ports(surroundings: Surroundings, in_use: Callable[[int], str] = _udp_in_use
         for resource in surroundings.resources("linkstatuses.net.talos.dev")
         if resource["spec"].get("wireguard")
     }
+    wanted = _mesh_port(surroundings)
     if LINK_NAME in devices:
         port = devices[LINK_NAME]
-        if port == LISTEN_PORT:
+        if port == wanted:
             yield ok(f"{LINK_NAME} listens at UDP {port}: let it in, where there is a firewall")
         else:
-            text = f"{LINK_NAME} listens at UDP {port} and not at {LISTEN_PORT}, which the other nodes try first"
-            yield warning(text, f"look what has the port: ss -ulpn sport = :{LISTEN_PORT}")
+            text = f"{LINK_NAME} listens at UDP {port} and not at {wanted}, which it announces to the others"
+            yield warning(text, f"look what has the port: ss -ulpn sport = :{wanted}")
         return
-    others = [name for name, port in devices.items() if port == LISTEN_PORT]
+    others = [name for name, port in devices.items() if port == wanted]
     if others:
-        text = f"UDP {LISTEN_PORT} is the port of {others[0]}, so a mesh cannot have it"
+        text = f"UDP {wanted} is the port of {others[0]}, so a mesh cannot have it"
         yield warning(text, f"give {others[0]} another listenPort, if this node is to take part in a mesh")
         return
-    reason = in_use(LISTEN_PORT)
+    reason = in_use(wanted)
     if not reason:
-        yield ok(f"UDP {LISTEN_PORT} is free")
+        yield ok(f"UDP {wanted} is free")
     else:
-        yield failed(f"UDP {LISTEN_PORT}, the port of the mesh: {reason}", f"see: ss -ulpn sport = :{LISTEN_PORT}")
+        yield failed(f"UDP {wanted}, the port of the mesh: {reason}", f"see: ss -ulpn sport = :{wanted}")
 
 
 def mtu(surroundings: Surroundings) -> Iterator[Verdict]:
@@ -144,12 +151,11 @@ def firewall(surroundings: Surroundings) -> Iterator[Verdict]:
     if text is None:
         yield skipped("the rules of others are shown to root only", "run nodespan doctor as root")
         return
+    port = _mesh_port(surroundings)
     dropping = dropping_chains(json.loads(text))
     for chain in dropping:
         table = chain.rpartition(" ")[0]
-        remedy = (
-            f"look that it lets UDP {LISTEN_PORT} in: nft list table {table}; with ufw: ufw allow {LISTEN_PORT}/udp"
-        )
+        remedy = f"look that it lets UDP {port} in: nft list table {table}; with ufw: ufw allow {port}/udp"
         yield warning(f"the chain {chain} drops what it does not let in", remedy)
     if not dropping:
         yield ok("no chain of another program drops by default what comes in")

@@ -287,6 +287,14 @@ kind: NodespanConfig
 etcd: {{endpoints: [https://10.0.0.1:2379], ca: /pki/ca.crt, cert: /pki/c.crt, key: /pki/c.key}}
 vip: {{leaseTTL: 5s, conditions: [{{tcp: "127.0.0.1:6443"}}]}}
 podNetworks: [10.244.1.0/24]
+kubespan:
+  listenPort: 4500
+  staticPeers:
+    - publicKey: {KEY_B}
+      name: db
+      address: fd7f::1
+      endpoints: ["198.51.100.7:4500"]
+      allowedAddresses: [10.5.0.0/16, 10.6.0.1]
 defaults: {{dhcp: true, hostname: true, resolvers: true, timeServers: true}}
 states: [{{namespaces: [notes], url: "sqlite:notes.db", synchronous: NORMAL, key: /etc/notes.key}}]
 ---

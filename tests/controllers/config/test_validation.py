@@ -1,5 +1,7 @@
 """Every rule is a row: the shortest configuration that breaks it, with a mark where the problem is shown."""
 
+import base64
+
 import pytest
 
 from nodespan.controllers.config.finding import Severity
@@ -25,6 +27,13 @@ def document(kind: str, body: str) -> str:
 
 def nodespan(body: str) -> str:
     return f"apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\n{body}\n"
+
+
+PEER_KEY = base64.b64encode(bytes(32)).decode()
+
+
+def static_peer(body: str, *, key: str = PEER_KEY) -> str:
+    return nodespan(f"kubespan: {{staticPeers: [{{publicKey: {key}, {body}}}]}}")
 
 
 def condition(body: str) -> str:
@@ -176,7 +185,11 @@ KUBESPAN = [
         "is not a CIDR",
     ),
     ("machine: {network: {kubespan: {enabled: ‸true}}}", "KubeSpan needs a discovery service"),
-    (document("KubeSpanConfig", "enabled: ‸true"), "KubeSpan needs a discovery service"),
+    (document("KubeSpanConfig", "enabled: ‸true"), "KubeSpan needs a discovery service, or static peers"),
+    (
+        document("KubeSpanConfig", "enabled: true") + "---\n" + nodespan("kubespan: {staticPeers: ‸[]}"),
+        "peers of KubeSpan need cluster.id",
+    ),
     (document("KubeSpanConfig", "enabled: false\nmtu: ‸576"), "mtu 576 is less than 1280"),
     (document("KubeSpanConfig", "mtu: ‸0"), "mtu 0 is less than 1280"),
     (document("KubeSpanConfig", "filters: {endpoints: [0.0.0.0/0, ‸'!/8']}"), "neither an IP address nor a CIDR"),
@@ -436,6 +449,20 @@ DOCUMENTS = [
     (condition("{unit: a, timeout: ‸-1s}"), "timeout must be more than 0"),
     (condition("{unit: a, failures: ‸0}"), "failures must be at least 1"),
     (nodespan("podNetworks: [‸10.0.0.1]"), "is not a CIDR"),
+    (nodespan("kubespan: {listenPort: ‸0}"), "port 0 would be another one after each start"),
+    (nodespan("kubespan: {listenPort: ‸65536}"), "65536"),
+    (static_peer("address: 'fd00::1'", key="‸abc"), "is not base64 of 32 bytes"),
+    (static_peer("address: ‸nowhere"), "is not an IP address"),
+    (
+        static_peer("endpoints: ['192.0.2.1:51820']", key="‸" + PEER_KEY),
+        "nothing is reached through this peer",
+    ),
+    (static_peer("address: 'fd00::1', endpoints: [‸db.example.org:51820]"), "is not ip:port"),
+    (static_peer("allowedAddresses: [‸10.0.0.0/33]"), "is neither an IP address nor a CIDR"),
+    (
+        static_peer(f"address: 'fd00::1'}}, {{publicKey: ‸{PEER_KEY}, address: 'fd00::2'"),
+        "this peer is there already",
+    ),
     (nodespan("dashboard: {listen: ‸here}"), "is not an address and a port"),
     (nodespan("dashboard: {listen: ‸'0.0.0.0:9080'}"), "there it takes mutual TLS"),
     (nodespan("dashboard: {listen: ‸'[::]:9080'}"), "there it takes mutual TLS"),

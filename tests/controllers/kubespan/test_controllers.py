@@ -20,9 +20,12 @@ from nodespan.resources.kubespan import (
     KubeSpanConfigSpec,
     KubeSpanEndpoint,
     KubeSpanEndpointSpec,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
+    KubeSpanStaticPeer,
     PeerState,
 )
 from nodespan.resources.network import NodeAddress, NodeAddressSpec
@@ -121,6 +124,61 @@ async def test_affiliates_become_peers_and_the_own_node_does_not() -> None:
         assert [peer.id for peer in node.state.list(KubeSpanPeerSpec)] == ["key-a"]
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, KubeSpanConfigSpec())
         await node.gone(KubeSpanPeerSpec, "key-a")
+
+
+STATIC = KubeSpanStaticPeer(
+    public_key="key-a",
+    label="db",
+    address="fd00::2",
+    endpoints=("198.51.100.7:4000",),
+    allowed_ips=("10.0.0.0/8", "0.0.0.0/0"),
+)
+
+
+async def test_a_peer_of_the_configuration_needs_no_discovery() -> None:
+    own = attrs.evolve(STATIC, public_key="own")
+    config = attrs.evolve(ENABLED, static_peers=(STATIC, own))
+    async with running(PeerSpecController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, config)
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+        await node.put(KubeSpanIdentity, LOCAL, KubeSpanIdentitySpec(public_key="own"))
+        peer = await node.eventually(KubeSpanPeerSpec, "key-a")
+        assert peer.spec == KubeSpanPeerSpecSpec(
+            address="fd00::2", allowed_ips=("0.0.0.0/0", "fd00::2/128"), endpoints=("198.51.100.7:4000",), label="db"
+        )
+        await node.settled()
+        assert [peer.id for peer in node.state.list(KubeSpanPeerSpec)] == ["key-a"]
+        # What a member of its key announces is added, and taken away again.
+        announced = _affiliate("a", "192.0.2.2", number=3)
+        await node.put(Affiliate, "a", announced)
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda found: len(found.spec.endpoints) > 1)
+        found = node.state.get(KubeSpanPeerSpec, "key-a").spec
+        assert found == KubeSpanPeerSpecSpec(
+            address="fd00::3",
+            allowed_ips=("0.0.0.0/0", "fd00::2/127"),
+            endpoints=("198.51.100.7:4000", "192.0.2.2:1"),
+            label="db",
+        )
+        await node.destroy(Affiliate, "a")
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda found: found.spec == peer.spec)
+        # Once it is in the configuration no more, only what is announced counts.
+        await node.put(Affiliate, "a", announced)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, ENABLED)
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda found: found.spec.endpoints == ("192.0.2.2:1",))
+        await node.destroy(Affiliate, "a")
+        await node.gone(KubeSpanPeerSpec, "key-a")
+
+
+async def test_a_member_takes_no_address_from_a_peer_of_the_configuration_by_its_name_alone() -> None:
+    async with running(PeerSpecController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(ENABLED, static_peers=(STATIC,)))
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+        await node.put(KubeSpanIdentity, LOCAL, KubeSpanIdentitySpec(public_key="own"))
+        await node.put(Affiliate, "b", _affiliate("b", "10.0.0.1", number=3))
+        await node.eventually(KubeSpanPeerSpec, "key-b")
+        await node.eventually(KubeSpanPeerSpec, "key-a", lambda found: "0.0.0.0/0" not in found.spec.allowed_ips)
+        # The member keeps its own address, within the network that is reached through the peer.
+        assert node.state.get(KubeSpanPeerSpec, "key-b").spec.allowed_ips == ("10.0.0.1/32", "fd00::3/128")
 
 
 async def test_an_overlap_is_logged_once_and_names_both(capsys: pytest.CaptureFixture[str]) -> None:

@@ -266,7 +266,7 @@ def device(name: str, port: int) -> dict[str, Any]:
         (
             [device("kubespan", 5)],
             "",
-            "warning kubespan listens at UDP 5 and not at 51820, which the other nodes try first",
+            "warning kubespan listens at UDP 5 and not at 51820, which it announces to the others",
         ),
         ([device("wg0", 51820)], "in use", "warning UDP 51820 is the port of wg0, so a mesh cannot have it"),
     ],
