@@ -39,10 +39,15 @@ class KernelEnum(enum.StrEnum):
         if named is not None:
             return named
         # A pseudo-member, as enum.Flag creates for combinations: equal by its text, like every str.
-        unnamed = str.__new__(cls, str(number))
-        unnamed._name_ = unnamed._value_ = str(number)
+        unnamed = str.__new__(cls, cls._unnamed(number))
+        unnamed._name_ = unnamed._value_ = str(unnamed)
         unnamed.number = number
         return unnamed
+
+    @classmethod
+    def _unnamed(cls, number: int) -> str:
+        """The text for a number without a name."""
+        return str(number)
 
     def __reduce_ex__(self, proto: object) -> tuple[Any, ...]:
         """Copy and pickle by number: some Python versions use the name, and unnamed ones have none."""

@@ -5,6 +5,7 @@ removed one by one, so a set may have thousands of elements and as many owners.
 """
 
 import enum
+import re
 from typing import Self
 
 import attrs
@@ -14,6 +15,11 @@ from nodespan.resources.network.namespace import NAMESPACE
 from nodespan.runtime.resource import ResourceType, wire
 
 _OPTIONAL = wire(omit_empty=True)
+_UNNAMED = re.compile(r"NfTablesChainPriority\((?P<number>-?\d{1,10})\)|(?P<bare>-?\d{1,10})", re.ASCII)
+
+# The chains of the ingress firewall.
+INGRESS_CHAIN_ID = "ingress"
+PREROUTING_CHAIN_ID = "prerouting"
 
 
 class ChainType(enum.StrEnum):
@@ -53,9 +59,12 @@ class ChainPriority(KernelEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        if isinstance(value, str) and value.startswith("-") and value[1:].isascii() and value[1:].isdecimal():
-            return cls.of(int(value))
-        return super()._missing_(value)
+        match = _UNNAMED.fullmatch(value) if isinstance(value, str) else None
+        return None if match is None else cls.of(int(match["bare"] or match["number"]))
+
+    @classmethod
+    def _unnamed(cls, number: int) -> str:
+        return f"NfTablesChainPriority({number})"
 
 
 class Verdict(KernelEnum):
@@ -155,7 +164,8 @@ class ClampMSS:
     mtu: int
 
 
-@attrs.frozen(kw_only=True)
+# Rules are looked up by their value: a chain has thousands.
+@attrs.frozen(kw_only=True, cache_hash=True)
 class NfTablesRule:
     """One rule: if all matches hold, it clamps, counts, sets the mark and decides, where configured."""
 

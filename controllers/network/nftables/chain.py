@@ -1,8 +1,8 @@
 """network.NfTablesChainController: keeps the agent's own table of the packet filter as chains and set elements say.
 
-The table is listed and compared as a whole at first, after a failure, for a changed chain, and at each full comparison.
-A few changed elements are sent alone, by the nft that is kept for the guards. What changed at about the same time is
-one document.
+The table is listed and compared as a whole at first, after a failure, for a new chain, and at each full comparison.
+A chain that changes, and a few changed elements, are sent alone, by the nft that is kept for the guards. What changed
+at about the same time is one document.
 
 The kernel notifies of every transaction: when another process has touched the table, it is compared at once, and when
 it was deleted, as `nft flush ruleset` does, it is written without being listed. A problem names the process. Chains
@@ -31,13 +31,13 @@ from nodespan.controllers.network.nftables.document import (
     FAMILY,
     Document,
     SeenTable,
-    is_current,
     is_made_here,
     read_table,
 )
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork, send
-from nodespan.controllers.network.nftables.render import VERSIONS, kernel_set
+from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set, owner_of_part
 from nodespan.kernel.packet_filter import nft
+from nodespan.kernel.packet_filter.connections import track_connections
 from nodespan.kernel.packet_filter.nft_events import Commit, numbers_processes_as_here, open_filter_events
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.resources.network import NetworkProblem, NfTablesChain, NfTablesSetElements, Severity
@@ -144,13 +144,16 @@ class ListTable:
 class Send:
     """Send a document; `is_whole`: made by comparing all, so that all is known afterwards, and the sets `kept` stay.
 
-    `deletes`: it is the end of the table.
+    `chains` are those that the table has afterwards; of a document that is not whole, those that changed. `deletes`: it
+    is the end of the table. `tracks`: connections are tracked from now on, so those that there are must be known.
     """
 
     text: str
     is_whole: bool = False
     kept: frozenset[str] = frozenset()
+    chains: Mapping[str, RenderedChain] = attrs.field(factory=dict)
     deletes: bool = False
+    tracks: bool = False
 
 
 TableWork = ListTable | Send | GuardWork
@@ -161,7 +164,7 @@ class Sent:
     """What came of the work on a table: what it was seen to hold, or the guard's table; `has_failed`: nothing.
 
     A guard without a table has lost it before the work. `is_foreign`: another program made the table, before there was
-    an agent.
+    an agent. `untracked` is why the connections that there are could not be made known.
     """
 
     work: TableWork
@@ -169,6 +172,7 @@ class Sent:
     guard: OwnedTable | None = None
     has_failed: bool = False
     is_foreign: bool = False
+    untracked: str = ""
 
 
 class _TablePlan(Plan[TableWork]):
@@ -190,15 +194,14 @@ class _TablePlan(Plan[TableWork]):
         if id == desired.guard:
             return {id: Decision(work=self._guard_work())}
         if not desired.must_compare:
-            document = self._changes()
-            return {id: Decision(work=None if document.is_empty else Send(document.text))}
+            return {id: Decision(work=self._changes())}
         if not desired.is_listed and self._others.has_deleted:
             desired.note_listed(None)
         if not desired.is_listed:
             return {id: Decision(work=ListTable())}
         work = self._comparison(desired.seen)
         if work is None:
-            desired.note_compared(self._kept()[1])
+            desired.note_compared(self._kept()[1], dict(desired.chains))
             self._others.suspected = None
         return {id: Decision(work=work)}
 
@@ -230,16 +233,22 @@ class _TablePlan(Plan[TableWork]):
             return Send(document.text, is_whole=True, deletes=True)
         if not names <= seen.sets.keys():
             document.add_sets(desired.set_names())
+        tracks = False
         for name, chain in sorted(desired.chains.items()):
-            if not is_current(seen.chains.get(name), chain):
-                document.put_chain(chain, seen.chains.get(name))
-        for name in sorted(seen.chains.keys() - desired.chains.keys() - desired.stale_chains):
-            document.delete_chain(name)
+            document.put_chain(chain, seen.chains)
+            tracks |= name not in seen.chains and chain.tracks_connections
+        # A chain comes before its parts, by name: what jumps to them is gone by then.
+        for name in sorted(seen.chains.keys() - desired.chain_names()):
+            if owner_of_part(name) not in desired.stale_chains:
+                document.delete_chain(name)
         for name in sorted(names):
             self._compare_set(document, name, seen.sets.get(name, frozenset()))
         for name in sorted(seen.sets.keys() - kept):
             document.delete_set(name)
-        return None if document.is_empty else Send(document.text, is_whole=True, kept=frozenset(kept))
+        if document.is_empty:
+            return None
+        chains = dict(desired.chains)
+        return Send(document.text, is_whole=True, kept=frozenset(kept), chains=chains, tracks=tracks)
 
     def _compare_set(self, document: Document, name: str, seen: frozenset[PrefixKey] | None) -> None:
         elements = self._desired.sets.setdefault(name, ElementSet()).cover.elements
@@ -248,13 +257,16 @@ class _TablePlan(Plan[TableWork]):
         else:
             document.change_elements(name, added=elements - seen, removed=seen - elements)
 
-    def _changes(self) -> Document:
-        """The elements that changed, of sets that are known."""
-        document = Document(self._desired.kernel_name)
-        for name, each in self._desired.sets.items():
+    def _changes(self) -> Send | None:
+        """The chains that changed, and the elements that did, of sets that are known."""
+        desired, document = self._desired, Document(self._desired.kernel_name)
+        chains = desired.changed_chains()
+        for name, chain in sorted(chains.items()):
+            document.change_chain(chain, desired.known_chains.get(name))
+        for name, each in desired.sets.items():
             if each.known is not None:
                 document.change_elements(name, added=each.added(), removed=each.removed())
-        return document
+        return None if document.is_empty else Send(document.text, chains=chains)
 
 
 class _TableReport(Report):
@@ -327,6 +339,9 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         if self._prior.journal.is_durable and self._prior.is_own_table(other) and not self._desired.foreign:
             # An earlier agent gave way.
             self._desired.give_way(self._desired.table)
+        if self._prior.journal.is_durable and self._prior.is_own_table(self._desired.kernel_name):
+            # What an earlier agent left is looked at also if nothing of it is desired any more.
+            self._desired.is_active = self._desired.has_news = True
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._guard.follow, self._guard_lost)
@@ -363,6 +378,12 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         """Note what the tables hold now."""
         desired, others = self._desired, self._others
         for sent in result.values():
+            if sent.untracked:
+                others.disturbance = (
+                    f"connections from before the firewall may be cut off, for they could not be made known to it: "
+                    f"{sent.untracked}"
+                )
+                others.disturbed_until = trio.current_time() + SHOWN_FOR
             match sent.work:
                 case GuardWork():
                     self._guard.note(sent.work, sent.guard)
@@ -380,16 +401,16 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                     self._wake()
                 case ListTable():
                     desired.note_listed(sent.seen)
-                case Send(is_whole=True, kept=kept):
-                    desired.note_compared(kept)
+                case Send(is_whole=True, kept=kept, chains=chains):
+                    desired.note_compared(kept, chains)
                     if others.suspected is not None:
                         others.disturbance, others.suspected = others.suspected, None
                         others.disturbed_until = trio.current_time() + SHOWN_FOR
                     if others.has_deleted:
                         # What is in a table that was believed to be deleted is looked at, but after the repair.
                         others.has_deleted, others.look_at = False, trio.current_time() + _SECOND_LOOK
-                case Send():
-                    desired.note_sent()
+                case Send(chains=chains):
+                    desired.note_sent(chains)
 
     # What others do.
 
@@ -506,7 +527,17 @@ def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sen
             if not work.deletes:
                 # On record before it is made: the process may be killed in between.
                 prior.note_table(table, is_there=True)
+            untracked = _track(netns) if work.tracks else ""
             sender.send(text)
             if work.deletes:
                 prior.note_table(table, is_there=False)
-            return Sent(work)
+            return Sent(work, untracked=untracked)
+
+
+def _track(netns: str | None) -> str:
+    """Make the connections that there are known to the rules that follow; returns why not, "" if it is done."""
+    try:
+        track_connections(netns)
+    except OSError as error:
+        return reason_of(error)
+    return ""

@@ -2,19 +2,28 @@
 
 Elements of a set have many owners; what changed since the last document is kept by set. After a restart the chains and
 elements are known again only one after the other, so what the table held before stays for a while (`STALE_AFTER`).
+What the table has of chains is known, too, once it was compared, so that one that changes is sent without listing it.
 """
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 import trio
 
 from nodespan.controllers.common.ip.cover import PrefixCover, PrefixKey, prefix_key
 from nodespan.controllers.common.problems import Problems
+from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.network.nftables.document import SeenTable
-from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set, render
+from nodespan.controllers.network.nftables.render import (
+    VERSIONS,
+    RenderedChain,
+    kernel_set,
+    owner_of_part,
+    render,
+    rendering,
+)
 from nodespan.resources.network import (
     NfTablesChain,
     NfTablesChainSpec,
@@ -64,6 +73,8 @@ class DesiredTable(Desired):
         self._stale_after = stale_after
         self.is_active = False
         self.chains: dict[str, RenderedChain] = {}
+        # The chains that the table was made to hold, as long as nothing else is known of it.
+        self.known_chains: Mapping[str, RenderedChain] = {}
         self.guard_chains: set[str] = set()
         self.sets: dict[str, ElementSet] = {}
         # Elements that were not sent to the guard; None: compare all.
@@ -76,7 +87,7 @@ class DesiredTable(Desired):
         self.has_failed = False
         # Whether to look at the table and its guard at the next round.
         self.has_news = False
-        # Names of chains that were in the table before and that nothing has desired since.
+        # Names of chains, without their parts, that were in the table before and that nothing has desired since.
         self.stale_chains: set[str] = set()
         self.stale_until = math.inf
         self._has_taken_over = False
@@ -150,6 +161,7 @@ class DesiredTable(Desired):
     async def _take_in_chains(self, ctx: Access) -> None:
         touched, self._touched_chains = self._touched_chains, set()
         had_chains = bool(self.chains)
+        slices = Slices()
         for name in touched:
             resource: Resource[NfTablesChainSpec] | None = ctx.find(NfTablesChain, name)
             before = self.chains.pop(name, None)
@@ -159,6 +171,8 @@ class DesiredTable(Desired):
                 self.compare()
                 continue
             try:
+                for _ in rendering(resource.spec):
+                    await slices.rest()
                 chain = render(name, resource.spec)
             except ValueError as error:
                 # What was right before stays.
@@ -171,11 +185,28 @@ class DesiredTable(Desired):
             if resource.spec.guard:
                 self.guard_chains.add(name)
             self.stale_chains.discard(name)
-            if before != chain:
+            if name not in self.known_chains or not self._has_sets(chain):
                 self.compare()
         if had_chains and not self.chains:
             # The controllers that desired what was there before are back, and do not desire it any more.
             self.forget_before()
+
+    def _has_sets(self, chain: RenderedChain) -> bool:
+        """Whether the sets that a chain matches are in the table."""
+        names = (kernel_set(name, version) for name in chain.sets for version in VERSIONS)
+        return all(name in self.sets and self.sets[name].known is not None for name in names)
+
+    def changed_chains(self) -> dict[str, RenderedChain]:
+        """The desired chains that are not what the table was made to hold."""
+        return {
+            name: chain
+            for name, chain in self.chains.items()
+            if name not in self.known_chains or self.known_chains[name].generation != chain.generation
+        }
+
+    def chain_names(self) -> set[str]:
+        """The chains that are desired, and their parts."""
+        return {part for chain in self.chains.values() for part in (chain.name, *chain.parts)}
 
     async def _take_in_elements(self, ctx: Access) -> None:
         touched, self._touched_owners = self._touched_owners, set()
@@ -230,12 +261,13 @@ class DesiredTable(Desired):
         self.stale_until = trio.current_time() + self._stale_after
         if seen is None:
             return
-        self.stale_chains = set(seen.chains.keys() - self.chains.keys())
+        self.stale_chains = set(map(owner_of_part, seen.chains)) - self.chains.keys()
         for name, elements in seen.sets.items():
             self.sets.setdefault(name, ElementSet()).cover.put(_BEFORE, elements or ())
 
-    def note_compared(self, kept: Collection[str]) -> None:
-        """The table holds what is desired, with these sets."""
+    def note_compared(self, kept: Collection[str], chains: Mapping[str, RenderedChain]) -> None:
+        """The table holds what is desired, with these sets and chains."""
+        self.known_chains = chains
         self.must_compare = self.is_listed = self.has_failed = False
         # The guard has waited for this.
         self.has_news = True
@@ -247,8 +279,9 @@ class DesiredTable(Desired):
             each.known = set(each.cover.elements)
         self.guard_touched = None
 
-    def note_sent(self) -> None:
-        """The table has the elements that changed."""
+    def note_sent(self, chains: Mapping[str, RenderedChain]) -> None:
+        """The table has the chains and the elements that changed."""
+        self.known_chains = {**self.known_chains, **chains}
         self.has_failed = False
         for each in self.sets.values():
             if each.known is not None:
@@ -260,6 +293,7 @@ class DesiredTable(Desired):
         """What the table holds is not certain: it is listed at the next try."""
         self.has_failed = self.must_compare = True
         self.is_listed = False
+        self.known_chains = {}
 
     def forget_before(self) -> None:
         """What the table held before does not count any more."""

@@ -1,7 +1,8 @@
 """Documents for nft: all of one document takes effect at once, or nothing of it does.
 
 A chain is replaced by flushing it and adding its rules in the same document; no packet meets a half-filled chain. The
-table is never deleted and made again: packets would get through between the two.
+table is never deleted and made again: packets would get through between the two. The parts of a long chain (`render`)
+come before it and go after it.
 """
 
 import json
@@ -78,7 +79,7 @@ def is_made_here(seen: SeenTable) -> bool:
 
 
 def is_current(seen: SeenChain | None, desired: RenderedChain) -> bool:
-    """Whether the chain in the kernel is the desired one."""
+    """Whether the chain in the kernel is the desired one; its parts are chains of their own."""
     return (
         seen is not None
         and seen.header == desired.header
@@ -124,25 +125,45 @@ class Document:
         """Remove a set of one family, which no rule may match any more."""
         self._commands.append({"delete": {"set": {**self._table, "name": kernel_name}}})
 
-    def put_chain(self, chain: RenderedChain, seen: SeenChain | None) -> None:
-        """Make the chain be as desired; the sets that it matches are there already or come before."""
-        if seen is not None and any(seen.header[key] != chain.header[key] for key in _FIXED):
+    def put_chain(self, chain: RenderedChain, seen: Mapping[str, SeenChain]) -> None:
+        """Make the chain be as desired; the sets that it matches are there already or come before.
+
+        `seen` is what the table has by now. Parts that are no longer used stay.
+        """
+        for name, part in chain.parts.items():
+            if not is_current(seen.get(name), part):
+                self._fill(part)
+        before = seen.get(chain.name)
+        if not is_current(before, chain):
+            self._replace(chain, None if before is None else before.header)
+
+    def change_chain(self, chain: RenderedChain, known: RenderedChain | None) -> None:
+        """Make the chain, which is as `known` (None: missing), be as desired, and remove parts that it does not use."""
+        for name, part in chain.parts.items():
+            if known is None or name not in known.parts:
+                self._fill(part)
+        self._replace(chain, None if known is None else known.header)
+        for name in sorted(() if known is None else known.parts.keys() - chain.parts.keys()):
+            self.delete_chain(name)
+
+    def _replace(self, chain: RenderedChain, header: Mapping[str, Json] | None) -> None:
+        if header is not None and any(header[key] != chain.header[key] for key in _FIXED):
             self._add_table()
             self.delete_chain(chain.name)
-        self.replace_chain(chain)
+        self._fill(chain)
 
-    def replace_chain(self, chain: RenderedChain) -> None:
-        """As `put_chain`, for a chain that is missing or sits where it should."""
+    def _fill(self, chain: RenderedChain) -> None:
         self._add_table()
         place = {**self._table, "name": chain.name}
-        self._commands.append({"add": {"chain": {**place, **chain.header}}})
+        header = {key: value for key, value in chain.header.items() if value is not None}
+        self._commands.append({"add": {"chain": {**place, **header}}})
         self._commands.append({"flush": {"chain": place}})
         for expressions in chain.rules:
             rule = {**self._table, "chain": chain.name, "comment": chain.generation, "expr": list(expressions)}
             self._commands.append({"add": {"rule": rule}})
 
     def delete_chain(self, name: str) -> None:
-        """Remove a chain."""
+        """Remove a chain, to which no rule may jump any more."""
         place = {**self._table, "name": name}
         self._commands += [{"flush": {"chain": place}}, {"delete": {"chain": place}}]
 

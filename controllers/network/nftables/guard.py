@@ -83,10 +83,13 @@ class GuardTable:
             known |= added
             known -= removed
         for name, chain in sorted(chains.items()):
-            if self._chains.get(name) != chain:
-                document.replace_chain(chain)
+            known_chain = self._chains.get(name)
+            if known_chain is None or known_chain.generation != chain.generation:
+                document.change_chain(chain, known_chain)
         for name in sorted(self._chains.keys() - chains.keys()):
             document.delete_chain(name)
+            for part in sorted(self._chains[name].parts):
+                document.delete_chain(part)
         for name in sorted(self._sets.keys() - kernel_names):
             document.delete_set(name)
         if document.is_empty and self._table is not None:

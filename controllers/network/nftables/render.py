@@ -3,17 +3,27 @@
 A rule that looks at addresses, or clamps, is one rule per family, for its sets and limits are of a family; a family of
 which it matches no address has none. Every rule carries, as its comment, a hash of the chain: nft gives rules back in
 another form than it took them, so the hash shows whether a chain in the kernel is the desired one.
+
+A long chain is cut into parts: chains without a hook, named after the hash of what is in them, to which the chain
+jumps. A part never changes. So one rule that changes costs one new part and the short list of jumps, whatever the
+length of the chain, and the chain itself still changes at one moment. Where the cuts are follows from the rules at
+them, so that an insertion moves no other cut.
+
+The policy `drop` has a rule at the end of the chain beside it: the kernel changes the rules of a chain at one moment
+and its policy at another, and packets between the two would meet the new rules with the old policy.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeAlias
 
 import attrs
 
-from nodespan.controllers.common.ip.ranges import Range, everything, ranges
+from nodespan.controllers.common.ip.ranges import Range, everything, ranges, union
 from nodespan.resources.network import (
     AddressMatch,
     IfNameMatch,
@@ -22,6 +32,7 @@ from nodespan.resources.network import (
     NfTablesChainSpec,
     NfTablesRule,
     PortMatch,
+    Verdict,
 )
 
 Json: TypeAlias = Any
@@ -36,19 +47,58 @@ _MSS = {"tcp option": {"name": "maxseg", "field": "size"}}
 _WHOLE_MARK = 0xFFFFFFFF
 
 
+# A chain with more rules is cut, behind the first ones, into parts of about this many rules, and never many more.
+_UNCUT = 96
+_HEAD = 12
+_PART = 14
+_LONGEST_PART = 4 * _PART
+# What a chain with a hook has, and a part has not.
+_NO_HOOK: Mapping[str, Json] = {"type": None, "hook": None, "prio": None, "policy": None}
+_PART_NAME = re.compile(r"(.+)\.[0-9a-f]{16}")
+_DROPPED: Json = ({"counter": {"packets": 0, "bytes": 0}}, {"drop": None})
+
+
 @attrs.frozen(kw_only=True)
 class RenderedChain:
-    """A chain ready to be handed over: where it sits, its rules, and the comment that each of them carries."""
+    """A chain ready to be handed over: where it sits, its rules, and the comment that each of them carries.
+
+    `parts` are the chains that it jumps to, by their names.
+    """
 
     name: str
     header: Mapping[str, Json]
     rules: tuple[tuple[Json, ...], ...]
     generation: str
-    sets: frozenset[str]
+    sets: frozenset[str] = frozenset()
+    parts: Mapping[str, "RenderedChain"] = attrs.field(factory=dict)
+
+    @property
+    def tracks_connections(self) -> bool:
+        """Whether any rule looks at the state of connections."""
+        return any(
+            "ct" in expression.get("match", {}).get("left", {})
+            for chain in (self, *self.parts.values())
+            for rule in chain.rules
+            for expression in rule
+        )
+
+
+@attrs.frozen
+class _RenderedRule:
+    """What one rule is for nft: none, one or two rules, and a hash of them."""
+
+    expressions: tuple[tuple[Json, ...], ...]
+    digest: str
 
 
 # The comments of our rules begin so.
 MARK = "nodespan "
+
+
+def owner_of_part(name: str) -> str:
+    """The chain that a part belongs to; of any other chain, its own name."""
+    match = _PART_NAME.fullmatch(name)
+    return name if match is None else match[1]
 
 
 def kernel_set(name: str, version: int) -> str:
@@ -61,33 +111,91 @@ def clamped_mss(mtu: int, version: int) -> int:
     return mtu - _CLAMP_OVERHEAD[version]
 
 
-def render(name: str, chain: NfTablesChainSpec) -> RenderedChain:
-    """A chain in nft's words. Raises ValueError that says which rule is wrong."""
-    rules: list[tuple[Json, ...]] = []
+def rendering(chain: NfTablesChainSpec) -> Iterator[None]:
+    """Does what takes long of `render`, and is remembered: a step for each rule. Raises ValueError as that does."""
     for number, rule in enumerate(chain.rules, 1):
         try:
-            rules += _rules(rule)
+            _rendered(rule)
         except ValueError as error:
             raise ValueError(f"rule {number}: {error}") from error
+        yield
+
+
+def render(name: str, chain: NfTablesChainSpec) -> RenderedChain:
+    """A chain in nft's words. Raises ValueError that says which rule is wrong."""
+    for _ in rendering(chain):
+        pass
+    rules = list(map(_rendered, chain.rules))
     header = {
         "type": chain.type.value,
         "hook": chain.hook.value,
         "prio": chain.priority.number,
         "policy": chain.policy.value,
     }
-    digest = hashlib.sha256(json.dumps([header, rules], sort_keys=True).encode()).hexdigest()
+    if chain.policy is Verdict.DROP:
+        rules.append(_rendered_rule((_DROPPED,)))
+    parts: dict[str, RenderedChain] = {}
+    if sum(len(rule.expressions) for rule in rules) > _UNCUT:
+        jumps: list[_RenderedRule] = []
+        for part in _cut(rules[_HEAD:]):
+            made = _part(name, part)
+            parts[made.name] = made
+            jumps.append(_rendered_rule((({"jump": {"target": made.name}},),)))
+        rules = rules[:_HEAD] + jumps
+    expressions = tuple(expression for rule in rules for expression in rule.expressions)
     return RenderedChain(
         name=name,
         header=header,
-        rules=tuple(rules),
-        generation=f"{MARK}{digest[:16]}",
+        rules=expressions,
+        generation=_generation(json.dumps(header, sort_keys=True), *(rule.digest for rule in rules)),
         sets=frozenset(
             match.set_name
             for rule in chain.rules
             for match in (rule.match_source_address, rule.match_destination_address)
             if match is not None and match.set_name
         ),
+        parts=parts,
     )
+
+
+def _cut(rules: Iterable[_RenderedRule]) -> Iterator[list[_RenderedRule]]:
+    """The rules in parts. Whether a part ends behind a rule follows from that rule, unless the part gets too long."""
+    part: list[_RenderedRule] = []
+    for rule in rules:
+        part.append(rule)
+        if int(rule.digest[:8], 16) % _PART == 0 or len(part) == _LONGEST_PART:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _part(owner: str, rules: Iterable[_RenderedRule]) -> RenderedChain:
+    rules = tuple(rules)
+    digest = _digest(*(rule.digest for rule in rules))
+    return RenderedChain(
+        name=f"{owner}.{digest}",
+        header=_NO_HOOK,
+        rules=tuple(expression for rule in rules for expression in rule.expressions),
+        generation=f"{MARK}{digest}",
+    )
+
+
+def _generation(*parts: str) -> str:
+    return f"{MARK}{_digest(*parts)}"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1 << 14)
+def _rendered(rule: NfTablesRule) -> _RenderedRule:
+    return _rendered_rule(tuple(_rules(rule)))
+
+
+def _rendered_rule(expressions: tuple[tuple[Json, ...], ...]) -> _RenderedRule:
+    return _RenderedRule(expressions, _digest(json.dumps(expressions, sort_keys=True)))
 
 
 def _rules(rule: NfTablesRule) -> list[tuple[Json, ...]]:
@@ -119,7 +227,8 @@ def _after_addresses(rule: NfTablesRule) -> Iterable[Json]:
     if rule.match_layer4 is not None:
         yield from _layer4(rule.match_layer4)
     if rule.match_limit is not None:
-        yield {"limit": {"rate": rule.match_limit.packet_rate_per_second, "per": "second"}}
+        rate = rule.match_limit.packet_rate_per_second
+        yield {"limit": {"rate": rate, "burst": rate, "per": "second"}}
 
 
 def _actions(rule: NfTablesRule) -> Iterable[Json]:
@@ -199,7 +308,9 @@ def _layer4(match: Layer4Match) -> Iterable[Json]:
 
 
 def _ports(match: PortMatch) -> list[Json]:
-    return [each.lo if each.lo == each.hi else {"range": [each.lo, each.hi]} for each in match.ranges]
+    # nft refuses ranges that overlap.
+    ranges = union((each.lo, each.hi) for each in match.ranges)
+    return [first if first == last else {"range": [first, last]} for first, last in ranges]
 
 
 def _clamp(rule: NfTablesRule, version: int) -> Iterable[Json]:

@@ -8,17 +8,21 @@ import pytest
 
 from nodespan.controllers.common.ip.cover import prefix_key
 from nodespan.controllers.network.nftables.document import Document, SeenChain, SeenTable, is_current, read_table
-from nodespan.controllers.network.nftables.render import RenderedChain, clamped_mss, render
+from nodespan.controllers.network.nftables.render import RenderedChain, clamped_mss, owner_of_part, render
 from nodespan.resources.network import (
     AddressMatch,
     ChainHook,
     ChainType,
     ClampMSS,
     IfNameMatch,
+    Layer4Match,
+    LimitMatch,
     Mark,
     MatchOperator,
     NfTablesChainSpec,
     NfTablesRule,
+    PortMatch,
+    PortRange,
     Verdict,
 )
 from tests.support.vectors import each
@@ -164,7 +168,7 @@ def test_a_chain_is_flushed_and_filled_in_one_document_and_the_table_never_delet
     document = Document("nodespan")
     chain = render("c", CHAIN)
     document.add_sets(chain.sets)
-    document.put_chain(chain, None)
+    document.put_chain(chain, {})
     assert outline(document) == [
         *("add table", "add set", "add set", "add chain", "flush chain", "add rule", "add rule"),
     ]
@@ -186,7 +190,7 @@ def test_a_chain_is_flushed_and_filled_in_one_document_and_the_table_never_delet
 def test_a_chain_is_replaced_only_if_its_place_changed(changes: dict[str, Any], replaced: bool) -> None:
     document = Document("nodespan")
     chain = render("c", CHAIN)
-    document.put_chain(chain, seen(chain, **changes))
+    document.put_chain(chain, {"c": attrs.evolve(seen(chain, **changes), comments=())})
     assert ("delete chain" in outline(document)) is replaced
 
 
@@ -244,3 +248,141 @@ def test_a_listed_table_is_read() -> None:
             "empty": frozenset(),
         },
     )
+
+
+# Long chains.
+
+LONG = tuple(
+    NfTablesRule(
+        match_source_address=AddressMatch(include_subnets=(f"10.{number >> 8}.{number & 255}.0/24",)),
+        verdict=Verdict.ACCEPT,
+    )
+    for number in range(1000)
+)
+
+
+def long(*rules: NfTablesRule, policy: Verdict = Verdict.ACCEPT) -> RenderedChain:
+    return render("c", NfTablesChainSpec(hook=ChainHook.INPUT, policy=policy, rules=rules))
+
+
+def flat(chain: RenderedChain) -> list[Any]:
+    """The rules in the order in which a packet meets them."""
+    found: list[Any] = []
+    for rule in chain.rules:
+        found += chain.parts[rule[0]["jump"]["target"]].rules if "jump" in rule[0] else [rule]
+    return found
+
+
+def test_a_long_chain_is_cut_into_parts_and_keeps_the_order_of_its_rules() -> None:
+    whole = long(*LONG)
+    assert flat(whole) == [expression for rule in LONG for expression in long(rule).rules]
+    assert len(whole.rules) < 140
+    assert max(len(part.rules) for part in whole.parts.values()) <= 56
+    assert long(*LONG[:50]).parts == {}
+
+
+@pytest.mark.parametrize("at", [0, 5, 500, 998])
+def test_one_rule_more_or_less_or_other_costs_few_rules_wherever_it_is(at: int) -> None:
+    before = long(*LONG)
+    other = NfTablesRule(verdict=Verdict.DROP)
+    for rules in (LONG[:at] + LONG[at + 1 :], (*LONG[:at], other, *LONG[at:]), (*LONG[:at], other, *LONG[at + 1 :])):
+        after = long(*rules)
+        document = Document("t")
+        document.change_chain(after, before)
+        added = [command["add"]["rule"] for command in commands(document) if "rule" in command.get("add", {})]
+        assert len(added) < 280
+        new = after.parts.keys() - before.parts.keys()
+        assert len(new) <= 3
+        deleted = [command["delete"]["chain"]["name"] for command in commands(document) if "delete" in command]
+        assert set(deleted) == before.parts.keys() - after.parts.keys()
+        assert flat(after) == [expression for rule in rules for expression in long(rule).rules]
+
+
+def test_parts_come_before_what_jumps_to_them_and_go_after_it() -> None:
+    before, after = long(*LONG), long(*LONG[1:])
+    document = Document("t")
+    document.change_chain(after, before)
+    names = [
+        (verb, what["chain"]["name"])
+        for command in commands(document)
+        for verb, what in command.items()
+        if "chain" in what
+    ]
+    whole = names.index(("flush", "c"))
+    assert all(names.index(("add", name)) < whole for name in after.parts.keys() - before.parts.keys())
+    assert all(names.index(("delete", name)) > whole for name in before.parts.keys() - after.parts.keys())
+
+
+def test_the_name_of_a_part_says_whose_it_is() -> None:
+    chain = long(*LONG)
+    assert {owner_of_part(name) for name in (*chain.parts, "c")} == {"c"}
+    assert owner_of_part("my.chain") == "my.chain"
+
+
+def test_the_policy_drop_is_a_rule_too_for_the_kernel_changes_both_at_different_moments() -> None:
+    drop = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
+    chain = long(NfTablesRule(verdict=Verdict.ACCEPT), policy=Verdict.DROP)
+    assert [list(rule) for rule in chain.rules] == [[ACCEPT], drop]
+    assert [list(rule) for rule in long(policy=Verdict.ACCEPT).rules] == []
+
+
+@pytest.mark.parametrize(
+    ("ranges", "expected"),
+    [
+        ([(80, 80)], [80]),
+        ([(5000, 5000), (5001, 5001)], [{"range": [5000, 5001]}]),
+        ([(1000, 2000), (1500, 2500), (1, 3)], [{"range": [1, 3]}, {"range": [1000, 2500]}]),
+        ([(0, 65535)], [{"range": [0, 65535]}]),
+    ],
+)
+def test_ports_that_touch_or_overlap_are_one_range(ranges: list[tuple[int, int]], expected: list[Any]) -> None:
+    ports = PortMatch(ranges=tuple(PortRange(lo=low, hi=high) for low, high in ranges))
+    ((protocol, port),) = rules(match_layer4=Layer4Match(protocol="tcp", match_destination_port=ports))
+    assert protocol == match({"meta": {"key": "l4proto"}}, "tcp")
+    assert port == match({"payload": {"protocol": "th", "field": "dport"}}, {"set": expected})
+
+
+def test_a_limit_allows_no_more_at_once_than_in_a_second() -> None:
+    ((limit,),) = rules(match_limit=LimitMatch(packet_rate_per_second=7))
+    assert limit == {"limit": {"rate": 7, "burst": 7, "per": "second"}}
+
+
+def source(*include: str, exclude: tuple[str, ...] = (), invert: bool = False, **fields: Any) -> list[Any]:
+    match = AddressMatch(include_subnets=include, exclude_subnets=exclude, invert=invert)
+    return [rule[0]["match"]["right"] for rule in rules(match_source_address=match, **fields)]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "invert", "expected"),
+    [
+        # Without addresses in a family: no rule for it, or, inverted, one for all of it.
+        (("10.0.0.0/8",), (), False, [{"set": [{"range": ["10.0.0.0", "10.255.255.255"]}]}]),
+        (
+            ("10.0.0.0/8",),
+            (),
+            True,
+            [{"set": [{"range": ["0.0.0.0", "9.255.255.255"]}, {"range": ["11.0.0.0", "255.255.255.255"]}]}, "ipv6"],
+        ),
+        (("0.0.0.0/0",), (), False, ["ipv4"]),
+        (("0.0.0.0/0",), (), True, ["ipv6"]),
+        (("0.0.0.0/0", "::/0"), (), True, []),
+        ((), (), False, []),
+        ((), (), True, ["ipv4", "ipv6"]),
+        (
+            ("0.0.0.0/0",),
+            ("10.1.2.3/32",),
+            False,
+            [{"set": [{"range": ["0.0.0.0", "10.1.2.2"]}, {"range": ["10.1.2.4", "255.255.255.255"]}]}],
+        ),
+        (
+            ("10.0.0.0/8",),
+            ("10.3.0.0/16",),
+            False,
+            [{"set": [{"range": ["10.0.0.0", "10.2.255.255"]}, {"range": ["10.4.0.0", "10.255.255.255"]}]}],
+        ),
+    ],
+)
+def test_the_sources_of_a_rule_are_the_fewest_ranges(
+    include: tuple[str, ...], exclude: tuple[str, ...], invert: bool, expected: list[Any]
+) -> None:
+    assert source(*include, exclude=exclude, invert=invert) == expected

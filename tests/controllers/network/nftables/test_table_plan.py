@@ -3,16 +3,17 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 from nodespan.controllers.common.ip.cover import prefix_key
 from nodespan.controllers.network.nftables.chain import ListTable, Send, _Others, _TablePlan
 from nodespan.controllers.network.nftables.desired_table import DesiredTable
-from nodespan.controllers.network.nftables.document import SeenTable
+from nodespan.controllers.network.nftables.document import SeenChain, SeenTable
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
 from nodespan.controllers.network.nftables.render import render
-from nodespan.resources.network import NfTablesChainSpec
+from nodespan.resources.network import ConntrackStateMatch, Mark, NfTablesChainSpec, NfTablesRule, Verdict
 from nodespan.runtime.controller import Retries
 
 pytestmark = pytest.mark.virtual_clock
@@ -37,6 +38,12 @@ def work(plan: _TablePlan) -> Any:
     return plan.decide("t")["t"].work
 
 
+def compare(plan: _TablePlan, desired: DesiredTable) -> None:
+    """The table is made what it should be."""
+    sent = work(plan)
+    desired.note_compared(sent.kept, sent.chains)
+
+
 def commands(tell: Any) -> list[Any]:
     assert isinstance(tell, Send)
     found: list[Any] = json.loads(tell.text)["nftables"]
@@ -48,7 +55,7 @@ def compared(*prefixes: str) -> tuple[_TablePlan, DesiredTable, _Others]:
     plan, desired, others = parts()
     want(desired, "a", *prefixes)
     desired.note_listed(None)
-    desired.note_compared(work(plan).kept)
+    compare(plan, desired)
     assert work(plan) is None
     return plan, desired, others
 
@@ -68,7 +75,7 @@ async def test_changed_elements_are_sent_alone() -> None:
     want(desired, "b", "198.51.100.0/24")
     (command,) = commands(work(plan))
     assert command["add"]["element"]["elem"] == [{"prefix": {"addr": "198.51.100.0", "len": 24}}]
-    desired.note_sent()
+    desired.note_sent(work(plan).chains)
     assert work(plan) is None
     want(desired, "b")
     (command,) = commands(work(plan))
@@ -113,7 +120,7 @@ async def test_a_table_that_nothing_desires_is_deleted() -> None:
     assert work(plan) == ListTable()
     desired.note_listed(SeenTable(sets={V4: frozenset(), "routed_ipv6": frozenset()}))
     assert commands(work(plan)) == [{"delete": {"table": {"family": "inet", "name": "t"}}}]
-    desired.note_compared(())
+    desired.note_compared((), {})
     assert work(plan) is None
 
 
@@ -126,5 +133,84 @@ async def test_the_guard_waits_for_the_table_unless_that_fails() -> None:
     desired.note_failed()
     assert isinstance(plan.decide("t_guard")["t_guard"].work, GuardWork)
     desired.note_listed(None)
-    desired.note_compared(work(plan).kept)
+    compare(plan, desired)
     assert isinstance(plan.decide("t_guard")["t_guard"].work, GuardWork)
+
+
+def want_chain(desired: DesiredTable, *rules: NfTablesRule, name: str = "c") -> None:
+    desired.chains[name] = render(name, NfTablesChainSpec(rules=rules))
+
+
+def chain_names(tell: Any, verb: str) -> list[str]:
+    return [command[verb]["chain"]["name"] for command in commands(tell) if "chain" in command.get(verb, {})]
+
+
+async def test_a_chain_that_changes_is_sent_without_listing_the_table() -> None:
+    plan, desired, _ = parts()
+    want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT))
+    desired.note_listed(None)
+    compare(plan, desired)
+    assert work(plan) is None
+    want_chain(desired, NfTablesRule(verdict=Verdict.DROP))
+    sent = work(plan)
+    assert chain_names(sent, "flush") == ["c"]
+    desired.note_sent(sent.chains)
+    assert work(plan) is None
+    # After a failure nothing is known.
+    desired.note_failed()
+    assert work(plan) == ListTable()
+
+
+async def test_parts_of_a_long_chain_that_nothing_uses_are_removed_with_it_and_before() -> None:
+    plan, desired, _ = parts()
+    rules = [NfTablesRule(set_mark=Mark(mask=number)) for number in range(300)]
+    want_chain(desired, *rules)
+    whole = desired.chains["c"]
+    # Another process has added one that looks like a part.
+    found = {
+        chain.name: SeenChain(header=chain.header, comments=(chain.generation,) * len(chain.rules))
+        for chain in (whole, *whole.parts.values())
+    }
+    extra = f"c.{'0' * 16}"
+    found[extra] = attrs.evolve(found["c"], header=whole.parts[min(whole.parts)].header)
+    desired.note_listed(SeenTable(chains=found))
+    assert chain_names(work(plan), "delete") == [extra]
+    del found[extra]
+    desired.note_listed(SeenTable(chains=found))
+    assert work(plan) is None
+    desired.chains.clear()
+    want_chain(desired, name="other")
+    desired.compare()
+    desired.note_listed(SeenTable(chains=found))
+    assert chain_names(work(plan), "delete") == ["c", *sorted(whole.parts)]
+
+
+async def test_a_long_chain_of_an_earlier_process_stays_with_all_its_parts_until_it_is_desired() -> None:
+    plan, desired, _ = parts()
+    rules = [NfTablesRule(set_mark=Mark(mask=number)) for number in range(300)]
+    before = render("c", NfTablesChainSpec(rules=tuple(rules)))
+    found = SeenTable(
+        chains={
+            chain.name: SeenChain(header=chain.header, comments=(chain.generation,) * len(chain.rules))
+            for chain in (before, *before.parts.values())
+        }
+    )
+    want_chain(desired, name="other")
+    desired.note_listed(found)
+    assert chain_names(work(plan), "delete") == []
+    want_chain(desired, *rules[1:])
+    desired.stale_chains.discard("c")
+    assert set(chain_names(work(plan), "delete")) == before.parts.keys() - desired.chains["c"].parts.keys()
+
+
+async def test_connections_are_made_known_before_the_first_rule_that_asks_for_them() -> None:
+    plan, desired, _ = parts()
+    want_chain(desired, NfTablesRule(verdict=Verdict.ACCEPT))
+    desired.note_listed(None)
+    assert not work(plan).tracks
+    tracking = NfTablesRule(match_conntrack_state=ConntrackStateMatch(states=("established",)), verdict=Verdict.ACCEPT)
+    want_chain(desired, tracking)
+    assert work(plan).tracks
+    chain = desired.chains["c"]
+    desired.note_listed(SeenTable(chains={"c": SeenChain(header=chain.header, comments=())}))
+    assert not work(plan).tracks
