@@ -109,12 +109,12 @@ class MachineService:
             raise RPCError(Code.FAILED_PRECONDITION, "another apply configuration is already in progress")
         self._is_applying = True
         try:
-            answer = await self._applied(request)
+            answer = await self._applied(request, call)
         finally:
             self._is_applying = False
         return wire.ApplyConfigurationResponse(messages=[answer])
 
-    async def _applied(self, request: wire.ApplyConfigurationRequest) -> wire.ApplyConfiguration:
+    async def _applied(self, request: wire.ApplyConfigurationRequest, call: Call) -> wire.ApplyConfiguration:
         mode, details, seconds = request.mode, _APPLIED, 0.0
         match mode:
             case _MODES.AUTO | _MODES.NO_REBOOT:
@@ -137,6 +137,7 @@ class MachineService:
             case _:
                 raise RPCError(Code.INVALID_ARGUMENT, f"unknown mode {mode}")
         arguments: dict[str, Any] = {"files": [["the configuration", request.data]], "wait": False}
+        arguments["caller"] = self._caller(call)
         if request.dry_run:
             await self._act(DRY_RUN, arguments)
             return wire.ApplyConfiguration(mode=mode, mode_details=self._dry_details(details, request.data))
@@ -150,6 +151,14 @@ class MachineService:
             # The applied configuration is what remains, so the trial ends without going back.
             await self._act(CONFIRM, {})
         return wire.ApplyConfiguration(mode=mode, mode_details=details, warnings=await self._act(APPLY, arguments))
+
+    def _caller(self, call: Call) -> list[object] | None:
+        """The connection of the client, which the firewall of a configuration may not let in again."""
+        config = self._agent.state.find(MachineConfig, MACHINE_CONFIG_ID)
+        port = "" if config is None else config.spec.nodespan.api.listen.rpartition(":")[2]
+        if call.peer.address is None or not port.isdecimal():
+            return None
+        return [str(call.peer.address), "", int(port)]
 
     def _is_on_trial(self) -> bool:
         status = self._agent.state.find(ConfigStatus, CONFIG_STATUS_ID)

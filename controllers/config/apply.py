@@ -23,6 +23,7 @@ from nodespan.controllers.config.check import report
 from nodespan.controllers.config.dry_run import dry_run, dry_run_texts
 from nodespan.controllers.config.loaded import Loaded
 from nodespan.controllers.config.loading import load_files, load_sources
+from nodespan.controllers.config.lockout import caller_of, lockout_warnings
 from nodespan.controllers.config.patching import Patch, PatchError, apply_patches
 from nodespan.controllers.config.problem import Problem
 from nodespan.controllers.config.reading import decode
@@ -77,6 +78,9 @@ def apply_actions(
             yield answer
         if loaded is None:
             return
+        is_trial = timeout is not None
+        async for answer in _lockout(call, loaded, is_trial=is_trial):
+            yield answer
         if call.arguments.get("staged"):
             target = await keeper.stage(loaded)
             yield {"text": f"staged: after the next reboot it is kept in {target}, and in effect\n", "status": APPLIED}
@@ -93,6 +97,12 @@ def apply_actions(
             }
         async for answer in _follow_up(call, before):
             yield answer
+
+    async def _lockout(call: ActionCall, loaded: Loaded, *, is_trial: bool) -> _Answers:
+        caller = caller_of(call.arguments)
+        texts = await lockout_warnings(loaded.config, call.state, new_controllers(), caller, trial=is_trial)
+        for text in texts:
+            yield {"text": text, "problem": True}
 
     async def confirm(_call: ActionCall) -> _Answers:
         target = await keeper.confirm()
@@ -111,6 +121,8 @@ def apply_actions(
             yield answer
         if loaded is None:
             return
+        async for answer in _lockout(call, loaded, is_trial=False):
+            yield answer
         found = await dry_run(loaded.config, call.state, new_controllers(), prior)
         for text, is_problem in dry_run_texts(found):
             yield {"text": text, "problem": is_problem}

@@ -85,8 +85,10 @@ def send(options: argparse.Namespace, action: str, arguments: dict[str, object])
         from nodespan.controllers.remote.nodes import Target
 
         return apply_remotely(Target.of(options), action, arguments)
+    from nodespan.controllers.config.ssh_connection import caller_argument, ssh_connection
     from nodespan.runtime.cli.client import Connection
 
+    arguments["caller"] = caller_argument(ssh_connection())
     request = {"call": "action", "name": action, "arguments": arguments}
     status = 1
     with Connection(socket_of(options), request) as answers:

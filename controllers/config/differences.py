@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nodespan.controllers.common.quoting import mask_url
+from nodespan.controllers.common.rule_text import rule_text
 from nodespan.controllers.config.masking import is_secret_name
+from nodespan.resources.network import NfTablesChainSpec
 from nodespan.runtime.codec.plain import spec_to_plain
 
 # By display type and id; the specs.
@@ -16,6 +18,8 @@ Specs = Mapping[tuple[str, str], Any]
 
 _HIDDEN = "(secret)"
 _LONGEST = 60
+# Of a list, as the rules of a firewall, so many items are shown.
+_MOST_ITEMS = 20
 
 
 def difference_lines(before: Specs, after: Specs) -> Iterator[str]:
@@ -43,14 +47,23 @@ def change_texts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
         if isinstance(was, list) and isinstance(becomes, list):
             gone = [f"-{_shown(path, item)}" for item in was if item not in becomes]
             come = [f"+{_shown(path, item)}" for item in becomes if item not in was]
-            yield " ".join([path, *gone, *come]) if gone or come else f"{path} in another order"
+            yield " ".join([path, *_some(gone), *_some(come)]) if gone or come else f"{path} in another order"
         else:
             yield f"{path} {_shown(path, was)} -> {_shown(path, becomes)}"
 
 
 def flat(spec: object) -> dict[str, Any]:
     """The fields of a spec by their paths: `bondMaster.miimon`, `peers[0].endpoint`."""
-    return dict(_flatten(spec_to_plain(spec), ""))
+    plain = spec_to_plain(spec)
+    if isinstance(spec, NfTablesChainSpec):
+        # A rule that comes between others is one difference, not one of each field of all behind it.
+        plain = {**plain, "rules": [f"({rule_text(rule)})" for rule in spec.rules]}
+    return dict(_flatten(plain, ""))
+
+
+def _some(items: Sequence[str]) -> Sequence[str]:
+    more = len(items) - _MOST_ITEMS
+    return [*items[:_MOST_ITEMS], f"and {more:,} more"] if more > 0 else items
 
 
 def _flatten(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -75,10 +88,11 @@ def _shown(path: str, value: Any) -> str:
     if is_secret_name(path.rpartition(".")[2].partition("[")[0]):
         return _HIDDEN
     if isinstance(value, list):
-        return f"[{', '.join(_shown(path, item) for item in value)}]"
+        return f"[{', '.join(_some([_shown(path, item) for item in value]))}]"
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     name, equals, _ = text.partition("=")
     if equals and is_secret_name(name):
         return f"{name}={_HIDDEN}"
     text = " ".join(mask_url(text).split())
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    longest = _LONGEST if not path.endswith("rules") else 2 * _LONGEST
+    return text if len(text) <= longest else text[: longest - 1] + "…"

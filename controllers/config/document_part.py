@@ -11,6 +11,7 @@ from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, Path, Span, at, path_text
 from nodespan.controllers.config.merging import KIND_SPELLINGS
 from nodespan.controllers.config.not_applied import (
+    is_kind_of_others,
     is_known_elsewhere,
     key_not_applied,
     kind_not_applied,
@@ -166,7 +167,7 @@ def _check_head(node: Table, api_version: str, kind: str, expected_class: type |
         yield at(message="this document has neither kind nor a key of the main document", hint=hint)
         return
     if expected_class is None:
-        meant = _closest_kind(kind)
+        meant = "" if is_kind_of_others(kind) else _closest_kind(kind)
         if meant:
             yield at("kind", message=f"unknown kind {quote(kind)}", hint=f'did you mean "{meant}"?')
         return

@@ -6,7 +6,7 @@ is what the real ones would come to. What DHCP would answer is not known, so wha
 asked for.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -51,6 +51,31 @@ async def dry_run(
     """
     deriving = [controller for controller in controllers if controller.only_derives]
     names = frozenset(controller.name for controller in deriving)
+    found = await derived(config, live, deriving)
+    copy, failures = found.state, found.failures
+    types = {output.type_name for controller in deriving for output in controller.outputs}
+    before, after = (_specs(state, types, names) for state in (live, copy))
+    was_before = frozenset() if prior is None else await trio.to_thread.run_sync(slots_of_others, prior)
+    problems, known = _problems(copy, names), _problems(live, names)
+    return DryRun(
+        resources=tuple(difference_lines(before, after)),
+        kernel=tuple(kernel_lines(live, copy, was_before=was_before.__contains__)),
+        problems=tuple(text for id, text in sorted(problems.items()) if known.get(id) != text),
+        failures=tuple(failures.values()),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Derived:
+    """A state with what controllers derive; the failures of these, by their names, "": they did not come to rest."""
+
+    state: State
+    failures: Mapping[str, str]
+
+
+async def derived(config: MachineConfigSpec, live: State, deriving: Sequence[_AnyController]) -> Derived:
+    """What these controllers, new instances that only derive, make of the live state with another configuration."""
+    names = frozenset(controller.name for controller in deriving)
     failures: dict[str, str] = {}
     copy = MemoryState()
 
@@ -70,16 +95,7 @@ async def dry_run(
         nursery.cancel_scope.cancel()
     if not is_settled:
         failures[""] = "it takes longer than expected: there may be more differences than are shown"
-    types = {output.type_name for controller in deriving for output in controller.outputs}
-    before, after = (_specs(state, types, names) for state in (live, copy))
-    was_before = frozenset() if prior is None else await trio.to_thread.run_sync(slots_of_others, prior)
-    problems, known = _problems(copy, names), _problems(live, names)
-    return DryRun(
-        resources=tuple(difference_lines(before, after)),
-        kernel=tuple(kernel_lines(live, copy, was_before=was_before.__contains__)),
-        problems=tuple(text for id, text in sorted(problems.items()) if known.get(id) != text),
-        failures=tuple(failures.values()),
-    )
+    return Derived(state=copy, failures=failures)
 
 
 async def _seed(copy: MemoryState, live: State, controller: _AnyController, names: frozenset[str]) -> None:

@@ -13,6 +13,7 @@ from nodespan.controllers.config.rules.between import (
 )
 from nodespan.controllers.config.rules.documents import DOCUMENT_RULES
 from nodespan.controllers.config.rules.entry import Entry
+from nodespan.controllers.config.rules.firewall import check_firewall
 from nodespan.controllers.config.rules.main import check_main
 from nodespan.controllers.config.rules.one_link import check_one_link
 from nodespan.controllers.config.rules.replaced import check_control_plane_kinds, check_replaced
@@ -42,3 +43,4 @@ def validate(entries: Sequence[Entry], *, are_all: bool = True) -> Iterator[tupl
     yield from check_control_plane_kinds(entries)
     yield from check_encrypted_dns(entries)
     yield from check_discovery_needs(entries)
+    yield from check_firewall(entries)

@@ -76,7 +76,7 @@ from nodespan.resources.network import (
     routing_rule_id,
 )
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
-from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, shared, weak
+from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, shared, weak
 from nodespan.runtime.errors import PhaseConflictError
 
 _LAYER = ConfigLayer.OPERATOR
@@ -289,7 +289,7 @@ class ManagerController(Controller):
         shared(AddressSpec),
         shared(RouteSpec),
         shared(RoutingRuleSpec),
-        exclusive(NfTablesChain),
+        shared(NfTablesChain),
     )
 
     async def run(self, ctx: ControllerContext) -> None:

@@ -12,6 +12,7 @@ from nodespan.controllers.network.config.device_config import DeviceConfigContro
 from nodespan.controllers.network.config.ethernet_config import EthernetConfigController
 from nodespan.controllers.network.config.link_alias_config import LinkAliasConfigController
 from nodespan.controllers.network.config.link_config import LinkConfigController
+from nodespan.controllers.network.config.nftables_chain_config import NfTablesChainConfigController
 from nodespan.controllers.network.config.operator_config import OperatorConfigController
 from nodespan.controllers.network.config.route_config import RouteConfigController
 from nodespan.controllers.network.config.routing_rule_config import RoutingRuleConfigController
@@ -85,6 +86,7 @@ controllers = (
     LinkRenameController,
     LinkStatusController,
     NetworkStatusController,
+    NfTablesChainConfigController,
     NodeAddressController,
     NodeAddressSortAlgorithmController,
     OperatorConfigController,

@@ -7,6 +7,7 @@ import attrs
 from nodespan.resources.config.bond import Bond
 from nodespan.resources.config.device import Device
 from nodespan.resources.config.ethernet import EthernetConfig
+from nodespan.resources.config.firewall import NetworkDefaultActionConfig, NetworkRuleConfig
 from nodespan.resources.config.host import (
     EnvironmentConfig,
     EtcFileConfig,
@@ -72,6 +73,8 @@ Document = (
     | LinkAliasConfig
     | LinkConfig
     | MacVLANConfig
+    | NetworkDefaultActionConfig
+    | NetworkRuleConfig
     | ResolverConfig
     | RoutingRuleConfig
     | StaticHostConfig
@@ -153,6 +156,8 @@ __all__ = [
     "MachineConfigSpec",
     "MachineType",
     "MainDocument",
+    "NetworkDefaultActionConfig",
+    "NetworkRuleConfig",
     "NodespanConfig",
     "ResolverConfig",
     "RoutingRuleConfig",

@@ -75,6 +75,8 @@ from nodespan.resources.network.link_spec import (
 from nodespan.resources.network.namespace import CONFIG_NAMESPACE, NAMESPACE
 from nodespan.resources.network.network_status import NETWORK_STATUS_ID, NetworkStatus, NetworkStatusSpec
 from nodespan.resources.network.nftables import (
+    INGRESS_CHAIN_ID,
+    PREROUTING_CHAIN_ID,
     AddressMatch,
     ChainHook,
     ChainPriority,
@@ -168,12 +170,14 @@ __all__ = [
     "EXTERNAL_LINK",
     "FIRST_HARDWARE_ADDRESS_ID",
     "HOSTNAME_ID",
+    "INGRESS_CHAIN_ID",
     "IPVLAN",
     "MANAGED_ADDRESS_FLAGS",
     "NAMESPACE",
     "NETWORK_STATUS_ID",
     "NO_K8S_ID",
     "ONLY_K8S_ID",
+    "PREROUTING_CHAIN_ID",
     "RESOLVERS_ID",
     "ROUTED_ADDRESSES_ID",
     "ROUTED_NO_K8S_ID",

@@ -10,6 +10,7 @@ from nodespan.controllers.config.rules import (
     discovery,
     dns,
     ethernet,
+    firewall,
     host,
     kubernetes,
     kubespan,
@@ -22,8 +23,8 @@ from nodespan.controllers.config.rules import (
 )
 
 _FAMILIES = (
-    *(bonds, dhcp, discovery, dns, ethernet, host, kubernetes, kubespan, links, nodespan, routing, time, virtual_ips),
-    wireguard,
+    *(bonds, dhcp, discovery, dns, ethernet, firewall, host, kubernetes, kubespan, links, nodespan, routing, time),
+    *(virtual_ips, wireguard),
 )
 
 DOCUMENT_RULES: Final[Mapping[type, Callable[[Any], Iterator[Finding]]]] = {

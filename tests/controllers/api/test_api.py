@@ -135,7 +135,11 @@ async def test_a_configuration_is_applied_in_the_modes_of_the_original() -> None
         assert list(done.warnings) == ["x:1:1: warning: mind this"]
         assert actions.calls.pop() == (
             APPLY,
-            {"files": [["the configuration", b"machine: {type: worker}"]], "wait": False},
+            {
+                "files": [["the configuration", b"machine: {type: worker}"]],
+                "wait": False,
+                "caller": ["127.0.0.1", "", 50000],
+            },
         )
         tried = await apply(admin, mode=MODES.TRY, try_mode_timeout=Duration(seconds=90))
         assert tried.mode_details.endswith("will be automatically reverted back in 1m30s")

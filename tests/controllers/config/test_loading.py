@@ -342,8 +342,8 @@ def test_more_than_a_hundred_problems_are_counted_and_not_listed() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("apiVersion: v1alpha1\nkind: NetworkDefaultActionConfig\ningress: block", "no packet is blocked"),
-        ("apiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: ssh", "no port is opened or closed"),
+        ("apiVersion: v1alpha1\nkind: NetworkLinkIngressConfig\nname: eth0", "no packet is blocked"),
+        ("apiVersion: v1alpha1\nkind: NetworkNATRuleConfig\nname: a", "no address is translated"),
         ("apiVersion: v1alpha1\nkind: SideroLinkConfig\napiUrl: grpc://x", "not connected to its management server"),
         ("machine: {sysctls: {net.ipv4.ip_forward: '1'}}", "kernel parameters stay as they are"),
         ("machine: {kernel: {modules: [{name: br_netfilter}]}}", "no kernel module is loaded"),

@@ -1,0 +1,57 @@
+"""network.NfTablesChainConfigController: the chains of the ingress firewall."""
+
+from nodespan.controllers.common.slices import Slices
+from nodespan.controllers.network.config.ingress_chains import deriving, ingress_chains
+from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.resources.network import (
+    INGRESS_CHAIN_ID,
+    PREROUTING_CHAIN_ID,
+    ROUTED_ADDRESSES_ID,
+    ROUTED_NO_K8S_ID,
+    NfTablesChain,
+    NfTablesChainSpec,
+    NodeAddress,
+)
+from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, shared, weak
+from nodespan.runtime.errors import PhaseConflictError
+
+_CHAINS = NfTablesChain.kind
+
+
+class NfTablesChainConfigController(Controller):
+    """Writes its chains while the configuration has rules for incoming packets, or blocks them."""
+
+    name = "network.NfTablesChainConfigController"
+    only_derives = True
+    inputs = (
+        weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(NodeAddress, ROUTED_NO_K8S_ID),
+        weak(NodeAddress, ROUTED_ADDRESSES_ID),
+        destroy_ready(NfTablesChain),
+    )
+    outputs = (shared(NfTablesChain),)
+
+    async def run(self, ctx: ControllerContext) -> None:
+        """Follow the configuration and the node's addresses."""
+        async for _ in ctx:
+            chains = await self._chains(ctx)
+            for name in (INGRESS_CHAIN_ID, PREROUTING_CHAIN_ID):
+                if name not in chains:
+                    await ctx.remove(_CHAINS, name)
+                    continue
+                try:
+                    await ctx.put(_CHAINS, name, chains[name])
+                except PhaseConflictError:
+                    # It is still being torn down: it is created again when that is done.
+                    if await ctx.remove(_CHAINS, name):
+                        await ctx.put(_CHAINS, name, chains[name])
+
+    async def _chains(self, ctx: ControllerContext) -> dict[str, NfTablesChainSpec]:
+        config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+        if config is None:
+            return {}
+        slices = Slices()
+        for _ in deriving(config.spec):
+            await slices.rest()
+        own = ctx.find(NodeAddress, ROUTED_NO_K8S_ID) or ctx.find(NodeAddress, ROUTED_ADDRESSES_ID)
+        return ingress_chains(config.spec, None if own is None else own.spec.addresses)
