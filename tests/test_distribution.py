@@ -28,7 +28,7 @@ import sys
 from hatchling.build import build_sdist, build_wheel
 print(build_wheel(sys.argv[1]) if sys.argv[2] == "wheel" else build_sdist(sys.argv[1]))
 """
-# The controller of the README with inputs that do not depend on the machine.
+# The controller of the tutorial with inputs that do not depend on the machine.
 USE = """
 import trio
 import nodespan
@@ -111,7 +111,7 @@ def contents(wheel: Path) -> dict[str, int]:
 
 @attrs.frozen
 class Installed:
-    """A fresh environment with the wheel in it, and a directory away from the checkout with the README's controller."""
+    """A fresh environment with the wheel in it, and a directory elsewhere with the controller of the tutorial."""
 
     programs: Path
     directory: Path
@@ -140,13 +140,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     (packages / "dependencies.pth").write_text(
         "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     )
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs/tutorial/first-controller.md").read_text()
     (controller,) = re.findall(r"^## A controller of your own\n+```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (directory / "banner.py").write_text(controller)
     return Installed(fresh / "bin", directory)
 
 
-def test_the_controller_of_the_readme_works_with_an_installed_wheel(installed: Installed) -> None:
+def test_the_controller_of_the_tutorial_works_with_an_installed_wheel(installed: Installed) -> None:
     done = installed.run("python", "-c", USE)
     assert done.returncode == 0, done.stderr
     text, place = done.stdout.splitlines()
@@ -161,7 +161,7 @@ def test_the_installed_command_finds_its_controllers_and_those_of_users(installe
         assert f'label="{name}"' in done.stdout
 
 
-def test_the_installed_agent_runs_the_controller_of_the_readme(installed: Installed) -> None:
+def test_the_installed_agent_runs_the_controller_of_the_tutorial(installed: Installed) -> None:
     command = [str(installed.programs / "nodespan"), "agent", "--controllers", "banner:BannerController"]
     place, variables = installed.directory, installed.environment
     with subprocess.Popen(command, cwd=place, env=variables, stderr=subprocess.PIPE, text=True) as agent:
