@@ -44,7 +44,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs packages test-packages soak bench \
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs docs-site packages test-packages soak bench \
 	bench-compare clean
 
 help:
@@ -136,9 +136,13 @@ docs: .venv/installed ## redo what in docs/ is made from the code: names, the co
 	$(BIN)/nodespan graph -o svg > docs/graph.svg
 	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg
 
-pictures: .venv/installed ## redo the pictures of the dashboard in docs/pictures, in a headless Chromium
-	@$(PACKAGES) $(BROWSER) || [ $$? = 3 ] # 3: not on this machine; the test says so
+docs-site: .venv/installed ## the documentation as a site, in dist/site
+	@$(BIN)/python -m deploy.site $(ARGS)
+
+pictures: .venv/installed ## redo docs/pictures: the dashboard in a headless Chromium; a mesh that comes up, as root
+	@$(PACKAGES) $(BROWSER) $(RUN_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; the test says so
 	NODESPAN_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -n 0 tests/browser/test_pictures.py
+	$(BIN)/python -m deploy.site.mesh_picture docs/pictures/mesh.svg
 
 packages: .venv/installed ## a .deb and an .rpm in dist/
 	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install

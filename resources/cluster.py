@@ -44,16 +44,18 @@ class MachineType(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class KubeSpanAffiliate:
-    """How a node takes part in the mesh. Prefixes are as configured: host bits may be set.
-
-    `exclude_advertised_networks` are never routed to the node, even if they are advertised.
-    """
+    """How a node takes part in the mesh. Prefixes are as configured: host bits may be set."""
 
     public_key: str = ""
+    """The public key of the node's tunnel, in base64."""
     address: str = ""
+    """The address of the node in the mesh."""
     additional_addresses: tuple[str, ...] = ()
+    """Networks behind the node, such as those of its pods."""
     endpoints: tuple[str, ...] = ()
+    """Where the node's tunnel can be reached, as `address:port`."""
     exclude_advertised_networks: tuple[str, ...] = ()
+    """Networks that are never routed to the node, even if it advertises them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +63,7 @@ class ControlPlane:
     """The port at which a node serves the Kubernetes API."""
 
     port: int = 0
+    """The port number."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,13 +71,21 @@ class AffiliateSpec:
     """A node that announces itself as part of the cluster. Without a node name it is not a member."""
 
     node_id: str = ""
+    """The id of the node in its cluster."""
     addresses: tuple[str, ...] = ()
+    """The addresses of the node, without those of pods and services."""
     hostname: str = ""
+    """The host name of the node."""
     nodename: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The name of the node in Kubernetes, or its host name."""
     operating_system: str = ""
+    """The name and version of the node's operating system."""
     machine_type: MachineType = MachineType.UNKNOWN
+    """The role of the node."""
     kubespan: KubeSpanAffiliate | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """How the node takes part in the mesh; unset if it does not."""
     control_plane: ControlPlane | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """Where the node serves the Kubernetes API; unset if it does not."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,37 +93,54 @@ class MemberSpec:
     """A member of the cluster. The id is its node name."""
 
     node_id: str = ""
+    """The id of the node in its cluster."""
     addresses: tuple[str, ...] = ()
+    """The addresses of the node, without those of pods and services."""
     hostname: str = ""
+    """The host name of the node."""
     machine_type: MachineType = MachineType.UNKNOWN
+    """The role of the node."""
     operating_system: str = ""
+    """The name and version of the node's operating system."""
     control_plane: ControlPlane | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """Where the node serves the Kubernetes API; unset if it does not."""
 
 
 @attrs.frozen(kw_only=True)
 class DiscoveryService:
-    """A discovery service: `endpoint` is host:port, `insecure` is plain text."""
+    """A discovery service that is configured."""
 
     name: str = ""
+    """The name of its document, "" for the one of the main document."""
     endpoint: str = ""
+    """Where it is, as `host:port`."""
     insecure: bool = False
+    """Whether it is spoken to in plain text."""
 
 
 @attrs.frozen(kw_only=True)
 class DiscoveryConfigSpec:
-    """The discovery services in use, and the cluster's id and key. The singular fields are those of the first service.
+    """The discovery services in use, and the cluster's id and key.
 
-    `service_encryption_key` is the cluster secret decoded: 32 bytes, none without a secret.
+    The singular fields are those of the first service.
     """
 
     discovery_enabled: bool = False
+    """Whether members of the cluster are looked for at all."""
     registry_kubernetes_enabled: bool = False
+    """Whether the configuration enables the registry of Kubernetes, which is not provided here."""
     registry_service_enabled: bool = False
+    """Whether discovery services are used."""
     service_endpoint: str = ""
+    """Where the first service is, as `host:port`."""
     service_endpoint_insecure: bool = attrs.field(default=False, metadata=_OPTIONAL)
+    """Whether the first service is spoken to in plain text."""
     service_encryption_key: bytes = attrs.field(default=b"", repr=False)
+    """The secret of the cluster, decoded: 32 bytes, none without a secret."""
     service_cluster_id: str = attrs.field(default="", metadata=wire("serviceClusterID"))
+    """The id by which the services know the cluster."""
     service_endpoints: tuple[DiscoveryService, ...] = ()
+    """All services, in the order of the configuration."""
 
 
 class ServiceState(enum.StrEnum):
@@ -125,18 +153,20 @@ class ServiceState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class DiscoveryServiceStatusSpec:
-    """Whether a discovery service is in use. `stage` is what failed, and `message` how.
-
-    Stages: lookup, proxy, tcp, tls, http, deadline, service. `unreadable` counts the affiliates whose records cannot be
-    read.
-    """
+    """Whether a discovery service is in use."""
 
     endpoint: str = ""
+    """Where the service is, as `host:port`."""
     state: ServiceState = ServiceState.CONNECTING
+    """How far this node has come with it."""
     stage: str = attrs.field(default="", metadata=_OPTIONAL)
+    """What failed: `lookup`, `proxy`, `tcp`, `tls`, `http`, `deadline` or `service`."""
     message: str = attrs.field(default="", metadata=_OPTIONAL)
+    """How it failed."""
     affiliates: int = 0
+    """How many affiliates the service has reported."""
     unreadable: int = 0
+    """How many of them have records that cannot be read, most often for they were encrypted with another secret."""
 
 
 @attrs.frozen(kw_only=True)
@@ -144,6 +174,7 @@ class IdentitySpec:
     """This node's id in the cluster."""
 
     node_id: str = ""
+    """32 random bytes as letters and digits, made once and kept in the state directory."""
 
 
 @attrs.frozen(kw_only=True)
@@ -151,7 +182,9 @@ class InfoSpec:
     """The cluster that this node belongs to."""
 
     cluster_id: str = ""
+    """The id of the cluster."""
     cluster_name: str = ""
+    """The name of the cluster."""
 
 
 @attrs.frozen(kw_only=True)
@@ -159,6 +192,7 @@ class EndpointSpec:
     """Addresses of the control plane."""
 
     addresses: tuple[str, ...] = ()
+    """The addresses, without ports."""
 
 
 @attrs.frozen(kw_only=True)

@@ -13,17 +13,20 @@ NAMESPACE = "files"
 
 @attrs.frozen(kw_only=True)
 class EtcFileSpecSpec:
-    """The complete contents, and the permission bits."""
+    """A desired file below /etc."""
 
     contents: bytes = attrs.field(repr=False)
+    """The complete contents."""
     mode: int = 0o644
+    """The permission bits."""
 
 
 @attrs.frozen(kw_only=True)
 class EtcFileStatusSpec:
-    """The version of the spec that the file was written from."""
+    """A file below /etc that was written."""
 
     spec_version: str = ""
+    """The version of the EtcFileSpec that the file was written from."""
 
 
 EtcFileSpec = ResourceType("EtcFileSpecs.files.talos.dev", EtcFileSpecSpec, namespace=NAMESPACE, sensitive=True)
@@ -34,12 +37,16 @@ EtcFileStatus = ResourceType(
 
 @attrs.frozen(kw_only=True)
 class MachineFileStatusSpec:
-    """The result for one entry of `machine.files`; `error` is the reason if it was not applied."""
+    """The result for one entry of `machine.files`."""
 
     path: str = ""
+    """The path of the file."""
     op: str = ""
+    """What is done: `create`, `append` or `overwrite`."""
     applied: bool = False
+    """Whether the file is as the entry says."""
     error: str = ""
+    """Why the entry was not applied, "" if it was."""
 
 
 def machine_file_id(index: int) -> str:

@@ -24,62 +24,82 @@ KUBESPAN_PORT = 51820
 
 @attrs.frozen(kw_only=True)
 class KubeSpanStaticPeer:
-    """A peer that the configuration names: its address in the mesh, what else is reached through it, and its endpoints.
-
-    Where a member with this public key is discovered, its own endpoints and addresses are added to these.
-    """
+    """A peer that the configuration names. What a discovered member with its key announces is added."""
 
     public_key: str
+    """The public key of its tunnel, in base64."""
     label: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """What it is called."""
     address: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """Its address in the mesh."""
     endpoints: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    """Where it is, as `address:port`, in the order of trials."""
     allowed_ips: tuple[str, ...] = attrs.field(default=(), metadata=wire("allowedIPs", omit_empty=True))
+    """What else is reached through it."""
 
 
 @attrs.frozen(kw_only=True)
 class KubeSpanConfigSpec:
-    """The settings in effect, from whichever documents.
-
-    `shared_secret` is the preshared key of every peer. `endpoint_filters` None keeps all endpoints, () none of them;
-    `peer_endpoint_filters` is the same for those of peers. `accepted_networks` may be led into the tunnel although they
-    are as good as default routes, or this node's gateways or resolvers. `listen_port` is the UDP port of the tunnel,
-    and `static_peers` are those that need no discovery.
-    """
+    """The settings in effect, from whichever documents."""
 
     enabled: bool = False
+    """Whether this node takes part in the mesh."""
     cluster_id: str = ""
+    """The id of the cluster, from which the subnet of the mesh is derived."""
     shared_secret: str = attrs.field(default="", repr=False)
+    """The preshared key of every peer, which is the secret of the cluster."""
     force_routing: bool = True
+    """Whether packets to a peer that is down are dropped rather than sent outside of the tunnel."""
     advertise_kubernetes_networks: bool = False
+    """Whether peers send packets for the pod networks of this node through the tunnel to it."""
     mtu: int = attrs.field(default=0, metadata=wire(omit_empty=True))
+    """The MTU of the tunnel, in bytes."""
     endpoint_filters: tuple[str, ...] | None = attrs.field(default=None, metadata=wire(omit_empty=True))
+    """Networks whose addresses this node announces as endpoints; unset keeps all, an empty list none."""
     harvest_extra_endpoints: bool = False
+    """Whether the endpoints at which peers are seen are announced to the other nodes."""
     extra_endpoints: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    """Further endpoints that this node announces as its own, as `address:port`."""
     exclude_advertised_networks: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    """Networks that peers shall not route to this node."""
     peer_endpoint_filters: tuple[str, ...] | None = attrs.field(default=None, metadata=wire(omit_empty=True))
+    """Networks of the endpoints of peers that are tried; unset tries all, an empty list none."""
     accepted_networks: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    """Networks that may be led into the tunnel although they are as good as default routes, or hold this node's
+    gateways or resolvers.
+    """
     listen_port: int = KUBESPAN_PORT
+    """The UDP port of the tunnel."""
     static_peers: tuple[KubeSpanStaticPeer, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    """Peers that need no discovery."""
 
 
 @attrs.frozen(kw_only=True)
 class KubeSpanIdentitySpec:
-    """This node's address (/128) and key pair (base64) in the mesh, and the subnet (/64) that all nodes share."""
+    """This node's identity in the mesh."""
 
     address: str = ""
+    """The address of this node in the mesh (/128), derived from the cluster's id and a hardware address."""
     subnet: str = ""
+    """The subnet (/64) that the addresses of all nodes of the mesh are in."""
     private_key: str = attrs.field(default="", repr=False)
+    """The private key of the tunnel, in base64."""
     public_key: str = ""
+    """The public key of the tunnel, in base64: the id of this node among its peers."""
 
 
 @attrs.frozen(kw_only=True)
 class KubeSpanPeerSpecSpec:
-    """A desired peer: the prefixes routed to it, and its announced endpoints, best first."""
+    """A desired peer. The id is its public key."""
 
     address: str = ""
+    """The address of the peer in the mesh."""
     allowed_ips: tuple[str, ...] = attrs.field(default=(), metadata=wire("allowedIPs"))
+    """The prefixes that are routed to the peer."""
     endpoints: tuple[str, ...] = ()
+    """The announced endpoints of the peer, as `address:port`, best first."""
     label: str = ""
+    """The name of the peer's node."""
 
 
 class PeerState(enum.StrEnum):
@@ -92,19 +112,24 @@ class PeerState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class KubeSpanPeerStatusSpec:
-    """A peer as observed.
-
-    `endpoint` is the one in use by the device, `last_used_endpoint` the last that this node set, "" for none.
-    """
+    """A peer as observed. The id is its public key."""
 
     endpoint: str = ""
+    """The endpoint that the device uses, "" for none."""
     label: str = ""
+    """The name of the peer's node."""
     state: PeerState = PeerState.UNKNOWN
+    """Whether the peer answers."""
     receive_bytes: int = 0
+    """Bytes received from the peer since the tunnel was made."""
     transmit_bytes: int = 0
+    """Bytes sent to the peer since the tunnel was made."""
     last_handshake_time: datetime = NEVER
+    """The last handshake with the peer, by this node's wall clock; year 1 for never."""
     last_used_endpoint: str = ""
+    """The last endpoint that this node set, "" for none."""
     last_endpoint_change: datetime = NEVER
+    """When this node last set an endpoint; year 1 for never."""
 
 
 @attrs.frozen(kw_only=True)
@@ -112,7 +137,9 @@ class KubeSpanEndpointSpec:
     """An observed endpoint of a peer, to be reported to the other nodes."""
 
     affiliate_id: str = attrs.field(default="", metadata=wire("affiliateID"))
+    """The id of the peer's node in the cluster."""
     endpoint: str = ""
+    """Where the peer is seen, as `address:port`."""
 
 
 KubeSpanConfig = ResourceType(

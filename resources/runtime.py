@@ -14,6 +14,7 @@ class KernelCmdlineSpec:
     """The kernel command line."""
 
     cmdline: str = ""
+    """The arguments, as the kernel shows them in `/proc/cmdline`."""
 
 
 KernelCmdline = ResourceType(
@@ -27,9 +28,10 @@ KernelCmdline = ResourceType(
 
 @attrs.frozen(kw_only=True)
 class EnvironmentSpec:
-    """Variables as `NAME=value`, sorted. May contain passwords of proxies."""
+    """Environment variables for the programs of the machine."""
 
     variables: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """The variables as `NAME=value`, sorted. They may hold passwords of proxies."""
 
 
 Environment = ResourceType(

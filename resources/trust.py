@@ -10,28 +10,28 @@ TRUST_BUNDLE_ID = "ca-bundle"
 
 @attrs.frozen(kw_only=True)
 class TrustedRootSpec:
-    """The result for one entry of the configuration, which `source` names.
-
-    `subjects` are those of its certificates. `installed` is their path in the system's store, "" if not installed;
-    `error` is why they cannot be used, or not be installed.
-    """
+    """The result for one entry of the configuration."""
 
     source: str = ""
+    """The document and name of the entry."""
     subjects: tuple[str, ...] = ()
+    """The subjects of its certificates."""
     installed: str = ""
+    """Where the certificates are in the system's store, "" if they are not there."""
     error: str = ""
+    """Why the certificates cannot be used or installed, "" if they can."""
 
 
 @attrs.frozen(kw_only=True)
 class TrustBundleSpec:
-    """`path` is a file with all authorities, also the system's; `digest` changes with any of them.
-
-    `added` are those of the configuration, as PEM.
-    """
+    """The bundle of all trusted authorities."""
 
     path: str = ""
+    """A file with all authorities, the system's included."""
     digest: str = ""
+    """A digest of that file, which changes with any of them."""
     added: str = attrs.field(default="", repr=False)
+    """The authorities of the configuration, as PEM."""
 
 
 TrustedRoot = ResourceType(

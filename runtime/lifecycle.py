@@ -17,6 +17,7 @@ class AgentLifecycleSpec:
     """The agent's process."""
 
     pid: int
+    """The id of the process."""
 
 
 AgentLifecycle = ResourceType(

@@ -9,27 +9,32 @@ OWNER = "discovery.Service"
 
 @attrs.frozen(kw_only=True)
 class EndpointRecord:
-    """An endpoint's blob and when it expires, in nanoseconds of the service's clock."""
+    """An endpoint of an affiliate."""
 
     data: bytes
+    """The endpoint, as ciphertext."""
     expiry: int
+    """When it expires, in nanoseconds of the service's clock."""
 
 
 @attrs.frozen(kw_only=True)
 class AffiliateSpec:
-    """One affiliate. `data` and the endpoints are ciphertext; expiry is in nanoseconds of the service's clock.
-
-    `announcement` counts the notifications to watchers. `withdrawn`: the last one was a deletion, though
-    the affiliate still exists.
-    """
+    """One affiliate, as the discovery service keeps it."""
 
     cluster: str
+    """The id of its cluster."""
     affiliate: str
+    """The id of its node."""
     data: bytes = b""
+    """What the node announces of itself, as ciphertext."""
     endpoints: tuple[EndpointRecord, ...] = ()
+    """The endpoints that are announced for it."""
     expiry: int = 0
+    """When it expires, in nanoseconds of the service's clock."""
     announcement: int = 0
+    """How often watchers were notified of it."""
     withdrawn: bool = False
+    """Whether the last notification was a deletion, though the affiliate still exists."""
 
 
 Affiliate = ResourceType(

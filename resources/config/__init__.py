@@ -93,12 +93,16 @@ MACHINE_CONFIG_ID = "v1alpha1"
 
 @attrs.frozen(kw_only=True)
 class MachineConfigSpec:
-    """One whole configuration. `documents` keeps the order of the text; `text` is what the operator wrote."""
+    """One whole configuration."""
 
     main: MainDocument = attrs.field(factory=MainDocument)
+    """The main document."""
     documents: tuple[Document, ...] = ()
+    """The other documents, in the order of the text."""
     nodespan: NodespanConfig = attrs.field(factory=NodespanConfig)
+    """The settings that only nodespan has."""
     text: str = attrs.field(default="", repr=False)
+    """What the operator wrote."""
 
     @property
     def machine(self) -> Machine:

@@ -31,22 +31,27 @@ class NetworkDefaultActionConfig:
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["NetworkDefaultActionConfig"] = "NetworkDefaultActionConfig"
     ingress: IngressAction = IngressAction.ACCEPT
+    """What happens to them."""
 
 
 @attrs.frozen(kw_only=True)
 class PortSelector:
-    """Ports, each `80` or `8000-8100`, of a protocol."""
+    """Ports of a protocol."""
 
     ports: tuple[str, ...] = ()
+    """The ports, each `80` or `8000-8100`."""
     protocol: RuleProtocol | None = None
+    """The protocol."""
 
 
 @attrs.frozen(kw_only=True)
 class IngressSource:
-    """A network that packets come from. What is in `except` of any source of a rule is in none of them."""
+    """A network that packets come from."""
 
     subnet: str = ""
+    """The network."""
     except_: str = attrs.field(default="", metadata=wire("except"))
+    """A part of the network that is left out. What is left out of any source of a rule is in none of them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -56,5 +61,8 @@ class NetworkRuleConfig:
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["NetworkRuleConfig"] = "NetworkRuleConfig"
     name: str = ""
+    """The name of the rule."""
     port_selector: PortSelector = PortSelector()
+    """The ports that the rule is about."""
     ingress: tuple[IngressSource, ...] = ()
+    """From where packets to them are let in."""

@@ -22,19 +22,24 @@ class DnsProtocol(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Nameserver:
-    """A resolver, and the name its certificate must have for queries over TLS or HTTPS."""
+    """A resolver."""
 
     address: str = ""
+    """Its address."""
     protocol: DnsProtocol = DnsProtocol.PLAIN
+    """The protocol of queries to it."""
     tls_server_name: str = ""
+    """The name that its certificate must have, for queries over TLS or HTTPS."""
 
 
 @attrs.frozen(kw_only=True)
 class SearchDomains:
-    """Domains None inherits them, an empty list clears inherited ones."""
+    """The domains in which names without a dot are looked up."""
 
     domains: tuple[str, ...] | None = None
+    """The domains; unset inherits them, an empty list clears inherited ones."""
     disable_default: bool = False
+    """Whether the domain of the host name is left out."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,16 +49,21 @@ class ResolverConfig:
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["ResolverConfig"] = "ResolverConfig"
     nameservers: tuple[Nameserver, ...] = ()
+    """The resolvers, in the order of use."""
     search_domains: SearchDomains = SearchDomains()
+    """The domains in which names without a dot are looked up."""
     host_dns: HostDns | None = attrs.field(default=None, metadata=wire("hostDNS"))
+    """The caching resolver on the node itself."""
 
 
 @attrs.frozen(kw_only=True)
 class Ntp:
-    """Time servers; `use_nts` uses Network Time Security."""
+    """Time servers."""
 
     servers: tuple[str, ...] = ()
+    """Their names or addresses."""
     use_nts: bool = attrs.field(default=False, metadata=wire("useNTS"))
+    """Whether time must be authenticated by Network Time Security."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,18 +71,23 @@ class Ptp:
     """PTP clocks, as device paths."""
 
     devices: tuple[str, ...] = ()
+    """The paths of the devices, as `/dev/ptp0`."""
 
 
 @attrs.frozen(kw_only=True)
 class TimeSyncConfig:
-    """The document that replaces `machine.time`. Boot timeout 0 waits for the time without limit."""
+    """The document that replaces `machine.time`."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["TimeSyncConfig"] = "TimeSyncConfig"
     enabled: bool = True
+    """Whether the clock is synchronized."""
     boot_timeout: datetime.timedelta = datetime.timedelta()
+    """How long those who need the time wait for it after a boot; 0 for without limit."""
     ntp: Ntp | None = None
+    """Time servers."""
     ptp: Ptp | None = None
+    """PTP clocks."""
 
 
 class AutoHostname(enum.StrEnum):
@@ -89,17 +104,21 @@ class HostnameConfig:
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["HostnameConfig"] = "HostnameConfig"
     auto: AutoHostname | None = None
+    """Whether the name is derived from the node's identity."""
     hostname: str = ""
+    """The host name, with or without a domain."""
 
 
 @attrs.frozen(kw_only=True)
 class StaticHostConfig:
-    """Host names for the address of this name."""
+    """Names of a host that are resolved locally."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["StaticHostConfig"] = "StaticHostConfig"
     name: str = ""
+    """The address of the host."""
     hostnames: tuple[str, ...] = ()
+    """Its names."""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,24 +128,30 @@ class EnvironmentConfig:
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["EnvironmentConfig"] = "EnvironmentConfig"
     variables: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping, repr=False)
+    """The variables, by name. They may hold passwords of proxies."""
 
 
 @attrs.frozen(kw_only=True)
 class TrustedRootsConfig:
-    """More certificate authorities to trust, as PEM text."""
+    """More certificate authorities to trust."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["TrustedRootsConfig"] = "TrustedRootsConfig"
     name: str = ""
+    """The name of the document."""
     certificates: str = attrs.field(default="", repr=False)
+    """The certificates, as PEM."""
 
 
 @attrs.frozen(kw_only=True)
 class EtcFileConfig:
-    """A file below /etc; its path is the name."""
+    """A file below /etc."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["EtcFileConfig"] = "EtcFileConfig"
     name: str = ""
+    """The path of the file below /etc."""
     mode: FileMode = 0o644
+    """The permission bits, in octal."""
     contents: str = attrs.field(default="", repr=False)
+    """The complete contents."""

@@ -15,8 +15,11 @@ class ClusterNetwork:
     """Open. `cluster.network`. An empty list stands for the default, a missing section for no Kubernetes network."""
 
     dns_domain: str = ""
+    """The domain of the cluster's services, `cluster.local` by default."""
     pod_subnets: tuple[str, ...] = ()
+    """The networks of pods; an empty list stands for 10.244.0.0/16."""
     service_subnets: tuple[str, ...] = ()
+    """The networks of services; an empty list stands for 10.96.0.0/12."""
 
 
 @attrs.frozen(kw_only=True)
@@ -26,10 +29,15 @@ class KubeNetworkConfig:
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["KubeNetworkConfig"] = "KubeNetworkConfig"
     dns_domain: str = "cluster.local"
+    """The domain of the cluster's services."""
     pod_subnets: tuple[str, ...] = ()
+    """The networks of pods; an empty list stands for 10.244.0.0/16."""
     service_subnets: tuple[str, ...] = ()
+    """The networks of services; an empty list stands for 10.96.0.0/12."""
     node_cidr_mask_size_ipv4: int = attrs.field(default=24, metadata=wire("nodeCIDRMaskSizeIPv4"))
+    """The prefix length of each node's part of the IPv4 pod subnets."""
     node_cidr_mask_size_ipv6: int = attrs.field(default=64, metadata=wire("nodeCIDRMaskSizeIPv6"))
+    """The prefix length of each node's part of the IPv6 pod subnets."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,4 +47,6 @@ class KubeClusterConfig:
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["KubeClusterConfig"] = "KubeClusterConfig"
     cluster_name: str = ""
+    """The name of the cluster."""
     endpoint: str = ""
+    """The URL of the Kubernetes API."""

@@ -10,23 +10,28 @@ from nodespan.resources.config.notation import Unsigned32
 
 @attrs.frozen(kw_only=True)
 class Layer2VIPConfig:
-    """A virtual IP, its address being the name, that the elected node holds on `link`."""
+    """A virtual IP that the elected node holds on a link."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["Layer2VIPConfig"] = "Layer2VIPConfig"
     name: str = ""
+    """The address."""
     link: str = ""
+    """The name of the link."""
 
 
 @attrs.frozen(kw_only=True)
 class HCloudVIPConfig:
-    """A virtual IP, its address being the name, that the cloud routes to the elected node."""
+    """A virtual IP that the cloud routes to the elected node."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["HCloudVIPConfig"] = "HCloudVIPConfig"
     name: str = ""
+    """The address."""
     link: str = ""
+    """The name of the link."""
     api_token: str = attrs.field(default="", repr=False)
+    """The token for the API of the cloud."""
 
 
 class ClientIdentifier(enum.StrEnum):
@@ -39,29 +44,40 @@ class ClientIdentifier(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class DHCPv4Config:
-    """DHCPv4 on the link of this name. Route metric 0 stands for 1024."""
+    """DHCPv4 on a link."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["DHCPv4Config"] = "DHCPv4Config"
     name: str = ""
+    """The name of the link."""
     route_metric: Unsigned32 = 0
+    """The metric of routes from the lease; 0 stands for 1024."""
     ignore_hostname: bool = False
+    """Whether the host name of the lease is not used."""
     ignore_routes: bool = False
+    """Whether the routes of the lease are not used."""
     client_identifier: ClientIdentifier = ClientIdentifier.MAC
+    """How the client identifies itself."""
     duid_raw: str = ""
+    """The DUID, in hexadecimal digits, for `clientIdentifier: duid`."""
 
 
 @attrs.frozen(kw_only=True)
 class DHCPv6Config:
-    """DHCPv6 on the link of this name. Route metric 0 stands for 1024."""
+    """DHCPv6 on a link."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["DHCPv6Config"] = "DHCPv6Config"
     name: str = ""
+    """The name of the link."""
     route_metric: Unsigned32 = 0
+    """The metric of routes from the lease; 0 stands for 1024."""
     ignore_hostname: bool = False
+    """Whether the host name of the lease is not used."""
     client_identifier: ClientIdentifier = ClientIdentifier.MAC
+    """How the client identifies itself."""
     duid_raw: str = ""
+    """The DUID, in hexadecimal digits, for `clientIdentifier: duid`."""
 
 
 class RuleAction(enum.StrEnum):
@@ -75,26 +91,37 @@ class RuleAction(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class RoutingRuleConfig:
-    """A routing rule; its priority is the name. Table "" is none, mark 0 and mask 0 match any packet."""
+    """A routing rule."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["RoutingRuleConfig"] = "RoutingRuleConfig"
     name: str = ""
+    """The priority of the rule."""
     src: str = ""
+    """The source network, "" for any."""
     dst: str = ""
+    """The destination network, "" for any."""
     table: str = ""
+    """The routing table to look up, by name or number, "" for none."""
     action: RuleAction = RuleAction.UNICAST
+    """What the rule does with a packet."""
     iif_name: str = ""
+    """The link that a packet comes in by, "" for any."""
     oif_name: str = ""
+    """The link that a packet of this node goes out by, "" for any."""
     fw_mark: Unsigned32 = 0
+    """The mark of a packet; 0 with mask 0 matches any."""
     fw_mask: Unsigned32 = 0
+    """The bits of the mark that are compared."""
 
 
 @attrs.frozen(kw_only=True)
 class BlackholeRouteConfig:
-    """Packets to the network of this name are dropped. Metric 0 stands for 1024."""
+    """A network to which packets are dropped."""
 
     api_version: Literal["v1alpha1"] = "v1alpha1"
     kind: Literal["BlackholeRouteConfig"] = "BlackholeRouteConfig"
     name: str = ""
+    """The network."""
     metric: Unsigned32 = 0
+    """The metric; 0 stands for 1024."""

@@ -14,29 +14,32 @@ from nodespan.runtime.resource import wire
 
 @attrs.frozen(kw_only=True)
 class EtcdSettings:
-    """The etcd that elects the owners of virtual IPs. `ca`, `cert` and `key` are paths of PEM files.
-
-    `username` is the user that this node is at etcd, and `password_file` the path of its password, if etcd has users.
-    """
+    """The etcd that elects the holders of virtual IPs."""
 
     endpoints: tuple[str, ...] = ()
+    """The URLs of its members, at their ports for clients."""
     ca: str = ""
+    """The PEM file of the authority of its members, "" for the system's."""
     cert: str = ""
+    """The PEM file of this node's certificate, "" for none."""
     key: str = ""
+    """The PEM file of the key to that certificate."""
     username: str = ""
+    """The user that this node is at etcd, if etcd has users."""
     password_file: str = ""
+    """The file with the password of that user, read at each login."""
 
 
 @attrs.frozen(kw_only=True)
 class VipSettings:
-    """How long an owner that stops renewing keeps a virtual IP, and the conditions that must hold to own one.
-
-    The originals take a minute. Nodes with different leases may share a virtual IP: each is waited for
-    as long as its own lease.
-    """
+    """Virtual IPs. Nodes with different leases may share one: each is waited for as long as its own lease."""
 
     lease_ttl: datetime.timedelta = attrs.field(default=datetime.timedelta(seconds=5), metadata=wire("leaseTTL"))
+    """How long a holder that stops renewing keeps its virtual IP: whole seconds, at least 3. The originals take a
+    minute.
+    """
     conditions: tuple[VipCondition, ...] = ()
+    """The checks that a node must pass to hold a virtual IP."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,9 +51,13 @@ class DefaultsSettings:
     """
 
     dhcp: bool = False
+    """Set network cards that nothing configures up with addresses by DHCPv4, and lo with 127.0.0.1/8."""
     hostname: bool = False
+    """Set a host name where the configuration leaves it unset."""
     resolvers: bool = False
+    """Set resolvers where the configuration leaves them unset."""
     time_servers: bool = False
+    """Set time servers where the configuration leaves them unset."""
 
 
 class NamingScheme(enum.StrEnum):
@@ -70,13 +77,12 @@ class NamingScheme(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class LinkNameSettings:
-    """Predictable names of links. They are always shown; `rename` gives them to the links.
-
-    Without a `scheme`, that of the kernel command line (`net.naming_scheme`) is in force.
-    """
+    """Predictable names of links. They are shown in any case."""
 
     rename: bool = False
+    """Whether links get these names."""
     scheme: NamingScheme | None = None
+    """The edition of the rules; unset stands for that of the kernel command line (`net.naming_scheme`)."""
 
 
 class Synchronous(enum.StrEnum):
@@ -88,99 +94,117 @@ class Synchronous(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class StateSettings:
-    """Namespaces that are kept on a state of their own.
-
-    `url` is `memory:`, `sqlite:PATH`, or what an installed package brings, as `etcd:URL,URL`. `synchronous` is for
-    SQLite. `key` is the file of the key that seals secrets (SQLite), or of the client's key (TLS). `ca`, `cert`,
-    `username` and `password_file` are for states that are reached over the network. `prefix` (the beginning of its
-    keys), `seal_key` (the file of the key that seals secrets) and `patience` (how many seconds a write waits) are for
-    etcd.
-    """
+    """Namespaces that are kept on a state of their own."""
 
     namespaces: tuple[str, ...] = ()
+    """The names of the namespaces."""
     url: str = ""
+    """Where they are kept: `memory:`, `sqlite:PATH`, or what an installed package brings, as `etcd:URL,URL`."""
     synchronous: Synchronous = Synchronous.FULL
+    """When a write to a SQLite file is acknowledged."""
     key: str = ""
+    """The file of the key that seals secrets (SQLite), or of the client's key (TLS)."""
     ca: str = ""
+    """The PEM file of the authority of a state that is reached over the network."""
     cert: str = ""
+    """The PEM file of this node's certificate for such a state."""
     username: str = ""
+    """The user that this node is there."""
     password_file: str = ""
+    """The file with the password of that user."""
     prefix: str = ""
+    """The beginning of the keys at etcd, `/nodespan` by default."""
     seal_key: str = ""
+    """The file of the key that seals secrets at etcd."""
     patience: str = ""
+    """How many seconds a write waits through an outage of etcd."""
 
 
 @attrs.frozen(kw_only=True)
 class APISettings:
-    """The API on the network: `listen` is ADDRESS:PORT; without it nothing listens.
+    """The API on the network.
 
-    Its clients show a certificate of `machine.ca`. A control plane that knows the key of that authority and has a
-    `machine.token` issues the certificates of other nodes at the port after it.
+    Clients show a certificate of `machine.ca`. A control plane with the key of that authority and a `machine.token`
+    issues the certificates of other nodes at the next port.
     """
 
     listen: str = ""
+    """`ADDRESS:PORT`; without it nothing listens."""
 
 
 @attrs.frozen(kw_only=True)
 class DashboardSettings:
-    """The dashboard for browsers: `listen` is ADDRESS:PORT; without it nothing listens.
+    """The dashboard for browsers.
 
-    `cert`, `key` and `ca` are paths of PEM files: the server's certificate and key, and the authority whose clients are
-    let in. They are needed beyond the loopback; on it, clients need the token in `dashboard.token` of the state
-    directory. `hosts` are further names that browsers call it by, as those of a reverse proxy.
+    Beyond the loopback it needs `cert`, `key` and `ca`; on it clients need the token in `dashboard.token` of the state
+    directory.
     """
 
     listen: str = ""
+    """`ADDRESS:PORT`; without it nothing listens."""
     cert: str = ""
+    """The PEM file of the server's certificate."""
     key: str = ""
+    """The PEM file of the key to that certificate."""
     ca: str = ""
+    """The PEM file of the authority whose clients are let in."""
     hosts: tuple[str, ...] = ()
+    """Further names that browsers call it by, as those of a reverse proxy."""
 
 
 @attrs.frozen(kw_only=True)
 class StaticPeer:
-    """A peer of the mesh that is known without a discovery service.
-
-    `public_key` and `address` are those that `nodespan get kubespanidentities` shows there; `name` is what it is
-    called. `endpoints` are tried in their order, before those that it announces; with none it has to begin.
-    `allowed_addresses` are the addresses and networks reached through it, beside its address in the mesh.
-    """
+    """A peer of the mesh that is known without a discovery service."""
 
     public_key: str
+    """The public key of its tunnel, in base64, as `nodespan get kubespanidentities` shows it there."""
     name: str = ""
+    """What it is called."""
     address: str = ""
+    """Its address in the mesh, as the same command shows it."""
     endpoints: tuple[str, ...] = ()
+    """Where it is, as `address:port`, tried in this order before those that it announces; with none it has to begin."""
     allowed_addresses: tuple[str, ...] = ()
+    """Addresses and networks that are reached through it, beside its address in the mesh."""
 
 
 @attrs.frozen(kw_only=True)
 class KubeSpanSettings:
-    """What the originals do not set of KubeSpan: the UDP port of the tunnel, and peers that need no discovery.
-
-    With an empty list of static peers the mesh needs no discovery service either, and waits for its peers.
-    """
+    """What the originals do not set of KubeSpan."""
 
     listen_port: Unsigned16 = KUBESPAN_PORT
+    """The UDP port of the tunnel."""
     static_peers: tuple[StaticPeer, ...] | None = None
+    """Peers that need no discovery; with an empty list the mesh needs no discovery service either, and waits for its
+    peers.
+    """
 
 
 @attrs.frozen(kw_only=True)
 class NodespanConfig:
-    """`pod_networks` is what `advertiseKubernetesNetworks` advertises.
-
-    `accept_networks` may be led into the tunnel by a member's word although they are as good as default routes, or hold
-    this node's gateways or resolvers.
-    """
+    """The settings that only nodespan has."""
 
     api_version: Literal["nodespan.dev/v1alpha1"] = "nodespan.dev/v1alpha1"
     kind: Literal["NodespanConfig"] = "NodespanConfig"
     etcd: EtcdSettings = EtcdSettings()
+    """The etcd that elects the holders of virtual IPs."""
     vip: VipSettings = VipSettings()
+    """Virtual IPs."""
     pod_networks: tuple[str, ...] = ()
+    """The networks that `advertiseKubernetesNetworks` advertises."""
     accept_networks: tuple[str, ...] = ()
+    """Networks that may be led into the tunnel by a member's word although they are as good as default routes, or hold
+    this node's gateways or resolvers.
+    """
     defaults: DefaultsSettings = DefaultsSettings()
+    """What the originals do by default, and nodespan only where it is enabled here."""
     link_names: LinkNameSettings = LinkNameSettings()
+    """Predictable names of links."""
     api: APISettings = APISettings()
+    """The API on the network."""
     dashboard: DashboardSettings = DashboardSettings()
+    """The dashboard for browsers."""
     kubespan: KubeSpanSettings = KubeSpanSettings()
+    """What the originals do not set of KubeSpan."""
     states: tuple[StateSettings, ...] = ()
+    """Namespaces that are kept on other states."""

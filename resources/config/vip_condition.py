@@ -9,26 +9,28 @@ from nodespan.runtime.resource import wire
 
 @attrs.frozen(kw_only=True)
 class VipCondition:
-    """One check; exactly one of `tcp`, `http`, `unit` and `resource` is set.
-
-    `tcp` is host:port, which must accept a connection. `http` is a URL that must answer with a status from 200
-    to 299; `ca` is the PEM file that verifies an https server, "" for the system's. `unit` is a systemd unit
-    that must be active. `resource` is TYPE/ID as on the command line, a resource that must exist; with `json_path` the
-    text that the expression finds in it must be equal to `equals`.
-
-    The check is made every `interval` and must succeed within `timeout`; it counts as failed after `failures` in a row.
-    """
+    """One check. Exactly one of `tcp`, `http`, `unit` and `resource` is set."""
 
     tcp: str = ""
+    """`host:port`, which must accept a connection."""
     http: str = ""
+    """A URL that must answer with a status from 200 to 299."""
     ca: str = ""
+    """The PEM file of the authority that verifies an https server, "" for the system's."""
     unit: str = ""
+    """A systemd unit that must be active."""
     resource: str = ""
+    """A resource that must exist, as `TYPE/ID` on the command line."""
     json_path: str = attrs.field(default="", metadata=wire("jsonPath"))
+    """An expression on that resource, whose text must be equal to `equals`."""
     equals: str = ""
+    """The text that the expression must find."""
     interval: datetime.timedelta = datetime.timedelta(seconds=1)
+    """How often the check is made."""
     timeout: datetime.timedelta = datetime.timedelta(milliseconds=500)
+    """How long one check may take."""
     failures: int = 2
+    """After how many failures in a row the condition counts as failed."""
 
     @property
     def name(self) -> str:

@@ -9,9 +9,10 @@ from nodespan.runtime.resource import ResourceType
 
 @attrs.frozen(kw_only=True)
 class DeviceConfigSpecSpec:
-    """The entry; if it has a selector, `device.interface` is the link that the selector matches."""
+    """An entry of `machine.network.interfaces`, with its link."""
 
     device: Device
+    """The entry; if it has a selector, `interface` is the link that the selector matches."""
 
 
 def device_config_id(link_name: str, index: int) -> str:

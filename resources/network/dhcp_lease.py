@@ -10,21 +10,26 @@ _OPTIONAL = wire(omit_empty=True)
 
 @attrs.frozen(kw_only=True)
 class DHCPLeaseSpec:
-    """`state` is a state of the protocol, such as `selecting` or `bound`. Without a lease the rest is empty.
-
-    Times are RFC 3339, UTC, or `never`. `server` is an address (DHCPv4) or the server's identifier (DHCPv6), `routes`
-    the number of routes in the lease, `ignored` the parts of the server's answer that were left out, and why.
-    """
+    """A DHCP client. Without a lease all but its link and state is empty. Times are RFC 3339, UTC, or `never`."""
 
     link_name: str
+    """The link of the client."""
     state: str
+    """The state of the protocol, such as `selecting` or `bound`."""
     addresses: tuple[str, ...] = ()
+    """The addresses of the lease, with their prefix lengths."""
     server: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The address of the server (DHCPv4), or its identifier (DHCPv6)."""
     obtained: str = attrs.field(default="", metadata=_OPTIONAL)
+    """When the lease was obtained or last renewed."""
     renew_at: str = attrs.field(default="", metadata=_OPTIONAL)
+    """When the client asks to extend it."""
     expires: str = attrs.field(default="", metadata=_OPTIONAL)
+    """When it ends."""
     routes: int = 0
+    """How many routes it has."""
     ignored: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """The parts of the server's answer that were left out, and why."""
 
 
 DHCPLease = ResourceType(

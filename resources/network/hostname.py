@@ -11,10 +11,12 @@ HOSTNAME_ID = "hostname"
 
 @attrs.frozen(kw_only=True)
 class HostnameStatusSpec:
-    """The host name, and its domain or ""."""
+    """The kernel's host name."""
 
     hostname: str = ""
+    """The host name without a domain."""
     domainname: str = ""
+    """The domain, or ""."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -24,11 +26,14 @@ class HostnameStatusSpec:
 
 @attrs.frozen(kw_only=True)
 class HostnameSpecSpec:
-    """The desired host name, and its domain or ""."""
+    """The desired host name."""
 
     hostname: str = ""
+    """The host name without a domain."""
     domainname: str = ""
+    """The domain, or ""."""
     layer: ConfigLayer = ConfigLayer.DEFAULT
+    """The layer that it comes from."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from nodespan.runtime.resource import ResourceType
 
 @attrs.frozen(kw_only=True)
 class LinkAliasSpecSpec:
-    """The alias."""
+    """A desired alias of a link."""
 
     alias: str
+    """The alias."""
 
 
 LinkAliasSpec = ResourceType(

@@ -24,20 +24,24 @@ class NameRule(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class LinkNameSpec:
-    """The candidate names by rule, "" if a rule gives none, and the chosen one.
-
-    `name` is the chosen name, `rule` the deciding rule, `reason` why the link keeps its own. The
-    alternative names are the other valid candidates.
-    """
+    """The predictable names of a link."""
 
     name: str
+    """The chosen name."""
     rule: NameRule = NameRule.NONE
+    """The rule that decides."""
     reason: str = attrs.field(default="", metadata=_OPTIONAL)
+    """Why the link keeps its own name."""
     onboard: str = ""
+    """The name by the index that the firmware gives, "" if that rule gives none."""
     slot: str = ""
+    """The name by the slot, "" if that rule gives none."""
     path: str = ""
+    """The name by the path on the bus, "" if that rule gives none."""
     mac: str = ""
+    """The name by the hardware address, "" if that rule gives none."""
     alt_names: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """The other valid candidates, which become alternative names."""
 
 
 LinkName = ResourceType(

@@ -10,9 +10,10 @@ WIREGUARD_REFRESH = "wireguard"
 
 @attrs.frozen(kw_only=True)
 class LinkRefreshSpec:
-    """A number that grows with each request."""
+    """A request for a new read."""
 
     generation: int = 0
+    """A number that grows with each request."""
 
 
 LinkRefresh = ResourceType("LinkRefreshes.net.talos.dev", LinkRefreshSpec, singular="LinkRefresh", namespace=NAMESPACE)

@@ -10,18 +10,20 @@ NETWORK_STATUS_ID = "status"
 
 @attrs.frozen(kw_only=True)
 class NetworkStatusSpec:
-    """Each field is true once its part is ready.
-
-    `discovery_ready`: all configured discovery services are in use, and their records can be read. `vip_ready`: the
-    elections of all virtual IPs can be followed.
-    """
+    """Whether each part of the network is ready."""
 
     address_ready: bool = False
+    """The node has an address."""
     connectivity_ready: bool = False
+    """The node has a default route."""
     hostname_ready: bool = False
+    """The host name is set."""
     etc_files_ready: bool = False
+    """The files below /etc are written."""
     discovery_ready: bool = True
+    """All configured discovery services are in use, and their records can be read."""
     vip_ready: bool = True
+    """The elections of all virtual IPs can be followed."""
 
 
 NetworkStatus = ResourceType(

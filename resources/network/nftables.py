@@ -86,7 +86,9 @@ class IfNameMatch:
     """Matches packets by input or output link."""
 
     interface_names: tuple[str, ...] = attrs.field(default=(), metadata=wire("interfaceName"))
+    """The names of the links."""
     operator: MatchOperator = MatchOperator.EQUAL
+    """Whether these match, or all others."""
 
 
 @attrs.frozen(kw_only=True)
@@ -94,36 +96,43 @@ class Mark:
     """As a match: (mark & mask) ^ xor == value. As a setting: mark becomes (mark & mask) ^ xor."""
 
     mask: int = 0
+    """The bits that are kept."""
     xor: int = 0
+    """The bits that are flipped."""
     value: int = 0
+    """What the result is compared with."""
 
 
 @attrs.frozen(kw_only=True)
 class ConntrackStateMatch:
-    """Matches packets by the state of their connection: `new`, `established`, `related`, `invalid`."""
+    """Matches packets by the state of their connection."""
 
     states: tuple[str, ...] = ()
+    """The states: `new`, `established`, `related`, `invalid`."""
 
 
 @attrs.frozen(kw_only=True)
 class AddressMatch:
-    """Matches packets whose address is in the included subnets and not in the excluded ones; `invert`: all others.
-
-    Or, `set_name`, in the set of this name (then no subnets are given). Without addresses nothing matches.
-    """
+    """Matches packets by an address: either by subnets or by a set. Without addresses nothing matches."""
 
     include_subnets: tuple[str, ...] = ()
+    """The subnets that match."""
     exclude_subnets: tuple[str, ...] = ()
+    """Subnets of them that do not match."""
     invert: bool = False
+    """Whether all other packets match instead."""
     set_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The set whose elements match, in place of subnets."""
 
 
 @attrs.frozen(kw_only=True)
 class PortRange:
-    """Ports from `lo` to `hi`, both included."""
+    """A range of ports."""
 
     lo: int
+    """The first port."""
     hi: int
+    """The last port."""
 
 
 @attrs.frozen(kw_only=True)
@@ -131,6 +140,7 @@ class PortMatch:
     """Matches any of these ports."""
 
     ranges: tuple[PortRange, ...] = ()
+    """The ports."""
 
 
 @attrs.frozen(kw_only=True)
@@ -138,30 +148,37 @@ class ICMPTypeMatch:
     """Matches any of these types of ICMP, by nft's names."""
 
     types: tuple[str, ...] = ()
+    """The types, by nft's names."""
 
 
 @attrs.frozen(kw_only=True)
 class Layer4Match:
-    """Matches a protocol (`tcp`, `udp`, `icmp`, `icmpv6`) and optionally its ports or types."""
+    """Matches a protocol, and optionally its ports or types."""
 
     protocol: str
+    """`tcp`, `udp`, `icmp` or `icmpv6`."""
     match_source_port: PortMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The port that a packet comes from."""
     match_destination_port: PortMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The port that a packet is for."""
     match_icmp_type: ICMPTypeMatch | None = attrs.field(default=None, metadata=wire("matchICMPType", omit_empty=True))
+    """The type of an ICMP packet."""
 
 
 @attrs.frozen(kw_only=True)
 class LimitMatch:
-    """Matches up to this many packets per second."""
+    """Matches up to a rate."""
 
     packet_rate_per_second: int
+    """Packets per second."""
 
 
 @attrs.frozen(kw_only=True)
 class ClampMSS:
-    """Lowers, never raises, the MSS of new TCP connections to fit this MTU."""
+    """Lowers, never raises, the MSS of new TCP connections."""
 
     mtu: int
+    """The MTU in bytes that segments must fit."""
 
 
 # Rules are looked up by their value: a chain has thousands.
@@ -170,40 +187,57 @@ class NfTablesRule:
     """One rule: if all matches hold, it clamps, counts, sets the mark and decides, where configured."""
 
     match_iif_name: IfNameMatch | None = attrs.field(default=None, metadata=wire("matchIIfName", omit_empty=True))
+    """The link that a packet comes in by."""
     match_oif_name: IfNameMatch | None = attrs.field(default=None, metadata=wire("matchOIfName", omit_empty=True))
+    """The link that a packet goes out by."""
     match_mark: Mark | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The mark of a packet."""
     match_conntrack_state: ConntrackStateMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The state of the packet's connection."""
     match_source_address: AddressMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The address that a packet comes from."""
     match_destination_address: AddressMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The address that a packet is for."""
     match_layer4: Layer4Match | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The protocol of a packet."""
     match_limit: LimitMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """Up to which rate the rule matches."""
     clamp_mss: ClampMSS | None = attrs.field(default=None, metadata=wire("clampMSS", omit_empty=True))
+    """The largest MSS of new TCP connections."""
     set_mark: Mark | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The mark that the packet gets."""
     anonymous_counter: bool = attrs.field(default=False, metadata=_OPTIONAL)
+    """Whether packets are counted."""
     verdict: Verdict | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """What happens to the packet; unset goes on with the next rule."""
 
 
 @attrs.frozen(kw_only=True)
 class NfTablesChainSpec:
-    """A chain: its hook and priority, the policy for packets that no rule decides, and its rules in order.
-
-    A `guard` chain has a copy in a table that no other process can change while the agent runs.
-    """
+    """A chain of rules."""
 
     type: ChainType = ChainType.FILTER
+    """The type of the chain."""
     hook: ChainHook = ChainHook.PREROUTING
+    """The hook in the packet's path at which it runs."""
     priority: ChainPriority = ChainPriority.FILTER
+    """When it runs among the chains of the hook; lower ones run first."""
     policy: Verdict = Verdict.ACCEPT
+    """What happens to packets that no rule decides."""
     rules: tuple[NfTablesRule, ...] = ()
+    """The rules, in order."""
     guard: bool = attrs.field(default=False, metadata=_OPTIONAL)
+    """Whether the chain has a copy in a table that no other process can change while the agent runs."""
 
 
 @attrs.frozen(kw_only=True)
 class NfTablesSetElementsSpec:
-    """The elements of one owner in a set: prefixes of either family."""
+    """The elements of one owner in a set."""
 
     set_name: str
+    """The name of the set."""
     prefixes: tuple[str, ...] = ()
+    """The elements: prefixes of either family."""
 
 
 def nftables_set_elements_id(set_name: str, owner: str) -> str:

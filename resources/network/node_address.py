@@ -35,30 +35,37 @@ class HardwareAddrSpec:
     """A link and its hardware address."""
 
     name: str = ""
+    """The name of the link."""
     hardware_addr: str = ""
+    """Its hardware address."""
 
 
 @attrs.frozen(kw_only=True)
 class NodeAddressSpec:
-    """A list of addresses with their prefix lengths, in the order of the algorithm."""
+    """A list of addresses of the node."""
 
     addresses: tuple[str, ...] = ()
+    """The addresses with their prefix lengths, in the order of the algorithm."""
     sort_algorithm: AddressSortAlgorithm = AddressSortAlgorithm.V1
+    """The algorithm."""
 
 
 @attrs.frozen(kw_only=True)
 class NodeAddressFilterSpec:
-    """Keeps the addresses in any included subnet (all, if there are none) and in no excluded one."""
+    """A filter of addresses."""
 
     include_subnets: tuple[str, ...] = ()
+    """The subnets whose addresses are kept; an empty list keeps all."""
     exclude_subnets: tuple[str, ...] = ()
+    """Subnets whose addresses are left out."""
 
 
 @attrs.frozen(kw_only=True)
 class NodeAddressSortAlgorithmSpec:
-    """The algorithm in effect."""
+    """The order of address lists."""
 
     algorithm: AddressSortAlgorithm = AddressSortAlgorithm.V1
+    """The algorithm in effect."""
 
 
 HardwareAddr = ResourceType(

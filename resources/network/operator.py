@@ -24,50 +24,68 @@ class Operator(KernelEnum):
 
 @attrs.frozen(kw_only=True)
 class ClientIdentifierSpec:
-    """How a DHCP client identifies itself; `duid_raw`, in hexadecimal digits, only with `duid`."""
+    """How a DHCP client identifies itself."""
 
     client_identifier: ClientIdentifier = ClientIdentifier.MAC
+    """The kind of identifier."""
     duid_raw: str = attrs.field(default="", metadata=wire("duidRawHex", omit_empty=True))
+    """The DUID in hexadecimal digits, only for `duid`."""
 
 
 @attrs.frozen(kw_only=True)
 class DHCP4OperatorSpec:
-    """A DHCPv4 client. The metric is that of the routes from its lease."""
+    """A DHCPv4 client."""
 
     route_metric: int = 1024
+    """The metric of the routes from its lease."""
     skip_hostname_request: bool = attrs.field(default=False, metadata=_OPTIONAL)
+    """Whether no host name is requested."""
     skip_routes: bool = attrs.field(default=False, metadata=_OPTIONAL)
+    """Whether the routes of the lease are not used."""
     client_identifier: ClientIdentifierSpec = attrs.field(factory=ClientIdentifierSpec, metadata=_OPTIONAL)
+    """How the client identifies itself."""
 
 
 @attrs.frozen(kw_only=True)
 class DHCP6OperatorSpec:
-    """A DHCPv6 client. The metric is that of the routes from its lease."""
+    """A DHCPv6 client."""
 
     route_metric: int = 1024
+    """The metric of the routes from its lease."""
     skip_hostname_request: bool = attrs.field(default=False, metadata=_OPTIONAL)
+    """Whether no host name is requested."""
     client_identifier: ClientIdentifierSpec = attrs.field(factory=ClientIdentifierSpec, metadata=_OPTIONAL)
+    """How the client identifies itself."""
 
 
 @attrs.frozen(kw_only=True)
 class VIPOperatorSpec:
-    """A virtual IP: the elected node holds it, and announces it to the neighbours if `gratuitous_arp`."""
+    """A virtual IP: the elected node holds it."""
 
     ip: str
+    """The address."""
     gratuitous_arp: bool = attrs.field(default=True, metadata=wire("gratuitousARP"))
+    """Whether the holder announces it to its neighbours."""
 
 
 @attrs.frozen(kw_only=True)
 class OperatorSpecSpec:
-    """A desired operator: runs while its link exists and, if `require_up`, is up. One of the last three is set."""
+    """A desired operator. One of `dhcp4`, `dhcp6` and `vip` is set."""
 
     operator: Operator
+    """The kind of operator."""
     link_name: str
+    """The link that it runs on, while the link exists."""
     require_up: bool = True
+    """Whether it runs only while the link is up."""
     dhcp4: DHCP4OperatorSpec | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The settings of a DHCPv4 client."""
     dhcp6: DHCP6OperatorSpec | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The settings of a DHCPv6 client."""
     vip: VIPOperatorSpec | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """The settings of a virtual IP."""
     layer: ConfigLayer = ConfigLayer.DEFAULT
+    """The layer that it comes from."""
 
 
 def operator_id(spec: OperatorSpecSpec) -> str:

@@ -17,12 +17,16 @@ class Severity(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class NetworkProblemSpec:
-    """The resource with the problem, by type and id, and a message for operators."""
+    """A problem with another resource."""
 
     type: str
+    """The full type of the resource with the problem."""
     id: str
+    """Its id."""
     message: str
+    """What is wrong and what to do, for operators."""
     severity: Severity = Severity.ERROR
+    """How bad it is."""
 
 
 def network_problem_id(type: str, id: str) -> str:

@@ -21,25 +21,30 @@ class DNSProtocol(KernelEnum):
 
 @attrs.frozen(kw_only=True)
 class NameServer:
-    """A name server; `tls_server_name` is the name in its certificate, "" without TLS."""
+    """A name server."""
 
     addr: str
+    """Its address."""
     protocol: DNSProtocol = DNSProtocol.DO53
+    """The protocol of queries to it."""
     tls_server_name: str = attrs.field(default="", metadata=wire("tlsServerName"))
+    """The name in its certificate, "" without TLS."""
 
 
 @attrs.frozen(kw_only=True)
 class ResolverSpecSpec:
-    """Servers in the order of use: `dns_servers` are the addresses of all of `name_servers`.
-
-    `search_domains_overridden`: the domains, even an empty list, replace those of lower layers.
-    """
+    """Desired name servers, in the order of use."""
 
     dns_servers: tuple[str, ...] = ()
+    """The addresses of all of `nameServers`."""
     name_servers: tuple[NameServer, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """The servers."""
     layer: ConfigLayer = ConfigLayer.DEFAULT
+    """The layer that they come from."""
     search_domains: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """Domains in which names without a dot are looked up."""
     search_domains_overridden: bool = attrs.field(default=False, metadata=_OPTIONAL)
+    """Whether the domains, even an empty list, replace those of lower layers."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,8 +52,11 @@ class ResolverStatusSpec:
     """The servers and search domains in effect."""
 
     dns_servers: tuple[str, ...] = ()
+    """The addresses of all of `nameServers`."""
     name_servers: tuple[NameServer, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """The servers, in the order of use."""
     search_domains: tuple[str, ...] = ()
+    """Domains in which names without a dot are looked up."""
 
 
 ResolverSpec = ResourceType(

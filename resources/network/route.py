@@ -12,58 +12,82 @@ _OPTIONAL = wire(omit_empty=True)
 
 @attrs.frozen(kw_only=True)
 class NextHop:
-    """One of several next hops. Weights are shares, at least 1."""
+    """One of several next hops."""
 
     gateway: str = ""
+    """The address of the next hop, "" for a network on the link."""
     out_link_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The link to it."""
     weight: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """Its share, at least 1."""
 
 
 @attrs.frozen(kw_only=True)
 class RouteStatusSpec:
-    """A route. `dst` is "" for the default route, `gateway` is "" if there is none; it may be of the other family.
-
-    `src` is the preferred source address of the node's own packets. With several `next_hops`, gateway and link
-    are in them.
-    """
+    """An observed route."""
 
     family: Family = Family.INET4
+    """The family of the destination."""
     dst: str = ""
+    """The destination; "" is the default route."""
     src: str = ""
+    """The preferred source address of the node's own packets."""
     gateway: str = ""
+    """The next hop, which may be of the other family; "" if there is none, or several."""
     out_link_index: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The index of the link that packets go out by."""
     out_link_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The name of the link that packets go out by."""
     table: RoutingTable = RoutingTable.MAIN
+    """The routing table."""
     priority: int = 0
+    """The metric."""
     scope: Scope = Scope.GLOBAL
+    """How far the destination is."""
     type: RouteType = RouteType.UNICAST
+    """What happens to packets."""
     flags: RouteFlags = attrs.field(default=RouteFlags(0))
+    """The flags of the kernel."""
     protocol: RouteProtocol = RouteProtocol.UNSPEC
+    """Who made the route."""
     mtu: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The MTU of the route in bytes; 0 for that of the link."""
     next_hops: tuple[NextHop, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """Several next hops, which then have gateway and link."""
 
 
 @attrs.frozen(kw_only=True)
 class RouteSpecSpec:
-    """A desired route. Empty texts as in `RouteStatusSpec`; priority 0 is 1024 for IPv6, MTU 0 that of the link.
-
-    The protocol also identifies the owner: an existing route with another protocol is left alone.
-    """
+    """A desired route."""
 
     family: Family = Family.INET4
+    """The family of the destination."""
     dst: str = ""
+    """The destination; "" is the default route."""
     src: str = ""
+    """The preferred source address of the node's own packets."""
     gateway: str = ""
+    """The next hop, which may be of the other family; "" if there is none, or several."""
     out_link_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The name of the link that packets go out by."""
     table: RoutingTable = RoutingTable.MAIN
+    """The routing table."""
     priority: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The metric; 0 is 1024 for IPv6."""
     scope: Scope = Scope.GLOBAL
+    """How far the destination is."""
     type: RouteType = RouteType.UNICAST
+    """What happens to packets."""
     flags: RouteFlags = attrs.field(default=RouteFlags(0))
+    """The flags of the kernel."""
     protocol: RouteProtocol = RouteProtocol.STATIC
+    """Who owns the route: an existing one with another protocol is left alone."""
     layer: ConfigLayer = ConfigLayer.DEFAULT
+    """The layer that it comes from."""
     mtu: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The MTU of the route in bytes; 0 for that of the link."""
     next_hops: tuple[NextHop, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """Several next hops, which then have gateway and link."""
 
 
 def route_id(

@@ -12,35 +12,56 @@ _OPTIONAL = wire(omit_empty=True)
 
 @attrs.frozen(kw_only=True)
 class RoutingRuleStatusSpec:
-    """A rule. `src` and `dst` are prefixes, "" for any; a packet matches if its mark under `fw_mask` is `fw_mark`."""
+    """An observed rule."""
 
     family: Family = Family.INET4
+    """The family of packets."""
     src: str = ""
+    """The source network, "" for any."""
     dst: str = ""
+    """The destination network, "" for any."""
     table: RoutingTable = RoutingTable.MAIN
+    """The routing table to look up."""
     priority: int = 0
+    """The priority; lower ones are looked at first."""
     action: RuleAction = RuleAction.UNICAST
+    """What the rule does with a packet."""
     iif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The link that a packet comes in by, "" for any."""
     oif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The link that a packet of this node goes out by, "" for any."""
     fw_mark: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The mark that a packet has under `fwMask`."""
     fw_mask: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The bits of the mark that are compared."""
 
 
 @attrs.frozen(kw_only=True)
 class RoutingRuleSpecSpec:
-    """A desired rule. With `fw_mask` 0 the whole mark is compared."""
+    """A desired rule."""
 
     family: Family = Family.INET4
+    """The family of packets."""
     src: str = ""
+    """The source network, "" for any."""
     dst: str = ""
+    """The destination network, "" for any."""
     table: RoutingTable = RoutingTable.MAIN
+    """The routing table to look up."""
     priority: int = 0
+    """The priority; lower ones are looked at first."""
     action: RuleAction = RuleAction.UNICAST
+    """What the rule does with a packet."""
     iif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The link that a packet comes in by, "" for any."""
     oif_name: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The link that a packet of this node goes out by, "" for any."""
     fw_mark: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The mark that a packet has under `fwMask`."""
     fw_mask: int = attrs.field(default=0, metadata=_OPTIONAL)
+    """The bits of the mark that are compared; 0 compares the whole mark."""
     layer: ConfigLayer = ConfigLayer.DEFAULT
+    """The layer that it comes from."""
 
 
 def routing_rule_id(family: Family, priority: int) -> str:

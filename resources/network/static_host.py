@@ -8,9 +8,10 @@ from nodespan.runtime.resource import ResourceType
 
 @attrs.frozen(kw_only=True)
 class StaticHostSpec:
-    """The addresses."""
+    """A host that is resolved locally."""
 
     addresses: tuple[str, ...] = ()
+    """The addresses."""
 
 
 StaticHost = ResourceType(

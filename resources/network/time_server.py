@@ -11,19 +11,24 @@ TIME_SERVERS_ID = "timeservers"
 
 @attrs.frozen(kw_only=True)
 class TimeServerSpecSpec:
-    """Names or addresses of time servers, or `/dev/ptp*`; `use_nts` requires authenticated time (RFC 8915)."""
+    """Desired time servers."""
 
     time_servers: tuple[str, ...] = ()
+    """Names or addresses of the servers, or `/dev/ptp*`."""
     use_nts: bool = attrs.field(default=False, metadata=wire("useNTS", omit_empty=True))
+    """Whether authenticated time (RFC 8915) is required."""
     layer: ConfigLayer = ConfigLayer.DEFAULT
+    """The layer that they come from."""
 
 
 @attrs.frozen(kw_only=True)
 class TimeServerStatusSpec:
-    """The servers in effect."""
+    """The time servers in effect."""
 
     time_servers: tuple[str, ...] = ()
+    """Names or addresses of the servers, or `/dev/ptp*`."""
     use_nts: bool = attrs.field(default=False, metadata=wire("useNTS"))
+    """Whether authenticated time (RFC 8915) is required."""
 
 
 _COLUMNS = {"TimeServers": ".timeServers", "UseNTS": ".useNTS"}

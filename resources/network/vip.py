@@ -26,21 +26,24 @@ class VIPState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class VIPStatusSpec:
-    """`leader` is the elected node's name for itself, "" if no node is known to be elected.
-
-    `since` is when this state began (RFC 3339, UTC), `lease` the id of this node's own lease at etcd in hexadecimal
-    digits, "" while it has none. `reason` is for operators: what it waits for, or why it last gave up the address.
-    `trouble` is what keeps the election from being followed or is wrong with it, "" for nothing.
-    """
+    """This node's part in the election of a virtual IP."""
 
     ip: str
+    """The address."""
     link_name: str
+    """The link that holds it."""
     state: VIPState
+    """The state of this node."""
     leader: str = ""
+    """The elected node's name for itself, "" if no node is known to be elected."""
     since: str = ""
+    """When this state began (RFC 3339, UTC)."""
     lease: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The id of this node's own lease at etcd in hexadecimal digits, "" while it has none."""
     reason: str = attrs.field(default="", metadata=_OPTIONAL)
+    """What the node waits for, or why it last gave the address up."""
     trouble: str = attrs.field(default="", metadata=_OPTIONAL)
+    """What keeps the election from being followed, or is wrong with it; "" for nothing."""
 
 
 VIPStatus = ResourceType(

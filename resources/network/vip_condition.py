@@ -8,11 +8,14 @@ from nodespan.runtime.resource import ResourceType, wire
 
 @attrs.frozen(kw_only=True)
 class VIPConditionSpec:
-    """`since` is the time of the last change (RFC 3339, UTC); `reason` is why it does not hold, or not yet again."""
+    """A condition for holding virtual IPs."""
 
     ok: bool
+    """Whether it holds."""
     since: str
+    """When that last changed (RFC 3339, UTC)."""
     reason: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """Why it does not hold, or not yet again."""
 
 
 VIPCondition = ResourceType(

@@ -21,24 +21,30 @@ class ControllerState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class ControllerStatusSpec:
-    """A controller's counts since the start of the process, and its last failure.
-
-    `queue_length` is what waits in the queue of a queue controller, `failing` how many items of its reconciler could
-    not be applied. `longest_step_ms` is the longest time, in
-    milliseconds, that it blocked the loop by not awaiting. `notice` is a hint for the operator.
-    """
+    """A controller's counts since the start of the process, and its last failure."""
 
     shape: str
+    """How the controller runs: in turns (`run`), or by a queue of items (`queue`)."""
     state: ControllerState = ControllerState.RUNNING
+    """The state of its life cycle."""
     wakeups: int = 0
+    """How often it was woken."""
     reads: int = 0
+    """How many resources it has read."""
     writes: int = 0
+    """How many writes it has made."""
     crashes: int = 0
+    """How often it has failed and was started again."""
     queue_length: int = attrs.field(default=0, metadata=wire(omit_empty=True))
+    """How many items wait in the queue of a queue controller."""
     failing: int = attrs.field(default=0, metadata=wire(omit_empty=True))
+    """How many items of its reconciler could not be applied."""
     longest_step_ms: int = attrs.field(default=0, metadata=wire(omit_empty=True))
+    """The longest time that it blocked the loop by not awaiting, in milliseconds."""
     last_error: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """Its last failure, "" for none."""
     notice: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """A hint for the operator."""
 
 
 ControllerStatus = ResourceType(

@@ -15,19 +15,24 @@ _DIGITS = 16
 
 @attrs.frozen(kw_only=True)
 class EventSpec:
-    """What happened, and to which resource (by namespace, full type and id).
-
-    `time` is the wall clock's when it was noticed; that of the metadata is the start of the agent for events of earlier
-    ones. `kind` groups events for people: `link`, `problem`. `text` is one line.
-    """
+    """What happened, and to which resource."""
 
     time: datetime.datetime
+    """When it was noticed, by the wall clock; the times of the metadata are those of the agent's start for events of
+    earlier ones.
+    """
     severity: Severity = Severity.INFO
+    """How much attention it needs."""
     kind: str
+    """What events are grouped by for people, such as `link` or `problem`."""
     text: str
+    """What happened, in one line."""
     namespace: str = ""
+    """The namespace of the resource."""
     type: str = ""
+    """The full type of the resource."""
     id: str = ""
+    """The id of the resource."""
 
 
 Event = ResourceType(

@@ -35,32 +35,41 @@ class PrintColumn:
     """A column of the table output: its heading and the JSONPath, on the spec, of its cells."""
 
     name: str
+    """The heading."""
     json_path: str
+    """The JSONPath, on the spec, of its cells."""
 
 
 @attrs.frozen(kw_only=True)
 class ResourceDefinitionSpec:
-    """The names and columns of a type, for clients. `all_aliases` are all names but the full one that resolve to it.
-
-    `writable`: users create, change and delete resources of the type.
-    """
+    """The names and columns of a type, for clients."""
 
     type: str
+    """The full name of the type."""
     display_type: str
+    """The name in the singular."""
     default_namespace: str
+    """The namespace of its resources unless another is given."""
     aliases: tuple[str, ...] = ()
+    """The short names."""
     all_aliases: tuple[str, ...] = ()
+    """All names but the full one that resolve to the type."""
     skip_automatic_aliases: bool = attrs.field(default=False, metadata=wire(omit_empty=True))
+    """Whether no short names are derived from the full one."""
     print_columns: tuple[PrintColumn, ...] = ()
+    """The columns of tables."""
     sensitivity: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """`sensitive` if only root and the user of the agent may read its resources, else ""."""
     writable: bool = attrs.field(default=False, metadata=wire(omit_empty=True))
+    """Whether users create, change and delete resources of the type."""
 
 
 @attrs.frozen(kw_only=True)
 class NamespaceSpec:
-    """What a namespace is for."""
+    """A namespace."""
 
     description: str = ""
+    """What it is for."""
 
 
 def check_type_name(type: str) -> tuple[str, str]:

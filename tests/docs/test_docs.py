@@ -41,6 +41,10 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _COMES_BEFORE = ("", "|", "&&", "sudo", "blue")
 
 
+# What stands for any type.
+_PLACEHOLDERS = ("TYPE",)
+
+
 @attrs.frozen
 class Block:
     """A fenced block and where it begins."""
@@ -119,6 +123,25 @@ def test_command_lines_parse(place: str, words: list[str], capsys: pytest.Captur
         parse(words)
     except SystemExit:
         pytest.fail(f"{place}: nodespan {shlex.join(words)}\n{capsys.readouterr().err}", pytrace=False)
+
+
+def test_the_types_in_commands_exist() -> None:
+    """`nodespan get linkz` would parse; those that pages and examples declare themselves count too."""
+    from deploy.site.resources import all_types
+    from nodespan.runtime.resource.definition import definition_resource, named_definitions
+
+    definitions = [definition_resource(type) for type in all_types()]
+    sources = [block.text for block in blocks("python")] + [
+        path.read_text() for path in (ROOT / "examples").glob("*.py")
+    ]
+    own = {name.lower() for text in sources for name in re.findall(r'ResourceType\(\s*"(\w+)s\.', text)}
+    unknown = []
+    for place, words in commands():
+        type = getattr(parse(words), "type", None)
+        if isinstance(type, str) and type.lower().removesuffix("s") not in own and type not in _PLACEHOLDERS:
+            if not named_definitions(definitions, type):
+                unknown.append(f"{place}: {type}")
+    assert unknown == []
 
 
 def test_there_is_something_to_check() -> None:

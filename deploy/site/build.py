@@ -1,0 +1,101 @@
+"""The site from its pages: MkDocs makes it, strictly, below a directory per version, and a list of versions beside."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.errors import BuildError
+from deploy.site.nav import arranged
+from deploy.site.pages import ROOT, collected
+from deploy.tree import project_version
+from nodespan.runtime.codec.yamltext import dump
+
+HERE = Path(__file__).parent
+_SETTINGS = HERE / "mkdocs.yml"
+# What a page of the site must not load anything from: another host.
+_LOADS = re.compile(
+    r"""<(?:script|img|iframe|source|audio|video)\b[^>]*\bsrc=["']?(?:https?:)?//[^"'\s>]+"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|preload|preconnect|icon|prefetch))[^>]*"""
+    r"""\bhref=["']?(?:https?:)?//[^"'\s>]+"""
+)
+_IN_STYLES = re.compile(r"""(?:@import\s+(?:url\()?|url\()\s*["']?(?:https?:)?//[^"')\s]+""")
+
+
+def write_sources(work: Path, pages: Mapping[str, str]) -> Path:
+    """The pages, pictures and settings, in a folder; returns the settings."""
+    if work.exists():
+        shutil.rmtree(work)
+    docs = work / "docs"
+    for name, text in pages.items():
+        place = docs / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    for path in sorted((ROOT / "docs").rglob("*")):
+        if path.suffix in {".svg", ".png"}:
+            place = docs / path.relative_to(ROOT / "docs")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+    shutil.copytree(HERE / "static", docs / "assets")
+    nav = arranged([name for name in pages if name.endswith(".md")])
+    settings = work / "mkdocs.yml"
+    tree = dump({"nav": nav, "theme_dir": ""}).partition("theme_dir")[0]
+    text = _SETTINGS.read_text().replace("THEME", str(HERE / "theme")).replace("ROOT", str(ROOT))
+    settings.write_text(f"{text}\n{tree}")
+    return settings
+
+
+def build(work: Path, output: Path, *, pages: Mapping[str, str] | None = None, version: str = "") -> Path:
+    """Make the site of a version below `output`, of all pages unless others are given.
+
+    Raises BuildError with what MkDocs complains about.
+    """
+    settings = write_sources(work, collected() if pages is None else pages)
+    site = output / (version or project_version())
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(settings)]
+    done = subprocess.run(
+        [*command, "--site-dir", str(site.resolve())],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        # What the theme says of its successor is no warning about these pages.
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+    if done.returncode or done.stdout.strip() or done.stderr.strip():
+        raise BuildError(f"the site cannot be built:\n{done.stdout}{done.stderr}".rstrip())
+    if loads := loads_from_elsewhere(site):
+        raise BuildError("pages would load from other hosts:\n" + "\n".join(loads))
+    list_versions(output)
+    return site
+
+
+def loads_from_elsewhere(site: Path) -> list[str]:
+    """What the pages and styles of a site would load from other hosts."""
+    found = []
+    for path in sorted(site.rglob("*")):
+        if path.suffix in {".html", ".css"}:
+            pattern = _LOADS if path.suffix == ".html" else _IN_STYLES
+            found += [f"{path.relative_to(site)}: {match[0]}" for match in pattern.finditer(path.read_text())]
+    return found
+
+
+def list_versions(output: Path) -> None:
+    """The list that the pages offer versions from, newest first, and the way to the newest one."""
+    versions = sorted((path.parent.name for path in output.glob("*/sitemap.xml")), key=_number, reverse=True)
+    listed = [{"version": version, "title": version, "aliases": []} for version in versions]
+    (output / "versions.json").write_text(json.dumps(listed, indent=1) + "\n")
+    newest = f"{versions[0]}/index.html"
+    (output / "index.html").write_text(
+        f'<!doctype html><meta charset="utf-8"><title>nodespan</title>'
+        f'<meta http-equiv="refresh" content="0; url={newest}">'
+        f'<a href="{newest}">the documentation of nodespan {versions[0]}</a>\n'
+    )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
