@@ -83,8 +83,8 @@ def stage(root: Path, release: Release, *, cache: Path) -> None:
     documents = root / "usr/share/doc/nodespan"
     for name in _DOCUMENTS:
         _write(documents / name, (PROJECT / name).read_text())
-    for document in sorted((PROJECT / "docs").glob("*.md")):
-        _write(documents / "docs" / document.name, document.read_text())
+    for document in sorted((PROJECT / "docs").rglob("*.md")):
+        _write(documents / document.relative_to(PROJECT), document.read_text())
     _write(documents / "examples/config.yaml", (HERE / "config.example.yaml").read_text())
     _write(documents / "examples/daemonset.yaml", (HERE / "container/daemonset.yaml").read_text())
     (root / "etc/nodespan").mkdir(parents=True)

@@ -70,12 +70,12 @@ NAV: list[Any] = [
             {
                 "Resources": [
                     "reference/resources/index.md",
-                    "reference/resources/network.md",
-                    "reference/resources/kubespan.md",
-                    "reference/resources/cluster.md",
-                    "reference/resources/config.md",
-                    "reference/resources/machine.md",
-                    "reference/resources/runtime.md",
+                    {"The network": "reference/resources/network.md"},
+                    {"The mesh": "reference/resources/kubespan.md"},
+                    {"The cluster": "reference/resources/cluster.md"},
+                    {"The configuration": "reference/resources/config.md"},
+                    {"Files, certificates, secrets": "reference/resources/machine.md"},
+                    {"The agent": "reference/resources/runtime.md"},
                 ]
             },
             {"Configuration": ["reference/configuration/", "configuration.md"]},
@@ -96,7 +96,7 @@ NAV: list[Any] = [
             {"Decisions": "adr/"},
         ]
     },
-    {"Project": ["changelog.md", "contributing.md"]},
+    {"Project": ["changelog.md", "contributing.md", "reporting.md"]},
 ]
 
 

@@ -11,6 +11,13 @@ _DOCS = ROOT / "docs"
 # Files of the top folder that are pages too.
 _OF_THE_TOP = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "reporting.md"}
 _HOME = "index.md"
+# What the first page names, and has a link to only where there is a site.
+_NAMED = "the reference of the site (`make docs-site`): resources, configuration, commands, events, problems, Python"
+_LINKED = (
+    "the reference: [resources](reference/resources/index.md), [configuration](reference/configuration/index.md), "
+    "[commands](reference/cli/index.md), [events](reference/events.md), [problems](reference/problems.md), "
+    "[Python](reference/python/index.md)"
+)
 _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)((?:#[^)\s]*)?\))")
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".yml": "yaml"}
@@ -32,7 +39,7 @@ def collected() -> dict[str, str]:
     for name, page in _OF_THE_TOP.items():
         if (ROOT / name).exists():
             pages[page] = _relinked((ROOT / name).read_text(), ROOT / name, page, pages)
-    return pages
+    return {page: text.replace(_NAMED, _LINKED) for page, text in pages.items()}
 
 
 def _relinked(text: str, path: Path, page: str, pages: dict[str, str]) -> str:
