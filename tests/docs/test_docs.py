@@ -138,9 +138,10 @@ def test_the_types_in_commands_exist() -> None:
     unknown = []
     for place, words in commands():
         type = getattr(parse(words), "type", None)
-        if isinstance(type, str) and type.lower().removesuffix("s") not in own and type not in _PLACEHOLDERS:
-            if not named_definitions(definitions, type):
-                unknown.append(f"{place}: {type}")
+        if not isinstance(type, str) or type in _PLACEHOLDERS or type.lower().removesuffix("s") in own:
+            continue
+        if not named_definitions(definitions, type):
+            unknown.append(f"{place}: {type}")
     assert unknown == []
 
 

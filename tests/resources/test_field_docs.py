@@ -1,4 +1,4 @@
-"""Every field of a resource and every key of the configuration says what it means, for the reference is made of that."""
+"""Fields of resources and keys of the configuration say what they mean, for the reference is made of that."""
 
 from deploy.site.configuration import documents
 from deploy.site.field_docs import undocumented
