@@ -45,6 +45,13 @@ def machine() -> Iterator[Namespace]:
         yield inside
 
 
+async def end(runtime: Node, id: str) -> None:
+    """Destroy a spec once its applier has let go of it."""
+    await runtime.teardown(EthernetSpec, id)
+    await runtime.eventually(EthernetSpec, id, lambda spec: not spec.metadata.finalizers)
+    await runtime.destroy(EthernetSpec, id)
+
+
 def features(inside: Namespace, link: str = "x0") -> dict[str, str]:
     """What the ethtool program says, but for the words that it makes up for groups of features."""
     lines = inside.run("ethtool", "-k", link).splitlines()[1:]
@@ -93,8 +100,7 @@ async def test_settings_are_applied_shown_put_right_and_taken_back(tmp_path: Pat
             await eventually(lambda: features(inside)["tx-tcp-segmentation"] == "off")
             await runtime.gone(NetworkProblem, "EthernetSpecs/x0")
             await runtime.settled()
-            await runtime.destroy(EthernetSpec, "x0")
-            await runtime.gone(EthernetSpec, "x0")
+            await end(runtime, "x0")
             await runtime.gone(EthernetStatus, "x1")
             assert (features(inside), channels(inside)) == (before, queues)
             # Neither of the two links has left anything.
@@ -153,6 +159,6 @@ async def test_one_link_by_two_names_has_the_settings_of_its_own_name() -> None:
             await eventually(lambda: features(inside, "x1")["tx-tcp-segmentation"] == "on")
             problem = await runtime.eventually(NetworkProblem, "EthernetSpecs/uplink")
             assert problem.spec.message.startswith("x1 has its settings from the EthernetConfig x1")
-            await runtime.destroy(EthernetSpec, "x1")
+            await end(runtime, "x1")
             await eventually(lambda: features(inside, "x1")["tx-tcp-segmentation"] == "off")
             await runtime.gone(NetworkProblem, "EthernetSpecs/uplink")
