@@ -14,6 +14,7 @@ from nodespan.controllers.network.merge.controllers import LinkMergeController
 from nodespan.controllers.network.status.link_status import LinkStatusController
 from nodespan.resources.network import (
     STP,
+    VXLAN,
     BridgeMaster,
     BridgeSlave,
     LinkSpec,
@@ -297,3 +298,28 @@ async def test_both_ends_of_a_pair_go_although_one_was_there_before_it_was_desir
             await eventually(lambda: "a0" not in links(inside))
             await runtime.gone(LinkSpec, "b0", within=PATIENCE)
             assert links(inside).keys() == {"lo"}
+
+
+@pytest.mark.needs_link("macvlan")
+@pytest.mark.needs_link("bridge")
+async def test_a_macvlan_over_a_port_of_a_bridge_is_refused_by_name() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "-batch", "-", stdin="link add b0 type bridge\nlink set p0 master b0\n")
+        await want(runtime, SPECS["macvlan"])
+        message = await problem(runtime, "x0")
+        assert "p0 is a member of a bond or bridge" in message
+        inside.run("ip", "link", "set", "p0", "nomaster")
+        await runtime.gone(NetworkProblem, "LinkSpecs/x0")
+        assert "x0" in links(inside)
+
+
+@pytest.mark.needs_link("vxlan")
+async def test_a_second_vxlan_of_one_number_is_refused_in_the_words_of_the_kernel() -> None:
+    async with node() as (inside, runtime):
+        inside.run("ip", "link", "add", "v0", "type", "vxlan", "id", "5", "dstport", "4789")
+        second = attrs.evolve(SPECS["vxlan"], parent_name="", vxlan=VXLAN(id=5))
+        await want(runtime, second)
+        assert "VXLAN device with the specified VNI already exists" in await problem(runtime, "x0")
+        inside.run("ip", "link", "del", "v0")
+        await runtime.gone(NetworkProblem, "LinkSpecs/x0")
+        assert links(inside)["x0"]["linkinfo"]["info_data"]["id"] == 5
