@@ -12,6 +12,7 @@ import trio
 from nodespan.controllers.api.forwarding import is_local, routed
 from nodespan.controllers.api.inspection import DEPENDENCIES, inspection_methods
 from nodespan.controllers.api.machine import APPLY_CONFIGURATION, READ, VERSION, MachineService
+from nodespan.controllers.api.overview import NodeService
 from nodespan.controllers.api.roles import client_roles
 from nodespan.controllers.api.security import security_methods
 from nodespan.controllers.membership.machine_config import MachineConfigError, mesh_of
@@ -54,7 +55,7 @@ _REPLIES = {
 class Serving:
     """The services of one agent, and what they need to know of the node. `update` before the first `open_listeners`.
 
-    `state_dir` has the invitations of those who may join, None for none.
+    `state_dir` is the agent's own: it has the invitations of those who may join, which there are none of without one.
     """
 
     def __init__(self, agent: AgentAccess, log: Logger, *, state_dir: Path | None = None) -> None:
@@ -70,7 +71,11 @@ class Serving:
         self._client: ssl.SSLContext | None = None
         own: dict[str, Method] = {
             **agent.state_methods(client_roles),
-            **methods(*MachineService(agent).methods(), *inspection_methods(agent)),
+            **methods(
+                *MachineService(agent).methods(),
+                *inspection_methods(agent),
+                *NodeService(agent, state_dir=state_dir).methods(),
+            ),
         }
         self._api = Service(methods=routed(self, own, _REPLIES), log=log, limits=LIMITS)
         self._security = Service(

@@ -1,4 +1,4 @@
-"""`nodespan get` of other machines: the resources of several nodes in one output."""
+"""`nodespan get` of other machines: the resources of several nodes in one output. And the way to the other verbs."""
 
 import argparse
 import sys
@@ -6,7 +6,16 @@ import sys
 import attrs
 import trio
 
-from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target, each_node, explained, run
+from nodespan.controllers.remote.nodes import (
+    Answer,
+    Asked,
+    NodeClient,
+    Target,
+    each_node,
+    explained,
+    in_order,
+    run,
+)
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.cli.errors import CommandError
@@ -16,13 +25,19 @@ from nodespan.runtime.text.jsonpath import JSONPathError
 _RECONNECT = 1.0
 
 
-class RemoteGet:
-    """The verb, for the nodes that the options name."""
+class RemoteVerbs:
+    """The verbs, for the nodes that the options name."""
 
     def get(self, options: argparse.Namespace) -> int:
         """Show the resources; returns the exit status. Raises CommandError."""
         asked = Asked(options.type, options.id, options.namespace, tuple(options.labels), "")
         return get(Target.of(options), asked, output=options.output, watch=options.watch)
+
+    def overview(self, options: argparse.Namespace) -> int:
+        """Show how the nodes are, or describe resources; returns the exit status. Raises CommandError."""
+        from nodespan.controllers.remote import overview
+
+        return overview.run_verb(Target.of(options), options)
 
 
 def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
@@ -36,7 +51,7 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
     async def listed() -> int:
         kept: dict[str, list[Answer]] = {}
         status = await each_node(target, lambda client: list_one(client, kept))
-        for answers in (kept[node] for node in _in_order(target, kept)):
+        for answers in (kept[node] for node in in_order(target, kept)):
             for answer in answers:
                 if "definition" in answer:
                     shown.begin(answer["definition"])
@@ -69,9 +84,4 @@ def get(target: Target, asked: Asked, *, output: str, watch: bool) -> int:
         raise CommandError(str(error)) from error
 
 
-def _in_order(target: Target, kept: dict[str, list[Answer]]) -> list[str]:
-    names = [node or str(target.context.endpoints[0]) for node in target.nodes]
-    return [name for name in dict.fromkeys(names) if name in kept]
-
-
-remote = RemoteGet()
+remote = RemoteVerbs()

@@ -10,12 +10,13 @@ import contextlib
 import functools
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from typing import Any, TypeVar
 
 import attrs
 import trio
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 
 from nodespan.controllers.remote.talosconfig import Context, TalosConfigError, config_path, read_config
 from nodespan.runtime.api import protocol
@@ -203,9 +204,12 @@ class NodeClient:
         """One call of another service. Raises CallError."""
         return await self._channel.unary(path, request, decode, timeout=_TIMEOUT, metadata=self._metadata)
 
-    def _stream(self, method: str, request: Any, decode: Callable[[bytes], Any], timeout: float | None) -> Any:
-        path = f"{_SERVICE}/{method}"
+    def stream(self, path: str, request: Any, decode: Callable[[bytes], T], *, timeout: float | None = _TIMEOUT) -> Any:
+        """The answers of a method of another service that has any number of them: a context manager."""
         return self._channel.stream(path, request, decode, timeout=timeout, metadata=self._metadata)
+
+    def _stream(self, method: str, request: Any, decode: Callable[[bytes], Any], timeout: float | None) -> Any:
+        return self.stream(f"{_SERVICE}/{method}", request, decode, timeout=timeout)
 
     def _answer(self, event: str, resource: wire.Resource, form: str) -> Answer:
         metadata = metadata_to_plain(decode_metadata(resource.metadata))
@@ -230,8 +234,17 @@ def _indented(text: str) -> str:
     return f"spec: {lines[0]}\n" + "".join(f"{line}\n" for line in lines[1:])
 
 
+class _PlainConstructor(SafeConstructor):
+    """Times are text, as the nodes of the original write them without quotes."""
+
+
+_PlainConstructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
+
+
 def _plain(text: str) -> Any:
-    return YAML(typ="safe").load(text) if text else {}
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _PlainConstructor
+    return yaml.load(text) if text else {}
 
 
 def _selectors(asked: Asked) -> list[Any]:
@@ -264,6 +277,12 @@ async def each_node(target: Target, act: Callable[[NodeClient], Awaitable[None]]
         for node in target.nodes:
             nursery.start_soon(one, channel, node)
     return status
+
+
+def in_order(target: Target, kept: Container[str]) -> list[str]:
+    """The names of those nodes for which there is something, in the order in which they were named."""
+    names = [node or str(target.context.endpoints[0]) for node in target.nodes]
+    return [name for name in dict.fromkeys(names) if name in kept]
 
 
 def run(act: Callable[[], Awaitable[int]]) -> int:

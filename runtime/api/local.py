@@ -213,7 +213,7 @@ class LocalServer:
             case "why":
                 await self._why(stream, request, peer)
             case "status":
-                visible = FilteredState(self._state, read_rule(self._state, is_owner=_is_owner(peer)))
+                visible = FilteredState(self._state, read_rule(self._state, is_owner=_sees_all(request, peer)))
                 await _send_answers(stream, self._status.reports(visible, watch=bool(request.get("watch"))))
             case "action":
                 await self._act(stream, request, peer)

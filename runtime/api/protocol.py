@@ -28,9 +28,9 @@ maps and closes. What a request may be:
     {"call": "write", "verb": "label", "type", "id", "namespace", "labels": {name: text or None}}    → the same
 
 where end is {"end": true}, without which an answer was cut off. Any answer may be {"error": code, "message": text},
-which ends it. A `get` or `why` with "as": "reader" is answered as to other users of this machine, who see nothing
-sensitive: for programs that ask on behalf of others. Both ends import this module, and so does every start of the
-command line: it imports next to nothing.
+which ends it. A `get`, `why` or `status` with "as": "reader" is answered as to other users of this machine, who see
+nothing sensitive: for programs that ask on behalf of others. Both ends import this module, and so does every start of
+the command line: it imports next to nothing.
 """
 
 NOT_FOUND = "not_found"

@@ -51,6 +51,10 @@ class Remote(Protocol):
         """`nodespan get`; returns the exit status. Raises CommandError."""
         ...
 
+    def overview(self, options: argparse.Namespace) -> int:
+        """`nodespan status`, `describe` or `doctor`; returns the exit status. Raises CommandError."""
+        ...
+
 
 def load_remote() -> Remote:
     """What the installed packages ask other machines with. Raises CommandError if there is nothing."""

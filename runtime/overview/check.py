@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 
 CHECKS_GROUP = "nodespan.checks"
+# What stands in place of a check's name where packages could not bring theirs.
+BROKEN_PACKAGES = "packages"
 # How long, in seconds, a program that a check runs may take.
 _PATIENCE = 10.0
 
@@ -142,6 +144,28 @@ def load_checks() -> tuple[list[Check], list[str]]:
         except Exception as error:
             errors.append(f"{where}: {type(error).__name__}: {error}")
     return sorted(found, key=lambda check: (check.order, check.name)), errors
+
+
+class UnknownCheckError(LookupError):
+    """No check has this name; the text says which there are."""
+
+
+def find_checks(names: Iterable[str]) -> tuple[list[Check], list[tuple[str, Verdict]]]:
+    """The checks of these names, all if there are none, and a verdict on each package whose checks cannot be loaded.
+
+    Raises UnknownCheckError.
+    """
+    wanted = list(names)
+    checks, errors = load_checks()
+    remedy = "install the package again, or remove it"
+    broken = [(BROKEN_PACKAGES, failed(f"checks cannot be loaded: {error}", remedy)) for error in errors]
+    known = [check.name for check in checks]
+    for name in wanted:
+        if name not in known:
+            from nodespan.runtime.text.suggestions import did_you_mean
+
+            raise UnknownCheckError(f"no check {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    return [check for check in checks if not wanted or check.name in wanted], broken
 
 
 def examine(check: Check, surroundings: Surroundings) -> Iterator[Verdict]:

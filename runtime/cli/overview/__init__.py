@@ -7,6 +7,10 @@ from nodespan.runtime.cli.options import socket_of
 
 def run(options: argparse.Namespace) -> int:
     """Run one of them; returns the exit status. Raises CommandError."""
+    if getattr(options, "nodes", None) or getattr(options, "context", None):
+        from nodespan.runtime.cli.extension import load_remote
+
+        return load_remote().overview(options)
     match options.verb:
         case "events":
             from nodespan.runtime.cli.overview.events import events

@@ -10,30 +10,36 @@ from nodespan.runtime.cli.overview.form import to_json
 from nodespan.runtime.cli.overview.surroundings import surroundings_of
 from nodespan.runtime.cli.screen import Paint, for_terminal, shows_colours
 from nodespan.runtime.codec.yamltext import dump
-from nodespan.runtime.overview.check import Check, Outcome, Surroundings, Verdict, examine, failed, load_checks
+from nodespan.runtime.overview.check import (
+    BROKEN_PACKAGES,
+    Check,
+    Outcome,
+    Surroundings,
+    UnknownCheckError,
+    Verdict,
+    examine,
+    find_checks,
+)
 from nodespan.runtime.text.escaping import escaped
-from nodespan.runtime.text.suggestions import did_you_mean
 from nodespan.runtime.text.width import padded, width_of
 
 UNHEALTHY = 3
-_PACKAGES = "packages"
 _MARKS = {Outcome.OK: "✓", Outcome.WARNING: "!", Outcome.FAILED: "✗", Outcome.SKIPPED: "-"}
 _COLOURS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.FAILED: "red", Outcome.SKIPPED: "dim"}
+_WRITE: dict[str, Callable[[dict[str, Any]], str]] = {"json": to_json, "yaml": dump}
 Found = list[tuple[str, Verdict]]
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Run the checks; returns whether any failed. Raises CommandError."""
-    if options.output not in ("text", "table", "json", "yaml"):
-        raise CommandError(f"unknown output {options.output!r}: expected text, json or yaml")
+    require_known(options.output)
     checks, broken = chosen_checks(options.only)
     surroundings = surroundings_of(options)
     if options.output in ("json", "yaml"):
         found = [*broken, *collect(checks, surroundings)]
-        write = to_json if options.output == "json" else dump
-        sys.stdout.write(for_terminal(write(data_of(found))))
+        sys.stdout.write(for_terminal(_WRITE[options.output](data_of(found))))
     else:
-        width = max(width_of(name) for name in (_PACKAGES, *(check.name for check in checks)))
+        width = max(width_of(name) for name in (BROKEN_PACKAGES, *(check.name for check in checks)))
         paint = Paint(enabled=shows_colours())
 
         def show(name: str, verdict: Verdict) -> None:
@@ -47,19 +53,30 @@ def doctor(options: argparse.Namespace) -> int:
     return exit_status(found, strict=options.strict)
 
 
-def chosen_checks(names: Iterable[str]) -> tuple[list[Check], Found]:
-    """The checks of these names, all if there are none, and a verdict on each package whose checks cannot be loaded.
+def require_known(output: str) -> None:
+    """Raise CommandError for a form of output that there is not."""
+    if output not in ("text", "table", *_WRITE):
+        raise CommandError(f"unknown output {output!r}: expected text, json or yaml")
 
-    Raises CommandError.
-    """
-    checks, errors = load_checks()
-    remedy = "install the package again, or remove it"
-    broken = [(_PACKAGES, failed(f"checks cannot be loaded: {error}", remedy)) for error in errors]
-    known = [check.name for check in checks]
-    for name in names:
-        if name not in known:
-            raise CommandError(f"no check {name!r}{did_you_mean(name, known)}; there are: {', '.join(known)}")
-    return [check for check in checks if not names or check.name in names], broken
+
+def whole_text(found: Found, output: str, *, node: str = "") -> str:
+    """All verdicts in a form of output, as those of a node if it has a name."""
+    if output in _WRITE:
+        return _WRITE[output](({"node": node} if node else {}) | data_of(found))
+    paint = Paint(enabled=shows_colours())
+    width = max((width_of(name) for name, _ in found), default=0)
+    lines = [paint("bold", escaped(node))] if node else []
+    for name, verdict in found:
+        lines += lines_of(name, verdict, width, paint)
+    return "".join(f"{line}\n" for line in (*lines, summary(found, paint)))
+
+
+def chosen_checks(names: Iterable[str]) -> tuple[list[Check], Found]:
+    """As `find_checks`. Raises CommandError."""
+    try:
+        return find_checks(names)
+    except UnknownCheckError as error:
+        raise CommandError(str(error)) from error
 
 
 def collect(

@@ -25,35 +25,61 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 def status(socket_path: str, *, output: str, watch: bool, strict: bool, all: bool) -> int:
     """Show the status; returns whether the node is healthy. Raises CommandError."""
-    if output not in ("text", "table", "json", "yaml"):
-        raise CommandError(f"unknown output {output!r}: expected text, json or yaml")
-    screen = Screen(
-        columns=terminal_columns(), paint=Paint(enabled=shows_colours()), most_rows=None if all else _MOST_ROWS
-    )
-
-    def show(report: dict[str, Any]) -> None:
-        if output == "json":
-            sys.stdout.write(for_terminal(to_json(data_of(report))))
-        elif output == "yaml":
-            sys.stdout.write(for_terminal(("---\n" if watch else "") + dump(data_of(report))))
-        else:
-            clear = (_HOME_AND_CLEAR if screen.columns is not None else "") if watch else ""
-            sys.stdout.write(clear + "".join(f"{line}\n" for line in screen.lines(report)))
-        sys.stdout.flush()
-
+    shown = ReportOutput(output, watch=watch, all=all)
     request = {"call": "status", "watch": watch}
     if watch:
 
         def take(answers: Iterable[dict[str, Any]]) -> None:
             for answer in answers:
-                show(answer["status"])
+                shown.write([shown.text(answer["status"])])
 
         follow(socket_path, request, take)
         return 0
     (answer,) = ask(socket_path, request)
     report = answer["status"]
-    show(report)
-    return 0 if report["healthy"] and not (strict and report["warnings"]) else UNHEALTHY
+    shown.write([shown.text(report)])
+    return exit_status([report], strict=strict)
+
+
+def exit_status(reports: Iterable[dict[str, Any]], *, strict: bool) -> int:
+    """0 if all these nodes are healthy; with `strict` only if there are no warnings either."""
+    return 0 if all(each["healthy"] and not (strict and each["warnings"]) for each in reports) else UNHEALTHY
+
+
+class ReportOutput:
+    """Writes reports in the form that `-o` names. Raises CommandError for another one."""
+
+    def __init__(self, output: str, *, watch: bool, all: bool) -> None:
+        if output not in ("text", "table", "json", "yaml"):
+            raise CommandError(f"unknown output {output!r}: expected text, json or yaml")
+        self._output = output
+        self._watch = watch
+        self._screen = Screen(
+            columns=terminal_columns(), paint=Paint(enabled=shows_colours()), most_rows=None if all else _MOST_ROWS
+        )
+
+    @property
+    def is_screen(self) -> bool:
+        """Whether it is for people: with a watch each report replaces the one before."""
+        return self._output not in ("json", "yaml")
+
+    def text(self, report: dict[str, Any], *, node: str = "") -> str:
+        """The text of a report; under the name of the node, if there is one, as one of several."""
+        if not self.is_screen:
+            data = data_of(report) | ({"node": node} if node else {})
+            if self._output == "json":
+                return to_json(data)
+            return ("---\n" if self._watch or node else "") + dump(data)
+        return "".join(f"{line}\n" for line in self._screen.lines(report, node=node))
+
+    def write(self, texts: Iterable[str]) -> None:
+        """Write texts, on a terminal that is watched in place of all before."""
+        if self.is_screen:
+            clear = _HOME_AND_CLEAR if self._watch and self._screen.columns is not None else ""
+            sys.stdout.write(clear + "\n".join(texts))
+        else:
+            sys.stdout.write(for_terminal("".join(texts)))
+        sys.stdout.flush()
 
 
 def data_of(report: dict[str, Any]) -> dict[str, Any]:
@@ -82,8 +108,13 @@ class Screen:
         self._paint = paint
         self._most_rows = most_rows
 
-    def lines(self, report: dict[str, Any]) -> Iterator[str]:
-        """The lines of the screen: sections with anything to show, then what needs attention."""
+    def lines(self, report: dict[str, Any], *, node: str = "") -> Iterator[str]:
+        """The lines of the screen: sections with anything to show, then what needs attention.
+
+        Of one node among several the name comes first.
+        """
+        if node:
+            yield self._paint("bold", self._fit(f"== {escaped(node)}"))
         for section in report["sections"]:
             if section["facts"] or section["table"]:
                 yield self._paint("bold", self._fit(escaped(section["title"])))

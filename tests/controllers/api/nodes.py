@@ -4,7 +4,7 @@ import datetime
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from nodespan.resources.secrets import API_ID, APICertificate
 from nodespan.runtime.actions import Action
 from nodespan.runtime.api.cosi.serving import state_methods
 from nodespan.runtime.api.grpc.client import Channel, Endpoint, client_context, open_channel
+from nodespan.runtime.api.local import LocalServer, listen
 from nodespan.runtime.pem import standard_key
 from nodespan.runtime.plugins import AgentAccess
 from nodespan.runtime.state import MemoryState
@@ -46,6 +47,7 @@ TOKEN = "abcdef.0123456789abcdef"
 NOW = datetime.datetime.now(datetime.UTC)
 AUTHORITY = new_authority(NOW)
 ADMIN = issue_client(AUTHORITY, ["os:admin"], NOW)
+OPERATOR = issue_client(AUTHORITY, ["os:operator"], NOW)
 READER = issue_client(AUTHORITY, ["os:reader"], NOW)
 _COUNTER = itertools.count(1)
 
@@ -107,8 +109,9 @@ async def api_node(
     extra: str = "",
     actions: Callable[[MemoryState], dict[str, Action]] = lambda _state: {},
     state_dir: Path | None = None,
+    socket: Path | None = None,
 ) -> AsyncIterator[APINode]:
-    """A node with a configuration, whose API listens."""
+    """A node with a configuration, whose API listens; with a path its agent's socket does too."""
     state, address = MemoryState(), new_address()
     offered = actions(state)
     holder: list[Node] = []
@@ -118,7 +121,7 @@ async def api_node(
 
     access = AgentAccess(
         version="1.2.3",
-        socket=Path("agent.sock"),
+        socket=socket or Path("agent.sock"),
         state=state,
         state_methods=lambda authorize: state_methods(
             state,
@@ -147,10 +150,17 @@ async def api_node(
         assert not loaded.errors, loaded.errors
         await node.put(MachineConfig, MACHINE_CONFIG_ID, loaded.config)
         served = APINode(node, address, offered)
-        if has_key:
-            await node.eventually(APICertificate, API_ID)
-            await served.listens()
-        yield served
+        async with AsyncExitStack() as stack:
+            if socket is not None:
+                server = LocalServer(state, node.engine, get_logger(), version="1.2.3")
+                listener = await stack.enter_async_context(listen(socket))
+                nursery = await stack.enter_async_context(trio.open_nursery())
+                nursery.start_soon(server.serve, listener)
+                stack.callback(nursery.cancel_scope.cancel)
+            if has_key:
+                await node.eventually(APICertificate, API_ID)
+                await served.listens()
+            yield served
 
 
 def _spec_class(holder: list[Node]) -> Callable[[str], type[Any] | None]:

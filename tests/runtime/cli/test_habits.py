@@ -44,6 +44,8 @@ ACCEPTED: list[tuple[str, dict[str, object]]] = [
     ("get links --all-namespaces", {"all_namespaces": True}),
     ("-n kubespan get links", {"namespace": "kubespan", "nodes": None}),
     ("-n 10.0.0.1 get links", {"namespace": "", "nodes": "10.0.0.1"}),
+    ("-n 10.0.0.1 status", {"verb": "status", "nodes": "10.0.0.1"}),
+    ("describe link/eth0 --nodes a", {"verb": "describe", "nodes": "a"}),
     ("-n 10.0.0.1,10.0.0.2 get links", {"nodes": "10.0.0.1,10.0.0.2"}),
     ("get links --nodes 10.0.0.1", {"nodes": "10.0.0.1"}),
     ("get links --nodes=10.0.0.1 --context=a -w", {"nodes": "10.0.0.1", "context": "a", "watch": True}),
@@ -86,7 +88,7 @@ ANSWERED = [
     ("get links -i", "no maintenance mode"),
     ("get links --field-selector a=b", "-o jsonpath"),
     ("-n network version", "version takes none"),
-    ("-n 10.0.0.1 status", "run status on the node itself"),
+    ("-n 10.0.0.1 logs", "run logs on the node itself"),
     ("why link", "required: ID"),
     ("statsu", "did you mean 'status'"),
 ]

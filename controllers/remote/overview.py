@@ -1,0 +1,213 @@
+"""`nodespan status`, `doctor` and `describe` of other machines. The nodes make what is shown; a node is not trusted to
+make it well: what cannot be shown is an error of that node alone.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import trio
+
+from nodespan.controllers.remote.nodes import Answer, Asked, NodeClient, Target, each_node, explained, in_order, run
+from nodespan.resources.wire import node_pb2 as wire
+from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc.client import CallError
+from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.overview import describe, doctor
+from nodespan.runtime.cli.overview.requests import EVENTS
+from nodespan.runtime.cli.overview.status import ReportOutput, exit_status
+from nodespan.runtime.cli.screen import for_terminal
+from nodespan.runtime.cli.why import brief
+from nodespan.runtime.overview.check import Outcome, Verdict
+from nodespan.runtime.text.escaping import escaped
+
+STATUS: Final = "/nodespan.api.NodeService/Status"
+CAUSES: Final = "/nodespan.api.NodeService/Causes"
+CHECK: Final = "/nodespan.api.NodeService/Check"
+# Seconds for all checks of a node: each of those that connect may wait for some.
+_CHECKING = 300.0
+_RECONNECT = 1.0
+_PATIENCE = 30.0
+# More than any node has checks, or a resource has causes that are shown.
+_MOST_ANSWERS = 10_000
+_LONGEST_REASON = 200
+
+
+class _UnknownToNodeError(CommandError):
+    """The node does not have the service."""
+
+
+def run_verb(target: Target, options: argparse.Namespace) -> int:
+    """Run the verb that the options are of; returns the exit status. Raises CommandError."""
+    match options.verb:
+        case "status":
+            shown = ReportOutput(options.output, watch=options.watch, all=options.all)
+            return _watch_status(target, shown) if options.watch else _status(target, shown, strict=options.strict)
+        case "doctor":
+            if options.config or options.state_dir:
+                raise CommandError("--config and --state-dir are for this machine: a node looks at its own files")
+            doctor.require_known(options.output)
+            return _doctor(target, options)
+        case "describe":
+            asked = Asked(options.type, options.id, options.namespace, (), "data")
+            return _describe(target, asked)
+        case _:
+            raise ValueError(f"no verb of this module: {options.verb}")
+
+
+def _status(target: Target, shown: ReportOutput, *, strict: bool) -> int:
+    reports: dict[str, Answer] = {}
+    texts: dict[str, str] = {}
+
+    async def one(client: NodeClient) -> None:
+        def take(answer: Answer) -> None:
+            report = answer["status"]
+            exit_status([report], strict=strict)  # of a report without what it needs, it raises
+            texts[client.node], reports[client.node] = shown.text(report, node=client.node), report
+
+        await _receive(client, STATUS, wire.StatusRequest(), take)
+
+    status = run(lambda: each_node(target, one))
+    order = in_order(target, reports)
+    shown.write(texts[node] for node in order)
+    return status or exit_status((reports[node] for node in order), strict=strict)
+
+
+def _watch_status(target: Target, shown: ReportOutput) -> int:
+    texts: dict[str, str] = {}
+
+    async def one(client: NodeClient) -> None:
+        is_away = False
+
+        def take(answer: Answer) -> None:
+            nonlocal is_away
+            is_away = False
+            texts[client.node] = shown.text(answer["status"], node=client.node)
+            # A screen shows all nodes at once; for programs each report is a document of its own.
+            seen = in_order(target, texts) if shown.is_screen else [client.node]
+            shown.write(texts[node] for node in seen)
+
+        while True:
+            try:
+                await _receive(client, STATUS, wire.StatusRequest(watch=True), take, within=None)
+            except CallError as error:
+                if error.code is not Code.UNAVAILABLE or client.node not in texts:
+                    raise
+                if not is_away:
+                    sys.stderr.write(f"{client.node}: {explained(error)}; trying again\n")
+                    is_away = True
+            await trio.sleep(_RECONNECT)
+
+    return run(lambda: each_node(target, one))
+
+
+def _doctor(target: Target, options: argparse.Namespace) -> int:
+    kept: dict[str, doctor.Found] = {}
+
+    async def one(client: NodeClient) -> None:
+        found: doctor.Found = []
+
+        def take(answer: Answer) -> None:
+            verdict = Verdict(Outcome(answer["outcome"]), _text(answer, "text"), _text(answer, "remedy"))
+            found.append((_text(answer, "check"), verdict))
+
+        await _receive(client, CHECK, wire.CheckRequest(only=options.only), take, within=_CHECKING)
+        kept[client.node] = found
+
+    status = run(lambda: each_node(target, one))
+    order = in_order(target, kept)
+    texts = [doctor.whole_text(kept[node], options.output, node=node) for node in order]
+    if options.output == "json":
+        sys.stdout.write(for_terminal("".join(texts)))
+    elif options.output == "yaml":
+        sys.stdout.write(for_terminal("---\n".join(texts)))
+    else:
+        sys.stdout.write("\n".join(texts))
+    return status or max((doctor.exit_status(kept[node], strict=options.strict) for node in order), default=0)
+
+
+def _describe(target: Target, asked: Asked) -> int:
+    kept: dict[str, str] = {}
+
+    async def one(client: NodeClient) -> None:
+        head, *answers = await client.list(asked)
+        definition, resources = head["definition"], [answer["resource"] for answer in answers]
+        if not resources:
+            raise describe.none_of(definition, asked.namespace)
+        events = await _events(client)
+        found = [(resource, await _causes(client, resource["metadata"])) for resource in resources]
+        with _usable():
+            lines = describe.lines_of_all(definition, found, events, node=client.node)
+            kept[client.node] = "".join(f"{line}\n" for line in lines)
+
+    status = run(lambda: each_node(target, one))
+    sys.stdout.write("\n".join(kept[node] for node in in_order(target, kept)))
+    return status
+
+
+async def _events(client: NodeClient) -> list[dict[str, Any]]:
+    try:
+        answers = await client.list(Asked(EVENTS, None, "", (), "data"))
+    except CommandError:
+        return []  # a node of the original has none
+    return [answer["resource"]["spec"] for answer in answers if "resource" in answer]
+
+
+async def _causes(client: NodeClient, metadata: Answer) -> list[Answer] | None:
+    """What a resource was made from; None if the node does not know."""
+    asked = {key: metadata[key] for key in ("namespace", "type", "id")}
+    request = wire.CausesRequest(**asked, depth=describe.DEPTH)
+    found: list[Answer] = []
+    try:
+        await _receive(client, CAUSES, request, found.append)
+    except _UnknownToNodeError:
+        return None
+    with _usable():
+        return brief(found)
+
+
+async def _receive(
+    client: NodeClient, path: str, request: Any, take: Callable[[Answer], None], *, within: float | None = _PATIENCE
+) -> None:
+    """Give the answers of a node to `take` as they come, for so many seconds. Raises CallError, CommandError."""
+    count = 0
+    try:
+        async with client.stream(path, request, wire.Answer.FromString, timeout=within) as answers:
+            async for answer in answers:
+                count += 1
+                if within is not None and count > _MOST_ANSWERS:
+                    raise CommandError(f"it answers more than {_MOST_ANSWERS} times")
+                with _usable():
+                    take(_decoded(answer))
+    except CallError as error:
+        if error.code is Code.UNIMPLEMENTED:
+            raise _UnknownToNodeError(
+                "it does not answer this: it is a node of Talos, or its nodespan is older than this command"
+            ) from error
+        raise
+
+
+def _decoded(answer: wire.Answer) -> Answer:
+    found = json.loads(answer.json)
+    if not isinstance(found, dict):
+        raise TypeError("no object")
+    return found
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """What the block makes of an answer; raises CommandError if the answer is not made for that."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        reason = escaped(f"{type(error).__name__}: {error}")
+        raise CommandError(f"its answer cannot be shown ({reason[:_LONGEST_REASON]})") from error
+
+
+def _text(answer: Answer, key: str) -> str:
+    if not isinstance(found := answer[key], str):
+        raise TypeError(f"{key!r} is no text")
+    return found
