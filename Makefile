@@ -44,7 +44,7 @@ until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
 
-.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs docs-site packages test-packages soak bench \
+.PHONY: help run check test test-unit test-mesh test-mesh-packages test-vm test-browser lint pictures format protobuf docs docs-site packages release test-packages soak bench \
 	bench-compare clean
 
 help:
@@ -147,6 +147,10 @@ pictures: .venv/installed ## redo docs/pictures: the dashboard in a headless Chr
 packages: .venv/installed ## a .deb and an .rpm in dist/
 	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/python -m deploy $(ARGS)
+
+release: .venv/installed ## all files of a release in dist/, from the commit: sdist, wheel, packages, checksums, bill of materials
+	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install
+	$(BIN)/python -m deploy.release $(ARGS)
 
 test-packages: .venv/installed ## the .deb in clean roots of Debian and Ubuntu, with a real systemd; root
 	@$(PACKAGES) mmdebstrap rpm $(MESH_PACKAGES)

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 LIBRARY = "usr/lib/nodespan"
 _PROGRAMS = {"nodespan": "main", "get-resources": "get_resources"}
 UNITS = ("nodespan.service", "nodespan-discovery.service")
-_DOCUMENTS = ("README.md", "CHANGELOG.md", "LICENSE")
+_DOCUMENTS = ("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
 _WHEEL = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
 _COMMAND = "import sys; from nodespan.runtime.cli import main; sys.exit(main())"
 # What parsers show as defaults must not depend on who builds.

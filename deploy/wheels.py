@@ -23,10 +23,17 @@ _LEFT_OUT = re.compile(
 )
 _ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: \\\n    --hash=sha256:[0-9a-f]{64})+", re.MULTILINE)
 
+_DIGEST = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+
 
 def locked() -> dict[str, str]:
     """The pinned version of each dependency."""
     return {match[1]: match[2] for match in _ENTRY.finditer(LOCK.read_text())}
+
+
+def locked_digests() -> dict[str, tuple[str, ...]]:
+    """The digests (SHA-256) of the wheels of each dependency."""
+    return {match[1]: tuple(_DIGEST.findall(match[0])) for match in _ENTRY.finditer(LOCK.read_text())}
 
 
 def fetch(cache: Path, architecture: str) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from deploy.tree import HERE
+from deploy.tree import HERE, UNITS
 
 _LOG = 'echo "$(basename "$0") $*" >> "$STAGE/calls"'
 _PROGRAMS = {
@@ -147,3 +147,113 @@ def test_both_packages_use_the_script_that_is_in_them() -> None:
     for script in ("debian/prerm", "rpm/nodespan.spec"):
         assert "sh /usr/lib/nodespan/leave.sh" in (HERE / script).read_text()
     assert '"leave.sh"' in (HERE / "tree.py").read_text()
+
+
+UNIT = "nodespan.service"
+WANTED = f"multi-user.target.wants/{UNIT}"
+# What the scripts start that would look at this machine, or that has no root of its own.
+_LEFT_OUT = ("py3clean", "py3compile", "systemd-sysusers", "systemd-tmpfiles")
+
+
+@attrs.frozen
+class Root:
+    """The root of a machine in which dpkg runs the scripts of the package."""
+
+    path: Path
+    programs: Path
+
+    def dpkg(self, script: str, *arguments: str) -> str:
+        """Run a script; returns what it says to the administrator."""
+        done = subprocess.run(
+            ("sh", HERE / "debian" / script, *arguments),
+            env={
+                "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin",
+                "DPKG_ROOT": str(self.path),
+                "DPKG_MAINTSCRIPT_PACKAGE": "nodespan",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def unpack(self) -> None:
+        """The unit files."""
+        units = self.path / "usr/lib/systemd/system"
+        units.mkdir(parents=True, exist_ok=True)
+        for unit in UNITS:
+            (units / unit).write_text((HERE / "systemd" / unit).read_text())
+        (self.path / "etc/nodespan").mkdir(parents=True, exist_ok=True)
+
+    def remove_files(self) -> None:
+        """As dpkg does between the scripts."""
+        for unit in UNITS:
+            (self.path / "usr/lib/systemd/system" / unit).unlink()
+
+    def link(self, name: str, target: str) -> None:
+        """As systemctl does."""
+        path = self.path / "etc/systemd/system" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+
+    def left(self) -> set[str]:
+        """The files and links of services that are there."""
+        found = {*self.path.glob("etc/systemd/**/*"), *self.path.glob("var/lib/systemd/**/*")}
+        return {str(path.relative_to(self.path)) for path in found if path.is_symlink() or path.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in _LEFT_OUT:
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    root = Root(tmp_path / "root", programs)
+    root.unpack()
+    return root
+
+
+@pytest.mark.needs_program("deb-systemd-helper")
+@pytest.mark.parametrize(
+    ("place", "links", "loses_record"),
+    [
+        ("/lib/systemd/system", [WANTED], False),
+        ("/usr/lib/systemd/system", [WANTED, f"other.target.requires/{UNIT}", "mine.service"], False),
+        ("/lib/systemd/system", [WANTED], True),
+    ],
+    ids=["enabled", "and wanted by others", "without its record"],
+)
+def test_of_an_enabled_unit_nothing_is_left_by_a_purge(
+    root: Root, place: str, links: list[str], loses_record: bool
+) -> None:
+    root.dpkg("postinst", "configure")
+    for link in links:
+        root.link(link, f"{place}/{UNIT}")
+    root.link(f"multi-user.target.wants/foreign-{UNIT}", f"{place}/foreign-{UNIT}")
+    root.dpkg("postinst", "configure", "0.0.9")  # an upgrade
+    root.dpkg("prerm", "remove")
+    root.remove_files()
+    root.dpkg("postrm", "remove")
+    # Installed again it is enabled as it was.
+    assert {f"etc/systemd/system/{link}" for link in links} <= root.left()
+    if loses_record:
+        for record in root.path.glob("var/lib/systemd/*/*.dsh-also"):
+            record.unlink()
+    assert root.dpkg("postrm", "purge") == ""
+    kept = {path for path in root.left() if "deb-systemd-helper-enabled/multi-user" not in path or not loses_record}
+    assert kept == {f"etc/systemd/system/multi-user.target.wants/foreign-{UNIT}"}
+
+
+@pytest.mark.needs_program("deb-systemd-helper")
+def test_what_the_administrator_wrote_for_a_unit_stays_and_is_named(root: Root) -> None:
+    root.dpkg("postinst", "configure")
+    drop_in = root.path / "etc/systemd/system" / f"{UNIT}.d/override.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text("[Service]\nNice=5\n")
+    root.dpkg("prerm", "remove")
+    root.remove_files()
+    root.dpkg("postrm", "remove")
+    assert "nodespan.service.d is kept: it is the administrator's" in root.dpkg("postrm", "purge")
+    assert root.left() == {f"etc/systemd/system/{UNIT}.d/override.conf"}

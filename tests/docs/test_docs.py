@@ -27,7 +27,7 @@ from tests.support.deadlines import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
-    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 # The folders of the tree whose files are named in documents by their path from the top.

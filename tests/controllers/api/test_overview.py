@@ -16,6 +16,7 @@ from nodespan.resources.wire import node_pb2 as wire
 from nodespan.runtime.api.grpc import Code
 from nodespan.runtime.api.grpc.client import CallError, Channel
 from nodespan.runtime.cli.errors import CommandError
+from nodespan.runtime.cli.overview.status import ReportOutput
 from nodespan.runtime.overview import check as checks
 from nodespan.runtime.overview.check import Check, Surroundings, Verdict, failed, ok
 from tests.controllers.api.nodes import ADMIN, OPERATOR, READER, api_node
@@ -56,8 +57,9 @@ async def test_a_status_that_is_watched_follows_changes(tmp_path: Path) -> None:
             async with client.stream(served.STATUS, request, wire.Answer.FromString) as stream:
                 await stream.receive()
                 await one.node.put(HostnameStatus, HOSTNAME_ID, HostnameStatusSpec(hostname="renamed"))
-                while "renamed" not in (await stream.receive()).json:
-                    pass
+                async for answer in stream:
+                    if "renamed" in answer.json:
+                        break
 
 
 async def test_causes_are_those_of_what_the_client_may_read(tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_what_cannot_be_shown_is_an_error_without_control_characters(text: str) -> None:
-    shown = asked.ReportOutput("text", watch=False, all=False)
+    shown = ReportOutput("text", watch=False, all=False)
     with pytest.raises(CommandError, match="its answer cannot be shown") as caught, asked._usable():
         shown.text(asked._decoded(wire.Answer(json=text))["status"], node="x")
     assert str(caught.value).isprintable()

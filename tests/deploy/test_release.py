@@ -1,0 +1,156 @@
+"""What may be released, and what a release says of its contents. The whole of one is built by `make test-packages`."""
+
+import json
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from deploy import release, sbom, wheels
+from deploy.errors import BuildError
+
+GOOD = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-01-02\n\n- new\n\n## [1.1.0] - 2025-01-02\n\n- old\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (GOOD, ""),
+        (GOOD.replace("2026-01-02", "soon"), "has no date"),
+        (GOOD.replace(" - 2026-01-02", ""), "has no date"),
+        (GOOD.replace("- new\n", ""), "nothing stands under 1.2.0"),
+        (GOOD.replace("Unreleased]\n", "Unreleased]\n\n- newer\n"), 'belongs under "## [1.2.0] - DATE"'),
+        (GOOD.replace("1.2.0", "1.3.0"), 'has to be "## [1.2.0] - DATE"'),
+        (GOOD.replace("## [Unreleased]\n", ""), 'the first heading has to be "## [Unreleased]"'),
+        ("", 'the first heading has to be "## [Unreleased]"'),
+        ("## [Unreleased]\n", 'has to be "## [1.2.0] - DATE"'),
+    ],
+)
+def test_a_change_log_has_the_version_and_nothing_that_is_unreleased(text: str, fault: str) -> None:
+    found = [*release.changelog_faults(text, "1.2.0")]
+    assert len(found) == bool(fault)
+    assert fault in "".join(found)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A repository with a version that can be released."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.0"\n')
+    (tmp_path / "CHANGELOG.md").write_text(GOOD)
+    (tmp_path / ".gitignore").write_text("dist/\n")
+    run(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    return tmp_path
+
+
+def run(checkout: Path, *arguments: str) -> None:
+    settings = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(("git", "-C", str(checkout), *settings, *arguments), check=True, capture_output=True)
+
+
+def commit(checkout: Path) -> None:
+    run(checkout, "add", "--all")
+    run(checkout, "commit", "--quiet", "--allow-empty", "--message", "x")
+
+
+def test_a_commit_with_its_version_can_be_released_tagged_or_not(checkout: Path) -> None:
+    (checkout / "dist").mkdir()
+    (checkout / "dist/old").touch()
+    assert release.check(checkout) == "1.2.0"
+    run(checkout, "tag", "v1.2.0")
+    assert release.check(checkout) == "1.2.0"
+    commit(checkout)
+    with pytest.raises(BuildError, match=r"the tag v1\.2\.0 is on another commit"):
+        release.check(checkout)
+
+
+def test_a_tree_with_changes_is_no_release(checkout: Path) -> None:
+    (checkout / "new.py").touch()
+    with pytest.raises(BuildError, match=r"not committed: new\.py"):
+        release.check(checkout)
+    commit(checkout)
+    (checkout / "CHANGELOG.md").write_text(GOOD + "x")
+    with pytest.raises(BuildError, match=r"not committed: CHANGELOG\.md"):
+        release.check(checkout)
+
+
+def test_without_a_commit_there_is_no_release(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="git status: "):
+        release.check(tmp_path)
+
+
+def test_the_export_has_the_files_of_the_commit_and_no_others(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "CHANGELOG.md").write_text("changed")
+    (checkout / "secret").touch()
+    target = tmp_path / "export"
+    release._export(checkout, target)
+    assert {path.name for path in target.iterdir()} == {"pyproject.toml", "CHANGELOG.md", ".gitignore"}
+    assert (target / "CHANGELOG.md").read_text() == GOOD
+
+
+@pytest.mark.needs_program("sha256sum")
+def test_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
+    for name in ("b", "a b"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "SUMS").write_text(release.sums([tmp_path / "b", tmp_path / "a b"]))
+    done = subprocess.run(("sha256sum", "--check", "SUMS"), cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "a b: OK\nb: OK\n")
+
+
+def wheel(directory: Path, name: str, metadata: str) -> Path:
+    path = directory / f"{name}-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}-1.dist-info/METADATA", f"Metadata-Version: 2.4\nName: {name}\n{metadata}")
+    return path
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The wheels of a lock file with two distributions."""
+    lock = tmp_path / "lock.txt"
+    digests = ["a" * 64, "b" * 64]
+    lock.write_text(
+        f"# head\none.x==1.0 \\\n    --hash=sha256:{digests[0]} \\\n    --hash=sha256:{digests[1]}\n"
+        f"two==2.0 \\\n    --hash=sha256:{digests[0]}\n"
+    )
+    monkeypatch.setattr(wheels, "LOCK", lock)
+    return [
+        wheel(
+            tmp_path,
+            "One_X",
+            "License-Expression: MIT OR Apache-2.0\nRequires-Dist: Two>=1\n"
+            'Requires-Dist: absent; extra == "more"\nRequires-Dist: old; python_version < "3.9"\n',
+        ),
+        wheel(tmp_path, "two", "License: Anything\nClassifier: License :: OSI Approved :: BSD License\n"),
+    ]
+
+
+def test_the_bill_names_what_is_inside_and_what_needs_what(fetched: list[Path]) -> None:
+    text = sbom.bill("1.2.0", 1767312000, sbom.parts(fetched))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    assert text == sbom.bill("1.2.0", 1767312000, sbom.parts(reversed(fetched)))
+    found = json.loads(text)
+    assert (found["metadata"]["component"]["version"], found["metadata"]["timestamp"]) == (
+        "1.2.0",
+        "2026-01-02T00:00:00+00:00",
+    )
+    components = {component["bom-ref"]: component for component in found["components"]}
+    one, two = components["pypi:one-x"], components["pypi:two"]
+    assert (one["purl"], two["purl"]) == ("pkg:pypi/one-x@1.0", "pkg:pypi/two@2.0")
+    assert one["licenses"] == [{"expression": "MIT OR Apache-2.0"}]
+    assert two["licenses"] == [{"license": {"id": "BSD-3-Clause"}}]
+    assert [each["content"] for each in one["hashes"]] == ["a" * 64, "b" * 64]
+    needs = {each["ref"]: set(each.get("dependsOn", ())) for each in found["dependencies"]}
+    assert needs["pypi:one-x"] == {"pypi:two"}
+    assert "pypi:one-x" in needs["nodespan"]
+    assert "pypi:two" not in needs["nodespan"]
+    # The libraries of the dashboard are in the tree.
+    assert components["npm:@tanstack/virtual-core"]["purl"].startswith("pkg:npm/%40tanstack/virtual-core@")
+
+
+def test_the_bill_is_of_the_locked_wheels() -> None:
+    assert set(wheels.locked_digests()) == set(wheels.locked())
+    assert all(wheels.locked_digests().values())
