@@ -152,8 +152,9 @@ release: .venv/installed ## all files of a release in dist/, from the commit: sd
 	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/python -m deploy.release $(ARGS)
 
-test-packages: .venv/installed ## the .deb in clean roots of Debian and Ubuntu, with a real systemd; root
-	@$(PACKAGES) mmdebstrap rpm $(MESH_PACKAGES)
+test-packages: .venv/installed ## packages, image and manifest in clean roots of Debian and Ubuntu, with a real systemd; root
+	@$(PACKAGES) mmdebstrap rpm gpg $(MESH_PACKAGES)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'kubernetes-validate>=1.34,<2'
 	$(BIN)/python -m pytest -m soak tests/packages tests/mesh/test_package.py $(ARGS)
 
 soak: .venv/installed ## hours of faults, in a cluster that is broken again and again; root

@@ -1,4 +1,4 @@
-"""The package on machines with systemd: two of them, two commands, one mesh; then upgraded, removed, purged."""
+"""The package on machines with systemd: installed, a mesh made, and gone; two machines, two commands, one mesh."""
 
 from pathlib import Path
 
@@ -12,8 +12,6 @@ from tests.support.process import eventually
 from tests.support.systemd import booted, no_systemd
 
 pytestmark = [
-    # Part of `make test-packages`.
-    pytest.mark.soak,
     pytest.mark.needs_program(
         "unshare", "nsenter", "setpriv", "dpkg-deb", "nft", "systemd-sysusers", "/usr/bin/python3"
     ),
@@ -23,11 +21,68 @@ pytestmark = [
 ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
 
 
+UNITS = ("nodespan.service", "nodespan-discovery.service")
+# What dpkg and the tools for users and groups leave of any package.
+HABITS = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock")
+PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share/man/man1")
+
+
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("packages"))
 
 
+async def prepared(machine: Machine, name: str, address: str) -> None:
+    """Give a machine its address and name, and leave out what takes long and is of other packages."""
+    machine.machine.network.ip(f"address add {address}/24 dev eth0")
+    await machine.run("hostname", name)
+    # Hooks of other packages would run dpkg while the agent has the system trust an authority.
+    await machine.run("sh", "-c", FEW_AUTHORITIES)
+    # The one of images of containers keeps packages from restarting anything; the other one costs seconds.
+    await machine.run("rm", "-f", "/usr/sbin/policy-rc.d", "/var/lib/man-db/auto-update")
+
+
+async def files_of(machine: Machine) -> set[str]:
+    """Every file, link and directory where the package and the agent may leave something."""
+    named = await machine.run("find", "/usr", "/var", "-xdev", "-name", "*nodespan*", "-not", "-path", "/var/log/*")
+    return {*(await machine.run("find", *PLACES, "-xdev")).splitlines(), *named.splitlines()}
+
+
+async def test_a_package_makes_a_mesh_and_is_gone_without_a_trace(tmp_path: Path, packages: Path) -> None:
+    place = shared(packages, tmp_path / "one")
+    async with booted(place, archives=False) as found:
+        machine = Machine(found, place / "dist")
+        lines = ("link set eth0 up", "link set far up")
+        machine.machine.network.ip("link add eth0 type veth peer name far", *lines)
+        await prepared(machine, "one", ADDRESSES["one"])
+        before, links = await files_of(machine), await machine.run("ip", "-brief", "link")
+
+        await machine.install(NOW)
+        for unit in UNITS:
+            assert machine.unit(unit) == ("inactive", "disabled")
+        assert machine.mode("/etc/nodespan") == "700 root"
+        assert not machine.machine.succeeds("/usr/bin/python3", "-c", "import structlog")
+        units = [f"/usr/lib/systemd/system/{unit}" for unit in UNITS]
+        await machine.run("systemd-analyze", "verify", "--man=no", *units)
+
+        made = await machine.run("nodespan", "init", "--discovery", "--address", ADDRESSES["one"])
+        assert made.split()[-1].startswith("nst1_")
+        for unit in UNITS:
+            assert machine.unit(unit) == ("active", "enabled")
+        assert machine.mode("/etc/nodespan/config.yaml") == "600 root"
+        assert "healthy" in await machine.run("nodespan", "status")
+
+        await machine.run("dpkg", "--purge", "nodespan")
+        assert await files_of(machine) - before - set(HABITS) == set()
+        assert not machine.has("/run/nodespan")
+        assert await machine.run("ip", "-brief", "link") == links
+        assert "nodespan" not in await machine.run("nft", "list", "tables")
+        for unit in UNITS:
+            assert not machine.machine.succeeds("systemctl", "cat", unit)
+
+
+# Part of `make test-packages`.
+@pytest.mark.soak
 async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, packages: Path) -> None:
     places = {name: shared(packages, tmp_path / name) for name in ADDRESSES}
     async with (
@@ -37,18 +92,13 @@ async def test_two_machines_two_commands_and_what_comes_after(tmp_path: Path, pa
         one, two = Machine(first, places["one"] / "dist"), Machine(second, places["two"] / "dist")
         connect(first.network, "eth0", second.network, "eth0")
         for name, machine in (("one", one), ("two", two)):
-            machine.machine.network.ip(f"address add {ADDRESSES[name]}/24 dev eth0")
-            await machine.run("hostname", name)
-            # Hooks of other packages would run dpkg while the agent has the system trust an authority.
-            await machine.run("sh", "-c", FEW_AUTHORITIES)
-            # The one of images of containers keeps packages from restarting anything; the other one costs seconds.
-            await machine.run("rm", "-f", "/usr/sbin/policy-rc.d", "/var/lib/man-db/auto-update")
+            await prepared(machine, name, ADDRESSES[name])
 
         # Installed: nothing runs, nothing is enabled, and Python itself does not know the dependencies.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.install, BEFORE)
             nursery.start_soon(two.install, BEFORE)
-        for unit in ("nodespan.service", "nodespan-discovery.service"):
+        for unit in UNITS:
             assert one.unit(unit) == ("inactive", "disabled")
         assert one.mode("/etc/nodespan") == "700 root"
         assert not one.machine.succeeds("/usr/bin/python3", "-c", "import structlog")

@@ -1,11 +1,6 @@
-"""The package in clean roots of the distributions that it is for, with their systemd: `make test-packages`.
-
-The roots are made once, from the distributions' mirrors, and kept in .cache/roots.
-"""
+"""The package in clean roots of the distributions that it is for, with their systemd: `make test-packages`."""
 
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,22 +11,14 @@ from deploy.deb import own_architecture
 from deploy.epoch import source_date_epoch
 from tests.support.packaged import BEFORE, CACHE, NOW, Machine, build, shared
 from tests.support.process import eventually
-from tests.support.systemd import PROJECT, booted, no_systemd
+from tests.support.roots import BOOKWORM, NOBLE, TRIXIE, root_of
+from tests.support.systemd import booted, no_systemd
 
 pytestmark = [
     pytest.mark.soak,
-    pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb", "mmdebstrap"),
+    pytest.mark.needs_program("unshare", "nsenter", "setpriv", "dpkg-deb"),
     pytest.mark.skipif(no_systemd(archives=False) is not None, reason=no_systemd(archives=False) or ""),
 ]
-
-ROOTS = PROJECT / ".cache/roots"
-# What the package needs and suggests, so that its installation needs no network; and systemd.
-PACKAGES = "systemd,systemd-sysv,dbus,python3,nftables,iproute2,ca-certificates,wireguard-go"
-MIRRORS = {
-    "bookworm": "http://deb.debian.org/debian",
-    "trixie": "http://deb.debian.org/debian",
-    "noble": "deb http://archive.ubuntu.com/ubuntu noble main universe",
-}
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +26,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("packages"))
 
 
-@pytest.fixture(params=MIRRORS)
+@pytest.fixture(params=[BOOKWORM, TRIXIE, NOBLE], ids=lambda distribution: distribution.name)
 def root(request: pytest.FixtureRequest) -> Path:
     """A clean root."""
-    suite: str = request.param
-    found = ROOTS / suite
-    if not found.is_dir():
-        ROOTS.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=ROOTS) as work:
-            new = Path(work) / suite
-            command = ("mmdebstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(new), MIRRORS[suite])
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                pytest.skip(f"no root of {suite}: {done.stderr.strip().splitlines()[-1]}")
-            new.rename(found)
-    return found
+    return root_of(request.param)
 
 
 async def test_installed_upgraded_removed_and_purged(root: Path, packages: Path, tmp_path: Path) -> None:
