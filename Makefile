@@ -30,6 +30,9 @@ FETCHED := systemd-resolved systemd-timesyncd chrony
 FIREWALLS := ufw firewalld python3-firewall python3-nftables python3-dbus python3-gi python3-cap-ng \
 	gir1.2-glib-2.0 libgirepository-1.0-1 libcap-ng0 iptables libip4tc2 libip6tc2 libxtables12 libnftnl11
 
+# Builds and runs the image: programs only, none of which is installed.
+CONTAINERS := buildah crun golang-github-containers-common golang-github-containers-image
+
 # All that a cluster needs; without the kernel's WireGuard also that of a process. Nothing of it runs as a service.
 RUN_PACKAGES = iproute2 nftables $$(modprobe --quiet wireguard || echo wireguard-go) $(if $(VIP),etcd-server)
 
@@ -153,8 +156,9 @@ release: .venv/installed ## all files of a release in dist/, from the commit: sd
 	$(BIN)/python -m deploy.release $(ARGS)
 
 test-packages: .venv/installed ## packages, image and manifest in clean roots of Debian and Ubuntu, with a real systemd; root
-	@$(PACKAGES) mmdebstrap rpm gpg $(MESH_PACKAGES)
-	$(BIN)/pip install --quiet --disable-pip-version-check 'kubernetes-validate>=1.34,<2'
+	@$(PACKAGES) mmdebstrap rpm gpg libgpgme11 libyajl2 $(MESH_PACKAGES)
+	$(PACKAGES) --fetch .cache/containers $(CONTAINERS)
+	$(BIN)/pip install --quiet --disable-pip-version-check 'kubernetes-validate>=1.34,<2' pipx uv
 	$(BIN)/python -m pytest -m soak tests/packages tests/mesh/test_package.py $(ARGS)
 
 soak: .venv/installed ## hours of faults, in a cluster that is broken again and again; root

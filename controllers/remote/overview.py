@@ -1,5 +1,6 @@
-"""`nodespan status`, `doctor` and `describe` of other machines. The nodes make what is shown; a node is not trusted to
-make it well: what cannot be shown is an error of that node alone.
+"""`nodespan status`, `doctor`, `describe` and `why` of other machines.
+
+The nodes make what is shown, and are not trusted to make it well: what cannot be shown is an error of its node alone.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from nodespan.runtime.cli.overview import describe, doctor
 from nodespan.runtime.cli.overview.requests import EVENTS
 from nodespan.runtime.cli.overview.status import ReportOutput, exit_status
 from nodespan.runtime.cli.screen import for_terminal
-from nodespan.runtime.cli.why import brief
+from nodespan.runtime.cli.why import brief, draw
 from nodespan.runtime.overview.check import Outcome, Verdict
 from nodespan.runtime.text.escaping import escaped
 
@@ -54,6 +55,11 @@ def run_verb(target: Target, options: argparse.Namespace) -> int:
         case "describe":
             asked = Asked(options.type, options.id, options.namespace, (), "data")
             return _describe(target, asked)
+        case "why":
+            request = wire.CausesRequest(
+                namespace=options.namespace, type=options.type, id=options.id, depth=max(0, options.depth)
+            )
+            return _why(target, request, is_verbose=options.verbose)
         case _:
             raise ValueError(f"no verb of this module: {options.verb}")
 
@@ -141,6 +147,21 @@ def _describe(target: Target, asked: Asked) -> int:
         found = [(resource, await _causes(client, resource["metadata"])) for resource in resources]
         with _usable():
             lines = describe.lines_of_all(definition, found, events, node=client.node)
+            kept[client.node] = "".join(f"{line}\n" for line in lines)
+
+    status = run(lambda: each_node(target, one))
+    sys.stdout.write("\n".join(kept[node] for node in in_order(target, kept)))
+    return status
+
+
+def _why(target: Target, request: wire.CausesRequest, *, is_verbose: bool) -> int:
+    kept: dict[str, str] = {}
+
+    async def one(client: NodeClient) -> None:
+        found: list[Answer] = []
+        await _receive(client, CAUSES, request, found.append)
+        with _usable():
+            lines = [f"== {client.node}", *map(escaped, draw(found if is_verbose else brief(found)))]
             kept[client.node] = "".join(f"{line}\n" for line in lines)
 
     status = run(lambda: each_node(target, one))

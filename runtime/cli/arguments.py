@@ -383,4 +383,4 @@ _ALIASES = {"g": "get"}
 # Those that are about one resource, which `TYPE/ID` names too.
 _OF_ONE = frozenset({"why"})
 # Those that can ask other machines.
-_REMOTE_VERBS = frozenset({"apply", "config", "describe", "doctor", "get", "patch", "status"})
+_REMOTE_VERBS = frozenset({"apply", "config", "describe", "doctor", "get", "patch", "status", "why"})

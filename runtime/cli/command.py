@@ -96,6 +96,10 @@ def _dispatch(options: argparse.Namespace) -> int:
             from nodespan.runtime.cli.resources import label
 
             return label(socket_of(options), options.type, options.id, options.changes, namespace=options.namespace)
+        case "why" if is_remote(options):
+            from nodespan.runtime.cli.extension import load_remote
+
+            return load_remote().overview(options)
         case "why":
             from nodespan.runtime.cli.why import why
 

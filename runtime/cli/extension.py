@@ -52,7 +52,7 @@ class Remote(Protocol):
         ...
 
     def overview(self, options: argparse.Namespace) -> int:
-        """`nodespan status`, `describe` or `doctor`; returns the exit status. Raises CommandError."""
+        """`nodespan status`, `describe`, `doctor` or `why`; returns the exit status. Raises CommandError."""
         ...
 
 

@@ -25,23 +25,21 @@ _PATIENCE = 60
 
 @attrs.frozen
 class Distribution:
-    """A root: the release and its mirror, and what is in it beyond `PACKAGES`."""
+    """A root: its name, the release and its mirror, and what is in it beyond the least."""
 
+    name: str
     suite: str
     mirror: str = _DEBIAN
     components: str = "main"
-    packages: str = ""
-
-    @property
-    def name(self) -> str:
-        """The directory's name."""
-        return "-".join(filter(None, (self.suite, self.packages.replace(",", "-"))))
+    packages: str = PACKAGES
 
 
-BOOKWORM, TRIXIE = Distribution("bookworm"), Distribution("trixie")
-NOBLE = Distribution("noble", _UBUNTU, "main universe")
+BOOKWORM, TRIXIE = Distribution("bookworm", "bookworm"), Distribution("trixie", "trixie")
+NOBLE = Distribution("noble", "noble", _UBUNTU, "main universe")
 # Debian has the package managers of Fedora and its relatives too.
-WITH_RPM = Distribution("bookworm", packages="rpm,dnf")
+WITH_RPM = Distribution("bookworm-rpm", "bookworm", packages=f"{PACKAGES},rpm,dnf")
+# What images of containers begin with.
+SLIM = Distribution("trixie-slim", "trixie", packages="")
 
 
 def root_of(distribution: Distribution) -> Path:
@@ -53,11 +51,11 @@ def root_of(distribution: Distribution) -> Path:
         ROOTS.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=ROOTS) as work:
             new = Path(work, distribution.name)
-            included = ",".join(filter(None, (PACKAGES, distribution.packages)))
             keyring = (_ubuntu_keyring(Path(work)),) if distribution.mirror == _UBUNTU else ()
             signed = f"[signed-by={keyring[0]}] " if keyring else ""
             source = f"deb {signed}{distribution.mirror} {distribution.suite} {distribution.components}"
-            command = ("mmdebstrap", "--variant=minbase", f"--include={included}", distribution.suite, str(new), source)
+            options = ("--variant=minbase", f"--include={distribution.packages}")
+            command = ("mmdebstrap", *options, distribution.suite, str(new), source)
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 pytest.skip(f"no root of {distribution.suite}: {done.stderr.strip().splitlines()[-1]}")

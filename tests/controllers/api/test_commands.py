@@ -72,7 +72,7 @@ async def test_options_that_do_not_fit_together_are_refused(tmp_path: Path) -> N
     for arguments, words in (
         (("--nodes", "a", "get", "links"), "no context is in use"),
         (("--nodes", "a", "--socket", "b", "get", "links"), "give one of them"),
-        (("--nodes", "a", "why", "links", "x"), "run why on the node itself"),
+        (("--nodes", "a", "graph"), "run graph on the node itself"),
         (("--context", "other", "get", "links"), "there is no context 'other'"),
     ):
         refused = await command(tmp_path, *arguments)

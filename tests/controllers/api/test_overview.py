@@ -176,6 +176,9 @@ async def test_several_nodes_are_shown_one_after_the_other(tmp_path: Path) -> No
         assert f"Node: {' ' * 8}{two.address}\n" in described.stdout
         assert "by secrets.RootOSController" in described.stdout
         assert "└─ " in described.stdout
+        why = await command(tmp_path, "--nodes", f"{two.address},{one.address}", "why", "osroot", "os")
+        assert why.stdout.startswith(f"== {two.address}\nOSRoot secrets/os version 1 by secrets.RootOSController\n")
+        assert f"\n\n== {one.address}\nOSRoot " in why.stdout
         nothing = await command(tmp_path, "--nodes", one.address, "describe", "members")
         assert nothing.stderr == f"{one.address}: no such type is registered: 'members'; `nodespan get rd` lists all\n"
 
