@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from nodespan.controllers.common.ip.ranges import Range, everything, ranges, union
+from nodespan.controllers.common.ip.ranges import BITS, Range, everything, ranges, union
 from nodespan.resources.network import (
     AddressMatch,
     IfNameMatch,
@@ -293,8 +293,14 @@ def _address(field: str, match: AddressMatch, version: int) -> Json | None:
 
 
 def _range(addresses: Range, version: int) -> Json:
+    """A range as nft shows it: an address, a prefix where it is one, or both ends."""
     first, last = (str(IPv4Address(each) if version == 4 else IPv6Address(each)) for each in addresses)
-    return first if first == last else {"range": [first, last]}
+    if first == last:
+        return first
+    size = addresses[1] - addresses[0] + 1
+    if size.bit_count() == 1 and addresses[0] % size == 0:
+        return {"prefix": {"addr": first, "len": BITS[version] - size.bit_length() + 1}}
+    return {"range": [first, last]}
 
 
 def _layer4(match: Layer4Match) -> Iterable[Json]:

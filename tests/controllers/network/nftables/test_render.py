@@ -356,7 +356,11 @@ def source(*include: str, exclude: tuple[str, ...] = (), invert: bool = False, *
     ("include", "exclude", "invert", "expected"),
     [
         # Without addresses in a family: no rule for it, or, inverted, one for all of it.
-        (("10.0.0.0/8",), (), False, [{"set": [{"range": ["10.0.0.0", "10.255.255.255"]}]}]),
+        (("10.0.0.0/8",), (), False, [{"set": [{"prefix": {"addr": "10.0.0.0", "len": 8}}]}]),
+        (("10.0.0.0/8", "11.0.0.0/8"), (), False, [{"set": [{"prefix": {"addr": "10.0.0.0", "len": 7}}]}]),
+        (("11.0.0.0/8", "12.0.0.0/8"), (), False, [{"set": [{"range": ["11.0.0.0", "12.255.255.255"]}]}]),
+        (("192.0.2.7/32",), (), False, [{"set": ["192.0.2.7"]}]),
+        (("fe80::/10",), (), False, [{"set": [{"prefix": {"addr": "fe80::", "len": 10}}]}]),
         (
             ("10.0.0.0/8",),
             (),
