@@ -301,11 +301,14 @@ def is_the_same(path: Path, before: ObservedPeer | None, observed: ObservedPeer 
     Of a peer that is probed, and was not heard from, more bytes sent say nothing: a peer that is down is sent a
     handshake every five seconds.
     """
-    if before == observed:
-        return True
-    if path.probed is None or before is None or observed is None or observed.sent < before.sent:
-        return False
-    return attrs.evolve(before, sent=observed.sent) == observed
+    if before is observed or path.probed is None or before is None or observed is None:
+        return before == observed
+    return (
+        before.sent <= observed.sent
+        and before.received == observed.received
+        and before.last_handshake == observed.last_handshake
+        and before.endpoint == observed.endpoint
+    )
 
 
 def _moments(path: Path) -> Iterator[float]:

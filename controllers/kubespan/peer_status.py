@@ -221,7 +221,7 @@ class PeerStatusController(QueueController):
         if (
             look is None
             or now >= look.expires
-            or look.spec != spec
+            or (look.spec is not spec and look.spec != spec)
             or look.wall_offset != wall_offset
             or id in self._gone
             or id in self._outdated
