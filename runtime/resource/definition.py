@@ -5,6 +5,7 @@ exist, their short names, and the columns of their tables.
 """
 
 import difflib
+import functools
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ _SUFFIX = re.compile(r"[a-z][a-z0-9-]+(\.[a-z][a-z0-9-]+)*")
 _FIELDS = re.compile(r"\{?((?:\.[A-Za-z_]\w*)*)")
 _FIELD = re.compile(r"[A-Za-z_]\w*")
 _MOST_NAMED = 5
+_MOST_TYPES = 1000
 builtins_type = type
 # Endings of plurals that may have more to them than an s (Statuses, Identities), and of singulars (Status, Alias).
 _NOT_ONLY_S = ("ses", "xes", "zes", "ches", "shes", "ies", "oes", "ves", "ss", "us", "is", "as")
@@ -40,7 +42,7 @@ class PrintColumn:
     """The JSONPath, on the spec, of its cells."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class ResourceDefinitionSpec:
     """The names and columns of a type, for clients."""
 
@@ -317,6 +319,8 @@ def named_definitions(
     return [each.spec for each in abbreviated if _organization(each.spec) == _organization(first)]
 
 
+# Each start of an agent compares every type with every other one, and each request names one of them.
+@functools.lru_cache(maxsize=_MOST_TYPES)
 def initials(definition: ResourceDefinitionSpec) -> frozenset[str]:
     """The short names that were derived from the capital letters of a type's name."""
     if definition.skip_automatic_aliases:
@@ -325,6 +329,7 @@ def initials(definition: ResourceDefinitionSpec) -> frozenset[str]:
     return frozenset({letters, letters + "s"}) & {alias.lower() for alias in definition.all_aliases}
 
 
+@functools.lru_cache(maxsize=_MOST_TYPES)
 def chosen_names(definition: ResourceDefinitionSpec) -> frozenset[str]:
     """The names of a type that are not its initials."""
     names = {definition.type, definition.display_type, *definition.all_aliases}

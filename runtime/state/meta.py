@@ -31,6 +31,8 @@ async def register_meta(state: State) -> None:
 def check_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
     """Raise RegistrationError if one of the types is registered with another definition, or would share a name."""
     types = tuple(types)
+    if all(_is_registered(state, type) for type in types):
+        return
     definitions = {definition.spec.type: definition.spec for definition in state.list(ResourceDefinition)}
     for type in types:
         for known_spec in [] if type.name in definitions else definitions.values():
@@ -44,6 +46,11 @@ def check_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
         known = state.find(ResourceDefinition, type.name.lower())
         if known is not None and known.spec != type.definition:
             raise RegistrationError(f"resource type {type.name!r} is already registered with another definition")
+
+
+def _is_registered(state: State, type: ResourceType[Any]) -> bool:
+    known = state.find(ResourceDefinition, type.name.lower())
+    return known is not None and known.spec == type.definition
 
 
 async def register_types(state: State, types: Iterable[ResourceType[Any]]) -> None:
