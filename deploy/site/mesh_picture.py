@@ -29,6 +29,8 @@ _LINE_HEIGHT, _TOP = 16, 44
 # How many lines of the terminal are shown at a time, and for how long the end stays, in seconds.
 _ROWS = 24
 _REST = 6.0
+# The longest wait between two lines that is shown, in seconds.
+_LONGEST_WAIT = 1.0
 # How long anything takes to appear, in seconds.
 _STEP = 0.02
 _COLUMNS = 80
@@ -57,6 +59,17 @@ def record(command: list[str]) -> list[Line]:
     if not any("tunnel ends are up" in line.text for line in lines):
         raise ChildProcessError("\n".join([*(line.text for line in lines), rest]))
     return lines
+
+
+def shortened(lines: list[Line], longest: float = _LONGEST_WAIT) -> list[Line]:
+    """The recording with no wait between two lines longer than this: what the run took stands in its text."""
+    found: list[Line] = []
+    before = at = 0.0
+    for line in lines:
+        at += min(line.at - before, longest)
+        before = line.at
+        found.append(Line(at, line.text))
+    return found
 
 
 def draw(lines: list[Line]) -> str:
@@ -93,7 +106,7 @@ def _terminal(rows: list[Line], styles: list[str], total: float) -> Iterator[str
     scrolls = [row.at for row in rows[_ROWS:]]
     styles += _animation("scroll", _scrolling(scrolls), total)
     bottom = _LINE_HEIGHT * _ROWS + 8
-    yield f'<clipPath id="screen"><rect x="0" y="{_TOP - 14}" width="{_MAP_LEFT}" height="{bottom}"/></clipPath>'
+    yield f'<clipPath id="screen"><rect x="0" y="{_TOP - 11}" width="{_MAP_LEFT}" height="{bottom}"/></clipPath>'
     yield f'<g clip-path="url(#screen)"><g id="scroll" transform="translate(0 {-_LINE_HEIGHT * len(scrolls)})">'
     for index, row in enumerate(rows):
         if row.text:
@@ -101,7 +114,7 @@ def _terminal(rows: list[Line], styles: list[str], total: float) -> Iterator[str
             styles += _animation(f"l{index}", _appearing(row.at), total)
             yield (
                 f'<text id="l{index}" class="{kind}" x="20" y="{_TOP + _LINE_HEIGHT * index}" xml:space="preserve">'
-                f"{escape(row.text[:_COLUMNS])}</text>"
+                f"{escape(_cut(row.text))}</text>"
             )
     yield "</g></g>"
 
@@ -126,6 +139,7 @@ def _map(rows: list[Line], styles: list[str], total: float) -> Iterator[str]:
         yield f'<circle class="node" cx="{node_x}" cy="{node_y}" r="24"/>'
         yield f'<text class="name" x="{node_x}" y="{node_y + 4}" text-anchor="middle">{name}</text>'
     yield f'<text class="quiet" x="190" y="{_HEIGHT - 40}" text-anchor="middle">green: an encrypted tunnel is up</text>'
+    yield f'<text class="quiet" x="190" y="{_HEIGHT - 22}" text-anchor="middle">waits are shortened</text>'
     yield "</g>"
 
 
@@ -161,6 +175,11 @@ def _animation(name: str, steps: list[tuple[float, str]], total: float) -> list[
     return [f"@keyframes {name} {{ {frames} }}", f"#{name} {{ animation: {name} {total:.2f}s linear infinite; }}"]
 
 
+def _cut(text: str) -> str:
+    """What of a line fits, in whole columns of a table."""
+    return text if len(text) <= _COLUMNS else text[:_COLUMNS].rpartition("  ")[0].rstrip() or text[:_COLUMNS]
+
+
 def _without_blank_end(lines: list[Line]) -> list[Line]:
     last = max((index for index, line in enumerate(lines) if line.text.strip()), default=-1)
     return lines[: last + 1]
@@ -169,7 +188,7 @@ def _without_blank_end(lines: list[Line]) -> list[Line]:
 def main(output: Path) -> None:
     """Record a run and draw it."""
     nodespan = shutil.which("nodespan", path=str(Path(sys.executable).parent)) or "nodespan"
-    output.write_text(draw(record([nodespan, "cluster", "create", "--name", "picture"])))
+    output.write_text(draw(shortened(record([nodespan, "cluster", "create"]))))
 
 
 if __name__ == "__main__":

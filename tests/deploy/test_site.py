@@ -14,7 +14,7 @@ from deploy.site import build, messages
 from deploy.site.build import loads_from_elsewhere
 from deploy.site.field_docs import fields
 from deploy.site.markdown import anchor, plain
-from deploy.site.mesh_picture import Line, draw
+from deploy.site.mesh_picture import Line, draw, shortened
 from deploy.site.nav import NAV, arranged
 from deploy.site.resources import all_types
 from deploy.site.values import example, type_text
@@ -138,6 +138,11 @@ def test_the_moving_picture_shows_a_tunnel_when_both_ends_are_up() -> None:
     (appears,) = re.findall(r"@keyframes tab \{ 0.000% \{ opacity: 0; \} ([\d.]+)%", picture)
     assert float(appears) == pytest.approx(100 * 2.0 / 8.0)
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_waits_of_a_recording_are_shortened() -> None:
+    lines = [Line(0.5, "a"), Line(7.5, "b"), Line(7.75, "c")]
+    assert [line.at for line in shortened(lines, 1.0)] == [0.5, 1.5, 1.75]
 
 
 def test_a_long_recording_scrolls() -> None:

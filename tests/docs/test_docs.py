@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import base64
 import importlib
 import re
 import shlex
@@ -17,6 +18,8 @@ import pytest
 import structlog
 import trio
 
+from nodespan.controllers.config.finding import Severity
+from nodespan.controllers.config.loading import load
 from nodespan.runtime.api.metrics import EngineMetrics
 from nodespan.runtime.cli.arguments import _VERBS, parse
 from nodespan.runtime.engine import Engine
@@ -41,6 +44,9 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _COMES_BEFORE = ("", "|", "&&", "sudo", "blue")
 
 
+_CONFIGURATION = re.compile(
+    r"^(apiVersion: (nodespan\.dev/)?v1alpha1$|machine:|cluster:|version: v1alpha1)", re.MULTILINE
+)
 # What stands for any type.
 _PLACEHOLDERS = ("TYPE",)
 
@@ -78,6 +84,11 @@ def commands() -> Iterator[tuple[str, list[str]]]:
             if command != line:
                 for arguments in calls(command):
                     yield f"{block.path.relative_to(ROOT)}:{block.line + number}", arguments
+
+
+def configurations() -> list[Block]:
+    """Machine configurations, whole ones and parts; no patches."""
+    return [block for block in blocks("yaml") if _CONFIGURATION.search(block.text) and "$patch" not in block.text]
 
 
 def calls(line: str) -> Iterator[list[str]]:
@@ -145,7 +156,16 @@ def test_the_types_in_commands_exist() -> None:
     assert unknown == []
 
 
+@pytest.mark.parametrize("block", configurations(), ids=lambda block: block.place)
+def test_configurations_are_valid(block: Block) -> None:
+    """As shown: with keys in place of `<what stands for them>`, and parts without what they need beside them."""
+    text = re.sub(r"<[^>\n]*>", base64.b64encode(bytes(range(32))).decode(), block.text)
+    errors = [problem for problem in load(text, name=block.place).problems if problem.severity is Severity.ERROR]
+    assert [str(error) for error in errors if " needs " not in error.message] == []
+
+
 def test_there_is_something_to_check() -> None:
+    assert len(configurations()) > 20
     assert len(blocks("python")) > 8
     assert len(list(commands())) > 20
 
