@@ -10,7 +10,7 @@ from typing import Any
 from nodespan.controllers.common.quoting import mask_url
 from nodespan.controllers.common.rule_text import rule_text
 from nodespan.controllers.config.masking import is_secret_name
-from nodespan.resources.network import NfTablesChainSpec
+from nodespan.resources.network import EthernetSpecSpec, EthernetStatusSpec, NfTablesChainSpec
 from nodespan.runtime.codec.plain import spec_to_plain
 
 # By display type and id; the specs.
@@ -58,12 +58,23 @@ def flat(spec: object) -> dict[str, Any]:
     if isinstance(spec, NfTablesChainSpec):
         # A rule that comes between others is one difference, not one of each field of all behind it.
         plain = {**plain, "rules": [f"({rule_text(rule)})" for rule in spec.rules]}
+    elif isinstance(spec, EthernetSpecSpec | EthernetStatusSpec):
+        plain = _all_set(plain)
     return dict(_flatten(plain, ""))
 
 
 def _some(items: Sequence[str]) -> Sequence[str]:
     more = len(items) - _MOST_ITEMS
     return [*items[:_MOST_ITEMS], f"and {more:,} more"] if more > 0 else items
+
+
+def _all_set(value: Any) -> Any:
+    """The same with words and digits for what would look unset: here, off and 0 are as much asked for as on and 5."""
+    if isinstance(value, Mapping):
+        return {key: _all_set(part) for key, part in value.items()}
+    if isinstance(value, bool) or value == []:
+        return "on" if value else "off"
+    return str(value) if isinstance(value, int) else value
 
 
 def _flatten(value: Any, path: str) -> Iterator[tuple[str, Any]]:

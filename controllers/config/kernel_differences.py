@@ -142,10 +142,13 @@ def _card_lines(
 ) -> Iterator[str]:
     """What drivers report is known only while a card has settings; without it, only what is asked for."""
     for name, spec in after.items():
-        desired, status = flat(spec), statuses.get(names.real(name))
-        has = {} if status is None else {path: value for path, value in _card_values(status).items() if path in desired}
-        gone = [path for path in flat(before[name]) if path not in desired] if name in before else []
-        changes = [*change_texts(has, desired), *(f"{path} -> the one before" for path in gone)]
+        desired, was, status = flat(spec), flat(before[name]) if name in before else {}, statuses.get(names.real(name))
+        if status is None:
+            changes = [f"{path} -> {value}" for path, value in desired.items() if was.get(path) != value]
+        else:
+            has = {path: value for path, value in _card_values(status).items() if path in desired}
+            changes = list(change_texts(has, desired))
+        changes += [f"{path} -> the one before" for path in was if path not in desired]
         if changes:
             yield f"~ card {name}: {', '.join(changes)}"
     for name, spec in before.items():
@@ -155,9 +158,9 @@ def _card_lines(
 
 def _card_values(status: EthernetStatusSpec) -> dict[str, Any]:
     """What a driver reports, as a spec would ask for it."""
-    values = {"wakeOnLan": [mode.value for mode in status.wake_on_lan]}
+    values: dict[str, Any] = {"wakeOnLan": [mode.value for mode in status.wake_on_lan] or "off"}
     for path, value in flat(status).items():
-        values[path] = value.startswith("on") if path.startswith("features.") else value
+        values[path] = value.partition(" ")[0] if path.startswith("features.") else value
     return values
 
 

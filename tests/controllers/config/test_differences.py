@@ -178,6 +178,19 @@ async def test_the_kernel_is_compared_with_the_new_desired_state(
     assert list(kernel_lines(is_, will)) == lines
 
 
+def test_of_a_card_off_and_0_are_shown_too() -> None:
+    spec = EthernetSpecSpec(rings=EthernetRings(rx=0, tx_push=False), features={"rx-gro": False}, wake_on_lan=())
+    assert list(difference_lines({}, {("EthernetSpec", "a"): spec})) == [
+        "+ EthernetSpec a: rings.rx 0, rings.tx-push off, features.rx-gro off, wakeOnLan off"
+    ]
+    assert list(difference_lines({("EthernetSpec", "a"): EthernetSpecSpec()}, {("EthernetSpec", "a"): spec})) == [
+        (
+            "~ EthernetSpec a: features.rx-gro (none) -> off, rings.rx (none) -> 0, rings.tx-push (none) -> off, "
+            "wakeOnLan (none) -> off"
+        )
+    ]
+
+
 async def test_the_settings_of_cards_are_compared_with_what_their_drivers_report() -> None:
     live, after = MemoryState(), MemoryState()
     known = EthernetSpecSpec(rings=EthernetRings(rx=256, tx=64), features={"rx-gro": True})
@@ -199,14 +212,15 @@ async def test_the_settings_of_cards_are_compared_with_what_their_drivers_report
             ),
         )
     )
-    await after.create(EthernetSpec.new("eth2", EthernetSpecSpec(channels=EthernetChannels(combined=2))))
+    unknown = EthernetSpecSpec(channels=EthernetChannels(combined=2), features={"rx-gro": False})
+    await after.create(EthernetSpec.new("eth2", unknown))
     await after.create(EthernetSpec.new("eth3", EthernetSpecSpec()))
     assert list(kernel_lines(live, after)) == [
         (
-            "~ card eth0: features.tx-tcp-segmentation true -> false, rings.rx 256 -> 512, wakeOnLan -magic, "
+            "~ card eth0: features.tx-tcp-segmentation on -> off, rings.rx 256 -> 512, wakeOnLan [magic] -> off, "
             "rings.tx -> the one before"
         ),
-        "~ card eth2: channels.combined (none) -> 2",
+        "~ card eth2: features.rx-gro -> off, channels.combined -> 2",
         "~ card eth3: rings.rx -> the one before, rings.tx -> the one before, features.rx-gro -> the one before",
         "~ card eth1: rings.rx, rings.tx, features.rx-gro -> those before",
     ]
