@@ -19,6 +19,8 @@ NETWORK_CARDS = (
 )
 # Its hardware address is made up inside.
 USB_CARD = "usb-net,bus=usb.0"
+# Of QEMU's cards only Intel's oldest say that they can wake the machine.
+WAKING_CARD = "i82558b,addr=0x19"
 MAC_PREFIX = "52:54:00:aa:00:"
 
 
@@ -27,7 +29,7 @@ def qemu_options() -> tuple[str, ...]:
     options = []
     for port in PORTS:
         options += ["-device", port]
-    for number, card in enumerate((*NETWORK_CARDS, USB_CARD)):
+    for number, card in enumerate((*NETWORK_CARDS, USB_CARD, WAKING_CARD)):
         options += ["-netdev", f"hubport,id=card{number},hubid=0"]
         options += ["-device", f"{card},netdev=card{number},mac={MAC_PREFIX}{number:02x}"]
     return tuple(options)

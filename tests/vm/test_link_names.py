@@ -24,7 +24,7 @@ from tests.support.process import eventually
 
 LINKS = Path("/sys/class/net")
 # What the cards of tests.vm.cards are called: the buses behind ports are numbered in the order of the ports.
-PLACES = {"enp0s16", "enp0s17f0", "enp0s17f1", "enp0s19", "enp0s20", "enp1s0", "enp2s0", "enp4s4"}
+PLACES = {"enp0s16", "enp0s17f0", "enp0s17f1", "enp0s19", "enp0s20", "enp0s25", "enp1s0", "enp2s0", "enp4s4"}
 # Which of its interfaces the card on USB is, is up to which of its two drivers comes first.
 USB_PLACE = "enp0s21u1"
 _KERNEL_GAVE_IT = 1
