@@ -49,12 +49,12 @@ class Table:
         columns: list[Sequence[str]] = []
         for name, cells in zip(header, self._pending, strict=True):
             alike = cells.count(cells[0]) == count if cells else True
-            shown, width = _laid_out(cells[:1] if alike else cells, width_of(name))
+            shown, width, is_padded = _laid_out(cells[:1] if alike else cells, width_of(name))
             widths.append(width)
             if alike:
                 formats.append(padded("".join(shown), width).replace("%", "%%"))
             else:
-                formats.append(f"%-{width}s")
+                formats.append("%s" if is_padded else f"%-{width}s")
                 columns.append(shown)
         self._pending = [[] for _ in header]
         rows = zip(*columns, strict=True) if columns else [()] * count
@@ -65,14 +65,17 @@ class Table:
         return "\n".join([*lines, ""])
 
 
-def _laid_out(cells: Sequence[str], least: int) -> tuple[Sequence[str], int]:
-    """The cells of a column, escaped, and the width of the column, at least this; padded if they are not all ASCII."""
+def _laid_out(cells: Sequence[str], least: int) -> tuple[Sequence[str], int, bool]:
+    """The cells of a column, escaped, the width of the column, at least this, and whether the cells fill it already.
+
+    They do if they are not all ASCII: then the width of a text is not its length.
+    """
     text = "".join(cells)
     if not text.isprintable():
         cells = [*map(escaped, cells)]
         text = "".join(cells)
     if text.isascii():
-        return cells, max(least, *map(len, cells), 0)
+        return cells, max(least, *map(len, cells), 0), False
     widths = [*map(width_of, cells)]
     widest = max(least, *widths)
-    return [cell + " " * (widest - width) for cell, width in zip(cells, widths, strict=True)], widest
+    return [cell + " " * (widest - width) for cell, width in zip(cells, widths, strict=True)], widest, True

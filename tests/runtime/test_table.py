@@ -74,6 +74,14 @@ def test_width_is_counted_in_characters() -> None:
     assert table.flush() == "A       B\ngröße   x\n✓       y\n"
 
 
+def test_width_is_counted_in_columns_of_the_terminal() -> None:
+    table = Table(["A", "B", "C"])
+    table.add(["日本語", "x", "語"])
+    table.add(["ab", "語", "語"])
+    table.add(["e\u0301", "y", "語"])
+    assert table.flush() == "A        B    C\n日本語   x    語\nab       語   語\ne\u0301        y    語\n"
+
+
 def test_no_line_ends_in_blanks() -> None:
     table = Table(["A", "B", "C"])
     table.add(["one", "", ""])
