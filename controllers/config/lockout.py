@@ -3,23 +3,24 @@
 The chains of the firewall are derived as a dry run does, and asked about the first packet of such a connection.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 from typing import Any
 
 import attrs
 
 from nodespan.controllers.common.packet_verdict import Packet, verdict
-from nodespan.controllers.common.ports import HIGHEST_PORT
+from nodespan.controllers.common.ports import HIGHEST_PORT, TUNNEL_PORT
 from nodespan.controllers.config.dry_run import derived
 from nodespan.resources.config import MachineConfigSpec, NetworkDefaultActionConfig, NetworkRuleConfig
-from nodespan.resources.kubespan import KubeSpanPeerSpec
+from nodespan.resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec
 from nodespan.resources.network import (
     INGRESS_CHAIN_ID,
     PREROUTING_CHAIN_ID,
     ROUTED_ADDRESSES_ID,
     ROUTED_NO_K8S_ID,
     NfTablesChain,
+    NfTablesChainSpec,
     NodeAddress,
     Verdict,
 )
@@ -87,25 +88,41 @@ async def lockout_warnings(
     ]
     found = await derived(config, live, deriving)
     chains = [chain.spec for id in _CHAINS if (chain := found.state.find(NfTablesChain, id)) is not None]
-    destination = caller.destination or _own_address(live, caller.source)
-    link = _link(live, caller.source)
-    packet = Packet(source=caller.source, destination=destination, port=caller.port, link=link)
-    if verdict(chains, packet) is Verdict.ACCEPT:
-        return []
-    return list(_warning(caller, is_trial=trial))
+    if found.failures:
+        return ["warning: whether the firewall of this configuration lets you in again could not be found out\n"]
+    own = caller.destination or _own_address(live, caller.source)
+    peer = _peer(live, caller.source)
+    link = "lo" if _is_own(live, caller.source) else "kubespan" if peer is not None else ""
+    packet = Packet(source=caller.source, destination=own, port=caller.port, link=link)
+    if verdict(chains, packet) is not Verdict.ACCEPT:
+        return [_refused(caller), _what_to_do(caller.port, is_trial=trial)]
+    if peer is not None and not _lets_tunnel_in(chains, live, peer):
+        return [_CUT_TUNNEL, _what_to_do(TUNNEL_PORT, is_trial=trial)]
+    return []
 
 
-def _link(live: State, source: Address) -> str:
-    """The link by which packets from an address come, as far as it is one that is trusted; "" for any other."""
+def _is_own(live: State, source: Address) -> bool:
     own = (ip_interface(address).ip for found in live.list(NodeAddress) for address in found.spec.addresses)
-    if source.is_loopback or source in own:
-        return "lo"
-    networks = (
-        ip_network(prefix, strict=False) for peer in live.list(KubeSpanPeerSpec) for prefix in peer.spec.allowed_ips
+    return source.is_loopback or source in own
+
+
+def _peer(live: State, source: Address) -> KubeSpanPeerSpecSpec | None:
+    """The node of the mesh whose packets come from this address, and so by the mesh's link."""
+    for peer in live.list(KubeSpanPeerSpec):
+        networks = (ip_network(prefix, strict=False) for prefix in peer.spec.allowed_ips)
+        if any(network.version == source.version and source in network for network in networks):
+            return peer.spec
+    return None
+
+
+def _lets_tunnel_in(chains: Sequence[NfTablesChainSpec], live: State, peer: KubeSpanPeerSpecSpec) -> bool:
+    """Whether packets of the tunnel, which come by an ordinary link, are let in from any of the peer's endpoints."""
+    sources = [ip_address(endpoint.rpartition(":")[0].strip("[]")) for endpoint in peer.endpoints]
+    packets = (
+        Packet(source=source, destination=_own_address(live, source), protocol="udp", port=TUNNEL_PORT, link="")
+        for source in sources
     )
-    if any(network.version == source.version and source in network for network in networks):
-        return "kubespan"
-    return ""
+    return not sources or any(verdict(chains, packet) is Verdict.ACCEPT for packet in packets)
 
 
 def _own_address(live: State, source: Address) -> Address:
@@ -118,15 +135,23 @@ def _own_address(live: State, source: Address) -> Address:
     return source
 
 
-def _warning(caller: Caller, *, is_trial: bool) -> Iterator[str]:
-    yield (
+_CUT_TUNNEL = (
+    "warning: the firewall of this configuration lets the tunnel in, through which you are connected, only after this "
+    f"node has sent something: it closes UDP port {TUNNEL_PORT}\n"
+)
+
+
+def _refused(caller: Caller) -> str:
+    return (
         f"warning: the firewall of this configuration lets no new connection in from {caller.source} to TCP port "
         f"{caller.port}, by which you are connected; this one goes on\n"
     )
+
+
+def _what_to_do(port: int, *, is_trial: bool) -> str:
     if is_trial:
-        yield "unless you confirm it, it goes back by itself\n"
-    else:
-        yield (
-            f"open it by a NetworkRuleConfig for port {caller.port}, and apply with --mode try, which goes back by "
-            "itself unless it is confirmed\n"
-        )
+        return "unless you confirm it, it goes back by itself\n"
+    return (
+        f"open it by a NetworkRuleConfig for port {port}, and apply with --mode try, which goes back by itself unless "
+        "it is confirmed\n"
+    )

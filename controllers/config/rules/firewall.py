@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from nodespan.controllers.common.ports import Ports, parse_ports, sorted_ports
+from nodespan.controllers.common.ports import TUNNEL_PORT, Ports, parse_ports, sorted_ports
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, at, warn
 from nodespan.controllers.config.notation import CIDR_HINT, is_cidr
@@ -19,8 +19,6 @@ from nodespan.resources.config.kubespan import KubeSpanConfig
 from nodespan.resources.config.main import MainDocument
 
 _PORT_HINT: Final = "write it like 80 or 8000-8100, with ports from 0 to 65535"
-# Of the mesh's tunnels. KubeSpan has no other one.
-_TUNNEL_PORT: Final = 51820
 _WITH_PORTS: Final = (RuleProtocol.TCP, RuleProtocol.UDP)
 
 RULES = RuleSet()
@@ -97,9 +95,9 @@ def _check_block(
                 position,
                 warn("ingress", message=message, hint="write ingress: [{subnet: 0.0.0.0/0}] for all of IPv4"),
             )
-    if _has_mesh(entries) and not any(_opens(rule, RuleProtocol.UDP, _TUNNEL_PORT) for _, rule in rules):
-        message = f"peers cannot reach this node at the mesh's UDP port {_TUNNEL_PORT} unless it reaches them first"
-        hint = f"add a NetworkRuleConfig with ports: [{_TUNNEL_PORT}] and protocol: udp"
+    if _has_mesh(entries) and not any(_opens(rule, RuleProtocol.UDP, TUNNEL_PORT) for _, rule in rules):
+        message = f"peers cannot reach this node at the mesh's UDP port {TUNNEL_PORT} unless it reaches them first"
+        hint = f"add a NetworkRuleConfig with ports: [{TUNNEL_PORT}] and protocol: udp"
         yield index, warn("ingress", message=message, hint=hint)
 
 

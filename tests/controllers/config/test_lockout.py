@@ -13,6 +13,7 @@ from nodespan.controllers.network.config.nftables_chain_config import NfTablesCh
 from nodespan.resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec
 from nodespan.resources.network import ROUTED_ADDRESSES_ID, NodeAddress, NodeAddressSpec
 from nodespan.runtime.actions import ActionError
+from nodespan.runtime.controller import ControllerContext
 from nodespan.runtime.plugins import AnyController
 from nodespan.runtime.state import MemoryState
 
@@ -21,13 +22,18 @@ SSH = (
     "apiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: ssh\nportSelector: {ports: [22], protocol: tcp}\n"
     "ingress: [{subnet: 192.0.2.0/24}, {subnet: '2001:db8::/32'}]\n"
 )
+TUNNEL = SSH.replace("ssh", "mesh").replace("22", "51820").replace("tcp", "udp").replace("/32", "/28")
 INSIDE, OUTSIDE = ["192.0.2.7", "10.0.0.1", 22], ["198.51.100.7", "10.0.0.1", 22]
 
 
 async def warned(caller: Any, *documents: str, trial: bool = False) -> str:
     state = MemoryState()
     await state.create(NodeAddress.new(ROUTED_ADDRESSES_ID, NodeAddressSpec(addresses=("10.0.0.1/8", "fd00::1/64"))))
-    peer = KubeSpanPeerSpecSpec(address="fd7f::7", allowed_ips=("203.0.113.7/32", "2001:db8:7::/64"))
+    peer = KubeSpanPeerSpecSpec(
+        address="fd7f::7",
+        allowed_ips=("203.0.113.7/32", "2001:db8:7::/64"),
+        endpoints=("203.0.113.7:51820", "[2001:db8:8::7]:51820"),
+    )
     await state.create(KubeSpanPeerSpec.new("key", peer))
     config = load("---\n".join(documents)).config
     controllers: list[AnyController] = [AddressConfigController(), NfTablesChainConfigController()]
@@ -52,8 +58,10 @@ async def warned(caller: Any, *documents: str, trial: bool = False) -> str:
         # By links that are trusted: of the machine itself, and of the mesh.
         (["127.0.0.1", "127.0.0.1", 22], (BLOCK,), False),
         (["10.0.0.1", "10.0.0.1", 22], (BLOCK,), False),
-        (["203.0.113.7", "10.0.0.1", 22], (BLOCK,), False),
-        (["2001:db8:7::7", "fd00::1", 22], (BLOCK,), False),
+        (["203.0.113.7", "10.0.0.1", 22], (BLOCK, TUNNEL), False),
+        (["2001:db8:7::7", "fd00::1", 22], (BLOCK, TUNNEL), False),
+        (["203.0.113.7", "10.0.0.1", 22], (BLOCK,), True),
+        (["203.0.113.7", "10.0.0.1", 22], (SSH,), False),
         # Without a connection, and without a firewall.
         (None, (BLOCK,), False),
         (OUTSIDE, ("machine: {type: worker}\n",), False),
@@ -71,6 +79,23 @@ async def test_the_warning_says_what_to_do() -> None:
     assert "TCP port 22" in text
     assert "--mode try" in text
     assert "it goes back by itself" in await warned(OUTSIDE, BLOCK, SSH, trial=True)
+
+
+async def test_whoever_is_connected_by_the_mesh_is_warned_of_its_tunnel() -> None:
+    text = await warned(["203.0.113.7", "10.0.0.1", 22], BLOCK)
+    assert "it closes UDP port 51820" in text
+    assert "a NetworkRuleConfig for port 51820" in text
+
+
+class Failing(NfTablesChainConfigController):
+    async def run(self, ctx: ControllerContext) -> None:
+        raise OSError("no")
+
+
+async def test_if_it_cannot_be_found_out_that_is_said() -> None:
+    config = load(BLOCK).config
+    (text,) = await lockout_warnings(config, MemoryState(), [Failing()], caller_of({"caller": OUTSIDE}), trial=False)
+    assert "could not be found out" in text
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,19 @@ class Prior:
 
 def _guard_work(kept: Kept) -> GuardWork:
     return GuardWork(name="t_guard", table=cast(OwnedTable, kept), text="{}", chains={}, sets={})
+
+
+async def test_connections_that_cannot_be_made_known_are_named_and_the_rules_are_sent_all_the_same(
+    processes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(netns: str | None) -> int:
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr("nodespan.controllers.network.nftables.chain.track_connections", refuse)
+    desired, others = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others()
+    driver = _TableDriver(None, desired, GuardTable("t_guard", None), others, lambda: None, cast(Any, Prior()))
+    applied = driver.job({"t": Send("{}", is_whole=True, tracks=True)})()
+    assert (processes, applied.failed) == (["{}"], {})
+    await driver.applied(cast(Access, None), applied.result)
+    assert others.disturbance is not None
+    assert "may be cut off, for they could not be made known to it: not supported" in others.disturbance
