@@ -4,8 +4,6 @@ import re
 from collections.abc import Iterable
 
 HIGHEST_PORT = 65535
-# Where nodes listen for the tunnels of the mesh.
-TUNNEL_PORT = 51820
 _RANGE = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 # The first and the last port, both included.

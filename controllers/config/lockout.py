@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from nodespan.controllers.common.packet_verdict import Packet, verdict
-from nodespan.controllers.common.ports import HIGHEST_PORT, TUNNEL_PORT
+from nodespan.controllers.common.ports import HIGHEST_PORT
 from nodespan.controllers.config.dry_run import derived
 from nodespan.resources.config import MachineConfigSpec, NetworkDefaultActionConfig, NetworkRuleConfig
 from nodespan.resources.kubespan import KubeSpanPeerSpec, KubeSpanPeerSpecSpec
@@ -96,8 +96,9 @@ async def lockout_warnings(
     packet = Packet(source=caller.source, destination=own, port=caller.port, link=link)
     if verdict(chains, packet) is not Verdict.ACCEPT:
         return [_refused(caller), _what_to_do(caller.port, is_trial=trial)]
-    if peer is not None and not _lets_tunnel_in(chains, live, peer):
-        return [_CUT_TUNNEL, _what_to_do(TUNNEL_PORT, is_trial=trial)]
+    tunnel = config.nodespan.kubespan.listen_port
+    if peer is not None and not _lets_tunnel_in(chains, live, peer, tunnel):
+        return [_cut(tunnel), _what_to_do(tunnel, is_trial=trial)]
     return []
 
 
@@ -115,11 +116,11 @@ def _peer(live: State, source: Address) -> KubeSpanPeerSpecSpec | None:
     return None
 
 
-def _lets_tunnel_in(chains: Sequence[NfTablesChainSpec], live: State, peer: KubeSpanPeerSpecSpec) -> bool:
+def _lets_tunnel_in(chains: Sequence[NfTablesChainSpec], live: State, peer: KubeSpanPeerSpecSpec, port: int) -> bool:
     """Whether packets of the tunnel, which come by an ordinary link, are let in from any of the peer's endpoints."""
     sources = [ip_address(endpoint.rpartition(":")[0].strip("[]")) for endpoint in peer.endpoints]
     packets = (
-        Packet(source=source, destination=_own_address(live, source), protocol="udp", port=TUNNEL_PORT, link="")
+        Packet(source=source, destination=_own_address(live, source), protocol="udp", port=port, link="")
         for source in sources
     )
     return not sources or any(verdict(chains, packet) is Verdict.ACCEPT for packet in packets)
@@ -135,10 +136,11 @@ def _own_address(live: State, source: Address) -> Address:
     return source
 
 
-_CUT_TUNNEL = (
-    "warning: the firewall of this configuration lets the tunnel in, through which you are connected, only after this "
-    f"node has sent something: it closes UDP port {TUNNEL_PORT}\n"
-)
+def _cut(port: int) -> str:
+    return (
+        "warning: the firewall of this configuration lets the tunnel in, through which you are connected, only after "
+        f"this node has sent something: it closes UDP port {port}\n"
+    )
 
 
 def _refused(caller: Caller) -> str:

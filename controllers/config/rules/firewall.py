@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from nodespan.controllers.common.ports import TUNNEL_PORT, Ports, parse_ports, sorted_ports
+from nodespan.controllers.common.ip.notation import parse_ip
+from nodespan.controllers.common.ports import Ports, parse_ports, sorted_ports
 from nodespan.controllers.common.quoting import quote
-from nodespan.controllers.config.finding import Finding, at, warn
+from nodespan.controllers.config.finding import Finding, Path, at, warn
 from nodespan.controllers.config.notation import CIDR_HINT, is_cidr
 from nodespan.controllers.config.rules.base import RuleSet, required
 from nodespan.controllers.config.rules.entry import Entry
@@ -16,7 +17,9 @@ from nodespan.resources.config.firewall import (
     RuleProtocol,
 )
 from nodespan.resources.config.kubespan import KubeSpanConfig
+from nodespan.resources.config.links import WireguardConfig
 from nodespan.resources.config.main import MainDocument
+from nodespan.resources.config.nodespan import NodespanConfig
 
 _PORT_HINT: Final = "write it like 80 or 8000-8100, with ports from 0 to 65535"
 _WITH_PORTS: Final = (RuleProtocol.TCP, RuleProtocol.UDP)
@@ -95,10 +98,44 @@ def _check_block(
                 position,
                 warn("ingress", message=message, hint="write ingress: [{subnet: 0.0.0.0/0}] for all of IPv4"),
             )
-    if _has_mesh(entries) and not any(_opens(rule, RuleProtocol.UDP, TUNNEL_PORT) for _, rule in rules):
-        message = f"peers cannot reach this node at the mesh's UDP port {TUNNEL_PORT} unless it reaches them first"
-        hint = f"add a NetworkRuleConfig with ports: [{TUNNEL_PORT}] and protocol: udp"
-        yield index, warn("ingress", message=message, hint=hint)
+    for position, path, protocol, port, message in _services(entries, index):
+        if not any(_opens(rule, protocol, port) for _, rule in rules):
+            hint = f"add a NetworkRuleConfig with ports: [{port}] and protocol: {protocol}"
+            yield position, warn(*path, message=message, hint=hint)
+
+
+_Service = tuple[int, Path, RuleProtocol, int, str]
+
+
+def _services(entries: Sequence[Entry], blocking: int) -> Iterator[_Service]:
+    """What the configuration itself has listen for others: where it is said, the port, and what a closed one leads to.
+
+    `blocking` is the place of the default action.
+    """
+    own = next((entry.value for entry in entries if isinstance(entry.value, NodespanConfig)), NodespanConfig())
+    if _has_mesh(entries):
+        port = own.kubespan.listen_port
+        message = f"peers cannot reach this node at the mesh's UDP port {port} unless it reaches them first"
+        yield blocking, ("ingress",), RuleProtocol.UDP, port, message
+    for index, entry in enumerate(entries):
+        match entry.value:
+            case NodespanConfig():
+                for key, listen in (("api", entry.value.api.listen), ("dashboard", entry.value.dashboard.listen)):
+                    port = _port_for_others(listen)
+                    message = f"the firewall closes TCP port {port}: no other machine reaches it"
+                    if port:
+                        yield index, (key, "listen"), RuleProtocol.TCP, port, message
+            case WireguardConfig(listen_port=port) if port:
+                message = f"peers cannot reach this node at UDP port {port} unless it reaches them first"
+                yield index, ("listenPort",), RuleProtocol.UDP, port, message
+
+
+def _port_for_others(listen: str) -> int:
+    """The port of an address to listen at, 0 for none, and for one of this machine only."""
+    host, _, port = listen.rpartition(":")
+    address = parse_ip(host.strip("[]"))
+    is_local = host == "localhost" or (address is not None and address.is_loopback)
+    return int(port) if port.isascii() and port.isdecimal() and not is_local else 0
 
 
 def _has_mesh(entries: Sequence[Entry]) -> bool:

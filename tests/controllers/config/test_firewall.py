@@ -7,6 +7,7 @@ from nodespan.controllers.config.loading import load
 from nodespan.resources.config import NetworkDefaultActionConfig, NetworkRuleConfig
 from nodespan.resources.config.firewall import IngressAction, IngressSource, PortSelector, RuleProtocol
 from tests.controllers.config.marked import unmark
+from tests.controllers.config.samples import KEY_A
 
 ANY = "ingress: [{subnet: 0.0.0.0/0}]"
 
@@ -92,6 +93,11 @@ def test_ports_that_are_valid(listed: str) -> None:
     assert load(ports(listed)).problems == ()
 
 
+def nodespan(body: str) -> str:
+    return f"apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\n{body}\n"
+
+
+WIREGUARD = document("WireguardConfig", f"name: wg0\nprivateKey: {KEY_A}\nlistenPort: 51821")
 MESH = document("KubeSpanConfig", "enabled: true")
 MESH_NEEDS = (
     document("DiscoveryServiceConfig", "name: a\nendpoint: https://discovery.example.org/")
@@ -111,6 +117,15 @@ MESH_NEEDS = (
         ((action("accept"), ports("1-1000"), ports("500-600", name="b")), 'tcp 500-600 is closed by "a", too'),
         ((action("block"), MESH, MESH_NEEDS), "peers cannot reach this node at the mesh's UDP port 51820"),
         ((action("block"), MESH, MESH_NEEDS, ports("51820")), "peers cannot reach this node"),
+        (
+            (action("block"), MESH, MESH_NEEDS, nodespan("kubespan: {listenPort: 51999}"), ports("51820", "udp")),
+            "the mesh's UDP port 51999",
+        ),
+        (
+            (action("block"), nodespan("dashboard: {listen: '[::]:8443', cert: /c, key: /k, ca: /a}")),
+            "closes TCP port 8443",
+        ),
+        ((action("block"), WIREGUARD), "peers cannot reach this node at UDP port 51821"),
     ],
 )
 def test_what_a_rule_does_not_do_is_a_warning(documents: tuple[str, ...], message: str) -> None:
@@ -123,6 +138,9 @@ def test_what_a_rule_does_not_do_is_a_warning(documents: tuple[str, ...], messag
     [
         (action("block"), MESH, MESH_NEEDS, ports("51000-52000", protocol="udp")),
         (action("accept"), MESH, MESH_NEEDS),
+        (action("block"), WIREGUARD, ports("51821", "udp")),
+        (action("accept"), WIREGUARD),
+        (action("block"), nodespan("dashboard: {listen: '127.0.0.1:8443'}")),
         (action("block"), ports("80"), ports("80", name="b")),
         (ports("80"), ports("80", protocol="udp", name="b"), ports("81", name="c")),
         (ports("80", sources="ingress: []"),),
