@@ -40,6 +40,7 @@ NAV: list[Any] = [
                     "wireguard.md",
                     "ethernet.md",
                     "vip.md",
+                    "firewall.md",
                     "host.md",
                 ]
             },

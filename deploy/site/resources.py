@@ -11,7 +11,7 @@ import structlog
 
 from deploy.site.field_docs import fields, reachable
 from deploy.site.markdown import block, code, first_sentence, table
-from deploy.site.values import default_text, example, type_text
+from deploy.site.values import default_text, example, label, type_text
 from nodespan.runtime.codec.plain import spec_to_plain
 from nodespan.runtime.codec.yamltext import dump
 from nodespan.runtime.graph import Graph
@@ -145,7 +145,7 @@ def _example(type: ResourceType[Any]) -> list[str]:
 
 def class_section(cls: type[Any], level: int = 3) -> list[str]:
     """A part that several types may have: its heading, what it is, and its fields."""
-    return [f"{'#' * level} {cls.__name__}\n", f"{inspect.getdoc(cls)}\n", field_table(cls)]
+    return [f"{'#' * level} {label(cls)}\n", f"{inspect.getdoc(cls)}\n", field_table(cls)]
 
 
 def field_table(cls: type[Any]) -> str:

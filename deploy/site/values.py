@@ -16,10 +16,21 @@ from nodespan.runtime.codec.duration import format_duration
 from nodespan.runtime.codec.plain import spec_to_plain
 from nodespan.runtime.resource import FrozenMapping, FrozenPairs, TextFlag
 
+_CONFIGURATION = "nodespan.resources.config."
 _TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 _KEY = "mJ2pWvQk0cZb7dXhYtR3uF9sLaN5eGiO8xKqTnBwC1E="
 # Examples of texts, by the outside name of their field: where that is not enough by the class and the name.
 _TEXTS = {
+    "acceptedCAs": "(a certificate as PEM)",
+    "acceptedNetworks": "198.51.100.0/24",
+    "arpIPTarget": "192.0.2.1",
+    "certSANDNSNames": "edge-1.example.org",
+    "certSANIPs": "192.0.2.11",
+    "ignored": "option 121: a route has host bits",
+    "interfaces": "eth1",
+    "ourModes": "1000baseT/Full",
+    "peerEndpointFilters": "192.0.2.0/24",
+    "peerModes": "1000baseT/Full",
     "addr": "192.0.2.53",
     "address": "192.0.2.11/24",
     "addresses": "192.0.2.11/24",
@@ -129,6 +140,8 @@ _TEXTS = {
     "vendorID": "0x1af4",
 }
 _TEXTS_OF = {
+    ("AffiliateSpec", "affiliate"): "KqH3MSnuGL9JtekzDLqlOEf7yZSore5ziPzmEskaAe6C",
+    ("AffiliateSpec", "cluster"): "9bTiBhHyBOjCG0XjpMQjxkdQ1gzmFmyqJhqv2HfFz1w=",
     ("AgentLifecycleSpec", "text"): "",
     ("DiscoveryService", "endpoint"): "discovery.example.org:443",
     ("DiscoveryServiceStatusSpec", "endpoint"): "discovery.example.org:443",
@@ -184,6 +197,11 @@ _NUMBERS = {
 _FLAGS_OF_NOTE = {"NfTablesRule": ("match_mark", "verdict"), "OperatorSpecSpec": ("dhcp4",)}
 
 
+def label(cls: type[Any]) -> str:
+    """What a class is called in headings: classes of the configuration may have the names of others."""
+    return f"{cls.__name__} (configuration)" if cls.__module__.startswith(_CONFIGURATION) else cls.__name__
+
+
 def type_text(hint: Any) -> str:
     """What a field holds, as Markdown: `whole number, 0 to 255`, a link to the class of a part."""
     hint, _ = without_none(hint)
@@ -197,7 +215,7 @@ def type_text(hint: Any) -> str:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"table of names and {_plural(type_text(arguments[1]))}"
     if attrs.has(hint):
-        return f"[{hint.__name__}](#{anchor(hint.__name__)})"
+        return f"[{hint.__name__}](#{anchor(label(hint))})"
     if isinstance(hint, type) and issubclass(hint, TextFlag):
         return f"flags, joined by commas: {', '.join(code(label) for label in hint.labels().values())}"
     if isinstance(hint, type) and issubclass(hint, enum.Enum):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploy.site import build, messages
+from deploy.site import build, messages, resources
 from deploy.site.build import loads_from_elsewhere
 from deploy.site.field_docs import fields
 from deploy.site.markdown import anchor, plain
@@ -44,7 +44,7 @@ def test_a_field_is_described_by_the_string_under_it() -> None:
     (ttl, conditions) = fields(VipSettings)
     assert (ttl.name, type_text(ttl.hint)) == ("leaseTTL", "duration, as `1m30s`")
     assert ttl.text.startswith("How long a holder")
-    assert type_text(conditions.hint) == "list of [VipCondition](#vipcondition)"
+    assert type_text(conditions.hint) == "list of [VipCondition](#vipcondition-configuration)"
     content, permissions, *_ = fields(MachineFile)
     assert content.is_secret
     assert type_text(permissions.hint) == "octal number, 0 to 07777"
@@ -74,6 +74,12 @@ def test_problems_and_events_are_read_from_the_code() -> None:
     told = {source.title: len(messages.problems(source)) for source in messages.SOURCES}
     assert all(count > 5 for count in told.values()), told
     assert any(event.text == "link {id} is gone" and event.severity == "warning" for event in messages.events())
+
+
+def test_links_to_parts_are_unambiguous() -> None:
+    for page, text in resources.pages().items():
+        headings = [anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+        assert len(headings) == len(set(headings)), page
 
 
 def test_pages_of_reference_do_not_mean_markup_that_a_text_has_by_chance() -> None:

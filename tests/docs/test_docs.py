@@ -3,6 +3,7 @@
 import argparse
 import ast
 import base64
+import functools
 import importlib
 import re
 import shlex
@@ -24,8 +25,11 @@ from nodespan.runtime.api.metrics import EngineMetrics
 from nodespan.runtime.cli.arguments import _VERBS, parse
 from nodespan.runtime.engine import Engine
 from nodespan.runtime.plugins import Settings, load_installed
+from nodespan.runtime.resource import Resource
+from nodespan.runtime.resource.definition import ResourceDefinitionSpec, definition_resource, named_definitions
 from nodespan.runtime.state import MemoryState
 from tests.docs import public_face
+from tests.resources import type_names
 from tests.support.deadlines import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +95,20 @@ def configurations() -> list[Block]:
     return [block for block in blocks("yaml") if _CONFIGURATION.search(block.text) and "$patch" not in block.text]
 
 
+@functools.cache
+def built_in_types() -> list[Resource[ResourceDefinitionSpec]]:
+    """The definitions of all types that commands may name."""
+    return [definition_resource(type) for type in type_names.types()]
+
+
+@functools.cache
+def own_types() -> frozenset[str]:
+    """Types that pages and examples declare, by their names in the singular."""
+    sources = [block.text for block in blocks("python")]
+    sources += [path.read_text() for path in (ROOT / "examples").glob("*.py")]
+    return frozenset(name.lower() for text in sources for name in re.findall(r'ResourceType\(\s*"(\w+)s\.', text))
+
+
 def calls(line: str) -> Iterator[list[str]]:
     """The arguments of each `nodespan` in a line of shell: alone, in a pipe, behind sudo, in a substitution."""
     words = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -131,29 +149,12 @@ def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("place", "words"), list(commands()))
 def test_command_lines_parse(place: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        parse(words)
+        options = parse(words)
     except SystemExit:
         pytest.fail(f"{place}: nodespan {shlex.join(words)}\n{capsys.readouterr().err}", pytrace=False)
-
-
-def test_the_types_in_commands_exist() -> None:
-    """`nodespan get linkz` would parse; those that pages and examples declare themselves count too."""
-    from deploy.site.resources import all_types
-    from nodespan.runtime.resource.definition import definition_resource, named_definitions
-
-    definitions = [definition_resource(type) for type in all_types()]
-    sources = [block.text for block in blocks("python")] + [
-        path.read_text() for path in (ROOT / "examples").glob("*.py")
-    ]
-    own = {name.lower() for text in sources for name in re.findall(r'ResourceType\(\s*"(\w+)s\.', text)}
-    unknown = []
-    for place, words in commands():
-        type = getattr(parse(words), "type", None)
-        if not isinstance(type, str) or type in _PLACEHOLDERS or type.lower().removesuffix("s") in own:
-            continue
-        if not named_definitions(definitions, type):
-            unknown.append(f"{place}: {type}")
-    assert unknown == []
+    type = getattr(options, "type", None)
+    if isinstance(type, str) and type not in _PLACEHOLDERS and type.lower().removesuffix("s") not in own_types():
+        assert named_definitions(built_in_types(), type), f"{place}: there is no type {type}"
 
 
 @pytest.mark.parametrize("block", configurations(), ids=lambda block: block.place)
