@@ -53,9 +53,10 @@ endef
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-run: .venv/usable ## a mesh of three nodes here; VIP=1: a virtual IP that moves; without root: links, watched
+run: .venv/usable ## a mesh of three nodes here; VIP=1: a virtual IP that moves; RELAY=1: a pair that leaves its relay; without root: links, watched
 	@$(PACKAGES) $(RUN_PACKAGES) || true # what is missing is named by the next command
 	[ -z "$(VIP)" ] || exec $(BIN)/nodespan cluster create --vip 198.51.100.100 --demonstrate
+	[ -z "$(RELAY)" ] || exec $(BIN)/nodespan cluster create --nodes 2 --relay --demonstrate
 	status=0; $(BIN)/nodespan cluster create --nodes 3 || status=$$?
 	[ $$status = 3 ] || exit $$status # 3: not on this machine, or not as this user
 	echo "so an agent watches the links of this machine instead, and changes nothing"

@@ -26,6 +26,7 @@ from bench import (
     kubespan,
     network,
     packet_filter,
+    relay,
     remote,
     sizes,
     sqlite,
@@ -46,6 +47,7 @@ FAMILIES = {
         packet_filter,
         discovery,
         discovery_load,
+        relay,
         remote,
         agent,
     )

@@ -46,9 +46,13 @@ class ClusterCommand:
             help="a virtual IP of the control planes, such as 198.51.100.100, with etcd; instead of KubeSpan",
         )
         create.add_argument(
+            "--relay", action="store_true", help="let no node send or receive UDP, and have the discovery service relay"
+        )
+        create.add_argument(
             "--demonstrate",
             action="store_true",
-            help="stop, then kill the holder of the virtual IP, show each takeover with its duration, and exit",
+            help="with --vip: stop, then kill the holder of the virtual IP, and show each takeover with its duration; "
+            "with --relay: let UDP through, and show how the pair goes direct; then exit",
         )
         create.add_argument(
             "--with-kubespan",
@@ -120,8 +124,10 @@ def _create(options: argparse.Namespace) -> int:
     from nodespan.cluster.requirements import missing_requirements
     from nodespan.cluster.terminal import Terminal
 
-    if options.demonstrate and options.vip is None:
-        raise CommandError("--demonstrate needs a virtual IP, for example --vip 198.51.100.100")
+    if options.demonstrate and options.vip is None and not options.relay:
+        raise CommandError("--demonstrate needs a virtual IP, for example --vip 198.51.100.100, or --relay")
+    if options.relay and (options.vip is not None or options.wireguard_cidr is not None):
+        raise CommandError("--relay is for KubeSpan: give neither --vip nor --wireguard-cidr")
     usual_control_planes = 1 if options.vip is None else min(_VIP_CONTROL_PLANES, options.nodes)
     plan = Plan(
         name=options.name,
@@ -130,6 +136,7 @@ def _create(options: argparse.Namespace) -> int:
         kubespan=options.with_kubespan or (options.wireguard_cidr is None and options.vip is None),
         wireguard=options.wireguard_cidr,
         vip=options.vip,
+        relay=options.relay,
     )
     if missing := missing_requirements(vip=plan.vip is not None):
         for reason in missing:

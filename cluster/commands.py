@@ -45,6 +45,21 @@ table ip nat {{
 }}
 """
 
+# UDP neither leaves nor reaches a node, and TCP does: as with a firewall that only lets the web through.
+BLOCK_UDP = f"""\
+table inet no_udp {{
+    chain input {{
+        type filter hook input priority -10; policy accept;
+        iifname "{LINK}" meta l4proto udp drop
+    }}
+    chain output {{
+        type filter hook output priority -10; policy accept;
+        oifname "{LINK}" meta l4proto udp drop
+    }}
+}}
+"""
+ALLOW_UDP = "delete table inet no_udp\n"
+
 # Every process of a station, also one that is started later, sees the station's own directory for the sockets of
 # wireguard-go, and the station's name as its host name.
 # Both directories are created if missing: the bridge and the router have none, and /var/run may have been emptied.
@@ -91,8 +106,9 @@ def discovery_command(plan: Plan) -> Command:
     """The discovery service."""
     station = plan.discovery
     serve = ("discovery", "serve", "--listen", f"{station.address}:{DISCOVERY_PORT}", "--insecure")
+    relay = ("--relay", "--relay-address", station.address) if plan.relay else ()
     snapshot = ("--snapshot", str(station.state_dir / "state.binpb"), "--log-format", "text")
-    return enter(station, (*NODESPAN, *serve, *snapshot))
+    return enter(station, (*NODESPAN, *serve, *relay, *snapshot))
 
 
 def agent_command(node: Station) -> Command:

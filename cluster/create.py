@@ -10,12 +10,14 @@ from pathlib import Path
 import attrs
 
 from nodespan.cluster.commands import (
+    BLOCK_UDP,
     LINK,
     ROUTER_RULES,
     ROUTER_SETTINGS,
     network_commands,
 )
 from nodespan.cluster.failover import demonstrate
+from nodespan.cluster.going_direct import demonstrate_relay
 from nodespan.cluster.interruption import ignore_signals, interruptible
 from nodespan.cluster.node_configs import node_configs
 from nodespan.cluster.ownership import owned
@@ -47,7 +49,7 @@ _Processes = dict[Service, _Process]
 class CreateOptions:
     """`keep` leaves the cluster running; `timeout` is the limit, in seconds, until all nodes are up.
 
-    `demonstrate` shows how the virtual IP moves, then removes the cluster.
+    `demonstrate` shows how the virtual IP moves, or how a pair leaves its relay, then removes the cluster.
     """
 
     plan: Plan
@@ -73,8 +75,10 @@ def create(options: CreateOptions, terminal: Terminal) -> int:
             if plan.vip is not None:
                 _wait_for_vip(options, processes, terminal)
             _ping_all(options, terminal)
-            if options.demonstrate:
+            if options.demonstrate and plan.vip is not None:
                 demonstrate(plan, processes, terminal)
+            if options.demonstrate and plan.relay:
+                demonstrate_relay(plan, terminal)
             if keep or not options.demonstrate:
                 _tell_what_to_try(options, terminal)
             if not keep and not options.demonstrate:
@@ -129,6 +133,11 @@ def _build(plan: Plan, terminal: Terminal) -> _Processes:
         _set(plan.router, ROUTER_SETTINGS)
         run(("ip", "netns", "exec", plan.router.namespace, "nft", "-f", "-"), stdin=ROUTER_RULES)
         terminal.line(f"  {hidden.name} is behind a router with NAT that accepts no connections from outside")
+
+    if plan.relay:
+        for node in plan.nodes:
+            run(("ip", "netns", "exec", node.namespace, "nft", "-f", "-"), stdin=BLOCK_UDP)
+        terminal.line("  no node can send or receive UDP; the discovery service relays")
 
     for node, text in node_configs(plan).items():
         write_secret(node.config, text)

@@ -18,6 +18,10 @@ def node_configs(plan: Plan, *, random_bytes: Callable[[int], bytes] = secrets.t
     parts = {node: NodePart(control_plane=node in plan.control_plane_nodes) for node in plan.nodes}
     for node in plan.etcd_nodes:
         parts[node] = attrs.evolve(parts[node], interfaces=(vip_interface(plan),), nodespan=vip_settings(plan))
+    if plan.relay:
+        for node in plan.nodes:
+            settings = {**parts[node].nodespan, "kubespan": {"relays": [plan.discovery_url.rstrip("/")]}}
+            parts[node] = attrs.evolve(parts[node], nodespan=settings)
     if plan.wireguard is not None:
         keys = {node: new_private_key(random_bytes(KEY_SIZE)) for node in plan.nodes}
         for node, device in wireguard_devices(plan, keys).items():

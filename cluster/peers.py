@@ -20,6 +20,8 @@ class PeerView:
 
     state: str = NOT_FOUND
     endpoint: str = ""
+    # The relay that the peer is reached over, "" for a direct path.
+    relay: str = ""
 
     @property
     def is_up(self) -> bool:
@@ -40,7 +42,10 @@ def look(plan: Plan) -> MeshView:
         except AgentGoneError:
             found |= {(node.name, peer.name): PeerView(state=NO_AGENT) for peer in plan.nodes if peer != node}
             continue
-        by_label = {spec["label"]: PeerView(state=spec["state"], endpoint=spec["endpoint"]) for spec in statuses}
+        by_label = {
+            spec["label"]: PeerView(state=spec["state"], endpoint=spec["endpoint"], relay=spec.get("relay", ""))
+            for spec in statuses
+        }
         found |= {(node.name, peer.name): by_label.get(peer.name, PeerView()) for peer in plan.nodes if peer != node}
     return found
 
@@ -59,9 +64,10 @@ def specs_of(node: Station, type: str) -> list[dict[str, Any]]:
 
 def table(view: MeshView) -> list[str]:
     """The lines of a table of all pairs."""
-    rows = Table(["NODE", "PEER", "STATE", "ENDPOINT"])
+    has_relays = any(seen.relay for seen in view.values())
+    rows = Table(["NODE", "PEER", "STATE", "ENDPOINT", *(["RELAY"] if has_relays else [])])
     for (node, peer), seen in view.items():
-        rows.add([node, peer, seen.state, seen.endpoint])
+        rows.add([node, peer, seen.state, seen.endpoint, *([seen.relay] if has_relays else [])])
     return rows.flush().splitlines()
 
 
@@ -74,6 +80,7 @@ def changes(before: MeshView, after: MeshView) -> Iterator[str]:
             continue
         if seen.state != NO_AGENT:
             at = f" at {seen.endpoint}" if seen.endpoint else ""
+            at += f" over the relay {seen.relay}" if seen.relay else ""
             yield f"{node}: {peer} is {seen.state}{at}"
         elif node not in silent:
             silent.add(node)

@@ -89,8 +89,8 @@ class Plan:
     """A cluster of `size` nodes, the first `control_planes` of which are control planes.
 
     `kubespan`: whether they form a KubeSpan mesh. `wireguard`: the network of the configured WireGuard devices,
-    None for none. `vip`: the virtual IP that the control planes share, None for none. Raises NameRefusedError,
-    and ValueError for unsupported values.
+    None for none. `vip`: the virtual IP that the control planes share, None for none. `relay`: the discovery service
+    relays, and nodes cannot send each other UDP. Raises NameRefusedError, and ValueError for unsupported values.
     """
 
     name: str = attrs.field(default=DEFAULT_NAME)
@@ -99,6 +99,7 @@ class Plan:
     kubespan: bool = True
     wireguard: IPv4Network | IPv6Network | None = attrs.field(default=None)
     vip: IPv4Address | IPv6Address | None = attrs.field(default=None)
+    relay: bool = False
     clusters: Path = CLUSTERS
 
     @name.validator

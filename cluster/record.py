@@ -12,7 +12,12 @@ from nodespan.runtime.whole_file import replace_file
 
 def write_record(plan: Plan) -> None:
     """Write the file. Blocks. Raises OSError."""
-    asked_for = {"size": plan.size, "control_planes": plan.control_planes, "kubespan": plan.kubespan}
+    asked_for = {
+        "size": plan.size,
+        "control_planes": plan.control_planes,
+        "kubespan": plan.kubespan,
+        "relay": plan.relay,
+    }
     wireguard = None if plan.wireguard is None else str(plan.wireguard)
     vip = None if plan.vip is None else str(plan.vip)
     replace_file(plan.record, json.dumps({**asked_for, "wireguard": wireguard, "vip": vip}))

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 # The program and its dependencies: not on the import path of anything but the launchers.
 LIBRARY = "usr/lib/nodespan"
 _PROGRAMS = {"nodespan": "main", "get-resources": "get_resources"}
-UNITS = ("nodespan.service", "nodespan-discovery.service")
+UNITS = ("nodespan.service", "nodespan-discovery.service", "nodespan-relay.service")
 _DOCUMENTS = ("README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
 _WHEEL = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
 _COMMAND = "import sys; from nodespan.runtime.cli import main; sys.exit(main())"

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nodespan.discovery.listening import allow_many_connections, parse_address
+from nodespan.discovery.relay_arguments import add_relay_arguments, relay_options
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.paths import default_state_dir
 
@@ -91,6 +93,8 @@ class DiscoveryCommand:
             help="where relative paths of --state begin, and with --embedded the agent's (%(default)s)",
         )
         parser.add_argument("--socket", metavar="PATH", help="with --embedded: where the agent listens")
+        parser.add_argument("--relay", action="store_true", help="also relay: give nodes an address that others reach")
+        add_relay_arguments(parser)
         parser.add_argument("--log-format", choices=("auto", "text", "json"), default="auto")
         parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
 
@@ -138,6 +142,8 @@ class DiscoveryCommand:
             raise CommandError("--processes: an agent is one process, so give no --embedded")
         if options.processes > 1 and options.state.startswith("sqlite:"):
             raise CommandError("--processes: a SQLite file is for one process; use memory: or etcd:")
+        if options.relay and options.processes > 1:
+            raise CommandError("--relay: a relay is one process; run `nodespan relay serve` beside --processes")
         logs.configure(options.log_format, options.log_level)
         garbage.tune()
         wanted = DiscoveryOptions(
@@ -155,13 +161,14 @@ class DiscoveryCommand:
             trust=Trust(x_real_ip=options.trust_x_real_ip, first_x_forwarded_for=options.trust_first_x_forwarded_for),
             tells_address=not options.hide_client_address,
             rate=options.rate_limit,
+            relay=relay_options(options) if options.relay else None,
         )
 
         if options.embedded:
             return _run_in_agent(options, wanted)
 
         manager = ServiceManager.of(os.environ)
-        _allow_many_connections()
+        allow_many_connections()
         kept = wanted.snapshot if wanted.state == MEMORY else None
         log = structlog.get_logger()
         try:
@@ -198,25 +205,8 @@ def _run_in_agent(options: argparse.Namespace, wanted: "DiscoveryOptions") -> in
         state_dir=Path(options.state_dir),
         config=tuple(map(Path, options.config)),
     )
-    _allow_many_connections()
+    allow_many_connections()
     return run_agent(Agent(agent, version=own_version(), beside=[serve]))
-
-
-def parse_address(option: str, text: str, default_host: str = "") -> tuple[str, int]:
-    """`host:port`, `[v6]:port` or `:port`. Raises CommandError that names the option."""
-    host, colon, port = text.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):
-        raise CommandError(f"{option} {text!r}: write it like 192.0.2.1:3000, [2001:db8::1]:3000 or :3000")
-    return bare or default_host, int(port)
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit of open files to the maximum: every watcher is one."""
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 command = DiscoveryCommand()

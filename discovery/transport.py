@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 from google.protobuf.message import DecodeError, Message
 
 from nodespan.discovery.client import Connection, TransportError
@@ -64,23 +65,32 @@ class GrpcTransport:
 
         Raises TransportError for a proxy that cannot be used.
         """
+        # A full cluster is a little more than the 4 MiB that are usual.
+        options = ChannelOptions(keepalive=keepalive, max_message=MOST_BYTES)
+        async with self.channel(target, options) as channel:
+            yield GrpcConnection(channel)
+
+    @asynccontextmanager
+    async def channel(self, target: DialAddress, options: ChannelOptions) -> AsyncIterator[Channel]:
+        """A channel, for calls of any service there, which notices early that the other end is gone.
+
+        Raises TransportError for a proxy that cannot be used.
+        """
         try:
             proxy = proxy_for(target, self._environment())
         except ProxyError as error:
             raise TransportError("BAD_PROXY", str(error), Stage.PROXY) from error
-        options = ChannelOptions(
+        options = attrs.evolve(
+            options,
             connect_timeout=CONNECT_TIMEOUT,
-            keepalive=keepalive,
             keepalive_timeout=_PING_TIMEOUT,
             probe_after=_PROBE_AFTER,
             probe_timeout=_PROBE_TIMEOUT,
-            # A full cluster is a little more than the 4 MiB that are usual.
-            max_message=MOST_BYTES,
         )
         endpoint = Endpoint(target.host, target.port, secure=not target.insecure)
         tls = partial(_trusting, self._extra_roots())
         async with open_channel([endpoint], tls=tls, proxy=lambda _: proxy, options=options) as channel:
-            yield GrpcConnection(channel)
+            yield channel
 
 
 def _trusting(extra_roots: bytes) -> ssl.SSLContext:

@@ -1,7 +1,7 @@
 """KubeSpan: this node's identity in the mesh, its peers, and the state of each."""
 
 import enum
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
@@ -72,6 +72,8 @@ class KubeSpanConfigSpec:
     """The UDP port of the tunnel."""
     static_peers: tuple[KubeSpanStaticPeer, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
     """Peers that need no discovery."""
+    relays: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    """The URLs of relays, of which the nearest is used."""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,6 +132,8 @@ class KubeSpanPeerStatusSpec:
     """The last endpoint that this node set, "" for none."""
     last_endpoint_change: datetime = NEVER
     """When this node last set an endpoint; year 1 for never."""
+    relay: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """The relay that the peer is reached over, "" for a direct path. The endpoints above are true ones all the same."""
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +144,47 @@ class KubeSpanEndpointSpec:
     """The id of the peer's node in the cluster."""
     endpoint: str = ""
     """Where the peer is seen, as `address:port`."""
+
+
+class RelayState(enum.StrEnum):
+    """How far this node has come with a relay. A reserve is one that is not needed now."""
+
+    RESERVE = "reserve"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    FAILED = "failed"
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanRelayStatusSpec:
+    """A relay, and what this node has of it. The id is its host and port."""
+
+    endpoint: str = ""
+    """The host and port of the relay."""
+    state: RelayState = RelayState.RESERVE
+    """How far this node has come with it."""
+    endpoints: tuple[str, ...] = ()
+    """The addresses of this node at the relay; they stay while the connection is lost for a while."""
+    announced: bool = False
+    """Whether other nodes are told of these addresses."""
+    round_trip: timedelta = timedelta()
+    """The round trip as it was measured last, 0 for unknown."""
+    addresses: tuple[str, ...] = ()
+    """The addresses that the relay has for nodes."""
+    ports: tuple[int, ...] = ()
+    """The first and the last of the ports that it gives to nodes."""
+    message: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """Why it cannot be used."""
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanRelayedEndpointSpec:
+    """An address that is reached over a relay. The id is the local address by which WireGuard knows it."""
+
+    endpoint: str = ""
+    """The true address, as the relay knows it."""
+    relay: str = ""
+    """The host and port of the relay."""
 
 
 KubeSpanConfig = ResourceType(
@@ -178,6 +223,25 @@ KubeSpanEndpoint = ResourceType(
     namespace=NAMESPACE,
     columns={"Endpoint": ".endpoint", "Affiliate ID": ".affiliateID"},
 )
+KubeSpanRelayStatus = ResourceType(
+    "KubeSpanRelayStatuses.kubespan.nodespan.dev",
+    KubeSpanRelayStatusSpec,
+    singular="KubeSpanRelayStatus",
+    namespace=NAMESPACE,
+    columns={
+        "Endpoint": ".endpoint",
+        "State": ".state",
+        "Endpoints": ".endpoints",
+        "Round Trip": ".roundTrip",
+        "Message": ".message",
+    },
+)
+KubeSpanRelayedEndpoint = ResourceType(
+    "KubeSpanRelayedEndpoints.kubespan.nodespan.dev",
+    KubeSpanRelayedEndpointSpec,
+    namespace=NAMESPACE,
+    columns={"Endpoint": ".endpoint", "Relay": ".relay"},
+)
 
 __all__ = [
     "CONFIG_NAMESPACE",
@@ -195,5 +259,10 @@ __all__ = [
     "KubeSpanPeerSpecSpec",
     "KubeSpanPeerStatus",
     "KubeSpanPeerStatusSpec",
+    "KubeSpanRelayStatus",
+    "KubeSpanRelayStatusSpec",
+    "KubeSpanRelayedEndpoint",
+    "KubeSpanRelayedEndpointSpec",
     "PeerState",
+    "RelayState",
 ]

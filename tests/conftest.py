@@ -143,6 +143,7 @@ LOADED_LATER = (
     "nodespan.controllers.config.apply",
     "nodespan.controllers.dashboard.listening",
     "nodespan.controllers.network.apply.ethernet_plan",
+    "nodespan.controllers.kubespan.relaying",
     "nodespan.controllers.network.dhcp.factories",
     "nodespan.controllers.network.status.ethernet_facts",
     "nodespan.controllers.network.vip.conditions.checks",

@@ -18,7 +18,7 @@ from nodespan.resources.cluster import (
     MachineType,
 )
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
-from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanIdentity
+from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanIdentity, KubeSpanRelayStatus
 from nodespan.resources.network import (
     CURRENT_NO_K8S_ID,
     HOSTNAME_ID,
@@ -49,6 +49,7 @@ class LocalAffiliateController(Controller):
         weak(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         weak(KubeSpanIdentity, LOCAL),
         weak(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID),
+        weak(KubeSpanRelayStatus),
     )
     outputs = (shared(Affiliate),)
 
@@ -114,6 +115,12 @@ def _kubespan(
             extra=config.spec.extra_endpoints,
             vips=configured_vips(machine),
             port=config.spec.listen_port,
+            relayed=[
+                endpoint
+                for relay in ctx.list(KubeSpanRelayStatus)
+                if relay.spec.announced
+                for endpoint in relay.spec.endpoints
+            ],
         ),
         exclude_advertised_networks=config.spec.exclude_advertised_networks,
     )

@@ -1,7 +1,8 @@
 """What this node announces: its addresses, and the endpoints at which it can be reached. Pure rules.
 
 Peers try the endpoints in their order: the node's own addresses first, then the public one that a discovery service
-sees, then what the operator added. A filter goes over all but the last, which are meant as they are written.
+sees, then what the operator added, and at last those at a relay. A filter goes over all but what the operator added and
+the relay gave.
 
 Pods are not the node, and the bridges of containers have the same address on every machine: what is announced comes
 from the lists of the filter `no-k8s`, which have neither.
@@ -35,6 +36,7 @@ def own_endpoints(
     extra: Iterable[str],
     vips: Collection[str] = (),
     port: int = KUBESPAN_PORT,
+    relayed: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """The endpoints of this node, best first. No filter keeps all, a filter without entries none.
 
@@ -50,8 +52,9 @@ def own_endpoints(
     addresses = tuple(dict.fromkeys((*reachable, *public_addresses)))
     if filters is not None:
         addresses = filter_endpoints(addresses, filters)
+    last = (*extra, *relayed)
     own = (join_endpoint(parse_address(address).packed, port) for address in addresses)
-    return tuple(dict.fromkeys((*own, *(join_endpoint(*split_endpoint(endpoint)) for endpoint in extra))))
+    return tuple(dict.fromkeys((*own, *(join_endpoint(*split_endpoint(endpoint)) for endpoint in last))))
 
 
 def configured_vips(config: MachineConfigSpec) -> frozenset[str]:

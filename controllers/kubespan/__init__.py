@@ -10,6 +10,8 @@ from nodespan.controllers.kubespan.manager import ManagerController
 from nodespan.controllers.kubespan.peer import PeerController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
+from nodespan.controllers.kubespan.relay import RelayController
+from nodespan.controllers.kubespan.trials import KernelTrials
 from nodespan.runtime.plugins import AnyController, Settings
 
 
@@ -25,6 +27,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         DiscoveryPathController(),
         PeerController(),
         EndpointController(),
+        RelayController(KernelTrials(WireguardDevice())),
     ]
 
 
@@ -37,5 +40,6 @@ __all__ = [
     "PeerController",
     "PeerSpecController",
     "PeerStatusController",
+    "RelayController",
     "controllers",
 ]

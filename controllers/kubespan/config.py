@@ -53,6 +53,7 @@ def kubespan_config(machine: MachineConfigSpec) -> KubeSpanConfigSpec | None:
         accepted_networks=machine.nodespan.accept_networks,
         listen_port=machine.nodespan.kubespan.listen_port,
         static_peers=tuple(map(_static_peer, machine.nodespan.kubespan.static_peers or ())),
+        relays=machine.nodespan.kubespan.relays,
     )
 
 

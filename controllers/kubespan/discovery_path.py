@@ -3,7 +3,8 @@
 A node may run the discovery service of its own mesh. Were its address reached through the tunnel, a node whose key the
 other end does not know (it left and came back, or lost its keys) could never announce the new one. So what goes to the
 port of a configured service, or to the proxy on the way, is neither marked nor held back, and neither are the answers
-of a node that runs one (`manager`). The connections are encrypted by TLS, and what they carry by the cluster's secret.
+of a node that runs one (`manager`). The same goes for relays. The connections are encrypted by TLS, and what they carry
+by the cluster's secret.
 
 The same goes for the etcd of virtual IPs at addresses outside of the mesh, if it is spoken to by TLS: a virtual IP must
 not move because a tunnel to its etcd is down. Without TLS etcd stays in the tunnel, for nothing leaves in clear text.
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import trio
 
 from nodespan.controllers.kubespan.data_path import DISCOVERY_SET, ETCD_SET
-from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.endpoint_url import DialAddress, EndpointURLError, parse_endpoint_url
 from nodespan.resources.cluster import DISCOVERY_CONFIG_ID, DiscoveryConfig, DiscoveryConfigSpec
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.kubespan import (
@@ -46,18 +47,26 @@ _ETCD_PORT = 2379
 LookUp = Callable[[str], Awaitable[Iterable[str]]]
 
 
-def ways(config: DiscoveryConfigSpec | None, environment: EnvironmentSpec | None) -> tuple[tuple[str, int], ...]:
-    """Where connections to the services go: host and port of each service, or of the proxy on the way to it."""
+def ways(
+    config: DiscoveryConfigSpec | None, environment: EnvironmentSpec | None, relays: Iterable[str] = ()
+) -> tuple[tuple[str, int], ...]:
+    """Where connections to the services and relays go: host and port of each, and of the proxy on the way to it."""
     found: list[tuple[str, int]] = []
     services = () if config is None else config.service_endpoints
-    if not services:
+    targets = [DialAddress(service.endpoint, service.insecure) for service in services]
+    for relay in relays:
+        try:
+            targets.append(parse_endpoint_url(relay))
+        except EndpointURLError:
+            # The client reports it.
+            continue
+    if not targets:
         return ()
     from nodespan.discovery.proxy import ProxyError, proxy_for
     from nodespan.runtime.api.grpc.client.proxies import Proxy
 
     variables = _variables(environment)
-    for service in services:
-        target = DialAddress(service.endpoint, service.insecure)
+    for target in targets:
         found.append((target.host, target.port))
         try:
             url = proxy_for(target, variables)
@@ -131,13 +140,15 @@ class DiscoveryPathController(Controller):
             for id in _IDS.values():
                 await ctx.remove(NfTablesSetElements.kind, id)
             return
-        if discovery is not None and discovery.spec.service_endpoints:
+        if config.spec.relays or (discovery is not None and discovery.spec.service_endpoints):
             await load("nodespan.discovery.proxy")
         environment, machine = ctx.find(Environment, ENVIRONMENT_ID), ctx.find(MachineConfig, MACHINE_CONFIG_ID)
         identity = ctx.find(KubeSpanIdentity, LOCAL)
         found = {
             DISCOVERY_SET: ways(
-                None if discovery is None else discovery.spec, None if environment is None else environment.spec
+                None if discovery is None else discovery.spec,
+                None if environment is None else environment.spec,
+                config.spec.relays,
             ),
             ETCD_SET: ways_to_etcd(
                 None if machine is None else machine.spec, None if identity is None else identity.spec

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from nodespan.controllers.kubespan.relayed import is_local
 from nodespan.resources.cluster import Affiliate
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -58,6 +59,7 @@ class EndpointController(QueueController):
             and status is not None
             and status.spec.state is PeerState.UP
             and status.spec.endpoint
+            and not is_local(status.spec.endpoint)
             and affiliate_id is not None
         ):
             spec = KubeSpanEndpointSpec(affiliate_id=affiliate_id, endpoint=status.spec.endpoint)

@@ -315,7 +315,9 @@ class ManagerController(Controller):
             discovery = ctx.find(DiscoveryConfig, DISCOVERY_CONFIG_ID)
             environment = ctx.find(Environment, ENVIRONMENT_ID)
             found = ways(
-                None if discovery is None else discovery.spec, None if environment is None else environment.spec
+                None if discovery is None else discovery.spec,
+                None if environment is None else environment.spec,
+                config.relays,
             )
             machine = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
             members = ways_to_etcd(None if machine is None else machine.spec, identity)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from nodespan.resources.kubespan import NEVER, KubeSpanPeerStatus, PeerState
+from nodespan.resources.kubespan import NEVER, KubeSpanPeerStatus, KubeSpanRelayStatus, PeerState, RelayState
 from nodespan.runtime.samples import Samples
 from nodespan.runtime.state import State
 
@@ -22,6 +22,21 @@ def collect(state: State) -> Iterator[Samples]:
         values={
             peer: 0.0 if spec.last_handshake_time == NEVER else spec.last_handshake_time.timestamp()
             for peer, spec in peers.items()
+        },
+    )
+    relayed: Counter[tuple[str, ...]] = Counter((spec.relay,) for spec in peers.values() if spec.relay)
+    yield Samples(
+        name="nodespan_kubespan_relayed_peers",
+        text="Peers that are reached over a relay.",
+        labels=("relay",),
+        values=relayed,
+    )
+    yield Samples(
+        name="nodespan_kubespan_relay_connected",
+        text="Whether this node has an address at a relay.",
+        labels=("relay",),
+        values={
+            (relay.id,): float(relay.spec.state is RelayState.CONNECTED) for relay in state.list(KubeSpanRelayStatus)
         },
     )
     for direction, text in (("receive", "received from"), ("transmit", "sent to")):

@@ -1,8 +1,9 @@
 """kubespan.PeerController: writes each peer of the WireGuard link, and its part of the set of routed addresses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from ipaddress import ip_network
+from types import MappingProxyType
 from typing import Any
 
 from nodespan.controllers.common.ip.blocks import IPSet, parse_network
@@ -10,6 +11,7 @@ from nodespan.controllers.kubespan.addressing import Purpose, has_purpose
 from nodespan.controllers.kubespan.data_path import KEEPALIVE, LINK_NAME, ROUTED_SET
 from nodespan.controllers.kubespan.member_word import needed_addresses, outside
 from nodespan.controllers.kubespan.peer_state import Path
+from nodespan.controllers.kubespan.relayed import Relayed
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
@@ -20,6 +22,7 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
     KubeSpanPeerStatusSpec,
+    KubeSpanRelayedEndpoint,
     PeerState,
 )
 from nodespan.resources.network import (
@@ -60,14 +63,21 @@ def is_routed(config: KubeSpanConfigSpec, state: PeerState) -> bool:
 
 
 def desired_peer(
-    key: str, config: KubeSpanConfigSpec, spec: KubeSpanPeerSpecSpec, status: KubeSpanPeerStatusSpec
+    key: str,
+    config: KubeSpanConfigSpec,
+    spec: KubeSpanPeerSpecSpec,
+    status: KubeSpanPeerStatusSpec,
+    local: Mapping[str, str] = MappingProxyType({}),
 ) -> WireguardPeer:
-    """The desired peer of the device. An endpoint that the device found itself is left to it."""
+    """The desired peer of the device. An endpoint that the device found itself is left to it.
+
+    `local` are the local addresses by which the device knows endpoints that are reached over a relay.
+    """
     path = Path(endpoint=status.endpoint, last_used=status.last_used_endpoint)
     return WireguardPeer(
         public_key=key,
         preshared_key=config.shared_secret,
-        endpoint=path.desired_endpoint,
+        endpoint=local.get(path.desired_endpoint, path.desired_endpoint),
         persistent_keepalive_interval=timedelta(seconds=KEEPALIVE),
         allowed_ips=spec.allowed_ips,
     )
@@ -84,6 +94,7 @@ class PeerController(QueueController):
         mapped(KubeSpanIdentity, LOCAL),
         mapped(RouteStatus),
         mapped(ResolverStatus),
+        mapped(KubeSpanRelayedEndpoint),
         mapped_destroy_ready(WireguardPeerSpec),
         mapped_destroy_ready(NfTablesSetElements),
     )
@@ -93,6 +104,7 @@ class PeerController(QueueController):
         # The gateways of default routes by the id of the route, and the resolvers.
         self._gateways: dict[str, tuple[str, ...]] = {}
         self._resolvers: dict[str, tuple[str, ...]] = {}
+        self._relayed = Relayed()
 
     def _is_needed_changed(self, ctx: QueueContext, changed: Metadata) -> bool:
         """Take in a route or the resolvers; whether another address is needed by this node now."""
@@ -124,6 +136,13 @@ class PeerController(QueueController):
                 return (KubeSpanPeerSpec.pointer(changed.id),)
             case WireguardPeerSpec.name | NfTablesSetElements.name:
                 return (KubeSpanPeerSpec.pointer(split_wireguard_peer_id(changed.id)[1]),)
+            case KubeSpanRelayedEndpoint.name:
+                relayed = ctx.find(KubeSpanRelayedEndpoint, changed.id)
+                endpoint = self._relayed.note(changed.id, None if relayed is None else relayed.spec)
+                statuses = ctx.list(KubeSpanPeerStatus)
+                return [
+                    KubeSpanPeerSpec.pointer(peer.id) for peer in statuses if peer.spec.last_used_endpoint in endpoint
+                ]
             case RouteStatus.name | ResolverStatus.name if not self._is_needed_changed(ctx, changed):
                 return ()
             case _:
@@ -145,7 +164,7 @@ class PeerController(QueueController):
             and spec is not None
             and status is not None
         ):
-            peer = desired_peer(key, config.spec, spec.spec, status.spec)
+            peer = desired_peer(key, config.spec, spec.spec, status.spec, self._relayed.local)
             accepted = IPSet.of(map(parse_network, config.spec.accepted_networks))
             prefixes = outside(routed_prefixes(spec.spec.allowed_ips), self._needed(), accepted)
             if prefixes and is_routed(config.spec, status.spec.state):

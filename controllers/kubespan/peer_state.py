@@ -122,10 +122,11 @@ def next_endpoint(endpoints: tuple[str, ...], *, last_used: str, observed: str) 
 class ObservedPeer:
     """A peer as the device shows it: the endpoint it uses ("" for none), the last handshake, and bytes in and out.
 
-    The handshake is in seconds of the wall clock of that moment.
+    The handshake is in seconds of the wall clock of that moment. `relay` is the one that the peer is reached over.
     """
 
     endpoint: str = ""
+    relay: str = ""
     last_handshake: float | None = None
     received: int = 0
     sent: int = 0

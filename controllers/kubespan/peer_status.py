@@ -19,12 +19,14 @@ import trio
 from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_at, is_the_same, step
+from nodespan.controllers.kubespan.relayed import Relayed
 from nodespan.resources.kubespan import (
     NEVER,
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
     KubeSpanPeerStatusSpec,
+    KubeSpanRelayedEndpoint,
     PeerState,
 )
 from nodespan.resources.network import CURRENT_NO_K8S_ID, NodeAddress
@@ -91,7 +93,11 @@ class PeerStatusController(QueueController):
     """
 
     name = "kubespan.PeerStatusController"
-    inputs = (primary(KubeSpanPeerSpec), mapped(NodeAddress, CURRENT_NO_K8S_ID))
+    inputs = (
+        primary(KubeSpanPeerSpec),
+        mapped(NodeAddress, CURRENT_NO_K8S_ID),
+        mapped(KubeSpanRelayedEndpoint),
+    )
     outputs = (exclusive(KubeSpanPeerStatus),)
 
     def __init__(
@@ -113,9 +119,14 @@ class PeerStatusController(QueueController):
         self._warned: set[tuple[str, str]] = set()
         self._own: frozenset[str] = frozenset()
         self._greetings = 0
+        self._relayed = Relayed()
 
-    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """The node's own addresses changed: no single peer is affected."""
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
+        """The node's own addresses changed, or which are those of a relay: the next reading shows who is affected."""
+        if changed.type == KubeSpanRelayedEndpoint.name:
+            found_endpoint = ctx.find(KubeSpanRelayedEndpoint, changed.id)
+            self._relayed.note(changed.id, None if found_endpoint is None else found_endpoint.spec)
+            return ()
         found = ctx.find(NodeAddress, CURRENT_NO_K8S_ID)
         own = frozenset[str]() if found is None else frozenset(found.spec.addresses)
         if self._own - own:
@@ -142,7 +153,7 @@ class PeerStatusController(QueueController):
         await self._look(ctx, item.id, spec.spec)
 
     async def _read(self) -> None:
-        self._observed = await self._device.read()
+        self._observed = self._relayed.named(await self._device.read())
         self._gone &= self._observed.keys()
 
     def _observed_now(self, id: str) -> ObservedPeer | None:
@@ -257,6 +268,7 @@ class PeerStatusController(QueueController):
             last_handshake_time=_moment(path.last_handshake, wall_offset),
             last_used_endpoint=path.last_used,
             last_endpoint_change=_moment(path.last_change, wall_offset),
+            relay=observed.relay if observed is not None and path.endpoint == observed.endpoint else "",
         )
         await ctx.put(KubeSpanPeerStatus, id, status)
 

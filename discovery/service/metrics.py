@@ -1,7 +1,7 @@
 """Metrics of the service: counters and gauges, without labels for clusters, clients or addresses."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import attrs
@@ -32,7 +32,7 @@ class _Calls:
         self.labels: Labels = (
             ("grpc_method", method.name),
             ("grpc_service", method.service),
-            ("grpc_type", "server_stream" if method.is_stream else "unary"),
+            ("grpc_type", "bidi_stream" if method.is_duplex else "server_stream" if method.is_stream else "unary"),
         )
         self.started = self.received = self.sent = 0
         self.handled: Counter[str] = Counter()
@@ -68,6 +68,7 @@ class Metrics:
         self._clusters = clusters
         self._has_all = has_all
         self._sources: Sources | None = None
+        self._more: list[Callable[[], Iterable[Family]]] = []
         self._hellos: Counter[str] = Counter()
         self._gc_runs = self._gc_clusters = self._gc_affiliates = 0
         # By operation and outcome; and what is known of the latest of each operation.
@@ -78,6 +79,10 @@ class Metrics:
     def watch_connections(self, sources: Sources) -> None:
         """Count the connections of a server too."""
         self._sources = sources
+
+    def add(self, more: Callable[[], Iterable[Family]]) -> None:
+        """Show more metrics, of another part of the process."""
+        self._more.append(more)
 
     def greeted(self, client_version: str) -> None:
         """A client of this version label said hello."""
@@ -128,6 +133,7 @@ class Metrics:
             *self._of_storage(),
             *self._of_calls(),
             *(() if self._sources is None else _of_connections(self._sources)),
+            *(family for more in self._more for family in more()),
         ]
 
     def _of_state(self) -> Iterator[Family]:

@@ -29,6 +29,7 @@ from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.state import MemoryState, State
 
 if TYPE_CHECKING:
+    from nodespan.discovery.relay.relay import RelayOptions
     from nodespan.discovery.service.processes.team import Team
     from nodespan.discovery.service.storage import Storage
     from nodespan.runtime.api.http_server import HttpLimits
@@ -56,7 +57,8 @@ class DiscoveryOptions:
 
     `state` is the URL of the state that holds the affiliates, `state_settings` what else it is to be told. With another
     one than `memory:` the snapshot is only read, once: see `Storage.migrate`. `grace` is how long nothing expires after
-    the start or an outage of such a state, for the clients to announce themselves again.
+    the start or an outage of such a state, for the clients to announce themselves again. With a `relay` nodes that
+    others cannot reach are given an address here.
     """
 
     listen: Address
@@ -74,6 +76,7 @@ class DiscoveryOptions:
     trust: Trust = attrs.Factory(Trust)
     tells_address: bool = True
     rate: float = 15.0
+    relay: "RelayOptions | None" = None
 
     @property
     def counts_sources(self) -> bool:
@@ -115,7 +118,8 @@ def client_limits(files: int, *, by_source: bool, processes: int = 1, carries: b
     )
 
 
-def _most_files() -> int:
+def most_files() -> int:
+    """How many files this process may open."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if files == resource.RLIM_INFINITY else files
 
@@ -230,12 +234,22 @@ async def serve_discovery(
                 elsewhere = None if team.shares else Handover(team, methods, log)
                 methods = methods if team.shares else colleagues.routed(methods)
                 pages, scraped = colleagues.pages(pages), colleagues.metrics(metrics)
+            relay = None
+            if options.relay is not None:
+                from nodespan.discovery.relay.datagrams import has_both_families
+                from nodespan.discovery.service.relaying import make_relay, relay_families, with_relay_page
+
+                relay = make_relay(options.relay, options.trust, log)
+                methods = {**methods, **{method.path: method for method in relay.methods()}}
+                pages = with_relay_page(relay, pages)
+                metrics.add(partial(relay_families, relay))
             server = Server(
                 Service(
                     methods=methods,
                     log=log,
                     limits=client_limits(
-                        _most_files(),
+                        # Each node at the relay has a port beside its connection.
+                        most_files() - (options.relay.limits.clients if options.relay is not None else 0),
                         by_source=options.counts_sources,
                         processes=team.count if team else 1,
                         carries=elsewhere is not None and tls is not None,
@@ -261,8 +275,10 @@ async def serve_discovery(
             nursery.start_soon(_repeat, collect, options.collect_interval)
             nursery.start_soon(_repeat, gate.drop_idle, _DROP_IDLE_CLIENTS)
             given = listeners or await open_listeners(options)
-            metrics_url = await _start_pages(nursery, scraped, options.metrics, given.metrics, log)
-            pages_url = await _start_pages(nursery, pages, options.pages, given.pages, log)
+            metrics_url = await start_pages(nursery, scraped, options.metrics, given.metrics, log)
+            pages_url = await start_pages(nursery, pages, options.pages, given.pages, log)
+            if relay is not None:
+                await nursery.start(partial(relay.run, both_families=has_both_families()))
             await nursery.start(lambda task_status: server.serve(given.clients, tls=tls, task_status=task_status))
             if team is not None:
                 from nodespan.discovery.service.processes.colleagues import answer_colleagues
@@ -381,17 +397,18 @@ async def _repeat(action: Callable[[], Awaitable[None]], interval: float) -> Non
         await action()
 
 
-async def _start_pages(
+async def start_pages(
     nursery: trio.Nursery,
     respond: Respond,
     address: Address | None,
     listeners: Sequence[trio.SocketListener],
     log: Logger,
 ) -> str:
+    """Serve pages at the address, if there is one; returns their URL, else ""."""
     if address is None:
         return ""
     from nodespan.runtime.api.http_server import serve_pages
 
-    limits = page_limits(_most_files())
+    limits = page_limits(most_files())
     url: str = await nursery.start(partial(serve_pages, respond, address, log=log, limits=limits, listeners=listeners))
     return url

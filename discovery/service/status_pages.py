@@ -56,7 +56,7 @@ class StatusPages:
         path, _, query = target.partition("?")
         match path:
             case "/":
-                return _html("Discovery service", _INTRODUCTION)
+                return html_page("Discovery service", _INTRODUCTION)
             case "/inspect":
                 return self._inspect(parse_qs(query).get("clusterID", [""])[0])
             case "/stats":
@@ -87,7 +87,7 @@ class StatusPages:
 
 
 def _inspection(id: str, parts: Iterable[str]) -> Page:
-    return _html("Inspect a cluster", "\n".join((_FORM.format(id=escape(id)), *parts)))
+    return html_page("Inspect a cluster", "\n".join((_FORM.format(id=escape(id)), *parts)))
 
 
 def _affiliates(cluster: Cluster) -> Iterator[str]:
@@ -97,6 +97,7 @@ def _affiliates(cluster: Cluster) -> Iterator[str]:
             yield f"<p>Endpoint: <code>{endpoint.data.hex()}</code></p>"
 
 
-def _html(title: str, content: str) -> Page:
+def html_page(title: str, content: str) -> Page:
+    """A page of HTML, whose content is escaped already."""
     body = _LAYOUT.format(title=title, content=content).encode()
     return Page(content_type="text/html; charset=utf-8", body=body, headers=_SECURITY)

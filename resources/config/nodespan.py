@@ -178,6 +178,8 @@ class KubeSpanSettings:
     """Peers that need no discovery; with an empty list the mesh needs no discovery service either, and waits for its
     peers.
     """
+    relays: tuple[str, ...] = ()
+    """The URLs of relays, of which the nearest gives this node an address that others reach."""
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ConfigSpec(_message.Message):
-    __slots__ = ("enabled", "cluster_id", "shared_secret", "force_routing", "advertise_kubernetes_networks", "mtu", "endpoint_filters", "harvest_extra_endpoints", "extra_endpoints", "exclude_advertised_networks", "endpoint_filters_given", "peer_endpoint_filters", "peer_endpoint_filters_given", "accepted_networks", "listen_port", "static_peers")
+    __slots__ = ("enabled", "cluster_id", "shared_secret", "force_routing", "advertise_kubernetes_networks", "mtu", "endpoint_filters", "harvest_extra_endpoints", "extra_endpoints", "exclude_advertised_networks", "endpoint_filters_given", "peer_endpoint_filters", "peer_endpoint_filters_given", "accepted_networks", "listen_port", "static_peers", "relays")
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     SHARED_SECRET_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class ConfigSpec(_message.Message):
     ACCEPTED_NETWORKS_FIELD_NUMBER: _ClassVar[int]
     LISTEN_PORT_FIELD_NUMBER: _ClassVar[int]
     STATIC_PEERS_FIELD_NUMBER: _ClassVar[int]
+    RELAYS_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
     cluster_id: str
     shared_secret: str
@@ -44,7 +45,8 @@ class ConfigSpec(_message.Message):
     accepted_networks: _containers.RepeatedScalarFieldContainer[str]
     listen_port: int
     static_peers: _containers.RepeatedCompositeFieldContainer[StaticPeer]
-    def __init__(self, enabled: _Optional[bool] = ..., cluster_id: _Optional[str] = ..., shared_secret: _Optional[str] = ..., force_routing: _Optional[bool] = ..., advertise_kubernetes_networks: _Optional[bool] = ..., mtu: _Optional[int] = ..., endpoint_filters: _Optional[_Iterable[str]] = ..., harvest_extra_endpoints: _Optional[bool] = ..., extra_endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., exclude_advertised_networks: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ..., endpoint_filters_given: _Optional[bool] = ..., peer_endpoint_filters: _Optional[_Iterable[str]] = ..., peer_endpoint_filters_given: _Optional[bool] = ..., accepted_networks: _Optional[_Iterable[str]] = ..., listen_port: _Optional[int] = ..., static_peers: _Optional[_Iterable[_Union[StaticPeer, _Mapping]]] = ...) -> None: ...
+    relays: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, enabled: _Optional[bool] = ..., cluster_id: _Optional[str] = ..., shared_secret: _Optional[str] = ..., force_routing: _Optional[bool] = ..., advertise_kubernetes_networks: _Optional[bool] = ..., mtu: _Optional[int] = ..., endpoint_filters: _Optional[_Iterable[str]] = ..., harvest_extra_endpoints: _Optional[bool] = ..., extra_endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., exclude_advertised_networks: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ..., endpoint_filters_given: _Optional[bool] = ..., peer_endpoint_filters: _Optional[_Iterable[str]] = ..., peer_endpoint_filters_given: _Optional[bool] = ..., accepted_networks: _Optional[_Iterable[str]] = ..., listen_port: _Optional[int] = ..., static_peers: _Optional[_Iterable[_Union[StaticPeer, _Mapping]]] = ..., relays: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StaticPeer(_message.Message):
     __slots__ = ("public_key", "label", "address", "endpoints", "allowed_ips")
@@ -93,7 +95,7 @@ class PeerSpecSpec(_message.Message):
     def __init__(self, address: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., allowed_ips: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ..., endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., label: _Optional[str] = ...) -> None: ...
 
 class PeerStatusSpec(_message.Message):
-    __slots__ = ("endpoint", "label", "state", "receive_bytes", "transmit_bytes", "last_handshake_time", "last_used_endpoint", "last_endpoint_change")
+    __slots__ = ("endpoint", "label", "state", "receive_bytes", "transmit_bytes", "last_handshake_time", "last_used_endpoint", "last_endpoint_change", "relay")
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +104,7 @@ class PeerStatusSpec(_message.Message):
     LAST_HANDSHAKE_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_USED_ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     LAST_ENDPOINT_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    RELAY_FIELD_NUMBER: _ClassVar[int]
     endpoint: _common_pb2.NetIPPort
     label: str
     state: int
@@ -110,4 +113,5 @@ class PeerStatusSpec(_message.Message):
     last_handshake_time: _timestamp_pb2.Timestamp
     last_used_endpoint: _common_pb2.NetIPPort
     last_endpoint_change: _timestamp_pb2.Timestamp
-    def __init__(self, endpoint: _Optional[_Union[_common_pb2.NetIPPort, _Mapping]] = ..., label: _Optional[str] = ..., state: _Optional[int] = ..., receive_bytes: _Optional[int] = ..., transmit_bytes: _Optional[int] = ..., last_handshake_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_used_endpoint: _Optional[_Union[_common_pb2.NetIPPort, _Mapping]] = ..., last_endpoint_change: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    relay: str
+    def __init__(self, endpoint: _Optional[_Union[_common_pb2.NetIPPort, _Mapping]] = ..., label: _Optional[str] = ..., state: _Optional[int] = ..., receive_bytes: _Optional[int] = ..., transmit_bytes: _Optional[int] = ..., last_handshake_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_used_endpoint: _Optional[_Union[_common_pb2.NetIPPort, _Mapping]] = ..., last_endpoint_change: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., relay: _Optional[str] = ...) -> None: ...

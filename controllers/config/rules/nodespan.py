@@ -52,6 +52,10 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
     for index, condition in enumerate(settings.vip.conditions):
         yield from under(("vip", "conditions", index), _check_condition(condition))
     yield from _check_states(settings)
+    for index, relay in enumerate(settings.kubespan.relays):
+        if not is_url(relay, "http", "https"):
+            message = f"{quote(relay)} is not the URL of a relay"
+            yield at("kubespan", "relays", index, message=message, hint="write it like https://relay.example.org:3443")
     listen = settings.api.listen
     if listen and not (is_ip_port(listen) and int(listen.rpartition(":")[2]) < _LAST_PORT):
         message = f"{quote(listen)} is not an address and a port"

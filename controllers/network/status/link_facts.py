@@ -58,6 +58,14 @@ def complete(status: LinkStatusSpec, facts: LinkFacts) -> LinkStatusSpec:
     )
 
 
+def with_true_endpoints(device: WireguardStatus | None, relayed: Mapping[str, str]) -> WireguardStatus | None:
+    """A device whose peers over a relay have the endpoints that their local addresses stand for."""
+    if device is None or not any(peer.endpoint in relayed for peer in device.peers):
+        return device
+    peers = (attrs.evolve(peer, endpoint=relayed.get(peer.endpoint, peer.endpoint)) for peer in device.peers)
+    return attrs.evolve(device, peers=tuple(peers))
+
+
 def read_facts(links: Iterable[KernelLink], *, netns: str | None, sysfs_root: Path) -> Mapping[int, LinkFacts]:
     """The facts of these links by index. Blocks: for a worker thread."""
     found: dict[int, LinkFacts] = {}

@@ -1,6 +1,6 @@
 """network.LinkStatusController: shows each network interface of the kernel, and what its driver and bus say of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -8,11 +8,12 @@ import trio
 
 from nodespan.controllers.common.publication import Publication
 from nodespan.controllers.common.slices import Slices
-from nodespan.controllers.network.status.link_facts import complete, read_facts
+from nodespan.controllers.network.status.link_facts import complete, read_facts, with_true_endpoints
 from nodespan.controllers.network.status.link_stack import LinkStack
 from nodespan.kernel.hardware.ethtool_news import DriverNews, open_driver_news
 from nodespan.kernel.links import WHOLE_LINKS, KernelLink, Links, is_of_kind, with_names
 from nodespan.kernel.shared_mirror import MirrorView, open_shared_mirror
+from nodespan.resources.kubespan import KubeSpanRelayedEndpoint
 from nodespan.resources.network import WIREGUARD_REFRESH, LinkRefresh, LinkStatus, LinkStatusSpec
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, exclusive, weak
 from nodespan.runtime.ticks import tick
@@ -25,7 +26,7 @@ class LinkStatusController(Controller):
     """One status per link, by name. An event about a link reads that link, and those that rest on it."""
 
     name = "network.LinkStatusController"
-    inputs = (destroy_ready(LinkStatus), weak(LinkRefresh, WIREGUARD_REFRESH))
+    inputs = (destroy_ready(LinkStatus), weak(LinkRefresh, WIREGUARD_REFRESH), weak(KubeSpanRelayedEndpoint))
     outputs = (exclusive(LinkStatus),)
 
     def __init__(self, *, netns: str | None = None, sysfs_root: Path = Path("/sys")) -> None:
@@ -48,10 +49,12 @@ class LinkStatusController(Controller):
                 async for _ in ctx:
                     due.refresh(ctx, mirror.items.items())
                     touched = mirror.take() | due.take(mirror.items)
-                    await publication.publish(await self._statuses(mirror, stack.note(mirror.items, touched)))
+                    relayed = {each.id: each.spec.endpoint for each in ctx.list(KubeSpanRelayedEndpoint)}
+                    noted = stack.note(mirror.items, touched)
+                    await publication.publish(await self._statuses(mirror, noted, relayed))
 
     async def _statuses(
-        self, mirror: MirrorView[int, KernelLink], indexes: frozenset[int]
+        self, mirror: MirrorView[int, KernelLink], indexes: frozenset[int], relayed: Mapping[str, str]
     ) -> dict[int, dict[str, LinkStatusSpec]]:
         links = {index: mirror.items[index] for index in indexes if index in mirror.items}
         facts = await trio.to_thread.run_sync(
@@ -66,7 +69,8 @@ class LinkStatusController(Controller):
         slices = Slices()
         for index, link in links.items():
             await slices.rest()
-            statuses[index] = {link.name: complete(with_names(link, name_of), facts[index])}
+            found = attrs.evolve(facts[index], wireguard=with_true_endpoints(facts[index].wireguard, relayed))
+            statuses[index] = {link.name: complete(with_names(link, name_of), found)}
         return statuses
 
 

@@ -41,7 +41,7 @@ class Handover:
     def place_of(self, path: str, message: bytes) -> int | None:
         """The process of the cluster that a call is about; None for this one, or for no cluster."""
         method = self._methods.get(path)
-        if method is None:
+        if method is None or method.request is None:
             return None
         try:
             request = method.request.FromString(message)

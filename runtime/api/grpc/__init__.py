@@ -1,4 +1,4 @@
-"""A gRPC server for trio: unary methods and streams of responses, as plain functions over protobuf messages.
+"""A gRPC server for trio: unary methods, streams of responses and streams both ways, as plain functions.
 
 async def greet(request: Name, call: Call) -> Greeting:
     return Greeting(text=f"hello, {request.name}")
@@ -13,8 +13,9 @@ from nodespan.runtime.loading import names_in
 
 if TYPE_CHECKING:
     from nodespan.runtime.api.grpc.framing import frame
+    from nodespan.runtime.api.grpc.inbox import Inbox
     from nodespan.runtime.api.grpc.limits import Bounds, Limits
-    from nodespan.runtime.api.grpc.method import Call, Method, Peer, methods, server_stream, unary
+    from nodespan.runtime.api.grpc.method import Call, Method, Peer, duplex, methods, server_stream, unary
     from nodespan.runtime.api.grpc.server import Server
     from nodespan.runtime.api.grpc.server_machine import Headers
     from nodespan.runtime.api.grpc.sources import Sources, source_of
@@ -26,6 +27,7 @@ __all__ = [
     "Call",
     "Code",
     "Headers",
+    "Inbox",
     "Limits",
     "Method",
     "Peer",
@@ -34,6 +36,7 @@ __all__ = [
     "Service",
     "Sources",
     "Status",
+    "duplex",
     "frame",
     "methods",
     "server_stream",
@@ -47,6 +50,7 @@ _HOMES = {
     "Call": "method",
     "Code": "status",
     "Headers": "server_machine",
+    "Inbox": "inbox",
     "Limits": "limits",
     "Method": "method",
     "Peer": "method",
@@ -55,6 +59,7 @@ _HOMES = {
     "Service": "stream",
     "Sources": "sources",
     "Status": "status",
+    "duplex": "method",
     "frame": "framing",
     "methods": "method",
     "server_stream": "method",

@@ -40,6 +40,7 @@ class Connection:
     __slots__ = (
         "_buffered",
         "_due",
+        "_duplex",
         "_expiring",
         "_has_said_goodbye",
         "_incomplete",
@@ -77,6 +78,8 @@ class Connection:
         self._sources = sources
         self._seat = seat
         self._streams: dict[int, Stream] = {}
+        # Those of them whose messages go both ways.
+        self._duplex: dict[int, Stream] = {}
         self._buffered = 0
         # The incomplete requests, oldest first, with their deadlines.
         self._incomplete: dict[int, float] = {}
@@ -137,6 +140,7 @@ class Connection:
 
     def _forget(self, stream: Stream) -> None:
         if self._streams.pop(stream.id, None):
+            self._duplex.pop(stream.id, None)
             self._buffered -= len(stream.body)
             self._seat.held.shrink(len(stream.body))
             self._completed(stream.id)
@@ -168,6 +172,10 @@ class Connection:
             rest = self._seat.spend(machine.take_work())
             if rest:
                 await trio.sleep(rest)
+            if self._duplex:
+                for stream in tuple(self._duplex.values()):
+                    assert stream.inbox is not None
+                    await stream.inbox.rest()
             # Frames of the peer cause answers: do not read faster than it reads those.
             unanswered += len(data)
             if unanswered > MAX_WAITING:
@@ -205,13 +213,22 @@ class Connection:
         if "application/grpc" not in fields.get("content-type", ""):
             self._nursery.start_soon(stream.answer_page, fields.get(":method", ""), fields.get(":path", "/"), headers)
             return
-        if not has_ended and not self._may_begin(stream):
+        method = self._service.methods.get(fields.get(":path", ""))
+        is_duplex = method is not None and method.is_duplex
+        if not has_ended and not is_duplex and not self._may_begin(stream):
             return
         try:
             stream.call = self._open(stream, fields, headers)
             stream.scope.deadline = stream.call.deadline
         except RPCError as error:
             stream.finish(error.status)
+            return
+        if is_duplex:
+            stream.open_inbox()
+            # What is sent both ways goes stale: it should wait where its sender can drop it.
+            self._wire.keep_little(MAX_WAITING)
+            self._duplex[id] = stream
+            self._nursery.start_soon(stream.run, stream.call)
 
     def feed(self, id: int, data: bytes) -> None:
         """A part of a request has come."""
@@ -223,7 +240,9 @@ class Connection:
         if stream := self._streams.get(id):
             stream.is_complete = True
             self._completed(id)
-            if stream.call is not None:
+            if stream.inbox is not None:
+                stream.inbox.end()
+            elif stream.call is not None:
                 self._nursery.start_soon(stream.run, stream.call)
 
     def was_reset(self, id: int) -> None:
@@ -315,6 +334,12 @@ class Connection:
     def _feed(self, stream: Stream, data: bytes) -> None:
         if stream.call is None:
             return  # request bodies of pages are ignored
+        if stream.inbox is not None:
+            if stream.inbox.is_passing_on:
+                # It is slowed down by its own rules (`Inbox.rest`).
+                self._machine.forgive_data(len(data))
+            stream.inbox.feed(data)
+            return
         if not self._seat.held.grow(len(data)):
             stream.finish(Status(Code.RESOURCE_EXHAUSTED, "too many large requests at once"))
             return

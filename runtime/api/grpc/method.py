@@ -8,6 +8,7 @@ import attrs
 from google.protobuf.message import Message
 
 from nodespan.runtime.api.grpc.framing import frame
+from nodespan.runtime.api.grpc.inbox import Inbox
 from nodespan.runtime.api.grpc.ledger import Ledger
 
 Request = TypeVar("Request", bound=Message)
@@ -22,6 +23,8 @@ class Peer:
 
     address: IPv4Address | IPv6Address | None = None
     port: int = 0
+    # The address of this machine that the peer has connected to, if that is known.
+    local: IPv4Address | IPv6Address | None = None
     certificate: bytes | None = None
 
     def __str__(self) -> str:
@@ -100,12 +103,20 @@ class Call:
 
 @attrs.frozen
 class Method:
-    """One method: make it with `unary` or `server_stream`. The path is `/package.Service/Name`."""
+    """One method: make it with `unary`, `server_stream` or `duplex`. The path is `/package.Service/Name`.
+
+    Without a type of request it is one whose messages go both ways (`is_duplex`).
+    """
 
     path: str
-    request: type[Message]
+    request: type[Message] | None
     handler: Callable[[Any, Call], Awaitable[Message | bytes | None]]
     is_stream: bool
+
+    @property
+    def is_duplex(self) -> bool:
+        """Whether both ends send any number of messages."""
+        return self.request is None
 
     @property
     def service(self) -> str:
@@ -133,6 +144,14 @@ def server_stream(path: str, request: type[Request], handler: Callable[[Request,
     Errors are as with `unary`. When the server stops, the handler is cancelled and the stream ends with OK.
     """
     return Method(path, request, handler, is_stream=True)
+
+
+def duplex(path: str, handler: Callable[[Inbox, Call], Awaitable[None]]) -> Method:
+    """A method whose both ends send any number of messages, at any time, of any form.
+
+    The handler begins with the call, and takes messages from its inbox; the rest is as with `server_stream`.
+    """
+    return Method(path, None, handler, is_stream=True)
 
 
 def methods(*members: Method) -> dict[str, Method]:

@@ -1,4 +1,4 @@
-"""Has the kernel find out that a peer is gone without a word."""
+"""What is asked of the kernel for a connection: to find out that a peer is gone, and to keep little that is unsent."""
 
 import socket
 
@@ -7,6 +7,8 @@ import trio
 # Probes that are lost before a peer counts as dead. On a path that loses a packet in twenty, two in a row go astray
 # every few minutes.
 _PROBES = 4
+# linux/tcp.h
+_TCP_NOTSENT_LOWAT = 25
 
 
 def probe_when_idle(transport: trio.SocketStream, idle: float, dead_after: float) -> None:
@@ -23,3 +25,9 @@ def probe_when_idle(transport: trio.SocketStream, idle: float, dead_after: float
     ):
         transport.setsockopt(socket.IPPROTO_TCP, option, value)
     transport.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def keep_little(transport: trio.SocketStream, unsent: int) -> None:
+    """Have the kernel take no more while so many bytes are not on their way yet."""
+    if transport.socket.family != socket.AF_UNIX:
+        transport.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, unsent)

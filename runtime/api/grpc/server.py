@@ -180,6 +180,10 @@ def _peer_of(transport: trio.SocketStream) -> Peer:
     if transport.socket.family == socket.AF_UNIX:
         return Peer()
     host, port = transport.socket.getpeername()[:2]
+    return Peer(address=_plain(host), port=port, local=_plain(transport.socket.getsockname()[0]))
+
+
+def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(host)
     mapped = address.ipv4_mapped if address.version == 6 else None
-    return Peer(address=mapped or address, port=port)
+    return mapped or address

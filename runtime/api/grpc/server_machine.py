@@ -236,6 +236,10 @@ class ServerMachine:
         work, self.work = self.work, 0.0
         return work
 
+    def forgive_data(self, size: int) -> None:
+        """So many bytes of data, which were just received, are no work: they are accounted for elsewhere."""
+        self.work -= 1 + size // _DATA_UNIT
+
     def receive_data(self, data: bytes) -> None:
         """Handle what the peer has sent. Raises ProtocolError, after which nothing more may be received."""
         if self._pending:

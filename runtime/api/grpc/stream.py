@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from nodespan.runtime.api.grpc.framing import OneMessage, frame
 from nodespan.runtime.api.grpc.header_block import header_block
+from nodespan.runtime.api.grpc.inbox import Inbox
 from nodespan.runtime.api.grpc.ledger import Sized
 from nodespan.runtime.api.grpc.limits import Limits
 from nodespan.runtime.api.grpc.method import Call, Method, Peer
@@ -85,6 +86,7 @@ class Stream:
         "body",
         "call",
         "id",
+        "inbox",
         "is_complete",
         "scope",
     )
@@ -103,6 +105,8 @@ class Stream:
         self.scope = trio.CancelScope()
         # None for a request for a page.
         self.call: Call | None = None
+        # Of a call whose messages go both ways: takes what would else go to the body.
+        self.inbox: Inbox | None = None
         # Whether the request is complete.
         self.is_complete = False
         self._peer = peer
@@ -121,8 +125,12 @@ class Stream:
         self._forced = status
         self.scope.cancel()
 
+    def open_inbox(self) -> None:
+        """The call's messages go both ways: it can be run before its request is complete."""
+        self.inbox = Inbox(self._service.limits.max_message, lambda error: self.end(error.status))
+
     async def run(self, call: Call) -> None:
-        """Answer the call, whose request is complete."""
+        """Answer the call, whose request is complete unless it has an inbox."""
         started = trio.current_time()
         status = Status(Code.CANCELLED, "the connection was lost")
         try:
@@ -138,8 +146,11 @@ class Stream:
         try:
             await self._service.admit(call)
             call.admitted = True
-            call.request = _decode(call.method, self.body.take())
-            response = await call.method.handler(call.request, call)
+            if self.inbox is not None:
+                response = await call.method.handler(self.inbox, call)
+            else:
+                call.request = _decode(call.method, self.body.take())
+                response = await call.method.handler(call.request, call)
             if response is not None:
                 framed = response if isinstance(response, bytes) else frame(response.SerializeToString())
                 if self._output.answer(self.id, _RESPONSE, framed, _OK_TRAILERS):
@@ -243,6 +254,7 @@ class Stream:
 
 
 def _decode(method: Method, data: bytes) -> Message:
+    assert method.request is not None
     try:
         return method.request.FromString(data)
     except DecodeError as error:

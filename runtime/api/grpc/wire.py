@@ -12,6 +12,8 @@ from contextlib import suppress
 
 import trio
 
+from nodespan.runtime.api.grpc.probing import keep_little
+
 _CHUNK = 16 * 1024
 # Bytes of TLS beside the data: so many are one unit of work. They are accounted for when there are more than an
 # incomplete record holds; and so many bytes of answers to them may wait for a peer that does not read.
@@ -35,6 +37,10 @@ class Wire:
     def certificate(self) -> bytes | None:
         """What the peer authenticated with, in DER form."""
         return None
+
+    def keep_little(self, unsent: int) -> None:
+        """Have the kernel take no more while so many bytes are not on their way yet."""
+        keep_little(self._stream, unsent)
 
     async def read(self) -> bytes:
         """What has come; b"" at its end. Always a checkpoint."""

@@ -121,3 +121,15 @@ link: eth2
 """
     vips = configured_vips(load(text).config)
     assert vips == {"10.0.0.100", "fd00::100", "10.0.1.100", "10.0.2.100", "10.0.3.100"}
+
+
+def test_addresses_at_a_relay_come_last_and_no_filter_concerns_them() -> None:
+    endpoints = own_endpoints(
+        kubespan_address="fd00::1",
+        current_addresses=["192.0.2.1/24"],
+        public_addresses=["198.51.100.7"],
+        filters=["192.0.2.0/24"],
+        extra=["203.0.113.5:51820"],
+        relayed=["203.0.113.2:21007", "[2001:db8::2]:21007", "203.0.113.5:51820"],
+    )
+    assert endpoints == ("192.0.2.1:51820", "203.0.113.5:51820", "203.0.113.2:21007", "[2001:db8::2]:21007")

@@ -289,6 +289,7 @@ vip: {{leaseTTL: 5s, conditions: [{{tcp: "127.0.0.1:6443"}}]}}
 podNetworks: [10.244.1.0/24]
 kubespan:
   listenPort: 4500
+  relays: [https://relay.example.org:3443]
   staticPeers:
     - publicKey: {KEY_B}
       name: db

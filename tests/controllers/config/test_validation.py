@@ -463,6 +463,10 @@ DOCUMENTS = [
         static_peer(f"address: 'fd00::1'}}, {{publicKey: ‸{PEER_KEY}, address: 'fd00::2'"),
         "this peer is there already",
     ),
+    (
+        nodespan("kubespan: {relays: ['https://relay.example.org', ‸relay.example.org:3443]}"),
+        "is not the URL of a relay",
+    ),
     (nodespan("dashboard: {listen: ‸here}"), "is not an address and a port"),
     (nodespan("dashboard: {listen: ‸'0.0.0.0:9080'}"), "there it takes mutual TLS"),
     (nodespan("dashboard: {listen: ‸'[::]:9080'}"), "there it takes mutual TLS"),

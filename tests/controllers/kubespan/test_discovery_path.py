@@ -67,6 +67,13 @@ def test_the_ways_are_the_services_and_the_proxies(
     assert ways(services(*endpoints), EnvironmentSpec(variables=variables)) == found
 
 
+def test_a_relay_is_reached_outside_of_the_tunnel_too() -> None:
+    relays = ("https://relay.example.org:3443", "not a URL", "http://203.0.113.10:3000")
+    found = (("203.0.113.10", 3000), ("relay.example.org", 3443))
+    assert ways(services("203.0.113.10:3000"), None, relays) == found
+    assert ways(None, None, relays) == found[::-1]
+
+
 def test_without_a_configuration_there_is_no_way() -> None:
     assert ways(None, None) == ()
     assert discovery_rules(()) == ()

@@ -17,7 +17,7 @@ import structlog
 import structlog.testing
 import trio
 
-from nodespan.discovery.cli import parse_address
+from nodespan.discovery.listening import parse_address
 from nodespan.discovery.service.client_address import Trust
 from nodespan.discovery.service.server import (
     Bound,

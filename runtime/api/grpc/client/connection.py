@@ -25,7 +25,7 @@ from nodespan.runtime.api.grpc.client.options import ChannelOptions
 from nodespan.runtime.api.grpc.client.stream import Account, ClientStream, as_failure
 from nodespan.runtime.api.grpc.machine import Machine
 from nodespan.runtime.api.grpc.output import MAX_WAITING, ClientOutput
-from nodespan.runtime.api.grpc.probing import probe_when_idle
+from nodespan.runtime.api.grpc.probing import keep_little, probe_when_idle
 from nodespan.runtime.api.grpc.status import Code, RPCError
 from nodespan.runtime.text.escaping import bounded
 from nodespan.runtime.token_bucket import TokenBucket
@@ -195,6 +195,8 @@ class Connection:
         idle = min(self.keepalive, options.probe_after)
         patience = options.keepalive_timeout if options.probe_timeout is None else options.probe_timeout
         probe_when_idle(transport, idle, idle + patience)
+        if options.unsent is not None:
+            keep_little(transport, options.unsent)
 
     def _break(self, failure: CallError) -> None:
         """Nothing goes any more: all calls fail, the connection ends."""

@@ -19,7 +19,9 @@ class ChannelOptions:
     a packet the kernel probes the other end, which costs its program nothing, and after `probe_timeout` more without an
     answer the connection is lost (None: as for pings); behind a proxy that is the proxy's end. `max_message` is the
     size of an answer's largest message, `window` what of a stream may lie unread, and `max_buffered` what of all
-    streams of a connection. `backoff` spaces the attempts while no endpoint can be reached.
+    streams of a connection. `unsent` is how much the kernel may keep that is not on its way yet (None: as much as it
+    likes): what goes stale should wait where it can be dropped. `backoff` spaces the attempts while
+    no endpoint can be reached.
     """
 
     connect_timeout: float = 10.0
@@ -32,5 +34,6 @@ class ChannelOptions:
     max_header_list: int = 16 << 10
     window: int = 256 << 10
     max_buffered: int = 64 << 20
+    unsent: int | None = None
     backoff: Exponential = _BACKOFF
     user_agent: str = "nodespan"

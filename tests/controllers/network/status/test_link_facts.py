@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from nodespan.controllers.network.status.link_facts import LinkFacts, complete
+from nodespan.controllers.network.status.link_facts import LinkFacts, complete, with_true_endpoints
 from nodespan.kernel.hardware import pci, sysfs
 from nodespan.kernel.hardware.ethtool import DriverFacts, open_ethtool
 from nodespan.kernel.hardware.sysfs import DeviceFacts
-from nodespan.resources.network import LinkStatusSpec, WireguardStatus
+from nodespan.resources.network import LinkStatusSpec, WireguardPeerStatus, WireguardStatus
 from nodespan.resources.network.enums import Duplex, Port
 
 
@@ -168,3 +168,16 @@ def test_without_a_database_there_are_no_names(tmp_path: Path) -> None:
     assert pci.names("0x8086", "0x10fa", (missing,)) == ("", "")
     assert pci.names("0x8086", "0x10fa", (missing, present)) == ("Intel Corporation", "Something Else")
     assert pci.names("", "", (present,)) == ("", "")
+
+
+def test_a_peer_over_a_relay_is_shown_with_its_true_endpoint() -> None:
+    peers = (
+        WireguardPeerStatus(public_key="a", endpoint="127.0.0.1:40001"),
+        WireguardPeerStatus(public_key="b", endpoint="192.0.2.1:51820"),
+    )
+    device = WireguardStatus(peers=peers)
+    shown = with_true_endpoints(device, {"127.0.0.1:40001": "203.0.113.9:21007"})
+    assert shown is not None
+    assert [peer.endpoint for peer in shown.peers] == ["203.0.113.9:21007", "192.0.2.1:51820"]
+    assert with_true_endpoints(device, {}) is device
+    assert with_true_endpoints(None, {}) is None

@@ -1,0 +1,234 @@
+"""A node's side of one relay: the stream is opened, proved and kept, again and again until it is cancelled.
+
+Packets to be sent wait in a queue of bounded size, of which the oldest is dropped: what goes through a tunnel is sent
+again by its ends, and late packets are worth less than none. What comes is given to a function as it comes.
+"""
+
+import random as randoms
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Protocol
+
+import attrs
+import trio
+
+from nodespan.discovery.client import TransportError
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.relay import wire
+from nodespan.discovery.relay.proof import ProofError, prove
+from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc.client import Call, CallError, Channel, ChannelOptions, Endpoint
+from nodespan.runtime.background import background
+from nodespan.runtime.backoff import Backoff, Exponential
+from nodespan.runtime.process.logger import Logger
+
+# How long, in seconds, each step of the opening may take.
+_PATIENCE = 15.0
+# Proxies and address translators forget connections that are silent.
+_KEEPALIVE = 25.0
+# How much may be under way to this node before the relay waits; and how little the kernel should keep of what goes out.
+_WINDOW = 1 << 20
+_UNSENT = 64 << 10
+_QUEUE = 256 << 10
+_BACKOFF = Exponential(base=0.5, factor=1.7, cap=15.0, jitter=0.3)
+# A stream that has lasted for so many seconds has worked: the next attempt is made at once.
+_HAS_WORKED = 30.0
+_SAMPLES = 3
+_OPTIONS = ChannelOptions(keepalive=_KEEPALIVE, window=_WINDOW, max_message=wire.LARGEST_MESSAGE + 1024, unsent=_UNSENT)
+_MEASURED = ChannelOptions(max_message=1024)
+
+# Is given the encoded address of a source, and the packets that came from it.
+Receive = Callable[[bytes, Sequence[bytes]], None]
+
+
+class Channels(Protocol):
+    """Where channels come from: `nodespan.discovery.transport.GrpcTransport`."""
+
+    def channel(self, target: DialAddress, options: ChannelOptions) -> AbstractAsyncContextManager[Channel]:
+        """A channel to a service. Raises TransportError."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class RelayClientOptions:
+    """Which relay, and who asks: the node's WireGuard keys (32 bytes each) and its cluster."""
+
+    target: DialAddress
+    private_key: bytes = attrs.field(repr=False)
+    public_key: bytes
+    cluster_id: str
+
+
+class RelayClient:
+    """The client of one relay. Make it, `run` it in a task; `send` at any time."""
+
+    def __init__(
+        self,
+        options: RelayClientOptions,
+        channels: Channels,
+        receive: Receive,
+        *,
+        on_change: Callable[[], None],
+        log: Logger,
+        random: randoms.Random,
+        port: int = 0,
+    ) -> None:
+        self.options = options
+        # What was granted last: it stays while the stream is being opened again, for the relay keeps the port.
+        self.grant: wire.Grant | None = None
+        self.is_connected = False
+        self.failure = ""
+        # Since when it is as it is, by trio's clock.
+        self.since = trio.current_time()
+        # Packets and bytes that were sent and received; and packets that were dropped.
+        self.sent: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+        self.dropped = 0
+        self._channels = channels
+        self._receive = receive
+        self._on_change = on_change
+        self._log = log
+        self._backoff = Backoff(random, _BACKOFF)
+        self._port = port
+        self._queue: deque[tuple[bytes, int]] = deque()
+        self._queued = 0
+        self._more = trio.lowlevel.ParkingLot()
+        self._attempt = trio.CancelScope()
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The addresses of this node at the relay, as endpoints; none before the first grant."""
+        return () if self.grant is None else tuple(str(Endpoint(*each)) for each in self.grant.endpoints)
+
+    def send(self, address: bytes, packets: Sequence[bytes]) -> None:
+        """Send packets to an encoded address, as soon as that is possible; does not wait."""
+        if not self.is_connected:
+            self.dropped += len(packets)
+            return
+        message = wire.packets_message(address, packets)
+        self._queued += len(message)
+        self._queue.append((message, len(packets)))
+        while self._queued > _QUEUE and len(self._queue) > 1:
+            oldest, count = self._queue.popleft()
+            self._queued -= len(oldest)
+            self.dropped += count
+        self._more.unpark_all()
+
+    def reconnect(self) -> None:
+        """Open the stream again: the way to the relay has changed."""
+        self._backoff.reset()
+        self._attempt.cancel()
+
+    async def run(self) -> None:
+        """Keep the stream until cancelled."""
+        while True:
+            began = trio.current_time()
+            failure = ""
+            with trio.CancelScope() as self._attempt:
+                try:
+                    await self._stream()
+                    failure = "the relay has ended the stream"
+                except (TransportError, CallError, wire.WireError, ProofError) as error:
+                    failure = reason_of(error)
+            self._lost(failure or self.failure)
+            if not failure:
+                continue  # the way has changed
+            if trio.current_time() - began > _HAS_WORKED:
+                self._backoff.reset()
+            with trio.CancelScope() as self._attempt:
+                await trio.sleep(self._backoff.next())
+
+    async def _stream(self) -> None:
+        async with (
+            self._channels.channel(self.options.target, _OPTIONS) as channel,
+            channel.open(wire.METHOD, bytes) as call,
+        ):
+            with trio.move_on_after(_PATIENCE) as patience:
+                grant = await self._open(call)
+            if patience.cancelled_caught:
+                raise wire.WireError(f"the relay has not granted an address within {_PATIENCE:g} s")
+            self._granted(grant)
+            async with background(partial(self._send_queue, call)):
+                await self._receive_all(call)
+
+    async def _open(self, call: Call[bytes]) -> wire.Grant:
+        options = self.options
+        hello = wire.Hello(
+            key=options.public_key,
+            cluster=wire.cluster_tag(options.cluster_id),
+            port=self._port,
+            name=Endpoint(options.target.host, options.target.port).authority,
+        )
+        await call.send(hello.encode())
+        challenge = wire.Challenge.decode(await call.receive() or b"")
+        await call.send(wire.encode_proof(prove(options.private_key, hello, challenge)))
+        return wire.Grant.decode(await call.receive() or b"")
+
+    async def _receive_all(self, call: Call[bytes]) -> None:
+        received, receive = self.received, self._receive
+        async for message in call:
+            address = wire.address_of(message)
+            at = 1 + len(address)
+            count = wire.count_packets(message, at)
+            received["packets"] += count
+            received["bytes"] += len(message) - at - 2 * count
+            receive(address, wire.packets_of(message, at))
+
+    async def _send_queue(self, call: Call[bytes]) -> None:
+        queue, sent = self._queue, self.sent
+        try:
+            while True:
+                while queue:
+                    message, count = queue.popleft()
+                    self._queued -= len(message)
+                    await call.send(message)
+                    sent["packets"] += count
+                    sent["bytes"] += len(message)
+                await self._more.park()
+        except CallError:
+            # The one who receives is told the same, with the reason.
+            return
+
+    def _granted(self, grant: wire.Grant) -> None:
+        self.grant, self._port = grant, grant.port
+        self.is_connected, self.failure, self.since = True, "", trio.current_time()
+        self._log.info("a relay is used", relay=self.options.target.address, endpoints=self.endpoints)
+        self._on_change()
+
+    def _lost(self, failure: str) -> None:
+        was_connected, self.is_connected = self.is_connected, False
+        if was_connected:
+            self.since = trio.current_time()
+        self.dropped += sum(count for _, count in self._queue)
+        self._queue.clear()
+        self._queued = 0
+        if was_connected or failure != self.failure:
+            if failure:
+                self._log.warning("a relay cannot be used", relay=self.options.target.address, reason=failure)
+            self.failure = failure
+            self._on_change()
+
+
+async def measure(target: DialAddress, channels: Channels) -> tuple[float, wire.Description]:
+    """The round trip to a relay, in seconds (the shortest of a few), and what it has.
+
+    Raises TransportError, CallError and WireError.
+    """
+    async with channels.channel(target, _MEASURED) as channel, channel.open(wire.DESCRIBE_METHOD, bytes) as call:
+        shortest, described = float("inf"), wire.Description(0, (0, 0), ())
+        # The first answer includes the making of the connection.
+        for _ in range(_SAMPLES + 1):
+            before = trio.current_time()
+            await call.send(b"?")
+            described = wire.Description.decode(await call.receive() or b"")
+            shortest = min(shortest, trio.current_time() - before)
+        return shortest, described
+
+
+def reason_of(error: Exception) -> str:
+    """Why a relay cannot be used."""
+    if isinstance(error, CallError) and error.code is Code.UNIMPLEMENTED:
+        return "the service there is no relay"
+    return str(error)

@@ -1,0 +1,418 @@
+"""The relay: gives each client a UDP port, and carries packets between that port and the client's stream.
+
+    from              to                      what happens
+    the world         a client's port         goes down the client's stream, with the source's address
+    a client          an address that has     goes out from the client's port
+                      sent to the port
+    a client          another client's port   goes down the other's stream, with the first one's address here
+    a client          anybody else            is dropped
+
+Nothing waits for a client that does not read: it has a queue of bounded size, of which the oldest is dropped. A client
+that sends more than it may is read more slowly; what comes for it from the world above its rate is dropped. The work is
+done in turns (`turns`), since discovery has to answer beside it.
+"""
+
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+
+import attrs
+import trio
+
+from nodespan.discovery.relay import wire
+from nodespan.discovery.relay.datagrams import Datagrams, Where, open_socket
+from nodespan.discovery.relay.proof import Challenger, ProofError
+from nodespan.discovery.relay.rules import Census, Doors, Ports, RelayLimits
+from nodespan.discovery.relay.turns import Turns
+from nodespan.runtime.api.grpc import Call, Code, Inbox, Method, RPCError, duplex, frame, source_of
+from nodespan.runtime.process.logger import Logger
+from nodespan.runtime.token_bucket import TokenBucket
+
+FIRST_PORT, LAST_PORT = 21000, 24999
+# How long, in seconds, a client has to prove its key.
+_PATIENCE = 10.0
+# What a packet costs, in bytes, beside its own: small ones are not for free.
+_PACKET_COST = 64
+# So many bytes of a queue are sent at once.
+_SENT_AT_ONCE = 64 << 10
+_BIND_ATTEMPTS = 64
+# A shorter debt, in seconds, is left for the next read.
+_SHORTEST_PAUSE = 0.002
+
+
+@attrs.frozen(kw_only=True)
+class RelayOptions:
+    """The options of a relay.
+
+    `addresses` are those that clients announce. Without any, each client gets the one that it has connected to.
+    `checks_name`: a client must have dialled the name that its request is for, which a proxy in front may change.
+    """
+
+    ports: tuple[int, int] = (FIRST_PORT, LAST_PORT)
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    limits: RelayLimits = attrs.Factory(RelayLimits)
+    checks_name: bool = True
+
+
+@attrs.define(eq=False)
+class Client:
+    """A client with its port. `prefixes` are its addresses here, encoded, by family."""
+
+    relay: "Relay"
+    key: bytes
+    cluster: bytes
+    source: object
+    port: int
+    opened: socket.socket
+    call: Call
+    doors: Doors
+    outward: TokenBucket
+    inward: TokenBucket
+    prefixes: dict[int, bytes]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    queue: deque[bytes] = attrs.field(factory=deque)
+    queued: int = 0
+    sent: int = 0
+    heard: int = 0
+    since: float = 0.0
+    is_waiting: bool = False
+    more: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def received(self, packets: list[tuple[bytes, Where]]) -> None:
+        """Packets from the world have come."""
+        self.relay.from_world(self, packets)
+
+
+def source_of_call(call: Call) -> object:
+    """Where a client connects from, as far as limits are concerned."""
+    return None if call.peer.address is None else source_of(call.peer.address)
+
+
+class Relay:
+    """A relay. Serve its `methods`, and `run` it beside them."""
+
+    def __init__(
+        self,
+        options: RelayOptions,
+        log: Logger,
+        *,
+        source: Callable[[Call], object] = source_of_call,
+        now: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self.options = options
+        self._log = log
+        self._source = source
+        self._now = now
+        self._limits = options.limits
+        self._turns = Turns()
+        self.datagrams: Datagrams[Client] = Datagrams(self._turns.next)
+        self.ports = Ports(*options.ports)
+        self.census = Census(options.limits)
+        self._by_key: dict[bytes, Client] = {}
+        self._by_port: dict[int, Client] = {}
+        self._clusters: dict[bytes, tuple[TokenBucket, set[bytes]]] = {}
+        limits = options.limits
+        self._total = TokenBucket(limits.total_rate, limits.total_rate * limits.burst, now())
+        self._both_families = False
+        # The encoded addresses of this relay, without a port.
+        self._own: set[bytes] = {_host_prefix(address) for address in options.addresses}
+        self.queued = 0
+        # Packets and bytes by way: in (from the world), out (to the world), across (between clients).
+        self.packets: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        # By reason.
+        self.dropped: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+
+    @property
+    def clients(self) -> Sequence[Client]:
+        """The clients there are."""
+        return tuple(self._by_key.values())
+
+    def methods(self) -> tuple[Method, ...]:
+        """The methods of the service."""
+        return (duplex(wire.METHOD, self._carry), duplex(wire.DESCRIBE_METHOD, self._describe))
+
+    async def run(self, *, both_families: bool, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry what comes from the world, until cancelled."""
+        self._both_families = both_families
+        with self.datagrams:
+            task_status.started()
+            await self.datagrams.run()
+
+    # Calls.
+
+    async def _describe(self, inbox: Inbox, call: Call) -> None:
+        """Answer each message, which clients use to measure the way, with what there is room for."""
+        while await inbox.receive() is not None:
+            free = max(0, min(self.ports.free, self._limits.clients - self.census.clients))
+            described = wire.Description(free, self.options.ports, self._addresses_for(call))
+            await call.send_framed(frame(described.encode()))
+
+    async def _carry(self, inbox: Inbox, call: Call) -> None:
+        source = self._source(call)
+        if problem := self.census.begin(source):
+            raise self._refused("beginnings", problem)
+        try:
+            with trio.move_on_after(_PATIENCE) as patience:
+                hello = await self._prove(inbox, call)
+        finally:
+            self.census.begun(source)
+        if patience.cancelled_caught:
+            raise RPCError(Code.DEADLINE_EXCEEDED, f"the key was not proved within {_PATIENCE:g} s")
+        await self._serve(inbox, call, hello, source)
+
+    async def _prove(self, inbox: Inbox, call: Call) -> wire.Hello:
+        try:
+            hello = wire.Hello.decode(await inbox.receive() or b"")
+            if self.options.checks_name and hello.name != call.header(":authority"):
+                raise RPCError(Code.PERMISSION_DENIED, "the client has dialled another name than this call is for")
+            challenger = Challenger()
+            await call.send_framed(frame(challenger.challenge.encode()))
+            challenger.check(hello, wire.decode_proof(await inbox.receive() or b""))
+        except wire.WireError as error:
+            raise RPCError(Code.INVALID_ARGUMENT, str(error)) from error
+        except ProofError as error:
+            self.refused["proof"] += 1
+            raise RPCError(Code.UNAUTHENTICATED, str(error)) from error
+        return hello
+
+    async def _serve(self, inbox: Inbox, call: Call, hello: wire.Hello, source: object) -> None:
+        addresses = self._addresses_for(call)
+        client = self._admit(call, hello, source, addresses)
+        log = self._log.bind(peer=str(call.peer), port=client.port)
+        log.info("relay: a client has come")
+        try:
+            grant = wire.Grant(client.port, addresses, int(self._limits.rate))
+            with client.scope:
+                await call.send_framed(frame(grant.encode()))
+                inbox.pass_to(partial(self._from_client, client), partial(self._pace, client))
+                await self._send_queue(client)
+            if client.scope.cancelled_caught:
+                raise RPCError(Code.ABORTED, "another connection has come with the same key")
+        finally:
+            self._leave(client)
+            log.info("relay: a client has left", sent=client.sent, received=client.heard)
+
+    def _addresses_for(self, call: Call) -> tuple[IPv4Address | IPv6Address, ...]:
+        addresses = self.options.addresses or ((call.peer.local,) if call.peer.local is not None else ())
+        if not addresses:
+            raise self._refused("address", "the relay has no address that it could give: it needs --relay-address")
+        return addresses
+
+    def _refused(self, reason: str, text: str) -> RPCError:
+        self.refused[reason] += 1
+        return RPCError(Code.RESOURCE_EXHAUSTED, text)
+
+    def _admit(
+        self,
+        call: Call,
+        hello: wire.Hello,
+        source: object,
+        addresses: Sequence[IPv4Address | IPv6Address],
+    ) -> Client:
+        now = self._now()
+        before = self._by_key.get(hello.key)
+        if before is not None:
+            # Whoever has the key is the same node: its other connection is broken, and does not know it yet.
+            before.scope.cancel()
+            self._leave(before)
+        if problem := self.census.refusal(hello.cluster, source):
+            raise self._refused("full", problem)
+        port, opened = self._open(hello, now)
+        prefixes = {int(address.version): wire.encode_address((str(address), port)) for address in addresses}
+        self._own.update(_host_prefix(address) for address in addresses)
+        limits = self._limits
+        client = Client(
+            relay=self,
+            key=hello.key,
+            cluster=hello.cluster,
+            source=source,
+            port=port,
+            opened=opened,
+            call=call,
+            doors=Doors(limits.sources),
+            outward=TokenBucket(limits.rate, limits.rate * limits.burst, now),
+            inward=TokenBucket(limits.rate, limits.rate * limits.burst, now),
+            prefixes=prefixes,
+            since=now,
+        )
+        self.census.add(client.cluster, source)
+        self._by_key[client.key] = self._by_port[port] = client
+        cluster = self._clusters.get(client.cluster)
+        if cluster is None:
+            bucket = TokenBucket(limits.cluster_rate, limits.cluster_rate * limits.burst, now)
+            cluster = self._clusters[client.cluster] = (bucket, set())
+        cluster[1].add(client.key)
+        self.datagrams.add(opened, client)
+        return client
+
+    def _open(self, hello: wire.Hello, now: float) -> tuple[int, socket.socket]:
+        for _ in range(_BIND_ATTEMPTS):
+            port = self.ports.take(hello.key, hello.port, now)
+            if port is None:
+                break
+            try:
+                opened = open_socket(port, both_families=self._both_families)
+            except OSError as error:
+                self._log.debug("relay: a port cannot be used", port=port, error=str(error))
+                self.ports.spoil(hello.key)
+            else:
+                return port, opened
+        self.ports.retry_spoiled()
+        raise self._refused("ports", "the relay is full: it has no free port")
+
+    def _leave(self, client: Client) -> None:
+        if self._by_key.get(client.key) is not client:
+            return
+        del self._by_key[client.key], self._by_port[client.port]
+        self.census.remove(client.cluster, client.source)
+        _, keys = self._clusters[client.cluster]
+        keys.discard(client.key)
+        if not keys:
+            del self._clusters[client.cluster]
+        self.ports.leave(client.key, self._now())
+        self.datagrams.close(client.opened)
+        self.queued -= client.queued
+        client.queue.clear()
+        client.queued = 0
+
+    # What is carried.
+
+    def _from_client(self, client: Client, message: bytes) -> None:
+        """A client sends packets to an address. Raises RPCError for what is not packets."""
+        try:
+            address = wire.address_of(message)
+            at = 1 + len(address)
+            count = wire.count_packets(message, at)
+        except wire.WireError as error:
+            raise RPCError(Code.INVALID_ARGUMENT, str(error)) from error
+        client.sent += count
+        other = self._by_port.get(wire.port_of(address)) if address[:-2] in self._own else None
+        if other is not None:
+            self._across(client, other, message, at, count)
+            return
+        # This also goes for what else there is on this machine, as a node of the mesh.
+        door = client.doors.for_answer(address, self._now())
+        if door is None:
+            self.dropped["unknown"] += count
+            return
+        send, where, size = client.opened.sendto, door.where, 0
+        for packet in wire.packets_of(message, at):
+            try:
+                size += send(packet, where)
+            except OSError:
+                # The queue of the network card is full, or there is no route: datagrams may get lost.
+                self.dropped["unsendable"] += 1
+                count -= 1
+        self.packets["out"] += count
+        self.bytes["out"] += size
+
+    def _across(self, client: Client, other: Client, message: bytes, at: int, count: int) -> None:
+        """To another client: what it gets is the same message, with the address that the first one has here."""
+        prefix = client.prefixes.get(message[1])
+        if prefix is None or other is client:
+            self.dropped["absent"] += count
+            return
+        self.packets["across"] += count
+        self.bytes["across"] += len(message) - at - 2 * count
+        self._deliver(other, b"\x10" + prefix + message[at:], count)
+
+    def from_world(self, client: Client, packets: list[tuple[bytes, Where]]) -> None:
+        """Packets have come at a client's port."""
+        now = self._now()
+        groups: dict[bytes, list[bytes]] = {}
+        size = 0
+        for packet, where in packets:
+            if not wire.looks_like_wireguard(packet) or len(packet) > wire.LARGEST_PACKET:
+                self.dropped["foreign"] += 1
+                continue
+            door = client.doors.find(where, now) or client.doors.open(where, wire.encode_address(where), now)
+            if door is None:
+                self.dropped["sources"] += 1
+                continue
+            size += len(packet) + _PACKET_COST
+            groups.setdefault(door.address, []).append(packet)
+        if not groups:
+            return
+        if not self._may_receive(client, size, now):
+            self.dropped["rate"] += sum(map(len, groups.values()))
+            return
+        for address, group in groups.items():
+            self.packets["in"] += len(group)
+            self.bytes["in"] += sum(map(len, group))
+            self._deliver(client, wire.packets_message(address, group), len(group))
+
+    def _deliver(self, client: Client, message: bytes, count: int) -> None:
+        client.heard += count
+        framed = frame(message)
+        if not client.queue and client.call.offer(framed):
+            return
+        size = len(framed)
+        queue, limits = client.queue, self._limits
+        while queue and client.queued + size > limits.queue:
+            self._drop_oldest(client)
+        if self.queued + size > limits.total_queue:
+            self.dropped["queues"] += count
+            return
+        queue.append(framed)
+        client.queued += size
+        self.queued += size
+        if client.is_waiting:
+            client.more.unpark_all()
+
+    def _drop_oldest(self, client: Client) -> None:
+        oldest = client.queue.popleft()
+        client.queued -= len(oldest)
+        self.queued -= len(oldest)
+        self.dropped["queue"] += 1
+
+    async def _send_queue(self, client: Client) -> None:
+        """Send what could not be sent at once."""
+        queue = client.queue
+        while True:
+            while queue:
+                together = [queue.popleft()]
+                size = len(together[0])
+                while queue and size + len(queue[0]) <= _SENT_AT_ONCE:
+                    together.append(queue.popleft())
+                    size += len(together[-1])
+                client.queued -= size
+                self.queued -= size
+                await client.call.send_framed(b"".join(together), len(together))
+            client.is_waiting = True
+            try:
+                await client.more.park()
+            finally:
+                client.is_waiting = False
+
+    async def _pace(self, client: Client, size: int) -> None:
+        """After a read of what a client sends: wait for its turn, and as long as it has sent too much."""
+        now = self._now()
+        owed = max(bucket.spend(size, now) for bucket in self._buckets(client, client.outward))
+        if owed > _SHORTEST_PAUSE:
+            await trio.sleep(owed)
+        else:
+            await self._turns.next()
+
+    def _may_receive(self, client: Client, size: int, now: float) -> bool:
+        """Account for what comes from the world, unless it is too much."""
+        spent: list[TokenBucket] = []
+        for bucket in self._buckets(client, client.inward):
+            spent.append(bucket)
+            if bucket.spend(size, now):
+                for each in spent:
+                    each.spend(-size, now)
+                return False
+        return True
+
+    def _buckets(self, client: Client, own: TokenBucket) -> tuple[TokenBucket, ...]:
+        """Whose bytes they are too. The client's own first: a flood at one takes nothing from all above its rate."""
+        cluster = self._clusters.get(client.cluster)
+        return (own, self._total) if cluster is None else (own, cluster[0], self._total)
+
+
+def _host_prefix(address: IPv4Address | IPv6Address) -> bytes:
+    return bytes((address.version,)) + address.packed

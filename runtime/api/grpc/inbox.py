@@ -1,0 +1,89 @@
+"""What comes on a call whose both ends send messages at any time.
+
+The handler first takes messages one by one (`receive`), which is enough for a few; from `pass_to` on each is passed to
+a function as it comes, without a task in between. What is passed on is the function's business, hence there is no limit
+of the server on it: the function must not keep more than it can afford, and `pace` is awaited after each read, so that
+a peer may be slowed down and others have their turn.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from nodespan.runtime.api.grpc.framing import MessageReader
+from nodespan.runtime.api.grpc.status import Code, RPCError
+
+# Bytes that may wait for `receive`. A peer that sends more before it is asked to breaks the rules of its method.
+_MOST_WAITING = 64 << 10
+# What a frame is counted as, beside its bytes.
+_FRAME_COST = 64
+
+
+class Inbox:
+    """The messages of one call, of at most `limit` bytes each. `give_up` ends the call with an error."""
+
+    __slots__ = ("_deliver", "_give_up", "_has_ended", "_news", "_pace", "_reader", "received")
+
+    def __init__(self, limit: int, give_up: Callable[[RPCError], None]) -> None:
+        self._reader = MessageReader(limit)
+        self._give_up = give_up
+        self._deliver: Callable[[bytes], None] | None = None
+        self._pace: Callable[[int], Awaitable[None]] | None = None
+        self._news = trio.lowlevel.ParkingLot()
+        self._has_ended = False
+        # Bytes since the last pause, each frame with a little more: many small ones are not for free.
+        self.received = 0
+
+    async def receive(self) -> bytes | None:
+        """The next message; None after the last. For one task, before `pass_to`; always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while (message := self._reader.take()) is None:
+            if self._has_ended:
+                return None
+            await self._news.park()
+        return message
+
+    async def ended(self) -> None:
+        """Wait until the peer has said that it sends no more."""
+        while not self._has_ended:
+            await self._news.park()
+
+    def pass_to(self, deliver: Callable[[bytes], None], pace: Callable[[int], Awaitable[None]]) -> None:
+        """From now on give each message to `deliver`, which may raise RPCError, and after reads await `pace`."""
+        while (message := self._reader.take()) is not None:
+            deliver(message)
+        self._deliver, self._pace = deliver, pace
+
+    # What the connection does.
+
+    @property
+    def is_passing_on(self) -> bool:
+        """Whether messages are passed on as they come."""
+        return self._deliver is not None
+
+    def feed(self, data: bytes) -> None:
+        """A part of the body."""
+        self.received += len(data) + _FRAME_COST
+        reader, deliver = self._reader, self._deliver
+        try:
+            reader.feed(data)
+            if deliver is None:
+                if len(reader) > _MOST_WAITING:
+                    raise RPCError(Code.RESOURCE_EXHAUSTED, "more messages than are asked for")
+                self._news.unpark_all()
+                return
+            while (message := reader.take()) is not None:
+                deliver(message)
+        except RPCError as error:
+            self._give_up(error)
+
+    def end(self) -> None:
+        """The peer has sent all."""
+        self._has_ended = True
+        self._news.unpark_all()
+
+    async def rest(self) -> None:
+        """Let the peer and others have their turn, after a read."""
+        received, self.received = self.received, 0
+        if received and self._pace is not None:
+            await self._pace(received)

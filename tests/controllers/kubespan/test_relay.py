@@ -1,0 +1,269 @@
+"""kubespan.RelayController with a relay on loopback, and a UDP socket that stands for WireGuard."""
+
+import contextlib
+import socket
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable
+
+import attrs
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from nodespan.controllers.kubespan import relaying
+from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
+from nodespan.controllers.kubespan.relay import RelayController
+from nodespan.discovery.relay.client import RelayClient
+from nodespan.discovery.relay.datagrams import Datagrams
+from nodespan.discovery.relay.wire import encode_address
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    LOCAL,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanIdentity,
+    KubeSpanIdentitySpec,
+    KubeSpanPeerSpec,
+    KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatus,
+    KubeSpanPeerStatusSpec,
+    KubeSpanRelayedEndpoint,
+    KubeSpanRelayStatus,
+    PeerState,
+    RelayState,
+)
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
+from nodespan.runtime.testing.kit import Node, running
+from tests.discovery.relay.test_relay import HOST, House, heard, hears_nothing, house, packet, world
+from tests.support.process import eventually
+
+
+@attrs.define
+class Tried:
+    """Trials without a kernel: what was asked for."""
+
+    probed: list[str] = attrs.field(factory=list)
+    sent: list[tuple[bytes, str]] = attrs.field(factory=list)
+    on_probe: Callable[[], None] = lambda: None
+    is_possible: bool = True
+
+    def probe(self, address: str) -> None:
+        self.probed.append(address)
+        self.on_probe()
+
+    def send(self, packet: bytes, port: int, endpoint: str) -> bool:
+        if self.is_possible:
+            self.sent.append((packet, endpoint))
+        return self.is_possible
+
+    async def is_tunnelled(self, endpoint: str) -> bool:
+        return endpoint.startswith("10.")
+
+    def close(self) -> None:
+        pass
+
+
+@attrs.define
+class Machine:
+    """A node with its controller, and the socket that stands for its WireGuard."""
+
+    node: Node
+    wireguard: socket.socket
+    tried: Tried
+
+    async def relayed(self, endpoint: str) -> int:
+        """The local port of an endpoint, once there is one."""
+
+        def ports() -> list[int]:
+            found = self.node.state.list(KubeSpanRelayedEndpoint)
+            return [int(each.id.rpartition(":")[2]) for each in found if each.spec.endpoint == endpoint]
+
+        await eventually(lambda: bool(ports()))
+        return ports()[0]
+
+    async def endpoint(self) -> str:
+        """The node's own address at the relay."""
+
+        def own() -> list[str]:
+            statuses = self.node.state.list(KubeSpanRelayStatus)
+            return [each for status in statuses if status.spec.announced for each in status.spec.endpoints]
+
+        await eventually(lambda: bool(own()))
+        return own()[0]
+
+
+@contextlib.asynccontextmanager
+async def machine(*relays: House) -> AsyncIterator[Machine]:
+    tried = Tried()
+    with world() as wireguard:
+        async with running(RelayController(tried)) as node:
+            await node.put(Environment, ENVIRONMENT_ID, EnvironmentSpec())
+            private = X25519PrivateKey.generate()
+            identity = KubeSpanIdentitySpec(
+                private_key=b64encode(private.private_bytes_raw()).decode(),
+                public_key=b64encode(private.public_key().public_bytes_raw()).decode(),
+            )
+            await node.put(KubeSpanIdentity, LOCAL, identity)
+            await configure(node, wireguard, *relays)
+            yield Machine(node, wireguard, tried)
+
+
+async def configure(node: Node, wireguard: socket.socket, *relays: House) -> None:
+    urls = tuple(f"http://{relay.target.address}" for relay in relays)
+    port = wireguard.getsockname()[1]
+    config = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", listen_port=port, relays=urls)
+    await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, config)
+
+
+def port_of(endpoint: str) -> int:
+    return int(endpoint.rpartition(":")[2])
+
+
+async def test_what_comes_at_the_nodes_address_gets_to_wireguard_from_a_local_one_and_back() -> None:
+    async with house() as at, machine(at) as here:
+        endpoint = await here.endpoint()
+        with world() as peer:
+            source = f"{HOST}:{peer.getsockname()[1]}"
+            peer.sendto(packet("hello"), (HOST, port_of(endpoint)))
+            text, local = await heard(here.wireguard)
+            assert text == "hello"
+            assert await here.relayed(source) == local
+            relayed = here.node.state.find(KubeSpanRelayedEndpoint, f"{HOST}:{local}")
+            assert relayed is not None
+            assert relayed.spec.relay == at.target.address
+            here.wireguard.sendto(packet("welcome"), (HOST, local))
+            assert await heard(peer) == ("welcome", port_of(endpoint))
+            # Nobody else on this machine is heard at the local address.
+            with world() as stranger:
+                stranger.sendto(packet("me too"), (HOST, local))
+            here.wireguard.sendto(packet("once more"), (HOST, local))
+            assert await heard(peer) == ("once more", port_of(endpoint))
+            assert hears_nothing(peer)
+
+
+async def test_two_nodes_whose_peers_are_at_the_relay_meet_there() -> None:
+    async with house() as at, machine(at) as one, machine(at) as two:
+        there = await two.endpoint()
+        status = KubeSpanPeerStatusSpec(endpoint=there, last_used_endpoint=there)
+        await one.node.put(KubeSpanPeerSpec, "two", KubeSpanPeerSpecSpec(endpoints=(there,)))
+        await one.node.put(KubeSpanPeerStatus, "two", status)
+        local = await one.relayed(there)
+        one.wireguard.sendto(packet("hello"), (HOST, local))
+        text, back = await heard(two.wireguard)
+        assert text == "hello"
+        assert await two.relayed(await one.endpoint()) == back
+        two.wireguard.sendto(packet("welcome"), (HOST, back))
+        assert await heard(one.wireguard) == ("welcome", local)
+
+
+async def test_a_peer_at_another_relay_is_reached_by_a_stream_to_that_one() -> None:
+    async with house() as first, house(ports=(24100, 24199)) as second, machine(first) as one, machine(second) as two:
+        mine, there = await one.endpoint(), await two.endpoint()
+        await configure(one.node, one.wireguard, first, second)
+        assert await one.endpoint() == mine
+        await one.node.put(KubeSpanPeerSpec, "two", KubeSpanPeerSpecSpec(endpoints=(there,)))
+        status = KubeSpanPeerStatusSpec(endpoint=there, last_used_endpoint=there)
+
+        def visited() -> bool:
+            found = one.node.state.find(KubeSpanRelayStatus, second.target.address)
+            return found is not None and bool(found.spec.ports)
+
+        await eventually(visited)
+        await one.node.put(KubeSpanPeerStatus, "two", status)
+        local = await one.relayed(there)
+        one.wireguard.sendto(packet("hello"), (HOST, local))
+        assert (await heard(two.wireguard))[0] == "hello"
+
+
+async def test_without_relays_nothing_is_left() -> None:
+    async with house() as at, machine(at) as here:
+        with world() as peer:
+            peer.sendto(packet("hello"), (HOST, port_of(await here.endpoint())))
+            await heard(here.wireguard)
+            await eventually(lambda: len(here.node.state.list(KubeSpanRelayedEndpoint)) == 1)
+        await configure(here.node, here.wireguard)
+        await eventually(lambda: not here.node.state.list(KubeSpanRelayStatus))
+        assert not here.node.state.list(KubeSpanRelayedEndpoint)
+        await eventually(lambda: at.relay.census.clients == 0)
+
+
+async def test_a_relay_that_cannot_be_reached_is_shown_with_its_reason() -> None:
+    with world() as nobody:
+        closed = nobody.getsockname()[1]
+    async with house() as at, machine(at) as here:
+        await here.endpoint()
+        config = KubeSpanConfigSpec(
+            enabled=True, cluster_id="c", relays=(f"http://{HOST}:{closed}", f"http://{at.target.address}")
+        )
+        await here.node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, config)
+
+        def failed() -> bool:
+            status = here.node.state.find(KubeSpanRelayStatus, f"{HOST}:{closed}")
+            return status is not None and status.spec.state is RelayState.FAILED and bool(status.spec.message)
+
+        await eventually(failed)
+        # The one that can be is used.
+        await here.endpoint()
+
+
+async def test_a_direct_path_is_tried_by_one_probe_and_the_next_goes_over_the_relay_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relaying, "CONFIRM", 0.05)
+    monkeypatch.setattr(relaying, "_ANSWER", 0.01)
+    monkeypatch.setattr(relaying, "_LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr("nodespan.controllers.kubespan.direct_path.FIRST", 0.0)
+    async with house() as at, machine(at) as here:
+        endpoint = await here.endpoint()
+        with world() as peer:
+            source = f"{HOST}:{peer.getsockname()[1]}"
+            peer.sendto(packet("hello"), (HOST, port_of(endpoint)))
+            _, local = await heard(here.wireguard)
+            probes = iter(range(100))
+
+            def probe() -> None:
+                here.wireguard.sendto(packet(f"probe {next(probes)}"), (HOST, local))
+
+            here.tried.on_probe = probe
+            direct, tunnelled = "192.0.2.7:51820", "10.0.0.7:51820"
+            spec = KubeSpanPeerSpecSpec(address="fd00::7", endpoints=(tunnelled, direct, endpoint))
+            await here.node.put(KubeSpanPeerSpec, "peer", spec)
+            status = KubeSpanPeerStatusSpec(endpoint=source, relay=at.target.address, state=PeerState.UP)
+            await here.node.put(KubeSpanPeerStatus, "peer", status)
+            assert await heard(peer) == ("probe 1", port_of(endpoint))
+            assert [(data[4:11], to) for data, to in here.tried.sent] == [(b"probe 0", direct)]
+            assert set(here.tried.probed) == {"fd00::7"}
+
+
+class _Client:
+    """Stands for the client of a relay."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, bytes]] = []
+
+    def send(self, address: bytes, packets: list[bytes]) -> None:
+        self.sent.extend((address, each) for each in packets)
+
+
+def test_local_addresses_are_bounded_and_one_that_is_answered_is_not_driven_out() -> None:
+    now, changed = 0.0, list[str]()
+    stand_in = _Client()
+    client: RelayClient = stand_in  # type: ignore[assignment]
+    datagrams: Datagrams[LocalSocket] = Datagrams()
+    with world() as wireguard, datagrams:
+        sockets = LocalSockets(datagrams, wireguard.getsockname()[1], lambda: now, changed.append, most=4)
+        peer = encode_address(("192.0.2.7", 51820))
+        sockets.receive(client, peer, [packet("hello")])
+        used = sockets.find("192.0.2.7:51820")
+        assert used is not None
+        used.received([(packet("welcome"), ("", 0))])
+        for number in range(1, 50):
+            now += 0.1
+            sockets.receive(client, encode_address(("198.51.100.1", number)), [packet("made up")])
+        assert len(sockets.by_local) == 4
+        assert sockets.find("192.0.2.7:51820") is used
+        now += 1000
+        sockets.reclaim()
+        assert not sockets.by_local
+        assert sockets.find("192.0.2.7:51820") is None
+        assert len(changed) == 100
+        assert stand_in.sent == [(peer, packet("welcome"))]

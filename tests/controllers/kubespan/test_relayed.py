@@ -1,0 +1,58 @@
+import pytest
+
+from nodespan.controllers.kubespan.peer import desired_peer
+from nodespan.controllers.kubespan.peer_state import ObservedPeer
+from nodespan.controllers.kubespan.relayed import Relayed, is_local
+from nodespan.resources.kubespan import (
+    KubeSpanConfigSpec,
+    KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatusSpec,
+    KubeSpanRelayedEndpointSpec,
+)
+
+LOCAL, TRUE = "127.0.0.1:40001", "203.0.113.9:21007"
+SPEC = KubeSpanRelayedEndpointSpec(endpoint=TRUE, relay="relay.example.org:3443")
+
+
+def test_a_device_shows_the_true_endpoint_and_the_relay() -> None:
+    relayed = Relayed()
+    peers = {"a": ObservedPeer(endpoint=LOCAL, received=5), "b": ObservedPeer(endpoint="192.0.2.1:51820")}
+    assert relayed.named(peers) is peers
+    assert relayed.note(LOCAL, SPEC) == {TRUE}
+    assert relayed.named(peers) == {
+        "a": ObservedPeer(endpoint=TRUE, relay=SPEC.relay, received=5),
+        "b": peers["b"],
+    }
+
+
+def test_a_local_address_that_stands_for_nothing_any_more_is_no_endpoint() -> None:
+    relayed = Relayed()
+    relayed.note(LOCAL, SPEC)
+    assert relayed.note(LOCAL, None) == {TRUE}
+    assert relayed.named({"a": ObservedPeer(endpoint=LOCAL)}) == {"a": ObservedPeer()}
+    assert relayed.local == {}
+
+
+def test_the_newest_local_address_of_an_endpoint_counts() -> None:
+    relayed = Relayed()
+    relayed.note(LOCAL, SPEC)
+    relayed.note("127.0.0.1:40002", SPEC)
+    relayed.note(LOCAL, None)
+    assert relayed.local == {TRUE: "127.0.0.1:40002"}
+
+
+def test_the_device_is_given_the_local_address_of_an_endpoint_at_a_relay() -> None:
+    status = KubeSpanPeerStatusSpec(endpoint=TRUE, last_used_endpoint=TRUE)
+    settings = KubeSpanConfigSpec(enabled=True), KubeSpanPeerSpecSpec(), status
+    assert desired_peer("key", *settings, {TRUE: LOCAL}).endpoint == LOCAL
+    assert desired_peer("key", *settings).endpoint == TRUE
+    roamed = KubeSpanPeerStatusSpec(endpoint="192.0.2.1:51820", last_used_endpoint=TRUE)
+    assert desired_peer("key", settings[0], settings[1], roamed, {TRUE: LOCAL}).endpoint == ""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [("127.0.0.1:5", True), ("127.9.9.9:5", True), ("[::1]:5", True), ("192.0.2.1:5", False), ("host:5", False)],
+)
+def test_a_local_endpoint_is_known_by_its_address(endpoint: str, expected: bool) -> None:
+    assert is_local(endpoint) is expected

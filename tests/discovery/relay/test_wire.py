@@ -1,0 +1,112 @@
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodespan.discovery.relay import wire
+from nodespan.discovery.relay.proof import Challenger, ProofError, prove
+from nodespan.discovery.relay.wire import Challenge, Grant, Hello, WireError
+
+HELLO = Hello(key=bytes(range(32)), cluster=wire.cluster_tag("c"), port=21005, name="relay.example.org:3000")
+PACKET = b"\x04\0\0\0" + bytes(28)
+
+
+def test_messages_survive_the_wire() -> None:
+    assert Hello.decode(HELLO.encode()) == HELLO
+    challenge = Challenge(bytes(32), bytes(range(16)))
+    assert Challenge.decode(challenge.encode()) == challenge
+    assert wire.decode_proof(wire.encode_proof(bytes(32))) == bytes(32)
+    grant = Grant(21005, (ip_address("192.0.2.1"), ip_address("2001:db8::1")), 12_500_000)
+    assert Grant.decode(grant.encode()) == grant
+    assert grant.endpoints == (("192.0.2.1", 21005), ("2001:db8::1", 21005))
+
+
+@pytest.mark.parametrize("address", [("192.0.2.7", 51820), ("2001:db8::7", 1)])
+def test_packets_survive_the_wire(address: wire.Address) -> None:
+    packets = [PACKET, b"\x01\0\0\0" + bytes(144)]
+    message = wire.packets_message(wire.encode_address(address), packets)
+    encoded = wire.address_of(message)
+    assert wire.decode_address(encoded) == address
+    assert wire.port_of(encoded) == address[1]
+    assert wire.count_packets(message, 1 + len(encoded)) == 2
+    assert wire.packets_of(message, 1 + len(encoded)) == packets
+
+
+def test_an_ipv4_mapped_address_is_one_of_ipv4() -> None:
+    assert wire.encode_address(("::ffff:192.0.2.7", 9)) == wire.encode_address(("192.0.2.7", 9))
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [b"", PACKET[:31], b"\0" + PACKET[1:], b"\x05" + PACKET[1:], b"\x04\0\x01\0" + PACKET[4:], bytes(9217)],
+    ids=["empty", "short", "type 0", "type 5", "reserved bytes", "huge"],
+)
+def test_what_is_not_wireguard_is_not_carried(packet: bytes) -> None:
+    message = wire.packets_message(wire.encode_address(("192.0.2.7", 9)), [PACKET, packet])
+    with pytest.raises(WireError):
+        wire.count_packets(message, 8)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_cause_another_error(data: bytes) -> None:
+    for decode in (Hello.decode, Challenge.decode, wire.decode_proof, Grant.decode):
+        with pytest.raises(WireError):
+            decode(bytes((99,)) + data)
+        for kind in range(17):
+            try:
+                decode(bytes((kind,)) + data)
+            except WireError:
+                continue
+    for message in (data, b"\x10\x04" + data, b"\x10\x06" + data):
+        try:
+            wire.count_packets(message, 1 + len(wire.address_of(message)))
+        except WireError:
+            continue
+
+
+@pytest.mark.parametrize("size", range(0, len(HELLO.encode()), 7))
+def test_a_hello_that_is_cut_off_is_refused(size: int) -> None:
+    with pytest.raises(WireError):
+        Hello.decode(HELLO.encode()[:size])
+
+
+def _keys() -> tuple[bytes, bytes]:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    private = X25519PrivateKey.generate()
+    return private.private_bytes_raw(), private.public_key().public_bytes_raw()
+
+
+def _hello(key: bytes, name: str = "relay.example.org:3000") -> Hello:
+    return Hello(key=key, cluster=wire.cluster_tag("c"), name=name)
+
+
+def test_only_the_holder_of_the_key_proves_it() -> None:
+    private, public = _keys()
+    challenger = Challenger()
+    hello = _hello(public)
+    challenger.check(hello, prove(private, hello, challenger.challenge))
+    other, _ = _keys()
+    with pytest.raises(ProofError):
+        challenger.check(hello, prove(other, hello, challenger.challenge))
+
+
+def test_a_proof_is_for_one_challenge_and_one_relay() -> None:
+    private, public = _keys()
+    first, second = Challenger(), Challenger()
+    hello = _hello(public)
+    with pytest.raises(ProofError):
+        second.check(hello, prove(private, hello, first.challenge))
+    # A relay in the middle that passes on the challenge of another: the node has dialled its name, not the other's.
+    with pytest.raises(ProofError):
+        first.check(hello, prove(private, _hello(public, "evil.example.org:3000"), first.challenge))
+
+
+def test_a_key_that_makes_the_same_secret_with_any_other_is_refused() -> None:
+    challenger = Challenger()
+    with pytest.raises(ProofError):
+        challenger.check(_hello(bytes(32)), bytes(32))
+    private, public = _keys()
+    with pytest.raises(ProofError):
+        prove(private, _hello(public), Challenge(bytes(32), bytes(16)))

@@ -1,0 +1,132 @@
+"""The options of a relay on the command line, and both commands that serve one."""
+
+import argparse
+import contextlib
+import urllib.request
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+
+import pytest
+import trio
+
+from nodespan.discovery.cli import command as discovery_command
+from nodespan.discovery.endpoint_url import DialAddress
+from nodespan.discovery.relay.client import measure
+from nodespan.discovery.relay.relay import RelayOptions
+from nodespan.discovery.relay.wire import Description
+from nodespan.discovery.relay_arguments import add_relay_arguments, relay_options
+from nodespan.discovery.relay_cli import command as relay_command
+from nodespan.discovery.service.relay_alone import RelayServerOptions, serve_relay
+from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_discovery
+from nodespan.discovery.transport import GrpcTransport
+from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc.client import CallError
+from nodespan.runtime.cli.errors import CommandError
+
+HOST = "127.0.0.1"
+RELAY = RelayOptions(ports=(24200, 24299), addresses=(ip_address(HOST),))
+
+
+def parsed(*words: str) -> RelayOptions:
+    parser = argparse.ArgumentParser()
+    add_relay_arguments(parser)
+    parser.set_defaults(trust_x_real_ip=False, trust_first_x_forwarded_for=False)
+    return relay_options(parser.parse_args(words))
+
+
+def test_the_options_of_a_relay() -> None:
+    options = parsed(
+        *("--relay-address", "192.0.2.1", "--relay-address", "2001:db8::1", "--relay-ports", "30000-30009"),
+        *("--relay-rate", "8", "--relay-total-rate", "80", "--relay-clients", "7", "--relay-cluster-clients", "3"),
+    )
+    assert options.addresses == (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
+    assert options.ports == (30000, 30009)
+    limits = options.limits
+    assert (limits.rate, limits.cluster_rate, limits.total_rate) == (1e6, 5e6, 1e7)
+    assert (limits.clients, limits.clients_per_cluster) == (7, 3)
+    assert parsed() == RelayOptions()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--relay-ports", "30000"), "write it like 21000-24999"),
+        (("--relay-ports", "30009-30000"), "ports are from 1024"),
+        (("--relay-ports", "80-90"), "ports are from 1024"),
+        (("--relay-address", "relay.example.org"), "write it like"),
+        (("--relay-address", "::"), "nobody can be reached"),
+        (("--relay-address", "192.0.2.1", "--relay-address", "192.0.2.2"), "one address of IPv4"),
+        (("--relay-rate", "0"), "--relay-rate: must be more than 0"),
+        (("--relay-clients", "-1"), "--relay-clients: must be more than 0"),
+    ],
+)
+def test_a_mistake_is_named_with_its_option(words: tuple[str, ...], complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        parsed(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "give either --tls-cert"),
+        (("--insecure", "--tls-cert", "a"), "both needed"),
+        (("--insecure", "--rate-limit", "-1"), "must not be negative"),
+        (("--insecure", "--listen", "3443"), "write it like"),
+    ],
+)
+def test_a_mistake_of_relay_serve_is_named(words: tuple[str, ...], complaint: str) -> None:
+    parser = argparse.ArgumentParser()
+    relay_command.add_arguments(parser)
+    with pytest.raises(CommandError, match=complaint):
+        relay_command.run(parser.parse_args(("serve", *words)))
+
+
+def test_a_discovery_service_of_several_processes_does_not_relay() -> None:
+    parser = argparse.ArgumentParser()
+    discovery_command.add_arguments(parser)
+    options = parser.parse_args(("serve", "--insecure", "--snapshot", "", "--relay", "--processes", "2"))
+    with pytest.raises(CommandError, match="nodespan relay serve"):
+        discovery_command.run(options)
+
+
+@contextlib.asynccontextmanager
+async def serving(*, alone: bool) -> AsyncIterator[Bound]:
+    at = (HOST, 0)
+    async with trio.open_nursery() as nursery:
+        if alone:
+            yield await nursery.start(serve_relay, RelayServerOptions(listen=at, relay=RELAY, metrics=at, pages=at))
+        else:
+            yield await nursery.start(serve_discovery, DiscoveryOptions(listen=at, relay=RELAY, metrics=at, pages=at))
+        nursery.cancel_scope.cancel()
+
+
+async def page(url: str) -> str:
+    def read() -> str:
+        with urllib.request.urlopen(url) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    return await trio.to_thread.run_sync(read)
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside discovery"])
+async def test_a_relay_describes_itself_to_nodes_scrapers_and_visitors(alone: bool) -> None:
+    async with serving(alone=alone) as bound:
+        target = DialAddress(f"{HOST}:{bound.port}", insecure=True)
+        _, described = await measure(target, GrpcTransport(environment=dict))
+        assert described == Description(100, (24200, 24299), (ip_address(HOST),))
+        metrics = await page(f"{bound.metrics}/metrics")
+        assert "relay_ports_free 100.0" in metrics
+        assert ("discovery_state_clusters" in metrics) is not alone
+        shown = await page(f"{bound.pages}/relay")
+        assert "UDP ports 24200 to 24299" in shown
+        assert "0 of at most 4000" in shown
+
+
+async def test_a_service_without_a_relay_says_so() -> None:
+    async with trio.open_nursery() as nursery:
+        bound: Bound = await nursery.start(serve_discovery, DiscoveryOptions(listen=(HOST, 0)))
+        with pytest.raises(CallError) as caught:
+            await measure(DialAddress(f"{HOST}:{bound.port}", insecure=True), GrpcTransport(environment=dict))
+        assert caught.value.code is Code.UNIMPLEMENTED
+        nursery.cancel_scope.cancel()

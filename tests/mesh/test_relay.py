@@ -1,0 +1,148 @@
+"""Two nodes whose UDP is blocked, and which TLS connects to a relay: what holds while they are relayed, and after.
+
+Each test leaves the pair on the relay, so they run in any order.
+"""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import attrs
+import pytest
+
+from nodespan.cluster.commands import BLOCK_UDP
+from nodespan.cluster.echo import ping
+from nodespan.cluster.going_direct import Pinging, allow_udp, is_direct, is_relayed
+from nodespan.cluster.peers import kubespan_address, look, specs_of
+from nodespan.cluster.plan import DISCOVERY_PORT, Plan
+from nodespan.cluster.service import discovery_service
+from nodespan.cluster.station_processes import NAMESPACES, end_processes, start
+from nodespan.cluster.station_processes import run as run_to_its_end
+from nodespan.runtime.cli.errors import CommandError
+from tests.support import run
+from tests.support.agent import command
+from tests.support.deadlines import PATIENCE
+
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.needs_link("veth", "bridge"),
+    pytest.mark.needs_program("nft", "unshare", "wg"),
+]
+
+# A path that becomes possible is found within two minutes, by rule; here both ends look every 30 s.
+_DIRECT_WITHIN = 300.0
+# The last attempt to connect may have been just before: 15 s between two, and a third more or less.
+_SETTLED_WITHIN = 150.0
+
+
+@attrs.frozen
+class Pair:
+    """Two nodes, the second behind NAT, and the station with discovery and relay."""
+
+    plan: Plan
+
+    @property
+    def relay(self) -> str:
+        return f"{self.plan.discovery.address}:{DISCOVERY_PORT}"
+
+    def answers(self) -> bool:
+        """Whether the second node answers a ping of the first one."""
+        first, second = self.plan.nodes
+        return ping(NAMESPACES / first.namespace, kubespan_address(second)) is not None
+
+    def endpoints(self) -> list[set[str]]:
+        """What each node announces of itself, as the other one knows it."""
+        return [
+            {each for spec in specs_of(node, "kubespanpeerspecs") for each in spec["endpoints"]}
+            for node in reversed(self.plan.nodes)
+        ]
+
+    def block(self) -> None:
+        """Let no node send or receive UDP."""
+        for node in self.plan.nodes:
+            run_to_its_end(("ip", "netns", "exec", node.namespace, "nft", "-f", "-"), stdin=BLOCK_UDP)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    plan = Plan(name=f"{run.NAME}r", size=2, relay=True)
+    created = command("cluster", "create", "--name", plan.name, "--nodes", "2", "--relay", "--keep", within=180)
+    try:
+        assert created.returncode == 0, created.stdout + created.stderr
+        yield Pair(plan)
+    finally:
+        destroyed = command("cluster", "destroy", "--name", plan.name, within=180)
+    assert destroyed.returncode == 0, destroyed.stderr
+
+
+def eventually(check: Callable[[], bool], within: float = _SETTLED_WITHIN) -> float:
+    """Wait until it is true; how long that took. An agent that does not answer is not true yet."""
+    began = time.monotonic()
+    while True:
+        with contextlib.suppress(CommandError):
+            if check():
+                return time.monotonic() - began
+        assert time.monotonic() - began < within, f"still not so after {within:g} s"
+        time.sleep(0.05)
+
+
+def test_a_pair_without_udp_meets_at_the_relay_and_shows_true_endpoints(pair: Pair) -> None:
+    eventually(lambda: is_relayed(look(pair.plan)))
+    eventually(pair.answers, PATIENCE)
+    for node, announced in zip(pair.plan.nodes, pair.endpoints(), strict=True):
+        (relay,) = specs_of(node, "kubespanrelaystatuses")
+        assert relay["state"] == "connected"
+        (own,) = relay["endpoints"]
+        assert own.startswith(f"{pair.plan.discovery.address}:")
+        assert own in announced
+        # WireGuard has a local address; nobody else is told of it.
+        assert not any(each.startswith("127.") for each in announced)
+    for node in pair.plan.nodes:
+        (status,) = specs_of(node, "kubespanpeerstatuses")
+        (relayed,) = specs_of(node, "kubespanrelayedendpoints")
+        assert (status["endpoint"], status["relay"]) == (relayed["endpoint"], pair.relay)
+        assert not any(spec["endpoint"].startswith("127.") for spec in specs_of(node, "kubespanendpoints"))
+
+
+def test_a_pair_goes_direct_when_it_can_without_a_second_of_loss_and_comes_back_to_the_relay(
+    pair: Pair, record_property: Callable[[str, object], None]
+) -> None:
+    eventually(lambda: is_relayed(look(pair.plan)))
+    eventually(pair.answers, PATIENCE)
+    with Pinging(pair.plan).running() as pings:
+        began = time.monotonic()
+        allow_udp(pair.plan)
+        took = eventually(lambda: is_direct(look(pair.plan)), _DIRECT_WITHIN)
+        time.sleep(1)
+        silence = pings.silence(began)
+    record_property("until_direct_s", round(took, 1))
+    record_property("longest_silence_s", round(silence, 3))
+    assert silence < 1.0 or took > 120, f"no answer for {silence:.2f} s"
+    pair.block()
+    took = eventually(lambda: is_relayed(look(pair.plan)) and pair.answers(), _SETTLED_WITHIN)
+    record_property("until_relayed_again_s", round(took, 1))
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL], ids=["restarted", "killed"])
+def test_a_relay_that_comes_again_carries_the_same_pair_at_the_same_addresses(
+    pair: Pair, kind: signal.Signals, record_property: Callable[[str, object], None]
+) -> None:
+    plan = pair.plan
+    eventually(lambda: is_relayed(look(plan)) and pair.answers())
+    before = [specs_of(node, "kubespanrelaystatuses")[0]["endpoints"] for node in plan.nodes]
+    end_processes([plan.discovery.namespace], at_once=kind == signal.SIGKILL)
+    eventually(partial(_none_is_connected, pair), PATIENCE)
+    service = discovery_service(plan)
+    start(service.station, service.command, log=service.log)
+    began = time.monotonic()
+    eventually(pair.answers)
+    record_property("until_an_answer_s", round(time.monotonic() - began, 1))
+    assert [specs_of(node, "kubespanrelaystatuses")[0]["endpoints"] for node in plan.nodes] == before
+    eventually(lambda: is_relayed(look(plan)))
+
+
+def _none_is_connected(pair: Pair) -> bool:
+    states = [spec["state"] for node in pair.plan.nodes for spec in specs_of(node, "kubespanrelaystatuses")]
+    return "connected" not in states

@@ -1,0 +1,194 @@
+"""Calls whose both ends send messages at any time: under the reference client, under ours, and under one that lies."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import attrs
+import grpc
+import h2.events
+import pytest
+import structlog
+import trio
+
+from nodespan.runtime.api.grpc import Call, Code, Inbox, Limits, RPCError, Server, Service, duplex, frame, methods
+from nodespan.runtime.api.grpc.client import CallError, Endpoint, open_channel
+from tests.runtime.api.grpc.greeter import RawClient
+from tests.support.deadlines import PATIENCE
+from tests.support.process import eventually
+
+ONE_BY_ONE, PASSED_ON, LEFT = "/test.Chat/OneByOne", "/test.Chat/PassedOn", "/test.Chat/Left"
+
+
+@attrs.define
+class Chat:
+    """Echoes messages, taken one by one or passed on."""
+
+    port: int = 0
+    running: int = 0
+    paces: list[int] = attrs.field(factory=list)
+    pause: float = 0.0
+    server: Server | None = None
+    stop: Callable[[], None] = lambda: None
+
+    async def one_by_one(self, inbox: Inbox, call: Call) -> None:
+        self.running += 1
+        try:
+            while (message := await inbox.receive()) is not None:
+                await call.send_framed(frame(message))
+        finally:
+            self.running -= 1
+
+    async def left(self, inbox: Inbox, call: Call) -> None:
+        await trio.sleep_forever()
+
+    async def passed_on(self, inbox: Inbox, call: Call) -> None:
+        waiting: list[bytes] = []
+        more = trio.Event()
+
+        def deliver(message: bytes) -> None:
+            if message == b"bad":
+                raise RPCError(Code.INVALID_ARGUMENT, "a bad message")
+            waiting.append(message)
+            more.set()
+
+        async def pace(size: int) -> None:
+            self.paces.append(size)
+            await trio.sleep(self.pause)
+
+        # The client waits for the head of the response.
+        await call.send_framed(frame(b"begin"))
+        inbox.pass_to(deliver, pace)
+        while True:
+            await more.wait()
+            more = trio.Event()
+            while waiting:
+                await call.send_framed(frame(waiting.pop(0)))
+
+
+@contextlib.asynccontextmanager
+async def serving(limits: Limits | None = None) -> AsyncIterator[Chat]:
+    chat = Chat()
+    service = Service(
+        methods=methods(
+            duplex(ONE_BY_ONE, chat.one_by_one), duplex(PASSED_ON, chat.passed_on), duplex(LEFT, chat.left)
+        ),
+        log=structlog.get_logger(),
+        limits=limits or Limits(),
+    )
+    chat.server = Server(service)
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    chat.port = listeners[0].socket.getsockname()[1]
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+        chat.stop = scope.cancel
+
+        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                assert chat.server is not None
+                await chat.server.serve(listeners, grace=1, task_status=task_status)
+
+        await nursery.start(serve)
+        yield chat
+        nursery.cancel_scope.cancel()
+
+
+async def test_both_ends_talk_under_the_reference_client() -> None:
+    async with serving() as chat:
+
+        def use() -> None:
+            with grpc.insecure_channel(f"127.0.0.1:{chat.port}") as channel:
+                method = channel.stream_stream(ONE_BY_ONE)
+                sent = [b"a", b"b" * 30_000, b"", b"c"]
+                assert list(method(iter(sent), timeout=20)) == sent
+                method = channel.stream_stream(PASSED_ON)
+                answers = method(iter([b"d", b"e"]), timeout=20)
+                assert [next(answers) for _ in range(3)] == [b"begin", b"d", b"e"]
+                answers.cancel()
+
+        await trio.to_thread.run_sync(use)
+        await eventually(lambda: chat.running == 0)
+        assert chat.paces
+
+
+async def test_answers_come_before_the_request_has_ended() -> None:
+    async with serving() as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        async with channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as call:
+            for number in range(50):
+                message = b"%d" % number
+                await call.send(message)
+                assert await call.receive() == message
+            await call.end()
+            assert await call.receive() is None
+        assert chat.running == 0
+
+
+async def test_an_error_of_what_messages_are_passed_to_ends_the_call() -> None:
+    async with serving() as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        async with channel.open(PASSED_ON, bytes, timeout=PATIENCE) as call:
+            assert await call.receive() == b"begin"
+            await call.send(b"bad")
+            with pytest.raises(CallError) as caught:
+                await call.receive()
+        assert caught.value.code is Code.INVALID_ARGUMENT
+        assert str(caught.value) == "a bad message"
+
+
+async def test_what_is_not_taken_is_bounded() -> None:
+    async with serving() as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        async with channel.open(LEFT, bytes, timeout=PATIENCE) as call:
+
+            async def flood() -> None:
+                while True:
+                    await call.send(bytes(60_000))
+
+            with pytest.raises(CallError) as caught:
+                await flood()
+        assert caught.value.code is Code.RESOURCE_EXHAUSTED
+
+
+async def test_a_peer_is_read_no_faster_than_the_pace_allows_and_pays_for_every_frame() -> None:
+    async with serving() as chat:
+        stream = await trio.open_tcp_stream("127.0.0.1", chat.port)
+        async with stream:
+            client = RawClient(stream)
+            id = client.request(PASSED_ON, b"", end=False)
+            await client.flush()
+            await client.until(h2.events.DataReceived)
+            # Many frames of one byte each.
+            for byte in frame(b"hello"):
+                client.machine.send_data(id, bytes((byte,)))
+                await client.flush()
+            await eventually(lambda: sum(chat.paces) >= 10 * 64)
+            assert chat.server is not None
+
+
+async def test_a_message_that_is_too_large_is_refused_before_it_is_here() -> None:
+    async with (
+        serving(Limits(max_message=1000)) as chat,
+        open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel,
+        channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as call,
+    ):
+        await call.send(bytes(1001))
+        with pytest.raises(CallError) as caught:
+            await call.receive()
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
+
+
+async def test_a_server_that_stops_ends_the_call_with_ok() -> None:
+    async with (
+        serving() as chat,
+        open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel,
+        channel.open(PASSED_ON, bytes, timeout=PATIENCE) as call,
+    ):
+        assert await call.receive() == b"begin"
+        chat.stop()
+        assert await call.receive() is None
+
+
+async def test_a_call_that_is_given_up_ends_its_handler() -> None:
+    async with serving() as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        async with channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as call:
+            await call.send(b"a")
+            assert await call.receive() == b"a"
+            assert chat.running == 1
+        await eventually(lambda: chat.running == 0)
