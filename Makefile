@@ -29,6 +29,8 @@ FETCHED := systemd-resolved systemd-timesyncd chrony
 # Nor are these, which would take over its firewall: they run in namespaces.
 FIREWALLS := ufw firewalld python3-firewall python3-nftables python3-dbus python3-gi python3-cap-ng \
 	gir1.2-glib-2.0 libgirepository-1.0-1 libcap-ng0 iptables libip4tc2 libip6tc2 libxtables12 libnftnl11
+# Nor this, which would be a service: its programs check metrics and alerts.
+PROMETHEUS := prometheus
 
 # Builds and runs the image: programs only, none of which is installed.
 CONTAINERS := buildah crun golang-github-containers-common golang-github-containers-image
@@ -91,7 +93,8 @@ check: lint ## the inner loop: lint, types, and the unit tests that start no pro
 	$(call PYTEST,check) $(UNIT_WORKERS) $(OTHER_TIERS) -m 'not process and not slow' $(ARGS)
 
 test-unit: .venv/installed ## all unit tests; no privileges
-	@mkdir -p $(RESULTS); rm -f $(RESULTS)/unit.progress
+	@$(PACKAGES) --fetch .cache/prometheus $(PROMETHEUS) || [ $$? = 3 ] # 3: not on this machine; what needs it is skipped
+	mkdir -p $(RESULTS); rm -f $(RESULTS)/unit.progress
 	$(call PYTEST,unit) $(UNIT_WORKERS) $(OTHER_TIERS) $(ARGS)
 
 test-mesh: test-mesh-packages ## network namespaces; root
@@ -106,6 +109,7 @@ test-mesh-packages: .venv/installed
 	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; what needs them is skipped
 	$(PACKAGES) --fetch .cache/packages $(FETCHED) || [ $$? = 3 ]
 	$(PACKAGES) --fetch .cache/firewalls $(FIREWALLS) || [ $$? = 3 ]
+	$(PACKAGES) --fetch .cache/prometheus $(PROMETHEUS) || [ $$? = 3 ]
 
 test-vm: .venv/installed ## kernels of their own, under User Mode Linux and QEMU, for what this kernel lacks
 	@$(BIN)/python -m tests.vm.run $(ARGS)
@@ -135,7 +139,8 @@ protobuf: ## generate the *_pb2 modules anew from the .proto files beside them
 
 docs: .venv/installed ## redo what in docs/ is made from the code: names, the configuration, graphs; needs Graphviz
 	@$(BIN)/python -m tests.docs.public_face
-	@$(BIN)/python -m tests.docs.configuration
+	$(BIN)/python -m tests.docs.configuration
+	$(BIN)/python -m tests.docs.metrics_page
 	$(PACKAGES) graphviz || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/nodespan graph -o svg > docs/graph.svg
 	$(BIN)/nodespan graph -o svg --only kubespan > docs/graph-kubespan.svg

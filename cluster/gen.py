@@ -1,4 +1,4 @@
-"""`nodespan gen`: machine configurations for a new mesh, or for nodes that join an existing one, and WireGuard keys.
+"""`nodespan gen`: machine configurations for a mesh, WireGuard keys, and files for Prometheus and Grafana.
 
 The command line finds it by the entry-point group `nodespan.commands`; imports are deferred until it is used.
 """
@@ -21,11 +21,11 @@ _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 class GenCommand:
     """The verb `gen`."""
 
-    description = "generate the configuration of a mesh, or a WireGuard key"
+    description = "generate the configuration of a mesh, a WireGuard key, or files for monitoring"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the verb's arguments."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="config|key")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="config|key|alerts|dashboard")
         config = actions.add_parser(
             "config",
             description="Generate the machine configuration of a mesh, with a new cluster id and secret, or of nodes "
@@ -70,8 +70,13 @@ class GenCommand:
             "--public", action="store_true", help="read a private key from standard input and print its public key"
         )
 
+        actions.add_parser("alerts", description="Print alert rules for Prometheus: a file for its rule_files.")
+        actions.add_parser("dashboard", description="Print a dashboard for Grafana, to be imported there: JSON.")
+
     def run(self, options: argparse.Namespace) -> int:
         """Write the requested files; returns the exit status. Raises CommandError."""
+        if options.action in ("alerts", "dashboard"):
+            return _gen_monitoring(options.action)
         from nodespan.controllers.membership.machine_config import MachineConfigError
 
         try:
@@ -80,6 +85,21 @@ class GenCommand:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"{error.filename}: {error.strerror}") from error
+
+
+def _gen_monitoring(what: str) -> int:
+    if what == "alerts":
+        from nodespan.controllers.overview.monitoring.alerts import rules
+        from nodespan.runtime.codec.yamltext import dump
+
+        sys.stdout.write(dump(rules()))
+    else:
+        import json
+
+        from nodespan.controllers.overview.monitoring.dashboard import dashboard
+
+        sys.stdout.write(f"{json.dumps(dashboard(), indent=2)}\n")
+    return 0
 
 
 def _gen_config(options: argparse.Namespace) -> int:

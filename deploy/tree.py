@@ -87,6 +87,8 @@ def stage(root: Path, release: Release, *, cache: Path) -> None:
         _write(documents / document.relative_to(PROJECT), document.read_text())
     _write(documents / "examples/config.yaml", (HERE / "config.example.yaml").read_text())
     _write(documents / "examples/daemonset.yaml", (HERE / "container/daemonset.yaml").read_text())
+    for what, name in {"alerts": "alerts.yaml", "dashboard": "dashboard.json"}.items():
+        _write(root / "usr/share/nodespan/monitoring" / name, _run("-c", _COMMAND, "gen", what))
     (root / "etc/nodespan").mkdir(parents=True)
     _settle(root, release.epoch)
 

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import attrs
 import trio
 
+from nodespan.kernel.netlink_counts import counts_of
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import Message, RtnlSocket, open_rtnl_socket, parse
 
@@ -116,6 +117,7 @@ class Mirror(Generic[K, V]):
         self._doubtful = False
         self._ports: dict[K, int] = {}
         self._taking_in = trio.Lock()
+        self._counts = counts_of(type(kind).__name__.lower())
         self._socket = _subscribe(kind.groups, netns, receive_buffer)
         _all_mirrors().add(self)
 
@@ -180,6 +182,7 @@ class Mirror(Generic[K, V]):
         self._resync_soon()
         started = trio.current_time()
         items, complete = await trio.to_thread.run_sync(self._dump)
+        self._counts.dumps += 1
         self._lost = self._doubtful = False
         now = trio.current_time()
         self._rest = max(_DEBOUNCE, _REST * (now - started))
@@ -282,6 +285,7 @@ class Mirror(Generic[K, V]):
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
+            self._counts.overruns += 1
             self._lost = True
             self._resync_soon()
             return b""

@@ -226,17 +226,27 @@ class Agent:
     async def _serve_metrics(self, nursery: trio.Nursery, address: tuple[str, int]) -> None:
         # Only an agent that serves metrics pays for the library.
         await load("nodespan.runtime.api.http_server", "nodespan.runtime.api.metrics")
-        from nodespan.runtime.api.http_server import serve_pages
+        from nodespan.runtime.api.http_server import serve_answers
         from nodespan.runtime.api.metrics import EngineMetrics
+        from nodespan.runtime.api.pages import negotiated
+        from nodespan.runtime.process.loop_lag import LoopLag
 
-        respond = EngineMetrics(
+        lag = LoopLag()
+        metrics = EngineMetrics(
             self.engine,
             self.state,
             version=self._version,
-            collectors=self._settings.metrics,
+            sources=self._settings.metrics,
             readiness=self._settings.readiness,
-        ).respond
-        await nursery.start(partial(serve_pages, respond, address, log=self._log))
+            lag=lag,
+        )
+
+        async def serve(*, task_status: trio.TaskStatus[str]) -> None:
+            with lag:
+                answer = negotiated(metrics.respond)
+                await serve_answers(answer, address, log=self._log, task_status=task_status)
+
+        await nursery.start(serve)
 
     async def _serve_state(self, nursery: trio.Nursery, path: Path) -> None:
         # Only an agent that serves it pays for protobuf and HTTP/2.

@@ -19,7 +19,7 @@ import trio
 
 from nodespan.runtime.controller import Controller, Logger, QueueController
 from nodespan.runtime.errors import RegistrationError
-from nodespan.runtime.samples import Collect, Missing
+from nodespan.runtime.metrics import MetricSource, Missing
 
 if TYPE_CHECKING:
     from nodespan.runtime.actions import Action
@@ -75,15 +75,15 @@ class Settings:
     root: Path | None = None
     leaving: trio.Event = attrs.field(factory=trio.Event, eq=False)
     settled: Callable[[float], Awaitable[bool]] = attrs.field(default=at_once, eq=False)
-    metrics: list[Collect] = attrs.field(factory=list, eq=False)
+    metrics: list[MetricSource] = attrs.field(factory=list, eq=False)
     readiness: list[Missing] = attrs.field(factory=list, eq=False)
     agent: AgentAccess | None = attrs.field(default=None, eq=False)
     mounts: "tuple[Mount, ...]" = attrs.field(default=(), eq=False)
 
-    def publish(self, collect: Collect, missing: Missing | None = None) -> None:
-        """Add to the metrics of the agent, and to what it waits for; the same functions again change nothing."""
-        if collect not in self.metrics:
-            self.metrics.append(collect)
+    def publish(self, source: MetricSource, missing: Missing | None = None) -> None:
+        """Add to the metrics of the agent, and to what it waits for; the same again changes nothing."""
+        if source not in self.metrics:
+            self.metrics.append(source)
         if missing is not None and missing not in self.readiness:
             self.readiness.append(missing)
 

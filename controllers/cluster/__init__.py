@@ -18,7 +18,7 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 def controllers(settings: Settings) -> list[AnyController]:
     """The controllers of this family, for its entry point."""
-    settings.publish(metrics.collect)
+    settings.publish(metrics.METRICS)
     version = f"v{importlib.metadata.version('nodespan')}"
     return [
         ConfigController(),

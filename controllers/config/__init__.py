@@ -11,12 +11,14 @@ def controllers(settings: "Settings") -> "list[Controller]":
     """What the entry point of the family stands for. The import is late, for the command line passes here too."""
     import structlog
 
+    from nodespan.controllers.config import metrics
     from nodespan.controllers.config.files.controller import FileController
     from nodespan.runtime.plugins import load_installed
 
     def new_controllers() -> "list[AnyController]":
         return load_installed(settings, structlog.get_logger())
 
+    settings.publish(metrics.METRICS)
     return [
         FileController(
             *settings.config,

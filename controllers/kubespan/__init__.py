@@ -17,7 +17,7 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 def controllers(settings: Settings) -> list[AnyController]:
     """What the entry point of the family stands for."""
-    settings.publish(metrics.collect)
+    settings.publish(metrics.METRICS)
     return [
         ConfigController(),
         IdentityController(settings.state_dir),

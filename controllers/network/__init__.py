@@ -31,7 +31,7 @@ from nodespan.controllers.network.naming.link_name import LinkNameController
 from nodespan.controllers.network.naming.link_rename import LinkRenameController
 from nodespan.controllers.network.nftables.chain import NfTablesChainController
 from nodespan.controllers.network.registration import operator_spec_controller
-from nodespan.controllers.network.status import metrics
+from nodespan.controllers.network.status import metrics as network_metrics
 from nodespan.controllers.network.status.address_filter import AddressFilterController
 from nodespan.controllers.network.status.address_status import AddressStatusController
 from nodespan.controllers.network.status.ethernet_status import EthernetStatusController
@@ -43,6 +43,7 @@ from nodespan.controllers.network.status.node_address import NodeAddressControll
 from nodespan.controllers.network.status.node_address_sort_algorithm import NodeAddressSortAlgorithmController
 from nodespan.controllers.network.status.route_status import RouteStatusController
 from nodespan.controllers.network.status.routing_rule_status import RoutingRuleStatusController
+from nodespan.controllers.network.vip import metrics as vip_metrics
 from nodespan.controllers.network.vip.conditions.controller import VIPConditionController
 from nodespan.controllers.network.vip.operator_vip_config import OperatorVIPConfigController
 from nodespan.controllers.network.wireguard.peers import WireguardPeerController
@@ -51,7 +52,8 @@ from nodespan.runtime.plugins import AnyController, Settings
 
 def _appliers(settings: Settings) -> list[AnyController]:
     """What changes the kernel shares one record of what was there before. The family's metrics come with them."""
-    settings.publish(metrics.collect, metrics.missing)
+    settings.publish(network_metrics.METRICS, network_metrics.missing)
+    settings.publish(vip_metrics.METRICS)
     prior = PriorState(settings.state_dir / FILE_NAME)
     return [
         AddressSpecController(prior=prior),

@@ -49,6 +49,7 @@ NAV: list[Any] = [
                     "operators.md",
                     "at-a-glance.md",
                     "dashboard.md",
+                    "metrics.md",
                     "lifecycle.md",
                     "howto/back-up-and-restore.md",
                     "howto/rotate-keys.md",

@@ -1,17 +1,160 @@
-"""Metrics of the service: counters and gauges, without labels for clusters, clients or addresses."""
+"""Metrics of the service: counters and gauges, without labels for clusters, clients or addresses.
+
+The service counts too often for a library that locks, and every process of a service has a part of the truth.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from typing import Protocol
 
 import attrs
 
 from nodespan.discovery.service.cluster import Clusters
-from nodespan.discovery.service.exposition import CONTENT_TYPE, Family, Labels, Sample, render
+from nodespan.runtime.api.exposition import LEFT_OUT, scraped
 from nodespan.runtime.api.grpc import Call, Method, Sources, Status
 from nodespan.runtime.api.pages import Page
+from nodespan.runtime.metrics import Family, Kind, Labels, Metric, Sample, process
+from nodespan.runtime.process.loop_lag import BOUNDS, LoopLag
 
 _BUCKETS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.5)
+_METHOD = ("grpc_method", "grpc_service", "grpc_type")
+_METHODS = "one for each method of the protocol, and process"
+_STORED = "2"
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...] = (), series: str = "", remedy: str = "") -> Metric:
+    return Metric(name=name, text=text, kind=Kind.COUNTER, labels=labels, series=series, remedy=remedy)
+
+
+BUILD = Metric(
+    name="discovery_build_info",
+    text="The version that runs.",
+    kind=Kind.INFO,
+    labels=("version",),
+    series="1",
+    shared=True,
+)
+LOOP_LAG = Metric(
+    name="discovery_loop_lag_seconds",
+    text="How long the event loop took for what was ready before it looked for new events: how late it is at most.",
+    kind=Kind.HISTOGRAM,
+    remedy="many rounds above 0.1 s: the process is at its limit; run it with `--processes`",
+)
+_LIMITED = "near `discovery_server_connections_limit` idle clients are sent away: raise LimitNOFILE"
+STATE_GAUGES = {
+    name: Metric(name=f"discovery_state_{name}", text=text, remedy=remedy)
+    for name, text, remedy in (
+        ("clusters", "Clusters.", "far more than you have: others use the service"),
+        ("affiliates", "Affiliates of all clusters.", ""),
+        ("endpoints", "Endpoints of all affiliates.", ""),
+        ("subscriptions", "Open watches.", "about one for each node; fewer: nodes cannot connect"),
+    )
+}
+HELLOS = _counter(
+    "discovery_server_hello_requests_total",
+    "Hello requests.",
+    ("client_version",),
+    "one for each minor version that clients name",
+    "a rate far above the number of nodes an hour: clients connect again and again",
+)
+COLLECTED = {
+    name: _counter(f"discovery_state_gc_{name}_total", text)
+    for name, text in (
+        ("runs", "Collections of expired records."),
+        ("clusters", "Clusters that were dropped."),
+        ("affiliates", "Affiliates that expired."),
+    )
+}
+STORAGE = _counter(
+    "discovery_storage_operations_total",
+    "Snapshots that were saved or loaded.",
+    ("operation", "status"),
+    "4",
+    "of status `error`: is the disk full, or the file damaged? The log has the reason",
+)
+LAST_STORED = {
+    field: Metric(name=f"discovery_storage_last_{name}", text=text, labels=("operation",), series=_STORED)
+    for name, text, field in (
+        ("snapshot_size_bytes", "Size of the latest snapshot.", "size"),
+        ("operation_clusters", "Clusters in the latest snapshot.", "clusters"),
+        ("operation_affiliates", "Affiliates in the latest snapshot.", "affiliates"),
+        ("operation_endpoints", "Endpoints in the latest snapshot.", "endpoints"),
+    )
+}
+LAST_DURATION = Metric(
+    name="discovery_storage_last_operation_duration_seconds",
+    text="Duration of the latest snapshot.",
+    labels=("operation",),
+    series=_STORED,
+    shared=True,
+)
+CALLS = {
+    field: _counter(f"grpc_server_{name}_total", text, _METHOD, _METHODS)
+    for name, text, field in (
+        ("started", "Calls that reached their handler.", "started"),
+        ("msg_received", "Messages from clients.", "received"),
+        ("msg_sent", "Messages to clients.", "sent"),
+    )
+}
+HANDLED = _counter(
+    "grpc_server_handled_total",
+    "Finished calls.",
+    ("grpc_code", *_METHOD),
+    "one for each method of the protocol, process, and code",
+    "of code `Internal` or `Unavailable`: the log has the reason; `ResourceExhausted`: a client is above its rate",
+)
+DURATIONS = Metric(
+    name="grpc_server_handling_seconds",
+    text="Duration of calls.",
+    kind=Kind.HISTOGRAM,
+    labels=_METHOD,
+    series=f"{_METHODS}, times {len(_BUCKETS) + 3}",
+)
+CONNECTIONS = {
+    name: Metric(name=f"discovery_server_{name}", text=text, remedy=remedy)
+    for name, text, remedy in (
+        ("connections", "Connections of clients.", _LIMITED),
+        ("connections_carried", "Connections over TLS whose bytes go on to another process.", ""),
+        ("connections_idle", "Connections of clients without a request under way.", ""),
+        ("connections_limit", "Connections that clients may have in all.", ""),
+        ("sources", "Addresses (networks of 64 bits for IPv6) that have connections.", ""),
+        ("held_bytes", "Bytes of requests and of responses that wait for their clients.", "grows: slow clients"),
+    )
+}
+SOURCE_LIMIT = Metric(
+    name="discovery_server_connections_source_limit", text="Connections that one address may have.", shared=True
+)
+TURNED_AWAY = _counter(
+    "discovery_server_turned_away_total",
+    "Connections and requests beyond a limit.",
+    ("reason",),
+    "one for each limit",
+    "[what the limits are](kubespan.md#a-discovery-service); nodes behind one address may need `--trust`",
+)
+PROCESSES = Metric(
+    name="discovery_server_processes",
+    text="Processes that answer, of a service with `--processes`.",
+    remedy="fewer than were asked for: one has just ended and is started again; the log has the reason",
+)
+METRICS = (
+    BUILD,
+    *STATE_GAUGES.values(),
+    HELLOS,
+    *COLLECTED.values(),
+    STORAGE,
+    *LAST_STORED.values(),
+    LAST_DURATION,
+    *CALLS.values(),
+    HANDLED,
+    DURATIONS,
+    *CONNECTIONS.values(),
+    SOURCE_LIMIT,
+    TURNED_AWAY,
+    PROCESSES,
+    LOOP_LAG,
+    LEFT_OUT,
+)
 
 
 class StorageOutcome(Protocol):
@@ -50,21 +193,19 @@ class _Calls:
                 self.buckets[place] += 1
                 break
 
-    def durations(self) -> Iterator[Sample]:
-        below = 0
-        for bound, count in zip(_BUCKETS, self.buckets, strict=True):
-            below += count
-            yield Sample(below, (*self.labels, ("le", repr(bound))), "_bucket")
-        total = sum(self.handled.values())
-        yield Sample(total, (*self.labels, ("le", "+Inf")), "_bucket")
-        yield Sample(total, self.labels, "_count")
-        yield Sample(self.seconds, self.labels, "_sum")
+    def durations(self) -> tuple[Sample, ...]:
+        counts = (*accumulate(self.buckets), sum(self.handled.values()))
+        return DURATIONS.histogram(_BUCKETS, counts, self.seconds, self.labels).samples
 
 
 class Metrics:
     """All metrics of one process. `has_all`: it has all clusters, although it is one of several."""
 
-    def __init__(self, clusters: Clusters, *, has_all: bool = False) -> None:
+    def __init__(
+        self, clusters: Clusters, *, has_all: bool = False, version: str = "", lag: LoopLag | None = None
+    ) -> None:
+        self._version = version
+        self._lag = lag
         self._clusters = clusters
         self._has_all = has_all
         self._sources: Sources | None = None
@@ -117,118 +258,87 @@ class Metrics:
             calls = self._calls[method.path] = _Calls(method)
         return calls
 
-    def respond(self, target: str) -> Page:
-        """The page for a scrape."""
-        if target.partition("?")[0] != "/metrics":
+    async def respond(self, target: str, accept: str = "") -> Page:
+        """The page for a scrape, in the format that its header prefers."""
+        if not is_scrape(target):
             return Page(status=404, body=b"metrics are at /metrics\n")
-        return page(self.families())
+        return await scraped(self.families(), accept)
 
     # What a scrape sees.
 
     def families(self) -> list[Family]:
         """Everything, as it is now."""
         return [
+            BUILD.by({(self._version,): 1}),
             *self._of_state(),
             *self._of_work(),
             *self._of_storage(),
             *self._of_calls(),
             *(() if self._sources is None else _of_connections(self._sources)),
             *(family for more in self._more for family in more()),
+            *(() if self._lag is None else [LOOP_LAG.histogram(BOUNDS, self._lag.counts, self._lag.seconds)]),
+            *process.collect(),
         ]
 
     def _of_state(self) -> Iterator[Family]:
         clusters = [cluster for _, cluster in self._clusters.items()]
         affiliates = [affiliate for cluster in clusters for affiliate in cluster.affiliates.values()]
-        for name, text, value in (
-            ("clusters", "Clusters.", len(clusters)),
-            ("affiliates", "Affiliates of all clusters.", len(affiliates)),
-            ("endpoints", "Endpoints of all affiliates.", sum(len(affiliate.endpoints) for affiliate in affiliates)),
-            ("subscriptions", "Open watches.", sum(cluster.watchers for cluster in clusters)),
+        for name, value in (
+            ("clusters", len(clusters)),
+            ("affiliates", len(affiliates)),
+            ("endpoints", sum(len(affiliate.endpoints) for affiliate in affiliates)),
+            ("subscriptions", sum(cluster.watchers for cluster in clusters)),
         ):
             shared = self._has_all and name != "subscriptions"
-            yield attrs.evolve(_gauge(f"discovery_state_{name}", text, value), shared=shared)
+            yield attrs.evolve(STATE_GAUGES[name], shared=shared)(value)
 
     def _of_work(self) -> Iterator[Family]:
-        hellos = (Sample(count, (("client_version", label),)) for label, count in sorted(self._hellos.items()))
-        yield Family("discovery_server_hello_requests", "counter", "Hello requests.", tuple(hellos))
-        for name, text, value in (
-            ("runs", "Collections of expired records.", self._gc_runs),
-            ("clusters", "Clusters that were dropped.", self._gc_clusters),
-            ("affiliates", "Affiliates that expired.", self._gc_affiliates),
+        yield HELLOS.by({(label,): count for label, count in sorted(self._hellos.items())})
+        for name, value in (
+            ("runs", self._gc_runs),
+            ("clusters", self._gc_clusters),
+            ("affiliates", self._gc_affiliates),
         ):
-            yield Family(f"discovery_state_gc_{name}", "counter", text, (Sample(value),))
+            yield COLLECTED[name](value)
 
     def _of_storage(self) -> Iterator[Family]:
-        counts = (
-            Sample(count, (("operation", operation), ("status", status)))
-            for (operation, status), count in sorted(self._storage.items())
-        )
-        yield Family("discovery_storage_operations", "counter", "Snapshots.", tuple(counts))
-        for name, text, field in (
-            ("snapshot_size_bytes", "Size of the latest snapshot.", "size"),
-            ("operation_clusters", "Clusters in the latest snapshot.", "clusters"),
-            ("operation_affiliates", "Affiliates in the latest snapshot.", "affiliates"),
-            ("operation_endpoints", "Endpoints in the latest snapshot.", "endpoints"),
-        ):
-            samples = (
-                Sample(getattr(outcome, field), (("operation", operation),))
-                for operation, (outcome, _) in sorted(self._latest.items())
-            )
-            yield Family(f"discovery_storage_last_{name}", "gauge", text, tuple(samples))
-        durations = (
-            Sample(seconds, (("operation", operation),)) for operation, (_, seconds) in sorted(self._latest.items())
-        )
-        name, text = "discovery_storage_last_operation_duration_seconds", "Duration of the latest snapshot."
-        yield Family(name, "gauge", text, tuple(durations), shared=True)
+        yield STORAGE.by(dict(sorted(self._storage.items())))
+        latest = sorted(self._latest.items())
+        for field, metric in LAST_STORED.items():
+            yield metric.by({(operation,): getattr(outcome, field) for operation, (outcome, _) in latest})
+        yield LAST_DURATION.by({(operation,): seconds for operation, (_, seconds) in latest})
 
     def _of_calls(self) -> Iterator[Family]:
         calls = self._calls.values()
-        for name, text, field in (
-            ("started", "Calls that reached their handler.", "started"),
-            ("msg_received", "Messages from clients.", "received"),
-            ("msg_sent", "Messages to clients.", "sent"),
-        ):
-            samples = (Sample(getattr(each, field), each.labels) for each in calls)
-            yield Family(f"grpc_server_{name}", "counter", text, tuple(samples))
+        for field, metric in CALLS.items():
+            yield Family(metric, tuple(Sample(getattr(each, field), each.labels) for each in calls))
         handled = (
             Sample(count, (("grpc_code", _camel_case(code)), *each.labels))
             for each in calls
             for code, count in sorted(each.handled.items())
         )
-        yield Family("grpc_server_handled", "counter", "Finished calls.", tuple(handled))
-        durations = tuple(sample for each in calls for sample in each.durations())
-        yield Family("grpc_server_handling_seconds", "histogram", "Duration of calls.", durations)
+        yield Family(HANDLED, tuple(handled))
+        yield Family(DURATIONS, tuple(sample for each in calls for sample in each.durations()))
 
 
-def page(families: Iterable[Family]) -> Page:
-    """The page for a scrape of these."""
-    return Page(content_type=CONTENT_TYPE, body=render(families))
-
-
-def _gauge(name: str, text: str, value: float) -> Family:
-    return Family(name, "gauge", text, (Sample(value),))
+def is_scrape(target: str) -> bool:
+    """Whether the target of a request is the metrics."""
+    return target.partition("?")[0] == "/metrics"
 
 
 def _of_connections(sources: Sources) -> Iterator[Family]:
     limits = sources.limits
-    for name, text, value in (
-        ("connections", "Connections of clients.", sources.connections - sources.carried),
-        ("connections_carried", "Connections over TLS whose bytes go on to another process.", sources.carried),
-        ("connections_idle", "Connections of clients without a request under way.", sources.idle),
-        ("connections_limit", "Connections that clients may have in all.", limits.connections.total),
-        ("sources", "Addresses (networks of 64 bits for IPv6) that have connections.", len(sources)),
-        ("held_bytes", "Bytes of requests and of responses that wait for their clients.", sources.held),
+    for name, value in (
+        ("connections", sources.connections - sources.carried),
+        ("connections_carried", sources.carried),
+        ("connections_idle", sources.idle),
+        ("connections_limit", limits.connections.total),
+        ("sources", len(sources)),
+        ("held_bytes", sources.held),
     ):
-        yield _gauge(f"discovery_server_{name}", text, value)
-    bound = _gauge(
-        "discovery_server_connections_source_limit",
-        "Connections that one address may have.",
-        limits.connections.source,
-    )
-    yield attrs.evolve(bound, shared=True)
-    away = (Sample(count, (("reason", reason),)) for reason, count in sorted(sources.turned_away.items()))
-    text = "Connections and requests beyond a limit."
-    yield Family("discovery_server_turned_away", "counter", text, tuple(away))
+        yield CONNECTIONS[name](value)
+    yield SOURCE_LIMIT(limits.connections.source)
+    yield TURNED_AWAY.by({(reason,): count for reason, count in sorted(sources.turned_away.items())})
 
 
 def _camel_case(code: str) -> str:

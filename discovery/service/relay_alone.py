@@ -12,13 +12,15 @@ import trio
 from nodespan.discovery.relay.datagrams import has_both_families
 from nodespan.discovery.relay.relay import RelayOptions
 from nodespan.discovery.service.client_address import Trust, client_address
-from nodespan.discovery.service.exposition import CONTENT_TYPE, render
+from nodespan.discovery.service.metrics import is_scrape
 from nodespan.discovery.service.rate_limit import RateLimit
 from nodespan.discovery.service.relaying import make_relay, relay_alone_pages, relay_families
 from nodespan.discovery.service.server import Address, Bound, client_limits, most_files, start_pages
+from nodespan.runtime.api.exposition import scraped
 from nodespan.runtime.api.grpc import Call, Headers, Peer, Server, Service, methods, source_of
 from nodespan.runtime.api.listeners import open_at
-from nodespan.runtime.api.pages import Page
+from nodespan.runtime.api.pages import Page, from_memory, negotiated
+from nodespan.runtime.metrics import process
 
 _DROP_IDLE_CLIENTS = 60.0
 
@@ -66,10 +68,10 @@ async def serve_relay(
     async def admit_page(peer: Peer, headers: Headers) -> None:
         await wait_for_turn(dict(reversed(headers)).get, peer, float("inf"))
 
-    def scraped(target: str) -> Page:
-        if target.partition("?")[0] != "/metrics":
+    async def scrape(target: str, accept: str) -> Page:
+        if not is_scrape(target):
             return Page(status=404, body=b"metrics are at /metrics\n")
-        return Page(content_type=CONTENT_TYPE, body=render(relay_families(relay)))
+        return await scraped([*relay_families(relay), *process.collect()], accept)
 
     async def drop_idle() -> None:
         while limit is not None:
@@ -93,8 +95,8 @@ async def serve_relay(
         given = listeners or await open_at(*options.listen)
         metrics_at = () if options.metrics is None else await open_at(*options.metrics)
         pages_at = () if options.pages is None else await open_at(*options.pages)
-        metrics_url = await start_pages(nursery, scraped, options.metrics, metrics_at, log)
-        pages_url = await start_pages(nursery, pages, options.pages, pages_at, log)
+        metrics_url = await start_pages(nursery, negotiated(scrape), options.metrics, metrics_at, log)
+        pages_url = await start_pages(nursery, from_memory(pages), options.pages, pages_at, log)
         await nursery.start(partial(relay.run, both_families=has_both_families()))
         await nursery.start(lambda task_status: server.serve(given, tls=tls, task_status=task_status))
         bound = Bound(port=given[0].socket.getsockname()[1], metrics=metrics_url, pages=pages_url)

@@ -5,16 +5,53 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from nodespan.discovery.service.client_address import Trust, client_address
-from nodespan.discovery.service.exposition import Family, Sample
 from nodespan.discovery.service.status_pages import html_page
 from nodespan.runtime.api.grpc import Call, source_of
 from nodespan.runtime.api.pages import Page, Respond
+from nodespan.runtime.metrics import Family, Kind, Metric
 from nodespan.runtime.process.logger import Logger
 
 if TYPE_CHECKING:
     from nodespan.discovery.relay.relay import Relay, RelayOptions
 
 _WAYS = ("in", "out", "across")
+_REASONS = "one for each [reason](relay.md#metrics-and-a-page)"
+_GAUGES = {
+    name: Metric(name=f"relay_{name}", text=text, remedy=remedy)
+    for name, text, remedy in (
+        ("clients", "Nodes that have an address here.", "at `relay_clients_limit` further nodes are refused"),
+        ("clusters", "Clusters that these nodes are of.", ""),
+        ("clients_limit", "Nodes that may have an address here.", ""),
+        ("ports_free", "Ports that can be given away.", "near 0: give the relay more ports"),
+        ("sources", "Addresses that may be answered.", ""),
+        ("queued_bytes", "Bytes that wait for nodes to read them.", "grows: nodes on slow links"),
+    )
+}
+PACKETS = Metric(
+    name="relay_packets_total",
+    text="Packets: from the world (in), to the world (out), between nodes (across).",
+    kind=Kind.COUNTER,
+    labels=("way",),
+    series="3",
+)
+BYTES = Metric(name="relay_bytes_total", text="Bytes of these packets.", kind=Kind.COUNTER, labels=("way",), series="3")
+DROPPED = Metric(
+    name="relay_dropped_total",
+    text="Packets that were not carried.",
+    kind=Kind.COUNTER,
+    labels=("reason",),
+    series=_REASONS,
+    remedy="of reason `rate`: nodes send more than the relay carries for each; others: someone tries it out",
+)
+REFUSED = Metric(
+    name="relay_refused_total",
+    text="Nodes that were given no address.",
+    kind=Kind.COUNTER,
+    labels=("reason",),
+    series=_REASONS,
+    remedy="the relay is full, or someone tries it out: its log has the reason",
+)
+METRICS = (*_GAUGES.values(), PACKETS, BYTES, DROPPED, REFUSED)
 
 
 def make_relay(options: "RelayOptions", trust: Trust, log: Logger) -> "Relay":
@@ -30,27 +67,19 @@ def make_relay(options: "RelayOptions", trust: Trust, log: Logger) -> "Relay":
 
 def relay_families(relay: "Relay") -> Iterator[Family]:
     """The metrics of a relay: no labels for clients, clusters or addresses."""
-    for name, text, value in (
-        ("clients", "Nodes that have an address here.", relay.census.clients),
-        ("clusters", "Clusters that these nodes are of.", relay.census.clusters),
-        ("clients_limit", "Nodes that may have an address here.", relay.options.limits.clients),
-        ("ports_free", "Ports that can be given away.", relay.ports.free),
-        ("sources", "Addresses that may be answered.", sum(len(client.doors) for client in relay.clients)),
-        ("queued_bytes", "Bytes that wait for nodes to read them.", relay.queued),
+    for name, value in (
+        ("clients", relay.census.clients),
+        ("clusters", relay.census.clusters),
+        ("clients_limit", relay.options.limits.clients),
+        ("ports_free", relay.ports.free),
+        ("sources", sum(len(client.doors) for client in relay.clients)),
+        ("queued_bytes", relay.queued),
     ):
-        yield Family(f"relay_{name}", "gauge", text, (Sample(value),))
-    for name, text, counted in (
-        ("packets", "Packets: from the world (in), to the world (out), between nodes (across).", relay.packets),
-        ("bytes", "Bytes of these packets.", relay.bytes),
-    ):
-        samples = tuple(Sample(counted[way], (("way", way),)) for way in _WAYS)
-        yield Family(f"relay_{name}", "counter", text, samples)
-    for name, text, counted in (
-        ("dropped", "Packets that were not carried.", relay.dropped),
-        ("refused", "Nodes that were given no address.", relay.refused),
-    ):
-        samples = tuple(Sample(count, (("reason", reason),)) for reason, count in sorted(counted.items()))
-        yield Family(f"relay_{name}", "counter", text, samples)
+        yield _GAUGES[name](value)
+    yield PACKETS.by({(way,): relay.packets[way] for way in _WAYS})
+    yield BYTES.by({(way,): relay.bytes[way] for way in _WAYS})
+    yield DROPPED.by({(reason,): count for reason, count in sorted(relay.dropped.items())})
+    yield REFUSED.by({(reason,): count for reason, count in sorted(relay.refused.items())})
 
 
 def relay_page(relay: "Relay") -> Page:

@@ -1,5 +1,6 @@
 """The complete service: state, methods, listeners, and periodic work."""
 
+import importlib.metadata
 import resource
 import ssl
 import time
@@ -24,8 +25,9 @@ from nodespan.discovery.service.status_pages import StatusPages
 from nodespan.discovery.service.steady_clock import steady_clock
 from nodespan.runtime.api.grpc import Bounds, Call, Code, Headers, Limits, Peer, Server, Service, Status, source_of
 from nodespan.runtime.api.listeners import open_at
-from nodespan.runtime.api.pages import Respond
+from nodespan.runtime.api.pages import Answer, Respond, RespondTo, from_memory, negotiated
 from nodespan.runtime.process.logger import Logger
+from nodespan.runtime.process.loop_lag import LoopLag
 from nodespan.runtime.state import MemoryState, State
 
 if TYPE_CHECKING:
@@ -197,7 +199,13 @@ async def serve_discovery(
     now = steady_clock() if now is None else now
     lasts = state is None and options.state != MEMORY
     async with _opened_state(options, state, log) as state, _open_clusters(state, checked=lasts) as clusters:
-        metrics = Metrics(clusters, has_all=team is not None and team.shares)
+        lag = None if options.metrics is None else LoopLag()
+        metrics = Metrics(
+            clusters,
+            has_all=team is not None and team.shares,
+            version=importlib.metadata.version("nodespan"),
+            lag=lag,
+        )
         service = ClusterService(
             state,
             clusters,
@@ -221,9 +229,11 @@ async def serve_discovery(
             metrics.collected(clusters.drop_unused(), expired)
 
         async with AsyncExitStack() as stack:
+            if lag is not None:
+                stack.enter_context(lag)
             methods = service.methods()
             pages: Respond = status_pages.respond
-            scraped: Respond = metrics.respond
+            scraped: RespondTo = metrics.respond
             elsewhere = None
             if team is not None:
                 from nodespan.discovery.service.processes.colleagues import internal_methods, open_colleagues
@@ -275,8 +285,8 @@ async def serve_discovery(
             nursery.start_soon(_repeat, collect, options.collect_interval)
             nursery.start_soon(_repeat, gate.drop_idle, _DROP_IDLE_CLIENTS)
             given = listeners or await open_listeners(options)
-            metrics_url = await start_pages(nursery, scraped, options.metrics, given.metrics, log)
-            pages_url = await start_pages(nursery, pages, options.pages, given.pages, log)
+            metrics_url = await start_pages(nursery, negotiated(scraped), options.metrics, given.metrics, log)
+            pages_url = await start_pages(nursery, from_memory(pages), options.pages, given.pages, log)
             if relay is not None:
                 await nursery.start(partial(relay.run, both_families=has_both_families()))
             await nursery.start(lambda task_status: server.serve(given.clients, tls=tls, task_status=task_status))
@@ -399,7 +409,7 @@ async def _repeat(action: Callable[[], Awaitable[None]], interval: float) -> Non
 
 async def start_pages(
     nursery: trio.Nursery,
-    respond: Respond,
+    answer: Answer,
     address: Address | None,
     listeners: Sequence[trio.SocketListener],
     log: Logger,
@@ -407,8 +417,8 @@ async def start_pages(
     """Serve pages at the address, if there is one; returns their URL, else ""."""
     if address is None:
         return ""
-    from nodespan.runtime.api.http_server import serve_pages
+    from nodespan.runtime.api.http_server import serve_answers
 
     limits = page_limits(most_files())
-    url: str = await nursery.start(partial(serve_pages, respond, address, log=log, limits=limits, listeners=listeners))
+    url: str = await nursery.start(partial(serve_answers, answer, address, log=log, limits=limits, listeners=listeners))
     return url

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import trio
 
+from nodespan.kernel.netlink_counts import counts_of
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import inside, integer, members, split, text, zero_terminated
 from nodespan.kernel.rtnl import NLM_F_REQUEST, NLMSG_ERROR
@@ -54,6 +55,7 @@ class DriverNews:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
+            counts_of("ethtool").overruns += 1
             return None
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
+from nodespan.kernel.netlink_counts import counts_of
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.outside_text import c_text
 from nodespan.kernel.rtnetlink import members, split
@@ -75,6 +76,7 @@ class FilterEvents:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
+                counts_of("nftables").overruns += 1
                 self._reader = CommitReader()
                 return None
             if commits := tuple(self._reader.feed(data)):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from nodespan.runtime.api.protocol import NO_SUCH_TYPE
 from nodespan.runtime.errors import AccessError
 from nodespan.runtime.resource import (
     Namespace,
@@ -21,7 +22,7 @@ def check_registered(state: State, pointer: Pointer[Any]) -> ResourceDefinitionS
     kind = {"namespace": pointer.namespace, "type": pointer.type}
     definition = state.find(ResourceDefinition, pointer.type.lower())
     if definition is None or definition.spec.type != pointer.type:
-        raise AccessError(f"no such type is registered: {pointer.type}", **kind)
+        raise AccessError(f"{NO_SUCH_TYPE}: {pointer.type}", **kind)
     if state.find(Namespace, pointer.namespace) is None:
         near = did_you_mean(pointer.namespace, (namespace.id for namespace in state.list(Namespace)))
         raise AccessError(f"no such namespace is registered: {pointer.namespace}{near}", **kind)
@@ -43,9 +44,7 @@ def definition_called(definitions: Iterable[Resource[ResourceDefinitionSpec]], t
     if not found:
         names = (name for each in known for name in (each.spec.display_type, each.spec.type, *each.spec.aliases))
         near = did_you_mean(typed, names)
-        raise TypeNameError(
-            f"no such type is registered: {typed!r}{near}; `nodespan get rd` lists all", is_ambiguous=False
-        )
+        raise TypeNameError(f"{NO_SUCH_TYPE}: {typed!r}{near}; `nodespan get rd` lists all", is_ambiguous=False)
     if len(found) > 1:
         names_found = ", ".join(definition.type.lower() for definition in found)
         raise TypeNameError(f"type {typed!r} is ambiguous, it may be any of: {names_found}", is_ambiguous=True)

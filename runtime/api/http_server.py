@@ -314,15 +314,29 @@ async def serve_pages(
     listeners: Sequence[trio.SocketListener] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve pages over plain HTTP until cancelled, which closes all connections at once.
+    """As `serve_answers`; clients get what `respond` returns for the target of their request."""
+    await serve_answers(
+        from_memory(respond), address, log=log, limits=limits, listeners=listeners, task_status=task_status
+    )
+
+
+async def serve_answers(
+    answer: Answer,
+    address: tuple[str, int],
+    *,
+    log: Logger,
+    limits: HttpLimits | None = None,
+    listeners: Sequence[trio.SocketListener] | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve over plain HTTP until cancelled, which closes all connections at once.
 
     Reports its URL once it answers. `listeners` are open at the address already; without them, raises OSError if the
-    address cannot be used. Clients get what `respond` returns for the target of their request; a failure of it is
-    logged, and the server goes on.
+    address cannot be used. Clients get what `answer` returns; a failure of it is logged, and the server goes on.
     """
     host, port = address
     listeners = listeners or await open_at(host, port)
     bound: int = listeners[0].socket.getsockname()[1]
-    server = HttpServer(from_memory(respond), log, limits)
+    server = HttpServer(answer, log, limits)
     task_status.started(f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}")
     await trio.serve_listeners(server.converse, list(listeners))

@@ -65,6 +65,8 @@ class Streamed:
 
 # A page that other processes have a part of is awaited.
 Respond = Callable[[str], Page | Awaitable[Page]]
+# As above, from the target and the header `Accept`, which is "" if there is none.
+RespondTo = Callable[[str, str], Page | Awaitable[Page]]
 Answer = Callable[[Request], Awaitable[Page | Streamed]]
 
 
@@ -78,8 +80,14 @@ async def answer(respond: Respond, method: str, target: str) -> Page:
 
 def from_memory(respond: Respond) -> Answer:
     """Answers each request with the page for its target."""
+    return negotiated(lambda target, _accept: respond(target))
+
+
+def negotiated(respond: RespondTo) -> Answer:
+    """Answers each request with the page for its target, in the form that the client prefers."""
 
     async def answer_request(request: Request) -> Page:
-        return await answer(respond, request.method, request.target)
+        accept = request.header("accept")
+        return await answer(lambda target: respond(target, accept), request.method, request.target)
 
     return answer_request

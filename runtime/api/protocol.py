@@ -39,6 +39,8 @@ DENIED = "denied"
 # The rights of those who are not the agent's user.
 READER = "reader"
 # The client reads too slowly: list again.
+# How an error about a type that no controller here knows begins.
+NO_SUCH_TYPE = "no such type is registered"
 OVERRUN = "overrun"
 # The agent failed; its log says how.
 INTERNAL = "internal"

@@ -28,12 +28,21 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments") or "ambiguous option" in message:
-            from nodespan.runtime.cli.habits import advice_on
-
             refused = message.partition(":")[2].split()
-            advice = advice_on([each for each in refused if each in self.given or "=" in each])
-            message = f"{message}\n{advice}" if advice else message
+            self._advise(message, [each for each in refused if each in self.given or "=" in each])
+        elif message.startswith("argument -"):
+            # `argument -o/--option: invalid choice: 'value' (choose from ...)`
+            names = message.removeprefix("argument ").partition(":")[0].split("/")
+            _, _, value = message.partition(": '" if "invalid choice" in message else "explicit argument '")
+            self._advise(message, [f"{name}={value.partition(chr(39))[0]}" for name in names])
         super().error(message)
+
+    def _advise(self, message: str, options: list[str]) -> None:
+        """Exit with the message and what there is to say of options of other tools, if there is anything."""
+        from nodespan.runtime.cli.habits import advice_on
+
+        if advice := advice_on(options):
+            super().error(f"{message}\n{advice}")
 
 
 def main_parser(*, with_help: bool = False) -> argparse.ArgumentParser:
@@ -87,7 +96,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     given = parser.parse_args(_without_help(arguments))
     verb = _ALIASES.get(given.verb, given.verb)
     found = parser_of(verb)
-    if found is None:
+    if found is None or _is_unknown_action(found[0], given.arguments):
         from nodespan.runtime.cli.habits import instead_of
         from nodespan.runtime.text.suggestions import did_you_mean
 
@@ -95,8 +104,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         if isinstance(instead, list):
             before = arguments[: len(arguments) - len(given.arguments) - 1]
             return parse([*before, *instead])
+        typed = verb if found is None else f"{verb} {given.arguments[0]}"
         if instead is not None:
-            parser.error(f"there is no command {verb!r}: {instead}")
+            parser.error(f"there is no command {typed!r}: {instead}")
+    if found is None:
         known = verbs()
         parser.error(f"unknown command {verb!r}{did_you_mean(verb, known)}\ncommands: {', '.join(known)}")
     of_verb, command = found
@@ -116,6 +127,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options.node = getattr(options, "node", None) or given.node
     options.socket = getattr(options, "socket", None) or given.socket
     return options
+
+
+def _is_unknown_action(parser: argparse.ArgumentParser, arguments: list[str]) -> bool:
+    """Whether the first argument should be one of the actions of a verb, and is none."""
+    actions = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+    return bool(actions and arguments) and arguments[0][:1] != "-" and arguments[0] not in actions[0].choices
 
 
 def _move_up(given: argparse.Namespace) -> None:

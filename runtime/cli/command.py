@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from nodespan.runtime.api.protocol import NO_SUCH_TYPE
 from nodespan.runtime.cli import streams
 from nodespan.runtime.cli.arguments import parse
 from nodespan.runtime.cli.errors import CommandError
@@ -48,6 +49,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _explained(failure: str, options: argparse.Namespace | None) -> str:
+    if failure.startswith(NO_SUCH_TYPE):
+        from nodespan.runtime.cli.habits import advice_on_type
+
+        types = getattr(options, "type", "").split(",")
+        return "\n".join([failure, *filter(None, map(advice_on_type, types))])
     namespace = getattr(options, "namespace", "")
     if options is None or not namespace:
         return failure

@@ -20,6 +20,8 @@ from nodespan.runtime.text.jsonpath import JSONPathError, Template, compile
 
 _RECONNECT_INTERVAL = 0.3
 _WIDE = ("OWNER", "PHASE", "UPDATED", "LABELS")
+# Outputs whose parts follow each other without anything between.
+_LINES = ("name", "json")
 _MARKS = {protocol.CREATED: "+", protocol.UPDATED: " ", protocol.DESTROYED: "-"}
 # The originals' JSON is safe to paste into HTML.
 _HTML_SAFE = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -254,6 +256,18 @@ def get(
 ) -> int:
     """Show resources; with `watch` until interrupted. Raises CommandError."""
     shown = make_output(output, node, watch=watch)
+    if "," in type:
+        return _get_each(
+            socket_path,
+            [each for each in type.split(",") if each],
+            id,
+            output=output,
+            namespace=namespace,
+            selectors=selectors,
+            watch=watch,
+            node=node,
+            all_namespaces=all_namespaces,
+        )
     request = {
         "call": "get",
         "type": type,
@@ -271,6 +285,18 @@ def get(
             show_resources(socket_path, request, shown, watch=watch)
     except JSONPathError as error:
         raise CommandError(str(error)) from error
+    return 0
+
+
+def _get_each(socket_path: str, types: list[str], id: str | None, *, output: str, watch: bool, **rest: Any) -> int:
+    """Show several types, one after the other, as kubectl does: `get links,addresses`."""
+    if watch or id is not None:
+        raise CommandError("several types are listed: name one type to watch it, or to name a resource")
+    documents = output == "yaml"
+    for number, type in enumerate(types):
+        if number and not output.startswith(_LINES):
+            sys.stdout.write("---\n" if documents else "\n")
+        get(socket_path, type, None, output=output, watch=False, **rest)
     return 0
 
 

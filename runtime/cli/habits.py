@@ -7,6 +7,7 @@ take a verb from a package.
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 GROUP = "nodespan.habits"
@@ -18,11 +19,12 @@ class Habits(NamedTuple):
     """What is typed elsewhere, and what to type here.
 
     `verbs` maps a verb, or a verb and its first argument, to the words that are run instead, or to a sentence. `flags`
-    maps an option to a sentence.
+    maps an option, or one with its value (`--mode=reboot`), to a sentence, `types` a type of resources in lower case.
     """
 
     verbs: Mapping[str, Sequence[str] | str]
     flags: Mapping[str, str]
+    types: Mapping[str, str] = MappingProxyType({})
 
 
 def load_habits() -> list[Habits]:
@@ -35,7 +37,10 @@ def load_habits() -> list[Habits]:
 
 
 def instead_of(verb: str, arguments: Sequence[str]) -> list[str] | str | None:
-    """The command line to run instead of this one, a sentence about it, or None for a verb that no tool has."""
+    """The command line to run instead of this one, a sentence about it, or None for what no tool has.
+
+    The verb is one that there is not here, or the first argument is none of its actions.
+    """
     for habits in load_habits():
         for typed, rest in (
             ((f"{verb} {arguments[0]}", arguments[1:]), (verb, arguments)) if arguments else ((verb, ()),)
@@ -50,9 +55,18 @@ def instead_of(verb: str, arguments: Sequence[str]) -> list[str] | str | None:
 
 def advice_on(arguments: Sequence[str]) -> str:
     """Sentences about the options among these arguments that other tools have; "" for none."""
-    options = dict.fromkeys(argument.partition("=")[0] for argument in arguments if argument.startswith("-"))
     known = {flag: text for habits in load_habits() for flag, text in habits.flags.items()}
-    return "; ".join(f"{option}: {known[option]}" for option in options if option in known)
+    options = [
+        argument if argument in known else argument.partition("=")[0]
+        for argument in arguments
+        if argument.startswith("-")
+    ]
+    return "; ".join(f"{option}: {known[option]}" for option in dict.fromkeys(options) if option in known)
+
+
+def advice_on_type(name: str) -> str:
+    """A sentence about a type that other tools have; "" for none."""
+    return next((text for habits in load_habits() if (text := habits.types.get(name.lower()))), "")
 
 
 def looks_like_host(name: str) -> bool:

@@ -43,6 +43,7 @@ MODULES = {
     "nodespan.runtime.about": "Describe your package, behind `nodespan.about`.",
     "nodespan.runtime.actions": "Offer actions to clients of the agent's socket.",
     "nodespan.runtime.overview": "Add to `status` and `doctor`, behind `nodespan.status` and `nodespan.checks`.",
+    "nodespan.runtime.metrics": "Add to the metrics of the agent, by `Settings.publish`.",
     "nodespan.runtime.events": "Say what changes of your types mean, behind `nodespan.events`.",
     "nodespan.runtime.lifecycle": "Hand over before the agent stops.",
     "nodespan.runtime.cli.extension": "Add a verb to the command line, behind `nodespan.commands`.",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from nodespan.controllers.network.vip.tally import tally_of
 from nodespan.controllers.network.vip.vip_rules import election_prefix
 from nodespan.etcd import EtcdClient
 from nodespan.resources.network import AddressSpec, OperatorSpec, VIPState, VIPStatus, operator_id
@@ -33,11 +34,15 @@ async def test_the_operator_resigns_once_the_address_is_gone(tmp_path: Path) -> 
         status = await at.is_(VIPState.LEADER)
         assert (status.leader, has_address(at.inside)) == ("one", True)
         assert (tmp_path / "vip" / IP).read_text().strip() == status.lease
+        lease = tally_of("eth0", IP).lease
+        assert lease is not None
+        assert 0 < lease.remaining() <= lease.renewed == 4.0
         await at.node.state.destroy(OperatorSpec.kind, operator_id(SPEC))
         await at.node.gone(VIPStatus, ID)
         assert not has_address(at.inside)
         assert await at.keys() == 0
         assert not (tmp_path / "vip" / IP).exists()
+        assert tally_of("eth0", IP).lease is None
 
 
 async def test_the_operator_does_not_resign_while_the_address_may_be_present(tmp_path: Path) -> None:
@@ -80,3 +85,4 @@ async def test_a_deleted_key_ends_the_leadership(tmp_path: Path) -> None:
         await at.is_(VIPState.CANDIDATE, "gave it up")
         after = await at.is_(VIPState.LEADER)
         assert after.lease != before.lease
+        assert tally_of("eth0", IP).handovers == 0  # it was this node's before, too

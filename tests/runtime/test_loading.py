@@ -37,6 +37,7 @@ LATER = (
     "nodespan.resources.wire",
     "nodespan.runtime.api.cosi",
     "nodespan.runtime.api.grpc",
+    "nodespan.runtime.api.exposition",
     "nodespan.runtime.api.http_server",
     "nodespan.runtime.api.rows",
     "nodespan.runtime.api.user_resources",

@@ -1,62 +1,74 @@
-"""The metrics of the network: problems, virtual IPs, DHCP leases, and what of the network is not ready."""
+"""The metrics of the network: problems, DHCP leases, lost notifications, and what of the network is not ready."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from nodespan.kernel.netlink_counts import netlink_counts
 from nodespan.resources.network import (
     NETWORK_STATUS_ID,
     DHCPLease,
     NetworkProblem,
     NetworkStatus,
     Severity,
-    VIPState,
-    VIPStatus,
 )
-from nodespan.runtime.samples import Samples
+from nodespan.runtime.metrics import Family, Kind, Metric, MetricSource
 from nodespan.runtime.state import State
 
+_KINDS = "one for each kind of kernel object: addresses, links, routes, rules, nftables, ethtool"
 
-def collect(state: State) -> Iterator[Samples]:
-    """The metrics, for one scrape."""
+PROBLEMS = Metric(
+    name="nodespan_network_problems",
+    text="What could not be applied, or needs attention.",
+    labels=("severity",),
+    series="2",
+    remedy="`nodespan get networkproblems`, or the end of `nodespan status`: each says what to do",
+)
+LEASE_BOUND = Metric(
+    name="nodespan_dhcp_lease_bound",
+    text="1 while a DHCP client has a lease.",
+    labels=("client", "link"),
+    series="two for each link with DHCP",
+    remedy="`nodespan get dhcpleases` has the state of the client, `nodespan events -k lease` since when",
+)
+READY = Metric(
+    name="nodespan_network_ready",
+    text="1 for each part of the network that is ready.",
+    labels=("part",),
+    series="6",
+    remedy="`nodespan get netstatus`, and `nodespan doctor` on the node",
+)
+DUMPS = Metric(
+    name="nodespan_netlink_resyncs_total",
+    text="How often all objects of a kind were read from the kernel again: once a minute, and after a loss.",
+    kind=Kind.COUNTER,
+    labels=("kind",),
+    series=_KINDS,
+    remedy="many more than one a minute: routes or rules change all the time; `nodespan get routes -w` shows which",
+)
+OVERRUNS = Metric(
+    name="nodespan_netlink_overruns_total",
+    text="How often the kernel dropped notifications because they were not read in time; all is read again then.",
+    kind=Kind.COUNTER,
+    labels=("kind",),
+    series=_KINDS,
+    remedy="nothing is lost; if it goes on, another program changes thousands of objects, or the agent gets too little "
+    "processor time (`nodespan_loop_lag_seconds`)",
+)
+
+
+def _collect(state: State) -> Iterator[Family]:
     problems: Counter[tuple[str, ...]] = Counter({(str(severity),): 0 for severity in Severity})
     problems.update((str(problem.spec.severity),) for problem in state.list(NetworkProblem))
-    yield Samples(
-        name="nodespan_network_problems",
-        text="What could not be applied, or needs attention.",
-        labels=("severity",),
-        values=problems,
-    )
-    yield Samples(
-        name="nodespan_vip_state",
-        text="1 for the state of this node in the election of a virtual IP.",
-        labels=("ip", "link", "state"),
-        values={
-            (vip.spec.ip, vip.spec.link_name, str(each)): float(vip.spec.state is each)
-            for vip in state.list(VIPStatus)
-            for each in VIPState
-        },
-    )
-    yield Samples(
-        name="nodespan_vip_trouble",
-        text="1 while something is wrong with the election of a virtual IP, as an etcd that does not answer.",
-        labels=("ip", "link"),
-        values={(vip.spec.ip, vip.spec.link_name): float(bool(vip.spec.trouble)) for vip in state.list(VIPStatus)},
-    )
-    yield Samples(
-        name="nodespan_dhcp_lease_bound",
-        text="1 while a DHCP client has a lease.",
-        labels=("client", "link"),
-        values={
-            (lease.id.partition("/")[0], lease.spec.link_name): float(bool(lease.spec.addresses))
-            for lease in state.list(DHCPLease)
-        },
-    )
-    yield Samples(
-        name="nodespan_network_ready",
-        text="1 for each part of the network that is ready.",
-        labels=("part",),
-        values={(part,): float(is_ready) for part, is_ready in _parts(state)},
-    )
+    yield PROBLEMS.by(problems)
+    leases = {(lease.id.partition("/")[0], lease.spec.link_name): lease.spec for lease in state.list(DHCPLease)}
+    yield LEASE_BOUND.by({client: bool(spec.addresses) for client, spec in leases.items()})
+    yield READY.by({(part,): is_ready for part, is_ready in _parts(state)})
+    counts = {(kind,): counts for kind, counts in netlink_counts().items()}
+    yield DUMPS.by({kind: each.dumps for kind, each in counts.items()})
+    yield OVERRUNS.by({kind: each.overruns for kind, each in counts.items()})
+
+
+METRICS = MetricSource(title="The network", metrics=(PROBLEMS, LEASE_BOUND, READY, DUMPS, OVERRUNS), collect=_collect)
 
 
 def missing(state: State) -> Iterable[str]:

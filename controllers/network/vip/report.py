@@ -7,6 +7,7 @@ import trio
 
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.operators.base import OperatorContext, OperatorOutput
+from nodespan.controllers.network.vip.tally import tally_of
 from nodespan.resources.network import AddressSpecSpec, VIPState, VIPStatusSpec
 
 
@@ -42,6 +43,7 @@ class Report:
         self._ip = ctx.spec.vip.ip
         self._clock = clock
         self._status = Status()
+        self.tally = tally_of(ctx.link_name, ctx.spec.vip.ip)
         self._since = clock.now()
         self._is_shown = False
         self._address: AddressSpecSpec | None = None
@@ -61,6 +63,7 @@ class Report:
         if status.state is not self._status.state:
             self._since = self._clock.now()
         self._status = status
+        self.tally.elected(status.leader)
         await self._write()
 
     async def begin(self) -> None:

@@ -35,7 +35,9 @@ from nodespan.controllers.network.vip.environment import VIPEnvironment
 from nodespan.controllers.network.vip.holding import GIVING_UP, Holding, NotAppliedError
 from nodespan.controllers.network.vip.lease_note import LeaseNote
 from nodespan.controllers.network.vip.report import Report
+from nodespan.controllers.network.vip.tally import HeldLease
 from nodespan.etcd import Election, EtcdClient, EtcdError, Leadership, UnavailableError, kept_lease
+from nodespan.etcd.lease_clock import valid_for
 from nodespan.etcd.lease_keeper import LeaseKeeper
 from nodespan.kernel.packets.who_has import who_has
 from nodespan.resources.network import LinkStatus, VIPState
@@ -133,25 +135,33 @@ class Session:
             raise NotAppliedError("what an earlier agent left of the address cannot be removed from the link")
         await self._revoke_earlier_lease(client)
         probe = self._prefix.encode()
-        async with kept_lease(client, lease_ttl, clock=self._environment.clock, probe=probe) as keeper:
-            self._candidacy.leases.add(keeper.lease.id)
-            await self._note_lease(keeper.lease.id)
-            self._candidacy.is_abandoned = False
-            election = Election(client, keeper, prefix=self._prefix, value=hostname, settle=self._environment.settle)
-            self._enter(SessionPhase.CANDIDATE)
-            await self._report.update(
-                state=VIPState.CANDIDATE, lease=keeper.lease.hex, reason=self._candidacy.given_up, problem=""
-            )
-            try:
-                async with background(functools.partial(self._watch_lease, keeper)):
-                    leadership = await election.campaign()
-                    self._enter(SessionPhase.ELECTED)
-                    await self._lead(keeper, leadership)
-            finally:
-                # Cancelled from further outside than by `scope`: the applier is being cancelled as well.
-                is_cut_off = trio.current_effective_deadline() == -math.inf and not self.scope.cancel_called
-                with trio.CancelScope(shield=True):
-                    await self._leave(keeper, election, patience=0.0 if is_cut_off else GIVING_UP)
+        clock = self._environment.clock
+        clock = self._environment.clock
+        async with kept_lease(client, lease_ttl, clock=clock, probe=probe) as keeper:
+            lease = HeldLease(lambda: keeper.valid_until - clock(), valid_for(keeper.lease.ttl))
+            with self._report.tally.holding(lease):
+                await self._stand(client, keeper, hostname)
+
+    async def _stand(self, client: EtcdClient, keeper: LeaseKeeper, hostname: str) -> None:
+        """Be a candidate, and then lead, until the lease is lost."""
+        self._candidacy.leases.add(keeper.lease.id)
+        await self._note_lease(keeper.lease.id)
+        self._candidacy.is_abandoned = False
+        election = Election(client, keeper, prefix=self._prefix, value=hostname, settle=self._environment.settle)
+        self._enter(SessionPhase.CANDIDATE)
+        await self._report.update(
+            state=VIPState.CANDIDATE, lease=keeper.lease.hex, reason=self._candidacy.given_up, problem=""
+        )
+        try:
+            async with background(functools.partial(self._watch_lease, keeper)):
+                leadership = await election.campaign()
+                self._enter(SessionPhase.ELECTED)
+                await self._lead(keeper, leadership)
+        finally:
+            # Cancelled from further outside than by `scope`: the applier is being cancelled as well.
+            is_cut_off = trio.current_effective_deadline() == -math.inf and not self.scope.cancel_called
+            with trio.CancelScope(shield=True):
+                await self._leave(keeper, election, patience=0.0 if is_cut_off else GIVING_UP)
 
     async def _note_lease(self, lease: int) -> None:
         try:

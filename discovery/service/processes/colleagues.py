@@ -13,13 +13,15 @@ import msgpack
 import trio
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
 
-from nodespan.discovery.service.exposition import Family, Sample, combined, from_plain, to_plain
-from nodespan.discovery.service.metrics import Metrics, page
+from nodespan.discovery.service.metrics import PROCESSES, Metrics, is_scrape
+from nodespan.discovery.service.processes.combining import combined, from_plain, to_plain
 from nodespan.discovery.service.processes.team import Team
+from nodespan.runtime.api.exposition import scraped
 from nodespan.runtime.api.grpc import Bounds, Call, Limits, Method, RPCError, Server, Service, frame, methods, unary
 from nodespan.runtime.api.grpc.client import CallError, Channel, ChannelOptions, Endpoint, open_channel
-from nodespan.runtime.api.pages import Page, answer
+from nodespan.runtime.api.pages import Page, RespondTo, answer
 from nodespan.runtime.backoff import Exponential
+from nodespan.runtime.metrics import Family
 from nodespan.runtime.process.logger import Logger
 
 _INTERNAL = "/nodespan.discovery.Internal"
@@ -113,19 +115,17 @@ class Colleagues:
         pairs = tuple((name, value) for name, value in headers)
         return Page(status=status, content_type=content_type, headers=pairs, body=body)
 
-    def metrics(self, own: Metrics) -> Pages:
+    def metrics(self, own: Metrics) -> RespondTo:
         """One page for what all processes counted. One that does not answer is missing in it, and in `processes`."""
 
-        async def respond(target: str) -> Page:
-            found = own.respond(target)
-            if found.status != 200:
-                return found
+        async def respond(target: str, accept: str) -> Page:
+            if not is_scrape(target):
+                return await own.respond(target, accept)
             parts = {self._team.place: own.families()}
             async with trio.open_nursery() as nursery:
                 for place in self._team.others:
                     nursery.start_soon(self._add_families, place, parts)
-            up = Family("discovery_server_processes", "gauge", "Processes that answer.", (Sample(len(parts)),))
-            return page([*combined(parts), up])
+            return await scraped([*combined(parts), PROCESSES(len(parts))], accept)
 
         return respond
 

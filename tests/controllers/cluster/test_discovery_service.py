@@ -14,7 +14,7 @@ from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeControlle
 from nodespan.controllers.cluster.config import ConfigController
 from nodespan.controllers.cluster.conversion import to_wire
 from nodespan.controllers.cluster.discovery_service import DiscoveryServiceController
-from nodespan.controllers.cluster.metrics import collect
+from nodespan.controllers.cluster.metrics import METRICS
 from nodespan.controllers.cluster.missing_nodes import PATIENCE
 from nodespan.controllers.network.status.network_status import NetworkStatusController
 from nodespan.discovery.ciphers import ClusterCipher
@@ -53,7 +53,7 @@ from nodespan.resources.network import (
 from nodespan.resources.runtime import ENVIRONMENT_ID, Environment, EnvironmentSpec
 from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from nodespan.runtime.api.grpc.client import Stage
-from nodespan.runtime.state import MemoryState
+from nodespan.runtime.state import MemoryState, State
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.cluster.samples import KEY, affiliate, machine_config, with_services
 from tests.discovery.fake_service import FakeService
@@ -502,13 +502,13 @@ async def test_every_step_that_fails_is_named_by_status_problem_netstatus_and_me
         problem = await node.eventually(NetworkProblem, network_problem_id(DiscoveryServiceStatus.name, "one"))
         assert problem.spec.message == f"one.example.org:443 cannot be used: {expected}"
         await node.eventually(NetworkStatus, NETWORK_STATUS_ID, lambda found: not found.spec.discovery_ready)
-        metrics = {samples.name: samples.values for samples in collect(node.state)}
+        metrics = _metrics(node.state)
         of_one = ("one", "one.example.org:443")
         assert metrics["nodespan_discovery_connected"] == {of_one: 0.0}
         assert metrics["nodespan_discovery_failure"] == {(*of_one, str(stage)): 1.0}
         one.is_down = False
         await node.eventually(NetworkStatus, NETWORK_STATUS_ID, lambda found: found.spec.discovery_ready)
-        metrics = {samples.name: samples.values for samples in collect(node.state)}
+        metrics = _metrics(node.state)
         assert metrics["nodespan_discovery_connected"] == {of_one: 1.0}
         assert metrics["nodespan_discovery_failure"] == {}
 
@@ -531,3 +531,11 @@ async def test_a_wrong_secret_is_a_problem_and_a_single_bad_record_a_warning() -
         assert status.spec.unreadable == 1
         one.put(blob(affiliate("a")))
         await node.gone(NetworkProblem, problem)
+
+
+def _metrics(state: State) -> dict[str, dict[tuple[str, ...], float]]:
+    """The values of the family's metrics, by name and by the values of their labels."""
+    return {
+        family.metric.name: {tuple(value for _, value in sample.labels): sample.value for sample in family.samples}
+        for family in METRICS.collect(state)
+    }

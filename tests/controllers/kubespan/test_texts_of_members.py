@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from nodespan.controllers.cluster import metrics as cluster_metrics
 from nodespan.controllers.cluster.affiliate_merge import AffiliateMergeController
 from nodespan.controllers.cluster.conversion import from_wire
 from nodespan.controllers.cluster.endpoint import EndpointController
 from nodespan.controllers.cluster.member import MemberController
-from nodespan.controllers.cluster.metrics import collect as cluster_metrics
-from nodespan.controllers.kubespan.metrics import collect as kubespan_metrics
+from nodespan.controllers.kubespan import metrics as kubespan_metrics
 from nodespan.controllers.kubespan.peer import PeerController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
@@ -143,9 +143,11 @@ async def test_what_is_kept_logged_and_counted_of_it_is_bounded_and_printable(fi
                 for text in texts(resource_to_plain(resource)):
                     assert text.isprintable(), (resource.metadata, text)
                     assert len(text) <= LONGEST, resource.metadata
-            for samples in (*cluster_metrics(node.state), *kubespan_metrics(node.state)):
-                for labels in samples.values:
-                    assert all(label.isprintable() and len(label) <= LONGEST for label in labels), samples.name
+            for source in (cluster_metrics.METRICS, kubespan_metrics.METRICS):
+                for family in source.collect(node.state):
+                    for sample in family.samples:
+                        shown = [label for _, label in sample.labels]
+                        assert all(label.isprintable() and len(label) <= LONGEST for label in shown), family.metric.name
     assert logs
     for log in logs:
         for text in texts(log):

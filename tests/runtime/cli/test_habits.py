@@ -1,5 +1,6 @@
 """The habits of other tools' users: what is accepted, and what is answered with the right command."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from nodespan.controllers.overview.habits import HABITS
 from nodespan.runtime.cli.arguments import parse, parser_of, verbs
-from nodespan.runtime.cli.habits import advice_on, explain_namespace, instead_of, looks_like_host
+from nodespan.runtime.cli.habits import advice_on, advice_on_type, explain_namespace, instead_of, looks_like_host
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,6 +62,10 @@ ACCEPTED: list[tuple[str, dict[str, object]]] = [
     ("bugreport --list", {"verb": "support", "list": True}),
     ("logs --tail 5 -f", {"verb": "logs", "lines": 5, "follow": True}),
     ("--node one health", {"verb": "status", "node": "one"}),
+    ("config use-context lab", {"verb": "config", "action": "use", "name": "lab"}),
+    ("--context lab config info", {"verb": "config", "action": "contexts", "context": "lab"}),
+    ("peers list -w", {"verb": "get", "type": "kubespanpeerstatuses", "watch": True, "id": None}),
+    ("show kubespan", {"verb": "status"}),
 ]
 
 
@@ -91,6 +96,18 @@ ANSWERED = [
     ("-n 10.0.0.1 logs", "run logs on the node itself"),
     ("why link", "required: ID"),
     ("statsu", "did you mean 'status'"),
+    ("apply x --mode no-reboot", "--mode=no-reboot: --mode apply"),
+    ("apply x --mode=reboot", "systemctl reboot"),
+    ("apply x --mode sideways", "invalid choice: 'sideways'"),
+    ("apply -f x --dry-run=server", "--dry-run takes no value"),
+    ("gen secrets", "there is no command 'gen secrets': nodespan gen config makes the secrets too"),
+    ("gen nothing", "invalid choice: 'nothing'"),
+    ("config", "required: contexts|use|merge|endpoint|node"),
+    ("get links --limit=5", "pipe a table into head"),
+    ("get links -L app", "-L: -o custom-columns"),
+    ("events --for link/eth0", "nodespan describe TYPE ID"),
+    ("status --json", "--json: -o json"),
+    ("metrics print", "nodespan agent --metrics"),
 ]
 
 
@@ -115,7 +132,17 @@ def test_no_habit_hides_a_verb_and_each_accepted_one_leads_to_a_verb() -> None:
             assert instead, typed
 
 
+def test_no_advice_hides_a_type() -> None:
+    names = (ROOT / "tests/resources/type_names.txt").read_text()
+    here = {word for line in names.splitlines() for word in re.split(r"[\s,:]+", line.lower())}
+    assert [name for name in HABITS.types if name in here] == []
+    assert advice_on_type("Nodes") == "nodes are members here: nodespan get members"
+
+
 def test_what_no_tool_has_gets_no_advice() -> None:
     assert instead_of("xyzzy", ["a"]) is None
     assert instead_of("xyzzy", []) is None
+    assert instead_of("config", ["xyzzy"]) is None
     assert advice_on(["--xyzzy", "links", "-x=1"]) == ""
+    assert advice_on(["--mode=xyzzy"]) == ""
+    assert advice_on_type("xyzzy") == ""

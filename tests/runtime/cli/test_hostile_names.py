@@ -47,6 +47,7 @@ COMMANDS = (
     ("get", "lamps", "-o", "json"),
     ("get", "lamps", "-o", "jsonpath={.spec.text}"),
     ("get", "lamps", "-A"),
+    ("get", "lamps,events"),
     ("get", "events"),
     ("describe", "lamps"),
     ("events",),
@@ -138,6 +139,46 @@ async def test_tables_are_aligned_by_what_a_terminal_shows(tmp_path: Path, monke
     for line in lines:
         before = next(line[:end] for end in range(len(line)) if width_of(line[:end]) >= column and line[end] == "1")
         assert width_of(before) == column, line
+
+
+async def test_several_types_are_listed_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def shown(*command: str) -> str:
+        return await output(tmp_path / "s", ("get", *command), monkeypatch, is_terminal=False)
+
+    async with agent(tmp_path / "s"):
+        lamps, events = await shown("lamps"), await shown("events")
+        assert await shown("lamps,events") == f"{lamps}\n{events}"
+        assert await shown("lamps,events", "-o", "name") == "".join(
+            [await shown(type, "-o", "name") for type in ("lamps", "events")]
+        )
+        documents = (await shown("lamps,events", "-o", "yaml")).split("\n---\n")
+        assert len(documents) == 2 * len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        (("get", "lamps,events", "-w"), "name one type to watch it"),
+        (("get", "lamps,events", "x"), "name one type"),
+        (("get", "pods"), "nodespan does not run Kubernetes: kubectl get pods"),
+        (("get", "lamps,nodes"), "nodespan get members"),
+        (("get", "lampss"), "did you mean"),
+        (("get", "lamps", "-o", "go-template={{.spec.text}}"), "use -o jsonpath='{.spec.text}'"),
+        (("get", "lamps", "-n", "10.0.0.1"), "nodespan --nodes 10.0.0.1 get ..."),
+    ],
+)
+async def test_what_cannot_be_shown_is_answered_with_what_to_type(
+    tmp_path: Path,
+    command: tuple[str, ...],
+    part: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async with agent(tmp_path / "s"):
+        with monkeypatch.context() as patch:
+            patch.setenv("NODESPAN_SOCKET", str(tmp_path / "s"))
+            assert await trio.to_thread.run_sync(main, list(command)) == 1
+    assert part in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("columns", ["20", "41"])

@@ -251,7 +251,7 @@ async def test_the_metrics_count_what_a_reconciler_does() -> None:
         await put(node, "a", "1")
         await put(node, "b", "1")
         await node.settled()
-        text = EngineMetrics(node.engine, node.state).respond("/metrics").body.decode()
+        text = (await EngineMetrics(node.engine, node.state).respond("/metrics")).body.decode()
     for line in ("failing{%s} 1.0", "applied_total{%s} 1.0", "failures_total{%s} 1.0", "queue_length{%s} 0.0"):
         assert f"nodespan_reconciler_{line}" % f'controller="{NAME}"' in text
 

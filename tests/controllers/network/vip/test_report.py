@@ -125,3 +125,12 @@ async def test_an_address_given_up_is_not_written_again_by_a_slower_task() -> No
     has_it = [bool(output.addresses) for output in board.output]
     assert has_it == sorted(has_it, reverse=True)
     assert not has_it[-1]
+
+
+async def test_another_leader_than_the_last_known_one_is_a_handover() -> None:
+    report = Board().report()
+    for leader, trouble in (("one", ""), ("", "etcd is away"), ("one", ""), ("two", ""), ("two", "etcd is away")):
+        await report.update(leader=leader, watch_trouble=trouble)
+    assert report.tally.handovers == 1
+    # An operator that starts again goes on with the same tally.
+    assert Board().report().tally is report.tally

@@ -1,0 +1,1 @@
+"""What monitors nodes from outside: alert rules for Prometheus, and a dashboard for Grafana, as plain data."""
