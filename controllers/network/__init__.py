@@ -62,7 +62,7 @@ def _appliers(settings: Settings) -> list[AnyController]:
         LinkSpecController(record=settings.state_dir / "links.json", prior=prior),
         RouteSpecController(prior=prior),
         RoutingRuleSpecController(prior=prior),
-        NfTablesChainController(prior=prior),
+        NfTablesChainController(prior=prior, leaving=settings.leaving),
         WireguardPeerController(prior=prior),
     ]
 

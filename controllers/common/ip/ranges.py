@@ -35,15 +35,21 @@ def union(given: Iterable[Range]) -> tuple[Range, ...]:
 
 
 def subtract(given: Iterable[Range], away: tuple[Range, ...]) -> tuple[Range, ...]:
-    """Remove `away` from `given`; both are sorted and disjoint."""
+    """Remove `away` from `given`; both are sorted and disjoint. Takes as long as both are, not as their product."""
     left: list[Range] = []
+    hole = 0
     for first, last in given:
-        for hole_first, hole_last in away:
-            if hole_last < first or hole_first > last:
-                continue
+        while hole < len(away) and away[hole][1] < first:
+            hole += 1
+        at = hole
+        while at < len(away) and away[at][0] <= last:
+            hole_first, hole_last = away[at]
             if hole_first > first:
                 left.append((first, hole_first - 1))
-            first = hole_last + 1
+            first = max(first, hole_last + 1)
+            at += 1
+        # The last hole may reach into the next range.
+        hole = max(hole, at - 1)
         if first <= last:
             left.append((first, last))
     return tuple(left)

@@ -89,7 +89,9 @@ class NfTablesChainController(QueueController):
         stale_after: float = STALE_AFTER,
         full_interval: float = FULL_INTERVAL,
         prior: PriorState | None = None,
+        leaving: trio.Event | None = None,
     ) -> None:
+        """`leaving` is set when the agent is to revert everything, also what an earlier agent has left."""
         retries = Retries(_RETRIES)
         guard_name = f"{table}{GUARD_SUFFIX}"
         guard = GuardTable(guard_name, netns)
@@ -98,7 +100,15 @@ class NfTablesChainController(QueueController):
         self._reconciler = Reconciler(
             desired=self._desired,
             plan=_TablePlan(self._desired, guard, others),
-            driver=_TableDriver(netns, self._desired, guard, others, self._wake_at_once, prior or PriorState(None)),
+            driver=_TableDriver(
+                netns,
+                self._desired,
+                guard,
+                others,
+                self._wake_at_once,
+                prior or PriorState(None),
+                trio.Event() if leaving is None else leaving,
+            ),
             retries=retries,
             report=_TableReport(self._desired, others),
             full_interval=full_interval,
@@ -319,9 +329,11 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         others: _Others,
         wake: Callable[[], None],
         prior: PriorState,
+        leaving: trio.Event,
     ) -> None:
         self._netns = netns
         self._prior = prior
+        self._leaving = leaving
         self._desired = desired
         self._guard = guard
         self._others = others
@@ -345,6 +357,7 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._guard.follow, self._guard_lost)
+                self._nursery.start_soon(self._leave)
                 yield
                 self._nursery.cancel_scope.cancel()
         finally:
@@ -411,6 +424,11 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
                         others.has_deleted, others.look_at = False, trio.current_time() + _SECOND_LOOK
                 case Send(chains=chains):
                     desired.note_sent(chains)
+
+    async def _leave(self) -> None:
+        await self._leaving.wait()
+        self._desired.leave()
+        self._wake()
 
     # What others do.
 

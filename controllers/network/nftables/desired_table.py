@@ -111,6 +111,13 @@ class DesiredTable(Desired):
         self.is_listed = False
         self._retries.try_now(self.table)
 
+    def leave(self) -> None:
+        """The agent is to revert everything: what the table held before does not stay any longer, either."""
+        self._stale_after = 0.0
+        self.forget_before()
+        self.has_news = True
+        self.compare()
+
     def give_way(self, name: str) -> None:
         """Another program has a table of this name: ours has another one from now on."""
         self.foreign, self.kernel_name = name, other_name(name)

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
+import trio
 
 from nodespan.controllers.network.nftables.chain import Send, Sender, TableWork, _Others, _TableDriver
 from nodespan.controllers.network.nftables.desired_table import DesiredTable
@@ -93,7 +94,7 @@ async def test_a_guard_whose_nft_is_given_up_in_the_same_job_is_made_again_at_on
     guard.note(_guard_work(kept), cast(OwnedTable, kept))
     woken: list[bool] = []
     prior = cast(Any, Prior())
-    driver = _TableDriver(None, desired, guard, _Others(), lambda: woken.append(True), prior)
+    driver = _TableDriver(None, desired, guard, _Others(), lambda: woken.append(True), prior, trio.Event())
     work: dict[str, TableWork] = {"t": Send("{}"), "t_guard": _guard_work(kept)}
     applied = driver.job(work)()
     assert set(applied.failed) == {"t"}
@@ -124,7 +125,9 @@ async def test_connections_that_cannot_be_made_known_are_named_and_the_rules_are
 
     monkeypatch.setattr("nodespan.controllers.network.nftables.chain.track_connections", refuse)
     desired, others = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others()
-    driver = _TableDriver(None, desired, GuardTable("t_guard", None), others, lambda: None, cast(Any, Prior()))
+    driver = _TableDriver(
+        None, desired, GuardTable("t_guard", None), others, lambda: None, cast(Any, Prior()), trio.Event()
+    )
     applied = driver.job({"t": Send("{}", is_whole=True, tracks=True)})()
     assert (processes, applied.failed) == (["{}"], {})
     await driver.applied(cast(Access, None), applied.result)

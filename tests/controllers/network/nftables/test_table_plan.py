@@ -214,3 +214,14 @@ async def test_connections_are_made_known_before_the_first_rule_that_asks_for_th
     chain = desired.chains["c"]
     desired.note_listed(SeenTable(chains={"c": SeenChain(header=chain.header, comments=())}))
     assert not work(plan).tracks
+
+
+async def test_what_an_earlier_process_left_goes_at_once_when_the_agent_leaves() -> None:
+    plan, desired, _ = parts()
+    found = SeenTable(chains={"c": SeenChain(header={}, comments=())}, sets={V4: HELD})
+    desired.note_listed(found)
+    assert work(plan) is None
+    desired.leave()
+    assert work(plan) == ListTable()
+    desired.note_listed(found)
+    assert commands(work(plan)) == [{"delete": {"table": {"family": "inet", "name": "t"}}}]
