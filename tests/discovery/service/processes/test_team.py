@@ -159,7 +159,7 @@ async def test_a_connection_that_was_handed_over_ends_in_order_when_its_process_
 
 
 async def test_over_tls_each_connection_counts_for_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodespan.discovery.service.server._most_files", lambda: 1000)
+    monkeypatch.setattr("nodespan.discovery.service.server.most_files", lambda: 1000)
     secure = attrs.evolve(HERE, certificate=Authority("test").issue(tmp_path, "localhost"))
     # 125 are kept from clients, by each of the two.
     for options, shares, most in ((HERE, False, 1750), (secure, False, 874), (secure, True, 1750)):
