@@ -21,6 +21,7 @@ NAV: list[Any] = [
                     "kubespan.md",
                     "howto/join-a-talos-cluster.md",
                     "howto/discovery-service.md",
+                    "relay.md",
                     "howto/behind-a-proxy.md",
                 ]
             },
