@@ -27,7 +27,7 @@ pytestmark = [
 # What the distribution has, as a package without files.
 _BASE = """\
 Name: base
-Version: 1
+Version: {python}
 Release: 1
 Summary: What the machine has
 License: none
