@@ -54,8 +54,8 @@ def root_of(distribution: Distribution) -> Path:
             keyring = (_ubuntu_keyring(Path(work)),) if distribution.mirror == _UBUNTU else ()
             signed = f"[signed-by={keyring[0]}] " if keyring else ""
             source = f"deb {signed}{distribution.mirror} {distribution.suite} {distribution.components}"
-            options = ("--variant=minbase", f"--include={distribution.packages}")
-            command = ("mmdebstrap", *options, distribution.suite, str(new), source)
+            included = (f"--include={distribution.packages}",) if distribution.packages else ()
+            command = ("mmdebstrap", "--variant=minbase", *included, distribution.suite, str(new), source)
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 pytest.skip(f"no root of {distribution.suite}: {done.stderr.strip().splitlines()[-1]}")
