@@ -17,7 +17,16 @@ from nodespan.resources.addresses import (
     split_prefix,
 )
 from nodespan.resources.config.network import ClientIdentifier
-from nodespan.resources.wire import cluster_pb2, config_pb2, files_pb2, k8s_pb2, kubespan_pb2, network_pb2, runtime_pb2
+from nodespan.resources.wire import (
+    cluster_pb2,
+    config_pb2,
+    files_pb2,
+    k8s_pb2,
+    kubespan_pb2,
+    network_pb2,
+    runtime_pb2,
+    time_pb2,
+)
 from nodespan.runtime.codec.messages import At, Choice, MessageType, Part
 
 # Types of the originals that have no message there, or one whose fields we do not know: the secrets of the API.
@@ -26,6 +35,8 @@ WITHOUT_MESSAGE = frozenset(
         "ApiCertificates.secrets.talos.dev",
         "CertSANs.secrets.talos.dev",
         "DeviceConfigSpecs.net.talos.dev",
+        "KernelModuleSpecs.runtime.talos.dev",
+        "KernelModuleStatuses.runtime.talos.dev",
         "OSRoots.secrets.talos.dev",
     }
 )
@@ -55,6 +66,14 @@ class _Endpoint:
         return join_endpoint(value.ip, value.port) if value.ip else ""
 
 
+class _URL:
+    def to_wire(self, value: str, into: Any) -> None:
+        into.full_path = value
+
+    def from_wire(self, value: Any) -> str:
+        return str(value.full_path)
+
+
 class _HardwareAddress:
     """The bytes of a lower-case colon form."""
 
@@ -69,6 +88,7 @@ _COMMON: Mapping[str, Part] = {
     "common.NetIP": _Address(),
     "common.NetIPPrefix": _Prefix(),
     "common.NetIPPort": _Endpoint(),
+    "common.URL": _URL(),
 }
 _MAC = At(form=_HardwareAddress())
 
@@ -291,9 +311,23 @@ NETWORK: tuple[MessageType[Any], ...] = (
         network_pb2.OperatorSpecSpec,
         _network(network.DHCP4OperatorSpec, network_pb2.DHCP4OperatorSpec, _CLIENT_ID),
         _network(network.DHCP6OperatorSpec, network_pb2.DHCP6OperatorSpec, _CLIENT_ID),
-        _network(network.VIPOperatorSpec, network_pb2.VIPOperatorSpec),
+        _network(
+            network.VIPOperatorSpec,
+            network_pb2.VIPOperatorSpec,
+            _network(network.VIPEquinixMetalSpec, network_pb2.VIPEquinixMetalSpec),
+            _network(network.VIPHCloudSpec, network_pb2.VIPHCloudSpec),
+            hcloud="h_cloud",
+        ),
         layer="config_layer",
     ),
+    _network(
+        network.ProbeSpecSpec,
+        network_pb2.ProbeSpecSpec,
+        _network(network.TCPProbeSpec, network_pb2.TCPProbeSpec),
+        _network(network.HTTPProbeSpec, network_pb2.HTTPProbeSpec),
+        layer="config_layer",
+    ),
+    _network(network.ProbeStatusSpec, network_pb2.ProbeStatusSpec),
     _network(network.ResolverSpecSpec, network_pb2.ResolverSpecSpec, _NAME_SERVER, layer="config_layer"),
     _network(network.ResolverStatusSpec, network_pb2.ResolverStatusSpec, _NAME_SERVER),
     _network(
@@ -366,6 +400,10 @@ MACHINE: tuple[MessageType[Any], ...] = (
     MessageType(files.EtcFileStatusSpec, files_pb2.EtcFileStatusSpec),
     MessageType(runtime.EnvironmentSpec, runtime_pb2.EnvironmentSpec),
     MessageType(runtime.KernelCmdlineSpec, runtime_pb2.KernelCmdlineSpec),
+    MessageType(runtime.KernelParamSpecSpec, runtime_pb2.KernelParamSpecSpec),
+    MessageType(runtime.KernelParamStatusSpec, runtime_pb2.KernelParamStatusSpec),
+    MessageType(runtime.AdjtimeStatusSpec, time_pb2.AdjtimeStatusSpec),
+    MessageType(runtime.TimeStatusSpec, time_pb2.StatusSpec),
     MessageType(cluster.MachineResetSignalSpec, runtime_pb2.MachineResetSignalSpec),
     _MachineConfigs(),
 )

@@ -15,7 +15,6 @@ from nodespan.controllers.config.not_applied import (
     is_known_elsewhere,
     key_not_applied,
     kind_not_applied,
-    values_not_applied,
 )
 from nodespan.controllers.config.problem import Ignored, Problem
 from nodespan.controllers.config.rules.entry import Entry
@@ -81,7 +80,7 @@ class DocumentPart:
         return cls(
             node=node,
             entry=entry,
-            findings=(*findings, *warned, *values_not_applied(structured.value)),
+            findings=(*findings, *warned),
             foreign=tuple(part for part in structured.foreign if part[0] not in {each.path for each in warned}),
         )
 

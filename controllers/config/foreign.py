@@ -17,7 +17,6 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
             "baseRuntimeSpecOverrides",
             "controlPlane",
             "disks",
-            "kernel",
             "kubelet",
             "logging",
             "nodeAnnotations",
@@ -26,10 +25,7 @@ OPEN: Final[Mapping[type, frozenset[str]]] = {
             "pods",
             "registries",
             "seccompProfiles",
-            "sysctls",
-            "sysfs",
             "systemDiskEncryption",
-            "udev",
         }
     ),
     Install: frozenset({"bootloader", "disk", "diskSelector", "extensions", "image", "legacyBIOSSupport", "wipe"}),

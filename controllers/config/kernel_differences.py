@@ -1,5 +1,7 @@
 """What changes on the machine when merged specs change: the host's name, links, addresses, routes, rules, cards, files.
 
+Kernel parameters and modules are the last.
+
 What is there already, or was there before the agent and stays after it, is said to stay. It is derived from the specs
 before and after and from what the kernel has, so that a link that is there already, or an address that another program
 took away, is no difference.
@@ -40,6 +42,14 @@ from nodespan.resources.network import (
     RoutingRuleStatus,
     address_id,
     route_id,
+)
+from nodespan.resources.runtime import (
+    KernelModuleSpec,
+    KernelModuleSpecSpec,
+    KernelModuleStatus,
+    KernelParamDefaultSpec,
+    KernelParamSpec,
+    KernelParamStatus,
 )
 from nodespan.runtime.resource import ResourceType
 from nodespan.runtime.resource.spec import outside_name
@@ -100,6 +110,8 @@ def kernel_lines(live: State, after: State, *, was_before: Callable[[str], bool]
     cards = {status.id: status.spec for status in live.list(EthernetStatus)}
     yield from _card_lines(*both.specs(EthernetSpec), cards, names)
     yield from _file_lines(*both.specs(EtcFileSpec))
+    yield from _parameter_lines(both)
+    yield from _module_lines(*both.specs(KernelModuleSpec), live)
 
 
 def _name_lines(
@@ -169,6 +181,34 @@ def _file_lines(before: Mapping[str, EtcFileSpecSpec], after: Mapping[str, EtcFi
         if before.get(name) != after.get(name):
             sign = "+" if name not in before else "-" if name not in after else "~"
             yield f"{sign} file /etc/{name}"
+
+
+def _parameter_lines(both: _Before) -> Iterator[str]:
+    """Defaults are in effect where nothing is named."""
+    (named, named_after), (defaults, defaults_after) = both.specs(KernelParamSpec), both.specs(KernelParamDefaultSpec)
+    before, after = defaults | named, defaults_after | named_after
+    statuses = {status.id: status.spec for status in both.live.list(KernelParamStatus)}
+    for id in sorted(before.keys() | after.keys()):
+        old, new = before.get(id), after.get(id)
+        if old == new:
+            continue
+        status = statuses.get(id)
+        if new is None:
+            yield f"- kernel parameter {id}: the value before{f', {status.default}' if status else ''}"
+        elif old is None:
+            yield f"+ kernel parameter {id}: {new.value}"
+        else:
+            yield f"~ kernel parameter {id}: {status.current if status else old.value} -> {new.value}"
+
+
+def _module_lines(
+    before: Mapping[str, KernelModuleSpecSpec], after: Mapping[str, KernelModuleSpecSpec], live: State
+) -> Iterator[str]:
+    loaded = {status.id for status in live.list(KernelModuleStatus) if status.spec.state}
+    for name in sorted(after.keys() - before.keys() - loaded):
+        yield f"+ kernel module {name}"
+    for name in sorted(before.keys() - after.keys()):
+        yield f"= kernel module {name}: stays loaded"
 
 
 class _Names:

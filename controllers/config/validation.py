@@ -8,6 +8,7 @@ from nodespan.controllers.config.rules.between import (
     check_discovery_needs,
     check_encrypted_dns,
     check_members,
+    check_probe_conditions,
     check_repeated,
     check_virtual_ips,
 )
@@ -42,5 +43,6 @@ def validate(entries: Sequence[Entry], *, are_all: bool = True) -> Iterator[tupl
     yield from check_replaced(entries)
     yield from check_control_plane_kinds(entries)
     yield from check_encrypted_dns(entries)
+    yield from check_probe_conditions(entries)
     yield from check_discovery_needs(entries)
     yield from check_firewall(entries)

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from nodespan.controllers.config.finding import Path
-from nodespan.resources.config.host import DnsProtocol, ResolverConfig, TimeSyncConfig
+from nodespan.resources.config.host import DnsProtocol, ResolverConfig
 from nodespan.resources.config.main import HostDns, Machine, MainDocument
-
-_NOTHING_WAITS = "nothing waits here until the clock is set"
 
 
 def without_effect(document: object) -> Iterator[tuple[Path, str]]:
@@ -18,8 +16,6 @@ def without_effect(document: object) -> Iterator[tuple[Path, str]]:
             machine = document.machine or Machine()
             if machine.install.extra_kernel_args:
                 yield ("machine", "install", "extraKernelArgs"), "give them to the boot loader yourself"
-            if machine.time.boot_timeout:
-                yield ("machine", "time", "bootTimeout"), _NOTHING_WAITS
             if machine.features.host_dns and machine.features.host_dns.enabled:
                 yield ("machine", "features", "hostDNS"), _without_host_dns(machine.features.host_dns)
         case ResolverConfig():
@@ -29,8 +25,6 @@ def without_effect(document: object) -> Iterator[tuple[Path, str]]:
                     yield ("nameservers", index, "protocol"), consequence
             if document.host_dns and document.host_dns.enabled:
                 yield ("hostDNS",), _without_host_dns(document.host_dns)
-        case TimeSyncConfig() if document.boot_timeout:
-            yield ("bootTimeout",), _NOTHING_WAITS
 
 
 def _without_host_dns(host_dns: HostDns) -> str:

@@ -1,14 +1,20 @@
-"""Applies host-wide configuration: names, resolvers, time, files, trust, environment.
+"""Applies host-wide configuration: names, resolvers, time, files, trust, environment, kernel parameters.
 
 Only what is configured is changed. Originals are kept in the state directory and restored once no longer configured.
 """
 
 from nodespan.controllers.host.environment import EnvironmentController
 from nodespan.controllers.host.etc_file import EtcFileController
-from nodespan.controllers.host.etc_file_config import EtcFileConfigController
+from nodespan.controllers.host.etc_file_config import EtcFileConfigController, UdevRuleController
 from nodespan.controllers.host.host import this_host
 from nodespan.controllers.host.hostname_config import HostnameConfigController
 from nodespan.controllers.host.hostname_spec import HostnameSpecController
+from nodespan.controllers.host.kernel_module import KernelModuleConfigController, KernelModuleSpecController
+from nodespan.controllers.host.kernel_params import (
+    ForwardingController,
+    KernelParamConfigController,
+    KernelParamSpecController,
+)
 from nodespan.controllers.host.machine_file import MachineFileController
 from nodespan.controllers.host.managed_files import ManagedFiles
 from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
@@ -16,6 +22,7 @@ from nodespan.controllers.host.resolver_config import ResolverConfigController
 from nodespan.controllers.host.static_host import StaticHostController
 from nodespan.controllers.host.statuses import ResolverSpecController, TimeServerSpecController
 from nodespan.controllers.host.time_server_config import TimeServerConfigController
+from nodespan.controllers.host.time_sync import AdjtimeStatusController, SyncController
 from nodespan.controllers.host.trusted_roots import TrustedRootsController
 from nodespan.runtime.plugins import AnyController, Settings
 
@@ -28,19 +35,27 @@ def controllers(settings: Settings) -> list[AnyController]:
     files = ManagedFiles(host, settings.state_dir / ORIGINALS)
     leaving = settings.leaving
     return [
+        AdjtimeStatusController(),
         EnvironmentController(host),
         EtcFileConfigController(),
         EtcFileController(files, leaving=leaving),
+        ForwardingController(),
         HostnameConfigController(),
         HostnameSpecController(host, settings.state_dir, leaving=leaving),
+        KernelModuleConfigController(),
+        KernelModuleSpecController(host),
+        KernelParamConfigController(),
+        KernelParamSpecController(host, settings.state_dir, leaving=leaving),
         MachineFileController(files, leaving=leaving),
         NetworkEtcFileController(host),
         ResolverConfigController(),
         ResolverSpecController(),
         StaticHostController(),
+        SyncController(host),
         TimeServerConfigController(),
         TimeServerSpecController(),
         TrustedRootsController(files, settings.state_dir, leaving=leaving),
+        UdevRuleController(),
     ]
 
 

@@ -37,16 +37,29 @@ _FORBIDDEN = (errno.EPERM, errno.EACCES, errno.EROFS)
 class FollowUp:
     """How the readers of a file learn that it changed: a command to run, or a service to restart.
 
-    `service` lists all names that its unit may have.
+    `service` lists all names that its unit may have. `then` are commands to run after `command` if the file was
+    written, not if it was restored. With `where` only a machine that has this file has readers to tell.
     """
 
     command: tuple[str, ...] = ()
     service: tuple[str, ...] = ()
+    then: tuple[tuple[str, ...], ...] = ()
+    where: str = ""
+
+
+# Devices that are there already get the new rules as at boot. Nothing here waits for udev to have done it.
+_UDEV = FollowUp(
+    command=("udevadm", "control", "--reload"),
+    then=tuple(("udevadm", "trigger", f"--type={type}", "--action=add") for type in ("devices", "subsystems")),
+    where="/run/udev/control",
+)
 
 
 def follow_up(id: str) -> FollowUp:
     """What to do after a change of a file below /etc; for most files nothing."""
     first, _, rest = id.partition("/")
+    if first == "udev":
+        return _UDEV
     if first == "systemd":
         match rest.partition("/")[0]:
             case "resolved.conf.d":
@@ -171,19 +184,21 @@ class EtcFileController(Controller):
             by_kind.setdefault(follow_up(id), []).append(id)
         for kind, ids in by_kind.items():
             try:
-                await self._follow_up(kind)
+                await self._follow_up(kind, is_written=any(id in outcome.unnotified for id in ids))
             except CommandFailedError as error:
                 outcome.left += [f"/etc/{id} is as it was before, but: {error}" for id in ids if id in outcome.gone]
                 outcome.problems |= {id: f"it is written, but: {error}" for id in ids if id in outcome.unnotified}
 
-    async def _follow_up(self, kind: FollowUp) -> None:
+    async def _follow_up(self, kind: FollowUp, *, is_written: bool) -> None:
         host = self._files.host
-        if host.commands is None:
+        if host.commands is None or (kind.where and not host.exists(kind.where)):
             return
         if kind.service:
             await restart(host, *kind.service)
         elif kind.command and (kind.command[0] != "systemctl" or host.has_systemd):
             await host.commands.run(*kind.command)
+            for command in kind.then if is_written else ():
+                await host.commands.run(*command)
 
     def _conclude(self, outcome: _Outcome) -> None:
         for id in outcome.unnotified:

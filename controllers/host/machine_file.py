@@ -3,12 +3,13 @@
 secrets.TrustedRootsController handles what is appended to the bundle of certificate authorities.
 """
 
+from typing import TYPE_CHECKING
+
 import attrs
 import trio
 
 from nodespan.controllers.host.etc_file import POLL_INTERVAL, RETRY_INTERVAL, reason
 from nodespan.controllers.host.host import HostError
-from nodespan.controllers.host.machine_file_rules import FilePlan, plan_files
 from nodespan.controllers.host.managed_files import ManagedFiles
 from nodespan.controllers.host.polling import wake_every, wake_on_change
 from nodespan.controllers.host.trust_rules import file_entry_name, is_trust
@@ -18,6 +19,9 @@ from nodespan.resources.config.main import MachineFile
 from nodespan.resources.files import MachineFileStatus, MachineFileStatusSpec, machine_file_id
 from nodespan.resources.trust import TrustedRoot
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
+
+if TYPE_CHECKING:
+    from nodespan.controllers.host.machine_file_rules import FilePlan
 
 
 @attrs.define
@@ -68,6 +72,8 @@ class MachineFileController(Controller):
         return self._files.signature(self.name) != self._signature
 
     async def _turn(self, ctx: ControllerContext, entries: tuple[MachineFile, ...]) -> None:
+        from nodespan.controllers.host.machine_file_rules import plan_files
+
         plan = plan_files((index, file) for index, file in enumerate(entries) if not is_trust(file))
         outcome = await trio.to_thread.run_sync(self._change, plan)
         for message in outcome.left:
@@ -84,7 +90,7 @@ class MachineFileController(Controller):
                 spec = MachineFileStatusSpec(path=file.path, op=file.op, applied=applied and not error, error=error)
                 await ctx.put(MachineFileStatus, id, spec)
 
-    def _change(self, plan: FilePlan) -> _Outcome:
+    def _change(self, plan: "FilePlan") -> _Outcome:
         """Restore and write; in a worker thread."""
         outcome = _Outcome(dict(plan.errors))
         for path in self._files.owned(self.name).keys() - {file.path for file in plan.files}:

@@ -27,7 +27,6 @@ from nodespan.controllers.host.services import (
     find_timekeeping,
 )
 from nodespan.controllers.host.static_host import configured_hosts
-from nodespan.controllers.host.time_server_config import time_is_kept
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
 from nodespan.resources.files import EtcFileSpecSpec
 from nodespan.resources.network import (
@@ -196,7 +195,7 @@ class NetworkEtcFileController(Controller):
 
     async def _time_servers(self, ctx: ControllerContext, config: MachineConfigSpec) -> Files:
         status = ctx.find(TimeServerStatus, TIME_SERVERS_ID)
-        if status is None or status.metadata.is_tearing_down or not time_is_kept(config):
+        if status is None or status.metadata.is_tearing_down or not config.time_is_kept:
             return Files()
         timekeeping = await find_timekeeping(self._host)
         reads_sources = chrony_reads_sources(self._host, timekeeping.file) if timekeeping.file else False

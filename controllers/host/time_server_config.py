@@ -22,12 +22,6 @@ _UNMERGED = TimeServerSpec.within(CONFIG_NAMESPACE)
 _DEFAULT_SERVER = "time.cloudflare.com"
 
 
-def time_is_kept(config: MachineConfigSpec) -> bool:
-    """Whether the configuration enables time synchronisation."""
-    documents = config.documents_of(TimeSyncConfig)
-    return documents[0].enabled if documents else not config.machine.time.disabled
-
-
 def time_server_specs(config: MachineConfigSpec, *, cmdline: str) -> Iterator[TimeServerSpecSpec]:
     """The servers of all layers."""
     servers, use_nts = config.machine.time.servers, False
@@ -56,6 +50,6 @@ class TimeServerConfigController(Controller):
         async for _ in ctx:
             async with ctx.tracked_outputs(_UNMERGED):
                 config, line = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(KernelCmdline, KERNEL_CMDLINE_ID)
-                if config is not None and time_is_kept(config.spec):
+                if config is not None and config.spec.time_is_kept:
                     for spec in time_server_specs(config.spec, cmdline="" if line is None else line.spec.cmdline):
                         await ctx.put(_UNMERGED, layered_id(spec.layer, TIME_SERVERS_ID), spec)

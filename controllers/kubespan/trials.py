@@ -1,11 +1,14 @@
 """How a direct path to a peer is tried in the kernel: probes through the tunnel, and packets past it."""
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK
 from nodespan.controllers.kubespan.device import WireguardDevice
-from nodespan.kernel.packets.raw_datagrams import RawDatagrams
 from nodespan.kernel.wireguard.device import parse_endpoint
+
+if TYPE_CHECKING:
+    from nodespan.kernel.packets.raw_datagrams import RawDatagrams
 
 
 class KernelTrials:
@@ -15,7 +18,10 @@ class KernelTrials:
         self._device = device
 
     @cached_property
-    def _datagrams(self) -> RawDatagrams:
+    def _datagrams(self) -> "RawDatagrams":
+        # Only a node with a relay sends any.
+        from nodespan.kernel.packets.raw_datagrams import RawDatagrams
+
         return RawDatagrams(FIREWALL_MARK)
 
     def probe(self, address: str) -> None:

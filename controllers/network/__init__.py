@@ -22,6 +22,7 @@ from nodespan.controllers.network.merge.controllers import (
     HostnameMergeController,
     LinkMergeController,
     OperatorMergeController,
+    ProbeMergeController,
     ResolverMergeController,
     RouteMergeController,
     RoutingRuleMergeController,
@@ -30,6 +31,7 @@ from nodespan.controllers.network.merge.controllers import (
 from nodespan.controllers.network.naming.link_name import LinkNameController
 from nodespan.controllers.network.naming.link_rename import LinkRenameController
 from nodespan.controllers.network.nftables.chain import NfTablesChainController
+from nodespan.controllers.network.probes.probe import ProbeConfigController, ProbeController
 from nodespan.controllers.network.registration import operator_spec_controller
 from nodespan.controllers.network.status import metrics as network_metrics
 from nodespan.controllers.network.status.address_filter import AddressFilterController
@@ -94,6 +96,9 @@ controllers = (
     OperatorConfigController,
     OperatorMergeController,
     OperatorVIPConfigController,
+    ProbeConfigController,
+    ProbeController,
+    ProbeMergeController,
     ResolverMergeController,
     RouteConfigController,
     RouteMergeController,

@@ -11,6 +11,7 @@ import trio
 from nodespan.controllers.secrets.errors import CertificateError, IssuerError
 from nodespan.resources.cluster import DISCOVERED, Endpoint
 from nodespan.resources.config import MACHINE_CONFIG_ID, KubeClusterConfig, MachineConfig, MachineConfigSpec
+from nodespan.resources.runtime import TIME_ID, TimeStatus
 from nodespan.resources.secrets import (
     API_ID,
     OS_ROOT_ID,
@@ -73,6 +74,7 @@ class APIController(Controller):
         weak(CertSAN, API_ID),
         weak(Endpoint, DISCOVERED),
         weak(MachineConfig, MACHINE_CONFIG_ID),
+        weak(TimeStatus, TIME_ID),
     )
     outputs = (exclusive(APICertificate),)
 
@@ -81,9 +83,12 @@ class APIController(Controller):
         self._now = now
         self._issued: _Issued | None = None
         self._last_error = ""
+        self._began: float | None = None
+        self._is_waiting = False
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the authority, the names and the clock."""
+        self._began = trio.current_time() if self._began is None else self._began
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look, ctx)
             async for _ in ctx:
@@ -91,6 +96,11 @@ class APIController(Controller):
                     root, sans = ctx.find(OSRoot, OS_ROOT_ID), ctx.find(CertSAN, API_ID)
                     if root is None or sans is None:
                         self._issued = None
+                        continue
+                    if self._issued is None and self._waits_for_clock(ctx, trio.current_time() - self._began):
+                        if not self._is_waiting:
+                            self._is_waiting = True
+                            ctx.log.info("the API waits until the clock is synchronized, or bootTimeout has passed")
                         continue
                     spec = await self._current(ctx, root.spec, sans.spec)
                     if spec is not None:
@@ -124,6 +134,13 @@ class APIController(Controller):
             return attrs.evolve(issued.spec, accepted_cas=root.accepted_cas, client=client)
         self._issued, self._last_error = _Issued(pair, certificate_spec(root, pair, now)), ""
         return self._issued.spec
+
+    def _waits_for_clock(self, ctx: ControllerContext, waited: float) -> bool:
+        """Whether a certificate of now might be of a wrong time; only so long after the start as is configured."""
+        config, status = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(TimeStatus, TIME_ID)
+        if config is None or not config.spec.time_is_kept or (status is not None and status.spec.synced):
+            return False
+        return waited < config.spec.boot_timeout.total_seconds()
 
     async def _look(self, ctx: ControllerContext) -> None:
         while True:

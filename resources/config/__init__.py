@@ -1,5 +1,6 @@
 """The machine configuration: the desired configuration of this node, as typed values."""
 
+import datetime
 from typing import TypeVar
 
 import attrs
@@ -12,10 +13,14 @@ from nodespan.resources.config.host import (
     EnvironmentConfig,
     EtcFileConfig,
     HostnameConfig,
+    KernelModuleConfig,
     ResolverConfig,
     StaticHostConfig,
+    SysctlConfig,
+    SysfsConfig,
     TimeSyncConfig,
     TrustedRootsConfig,
+    UdevRulesConfig,
 )
 from nodespan.resources.config.kubernetes import ClusterNetwork, KubeClusterConfig, KubeNetworkConfig
 from nodespan.resources.config.kubespan import (
@@ -44,8 +49,10 @@ from nodespan.resources.config.network import (
     DHCPv4Config,
     DHCPv6Config,
     HCloudVIPConfig,
+    HTTPProbeConfig,
     Layer2VIPConfig,
     RoutingRuleConfig,
+    TCPProbeConfig,
 )
 from nodespan.resources.config.nodespan import NodespanConfig
 from nodespan.resources.config.selector import DeviceSelector
@@ -64,7 +71,9 @@ Document = (
     | EtcFileConfig
     | EthernetConfig
     | HCloudVIPConfig
+    | HTTPProbeConfig
     | HostnameConfig
+    | KernelModuleConfig
     | KubeClusterConfig
     | KubeNetworkConfig
     | KubeSpanConfig
@@ -78,8 +87,12 @@ Document = (
     | ResolverConfig
     | RoutingRuleConfig
     | StaticHostConfig
+    | SysctlConfig
+    | SysfsConfig
+    | TCPProbeConfig
     | TimeSyncConfig
     | TrustedRootsConfig
+    | UdevRulesConfig
     | VLANConfig
     | VRFConfig
     | VXLANConfig
@@ -114,6 +127,25 @@ class MachineConfigSpec:
         """The cluster section, with all defaults if there is none."""
         return self.main.cluster or Cluster()
 
+    @property
+    def time_is_kept(self) -> bool:
+        """Whether it enables time synchronisation."""
+        documents = self.documents_of(TimeSyncConfig)
+        return documents[0].enabled if documents else not self.machine.time.disabled
+
+    @property
+    def boot_timeout(self) -> datetime.timedelta:
+        """How long those who need the time wait for it after a start; 0 if that is not configured."""
+        documents = self.documents_of(TimeSyncConfig)
+        given = documents[0].boot_timeout if documents else self.machine.time.boot_timeout
+        return max(datetime.timedelta(), given)
+
+    @property
+    def names_time(self) -> bool:
+        """Whether it says anything of the clock."""
+        time = self.machine.time
+        return bool(self.documents_of(TimeSyncConfig) or time.disabled or time.servers or time.boot_timeout)
+
     def to_plain(self) -> str:
         """The form for clients: the text as the operator wrote it, secrets included, for the type is sensitive."""
         return self.text
@@ -146,7 +178,9 @@ __all__ = [
     "EtcFileConfig",
     "EthernetConfig",
     "HCloudVIPConfig",
+    "HTTPProbeConfig",
     "HostnameConfig",
+    "KernelModuleConfig",
     "KubeClusterConfig",
     "KubeNetworkConfig",
     "KubeSpanConfig",
@@ -166,8 +200,12 @@ __all__ = [
     "ResolverConfig",
     "RoutingRuleConfig",
     "StaticHostConfig",
+    "SysctlConfig",
+    "SysfsConfig",
+    "TCPProbeConfig",
     "TimeSyncConfig",
     "TrustedRootsConfig",
+    "UdevRulesConfig",
     "VLANConfig",
     "VRFConfig",
     "VXLANConfig",

@@ -1,4 +1,4 @@
-"""The documents for the whole machine: names, resolvers, time, environment, files below /etc."""
+"""The documents for the whole machine: names, resolvers, time, environment, files below /etc, the kernel."""
 
 import datetime
 import enum
@@ -155,3 +155,45 @@ class EtcFileConfig:
     """The permission bits, in octal."""
     contents: str = attrs.field(default="", repr=False)
     """The complete contents."""
+
+
+@attrs.frozen(kw_only=True)
+class SysctlConfig:
+    """Kernel parameters below /proc/sys."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["SysctlConfig"] = "SysctlConfig"
+    params: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping)
+    """The values by name. They win over those of `machine.sysctls`."""
+
+
+@attrs.frozen(kw_only=True)
+class SysfsConfig:
+    """Kernel parameters below /sys."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["SysfsConfig"] = "SysfsConfig"
+    params: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping)
+    """The values by name. They win over those of `machine.sysfs`."""
+
+
+@attrs.frozen(kw_only=True)
+class KernelModuleConfig:
+    """A kernel module to load."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["KernelModuleConfig"] = "KernelModuleConfig"
+    name: str = ""
+    """The name of the module."""
+    parameters: tuple[str, ...] = ()
+    """Its parameters, as `name=value`."""
+
+
+@attrs.frozen(kw_only=True)
+class UdevRulesConfig:
+    """Rules for udev. With this document those of `machine.udev` are ignored."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["UdevRulesConfig"] = "UdevRulesConfig"
+    rules: tuple[str, ...] = ()
+    """The rules, one each."""

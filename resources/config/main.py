@@ -63,7 +63,7 @@ class TimeSettings:
     servers: tuple[str, ...] = ()
     """Time servers: names, addresses, or `/dev/ptp*`."""
     boot_timeout: datetime.timedelta = datetime.timedelta()
-    """How long those who need the time wait for it after a boot; 0 for without limit."""
+    """How long those who need the time wait for it after a boot; with 0 nothing waits."""
 
 
 @attrs.frozen(kw_only=True)
@@ -141,6 +141,32 @@ class CertificateAndKey:
 
 
 @attrs.frozen(kw_only=True)
+class KernelModule:
+    """A kernel module to load."""
+
+    name: str = ""
+    """Its name."""
+    parameters: tuple[str, ...] = ()
+    """Its parameters, as `name=value`."""
+
+
+@attrs.frozen(kw_only=True)
+class KernelSettings:
+    """`machine.kernel`."""
+
+    modules: tuple[KernelModule, ...] = ()
+    """Kernel modules to load."""
+
+
+@attrs.frozen(kw_only=True)
+class UdevSettings:
+    """`machine.udev`."""
+
+    rules: tuple[str, ...] = ()
+    """Rules for udev, one each."""
+
+
+@attrs.frozen(kw_only=True)
 class Machine:
     """Open. `machine`: the machine itself."""
 
@@ -158,6 +184,14 @@ class Machine:
     """Environment variables. They may hold passwords of proxies."""
     files: tuple[MachineFile, ...] = ()
     """Files to write."""
+    kernel: KernelSettings = attrs.field(factory=KernelSettings)
+    """Kernel modules."""
+    sysctls: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping)
+    """Kernel parameters below /proc/sys."""
+    sysfs: Mapping[str, str] = attrs.field(factory=FrozenMapping, converter=FrozenMapping)
+    """Kernel parameters below /sys."""
+    udev: UdevSettings = attrs.field(factory=UdevSettings)
+    """Rules for udev."""
     time: TimeSettings = TimeSettings()
     """How the clock is synchronized."""
     install: Install = Install()

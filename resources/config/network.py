@@ -1,5 +1,6 @@
-"""The documents for virtual IPs, DHCP, routing rules and blackhole routes."""
+"""The documents for virtual IPs, DHCP, routing rules, blackhole routes and probes."""
 
+import datetime
 import enum
 from typing import Literal
 
@@ -125,3 +126,48 @@ class BlackholeRouteConfig:
     """The network."""
     metric: Unsigned32 = 0
     """The metric; 0 stands for 1024."""
+
+
+DEFAULT_PROBE_INTERVAL = datetime.timedelta(seconds=1)
+DEFAULT_PROBE_TIMEOUT = datetime.timedelta(seconds=10)
+_UNSET = datetime.timedelta()
+
+
+@attrs.frozen(kw_only=True)
+class TCPProbeConfig:
+    """A port that this node has to reach for its network to count as ready."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["TCPProbeConfig"] = "TCPProbeConfig"
+    name: str = ""
+    """The name of the probe, for conditions of virtual IPs."""
+    interval: datetime.timedelta = _UNSET
+    """How often it is tried; 0 stands for one second."""
+    failure_threshold: int = 0
+    """After how many failures in a row it counts as failed; 0 and 1 are the same."""
+    endpoint: str = ""
+    """`host:port`, which must accept a connection."""
+    timeout: datetime.timedelta = _UNSET
+    """How long a try may take; 0 stands for ten seconds."""
+
+
+@attrs.frozen(kw_only=True)
+class HTTPProbeConfig:
+    """A page that this node has to reach for its network to count as ready."""
+
+    api_version: Literal["v1alpha1"] = "v1alpha1"
+    kind: Literal["HTTPProbeConfig"] = "HTTPProbeConfig"
+    name: str = ""
+    """The name of the probe, for conditions of virtual IPs."""
+    interval: datetime.timedelta = _UNSET
+    """How often it is tried; 0 stands for one second."""
+    failure_threshold: int = 0
+    """After how many failures in a row it counts as failed; 0 and 1 are the same."""
+    # It may hold a password.
+    url: str = attrs.field(default="", repr=False)
+    """The URL, which must answer with a status from 200 to 399. A user in it authenticates."""
+    timeout: datetime.timedelta = _UNSET
+    """How long a try may take; 0 stands for ten seconds."""
+
+
+ProbeConfig = TCPProbeConfig | HTTPProbeConfig

@@ -9,7 +9,7 @@ from nodespan.runtime.resource import wire
 
 @attrs.frozen(kw_only=True)
 class VipCondition:
-    """One check. Exactly one of `tcp`, `http`, `unit` and `resource` is set."""
+    """One check. Exactly one of `tcp`, `http`, `unit`, `resource` and `probe` is set."""
 
     tcp: str = ""
     """`host:port`, which must accept a connection."""
@@ -21,6 +21,8 @@ class VipCondition:
     """A systemd unit that must be active."""
     resource: str = ""
     """A resource that must exist, as `TYPE/ID` on the command line."""
+    probe: str = ""
+    """The name of the document of a probe, which must succeed."""
     json_path: str = attrs.field(default="", metadata=wire("jsonPath"))
     """An expression on that resource, whose text must be equal to `equals`."""
     equals: str = ""
@@ -35,7 +37,7 @@ class VipCondition:
     @property
     def name(self) -> str:
         """The name of the condition: `tcp/127.0.0.1:6443`."""
-        for kind in ("tcp", "http", "unit", "resource"):
+        for kind in ("tcp", "http", "unit", "resource", "probe"):
             target: str = getattr(self, kind)
             if target:
                 return f"{kind}/{target}"

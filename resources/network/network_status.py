@@ -15,7 +15,7 @@ class NetworkStatusSpec:
     address_ready: bool = False
     """The node has an address."""
     connectivity_ready: bool = False
-    """The node has a default route."""
+    """All probes succeed, or without probes the node has a default route."""
     hostname_ready: bool = False
     """The host name is set."""
     etc_files_ready: bool = False

@@ -59,13 +59,46 @@ class DHCP6OperatorSpec:
 
 
 @attrs.frozen(kw_only=True)
+class VIPEquinixMetalSpec:
+    """How Equinix Metal is asked to route a virtual IP. An id that is unset is that of the machine the agent is on."""
+
+    project_id: str = attrs.field(default="", metadata=wire("projectID"))
+    """The project."""
+    device_id: str = attrs.field(default="", metadata=wire("deviceID"))
+    """The machine."""
+    api_token: str = attrs.field(default="", repr=False)
+    """The token for the API, or where it is: `file:PATH`, `env:NAME`."""
+
+
+@attrs.frozen(kw_only=True)
+class VIPHCloudSpec:
+    """How Hetzner Cloud is asked to route a virtual IP. An id that is unset is found by the machine the agent is on."""
+
+    device_id: int = attrs.field(default=0, metadata=wire("deviceID"))
+    """The server."""
+    network_id: int = attrs.field(default=0, metadata=wire("networkID"))
+    """The network of which the address is an alias; 0 for a floating IP, once the server is known."""
+    api_token: str = attrs.field(default="", repr=False)
+    """The token for the API, or where it is: `file:PATH`, `env:NAME`."""
+
+
+@attrs.frozen(kw_only=True)
 class VIPOperatorSpec:
-    """A virtual IP: the elected node holds it."""
+    """A virtual IP: the elected node holds it. One that a cloud routes has the settings of that cloud."""
 
     ip: str
     """The address."""
     gratuitous_arp: bool = attrs.field(default=True, metadata=wire("gratuitousARP"))
     """Whether the holder announces it to its neighbours."""
+    equinix_metal: VIPEquinixMetalSpec | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """How Equinix Metal is asked to route it."""
+    hcloud: VIPHCloudSpec | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """How Hetzner Cloud is asked to route it."""
+
+    @property
+    def is_of_cloud(self) -> bool:
+        """Whether a cloud has to be asked to route it."""
+        return self.equinix_metal is not None or self.hcloud is not None
 
 
 @attrs.frozen(kw_only=True)

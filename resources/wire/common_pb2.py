@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresources/wire/common.proto\x12\x06\x63ommon\"\x13\n\x05NetIP\x12\n\n\x02ip\x18\x01 \x01(\x0c\"%\n\tNetIPPort\x12\n\n\x02ip\x18\x01 \x01(\x0c\x12\x0c\n\x04port\x18\x02 \x01(\x05\"0\n\x0bNetIPPrefix\x12\n\n\x02ip\x18\x01 \x01(\x0c\x12\x15\n\rprefix_length\x18\x02 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresources/wire/common.proto\x12\x06\x63ommon\"\x13\n\x05NetIP\x12\n\n\x02ip\x18\x01 \x01(\x0c\"%\n\tNetIPPort\x12\n\n\x02ip\x18\x01 \x01(\x0c\x12\x0c\n\x04port\x18\x02 \x01(\x05\"0\n\x0bNetIPPrefix\x12\n\n\x02ip\x18\x01 \x01(\x0c\x12\x15\n\rprefix_length\x18\x02 \x01(\x05\"\x18\n\x03URL\x12\x11\n\tfull_path\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,4 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NETIPPORT']._serialized_end=97
   _globals['_NETIPPREFIX']._serialized_start=99
   _globals['_NETIPPREFIX']._serialized_end=147
+  _globals['_URL']._serialized_start=149
+  _globals['_URL']._serialized_end=173
 # @@protoc_insertion_point(module_scope)

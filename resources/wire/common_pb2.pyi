@@ -25,3 +25,9 @@ class NetIPPrefix(_message.Message):
     ip: bytes
     prefix_length: int
     def __init__(self, ip: _Optional[bytes] = ..., prefix_length: _Optional[int] = ...) -> None: ...
+
+class URL(_message.Message):
+    __slots__ = ("full_path",)
+    FULL_PATH_FIELD_NUMBER: _ClassVar[int]
+    full_path: str
+    def __init__(self, full_path: _Optional[str] = ...) -> None: ...

@@ -323,6 +323,14 @@ class EthernetStatusSpec(_message.Message):
     wake_on_lan: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, link_state: _Optional[bool] = ..., speed_megabits: _Optional[int] = ..., port: _Optional[int] = ..., duplex: _Optional[int] = ..., our_modes: _Optional[_Iterable[str]] = ..., peer_modes: _Optional[_Iterable[str]] = ..., rings: _Optional[_Union[EthernetRingsStatus, _Mapping]] = ..., features: _Optional[_Iterable[_Union[EthernetFeatureStatus, _Mapping]]] = ..., channels: _Optional[_Union[EthernetChannelsStatus, _Mapping]] = ..., wake_on_lan: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class HTTPProbeSpec(_message.Message):
+    __slots__ = ("url", "timeout")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    url: _common_pb2.URL
+    timeout: _duration_pb2.Duration
+    def __init__(self, url: _Optional[_Union[_common_pb2.URL, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class HardwareAddrSpec(_message.Message):
     __slots__ = ("name", "hardware_addr")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -677,6 +685,28 @@ class PortRange(_message.Message):
     hi: int
     def __init__(self, lo: _Optional[int] = ..., hi: _Optional[int] = ...) -> None: ...
 
+class ProbeSpecSpec(_message.Message):
+    __slots__ = ("interval", "failure_threshold", "tcp", "config_layer", "http")
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    TCP_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_LAYER_FIELD_NUMBER: _ClassVar[int]
+    HTTP_FIELD_NUMBER: _ClassVar[int]
+    interval: _duration_pb2.Duration
+    failure_threshold: int
+    tcp: TCPProbeSpec
+    config_layer: int
+    http: HTTPProbeSpec
+    def __init__(self, interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., failure_threshold: _Optional[int] = ..., tcp: _Optional[_Union[TCPProbeSpec, _Mapping]] = ..., config_layer: _Optional[int] = ..., http: _Optional[_Union[HTTPProbeSpec, _Mapping]] = ...) -> None: ...
+
+class ProbeStatusSpec(_message.Message):
+    __slots__ = ("success", "last_error")
+    SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    success: bool
+    last_error: str
+    def __init__(self, success: _Optional[bool] = ..., last_error: _Optional[str] = ...) -> None: ...
+
 class ResolverSpecSpec(_message.Message):
     __slots__ = ("dns_servers", "config_layer", "search_domains", "name_servers", "search_domains_overridden")
     DNS_SERVERS_FIELD_NUMBER: _ClassVar[int]
@@ -853,6 +883,14 @@ class StatusSpec(_message.Message):
     vip_ready: bool
     def __init__(self, address_ready: _Optional[bool] = ..., connectivity_ready: _Optional[bool] = ..., hostname_ready: _Optional[bool] = ..., etc_files_ready: _Optional[bool] = ..., discovery_ready: _Optional[bool] = ..., vip_ready: _Optional[bool] = ...) -> None: ...
 
+class TCPProbeSpec(_message.Message):
+    __slots__ = ("endpoint", "timeout")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    timeout: _duration_pb2.Duration
+    def __init__(self, endpoint: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class TimeServerSpecSpec(_message.Message):
     __slots__ = ("ntp_servers", "config_layer", "use_nts")
     NTP_SERVERS_FIELD_NUMBER: _ClassVar[int]
@@ -871,13 +909,37 @@ class TimeServerStatusSpec(_message.Message):
     use_nts: bool
     def __init__(self, ntp_servers: _Optional[_Iterable[str]] = ..., use_nts: _Optional[bool] = ...) -> None: ...
 
+class VIPEquinixMetalSpec(_message.Message):
+    __slots__ = ("project_id", "device_id", "api_token")
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    API_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    project_id: str
+    device_id: str
+    api_token: str
+    def __init__(self, project_id: _Optional[str] = ..., device_id: _Optional[str] = ..., api_token: _Optional[str] = ...) -> None: ...
+
+class VIPHCloudSpec(_message.Message):
+    __slots__ = ("device_id", "network_id", "api_token")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_ID_FIELD_NUMBER: _ClassVar[int]
+    API_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    device_id: int
+    network_id: int
+    api_token: str
+    def __init__(self, device_id: _Optional[int] = ..., network_id: _Optional[int] = ..., api_token: _Optional[str] = ...) -> None: ...
+
 class VIPOperatorSpec(_message.Message):
-    __slots__ = ("ip", "gratuitous_arp")
+    __slots__ = ("ip", "gratuitous_arp", "equinix_metal", "h_cloud")
     IP_FIELD_NUMBER: _ClassVar[int]
     GRATUITOUS_ARP_FIELD_NUMBER: _ClassVar[int]
+    EQUINIX_METAL_FIELD_NUMBER: _ClassVar[int]
+    H_CLOUD_FIELD_NUMBER: _ClassVar[int]
     ip: _common_pb2.NetIP
     gratuitous_arp: bool
-    def __init__(self, ip: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., gratuitous_arp: _Optional[bool] = ...) -> None: ...
+    equinix_metal: VIPEquinixMetalSpec
+    h_cloud: VIPHCloudSpec
+    def __init__(self, ip: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., gratuitous_arp: _Optional[bool] = ..., equinix_metal: _Optional[_Union[VIPEquinixMetalSpec, _Mapping]] = ..., h_cloud: _Optional[_Union[VIPHCloudSpec, _Mapping]] = ...) -> None: ...
 
 class VLANSpec(_message.Message):
     __slots__ = ("vid", "protocol")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresources/wire/runtime.proto\x12\"talos.resource.definitions.runtime\"$\n\x0f\x45nvironmentSpec\x12\x11\n\tvariables\x18\x01 \x03(\t\"$\n\x11KernelCmdlineSpec\x12\x0f\n\x07\x63mdline\x18\x01 \x01(\t\"\x18\n\x16MachineResetSignalSpecb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresources/wire/runtime.proto\x12\"talos.resource.definitions.runtime\"$\n\x0f\x45nvironmentSpec\x12\x11\n\tvariables\x18\x01 \x03(\t\"$\n\x11KernelCmdlineSpec\x12\x0f\n\x07\x63mdline\x18\x01 \x01(\t\";\n\x13KernelParamSpecSpec\x12\r\n\x05value\x18\x01 \x01(\t\x12\x15\n\rignore_errors\x18\x02 \x01(\x08\"N\n\x15KernelParamStatusSpec\x12\x0f\n\x07\x63urrent\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x02 \x01(\t\x12\x13\n\x0bunsupported\x18\x03 \x01(\x08\"\x18\n\x16MachineResetSignalSpecb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENVIRONMENTSPEC']._serialized_end=104
   _globals['_KERNELCMDLINESPEC']._serialized_start=106
   _globals['_KERNELCMDLINESPEC']._serialized_end=142
-  _globals['_MACHINERESETSIGNALSPEC']._serialized_start=144
-  _globals['_MACHINERESETSIGNALSPEC']._serialized_end=168
+  _globals['_KERNELPARAMSPECSPEC']._serialized_start=144
+  _globals['_KERNELPARAMSPECSPEC']._serialized_end=203
+  _globals['_KERNELPARAMSTATUSSPEC']._serialized_start=205
+  _globals['_KERNELPARAMSTATUSSPEC']._serialized_end=283
+  _globals['_MACHINERESETSIGNALSPEC']._serialized_start=285
+  _globals['_MACHINERESETSIGNALSPEC']._serialized_end=309
 # @@protoc_insertion_point(module_scope)

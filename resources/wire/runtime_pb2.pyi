@@ -18,6 +18,24 @@ class KernelCmdlineSpec(_message.Message):
     cmdline: str
     def __init__(self, cmdline: _Optional[str] = ...) -> None: ...
 
+class KernelParamSpecSpec(_message.Message):
+    __slots__ = ("value", "ignore_errors")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_ERRORS_FIELD_NUMBER: _ClassVar[int]
+    value: str
+    ignore_errors: bool
+    def __init__(self, value: _Optional[str] = ..., ignore_errors: _Optional[bool] = ...) -> None: ...
+
+class KernelParamStatusSpec(_message.Message):
+    __slots__ = ("current", "default", "unsupported")
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
+    current: str
+    default: str
+    unsupported: bool
+    def __init__(self, current: _Optional[str] = ..., default: _Optional[str] = ..., unsupported: _Optional[bool] = ...) -> None: ...
+
 class MachineResetSignalSpec(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -40,6 +40,7 @@ FIRST_OWN = 1000
 NAMES = {
     "AddressSpecs.net.talos.dev": "network.AddressSpecSpec",
     "AddressStatuses.net.talos.dev": "network.AddressStatusSpec",
+    "AdjtimeStatuses.v1alpha1.talos.dev": "time.AdjtimeStatusSpec",
     "Affiliates.cluster.talos.dev": "cluster.AffiliateSpec",
     "DiscoveryConfigs.cluster.talos.dev": "cluster.ConfigSpec",
     "Endpoints.kubernetes.talos.dev": "k8s.EndpointSpec",
@@ -54,6 +55,9 @@ NAMES = {
     "Identities.cluster.talos.dev": "cluster.IdentitySpec",
     "Infos.cluster.talos.dev": "cluster.InfoSpec",
     "KernelCmdlines.runtime.talos.dev": "runtime.KernelCmdlineSpec",
+    "KernelParamDefaultSpecs.runtime.talos.dev": "runtime.KernelParamSpecSpec",
+    "KernelParamSpecs.runtime.talos.dev": "runtime.KernelParamSpecSpec",
+    "KernelParamStatuses.runtime.talos.dev": "runtime.KernelParamStatusSpec",
     "KubeSpanConfigs.kubespan.talos.dev": "kubespan.ConfigSpec",
     "KubeSpanEndpoints.kubespan.talos.dev": "kubespan.EndpointSpec",
     "KubeSpanIdentities.kubespan.talos.dev": "kubespan.IdentitySpec",
@@ -69,10 +73,12 @@ NAMES = {
     "Namespaces.meta.cosi.dev": "cosi.resource.meta.NamespaceSpec",
     "NetworkStatuses.net.talos.dev": "network.StatusSpec",
     "NfTablesChains.net.talos.dev": "network.NfTablesChainSpec",
-    "NodeAddresses.net.talos.dev": "network.NodeAddressSpec",
     "NodeAddressFilters.net.talos.dev": "network.NodeAddressFilterSpec",
     "NodeAddressSortAlgorithms.net.talos.dev": "network.NodeAddressSortAlgorithmSpec",
+    "NodeAddresses.net.talos.dev": "network.NodeAddressSpec",
     "OperatorSpecs.net.talos.dev": "network.OperatorSpecSpec",
+    "ProbeSpecs.net.talos.dev": "network.ProbeSpecSpec",
+    "ProbeStatuses.net.talos.dev": "network.ProbeStatusSpec",
     "ResolverSpecs.net.talos.dev": "network.ResolverSpecSpec",
     "ResolverStatuses.net.talos.dev": "network.ResolverStatusSpec",
     "ResourceDefinitions.meta.cosi.dev": "cosi.resource.meta.ResourceDefinitionSpec",
@@ -83,6 +89,7 @@ NAMES = {
     "StaticHosts.net.talos.dev": "network.StaticHostSpec",
     "TimeServerSpecs.net.talos.dev": "network.TimeServerSpecSpec",
     "TimeServerStatuses.net.talos.dev": "network.TimeServerStatusSpec",
+    "TimeStatuses.v1alpha1.talos.dev": "time.StatusSpec",
 }
 ALL = {type.name: type for type in types()}
 MAPPED = (*messages(), *RUNTIME_MESSAGES)
@@ -156,7 +163,8 @@ _PREFIX = st.builds(
 )
 _ENDPOINT = st.builds(lambda ip, port: f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}", _IP, st.integers(0, 65535))
 _MAC = st.binary(min_size=6, max_size=6).map(lambda data: data.hex(":"))
-_TEXTS = {"common.NetIP": _IP, "common.NetIPPrefix": _PREFIX, "common.NetIPPort": _ENDPOINT}
+_URL = _TEXT.map(lambda text: f"https://example.org/{text}")
+_TEXTS = {"common.NetIP": _IP, "common.NetIPPrefix": _PREFIX, "common.NetIPPort": _ENDPOINT, "common.URL": _URL}
 _NEAR = st.integers(0, 10**15).map(lambda us: EPOCH + datetime.timedelta(microseconds=us))
 _BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "protocol": st.sampled_from(["icmp", "tcp", "udp", "icmpv6"]),

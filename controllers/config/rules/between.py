@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.config.finding import Finding, Path, at, warn
-from nodespan.controllers.config.not_applied import cloud_vip_not_applied
 from nodespan.controllers.config.rules.entry import Entry
 from nodespan.controllers.config.rules.main import uses_legacy_service
 from nodespan.controllers.config.rules.virtual_ips import NO_EFFECT, NO_VIP_HINT
@@ -27,7 +26,9 @@ from nodespan.resources.config.links import (
 from nodespan.resources.config.main import Cluster, Machine, MainDocument
 from nodespan.resources.config.network import (
     HCloudVIPConfig,
+    HTTPProbeConfig,
     Layer2VIPConfig,
+    TCPProbeConfig,
 )
 from nodespan.resources.config.nodespan import NodespanConfig
 
@@ -113,8 +114,6 @@ def check_virtual_ips(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]
     for index, entry in enumerate(entries):
         if is_worker and isinstance(entry.value, HCloudVIPConfig | Layer2VIPConfig):
             yield index, warn("name", message=NO_EFFECT, hint=NO_VIP_HINT)
-        elif isinstance(entry.value, HCloudVIPConfig):
-            yield index, cloud_vip_not_applied()
 
 
 def first_of(entries: Sequence[Entry], cls: type) -> tuple[int, Any]:
@@ -136,6 +135,17 @@ def check_encrypted_dns(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding
         if server.protocol is not DnsProtocol.PLAIN:
             message, hint = f"{server.protocol} needs host DNS", "write hostDNS: {enabled: true}"
             yield index, at("nameservers", position, "protocol", message=message, hint=hint)
+
+
+def check_probe_conditions(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:
+    """A condition of virtual IPs that names a probe needs the document of that probe."""
+    names = {entry.name for entry in entries if isinstance(entry.value, TCPProbeConfig | HTTPProbeConfig)}
+    index, nodespan = first_of(entries, NodespanConfig)
+    for position, condition in enumerate(nodespan.vip.conditions if nodespan else ()):
+        if condition.probe and condition.probe not in names:
+            message = f"there is no probe named {quote(condition.probe)}"
+            hint = "write the name of a TCPProbeConfig or HTTPProbeConfig"
+            yield index, at("vip", "conditions", position, "probe", message=message, hint=hint)
 
 
 def check_discovery_needs(entries: Sequence[Entry]) -> Iterator[tuple[int, Finding]]:

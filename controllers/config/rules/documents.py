@@ -12,10 +12,12 @@ from nodespan.controllers.config.rules import (
     ethernet,
     firewall,
     host,
+    kernel,
     kubernetes,
     kubespan,
     links,
     nodespan,
+    probes,
     routing,
     time,
     virtual_ips,
@@ -23,7 +25,8 @@ from nodespan.controllers.config.rules import (
 )
 
 _FAMILIES = (
-    *(bonds, dhcp, discovery, dns, ethernet, firewall, host, kubernetes, kubespan, links, nodespan, routing, time),
+    *(bonds, dhcp, discovery, dns, ethernet, firewall, host, kernel, kubernetes, kubespan, links, nodespan, probes),
+    *(routing, time),
     *(virtual_ips, wireguard),
 )
 

@@ -1,6 +1,7 @@
 """The main document by itself."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from nodespan.controllers.common.machine_files import entry_error
 from nodespan.controllers.common.quoting import quote
@@ -17,6 +18,7 @@ from nodespan.controllers.config.notation import (
 from nodespan.controllers.config.rules.base import check_words
 from nodespan.controllers.config.rules.devices import check_devices
 from nodespan.controllers.config.rules.discovery import check_secret
+from nodespan.controllers.config.rules.kernel import check_kernel_sections
 from nodespan.controllers.config.rules.kubernetes import ENDPOINT_HINT, check_subnets
 from nodespan.controllers.config.rules.kubespan import check_filters
 from nodespan.controllers.config.rules.virtual_ips import NO_VIP, NO_VIP_HINT
@@ -56,7 +58,11 @@ def _check_machine(machine: Machine) -> Iterator[Finding]:
             yield warn("files", index, message=error)
     yield from _check_api_secrets(machine)
     yield from under(("network",), _check_network(machine.network))
+    yield from check_kernel_sections(machine)
     yield from under(("time",), check_words("servers", *machine.time.servers, are_many=True))
+    if machine.time.boot_timeout < timedelta():
+        # A warning: the original checks it in its document only.
+        yield warn("time", "bootTimeout", message="the timeout is negative, and counts as 0", hint="write it like 1m")
 
 
 def _check_api_secrets(machine: Machine) -> Iterator[Finding]:

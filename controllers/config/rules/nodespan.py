@@ -121,9 +121,14 @@ def _check_states(settings: NodespanConfig) -> Iterator[Finding]:
 
 def _check_condition(condition: VipCondition) -> Iterator[Finding]:
     kinds = {"tcp": condition.tcp, "http": condition.http, "unit": condition.unit, "resource": condition.resource}
+    kinds["probe"] = condition.probe
     given = [kind for kind, target in kinds.items() if target]
     if len(given) != 1:
-        message = f"{' and '.join(given)} exclude each other" if given else "none of tcp, http, unit, resource is given"
+        message = (
+            f"{' and '.join(given)} exclude each other"
+            if given
+            else "none of tcp, http, unit, resource, probe is given"
+        )
         yield at(given[1] if given else "tcp", message=message, hint="a condition checks one thing")
     if condition.tcp and not is_host_port(condition.tcp):
         yield at("tcp", message=f"{quote(condition.tcp)} is not host:port", hint="write it like 127.0.0.1:6443")

@@ -29,4 +29,4 @@ def check_time_sync(time: TimeSyncConfig) -> Iterator[Finding]:
     if time.ptp is not None:
         yield from under(("ptp",), check_words("devices", *time.ptp.devices, are_many=True))
     if time.boot_timeout < timedelta():
-        yield at("bootTimeout", message="the timeout is negative", hint="write 0s to wait without limit")
+        yield at("bootTimeout", message="the timeout is negative", hint="write it like 1m, or 0s not to wait")

@@ -20,7 +20,6 @@ from nodespan.controllers.network.apply.prior_objects import PriorObjects, SlotR
 from nodespan.kernel.addresses import Addresses, AddressKey, key_of, read_address
 from nodespan.kernel.changes.address_changes import AddressToAdd, add_address, address_request, delete_address
 from nodespan.kernel.links import read_link
-from nodespan.kernel.packets.announcement import announce
 from nodespan.kernel.prefixes import parse_address
 from nodespan.kernel.rtnetlink import Request, RtnlSocket
 from nodespan.resources.network import AddressSpec, AddressSpecSpec, AddressStatusSpec
@@ -87,6 +86,9 @@ def _add(netns: str | None, clock: Callable[[], float], kernel: RtnlSocket, addr
     message = kernel.link(address.link_index)
     if message is not None and (not spec.valid_until or clock() < spec.valid_until):
         link = read_link(message)
+        # Few addresses are announced: those of a virtual IP.
+        from nodespan.kernel.packets.announcement import announce
+
         announce(spec.address, link.name, link.status.hardware_addr, netns)
 
 

@@ -1,7 +1,6 @@
 """network.NfTablesChainConfigController: the chains of the ingress firewall."""
 
 from nodespan.controllers.common.slices import Slices
-from nodespan.controllers.network.config.ingress_chains import deriving, ingress_chains
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import (
     INGRESS_CHAIN_ID,
@@ -50,6 +49,8 @@ class NfTablesChainConfigController(Controller):
         config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
         if config is None:
             return {}
+        from nodespan.controllers.network.config.ingress_chains import deriving, ingress_chains
+
         slices = Slices()
         for _ in deriving(config.spec):
             await slices.rest()

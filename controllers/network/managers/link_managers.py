@@ -2,15 +2,18 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from nodespan.controllers.common.problems import Problems
-from nodespan.controllers.network.managers.link_holders import Holder, find_holders
 from nodespan.resources.network import ConfigLayer, LinkSpec, LinkStatus, NetworkProblem
 from nodespan.resources.network.problem import Severity
 from nodespan.runtime.controller import Controller, ControllerContext, shared, weak
 from nodespan.runtime.ticks import tick
+
+if TYPE_CHECKING:
+    from nodespan.controllers.network.managers.link_holders import Holder
 
 # How often the files of other managers are read again, in seconds: there is no notification of their changes.
 _INTERVAL = 60.0
@@ -53,8 +56,12 @@ class LinkManagersController(Controller):
             self._is_due = True
             ctx.wake()
 
-    def _find(self, links: dict[str, int]) -> dict[str, tuple[Holder, ...]]:
-        return find_holders(links, self._root) if links and _is_in_host_namespace() else {}
+    def _find(self, links: dict[str, int]) -> "dict[str, tuple[Holder, ...]]":
+        if not links or not _is_in_host_namespace():
+            return {}
+        from nodespan.controllers.network.managers.link_holders import find_holders
+
+        return find_holders(links, self._root)
 
 
 def named_links(ctx: ControllerContext) -> dict[str, int]:

@@ -23,6 +23,8 @@ from nodespan.resources.network import (
     LinkSpecSpec,
     OperatorSpec,
     OperatorSpecSpec,
+    ProbeSpec,
+    ProbeSpecSpec,
     ResolverSpec,
     ResolverSpecSpec,
     RouteSpec,
@@ -33,6 +35,7 @@ from nodespan.resources.network import (
     TimeServerSpecSpec,
     address_id,
     operator_id,
+    probe_id,
     route_id,
     routing_rule_id,
 )
@@ -173,6 +176,13 @@ class OperatorMergeController(MergeController[OperatorSpecSpec]):
 
     def __init__(self) -> None:
         super().__init__(OperatorSpec, id_of=operator_id, merge=last_wins)
+
+
+class ProbeMergeController(MergeController[ProbeSpecSpec]):
+    """Probes by what they try to reach."""
+
+    def __init__(self) -> None:
+        super().__init__(ProbeSpec, id_of=probe_id, merge=last_wins)
 
 
 class RouteMergeController(MergeController[RouteSpecSpec]):

@@ -11,6 +11,7 @@ from nodespan.resources.network import (
     NetworkStatus,
     NetworkStatusSpec,
     NodeAddress,
+    ProbeStatus,
     RouteStatus,
     RouteStatusSpec,
     RouteType,
@@ -32,6 +33,7 @@ class NetworkStatusController(Controller):
         weak(HostnameSpec, HOSTNAME_ID),
         weak(HostnameStatus, HOSTNAME_ID),
         weak(NodeAddress, DEFAULT_ADDRESS_ID),
+        weak(ProbeStatus),
         weak(RouteStatus),
         weak(VIPStatus),
     )
@@ -48,7 +50,7 @@ def _status(ctx: ControllerContext) -> NetworkStatusSpec:
     default = ctx.find(NodeAddress, DEFAULT_ADDRESS_ID)
     return NetworkStatusSpec(
         address_ready=default is not None and bool(default.spec.addresses),
-        connectivity_ready=any(leads_out(route.spec) for route in ctx.list(RouteStatus)),
+        connectivity_ready=_is_connected(ctx),
         hostname_ready=_has_hostname(ctx),
         etc_files_ready=_has_etc_files(ctx),
         discovery_ready=all(_is_in_use(status.spec) for status in ctx.list(DiscoveryServiceStatus)),
@@ -58,6 +60,12 @@ def _status(ctx: ControllerContext) -> NetworkStatusSpec:
 
 def _is_in_use(service: DiscoveryServiceStatusSpec) -> bool:
     return service.state is ServiceState.CONNECTED and (bool(service.affiliates) or not service.unreadable)
+
+
+def _is_connected(ctx: ControllerContext) -> bool:
+    """By the probes that have a result; without any, by a default route."""
+    probes = [probe.spec.success for probe in ctx.list(ProbeStatus)]
+    return all(probes) if probes else any(leads_out(route.spec) for route in ctx.list(RouteStatus))
 
 
 def leads_out(route: RouteStatusSpec) -> bool:

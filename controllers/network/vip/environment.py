@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 
 from nodespan.controllers.network.vip.clients import EtcdClients
+from nodespan.controllers.network.vip.clouds.endpoints import Endpoints
 from nodespan.runtime.process.boot_time import boot_time
 
 
@@ -14,7 +15,8 @@ from nodespan.runtime.process.boot_time import boot_time
 class VIPEnvironment:
     """`state_dir` is the agent's own directory. `clock` is that of leases, `wall` the time of day in seconds.
 
-    `settle` is that of `etcd.Election`: changing it is safe only where etcd is never restored from a snapshot.
+    `clouds` is where their APIs are. `settle` is that of `etcd.Election`: changing it is safe only where etcd is never
+    restored from a snapshot.
     """
 
     state_dir: Path
@@ -23,3 +25,4 @@ class VIPEnvironment:
     clock: Callable[[], float] = boot_time
     wall: Callable[[], float] = time.time
     settle: float | None = None
+    clouds: Endpoints = attrs.field(factory=Endpoints)

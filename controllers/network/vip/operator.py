@@ -6,7 +6,9 @@ observation of the election, which goes on without them.
 
 import functools
 import math
+import random
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -42,7 +44,11 @@ from nodespan.resources.network import Operator as OperatorKind
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
 from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Exponential
+from nodespan.runtime.loading import load
 from nodespan.runtime.text.escaping import bounded
+
+if TYPE_CHECKING:
+    from nodespan.controllers.network.vip.clouds.cloud import Cloud
 
 # Between two sessions, in seconds; and after one in which the address could not be had, each time twice as long.
 _PAUSE = 1.0
@@ -50,6 +56,7 @@ _LONGEST_PAUSE = 60.0
 _AFTER_REFUSALS = Exponential(base=5.0, cap=_LONGEST_PAUSE)
 # How often etcd is asked for candidates of the same name.
 _NAMESAKES = 2.0
+_CLOUD = "nodespan.controllers.network.vip.clouds.cloud"
 
 
 @attrs.frozen(kw_only=True)
@@ -73,10 +80,17 @@ class VIPOperator(Operator):
         self._environment = environment
         self._prefix = election_prefix(spec.vip.ip)
         self._note = LeaseNote(environment.state_dir / "vip" / spec.vip.ip)
+        self._cloud: Cloud | None = None
+        self._vip = spec.vip
 
     async def run(self, ctx: OperatorContext) -> None:
         """Until stopped; then the address and the place in the election are given up first."""
         self._ctx = ctx
+        if self._vip.is_of_cloud and self._cloud is None:
+            await load(_CLOUD)
+            from nodespan.controllers.network.vip.clouds.cloud import cloud_of
+
+            self._cloud = cloud_of(self._vip, self._environment.clouds, _new_random())
         clock = WallOffset(self._environment.clock, self._environment.wall)
         self._report = Report(ctx, clock)
         self._holding = Holding(ctx, self._report, self._environment)
@@ -202,6 +216,7 @@ class VIPOperator(Operator):
             self._candidacy,
             self._note,
             prefix=self._prefix,
+            cloud=self._cloud,
         )
         with session.scope:
             try:
@@ -222,6 +237,10 @@ class VIPOperator(Operator):
         await self._report.update(lease="", lease_trouble="")
         if not session.scope.cancelled_caught:
             await self._wait(pause, situation)
+
+
+def _new_random() -> random.Random:
+    return random.Random()  # noqa: S311
 
 
 def vip_factories(environment: VIPEnvironment) -> Mapping[OperatorKind, OperatorFactory]:

@@ -4,6 +4,8 @@ import ipaddress
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
+import attrs
+
 from nodespan.controllers.common.link_settings.vlan_name import vlan_link_name
 from nodespan.controllers.network.config.derivation import Derivation, DerivationContext
 from nodespan.controllers.network.config.derived_outputs import Requested
@@ -15,6 +17,8 @@ from nodespan.resources.network import (
     Operator,
     OperatorSpec,
     OperatorSpecSpec,
+    VIPEquinixMetalSpec,
+    VIPHCloudSpec,
     VIPOperatorSpec,
     layered_id,
     operator_id,
@@ -23,8 +27,22 @@ from nodespan.resources.network import (
 _LAYER = ConfigLayer.CONFIGURATION
 
 
-def vip_operator(link_name: str, ip: str) -> OperatorSpecSpec:
-    """The operator for an address that the elected node announces on its link. Raises ValueError."""
+@attrs.frozen
+class _Clouds:
+    """The clouds that have to route a virtual IP: at most one."""
+
+    equinix_metal: VIPEquinixMetalSpec | None = None
+    hcloud: VIPHCloudSpec | None = None
+
+
+_NO_CLOUD = _Clouds()
+
+
+def vip_operator(link_name: str, ip: str, clouds: _Clouds = _NO_CLOUD) -> OperatorSpecSpec:
+    """The operator for an address that the elected node announces on its link, or has a cloud route. Raises ValueError.
+
+    Which machine a cloud knows this one as is found out by the operator, when it is about to stand for election.
+    """
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
@@ -33,18 +51,27 @@ def vip_operator(link_name: str, ip: str) -> OperatorSpecSpec:
         operator=Operator.VIP,
         link_name=link_name,
         require_up=True,
-        vip=VIPOperatorSpec(ip=str(address), gratuitous_arp=True),
+        vip=VIPOperatorSpec(
+            ip=str(address),
+            gratuitous_arp=clouds == _NO_CLOUD,
+            equinix_metal=clouds.equinix_metal,
+            hcloud=clouds.hcloud,
+        ),
         layer=_LAYER,
     )
 
 
-def cloud_of(vip: Vip) -> str:
-    """The cloud whose routing a virtual IP relies on, "" for none."""
-    return "equinixMetal" if vip.equinix_metal else "hcloud" if vip.hcloud else ""
+def clouds_of(vip: Vip) -> _Clouds:
+    """The cloud whose routing a virtual IP relies on; the originals take the first of two."""
+    if vip.equinix_metal is not None:
+        return _Clouds(equinix_metal=VIPEquinixMetalSpec(api_token=vip.equinix_metal.api_token))
+    if vip.hcloud is not None:
+        return _Clouds(hcloud=VIPHCloudSpec(api_token=vip.hcloud.api_token))
+    return _NO_CLOUD
 
 
 # The link of a virtual IP, its address, and the cloud.
-_Written = tuple[str, str, str]
+_Written = tuple[str, str, _Clouds]
 
 
 def written_vips(part: object, context: DerivationContext) -> Iterator[_Written]:
@@ -58,11 +85,11 @@ def written_vips(part: object, context: DerivationContext) -> Iterator[_Written]
             left_alone = {resolve(ignored) for ignored in context.cmdline.ignored_interfaces}
             for link_name, vip in of_links:
                 if vip is not None and not left_alone & {name, link_name}:
-                    yield link_name, vip.ip, cloud_of(vip)
+                    yield link_name, vip.ip, clouds_of(vip)
         case Layer2VIPConfig():
-            yield resolve(part.link), part.name, ""
+            yield resolve(part.link), part.name, _NO_CLOUD
         case HCloudVIPConfig():
-            yield resolve(part.link), part.name, "hcloud"
+            yield resolve(part.link), part.name, _Clouds(hcloud=VIPHCloudSpec(api_token=part.api_token))
 
 
 def takes_part(machine: MachineConfigSpec) -> bool:
@@ -71,25 +98,20 @@ def takes_part(machine: MachineConfigSpec) -> bool:
 
 
 def requested_vips(part: object, context: DerivationContext) -> Requested[OperatorSpecSpec]:
-    """The operators of a part. A virtual IP that a cloud has to route is not managed, which is a problem."""
+    """The operators of a part."""
     if not takes_part(context.machine):
         return Requested()
     requests: list[tuple[str, OperatorSpecSpec]] = []
     problems: list[tuple[str, str]] = []
-    for link_name, ip, cloud in written_vips(part, context):
+    for link_name, ip, clouds in written_vips(part, context):
         if link_name in context.ignored:
             continue
         try:
-            spec = vip_operator(link_name, ip)
+            spec = vip_operator(link_name, ip, clouds)
         except ValueError as error:
             problems.append((layered_id(_LAYER, f"vip/{link_name}/{ip}"), str(error)))
             continue
-        id = layered_id(_LAYER, operator_id(spec))
-        if cloud:
-            text = f"nodespan does not manage virtual IPs that a cloud routes ({cloud}): {ip} is left to others"
-            problems.append((id, text))
-        else:
-            requests.append((id, spec))
+        requests.append((layered_id(_LAYER, operator_id(spec)), spec))
     return Requested(outputs=tuple(requests), problems=tuple(problems))
 
 

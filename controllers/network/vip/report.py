@@ -15,8 +15,9 @@ from nodespan.resources.network import AddressSpecSpec, VIPState, VIPStatusSpec
 class Status:
     """The parts of the status. Of the reasons the first one that there is gets shown.
 
-    `lease_trouble` and `watch_trouble` are failures of etcd at this moment, and then no leader is known; `namesake` is
-    about another node; `reason` is why the state is what it is, or why the address was last given up.
+    `lease_trouble` and `watch_trouble` are failures of etcd at this moment, and then no leader is known;
+    `cloud_trouble` is one of the cloud that routes the address; `namesake` is about another node; `reason` is why the
+    state is what it is, or why the address was last given up.
     """
 
     state: VIPState = VIPState.WAITING
@@ -24,6 +25,7 @@ class Status:
     lease: str = ""
     lease_trouble: str = ""
     watch_trouble: str = ""
+    cloud_trouble: str = ""
     namesake: str = ""
     reason: str = ""
     problem: str = ""
@@ -85,7 +87,7 @@ class Report:
         self._is_shown = True
         async with self._writing:
             parts = self._status
-            trouble = parts.problem or parts.trouble or parts.namesake
+            trouble = parts.problem or parts.trouble or parts.cloud_trouble or parts.namesake
             status = VIPStatusSpec(
                 ip=self._ip,
                 link_name=self._ctx.link_name,
@@ -93,7 +95,7 @@ class Report:
                 leader="" if parts.trouble else parts.leader,
                 since=self._clock.text(self._since),
                 lease=parts.lease,
-                reason=parts.trouble or parts.namesake or parts.reason,
+                reason=parts.trouble or parts.cloud_trouble or parts.namesake or parts.reason,
                 trouble=trouble,
             )
             await self._ctx.report(

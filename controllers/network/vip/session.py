@@ -4,8 +4,8 @@ Theory of operation. A session is in one of these phases:
 
     CLEARING    what an earlier session left is gone, and a lease is granted            -> CANDIDATE
     CANDIDATE   elected                                                                 -> ELECTED
-    ELECTED     the lease is valid, etcd confirms the election, no neighbour has the address
-                                                                                        -> HOLDING
+    ELECTED     the lease is valid, etcd confirms the election, no neighbour has the address; the cloud, where one
+                routes it, leads it here                                                -> HOLDING
     HOLDING     the lease is not valid any more                                         -> RELEASING
     RELEASING   the address is gone, or the time for that is over                       -> ELECTED
     CANDIDATE, ELECTED, HOLDING, RELEASING: the session ends, for whatever reason       -> LEAVING
@@ -21,11 +21,16 @@ undo anything, in a process that was stopped.)
 
 An outage of etcd does not end a session. The address is given up when the lease is not valid any more by this node's
 own clock; the key may well outlive the outage, and then the order of the election is what it was.
+
+A cloud is asked only while the lease is valid, which is looked at before each request that changes something. A request
+that was on its way for longer may still be carried out when another node leads: so the holder looks, every half minute,
+whether the cloud leads the address to it, and has it led here again. When the session ends the cloud is told first.
 """
 
 import enum
 import functools
 import math
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -44,9 +49,16 @@ from nodespan.resources.network import LinkStatus, VIPState
 from nodespan.runtime.background import background
 from nodespan.runtime.transitions import Transitions, checked_transition
 
+if TYPE_CHECKING:
+    from nodespan.controllers.network.vip.clouds.cloud import Cloud
+
 _RESIGNING = 3.0
 # Between two attempts to have an election confirmed, in seconds.
 _CONFIRM_AGAIN = 0.25
+# How long a cloud may take to lead the address here, and to let go of it; and how often a holder looks whether it does.
+_ACQUIRING = 60.0
+_RELEASING = 3.0
+_LOOK_AT_CLOUD = 30.0
 
 
 class SessionPhase(enum.StrEnum):
@@ -105,6 +117,7 @@ class Session:
         note: LeaseNote,
         *,
         prefix: str,
+        cloud: "Cloud | None" = None,
     ) -> None:
         assert ctx.spec.vip is not None
         self._ctx = ctx
@@ -114,6 +127,9 @@ class Session:
         self._candidacy = candidacy
         self._note = note
         self._prefix = prefix
+        self._cloud = cloud
+        # The cloud leads the address here, or may.
+        self._is_led_here = False
         self._ip = ctx.spec.vip.ip
         self._phase = SessionPhase.CLEARING
         self.scope = trio.CancelScope()
@@ -128,6 +144,8 @@ class Session:
 
     async def run(self, client: EtcdClient, *, hostname: str, lease_ttl: float) -> None:
         """Until the session ends. Raises CannotHaveError, NotAppliedError, OSError, EtcdError."""
+        if self._cloud is not None:
+            await self._resolve(self._cloud)
         # When no node leads, another machine's use of the address can be seen without being elected.
         if self._candidacy.refusals and not self._report.status.leader:
             await self._probe_neighbours()
@@ -200,10 +218,13 @@ class Session:
                 await trio.sleep(_CONFIRM_AGAIN)
                 continue
             await self._probe_neighbours()
+            if self._cloud is not None:
+                await self._take_from_cloud(self._cloud, keeper)
             if keeper.is_valid:
                 self._candidacy.refusals = 0
                 self._enter(SessionPhase.HOLDING)
-                reason = await self._holding.hold(keeper)
+                async with background(functools.partial(self._watch_cloud, keeper)):
+                    reason = await self._holding.hold(keeper)
                 self._enter(SessionPhase.RELEASING)
                 self._ctx.log.warning("gives the virtual IP up", ip=self._ip, reason=reason)
                 self._candidacy.given_up = f"gave it up: {reason}"
@@ -211,8 +232,78 @@ class Session:
                 await self._holding.give_up()
                 self._enter(SessionPhase.ELECTED)
 
+    async def _resolve(self, cloud: "Cloud") -> None:
+        from nodespan.controllers.network.vip.clouds.api import CloudError
+
+        try:
+            await cloud.resolve()
+        except CloudError as error:
+            raise CannotHaveError(str(error)) from error
+
+    async def _take_from_cloud(self, cloud: "Cloud", keeper: LeaseKeeper) -> None:
+        """Have the cloud lead the address here, for as long as the lease is valid. Raises CannotHaveError."""
+        from nodespan.controllers.network.vip.clouds.api import CloudError, NotPermittedError
+
+        def permit() -> None:
+            if not keeper.is_valid:
+                raise NotPermittedError
+
+        self._is_led_here = True
+        try:
+            with trio.move_on_after(_ACQUIRING) as scope:
+
+                async def stop_when_invalid() -> None:
+                    await keeper.wait_invalid()
+                    scope.cancel()
+
+                async with background(stop_when_invalid):
+                    await cloud.acquire(permit)
+                    return
+        except CloudError as error:
+            raise CannotHaveError(str(error)) from error
+        except NotPermittedError:
+            # The caller finds the lease invalid as well.
+            return
+        if keeper.is_valid:
+            raise CannotHaveError(f"the cloud did not lead the address here within {_ACQUIRING:g} s")
+
+    async def _watch_cloud(self, keeper: LeaseKeeper) -> None:
+        """Look whether the cloud leads the address here still; ends with the task that holds it."""
+        cloud = self._cloud
+        if cloud is None:
+            return
+        from nodespan.controllers.network.vip.clouds.api import CloudError
+
+        while True:
+            await trio.sleep(_LOOK_AT_CLOUD)
+            try:
+                if await cloud.is_ours():
+                    await self._report.update(cloud_trouble="")
+                    continue
+                self._ctx.log.warning("the cloud leads the virtual IP elsewhere: it is led here again", ip=self._ip)
+                await self._take_from_cloud(cloud, keeper)
+                await self._report.update(cloud_trouble="")
+            except (CloudError, CannotHaveError) as error:
+                # Whoever leads keeps the address: that the API cannot be reached says nothing of the routing.
+                await self._report.update(cloud_trouble=str(error))
+
+    async def _release_to_cloud(self) -> None:
+        """The address is led here no longer; the next holder has it led to itself in any case."""
+        cloud = self._cloud
+        if cloud is None or not self._is_led_here:
+            return
+        from nodespan.controllers.network.vip.clouds.api import CloudError
+
+        with trio.move_on_after(_RELEASING):
+            try:
+                await cloud.release()
+            except CloudError as error:
+                self._ctx.log.warning("the cloud leads the virtual IP here still", ip=self._ip, reason=str(error))
+
     async def _probe_neighbours(self) -> None:
-        """Raises CannotHaveError if one of them has the address."""
+        """Raises CannotHaveError if one of them has the address. Not of a cloud's, whose routers answer for it."""
+        if self._cloud is not None:
+            return
         link = self._ctx.find(LinkStatus, self._ctx.link_name)
         if link is None:
             return
@@ -226,6 +317,8 @@ class Session:
     async def _leave(self, keeper: LeaseKeeper, election: Election, *, patience: float) -> None:
         """Resign, unless the address may still be there."""
         self._enter(SessionPhase.LEAVING)
+        if patience:
+            await self._release_to_cloud()
         if not await self._holding.give_up(patience=patience):
             self._enter(SessionPhase.ABANDONED)
             self._candidacy.is_abandoned = True

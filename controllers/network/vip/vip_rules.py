@@ -89,7 +89,8 @@ def find_hindrance(
         return _waiting("there is no configuration yet")
     return (
         _of_etcd(ip, etcd)
-        or _of_networks(ip, spec.link_name, known)
+        # A cloud routes its addresses to the node, whatever networks the link has.
+        or (None if spec.vip.is_of_cloud else _of_networks(ip, spec.link_name, known))
         or _of_others(ip, spec.link_name, known, is_held=is_held)
         or (None if hostname else _waiting("this node has no hostname yet"))
         or _of_conditions(conditions)

@@ -35,7 +35,18 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.network.link import BondMaster
 from nodespan.resources.network.link_spec import WireguardSpec
-from nodespan.resources.runtime import EnvironmentSpec
+from nodespan.resources.runtime import (
+    EnvironmentSpec,
+    KernelModuleSpec,
+    KernelModuleSpecSpec,
+    KernelModuleStatus,
+    KernelModuleStatusSpec,
+    KernelParamDefaultSpec,
+    KernelParamSpec,
+    KernelParamSpecSpec,
+    KernelParamStatus,
+    KernelParamStatusSpec,
+)
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.state import MemoryState
 
@@ -106,6 +117,14 @@ def route(id: str, **fields: Any) -> Resource[RouteSpecSpec]:
 BOND = {"logical": True, "kind": "bond"}
 
 
+def parameter(id: str, value: str) -> Resource[KernelParamSpecSpec]:
+    return KernelParamSpec.new(id, KernelParamSpecSpec(value=value))
+
+
+def module(name: str) -> Resource[KernelModuleSpecSpec]:
+    return KernelModuleSpec.new(name, KernelModuleSpecSpec(name=name))
+
+
 @pytest.mark.parametrize(
     ("live", "after", "lines"),
     [
@@ -165,6 +184,37 @@ BOND = {"logical": True, "kind": "bond"}
             [],
             [RoutingRuleSpec.new("inet4/01000", RoutingRuleSpecSpec(family=Family.INET4, priority=1000))],
             ["+ rule 1000 (inet4)"],
+        ),
+        # Kernel parameters and modules.
+        ([], [parameter("proc.sys.a", "1")], ["+ kernel parameter proc.sys.a: 1"]),
+        (
+            [KernelParamDefaultSpec.new("proc.sys.a", KernelParamSpecSpec(value="1"))],
+            [KernelParamDefaultSpec.new("proc.sys.a", KernelParamSpecSpec(value="1")), parameter("proc.sys.a", "0")],
+            ["~ kernel parameter proc.sys.a: 1 -> 0"],
+        ),
+        (
+            [
+                parameter("proc.sys.a", "1"),
+                KernelParamStatus.new("proc.sys.a", KernelParamStatusSpec(current="7", default="0")),
+            ],
+            [parameter("proc.sys.a", "2")],
+            ["~ kernel parameter proc.sys.a: 7 -> 2"],
+        ),
+        (
+            [
+                parameter("proc.sys.a", "1"),
+                KernelParamStatus.new("proc.sys.a", KernelParamStatusSpec(current="1", default="0")),
+            ],
+            [],
+            ["- kernel parameter proc.sys.a: the value before, 0"],
+        ),
+        (
+            [
+                module("b"),
+                KernelModuleStatus.new("c", KernelModuleStatusSpec(state="live")),
+            ],
+            [module("a"), module("c")],
+            ["+ kernel module a", "= kernel module b: stays loaded"],
         ),
     ],
 )

@@ -154,7 +154,7 @@ def test_settings_without_effect_are_named_with_their_consequence() -> None:
         ‸debug: true
         machine:
           ‸kubelet: {}
-          time: {‸bootTimeout: 2m}
+          time: {bootTimeout: 2m}
           install: {‸extraKernelArgs: [quiet]}
           features:
             ‸hostDNS: {enabled: true, resolveMemberNames: true}
@@ -167,7 +167,6 @@ def test_settings_without_effect_are_named_with_their_consequence() -> None:
     assert [str(ignored).partition(": ")[2] for ignored in loaded.ignored] == [
         "debug is not managed by nodespan, ignored: start the agent with --log-level debug",
         "machine.kubelet is not managed by nodespan, ignored",
-        "machine.time.bootTimeout is not managed by nodespan, ignored: nothing waits here until the clock is set",
         "machine.install.extraKernelArgs is not managed by nodespan, ignored: give them to the boot loader yourself",
         f"machine.features.hostDNS is not managed by nodespan, ignored: {host_dns}",
     ]
@@ -181,7 +180,7 @@ def test_settings_without_effect_are_named_with_their_consequence() -> None:
         ---
         apiVersion: v1alpha1
         kind: TimeSyncConfig
-        ‸bootTimeout: 10s
+        bootTimeout: 10s
     """)
     loaded = load(text)
     assert loaded.problems == ()
@@ -189,7 +188,6 @@ def test_settings_without_effect_are_named_with_their_consequence() -> None:
     assert [(ignored.path, bool(ignored.consequence)) for ignored in loaded.ignored] == [
         ("ResolverConfig.nameservers[1].protocol", True),
         ("ResolverConfig.hostDNS", True),
-        ("TimeSyncConfig.bootTimeout", True),
     ]
 
 
@@ -345,26 +343,6 @@ def test_more_than_a_hundred_problems_are_counted_and_not_listed() -> None:
         ("apiVersion: v1alpha1\nkind: NetworkLinkIngressConfig\nname: eth0", "no packet is blocked"),
         ("apiVersion: v1alpha1\nkind: NetworkNATRuleConfig\nname: a", "no address is translated"),
         ("apiVersion: v1alpha1\nkind: SideroLinkConfig\napiUrl: grpc://x", "not connected to its management server"),
-        ("machine: {sysctls: {net.ipv4.ip_forward: '1'}}", "kernel parameters stay as they are"),
-        ("machine: {kernel: {modules: [{name: br_netfilter}]}}", "no kernel module is loaded"),
-        (
-            (
-                "machine: {type: controlplane, network: {interfaces: "
-                "[{interface: a, vip: {ip: 10.0.0.9, hcloud: {apiToken: t}}}]}}"
-            ),
-            "nothing here tells Hetzner Cloud where to route it",
-        ),
-        (
-            (
-                "machine: {type: controlplane, network: {interfaces: [{interface: a, vlans: "
-                "[{vlanId: 5, vip: {ip: 10.0.0.9, equinixMetal: {apiToken: t}}}]}]}}"
-            ),
-            "nothing here tells Equinix Metal where to route it",
-        ),
-        (
-            "apiVersion: v1alpha1\nkind: HCloudVIPConfig\nname: 10.0.0.9\nlink: a\napiToken: t",
-            "no node holds the address",
-        ),
     ],
 )
 def test_what_changes_security_or_connectivity_and_is_not_applied_is_a_warning(text: str, message: str) -> None:

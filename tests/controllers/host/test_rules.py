@@ -17,7 +17,7 @@ from nodespan.controllers.host.resolver_config import resolver_specs, unreadable
 from nodespan.controllers.host.services import Resolving, Timekeeping, TimeService
 from nodespan.controllers.host.static_host import configured_hosts, static_hosts
 from nodespan.controllers.host.texts import hosts_lines, resolv_conf, resolved_conf
-from nodespan.controllers.host.time_server_config import time_is_kept, time_server_specs
+from nodespan.controllers.host.time_server_config import time_server_specs
 from nodespan.controllers.host.trust_rules import (
     anchor_files,
     bundle_digest,
@@ -304,9 +304,9 @@ def test_the_layers_of_the_time_servers(given: MachineConfigSpec, line: str, spe
 
 
 def test_disabled_time_sync_manages_no_time() -> None:
-    assert time_is_kept(config())
-    assert not time_is_kept(config(machine=Machine(time=TimeSettings(disabled=True))))
-    assert not time_is_kept(config(TimeSyncConfig(enabled=False)))
+    assert config().time_is_kept
+    assert not config(machine=Machine(time=TimeSettings(disabled=True))).time_is_kept
+    assert not config(TimeSyncConfig(enabled=False)).time_is_kept
 
 
 CHRONY = Timekeeping(service=TimeService.CHRONY, file="chrony/chrony.conf")

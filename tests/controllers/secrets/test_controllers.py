@@ -23,6 +23,7 @@ from nodespan.controllers.secrets.os_root import RootOSController
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.network import HOSTNAME_ID, HostnameStatus, HostnameStatusSpec, NodeAddress, NodeAddressSpec
 from nodespan.resources.network.node_address import ACCUMULATIVE_ADDRESSES_ID
+from nodespan.resources.runtime import TIME_ID, TimeStatus, TimeStatusSpec
 from nodespan.resources.secrets import (
     API_ID,
     OS_ROOT_ID,
@@ -129,6 +130,43 @@ async def test_a_worker_requests_until_it_gets_one_and_keeps_it_while_there_is_n
         assert node.state.get(APICertificate, API_ID).spec == first.spec
         remote.is_reachable = True
         await node.eventually(APICertificate, API_ID, lambda found: found.spec != first.spec, within=200)
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.parametrize(
+    ("time", "status", "waits"),
+    [
+        ("{bootTimeout: 2m}", None, 120.0),
+        ("{bootTimeout: 2m}", TimeStatusSpec(), 120.0),
+        ("{bootTimeout: 2m}", TimeStatusSpec(synced=True), 0.0),
+        ("{bootTimeout: 2m, disabled: true}", None, 0.0),
+        # Without a limit it does not wait: a machine whose clock cannot be set stays reachable.
+        ("{servers: [ntp.example]}", TimeStatusSpec(), 0.0),
+    ],
+)
+async def test_the_api_waits_for_the_clock_as_long_as_is_configured(
+    time: str, status: TimeStatusSpec | None, waits: float
+) -> None:
+    ZERO[0] = trio.current_time()
+    async with running(RootOSController(), APICertSANsController(), APIController(Remote(), now=now)) as node:
+        if status is not None:
+            await node.put(TimeStatus, TIME_ID, status)
+        await configure(node, config_text(has_key=True).replace("{type:", f"{{time: {time}, type:", 1))
+        await describe(node)
+        await node.eventually(APICertificate, API_ID, within=200)
+        assert waits <= trio.current_time() - ZERO[0] <= waits + 61
+
+
+@pytest.mark.virtual_clock
+async def test_the_api_goes_on_once_the_clock_is_synchronized() -> None:
+    ZERO[0] = trio.current_time()
+    async with running(RootOSController(), APICertSANsController(), APIController(Remote(), now=now)) as node:
+        await configure(node, config_text(has_key=True).replace("{type:", "{time: {bootTimeout: 1h}, type:", 1))
+        await describe(node)
+        await trio.sleep(300)
+        assert node.state.find(APICertificate, API_ID) is None
+        await node.put(TimeStatus, TIME_ID, TimeStatusSpec(synced=True))
+        await node.eventually(APICertificate, API_ID, within=1)
 
 
 @pytest.mark.virtual_clock

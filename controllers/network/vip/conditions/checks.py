@@ -6,6 +6,7 @@ from pathlib import Path
 
 import trio
 
+from nodespan.controllers.common.connection_errors import connection_fault
 from nodespan.controllers.network.vip.conditions.page import NoAnswerError, status_of
 from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.runtime.pem import PEMError, check_certificate_file
@@ -37,7 +38,7 @@ async def _connect(target: str) -> None:
     try:
         stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
     except OSError as error:
-        raise CheckFailedError(f"no connection: {_reason(error)}") from error
+        raise CheckFailedError(f"no connection: {connection_fault(error)}") from error
     await stream.aclose()
 
 
@@ -46,11 +47,11 @@ async def _request(url: str, ca: str) -> None:
         # Reading certificates is slow, and they may have been replaced since the last check.
         context = await trio.to_thread.run_sync(_context, ca)
     except (OSError, PEMError) as error:
-        raise CheckFailedError(f"the CA file {ca} cannot be used: {_reason(error)}") from error
+        raise CheckFailedError(f"the CA file {ca} cannot be used: {connection_fault(error)}") from error
     try:
         status = await status_of(url, context)
     except (NoAnswerError, OSError, trio.BrokenResourceError) as error:
-        raise CheckFailedError(f"no answer: {_reason(error) or type(error).__name__}") from error
+        raise CheckFailedError(f"no answer: {connection_fault(error) or type(error).__name__}") from error
     if status not in _SUCCESS:
         raise CheckFailedError(f"the answer is {status} {_phrase(status)}".rstrip())
 
@@ -72,17 +73,3 @@ async def _unit(unit: str) -> None:
         raise CheckFailedError("there is no systemctl on this machine") from error
     if done.returncode != 0:
         raise CheckFailedError(f"the unit is {done.stdout.decode(errors='replace').strip() or 'unknown'}")
-
-
-def _reason(error: Exception) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[-1]
-        elif isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is refused: {cause.verify_message}"
-        elif isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        else:
-            cause = cause.__cause__
-    return str(error)

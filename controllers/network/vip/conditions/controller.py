@@ -1,18 +1,21 @@
 """network.VIPConditionController: checks whether this node meets the conditions for owning virtual IPs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from nodespan.controllers.common.wall_offset import WallOffset
-from nodespan.controllers.network.vip.conditions.health import Health, step
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
 from nodespan.resources.config.vip_condition import VipCondition
+from nodespan.resources.network import ProbeStatus
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, weak
 from nodespan.runtime.loading import load
-from nodespan.runtime.resource import ResourceDefinition
+from nodespan.runtime.resource import Kind, ResourceDefinition
+
+if TYPE_CHECKING:
+    from nodespan.controllers.network.vip.conditions.health import Health
 
 _CHECKS = "nodespan.controllers.network.vip.conditions.checks"
 _NAMED_RESOURCE = "nodespan.controllers.network.vip.conditions.named_resource"
@@ -69,13 +72,15 @@ class VIPConditionController(Controller):
     def _set_named_inputs(self, ctx: ControllerContext, configured: Mapping[str, VipCondition]) -> None:
         """Add the resources that conditions name to the inputs."""
         resources = [condition.resource for condition in configured.values() if condition.resource]
-        kinds = set()
+        kinds: set[Kind[Any]] = set()
         if resources:
             from nodespan.controllers.network.vip.conditions.named_resource import NamedResource
 
             definitions = ctx.list(ResourceDefinition)
             named = [NamedResource.of(resource) for resource in resources]
             kinds = {kind for one in named if (kind := one.kind_among(definitions)) is not None}
+        if any(condition.probe for condition in configured.values()):
+            kinds.add(ProbeStatus.kind)
         ctx.set_inputs((*_INPUTS, *(weak(kind) for kind in sorted(kinds, key=str) if kind != MachineConfig.kind)))
 
     async def _stop_others(self, ctx: ControllerContext, configured: Mapping[str, VipCondition]) -> None:
@@ -96,7 +101,7 @@ class VIPConditionController(Controller):
                 reason = await self._look(ctx, condition)
                 await self._note(ctx, condition, reason)
                 with trio.move_on_after(condition.interval.total_seconds()):
-                    if condition.resource:
+                    if condition.resource or condition.probe:
                         await watch.woken.wait()
                     else:
                         await trio.sleep_forever()
@@ -105,6 +110,8 @@ class VIPConditionController(Controller):
         """Why the condition does not hold now, "" if it does."""
         if condition.resource:
             return self._look_at_resource(ctx, condition)
+        if condition.probe:
+            return self._look_at_probe(ctx, condition.probe)
         from nodespan.controllers.network.vip.conditions.checks import CheckFailedError, check
 
         try:
@@ -112,6 +119,19 @@ class VIPConditionController(Controller):
         except CheckFailedError as error:
             return str(error)
         return ""
+
+    def _look_at_probe(self, ctx: ControllerContext, name: str) -> str:
+        from nodespan.controllers.network.probes.probe_rules import id_of_document, probe_documents
+
+        config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
+        documents = () if config is None else probe_documents(config.spec)
+        id = next((id_of_document(document) for document in documents if document.name == name), None)
+        if id is None:
+            return "there is no probe of this name"
+        status = ctx.find(ProbeStatus, id)
+        if status is None:
+            return "the probe has no result yet"
+        return "" if status.spec.success else status.spec.last_error
 
     def _look_at_resource(self, ctx: ControllerContext, condition: VipCondition) -> str:
         from nodespan.controllers.network.vip.conditions.named_resource import NamedResource, NoSuchTypeError
@@ -125,6 +145,8 @@ class VIPConditionController(Controller):
         return named.fault(resource, condition.json_path, condition.equals)
 
     async def _note(self, ctx: ControllerContext, condition: VipCondition, reason: str) -> None:
+        from nodespan.controllers.network.vip.conditions.health import Health, step
+
         name = condition.name
         before = self._health.get(name)
         now = trio.current_time()

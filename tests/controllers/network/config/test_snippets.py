@@ -42,6 +42,8 @@ from nodespan.resources.network import (
     RoutingTable,
     Scope,
     Veth,
+    VIPEquinixMetalSpec,
+    VIPHCloudSpec,
     VIPOperatorSpec,
     VRFMaster,
     VRFSlave,
@@ -49,7 +51,7 @@ from nodespan.resources.network import (
     WireguardSpec,
 )
 from nodespan.resources.network.enums import ADLACPActive, BondMode, LACPRate
-from tests.controllers.network.config.house import configure, house, nic, problems, snippet, unmerged
+from tests.controllers.network.config.house import configure, devices, house, nic, problems, snippet, unmerged
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -331,6 +333,12 @@ CASES: list[tuple[str, Mapping[str, LinkStatusSpec], Expected]] = [
                 ),
             },
             OperatorSpec: {
+                "configuration/vip/enp1s0/192.0.2.9": OperatorSpecSpec(
+                    operator=Operator.VIP,
+                    link_name="enp1s0",
+                    vip=VIPOperatorSpec(ip="192.0.2.9", gratuitous_arp=False, hcloud=VIPHCloudSpec(api_token="secret")),
+                    layer=CONFIGURATION,
+                ),
                 "configuration/dhcp6/enp1s0": dhcp6(
                     "enp1s0",
                     DHCP6OperatorSpec(
@@ -340,7 +348,7 @@ CASES: list[tuple[str, Mapping[str, LinkStatusSpec], Expected]] = [
                             client_identifier=ClientIdentifier.DUID, duid_raw="00010203"
                         ),
                     ),
-                )
+                ),
             },
         },
     ),
@@ -375,8 +383,21 @@ async def test_an_alias_is_for_the_link_that_the_expression_matches() -> None:
         assert {each.id: each.spec.alias for each in node.state.list(LinkAliasSpec)} == {"enp9s0": "net0"}
 
 
-async def test_virtual_ips_that_a_cloud_routes_are_named_and_ignored() -> None:
+async def test_a_virtual_ip_that_a_cloud_routes_has_its_settings_and_is_not_announced() -> None:
+    machine = devices("""
+        {interface: eth0, vip: {ip: 192.0.2.7, equinixMetal: {apiToken: first}}}
+        {interface: eth1, vip: {ip: 192.0.2.8, hcloud: {apiToken: second}}}
+    """)
     async with house({}) as node:
-        await configure(node, snippet("more_documents"))
-        (message,) = problems(node).values()
-        assert "does not manage virtual IPs that a cloud routes (hcloud)" in message
+        await configure(node, machine)
+        found = {id: spec.vip for id, spec in unmerged(node, OperatorSpec).items()}
+        assert found == {
+            "configuration/vip/eth0/192.0.2.7": VIPOperatorSpec(
+                ip="192.0.2.7", gratuitous_arp=False, equinix_metal=VIPEquinixMetalSpec(api_token="first")
+            ),
+            "configuration/vip/eth1/192.0.2.8": VIPOperatorSpec(
+                ip="192.0.2.8", gratuitous_arp=False, hcloud=VIPHCloudSpec(api_token="second")
+            ),
+        }
+        assert "first" not in repr(found)
+        assert not problems(node)

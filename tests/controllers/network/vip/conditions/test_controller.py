@@ -11,10 +11,16 @@ import trio
 
 from nodespan.controllers.common.wall_offset import WallOffset
 from nodespan.controllers.network.vip.conditions.controller import VIPConditionController
-from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec, NodespanConfig
+from nodespan.resources.config import (
+    MACHINE_CONFIG_ID,
+    MachineConfig,
+    MachineConfigSpec,
+    NodespanConfig,
+    TCPProbeConfig,
+)
 from nodespan.resources.config.nodespan import VipSettings
 from nodespan.resources.config.vip_condition import VipCondition
-from nodespan.resources.network import LinkStatus, LinkStatusSpec, OperationalState
+from nodespan.resources.network import LinkStatus, LinkStatusSpec, OperationalState, ProbeStatus, ProbeStatusSpec
 from nodespan.resources.network.vip_condition import VIPCondition
 from nodespan.runtime.codec.plain import parse_time
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive
@@ -164,6 +170,22 @@ async def test_a_unit_must_be_active() -> None:
         condition = VipCondition(unit="nodespan-no-such.service", interval=SOON, timeout=datetime.timedelta(seconds=10))
         await configure(node, condition)
         await expect(node, condition.name, ok=False)
+
+
+async def test_a_probe_must_succeed() -> None:
+    document = TCPProbeConfig(name="gw", endpoint="10.0.0.1:22")
+    condition = VipCondition(probe="gw", interval=SOON, failures=1)
+    settings = NodespanConfig(vip=VipSettings(conditions=(condition,)))
+    async with running(VIPConditionController()) as node:
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=settings))
+        await expect(node, "probe/gw", ok=False, reason="there is no probe of this name")
+        spec = MachineConfigSpec(nodespan=settings, documents=(document,))
+        await node.put(MachineConfig, MACHINE_CONFIG_ID, spec)
+        await expect(node, "probe/gw", ok=False, reason="no result yet")
+        await node.put(ProbeStatus, "tcp:10.0.0.1:22", ProbeStatusSpec(success=True))
+        await expect(node, "probe/gw", ok=True)
+        await node.put(ProbeStatus, "tcp:10.0.0.1:22", ProbeStatusSpec(last_error="dial tcp 10.0.0.1:22: no"))
+        await expect(node, "probe/gw", ok=False, reason="dial tcp 10.0.0.1:22: no")
 
 
 async def test_a_resource_must_be_as_expected() -> None:

@@ -1,0 +1,55 @@
+"""Which kernel modules the configuration names, and what /proc/modules and /sys say of one. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from nodespan.controllers.common.kernel_names import MODULE_NAME, MODULE_PARAMETER
+from nodespan.controllers.common.quoting import quote
+from nodespan.resources.config import KernelModuleConfig, MachineConfigSpec
+from nodespan.resources.runtime import KernelModuleSpecSpec, KernelModuleStatusSpec
+
+_STATES: Final = {"Live": "live", "Loading": "loading", "Unloading": "unloading"}
+_FIELDS = 6
+BUILT_IN = KernelModuleStatusSpec(type="built-in", state="built-in")
+
+
+def configured_modules(config: MachineConfigSpec) -> dict[str, KernelModuleSpecSpec]:
+    """The specs by their ids, which are the names; a document wins over the main document."""
+    named = [(module.name, module.parameters) for module in config.machine.kernel.modules]
+    named += [(document.name, document.parameters) for document in config.documents_of(KernelModuleConfig)]
+    return {name: KernelModuleSpecSpec(name=name, parameters=parameters) for name, parameters in named if name}
+
+
+def module_fault(spec: KernelModuleSpecSpec) -> str:
+    """Why a module is not loaded, "" if nothing speaks against it: the names go to a program."""
+    if not MODULE_NAME.fullmatch(spec.name):
+        return f"{quote(spec.name)} is not the name of a kernel module: write it as lsmod shows it"
+    for parameter in spec.parameters:
+        if not MODULE_PARAMETER.fullmatch(parameter):
+            return f"{quote(parameter)} is not a parameter of a module: write it like name=value"
+    return ""
+
+
+def kernel_name(name: str) -> str:
+    """The name of a module as the kernel has it."""
+    return name.replace("-", "_")
+
+
+def loaded_modules(text: str, names: Iterable[str]) -> dict[str, KernelModuleStatusSpec]:
+    """Of these modules those that are loaded, by their names in the kernel, from the text of /proc/modules."""
+    sought = {kernel_name(name) for name in names}
+    found: dict[str, KernelModuleStatusSpec] = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) < _FIELDS or fields[0] not in sought:
+            continue
+        name, size, count, others, state, address = fields[:_FIELDS]
+        found[name] = KernelModuleStatusSpec(
+            type="dynamic",
+            state=_STATES.get(state, state.lower()),
+            size=int(size) if size.isdecimal() else 0,
+            reference_count=int(count) if count.isdecimal() else 0,
+            dependencies=tuple(filter(None, others.strip("-").split(","))),
+            address=address,
+        )
+    return found

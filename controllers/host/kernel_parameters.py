@@ -1,0 +1,386 @@
+"""Kernel parameters as they are: recorded before the first change, set, and put back.
+
+Theory of operation. A parameter that is desired has a record in a journal, made before any of those that are desired
+together with it is written: the value before, and those of the other parameters that a write changes too (forwarding of
+all links is that of each). So a process that is killed at any point leaves behind what its successor needs to put
+everything back. After a write the kernel's own form of the value is recorded: what differs from that later is another
+program's doing. It is put right, damped if that repeats. When the parameter is no longer desired, the value before is
+written, unless another program changed it since: then it stays as that program left it.
+
+A setting of a link goes with its link, so a link that is made again under the name begins with a record of its own.
+"""
+
+import errno
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from nodespan.controllers.common.damping import Damper
+from nodespan.controllers.common.journal import Journal
+from nodespan.controllers.common.quoting import quote
+from nodespan.controllers.host.host import Host, HostError
+from nodespan.controllers.host.kernel_parameter_rules import Parameter, beside, one_line, parameter_of
+from nodespan.resources.runtime import KernelParamSpecSpec, KernelParamStatusSpec
+from nodespan.runtime.text.escaping import bounded
+
+# A page, which is what the kernel gives for a parameter at most.
+_LONGEST = 4096
+_FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV})
+_KIND = "param"
+
+
+class MissingError(HostError):
+    """The kernel has no such parameter, or not yet."""
+
+
+def index_of_link(name: str) -> int:
+    """The index of a link of the network namespace of this process, 0 if there is none of the name."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """What is to be put back. Values are in the kernel's own form.
+
+    `value` is the desired one, `reads` what the kernel makes of it ("" until it was written). `index` is that of the
+    link that it is a setting of, else 0. `others` are the values before and after of the parameters beside it.
+    """
+
+    before: str
+    value: str
+    reads: str = ""
+    index: int = 0
+    others: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As the journal has it."""
+        return attrs.asdict(self, recurse=False) | {"others": {path: list(both) for path, both in self.others.items()}}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Record":
+        """From the journal."""
+        others = {path: (str(before), str(after)) for path, (before, after) in plain["others"].items()}
+        return cls(**{**plain, "others": others})
+
+
+@attrs.define
+class Outcome:
+    """What came of one turn, by the ids of specs. `waiting` are problems that may go by themselves."""
+
+    statuses: dict[str, KernelParamStatusSpec] = attrs.field(factory=dict)
+    problems: dict[str, str] = attrs.field(factory=dict)
+    waiting: dict[str, str] = attrs.field(factory=dict)
+    # Texts for the log: what was put right, and what was left as others changed it.
+    news: list[str] = attrs.field(factory=list)
+
+
+class KernelParameters:
+    """The parameters of one agent; thread-safe. All calls block.
+
+    Parameters of the network are those of the namespace of this process, whatever the root of the host is. The others
+    are those below that root, and are refused where the machine is not the agent's.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        journal: Journal,
+        *,
+        own: Path = Path("/"),
+        clock: Callable[[], float] = time.monotonic,
+        link_index: Callable[[str], int] = index_of_link,
+    ) -> None:
+        self._host = host
+        self._journal = journal
+        self._own = own
+        self._clock = clock
+        self._link_index = link_index
+        self._damper = Damper()
+        self._lock = threading.Lock()
+
+    def open(self) -> str:
+        """Read the record of earlier processes; returns what is wrong with it, "" for nothing. Raises OSError."""
+        return self._journal.load()
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there is anything to put back. Raises OSError."""
+        return bool(self._journal.names(_KIND))
+
+    def turn(self, desired: Mapping[str, KernelParamSpecSpec], *, may_undo: bool) -> Outcome:
+        """Set what is desired and, if that is allowed, put back what is no longer. Raises OSError of the journal."""
+        with self._lock:
+            outcome = Outcome()
+            found = {id: parameter for id in desired if (parameter := parameter_of(id)) is not None}
+            keep = {parameter.absolute for parameter in found.values()}
+            if may_undo:
+                for name in sorted(self._journal.names(_KIND), key=self._order):
+                    if name.removeprefix(f"{_KIND}/") not in keep:
+                        self._put_back(name, outcome)
+            current = self._record(found, desired, outcome)
+            for id in sorted(current, key=lambda each: (bool(found[each].link_name), each)):
+                self._set(id, found[id], desired[id], outcome)
+            return outcome
+
+    def _order(self, name: str) -> tuple[bool, str]:
+        """Settings of single links last: those of all links change them too."""
+        parameter = _parameter(name)
+        return bool(parameter.link_name), name
+
+    # What was there before.
+
+    def _record(
+        self, found: Mapping[str, Parameter], desired: Mapping[str, KernelParamSpecSpec], outcome: Outcome
+    ) -> list[str]:
+        """Record all that is desired and not on record yet; returns the ids of those that are there."""
+        there: list[str] = []
+        changes: dict[str, Any] = {}
+        for id, parameter in found.items():
+            try:
+                current = self._read(parameter)
+                if self._record_of(parameter) is None:
+                    changes[_name(parameter)] = Record(
+                        before=current, value=desired[id].value, index=self._index(parameter)
+                    ).to_plain()
+                there.append(id)
+            except MissingError as error:
+                if desired[id].ignore_errors:
+                    outcome.statuses[id] = KernelParamStatusSpec(unsupported=True)
+                elif parameter.link_name:
+                    outcome.waiting[id] = str(error)
+                else:
+                    outcome.problems[id] = str(error)
+            except (HostError, OSError) as error:
+                outcome.problems[id] = _reason(parameter, error, "read")
+        self._journal.change(changes)
+        return there
+
+    def _record_of(self, parameter: Parameter) -> Record | None:
+        """The record of a parameter; None for that of a link that is gone, though there is another of its name."""
+        plain = self._journal.get(_name(parameter))
+        record = None if plain is None else Record.of(plain)
+        return None if record is None or record.index != self._index(parameter) else record
+
+    # Setting.
+
+    def _set(self, id: str, parameter: Parameter, spec: KernelParamSpecSpec, outcome: Outcome) -> None:
+        record, now = self._record_of(parameter), self._clock()
+        if record is None:
+            # The link went in this moment; the next turn sees.
+            return
+        try:
+            current = self._read(parameter)
+            if record.value != spec.value:
+                self._damper.forget(id)
+                record = attrs.evolve(record, value=spec.value, reads="")
+            if one_line(current) == one_line(record.reads or spec.value):
+                self._journal.change({_name(parameter): attrs.evolve(record, reads=current).to_plain()})
+                self._damper.holds(id)
+            elif self._damper.may_try(id, now):
+                if record.reads:
+                    outcome.news.append(
+                        f"{parameter.absolute} was changed to {quote(bounded(one_line(current)))} by another program, "
+                        f"and is {quote(bounded(one_line(spec.value)))} again"
+                    )
+                current = self._write_recorded(parameter, record)
+                self._damper.done(id, now)
+            if self._damper.is_damped(id, now):
+                outcome.problems[id] = (
+                    f"{parameter.absolute} keeps being changed by another program, at the moment to "
+                    f"{quote(bounded(one_line(current)))}: find out which (sysctl.d, tuned, Docker), or do not name it"
+                )
+            shown = bounded(one_line(current)), bounded(one_line(record.before))
+            outcome.statuses[id] = KernelParamStatusSpec(current=shown[0], default=shown[1])
+        except MissingError as error:
+            outcome.waiting[id] = str(error)
+        except (HostError, OSError) as error:
+            self._damper.failed(id, now)
+            outcome.problems[id] = _reason(parameter, error, f"set to {quote(bounded(spec.value))}")
+
+    def _write_recorded(self, parameter: Parameter, record: Record) -> str:
+        """Write the value, with a record before and after; returns what the kernel makes of it."""
+        others = dict(record.others)
+        for path in self._paths_beside(parameter):
+            value = self._read_beside(path)
+            if value is not None and path not in others:
+                others[path] = (value, value)
+        self._journal.change({_name(parameter): attrs.evolve(record, others=others).to_plain()})
+        self._write(parameter, record.value)
+        reads = self._read(parameter)
+        for path, (before, _) in tuple(others.items()):
+            after = self._read_beside(path)
+            if after is None:
+                del others[path]
+            else:
+                # Kept if it is the same, too: putting back the parameter may change it.
+                others[path] = (before, after)
+        self._journal.change({_name(parameter): attrs.evolve(record, reads=reads, others=others).to_plain()})
+        return reads
+
+    # Putting back.
+
+    def _put_back(self, name: str, outcome: Outcome) -> None:
+        parameter, record = _parameter(name), Record.of(self._journal.get(name))
+        try:
+            current = self._read(parameter)
+        except MissingError:
+            self._forget(name)
+            return
+        except (HostError, OSError) as error:
+            outcome.news.append(_reason(parameter, error, "put back"))
+            return
+        if record.index != self._index(parameter):
+            # Of a link that is gone: the one that has its name now is as others made it.
+            self._forget(name)
+            return
+        target = self._covered(parameter) or record.before
+        untouched = self._untouched_beside(parameter, record)
+        ours = {one_line(text) for text in (record.reads, record.value) if text}
+        if record.reads and one_line(current) not in {*ours, one_line(target)}:
+            outcome.news.append(
+                f"{parameter.absolute} was changed to {quote(bounded(one_line(current)))} by another program, and is "
+                "left as it is"
+            )
+            self._forget(name)
+            return
+        try:
+            if one_line(current) != one_line(target):
+                self._write(parameter, target)
+            for path in untouched:
+                before, _ = record.others[path]
+                if self._read_beside(path) not in (None, before):
+                    self._write(Parameter(path), before)
+        except OSError as error:
+            outcome.news.append(_reason(parameter, error, f"put back to {quote(bounded(target))}"))
+            return
+        self._forget(name)
+
+    def _covered(self, parameter: Parameter) -> str:
+        """The value that another parameter gives this one, which is still set; "" if none does."""
+        relative = parameter.path
+        for name in self._journal.names(_KIND):
+            plain = self._journal.get(name)
+            if not parameter.sys and plain is not None and relative in plain["others"]:
+                return str(plain["others"][relative][1])
+        return ""
+
+    def _untouched_beside(self, parameter: Parameter, record: Record) -> list[str]:
+        """What the writes changed besides, as far as nobody else changed it since, and no other spec is about it."""
+        managed = self._journal.names(_KIND) - {_name(parameter)}
+        return [
+            path
+            for path, (_, after) in record.others.items()
+            if _name(Parameter(path)) not in managed and self._read_beside(path) == after
+        ]
+
+    def _forget(self, name: str) -> None:
+        self._journal.change({name: None})
+
+    # Files.
+
+    def _paths_beside(self, parameter: Parameter) -> Iterable[str]:
+        if not parameter.is_of_namespace:
+            return
+        base = self._own / "proc/sys"
+        for pattern in beside(parameter):
+            for file in base.glob(pattern):
+                path = str(file.relative_to(base))
+                if path != parameter.path:
+                    yield path
+
+    def _read_beside(self, path: str) -> str | None:
+        """None for one that is gone, or cannot be read: then there is nothing to put back."""
+        try:
+            return self._read(Parameter(path))
+        except (HostError, OSError):
+            return None
+
+    def _file(self, parameter: Parameter) -> Path:
+        if parameter.is_of_namespace:
+            return self._own / parameter.absolute.lstrip("/")
+        if parameter.sys and parameter.link_name:
+            # sysfs shows the links of the namespace that it was mounted in.
+            link = self._own / "sys/class/net" / parameter.link_name
+            if _text(link / "ifindex") not in ("", str(self._link_index(parameter.link_name))):
+                raise HostError(f"{link} is a link of another network namespace: mount /sys in the one of the agent")
+            return self._own / parameter.absolute.lstrip("/")
+        if self._host.refusal:
+            raise HostError(self._host.refusal)
+        return self._host.root / parameter.absolute.lstrip("/")
+
+    def _read(self, parameter: Parameter) -> str:
+        file = self._file(parameter)
+        try:
+            with file.open("rb", buffering=0) as stream:
+                data = stream.read(_LONGEST + 1) or b""
+        except OSError as error:
+            if error.errno in _MISSING:
+                raise MissingError(self._missing(parameter)) from error
+            raise
+        if len(data) > _LONGEST:
+            raise HostError(f"{file} has more than {_LONGEST} bytes, which no kernel parameter has")
+        try:
+            return data.decode().rstrip("\n")
+        except UnicodeDecodeError as error:
+            raise HostError(f"{file} is not text") from error
+
+    def _missing(self, parameter: Parameter) -> str:
+        if parameter.link_name:
+            return f"there is no {parameter.absolute}: it is set when there is a link {parameter.link_name}"
+        return (
+            f"there is no {parameter.absolute}: look whether the name is right, and whether the kernel module that it "
+            "is a parameter of is loaded (KernelModuleConfig)"
+        )
+
+    def _write(self, parameter: Parameter, value: str) -> None:
+        # A write that is in two parts would be two values.
+        descriptor = os.open(self._file(parameter), os.O_WRONLY | os.O_CLOEXEC | os.O_TRUNC)
+        try:
+            os.write(descriptor, f"{value}\n".encode())
+        finally:
+            os.close(descriptor)
+
+    def _index(self, parameter: Parameter) -> int:
+        return self._link_index(parameter.link_name) if parameter.link_name else 0
+
+
+def _name(parameter: Parameter) -> str:
+    return f"{_KIND}/{parameter.absolute}"
+
+
+def _parameter(name: str) -> Parameter:
+    absolute = name.removeprefix(f"{_KIND}/")
+    for root, is_sys in (("/proc/sys/", False), ("/sys/", True)):
+        if absolute.startswith(root):
+            return Parameter(absolute.removeprefix(root), sys=is_sys)
+    raise ValueError(f"{name!r} is not the name of a record of a kernel parameter")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _reason(parameter: Parameter, error: HostError | OSError, what: str) -> str:
+    if isinstance(error, HostError):
+        return str(error)
+    hint = ""
+    if error.errno in _FORBIDDEN:
+        hint = ": start the agent as root" if os.geteuid() else ": the system protects it (a container, or lockdown)"
+    elif what == "read":
+        hint = ", so it could not be put back, and is left as it is"
+    elif error.errno == errno.EINVAL:
+        hint = ": the kernel does not take this value"
+    return f"{parameter.absolute} cannot be {what}: {error.strerror}{hint}"

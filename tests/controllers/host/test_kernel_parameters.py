@@ -1,0 +1,294 @@
+"""Kernel parameters in a directory: what is recorded, set, put right, and put back."""
+
+import os
+from pathlib import Path
+
+import attrs
+import pytest
+
+from nodespan.controllers.common.journal import Journal
+from nodespan.controllers.host.host import Host
+from nodespan.controllers.host.kernel_parameter_rules import Parameter
+from nodespan.controllers.host.kernel_parameters import KernelParameters, Outcome
+from nodespan.resources.runtime import KernelParamSpecSpec, KernelParamStatusSpec
+
+FORWARD = "proc.sys.net.ipv4.ip_forward"
+PANIC = "proc.sys.kernel.panic"
+RP_FILTER = "proc.sys.net.ipv4.conf.eth0.rp_filter"
+RMEM = "proc.sys.net.ipv4.tcp_rmem"
+
+
+class Cascading(KernelParameters):
+    """With a kernel that forwards on every link when it forwards at all, and writes values in a form of its own."""
+
+    def _write(self, parameter: Parameter, value: str) -> None:
+        super()._write(parameter, value.replace(" ", "\t"))
+        if parameter.path == "net/ipv4/ip_forward":
+            for file in (self._own / "proc/sys/net/ipv4/conf").glob("*/forwarding"):
+                file.write_text(f"{value}\n")
+
+
+@attrs.define
+class Lab:
+    """A directory of parameters, and agents one after the other."""
+
+    root: Path
+    host: Host
+    now: float = 0.0
+    links: dict[str, int] = attrs.field(factory=lambda: {"eth0": 2})
+    parameters: KernelParameters = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process on the same record, whatever became of the one before."""
+        journal = Journal(self.root / "state.jsonl")
+        self.parameters = Cascading(
+            self.host, journal, own=self.root, clock=lambda: self.now, link_index=lambda name: self.links.get(name, 0)
+        )
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text().strip()
+
+    def set(self, values: dict[str, str], *, may_undo: bool = True, ignore_errors: bool = False) -> Outcome:
+        self.now += 1000.0
+        return self.again(values, may_undo=may_undo, ignore_errors=ignore_errors)
+
+    def again(self, values: dict[str, str], *, may_undo: bool = True, ignore_errors: bool = False) -> Outcome:
+        desired = {id: KernelParamSpecSpec(value=value, ignore_errors=ignore_errors) for id, value in values.items()}
+        return self.parameters.turn(desired, may_undo=may_undo)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    lab = Lab(tmp_path, Host(root=tmp_path))
+    lab.write("proc/sys/net/ipv4/ip_forward", "0")
+    for link in ("all", "default", "eth0", "eth1"):
+        lab.write(f"proc/sys/net/ipv4/conf/{link}/forwarding", "1" if link == "eth1" else "0")
+        lab.write(f"proc/sys/net/ipv4/conf/{link}/rp_filter", "0")
+    lab.write("proc/sys/net/ipv4/conf/all/accept_redirects", "1")
+    lab.write("proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456")
+    lab.write("proc/sys/kernel/panic", "0")
+    return lab
+
+
+def tree(lab: Lab) -> dict[str, str]:
+    return {
+        str(file.relative_to(lab.root)): file.read_text() for file in (lab.root / "proc").rglob("*") if file.is_file()
+    }
+
+
+def test_a_parameter_is_set_shown_and_put_back(lab: Lab) -> None:
+    before = tree(lab)
+    outcome = lab.set({PANIC: "5", RMEM: "4096 87380  6291456"})
+    assert outcome.statuses == {
+        PANIC: KernelParamStatusSpec(current="5", default="0"),
+        RMEM: KernelParamStatusSpec(current="4096 87380 6291456", default="4096 131072 6291456"),
+    }
+    assert (outcome.problems, outcome.news) == ({}, [])
+    assert lab.read("proc/sys/kernel/panic") == "5"
+    outcome = lab.set({})
+    assert (outcome.statuses, outcome.problems, outcome.news, tree(lab)) == ({}, {}, [], before)
+    assert not lab.parameters.has_records
+
+
+def test_what_a_write_changes_besides_is_put_back_too(lab: Lab) -> None:
+    before = tree(lab)
+    lab.set({FORWARD: "1"})
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/forwarding") == "1"
+    lab.restart()
+    lab.set({})
+    assert tree(lab) == before
+
+
+def test_a_parameter_beside_that_is_desired_itself_is_put_back_on_its_own_terms(lab: Lab) -> None:
+    before = tree(lab)
+    eth0 = "proc.sys.net.ipv4.conf.eth0.forwarding"
+    lab.set({FORWARD: "1", eth0: "0"})
+    assert (lab.read("proc/sys/net/ipv4/conf/eth0/forwarding"), lab.read("proc/sys/net/ipv4/ip_forward")) == ("0", "1")
+    # Forwarding goes on; the link follows it again, as it would without us having named it.
+    lab.set({FORWARD: "1"})
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/forwarding") == "1"
+    lab.set({})
+    assert tree(lab) == before
+    lab.set({FORWARD: "1", eth0: "0"})
+    lab.set({eth0: "0"})
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/forwarding") == "0"
+    lab.set({})
+    assert tree(lab) == before
+    lab.set({FORWARD: "1", eth0: "0"})
+    lab.set({})
+    assert tree(lab) == before
+
+
+def test_nothing_is_put_back_while_it_is_not_known_what_is_desired(lab: Lab) -> None:
+    lab.set({PANIC: "5"})
+    lab.restart()
+    lab.set({}, may_undo=False)
+    assert lab.read("proc/sys/kernel/panic") == "5"
+    lab.set({})
+    assert lab.read("proc/sys/kernel/panic") == "0"
+
+
+def test_the_record_is_made_before_the_write(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    before = tree(lab)
+    for moment in ("_write", "_read_beside"):
+        with monkeypatch.context() as patch:
+            patch.setattr(lab.parameters, moment, killed)
+            with pytest.raises(KilledError):
+                lab.set({FORWARD: "1"})
+        lab.restart()
+        lab.set({})
+        assert tree(lab) == before
+
+
+def test_a_process_that_is_killed_right_after_the_write_leaves_what_is_needed(lab: Lab) -> None:
+    class KilledError(BaseException):
+        pass
+
+    before = tree(lab)
+    write = lab.parameters._write
+
+    def write_and_die(parameter: Parameter, value: str) -> None:
+        write(parameter, value)
+        raise KilledError
+
+    lab.parameters._write = write_and_die  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        lab.set({RMEM: "1 2 3"})
+    lab.restart()
+    lab.set({})
+    assert tree(lab) == before
+
+
+def test_what_another_program_changes_is_put_right_and_damped(lab: Lab) -> None:
+    lab.set({PANIC: "5"})
+    for _ in range(5):
+        lab.now += 1.0
+        lab.write("proc/sys/kernel/panic", "7")
+        outcome = lab.again({PANIC: "5"})
+        assert lab.read("proc/sys/kernel/panic") == "5"
+        assert 'was changed to "7" by another program' in outcome.news[0]
+    lab.write("proc/sys/kernel/panic", "7")
+    outcome = lab.again({PANIC: "5"})
+    assert lab.read("proc/sys/kernel/panic") == "7"
+    assert "keeps being changed by another program" in outcome.problems[PANIC]
+    assert outcome.statuses[PANIC].current == "7"
+    lab.now += 1000.0
+    lab.again({PANIC: "5"})
+    assert lab.read("proc/sys/kernel/panic") == "5"
+    # Another value is another matter.
+    lab.now += 1.0
+    assert lab.again({PANIC: "6"}).problems == {}
+    assert lab.read("proc/sys/kernel/panic") == "6"
+
+
+def test_a_value_that_another_program_set_last_stays(lab: Lab) -> None:
+    lab.set({PANIC: "5"})
+    lab.write("proc/sys/kernel/panic", "9")
+    outcome = lab.set({})
+    assert lab.read("proc/sys/kernel/panic") == "9"
+    assert outcome.news == ['/proc/sys/kernel/panic was changed to "9" by another program, and is left as it is']
+    assert not lab.parameters.has_records
+
+
+def test_what_was_as_desired_before_stays(lab: Lab) -> None:
+    lab.set({PANIC: "0"})
+    assert lab.parameters.has_records
+    assert lab.set({}).news == []
+    assert lab.read("proc/sys/kernel/panic") == "0"
+
+
+def test_one_that_is_missing_is_a_problem_or_unsupported(lab: Lab) -> None:
+    outcome = lab.set({"proc.sys.net.bridge.bridge-nf-call-iptables": "1", PANIC: "5"})
+    (text,) = outcome.problems.values()
+    assert "kernel module" in text
+    assert list(outcome.statuses) == [PANIC]
+    outcome = lab.set({"proc.sys.net.bridge.bridge-nf-call-iptables": "1"}, ignore_errors=True)
+    assert (outcome.problems, [status.unsupported for status in outcome.statuses.values()]) == ({}, [True])
+
+
+def test_a_link_that_is_not_there_yet_gets_its_setting_later(lab: Lab) -> None:
+    outcome = lab.set({"proc.sys.net.ipv4.conf.eth7.rp_filter": "2"})
+    assert "when there is a link eth7" in outcome.waiting["proc.sys.net.ipv4.conf.eth7.rp_filter"]
+    lab.write("proc/sys/net/ipv4/conf/eth7/rp_filter", "1")
+    lab.links["eth7"] = 9
+    outcome = lab.set({"proc.sys.net.ipv4.conf.eth7.rp_filter": "2"})
+    assert (outcome.waiting, lab.read("proc/sys/net/ipv4/conf/eth7/rp_filter")) == ({}, "2")
+    assert outcome.statuses["proc.sys.net.ipv4.conf.eth7.rp_filter"].default == "1"
+
+
+def test_a_link_that_was_made_again_has_a_record_of_its_own(lab: Lab) -> None:
+    lab.set({RP_FILTER: "2"})
+    lab.write("proc/sys/net/ipv4/conf/eth0/rp_filter", "1")
+    lab.links["eth0"] = 12
+    outcome = lab.set({RP_FILTER: "2"})
+    assert (outcome.statuses[RP_FILTER].default, outcome.news) == ("1", [])
+    lab.set({})
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/rp_filter") == "1"
+    # One that was made again since is not touched.
+    lab.set({RP_FILTER: "2"})
+    lab.write("proc/sys/net/ipv4/conf/eth0/rp_filter", "2")
+    lab.links["eth0"] = 13
+    lab.set({})
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/rp_filter") == "2"
+
+
+def test_a_value_that_cannot_be_recorded_is_not_changed(lab: Lab) -> None:
+    (lab.root / "proc/sys/kernel/panic").write_bytes(b"\xff\xfe")
+    assert "is not text" in lab.set({PANIC: "5"}).problems[PANIC]
+    (lab.root / "proc/sys/kernel/panic").write_bytes(b"1" * 5000)
+    assert "more than 4096 bytes" in lab.set({PANIC: "5"}).problems[PANIC]
+    os.remove(lab.root / "proc/sys/kernel/panic")
+    os.mkdir(lab.root / "proc/sys/kernel/panic")
+    assert "is left as it is" in lab.set({PANIC: "5"}).problems[PANIC]
+
+
+def test_a_value_that_the_kernel_refuses_is_a_problem_of_that_parameter_only(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = lab.parameters._write
+
+    def refuse(parameter: Parameter, value: str) -> None:
+        if value == "x":
+            raise OSError(22, "Invalid argument")
+        write(parameter, value)
+
+    monkeypatch.setattr(lab.parameters, "_write", refuse)
+    outcome = lab.set({PANIC: "x", RP_FILTER: "2"})
+    assert outcome.problems == {
+        PANIC: '/proc/sys/kernel/panic cannot be set to "x": Invalid argument: the kernel does not take this value'
+    }
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/rp_filter") == "2"
+    lab.set({})
+    assert (lab.read("proc/sys/kernel/panic"), lab.parameters.has_records) == ("0", False)
+
+
+def test_in_a_named_namespace_only_parameters_of_the_network_are_the_agents_own(tmp_path: Path, lab: Lab) -> None:
+    lab.host = Host(refusal="the machine is not its own")
+    lab.restart()
+    outcome = lab.set({PANIC: "5", FORWARD: "1"})
+    assert outcome.problems == {PANIC: "the machine is not its own"}
+    assert (lab.read("proc/sys/kernel/panic"), lab.read("proc/sys/net/ipv4/ip_forward")) == ("0", "1")
+
+
+def test_a_file_of_sysfs_must_be_that_of_the_agents_own_link(lab: Lab) -> None:
+    id = "sys.class.net.eth0.gro_flush_timeout"
+    lab.write("sys/class/net/eth0/gro_flush_timeout", "0")
+    lab.write("sys/class/net/eth0/ifindex", "77")
+    assert "another network namespace" in lab.set({id: "20000"}).problems[id]
+    lab.write("sys/class/net/eth0/ifindex", "2")
+    assert lab.set({id: "20000"}).problems == {}
+    assert lab.read("sys/class/net/eth0/gro_flush_timeout") == "20000"
