@@ -18,9 +18,9 @@ from nodespan.runtime.process.loop_lag import BOUNDS, LoopLag
 from nodespan.runtime.resource import ResourceDefinition
 from nodespan.runtime.state import State, count_by_type
 
-_CONTROLLERS = "one for each controller, about 60"
-_QUEUES = "one for each queue controller, about 20"
-_APPLIERS = "one for each controller that applies things, about 10"
+_CONTROLLERS = "one for each controller, fewer than 100"
+_QUEUES = "one for each queue controller, fewer than 60"
+_APPLIERS = "one for each controller that applies things, fewer than 20"
 
 BUILD = Metric(
     name="nodespan_build_info",
@@ -109,7 +109,7 @@ RESOURCES = Metric(
     name="nodespan_resources",
     text="Resources in all namespaces.",
     labels=("type",),
-    series="one for each type of resource, about 90",
+    series="one for each type of resource, fewer than 200",
     remedy="a type that only grows: `nodespan get TYPE` shows what",
 )
 METRICS = (
