@@ -34,62 +34,68 @@ def pages() -> dict[str, str]:
 
 
 def calls(folder: str, names: Iterable[str]) -> Iterator[tuple[str, ast.Call, ast.AST]]:
-    """Every call of these names below a folder: where, the call, and the function that it is in."""
-    wanted = frozenset(names)
+    """Every call of these names below a folder: where, the call, and the function that it is in.
+
+    A name that begins with `*` stands for all with that end.
+    """
+    wanted = re.compile("|".join(re.escape(name).replace(r"\*", r"\w*") for name in names))
     top = ROOT / folder
     for path in sorted(top.rglob("*.py")) if top.is_dir() else [top]:
         source = path.read_text()
-        if not any(name in source for name in wanted):
+        if not wanted.search(source):
             continue
         tree = ast.parse(source)
         scopes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
         for scope in (tree, *scopes):
             for node in _within(scope):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in wanted:
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and wanted.fullmatch(node.func.id):
                     yield str(path.relative_to(ROOT)), node, scope
 
 
-def text_of(node: ast.expr | None, scope: ast.AST) -> str:
-    """The text of an expression: of constants and f-strings as it is, else what the name is bound to, else the code."""
+def text_of(node: ast.expr | None, scope: ast.AST, seen: frozenset[str] = frozenset()) -> str:
+    """The text of an expression: of constants and f-strings as it is, else what the name is bound to, else the code.
+
+    `seen` are the names on the way here: a name that is bound to a text with itself in it ends there.
+    """
     match node:
         case None:
             return ""
         case ast.Constant(value=value):
             return "" if value is None else str(value)
         case ast.JoinedStr(values=values):
-            return "".join(text_of(value, scope) for value in values)
-        case ast.FormattedValue(value=ast.Name(id=name)) if written := _written_as(name, scope):
+            return "".join(text_of(value, scope, seen) for value in values)
+        case ast.FormattedValue(value=ast.Name(id=name)) if name not in seen and (
+            written := _written_as(name, scope, seen)
+        ):
             return written
         case ast.FormattedValue(value=value):
             return "{" + _name(value) + "}"
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return text_of(left, scope) + text_of(right, scope)
+            return text_of(left, scope, seen) + text_of(right, scope, seen)
         case ast.IfExp(body=body, orelse=orelse):
-            return " / ".join(dict.fromkeys(filter(None, (text_of(body, scope), text_of(orelse, scope)))))
-        case ast.Name(id=name):
-            bound = list(_bound_to(name, scope))
+            choices = (text_of(body, scope, seen), text_of(orelse, scope, seen))
+            return " / ".join(dict.fromkeys(filter(None, choices)))
+        case ast.Name(id=name) if name not in seen:
+            bound = [text_of(value, scope, seen | {name}) for value in _bound_to(name, scope)]
             return " / ".join(dict.fromkeys(filter(None, bound))) if bound else "{" + name + "}"
         case _:
             return "{" + _name(node) + "}"
 
 
-def _bound_to(name: str, scope: ast.AST) -> Iterator[str]:
-    for node in _within(scope):
-        match node:
-            case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
-                if not any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(value)):
-                    yield text_of(value, scope)
-
-
-def _written_as(name: str, scope: ast.AST) -> str:
-    """The text that a name stands for, if it is bound once and to a text with words in it; else ""."""
-    bound = [
+def _bound_to(name: str, scope: ast.AST) -> list[ast.expr]:
+    """What a name is assigned in a scope."""
+    return [
         node.value
         for node in _within(scope)
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets)
     ]
+
+
+def _written_as(name: str, scope: ast.AST, seen: frozenset[str]) -> str:
+    """The text that a name stands for, if it is bound once and to a text with words in it; else ""."""
+    bound = _bound_to(name, scope)
     if len(bound) == 1 and isinstance(bound[0], ast.JoinedStr):
-        return text_of(bound[0], scope)
+        return text_of(bound[0], scope, seen | {name})
     return ""
 
 
@@ -229,6 +235,26 @@ SOURCES = (
         calls=("CommandError",),
         text=(0, "message"),
         remedy=(None, ""),
+    ),
+    *(
+        Source(
+            title=title,
+            intro="They are in problems (`nodespan get networkproblems`), statuses and the log.",
+            folders=folders,
+            calls=("*Error",),
+            text=(0, "message"),
+            remedy=(None, ""),
+        )
+        for title, folders in {
+            "Of the network": ("controllers/network", "controllers/common", "kernel"),
+            "Of the mesh, discovery and relays": ("controllers/kubespan", "controllers/cluster", "discovery"),
+            "Of virtual IPs' etcd": ("etcd",),
+            "Of the machine's names, files and certificates": (
+                "controllers/host",
+                "controllers/secrets",
+                "controllers/api",
+            ),
+        }.items()
     ),
 )
 

@@ -58,6 +58,8 @@ def test_a_field_is_described_by_the_string_under_it() -> None:
         ('at(message="yes" if ok else "no")', "yes / no"),
         ('text = f"the {kind}"\nat(message=text)', "the {kind}"),
         ('text = "one"\ntext = "two"\nat(message=text)', "one / two"),
+        ('text = f"more {text}"\nat(message=text)', "more {text}"),
+        ('one = f"a {two}"\ntwo = f"b {one}"\nat(message=f"{one}")', "a b {one}"),
         ("at(message=unknown)", "{unknown}"),
         ("at()", ""),
     ],

@@ -393,5 +393,5 @@ async def test_a_turn_that_is_cancelled_is_passed_on() -> None:
         await trio.lowlevel.checkpoint()
         scopes[0].cancel()
         scopes[1].cancel()
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE):
         await turns.next()
