@@ -309,6 +309,7 @@ def is_the_same(path: Path, before: ObservedPeer | None, observed: ObservedPeer 
         and before.received == observed.received
         and before.last_handshake == observed.last_handshake
         and before.endpoint == observed.endpoint
+        and before.relay == observed.relay
     )
 
 
