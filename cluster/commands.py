@@ -45,20 +45,16 @@ table ip nat {{
 }}
 """
 
-# UDP neither leaves nor reaches a node, and TCP does: as with a firewall that only lets the web through.
-BLOCK_UDP = f"""\
-table inet no_udp {{
-    chain input {{
-        type filter hook input priority -10; policy accept;
-        iifname "{LINK}" meta l4proto udp drop
-    }}
-    chain output {{
-        type filter hook output priority -10; policy accept;
-        oifname "{LINK}" meta l4proto udp drop
-    }}
-}}
+# The bridge drops UDP, and lets TCP through: as networks do that only let their users into the web. Nobody is told.
+BLOCK_UDP = """\
+table bridge no_udp {
+    chain forward {
+        type filter hook forward priority 0; policy accept;
+        meta l4proto udp drop
+    }
+}
 """
-ALLOW_UDP = "delete table inet no_udp\n"
+ALLOW_UDP = "delete table bridge no_udp\n"
 
 # Every process of a station, also one that is started later, sees the station's own directory for the sockets of
 # wireguard-go, and the station's name as its host name.

@@ -135,9 +135,8 @@ def _build(plan: Plan, terminal: Terminal) -> _Processes:
         terminal.line(f"  {hidden.name} is behind a router with NAT that accepts no connections from outside")
 
     if plan.relay:
-        for node in plan.nodes:
-            run(("ip", "netns", "exec", node.namespace, "nft", "-f", "-"), stdin=BLOCK_UDP)
-        terminal.line("  no node can send or receive UDP; the discovery service relays")
+        run(("ip", "netns", "exec", plan.internet.namespace, "nft", "-f", "-"), stdin=BLOCK_UDP)
+        terminal.line("  the internet drops UDP; the discovery service relays")
 
     for node, text in node_configs(plan).items():
         write_secret(node.config, text)

@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
-from nodespan.cluster.commands import ALLOW_UDP
+from nodespan.cluster.commands import ALLOW_UDP, BLOCK_UDP
 from nodespan.cluster.echo import ping
 from nodespan.cluster.peers import MeshView, changes, kubespan_address, look, specs_of, table
 from nodespan.cluster.plan import Plan
@@ -110,8 +110,11 @@ def demonstrate_relay(plan: Plan, terminal: Terminal) -> None:
         )
 
 
-def allow_udp(plan: Plan, nodes: Sequence[int] | None = None) -> None:
-    """Let the nodes send and receive UDP again, all or those of these numbers."""
-    for number, node in enumerate(plan.nodes):
-        if nodes is None or number in nodes:
-            run(("ip", "netns", "exec", node.namespace, "nft", "-f", "-"), stdin=ALLOW_UDP)
+def allow_udp(plan: Plan) -> None:
+    """Let UDP through again."""
+    run(("ip", "netns", "exec", plan.internet.namespace, "nft", "-f", "-"), stdin=ALLOW_UDP)
+
+
+def block_udp(plan: Plan) -> None:
+    """Let UDP through no more."""
+    run(("ip", "netns", "exec", plan.internet.namespace, "nft", "-f", "-"), stdin=BLOCK_UDP)

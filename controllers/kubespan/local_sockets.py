@@ -18,7 +18,7 @@ from nodespan.controllers.kubespan.relayed import LOCAL_HOST
 
 if TYPE_CHECKING:
     from nodespan.discovery.relay.client import RelayClient
-    from nodespan.discovery.relay.datagrams import Datagrams, Where
+    from nodespan.discovery.relay.datagrams import Datagrams
 
 MOST = 512
 # WireGuard gives up a session after 180 s, and a handshake after 90 s more.
@@ -48,19 +48,18 @@ class LocalSocket:
     divert: Divert | None = None
     lost: int = 0
 
-    def received(self, packets: "list[tuple[bytes, Where]]") -> None:
+    def received(self, packets: list[bytes]) -> None:
         """WireGuard has sent something."""
         self.used = self.now()
         self.is_answered = True
-        found = [packet for packet, _ in packets]
         if self.divert is not None:
-            for place, packet in enumerate(found):
+            for place, packet in enumerate(packets):
                 if len(packet) <= _LARGEST_PROBE and self.divert(packet):
                     self.divert = None
-                    del found[place]
+                    del packets[place]
                     break
-        if found:
-            self.client.send(self.address, found)
+        if packets:
+            self.client.send(self.address, packets)
 
     def to_wireguard(self, packets: Sequence[bytes]) -> None:
         """The relay has sent something."""

@@ -107,7 +107,7 @@ class Relaying:
                 continue
             self._relays[target.address] = _Relay(target)
         self._home = ""
-        self._datagrams: Datagrams[LocalSocket] = Datagrams()
+        self._datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
         self._sockets = LocalSockets(self._datagrams, settings.port, trio.current_time, self._socket_changed)
         self._peers: dict[str, _Peer] = {}
         # Peers whose endpoint is at a relay, and those that are reached over one with their search for a direct path.

@@ -18,7 +18,7 @@ from nodespan.discovery.client import TransportError
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay import wire
 from nodespan.discovery.relay.proof import ProofError, prove
-from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc import Code, RPCError
 from nodespan.runtime.api.grpc.client import Call, CallError, Channel, ChannelOptions, Endpoint
 from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Backoff, Exponential
@@ -96,6 +96,8 @@ class RelayClient:
         self._queued = 0
         self._more = trio.lowlevel.ParkingLot()
         self._attempt = trio.CancelScope()
+        # The stream while it is open.
+        self._call: Call[bytes] | None = None
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -108,6 +110,9 @@ class RelayClient:
             self.dropped += len(packets)
             return
         message = wire.packets_message(address, packets)
+        if not self._queue and self._call is not None and self._call.offer(message):
+            self._count(message, len(packets))
+            return
         self._queued += len(message)
         self._queue.append((message, len(packets)))
         while self._queued > _QUEUE and len(self._queue) > 1:
@@ -150,8 +155,11 @@ class RelayClient:
             if patience.cancelled_caught:
                 raise wire.WireError(f"the relay has not granted an address within {_PATIENCE:g} s")
             self._granted(grant)
+            self._call = call
+            call.pass_to(self._received)
             async with background(partial(self._send_queue, call)):
-                await self._receive_all(call)
+                # Until it ends: what comes is passed on.
+                await call.receive()
 
     async def _open(self, call: Call[bytes]) -> wire.Grant:
         options = self.options
@@ -166,26 +174,31 @@ class RelayClient:
         await call.send(wire.encode_proof(prove(options.private_key, hello, challenge)))
         return wire.Grant.decode(await call.receive() or b"")
 
-    async def _receive_all(self, call: Call[bytes]) -> None:
-        received, receive = self.received, self._receive
-        async for message in call:
+    def _count(self, message: bytes, packets: int) -> None:
+        self.sent["packets"] += packets
+        self.sent["bytes"] += len(message)
+
+    def _received(self, message: bytes) -> None:
+        """A message of the relay. Raises RPCError for an invalid one."""
+        try:
             address = wire.address_of(message)
             at = 1 + len(address)
             count = wire.count_packets(message, at)
-            received["packets"] += count
-            received["bytes"] += len(message) - at - 2 * count
-            receive(address, wire.packets_of(message, at))
+        except wire.WireError as error:
+            raise RPCError(Code.INTERNAL, str(error)) from error
+        self.received["packets"] += count
+        self.received["bytes"] += len(message) - at - 2 * count
+        self._receive(address, wire.packets_of(message, at))
 
     async def _send_queue(self, call: Call[bytes]) -> None:
-        queue, sent = self._queue, self.sent
+        queue = self._queue
         try:
             while True:
                 while queue:
                     message, count = queue.popleft()
                     self._queued -= len(message)
                     await call.send(message)
-                    sent["packets"] += count
-                    sent["bytes"] += len(message)
+                    self._count(message, count)
                 await self._more.park()
         except CallError:
             # The one who receives is told the same, with the reason.
@@ -199,6 +212,7 @@ class RelayClient:
 
     def _lost(self, failure: str) -> None:
         was_connected, self.is_connected = self.is_connected, False
+        self._call = None
         if was_connected:
             self.since = trio.current_time()
         self.dropped += sum(count for _, count in self._queue)

@@ -7,7 +7,7 @@ import errno
 import select
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
@@ -20,15 +20,18 @@ _MOST_SOCKETS = 8
 _RECEIVE_BUFFER = 512 << 10
 _LATER = (errno.EAGAIN, errno.EWOULDBLOCK)
 
-# A sender as the socket names it.
-Where = tuple[str, int]
+# A sender as the socket names it: host, port, and for IPv6 two numbers more.
+Where = tuple[Any, ...]
 
 
 class Owner(Protocol):
     """Whose a socket is."""
 
-    def received(self, packets: list[tuple[bytes, Where]]) -> None:
-        """Datagrams have come, each with its sender. One longer than any of WireGuard is cut off."""
+    def received(self, packets: list[Any]) -> None:
+        """Datagrams have come, each a pair with its sender unless the socket is connected.
+
+        One longer than any of WireGuard is cut off.
+        """
         ...
 
 
@@ -60,13 +63,16 @@ def has_both_families() -> bool:
 
 
 class Datagrams(Generic[Owned]):
-    """The sockets, each with its owner. Use it in a `with`, and `run` it in a task."""
+    """The sockets, each with its owner. Use it in a `with`, and `run` it in a task.
 
-    def __init__(self, pause: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint) -> None:
+    `pause` is awaited between a few sockets. `connected`: each socket has one sender only.
+    """
+
+    def __init__(self, pause: Callable[[], Awaitable[None]] | None = None, *, connected: bool = False) -> None:
         self._epoll = select.epoll()
         self._sockets: dict[int, tuple[socket.socket, Owned]] = {}
-        # Awaited between a few sockets.
         self._pause = pause
+        self._connected = connected
         # Datagrams that could not be read, by reason.
         self.failures: dict[str, int] = {}
 
@@ -98,15 +104,16 @@ class Datagrams(Generic[Owned]):
                 found = self._sockets.get(number)
                 if found is not None:
                     self._read(*found)
-            await self._pause()
+            if self._pause is not None:
+                await self._pause()
 
     def _read(self, opened: socket.socket, owner: Owned) -> None:
-        packets: list[tuple[bytes, Where]] = []
-        receive, add = opened.recvfrom, packets.append
+        packets: list[Any] = []
+        receive: Callable[[int], Any] = opened.recv if self._connected else opened.recvfrom
+        add = packets.append
         try:
             for _ in range(_MOST_IN_A_ROW):
-                packet, where = receive(LARGEST_PACKET + 1)
-                add((packet, where[:2]))
+                add(receive(LARGEST_PACKET + 1))
         except OSError as error:
             # A datagram that was sent before could not be delivered, which is the sender's loss; else there are none.
             if error.errno not in _LATER:

@@ -14,9 +14,12 @@ sending to it; when no other is free, the one that was left first is given away.
 
 import hashlib
 from collections import Counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
+
+# A sender as a socket names it.
+Where = tuple[Any, ...]
 
 DOOR_LIFETIME = 180.0
 # An answered source that was heard from less than so many seconds ago is not given up for a new one.
@@ -50,7 +53,7 @@ class Door:
     """A source that may be answered: its encoded address, and the one that the socket knows."""
 
     address: bytes
-    where: tuple[str, int]
+    where: Where
     heard: float
     is_answered: bool = False
 
@@ -62,20 +65,20 @@ class Doors:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._by_where: dict[tuple[str, int], Door] = {}
+        self._by_where: dict[Where, Door] = {}
         self._by_address: dict[bytes, Door] = {}
 
     def __len__(self) -> int:
         return len(self._by_where)
 
-    def find(self, where: tuple[str, int], now: float) -> Door | None:
+    def find(self, where: Where, now: float) -> Door | None:
         """The door of a source that has just sent a packet, if it is known."""
         door = self._by_where.get(where)
         if door is not None:
             door.heard = now
         return door
 
-    def open(self, where: tuple[str, int], address: bytes, now: float) -> Door | None:
+    def open(self, where: Where, address: bytes, now: float) -> Door | None:
         """A door for a new source; None if there are too many."""
         if len(self._by_where) >= self._limit and not self._make_room(now):
             return None

@@ -13,14 +13,12 @@ from functools import partial
 import attrs
 import pytest
 
-from nodespan.cluster.commands import BLOCK_UDP
 from nodespan.cluster.echo import ping
-from nodespan.cluster.going_direct import Pinging, allow_udp, is_direct, is_relayed
+from nodespan.cluster.going_direct import Pinging, allow_udp, block_udp, is_direct, is_relayed
 from nodespan.cluster.peers import kubespan_address, look, specs_of
 from nodespan.cluster.plan import DISCOVERY_PORT, Plan
 from nodespan.cluster.service import discovery_service
 from nodespan.cluster.station_processes import NAMESPACES, end_processes, start
-from nodespan.cluster.station_processes import run as run_to_its_end
 from nodespan.runtime.cli.errors import CommandError
 from tests.support import run
 from tests.support.agent import command
@@ -59,11 +57,6 @@ class Pair:
             {each for spec in specs_of(node, "kubespanpeerspecs") for each in spec["endpoints"]}
             for node in reversed(self.plan.nodes)
         ]
-
-    def block(self) -> None:
-        """Let no node send or receive UDP."""
-        for node in self.plan.nodes:
-            run_to_its_end(("ip", "netns", "exec", node.namespace, "nft", "-f", "-"), stdin=BLOCK_UDP)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +116,7 @@ def test_a_pair_goes_direct_when_it_can_and_comes_back_to_the_relay_when_it_must
         record_property("until_direct_s", round(took, 1))
         # 0.04 to 0.4 s were seen, and one second is promised; a busy machine may be silent for longer by itself.
         record_property("longest_silence_s", round(pings.silence(began), 3))
-    pair.block()
+    block_udp(pair.plan)
     took = eventually(lambda: pair.answers() and is_relayed(look(pair.plan)))
     record_property("until_relayed_again_s", round(took, 1))
 

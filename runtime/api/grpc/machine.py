@@ -5,6 +5,7 @@ change of the initial window is one number, which each stream applies when it is
 removed at once, so that the open ones need not be counted.
 """
 
+import struct
 from typing import Any
 
 import h2.config
@@ -12,6 +13,7 @@ import h2.connection
 import h2.errors
 import h2.exceptions
 import h2.settings
+import h2.stream
 from h2.events import ConnectionTerminated, Event
 from h2.stream import H2Stream
 from h2.utilities import guard_increment_window
@@ -30,6 +32,8 @@ _CLIENT = h2.config.H2Configuration(
 _DATA_UNIT = 4096
 _HEADERS_UNIT = 32
 _FRAME_HEAD = 9
+_RECEIVING = (h2.stream.StreamState.OPEN, h2.stream.StreamState.HALF_CLOSED_LOCAL)
+_HEAD = struct.Struct(">HBBBI")
 
 
 class Machine(h2.connection.H2Connection):
@@ -59,6 +63,49 @@ class Machine(h2.connection.H2Connection):
             del self.streams[id]
             self._taken.pop(id, None)
             self._closed_streams[id] = stream.closed_by
+
+    def send_part(self, id: int, data: bytes | memoryview) -> None:
+        """A part of a request, for which there is room and after which more comes: a frame without the pains of h2.
+
+        Raises ProtocolError if the stream is over.
+        """
+        stream = self._get_stream_by_id(id)
+        if not stream.open or self.state_machine.state is _CLOSED:
+            raise h2.exceptions.StreamClosedError(id)
+        size = len(data)
+        self.outbound_flow_control_window -= size
+        stream.outbound_flow_control_window -= size
+        self._data_to_send += _HEAD.pack(size >> 8, size & 0xFF, 0, 0, id)
+        self._data_to_send += data
+
+    def take_parts(self, data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+        """The frames of data with which what was received begins, as far as they need nothing of h2; and the rest.
+
+        Their windows are those of h2: open them again as for others.
+        """
+        parts: list[tuple[int, bytes]] = []
+        at, end = 0, len(data)
+        while not self.incoming_buffer._data and end - at > _FRAME_HEAD:
+            high, low, kind, flags, id = _HEAD.unpack_from(data, at)
+            size = high << 8 | low
+            start = at + _FRAME_HEAD
+            stream = self.streams.get(id)
+            if kind or flags or stream is None or start + size > end:
+                break
+            state = stream.state_machine
+            if not state.headers_received or state.state not in _RECEIVING:
+                break
+            if size > self.max_inbound_frame_size or size > min(
+                stream._inbound_window_manager.current_window_size,
+                self._inbound_flow_control_window_manager.current_window_size,
+            ):
+                break  # h2 says what is wrong with it
+            stream._inbound_window_manager.window_consumed(size)
+            self._inbound_flow_control_window_manager.window_consumed(size)
+            self.work += 1 + size // _DATA_UNIT
+            at = start + size
+            parts.append((id, data[start:at]))
+        return parts, data[at:] if at else data
 
     # Windows of what is received: a stream's opens when its data is read, the connection's when there is room for more.
 

@@ -153,6 +153,20 @@ class ClientOutput(Output):
         """The machine may have something to send."""
         self._grew.unpark_all()
 
+    def offer(self, id: int, data: bytes) -> bool:
+        """Send the data now, if there is room for all of it; False: nothing was sent."""
+        machine, size = self.machine, len(data)
+        try:
+            if self._waiting + size > MAX_WAITING or size > machine.local_flow_control_window(id):
+                return False
+            view, most = memoryview(data), machine.max_outbound_frame_size
+            for start in range(0, size, most):
+                machine.send_part(id, view[start : start + most])
+        except h2.exceptions.ProtocolError:
+            return False  # it is over, as the one who receives is told
+        self.add(size)
+        return True
+
     async def drain(self) -> None:
         """Wait until all output has been written."""
         self.wake()

@@ -248,14 +248,14 @@ def test_local_addresses_are_bounded_and_one_that_is_answered_is_not_driven_out(
     now, changed = 0.0, list[str]()
     stand_in = _Client()
     client: RelayClient = stand_in  # type: ignore[assignment]
-    datagrams: Datagrams[LocalSocket] = Datagrams()
+    datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
     with world() as wireguard, datagrams:
         sockets = LocalSockets(datagrams, wireguard.getsockname()[1], lambda: now, changed.append, most=4)
         peer = encode_address(("192.0.2.7", 51820))
         sockets.receive(client, peer, [packet("hello")])
         used = sockets.find("192.0.2.7:51820")
         assert used is not None
-        used.received([(packet("welcome"), ("", 0))])
+        used.received([packet("welcome")])
         for number in range(1, 50):
             now += 0.1
             sockets.receive(client, encode_address(("198.51.100.1", number)), [packet("made up")])

@@ -110,6 +110,17 @@ class Call(Generic[Answer]):
         with self._limited():
             await self._stream.send(frame(encoded(request)), end=False)
 
+    def offer(self, request: Request) -> bool:
+        """`send` without waiting: False, and nothing is sent, if that cannot be done now."""
+        return self._stream.offer(frame(encoded(request)))
+
+    def pass_to(self, deliver: Callable[[bytes], None]) -> None:
+        """From now on give each answer, as bytes, to a function as it comes; `receive` then waits for the end.
+
+        The function may raise RPCError, which ends the call. It saves a task for each answer.
+        """
+        self._stream.pass_to(deliver)
+
     async def end(self) -> None:
         """Say that there are no more requests. Always a checkpoint."""
         await self._stream.end()

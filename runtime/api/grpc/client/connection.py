@@ -232,6 +232,10 @@ class Connection:
             if not self._is_ready and (found := _HTTP_1.match(data)):
                 self._break(_refused_http(found[1].decode(), self.endpoint))
                 return
+            unanswered += len(data)
+            parts, data = self._machine.take_parts(bytes(data))
+            for id, part in parts:
+                self._feed(id, part, len(part))
             try:
                 events = self._machine.receive_data(data)
             except h2.exceptions.ProtocolError as error:
@@ -245,7 +249,6 @@ class Connection:
             if rest:
                 await trio.sleep(rest)
             # What a server sends makes us answer: not faster than it reads.
-            unanswered += len(data)
             if unanswered > MAX_WAITING:
                 unanswered = 0
                 await self._output.drain()

@@ -41,6 +41,7 @@ class ClientStream:
     __slots__ = (
         "_account",
         "_accounted",
+        "_deliver",
         "_has_finished",
         "_has_sent_all",
         "_news",
@@ -89,6 +90,7 @@ class ClientStream:
         self._sending: trio.CancelScope | None = None
         self._has_sent_all = False
         self._has_finished = False
+        self._deliver: Callable[[bytes], None] | None = None
 
     @property
     def unread(self) -> int:
@@ -131,7 +133,9 @@ class ClientStream:
                 raise RPCError(Code.RESOURCE_EXHAUSTED, "too much waits for whoever the answer is for")
             self._accounted += len(data)
         self._reader.feed(data)
-        if not self._reader.has_message:
+        if self._deliver is not None:
+            self._pass_on(self._deliver)
+        elif not self._reader.has_message:
             self._open_window(self._owed)
         else:
             self._news.unpark_all()
@@ -177,7 +181,27 @@ class ClientStream:
             self._accounted -= size
             self._account.shrink(size)
 
+    def _pass_on(self, deliver: Callable[[bytes], None]) -> None:
+        before = self.unread
+        while (message := self._reader.take()) is not None:
+            deliver(message)
+        self._on_taken(before - self.unread)
+        self._settle(before - self.unread)
+        if self._owed >= self._window // 2:
+            self._open_window(self._owed)
+
     # What the call does.
+
+    def pass_to(self, deliver: Callable[[bytes], None]) -> None:
+        """From now on give each message to a function as it comes, which may raise RPCError; `receive` has the end."""
+        self._deliver = deliver
+        self._pass_on(deliver)
+
+    def offer(self, data: bytes) -> bool:
+        """`send`, if nobody has to wait for that; False: nothing was sent."""
+        if self.is_over or self._has_sent_all or self._sending is not None:
+            return False
+        return self._output.offer(self.id, data)
 
     async def receive(self) -> bytes | None:
         """The next message; None after the last. Raises CallError, after the messages before it."""

@@ -107,7 +107,6 @@ async def test_both_ends_talk_under_the_reference_client() -> None:
 
         await trio.to_thread.run_sync(use)
         await eventually(lambda: chat.running == 0)
-        assert chat.paces
 
 
 async def test_answers_come_before_the_request_has_ended() -> None:
