@@ -1,7 +1,7 @@
 """The metrics of the network: problems, DHCP leases, lost notifications, and what of the network is not ready."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from nodespan.kernel.netlink_counts import netlink_counts
 from nodespan.resources.network import (
@@ -9,6 +9,7 @@ from nodespan.resources.network import (
     DHCPLease,
     NetworkProblem,
     NetworkStatus,
+    ProbeStatus,
     Severity,
 )
 from nodespan.runtime.metrics import Family, Kind, Metric, MetricSource
@@ -29,6 +30,13 @@ LEASE_BOUND = Metric(
     labels=("client", "link"),
     series="two for each link with DHCP",
     remedy="`nodespan get dhcpleases` has the state of the client, `nodespan events -k lease` since when",
+)
+PROBE = Metric(
+    name="nodespan_probe_success",
+    text="1 while a probe of the configuration succeeds.",
+    labels=("probe",),
+    series="one for each probe of the configuration",
+    remedy="`nodespan get probestatuses` has the last error; `nodespan describe probestatus ID` since when",
 )
 READY = Metric(
     name="nodespan_network_ready",
@@ -62,13 +70,25 @@ def _collect(state: State) -> Iterator[Family]:
     yield PROBLEMS.by(problems)
     leases = {(lease.id.partition("/")[0], lease.spec.link_name): lease.spec for lease in state.list(DHCPLease)}
     yield LEASE_BOUND.by({client: bool(spec.addresses) for client, spec in leases.items()})
+    yield PROBE.by(_probes(state))
     yield READY.by({(part,): is_ready for part, is_ready in _parts(state)})
     counts = {(kind,): counts for kind, counts in netlink_counts().items()}
     yield DUMPS.by({kind: each.dumps for kind, each in counts.items()})
     yield OVERRUNS.by({kind: each.overruns for kind, each in counts.items()})
 
 
-METRICS = MetricSource(title="The network", metrics=(PROBLEMS, LEASE_BOUND, READY, DUMPS, OVERRUNS), collect=_collect)
+def _probes(state: State) -> Mapping[tuple[str, ...], float]:
+    """By what they reach, without the query of a URL: it may have a token. Of several that differ in it the worst."""
+    found: dict[tuple[str, ...], float] = {}
+    for probe in state.list(ProbeStatus):
+        name = (probe.id.partition("?")[0],)
+        found[name] = min(found.get(name, 1), probe.spec.success)
+    return found
+
+
+METRICS = MetricSource(
+    title="The network", metrics=(PROBLEMS, LEASE_BOUND, PROBE, READY, DUMPS, OVERRUNS), collect=_collect
+)
 
 
 def missing(state: State) -> Iterable[str]:

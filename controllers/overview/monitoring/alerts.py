@@ -149,6 +149,14 @@ AGENT: Final = (
         remedy="nodespan get dhcpleases has the state of the client; is there a server on that network?",
     ),
     Alert(
+        name="NodespanProbeFails",
+        expression="nodespan_probe_success == 0",
+        lasts="5m",
+        severity=WARNING,
+        summary="The probe {{ $labels.probe }} of {{ $labels.instance }} fails.",
+        remedy="nodespan get probestatuses has the error.",
+    ),
+    Alert(
         name="NodespanNetlinkOverruns",
         expression="increase(nodespan_netlink_overruns_total[15m]) > 3",
         lasts="15m",

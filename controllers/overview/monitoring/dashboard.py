@@ -216,9 +216,12 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             queries=((f"count by (part) (nodespan_network_ready{{{_NODES}}} == 0)", "{{part}}"),),
         ),
         Panel(
-            title="DHCP clients without a lease",
-            text="By node, link and client.",
-            queries=((f"nodespan_dhcp_lease_bound{{{_NODES}}} == 0", "{{instance}} {{link}} {{client}}"),),
+            title="Probes that fail, DHCP clients without a lease",
+            text="By node: probes of the configuration, and clients by their link.",
+            queries=(
+                (f"nodespan_probe_success{{{_NODES}}} == 0", "{{instance}} {{probe}}"),
+                (f"nodespan_dhcp_lease_bound{{{_NODES}}} == 0", "{{instance}} {{link}} {{client}}"),
+            ),
         ),
         Panel(
             title="Configurations",

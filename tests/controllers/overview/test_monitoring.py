@@ -222,6 +222,10 @@ CASES = {
         | _series("nodespan_dhcp_lease_bound", _NODE | {"client": "dhcp6", "link": "eth0"}, "0x120"),
         labels=_NODE | {"client": "dhcp4", "link": "eth0"},
     ),
+    "NodespanProbeFails": Case(
+        series=_gauge("nodespan_probe_success", _NODE | {"probe": "tcp:192.0.2.1:22"}, bad=0, good=1),
+        labels=_NODE | {"probe": "tcp:192.0.2.1:22"},
+    ),
     "NodespanNetlinkOverruns": Case(
         series=_counter("nodespan_netlink_overruns_total", _NODE | {"kind": "routes"}),
         labels=_NODE | {"kind": "routes"},

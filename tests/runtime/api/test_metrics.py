@@ -17,7 +17,14 @@ from nodespan.resources.cluster import (
     ServiceState,
 )
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
-from nodespan.resources.kubespan import KubeSpanPeerStatus, KubeSpanPeerStatusSpec, PeerState
+from nodespan.resources.kubespan import (
+    KubeSpanPeerStatus,
+    KubeSpanPeerStatusSpec,
+    KubeSpanRelayStatus,
+    KubeSpanRelayStatusSpec,
+    PeerState,
+    RelayState,
+)
 from nodespan.resources.network import (
     NETWORK_STATUS_ID,
     DHCPLease,
@@ -26,6 +33,8 @@ from nodespan.resources.network import (
     NetworkProblemSpec,
     NetworkStatus,
     NetworkStatusSpec,
+    ProbeStatus,
+    ProbeStatusSpec,
     Severity,
     VIPState,
     VIPStatus,
@@ -134,6 +143,35 @@ async def test_the_network_is_counted(tmp_path: Path) -> None:
     ]
     tally.lease = None
     assert await _lines(_metrics(state, tmp_path), ["nodespan_vip_lease"]) == []
+
+
+async def test_probes_are_named_without_what_may_be_a_token(tmp_path: Path) -> None:
+    state = await _state(
+        ProbeStatus.new("tcp:192.0.2.1:22", ProbeStatusSpec(success=True)),
+        ProbeStatus.new("http:https://example.org/a?token=x", ProbeStatusSpec(success=True)),
+        ProbeStatus.new("http:https://example.org/a?token=y", ProbeStatusSpec(success=False)),
+    )
+    assert await _lines(_metrics(state, tmp_path), ["nodespan_probe"]) == [
+        'nodespan_probe_success{probe="http:https://example.org/a"} 0.0',
+        'nodespan_probe_success{probe="tcp:192.0.2.1:22"} 1.0',
+    ]
+
+
+async def test_relays_are_counted_by_who_is_reached_over_them(tmp_path: Path) -> None:
+    near = KubeSpanRelayStatusSpec(state=RelayState.CONNECTED, round_trip=datetime.timedelta(milliseconds=20))
+    state = await _state(
+        KubeSpanPeerStatus.new("a=", KubeSpanPeerStatusSpec(relay="near:3000")),
+        KubeSpanPeerStatus.new("b=", KubeSpanPeerStatusSpec(relay="near:3000")),
+        KubeSpanPeerStatus.new("c=", KubeSpanPeerStatusSpec()),
+        KubeSpanRelayStatus.new("near:3000", near),
+        KubeSpanRelayStatus.new("far:3000", KubeSpanRelayStatusSpec()),
+    )
+    assert await _lines(_metrics(state, tmp_path), ["nodespan_kubespan_relay"]) == [
+        'nodespan_kubespan_relayed_peers{relay="near:3000"} 2.0',
+        'nodespan_kubespan_relay_connected{relay="far:3000"} 0.0',
+        'nodespan_kubespan_relay_connected{relay="near:3000"} 1.0',
+        'nodespan_kubespan_relay_round_trip_seconds{relay="near:3000"} 0.02',
+    ]
 
 
 async def test_a_virtual_ip_is_handed_over_when_another_node_is_elected() -> None:
