@@ -22,7 +22,7 @@ from nodespan.resources.config import (
     NetworkDefaultActionConfig,
     NetworkRuleConfig,
 )
-from nodespan.resources.config.firewall import IngressAction, IngressSource, PortSelector, RuleProtocol
+from nodespan.resources.config.network import IngressAction, IngressSource, PortSelector, RuleProtocol
 from nodespan.runtime.testing.kit import Node, running
 
 CHANGES = 12

@@ -145,6 +145,7 @@ LOADED_LATER = (
     "nodespan.controllers.host.kernel_parameters",
     "nodespan.controllers.network.apply.ethernet_plan",
     "nodespan.controllers.kubespan.relaying",
+    "nodespan.controllers.network.config.ingress_chains",
     "nodespan.controllers.network.dhcp.factories",
     "nodespan.controllers.network.probes.attempts",
     "nodespan.controllers.network.status.ethernet_facts",

@@ -8,7 +8,6 @@ import attrs
 from nodespan.resources.config.bond import Bond
 from nodespan.resources.config.device import Device
 from nodespan.resources.config.ethernet import EthernetConfig
-from nodespan.resources.config.firewall import NetworkDefaultActionConfig, NetworkRuleConfig
 from nodespan.resources.config.host import (
     EnvironmentConfig,
     EtcFileConfig,
@@ -51,6 +50,8 @@ from nodespan.resources.config.network import (
     HCloudVIPConfig,
     HTTPProbeConfig,
     Layer2VIPConfig,
+    NetworkDefaultActionConfig,
+    NetworkRuleConfig,
     RoutingRuleConfig,
     TCPProbeConfig,
 )

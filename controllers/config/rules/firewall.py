@@ -10,15 +10,15 @@ from nodespan.controllers.config.finding import Finding, Path, at, warn
 from nodespan.controllers.config.notation import CIDR_HINT, is_cidr
 from nodespan.controllers.config.rules.base import RuleSet, required
 from nodespan.controllers.config.rules.entry import Entry
-from nodespan.resources.config.firewall import (
+from nodespan.resources.config.kubespan import KubeSpanConfig
+from nodespan.resources.config.links import WireguardConfig
+from nodespan.resources.config.main import MainDocument
+from nodespan.resources.config.network import (
     IngressAction,
     NetworkDefaultActionConfig,
     NetworkRuleConfig,
     RuleProtocol,
 )
-from nodespan.resources.config.kubespan import KubeSpanConfig
-from nodespan.resources.config.links import WireguardConfig
-from nodespan.resources.config.main import MainDocument
 from nodespan.resources.config.nodespan import NodespanConfig
 
 _PORT_HINT: Final = "write it like 80 or 8000-8100, with ports from 0 to 65535"

@@ -17,8 +17,8 @@ from ipaddress import ip_interface, ip_network
 from nodespan.controllers.common.ports import sorted_ports
 from nodespan.controllers.network.status.address_filter import kubernetes_subnets
 from nodespan.resources.config import MachineConfigSpec, NetworkDefaultActionConfig, NetworkRuleConfig
-from nodespan.resources.config.firewall import IngressAction, RuleProtocol
 from nodespan.resources.config.host import ResolverConfig
+from nodespan.resources.config.network import IngressAction, RuleProtocol
 from nodespan.resources.network import (
     INGRESS_CHAIN_ID,
     PREROUTING_CHAIN_ID,

@@ -1,7 +1,12 @@
 """network.NfTablesChainConfigController: the chains of the ingress firewall."""
 
 from nodespan.controllers.common.slices import Slices
-from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
+from nodespan.resources.config import (
+    MACHINE_CONFIG_ID,
+    MachineConfig,
+    NetworkDefaultActionConfig,
+    NetworkRuleConfig,
+)
 from nodespan.resources.network import (
     INGRESS_CHAIN_ID,
     PREROUTING_CHAIN_ID,
@@ -13,8 +18,10 @@ from nodespan.resources.network import (
 )
 from nodespan.runtime.controller import Controller, ControllerContext, destroy_ready, shared, weak
 from nodespan.runtime.errors import PhaseConflictError
+from nodespan.runtime.loading import load
 
 _CHAINS = NfTablesChain.kind
+_RULES = "nodespan.controllers.network.config.ingress_chains"
 
 
 class NfTablesChainConfigController(Controller):
@@ -47,8 +54,10 @@ class NfTablesChainConfigController(Controller):
 
     async def _chains(self, ctx: ControllerContext) -> dict[str, NfTablesChainSpec]:
         config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
-        if config is None:
+        documents = () if config is None else config.spec.documents
+        if config is None or not any(map(_is_about_it, documents)):
             return {}
+        await load(_RULES)
         from nodespan.controllers.network.config.ingress_chains import deriving, ingress_chains
 
         slices = Slices()
@@ -56,3 +65,7 @@ class NfTablesChainConfigController(Controller):
             await slices.rest()
         own = ctx.find(NodeAddress, ROUTED_NO_K8S_ID) or ctx.find(NodeAddress, ROUTED_ADDRESSES_ID)
         return ingress_chains(config.spec, None if own is None else own.spec.addresses)
+
+
+def _is_about_it(document: object) -> bool:
+    return isinstance(document, NetworkDefaultActionConfig | NetworkRuleConfig)

@@ -37,7 +37,6 @@ from nodespan.controllers.network.nftables.document import (
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork, send
 from nodespan.controllers.network.nftables.render import VERSIONS, RenderedChain, kernel_set, owner_of_part
 from nodespan.kernel.packet_filter import nft
-from nodespan.kernel.packet_filter.connections import track_connections
 from nodespan.kernel.packet_filter.nft_events import Commit, numbers_processes_as_here, open_filter_events
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.resources.network import NetworkProblem, NfTablesChain, NfTablesSetElements, Severity
@@ -554,6 +553,8 @@ def _send(netns: str | None, table: str, prior: PriorState, work: TableWork, sen
 
 def _track(netns: str | None) -> str:
     """Make the connections that there are known to the rules that follow; returns why not, "" if it is done."""
+    from nodespan.kernel.packet_filter.connections import track_connections
+
     try:
         track_connections(netns)
     except OSError as error:

@@ -5,7 +5,7 @@ import pytest
 from nodespan.controllers.config.finding import Severity
 from nodespan.controllers.config.loading import load
 from nodespan.resources.config import NetworkDefaultActionConfig, NetworkRuleConfig
-from nodespan.resources.config.firewall import IngressAction, IngressSource, PortSelector, RuleProtocol
+from nodespan.resources.config.network import IngressAction, IngressSource, PortSelector, RuleProtocol
 from tests.controllers.config.marked import unmark
 from tests.controllers.config.samples import KEY_A
 

@@ -123,7 +123,7 @@ async def test_connections_that_cannot_be_made_known_are_named_and_the_rules_are
     def refuse(netns: str | None) -> int:
         raise OSError(95, "not supported")
 
-    monkeypatch.setattr("nodespan.controllers.network.nftables.chain.track_connections", refuse)
+    monkeypatch.setattr("nodespan.kernel.packet_filter.connections.track_connections", refuse)
     desired, others = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others()
     driver = _TableDriver(
         None, desired, GuardTable("t_guard", None), others, lambda: None, cast(Any, Prior()), trio.Event()
