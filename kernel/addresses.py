@@ -23,7 +23,7 @@ _PROTOCOL = 11
 FENCED_BY_NODESPAN = 110
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class AddressKey:
     """The outside identity of an address: the link's index, and the address with its prefix length."""
 

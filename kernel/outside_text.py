@@ -15,7 +15,9 @@ def c_text(data: bytes) -> str:
 
     Two names are never shown as one, so what looks like an escape is escaped too; `bytes_of` is the way back.
     """
-    raw = _ESCAPE.sub(rb"\\x5cx\1", data.partition(b"\0")[0])
+    raw = data.partition(b"\0")[0]
+    if b"\\" in raw:
+        raw = _ESCAPE.sub(rb"\\x5cx\1", raw)
     text = raw.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text

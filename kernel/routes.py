@@ -55,7 +55,7 @@ _METRIC_MTU = 2
 _HOP = struct.Struct("=HBBi")  # length, flags, weight - 1, index of the link
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class RouteKey:
     """The key of routes that compete for the same packets."""
 

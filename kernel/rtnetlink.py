@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 import attrs
 
@@ -123,6 +124,11 @@ class _Unread(Mapping[int, bytes]):
 
     def __getitem__(self, number: int) -> bytes:
         return self._all()[number]
+
+    def get(self, number: int, default: Any = None) -> Any:
+        # That of mappings raises an error, and catches it, for each attribute that is not there.
+        found = self._found
+        return (self._all() if found is None else found).get(number, default)
 
     def __contains__(self, number: object) -> bool:
         return number in self._all()
