@@ -74,10 +74,9 @@ class Device(Protocol):
 class _Look:
     """A look that found nothing new: what it was made of, when, and until when readings have shown the same.
 
-    From `expires` on time alone may change what is found.
+    From `expires` on time alone may change what is found. A change of the spec has a look of its own.
     """
 
-    spec: KubeSpanPeerSpecSpec
     observed: ObservedPeer | None
     wall_offset: float
     at: float
@@ -201,10 +200,12 @@ class PeerStatusController(QueueController):
             slices = Slices()
             now, wall_offset = self._now(), self._wall_offset.read()
             for id in due:
-                # It may go while others are looked at.
-                peer = ctx.find(KubeSpanPeerSpec, id)
                 # Of peers that are down next to no look finds anything new, of others those that carry traffic.
-                if peer is not None and not self._shows_the_same(id, peer.spec, now, wall_offset, counts=counts):
+                if self._shows_the_same(id, now, wall_offset, counts=counts):
+                    continue
+                # It may have gone while others were looked at.
+                peer = ctx.find(KubeSpanPeerSpec, id)
+                if peer is not None:
                     await self._look(ctx, id, peer.spec)
                     await slices.rest()
 
@@ -223,16 +224,13 @@ class PeerStatusController(QueueController):
         peers = [ctx.find(KubeSpanPeerSpec, id) for id in sorted(ids)]
         return [peer.spec.address for peer in peers if peer is not None and peer.spec.address]
 
-    def _shows_the_same(
-        self, id: str, spec: KubeSpanPeerSpecSpec, now: float, wall_offset: float, *, counts: bool
-    ) -> bool:
+    def _shows_the_same(self, id: str, now: float, wall_offset: float, *, counts: bool) -> bool:
         """Whether a look at the peer would find what the last one did; with `counts`, also in what is sent to it."""
         assert self._observed is not None  # read before this
         look, observed = self._looks.get(id), self._observed.get(id)
         if (
             look is None
             or now >= look.expires
-            or (look.spec is not spec and look.spec != spec)
             or look.wall_offset != wall_offset
             or id in self._gone
             or id in self._outdated
@@ -256,7 +254,7 @@ class PeerStatusController(QueueController):
         self._paths[id] = path
         if path.read_again(now) == before.read_again(now) and len(endpoints) == len(spec.endpoints):
             # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
-            self._looks[id] = _Look(spec, observed, wall_offset, now, now, changes_at(path, now))
+            self._looks[id] = _Look(observed, wall_offset, now, now, changes_at(path, now))
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
         _mark(self._unsettled, id, state is not PeerState.UP or path.probed is not None)
         status = KubeSpanPeerStatusSpec(

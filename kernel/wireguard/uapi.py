@@ -34,6 +34,7 @@ SOCKETS = Path("/var/run/wireguard")
 _CREDENTIALS = struct.Struct("=iii")  # process, user, group
 _TIMEOUT = 10.0
 _BLOCK = 65536
+_CUT_OFF = "wireguard-go closed the connection before its answer was complete"
 
 
 # The protocol.
@@ -42,23 +43,36 @@ _BLOCK = 65536
 def read_device(lines: Iterable[str], *, peers: bool = True) -> DeviceState:
     """The device in the lines of an answer. Raises OSError if the answer is a refusal.
 
+    Without peers no more lines are asked for than its own.
+    """
+    kept: list[str] = []
+    for line in lines:
+        if not peers and line.startswith("public_key="):
+            break
+        kept.append(line)
+    return read_answer("\n".join(kept).encode())
+
+
+def read_answer(answer: bytes) -> DeviceState:
+    """The device in an answer. Raises OSError if it is a refusal.
+
     The answer contains the private key; only its public half is kept.
     """
+    own, *parts = answer.split(b"\npublic_key=")
+    if own.startswith(b"public_key="):
+        own, parts = b"", [own.removeprefix(b"public_key="), *parts]
     settings: dict[str, str] = {}
-    seen: list[list[str]] = []
-    for line in lines:
-        if line.startswith("errno="):
-            _check(line.removeprefix("errno="))
-        elif line.startswith("public_key="):
-            if not peers:
-                break
-            seen.append([line])
-        elif seen:
-            seen[-1].append(line)
-        else:
-            key, _, value = line.partition("=")
-            settings[key] = value
-    states = _peers_of_answers.of([*map(tuple, seen)])
+    # The end of the answer, which is also that of its last peer, says whether it is a refusal.
+    last = parts.pop() if parts else b""
+    kept, _, code = last.partition(b"\nerrno=")
+    if last:
+        parts.append(kept)
+    for line in own.decode("ascii").split("\n"):
+        key, _, value = line.partition("=")
+        settings[key] = value
+    _check(settings.get("errno", "0"))
+    _check(code.decode("ascii").strip() or "0")
+    states = _peers_of_answers.of(parts)
     return DeviceState(
         public_key=_public_key(settings.get("private_key", "")),
         listen_port=int(settings.get("listen_port", "0")),
@@ -72,7 +86,9 @@ def _public_key(private_key: str) -> str:
     return public_key_of(key) if key else ""
 
 
-def _read_peer(lines: tuple[str, ...]) -> PeerState:
+def _read_peer(part: bytes) -> PeerState:
+    """A peer, from the value of its key on."""
+    public_key, *lines = part.decode("ascii").split("\n")
     values: dict[str, str] = {}
     allowed_ips: list[str] = []
     for line in lines:
@@ -88,7 +104,7 @@ def _read_peer(lines: tuple[str, ...]) -> PeerState:
     endpoint = values.get("endpoint", "")
     return PeerState(
         config=PeerConfig(
-            public_key=format_key(bytes.fromhex(values["public_key"])),
+            public_key=format_key(bytes.fromhex(public_key)),
             preshared_key=format_key(bytes.fromhex(values.get("preshared_key", ""))),
             endpoint=canonical_endpoint(endpoint) if endpoint else "",
             persistent_keepalive=int(values.get("persistent_keepalive_interval", "0")),
@@ -167,7 +183,7 @@ class UserspaceWireguard:
                 if connection is None:
                     return None
                 connection.sendall(b"get=1\n\n")
-                return read_device(_lines(connection), peers=peers)
+                return read_answer(_whole(connection)) if peers else read_device(_lines(connection), peers=False)
         except ConnectionRefusedError:
             return None
 
@@ -267,13 +283,24 @@ def _holds_tun(process: Path, name: str) -> bool:
     return False
 
 
+def _whole(connection: socket.socket) -> bytes:
+    """The answer without the empty line that ends it. Raises ConnectionError if it is cut off."""
+    answer = bytearray()
+    while not answer.endswith(b"\n\n"):
+        data = connection.recv(_BLOCK)
+        if not data:
+            raise ConnectionError(_CUT_OFF)
+        answer += data
+    return bytes(answer[:-2])
+
+
 def _lines(connection: socket.socket) -> Iterator[str]:
     """The lines of an answer, up to the empty one that ends it. Raises ConnectionError if it is cut off."""
     rest = b""
     while True:
         data = connection.recv(_BLOCK)
         if not data:
-            raise ConnectionError("wireguard-go closed the connection before its answer was complete")
+            raise ConnectionError(_CUT_OFF)
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             if not line:
