@@ -296,6 +296,12 @@ def changes_at(path: Path, looked: float) -> float:
     return min((moment for moment in _moments(path) if moment >= looked), default=math.inf)
 
 
+def found_nothing(before: Path, path: Path, now: float) -> bool:
+    """Whether a look changed nothing; of a peer that is probed, more bytes sent are nothing."""
+    before, path = before.read_again(now), path.read_again(now)
+    return path == (before if path.probed is None else attrs.evolve(before, sent=path.sent))
+
+
 def is_the_same(path: Path, before: ObservedPeer | None, observed: ObservedPeer | None) -> bool:
     """Whether a device that shows this, and showed that before, has nothing that a look needs to see.
 

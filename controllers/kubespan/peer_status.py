@@ -18,7 +18,7 @@ import trio
 
 from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.common.wall_offset import WallOffset
-from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_at, is_the_same, step
+from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_at, found_nothing, is_the_same, step
 from nodespan.controllers.kubespan.relayed import Relayed
 from nodespan.resources.kubespan import (
     NEVER,
@@ -252,7 +252,7 @@ class PeerStatusController(QueueController):
             self._warn(ctx, spec.label, path.last_used)
             endpoints = tuple(endpoint for endpoint in endpoints if endpoint != path.last_used)
         self._paths[id] = path
-        if path.read_again(now) == before.read_again(now) and len(endpoints) == len(spec.endpoints):
+        if found_nothing(before, path, now) and len(endpoints) == len(spec.endpoints):
             # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
             self._looks[id] = _Look(observed, wall_offset, now, now, changes_at(path, now))
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)
