@@ -296,6 +296,18 @@ def test_up_follows_evidence_on_random_histories(seed: int) -> None:
         assert state is not PeerState.UP or now - evidence < LIMIT + 2.5
 
 
+@pytest.mark.parametrize("field", attrs.fields(ObservedPeer), ids=lambda field: str(field.name))
+def test_of_a_probed_peer_everything_but_more_bytes_sent_is_news(field: "attrs.Attribute[object]") -> None:
+    before = ObservedPeer(endpoint="192.0.2.1:1", last_handshake=NOW, received=100, sent=100)
+    others: dict[str, Any] = {"endpoint": "192.0.2.2:1", "relay": "relay", "last_handshake": NOW + 1}
+    changes: dict[str, Any] = {field.name: others.get(field.name, 148)}
+    after = attrs.evolve(before, **changes)
+    assert rules.is_the_same(Path(probed=NOW), before, after) is (field.name == "sent")
+    assert not rules.is_the_same(Path(), before, after)
+    assert not rules.is_the_same(Path(probed=NOW), after, before)
+    assert rules.is_the_same(Path(), before, attrs.evolve(before))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_looks_that_are_left_out_while_nothing_changes_would_have_found_nothing(seed: int) -> None:
     """Against a look every second, over ten minutes of a device that shows changes now and then."""
