@@ -28,6 +28,11 @@ PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share/man/man1")
 
 
 @pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("package"), versions=[NOW])
+
+
+@pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("packages"))
 
@@ -48,8 +53,8 @@ async def files_of(machine: Machine) -> set[str]:
     return {*(await machine.run("find", *PLACES, "-xdev")).splitlines(), *named.splitlines()}
 
 
-async def test_a_package_makes_a_mesh_and_is_gone_without_a_trace(tmp_path: Path, packages: Path) -> None:
-    place = shared(packages, tmp_path / "one")
+async def test_a_package_makes_a_mesh_and_is_gone_without_a_trace(tmp_path: Path, package: Path) -> None:
+    place = shared(package, tmp_path / "one")
     async with booted(place, archives=False) as found:
         machine = Machine(found, place / "dist")
         lines = ("link set eth0 up", "link set far up")

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from deploy.tree import HERE
 from tests.support.netns import Namespace, connect, namespace
-from tests.support.packaged import build
+from tests.support.packaged import NOW, build
 from tests.support.probe import no_namespaces
 from tests.support.process import eventually
 from tests.support.roots import SLIM, root_of
@@ -102,9 +102,7 @@ def image(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> str:
     tools.buildah("copy", base, root_of(SLIM), "/")
     tools.buildah("commit", base, "localhost/base")
     context = tmp_path_factory.mktemp("context")
-    packages = build(context)
-    (older,) = packages.glob("nodespan_0.0.9-*")
-    older.unlink()
+    build(context, versions=[NOW])
     options = ("--isolation=chroot", "--pull=never", "--build-arg", "BASE=localhost/base")
     tools.buildah("build", *options, "-f", HERE / "container/Containerfile", "-t", "localhost/nodespan", context)
     return "localhost/nodespan"

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ BEFORE, NOW = "0.0.9", "0.1.0"
 CACHE = PROJECT / ".cache/deploy"
 
 
-def build(directory: Path) -> Path:
-    """A directory with the package of this tree, and with the same as the version before. Blocks for seconds."""
+def build(directory: Path, *, versions: Iterable[str] = (BEFORE, NOW)) -> Path:
+    """A directory with the package of this tree, as each of these versions. Blocks for seconds."""
     output = directory / "dist"
     output.mkdir()
     release = functools.partial(Release, architecture=deb.own_architecture(), epoch=source_date_epoch(), fast=True)
@@ -32,7 +33,7 @@ def build(directory: Path) -> Path:
         if "cannot be fetched" in str(error):
             pytest.skip(str(error))
         raise
-    for version in (BEFORE, NOW):
+    for version in versions:
         deb.build(tree, release(version=version), output=output)
     return output
 
