@@ -24,6 +24,8 @@ from nodespan.runtime.system_roots import TrustError, system_roots
 
 _PATIENCE = 5.0
 _SOON = datetime.timedelta(days=14)
+# Some hours after half of a day.
+_LATE = datetime.timedelta(hours=8)
 _ETCD_PORT, _PROXY_PORT = 2379, 3128
 _VERIFICATION_HINT = (
     "look at the clock, at the names in its certificate (openssl s_client), and, for an authority of your own, at "
@@ -97,9 +99,7 @@ def certificates(surroundings: Surroundings) -> Iterator[Verdict]:
     for status in surroundings.specs("apicertificates.secrets.talos.dev"):
         if status.get("expires"):
             seen += 1
-            yield judge_lifetime(
-                "the certificate of the API", None, datetime.datetime.fromisoformat(status["expires"]), now
-            )
+            yield judge_renewed(datetime.datetime.fromisoformat(status["expires"]), now)
     loaded = _loaded(surroundings)
     settings = None if loaded is None else loaded.config.nodespan.etcd
     for name in () if settings is None else (settings.ca, settings.cert):
@@ -131,6 +131,16 @@ def judge_lifetime(
     if ends - now < _SOON:
         return warning(f"{what} expires at {ends:%Y-%m-%d %H:%M}Z", "make a new one in time")
     return ok(f"{what} is valid until {ends:%Y-%m-%d}")
+
+
+def judge_renewed(ends: datetime.datetime, now: datetime.datetime) -> Verdict:
+    """The certificate of the API, which lives for a day, and which the agent replaces at half of that."""
+    if ends - now < _LATE:
+        text = f"the certificate of the API expires at {ends:%Y-%m-%d %H:%M}Z, and was not replaced in time"
+        return (failed if now >= ends else warning)(
+            text, "nodespan get networkproblems says what keeps the agent from it"
+        )
+    return ok(f"the certificate of the API is valid until {ends:%Y-%m-%d %H:%M}Z, and is replaced before")
 
 
 def dial(host: str, port: int, is_tls: bool, *, extra_roots: bytes = b"") -> None:
@@ -251,4 +261,5 @@ __all__ = [
     "discovery",
     "etcd",
     "judge_lifetime",
+    "judge_renewed",
 ]

@@ -65,7 +65,7 @@ def whole_text(found: Found, output: str, *, node: str = "") -> str:
         return _WRITE[output](({"node": node} if node else {}) | data_of(found))
     paint = Paint(enabled=shows_colours())
     width = max((width_of(name) for name, _ in found), default=0)
-    lines = [paint("bold", escaped(node))] if node else []
+    lines = [paint("bold", f"== {escaped(node)}")] if node else []
     for name, verdict in found:
         lines += lines_of(name, verdict, width, paint)
     return "".join(f"{line}\n" for line in (*lines, summary(found, paint)))

@@ -377,6 +377,14 @@ def test_lifetimes_of_certificates(begins: datetime.datetime | None, ends: datet
     assert said([services.judge_lifetime("x", begins, ends, NOW)]) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("hours", "expected"), [(24, "ok"), (12, "ok"), (9, "ok"), (7, "warning"), (0, "failed"), (-1, "failed")]
+)
+def test_the_certificate_of_the_api_is_judged_by_its_renewal_at_half_a_day(hours: int, expected: str) -> None:
+    verdict = services.judge_renewed(NOW + datetime.timedelta(hours=hours), NOW)
+    assert verdict.outcome == expected
+
+
 def test_certificates_of_files_that_are_missing_or_none(tmp_path: Path, configured: Path) -> None:
     configured.write_text(CONFIG.replace('2379"]', '2379"], ca: /state/ca.pem, cert: /missing.pem, key: /key.pem'))
     surroundings = on(tmp_path, {"state/ca.pem": "nothing"}, config=(configured,))
