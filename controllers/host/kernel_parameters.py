@@ -337,6 +337,8 @@ class KernelParameters:
     def _missing(self, parameter: Parameter) -> str:
         if parameter.link_name:
             return f"there is no {parameter.absolute}: it is set when there is a link {parameter.link_name}"
+        if not parameter.is_of_namespace and self._host.root != Path("/"):
+            return f"there is no {parameter.absolute} below {self._host.root}, where --root has it looked for"
         return (
             f"there is no {parameter.absolute}: look whether the name is right, and whether the kernel module that it "
             "is a parameter of is loaded (KernelModuleConfig)"
@@ -377,10 +379,12 @@ def _reason(parameter: Parameter, error: HostError | OSError, what: str) -> str:
     if isinstance(error, HostError):
         return str(error)
     hint = ""
-    if error.errno in _FORBIDDEN:
-        hint = ": start the agent as root" if os.geteuid() else ": the system protects it (a container, or lockdown)"
+    if error.errno in _FORBIDDEN and os.geteuid():
+        hint = ": start the agent as root"
     elif what == "read":
         hint = ", so it could not be put back, and is left as it is"
+    elif error.errno in _FORBIDDEN:
+        hint = ": the system protects it (a container, or lockdown)"
     elif error.errno == errno.EINVAL:
         hint = ": the kernel does not take this value"
     return f"{parameter.absolute} cannot be {what}: {error.strerror}{hint}"

@@ -2,14 +2,25 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
+from nodespan.controllers.network.vip import session
 from nodespan.controllers.network.vip.tally import tally_of
 from nodespan.controllers.network.vip.vip_rules import election_prefix
 from nodespan.etcd import EtcdClient
-from nodespan.resources.network import AddressSpec, OperatorSpec, VIPState, VIPStatus, operator_id
+from nodespan.resources.network import (
+    AddressSpec,
+    OperatorSpec,
+    VIPHCloudSpec,
+    VIPOperatorSpec,
+    VIPState,
+    VIPStatus,
+    operator_id,
+)
 from nodespan.runtime.controller import Controller, ControllerContext, strong
+from tests.support.clouds import TOKEN, Clouds, FloatingIP, Server, serving
 from tests.support.process import eventually
 from tests.support.vip_stage import ID, IP, SPEC, has_address, vip_stage
 
@@ -86,3 +97,47 @@ async def test_a_deleted_key_ends_the_leadership(tmp_path: Path) -> None:
         after = await at.is_(VIPState.LEADER)
         assert after.lease != before.lease
         assert tally_of("eth0", IP).handovers == 0  # it was this node's before, too
+
+
+CLOUD = attrs.evolve(SPEC, vip=VIPOperatorSpec(ip=IP, gratuitous_arp=False, hcloud=VIPHCloudSpec(api_token=TOKEN)))
+
+
+async def test_a_cloud_leads_the_address_to_the_leader_before_it_is_held_and_is_told_first_when_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Half a minute otherwise.
+    monkeypatch.setattr(session, "_LOOK_AT_CLOUD", 0.5)
+    clouds = Clouds(servers={1: Server(), 4711: Server()}, floating={7: FloatingIP(IP, 1)})
+    async with serving(clouds, tmp_path) as endpoints:
+        clouds.failures = [(503, None), (404, None)]
+        async with vip_stage(tmp_path, spec=CLOUD, clouds=endpoints) as at:
+            # The address need not be of a network of the link.
+            await at.is_(VIPState.REFUSED, "metadata service of Hetzner Cloud answers 503")
+            assert not has_address(at.inside)
+            await at.is_(VIPState.LEADER, within=60.0)
+            assert clouds.floating[7].server == 4711
+            assert has_address(at.inside)
+            assert clouds.changes()[:1] == ['POST /v1/floating_ips/7/actions/assign {"server": 4711}']
+            # A request of a node that led before comes late: the holder has it led here again.
+            clouds.floating[7].server = 1
+            await eventually(lambda: clouds.floating[7].server == 4711, within=120.0)
+            assert has_address(at.inside)
+            await at.node.state.destroy(OperatorSpec.kind, operator_id(CLOUD))
+            await at.node.gone(VIPStatus, ID)
+            assert not has_address(at.inside)
+            assert await at.keys() == 0
+
+
+async def test_a_leader_to_whom_a_cloud_does_not_lead_the_address_resigns(tmp_path: Path) -> None:
+    clouds = Clouds(servers={4711: Server()})
+    async with (
+        serving(clouds, tmp_path) as endpoints,
+        vip_stage(tmp_path, spec=CLOUD, clouds=endpoints) as at,
+    ):
+        status = await at.is_(VIPState.REFUSED, "floating IP / alias IP is not found")
+        assert status.trouble
+        await eventually(lambda: not has_address(at.inside))
+        assert await at.keys() == 0
+        clouds.floating = {7: FloatingIP(IP)}
+        await at.is_(VIPState.LEADER, within=60.0)
+        assert clouds.floating[7].server == 4711

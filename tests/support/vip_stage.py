@@ -12,6 +12,7 @@ from nodespan.controllers.network.merge.controllers import AddressMergeControlle
 from nodespan.controllers.network.operators.operator_spec import OperatorSpecController
 from nodespan.controllers.network.status.address_status import AddressStatusController
 from nodespan.controllers.network.status.link_status import LinkStatusController
+from nodespan.controllers.network.vip.clouds.endpoints import Endpoints
 from nodespan.controllers.network.vip.environment import VIPEnvironment
 from nodespan.controllers.network.vip.inputs import INPUTS
 from nodespan.controllers.network.vip.operator import vip_factories
@@ -67,14 +68,22 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True, ttl: float = 5.0) -> AsyncIterator[Stage]:
+async def vip_stage(
+    state_dir: Path,
+    *more: Controller,
+    fast: bool = True,
+    ttl: float = 5.0,
+    spec: OperatorSpecSpec = SPEC,
+    clouds: Endpoints | None = None,
+) -> AsyncIterator[Stage]:
     """An operator that leads at once, in a namespace with one cable."""
     async with etcd_cluster(1, fast=fast) as etcd:
         with namespaces("near", "far") as (near, far):
             connect(near, "eth0", far, "eth0")
             near.run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
             netns = str(near.path)
-            factories = vip_factories(VIPEnvironment(state_dir=state_dir, netns=netns, settle=0.0))
+            places = clouds or Endpoints()
+            factories = vip_factories(VIPEnvironment(state_dir=state_dir, netns=netns, settle=0.0, clouds=places))
             controllers = (
                 OperatorSpecController(factories, inputs=INPUTS),
                 AddressMergeController(),
@@ -87,7 +96,7 @@ async def vip_stage(state_dir: Path, *more: Controller, fast: bool = True, ttl: 
                 nodespan = NodespanConfig(etcd=EtcdSettings(endpoints=etcd.endpoints), vip=settings)
                 await node.create(MachineConfig.new(MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=nodespan)))
                 await node.create(HostnameStatus.new(HOSTNAME_ID, HostnameStatusSpec(hostname="one")))
-                await node.create(OperatorSpec.new(operator_id(SPEC), SPEC))
+                await node.create(OperatorSpec.new(operator_id(spec), spec))
                 yield Stage(node, near, etcd)
 
 
