@@ -73,8 +73,23 @@ class LocalSocket:
                 self.lost += 1
 
 
+def _open(port: int) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        opened.bind((LOCAL_HOST, 0))
+        opened.connect((LOCAL_HOST, port))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
 class LocalSockets:
-    """All of them. `on_change` is called with the local address of one that was opened or given up."""
+    """All of them. `on_change` is called with the local address of one that was opened or given up.
+
+    `on_failure` is called with the error of one that the machine does not let be opened, as without a file for it.
+    """
 
     def __init__(
         self,
@@ -82,12 +97,14 @@ class LocalSockets:
         port: int,
         now: Callable[[], float],
         on_change: Callable[[str], None],
+        on_failure: Callable[[OSError], None],
         most: int = MOST,
     ) -> None:
         self._datagrams = datagrams
         self._port = port
         self._now = now
         self._on_change = on_change
+        self._on_failure = on_failure
         self._most = most
         self._by_address: dict[tuple[RelayClient, bytes], LocalSocket] = {}
         self.by_local: dict[str, LocalSocket] = {}
@@ -103,7 +120,7 @@ class LocalSockets:
             found.to_wireguard(packets)
 
     def open(self, client: "RelayClient", address: bytes) -> LocalSocket | None:
-        """The socket of an address; None if there are too many. Raises OSError."""
+        """The socket of an address; None if there are too many, or it cannot be opened."""
         from nodespan.discovery.relay.wire import decode_address
         from nodespan.resources.addresses import join_endpoint, parse_address
 
@@ -112,14 +129,11 @@ class LocalSockets:
             return found
         if len(self.by_local) >= self._most and not self._make_room():
             return None
-        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-            opened.bind((LOCAL_HOST, 0))
-            opened.connect((LOCAL_HOST, self._port))
-        except BaseException:
-            opened.close()
-            raise
+            opened = _open(self._port)
+        except OSError as error:
+            self._on_failure(error)
+            return None
         host, port = decode_address(address)
         made = LocalSocket(
             opened=opened,

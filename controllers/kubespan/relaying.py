@@ -108,7 +108,9 @@ class Relaying:
             self._relays[target.address] = _Relay(target)
         self._home = ""
         self._datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
-        self._sockets = LocalSockets(self._datagrams, settings.port, trio.current_time, self._socket_changed)
+        self._sockets = LocalSockets(
+            self._datagrams, settings.port, trio.current_time, self._socket_changed, self._socket_failed
+        )
         self._peers: dict[str, _Peer] = {}
         # Peers whose endpoint is at a relay, and those that are reached over one with their search for a direct path.
         self._waiting: set[str] = set()
@@ -116,6 +118,7 @@ class Relaying:
         self._in_trial: set[str] = set()
         self._statuses: dict[str, KubeSpanRelayStatusSpec] = {}
         self._touched: set[str] = set()
+        self._complaint = ""
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._limiter = trio.CapacityLimiter(_TRIALS_AT_ONCE)
@@ -330,6 +333,12 @@ class Relaying:
     def _socket_changed(self, local: str) -> None:
         self._touched.add(local)
         self._wake()
+
+    def _socket_failed(self, error: OSError) -> None:
+        # Once for each reason: packets come by the thousand.
+        if str(error) != self._complaint:
+            self._complaint = str(error)
+            self._ctx.log.warning("a relayed peer has no local address", reason=self._complaint)
 
     async def _publish_forever(self) -> None:
         while True:

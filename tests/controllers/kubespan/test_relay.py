@@ -9,7 +9,7 @@ import attrs
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from nodespan.controllers.kubespan import relaying
+from nodespan.controllers.kubespan import local_sockets, relaying
 from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
 from nodespan.controllers.kubespan.relay import RelayController
 from nodespan.discovery.relay.client import RelayClient
@@ -245,12 +245,14 @@ class _Client:
 
 
 def test_local_addresses_are_bounded_and_one_that_is_answered_is_not_driven_out() -> None:
-    now, changed = 0.0, list[str]()
+    now, changed, failures = 0.0, list[str](), list[OSError]()
     stand_in = _Client()
     client: RelayClient = stand_in  # type: ignore[assignment]
     datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
     with world() as wireguard, datagrams:
-        sockets = LocalSockets(datagrams, wireguard.getsockname()[1], lambda: now, changed.append, most=4)
+        sockets = LocalSockets(
+            datagrams, wireguard.getsockname()[1], lambda: now, changed.append, failures.append, most=4
+        )
         peer = encode_address(("192.0.2.7", 51820))
         sockets.receive(client, peer, [packet("hello")])
         used = sockets.find("192.0.2.7:51820")
@@ -266,4 +268,21 @@ def test_local_addresses_are_bounded_and_one_that_is_answered_is_not_driven_out(
         assert not sockets.by_local
         assert sockets.find("192.0.2.7:51820") is None
         assert len(changed) == 100
+        assert not failures
         assert stand_in.sent == [(peer, packet("welcome"))]
+
+
+def test_a_machine_without_a_free_file_is_told_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, failures = list[str](), list[OSError]()
+    client: RelayClient = _Client()  # type: ignore[assignment]
+    datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
+    with datagrams:
+        sockets = LocalSockets(datagrams, 51820, lambda: 0.0, changed.append, failures.append)
+
+        def refuse(_port: int) -> socket.socket:
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(local_sockets, "_open", refuse)
+        sockets.receive(client, encode_address(("192.0.2.7", 51820)), [packet("hello")])
+        assert [error.errno for error in failures] == [24]
+        assert (sockets.refused, changed) == (1, [])
