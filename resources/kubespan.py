@@ -70,6 +70,10 @@ class KubeSpanConfigSpec:
     """
     listen_port: int = KUBESPAN_PORT
     """The UDP port of the tunnel."""
+    measure_paths: bool = True
+    """Whether the paths to peers are measured."""
+    auto_mtu: bool = attrs.field(default=False, metadata=wire("autoMTU"))
+    """Whether packets to a peer are kept as small as its path needs."""
     static_peers: tuple[KubeSpanStaticPeer, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
     """Peers that need no discovery."""
     relays: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
@@ -187,6 +191,65 @@ class KubeSpanRelayedEndpointSpec:
     """The host and port of the relay."""
 
 
+class PathKind(enum.StrEnum):
+    """How packets get to a peer: straight, over a relay, or not at all."""
+
+    DIRECT = "direct"
+    RELAYED = "relayed"
+    NONE = "none"
+
+
+class TrialResult(enum.StrEnum):
+    """What came of an endpoint: it is being tried, it is up, it was up, or it was given up."""
+
+    TRYING = "trying"
+    UP = "up"
+    LOST = "lost"
+    NO_ANSWER = "no answer"
+
+
+@attrs.frozen(kw_only=True)
+class PathTrial:
+    """An endpoint that was tried, or that the peer itself came from."""
+
+    endpoint: str = ""
+    """The endpoint, as `address:port`."""
+    since: datetime = NEVER
+    """When it began to be tried, or to be used."""
+    result: TrialResult = TrialResult.TRYING
+    """What came of it."""
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanPathStatusSpec:
+    """What the path to a peer is like, measured inside of the tunnel."""
+
+    label: str = ""
+    """The name of the peer."""
+    address: str = ""
+    """The address of the peer in the mesh."""
+    path: PathKind = PathKind.NONE
+    """How packets get to the peer."""
+    endpoint: str = ""
+    """Where the peer is reached, as `address:port`."""
+    relay: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """The relay that packets go over; empty for a direct path."""
+    since: datetime = NEVER
+    """Since when the path is as it is, over this endpoint and relay."""
+    round_trip: timedelta = timedelta()
+    """The median round trip of the last rounds; 0 while none was answered."""
+    worst_round_trip: timedelta = timedelta()
+    """The longest round trip of the last rounds."""
+    loss: float = 0.0
+    """The part of the last rounds that was not answered, from 0 to 1."""
+    path_mtu: int = attrs.field(default=0, metadata=wire("pathMTU"))
+    """The size of the largest packet inside of the tunnel that gets through, in bytes; 0 while it is not known."""
+    tunnel_mtu: int = attrs.field(default=0, metadata=wire("tunnelMTU"))
+    """The size that the tunnel assumes, in bytes."""
+    trials: tuple[PathTrial, ...] = ()
+    """The latest endpoints that were tried; the last one is tried, or used, now."""
+
+
 KubeSpanConfig = ResourceType(
     "KubeSpanConfigs.kubespan.talos.dev", KubeSpanConfigSpec, namespace=CONFIG_NAMESPACE, sensitive=True
 )
@@ -242,10 +305,26 @@ KubeSpanRelayedEndpoint = ResourceType(
     namespace=NAMESPACE,
     columns={"Endpoint": ".endpoint", "Relay": ".relay"},
 )
+KubeSpanPathStatus = ResourceType(
+    "KubeSpanPathStatuses.kubespan.nodespan.dev",
+    KubeSpanPathStatusSpec,
+    singular="KubeSpanPathStatus",
+    namespace=NAMESPACE,
+    columns={
+        "Label": ".label",
+        "Path": ".path",
+        "Endpoint": ".endpoint",
+        "Round Trip": ".roundTrip",
+        "Worst": ".worstRoundTrip",
+        "Loss": ".loss",
+        "MTU": ".pathMTU",
+    },
+)
 
 __all__ = [
     "CONFIG_NAMESPACE",
     "KUBESPAN_CONFIG_ID",
+    "KUBESPAN_PORT",
     "LOCAL",
     "NAMESPACE",
     "NEVER",
@@ -255,6 +334,8 @@ __all__ = [
     "KubeSpanEndpointSpec",
     "KubeSpanIdentity",
     "KubeSpanIdentitySpec",
+    "KubeSpanPathStatus",
+    "KubeSpanPathStatusSpec",
     "KubeSpanPeerSpec",
     "KubeSpanPeerSpecSpec",
     "KubeSpanPeerStatus",
@@ -263,6 +344,10 @@ __all__ = [
     "KubeSpanRelayStatusSpec",
     "KubeSpanRelayedEndpoint",
     "KubeSpanRelayedEndpointSpec",
+    "KubeSpanStaticPeer",
+    "PathKind",
+    "PathTrial",
     "PeerState",
     "RelayState",
+    "TrialResult",
 ]

@@ -7,6 +7,9 @@ from nodespan.controllers.kubespan.discovery_path import DiscoveryPathController
 from nodespan.controllers.kubespan.endpoint import EndpointController
 from nodespan.controllers.kubespan.identity import IdentityController
 from nodespan.controllers.kubespan.manager import ManagerController
+from nodespan.controllers.kubespan.paths.controller import PathController
+from nodespan.controllers.kubespan.paths.echo import Echo
+from nodespan.controllers.kubespan.paths.routes import PathRouteController
 from nodespan.controllers.kubespan.peer import PeerController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
@@ -28,6 +31,8 @@ def controllers(settings: Settings) -> list[AnyController]:
         PeerController(),
         EndpointController(),
         RelayController(KernelTrials(WireguardDevice())),
+        PathController(Echo),
+        PathRouteController(),
     ]
 
 
@@ -37,6 +42,8 @@ __all__ = [
     "EndpointController",
     "IdentityController",
     "ManagerController",
+    "PathController",
+    "PathRouteController",
     "PeerController",
     "PeerSpecController",
     "PeerStatusController",

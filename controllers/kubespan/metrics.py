@@ -4,7 +4,15 @@ import datetime
 from collections import Counter
 from collections.abc import Iterator
 
-from nodespan.resources.kubespan import NEVER, KubeSpanPeerStatus, KubeSpanRelayStatus, PeerState, RelayState
+from nodespan.resources.kubespan import (
+    NEVER,
+    KubeSpanPathStatus,
+    KubeSpanPeerStatus,
+    KubeSpanRelayStatus,
+    PathKind,
+    PeerState,
+    RelayState,
+)
 from nodespan.runtime.metrics import Family, Kind, Metric, MetricSource
 from nodespan.runtime.state import State
 
@@ -62,6 +70,27 @@ RELAY_ROUND_TRIP = Metric(
     series=_OF_RELAYS,
     remedy="what peers over this relay have beside their own way; a relay nearby is taken first",
 )
+ROUND_TRIP = Metric(
+    name="nodespan_kubespan_peer_round_trip_seconds",
+    text="The median round trip to a peer inside of the tunnel, of the last rounds that were answered.",
+    labels=_LABELS,
+    series=_EACH,
+    remedy="`nodespan path NODE` says over which endpoint, and since when",
+)
+LOSS = Metric(
+    name="nodespan_kubespan_peer_loss_ratio",
+    text="The part of the last rounds to a peer that was not answered, from 0 to 1; nothing while there is no path.",
+    labels=_LABELS,
+    series=_EACH,
+    remedy="of one peer: the way to it; of all: this node's own link",
+)
+PATH_MTU = Metric(
+    name="nodespan_kubespan_peer_path_mtu_bytes",
+    text="The largest packet inside of the tunnel that gets to a peer and back; nothing while it is not known.",
+    labels=_LABELS,
+    series=_EACH,
+    remedy="less than the MTU of the tunnel: set `mtu` of KubeSpan at both ends, or `autoMTU`",
+)
 _BYTES = {
     Metric(
         name=f"nodespan_kubespan_peer_{direction}_bytes_total",
@@ -91,6 +120,10 @@ def _collect(state: State) -> Iterator[Family]:
     yield RELAY_CONNECTED.by({relay: spec.state is RelayState.CONNECTED for relay, spec in relays.items()})
     times = {relay: spec.round_trip.total_seconds() for relay, spec in relays.items()}
     yield RELAY_ROUND_TRIP.by({relay: seconds for relay, seconds in times.items() if seconds})
+    paths = {(path.spec.label, path.id): path.spec for path in state.list(KubeSpanPathStatus)}
+    yield ROUND_TRIP.by({peer: spec.round_trip.total_seconds() for peer, spec in paths.items() if spec.round_trip})
+    yield LOSS.by({peer: spec.loss for peer, spec in paths.items() if spec.path is not PathKind.NONE})
+    yield PATH_MTU.by({peer: spec.path_mtu for peer, spec in paths.items() if spec.path_mtu})
     for metric, field in _BYTES.items():
         yield metric.by({peer: getattr(spec, field) for peer, spec in peers.items()})
 
@@ -101,6 +134,18 @@ def _timestamp(moment: datetime.datetime) -> float:
 
 METRICS = MetricSource(
     title="The mesh",
-    metrics=(PEERS, UP, HANDSHAKE, ENDPOINT_CHANGE, RELAYED, RELAY_CONNECTED, RELAY_ROUND_TRIP, *_BYTES),
+    metrics=(
+        PEERS,
+        UP,
+        HANDSHAKE,
+        ENDPOINT_CHANGE,
+        RELAYED,
+        RELAY_CONNECTED,
+        RELAY_ROUND_TRIP,
+        ROUND_TRIP,
+        LOSS,
+        PATH_MTU,
+        *_BYTES,
+    ),
     collect=_collect,
 )

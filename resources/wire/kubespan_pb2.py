@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from nodespan.resources.wire import common_pb2 as resources_dot_wire_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dresources/wire/kubespan.proto\x12#talos.resource.definitions.kubespan\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresources/wire/common.proto\"\xa6\x04\n\nConfigSpec\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rshared_secret\x18\x03 \x01(\t\x12\x15\n\rforce_routing\x18\x04 \x01(\x08\x12%\n\x1d\x61\x64vertise_kubernetes_networks\x18\x05 \x01(\x08\x12\x0b\n\x03mtu\x18\x06 \x01(\r\x12\x18\n\x10\x65ndpoint_filters\x18\x07 \x03(\t\x12\x1f\n\x17harvest_extra_endpoints\x18\x08 \x01(\x08\x12*\n\x0f\x65xtra_endpoints\x18\t \x03(\x0b\x32\x11.common.NetIPPort\x12\x38\n\x1b\x65xclude_advertised_networks\x18\n \x03(\x0b\x32\x13.common.NetIPPrefix\x12\x1f\n\x16\x65ndpoint_filters_given\x18\xe8\x07 \x01(\x08\x12\x1e\n\x15peer_endpoint_filters\x18\xe9\x07 \x03(\t\x12$\n\x1bpeer_endpoint_filters_given\x18\xea\x07 \x01(\x08\x12\x1a\n\x11\x61\x63\x63\x65pted_networks\x18\xeb\x07 \x03(\t\x12\x14\n\x0blisten_port\x18\xec\x07 \x01(\r\x12\x46\n\x0cstatic_peers\x18\xed\x07 \x03(\x0b\x32/.talos.resource.definitions.kubespan.StaticPeer\x12\x0f\n\x06relays\x18\xee\x07 \x03(\t\"\x9f\x01\n\nStaticPeer\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x1e\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\r.common.NetIP\x12$\n\tendpoints\x18\x04 \x03(\x0b\x32\x11.common.NetIPPort\x12(\n\x0b\x61llowed_ips\x18\x05 \x03(\x0b\x32\x13.common.NetIPPrefix\"I\n\x0c\x45ndpointSpec\x12\x14\n\x0c\x61\x66\x66iliate_id\x18\x01 \x01(\t\x12#\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x11.common.NetIPPort\"\x82\x01\n\x0cIdentitySpec\x12$\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x13.common.NetIPPrefix\x12#\n\x06subnet\x18\x02 \x01(\x0b\x32\x13.common.NetIPPrefix\x12\x13\n\x0bprivate_key\x18\x03 \x01(\t\x12\x12\n\npublic_key\x18\x04 \x01(\t\"\x8d\x01\n\x0cPeerSpecSpec\x12\x1e\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\r.common.NetIP\x12(\n\x0b\x61llowed_ips\x18\x02 \x03(\x0b\x32\x13.common.NetIPPrefix\x12$\n\tendpoints\x18\x03 \x03(\x0b\x32\x11.common.NetIPPort\x12\r\n\x05label\x18\x04 \x01(\t\"\xb4\x02\n\x0ePeerStatusSpec\x12#\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x11.common.NetIPPort\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\x05\x12\x15\n\rreceive_bytes\x18\x04 \x01(\x03\x12\x16\n\x0etransmit_bytes\x18\x05 \x01(\x03\x12\x37\n\x13last_handshake_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x12last_used_endpoint\x18\x07 \x01(\x0b\x32\x11.common.NetIPPort\x12\x38\n\x14last_endpoint_change\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x05relay\x18\xe8\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dresources/wire/kubespan.proto\x12#talos.resource.definitions.kubespan\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresources/wire/common.proto\"\xd1\x04\n\nConfigSpec\x12\x0f\n\x07\x65nabled\x18\x01 \x01(\x08\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x15\n\rshared_secret\x18\x03 \x01(\t\x12\x15\n\rforce_routing\x18\x04 \x01(\x08\x12%\n\x1d\x61\x64vertise_kubernetes_networks\x18\x05 \x01(\x08\x12\x0b\n\x03mtu\x18\x06 \x01(\r\x12\x18\n\x10\x65ndpoint_filters\x18\x07 \x03(\t\x12\x1f\n\x17harvest_extra_endpoints\x18\x08 \x01(\x08\x12*\n\x0f\x65xtra_endpoints\x18\t \x03(\x0b\x32\x11.common.NetIPPort\x12\x38\n\x1b\x65xclude_advertised_networks\x18\n \x03(\x0b\x32\x13.common.NetIPPrefix\x12\x1f\n\x16\x65ndpoint_filters_given\x18\xe8\x07 \x01(\x08\x12\x1e\n\x15peer_endpoint_filters\x18\xe9\x07 \x03(\t\x12$\n\x1bpeer_endpoint_filters_given\x18\xea\x07 \x01(\x08\x12\x1a\n\x11\x61\x63\x63\x65pted_networks\x18\xeb\x07 \x03(\t\x12\x14\n\x0blisten_port\x18\xec\x07 \x01(\r\x12\x46\n\x0cstatic_peers\x18\xed\x07 \x03(\x0b\x32/.talos.resource.definitions.kubespan.StaticPeer\x12\x0f\n\x06relays\x18\xee\x07 \x03(\t\x12\x16\n\rmeasure_paths\x18\xef\x07 \x01(\x08\x12\x11\n\x08\x61uto_mtu\x18\xf0\x07 \x01(\x08\"\x9f\x01\n\nStaticPeer\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x1e\n\x07\x61\x64\x64ress\x18\x03 \x01(\x0b\x32\r.common.NetIP\x12$\n\tendpoints\x18\x04 \x03(\x0b\x32\x11.common.NetIPPort\x12(\n\x0b\x61llowed_ips\x18\x05 \x03(\x0b\x32\x13.common.NetIPPrefix\"I\n\x0c\x45ndpointSpec\x12\x14\n\x0c\x61\x66\x66iliate_id\x18\x01 \x01(\t\x12#\n\x08\x65ndpoint\x18\x02 \x01(\x0b\x32\x11.common.NetIPPort\"\x82\x01\n\x0cIdentitySpec\x12$\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x13.common.NetIPPrefix\x12#\n\x06subnet\x18\x02 \x01(\x0b\x32\x13.common.NetIPPrefix\x12\x13\n\x0bprivate_key\x18\x03 \x01(\t\x12\x12\n\npublic_key\x18\x04 \x01(\t\"\x8d\x01\n\x0cPeerSpecSpec\x12\x1e\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\r.common.NetIP\x12(\n\x0b\x61llowed_ips\x18\x02 \x03(\x0b\x32\x13.common.NetIPPrefix\x12$\n\tendpoints\x18\x03 \x03(\x0b\x32\x11.common.NetIPPort\x12\r\n\x05label\x18\x04 \x01(\t\"\xb4\x02\n\x0ePeerStatusSpec\x12#\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x11.common.NetIPPort\x12\r\n\x05label\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\x05\x12\x15\n\rreceive_bytes\x18\x04 \x01(\x03\x12\x16\n\x0etransmit_bytes\x18\x05 \x01(\x03\x12\x37\n\x13last_handshake_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x12last_used_endpoint\x18\x07 \x01(\x0b\x32\x11.common.NetIPPort\x12\x38\n\x14last_endpoint_change\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x05relay\x18\xe8\x07 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,15 +34,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nodespan.resources.wire.kub
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONFIGSPEC']._serialized_start=133
-  _globals['_CONFIGSPEC']._serialized_end=683
-  _globals['_STATICPEER']._serialized_start=686
-  _globals['_STATICPEER']._serialized_end=845
-  _globals['_ENDPOINTSPEC']._serialized_start=847
-  _globals['_ENDPOINTSPEC']._serialized_end=920
-  _globals['_IDENTITYSPEC']._serialized_start=923
-  _globals['_IDENTITYSPEC']._serialized_end=1053
-  _globals['_PEERSPECSPEC']._serialized_start=1056
-  _globals['_PEERSPECSPEC']._serialized_end=1197
-  _globals['_PEERSTATUSSPEC']._serialized_start=1200
-  _globals['_PEERSTATUSSPEC']._serialized_end=1508
+  _globals['_CONFIGSPEC']._serialized_end=726
+  _globals['_STATICPEER']._serialized_start=729
+  _globals['_STATICPEER']._serialized_end=888
+  _globals['_ENDPOINTSPEC']._serialized_start=890
+  _globals['_ENDPOINTSPEC']._serialized_end=963
+  _globals['_IDENTITYSPEC']._serialized_start=966
+  _globals['_IDENTITYSPEC']._serialized_end=1096
+  _globals['_PEERSPECSPEC']._serialized_start=1099
+  _globals['_PEERSPECSPEC']._serialized_end=1240
+  _globals['_PEERSTATUSSPEC']._serialized_start=1243
+  _globals['_PEERSTATUSSPEC']._serialized_end=1551
 # @@protoc_insertion_point(module_scope)

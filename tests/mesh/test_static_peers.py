@@ -28,9 +28,9 @@ kind: NodespanConfig
 """
 
 
-def config(directory: Path, port: int, peers: str) -> str:
+def config(directory: Path, port: int, peers: str, more: str = "") -> str:
     path = directory / "config.yaml"
-    path.write_text(f"{CONFIG}kubespan:\n  listenPort: {port}\n  staticPeers: [{peers}]\n")
+    path.write_text(f"{CONFIG}kubespan:\n  listenPort: {port}\n  staticPeers: [{peers}]\n{more}")
     return str(path)
 
 

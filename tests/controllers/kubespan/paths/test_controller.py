@@ -1,0 +1,203 @@
+"""Paths are measured as often as they may be, in virtual time; the mesh is a table of what each path carries."""
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from nodespan.controllers.kubespan.paths.controller import SMALL, PathController
+from nodespan.controllers.kubespan.paths.echo import Answer
+from nodespan.controllers.kubespan.paths.routes import PathRouteController
+from nodespan.controllers.kubespan.paths.rules import BUDGET, BUSY_BYTES, RAISE_INTERVAL, SHORTEST_INTERVAL
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    KubeSpanConfig,
+    KubeSpanConfigSpec,
+    KubeSpanPathStatus,
+    KubeSpanPathStatusSpec,
+    KubeSpanPeerSpec,
+    KubeSpanPeerSpecSpec,
+    KubeSpanPeerStatus,
+    KubeSpanPeerStatusSpec,
+    PathKind,
+    PeerState,
+)
+from nodespan.resources.network import CONFIG_NAMESPACE, NetworkProblem, RouteSpec, network_problem_id
+from nodespan.runtime.testing.kit import Node, running
+
+CONFIG = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", mtu=1420)
+UP = KubeSpanPeerStatusSpec(label="db", state=PeerState.UP, endpoint="192.0.2.1:51820")
+
+
+class Paths:
+    """Answers after a while what a path carries; keeps what was sent, and when."""
+
+    def __init__(self) -> None:
+        self.carries: dict[str, int] = {}
+        self.delay = 0.010
+        self.sent: list[tuple[float, str, int]] = []
+        self._coming: list[tuple[float, Answer]] = []
+        self._news = trio.Event()
+
+    def send(self, address: str, sequence: int, size: int) -> None:
+        now = trio.current_time()
+        self.sent.append((now, address, size))
+        if size <= self.carries.get(address, math.inf):
+            self._coming.append((now + self.delay, Answer(address, sequence, now + self.delay)))
+            self._news.set()
+
+    def received(self) -> Iterator[Answer]:
+        now = trio.current_time()
+        here = [answer for at, answer in self._coming if at <= now]
+        self._coming = [(at, answer) for at, answer in self._coming if at > now]
+        yield from here
+
+    async def wait(self) -> None:
+        while not self._coming:
+            self._news = trio.Event()
+            await self._news.wait()
+        await trio.sleep_until(min(at for at, _ in self._coming))
+
+    def close(self) -> None:
+        self.sent.clear()
+
+
+async def add(node: Node, number: int, status: KubeSpanPeerStatusSpec = UP) -> str:
+    address = f"fd00::{number:x}"
+    spec = KubeSpanPeerSpecSpec(address=address, label=status.label, allowed_ips=(f"10.0.0.{number % 250}/32",))
+    await node.put(KubeSpanPeerSpec, f"key-{number}", spec)
+    await node.put(KubeSpanPeerStatus, f"key-{number}", status)
+    return address
+
+
+async def path(node: Node, check: Any = lambda _: True) -> KubeSpanPathStatusSpec:
+    found = await node.eventually(KubeSpanPathStatus, "key-1", lambda found: check(found.spec), within=300.0)
+    return found.spec
+
+
+@pytest.mark.virtual_clock
+async def test_a_path_is_measured_at_once_and_again() -> None:
+    paths = Paths()
+    async with running(PathController(lambda: paths, wall=lambda: datetime(2026, 11, 29, tzinfo=UTC))) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await add(node, 1)
+        spec = await path(node, lambda spec: spec.path_mtu)
+        assert (spec.path, spec.endpoint, spec.path_mtu, spec.loss) == (PathKind.DIRECT, "192.0.2.1:51820", 1420, 0.0)
+        assert spec.round_trip == spec.worst_round_trip == timedelta(milliseconds=10)
+        assert [size for _, _, size in paths.sent] == [SMALL, 1420]
+        # Then rarely, and a path of known size by small packets alone.
+        await trio.sleep(10 * SHORTEST_INTERVAL)
+        assert len(paths.sent) in (2 + 9, 2 + 10)
+        assert {size for _, _, size in paths.sent[2:]} == {SMALL}
+        # What is lost shows.
+        paths.carries["fd00::1"] = 0
+        assert (await path(node, lambda spec: spec.loss == 1.0)).round_trip == timedelta()
+        # A peer that is down is not measured.
+        await node.put(KubeSpanPeerStatus, "key-1", attrs.evolve(UP, state=PeerState.DOWN))
+        assert (await path(node, lambda spec: spec.path is PathKind.NONE)).path_mtu == 0
+        paths.sent.clear()
+        await trio.sleep(10 * SHORTEST_INTERVAL)
+        assert not paths.sent
+
+
+@pytest.mark.virtual_clock
+async def test_a_narrow_path_is_found_within_a_minute_named_and_noticed_when_it_is_wide_again() -> None:
+    paths = Paths()
+    paths.carries["fd00::1"] = 1376
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        began = trio.current_time()
+        await add(node, 1)
+        assert (await path(node, lambda spec: spec.path_mtu)).path_mtu == 1376
+        assert trio.current_time() - began < 60
+        id = network_problem_id(KubeSpanPeerSpec.name, "key-1")
+        problem = await node.eventually(NetworkProblem, id, lambda _: True)
+        assert "carries 1376 bytes, where the tunnel assumes 1420" in problem.spec.message
+        assert "Set mtu: 1376" in problem.spec.message
+        paths.carries["fd00::1"] = 1500
+        await trio.sleep(RAISE_INTERVAL + SHORTEST_INTERVAL)
+        assert (await path(node, lambda spec: spec.path_mtu == 1420)).path_mtu == 1420
+        await node.gone(NetworkProblem, id, within=300.0)
+
+
+@pytest.mark.virtual_clock
+async def test_a_path_that_becomes_narrow_is_noticed_by_a_pair_that_is_busy() -> None:
+    paths = Paths()
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await add(node, 1)
+        await path(node, lambda spec: spec.path_mtu)
+        paths.carries["fd00::1"] = 1300
+        began = trio.current_time()
+        await node.put(KubeSpanPeerStatus, "key-1", attrs.evolve(UP, transmit_bytes=2 * BUSY_BYTES))
+        assert 1284 < (await path(node, lambda spec: 0 < spec.path_mtu < 1420)).path_mtu <= 1300
+        assert trio.current_time() - began < 60
+
+
+@pytest.mark.virtual_clock
+async def test_many_idle_peers_cost_what_was_promised() -> None:
+    paths = Paths()
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        for number in range(1, 201):
+            await add(node, number)
+        await node.settled()
+        await trio.sleep(1000.0)
+        paths.sent.clear()
+        began = trio.current_time()
+        await trio.sleep(2000.0)
+        # Each request and its answer, with what WireGuard, UDP and IPv6 put in front.
+        bits = sum(2 * 8 * (size + 60) for _, _, size in paths.sent)
+        assert bits / (trio.current_time() - began) <= BUDGET * 1.05
+        assert len({address for _, address, _ in paths.sent}) == 200
+
+
+@pytest.mark.virtual_clock
+async def test_without_privileges_it_is_said_once_and_paths_are_shown_all_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse() -> Paths:
+        raise PermissionError(1, "Operation not permitted")
+
+    async with running(PathController(refuse)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await add(node, 1)
+        assert (await path(node)).path is PathKind.DIRECT
+        await trio.sleep(100.0)
+    assert capsys.readouterr().out.count("not measured") == 1
+
+
+@pytest.mark.virtual_clock
+async def test_paths_are_not_measured_where_the_configuration_says_so() -> None:
+    paths = Paths()
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(CONFIG, measure_paths=False))
+        await add(node, 1)
+        await path(node)
+        await trio.sleep(100.0)
+        assert not paths.sent
+
+
+async def test_a_narrow_path_gets_routes_of_its_own_for_as_long_as_it_is_narrow() -> None:
+    routes = RouteSpec.within(CONFIG_NAMESPACE)
+    narrow = KubeSpanPathStatusSpec(path=PathKind.DIRECT, path_mtu=1376, tunnel_mtu=1420)
+    async with running(PathRouteController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(CONFIG, auto_mtu=True))
+        await add(node, 1)
+        await node.put(KubeSpanPathStatus, "key-1", narrow)
+        await node.eventually(routes, "operator/kubespan/inet6//fd00::1/128/1", lambda _: True)
+        await node.eventually(routes, "operator/180/inet4//10.0.0.1/32/1", lambda _: True)
+        made = {(route.spec.dst, str(route.spec.table), route.spec.mtu) for route in node.state.list(routes)}
+        assert made == {("fd00::1/128", "main", 1376), ("10.0.0.1/32", "180", 1376)}
+        await node.put(KubeSpanPathStatus, "key-1", attrs.evolve(narrow, path_mtu=1420))
+        for route in ("operator/kubespan/inet6//fd00::1/128/1", "operator/180/inet4//10.0.0.1/32/1"):
+            await node.gone(routes, route)
+        await node.put(KubeSpanPathStatus, "key-1", attrs.evolve(narrow, path_mtu=1300))
+        await node.eventually(routes, "operator/180/inet4//10.0.0.1/32/1", lambda route: route.spec.mtu == 1300)
+        # Nothing of it is left without the setting.
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await node.gone(routes, "operator/180/inet4//10.0.0.1/32/1")
