@@ -98,7 +98,7 @@ def release(project: Path, version: str, *, output: Path, cache: Path) -> list[P
         run = _Runner(source, epoch)
         sdist = made / run.python("-c", _SDIST, str(made))
         with tarfile.open(sdist) as archive:
-            archive.extractall(work, filter="data")
+            _unpack(archive, Path(work))
         _Runner(Path(work) / sdist.name.removesuffix(".tar.gz"), epoch).python("-c", _WHEEL, str(made))
         for architecture in ARCHITECTURES:
             kept = ("--output", str(made), "--cache", str(cache), "--architecture", architecture)
@@ -126,7 +126,13 @@ def _export(project: Path, target: Path) -> None:
     if done.returncode != 0:
         raise BuildError(f"git archive: {done.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(target, filter="data")
+        _unpack(archive, target)
+
+
+def _unpack(archive: tarfile.TarFile, target: Path) -> None:
+    # Not `extractall(filter=)`, which came with 3.11.4: Debian 12 has 3.11.2. There nothing filters.
+    archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _path: member)
+    archive.extractall(target)  # noqa: S202 (both archives are of our own making)
 
 
 class _Runner:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_the_export_has_the_files_of_the_commit_and_no_others(checkout: Path, tm
     release._export(checkout, target)
     assert {path.name for path in target.iterdir()} == {"pyproject.toml", "CHANGELOG.md", ".gitignore"}
     assert (target / "CHANGELOG.md").read_text() == GOOD
+
+
+def test_the_export_needs_no_filters_of_tarfile(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The Python of Debian 12, 3.11.2, has none.
+    extract = tarfile.TarFile.extractall
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda archive, path: extract(archive, path))
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    target = tmp_path / "export"
+    release._export(checkout, target)
+    assert {path.name for path in target.iterdir()} == {"pyproject.toml", "CHANGELOG.md", ".gitignore"}
 
 
 @pytest.mark.needs_program("sha256sum")
