@@ -109,12 +109,18 @@ class RelayClient:
         if not self.is_connected:
             self.dropped += len(packets)
             return
-        message = wire.packets_message(address, packets)
+        # The relay ends the stream of a node that sends anything else.
+        carried = [packet for packet in packets if wire.looks_like_wireguard(packet)]
+        self.dropped += len(packets) - len(carried)
+        for message, count in wire.packets_messages(address, carried):
+            self._send(message, count)
+
+    def _send(self, message: bytes, packets: int) -> None:
         if not self._queue and self._call is not None and self._call.offer(message):
-            self._count(message, len(packets))
+            self._count(message, packets)
             return
         self._queued += len(message)
-        self._queue.append((message, len(packets)))
+        self._queue.append((message, packets))
         while self._queued > _QUEUE and len(self._queue) > 1:
             oldest, count = self._queue.popleft()
             self._queued -= len(oldest)

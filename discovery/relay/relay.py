@@ -31,8 +31,10 @@ from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.token_bucket import TokenBucket
 
 FIRST_PORT, LAST_PORT = 21000, 24999
-# How long, in seconds, a client has to prove its key.
+# How long, in seconds, a client has to prove its key, or to measure the way.
 _PATIENCE = 10.0
+# So often the relay describes itself in one call; clients ask four times.
+_MOST_ANSWERS = 8
 # What a packet costs, in bytes, beside its own: small ones are not for free.
 _PACKET_COST = 64
 # So many bytes of a queue are sent at once.
@@ -147,11 +149,23 @@ class Relay:
     # Calls.
 
     async def _describe(self, inbox: Inbox, call: Call) -> None:
-        """Answer each message, which clients use to measure the way, with what there is room for."""
-        while await inbox.receive() is not None:
-            free = max(0, min(self.ports.free, self._limits.clients - self.census.clients))
-            described = wire.Description(free, self.options.ports, self._addresses_for(call))
-            await call.send_framed(frame(described.encode()))
+        """Answer a few messages, by which clients measure the way, with what there is room for.
+
+        An answer is a piece of work like what is carried, and one that needs no key.
+        """
+        answers = 0
+        with trio.move_on_after(_PATIENCE) as patience:
+            while await inbox.receive() is not None:
+                if answers == _MOST_ANSWERS:
+                    text = f"the relay describes itself at most {_MOST_ANSWERS} times a call"
+                    raise RPCError(Code.RESOURCE_EXHAUSTED, text)
+                answers += 1
+                await self._turns.next()
+                free = max(0, min(self.ports.free, self._limits.clients - self.census.clients))
+                described = wire.Description(free, self.options.ports, self._addresses_for(call))
+                await call.send_framed(frame(described.encode()))
+        if patience.cancelled_caught:
+            raise RPCError(Code.DEADLINE_EXCEEDED, f"the call has not ended within {_PATIENCE:g} s")
 
     async def _carry(self, inbox: Inbox, call: Call) -> None:
         source = self._source(call)
@@ -328,7 +342,7 @@ class Relay:
         groups: dict[bytes, list[bytes]] = {}
         size = 0
         for packet, where in packets:
-            if not wire.looks_like_wireguard(packet) or len(packet) > wire.LARGEST_PACKET:
+            if not wire.looks_like_wireguard(packet):
                 self.dropped["foreign"] += 1
                 continue
             door = client.doors.find(where, now) or client.doors.open(where, wire.encode_address(where[:2]), now)
@@ -345,7 +359,8 @@ class Relay:
         for address, group in groups.items():
             self.packets["in"] += len(group)
             self.bytes["in"] += sum(map(len, group))
-            self._deliver(client, wire.packets_message(address, group), len(group))
+            for message, count in wire.packets_messages(address, group):
+                self._deliver(client, message, count)
 
     def _deliver(self, client: Client, message: bytes, count: int) -> None:
         client.heard += count

@@ -188,6 +188,7 @@ class Census:
 
     def __init__(self, limits: RelayLimits) -> None:
         self._limits = limits
+        self._clients = 0
         self._clusters: Counter[bytes] = Counter()
         self._sources: Counter[object] = Counter()
         self._beginnings: Counter[object] = Counter()
@@ -195,7 +196,7 @@ class Census:
     @property
     def clients(self) -> int:
         """All of them."""
-        return self._clusters.total()
+        return self._clients
 
     @property
     def clusters(self) -> int:
@@ -226,11 +227,13 @@ class Census:
 
     def add(self, cluster: bytes, source: object) -> None:
         """One more client."""
+        self._clients += 1
         self._clusters[cluster] += 1
         self._sources[source] += 1
 
     def remove(self, cluster: bytes, source: object) -> None:
         """One client less."""
+        self._clients -= 1
         _count_down(self._clusters, cluster)
         _count_down(self._sources, source)
 

@@ -16,7 +16,7 @@ these bytes are also what addresses are compared by.
 import hashlib
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -38,7 +38,7 @@ _MOST_ADDRESSES: Final = 8
 # The shortest datagram of WireGuard is an empty packet of data; the longest that is carried is one of a jumbo frame.
 SMALLEST_PACKET: Final = 32
 LARGEST_PACKET: Final = 9216
-# Of a message with its packets.
+# Of a message with its packets: neither end sends, nor takes, a larger one.
 LARGEST_MESSAGE: Final = 64 << 10
 
 _HELLO = struct.Struct(f">BB{KEY_SIZE}s{CLUSTER_SIZE}sHB")
@@ -232,8 +232,8 @@ def port_of(prefix: bytes) -> int:
 
 
 def looks_like_wireguard(packet: bytes) -> bool:
-    """Whether a datagram may be one of WireGuard's."""
-    return len(packet) >= SMALLEST_PACKET and 1 <= packet[0] <= 4 and packet[1:4] == _RESERVED
+    """Whether a datagram may be one of WireGuard's, and of a size that is carried."""
+    return SMALLEST_PACKET <= len(packet) <= LARGEST_PACKET and 1 <= packet[0] <= 4 and packet[1:4] == _RESERVED
 
 
 def packets_message(address: bytes, packets: Iterable[bytes]) -> bytes:
@@ -245,10 +245,26 @@ def packets_message(address: bytes, packets: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def packets_messages(address: bytes, packets: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """The same in as many messages as it takes for none to be too large, each with the number of its packets."""
+    group, size = list[bytes](), 1 + len(address)
+    for packet in packets:
+        needed = _LENGTH.size + len(packet)
+        if group and size + needed > LARGEST_MESSAGE:
+            yield packets_message(address, group), len(group)
+            group, size = [], 1 + len(address)
+        group.append(packet)
+        size += needed
+    if group:
+        yield packets_message(address, group), len(group)
+
+
 def address_of(message: bytes) -> bytes:
     """The encoded address of a message with packets. Raises WireError."""
     if len(message) < 2 or message[0] != PACKETS:
         raise WireError("a message of an unknown kind")
+    if len(message) > LARGEST_MESSAGE:
+        raise WireError(f"a message of {len(message)} bytes, at most {LARGEST_MESSAGE} are carried")
     size = _PREFIX_SIZES.get(message[1])
     if size is None or len(message) < 1 + size:
         raise WireError("packets of an invalid address")

@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay import wire
 from nodespan.discovery.relay.client import RelayClient, RelayClientOptions, measure
-from nodespan.discovery.relay.proof import prove
+from nodespan.discovery.relay.proof import Challenger, prove
 from nodespan.discovery.relay.relay import Relay, RelayOptions
 from nodespan.discovery.relay.rules import RelayLimits
 from nodespan.discovery.relay.turns import Turns
 from nodespan.discovery.transport import GrpcTransport
-from nodespan.runtime.api.grpc import Code, Limits, Server, Service, methods
+from nodespan.runtime.api.grpc import Call as ServedCall
+from nodespan.runtime.api.grpc import Code, Inbox, Limits, Server, Service, duplex, frame, methods
 from nodespan.runtime.api.grpc.client import Call, CallError, ChannelOptions
 from tests.support.deadlines import PATIENCE
 from tests.support.process import eventually
@@ -243,7 +244,18 @@ async def test_a_client_without_the_private_key_is_granted_nothing() -> None:
         assert at.relay.census.clients == 0
 
 
-@pytest.mark.parametrize("message", [b"", b"\x10", b"\x10\x09abc", wire.packets_message(bytes(7), [b"x" * 40])])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\x10",
+        b"\x10\x09abc",
+        wire.packets_message(bytes(7), [b"x" * 40]),
+        # More than any client takes: it must not be passed on as it is.
+        wire.packets_message(wire.encode_address((HOST, PORTS[0])), [packet("large", 9000)] * 12),
+    ],
+    ids=["empty", "no address", "family 9", "no WireGuard", "too large"],
+)
 async def test_a_client_that_sends_nonsense_loses_its_stream_and_no_other_does(message: bytes) -> None:
     async with house() as at:
         node = at.node()
@@ -266,6 +278,51 @@ async def test_a_client_that_sends_nonsense_loses_its_stream_and_no_other_does(m
         assert caught.value.code is Code.INVALID_ARGUMENT
         await eventually(lambda: at.relay.census.clients == 1)
         assert node.client.is_connected
+
+
+async def test_a_burst_of_jumbo_packets_from_the_world_breaks_no_stream() -> None:
+    async with house() as at:
+        node = at.node()
+        await at.connected(node)
+        with world() as peer:
+            # All lie in the socket when the relay reads it.
+            for number in range(10):
+                peer.sendto(packet(str(number), 9000), (HOST, node.port))
+            await eventually(lambda: [text for _, text in node.received] == [str(number) for number in range(10)])
+        assert (node.client.is_connected, node.client.failure) == (True, "")
+
+
+async def test_a_node_sends_jumbo_packets_in_several_messages_and_none_that_the_relay_refuses() -> None:
+    async with house() as at:
+        one, two = at.node(), at.node()
+        await at.connected(one, two)
+        jumbo = [packet(str(number), 9000) for number in range(32)]
+        one.client.send(wire.encode_address((HOST, two.port)), [*jumbo, packet("huge", 9217), b"GET /".ljust(64)])
+        await eventually(lambda: len(two.received) == 32)
+        assert [text for _, text in two.received] == [str(number) for number in range(32)]
+        assert one.client.dropped == 2
+        assert one.client.is_connected
+        assert two.client.is_connected
+
+
+async def test_a_relay_that_sends_nonsense_with_the_grant_is_one_that_fails() -> None:
+    async def carry(inbox: Inbox, call: ServedCall) -> None:
+        await inbox.receive()
+        await call.send_framed(frame(Challenger().challenge.encode()))
+        await inbox.receive()
+        grant = wire.Grant(PORTS[0], (ip_address(HOST),), 1000)
+        # Both are there when the node takes the first.
+        await call.send_framed(frame(grant.encode()) + frame(b"\x20"))
+        await inbox.receive()
+
+    async with house() as at, trio.open_nursery() as nursery:
+        server = Server(Service(methods=methods(duplex(wire.METHOD, carry)), log=structlog.get_logger()))
+        listeners = await trio.open_tcp_listeners(0, host=HOST)
+        await nursery.start(lambda task_status: server.serve(listeners, grace=0, task_status=task_status))
+        number = listeners[0].socket.getsockname()[1]
+        node = attrs.evolve(at, target=DialAddress(f"{HOST}:{number}", insecure=True)).node()
+        await eventually(lambda: "unknown kind" in node.client.failure)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_full_relay_says_so_and_takes_the_next_when_one_has_left() -> None:
@@ -342,6 +399,47 @@ async def test_the_round_trip_to_a_relay_is_measured() -> None:
         assert not described.has((HOST, PORTS[1] + 1))
         assert not described.has(("192.0.2.1", PORTS[0]))
         assert at.relay.census.clients == 0
+
+
+async def _describe(at: House, times: int) -> None:
+    async with (
+        GrpcTransport(environment=dict).channel(at.target, ChannelOptions()) as channel,
+        channel.open(wire.DESCRIBE_METHOD, bytes, timeout=PATIENCE) as call,
+    ):
+        for _ in range(times):
+            await call.send(b"?")
+            wire.Description.decode(await call.receive() or b"")
+        await call.receive()
+
+
+async def test_a_relay_describes_itself_a_few_times_a_call_each_in_its_turn() -> None:
+    async with house() as at:
+        with pytest.raises(CallError) as caught:
+            await _describe(at, 100)
+        assert caught.value.code is Code.RESOURCE_EXHAUSTED
+        # As what is carried, an answer waits while others have the turn.
+        at.relay._turns._is_taken = True
+        described = trio.Event()
+
+        async def once() -> None:
+            await measure(at.target, GrpcTransport(environment=dict))
+            described.set()
+
+        at.nursery.start_soon(once)
+        await eventually(lambda: bool(at.relay._turns._waiting))
+        assert not described.is_set()
+        at.relay._turns._is_taken = False
+        at.relay._turns._waiting.unpark()
+        with trio.fail_after(PATIENCE):
+            await described.wait()
+
+
+async def test_a_call_that_measures_the_way_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodespan.discovery.relay.relay._PATIENCE", 0.0)
+    async with house() as at:
+        with pytest.raises(CallError) as caught:
+            await _describe(at, 0)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
 
 
 async def test_nothing_is_left_when_all_clients_have_left() -> None:

@@ -33,6 +33,27 @@ def test_packets_survive_the_wire(address: wire.Address) -> None:
     assert wire.packets_of(message, 1 + len(encoded)) == packets
 
 
+@pytest.mark.parametrize("size", [32, 1400, 9000, 9216])
+@pytest.mark.parametrize("address", [("192.0.2.7", 51820), ("2001:db8::7", 1)])
+def test_packets_make_as_many_messages_as_it_takes_for_none_to_be_too_large(address: wire.Address, size: int) -> None:
+    encoded = wire.encode_address(address)
+    packets = [PACKET[:4] + bytes((number,)) * (size - 4) for number in range(64)]
+    messages = list(wire.packets_messages(encoded, packets))
+    assert all(len(message) <= wire.LARGEST_MESSAGE for message, _ in messages)
+    assert len(messages) == max(1, -(-64 // ((wire.LARGEST_MESSAGE - 1 - len(encoded)) // (size + 2))))
+    assert all(wire.address_of(message) == encoded for message, _ in messages)
+    at = 1 + len(encoded)
+    assert [wire.count_packets(message, at) for message, _ in messages] == [count for _, count in messages]
+    assert [packet for message, _ in messages for packet in wire.packets_of(message, at)] == packets
+    assert list(wire.packets_messages(encoded, [])) == []
+
+
+def test_a_message_that_is_too_large_is_invalid() -> None:
+    encoded = wire.encode_address(("192.0.2.7", 9))
+    with pytest.raises(WireError, match="at most 65536"):
+        wire.address_of(wire.packets_message(encoded, [PACKET.ljust(9000)] * 8))
+
+
 def test_an_ipv4_mapped_address_is_one_of_ipv4() -> None:
     assert wire.encode_address(("::ffff:192.0.2.7", 9)) == wire.encode_address(("192.0.2.7", 9))
 

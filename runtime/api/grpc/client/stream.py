@@ -183,10 +183,12 @@ class ClientStream:
 
     def _pass_on(self, deliver: Callable[[bytes], None]) -> None:
         before = self.unread
-        while (message := self._reader.take()) is not None:
-            deliver(message)
-        self._on_taken(before - self.unread)
-        self._settle(before - self.unread)
+        try:
+            while (message := self._reader.take()) is not None:
+                deliver(message)
+        finally:
+            self._on_taken(before - self.unread)
+            self._settle(before - self.unread)
         if self._owed >= self._window // 2:
             self._open_window(self._owed)
 
@@ -195,7 +197,11 @@ class ClientStream:
     def pass_to(self, deliver: Callable[[bytes], None]) -> None:
         """From now on give each message to a function as it comes, which may raise RPCError; `receive` has the end."""
         self._deliver = deliver
-        self._pass_on(deliver)
+        try:
+            self._pass_on(deliver)
+        except RPCError as error:
+            # As for a message that comes later: the call has failed, not the one who set this up.
+            self.fail(as_failure(error, self.endpoint))
 
     def offer(self, data: bytes) -> bool:
         """`send`, if nobody has to wait for that; False: nothing was sent."""

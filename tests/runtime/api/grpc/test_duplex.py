@@ -132,6 +132,20 @@ async def test_an_error_of_what_messages_are_passed_to_ends_the_call() -> None:
         assert str(caught.value) == "a bad message"
 
 
+async def test_an_error_about_what_lies_there_already_ends_our_clients_call_too() -> None:
+    def refuse(message: bytes) -> None:
+        raise RPCError(Code.INTERNAL, f"{message!r} is refused")
+
+    async with serving() as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        async with channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as call:
+            await call.send(b"a")
+            await eventually(lambda: call._stream.unread > 0)
+            call.pass_to(refuse)
+            with pytest.raises(CallError, match="b'a' is refused") as caught:
+                await call.receive()
+        assert caught.value.code is Code.INTERNAL
+
+
 async def test_what_is_not_taken_is_bounded() -> None:
     async with serving() as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
         async with channel.open(LEFT, bytes, timeout=PATIENCE) as call:
