@@ -75,13 +75,15 @@ class SizeSearch:
     """The search for the largest packet that a path carries.
 
     `carried` is the largest size that was answered, `refused` the smallest that is too large, 0 for none; `lost` counts
-    the losses in a row of the size that is tried.
+    the losses in a row of the size that is tried. `found` is what the path carries, 0 while it is not known: the result
+    of the last search that settled. It holds while the next search is under way, as routes depend on it.
     """
 
     largest: int
     carried: int = 0
     refused: int = 0
     lost: int = 0
+    found: int = 0
 
     @property
     def size(self) -> int:
@@ -104,13 +106,6 @@ class SizeSearch:
         return bool(self.carried) and self.refused - self.carried <= GRAIN and not self.lost
 
     @property
-    def found(self) -> int:
-        """What the path carries, 0 while it is not known. Less than the largest only once that is settled."""
-        if self.refused and not self.is_settled:
-            return 0
-        return self.carried
-
-    @property
     def is_too_small(self) -> bool:
         """Whether not even the least that IPv6 needs goes through."""
         return 0 < self.refused <= IPV6_MINIMUM_MTU
@@ -119,11 +114,18 @@ class SizeSearch:
         """The search after a packet of this size, of which only those count whose small one was answered."""
         if answered:
             refused = self.refused if size < self.refused else 0
-            return attrs.evolve(self, carried=max(self.carried, size), refused=refused, lost=0)
+            return attrs.evolve(self, carried=max(self.carried, size), refused=refused, lost=0)._concluded()
         if self.lost + 1 < LOSSES:
             return attrs.evolve(self, lost=self.lost + 1)
         carried = self.carried if self.carried < size else 0
-        return attrs.evolve(self, carried=carried, refused=size, lost=0)
+        # The path became narrower than it was found: until it is searched, only this is sure to go through.
+        found = IPV6_MINIMUM_MTU if self.found >= size else self.found
+        return attrs.evolve(self, carried=carried, refused=size, lost=0, found=found)._concluded()
+
+    def _concluded(self) -> "SizeSearch":
+        if not self.is_settled:
+            return self
+        return attrs.evolve(self, found=0 if self.is_too_small else self.carried)
 
     def again(self) -> "SizeSearch":
         """The search begun anew from what is known, to see whether the path carries more by now."""

@@ -21,6 +21,7 @@ from nodespan.controllers.kubespan.paths.rules import (
     with_trial,
 )
 from nodespan.resources.kubespan import KubeSpanPeerStatusSpec, PathTrial, PeerState, TrialResult
+from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 
 T = datetime(2026, 11, 29, tzinfo=UTC)
 
@@ -91,7 +92,35 @@ def test_one_loss_or_two_are_no_limit() -> None:
         search = search.after(1420, answered=False)
     assert search.found == 1420
     assert not search.is_settled  # it is looked at again at once
-    assert search.after(1420, answered=True) == SizeSearch(1420, carried=1420)
+    assert search.after(1420, answered=True) == SizeSearch(1420, carried=1420, found=1420)
+
+
+@given(st.integers(1280, 1420), st.lists(st.sampled_from(["again", "lost", "searched"]), max_size=8))
+def test_what_was_found_of_a_path_holds_while_it_is_searched_again(carries: int, steps: list[str]) -> None:
+    search, _ = searched(SizeSearch(1420), carries)
+    found = search.found
+    for step in steps:
+        if step == "again":
+            search = search.again()
+        elif step == "lost" and not search.lost:
+            search = search.after(search.size, answered=False)
+        elif step == "searched":
+            while not search.is_settled:
+                search = search.after(search.size, answered=search.size <= carries)
+                assert search.found == found
+        assert search.found == found
+
+
+def test_the_least_of_ipv6_is_sure_to_go_through_a_path_that_became_narrower() -> None:
+    search, _ = searched(SizeSearch(1420), 1400)
+    assert 1384 < search.found <= 1400
+    for _ in range(LOSSES):
+        search = search.after(search.size, answered=False)
+    assert search.found == IPV6_MINIMUM_MTU
+    while not search.is_settled:
+        assert search.found == IPV6_MINIMUM_MTU
+        search = search.after(search.size, answered=search.size <= 1300)
+    assert 1284 < search.found <= 1300
 
 
 @given(st.integers(1280, 1420), st.integers(1280, 1420))
