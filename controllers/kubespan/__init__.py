@@ -8,7 +8,6 @@ from nodespan.controllers.kubespan.endpoint import EndpointController
 from nodespan.controllers.kubespan.identity import IdentityController
 from nodespan.controllers.kubespan.manager import ManagerController
 from nodespan.controllers.kubespan.paths.controller import PathController
-from nodespan.controllers.kubespan.paths.echo import Echo
 from nodespan.controllers.kubespan.paths.routes import PathRouteController
 from nodespan.controllers.kubespan.peer import PeerController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
@@ -31,7 +30,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         PeerController(),
         EndpointController(),
         RelayController(KernelTrials(WireguardDevice())),
-        PathController(Echo),
+        PathController(),
         PathRouteController(),
     ]
 

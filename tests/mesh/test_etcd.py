@@ -49,6 +49,7 @@ from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
 from tests.support.etcd import Cluster, Member, Place, etcd_cluster, loopback
 from tests.support.netns import Namespace, namespace
+from tests.support.process import stop
 
 pytestmark = pytest.mark.needs_program("etcd")
 
@@ -564,7 +565,7 @@ class TestProcesses:
             await first.holding()
             async with holder(cluster.endpoints) as second:
                 await standing(client, 2)
-                first.process.send_signal(signal.SIGSTOP)
+                stop(first.process.pid)
                 await second.holding()
                 first.process.send_signal(signal.SIGCONT)
                 await first.released()

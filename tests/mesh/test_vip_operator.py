@@ -120,7 +120,7 @@ async def test_a_cloud_leads_the_address_to_the_leader_before_it_is_held_and_is_
             assert clouds.changes()[:1] == ['POST /v1/floating_ips/7/actions/assign {"server": 4711}']
             # A request of a node that led before comes late: the holder has it led here again.
             clouds.floating[7].server = 1
-            await eventually(lambda: clouds.floating[7].server == 4711, within=120.0)
+            await eventually(lambda: clouds.floating[7].server == 4711)
             assert has_address(at.inside)
             await at.node.state.destroy(OperatorSpec.kind, operator_id(CLOUD))
             await at.node.gone(VIPStatus, ID)

@@ -14,7 +14,7 @@ import trio
 from nodespan.controllers.network.vip.vip_rules import election_prefix
 from nodespan.etcd.values import prefix_end
 from tests.support.netns import entered
-from tests.support.process import eventually
+from tests.support.process import eventually, stop
 from tests.support.vip_lab import TTL, VIP, Lab, Node
 from tests.support.vip_recorder import now
 
@@ -86,7 +86,7 @@ async def _cut_off(lab: Lab, owner: Node, *, within: float) -> float:
 async def the_holder_is_stopped_and_resumes(lab: Lab) -> float:
     owner = await lab.ready()
     since = now()
-    owner.signal(signal.SIGSTOP)
+    stop(owner.agent.pid)
     try:
         taken = await lab.failed_over(since, but=owner, within=CRASHED)
         successor = lab.owner()

@@ -23,7 +23,7 @@ from nodespan.etcd import TLSFiles
 from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, entered
-from tests.support.process import end
+from tests.support.process import end, stop
 
 CLIENT_PORT = 2379
 PEER_PORT = 2380
@@ -88,7 +88,7 @@ class Member:
 
     def stop(self) -> None:
         """Stop it with SIGSTOP: it keeps its connections, and says nothing on them."""
-        self._running.send_signal(signal.SIGSTOP)
+        stop(self._running.pid)
 
     def cont(self) -> None:
         """Let it go on after `stop`."""

@@ -4,7 +4,9 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import trio
@@ -96,3 +98,16 @@ async def eventually(check: Callable[[], Value], *, within: float = PATIENCE) ->
             await trio.sleep(max(0.02, 3 * (trio.current_time() - started)))
         else:
             return value
+
+
+def stop(pid: int) -> None:
+    """Stop a process with SIGSTOP, and wait until all its threads stand still: they go on for a moment. Blocks."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + PATIENCE
+    while any(_state(thread) not in "Tt" for thread in Path(f"/proc/{pid}/task").iterdir()):
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        time.sleep(0.001)
+
+
+def _state(thread: Path) -> str:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]

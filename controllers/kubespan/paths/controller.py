@@ -1,112 +1,43 @@
-"""kubespan.PathController: measures the path to each peer that is up, inside of the tunnel.
+"""kubespan.PathController: what the path to each peer is like; `measuring` does it, loaded once there are peers."""
 
-One task for all peers sends rounds of echo requests: to an idle peer as rarely as `rules.interval_of` says, to one that
-carries traffic, or whose path is new, with a large packet beside the small one. A round waits for its answers, so at
-most one is under way.
-"""
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-import itertools
-import math
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
-
-import attrs
 import trio
 
-from nodespan.controllers.common.problems import Problems
-from nodespan.controllers.kubespan.paths.echo import Answer
-from nodespan.controllers.kubespan.paths.rules import (
-    BUSY_BYTES,
-    BUSY_INTERVAL,
-    MOST_BUSY,
-    RAISE_INTERVAL,
-    Figures,
-    Measured,
-    SizeSearch,
-    figures_of,
-    interval_of,
-    is_news,
-    with_trial,
-)
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     KubeSpanConfig,
-    KubeSpanConfigSpec,
     KubeSpanPathStatus,
-    KubeSpanPathStatusSpec,
     KubeSpanPeerSpec,
     KubeSpanPeerStatus,
-    KubeSpanPeerStatusSpec,
-    PathKind,
-    PeerState,
 )
 from nodespan.resources.network import NetworkProblem
-from nodespan.resources.network.link import IPV6_MINIMUM_MTU
-from nodespan.resources.network.problem import Severity
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary, shared
+from nodespan.runtime.loading import load
 from nodespan.runtime.resource import Metadata, Pointer
-from nodespan.runtime.ticks import due_after
 
-# The size of the packet of a small request, and how long a round waits for its answers, in seconds.
-SMALL = 64
-PATIENCE = 2.0
-_SPARE = 0.3
-# A path that is being searched is measured again after so long.
-_SEARCH_INTERVAL = 1.0
-# A round of many requests is sent in bursts, so that their answers do not come all at once.
-_BURST = 64
-_BURST_PAUSE = 0.01
+if TYPE_CHECKING:
+    from nodespan.controllers.kubespan.paths.measuring import Echoes, Measuring
 
-
-class Echoes(Protocol):
-    """What sends echo requests, and has their answers: `echo.Echo`."""
-
-    def send(self, address: str, sequence: int, size: int) -> None:
-        """Send a request in a packet of this size; raises OSError."""
-        ...
-
-    def received(self) -> Iterator[Answer]:
-        """The answers that have come."""
-        ...
-
-    async def wait(self) -> None:
-        """Wait for answers."""
-        ...
-
-    def close(self) -> None:
-        """Close it."""
-        ...
-
-
-@attrs.frozen
-class _Request:
-    """One that waits for its answer: of which peer, how large, and when it was sent."""
-
-    id: str
-    address: str
-    size: int
-    sent: float
+_LIBRARY = "nodespan.controllers.kubespan.paths.measuring"
 
 
 class PathController(QueueController):
-    """One status per peer. `open_echo` may raise PermissionError: then paths have no figures, and it is logged once."""
+    """One status per peer. `open_echo` makes what sends echo requests, `wall` is the wall clock."""
 
     name = "kubespan.PathController"
     inputs = (primary(KubeSpanPeerStatus), mapped(KubeSpanPeerSpec), mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID))
     outputs = (exclusive(KubeSpanPathStatus), shared(NetworkProblem))
 
     def __init__(
-        self, open_echo: Callable[[], Echoes], *, wall: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, open_echo: "Callable[[], Echoes] | None" = None, *, wall: Callable[[], datetime] | None = None
     ) -> None:
         self._open_echo = open_echo
         self._wall = wall
-        self._measured: dict[str, Measured] = {}
-        self._figures: dict[str, Figures] = {}
-        self._config: KubeSpanConfigSpec | None = None
-        self._problems: Problems | None = None
-        self._sequences = itertools.count(1)
-        self._changed = trio.Event()
+        self._measuring: Measuring | None = None
+        self._has_begun = trio.Event()
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
         """The peer of a spec; all of them if the tunnel's size or the measuring changed."""
@@ -116,200 +47,16 @@ class PathController(QueueController):
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """Take in the state of a peer: the path it has, and how it was found."""
-        config, status = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanPeerStatus, item.id)
-        self._config = None if config is None else config.spec
-        before = ctx.find(KubeSpanPathStatus, item.id)
-        if status is None or config is None:
-            self._forget(item.id)
-            await self._clear(ctx, item.id)
-            if before is not None:
-                await ctx.destroy(KubeSpanPathStatus, item.id)
-            return
-        peer = ctx.find(KubeSpanPeerSpec, item.id)
-        address = "" if peer is None else peer.spec.address
-        known = KubeSpanPathStatusSpec() if before is None else before.spec
-        path = self._path(known, status.spec, config.spec, address)
-        if path.path is PathKind.NONE or not address or not config.spec.measure_paths:
-            self._forget(item.id)
-            await self._clear(ctx, item.id)
-        elif item.id not in self._measured or (known.since, known.tunnel_mtu) != (path.since, path.tunnel_mtu):
-            self._forget(item.id)
-            # A new path is measured at once, and its size searched.
-            self._measured[item.id] = Measured(
-                SizeSearch(config.spec.mtu), carried=_carried(status.spec), due=trio.current_time()
-            )
-            path = attrs.evolve(path, path_mtu=0)
-            await self._clear(ctx, item.id)
-            self._changed.set()
-        await ctx.put(KubeSpanPathStatus, item.id, self._with_figures(item.id, path))
+        await load(_LIBRARY)
+        if self._measuring is None:
+            from nodespan.controllers.kubespan.paths.measuring import Measuring
 
-    def _path(
-        self, known: KubeSpanPathStatusSpec, status: KubeSpanPeerStatusSpec, config: KubeSpanConfigSpec, address: str
-    ) -> KubeSpanPathStatusSpec:
-        now = self._wall()
-        relay = status.relay
-        kind, endpoint = PathKind.NONE, ""
-        if status.state is PeerState.UP:
-            kind, endpoint = PathKind.RELAYED if relay else PathKind.DIRECT, status.endpoint
-        is_same = (kind, endpoint, relay) == (known.path, known.endpoint, known.relay)
-        return attrs.evolve(
-            known,
-            label=status.label,
-            address=address,
-            path=kind,
-            endpoint=endpoint,
-            relay=relay if kind is PathKind.RELAYED else "",
-            since=known.since if is_same else now,
-            tunnel_mtu=config.mtu,
-            trials=with_trial(known.trials, status, now),
-        )
-
-    def _with_figures(self, id: str, path: KubeSpanPathStatusSpec) -> KubeSpanPathStatusSpec:
-        measured, figures = self._measured.get(id), self._figures.get(id, Figures())
-        return attrs.evolve(
-            path,
-            round_trip=_duration(figures.median),
-            worst_round_trip=_duration(figures.worst),
-            loss=round(figures.loss, 3),
-            path_mtu=0 if measured is None else measured.search.found,
-        )
-
-    def _forget(self, id: str) -> None:
-        self._measured.pop(id, None)
-        self._figures.pop(id, None)
+            self._measuring = Measuring(self._open_echo, self._wall)
+            self._has_begun.set()
+        await self._measuring.reconcile(ctx, item)
 
     async def run(self, ctx: QueueContext) -> None:
-        """Measure, until cancelled."""
-        self._problems = None
-        echoes: Echoes | None = None
-        try:
-            while True:
-                self._changed = trio.Event()
-                due = min((each.due for each in self._measured.values()), default=math.inf)
-                with trio.move_on_at(due):
-                    await self._changed.wait()
-                if not self._measured:
-                    continue
-                if echoes is None:
-                    try:
-                        echoes = self._open_echo()
-                    except PermissionError:
-                        ctx.log.warning("paths to peers are not measured: the agent lacks CAP_NET_RAW")
-                        await trio.sleep_forever()
-                    assert echoes is not None
-                await self._round(ctx, echoes)
-        finally:
-            if echoes is not None:
-                echoes.close()
-
-    async def _round(self, ctx: QueueContext, echoes: Echoes) -> None:
-        now = trio.current_time()
-        due = [id for id, measured in self._measured.items() if measured.due <= now]
-        for _ in echoes.received():
-            pass  # too late for the rounds before
-        waiting = await self._send(ctx, echoes, due)
-        sent = set(waiting.values())
-        answered: dict[_Request, float] = {}
-        with trio.move_on_after(PATIENCE) as scope:
-            while waiting:
-                await echoes.wait()
-                for answer in echoes.received():
-                    request = waiting.get(answer.sequence)
-                    # Only from where it was sent to: others in the mesh may see the number.
-                    if request is not None and request.address == answer.address:
-                        del waiting[answer.sequence]
-                        answered[request] = answer.at - request.sent
-                if all(request.size != SMALL for request in waiting.values()):
-                    # Large ones take little longer than those beside them, if they come at all.
-                    spare = max(_SPARE, 3 * max(answered.values(), default=0.0))
-                    scope.deadline = min(scope.deadline, trio.current_time() + spare)
-        interval = interval_of(len(self._measured))
-        for id in due:
-            measured = self._measured.get(id)
-            requests = [request for request in sent if request.id == id]
-            if measured is None:
-                continue
-            self._judge(measured, requests, answered)
-            busy = min(interval, BUSY_INTERVAL) if measured.is_busy else interval
-            measured.due = due_after(busy if measured.search.is_settled else _SEARCH_INTERVAL)
-            await self._show(ctx, id, measured)
-
-    async def _send(self, ctx: QueueContext, echoes: Echoes, due: Iterable[str]) -> dict[int, _Request]:
-        waiting: dict[int, _Request] = {}
-        busy = 0
-        for number, id in enumerate(due):
-            measured, peer = self._measured.get(id), ctx.find(KubeSpanPeerSpec, id)
-            status = ctx.find(KubeSpanPeerStatus, id)
-            if measured is None or peer is None or status is None:
-                continue
-            if trio.current_time() >= measured.raise_at:
-                measured.raise_at = trio.current_time() + RAISE_INTERVAL
-                measured.search = measured.search.again()
-            carried = _carried(status.spec)
-            measured.is_busy = busy < MOST_BUSY and carried - measured.carried > BUSY_BYTES
-            busy += measured.is_busy
-            measured.carried = carried
-            sizes = (SMALL, measured.search.size) if measured.wants_large else (SMALL,)
-            for size in sizes:
-                sequence = next(self._sequences) & 0xFFFF
-                try:
-                    echoes.send(peer.spec.address, sequence, size)
-                except OSError:  # no route, or no peer by now: it counts as lost
-                    sequence = -sequence
-                waiting[sequence] = _Request(id, peer.spec.address, size, trio.current_time())
-            if number % _BURST == _BURST - 1:
-                await trio.sleep(_BURST_PAUSE)
-        return waiting
-
-    def _judge(self, measured: Measured, requests: Iterable[_Request], answered: dict[_Request, float]) -> None:
-        requests = list(requests)
-        small = next((request for request in requests if request.size == SMALL), None)
-        if small is None:
-            return
-        took = answered.get(small)
-        measured.rounds.append(took)
-        for request in requests:
-            if request.size != SMALL and (took is not None or request in answered):
-                measured.search = measured.search.after(request.size, answered=request in answered)
-
-    async def _show(self, ctx: QueueContext, id: str, measured: Measured) -> None:
-        path = ctx.find(KubeSpanPathStatus, id)
-        if path is None:
-            return
-        figures, shown = figures_of(measured.rounds), self._figures.get(id, Figures())
-        if is_news(shown, figures):
-            self._figures[id] = figures
-        spec = self._with_figures(id, path.spec)
-        await ctx.put(KubeSpanPathStatus, id, spec)
-        search, problems = measured.search, self._problems_of(ctx)
-        if search.is_too_small:
-            text = f"the path to {spec.label or id} does not even carry {IPV6_MINIMUM_MTU} bytes, which IPv6 needs"
-            await problems.set(id, f"{text}: look what is in between", loud=True)
-        elif not search.is_settled or search.found == search.largest:
-            if search.is_settled:
-                await problems.clear(id)
-        else:
-            text = (
-                f"the path to {spec.label or id} carries {search.found} bytes, where the tunnel assumes "
-                f"{search.largest}: larger packets are lost. Set mtu: {search.found} of KubeSpan at both ends"
-            )
-            if self._config is not None and self._config.auto_mtu:
-                await problems.clear(id)
-            else:
-                await problems.set(id, f"{text}, or kubespan.autoMTU", severity=Severity.WARNING)
-
-    async def _clear(self, ctx: QueueContext, id: str) -> None:
-        await self._problems_of(ctx).clear(id)
-
-    def _problems_of(self, ctx: QueueContext) -> Problems:
-        if self._problems is None:
-            self._problems = Problems(ctx, KubeSpanPeerSpec)
-        return self._problems
-
-
-def _carried(status: KubeSpanPeerStatusSpec) -> int:
-    return status.receive_bytes + status.transmit_bytes
-
-
-def _duration(seconds: float | None) -> timedelta:
-    return timedelta() if seconds is None else timedelta(microseconds=round(seconds * 1_000_000))
+        """Measure, once there are peers, until cancelled."""
+        await self._has_begun.wait()
+        assert self._measuring is not None
+        await self._measuring.run(ctx)

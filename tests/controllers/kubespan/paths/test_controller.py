@@ -9,8 +9,9 @@ import attrs
 import pytest
 import trio
 
-from nodespan.controllers.kubespan.paths.controller import SMALL, PathController
+from nodespan.controllers.kubespan.paths.controller import PathController
 from nodespan.controllers.kubespan.paths.echo import Answer
+from nodespan.controllers.kubespan.paths.measuring import SMALL
 from nodespan.controllers.kubespan.paths.routes import PathRouteController
 from nodespan.controllers.kubespan.paths.rules import BUDGET, BUSY_BYTES, RAISE_INTERVAL, SHORTEST_INTERVAL
 from nodespan.resources.kubespan import (
