@@ -8,7 +8,7 @@ from nodespan.runtime.api.grpc.client.trust import TrustError, present_certifica
 from nodespan.runtime.pem import PEMError, check_certificate_file
 from nodespan.runtime.process.logger import Logger
 
-_Stamps = tuple[tuple[int, int, int], ...]
+_Stamps = tuple[tuple[int, ...], ...]
 
 
 class ServerCertificate:
@@ -16,7 +16,7 @@ class ServerCertificate:
 
     With `client_roots`, a PEM file, only clients are let in that show a certificate of one of those authorities.
     Raises OSError (of which SSLError is one) if they cannot be used at the start. Later, files that cannot be used are
-    logged, and the server keeps the previous ones.
+    logged once, the server keeps the previous ones, and tries again with each connection.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class ServerCertificate:
         self._client_roots = client_roots
         self._protocols = protocols
         self._log = log
+        self._reported = ""
         self._stamps = self._look()
         self._context = self._load()
 
@@ -41,16 +42,20 @@ class ServerCertificate:
         try:
             stamps = self._look()
             if stamps != self._stamps:
-                self._stamps = stamps
                 self._context = self._load()
+                # Only now: a load also fails for reasons that pass, with files that are final.
+                self._stamps = stamps
                 self._log.info("certificate reloaded", path=str(self._certificate))
+            self._reported = ""
         except OSError as error:
-            self._log.error("certificate cannot be reloaded, the previous one stays in use", error=str(error))
+            if str(error) != self._reported:
+                self._reported = str(error)
+                self._log.error("certificate cannot be reloaded, the previous one stays in use", error=str(error))
         return self._context
 
     def _look(self) -> _Stamps:
         found = [path.stat() for path in (self._certificate, self._key, self._client_roots) if path is not None]
-        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in found)
+        return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size) for stat in found)
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,5 +1,6 @@
 """The server over TLS."""
 
+import errno
 import os
 import ssl
 import time
@@ -79,6 +80,26 @@ async def test_a_renewed_certificate_is_shown_from_then_on_and_a_broken_one_neve
         await trio.to_thread.run_sync(_use, greeter, new)
         files[1].unlink()
         await trio.to_thread.run_sync(_use, greeter, new)
+
+
+def test_a_renewed_certificate_is_loaded_again_after_a_failure_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Authority("test").issue(tmp_path, "localhost")
+    certificate = ServerCertificate(*files, structlog.get_logger())
+    old = certificate.context()
+    os.utime(files[0], ns=(0, 0))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with structlog.testing.capture_logs() as logs, monkeypatch.context() as patched:
+        patched.setattr(ssl.SSLContext, "load_cert_chain", full)
+        assert [certificate.context() for _ in range(3)] == [old] * 3
+    assert [entry["log_level"] for entry in logs] == ["error"]
+    renewed = certificate.context()
+    assert renewed is not old
+    assert certificate.context() is renewed
 
 
 def test_unusable_files_are_reported_at_the_start(tmp_path: Path) -> None:
