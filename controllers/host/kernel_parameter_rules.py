@@ -22,6 +22,14 @@ _NAMESPACED: Final = "net/"
 _OF_LINK: Final = re.compile(r"net/(ipv[46])/(conf|neigh)/([^/]+)/([^/]+)")
 _SYSFS_OF_LINK: Final = re.compile(r"class/net/([^/]+)/.")
 _SHARED: Final = frozenset({"all", "default"})
+_FORWARDING_OF_ALL: Final = frozenset(
+    {"net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding", "net/ipv6/conf/all/forwarding"}
+)
+# Those that the kernel copies from all links to each, and to those to come.
+_COPIED_FROM_ALL: Final = {
+    "ipv4": frozenset({"forwarding"}),
+    "ipv6": frozenset({"forwarding", "disable_ipv6", "ignore_routes_with_linkdown", "addr_gen_mode"}),
+}
 
 
 @attrs.frozen
@@ -49,6 +57,24 @@ class Parameter:
             return match[1] if match is not None else ""
         match = _OF_LINK.fullmatch(self.path)
         return match[3] if match is not None and match[3] not in _SHARED else ""
+
+    @property
+    def is_forwarding_of_all(self) -> bool:
+        """Whether it is the one switch for forwarding on all links, by either of its names."""
+        return not self.sys and self.path in _FORWARDING_OF_ALL
+
+    @property
+    def shared(self) -> str:
+        """`all` or `default` for a setting of all links, or of those to come; else ""."""
+        match = None if self.sys else _OF_LINK.fullmatch(self.path)
+        return match[3] if match is not None and match[3] in _SHARED else ""
+
+    @property
+    def rank(self) -> int:
+        """The order of writing: one whose write changes others comes before those."""
+        if self.link_name:
+            return 3
+        return 0 if self.is_forwarding_of_all else 2 if self.shared == "default" else 1
 
 
 def parameter_of(id: str) -> Parameter | None:
@@ -131,6 +157,29 @@ def beside(parameter: Parameter) -> Iterator[str]:
     if (family, setting) == ("ipv4", "forwarding"):
         yield "net/ipv4/ip_forward"
         yield "net/ipv4/conf/all/accept_redirects"
+
+
+def is_above(other: Parameter, parameter: Parameter) -> bool:
+    """Whether the other one is about all links, and this one about those to come, which never changes the former."""
+    return other.shared == "all" and parameter.shared == "default"
+
+
+def gives(parameter: Parameter, other: Parameter, is_same: bool) -> bool:
+    """Whether the kernel gives the other one a value by this one. `is_same` is whether they have the same value.
+
+    What is beside a parameter is recorded more widely than this, for that costs nothing. Settings for links to come
+    are copied only to links that have none of their own, so that there the values have to agree.
+    """
+    if parameter.path == "net/ipv4/ip_forward" or (parameter.is_forwarding_of_all and "ipv4" in parameter.path):
+        return True
+    match = _OF_LINK.fullmatch(parameter.path)
+    if match is None or parameter.sys or is_above(other, parameter):
+        return False
+    family, kind, name, setting = match.groups()
+    if name == "all":
+        return setting in _COPIED_FROM_ALL[family]
+    is_copied = kind == "neigh" or (family == "ipv4" and setting not in _COPIED_FROM_ALL[family])
+    return name == "default" and is_copied and is_same and bool(other.link_name)
 
 
 def one_line(value: str) -> str:

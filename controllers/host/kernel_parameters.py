@@ -7,6 +7,9 @@ everything back. After a write the kernel's own form of the value is recorded: w
 program's doing. It is put right, damped if that repeats. When the parameter is no longer desired, the value before is
 written, unless another program changed it since: then it stays as that program left it.
 
+Two records can be about one parameter: its own, and one that has it beside. The value before is what was there before
+the first of them, in both. While both are desired its own decides; afterwards the one that remains does.
+
 A setting of a link goes with its link, so a link that is made again under the name begins with a record of its own.
 """
 
@@ -15,7 +18,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from nodespan.controllers.common.damping import Damper
 from nodespan.controllers.common.journal import Journal
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.host.host import Host, HostError
-from nodespan.controllers.host.kernel_parameter_rules import Parameter, beside, one_line, parameter_of
+from nodespan.controllers.host.kernel_parameter_rules import Parameter, beside, gives, is_above, one_line, parameter_of
 from nodespan.resources.runtime import KernelParamSpecSpec, KernelParamStatusSpec
 from nodespan.runtime.text.escaping import bounded
 
@@ -122,20 +125,15 @@ class KernelParameters:
         with self._lock:
             outcome = Outcome()
             found = {id: parameter for id in desired if (parameter := parameter_of(id)) is not None}
-            keep = {parameter.absolute for parameter in found.values()}
+            kept = frozenset(_name(parameter) for parameter in found.values())
             if may_undo:
-                for name in sorted(self._journal.names(_KIND), key=self._order):
-                    if name.removeprefix(f"{_KIND}/") not in keep:
-                        self._put_back(name, outcome)
+                managed = self._journal.names(_KIND)
+                for name in sorted(managed - kept, key=lambda each: (_parameter(each).rank, each)):
+                    self._put_back(name, kept, managed, outcome)
             current = self._record(found, desired, outcome)
-            for id in sorted(current, key=lambda each: (bool(found[each].link_name), each)):
+            for id in sorted(current, key=lambda each: (found[each].rank, each)):
                 self._set(id, found[id], desired[id], outcome)
             return outcome
-
-    def _order(self, name: str) -> tuple[bool, str]:
-        """Settings of single links last: those of all links change them too."""
-        parameter = _parameter(name)
-        return bool(parameter.link_name), name
 
     # What was there before.
 
@@ -150,7 +148,9 @@ class KernelParameters:
                 current = self._read(parameter)
                 if self._record_of(parameter) is None:
                     changes[_name(parameter)] = Record(
-                        before=current, value=desired[id].value, index=self._index(parameter)
+                        before=self._before(parameter, current),
+                        value=desired[id].value,
+                        index=self._index(parameter),
                     ).to_plain()
                 there.append(id)
             except MissingError as error:
@@ -170,6 +170,24 @@ class KernelParameters:
         plain = self._journal.get(_name(parameter))
         record = None if plain is None else Record.of(plain)
         return None if record is None or record.index != self._index(parameter) else record
+
+    def _before(self, parameter: Parameter, current: str) -> str:
+        """What a parameter was before any record was about it: by its own record, or one that has it beside."""
+        own = self._record_of(parameter)
+        if own is not None:
+            return own.before
+        for _, record in self._records_beside(parameter):
+            before, after = record.others[parameter.path]
+            if current == after:
+                return before
+        return current
+
+    def _records_beside(self, parameter: Parameter) -> list[tuple[str, Record]]:
+        """The records that have this parameter among their others, by name."""
+        if parameter.sys:
+            return []
+        plains = ((name, self._journal.get(name)) for name in sorted(self._journal.names(_KIND)))
+        return [(name, Record.of(plain)) for name, plain in plains if parameter.path in plain["others"]]
 
     # Setting.
 
@@ -213,9 +231,9 @@ class KernelParameters:
         for path in self._paths_beside(parameter):
             value = self._read_beside(path)
             if value is not None and path not in others:
-                others[path] = (value, value)
+                others[path] = (self._before(Parameter(path), value), value)
         self._journal.change({_name(parameter): attrs.evolve(record, others=others).to_plain()})
-        self._write(parameter, record.value)
+        self._write_beside(parameter, record.value, others)
         reads = self._read(parameter)
         for path, (before, _) in tuple(others.items()):
             after = self._read_beside(path)
@@ -227,9 +245,25 @@ class KernelParameters:
         self._journal.change({_name(parameter): attrs.evolve(record, reads=reads, others=others).to_plain()})
         return reads
 
+    def _write_beside(self, parameter: Parameter, value: str, others: Iterable[str]) -> None:
+        """Write. What that changes of parameters with a record of their own is not another program's doing."""
+        marked: dict[str, Record] = {}
+        for path in others:
+            record = self._record_of(Parameter(path))
+            if record is not None and record.reads and self._read_beside(path) == record.reads:
+                marked[path] = record
+        if marked:
+            plains = {path: attrs.evolve(record, reads="").to_plain() for path, record in marked.items()}
+            self._journal.change({_name(Parameter(path)): plain for path, plain in plains.items()})
+        self._write(parameter, value)
+        same = {path: record for path, record in marked.items() if self._read_beside(path) == record.reads}
+        if same:
+            self._journal.change({_name(Parameter(path)): record.to_plain() for path, record in same.items()})
+
     # Putting back.
 
-    def _put_back(self, name: str, outcome: Outcome) -> None:
+    def _put_back(self, name: str, kept: Set[str], managed: Set[str], outcome: Outcome) -> None:
+        """Put back one that is not desired. `kept` are the records of those that are, `managed` all that were."""
         parameter, record = _parameter(name), Record.of(self._journal.get(name))
         try:
             current = self._read(parameter)
@@ -243,19 +277,20 @@ class KernelParameters:
             # Of a link that is gone: the one that has its name now is as others made it.
             self._forget(name)
             return
-        target = self._covered(parameter) or record.before
-        untouched = self._untouched_beside(parameter, record)
+        covered = self._covered(parameter, kept)
+        target = record.before if covered is None else covered
+        untouched = [] if covered is not None else self._untouched_beside(record, kept, managed)
         ours = {one_line(text) for text in (record.reads, record.value) if text}
         if record.reads and one_line(current) not in {*ours, one_line(target)}:
             outcome.news.append(
                 f"{parameter.absolute} was changed to {quote(bounded(one_line(current)))} by another program, and is "
                 "left as it is"
             )
-            self._forget(name)
+            self._forget(name, left=current)
             return
         try:
             if one_line(current) != one_line(target):
-                self._write(parameter, target)
+                self._write_beside(parameter, target, record.others)
             for path in untouched:
                 before, _ = record.others[path]
                 if self._read_beside(path) not in (None, before):
@@ -263,28 +298,35 @@ class KernelParameters:
         except OSError as error:
             outcome.news.append(_reason(parameter, error, f"put back to {quote(bounded(target))}"))
             return
-        self._forget(name)
+        self._forget(name, left=target if covered is None else None)
 
-    def _covered(self, parameter: Parameter) -> str:
-        """The value that another parameter gives this one, which is still set; "" if none does."""
-        relative = parameter.path
-        for name in self._journal.names(_KIND):
-            plain = self._journal.get(name)
-            if not parameter.sys and plain is not None and relative in plain["others"]:
-                return str(plain["others"][relative][1])
-        return ""
+    def _covered(self, parameter: Parameter, kept: Set[str]) -> str | None:
+        """The value that another parameter gives this one, which is still desired; None if none does."""
+        for name, record in self._records_beside(parameter):
+            before, after = record.others[parameter.path]
+            if name in kept and before != after and gives(_parameter(name), parameter, after == record.reads):
+                return after
+        return None
 
-    def _untouched_beside(self, parameter: Parameter, record: Record) -> list[str]:
+    def _untouched_beside(self, record: Record, kept: Set[str], managed: Set[str]) -> list[str]:
         """What the writes changed besides, as far as nobody else changed it since, and no other spec is about it."""
-        managed = self._journal.names(_KIND) - {_name(parameter)}
         return [
             path
             for path, (_, after) in record.others.items()
-            if _name(Parameter(path)) not in managed and self._read_beside(path) == after
+            if _name(Parameter(path)) not in managed
+            and self._covered(Parameter(path), kept) is None
+            and self._read_beside(path) == after
         ]
 
-    def _forget(self, name: str) -> None:
-        self._journal.change({name: None})
+    def _forget(self, name: str, *, left: str | None = None) -> None:
+        """Forget a record. `left` is the value that others are to find, if no other parameter gives another."""
+        changes: dict[str, Any] = {name: None}
+        if left is not None:
+            path = _parameter(name).path
+            for other, record in self._records_beside(_parameter(name)):
+                changes[other] = attrs.evolve(record, others={**record.others, path: (left, left)}).to_plain()
+            changes[name] = None
+        self._journal.change(changes)
 
     # Files.
 
@@ -295,7 +337,7 @@ class KernelParameters:
         for pattern in beside(parameter):
             for file in base.glob(pattern):
                 path = str(file.relative_to(base))
-                if path != parameter.path:
+                if path != parameter.path and not is_above(Parameter(path), parameter):
                     yield path
 
     def _read_beside(self, path: str) -> str | None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import attrs
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from nodespan.controllers.common.journal import Journal
 from nodespan.controllers.host.host import Host
@@ -19,13 +21,30 @@ RMEM = "proc.sys.net.ipv4.tcp_rmem"
 
 
 class Cascading(KernelParameters):
-    """With a kernel that forwards on every link when it forwards at all, and writes values in a form of its own."""
+    """With a kernel that forwards on every link when it forwards at all, and writes values in a form of its own.
+
+    As the kernel does, it gives IPv4 settings for links to come to each link that has none of its own.
+    """
 
     def _write(self, parameter: Parameter, value: str) -> None:
+        conf = self._own / "proc/sys/net/ipv4/conf"
+        own = self._own / "links.own"
+        switches = (self._own / "proc/sys/net/ipv4/ip_forward", conf / "all/forwarding")
+        was = switches[0].read_text().strip()
         super()._write(parameter, value.replace(" ", "\t"))
-        if parameter.path == "net/ipv4/ip_forward":
-            for file in (self._own / "proc/sys/net/ipv4/conf").glob("*/forwarding"):
+        if parameter.is_forwarding_of_all and was != value:
+            for file in (*switches, *conf.glob("*/forwarding")):
                 file.write_text(f"{value}\n")
+            (conf / "all/accept_redirects").write_text("0\n" if value == "1" else "1\n")
+        if parameter.path.endswith("/rp_filter"):
+            own.touch()
+            if parameter.link_name:
+                with own.open("a") as stream:
+                    stream.write(f"{parameter.link_name}\n")
+            elif parameter.shared == "default":
+                for file in conf.glob("*/rp_filter"):
+                    if file.parent.name not in {"all", "default", *own.read_text().split()}:
+                        file.write_text(f"{value}\n")
 
 
 @attrs.define
@@ -67,7 +86,11 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    lab = Lab(tmp_path, Host(root=tmp_path))
+    return made(tmp_path)
+
+
+def made(root: Path) -> Lab:
+    lab = Lab(root, Host(root=root))
     lab.write("proc/sys/net/ipv4/ip_forward", "0")
     for link in ("all", "default", "eth0", "eth1"):
         lab.write(f"proc/sys/net/ipv4/conf/{link}/forwarding", "1" if link == "eth1" else "0")
@@ -125,6 +148,88 @@ def test_a_parameter_beside_that_is_desired_itself_is_put_back_on_its_own_terms(
     lab.set({FORWARD: "1", eth0: "0"})
     lab.set({})
     assert tree(lab) == before
+
+
+_CONF = "proc.sys.net.ipv4.conf"
+
+
+def test_settings_of_all_links_and_of_those_to_come_are_put_back_each_on_its_own_terms(lab: Lab) -> None:
+    before = tree(lab)
+    every, coming = f"{_CONF}.all.rp_filter", f"{_CONF}.default.rp_filter"
+    lab.set({every: "2", coming: "2"})
+    lab.set({coming: "2"})
+    assert lab.read("proc/sys/net/ipv4/conf/all/rp_filter") == "0"
+    lab.set({every: "2", coming: "2"})
+    assert lab.set({}).news == []
+    assert (tree(lab), lab.parameters.has_records) == (before, False)
+
+
+def test_what_the_agent_set_itself_is_never_taken_for_what_was_there_before(lab: Lab) -> None:
+    before = tree(lab)
+    eth0 = f"{_CONF}.eth0.forwarding"
+    for first, second in ((eth0, FORWARD), (FORWARD, eth0)):
+        for last in (first, second):
+            lab.set({first: "1"})
+            lab.restart()
+            lab.set({first: "1", second: "1"})
+            outcome = lab.set({last: "1"})
+            # The one that stays decides about the link, and no other program is blamed.
+            assert (lab.read("proc/sys/net/ipv4/conf/eth0/forwarding"), outcome.news) == ("1", [])
+            lab.restart()
+            lab.set({})
+            assert tree(lab) == before
+
+
+def test_a_setting_of_a_link_is_put_back_beside_one_that_does_not_reach_it(lab: Lab) -> None:
+    for link in ("all", "default", "eth0"):
+        lab.write(f"proc/sys/net/ipv6/conf/{link}/accept_ra", "1")
+    eth0, coming = "proc.sys.net.ipv6.conf.eth0.accept_ra", "proc.sys.net.ipv6.conf.default.accept_ra"
+    lab.set({eth0: "2"})
+    lab.set({eth0: "2", coming: "0"})
+    lab.set({coming: "0"})
+    assert lab.read("proc/sys/net/ipv6/conf/eth0/accept_ra") == "1"
+    # What another program sets from now on is its own, even if it is what the agent had set once.
+    lab.write("proc/sys/net/ipv6/conf/eth0/accept_ra", "2")
+    lab.set({})
+    assert lab.read("proc/sys/net/ipv6/conf/eth0/accept_ra") == "2"
+    assert lab.read("proc/sys/net/ipv6/conf/default/accept_ra") == "1"
+
+
+_SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        FORWARD: st.sampled_from("01"),
+        f"{_CONF}.all.accept_redirects": st.sampled_from("01"),
+        **{f"{_CONF}.{link}.forwarding": st.sampled_from("01") for link in ("default", "eth0", "eth1")},
+        **{f"{_CONF}.{link}.rp_filter": st.sampled_from("012") for link in ("all", "default", "eth0", "eth1")},
+    },
+)
+
+
+@example(
+    turns=[{FORWARD: "1"}, {f"{_CONF}.eth1.forwarding": "0"}],
+    restarts=False,
+    alias=False,
+)
+@given(turns=st.lists(_SETTINGS, min_size=1, max_size=5), restarts=st.booleans(), alias=st.booleans())
+def test_after_any_settings_everything_is_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, turns: list[dict[str, str]], restarts: bool, alias: bool
+) -> None:
+    lab = made(tmp_path_factory.mktemp("lab"))
+    before = tree(lab)
+    for settings in turns:
+        values = dict(settings)
+        if alias and FORWARD in values:
+            # The same switch by its other name.
+            values[f"{_CONF}.all.forwarding"] = values[FORWARD]
+        outcome = lab.set(values)
+        assert (outcome.news, outcome.problems) == ([], {})
+        for id, value in values.items():
+            assert lab.read(id.replace(".", "/")) == value, id
+        if restarts:
+            lab.restart()
+    assert lab.set({}).news == []
+    assert (tree(lab), lab.parameters.has_records) == (before, False)
 
 
 def test_nothing_is_put_back_while_it_is_not_known_what_is_desired(lab: Lab) -> None:
