@@ -14,12 +14,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 # The exit code that says: not on this machine, or not as this user.
 NOT_HERE = 3
 ROOT = Path("/")
+# How long one call may fetch, in seconds: what needs it is skipped without it, and all other tests wait for it.
+LIMIT = 300.0
+# apt itself gives up only on a server that says nothing, and late.
+_HASTE = ("-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::https::Timeout=20")
 # The lines of apt that tell how far it is.
 _PROGRESS = ("Get:", "Fetched", "Unpacking", "Setting up")
 # Asked by the scripts of packages before they start a service (invoke-rc.d, deb-systemd-invoke): 101 forbids it.
@@ -111,38 +116,66 @@ def _enabled() -> set[Path]:
 def fetch(directory: Path, *names: str) -> str | None:
     """Have the archives of these packages in a directory as NAME.deb; return which cannot be had, and why.
 
-    Blocks for seconds, on the network.
+    Blocks on the network, for `LIMIT` seconds at most, and for as long if another tier is at it.
     """
     missing = [name for name in names if not (directory / f"{name}.deb").exists()]
     if not missing:
         return None
     if shutil.which("apt-get") is None:
         return f"this is not Debian or a relative of it: {' '.join(missing)} cannot be fetched"
-    directory.mkdir(parents=True, exist_ok=True)
-    # Another tier may be at the same, or install something: its `update` takes the lists away for a moment.
-    with open(__file__) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return _fetch(directory, [name for name in missing if not (directory / f"{name}.deb").exists()])
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # Another tier may be at the same, or install something: its `update` takes the lists away for a moment.
+        with open(__file__) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _fetch(directory, [name for name in missing if not (directory / f"{name}.deb").exists()])
+    except PermissionError as error:
+        # Root made the directory.
+        return f"{' '.join(missing)} cannot be fetched: {error}"
 
 
 def _fetch(directory: Path, missing: list[str]) -> str | None:
     if missing:
         print(f"fetching {' '.join(missing)}", flush=True)
+    ends = time.monotonic() + LIMIT
+    may_update = os.geteuid() == 0
     refused = []
     for name in missing:
         # apt would rather download as a user who may not write here; a directory of its own lets it.
-        with tempfile.TemporaryDirectory(dir=directory) as place:
-            download = ["apt-get", "-qq", "download", name]
-            done = subprocess.run(download, cwd=place, capture_output=True, text=True)
-            if done.returncode != 0 and os.geteuid() == 0:
-                subprocess.run(["apt-get", "-qq", "update"], capture_output=True)
-                done = subprocess.run(download, cwd=place, capture_output=True, text=True)
-            if done.returncode != 0:
-                refused.append(f"{name} cannot be fetched: {done.stderr.strip()}")
+        with tempfile.TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) as place:
+            reason = _apt_get("download", name, place=place, ends=ends)
+            if reason and may_update:
+                may_update = False
+                _apt_get("update", place=place, ends=ends)
+                reason = _apt_get("download", name, place=place, ends=ends)
+            if reason:
+                refused.append(f"{name} cannot be fetched: {reason}")
                 continue
             (archive,) = Path(place).glob("*.deb")
             archive.rename(directory / f"{name}.deb")
     return "\n".join(refused) or None
+
+
+def _apt_get(*arguments: str, place: str, ends: float) -> str | None:
+    """Why it failed, if it did. It is killed at that time of the monotonic clock."""
+    # Of a file: with a pipe, what apt has started would keep us waiting after it was killed.
+    with tempfile.TemporaryFile("w+") as errors:
+        try:
+            left = max(ends - time.monotonic(), 0)
+            subprocess.run(
+                ["apt-get", "-qq", *_HASTE, *arguments],
+                cwd=place,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                check=True,
+                timeout=left,
+            )
+        except subprocess.TimeoutExpired:
+            return f"it took longer than {LIMIT:g} s"
+        except subprocess.CalledProcessError as error:
+            errors.seek(0)
+            return errors.read().strip() or f"apt-get ended with {error.returncode}"
+    return None
 
 
 def _installed(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,35 @@ def test_a_policy_that_a_killed_run_left_is_removed(root: Path) -> None:
     policy.chmod(0o755)
     packages.install("etcd-server")
     assert not policy.exists()
+
+
+def apt_get(root: Path, script: str) -> None:
+    (root / "bin/apt-get").write_text(f'#!/bin/sh\necho "$@" >> "$ROOT/calls"\n{script}\n')
+
+
+@pytest.mark.process
+def test_archives_that_cannot_be_fetched_are_named_after_one_update(root: Path) -> None:
+    apt_get(root, 'case "$*" in *"download b") echo b > b_1_all.deb;; *) echo "E: none" >&2; exit 100;; esac')
+    assert packages.fetch(root / "to", "a", "b", "c") == ("a cannot be fetched: E: none\nc cannot be fetched: E: none")
+    assert [path.name for path in (root / "to").iterdir()] == ["b.deb"]
+    calls = [line.rpartition("20 ")[2] for line in (root / "calls").read_text().splitlines()]
+    assert calls == ["download a", "update", "download a", "download b", "download c"]
+
+
+@pytest.mark.process
+def test_a_server_that_never_ends_is_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt_get(root, "exec sleep 1000")
+    monkeypatch.setattr(packages, "LIMIT", 0.1)
+    reason = "cannot be fetched: it took longer than 0.1 s"
+    assert packages.fetch(root / "to", "a", "b") == f"a {reason}\nb {reason}"
+
+
+def test_where_root_was_before_nothing_is_fetched(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    assert packages.fetch(root / "to", "a") == "a cannot be fetched: [Errno 13] Permission denied"
 
 
 @pytest.mark.parametrize(("arguments", "etcd"), [((), False), (("VIP=1",), True)])
