@@ -31,13 +31,17 @@ TIMEOUT = 10.0
 ATTEMPTS = 5
 _MOST = 2 << 20
 _MOST_PAGES = 200
-_WAITS = Exponential(base=1.0, cap=60.0, jitter=0.5)
+WAITS = Exponential(base=1.0, cap=60.0, jitter=0.5)
 _SUCCESS = range(200, 300)
 _LONGEST_TEXT = 200
 
 
 class CloudError(Exception):
     """The cloud did not do what it was asked to; the text says what and why, without secrets."""
+
+
+class ConflictError(CloudError):
+    """Something else changed at the same moment, so that what was read before the change holds no longer."""
 
 
 class NotPermittedError(Exception):
@@ -107,9 +111,12 @@ class CloudAPI:
             page = following
         raise CloudError(f"{self._dialect.name} has more than {_MOST_PAGES} pages of {path}")
 
-    async def post(self, path: str, body: Mapping[str, Any], permit: Permit) -> Any:
-        """Change something. Raises CloudError, and what `permit` raises."""
-        return await self._call("POST", path, body, permit)
+    async def post(self, path: str, body: Mapping[str, Any], permit: Permit, *, rests_on_reading: bool = False) -> Any:
+        """Change something. Raises CloudError, and what `permit` raises.
+
+        What rests on something that was read is not sent again after a conflict, but raises ConflictError.
+        """
+        return await self._call("POST", path, body, permit, rests_on_reading=rests_on_reading)
 
     async def delete(self, path: str, permit: Permit) -> None:
         """Remove something; that it is gone already is a success. Raises CloudError, and what `permit` raises."""
@@ -123,13 +130,14 @@ class CloudAPI:
         permit: Permit,
         *,
         accepts: Collection[int] = (),
+        rests_on_reading: bool = False,
     ) -> Any:
         what = f"{self._dialect.name}: {method} {path.partition('?')[0]}"
         request = await self._request(method, path, body)
         reason = ""
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1:
-                await trio.sleep(_WAITS.spread(_WAITS.after(attempt - 1), self._random))
+                await trio.sleep(WAITS.spread(WAITS.after(attempt - 1), self._random))
             permit()
             answer: Answer | None = None
             with trio.move_on_after(TIMEOUT):
@@ -145,6 +153,8 @@ class CloudAPI:
                 return _content(answer.body, what)
             failure = self._dialect.failure(_content(answer.body, what, is_error=True))
             reason = _failure_text(answer, failure)
+            if rests_on_reading and failure.code == "conflict":
+                raise ConflictError(f"{what}: {reason}")
             if failure.code not in self._dialect.again_codes and answer.status not in self._dialect.again_statuses:
                 break
         raise CloudError(f"{what}: {reason}")

@@ -7,11 +7,17 @@ are read and kept, of this server and of the one that loses it.
 
 import ipaddress
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import trio
+
 from nodespan.controllers.network.vip.clouds.api import (
+    ATTEMPTS,
+    WAITS,
     CloudAPI,
     CloudError,
+    ConflictError,
     Dialect,
     Failure,
     Permit,
@@ -25,7 +31,9 @@ from nodespan.resources.network import VIPHCloudSpec
 from nodespan.runtime.text.escaping import bounded
 
 _NAME = "Hetzner Cloud"
-_LARGEST_ID = 2**63
+_MOST_DIGITS = 18
+# Lists of aliases are read, and set all together: two virtual IPs of one agent do so one after the other.
+_LISTS: trio.lowlevel.RunVar[trio.Lock] = trio.lowlevel.RunVar("aliases at Hetzner Cloud")
 _PRIVATE = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")))
 
 
@@ -53,6 +61,7 @@ class HCloud:
         self._api = CloudAPI(endpoints.hcloud, spec.api_token, _DIALECT, tls=endpoints.tls, random=source)
         self._metadata = endpoints.hcloud_metadata.rstrip("/")
         self._endpoints = endpoints
+        self._random = source
         self._device = spec.device_id
         # 0 for a floating IP, None as long as that is not known.
         self._network: int | None = spec.network_id or None
@@ -84,8 +93,9 @@ class HCloud:
 
     async def acquire(self, permit: Permit) -> None:
         """See `Cloud`."""
-        if self._network:
-            await self._acquire_alias(self._network, permit)
+        network = self._network
+        if network:
+            await self._with_lists(lambda: self._acquire_alias(network, permit))
         else:
             floating = await self._floating_ip()
             if optional(floating, int, "server") != self._device:
@@ -113,16 +123,33 @@ class HCloud:
 
     async def release(self) -> None:
         """See `Cloud`. A floating IP stays assigned until the next holder takes it."""
-        if not self._network:
-            return
+        network = self._network
+        if network:
+            await self._with_lists(lambda: self._release_alias(network))
+
+    async def _release_alias(self, network: int) -> None:
         server = field(await self._api.get(f"servers/{self._device}"), dict, "server")
-        aliases = _aliases(server, self._network)
+        aliases = _aliases(server, network)
         if str(self._ip) in aliases:
-            await self._set_aliases(self._device, self._network, _without(aliases, str(self._ip)), no_permit)
+            await self._set_aliases(self._device, network, _without(aliases, str(self._ip)), no_permit)
+
+    async def _with_lists(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Read lists and set them; anew where another machine was faster. Raises CloudError."""
+        for attempt in range(1, ATTEMPTS):
+            try:
+                async with _lists():
+                    await change()
+            except ConflictError:
+                await trio.sleep(WAITS.spread(WAITS.after(attempt), self._random))
+            else:
+                return
+        async with _lists():
+            await change()
 
     async def _set_aliases(self, server: int, network: int, aliases: list[str], permit: Permit) -> None:
         body = {"network": network, "alias_ips": aliases}
-        await self._api.post(f"servers/{server}/actions/change_alias_ips", body, permit)
+        path = f"servers/{server}/actions/change_alias_ips"
+        await self._api.post(path, body, permit, rests_on_reading=True)
 
     async def _floating_ip(self) -> Any:
         for floating in await self._api.get_all("floating_ips", "floating_ips"):
@@ -131,6 +158,15 @@ class HCloud:
         raise CloudError(
             f'error assigning "{self._ip}" to server {self._device} in network 0: floating IP / alias IP is not found'
         )
+
+
+def _lists() -> trio.Lock:
+    try:
+        return _LISTS.get()
+    except LookupError:
+        lock = trio.Lock()
+        _LISTS.set(lock)
+        return lock
 
 
 def _aliases(server: Any, network: int) -> list[str]:
@@ -155,6 +191,6 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 def _id(data: bytes) -> int:
     text = data.decode("ascii", errors="replace").strip()
-    if not text.isdecimal() or not 0 < int(text[:20]) < _LARGEST_ID:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and int(text)):
         raise CloudError(f"the metadata service of {_NAME} does not tell the number of this server: is it one of its?")
     return int(text)

@@ -23,6 +23,8 @@ from nodespan.controllers.network.vip.clouds.api import (
     optional,
 )
 from nodespan.controllers.network.vip.clouds.cloud import Cloud, cloud_of
+from nodespan.controllers.network.vip.clouds.endpoints import Endpoints
+from nodespan.controllers.network.vip.clouds.hcloud import HCloud, _id
 from nodespan.controllers.network.vip.clouds.token import TokenError, read_token
 from nodespan.resources.network import VIPEquinixMetalSpec, VIPHCloudSpec, VIPOperatorSpec
 from tests.support.clouds import TOKEN, Clouds, FloatingIP, Network, Server, serving
@@ -78,6 +80,24 @@ async def test_an_alias_ip_goes_from_one_server_to_another_and_the_others_stay(t
         await cloud.release()
         assert clouds.changes() == []
         assert clouds.servers[1].aliases == {33: ["192.168.5.5"]}
+
+
+async def test_two_virtual_ips_of_one_server_keep_each_other(tmp_path: Path) -> None:
+    clouds = at_hetzner(s4711=["10.1.1.1"])
+    other = "192.168.9.2"
+    async with hcloud(clouds, tmp_path) as first:
+        vip = VIPOperatorSpec(ip=other, hcloud=VIPHCloudSpec(api_token=TOKEN))
+        second = cloud_of(vip, clouds.endpoints(tmp_path / "clouds.crt"))
+        assert second is not None
+        for change in (lambda cloud: cloud.acquire(no_permit), lambda cloud: cloud.release()):
+            async with trio.open_nursery() as nursery:
+                for cloud in (first, second):
+                    await cloud.resolve()
+                    nursery.start_soon(change, cloud)
+            has = {ALIAS, other} & set(clouds.servers[4711].aliases[33])
+            assert has in ({ALIAS, other}, set())
+            assert "10.1.1.1" in clouds.servers[4711].aliases[33]
+        assert clouds.servers[4711].aliases == {33: ["10.1.1.1"]}
 
 
 async def test_two_servers_take_an_address_in_turn(tmp_path: Path) -> None:
@@ -204,9 +224,11 @@ class Answers:
     def __init__(self, *answers: Answer | FetchError | None) -> None:
         self.left = list(answers)
         self.times: list[float] = []
+        self.requests: list[Request] = []
 
     async def __call__(self, request: Request, tls: object) -> Answer:
         self.times.append(trio.current_time())
+        self.requests.append(request)
         answer = self.left.pop(0)
         if answer is None:
             await trio.sleep_forever()
@@ -253,6 +275,33 @@ async def test_only_so_many_times_and_not_what_will_not_pass() -> None:
     with pytest.raises(CloudError, match="the cloud: POST x: 403 Forbidden"):
         await api(asked).post("x", {}, no_permit)
     assert len(asked.times) == 1
+
+
+def server_with(*aliases: str) -> Answer:
+    server = {"id": 4711, "private_net": [{"network": 33, "alias_ips": list(aliases)}]}
+    return Answer(status=200, body=json.dumps({"servers": [server]}).encode())
+
+
+@pytest.mark.virtual_clock
+async def test_lists_are_read_again_where_another_machine_was_faster() -> None:
+    asked = Answers(server_with(), BUSY, server_with("192.168.9.2"), OK)
+    cloud = HCloud(ALIAS, VIPHCloudSpec(device_id=4711, network_id=33, api_token=TOKEN), Endpoints())
+    cloud._api = api(asked)
+    await cloud.acquire(no_permit)
+    sent = [json.loads(request.body)["alias_ips"] for request in asked.requests if request.method == "POST"]
+    assert sent == [[ALIAS], ["192.168.9.2", ALIAS]]
+    # What rests on nothing that was read may be sent again.
+    asked = Answers(BUSY, OK)
+    await api(asked).post("x", {}, no_permit)
+    assert len(asked.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "text", [b"0", b"", b"-1", b"4711 4712", "٤".encode(), b"1" * 19, b"0" * 19 + b"1" + b"0" * 5000]
+)
+def test_a_number_of_a_server_is_one(text: bytes) -> None:
+    with pytest.raises(CloudError, match="does not tell the number"):
+        _id(text)
 
 
 @pytest.mark.virtual_clock
