@@ -3,7 +3,8 @@
 Each affiliate claims a set of addresses: those of the node and those it advertises, without the networks that it
 excludes, and its address in the mesh, which cannot be excluded. Affiliates are ranked by their id, bytewise; where
 claims overlap, the lower id keeps the addresses and the other one loses them. If several affiliates carry one public
-key, the peer is what the highest of their ids makes of it.
+key, the peer is what the highest of their ids makes of it. A peer that the configuration names has a claim of its own,
+beside that of a member with its key: the peer is granted what either is granted.
 
 A change of one affiliate therefore concerns itself and those of higher rank that its old or its new claim overlaps;
 they are found through an index, and no other affiliate is looked at.
@@ -26,6 +27,9 @@ from nodespan.resources.cluster import AffiliateSpec
 from nodespan.resources.kubespan import KubeSpanStaticPeer
 from nodespan.runtime.text.escaping import bounded
 
+# Whether the configuration names it, and its id.
+_Rank = tuple[bool, bytes]
+
 
 @attrs.frozen
 class Claim:
@@ -36,6 +40,8 @@ class Claim:
     address: str
     endpoints: tuple[str, ...]
     claimed: IPSet
+    # Whether the configuration names it: it is added to what a member of the same key is granted.
+    is_static: bool = False
     # The same for the index: made once, looked up often.
     blocks: tuple[Block, ...] = attrs.field(init=False, eq=False, repr=False)
 
@@ -84,19 +90,22 @@ def claim_of(
     )
 
 
-def static_claim(peer: KubeSpanStaticPeer, announced: Claim | None = None) -> Claim:
-    """The claim of a peer that the configuration names, together with what a member of its key announces.
+def static_claim(peer: KubeSpanStaticPeer) -> Claim:
+    """The claim of a peer that the configuration names.
 
     It is the operator's own word, so networks may be as wide as they like.
     """
     claimed = IPSet.parse(peer.allowed_ips) | IPSet.parse([peer.address] if peer.address else []) - RESERVED
-    if announced is None:
-        return Claim(peer.public_key, peer.label, peer.address, peer.endpoints, claimed)
+    return Claim(peer.public_key, peer.label, peer.address, peer.endpoints, claimed, is_static=True)
+
+
+def _with_static(announced: Claim, static: Claim) -> Claim:
+    """What a member announces, with what the configuration says of its key. A member knows its own address best."""
     return attrs.evolve(
         announced,
-        label=peer.label or announced.label,
-        endpoints=tuple(dict.fromkeys((*peer.endpoints, *announced.endpoints))),
-        claimed=announced.claimed | claimed,
+        label=static.label or announced.label,
+        endpoints=tuple(dict.fromkeys((*static.endpoints, *announced.endpoints))),
+        claimed=announced.claimed | static.claimed,
     )
 
 
@@ -124,7 +133,7 @@ class AllowedIPs:
             self._claims[affiliate_id] = claim
             self._index.assign(affiliate_id, claim.blocks)
             carriers = (*self._carriers.get(claim.public_key, ()), affiliate_id)
-            self._carriers[claim.public_key] = tuple(sorted(carriers, key=_rank))
+            self._carriers[claim.public_key] = tuple(sorted(carriers, key=self._rank))
             todo += self._higher(affiliate_id, claim)
             todo.append(affiliate_id)
         # Affiliates with the same key rank again too, and so do those that they overlap.
@@ -136,19 +145,14 @@ class AllowedIPs:
 
     def peer(self, public_key: str) -> tuple[Claim, IPSet] | None:
         """The claim that stands for a public key and what it is granted; None if no affiliate has the key."""
-        carriers = self._carriers.get(public_key)
-        if not carriers:
-            return None
-        return self._claims[carriers[-1]], self._granted[carriers[-1]]
-
-    def key_of(self, affiliate_id: str) -> str:
-        """The public key that an affiliate carries, "" for one without a claim."""
-        claim = self._claims.get(affiliate_id)
-        return "" if claim is None else claim.public_key
-
-    def carriers(self, public_key: str) -> tuple[str, ...]:
-        """The affiliates that carry a public key."""
-        return self._carriers.get(public_key, ())
+        standing: tuple[Claim, IPSet] | None = None
+        for id in self._carriers.get(public_key, ()):
+            claim, granted = self._claims[id], self._granted[id]
+            if claim.is_static and standing is not None:
+                standing = _with_static(standing[0], claim), standing[1] | granted
+            else:
+                standing = claim, granted
+        return standing
 
     def affiliates(self) -> Iterable[str]:
         """The ids of all affiliates with a claim."""
@@ -166,12 +170,12 @@ class AllowedIPs:
 
     def _higher(self, affiliate_id: str, claim: Claim) -> list[str]:
         """Those of higher rank with an overlapping claim."""
-        rank = _rank(affiliate_id)
-        return [other for other in self._index.overlapping(claim.blocks) if _rank(other) > rank]
+        rank = self._rank(affiliate_id)
+        return [other for other in self._index.overlapping(claim.blocks) if self._rank(other) > rank]
 
     def _recompute(self, todo: Iterable[str], keys: set[str]) -> Changes:
         """Grant again in the order of rank; a change is passed on to those of higher rank."""
-        queue = [(_rank(id), id) for id in set(todo) if id in self._claims]
+        queue = [(self._rank(id), id) for id in set(todo) if id in self._claims]
         heapq.heapify(queue)
         queued = {id for _, id in queue}
         overlaps: list[Overlap] = []
@@ -191,19 +195,25 @@ class AllowedIPs:
             for other in self._higher(id, claim):
                 if other not in queued:
                     queued.add(other)
-                    heapq.heappush(queue, (_rank(other), other))
+                    heapq.heappush(queue, (self._rank(other), other))
         return Changes(frozenset(keys), tuple(overlaps))
 
     def _holders_below(self, affiliate_id: str, claim: Claim) -> list[str]:
         """Those of lower rank with an overlapping claim that stand for their key at this rank."""
-        rank = _rank(affiliate_id)
-        below = [other for other in self._index.overlapping(claim.blocks) if _rank(other) < rank]
-        return [other for other in sorted(below, key=_rank) if self._stands_below(other, rank)]
+        rank = self._rank(affiliate_id)
+        below = [other for other in self._index.overlapping(claim.blocks) if self._rank(other) < rank]
+        if claim.is_static:
+            # What the member of its key is granted is no loss.
+            below = [other for other in below if self._claims[other].public_key != claim.public_key]
+        return [other for other in sorted(below, key=self._rank) if self._stands_below(other, rank)]
 
-    def _stands_below(self, affiliate_id: str, rank: bytes) -> bool:
-        carriers = self._carriers[self._claims[affiliate_id].public_key]
-        return next(other for other in reversed(carriers) if _rank(other) < rank) == affiliate_id
+    def _stands_below(self, affiliate_id: str, rank: _Rank) -> bool:
+        claim = self._claims[affiliate_id]
+        if claim.is_static:
+            return True
+        announced = (id for id in reversed(self._carriers[claim.public_key]) if not self._claims[id].is_static)
+        return next(other for other in announced if self._rank(other) < rank) == affiliate_id
 
-
-def _rank(affiliate_id: str) -> bytes:
-    return affiliate_id.encode()
+    def _rank(self, affiliate_id: str) -> _Rank:
+        """Peers of the configuration rank after all members: what is behind them takes no address from a member."""
+        return self._claims[affiliate_id].is_static, affiliate_id.encode()

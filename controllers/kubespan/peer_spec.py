@@ -1,10 +1,11 @@
 """kubespan.PeerSpecController: makes a peer of each affiliate that takes part in KubeSpan.
 
 A peer that the configuration names stands for itself while no affiliate has its key, and is added to what that one
-announces when one has. One file may name all nodes: this node's own key is left out.
+announces when one has; either way, a network behind it takes no address from a member. One file may name all nodes:
+this node's own key is left out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nodespan.controllers.common.ip.blocks import IPSet
@@ -22,8 +23,7 @@ from nodespan.resources.kubespan import (
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.resource import Metadata, Pointer
 
-# In front of the key of a peer that the configuration names, where ids of affiliates stand. It ranks after all of them,
-# so that a wide network behind such a peer takes no address from a member.
+# In front of the key of a peer that the configuration names, where ids of affiliates stand.
 _STATIC = "~static:"
 
 
@@ -44,24 +44,17 @@ class PeerSpecController(QueueController):
         # Warned once for each pair: a floating address moves between nodes again and again.
         self._warned: set[Overlap] = set()
         self._unreadable: dict[str, str] = {}
+        self._static: tuple[Sequence[KubeSpanStaticPeer], str, Mapping[str, KubeSpanStaticPeer]] = ((), "", {})
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
         """The configuration and the identity of this node concern all peers."""
         known = {affiliate.id for affiliate in ctx.list(Affiliate)} | set(self._allowed.affiliates())
-        known |= {_STATIC + key for key in _static_peers(ctx)}
+        known |= {_STATIC + key for key in self._static_peers(ctx)}
         return [Affiliate.pointer(id) for id in known]
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
         """Take up an affiliate that was added, changed or removed."""
-        key = self._allowed.key_of(item.id)
-        await self._assign(ctx, item.id)
-        if not item.id.startswith(_STATIC):
-            # A static peer stands for itself only while nobody announces its key.
-            for each in {key, self._allowed.key_of(item.id)} & {*_static_peers(ctx)}:
-                await self._assign(ctx, _STATIC + each)
-
-    async def _assign(self, ctx: QueueContext, id: str) -> None:
-        changes = self._allowed.assign(id, self._claim(ctx, id))
+        changes = self._allowed.assign(item.id, self._claim(ctx, item.id))
         for overlap in changes.overlaps:
             self._warn(ctx, overlap)
         for key in changes.keys:
@@ -71,11 +64,9 @@ class PeerSpecController(QueueController):
         config, local = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(Identity, LOCAL)
         if config is None or not config.spec.enabled or local is None:
             return None
-        static = _static_peers(ctx)
         if id.startswith(_STATIC):
-            key = id.removeprefix(_STATIC)
-            announced = any(carrier != id for carrier in self._allowed.carriers(key))
-            return static_claim(static[key]) if key in static and not announced else None
+            static = self._static_peers(ctx).get(id.removeprefix(_STATIC))
+            return None if static is None else static_claim(static)
         affiliate = ctx.find(Affiliate, id)
         if affiliate is None:
             return None
@@ -93,9 +84,18 @@ class PeerSpecController(QueueController):
                 ctx.log.warning("a peer is ignored: it announces an invalid address", node=id, error=str(error))
             return None
         self._unreadable.pop(id, None)
-        if claim is not None and claim.public_key in static:
-            return static_claim(static[claim.public_key], claim)
         return claim
+
+    def _static_peers(self, ctx: QueueContext) -> Mapping[str, KubeSpanStaticPeer]:
+        """The peers that the configuration names, by public key, without this node itself."""
+        config, identity = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
+        if config is None or identity is None:
+            return {}
+        named, own = config.spec.static_peers, identity.spec.public_key
+        # Made once for each configuration: it is asked for by each peer that is named.
+        if self._static[0] is not named or self._static[1] != own:
+            self._static = named, own, {peer.public_key: peer for peer in named if peer.public_key != own}
+        return self._static[2]
 
     def _warn(self, ctx: QueueContext, overlap: Overlap) -> None:
         if overlap in self._warned:
@@ -125,11 +125,3 @@ class PeerSpecController(QueueController):
             label=claim.label,
         )
         await ctx.put(KubeSpanPeerSpec, key, spec)
-
-
-def _static_peers(ctx: QueueContext) -> dict[str, KubeSpanStaticPeer]:
-    """The peers that the configuration names, by public key, without this node itself."""
-    config, identity = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
-    if config is None or identity is None:
-        return {}
-    return {peer.public_key: peer for peer in config.spec.static_peers if peer.public_key != identity.spec.public_key}

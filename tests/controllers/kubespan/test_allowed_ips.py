@@ -1,6 +1,7 @@
 from ipaddress import ip_network
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,20 +72,25 @@ CLAIMS = st.builds(
     st.lists(NETWORKS, max_size=4),
 )
 IDS = st.sampled_from(["a", "b", "c", "d", "e"])
+# Each peer of the configuration has an id of its own.
+STATIC = CLAIMS.map(lambda claim: (f"0{claim.public_key}", attrs.evolve(claim, is_static=True)))
+CHANGES = st.tuples(IDS, st.none() | CLAIMS) | STATIC | STATIC.map(lambda static: (static[0], None))
 
 
 def _from_scratch(claims: dict[str, Claim]) -> dict[str, IPSet]:
-    """The rule as it is told: one after the other in the order of ids."""
-    peers: dict[str, IPSet] = {}
-    for _, claim in sorted(claims.items()):
+    """The rule as it is told: one after the other in the order of ids, those of the configuration last."""
+    members: dict[str, IPSet] = {}
+    static: dict[str, IPSet] = {}
+    for _, claim in sorted(claims.items(), key=lambda item: (item[1].is_static, item[0])):
         granted = claim.claimed
-        for holder in peers.values():
-            granted = granted - holder
-        peers[claim.public_key] = granted
-    return peers
+        for key, holder in (*members.items(), *static.items()):
+            if not claim.is_static or key != claim.public_key:
+                granted = granted - holder
+        (static if claim.is_static else members)[claim.public_key] = granted
+    return {key: members.get(key, IPSet()) | static.get(key, IPSet()) for key in {*members, *static}}
 
 
-@given(st.lists(st.tuples(IDS, st.none() | CLAIMS), max_size=20))
+@given(st.lists(CHANGES, max_size=20))
 def test_incremental_changes_end_where_a_new_start_would(changes: list[tuple[str, Claim | None]]) -> None:
     allowed = AllowedIPs()
     claims: dict[str, Claim] = {}

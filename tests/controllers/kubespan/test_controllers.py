@@ -5,6 +5,7 @@ import pytest
 import trio
 import trio.testing
 
+from nodespan.controllers.common.ip.blocks import IPSet
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.kubespan.config import ConfigController, kubespan_config
 from nodespan.controllers.kubespan.endpoint import EndpointController
@@ -179,6 +180,32 @@ async def test_a_member_takes_no_address_from_a_peer_of_the_configuration_by_its
         await node.eventually(KubeSpanPeerSpec, "key-a", lambda found: "0.0.0.0/0" not in found.spec.allowed_ips)
         # The member keeps its own address, within the network that is reached through the peer.
         assert node.state.get(KubeSpanPeerSpec, "key-b").spec.allowed_ips == ("10.0.0.1/32", "fd00::3/128")
+
+
+@pytest.mark.parametrize("gateway", ["aaa", "zzz"])
+async def test_a_network_behind_a_peer_takes_no_address_from_a_member_once_a_member_announces_the_key_too(
+    gateway: str,
+) -> None:
+    static = attrs.evolve(STATIC, public_key=f"key-{gateway}", allowed_ips=("10.0.0.0/8",))
+    other = attrs.evolve(STATIC, public_key="key-other", address="fd00::9", allowed_ips=("10.9.0.0/16", "192.0.2.2/32"))
+    async with running(PeerSpecController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(ENABLED, static_peers=(static, other)))
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="me"))
+        await node.put(KubeSpanIdentity, LOCAL, KubeSpanIdentitySpec(public_key="own"))
+        await node.put(Affiliate, "b", _affiliate("b", "10.1.2.3", number=3))
+        await node.put(Affiliate, gateway, _affiliate(gateway, "192.0.2.2", number=2))
+        await node.eventually(KubeSpanPeerSpec, static.public_key, lambda found: len(found.spec.endpoints) > 1)
+        await node.settled()
+        granted = {peer.id: IPSet.parse(peer.spec.allowed_ips) for peer in node.state.list(KubeSpanPeerSpec)}
+    assert granted["key-b"].texts() == ("10.1.2.3/32", "fd00::3/128")
+    everything = IPSet.parse(["10.0.0.0/8", "192.0.2.2/32", "fd00::2/128"])
+    # Of two peers of the configuration, the lower key has what both name; the other loses what a member announces.
+    if static.public_key < other.public_key:
+        assert granted[static.public_key] == everything - IPSet.parse(["10.1.2.3/32"])
+        assert granted[other.public_key].texts() == ("fd00::9/128",)
+    else:
+        assert granted[static.public_key] == everything - IPSet.parse(["10.1.2.3/32", "10.9.0.0/16"])
+        assert granted[other.public_key].texts() == ("10.9.0.0/16", "fd00::9/128")
 
 
 async def test_an_overlap_is_logged_once_and_names_both(capsys: pytest.CaptureFixture[str]) -> None:
