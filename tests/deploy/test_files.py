@@ -92,6 +92,20 @@ def test_the_exposure_of_the_packaged_units_is_limited(unit: str, most: float) -
     assert float(found[1]) <= most, done.stdout
 
 
+def test_services_have_users_of_their_own_who_get_the_copies_of_their_keys() -> None:
+    users = {}
+    for unit in UNITS[1:]:
+        text = (HERE / "systemd" / unit).read_text()
+        (user,) = re.findall(r"^User=(.*)$", text, re.MULTILINE)
+        copies = re.findall(r"install -o (\S+) -m 0400 -t (\S+)", text)
+        assert set(copies) == {(user, f"/run/{unit.removesuffix('.service')}")}
+        assert len(copies) == 2  # at the start, and at a reload
+        users[unit] = user
+    assert len(set(users.values())) == len(users)
+    made = re.findall(r"^u (\S+)", (HERE / "systemd/sysusers.conf").read_text(), re.MULTILINE)
+    assert sorted(made) == sorted(users.values())
+
+
 def test_the_example_configuration_is_valid() -> None:
     loaded = read_and_load(HERE / "config.example.yaml")
     assert not loaded.errors

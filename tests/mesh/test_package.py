@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from deploy.tree import UNITS
 from tests.support.inside import FEW_AUTHORITIES
 from tests.support.netns import connect
 from tests.support.packaged import BEFORE, NOW, Machine, build, shared
@@ -21,7 +22,6 @@ pytestmark = [
 ADDRESSES = {"one": "192.0.2.1", "two": "192.0.2.2"}
 
 
-UNITS = ("nodespan.service", "nodespan-discovery.service")
 # What dpkg and the tools for users and groups leave of any package.
 HABITS = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock")
 PLACES = ("/etc", "/usr/bin", "/usr/lib/systemd", "/usr/share/man/man1")
@@ -72,10 +72,20 @@ async def test_a_package_makes_a_mesh_and_is_gone_without_a_trace(tmp_path: Path
 
         made = await machine.run("nodespan", "init", "--discovery", "--address", ADDRESSES["one"])
         assert made.split()[-1].startswith("nst1_")
-        for unit in UNITS:
+        for unit in ("nodespan.service", "nodespan-discovery.service"):
             assert machine.unit(unit) == ("active", "enabled")
         assert machine.mode("/etc/nodespan/config.yaml") == "600 root"
         assert "healthy" in await machine.run("nodespan", "status")
+
+        # A relay beside it, with its own certificate, which it gets again at a reload.
+        assert machine.unit("nodespan-relay.service") == ("inactive", "disabled")
+        await machine.run("cp", "--recursive", "/etc/nodespan/discovery", "/etc/nodespan/relay")
+        await machine.run("sh", "-c", "echo OPTIONS=--relay-ports 21000-21099 > /etc/nodespan/relay.env")
+        await machine.run("systemctl", "start", "nodespan-relay")
+        await machine.run("rm", "/run/nodespan-relay/tls.key")
+        await machine.run("systemctl", "reload", "nodespan-relay")
+        assert machine.mode("/run/nodespan-relay/tls.key") == "400 nodespan-relay"
+        assert machine.unit("nodespan-relay.service")[0] == "active"
 
         await machine.run("dpkg", "--purge", "nodespan")
         assert await files_of(machine) - before - set(HABITS) == set()

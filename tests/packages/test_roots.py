@@ -41,12 +41,12 @@ async def test_installed_upgraded_removed_and_purged(root: Path, packages: Path,
         before = await machine.run("find", "/etc", "/usr/lib/systemd", "-not", "-name", "*.dpkg*")
 
         await machine.install(BEFORE)
-        for unit in ("nodespan.service", "nodespan-discovery.service"):
+        for unit in tree.UNITS:
             assert machine.unit(unit) == ("inactive", "disabled")
         assert machine.mode("/etc/nodespan") == "700 root"
         assert "nodespan v" in await machine.run("nodespan", "--version")
         assert await machine.run("find", "/usr/lib/nodespan", "-name", "*.pyc")
-        units = ("/usr/lib/systemd/system/nodespan.service", "/usr/lib/systemd/system/nodespan-discovery.service")
+        units = [f"/usr/lib/systemd/system/{unit}" for unit in tree.UNITS]
         await machine.run("systemd-analyze", "verify", "--man=no", *units)
 
         made = await machine.run("nodespan", "init", "--discovery", "--address", "192.0.2.1")
@@ -72,7 +72,7 @@ async def test_installed_upgraded_removed_and_purged(root: Path, packages: Path,
         for gone in ("/etc/nodespan", "/var/lib/nodespan", "/var/lib/nodespan-discovery", "/run/nodespan"):
             assert not machine.has(gone), gone
         after = await machine.run("find", "/etc", "/usr/lib/systemd", "-not", "-name", "*.dpkg*")
-        # The user of the discovery service stays, as is the habit of Debian.
+        # The users of the services stay, as is the habit of Debian.
         backups = ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-", "/etc/.pwd.lock")
         assert set(after.splitlines()) - set(before.splitlines()) - set(backups) == set()
 

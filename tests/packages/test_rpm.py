@@ -12,7 +12,7 @@ import pytest
 
 from deploy import rpm
 from deploy.epoch import source_date_epoch
-from deploy.tree import Release, stage
+from deploy.tree import UNITS, Release, stage
 from tests.support.packaged import BEFORE, CACHE, NOW, Machine, shared
 from tests.support.process import eventually
 from tests.support.roots import WITH_RPM, root_of
@@ -91,13 +91,14 @@ async def test_installed_upgraded_and_erased(manager: str, packages: Path, tmp_p
 
         await machine.run(*install, path_of(place, BEFORE))
         assert await machine.run(*RPM, "--verify", "nodespan") == ""
-        for unit in ("nodespan.service", "nodespan-discovery.service"):
+        for unit in UNITS:
             assert machine.unit(unit) == ("inactive", "disabled")
         assert machine.mode("/etc/nodespan") == "700 root"
         assert machine.mode("/usr/bin/nodespan") == "755 root"
         assert "nodespan v" in await machine.run("nodespan", "--version")
         assert await machine.run("find", "/usr/lib/nodespan", "-name", "*.pyc")
-        assert await machine.run("getent", "passwd", "nodespan-discovery")
+        for user in ("nodespan-discovery", "nodespan-relay"):
+            assert await machine.run("getent", "passwd", user)
 
         made = await machine.run("nodespan", "init", "--discovery", "--address", "192.0.2.1")
         assert "answers" in made
