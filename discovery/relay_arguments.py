@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _PORTS = "21000-24999"
 _LOWEST_PORT, _HIGHEST_PORT = 1024, 65535
 _BYTES_PER_MEGABIT = 125_000
+# Of clients, and of Mbit/s.
+_MOST = 1_000_000
 
 
 def add_relay_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +57,8 @@ def relay_options(options: argparse.Namespace) -> "RelayOptions":
     for name in ("relay_rate", "relay_total_rate", "relay_clients", "relay_cluster_clients"):
         if not getattr(options, name) > 0:
             raise CommandError(f"--{name.replace('_', '-')}: must be more than 0")
+        if getattr(options, name) > _MOST:
+            raise CommandError(f"--{name.replace('_', '-')}: must be at most {_MOST}")
     rate, total = options.relay_rate * _BYTES_PER_MEGABIT, options.relay_total_rate * _BYTES_PER_MEGABIT
     return RelayOptions(
         ports=_ports(options.relay_ports),

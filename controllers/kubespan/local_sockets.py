@@ -149,9 +149,16 @@ class LocalSockets:
         self._on_change(made.local)
         return made
 
-    def find(self, endpoint: str) -> LocalSocket | None:
-        """The socket of an endpoint, over whichever relay."""
-        return next((each for each in self.by_local.values() if each.endpoint == endpoint), None)
+    def find(self, endpoint: str, relay: str) -> LocalSocket | None:
+        """The socket of an endpoint that is reached over a relay: it may have one for each."""
+        return next(
+            (
+                each
+                for each in self.by_local.values()
+                if each.endpoint == endpoint and each.client.options.target.address == relay
+            ),
+            None,
+        )
 
     def reclaim(self) -> None:
         """Give up what was not used for long."""

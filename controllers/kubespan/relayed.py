@@ -40,6 +40,10 @@ class Relayed:
         before = self._by_local.pop(local, None)
         if before is not None and self.local.get(before.endpoint) == local:
             del self.local[before.endpoint]
+            # It may have another one, over another relay; the newest counts.
+            for other, each in self._by_local.items():
+                if each.endpoint == before.endpoint:
+                    self.local[before.endpoint] = other
         if spec is not None:
             self._by_local[local] = spec
             self.local[spec.endpoint] = local

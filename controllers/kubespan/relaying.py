@@ -107,6 +107,8 @@ class Relaying:
                 continue
             self._relays[target.address] = _Relay(target)
         self._home = ""
+        # Since when that is home.
+        self._settled = trio.current_time()
         self._datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
         self._sockets = LocalSockets(
             self._datagrams, settings.port, trio.current_time, self._socket_changed, self._socket_failed
@@ -171,9 +173,15 @@ class Relaying:
         home = self._relays.get(self._home)
         unusable_since = None
         if home is not None and home.client is not None and not home.client.is_connected:
-            unusable_since = home.client.since
+            # One that became home without working has its time too.
+            unusable_since = max(home.client.since, self._settled)
         chosen = choose(
-            {name: relay.candidate for name, relay in self._relays.items()},
+            {
+                name: attrs.evolve(
+                    relay.candidate, is_connected=None if relay.client is None else relay.client.is_connected
+                )
+                for name, relay in self._relays.items()
+            },
             self._home,
             now,
             unusable_since=unusable_since,
@@ -181,7 +189,7 @@ class Relaying:
         if chosen and chosen != self._home:
             if home is not None and unusable_since is not None:
                 home.candidate = attrs.evolve(home.candidate, failed=now)
-            self._home = chosen
+            self._home, self._settled = chosen, now
             self._client_of(chosen)
         self._wake()
 
@@ -304,11 +312,14 @@ class Relaying:
         candidates = round_of(self._candidates(peer), search.offset)
         for candidate in candidates:
             peer = self._peers.get(id)
-            if peer is None or not peer.status.relay or (used := self._sockets.find(peer.status.endpoint)) is None:
+            if peer is None or not peer.status.relay or (used := self._used(peer)) is None:
                 break
             if not await self._trials.is_tunnelled(candidate):
                 await self._try(peer, used, candidate)
         return len(candidates)
+
+    def _used(self, peer: _Peer) -> LocalSocket | None:
+        return self._sockets.find(peer.status.endpoint, peer.status.relay)
 
     async def _try(self, peer: _Peer, used: LocalSocket, candidate: str) -> None:
         used.divert = partial(self._trials.send, port=self._settings.port, endpoint=candidate)

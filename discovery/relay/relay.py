@@ -59,6 +59,20 @@ class RelayOptions:
     checks_name: bool = True
 
 
+@attrs.frozen
+class Rates:
+    """What may be carried each way: from clients, and from the world. One takes nothing from the other."""
+
+    outward: TokenBucket
+    inward: TokenBucket
+
+    @classmethod
+    def of(cls, rate: float, limits: RelayLimits, now: float) -> "Rates":
+        """Both full; a packet fits in, however low the rate is."""
+        burst = max(rate * limits.burst, wire.LARGEST_PACKET + _PACKET_COST)
+        return cls(TokenBucket(rate, burst, now), TokenBucket(rate, burst, now))
+
+
 @attrs.define(eq=False)
 class Client:
     """A client with its port. `prefixes` are its addresses here, encoded, by family."""
@@ -71,11 +85,11 @@ class Client:
     opened: socket.socket
     call: Call
     doors: Doors
-    outward: TokenBucket
-    inward: TokenBucket
+    rates: Rates
     prefixes: dict[int, bytes]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    queue: deque[bytes] = attrs.field(factory=deque)
+    # What waits to be sent, with the number of its packets.
+    queue: deque[tuple[bytes, int]] = attrs.field(factory=deque)
     queued: int = 0
     sent: int = 0
     heard: int = 0
@@ -116,9 +130,8 @@ class Relay:
         self.census = Census(options.limits)
         self._by_key: dict[bytes, Client] = {}
         self._by_port: dict[int, Client] = {}
-        self._clusters: dict[bytes, tuple[TokenBucket, set[bytes]]] = {}
-        limits = options.limits
-        self._total = TokenBucket(limits.total_rate, limits.total_rate * limits.burst, now())
+        self._clusters: dict[bytes, tuple[Rates, set[bytes]]] = {}
+        self._total = Rates.of(options.limits.total_rate, options.limits, now())
         self._both_families = False
         # The encoded addresses of this relay, without a port.
         self._own: set[bytes] = {_host_prefix(address) for address in options.addresses}
@@ -250,8 +263,7 @@ class Relay:
             opened=opened,
             call=call,
             doors=Doors(limits.sources),
-            outward=TokenBucket(limits.rate, limits.rate * limits.burst, now),
-            inward=TokenBucket(limits.rate, limits.rate * limits.burst, now),
+            rates=Rates.of(limits.rate, limits, now),
             prefixes=prefixes,
             since=now,
         )
@@ -259,8 +271,7 @@ class Relay:
         self._by_key[client.key] = self._by_port[port] = client
         cluster = self._clusters.get(client.cluster)
         if cluster is None:
-            bucket = TokenBucket(limits.cluster_rate, limits.cluster_rate * limits.burst, now)
-            cluster = self._clusters[client.cluster] = (bucket, set())
+            cluster = self._clusters[client.cluster] = (Rates.of(limits.cluster_rate, limits, now), set())
         cluster[1].add(client.key)
         self.datagrams.add(opened, client)
         return client
@@ -306,6 +317,8 @@ class Relay:
         except wire.WireError as error:
             raise RPCError(Code.INVALID_ARGUMENT, str(error)) from error
         client.sent += count
+        # Beside the bytes: a message may be many packets, and a read many messages.
+        client.unspent += (1 + count) * _PACKET_COST
         other = self._by_port.get(wire.port_of(address)) if address[:-2] in self._own else None
         if other is not None:
             self._across(client, other, message, at, count)
@@ -353,14 +366,21 @@ class Relay:
             groups.setdefault(door.address, []).append(packet)
         if not groups:
             return
-        if not self._may_receive(client, size, now):
-            self.dropped["rate"] += sum(map(len, groups.values()))
-            return
-        for address, group in groups.items():
+        fits = self._may_receive(client, size, now)
+        for address, packets_of_one in groups.items():
+            group = packets_of_one if fits else self._within_rate(client, packets_of_one, now)
             self.packets["in"] += len(group)
             self.bytes["in"] += sum(map(len, group))
             for message, count in wire.packets_messages(address, group):
                 self._deliver(client, message, count)
+
+    def _within_rate(self, client: Client, packets: list[bytes], now: float) -> list[bytes]:
+        """As many of the packets as may be received."""
+        for count, packet in enumerate(packets):
+            if not self._may_receive(client, len(packet) + _PACKET_COST, now):
+                self.dropped["rate"] += len(packets) - count
+                return packets[:count]
+        return packets
 
     def _deliver(self, client: Client, message: bytes, count: int) -> None:
         client.heard += count
@@ -374,27 +394,27 @@ class Relay:
         if self.queued + size > limits.total_queue:
             self.dropped["queues"] += count
             return
-        queue.append(framed)
+        queue.append((framed, count))
         client.queued += size
         self.queued += size
         if client.is_waiting:
             client.more.unpark_all()
 
     def _drop_oldest(self, client: Client) -> None:
-        oldest = client.queue.popleft()
+        oldest, count = client.queue.popleft()
         client.queued -= len(oldest)
         self.queued -= len(oldest)
-        self.dropped["queue"] += 1
+        self.dropped["queue"] += count
 
     async def _send_queue(self, client: Client) -> None:
         """Send what could not be sent at once."""
         queue = client.queue
         while True:
             while queue:
-                together = [queue.popleft()]
+                together = [queue.popleft()[0]]
                 size = len(together[0])
-                while queue and size + len(queue[0]) <= _SENT_AT_ONCE:
-                    together.append(queue.popleft())
+                while queue and size + len(queue[0][0]) <= _SENT_AT_ONCE:
+                    together.append(queue.popleft()[0])
                     size += len(together[-1])
                 client.queued -= size
                 self.queued -= size
@@ -411,7 +431,7 @@ class Relay:
         if client.unspent >= _SPENT_AT_ONCE:
             # In lots: the clock and three buckets would cost more than what they count.
             size, client.unspent, now = client.unspent, 0, self._now()
-            owed = max([bucket.spend(size, now) for bucket in self._buckets(client, client.outward)])
+            owed = max([rates.outward.spend(size, now) for rates in self._rates(client)])
             if owed > _SHORTEST_PAUSE:
                 await trio.sleep(owed)
                 return
@@ -420,18 +440,18 @@ class Relay:
     def _may_receive(self, client: Client, size: int, now: float) -> bool:
         """Account for what comes from the world, unless it is too much."""
         spent: list[TokenBucket] = []
-        for bucket in self._buckets(client, client.inward):
-            spent.append(bucket)
-            if bucket.spend(size, now):
+        for rates in self._rates(client):
+            spent.append(rates.inward)
+            if rates.inward.spend(size, now):
                 for each in spent:
                     each.spend(-size, now)
                 return False
         return True
 
-    def _buckets(self, client: Client, own: TokenBucket) -> tuple[TokenBucket, ...]:
-        """Whose bytes they are too. The client's own first: a flood at one takes nothing from all above its rate."""
+    def _rates(self, client: Client) -> tuple[Rates, ...]:
+        """Whose bytes they are. The client's own first: a flood at one takes nothing from all above its rate."""
         cluster = self._clusters.get(client.cluster)
-        return (own, self._total) if cluster is None else (own, cluster[0], self._total)
+        return (client.rates, self._total) if cluster is None else (client.rates, cluster[0], self._total)
 
 
 def _host_prefix(address: IPv4Address | IPv6Address) -> bytes:

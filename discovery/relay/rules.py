@@ -31,8 +31,8 @@ KEPT = 600.0
 class RelayLimits:
     """What clients may use. Rates are bytes a second, with bursts of `burst` seconds; sizes are bytes.
 
-    A source is the address that a client connects from (IPv6: its /64). `queue` bounds what waits for a client that
-    does not read fast enough, `total_queue` that of all together: the oldest is dropped.
+    They go for each way by itself. A source is the address that a client connects from (IPv6: its /64). `queue` bounds
+    what waits for a client that does not read fast enough, `total_queue` that of all together: the oldest is dropped.
     """
 
     clients: int = 4000
@@ -80,6 +80,9 @@ class Doors:
 
     def open(self, where: Where, address: bytes, now: float) -> Door | None:
         """A door for a new source; None if there are too many."""
+        if (former := self._by_address.get(address)) is not None:
+            # The same address on two links of this machine, which the encoded one does not tell apart.
+            self._close(former)
         if len(self._by_where) >= self._limit and not self._make_room(now):
             return None
         door = self._by_where[where] = self._by_address[address] = Door(address, where, now)

@@ -272,7 +272,7 @@ def address_of(message: bytes) -> bytes:
 
 
 def count_packets(message: bytes, at: int) -> int:
-    """How many packets there are from this place on, all of which look like WireGuard's. Raises WireError."""
+    """How many packets there are from this place on, all of which look like WireGuard's. Raises WireError for none."""
     count, end = 0, len(message)
     while at < end:
         start = at + 2
@@ -289,6 +289,8 @@ def count_packets(message: bytes, at: int) -> int:
         ):
             raise WireError("a packet is not one of WireGuard")
         count += 1
+    if not count:
+        raise WireError("a message without a packet")
     return count
 
 

@@ -56,6 +56,8 @@ def test_the_options_of_a_relay() -> None:
         (("--relay-address", "relay.example.org"), "write it like"),
         (("--relay-address", "::"), "nobody can be reached"),
         (("--relay-address", "192.0.2.1", "--relay-address", "192.0.2.2"), "one address of IPv4"),
+        (("--relay-rate", "inf"), "--relay-rate: must be at most"),
+        (("--relay-total-rate", "nan"), "--relay-total-rate: must be more than 0"),
         (("--relay-rate", "0"), "--relay-rate: must be more than 0"),
         (("--relay-clients", "-1"), "--relay-clients: must be more than 0"),
     ],

@@ -4,14 +4,19 @@ import contextlib
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import pytest
+import structlog
+import trio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from nodespan.controllers.kubespan import local_sockets, relaying
 from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
 from nodespan.controllers.kubespan.relay import RelayController
+from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.client import RelayClient
 from nodespan.discovery.relay.datagrams import Datagrams
 from nodespan.discovery.relay.wire import encode_address
@@ -237,7 +242,8 @@ async def test_a_direct_path_is_tried_by_one_probe_and_the_next_goes_over_the_re
 class _Client:
     """Stands for the client of a relay."""
 
-    def __init__(self) -> None:
+    def __init__(self, relay: str = "relay:1") -> None:
+        self.options = SimpleNamespace(target=DialAddress(relay))
         self.sent: list[tuple[bytes, bytes]] = []
 
     def send(self, address: bytes, packets: list[bytes]) -> None:
@@ -255,21 +261,58 @@ def test_local_addresses_are_bounded_and_one_that_is_answered_is_not_driven_out(
         )
         peer = encode_address(("192.0.2.7", 51820))
         sockets.receive(client, peer, [packet("hello")])
-        used = sockets.find("192.0.2.7:51820")
+        used = sockets.find("192.0.2.7:51820", "relay:1")
         assert used is not None
         used.received([packet("welcome")])
         for number in range(1, 50):
             now += 0.1
             sockets.receive(client, encode_address(("198.51.100.1", number)), [packet("made up")])
         assert len(sockets.by_local) == 4
-        assert sockets.find("192.0.2.7:51820") is used
+        assert sockets.find("192.0.2.7:51820", "relay:1") is used
         now += 1000
         sockets.reclaim()
         assert not sockets.by_local
-        assert sockets.find("192.0.2.7:51820") is None
+        assert sockets.find("192.0.2.7:51820", "relay:1") is None
         assert len(changed) == 100
         assert not failures
         assert stand_in.sent == [(peer, packet("welcome"))]
+
+
+def test_an_endpoint_that_is_reached_over_two_relays_has_a_local_address_for_each() -> None:
+    former: RelayClient = _Client("former:1")  # type: ignore[assignment]
+    home: RelayClient = _Client("home:1")  # type: ignore[assignment]
+    datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
+    with world() as wireguard, datagrams:
+        sockets = LocalSockets(datagrams, wireguard.getsockname()[1], lambda: 0.0, lambda _: None, lambda _: None)
+        peer = encode_address(("192.0.2.7", 51820))
+        opened = [sockets.open(client, peer) for client in (former, home)]
+        assert [sockets.find("192.0.2.7:51820", relay) for relay in ("former:1", "home:1", "else:1")] == [*opened, None]
+
+
+@pytest.mark.virtual_clock
+async def test_relays_that_are_all_down_do_not_have_a_node_announce_one_after_the_other() -> None:
+    ctx = SimpleNamespace(log=structlog.get_logger())
+    settings = SimpleNamespace(relays=("http://a:1", "http://b:1"), port=51820)
+    work: Any = relaying.Relaying(ctx, settings, None, None, wall=lambda: 0.0, random=None)  # type: ignore[arg-type]
+    began = trio.current_time()
+    down = SimpleNamespace(is_connected=False, since=began)
+    homes = []
+
+    def client_of(name: str) -> None:
+        # Neither connects.
+        work._relays[name].client = work._relays[name].client or down
+
+    work._client_of = client_of
+    with work._datagrams:
+        for _ in range(120):
+            work._choose()
+            homes.append(work._home)
+            await trio.sleep(1)
+        assert homes == ["a:1"] * 10 + ["b:1"] * 110
+        # One that is there again is used, and then it is home.
+        work._relays["a:1"].client = SimpleNamespace(is_connected=True, since=trio.current_time())
+        work._choose()
+        assert work._home == "a:1"
 
 
 def test_a_machine_without_a_free_file_is_told_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,14 @@ def test_the_newest_local_address_of_an_endpoint_counts() -> None:
     assert relayed.local == {TRUE: "127.0.0.1:40002"}
 
 
+def test_an_endpoint_that_is_reached_over_two_relays_keeps_the_other_local_address() -> None:
+    relayed = Relayed()
+    relayed.note(LOCAL, SPEC)
+    relayed.note("127.0.0.1:40002", SPEC)
+    relayed.note("127.0.0.1:40002", None)
+    assert relayed.local == {TRUE: LOCAL}
+
+
 def test_the_device_is_given_the_local_address_of_an_endpoint_at_a_relay() -> None:
     status = KubeSpanPeerStatusSpec(endpoint=TRUE, last_used_endpoint=TRUE)
     settings = KubeSpanConfigSpec(enabled=True), KubeSpanPeerSpecSpec(), status

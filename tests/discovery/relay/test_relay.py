@@ -401,6 +401,50 @@ async def test_the_round_trip_to_a_relay_is_measured() -> None:
         assert at.relay.census.clients == 0
 
 
+async def test_small_packets_of_a_client_are_not_for_free() -> None:
+    async with house() as at:
+        one, two = at.node(), at.node()
+        await at.connected(one, two)
+        served = next(client for client in at.relay.clients if client.port == one.port)
+        address = wire.encode_address((HOST, two.port))
+        before = served.unspent
+        at.relay._from_client(served, wire.packets_message(address, [packet(str(each), 32) for each in range(9)]))
+        assert served.unspent - before == 10 * 64
+
+
+async def test_what_clients_send_takes_nothing_of_what_comes_for_them_from_the_world() -> None:
+    limits = RelayLimits(rate=1e6, cluster_rate=1e6, total_rate=1e6)
+    async with house(limits) as at:
+        node = at.node()
+        await at.connected(node)
+        served = at.relay.clients[0]
+        # Others of the cluster have sent so much that they wait for an hour.
+        for rates in at.relay._rates(served):
+            rates.outward.spend(3.6e9, trio.current_time())
+        with world() as peer:
+            peer.sendto(packet("hello"), (HOST, node.port))
+            await eventually(lambda: [text for _, text in node.received] == ["hello"])
+
+
+async def _settled(at: House, node: Node) -> None:
+    await eventually(lambda: at.relay.dropped["rate"] + at.relay.packets["in"] == 32)
+    await eventually(lambda: len(node.received) == at.relay.packets["in"])
+
+
+async def test_of_a_read_above_a_low_rate_some_packets_are_carried() -> None:
+    # A quarter of a second is less than one read, and at the lowest rates than one packet.
+    async with house(RelayLimits(rate=125_000)) as at, house(RelayLimits(rate=10), ports=(24100, 24109)) as slow:
+        for relay, most in ((at, 24), (slow, 7)):
+            node = relay.node()
+            await relay.connected(node)
+            with world() as peer:
+                for number in range(32):
+                    peer.sendto(packet(str(number), 1200), (HOST, node.port))
+                await _settled(relay, node)
+            assert most <= len(node.received) < 32
+            assert [text for _, text in node.received] == [str(number) for number in range(len(node.received))]
+
+
 async def _describe(at: House, times: int) -> None:
     async with (
         GrpcTransport(environment=dict).channel(at.target, ChannelOptions()) as channel,

@@ -42,6 +42,16 @@ def test_sources_that_are_all_in_use_leave_no_room() -> None:
     assert doors.open(("192.0.2.9", 1), b"third", 100) is not None
 
 
+def test_an_address_that_sends_on_two_links_has_one_door() -> None:
+    doors = Doors(2)
+    doors.open(("fe80::1", 9, 0, 2), b"link-local", 0)
+    second = doors.open(("fe80::1", 9, 0, 3), b"link-local", 0)
+    assert doors.for_answer(b"link-local", 1) is second
+    assert len(doors) == 1
+    assert doors.for_answer(b"link-local", DOOR_LIFETIME + 1) is None
+    assert len(doors) == 0
+
+
 def test_a_key_gets_its_port_again_and_nobody_else_does() -> None:
     ports = Ports(21000, 21003)
     first = ports.take(b"one", 0, 0)
@@ -130,6 +140,13 @@ NEAR, FAR = Candidate(0.010), Candidate(0.200)
         ({"far": FAR, "near": Candidate(0.010, 1000 - AVOIDED / 2)}, "far", None, "far"),
         ({"far": FAR, "near": Candidate(0.010, 1000 - AVOIDED)}, "far", None, "near"),
         ({"far": FAR}, "gone", None, "far"),
+        # All have failed: it stays, rather than have the mesh learn another useless address.
+        ({"mine": NEAR, "other": Candidate(0.010, 1000 - AVOIDED / 2)}, "mine", 0, "mine"),
+        ({"mine": NEAR, "other": Candidate(0.010, is_connected=False)}, "mine", 0, "mine"),
+        ({"mine": Candidate(0.200), "near": Candidate(0.010, is_connected=False)}, "mine", None, "mine"),
+        # One that has failed and is connected again is as good as any; it is not preferred to one that works.
+        ({"mine": NEAR, "other": Candidate(0.2, 1000 - AVOIDED / 2, is_connected=True)}, "mine", 0, "other"),
+        ({"far": FAR, "near": Candidate(0.010, 1000 - AVOIDED / 2, is_connected=True)}, "far", None, "far"),
     ],
 )
 def test_the_relay_that_is_chosen(

@@ -69,6 +69,11 @@ def test_what_is_not_wireguard_is_not_carried(packet: bytes) -> None:
         wire.count_packets(message, 8)
 
 
+def test_a_message_without_a_packet_is_invalid() -> None:
+    with pytest.raises(WireError, match="without a packet"):
+        wire.count_packets(wire.packets_message(wire.encode_address(("192.0.2.7", 9)), []), 8)
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_cause_another_error(data: bytes) -> None:
     for decode in (Hello.decode, Challenge.decode, wire.decode_proof, Grant.decode):
