@@ -1,7 +1,10 @@
 """`nodespan agent`."""
 
 import argparse
+import socket
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -45,10 +48,44 @@ async def _keep_small(_state: State) -> None:
     await garbage.keep_small()
 
 
+class Lookups(trio.abc.HostnameResolver):
+    """Looks names up in threads of its own, so many at a time.
+
+    A look-up that is given up goes on in its thread for as long as the resolver waits for servers that do not answer.
+    Those of many probes would leave no thread for the kernel, files and devices, which use those that all share.
+    """
+
+    def __init__(self, threads: int = 16) -> None:
+        self._threads = trio.CapacityLimiter(threads)
+
+    async def getaddrinfo(
+        self,
+        host: bytes | None,
+        port: bytes | str | int | None,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """As `socket.getaddrinfo`; can be cancelled at once."""
+        look_up = partial(socket.getaddrinfo, host, port, family, type, proto, flags)
+        return await trio.to_thread.run_sync(look_up, limiter=self._threads, abandon_on_cancel=True)
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
+        """As `socket.getnameinfo`; can be cancelled at once."""
+        look_up = partial(socket.getnameinfo, sockaddr, flags)
+        return await trio.to_thread.run_sync(look_up, limiter=self._threads, abandon_on_cancel=True)
+
+
 def run_agent(agent: Agent) -> int:
     """Run an agent until a signal stops it. Raises CommandError for errors that the operator can fix."""
+
+    async def run() -> None:
+        trio.socket.set_custom_hostname_resolver(Lookups())
+        await agent.run()
+
     try:
-        trio.run(agent.run)
+        trio.run(run)
     except (AlreadyServedError, RegistrationError, OSError) as error:
         raise CommandError(_explain(error)) from error
     except BaseExceptionGroup as group:
