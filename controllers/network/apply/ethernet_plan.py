@@ -5,10 +5,11 @@ spec names is put on record before the first change, with what it was. It gets t
 if it still is as the agent left it: what another program has changed since is theirs.
 
 A driver may make something else of a request, as a ring whose length it rounds. What it made is on record too, and
-counts as what was asked for: else the agent and the driver would never agree.
+counts as what was asked for: else the agent and the driver would never agree. Until that is on record, whatever the
+card has may be what it made. What it refused is asked for again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -32,17 +33,17 @@ _SWITCHES = frozenset({"rings/tx-push", "rings/rx-push", "rings/tcp-data-split"}
 
 @attrs.frozen
 class Kept:
-    """One setting on record: what it was, what the agent asked for, and what the driver made of that."""
+    """One setting on record: what it was, what the agent asked for, and what the driver made of that, None: unknown."""
 
     before: Value
     asked: Value
-    after: Value
+    after: Value | None
 
 
 Record = Mapping[str, Kept]
 
 
-def to_plain(record: Record) -> dict[str, list[Value]] | None:
+def to_plain(record: Record) -> dict[str, list[Value | None]] | None:
     """For the journal; None for an empty record."""
     return {key: [kept.before, kept.asked, kept.after] for key, kept in record.items()} or None
 
@@ -108,11 +109,11 @@ def plan(spec: EthernetSpecSpec | None, settings: EthernetSettings, record: Reco
             noted[key] = Kept(current if known is None else known.before, value, value)
         else:
             values[key] = value
-            noted[key] = Kept(current if known is None else known.before, value, value)
+            noted[key] = Kept(current if known is None else known.before, value, None)
         warnings.extend(_not_in_effect(key, settings))
     kept = {key: each for key, each in noted.items() if key in desired}
     for key, each in record.items():
-        if key not in desired and now.get(key) == each.after != each.before:
+        if key not in desired and now.get(key) not in {None, each.before} and each.after in {None, now.get(key)}:
             values[key] = each.before
     return EthernetSteps(values=values, noted=noted, kept=kept, refused="; ".join(refused), warning="; ".join(warnings))
 
@@ -121,6 +122,24 @@ def after_change(record: Record, settings: EthernetSettings) -> dict[str, Kept]:
     """The record once the changes are made: with what the driver made of them."""
     now = observed(settings)
     return {key: attrs.evolve(kept, after=now.get(key, kept.after)) for key, kept in record.items()}
+
+
+def after_refusal(
+    steps: EthernetSteps, record: Record, earlier: EthernetSettings, settings: EthernetSettings, groups: Collection[str]
+) -> dict[str, Kept]:
+    """The record once the changes are made, of which the driver refused those of some groups: they are as before."""
+    was, now = observed(earlier), observed(settings)
+    made = after_change(steps.kept, settings)
+    for key in steps.values:
+        if key.partition("/")[0] not in groups:
+            continue
+        made.pop(key, None)
+        if key in record:
+            made[key] = record[key]
+        elif key in steps.noted and was.get(key) != now.get(key):
+            # Half done.
+            made[key] = attrs.evolve(steps.noted[key], after=now.get(key))
+    return made
 
 
 def observed(settings: EthernetSettings) -> dict[str, Value]:

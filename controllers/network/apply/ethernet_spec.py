@@ -28,6 +28,7 @@ from nodespan.runtime.loading import load
 
 if TYPE_CHECKING:
     from nodespan.kernel.hardware.ethernet_settings import EthernetSettings
+    from nodespan.kernel.hardware.ethtool_netlink import EthtoolNetlink
 
 _PLAN = "nodespan.controllers.network.apply.ethernet_plan"
 _NETLINK = "nodespan.kernel.hardware.ethtool_netlink"
@@ -64,6 +65,8 @@ class EthernetDriver(Driver[EthernetWork, frozenset[int]]):
     def __init__(self, kernel: KernelAccess, specs: Specs[EthernetSpecSpec], prior: PriorState) -> None:
         self.links = LinkTable()
         self.settings: dict[int, EthernetSettings] = {}
+        # Why the driver of a link could not be asked.
+        self.silent: dict[int, str] = {}
         # Why no driver can be asked, "" if they can.
         self.lacking = ""
         self._kernel = kernel
@@ -107,11 +110,15 @@ class EthernetDriver(Driver[EthernetWork, frozenset[int]]):
             await self._read(frozenset(wanted))
         for index in self.settings.keys() - about:
             del self.settings[index]
+        for index in self.silent.keys() - about:
+            del self.silent[index]
         return topics | {LinkAtIndex(index) for index in wanted}
 
     async def _read(self, indexes: frozenset[int]) -> None:
         try:
-            self.settings.update(await trio.to_thread.run_sync(_settings_of, self._kernel.netns, indexes))
+            found, silent = await trio.to_thread.run_sync(_settings_of, self._kernel.netns, indexes)
+            self.settings = {index: each for index, each in self.settings.items() if index not in silent} | found
+            self.silent = {index: text for index, text in self.silent.items() if index not in indexes} | silent
             self.lacking = ""
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
@@ -195,6 +202,9 @@ class EthernetPlan(Plan[EthernetWork]):
         settings = self._driver.settings.get(index)
         if self._driver.lacking:
             return Decision(refused=self._driver.lacking)
+        if index in self._driver.silent:
+            # The worker asks it again, and with every try less often.
+            return Decision(work=EthernetWork(link.name, index, spec), instead=self._driver.silent[index])
         if settings is None:
             return Decision(waiting=f"the driver of {link.name} was not asked yet")
         steps = ethernet_plan.plan(spec, settings, record)
@@ -204,12 +214,19 @@ class EthernetPlan(Plan[EthernetWork]):
         return Decision(refused=steps.refused, warning=steps.warning)
 
 
-def _settings_of(netns: str | None, indexes: frozenset[int]) -> dict[int, "EthernetSettings"]:
-    """In a worker thread."""
+def _settings_of(netns: str | None, indexes: frozenset[int]) -> tuple[dict[int, "EthernetSettings"], dict[int, str]]:
+    """In a worker thread; and of which links the driver does not answer, with what it says (a card that hangs)."""
     from nodespan.kernel.hardware.ethtool_netlink import open_ethtool_netlink
 
     with open_ethtool_netlink(netns) as ethtool:
-        return {index: ethtool.settings(index) for index in indexes}
+        found: dict[int, EthernetSettings] = {}
+        silent: dict[int, str] = {}
+        for index in indexes:
+            try:
+                found[index] = ethtool.settings(index)
+            except OSError as error:
+                silent[index] = f"its driver does not answer: {error.strerror}"
+        return found, silent
 
 
 def _apply(
@@ -224,13 +241,16 @@ def _apply(
         for id, each in work.items():
             slot = _slot(each.index)
             record = ethernet_plan.from_plain(prior.journal.get(slot))
-            steps = ethernet_plan.plan(each.spec, ethtool.settings(each.index), record)
             try:
+                earlier = _settings(ethtool, each)
+                steps = ethernet_plan.plan(each.spec, earlier, record)
                 # On record before it is done, for the process may be killed in between.
                 prior.journal.change({slot: ethernet_plan.to_plain(steps.noted)})
                 refusals = ethtool.change(each.index, steps.change)
-                kept = steps.noted if refusals else steps.kept
-                made = ethernet_plan.after_change(kept, ethtool.settings(each.index)) if steps.values else kept
+                made = steps.kept
+                if steps.values:
+                    settings = _settings(ethtool, each)
+                    made = ethernet_plan.after_refusal(steps, record, earlier, settings, refusals)
                 prior.journal.change({slot: ethernet_plan.to_plain(made)})
             except OSError as error:
                 failed[id] = error
@@ -240,6 +260,14 @@ def _apply(
     gone = prior.journal.names(_KIND) - {_slot(index) for index in known}
     prior.journal.change(dict.fromkeys(gone))
     return Applied(result=frozenset(each.index for each in work.values()), failed=failed)
+
+
+def _settings(ethtool: "EthtoolNetlink", work: EthernetWork) -> "EthernetSettings":
+    """What the driver reports. Raises OSError, which says whose driver it is."""
+    try:
+        return ethtool.settings(work.index)
+    except OSError as error:
+        raise OSError(error.errno, f"the driver of {work.name} does not answer: {error.strerror}") from error
 
 
 def _refusal(link: str, refusals: Mapping[str, OSError]) -> OSError:

@@ -90,18 +90,24 @@ async def _listen(ctx: ControllerContext, news: DriverNews, due: set[int], mirro
 
 
 def _read(netns: str | None, indexes: Iterable[int]) -> dict[int, tuple[bool, EthernetStatusSpec]]:
-    """In a worker thread: whether a link has a port, and its status.
+    """In a worker thread: whether a link has a port, and its status; without those whose drivers do not answer.
 
     Nothing on a kernel that cannot be asked; the applier says so.
     """
     from nodespan.controllers.network.status.ethernet_facts import status_of
     from nodespan.kernel.hardware.ethtool_netlink import open_ethtool_netlink
 
+    statuses: dict[int, tuple[bool, EthernetStatusSpec]] = {}
     try:
         with open_ethtool_netlink(netns) as ethtool:
-            links = ((index, ethtool.link(index)) for index in indexes)
-            return {index: (link.port is not None, status_of(link, ethtool.settings(index))) for index, link in links}
+            for index in indexes:
+                try:
+                    link = ethtool.link(index)
+                    statuses[index] = link.port is not None, status_of(link, ethtool.settings(index))
+                except OSError:
+                    # A card that hangs or resets has no status; if it has settings, the applier says why.
+                    continue
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP:
             raise
-        return {}
+    return statuses
