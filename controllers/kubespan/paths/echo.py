@@ -26,6 +26,8 @@ _SO_ATTACH_FILTER = 26
 # linux/bpf_common.h: load a half word at 4 (the identifier), return 0 unless it is the one, else everything.
 _LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x28, 0x15, 0x06
 _LARGEST = 9216
+# Room for the answers of a burst of requests, as far as the system allows.
+_RECEIVE_BUFFER = 1 << 20
 
 
 @attrs.frozen
@@ -54,6 +56,7 @@ class Echo:
         passes = bytearray(b"\xff" * 32)
         word, bit = divmod(_REPLY, 32)
         struct.pack_into("=I", passes, 4 * word, 0xFFFFFFFF & ~(1 << bit))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, bytes(passes))
         self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
         self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_DONTFRAG, 1)

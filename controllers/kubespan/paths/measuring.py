@@ -18,7 +18,6 @@ from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.kubespan.paths.echo import Answer, Echo
 from nodespan.controllers.kubespan.paths.rules import (
     BUSY_BYTES,
-    BUSY_INTERVAL,
     MOST_BUSY,
     RAISE_INTERVAL,
     Figures,
@@ -51,8 +50,6 @@ from nodespan.runtime.ticks import due_after
 SMALL = 64
 PATIENCE = 2.0
 _SPARE = 0.3
-# A path that is being searched is measured again after so long.
-_SEARCH_INTERVAL = 1.0
 # A round of many requests is sent in bursts, so that their answers do not come all at once.
 _BURST = 64
 _BURST_PAUSE = 0.01
@@ -78,14 +75,44 @@ class Echoes(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Request:
-    """One that waits for its answer: of which peer, how large, and when it was sent."""
+    """One that waits for its answer: of which peer, how large, when it was sent, and what it is to tell of."""
 
     id: str
     address: str
     size: int
     sent: float
+    measured: Measured
+
+
+@attrs.define
+class _Round:
+    """The requests of a round: by peer, those that wait by their numbers, and how long the answers of others took."""
+
+    sent: dict[str, list[_Request]] = attrs.field(factory=dict)
+    waiting: dict[int, _Request] = attrs.field(factory=dict)
+    answered: dict[_Request, float] = attrs.field(factory=dict)
+
+    def add(self, sequence: int, request: _Request) -> None:
+        """A request is sent."""
+        self.sent.setdefault(request.id, []).append(request)
+        self.waiting[sequence] = request
+
+    def take(self, answers: Iterable[Answer]) -> None:
+        """Take in what has come."""
+        for answer in answers:
+            request = self.waiting.get(answer.sequence)
+            # Only from where it was sent to: others in the mesh may see the number.
+            if request is not None and request.address == answer.address:
+                del self.waiting[answer.sequence]
+                self.answered[request] = answer.at - request.sent
+
+    async def read(self, echoes: Echoes) -> None:
+        """Take in what comes, until cancelled."""
+        while True:
+            await echoes.wait()
+            self.take(echoes.received())
 
 
 class Measuring:
@@ -134,10 +161,10 @@ class Measuring:
         self, known: KubeSpanPathStatusSpec, status: KubeSpanPeerStatusSpec, config: KubeSpanConfigSpec, address: str
     ) -> KubeSpanPathStatusSpec:
         now = self._wall()
-        relay = status.relay
         kind, endpoint = PathKind.NONE, ""
         if status.state is PeerState.UP:
-            kind, endpoint = PathKind.RELAYED if relay else PathKind.DIRECT, status.endpoint
+            kind, endpoint = PathKind.RELAYED if status.relay else PathKind.DIRECT, status.endpoint
+        relay = status.relay if kind is PathKind.RELAYED else ""
         is_same = (kind, endpoint, relay) == (known.path, known.endpoint, known.relay)
         return attrs.evolve(
             known,
@@ -145,7 +172,7 @@ class Measuring:
             address=address,
             path=kind,
             endpoint=endpoint,
-            relay=relay if kind is PathKind.RELAYED else "",
+            relay=relay,
             since=known.since if is_same else now,
             tunnel_mtu=config.mtu,
             trials=with_trial(known.trials, status, now),
@@ -194,35 +221,31 @@ class Measuring:
         due = [id for id, measured in self._measured.items() if measured.due <= now]
         for _ in echoes.received():
             pass  # too late for the rounds before
-        waiting = await self._send(ctx, echoes, due)
-        sent = set(waiting.values())
-        answered: dict[_Request, float] = {}
+        round = _Round()
+        async with trio.open_nursery() as nursery:
+            # Read while sending: a socket has room for some hundred answers, and one is timed when it is read.
+            nursery.start_soon(round.read, echoes)
+            await self._send(ctx, echoes, due, round)
+            nursery.cancel_scope.cancel()
         with trio.move_on_after(PATIENCE) as scope:
-            while waiting:
-                await echoes.wait()
-                for answer in echoes.received():
-                    request = waiting.get(answer.sequence)
-                    # Only from where it was sent to: others in the mesh may see the number.
-                    if request is not None and request.address == answer.address:
-                        del waiting[answer.sequence]
-                        answered[request] = answer.at - request.sent
-                if all(request.size != SMALL for request in waiting.values()):
+            while round.waiting:
+                if all(request.size != SMALL for request in round.waiting.values()):
                     # Large ones take little longer than those beside them, if they come at all.
-                    spare = max(_SPARE, 3 * max(answered.values(), default=0.0))
+                    spare = max(_SPARE, 3 * max(round.answered.values(), default=0.0))
                     scope.deadline = min(scope.deadline, trio.current_time() + spare)
+                await echoes.wait()
+                round.take(echoes.received())
         interval = interval_of(len(self._measured))
         for id in due:
-            measured = self._measured.get(id)
-            requests = [request for request in sent if request.id == id]
-            if measured is None:
+            measured, requests = self._measured.get(id), round.sent.get(id, [])
+            # A path that is another by now is measured by itself.
+            if measured is None or any(request.measured is not measured for request in requests):
                 continue
-            self._judge(measured, requests, answered)
-            busy = min(interval, BUSY_INTERVAL) if measured.is_busy else interval
-            measured.due = due_after(busy if measured.search.is_settled else _SEARCH_INTERVAL)
+            self._judge(measured, requests, round.answered)
+            measured.due = due_after(measured.pause(interval))
             await self._show(ctx, id, measured)
 
-    async def _send(self, ctx: QueueContext, echoes: Echoes, due: Iterable[str]) -> dict[int, _Request]:
-        waiting: dict[int, _Request] = {}
+    async def _send(self, ctx: QueueContext, echoes: Echoes, due: Iterable[str], round: _Round) -> None:
         busy = 0
         for number, id in enumerate(due):
             measured, peer = self._measured.get(id), ctx.find(KubeSpanPeerSpec, id)
@@ -243,10 +266,9 @@ class Measuring:
                     echoes.send(peer.spec.address, sequence, size)
                 except OSError:  # no route, or no peer by now: it counts as lost
                     sequence = -sequence
-                waiting[sequence] = _Request(id, peer.spec.address, size, trio.current_time())
+                round.add(sequence, _Request(id, peer.spec.address, size, trio.current_time(), measured))
             if number % _BURST == _BURST - 1:
                 await trio.sleep(_BURST_PAUSE)
-        return waiting
 
     def _judge(self, measured: Measured, requests: Iterable[_Request], answered: dict[_Request, float]) -> None:
         requests = list(requests)

@@ -29,6 +29,8 @@ ROUNDS = 10
 LOSSES = 3
 # WireGuard pads what it carries to multiples of this.
 GRAIN = 16
+# A path that is being searched is measured again after so long.
+SEARCH_INTERVAL = 1.0
 # A path that carries less than the tunnel assumes is asked after this long whether it carries more now.
 RAISE_INTERVAL = 600.0
 TRIALS = 8
@@ -147,8 +149,22 @@ class Measured:
 
     @property
     def wants_large(self) -> bool:
-        """Whether the next round has a large packet."""
-        return self.is_busy or not self.search.is_settled
+        """Whether the next round has a large packet, which tells nothing of a peer that does not answer small ones."""
+        return self.is_busy or (not self.search.is_settled and not self.silent)
+
+    @property
+    def silent(self) -> int:
+        """How many of the last rounds in a row were lost."""
+        return next((number for number, took in enumerate(reversed(self.rounds)) if took is not None), len(self.rounds))
+
+    def pause(self, interval: float) -> float:
+        """When to measure it again, where idle ones are measured at this interval.
+
+        A search goes on soon; while the peer is silent, ever later.
+        """
+        if self.silent < ROUNDS and not self.search.is_settled:
+            interval = min(interval, SEARCH_INTERVAL * 2**self.silent)
+        return min(interval, BUSY_INTERVAL) if self.is_busy else interval
 
 
 def with_trial(trials: tuple[PathTrial, ...], status: KubeSpanPeerStatusSpec, now: datetime) -> tuple[PathTrial, ...]:

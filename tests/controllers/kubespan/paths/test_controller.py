@@ -36,9 +36,13 @@ UP = KubeSpanPeerStatusSpec(label="db", state=PeerState.UP, endpoint="192.0.2.1:
 
 
 class Paths:
-    """Answers after a while what a path carries; keeps what was sent, and when."""
+    """Answers after a while what a path carries; keeps what was sent, and when.
 
-    def __init__(self) -> None:
+    As a socket does, it has room for so many answers, and they count from when they are read.
+    """
+
+    def __init__(self, room: int = 1000) -> None:
+        self.room = room
         self.carries: dict[str, int] = {}
         self.delay = 0.010
         self.sent: list[tuple[float, str, int]] = []
@@ -54,9 +58,9 @@ class Paths:
 
     def received(self) -> Iterator[Answer]:
         now = trio.current_time()
-        here = [answer for at, answer in self._coming if at <= now]
+        here = [attrs.evolve(answer, at=now) for at, answer in self._coming if at <= now]
         self._coming = [(at, answer) for at, answer in self._coming if at > now]
-        yield from here
+        yield from here[: self.room]
 
     async def wait(self) -> None:
         while not self._coming:
@@ -158,6 +162,75 @@ async def test_many_idle_peers_cost_what_was_promised() -> None:
         bits = sum(2 * 8 * (size + 60) for _, _, size in paths.sent)
         assert bits / (trio.current_time() - began) <= BUDGET * 1.05
         assert len({address for _, address, _ in paths.sent}) == 200
+
+
+@pytest.mark.virtual_clock
+async def test_the_answers_of_a_large_mesh_are_read_while_requests_are_sent() -> None:
+    paths = Paths(room=150)
+    paths.delay = 0.001
+    async with running(PathController(lambda: paths)) as node:
+        for number in range(1, 401):
+            await add(node, number)
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await path(node, lambda spec: spec.path_mtu)
+        await trio.sleep(1000.0)
+        found = [status.spec for status in node.state.list(KubeSpanPathStatus)]
+    assert len(found) == 400
+    assert {(spec.loss, spec.worst_round_trip, spec.path_mtu) for spec in found} == {
+        (0.0, timedelta(milliseconds=1), 1420)
+    }
+
+
+@pytest.mark.virtual_clock
+async def test_a_peer_that_answers_nothing_costs_no_more_than_others() -> None:
+    paths = Paths()
+    paths.carries["fd00::1"] = 0
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await add(node, 1)
+        await path(node, lambda spec: spec.loss == 1.0)
+        await trio.sleep(SHORTEST_INTERVAL)
+        assert 3 <= len(paths.sent) <= 6  # soon again, then ever later
+        await trio.sleep(2 * SHORTEST_INTERVAL)
+        paths.sent.clear()
+        await trio.sleep(10 * SHORTEST_INTERVAL)
+        assert 8 <= len(paths.sent) <= 10
+        assert {size for _, _, size in paths.sent} == {SMALL}
+        # Once it answers, its size is searched.
+        paths.carries["fd00::1"] = 1376
+        assert (await path(node, lambda spec: spec.path_mtu)).path_mtu == 1376
+
+
+@pytest.mark.virtual_clock
+async def test_an_answer_of_the_path_before_says_nothing_of_the_one_after() -> None:
+    paths = Paths()
+    paths.delay = 1.0
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        address = await add(node, 1)
+        await path(node, lambda spec: spec.path is PathKind.DIRECT)
+        await trio.sleep(0.5)
+        # The peer comes from elsewhere while a round is under way, and is measured at once after it.
+        await node.put(KubeSpanPeerStatus, "key-1", attrs.evolve(UP, endpoint="192.0.2.9:51820"))
+        await path(node, lambda spec: spec.endpoint == "192.0.2.9:51820")
+        paths.delay = 0.010
+        spec = await path(node, lambda spec: spec.round_trip)
+        assert spec.worst_round_trip == timedelta(milliseconds=10)
+        assert trio.current_time() - paths.sent[0][0] < SHORTEST_INTERVAL
+        assert {sent for _, sent, _ in paths.sent} == {address}
+
+
+@pytest.mark.virtual_clock
+async def test_a_path_through_a_relay_that_is_down_is_so_since_then() -> None:
+    now = [datetime(2026, 11, 29, tzinfo=UTC)]
+    async with running(PathController(Paths, wall=lambda: now[0])) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        down = attrs.evolve(UP, state=PeerState.DOWN, relay="relay.example:443")
+        await add(node, 1, down)
+        began = (await path(node)).since
+        now[0] += timedelta(minutes=1)
+        await node.put(KubeSpanPeerStatus, "key-1", attrs.evolve(down, label="other"))
+        assert (await path(node, lambda spec: spec.label == "other")).since == began
 
 
 @pytest.mark.virtual_clock
