@@ -4,6 +4,7 @@ The answer is bounded: its head by h11, its body by the caller. Redirects are no
 """
 
 import ssl
+import string
 import urllib.parse
 from collections.abc import Mapping
 
@@ -50,12 +51,28 @@ def host_and_port(url: str) -> tuple[str, int]:
     """Where the server of a URL is. Raises FetchError."""
     try:
         parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme, 0)
+        host, port = in_ascii(parts.hostname or ""), parts.port or PORTS.get(parts.scheme, 0)
     except ValueError as error:
         raise FetchError("the URL is invalid") from error
     if not host or not port:
         raise FetchError("the URL is not one of http or https")
     return host, port
+
+
+def in_ascii(host: str) -> str:
+    """The name of a host, or that and a port, as DNS and HTTP have it. Raises ValueError."""
+    return host if host.isascii() else host.encode("idna").decode()
+
+
+def target_of(parts: urllib.parse.SplitResult) -> str:
+    """What a server is asked for, for a URL; what may not stand in a request is escaped."""
+    target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+    return urllib.parse.quote(target, safe=string.punctuation)
+
+
+def host_field(parts: urllib.parse.SplitResult) -> str:
+    """The host as a request names it. Raises ValueError."""
+    return in_ascii(parts.netloc.rpartition("@")[2])
 
 
 async def fetch(request: Request, tls: ssl.SSLContext | None, *, proxy: str = "") -> Answer:
@@ -71,6 +88,8 @@ async def fetch(request: Request, tls: ssl.SSLContext | None, *, proxy: str = ""
             await trio.aclose_forcefully(stream)
     except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
         raise FetchError(connection_fault(error) or type(error).__name__) from error
+    except ValueError as error:  # of what looks names up, and of TLS: an empty label, or one that is too long
+        raise FetchError("the host is not a valid name") from error
 
 
 async def _connected(host: str, port: int, proxy: str) -> trio.abc.Stream:
@@ -99,13 +118,12 @@ async def _look_up(host: str, port: int) -> list[tuple[str, int]]:
 
 async def _exchange(stream: trio.abc.Stream, request: Request) -> Answer:
     parts = urllib.parse.urlsplit(request.url)
-    target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    headers = {"Host": parts.netloc.rpartition("@")[2], "Connection": "close", **request.headers}
+    headers = {"Host": host_field(parts), "Connection": "close", **request.headers}
     if request.body or request.method not in ("GET", "DELETE"):
         headers["Content-Length"] = str(len(request.body))
     machine = h11.Connection(h11.CLIENT)
     try:
-        head = h11.Request(method=request.method, target=target, headers=list(headers.items()))
+        head = h11.Request(method=request.method, target=target_of(parts), headers=list(headers.items()))
     except h11.LocalProtocolError as error:
         raise FetchError(f"the request cannot be written: {error}") from error
     data = machine.send(head) or b""

@@ -54,7 +54,7 @@ async def _request(target: Target) -> str:
         # The authorities are read once for each version of them: that takes tens of milliseconds.
         tls = await trio.to_thread.run_sync(_context, target.trust, target.digest) if is_tls else None
         proxy = _proxy(url, is_tls=is_tls, variables=target.variables)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, FetchError) as error:
         return connection_fault(error)
     headers = {"User-Agent": _USER_AGENT, **_credentials(url)}
     try:

@@ -37,7 +37,7 @@ async def _connect(target: str) -> None:
     host, _, port = target.rpartition(":")
     try:
         stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no name can be like this
         raise CheckFailedError(f"no connection: {connection_fault(error)}") from error
     await stream.aclose()
 
@@ -50,7 +50,7 @@ async def _request(url: str, ca: str) -> None:
         raise CheckFailedError(f"the CA file {ca} cannot be used: {connection_fault(error)}") from error
     try:
         status = await status_of(url, context)
-    except (NoAnswerError, OSError, trio.BrokenResourceError) as error:
+    except (NoAnswerError, OSError, ValueError, trio.BrokenResourceError) as error:
         raise CheckFailedError(f"no answer: {connection_fault(error) or type(error).__name__}") from error
     if status not in _SUCCESS:
         raise CheckFailedError(f"the answer is {status} {_phrase(status)}".rstrip())

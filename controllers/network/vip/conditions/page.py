@@ -6,6 +6,8 @@ import urllib.parse
 import h11
 import trio
 
+from nodespan.controllers.common.http_client import host_field, in_ascii, target_of
+
 _CHUNK = 16 * 1024
 _PORTS = {"http": 80, "https": 443}
 
@@ -15,17 +17,19 @@ class NoAnswerError(Exception):
 
 
 async def status_of(url: str, context: ssl.SSLContext) -> int:
-    """The status of a page. Raises NoAnswerError, OSError and trio.BrokenResourceError."""
+    """The status of a page.
+
+    Raises NoAnswerError, OSError, trio.BrokenResourceError, and ValueError for a host that is not a valid name.
+    """
     parts = urllib.parse.urlsplit(url)
-    host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
+    host, port = in_ascii(parts.hostname or ""), parts.port or _PORTS.get(parts.scheme, 0)
     if not host or not port:
         raise NoAnswerError(f"{url} is not a URL of http or https")
     stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
     try:
         if parts.scheme == "https":
             stream = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        return await _ask(stream, parts.netloc.rpartition("@")[2], target)
+        return await _ask(stream, host_field(parts), target_of(parts))
     finally:
         await trio.aclose_forcefully(stream)
 

@@ -141,3 +141,29 @@ async def test_a_proxy_of_the_environment_is_used_and_what_is_no_proxy_is_named(
     error = await try_target(page("http://192.0.2.1/x", variables=("http_proxy=ftp://secret@x",)))
     assert "names a proxy that cannot be used" in error
     assert "secret" not in error
+
+
+async def test_a_url_may_have_letters_beyond_ascii() -> None:
+    heard: list[bytes] = []
+    async with listening(answer("200 OK"), heard=heard) as port:
+        assert await try_target(page(f"http://127.0.0.1:{port}/grün?q=ä%20")) == ""
+    assert heard[0].startswith(b"GET /gr%C3%BCn?q=%C3%A4%20 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a..b/",
+        "https://a..b/",
+        "http://.a.com/",
+        "https://.a.com/",
+        f"http://{'x' * 64}.example/",
+        "http://ü..b/",
+        f"http://{'ü' * 64}.example/",
+        "http://a\x00b/",
+    ],
+)
+@pytest.mark.parametrize("variables", [(), ("http_proxy=http://127.0.0.1:9", "https_proxy=http://127.0.0.1:9")])
+async def test_a_host_that_cannot_be_is_a_failure_of_its_probe(url: str, variables: tuple[str, ...]) -> None:
+    assert await try_target(page(url, variables=variables))
+    assert await try_target(tcp(f"{url.split('/')[2]}:80"))
