@@ -113,11 +113,21 @@ def test_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "a b: OK\nb: OK\n")
 
 
-def wheel(directory: Path, name: str, metadata: str) -> Path:
+def wheel(directory: Path, name: str, metadata: str, **bills: str) -> Path:
     path = directory / f"{name}-1-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}-1.dist-info/METADATA", f"Metadata-Version: 2.4\nName: {name}\n{metadata}")
+        for bill, text in bills.items():
+            archive.writestr(f"{name}-1.dist-info/sboms/{bill}.json", text)
     return path
+
+
+# As cryptography says what is linked into it.
+HELD = """{"bomFormat": "CycloneDX", "components": [
+    {"name": "openssl", "version": "4.0.3", "purl": "pkg:generic/openssl@4.0.3?download_url=https://example.org/o",
+     "hashes": [{"alg": "SHA-256", "content": "%s"}]},
+    {"name": "libc", "version": "0.2.1", "purl": "pkg:cargo/libc@0.2.1", "licenses": [{"expression": "MIT"}]}]}
+""" % ("c" * 64)
 
 
 @pytest.fixture
@@ -128,8 +138,12 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     lock.write_text(
         f"# head\none.x==1.0 \\\n    --hash=sha256:{digests[0]} \\\n    --hash=sha256:{digests[1]}\n"
         f"two==2.0 \\\n    --hash=sha256:{digests[0]}\n"
+        f"three==3.0 \\\n    --hash=sha256:{digests[1]}\n"
     )
     monkeypatch.setattr(wheels, "LOCK", lock)
+    project = tmp_path / "project.toml"
+    project.write_text('[project]\ndependencies = ["One.X>=1,<2", "three"]\n')
+    monkeypatch.setattr(sbom, "_PROJECT_FILE", project)
     return [
         wheel(
             tmp_path,
@@ -137,7 +151,12 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             "License-Expression: MIT OR Apache-2.0\nRequires-Dist: Two>=1\n"
             'Requires-Dist: absent; extra == "more"\nRequires-Dist: old; python_version < "3.9"\n',
         ),
-        wheel(tmp_path, "two", "License: Anything\nClassifier: License :: OSI Approved :: BSD License\n"),
+        wheel(
+            tmp_path,
+            "two",
+            "License: Anything\nClassifier: License :: OSI Approved :: BSD License\nRequires-Dist: three\n",
+        ),
+        wheel(tmp_path, "three", "License-Expression: MIT\n", linked=HELD),
     ]
 
 
@@ -160,8 +179,24 @@ def test_the_bill_names_what_is_inside_and_what_needs_what(fetched: list[Path]) 
     assert needs["pypi:one-x"] == {"pypi:two"}
     assert "pypi:one-x" in needs["nodespan"]
     assert "pypi:two" not in needs["nodespan"]
+    # A direct one although another needs it too, and what is linked into it.
+    assert "pypi:three" in needs["nodespan"]
+    assert needs["pypi:three"] == {"generic:openssl@4.0.3", "cargo:libc@0.2.1"}
+    openssl = components["generic:openssl@4.0.3"]
+    assert openssl["purl"].startswith("pkg:generic/openssl@4.0.3")
+    assert [each["content"] for each in openssl["hashes"]] == ["c" * 64]
+    assert components["cargo:libc@0.2.1"]["licenses"] == [{"license": {"id": "MIT"}}]
     # The libraries of the dashboard are in the tree.
     assert components["npm:@tanstack/virtual-core"]["purl"].startswith("pkg:npm/%40tanstack/virtual-core@")
+
+
+@pytest.mark.parametrize("text", ["{", '{"spdxVersion": "SPDX-2.3"}', '{"bomFormat": "CycloneDX", "components": [{}]}'])
+def test_a_bill_in_a_wheel_that_cannot_be_read_is_an_error(tmp_path: Path, text: str) -> None:
+    path = wheel(tmp_path, "one", "", linked=text)
+    with pytest.raises(
+        BuildError, match=r"one-1-py3-none-any\.whl: one-1\.dist-info/sboms/linked\.json cannot be read"
+    ):
+        sbom._described(path)
 
 
 def test_the_bill_is_of_the_locked_wheels() -> None:
