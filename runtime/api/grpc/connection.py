@@ -6,6 +6,7 @@ reader pauses, which slows the peer down.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import h2.errors
 import h2.exceptions
@@ -127,7 +128,7 @@ class Connection:
         self._expiring.discard(self)
         for stream in tuple(self._streams.values()):
             self._completed(stream.id)
-            self._seat.held.shrink(len(stream.body))
+            self._release(stream)
         self._streams.clear()
 
     def stop(self) -> None:
@@ -142,13 +143,18 @@ class Connection:
         if self._streams.pop(stream.id, None):
             self._duplex.pop(stream.id, None)
             self._buffered -= len(stream.body)
-            self._seat.held.shrink(len(stream.body))
+            self._release(stream)
             self._completed(stream.id)
             self._machine.retire(stream.id)
             if not self._streams:
                 self._sources.became_idle(self._seat)
                 self._expiring.add(self)
         self._stop_reading_if_done()
+
+    def _release(self, stream: Stream) -> None:
+        self._seat.held.shrink(len(stream.body))
+        if stream.inbox is not None:
+            stream.inbox.release()
 
     def _stop_reading_if_done(self) -> None:
         if self._is_stopping and not self._streams:
@@ -215,7 +221,7 @@ class Connection:
             return
         method = self._service.methods.get(fields.get(":path", ""))
         is_duplex = method is not None and method.is_duplex
-        if not has_ended and not is_duplex and not self._may_begin(stream):
+        if not has_ended and not self._may_begin(stream):
             return
         try:
             stream.call = self._open(stream, fields, headers)
@@ -224,7 +230,8 @@ class Connection:
             stream.finish(error.status)
             return
         if is_duplex:
-            stream.open_inbox()
+            # While its handler takes messages one by one, it is waited for as a request is.
+            stream.open_inbox(self._seat.held, partial(self._completed, id))
             # What is sent both ways goes stale: it should wait where its sender can drop it.
             self._wire.keep_little(MAX_WAITING)
             self._duplex[id] = stream
@@ -313,7 +320,13 @@ class Connection:
             self._sources.turned_away["slow"] += 1
             seconds = self._service.limits.request_time
             text = f"the request has not ended within {seconds:g} s"
-            self._streams[id].finish(Status(Code.DEADLINE_EXCEEDED, text))
+            stream, status = self._streams[id], Status(Code.DEADLINE_EXCEEDED, text)
+            if stream.inbox is None:
+                stream.finish(status)
+            else:
+                # Its handler runs already, and finishes it.
+                self._completed(id)
+                stream.end(status)
         self._waits_for_requests = False
 
     def _open(self, stream: Stream, fields: Mapping[str, str], headers: Headers) -> Call:

@@ -68,6 +68,11 @@ class MessageReader:
         return bool(self._messages)
 
     @property
+    def waiting(self) -> int:
+        """How many complete messages there are."""
+        return len(self._messages)
+
+    @property
     def is_between(self) -> bool:
         """Whether the body may end here."""
         return not self._body

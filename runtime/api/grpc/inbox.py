@@ -4,6 +4,10 @@ The handler first takes messages one by one (`receive`), which is enough for a f
 a function as it comes, without a task in between. What is passed on is the function's business, hence there is no limit
 of the server on it: the function must not keep more than it can afford, and `pace` is awaited after each read, so that
 a peer may be slowed down and others have their turn.
+
+What lies here, of messages that are not taken or not complete, is accounted for as other requests are: on behalf of the
+connection and its source. Until `pass_to` the call is an incomplete request, of which a source may have so many, and
+each for so long.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,21 +15,47 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from nodespan.runtime.api.grpc.framing import MessageReader
+from nodespan.runtime.api.grpc.ledger import Ledger
 from nodespan.runtime.api.grpc.status import Code, RPCError
 
 # Bytes that may wait for `receive`. A peer that sends more before it is asked to breaks the rules of its method.
 _MOST_WAITING = 64 << 10
+# And so many messages: the smallest take many times their bytes.
+_MOST_MESSAGES = 1000
+# Accounted for in steps, as it changes with every frame. The first is for what a call takes in any case.
+_STEP = 16 << 10
 # What a frame is counted as, beside its bytes.
 _FRAME_COST = 64
 
 
 class Inbox:
-    """The messages of one call, of at most `limit` bytes each. `give_up` ends the call with an error."""
+    """The messages of one call, of at most `limit` bytes each. `give_up` ends the call with an error.
 
-    __slots__ = ("_deliver", "_give_up", "_has_ended", "_news", "_pace", "_reader", "received")
+    `held` is where what lies here is accounted for. `on_passed` is called when messages are passed on from now on.
+    """
 
-    def __init__(self, limit: int, give_up: Callable[[RPCError], None]) -> None:
+    __slots__ = (
+        "_accounted",
+        "_deliver",
+        "_give_up",
+        "_has_ended",
+        "_held",
+        "_is_released",
+        "_news",
+        "_on_passed",
+        "_pace",
+        "_reader",
+        "received",
+    )
+
+    def __init__(
+        self, limit: int, give_up: Callable[[RPCError], None], held: Ledger, on_passed: Callable[[], None]
+    ) -> None:
         self._reader = MessageReader(limit)
+        self._held = held
+        self._accounted = 0
+        self._is_released = False
+        self._on_passed = on_passed
         self._give_up = give_up
         self._deliver: Callable[[bytes], None] | None = None
         self._pace: Callable[[int], Awaitable[None]] | None = None
@@ -41,6 +71,7 @@ class Inbox:
             if self._has_ended:
                 return None
             await self._news.park()
+        self._account()
         return message
 
     async def ended(self) -> None:
@@ -52,7 +83,9 @@ class Inbox:
         """From now on give each message to `deliver`, which may raise RPCError, and after reads await `pace`."""
         while (message := self._reader.take()) is not None:
             deliver(message)
+        self._account()
         self._deliver, self._pace = deliver, pace
+        self._on_passed()
 
     # What the connection does.
 
@@ -68,14 +101,33 @@ class Inbox:
         try:
             reader.feed(data)
             if deliver is None:
-                if len(reader) > _MOST_WAITING:
+                self._account()
+                if len(reader) > _MOST_WAITING or reader.waiting > _MOST_MESSAGES:
                     raise RPCError(Code.RESOURCE_EXHAUSTED, "more messages than are asked for")
                 self._news.unpark_all()
                 return
             while (message := reader.take()) is not None:
                 deliver(message)
+            self._account()
         except RPCError as error:
             self._give_up(error)
+
+    def release(self) -> None:
+        """The call is over: nothing is accounted for any more."""
+        self._held.shrink(self._accounted)
+        self._accounted = 0
+        self._is_released = True
+
+    def _account(self) -> None:
+        """Account for what lies here. Raises RPCError if it is too much."""
+        needed = (len(self._reader) // _STEP + 1) * _STEP
+        if needed == self._accounted or self._is_released:
+            return
+        if needed < self._accounted:
+            self._held.shrink(self._accounted - needed)
+        elif not self._held.grow(needed - self._accounted):
+            raise RPCError(Code.RESOURCE_EXHAUSTED, "too many large requests at once")
+        self._accounted = needed
 
     def end(self) -> None:
         """The peer has sent all."""

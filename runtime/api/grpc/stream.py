@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from nodespan.runtime.api.grpc.framing import OneMessage, frame
 from nodespan.runtime.api.grpc.header_block import header_block
 from nodespan.runtime.api.grpc.inbox import Inbox
-from nodespan.runtime.api.grpc.ledger import Sized
+from nodespan.runtime.api.grpc.ledger import Ledger, Sized
 from nodespan.runtime.api.grpc.limits import Limits
 from nodespan.runtime.api.grpc.method import Call, Method, Peer
 from nodespan.runtime.api.grpc.output import ServerOutput
@@ -125,9 +125,10 @@ class Stream:
         self._forced = status
         self.scope.cancel()
 
-    def open_inbox(self) -> None:
+    def open_inbox(self, held: Ledger, on_passed: Callable[[], None]) -> None:
         """The call's messages go both ways: it can be run before its request is complete."""
-        self.inbox = Inbox(self._service.limits.max_message, lambda error: self.end(error.status))
+        limit = self._service.limits.max_message
+        self.inbox = Inbox(limit, lambda error: self.end(error.status), held, on_passed)
 
     async def run(self, call: Call) -> None:
         """Answer the call, whose request is complete unless it has an inbox."""

@@ -10,7 +10,19 @@ import pytest
 import structlog
 import trio
 
-from nodespan.runtime.api.grpc import Call, Code, Inbox, Limits, RPCError, Server, Service, duplex, frame, methods
+from nodespan.runtime.api.grpc import (
+    Bounds,
+    Call,
+    Code,
+    Inbox,
+    Limits,
+    RPCError,
+    Server,
+    Service,
+    duplex,
+    frame,
+    methods,
+)
 from nodespan.runtime.api.grpc.client import CallError, Endpoint, open_channel
 from tests.runtime.api.grpc.greeter import RawClient
 from tests.support.deadlines import PATIENCE
@@ -157,6 +169,75 @@ async def test_what_is_not_taken_is_bounded() -> None:
             with pytest.raises(CallError) as caught:
                 await flood()
         assert caught.value.code is Code.RESOURCE_EXHAUSTED
+
+
+async def test_many_small_messages_that_are_not_taken_are_too_many() -> None:
+    async with serving() as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        async with channel.open(LEFT, bytes, timeout=PATIENCE) as call:
+            for _ in range(1001):
+                await call.send(b"")
+            with pytest.raises(CallError) as caught:
+                await call.receive()
+        assert caught.value.code is Code.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("method", [LEFT, PASSED_ON])
+async def test_what_lies_unread_is_accounted_for_until_the_call_ends(method: str) -> None:
+    """Not taken, or not complete: of either the server keeps as much as of other requests."""
+    limits = Limits(held=Bounds(70_000, 70_000, 70_000))
+    async with serving(limits) as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        assert chat.server is not None
+        sources = chat.server.sources
+        async with await trio.open_tcp_stream("127.0.0.1", chat.port) as stream:
+            client = RawClient(stream)
+            for held in (32 << 10, 64 << 10):
+                id = client.request(method, frame(bytes(50_000))[:10_000], end=False)
+                client.machine.send_data(id, bytes(10_000))
+                await client.flush()
+                await eventually(lambda held=held: sources.held == held)  # type: ignore[misc]
+            third = client.request(method, frame(bytes(50_000))[:10_000], end=False)
+            await client.flush()
+            # The others stay.
+            assert (await client.until(h2.events.StreamEnded)).stream_id == third
+            assert sources.held == 64 << 10
+        await eventually(lambda: sources.held == 0)
+        # There is room again.
+        async with channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as call:
+            await call.send(bytes(40_000))
+            assert await call.receive() == bytes(40_000)
+        await eventually(lambda: sources.held == 0)
+
+
+async def test_a_call_is_an_incomplete_request_until_its_messages_are_passed_on() -> None:
+    limits = Limits(incomplete=Bounds(1, 1))
+    async with serving(limits) as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        assert chat.server is not None
+        turned_away = chat.server.sources.turned_away
+        async with channel.open(PASSED_ON, bytes, timeout=PATIENCE) as passed:
+            assert await passed.receive() == b"begin"
+            # It leaves room for another one.
+            async with channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as one:
+                await one.send(b"a")
+                assert await one.receive() == b"a"
+                assert turned_away["incomplete"] == 0
+                with pytest.raises(CallError):
+                    async with channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as another:
+                        await another.receive()
+                assert turned_away["incomplete"] > 0
+            await passed.send(b"b")
+            assert await passed.receive() == b"b"
+
+
+async def test_a_handler_that_waits_for_messages_too_long_is_ended() -> None:
+    limits = Limits(request_time=0.05)
+    async with serving(limits) as chat, open_channel([Endpoint("127.0.0.1", chat.port, secure=False)]) as channel:
+        async with channel.open(ONE_BY_ONE, bytes, timeout=PATIENCE) as call:
+            with pytest.raises(CallError, match="has not ended within") as caught:
+                await call.receive()
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        await eventually(lambda: chat.running == 0)
+        assert chat.server is not None
+        assert chat.server.sources.turned_away["slow"] == 1
 
 
 async def test_a_peer_is_read_no_faster_than_the_pace_allows_and_pays_for_every_frame() -> None:
