@@ -12,7 +12,7 @@ files, from where a page that is needed again comes within a microsecond.
 import ctypes
 import gc
 import linecache
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -23,6 +23,8 @@ _THRESHOLDS = (20_000, 20, 100)
 # it gives back what a burst has left.
 _LOADED = 20.0
 _INTERVAL = 600.0
+# Code that is there for so many seconds is loaded, and stays.
+_LASTING = 5.0
 # Of malloc(3) and madvise(2).
 _ARENA_MAX = -8
 _DONTNEED = 4
@@ -49,27 +51,36 @@ def settle() -> None:
     gc.freeze()
 
 
-def give_back() -> None:
+def give_back(lasting: Collection["Region"]) -> None:
     """Give memory that is free within the process, and code that is not in use, back to the system.
 
-    Blocks for some ten milliseconds, in which other threads run. Nothing where the C library cannot do that.
+    Only of regions that are there as they were some time ago: other threads load code meanwhile, and what is a file now
+    may be memory in a moment. Blocks for some ten milliseconds, in which other threads run. Nothing where the C library
+    cannot do that.
     """
     c_library = ctypes.CDLL(None)
     if hasattr(c_library, "malloc_trim"):
         c_library.malloc_trim(0)
     madvise = c_library.madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for region in clean_regions(Path("/proc/self/smaps").read_text(errors="replace").splitlines()):
+    for region in present_regions():
         # Advice: where it is refused, as for memory that is locked, the pages stay.
-        madvise(region.start, region.length, _DONTNEED)
+        if region in lasting:
+            madvise(region.start, region.length, _DONTNEED)
+
+
+def present_regions() -> frozenset["Region"]:
+    """The regions of this process that show files as they are. Blocks for some ten milliseconds."""
+    return frozenset(clean_regions(Path("/proc/self/smaps").read_text(errors="replace").splitlines()))
 
 
 @attrs.frozen
 class Region:
-    """A part of the address space."""
+    """A part of the address space, and the file there: its device and inode."""
 
     start: int
     length: int
+    file: tuple[str, str]
 
 
 def clean_regions(smaps: Iterable[str]) -> Iterator[Region]:
@@ -87,7 +98,7 @@ def clean_regions(smaps: Iterable[str]) -> Iterator[Region]:
             is_file = inode != "0" and path.startswith("/") and not path.startswith("/dev/")
             is_private = "w" not in permissions and permissions.endswith("p")
             first = int(start, 16)
-            region = Region(first, int(end, 16) - first) if is_file and is_private else None
+            region = Region(first, int(end, 16) - first, (values[2], inode)) if is_file and is_private else None
         elif name == "Rss:":
             resident = int(values[0])
         elif name == "Anonymous:" and region is not None and resident and values[0] == "0":
@@ -100,8 +111,16 @@ async def keep_small() -> None:
     For a task of a process that runs one agent: runs until cancelled.
     """
     settle()
-    await trio.sleep(_LOADED)
+    lasting = await _present_before(_LOADED)
     settle()
     while True:
-        await trio.to_thread.run_sync(give_back)
-        await trio.sleep(_INTERVAL)
+        await trio.to_thread.run_sync(give_back, lasting)
+        lasting = await _present_before(_INTERVAL)
+
+
+async def _present_before(wait: float) -> frozenset[Region]:
+    """Wait, and return the regions that were there shortly before the end."""
+    await trio.sleep(wait - _LASTING)
+    regions = await trio.to_thread.run_sync(present_regions)
+    await trio.sleep(_LASTING)
+    return regions

@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from nodespan.runtime.process import garbage
 from nodespan.runtime.process.garbage import Region, clean_regions
 
 SMAPS = """\
@@ -48,7 +50,7 @@ def resident():
 garbage.tune()
 before = resident()
 garbage.settle()
-garbage.give_back()
+garbage.give_back(garbage.present_regions())
 # All of it still works.
 import decimal, json, sqlite3, ssl
 ssl.create_default_context()
@@ -60,7 +62,24 @@ print(before, resident())
 
 def test_only_what_a_file_holds_unchanged_is_dropped() -> None:
     found = list(clean_regions(SMAPS.splitlines()))
-    assert found == [Region(0x7F0000000000, 0x4000), Region(0x7F0000004000, 0x4000)]
+    file = ("fe:00", "12")
+    assert found == [Region(0x7F0000000000, 0x4000, file), Region(0x7F0000004000, 0x4000, file)]
+
+
+def test_only_what_was_there_before_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[int] = []
+
+    def madvise(start: int, length: int, advice: int) -> int:
+        dropped.append(start)
+        return 0
+
+    known, new = Region(0x1000, 0x1000, ("fe:00", "1")), Region(0x3000, 0x1000, ("fe:00", "2"))
+    # A library was unloaded, and another one is there now.
+    replaced = Region(0x5000, 0x1000, ("fe:00", "3"))
+    monkeypatch.setattr("ctypes.CDLL", lambda name: SimpleNamespace(madvise=madvise))
+    monkeypatch.setattr(garbage, "present_regions", lambda: frozenset({known, new, replaced}))
+    garbage.give_back({known, Region(0x5000, 0x1000, ("fe:00", "4"))})
+    assert dropped == [known.start]
 
 
 @pytest.mark.process
