@@ -25,6 +25,14 @@ _SHARED: Final = frozenset({"all", "default"})
 _FORWARDING_OF_ALL: Final = frozenset(
     {"net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding", "net/ipv6/conf/all/forwarding"}
 )
+# Of each pair one is in effect: a write to one sets the other to 0, and 0 is not to be written to all.
+_PAIRS: Final = (
+    ("vm/dirty_bytes", "vm/dirty_ratio"),
+    ("vm/dirty_background_bytes", "vm/dirty_background_ratio"),
+    ("vm/overcommit_kbytes", "vm/overcommit_ratio"),
+)
+_OPPOSITES: Final = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
+_WATCHDOGS: Final = ("kernel/nmi_watchdog", "kernel/soft_watchdog")
 # Those that the kernel copies from all links to each, and to those to come.
 _COPIED_FROM_ALL: Final = {
     "ipv4": frozenset({"forwarding"}),
@@ -137,6 +145,11 @@ def forwarding_faults(
         yield _IPV6_ID, f"{_DROPPED}: set {IPV6_FORWARDING} to 1 in machine.sysctls, and {also}"
 
 
+def opposite(parameter: Parameter) -> str:
+    """The path of the other one of a pair of which one is in effect, "" for none."""
+    return "" if parameter.sys else _OPPOSITES.get(parameter.path, "")
+
+
 def beside(parameter: Parameter) -> Iterator[str]:
     """Patterns, below /proc/sys, of other parameters that a write to this one changes too.
 
@@ -144,6 +157,12 @@ def beside(parameter: Parameter) -> Iterator[str]:
     own (IPv4, and neighbours), and those of IPv6 for all links to each of them.
     """
     if parameter.sys:
+        return
+    if opposite(parameter):
+        yield opposite(parameter)
+        return
+    if parameter.path == "kernel/watchdog":
+        yield from _WATCHDOGS
         return
     if parameter.path == "net/ipv4/ip_forward":
         yield "net/ipv4/conf/*/forwarding"

@@ -28,7 +28,15 @@ from nodespan.controllers.common.damping import Damper
 from nodespan.controllers.common.journal import Journal
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.host.host import Host, HostError
-from nodespan.controllers.host.kernel_parameter_rules import Parameter, beside, gives, is_above, one_line, parameter_of
+from nodespan.controllers.host.kernel_parameter_rules import (
+    Parameter,
+    beside,
+    gives,
+    is_above,
+    one_line,
+    opposite,
+    parameter_of,
+)
 from nodespan.resources.runtime import KernelParamSpecSpec, KernelParamStatusSpec
 from nodespan.runtime.text.escaping import bounded
 
@@ -56,7 +64,8 @@ class Record:
     """What is to be put back. Values are in the kernel's own form.
 
     `value` is the desired one, `reads` what the kernel makes of it ("" until it was written). `index` is that of the
-    link that it is a setting of, else 0. `others` are the values before and after of the parameters beside it.
+    link that it is a setting of, else 0. `others` are the values before and after of the parameters beside it, and
+    `restoring` those of them that are about to be put back with it.
     """
 
     before: str
@@ -64,6 +73,7 @@ class Record:
     reads: str = ""
     index: int = 0
     others: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
+    restoring: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """As the journal has it."""
@@ -73,7 +83,7 @@ class Record:
     def of(cls, plain: Mapping[str, Any]) -> "Record":
         """From the journal."""
         others = {path: (str(before), str(after)) for path, (before, after) in plain["others"].items()}
-        return cls(**{**plain, "others": others})
+        return cls(**{**plain, "others": others, "restoring": tuple(map(str, plain.get("restoring", ())))})
 
 
 @attrs.define
@@ -109,6 +119,8 @@ class KernelParameters:
         self._clock = clock
         self._link_index = link_index
         self._damper = Damper()
+        # Why records are not put back, by name.
+        self._stuck: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def open(self) -> str:
@@ -129,7 +141,9 @@ class KernelParameters:
             if may_undo:
                 managed = self._journal.names(_KIND)
                 for name in sorted(managed - kept, key=lambda each: (_parameter(each).rank, each)):
-                    self._put_back(name, kept, managed, outcome)
+                    self._try_to_put_back(name, kept, managed, outcome)
+            for name in self._stuck.keys() & kept:
+                self._no_longer_stuck(name)
             current = self._record(found, desired, outcome)
             for id in sorted(current, key=lambda each: (found[each].rank, each)):
                 self._set(id, found[id], desired[id], outcome)
@@ -201,6 +215,9 @@ class KernelParameters:
             if record.value != spec.value:
                 self._damper.forget(id)
                 record = attrs.evolve(record, value=spec.value, reads="")
+            if record.restoring:
+                # It is desired again, before all of it was put back.
+                record = attrs.evolve(record, reads="", restoring=())
             if one_line(current) == one_line(record.reads or spec.value):
                 self._journal.change({_name(parameter): attrs.evolve(record, reads=current).to_plain()})
                 self._damper.holds(id)
@@ -262,43 +279,85 @@ class KernelParameters:
 
     # Putting back.
 
-    def _put_back(self, name: str, kept: Set[str], managed: Set[str], outcome: Outcome) -> None:
-        """Put back one that is not desired. `kept` are the records of those that are, `managed` all that were."""
+    def _try_to_put_back(self, name: str, kept: Set[str], managed: Set[str], outcome: Outcome) -> None:
+        """Less and less often, if it fails. What fails is a problem."""
+        now = self._clock()
+        if self._damper.may_try(name, now):
+            text = self._put_back(name, kept, managed, outcome)
+            if text:
+                self._damper.failed(name, now)
+                self._stuck[name] = text
+            else:
+                self._no_longer_stuck(name)
+        if name in self._stuck:
+            outcome.problems[_parameter(name).absolute.lstrip("/").replace("/", ".")] = self._stuck[name]
+
+    def _no_longer_stuck(self, name: str) -> None:
+        self._stuck.pop(name, None)
+        self._damper.forget(name)
+
+    def _put_back(self, name: str, kept: Set[str], managed: Set[str], outcome: Outcome) -> str:
+        """Put back one that is not desired; returns why it cannot be, "" if it was.
+
+        `kept` are the records of those that are desired, `managed` all that were.
+        """
         parameter, record = _parameter(name), Record.of(self._journal.get(name))
         try:
             current = self._read(parameter)
         except MissingError:
             self._forget(name)
-            return
+            return ""
         except (HostError, OSError) as error:
-            outcome.news.append(_reason(parameter, error, "put back"))
-            return
+            return _reason(parameter, error, "put back")
         if record.index != self._index(parameter):
             # Of a link that is gone: the one that has its name now is as others made it.
             self._forget(name)
-            return
+            return ""
         covered = self._covered(parameter, kept)
-        target = record.before if covered is None else covered
-        untouched = [] if covered is not None else self._untouched_beside(record, kept, managed)
+        target = _chosen(parameter, record.before) if covered is None else covered
         ours = {one_line(text) for text in (record.reads, record.value) if text}
-        if record.reads and one_line(current) not in {*ours, one_line(target)}:
+        is_there = one_line(_chosen(parameter, current)) == one_line(target)
+        if record.reads and not record.restoring and not is_there and one_line(current) not in ours:
             outcome.news.append(
                 f"{parameter.absolute} was changed to {quote(bounded(one_line(current)))} by another program, and is "
                 "left as it is"
             )
             self._forget(name, left=current)
-            return
+            return ""
+        untouched: tuple[str, ...] = ()
+        if covered is None:
+            untouched = record.restoring or tuple(self._untouched_beside(record, kept, managed))
+        if untouched and not record.restoring:
+            # The write changes them, so that a successor could not tell any more which are to be put back.
+            self._journal.change({name: attrs.evolve(record, restoring=untouched).to_plain()})
         try:
-            if one_line(current) != one_line(target):
+            # Of a pair of which one is in effect, the other puts back both.
+            if not is_there and not (target == "0" and opposite(parameter) in untouched):
                 self._write_beside(parameter, target, record.others)
-            for path in untouched:
-                before, _ = record.others[path]
-                if self._read_beside(path) not in (None, before):
-                    self._write(Parameter(path), before)
         except OSError as error:
-            outcome.news.append(_reason(parameter, error, f"put back to {quote(bounded(target))}"))
-            return
+            return _reason(parameter, error, f"put back to {quote(bounded(target))}")
+        failed = self._put_back_beside(record, untouched)
+        if failed:
+            self._journal.change({name: attrs.evolve(record, restoring=tuple(failed)).to_plain()})
+            return "; ".join(failed.values())
         self._forget(name, left=target if covered is None else None)
+        return ""
+
+    def _put_back_beside(self, record: Record, paths: Iterable[str]) -> dict[str, str]:
+        """Put back these of its others, one by one; returns why some cannot be."""
+        failed: dict[str, str] = {}
+        for path in paths:
+            before, _ = record.others[path]
+            parameter = Parameter(path)
+            if self._read_beside(path) in (None, before):
+                continue
+            try:
+                self._write(parameter, before)
+            except OSError as error:
+                # Of a link that went in this moment nothing is left.
+                if error.errno not in _MISSING:
+                    failed[path] = _reason(parameter, error, f"put back to {quote(bounded(before))}")
+        return failed
 
     def _covered(self, parameter: Parameter, kept: Set[str]) -> str | None:
         """The value that another parameter gives this one, which is still desired; None if none does."""
@@ -331,9 +390,7 @@ class KernelParameters:
     # Files.
 
     def _paths_beside(self, parameter: Parameter) -> Iterable[str]:
-        if not parameter.is_of_namespace:
-            return
-        base = self._own / "proc/sys"
+        base = (self._own if parameter.is_of_namespace else self._host.root) / "proc/sys"
         for pattern in beside(parameter):
             for file in base.glob(pattern):
                 path = str(file.relative_to(base))
@@ -408,6 +465,13 @@ def _parameter(name: str) -> Parameter:
         if absolute.startswith(root):
             return Parameter(absolute.removeprefix(root), sys=is_sys)
     raise ValueError(f"{name!r} is not the name of a record of a kernel parameter")
+
+
+def _chosen(parameter: Parameter, value: str) -> str:
+    """What to write for a value of sysfs that reads as a choice, as `always [madvise] never`; others as they are."""
+    words = value.split()
+    chosen = [word[1:-1] for word in words if len(word) > 2 and word.startswith("[") and word.endswith("]")]
+    return chosen[0] if parameter.sys and len(chosen) == 1 and "\n" not in value else value
 
 
 def _text(file: Path) -> str:

@@ -137,16 +137,19 @@ class KernelParamSpecController(Controller):
                 is_needed = bool(desired) or self._parameters is not None
                 if not is_needed and not await trio.to_thread.run_sync(self._record.exists):
                     continue
-                await self._turn(ctx, problems, desired, may_undo=may_undo)
-                if desired and polling is None:
+                has_problems = await self._turn(ctx, problems, desired, may_undo=may_undo)
+                # What cannot be put back is tried again, too.
+                is_busy = bool(desired) or has_problems
+                if is_busy and polling is None:
                     polling = await nursery.start(self._poll, ctx)
-                elif not desired and polling is not None:
+                elif not is_busy and polling is not None:
                     polling.cancel()
                     polling = None
 
     async def _turn(
         self, ctx: ControllerContext, problems: Problems, desired: dict[str, KernelParamSpecSpec], *, may_undo: bool
-    ) -> None:
+    ) -> bool:
+        """Returns whether there are problems."""
         self._follow_links(ctx, desired)
         if self._parameters is None:
             await load(_PARAMETERS)
@@ -166,6 +169,7 @@ class KernelParamSpecController(Controller):
             await problems.set(id, text)
         for id, text in outcome.waiting.items():
             await problems.set(id, text, severity=Severity.WARNING)
+        return bool(outcome.problems)
 
     def _follow_links(self, ctx: ControllerContext, desired: dict[str, KernelParamSpecSpec]) -> None:
         """A link that appears gets its settings at once; without any such setting, links are not looked at."""

@@ -1,6 +1,9 @@
 """Kernel parameters in a directory: what is recorded, set, put right, and put back."""
 
+import contextlib
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -276,6 +279,134 @@ def test_a_process_that_is_killed_right_after_the_write_leaves_what_is_needed(la
     lab.restart()
     lab.set({})
     assert tree(lab) == before
+
+
+class KilledError(BaseException):
+    """A process is killed at this point."""
+
+
+def test_a_process_that_is_killed_in_the_middle_of_putting_back_leaves_what_is_needed(lab: Lab) -> None:
+    before = tree(lab)
+    for moment in range(1, 6):
+        for is_done in (False, True):
+            lab.set({FORWARD: "1", RP_FILTER: "2"})
+            write, left = lab.parameters._write, [moment]
+
+            def write_or_die(
+                parameter: Parameter,
+                value: str,
+                write: Callable[[Parameter, str], None] = write,
+                left: list[int] = left,
+                is_done: bool = is_done,
+            ) -> None:
+                left[0] -= 1
+                if left[0] or is_done:
+                    write(parameter, value)
+                if not left[0]:
+                    raise KilledError
+
+            lab.parameters._write = write_or_die  # type: ignore[method-assign]
+            with contextlib.suppress(KilledError):
+                lab.set({})
+            lab.restart()
+            assert lab.set({}).news == []
+            assert (tree(lab), lab.parameters.has_records) == (before, False)
+
+
+def test_one_that_is_desired_again_in_the_middle_of_putting_back_is_put_back_later(lab: Lab) -> None:
+    before = tree(lab)
+    lab.set({FORWARD: "1"})
+    write = lab.parameters._write
+
+    def write_and_die(parameter: Parameter, value: str) -> None:
+        write(parameter, value)
+        raise KilledError
+
+    lab.parameters._write = write_and_die  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        lab.set({})
+    lab.restart()
+    assert lab.set({FORWARD: "1"}).news == []
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/forwarding") == "1"
+    lab.set({})
+    assert tree(lab) == before
+
+
+def test_what_cannot_be_put_back_is_a_problem_and_is_tried_less_and_less_often(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.set({PANIC: "5"})
+    tried: list[str] = []
+
+    def refuse(parameter: Parameter, value: str) -> None:
+        tried.append(parameter.path)
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.parameters, "_write", refuse)
+        for _ in range(100):
+            lab.now += 1.0
+            outcome = lab.again({})
+            assert outcome.news == []
+            assert 'cannot be put back to "0": Invalid argument' in outcome.problems[PANIC]
+    assert len(tried) < 20
+    assert lab.set({}).problems == {}
+    assert (lab.read("proc/sys/kernel/panic"), lab.parameters.has_records) == ("0", False)
+
+
+def test_one_of_the_others_that_cannot_be_put_back_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tree(lab)
+    lab.set({FORWARD: "1"})
+    write = lab.parameters._write
+
+    def refuse(parameter: Parameter, value: str) -> None:
+        if parameter.link_name == "eth1":
+            raise OSError(errno.EIO, "Input/output error")
+        write(parameter, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.parameters, "_write", refuse)
+        assert "eth1" in lab.set({}).problems[FORWARD]
+    lab.restart()
+    assert lab.set({}).problems == {}
+    assert (tree(lab), lab.parameters.has_records) == (before, False)
+
+
+def test_a_choice_of_sysfs_is_put_back_by_its_word(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    id, path = "sys.kernel.mm.transparent_hugepage.enabled", "sys/kernel/mm/transparent_hugepage/enabled"
+    lab.write(path, "always [madvise] never")
+
+    def choose(parameter: Parameter, value: str) -> None:
+        words = ("always", "madvise", "never")
+        if value not in words:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        lab.write(path, " ".join(f"[{word}]" if word == value else word for word in words))
+
+    monkeypatch.setattr(lab.parameters, "_write", choose)
+    for value in ("never", "madvise"):
+        assert lab.set({id: value}).problems == {}
+        assert (lab.set({}).problems, lab.read(path)) == ({}, "always [madvise] never")
+        assert not lab.parameters.has_records
+
+
+@pytest.mark.parametrize(("first", "second"), [("bytes", "ratio"), ("ratio", "bytes")])
+def test_one_of_a_pair_is_put_back_by_the_one_that_was_in_effect(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, first: str, second: str
+) -> None:
+    lab.write(f"proc/sys/vm/dirty_{first}", "0")
+    lab.write(f"proc/sys/vm/dirty_{second}", "20")
+
+    def write(parameter: Parameter, value: str) -> None:
+        if value == "0":
+            raise OSError(errno.EINVAL, "Invalid argument")
+        for kind in ("bytes", "ratio"):
+            lab.write(f"proc/sys/vm/dirty_{kind}", value if parameter.path.endswith(kind) else "0")
+
+    monkeypatch.setattr(lab.parameters, "_write", write)
+    before = tree(lab)
+    assert lab.set({f"proc.sys.vm.dirty_{first}": "8192"}).problems == {}
+    assert lab.read(f"proc/sys/vm/dirty_{second}") == "0"
+    assert (lab.set({}).problems, tree(lab), lab.parameters.has_records) == ({}, before, False)
 
 
 def test_what_another_program_changes_is_put_right_and_damped(lab: Lab) -> None:
