@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
+
 from deploy.errors import BuildError
 from deploy.site.nav import arranged
 from deploy.site.pages import ROOT, collected
@@ -27,10 +29,12 @@ _IN_STYLES = re.compile(r"""(?:@import\s+(?:url\()?|url\()\s*["']?(?:https?:)?//
 
 
 def write_sources(work: Path, pages: Mapping[str, str]) -> Path:
-    """The pages, pictures and settings, in a folder; returns the settings."""
-    if work.exists():
-        shutil.rmtree(work)
-    docs = work / "docs"
+    """The pages, pictures and settings, in a folder of their own below `work`; returns the settings."""
+    # Never `work` itself, which the caller chose: it may hold anything.
+    sources = work / "nodespan-site"
+    if sources.exists():
+        shutil.rmtree(sources)
+    docs = sources / "docs"
     for name, text in pages.items():
         place = docs / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +46,7 @@ def write_sources(work: Path, pages: Mapping[str, str]) -> Path:
             shutil.copyfile(path, place)
     shutil.copytree(HERE / "static", docs / "assets")
     nav = arranged([name for name in pages if name.endswith(".md")])
-    settings = work / "mkdocs.yml"
+    settings = sources / "mkdocs.yml"
     tree = dump({"nav": nav, "theme_dir": ""}).partition("theme_dir")[0]
     text = _SETTINGS.read_text().replace("THEME", str(HERE / "theme")).replace("ROOT", str(ROOT))
     settings.write_text(f"{text}\n{tree}")
@@ -52,13 +56,14 @@ def write_sources(work: Path, pages: Mapping[str, str]) -> Path:
 def build(work: Path, output: Path, *, pages: Mapping[str, str] | None = None, version: str = "") -> Path:
     """Make the site of a version below `output`, of all pages unless others are given.
 
-    Raises BuildError with what MkDocs complains about.
+    Raises BuildError with what MkDocs complains about; then the site that was there before stays.
     """
     settings = write_sources(work, collected() if pages is None else pages)
     site = output / (version or project_version())
+    made = settings.parent / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(settings)]
     done = subprocess.run(
-        [*command, "--site-dir", str(site.resolve())],
+        [*command, "--site-dir", str(made.resolve())],
         capture_output=True,
         text=True,
         check=False,
@@ -66,10 +71,18 @@ def build(work: Path, output: Path, *, pages: Mapping[str, str] | None = None, v
         # What the theme says of its successor is no warning about these pages.
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )
-    if done.returncode or done.stdout.strip() or done.stderr.strip():
-        raise BuildError(f"the site cannot be built:\n{done.stdout}{done.stderr}".rstrip())
-    if loads := loads_from_elsewhere(site):
+    # Warnings of MkDocs are in its status. What else it prints is about its own parts, such as a deprecation.
+    said = f"{done.stdout}{done.stderr}".rstrip()
+    if done.returncode:
+        raise BuildError(f"the site cannot be built:\n{said}")
+    if said:
+        print(said, file=sys.stderr)
+    if loads := loads_from_elsewhere(made):
         raise BuildError("pages would load from other hosts:\n" + "\n".join(loads))
+    output.mkdir(parents=True, exist_ok=True)
+    if site.exists():
+        shutil.rmtree(site)
+    shutil.move(made, site)
     list_versions(output)
     return site
 
@@ -86,7 +99,7 @@ def loads_from_elsewhere(site: Path) -> list[str]:
 
 def list_versions(output: Path) -> None:
     """The list that the pages offer versions from, newest first, and the way to the newest one."""
-    versions = sorted((path.parent.name for path in output.glob("*/sitemap.xml")), key=_number, reverse=True)
+    versions = sorted((path.parent.name for path in output.glob("*/sitemap.xml")), key=_order, reverse=True)
     listed = [{"version": version, "title": version, "aliases": []} for version in versions]
     (output / "versions.json").write_text(json.dumps(listed, indent=1) + "\n")
     newest = f"{versions[0]}/index.html"
@@ -97,5 +110,9 @@ def list_versions(output: Path) -> None:
     )
 
 
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))
+def _order(version: str) -> Version:
+    """A candidate comes before its release, and what is no version at the end."""
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return Version("0.dev0")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deploy.errors import BuildError
 from deploy.site import build, messages, resources
 from deploy.site.build import loads_from_elsewhere
 from deploy.site.field_docs import fields
@@ -155,6 +156,47 @@ def test_waits_of_a_recording_are_shortened() -> None:
 def test_a_long_recording_scrolls() -> None:
     picture = draw([Line(float(index), f"line {index}") for index in range(30)])
     assert "translate(0, -112px)" in picture  # the command and 30 lines, of which 24 are seen
+
+
+def mkdocs(monkeypatch: pytest.MonkeyPatch, page: str, *, status: int = 0, said: str = "") -> None:
+    """Stands in for MkDocs: makes a site of one page."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        site = Path(command[command.index("--site-dir") + 1])
+        site.mkdir()
+        (site / "index.html").write_text(page)
+        (site / "sitemap.xml").touch()
+        return subprocess.CompletedProcess(command, status, "", said)
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def test_a_directory_to_work_in_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdocs(monkeypatch, "fine", said="a part of it is deprecated")
+    (tmp_path / "notes").touch()
+    for version in ("0.2.0rc1", "0.2.0", "0.2.0", "trial"):
+        site = build.build(tmp_path, tmp_path / "out", pages={"index.md": "# A"}, version=version)
+        assert (site / "index.html").read_text() == "fine"
+    assert (tmp_path / "notes").exists()
+    listed = json.loads((tmp_path / "out/versions.json").read_text())
+    assert [each["version"] for each in listed] == ["0.2.0", "0.2.0rc1", "trial"]
+    assert "url=0.2.0/index.html" in (tmp_path / "out/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("page", "status", "fault"),
+    [("<script src='https://example.org/x.js'>", 0, "load from other hosts"), ("", 1, "cannot be built:\nbroken")],
+)
+def test_a_site_that_is_refused_does_not_replace_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str, status: int, fault: str
+) -> None:
+    mkdocs(monkeypatch, "fine")
+    arguments = {"pages": {"index.md": "# A"}, "version": "0.2.0"}
+    site = build.build(tmp_path / "work", tmp_path / "out", **arguments)  # type: ignore[arg-type]
+    mkdocs(monkeypatch, page, status=status, said="broken")
+    with pytest.raises(BuildError, match=fault):
+        build.build(tmp_path / "work", tmp_path / "out", **arguments)  # type: ignore[arg-type]
+    assert (site / "index.html").read_text() == "fine"
 
 
 @pytest.mark.process
