@@ -63,7 +63,10 @@ class NfTablesChainConfigController(Controller):
         slices = Slices()
         for _ in deriving(config.spec):
             await slices.rest()
-        own = ctx.find(NodeAddress, ROUTED_NO_K8S_ID) or ctx.find(NodeAddress, ROUTED_ADDRESSES_ID)
+        own = ctx.find(NodeAddress, ROUTED_NO_K8S_ID)
+        if own is None or not own.spec.addresses:
+            # Without a single address the chain would let everything pass; networks of pods may hold them all.
+            own = ctx.find(NodeAddress, ROUTED_ADDRESSES_ID) or own
         return ingress_chains(config.spec, None if own is None else own.spec.addresses)
 
 

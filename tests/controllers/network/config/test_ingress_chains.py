@@ -292,6 +292,9 @@ async def test_the_controller_follows_the_configuration_and_the_addresses() -> N
         # The list without addresses of pods counts, if there is one.
         await node.put(NodeAddress, ROUTED_NO_K8S_ID, NodeAddressSpec(addresses=("10.3.4.5/24",)))
         await node.eventually(NfTablesChain, "prerouting", lambda chain: "10.244.0.1/32" not in words(chain.spec)[1])
+        # Networks of pods that hold all addresses do not open the chain.
+        await node.put(NodeAddress, ROUTED_NO_K8S_ID, NodeAddressSpec(addresses=()))
+        await node.eventually(NfTablesChain, "prerouting", lambda chain: "10.244.0.1/32" in words(chain.spec)[1])
         await node.put(MachineConfig, MACHINE_CONFIG_ID, config(APID))
         await node.eventually(NfTablesChain, "ingress", lambda chain: chain.spec.policy is Verdict.ACCEPT)
         await node.put(MachineConfig, MACHINE_CONFIG_ID, config(ACCEPT))
