@@ -1,6 +1,6 @@
 """kubespan.ConfigController: the settings of KubeSpan, from whichever documents they stand in."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from nodespan.controllers.kubespan.data_path import DEFAULT_MTU
 from nodespan.resources.config import (
@@ -63,7 +63,8 @@ def _static_peer(peer: StaticPeer) -> KubeSpanStaticPeer:
     return KubeSpanStaticPeer(
         public_key=peer.public_key,
         label=peer.name,
-        address=peer.address,
+        # As the kernel writes it: where answers come from is compared with it.
+        address=str(ip_address(peer.address)) if peer.address else "",
         endpoints=peer.endpoints,
         allowed_ips=tuple(str(ip_network(address, strict=False)) for address in peer.allowed_addresses),
     )

@@ -84,9 +84,13 @@ def _check_static_peer(peer: StaticPeer) -> Iterator[Finding]:
     if not is_key(peer.public_key):
         message = f"{quote(peer.public_key)} is not base64 of 32 bytes"
         yield at("publicKey", message=message, hint="see there: nodespan get kubespanidentities")
-    if peer.address and parse_ip(peer.address) is None:
+    of_mesh = parse_ip(peer.address) if peer.address else None
+    if peer.address and of_mesh is None:
         message = f"{quote(peer.address)} is not an IP address"
         yield at("address", message=message, hint="see there: nodespan get kubespanidentities")
+    if of_mesh is not None and (of_mesh.version == 4 or of_mesh.ipv4_mapped is not None):
+        message = f"{quote(peer.address)} is not an IPv6 address, as those of the mesh are"
+        yield at("address", message=message, hint="what else is reached through the peer belongs in allowedAddresses")
     if not (peer.address or peer.allowed_addresses):
         message = "nothing is reached through this peer"
         yield at("publicKey", message=message, hint="give its address, or allowedAddresses")

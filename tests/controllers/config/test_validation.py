@@ -476,6 +476,8 @@ DOCUMENTS = [
     (nodespan("kubespan: {listenPort: ‸65536}"), "65536"),
     (static_peer("address: 'fd00::1'", key="‸abc"), "is not base64 of 32 bytes"),
     (static_peer("address: ‸nowhere"), "is not an IP address"),
+    (static_peer("address: ‸10.0.0.1"), "is not an IPv6 address"),
+    (static_peer("address: ‸'::ffff:10.0.0.1'"), "is not an IPv6 address"),
     (
         static_peer("endpoints: ['192.0.2.1:51820']", key="‸" + PEER_KEY),
         "nothing is reached through this peer",

@@ -127,6 +127,17 @@ async def test_affiliates_become_peers_and_the_own_node_does_not() -> None:
         await node.gone(KubeSpanPeerSpec, "key-a")
 
 
+def test_the_address_of_a_peer_is_as_the_kernel_writes_it() -> None:
+    peer = "{publicKey: 2YvZ3JLuVJHQpfQ3vbnm1Ab4zH8EHE8Mk8NDhpJJ7XI=, address: 'FD7F:0175::0:1'}"
+    kind = "apiVersion: nodespan.dev/v1alpha1\nkind: NodespanConfig\n"
+    cluster = f"cluster: {{id: abc, secret: {SECRET}}}\nmachine: {{network: {{kubespan: {{enabled: true}}}}}}\n"
+    loaded = load(f"{cluster}---\n{kind}kubespan: {{staticPeers: [{peer}]}}\n")
+    assert loaded.errors == ()
+    config = kubespan_config(loaded.config)
+    assert config is not None
+    assert [peer.address for peer in config.static_peers] == ["fd7f:175::1"]
+
+
 STATIC = KubeSpanStaticPeer(
     public_key="key-a",
     label="db",
