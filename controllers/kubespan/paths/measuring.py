@@ -17,7 +17,6 @@ import trio
 from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.kubespan.paths.echo import Answer, Echo
 from nodespan.controllers.kubespan.paths.rules import (
-    BUSY_BYTES,
     MOST_BUSY,
     RAISE_INTERVAL,
     Figures,
@@ -147,15 +146,24 @@ class Measuring:
             self._forget(item.id)
             await self._clear(ctx, item.id)
         elif item.id not in self._measured or (known.since, known.tunnel_mtu) != (path.since, path.tunnel_mtu):
-            self._forget(item.id)
-            # A new path is measured at once, and its size searched.
-            self._measured[item.id] = Measured(
-                SizeSearch(config.spec.mtu), carried=_carried(status.spec), due=trio.current_time()
-            )
-            path = attrs.evolve(path, path_mtu=0)
+            self._begin(item.id, config.spec.mtu, _carried(status.spec))
             await self._clear(ctx, item.id)
+        elif self._measured[item.id].notice(_carried(status.spec), trio.current_time()):
+            # It may have become narrow while the pair was idle.
+            self._measured[item.id].due = trio.current_time()
             self._changed.set()
         await ctx.put(KubeSpanPathStatus, item.id, self._with_figures(item.id, path))
+
+    def _begin(self, id: str, mtu: int, carried: int) -> None:
+        """A new path is measured at once, and its size searched.
+
+        One that replaces a narrow one counts as narrow until it is known: often what is narrow is common to both.
+        """
+        before, now = self._measured.get(id), trio.current_time()
+        found = 0 if before is None or before.search.found >= mtu else before.search.found
+        self._forget(id)
+        self._measured[id] = Measured(SizeSearch(mtu, found=found), due=now, since=now, carried=carried)
+        self._changed.set()
 
     def _path(
         self, known: KubeSpanPathStatusSpec, status: KubeSpanPeerStatusSpec, config: KubeSpanConfigSpec, address: str
@@ -255,10 +263,9 @@ class Measuring:
             if trio.current_time() >= measured.raise_at:
                 measured.raise_at = trio.current_time() + RAISE_INTERVAL
                 measured.search = measured.search.again()
-            carried = _carried(status.spec)
-            measured.is_busy = busy < MOST_BUSY and carried - measured.carried > BUSY_BYTES
+            measured.notice(_carried(status.spec), trio.current_time())
+            measured.is_busy = busy < MOST_BUSY and measured.has_traffic
             busy += measured.is_busy
-            measured.carried = carried
             sizes = (SMALL, measured.search.size) if measured.wants_large else (SMALL,)
             for size in sizes:
                 sequence = next(self._sequences) & 0xFFFF

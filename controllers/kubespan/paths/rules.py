@@ -18,7 +18,8 @@ from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 BUDGET = 1000.0
 ROUND_COST = 2 * 8 * (64 + 60)
 SHORTEST_INTERVAL = 20.0
-# A pair that carries more than this between two rounds is not idle: it is measured this often, with a large packet.
+# A pair that carries more than this in an interval is not idle: it is measured this often, with a large packet. With
+# keepalives, handshakes and what measures it, an idle one carries less.
 BUSY_BYTES = 10_000
 BUSY_INTERVAL = 30.0
 # So many pairs are measured as busy ones in one round; the others have their turn later.
@@ -143,9 +144,21 @@ class Measured:
     # When to measure it next, and when to see whether larger packets go through by now; on the loop's clock.
     due: float = 0.0
     raise_at: float = 0.0
-    # What it had carried at the last round, and whether that was more than an idle pair carries.
+    # Since when it is watched how much it carries, what it had carried then, and whether that was much.
+    since: float = 0.0
     carried: int = 0
+    has_traffic: bool = False
+    # Whether it is one of those that are measured as busy.
     is_busy: bool = False
+
+    def notice(self, carried: int, now: float) -> bool:
+        """Take in what it has carried by now; whether it has only begun to carry much."""
+        span, moved, before = now - self.since, carried - self.carried, self.has_traffic
+        is_much = moved > BUSY_BYTES * max(1.0, span / BUSY_INTERVAL)
+        # Less than nothing where the tunnel counts anew.
+        if is_much or moved < 0 or span >= BUSY_INTERVAL:
+            self.since, self.carried, self.has_traffic = now, carried, is_much
+        return self.has_traffic and not before
 
     @property
     def wants_large(self) -> bool:

@@ -182,6 +182,39 @@ async def test_the_answers_of_a_large_mesh_are_read_while_requests_are_sent() ->
 
 
 @pytest.mark.virtual_clock
+async def test_a_pair_that_begins_to_carry_traffic_in_a_large_mesh_is_measured_at_once() -> None:
+    paths = Paths()
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        for number in range(1, 401):
+            await add(node, number)
+        await path(node, lambda spec: spec.path_mtu)
+        paths.carries["fd00::1"] = 1300
+        await trio.sleep(100.0)
+        began = trio.current_time()
+        await node.put(KubeSpanPeerStatus, "key-1", attrs.evolve(UP, transmit_bytes=5 * BUSY_BYTES))
+        assert (await path(node, lambda spec: spec.path_mtu != 1420)).path_mtu == IPV6_MINIMUM_MTU
+        assert 1284 < (await path(node, lambda spec: spec.path_mtu != IPV6_MINIMUM_MTU)).path_mtu <= 1300
+        assert trio.current_time() - began < 60
+
+
+@pytest.mark.virtual_clock
+async def test_a_path_that_replaces_a_narrow_one_counts_as_narrow_until_its_size_is_found() -> None:
+    paths = Paths()
+    paths.carries["fd00::1"] = 1376
+    async with running(PathController(lambda: paths)) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await add(node, 1)
+        await path(node, lambda spec: spec.path_mtu)
+        for number in range(2):
+            endpoint = f"192.0.2.9:{number + 1}"
+            await node.put(KubeSpanPeerStatus, "key-1", attrs.evolve(UP, endpoint=endpoint))
+            assert (await path(node, lambda spec, endpoint=endpoint: spec.endpoint == endpoint)).path_mtu == 1376
+        paths.carries.clear()
+        assert (await path(node, lambda spec: spec.path_mtu != 1376)).path_mtu == 1420
+
+
+@pytest.mark.virtual_clock
 async def test_a_peer_that_answers_nothing_costs_no_more_than_others() -> None:
     paths = Paths()
     paths.carries["fd00::1"] = 0

@@ -14,6 +14,7 @@ from nodespan.controllers.kubespan.paths.rules import (
     SHORTEST_INTERVAL,
     TRIALS,
     Figures,
+    Measured,
     SizeSearch,
     figures_of,
     interval_of,
@@ -136,6 +137,25 @@ def test_a_path_that_changes_is_found_again(first: int, then: int) -> None:
             found = found.after(found.size, answered=found.size <= then)
         found, _ = searched(found, then)
     assert then - 2 * GRAIN < found.found <= then
+
+
+@pytest.mark.parametrize(
+    ("steps", "begins"),
+    [
+        # Keepalives and handshakes of an hour, then traffic, that goes on, ends and begins again.
+        ([(3600.0, 17_000), (3601.0, 40_000), (3630.0, 80_000), (3661.0, 80_100), (3670.0, 99_000)], [1, 4]),
+        # A little at a time is as much.
+        ([(10.0, 6_000), (20.0, 12_000)], [1]),
+        # The tunnel counts anew.
+        ([(10.0, 20_000), (11.0, 100), (12.0, 20_000)], [0, 2]),
+        ([(600.0, 12_000), (1200.0, 24_000)], []),
+    ],
+)
+def test_a_pair_is_busy_once_it_carries_more_than_idle_ones_do(
+    steps: list[tuple[float, int]], begins: list[int]
+) -> None:
+    measured = Measured(SizeSearch(1420))
+    assert [number for number, (now, carried) in enumerate(steps) if measured.notice(carried, now)] == begins
 
 
 def status(state: PeerState, endpoint: str = "", used: str = "") -> KubeSpanPeerStatusSpec:
