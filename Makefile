@@ -20,6 +20,8 @@ PYTEST = NODESPAN_TEST_PROGRESS=$(RESULTS)/$(1).progress $(BIN)/python -m pytest
 UNIT_WORKERS = --numprocesses auto --dist worksteal
 MESH_WORKERS = --numprocesses $$(($$(nproc) + 1)) --dist loadfile
 OTHER_TIERS = --ignore=tests/mesh --ignore=tests/vm --ignore=tests/browser
+# After `sudo make run` the owner of the checkout can go on with what was installed.
+OWNED = [ $$(id -u) != 0 ] || chown --recursive --no-dereference --reference=. .venv
 PACKAGES = $(PYTHON) tests/support/packages.py
 
 MESH_PACKAGES := ca-certificates iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
@@ -157,7 +159,7 @@ packages: .venv/installed ## a .deb and an .rpm in dist/
 	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/python -m deploy $(ARGS)
 
-release: .venv/installed ## all files of a release in dist/, from the commit: sdist, wheel, packages, checksums, bill of materials
+release: .venv/installed ## all files of a release in dist/VERSION, from the commit: sdist, wheel, packages, checksums, bill of materials
 	@$(PACKAGES) rpm || [ $$? = 3 ] # 3: not on this machine; the command says what to install
 	$(BIN)/python -m deploy.release $(ARGS)
 
@@ -194,9 +196,11 @@ clean: ## remove everything that was made here, .venv included
 	@echo "installing into .venv"
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@ .venv/usable
+	$(OWNED)
 
 # Without the tools of development.
 .venv/usable: pyproject.toml | .venv/bin/pip
 	@echo "installing into .venv"
 	$(BIN)/pip install --disable-pip-version-check -e . | sed -u '/^Requirement already/d'
 	touch $@
+	$(OWNED)

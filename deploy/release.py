@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.release", description="Build all files of the release of this commit."
     )
-    parser.add_argument("--output", metavar="DIR", type=Path, default=PROJECT / "dist", help="(dist)")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=PROJECT / "dist", help="where its directory is made (dist)"
+    )
     parser.add_argument("--cache", metavar="DIR", type=Path, default=PROJECT / ".cache/deploy", help="(.cache/deploy)")
     parser.add_argument("--check", action="store_true", help="only look whether this commit could be released")
     options = parser.parse_args(arguments)
@@ -86,9 +88,9 @@ def changelog_faults(text: str, version: str) -> Iterable[str]:
 
 
 def release(project: Path, version: str, *, output: Path, cache: Path) -> list[Path]:
-    """Build everything from the commit of a checkout, and put it into a directory. Blocks for minutes.
+    """Build everything from the commit of a checkout, in a directory of the version's. Blocks for minutes.
 
-    Raises BuildError; then nothing of it is there.
+    Raises BuildError; then nothing of it is there, and what was there before is.
     """
     epoch = int(git(project, "log", "-1", "--format=%ct"))
     with tempfile.TemporaryDirectory() as work:
@@ -105,8 +107,25 @@ def release(project: Path, version: str, *, output: Path, cache: Path) -> list[P
             run.python("-m", "deploy", "deb", "rpm", *kept)
         (made / f"nodespan-{version}.cdx.json").write_text(_bill(version, epoch, cache))
         (made / SUMS).write_text(sums(made.iterdir()))
-        output.mkdir(parents=True, exist_ok=True)
-        return sorted(Path(shutil.copy(path, output)) for path in made.iterdir())
+        return put(made, output / version)
+
+
+def put(made: Path, target: Path) -> list[Path]:
+    """Have a directory with these files and no others, all at once; returns their paths. Raises BuildError."""
+    staging = target.with_name(f".{target.name}.new")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            shutil.copytree(made, staging)
+            if target.exists():
+                shutil.rmtree(target)
+            staging.rename(target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise BuildError(f"the release cannot be put into {target}: {error}") from error
+    return sorted(target.iterdir())
 
 
 def sums(files: Iterable[Path]) -> str:

@@ -490,7 +490,7 @@ def _reason(parameter: Parameter, error: HostError | OSError, what: str) -> str:
     elif what == "read":
         hint = ", so it could not be put back, and is left as it is"
     elif error.errno in _FORBIDDEN:
-        hint = ": the system protects it (a container, or lockdown)"
+        hint = ": the system protects it (a container, lockdown, or a unit without the capability)"
     elif error.errno == errno.EINVAL:
         hint = ": the kernel does not take this value"
     return f"{parameter.absolute} cannot be {what}: {error.strerror}{hint}"

@@ -1,6 +1,8 @@
 """What may be released, and what a release says of its contents. The whole of one is built by `make test-packages`."""
 
+import errno
 import json
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -102,6 +104,27 @@ def test_the_export_needs_no_filters_of_tarfile(
     target = tmp_path / "export"
     release._export(checkout, target)
     assert {path.name for path in target.iterdir()} == {"pyproject.toml", "CHANGELOG.md", ".gitignore"}
+
+
+def test_a_release_is_there_as_a_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, target = tmp_path / "made", tmp_path / "dist/1.2.0"
+    made.mkdir()
+    (made / "old").touch()
+    assert release.put(made, target) == [target / "old"]
+    (made / "old").rename(made / "new")
+
+    def full(source: Path, staging: Path) -> None:
+        staging.mkdir()
+        (staging / "new").touch()
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copytree", full)
+        with pytest.raises(BuildError, match="no space left"):
+            release.put(made, target)
+    assert [*target.parent.rglob("*")] == [target, target / "old"]
+    assert release.put(made, target) == [target / "new"]
+    assert [*target.parent.iterdir()] == [target]
 
 
 @pytest.mark.needs_program("sha256sum")
