@@ -26,6 +26,13 @@ def add_relay_arguments(parser: argparse.ArgumentParser) -> None:
         help="the public address of the relay, once for IPv4 and once for IPv6 (the one that nodes connect to)",
     )
     parser.add_argument(
+        "--relay-name",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a name or address by which nodes dial the relay, if not those of its certificate; may be repeated",
+    )
+    parser.add_argument(
         "--relay-ports",
         metavar="FIRST-LAST",
         default=_PORTS,
@@ -71,6 +78,7 @@ def relay_options(options: argparse.Namespace) -> "RelayOptions":
             cluster_rate=max(rate, total / 2),
             total_rate=total,
         ),
+        names=tuple(options.relay_name),
         checks_name=not (options.trust_x_real_ip or options.trust_first_x_forwarded_for),
     )
 

@@ -160,6 +160,7 @@ class RelayClient:
                 grant = await self._open(call)
             if patience.cancelled_caught:
                 raise wire.WireError(f"the relay has not granted an address within {_PATIENCE:g} s")
+            wire.check_loopback(grant.addresses, self.options.target.host)
             self._granted(grant)
             self._call = call
             call.pass_to(self._received)
@@ -244,6 +245,7 @@ async def measure(target: DialAddress, channels: Channels) -> tuple[float, wire.
             await call.send(b"?")
             described = wire.Description.decode(await call.receive() or b"")
             shortest = min(shortest, trio.current_time() - before)
+        wire.check_loopback(described.addresses, target.host)
         return shortest, described
 
 

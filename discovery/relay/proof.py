@@ -2,7 +2,7 @@
 
 The relay makes a key pair for the call. Both ends derive the same secret from their own private key and the other's
 public one (X25519), and the proof is a MAC under that secret. It covers the name that the node has dialled: a relay
-cannot pass a node's proof on to another one and be granted an address for that node's key.
+that passes a node's proof on to another one is refused there, as that one does not have this name (`names`).
 """
 
 import hashlib

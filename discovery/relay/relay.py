@@ -14,7 +14,7 @@ done in turns (`turns`), since discovery has to answer beside it.
 
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
@@ -23,6 +23,7 @@ import trio
 
 from nodespan.discovery.relay import wire
 from nodespan.discovery.relay.datagrams import Datagrams, Where, open_socket
+from nodespan.discovery.relay.names import has_name
 from nodespan.discovery.relay.proof import Challenger, ProofError
 from nodespan.discovery.relay.rules import Census, Doors, Ports, RelayLimits
 from nodespan.discovery.relay.turns import Turns
@@ -51,12 +52,14 @@ class RelayOptions:
 
     `addresses` are those that clients announce. Without any, each client gets the one that it has connected to.
     `checks_name`: a client must have dialled the name that its request is for, which a proxy in front may change.
+    `names` are those of the relay, of which a client must have dialled one: those of its certificate unless given.
     """
 
     ports: tuple[int, int] = (FIRST_PORT, LAST_PORT)
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     limits: RelayLimits = attrs.Factory(RelayLimits)
     checks_name: bool = True
+    names: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -117,11 +120,13 @@ class Relay:
         log: Logger,
         *,
         source: Callable[[Call], object] = source_of_call,
+        certificate_names: Callable[[], Collection[str]] | None = None,
         now: Callable[[], float] = trio.current_time,
     ) -> None:
         self.options = options
         self._log = log
         self._source = source
+        self._certificate_names = certificate_names if options.checks_name else None
         self._now = now
         self._limits = options.limits
         self._turns = Turns()
@@ -198,6 +203,8 @@ class Relay:
             hello = wire.Hello.decode(await inbox.receive() or b"")
             if self.options.checks_name and hello.name != call.header(":authority"):
                 raise RPCError(Code.PERMISSION_DENIED, "the client has dialled another name than this call is for")
+            if not self._is_called(hello.name):
+                raise RPCError(Code.PERMISSION_DENIED, "the client has dialled a name that this relay does not have")
             challenger = Challenger()
             await call.send_framed(frame(challenger.challenge.encode()))
             challenger.check(hello, wire.decode_proof(await inbox.receive() or b""))
@@ -207,6 +214,19 @@ class Relay:
             self.refused["proof"] += 1
             raise RPCError(Code.UNAUTHENTICATED, str(error)) from error
         return hello
+
+    def _is_called(self, authority: str) -> bool:
+        """Whether the client has dialled this relay, as far as it knows its names, and no other that passes it on."""
+        if self.options.names:
+            return has_name(self.options.names, authority)
+        if self._certificate_names is None:
+            return True
+        try:
+            return has_name(self._certificate_names(), authority)
+        except OSError as error:
+            # It is being replaced: those in use are not known, so nobody is let in by another name.
+            self._log.error("relay: the names of the certificate cannot be read", error=str(error))
+            return False
 
     async def _serve(self, inbox: Inbox, call: Call, hello: wire.Hello, source: object) -> None:
         addresses = self._addresses_for(call)

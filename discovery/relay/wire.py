@@ -34,6 +34,8 @@ PROOF_SIZE: Final = 32
 CLUSTER_SIZE: Final = 16
 _LONGEST_NAME: Final = 255
 _MOST_ADDRESSES: Final = 8
+# A relay gives away no port that a service of the system may have.
+_LOWEST_PORT: Final = 1024
 
 # The shortest datagram of WireGuard is an empty packet of data; the longest that is carried is one of a jumbo frame.
 SMALLEST_PACKET: Final = 32
@@ -140,8 +142,8 @@ class Grant:
         if len(message) < _GRANT.size or message[0] != GRANT:
             raise WireError("the relay does not grant an address")
         _, port, rate, count = _GRANT.unpack_from(message)
-        if not port:
-            raise WireError("the relay grants no port")
+        if port < _LOWEST_PORT:
+            raise WireError("the relay grants no valid port")
         return cls(port, _unpacked(message, _GRANT.size, count), rate)
 
     @property
@@ -169,11 +171,23 @@ class Description:
         if len(message) < _DESCRIPTION.size:
             raise WireError("the relay does not describe itself")
         _, free, first, last, count = _DESCRIPTION.unpack_from(message)
+        if not _LOWEST_PORT <= first <= last:
+            raise WireError("the relay has no valid ports")
         return cls(free, (first, last), _unpacked(message, _DESCRIPTION.size, count))
 
     def has(self, address: Address) -> bool:
         """Whether an address is one that the relay may have given to a node."""
         return self.ports[0] <= address[1] <= self.ports[1] and address[0] in map(str, self.addresses)
+
+
+def check_loopback(addresses: Iterable[IPv4Address | IPv6Address], host: str) -> None:
+    """Raises WireError for addresses of this machine, unless that is where the relay was dialled."""
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    if not is_here and any(address.is_loopback for address in addresses):
+        raise WireError("the relay has an address that only its own machine can reach it at")
 
 
 def _packed(addresses: Iterable[IPv4Address | IPv6Address]) -> bytes:
@@ -189,7 +203,10 @@ def _unpacked(message: bytes, at: int, count: int) -> tuple[IPv4Address | IPv6Ad
         size = _SIZES.get(message[at]) if at < len(message) else None
         if size is None or len(message) < at + 1 + size:
             raise WireError("the relay has no valid address")
-        addresses.append(ip_address(message[at + 1 : at + 1 + size]))
+        address = ip_address(message[at + 1 : at + 1 + size])
+        if address.is_unspecified or address.is_multicast or address.is_link_local:
+            raise WireError("the relay has an address that nobody can reach it at")
+        addresses.append(address)
         at += 1 + size
     if at != len(message):
         raise WireError("the message of the relay has a wrong length")

@@ -1,7 +1,7 @@
 """A relay without a discovery service: the same port and the same limits, and nothing to look up."""
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -47,12 +47,14 @@ async def serve_relay(
     """Serve until cancelled. Raises OSError for addresses and files that cannot be used."""
     log = structlog.get_logger().bind()
     tls: Callable[[], ssl.SSLContext] | None = None
+    names: Callable[[], Collection[str]] | None = None
     if options.certificate is not None:
         from nodespan.runtime.api.tls import ServerCertificate
 
-        tls = ServerCertificate(*options.certificate, log).context
+        certificate = ServerCertificate(*options.certificate, log)
+        tls, names = certificate.context, certificate.names
     trust = options.trust
-    relay = make_relay(options.relay, trust, log)
+    relay = make_relay(options.relay, trust, log, names)
     limit = RateLimit(options.rate, trio.current_time) if options.rate else None
 
     async def wait_for_turn(header: Callable[[str], str | None], peer: Peer, deadline: float) -> None:

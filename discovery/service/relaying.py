@@ -1,6 +1,6 @@
 """The relay as a part of a service: made from its options, and what its metrics and its page show."""
 
-from collections.abc import Awaitable, Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,12 @@ REFUSED = Metric(
 METRICS = (*_GAUGES.values(), PACKETS, BYTES, DROPPED, REFUSED)
 
 
-def make_relay(options: "RelayOptions", trust: Trust, log: Logger) -> "Relay":
+def make_relay(
+    options: "RelayOptions",
+    trust: Trust,
+    log: Logger,
+    certificate_names: Callable[[], Collection[str]] | None = None,
+) -> "Relay":
     """A relay whose clients come from the addresses that the service trusts in."""
     from nodespan.discovery.relay.relay import Relay
 
@@ -62,7 +67,7 @@ def make_relay(options: "RelayOptions", trust: Trust, log: Logger) -> "Relay":
         address = client_address(call.header, call.peer.address, trust)
         return None if address is None else source_of(address)
 
-    return Relay(options, log, source=source)
+    return Relay(options, log, source=source, certificate_names=certificate_names)
 
 
 def relay_families(relay: "Relay") -> Iterator[Family]:

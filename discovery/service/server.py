@@ -4,7 +4,7 @@ import importlib.metadata
 import resource
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -192,10 +192,12 @@ async def serve_discovery(
     log = structlog.get_logger().bind() if log is None else log
     # What only some options need is imported for them only: here and below.
     tls: Callable[[], ssl.SSLContext] | None = None
+    names: Callable[[], Collection[str]] | None = None
     if options.certificate is not None:
         from nodespan.runtime.api.tls import ServerCertificate
 
-        tls = ServerCertificate(*options.certificate, log).context
+        certificate = ServerCertificate(*options.certificate, log)
+        tls, names = certificate.context, certificate.names
     now = steady_clock() if now is None else now
     lasts = state is None and options.state != MEMORY
     async with _opened_state(options, state, log) as state, _open_clusters(state, checked=lasts) as clusters:
@@ -249,7 +251,7 @@ async def serve_discovery(
                 from nodespan.discovery.relay.datagrams import has_both_families
                 from nodespan.discovery.service.relaying import make_relay, relay_families, with_relay_page
 
-                relay = make_relay(options.relay, options.trust, log)
+                relay = make_relay(options.relay, options.trust, log, names)
                 methods = {**methods, **{method.path: method for method in relay.methods()}}
                 pages = with_relay_page(relay, pages)
                 metrics.add(partial(relay_families, relay))

@@ -36,6 +36,9 @@ class ServerCertificate:
         self._reported = ""
         self._stamps = self._look()
         self._context = self._load()
+        # The names, and the settings for which they were read.
+        self._names: frozenset[str] = frozenset()
+        self._named: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
         """The settings for the next connection."""
@@ -52,6 +55,13 @@ class ServerCertificate:
                 self._reported = str(error)
                 self._log.error("certificate cannot be reloaded, the previous one stays in use", error=str(error))
         return self._context
+
+    def names(self) -> frozenset[str]:
+        """The names and addresses that the certificate in use is for. Raises OSError for one that cannot be read."""
+        context = self.context()
+        if self._named is not context:
+            self._names, self._named = certificate_names(self._certificate), context
+        return self._names
 
     def _look(self) -> _Stamps:
         found = [path.stat() for path in (self._certificate, self._key, self._client_roots) if path is not None]
@@ -75,6 +85,21 @@ def _check_file(path: Path) -> None:
         check_certificate_file(path)
     except PEMError as error:
         raise OSError(errno.EBADMSG, str(error), str(path)) from error
+
+
+def certificate_names(path: Path) -> frozenset[str]:
+    """The names and addresses that the first certificate of a file is for. Raises OSError."""
+    from cryptography import x509
+
+    try:
+        extensions = x509.load_pem_x509_certificate(path.read_bytes()).extensions
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    except ValueError as error:
+        raise OSError(errno.EBADMSG, str(error), str(path)) from error
+    addresses = map(str, found.get_values_for_type(x509.IPAddress))
+    return frozenset((*found.get_values_for_type(x509.DNSName), *addresses))
 
 
 def server_context(certificate: bytes, key: bytes, *, client_roots: bytes | None = None) -> ssl.SSLContext:

@@ -2,10 +2,14 @@
 
 import argparse
 import contextlib
+import ssl
 import urllib.request
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 
+import h2.events
 import pytest
 import trio
 
@@ -13,15 +17,17 @@ from nodespan.discovery.cli import command as discovery_command
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.client import measure
 from nodespan.discovery.relay.relay import RelayOptions
-from nodespan.discovery.relay.wire import Description
+from nodespan.discovery.relay.wire import METHOD, Description, Hello
 from nodespan.discovery.relay_arguments import add_relay_arguments, relay_options
 from nodespan.discovery.relay_cli import command as relay_command
 from nodespan.discovery.service.relay_alone import RelayServerOptions, serve_relay
 from nodespan.discovery.service.server import Bound, DiscoveryOptions, serve_discovery
 from nodespan.discovery.transport import GrpcTransport
-from nodespan.runtime.api.grpc import Code
+from nodespan.runtime.api.grpc import Code, frame
 from nodespan.runtime.api.grpc.client import CallError
 from nodespan.runtime.cli.errors import CommandError
+from tests.runtime.api.grpc.greeter import RawClient
+from tests.support.certificates import Authority
 
 HOST = "127.0.0.1"
 RELAY = RelayOptions(ports=(24200, 24299), addresses=(ip_address(HOST),))
@@ -37,10 +43,22 @@ def parsed(*words: str) -> RelayOptions:
 def test_the_options_of_a_relay() -> None:
     options = parsed(
         *("--relay-address", "192.0.2.1", "--relay-address", "2001:db8::1", "--relay-ports", "30000-30009"),
-        *("--relay-rate", "8", "--relay-total-rate", "80", "--relay-clients", "7", "--relay-cluster-clients", "3"),
+        *(
+            "--relay-name",
+            "relay.example.org",
+            "--relay-rate",
+            "8",
+            "--relay-total-rate",
+            "80",
+            "--relay-clients",
+            "7",
+            "--relay-cluster-clients",
+            "3",
+        ),
     )
     assert options.addresses == (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
     assert options.ports == (30000, 30009)
+    assert options.names == ("relay.example.org",)
     limits = options.limits
     assert (limits.rate, limits.cluster_rate, limits.total_rate) == (1e6, 5e6, 1e7)
     assert (limits.clients, limits.clients_per_cluster) == (7, 3)
@@ -99,6 +117,29 @@ async def serving(*, alone: bool) -> AsyncIterator[Bound]:
             yield await nursery.start(serve_relay, RelayServerOptions(listen=at, relay=RELAY, metrics=at, pages=at))
         else:
             yield await nursery.start(serve_discovery, DiscoveryOptions(listen=at, relay=RELAY, metrics=at, pages=at))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "beside discovery"])
+async def test_a_relay_with_a_certificate_lets_nobody_in_by_another_name(alone: bool, tmp_path: Path) -> None:
+    certificate = Authority("test").issue(tmp_path, "localhost")
+    # Whoever passes a proof on does not check whom it talks to.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    serve: Any = serve_relay if alone else serve_discovery
+    options = RelayServerOptions if alone else DiscoveryOptions
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(serve, options(listen=(HOST, 0), relay=RELAY, certificate=certificate))
+        async with await trio.open_tcp_stream(HOST, bound.port) as stream:
+            client = RawClient(trio.SSLStream(stream, context, server_hostname="localhost", https_compatible=True))
+            hello = Hello(key=bytes(32), cluster=bytes(16), name="x")
+            client.request(METHOD, frame(hello.encode()), end=False)
+            await client.flush()
+            ended = await client.until(h2.events.ResponseReceived)
+            fields: dict[Any, Any] = dict(ended.headers)
+            assert fields["grpc-status"] == str(Code.PERMISSION_DENIED.value)
+            assert "does not have" in fields["grpc-message"]
         nursery.cancel_scope.cancel()
 
 

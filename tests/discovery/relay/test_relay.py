@@ -445,6 +445,24 @@ async def test_of_a_read_above_a_low_rate_some_packets_are_carried() -> None:
             assert [text for _, text in node.received] == [str(number) for number in range(len(node.received))]
 
 
+@pytest.mark.parametrize("is_given", [True, False], ids=["names", "certificate"])
+async def test_a_proof_that_another_relay_passes_on_is_refused(is_given: bool) -> None:
+    """Both the call and the hello name the other one, which has chosen them."""
+    async with house() as at:
+        elsewhere = attrs.evolve(at, target=DialAddress(f"localhost:{at.target.port}", insecure=True))
+        names: tuple[str, ...] = (HOST,)
+        if is_given:
+            at.relay.options = attrs.evolve(at.relay.options, names=names)
+        else:
+            at.relay._certificate_names = lambda: names
+        key = X25519PrivateKey.generate()
+        before, other = at.node(key), elsewhere.node(key)
+        await at.connected(before)
+        await eventually(lambda: "does not have" in other.client.failure)
+        assert before.client.is_connected
+        assert at.relay.census.clients == 1
+
+
 async def _describe(at: House, times: int) -> None:
     async with (
         GrpcTransport(environment=dict).channel(at.target, ChannelOptions()) as channel,

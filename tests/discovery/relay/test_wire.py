@@ -1,3 +1,4 @@
+import contextlib
 from ipaddress import ip_address
 
 import pytest
@@ -5,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodespan.discovery.relay import wire
+from nodespan.discovery.relay.names import has_name
 from nodespan.discovery.relay.proof import Challenger, ProofError, prove
 from nodespan.discovery.relay.wire import Challenge, Grant, Hello, WireError
 
@@ -72,6 +74,63 @@ def test_what_is_not_wireguard_is_not_carried(packet: bytes) -> None:
 def test_a_message_without_a_packet_is_invalid() -> None:
     with pytest.raises(WireError, match="without a packet"):
         wire.count_packets(wire.packets_message(wire.encode_address(("192.0.2.7", 9)), []), 8)
+
+
+@pytest.mark.parametrize(
+    ("port", "address"),
+    [
+        (0, "192.0.2.1"),
+        (53, "192.0.2.1"),
+        (21000, "0.0.0.0"),
+        (21000, "::"),
+        (21000, "ff02::1"),
+        (21000, "224.0.0.1"),
+        (21000, "fe80::1"),
+    ],
+)
+def test_an_address_that_no_relay_can_have_is_not_announced(port: int, address: str) -> None:
+    with pytest.raises(WireError):
+        Grant.decode(Grant(port, (ip_address(address),), 1).encode())
+    with pytest.raises(WireError):
+        wire.Description.decode(wire.Description(1, (port, 24999), (ip_address(address),)).encode())
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "valid"),
+    [
+        ("127.0.0.1", "relay.example.org", False),
+        ("::1", "192.0.2.1", False),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "localhost", True),
+        ("192.0.2.9", "relay.example.org", True),
+    ],
+)
+def test_an_address_of_this_machine_is_only_for_a_relay_on_it(address: str, host: str, valid: bool) -> None:
+    with contextlib.nullcontext() if valid else pytest.raises(WireError):
+        wire.check_loopback((ip_address(address),), host)
+
+
+@pytest.mark.parametrize(
+    ("authority", "expected"),
+    [
+        ("relay.example.org:3443", True),
+        ("RELAY.example.org.:3443", True),
+        ("a.relays.example.org:1", True),
+        ("relays.example.org:1", False),
+        ("a.b.relays.example.org:1", False),
+        ("evil.example.org:3443", False),
+        ("192.0.2.1:3443", True),
+        ("[2001:db8:0::1]:3443", True),
+        ("192.0.2.2:3443", False),
+        ("b\u00fccher.example:3443", True),
+        (":3443", False),
+        ("", False),
+        ("\u2260" * 100 + ":1", False),
+    ],
+)
+def test_the_names_of_a_relay(authority: str, expected: bool) -> None:
+    names = ("relay.example.org", "*.relays.example.org", "192.0.2.1", "2001:db8::1", "xn--bcher-kva.example")
+    assert has_name(names, authority) is expected
 
 
 @given(st.binary(max_size=200))

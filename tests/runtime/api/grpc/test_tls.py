@@ -36,6 +36,17 @@ async def test_calls_go_over_tls(tmp_path: Path) -> None:
         assert greeter.calls[0].peer.certificate is None
 
 
+def test_a_server_knows_the_names_of_its_certificate_also_of_a_renewed_one(tmp_path: Path) -> None:
+    authority = Authority("test")
+    certificate = ServerCertificate(*authority.issue(tmp_path, "localhost"), structlog.get_logger())
+    assert "localhost" in certificate.names()
+    used = (tmp_path / "localhost.crt", tmp_path / "localhost.key")
+    for renewed, path in zip(authority.issue(tmp_path, "relay.example.org"), used, strict=True):
+        renewed.replace(path)
+    assert "relay.example.org" in certificate.names()
+    assert "localhost" not in certificate.names()
+
+
 async def test_a_handler_sees_the_certificate_of_its_client(tmp_path: Path) -> None:
     authority = Authority("test")
     files = authority.issue(tmp_path, "client")
