@@ -16,6 +16,7 @@ A setting of a link goes with its link, so a link that is made again under the n
 import errno
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
@@ -45,6 +46,7 @@ _LONGEST = 4096
 _FORBIDDEN = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV})
 _KIND = "param"
+_HIDDEN = "(secret)"
 
 
 class MissingError(HostError):
@@ -224,23 +226,24 @@ class KernelParameters:
             elif self._damper.may_try(id, now):
                 if record.reads:
                     outcome.news.append(
-                        f"{parameter.absolute} was changed to {quote(bounded(one_line(current)))} by another program, "
-                        f"and is {quote(bounded(one_line(spec.value)))} again"
+                        f"{parameter.absolute} was changed to {self._shown(parameter, current)} by another program, "
+                        f"and is {self._shown(parameter, spec.value)} again"
                     )
                 current = self._write_recorded(parameter, record)
                 self._damper.done(id, now)
             if self._damper.is_damped(id, now):
                 outcome.problems[id] = (
                     f"{parameter.absolute} keeps being changed by another program, at the moment to "
-                    f"{quote(bounded(one_line(current)))}: find out which (sysctl.d, tuned, Docker), or do not name it"
+                    f"{self._shown(parameter, current)}: find out which (sysctl.d, tuned, Docker), or do not name it"
                 )
-            shown = bounded(one_line(current)), bounded(one_line(record.before))
-            outcome.statuses[id] = KernelParamStatusSpec(current=shown[0], default=shown[1])
+            outcome.statuses[id] = KernelParamStatusSpec(
+                current=self._shown(parameter, current, bounded), default=self._shown(parameter, record.before, bounded)
+            )
         except MissingError as error:
             outcome.waiting[id] = str(error)
         except (HostError, OSError) as error:
             self._damper.failed(id, now)
-            outcome.problems[id] = _reason(parameter, error, f"set to {quote(bounded(spec.value))}")
+            outcome.problems[id] = _reason(parameter, error, f"set to {self._shown(parameter, spec.value)}")
 
     def _write_recorded(self, parameter: Parameter, record: Record) -> str:
         """Write the value, with a record before and after; returns what the kernel makes of it."""
@@ -319,7 +322,7 @@ class KernelParameters:
         is_there = one_line(_chosen(parameter, current)) == one_line(target)
         if record.reads and not record.restoring and not is_there and one_line(current) not in ours:
             outcome.news.append(
-                f"{parameter.absolute} was changed to {quote(bounded(one_line(current)))} by another program, and is "
+                f"{parameter.absolute} was changed to {self._shown(parameter, current)} by another program, and is "
                 "left as it is"
             )
             self._forget(name, left=current)
@@ -335,7 +338,7 @@ class KernelParameters:
             if not is_there and not (target == "0" and opposite(parameter) in untouched):
                 self._write_beside(parameter, target, record.others)
         except OSError as error:
-            return _reason(parameter, error, f"put back to {quote(bounded(target))}")
+            return _reason(parameter, error, f"put back to {self._shown(parameter, target)}")
         failed = self._put_back_beside(record, untouched)
         if failed:
             self._journal.change({name: attrs.evolve(record, restoring=tuple(failed)).to_plain()})
@@ -356,7 +359,7 @@ class KernelParameters:
             except OSError as error:
                 # Of a link that went in this moment nothing is left.
                 if error.errno not in _MISSING:
-                    failed[path] = _reason(parameter, error, f"put back to {quote(bounded(before))}")
+                    failed[path] = _reason(parameter, error, f"put back to {self._shown(parameter, before)}")
         return failed
 
     def _covered(self, parameter: Parameter, kept: Set[str]) -> str | None:
@@ -403,6 +406,16 @@ class KernelParameters:
             return self._read(Parameter(path))
         except (HostError, OSError):
             return None
+
+    def _shown(self, parameter: Parameter, value: str, form: Callable[[str], str] | None = None) -> str:
+        """A value for people. What the system shows to root alone (`stable_secret`, keys) is a secret here too."""
+        try:
+            is_secret = not self._file(parameter).stat().st_mode & stat.S_IROTH
+        except (HostError, OSError):
+            is_secret = True
+        if is_secret:
+            return _HIDDEN
+        return quote(bounded(one_line(value))) if form is None else form(one_line(value))
 
     def _file(self, parameter: Parameter) -> Path:
         if parameter.is_of_namespace:

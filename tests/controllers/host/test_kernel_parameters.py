@@ -447,6 +447,30 @@ def test_what_was_as_desired_before_stays(lab: Lab) -> None:
     assert lab.read("proc/sys/kernel/panic") == "0"
 
 
+def test_values_that_the_system_shows_to_root_alone_are_shown_nowhere(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, path = "proc.sys.net.ipv4.tcp_fastopen_key", "proc/sys/net/ipv4/tcp_fastopen_key"
+    lab.write(path, "0a0a")
+    (lab.root / path).chmod(0o600)
+    outcomes = [lab.set({id: "0b0b"})]
+    assert outcomes[0].statuses[id] == KernelParamStatusSpec(current="(secret)", default="(secret)")
+    lab.write(path, "0c0c")
+    outcomes.append(lab.set({id: "0b0b"}))
+    assert "was changed to (secret) by another program" in outcomes[1].news[0]
+
+    def refuse(parameter: Parameter, value: str) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.parameters, "_write", refuse)
+        outcomes += [lab.set({id: "0d0d"}), lab.set({})]
+    assert [list(outcome.problems) for outcome in outcomes[2:]] == [[id], [id]]
+    assert not any(f"0{letter}0{letter}" in str(outcomes) for letter in "abcd")
+    lab.set({})
+    assert lab.read(path) == "0a0a"
+
+
 def test_one_that_is_missing_is_a_problem_or_unsupported(lab: Lab) -> None:
     outcome = lab.set({"proc.sys.net.bridge.bridge-nf-call-iptables": "1", PANIC: "5"})
     (text,) = outcome.problems.values()
