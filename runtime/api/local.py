@@ -314,7 +314,11 @@ class LocalServer:
         try:
             pointer = kind.pointer(_id_of(visible, definition, kind, id))
             rule(pointer, Verb.GET)
-            causes = list(find_causes(self._state, self._engine.runners, pointer, depth=depth))
+            causes = []
+            for cause in find_causes(self._state, self._engine.runners, pointer, depth=depth):
+                causes.append(cause)
+                # The next one may take a look at all resources of a kind.
+                await trio.lowlevel.checkpoint()
         except NotFoundError as error:
             near = did_you_mean(id, _names(visible, definition, kind))
             raise _RequestError(protocol.NOT_FOUND, f"{error}{near}") from error

@@ -12,6 +12,8 @@ from nodespan.runtime.state import State
 
 # How many resources are shown of a kind that was read as a whole.
 MOST_SHOWN = 8
+# Of how many resources the inputs are shown: each costs a look at all resources of the kinds that it was made from.
+MOST_FOLLOWED = 500
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +59,10 @@ class _Search:
         elif origin is None:
             notes.append("not made by a controller of this agent")
         self._told.add(metadata.pointer)
+        has_inputs = is_new and origin is not None and depth < self._depth
+        if has_inputs and len(self._told) > MOST_FOLLOWED:
+            has_inputs = False
+            notes.append("its inputs are left out: the answer is long")
         yield Cause(
             depth=depth,
             pointer=metadata.pointer,
@@ -65,7 +71,7 @@ class _Search:
             note="; ".join(notes),
             is_repeated=not is_new,
         )
-        if is_new and origin is not None and depth < self._depth:
+        if has_inputs and origin is not None:
             for kind, reads in _by_kind(origin).items():
                 yield from self._inputs(kind, reads, resource, depth + 1)
 

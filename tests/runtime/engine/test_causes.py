@@ -144,6 +144,18 @@ async def test_of_many_those_are_shown_whose_ids_are_alike() -> None:
         ]
 
 
+async def test_an_answer_ends_after_so_many_resources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodespan.runtime.engine.causes.MOST_FOLLOWED", 1)
+    async with running(ADDER, WRITER) as node:
+        await node.put(Number, "a", IntegerSpec(value=1))
+        await becomes(node, "1")
+        found = causes_of(node, Text, "all")
+        assert [(depth, id, note) for depth, id, _, note in found] == [
+            (0, "Texts/all", ""),
+            (1, "Sums/all", "its inputs are left out: the answer is long"),
+        ]
+
+
 async def test_each_item_of_a_queue_has_its_own_causes_also_where_several_are_worked_on() -> None:
     both = trio.Event()
 
