@@ -28,6 +28,8 @@ _LOAD_HALF, _JUMP_IF_EQUAL, _RETURN = 0x28, 0x15, 0x06
 _LARGEST = 9216
 # Room for the answers of a burst of requests, as far as the system allows.
 _RECEIVE_BUFFER = 1 << 20
+# So many packets are read before others have a turn: a peer may send answers without end.
+_MOST_AT_ONCE = 1000
 
 
 @attrs.frozen
@@ -53,6 +55,13 @@ class Echo:
         # A peer can only answer what it was sent: others do not know the nonce.
         self._identifier = int.from_bytes(os.urandom(2)) or 1
         self._nonce = os.urandom(_NONCE)
+        try:
+            self._set_up()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _set_up(self) -> None:
         passes = bytearray(b"\xff" * 32)
         word, bit = divmod(_REPLY, 32)
         struct.pack_into("=I", passes, 4 * word, 0xFFFFFFFF & ~(1 << bit))
@@ -72,12 +81,12 @@ class Echo:
         self._socket.sendto(header + self._nonce + padding, (address, 0))
 
     def received(self) -> Iterator[Answer]:
-        """What has come by now; does not wait."""
+        """What has come by now, of a flood its beginning; does not wait."""
         for address, sequence in self._read():
             yield Answer(address, sequence, trio.current_time())
 
     def _read(self) -> Iterator[tuple[str, int]]:
-        while True:
+        for _ in range(_MOST_AT_ONCE):
             try:
                 data, (address, *_) = self._socket.recvfrom(_LARGEST)
             except BlockingIOError:

@@ -5,6 +5,7 @@ carries traffic, or whose path is new, with a large packet beside the small one.
 most one is under way.
 """
 
+import errno
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -217,6 +218,11 @@ class Measuring:
                         echoes = self._open_echo()
                     except PermissionError:
                         ctx.log.warning("paths to peers are not measured: the agent lacks CAP_NET_RAW")
+                        await trio.sleep_forever()
+                    except OSError as error:
+                        if error.errno != errno.EAFNOSUPPORT:
+                            raise
+                        ctx.log.warning("paths to peers are not measured: this machine has no IPv6")
                         await trio.sleep_forever()
                     assert echoes is not None
                 await self._round(ctx, echoes)

@@ -1,6 +1,8 @@
 """Paths are measured as often as they may be, in virtual time; the mesh is a table of what each path carries."""
 
+import errno
 import math
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -267,11 +269,12 @@ async def test_a_path_through_a_relay_that_is_down_is_so_since_then() -> None:
 
 
 @pytest.mark.virtual_clock
-async def test_without_privileges_it_is_said_once_and_paths_are_shown_all_the_same(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EAFNOSUPPORT])
+async def test_without_privileges_or_ipv6_it_is_said_once_and_paths_are_shown_all_the_same(
+    capsys: pytest.CaptureFixture[str], error: int
 ) -> None:
     def refuse() -> Paths:
-        raise PermissionError(1, "Operation not permitted")
+        raise OSError(error, os.strerror(error))
 
     async with running(PathController(refuse)) as node:
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
