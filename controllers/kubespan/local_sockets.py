@@ -5,7 +5,8 @@ relay, and what comes up goes to WireGuard's own port from there. Each of these 
 port, so that it takes packets from nowhere else.
 
 There are at most `MOST` of them. An address that WireGuard never answered gives way to new ones first: anybody can send
-to this node's address at the relay. One that nothing came from or went to for `IDLE` is given up.
+to this node's address at the relay, so there is a rate for new ones too. One that nothing came from or went to for
+`IDLE` is given up.
 """
 
 import socket
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from nodespan.controllers.kubespan.relayed import LOCAL_HOST
+from nodespan.runtime.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from nodespan.discovery.relay.client import RelayClient
@@ -28,6 +30,9 @@ _QUIET = 60.0
 # A probe, a keepalive or a part of a handshake: what may be sent another way for once.
 _LARGEST_PROBE = 148
 _RECEIVE_BUFFER = 1 << 20
+# So many new addresses a second, and at once, that nobody here has asked for: each is a resource.
+_NEW_A_SECOND = 50.0
+_NEW_AT_ONCE = 256.0
 
 # Sends a packet another way; returns whether that was done.
 Divert = Callable[[bytes], bool]
@@ -106,14 +111,17 @@ class LocalSockets:
         self._on_change = on_change
         self._on_failure = on_failure
         self._most = most
+        self._new = TokenBucket(_NEW_A_SECOND, _NEW_AT_ONCE, now())
         self._by_address: dict[tuple[RelayClient, bytes], LocalSocket] = {}
         self.by_local: dict[str, LocalSocket] = {}
-        # Packets from addresses for which there was no room.
+        # Packets from addresses for which there was no room, or that were too many at once.
         self.refused = 0
 
     def receive(self, client: "RelayClient", address: bytes, packets: Sequence[bytes]) -> None:
         """Packets have come over a relay."""
-        found = self._by_address.get((client, address)) or self.open(client, address)
+        found = self._by_address.get((client, address))
+        if found is None and self._new.take(self._now()) is not None:
+            found = self.open(client, address)
         if found is None:
             self.refused += len(packets)
         else:

@@ -105,6 +105,20 @@ class PeerController(QueueController):
         self._gateways: dict[str, tuple[str, ...]] = {}
         self._resolvers: dict[str, tuple[str, ...]] = {}
         self._relayed = Relayed()
+        # The endpoint that each peer is given, and the peers of each: relayed endpoints change whenever strangers like.
+        self._endpoints: dict[str, str] = {}
+        self._by_endpoint: dict[str, set[str]] = {}
+
+    def _note_endpoint(self, id: str, status: KubeSpanPeerStatusSpec | None) -> None:
+        before = self._endpoints.pop(id, "")
+        if before:
+            peers = self._by_endpoint[before]
+            peers.discard(id)
+            if not peers:
+                del self._by_endpoint[before]
+        if status is not None and status.last_used_endpoint:
+            self._endpoints[id] = status.last_used_endpoint
+            self._by_endpoint.setdefault(status.last_used_endpoint, set()).add(id)
 
     def _is_needed_changed(self, ctx: QueueContext, changed: Metadata) -> bool:
         """Take in a route or the resolvers; whether another address is needed by this node now."""
@@ -133,15 +147,18 @@ class PeerController(QueueController):
         """The peer that a status, a peer of the link or a set's elements belong to; all for the configuration."""
         match changed.type:
             case KubeSpanPeerStatus.name:
+                status = ctx.find(KubeSpanPeerStatus, changed.id)
+                self._note_endpoint(changed.id, None if status is None else status.spec)
                 return (KubeSpanPeerSpec.pointer(changed.id),)
             case WireguardPeerSpec.name | NfTablesSetElements.name:
                 return (KubeSpanPeerSpec.pointer(split_wireguard_peer_id(changed.id)[1]),)
             case KubeSpanRelayedEndpoint.name:
                 relayed = ctx.find(KubeSpanRelayedEndpoint, changed.id)
-                endpoint = self._relayed.note(changed.id, None if relayed is None else relayed.spec)
-                statuses = ctx.list(KubeSpanPeerStatus)
+                endpoints = self._relayed.note(changed.id, None if relayed is None else relayed.spec)
                 return [
-                    KubeSpanPeerSpec.pointer(peer.id) for peer in statuses if peer.spec.last_used_endpoint in endpoint
+                    KubeSpanPeerSpec.pointer(peer)
+                    for endpoint in endpoints
+                    for peer in self._by_endpoint.get(endpoint, ())
                 ]
             case RouteStatus.name | ResolverStatus.name if not self._is_needed_changed(ctx, changed):
                 return ()

@@ -15,6 +15,8 @@ from nodespan.resources.kubespan import (
     KubeSpanPeerSpecSpec,
     KubeSpanPeerStatus,
     KubeSpanPeerStatusSpec,
+    KubeSpanRelayedEndpoint,
+    KubeSpanRelayedEndpointSpec,
     PeerState,
 )
 from nodespan.resources.network import (
@@ -120,6 +122,51 @@ async def test_a_peer_that_joins_is_one_peer_and_its_elements() -> None:
         await node.destroy(KubeSpanPeerSpec, KEY)
         await node.gone(WireguardPeerSpec, f"kubespan/{KEY}")
         await node.gone(NfTablesSetElements, f"kubespan_routed/{KEY}")
+
+
+async def test_a_peer_whose_endpoint_is_at_a_relay_has_the_local_address_while_there_is_one() -> None:
+    there, elsewhere = "203.0.113.9:21007", "192.0.2.2:51820"
+    async with running(PeerController()) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await node.put(KubeSpanIdentity, LOCAL, IDENTITY)
+        await node.create(KubeSpanPeerSpec.new(KEY, PEER))
+        relayed = KubeSpanRelayedEndpointSpec(endpoint=there, relay="relay:3443")
+        await node.put(KubeSpanRelayedEndpoint, "127.0.0.1:40001", relayed)
+
+        async def given(expected: str) -> None:
+            await node.eventually(WireguardPeerSpec, f"kubespan/{KEY}", lambda peer: peer.spec.endpoint == expected)
+
+        for endpoint, expected in ((elsewhere, elsewhere), (there, "127.0.0.1:40001")):
+            status = KubeSpanPeerStatusSpec(endpoint=endpoint, last_used_endpoint=endpoint)
+            await node.put(KubeSpanPeerStatus, KEY, status)
+            await given(expected)
+        await node.destroy(KubeSpanRelayedEndpoint, "127.0.0.1:40001")
+        await given(there)
+        await node.put(KubeSpanRelayedEndpoint, "127.0.0.1:40002", relayed)
+        await given("127.0.0.1:40002")
+
+
+def test_a_relayed_endpoint_of_a_stranger_costs_nothing_for_each_peer() -> None:
+    relayed: Any = KubeSpanRelayedEndpoint.new("127.0.0.1:1", KubeSpanRelayedEndpointSpec(endpoint="192.0.2.9:1"))
+    statuses: list[Any] = [
+        KubeSpanPeerStatus.new(f"peer {number}", KubeSpanPeerStatusSpec(last_used_endpoint=f"192.0.2.{number}:1"))
+        for number in (8, 9, 10)
+    ]
+
+    class Context:
+        """Finds what there is, and has no lists."""
+
+        def find(self, _kind: object, id: str) -> Any:
+            return next((each for each in (relayed, *statuses) if each.id == id), None)
+
+    ctx: Any = Context()
+    controller = PeerController()
+    for status in statuses:
+        controller.map_input(ctx, status.metadata)
+    assert [each.id for each in controller.map_input(ctx, relayed.metadata)] == ["peer 9"]
+    gone = statuses.pop(1)
+    controller.map_input(ctx, gone.metadata)
+    assert list(controller.map_input(ctx, relayed.metadata)) == []
 
 
 async def test_a_peer_that_is_down_may_be_bypassed() -> None:

@@ -278,6 +278,24 @@ def test_local_addresses_are_bounded_and_one_that_is_answered_is_not_driven_out(
         assert stand_in.sent == [(peer, packet("welcome"))]
 
 
+def test_strangers_do_not_make_more_than_so_many_local_addresses_a_second() -> None:
+    now, changed = 0.0, list[str]()
+    client: RelayClient = _Client()  # type: ignore[assignment]
+    datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
+    with world() as wireguard, datagrams:
+        sockets = LocalSockets(
+            datagrams, wireguard.getsockname()[1], lambda: now, changed.append, lambda _: None, most=4
+        )
+        for number in range(1, 401):
+            sockets.receive(client, encode_address(("198.51.100.1", number)), [packet("made up")])
+        assert (sockets.refused, len(changed)) == (144, 256 + 252)
+        # One that this node wants is opened all the same, and a second later there is room for others.
+        assert sockets.open(client, encode_address(("192.0.2.7", 51820))) is not None
+        now += 1
+        sockets.receive(client, encode_address(("198.51.100.2", 1)), [packet("made up")])
+        assert sockets.refused == 144
+
+
 def test_an_endpoint_that_is_reached_over_two_relays_has_a_local_address_for_each() -> None:
     former: RelayClient = _Client("former:1")  # type: ignore[assignment]
     home: RelayClient = _Client("home:1")  # type: ignore[assignment]
