@@ -169,7 +169,8 @@ async def packets_pass_through_a_desired_tunnel() -> None:
     async with tunnel() as (left, right):
         assert right.reaches(left, patience=AT_ONCE)
         assert left.show("preshared-keys") == {right.public: SECRET}
-        assert left.show("persistent-keepalive") == {right.public: "25"}
+        # A new peer has its keepalive a moment later, so that one of the two ends begins.
+        await eventually(lambda: left.show("persistent-keepalive") == {right.public: "25"})
         assert left.inside.run("wg", "show", left.link, "listen-port").strip() == str(PORT)
         assert left.inside.run("wg", "show", left.link, "fwmark").strip() == "0x20"
         assert set(left.show("allowed-ips")[right.public].split()) == {"fd00::2/128", "198.51.100.0/24"}
