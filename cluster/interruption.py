@@ -19,7 +19,31 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def undivided() -> Iterator[None]:
+    """What begins in the block is known when it ends: a signal that comes in between raises KeyboardInterrupt then.
+
+    Python may raise it within the very call that has started a process, which nobody could end then.
+    """
+    _held.append(None)
+    try:
+        yield
+    finally:
+        _held.pop()
+        if _came and not _held:
+            number = _came.pop()
+            _came.clear()
+            _interrupt(number, None)
+
+
+_held: list[None] = []
+_came: list[int] = []
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    if _held:
+        _came.append(number)
+        return
     ignore_signals()
     signal.default_int_handler(number, frame)
 

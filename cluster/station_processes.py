@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nodespan.cluster.commands import Command
+from nodespan.cluster.interruption import undivided
 from nodespan.cluster.plan import Station
 
 _PATIENCE = 5.0
@@ -25,14 +26,18 @@ def run(command: Command, *, stdin: str | None = None) -> str:
     However the wait ends, the command has ended too: what it created can be removed.
     """
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe if stdin else None, stdout=pipe, stderr=pipe, text=True) as process:
-        try:
+    process: subprocess.Popen[str] | None = None
+    try:
+        with undivided():
+            process = subprocess.Popen(command, stdin=pipe if stdin else None, stdout=pipe, stderr=pipe, text=True)
+        with process:
             output, errors = process.communicate(stdin)
-        except BaseException:
-            # As subprocess.run does, but that does not wait for it after an interruption.
-            process.kill()
-            process.wait()
-            raise
+    except BaseException:
+        # As subprocess.run does, but that does not wait for it after an interruption.
+        if process is not None:
+            with process:
+                process.kill()
+        raise
     if process.returncode != 0:
         raise CommandFailedError(f"{' '.join(command)}: exit status {process.returncode}: {errors.strip()}")
     return output
@@ -40,7 +45,7 @@ def run(command: Command, *, stdin: str | None = None) -> str:
 
 def start(station: Station, command: Command, *, log: Path | None = None) -> "subprocess.Popen[bytes]":
     """Start a process at a station, detached from the terminal; its output goes to `log`, else the station's log."""
-    with (log or station.log).open("ab") as output:
+    with (log or station.log).open("ab") as output, undivided():
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
