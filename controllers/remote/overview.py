@@ -34,6 +34,8 @@ _RECONNECT = 1.0
 _PATIENCE = 30.0
 # More than any node has checks, or a resource has causes that are shown.
 _MOST_ANSWERS = 10_000
+# Of one node. What it says is kept until it has said all.
+_MOST_BYTES = 32 * 2**20
 _LONGEST_REASON = 200
 
 
@@ -194,13 +196,15 @@ async def _receive(
     client: NodeClient, path: str, request: Any, take: Callable[[Answer], None], *, within: float | None = _PATIENCE
 ) -> None:
     """Give the answers of a node to `take` as they come, for so many seconds. Raises CallError, CommandError."""
-    count = 0
+    count = size = 0
     try:
         async with client.stream(path, request, wire.Answer.FromString, timeout=within) as answers:
             async for answer in answers:
-                count += 1
+                count, size = count + 1, size + len(answer.json)
                 if within is not None and count > _MOST_ANSWERS:
                     raise CommandError(f"it answers more than {_MOST_ANSWERS} times")
+                if within is not None and size > _MOST_BYTES:
+                    raise CommandError(f"it answers with more than {_MOST_BYTES // 2**20} MiB")
                 with _usable():
                     take(_decoded(answer))
     except CallError as error:

@@ -1,7 +1,8 @@
 """`status`, `describe` and `doctor` of other machines: who may, what a node answers, and what is shown of several."""
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,25 @@ def test_what_cannot_be_shown_is_an_error_without_control_characters(text: str) 
 async def test_a_node_that_is_not_there_any_more_is_said_so(tmp_path: Path) -> None:
     async with api_node() as one, one.client() as client:  # nobody serves its socket
         assert (await refusal(client, served.STATUS, wire.StatusRequest()))[0] is Code.UNAVAILABLE
+
+
+class Talkative:
+    """A client of a node that answers without end."""
+
+    @contextlib.asynccontextmanager
+    async def stream(self, *_: Any, **__: Any) -> AsyncIterator["Talkative"]:
+        yield self
+
+    def __aiter__(self) -> "Talkative":
+        return self
+
+    async def __anext__(self) -> wire.Answer:
+        return wire.Answer(json=json.dumps({"text": "x" * 2**20}))
+
+
+async def test_a_node_that_answers_without_end_is_left() -> None:
+    node: Any = Talkative()
+    taken: list[Any] = []
+    with pytest.raises(CommandError, match="it answers with more than 32 MiB"):
+        await asked._receive(node, asked.CAUSES, None, taken.append)
+    assert len(taken) <= 32
