@@ -70,7 +70,7 @@ class KubeSpanConfigSpec:
     """
     listen_port: int = KUBESPAN_PORT
     """The UDP port of the tunnel."""
-    measure_paths: bool = True
+    measure_paths: bool = False
     """Whether the paths to peers are measured."""
     auto_mtu: bool = attrs.field(default=False, metadata=wire("autoMTU"))
     """Whether packets to a peer are kept as small as its path needs."""

@@ -52,7 +52,7 @@ def kubespan_config(machine: MachineConfigSpec) -> KubeSpanConfigSpec | None:
         peer_endpoint_filters=None if filters is None else filters.peer_endpoints,
         accepted_networks=machine.nodespan.accept_networks,
         listen_port=machine.nodespan.kubespan.listen_port,
-        measure_paths=machine.nodespan.kubespan.measure_paths,
+        measure_paths=machine.nodespan.kubespan.measure_paths or machine.nodespan.kubespan.auto_mtu,
         auto_mtu=machine.nodespan.kubespan.auto_mtu,
         static_peers=tuple(map(_static_peer, machine.nodespan.kubespan.static_peers or ())),
         relays=machine.nodespan.kubespan.relays,

@@ -178,7 +178,7 @@ class KubeSpanSettings:
     """Peers that need no discovery; with an empty list the mesh needs no discovery service either, and waits for its
     peers.
     """
-    measure_paths: bool = True
+    measure_paths: bool = False
     """Whether the round trip to each peer, its losses and the size that its path carries are measured in the tunnel."""
     auto_mtu: bool = attrs.field(default=False, metadata=wire("autoMTU"))
     """Whether packets to a peer are kept as small as its path needs."""

@@ -145,7 +145,7 @@ async def test_a_narrow_path_is_named_with_the_size_to_set(
 ) -> None:
     with way() as between:
         between.narrow(mtu)
-        async with mesh(tmp_path, between, "") as agents:
+        async with mesh(tmp_path, between, "  measurePaths: true\n") as agents:
             for served in agents:
                 await eventually(partial(is_named, served, problem))
                 await eventually(partial(is_found, served, carried))

@@ -33,7 +33,7 @@ from nodespan.resources.network import CONFIG_NAMESPACE, NetworkProblem, RouteSp
 from nodespan.resources.network.link import IPV6_MINIMUM_MTU
 from nodespan.runtime.testing.kit import Node, running
 
-CONFIG = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", mtu=1420)
+CONFIG = KubeSpanConfigSpec(enabled=True, cluster_id="cluster", mtu=1420, measure_paths=True)
 UP = KubeSpanPeerStatusSpec(label="db", state=PeerState.UP, endpoint="192.0.2.1:51820")
 
 
