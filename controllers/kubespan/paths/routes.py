@@ -9,7 +9,10 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 from typing import Any
 
-from nodespan.controllers.kubespan.data_path import LINK_NAME, ROUTE_METRIC, ROUTING_TABLE
+import attrs
+
+from nodespan.controllers.kubespan.data_path import ROUTING_TABLE
+from nodespan.controllers.kubespan.manager import route_spec, spec_route_id
 from nodespan.controllers.kubespan.peer import routed_prefixes
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
@@ -21,14 +24,10 @@ from nodespan.resources.network import (
     CONFIG_NAMESPACE,
     ConfigLayer,
     Family,
-    RouteProtocol,
     RouteSpec,
     RouteSpecSpec,
-    RouteType,
     RoutingTable,
-    Scope,
     layered_id,
-    route_id,
 )
 from nodespan.runtime.controller import (
     QueueContext,
@@ -50,36 +49,16 @@ def narrow_route(prefix: str, mtu: int, *, is_of_mesh: bool) -> RouteSpecSpec:
     To an address of the mesh it stands beside the link's own, in the main table; all else is marked, and looked up in
     the mesh's table.
     """
-    return RouteSpecSpec(
-        family=Family.INET6 if ip_network(prefix).version == 6 else Family.INET4,
-        dst=prefix,
-        out_link_name=LINK_NAME,
-        table=RoutingTable.MAIN if is_of_mesh else RoutingTable.of(ROUTING_TABLE),
-        priority=ROUTE_METRIC,
-        scope=Scope.GLOBAL,
-        type=RouteType.UNICAST,
-        protocol=RouteProtocol.STATIC,
-        mtu=mtu,
-        layer=_LAYER,
-    )
+    family = Family.INET6 if ip_network(prefix).version == 6 else Family.INET4
+    table = RoutingTable.MAIN if is_of_mesh else RoutingTable.of(ROUTING_TABLE)
+    return attrs.evolve(route_spec(family, mtu), dst=prefix, table=table)
 
 
 def narrow_routes(address: str, allowed_ips: Iterable[str], mtu: int) -> dict[str, RouteSpecSpec]:
     """The routes that keep packets to a peer within this size, by the ids of their specs."""
     routes = [narrow_route(prefix, mtu, is_of_mesh=False) for prefix in routed_prefixes(allowed_ips)]
     routes.append(narrow_route(f"{address}/128", mtu, is_of_mesh=True))
-    return {layered_id(_LAYER, _id_of(route)): route for route in routes}
-
-
-def _id_of(route: RouteSpecSpec) -> str:
-    return route_id(
-        table=route.table,
-        family=route.family,
-        out_link_name=route.out_link_name,
-        gateway=route.gateway,
-        dst=route.dst,
-        priority=route.priority,
-    )
+    return {layered_id(_LAYER, spec_route_id(route)): route for route in routes}
 
 
 class PathRouteController(QueueController):
