@@ -185,6 +185,7 @@ _RULE = _network(
     network.NfTablesRule,
     network_pb2.NfTablesRule,
     _ADDRESSES,
+    _network(network.AddressTypeMatch, network_pb2.NfTablesAddressTypeMatch),
     _INTERFACES,
     _MARK,
     _network(

@@ -64,6 +64,11 @@ def _matches(rule: NfTablesRule, packet: Packet) -> bool:
         return False
     if rule.match_conntrack_state is not None and packet.state not in rule.match_conntrack_state.states:
         return False
+    if rule.match_destination_type is not None:
+        # Every packet here is for this node.
+        is_of_type = "local" in rule.match_destination_type.types
+        if is_of_type is rule.match_destination_type.invert:
+            return False
     if rule.match_layer4 is not None and not _matches_layer4(rule.match_layer4, packet):
         return False
     return all(

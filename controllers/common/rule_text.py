@@ -27,6 +27,9 @@ def _matches(rule: NfTablesRule) -> Iterator[str]:
     for word, addresses in (("from", rule.match_source_address), ("to", rule.match_destination_address)):
         if addresses is not None:
             yield _addresses(word, addresses)
+    if rule.match_destination_type is not None:
+        no = "not " if rule.match_destination_type.invert else ""
+        yield f"{no}to {_listed(rule.match_destination_type.types)} addresses"
     if rule.match_limit is not None:
         yield f"up to {rule.match_limit.packet_rate_per_second}/s"
 

@@ -126,6 +126,16 @@ class AddressMatch:
 
 
 @attrs.frozen(kw_only=True)
+class AddressTypeMatch:
+    """Matches packets by what the kernel's routes say of their destination, at the moment when they come."""
+
+    types: tuple[str, ...] = ()
+    """The types by nft's names: `local` is an address of this machine, on whichever link, `anycast` one of several."""
+    invert: bool = False
+    """Whether all other packets match instead."""
+
+
+@attrs.frozen(kw_only=True)
 class PortRange:
     """A range of ports."""
 
@@ -198,6 +208,8 @@ class NfTablesRule:
     """The address that a packet comes from."""
     match_destination_address: AddressMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
     """The address that a packet is for."""
+    match_destination_type: AddressTypeMatch | None = attrs.field(default=None, metadata=_OPTIONAL)
+    """What kind of address a packet is for."""
     match_layer4: Layer4Match | None = attrs.field(default=None, metadata=_OPTIONAL)
     """The protocol of a packet."""
     match_limit: LimitMatch | None = attrs.field(default=None, metadata=_OPTIONAL)

@@ -610,7 +610,7 @@ class NfTablesPortMatch(_message.Message):
     def __init__(self, ranges: _Optional[_Iterable[_Union[PortRange, _Mapping]]] = ...) -> None: ...
 
 class NfTablesRule(_message.Message):
-    __slots__ = ("match_o_if_name", "verdict", "match_mark", "set_mark", "match_source_address", "match_destination_address", "match_layer4", "match_i_if_name", "clamp_mss", "match_limit", "match_conntrack_state", "anon_counter")
+    __slots__ = ("match_o_if_name", "verdict", "match_mark", "set_mark", "match_source_address", "match_destination_address", "match_layer4", "match_i_if_name", "clamp_mss", "match_limit", "match_conntrack_state", "anon_counter", "match_destination_type")
     MATCH_O_IF_NAME_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     MATCH_MARK_FIELD_NUMBER: _ClassVar[int]
@@ -623,6 +623,7 @@ class NfTablesRule(_message.Message):
     MATCH_LIMIT_FIELD_NUMBER: _ClassVar[int]
     MATCH_CONNTRACK_STATE_FIELD_NUMBER: _ClassVar[int]
     ANON_COUNTER_FIELD_NUMBER: _ClassVar[int]
+    MATCH_DESTINATION_TYPE_FIELD_NUMBER: _ClassVar[int]
     match_o_if_name: NfTablesIfNameMatch
     verdict: int
     match_mark: NfTablesMark
@@ -635,7 +636,16 @@ class NfTablesRule(_message.Message):
     match_limit: NfTablesLimitMatch
     match_conntrack_state: NfTablesConntrackStateMatch
     anon_counter: bool
-    def __init__(self, match_o_if_name: _Optional[_Union[NfTablesIfNameMatch, _Mapping]] = ..., verdict: _Optional[int] = ..., match_mark: _Optional[_Union[NfTablesMark, _Mapping]] = ..., set_mark: _Optional[_Union[NfTablesMark, _Mapping]] = ..., match_source_address: _Optional[_Union[NfTablesAddressMatch, _Mapping]] = ..., match_destination_address: _Optional[_Union[NfTablesAddressMatch, _Mapping]] = ..., match_layer4: _Optional[_Union[NfTablesLayer4Match, _Mapping]] = ..., match_i_if_name: _Optional[_Union[NfTablesIfNameMatch, _Mapping]] = ..., clamp_mss: _Optional[_Union[NfTablesClampMSS, _Mapping]] = ..., match_limit: _Optional[_Union[NfTablesLimitMatch, _Mapping]] = ..., match_conntrack_state: _Optional[_Union[NfTablesConntrackStateMatch, _Mapping]] = ..., anon_counter: _Optional[bool] = ...) -> None: ...
+    match_destination_type: NfTablesAddressTypeMatch
+    def __init__(self, match_o_if_name: _Optional[_Union[NfTablesIfNameMatch, _Mapping]] = ..., verdict: _Optional[int] = ..., match_mark: _Optional[_Union[NfTablesMark, _Mapping]] = ..., set_mark: _Optional[_Union[NfTablesMark, _Mapping]] = ..., match_source_address: _Optional[_Union[NfTablesAddressMatch, _Mapping]] = ..., match_destination_address: _Optional[_Union[NfTablesAddressMatch, _Mapping]] = ..., match_layer4: _Optional[_Union[NfTablesLayer4Match, _Mapping]] = ..., match_i_if_name: _Optional[_Union[NfTablesIfNameMatch, _Mapping]] = ..., clamp_mss: _Optional[_Union[NfTablesClampMSS, _Mapping]] = ..., match_limit: _Optional[_Union[NfTablesLimitMatch, _Mapping]] = ..., match_conntrack_state: _Optional[_Union[NfTablesConntrackStateMatch, _Mapping]] = ..., anon_counter: _Optional[bool] = ..., match_destination_type: _Optional[_Union[NfTablesAddressTypeMatch, _Mapping]] = ...) -> None: ...
+
+class NfTablesAddressTypeMatch(_message.Message):
+    __slots__ = ("types", "invert")
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    INVERT_FIELD_NUMBER: _ClassVar[int]
+    types: _containers.RepeatedScalarFieldContainer[str]
+    invert: bool
+    def __init__(self, types: _Optional[_Iterable[str]] = ..., invert: _Optional[bool] = ...) -> None: ...
 
 class NodeAddressFilterSpec(_message.Message):
     __slots__ = ("include_subnets", "exclude_subnets")

@@ -112,17 +112,21 @@ def mark() -> str:
 class Ports:
     """Sockets of the node at some UDP ports, and what has come to them."""
 
-    def __init__(self, node: Namespace, *ports: int) -> None:
+    def __init__(self, node: Namespace, *ports: int, any_address: bool = False) -> None:
         self._sockets: dict[tuple[int, int], socket.socket] = {}
         with entered(node):
-            for family, address in ((socket.AF_INET, OWN[0]), (socket.AF_INET6, OWN[1])):
+            for family, address in zip(
+                (socket.AF_INET, socket.AF_INET6), ("0.0.0.0", "::") if any_address else OWN, strict=True
+            ):
                 for port in ports:
                     server = socket.socket(family, socket.SOCK_DGRAM)
+                    if family == socket.AF_INET6:
+                        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
                     server.bind((address, port))
                     # A timeout of Python's would also hold for what is not to wait.
                     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(PATIENCE), 0))
-                    self._sockets[ip_address(address).version, port] = server
+                    self._sockets[4 if family == socket.AF_INET else 6, port] = server
 
     def __enter__(self) -> "Ports":
         return self
@@ -145,15 +149,15 @@ class Ports:
         return found
 
 
-def send(other: Namespace, source: str, *ports: int, text: bytes = b"x") -> None:
-    """One datagram to each port, in this order, from a new port."""
+def send(other: Namespace, source: str, *ports: int, text: bytes = b"x", to: str = "") -> None:
+    """One datagram to each port, in this order, from a new port; `to` an address, or the node's first one."""
     version = ip_address(source).version
     with entered(other):
         client = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     with client:
         client.bind((source, 0))
         for port in ports:
-            client.sendto(text, (OWN[0] if version == 4 else OWN[1], port))
+            client.sendto(text, (to or (OWN[0] if version == 4 else OWN[1]), port))
 
 
 CONFIGURATIONS = {
@@ -390,6 +394,42 @@ async def test_a_port_that_others_lead_elsewhere_is_closed_all_the_same() -> Non
             await apply(runtime, node, BLOCK, OPENS, rule("publish", PUBLISHED), mark())
             send(other, NEAR[0], PUBLISHED, text=b"led")
             assert await trio.to_thread.run_sync(ports.receive, 4, OPEN) == b"led"
+
+
+# Addresses that no list of the node's has: of a container engine's bridge, of a link without a carrier, of link scope.
+UNLISTED = ("172.17.0.1", "2001:db8:b::1", "198.51.100.1", "2001:db8:c::1", "203.0.113.1")
+
+
+async def test_a_published_port_is_closed_at_every_address_that_the_kernel_takes_packets_for() -> None:
+    lead = "table inet theirs { chain c { type nat hook prerouting priority -100; udp dport %d redirect to :%d; }; }"
+    with machines() as (node, other):
+        node.ip(
+            *("link add docker0 type bridge", "link add v0 type veth peer name v1", "link set docker0 up"),
+            *("link set v1 master docker0", "link set v0 up", "link set v1 up"),
+            *("addr add 172.17.0.1/16 dev docker0", "addr add 2001:db8:b::1/64 dev docker0 nodad"),
+            *("link add empty type bridge", "link set empty up"),
+            *("addr add 198.51.100.1/24 dev empty", "addr add 2001:db8:c::1/64 dev empty nodad"),
+            "addr add 203.0.113.1/32 dev eth0 scope link",
+        )
+        node.run("nft", lead % (PUBLISHED, OPEN))
+        other.ip(*(f"route add {each} via {OWN[0] if '.' in each else OWN[1]}" for each in UNLISTED))
+        with Ports(node, OPEN, MARKER, any_address=True) as ports:
+            for each in UNLISTED:
+                # Without the firewall they all reach it.
+                send(other, NEAR["." not in each], PUBLISHED, to=each)
+                assert await trio.to_thread.run_sync(ports.receive, 4 if "." in each else 6, OPEN) == b"x", each
+            async with firewall(node) as runtime:
+                for documents in ((BLOCK, OPENS), (rule("close", PUBLISHED, sources="{subnet: 198.51.100.0/24}"),)):
+                    await apply(runtime, node, *documents, mark())
+                    for each in UNLISTED:
+                        send(other, NEAR["." not in each], PUBLISHED, MARKER, to=each)
+                        await trio.to_thread.run_sync(ports.receive, 4 if "." in each else 6, MARKER)
+                    assert ports.waiting(4, OPEN) == ports.waiting(6, OPEN) == []
+                await apply(runtime, node, BLOCK, OPENS, rule("publish", PUBLISHED), mark())
+                for each in UNLISTED:
+                    send(other, NEAR["." not in each], PUBLISHED, to=each, text=b"led")
+                    assert await trio.to_thread.run_sync(ports.receive, 4 if "." in each else 6, OPEN) == b"led"
+                assert not runtime.state.list(NetworkProblem)
 
 
 def need(manager: str) -> None:

@@ -3,7 +3,10 @@
 The chain `ingress` sees what is for this node. By default everything is accepted, and each rule drops what comes to its
 ports from elsewhere than its networks; or everything is blocked, and each rule accepts what comes from them. The chain
 `prerouting` does the same for new connections to this node's addresses before any address is translated, so that a
-port that a container engine or Kubernetes leads to elsewhere is not open by that.
+port that a container engine or Kubernetes leads to elsewhere is not open by that. Which addresses are the node's is
+asked of the kernel's routes, packet by packet: Linux takes packets for any of them by any link, also for those of
+bridges, of links without a carrier and of link scope. The list beside has those in tables of a VRF, where that question
+does not look.
 
 The order and the fields of the rules are the original's. Two kinds of packets are let in beside, without which a
 machine loses its network: neighbour discovery, which the original holds to the limit of ICMPv6, so that anyone who
@@ -23,6 +26,7 @@ from nodespan.resources.network import (
     INGRESS_CHAIN_ID,
     PREROUTING_CHAIN_ID,
     AddressMatch,
+    AddressTypeMatch,
     ChainHook,
     ChainPriority,
     ChainType,
@@ -90,12 +94,14 @@ _PROBING_ICMP = NfTablesRule(
     verdict=Verdict.DROP,
 )
 _NEW = ConntrackStateMatch(states=("new",))
+# Whatever else the kernel would take in itself.
+_FOR_OTHERS = AddressTypeMatch(types=("local", "anycast"), invert=True)
 
 
-def ingress_chains(config: MachineConfigSpec, own_addresses: Sequence[str] | None) -> dict[str, NfTablesChainSpec]:
+def ingress_chains(config: MachineConfigSpec, own_addresses: Sequence[str]) -> dict[str, NfTablesChainSpec]:
     """The chains by their ids; none if the configuration has neither rules nor blocks.
 
-    `own_addresses` are those of the node, in CIDR form; None while they are not known.
+    `own_addresses` are those of the node, in CIDR form, as far as they are known.
     """
     blocks = _blocks(config)
     documents = config.documents_of(NetworkRuleConfig)
@@ -103,7 +109,7 @@ def ingress_chains(config: MachineConfigSpec, own_addresses: Sequence[str] | Non
         return {}
     rules = [found for document in documents if (found := _rule(document, blocks=blocks)) is not None]
     has_icmpv6 = any(document.port_selector.protocol is RuleProtocol.ICMPV6 for document in documents)
-    chains = {
+    return {
         INGRESS_CHAIN_ID: NfTablesChainSpec(
             type=ChainType.FILTER,
             hook=ChainHook.INPUT,
@@ -111,18 +117,16 @@ def ingress_chains(config: MachineConfigSpec, own_addresses: Sequence[str] | Non
             policy=Verdict.DROP if blocks else Verdict.ACCEPT,
             rules=(*_always(config, blocks=blocks, has_icmpv6=has_icmpv6), *rules),
             guard=True,
-        )
-    }
-    if own_addresses is not None:
-        chains[PREROUTING_CHAIN_ID] = NfTablesChainSpec(
+        ),
+        PREROUTING_CHAIN_ID: NfTablesChainSpec(
             type=ChainType.FILTER,
             hook=ChainHook.PREROUTING,
             priority=PREROUTING_PRIORITY,
             policy=Verdict.ACCEPT,
-            rules=tuple(_before_translation(rules, own_addresses, blocks=blocks)),
+            rules=tuple(_before_translation(config, rules, own_addresses, blocks=blocks)),
             guard=True,
-        )
-    return chains
+        ),
+    }
 
 
 def _blocks(config: MachineConfigSpec) -> bool:
@@ -147,6 +151,10 @@ def _always(config: MachineConfigSpec, *, blocks: bool, has_icmpv6: bool) -> Ite
     if not blocks:
         return
     yield from (_DHCPV6_ANSWERS, _PROBING_ICMP, *map(_limited, ("icmp", "icmpv6")))
+    yield from _of_pods(config)
+
+
+def _of_pods(config: MachineConfigSpec) -> Iterator[NfTablesRule]:
     if subnets := kubernetes_subnets(config):
         inside = AddressMatch(include_subnets=subnets)
         if _forwards_dns(config):
@@ -233,15 +241,20 @@ def _for_new_connections(rule: NfTablesRule) -> NfTablesRule:
 
 
 def _before_translation(
-    rules: Iterable[NfTablesRule], own_addresses: Iterable[str], *, blocks: bool
+    config: MachineConfigSpec, rules: Iterable[NfTablesRule], own_addresses: Iterable[str], *, blocks: bool
 ) -> Iterator[NfTablesRule]:
     own = tuple(str(ip_network(ip_interface(address).ip)) for address in own_addresses)
     yield _TRUSTED
     yield NfTablesRule(
-        match_destination_address=AddressMatch(include_subnets=own, invert=True),
+        match_destination_address=AddressMatch(include_subnets=own, invert=True) if own else None,
+        match_destination_type=_FOR_OTHERS,
         anonymous_counter=True,
         verdict=Verdict.ACCEPT,
     )
+    if blocks:
+        # What the other chain lets in: link-scope addresses, those of services and of pod bridges are this node's too.
+        yield _DHCPV6_ANSWERS
+        yield from _of_pods(config)
     yield from map(_for_new_connections, rules)
     if blocks:
         for protocol in _WITH_PORTS:

@@ -65,9 +65,9 @@ class NfTablesChainConfigController(Controller):
             await slices.rest()
         own = ctx.find(NodeAddress, ROUTED_NO_K8S_ID)
         if own is None or not own.spec.addresses:
-            # Without a single address the chain would let everything pass; networks of pods may hold them all.
+            # Networks of pods may hold them all.
             own = ctx.find(NodeAddress, ROUTED_ADDRESSES_ID) or own
-        return ingress_chains(config.spec, None if own is None else own.spec.addresses)
+        return ingress_chains(config.spec, () if own is None else own.spec.addresses)
 
 
 def _is_about_it(document: object) -> bool:

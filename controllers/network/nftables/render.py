@@ -222,6 +222,11 @@ def _before_addresses(rule: NfTablesRule) -> Iterable[Json]:
 
 
 def _after_addresses(rule: NfTablesRule) -> Iterable[Json]:
+    if rule.match_destination_type is not None:
+        types = list(rule.match_destination_type.types)
+        right = types[0] if len(types) == 1 else {"set": types}
+        operator = "!=" if rule.match_destination_type.invert else "=="
+        yield _match(operator, {"fib": {"result": "type", "flags": ["daddr"]}}, right)
     if rule.match_conntrack_state is not None:
         yield _match("in", {"ct": {"key": "state"}}, list(rule.match_conntrack_state.states))
     if rule.match_layer4 is not None:

@@ -61,7 +61,7 @@ def config(*documents: str) -> MachineConfigSpec:
     return loaded.config
 
 
-def chains(*documents: str, own: tuple[str, ...] | None = OWN) -> dict[str, NfTablesChainSpec]:
+def chains(*documents: str, own: tuple[str, ...] = OWN) -> dict[str, NfTablesChainSpec]:
     return ingress_chains(config(*documents), own)
 
 
@@ -93,6 +93,8 @@ def _words(plain: Any) -> list[str]:
                 text = ",".join(value["includeSubnets"])
                 text += "".join(f" but {each}" for each in value["excludeSubnets"])
                 found.append(f"{end} {'not ' if value['invert'] else ''}{text}")
+            case "matchDestinationType":
+                found.append(f"type {'not ' if value['invert'] else ''}{','.join(value['types'])}")
             case "matchLayer4":
                 found.append(value["protocol"])
                 found += [
@@ -108,10 +110,11 @@ def _words(plain: Any) -> list[str]:
 
 ALWAYS = ["iif == lo,siderolink,kubespan accept", "established,related accept", "invalid drop"]
 DISCOVERY = "icmpv6 nd-neighbor-solicit nd-neighbor-advert nd-router-solicit nd-router-advert accept"
+DHCPV6 = "src fe80::/10 udp sport 547-547 dport 546-546 accept"
 BLOCKING = [
     *ALWAYS,
     DISCOVERY,
-    "src fe80::/10 udp sport 547-547 dport 546-546 accept",
+    DHCPV6,
     "icmp timestamp-request timestamp-reply address-mask-request address-mask-reply drop",
     "icmp 5/s accept",
     "icmpv6 5/s accept",
@@ -191,7 +194,8 @@ def test_the_rules_of_the_chain_of_incoming_packets(documents: tuple[str, ...], 
     assert chain.guard
 
 
-TO_OTHERS = "dst not 10.3.4.5/32,2001:db8::5/128 accept"
+NOT_LOCAL = "type not local,anycast accept"
+TO_OTHERS = f"dst not 10.3.4.5/32,2001:db8::5/128 {NOT_LOCAL}"
 
 
 @pytest.mark.parametrize(
@@ -211,12 +215,23 @@ TO_OTHERS = "dst not 10.3.4.5/32,2001:db8::5/128 accept"
             [
                 ALWAYS[0],
                 TO_OTHERS,
+                DHCPV6,
                 f"new src {SOURCES} tcp dport 10250-10250 accept",
                 "new src 0.0.0.0/0 tcp dport 50000-50000 accept",
                 "new tcp drop",
                 "new udp drop",
             ],
         ),
+        # Addresses of services, and of bridges of pods, can be the node's: pods may use them.
+        (
+            (BLOCK, PODS, HOST_DNS),
+            [
+                *(ALWAYS[0], TO_OTHERS, DHCPV6),
+                *(f"src {INSIDE} dst {DNS},{DNS6} {protocol} dport 53-53 accept" for protocol in ("udp", "tcp")),
+                *(f"src {INSIDE} dst {INSIDE} accept", "new tcp drop", "new udp drop"),
+            ],
+        ),
+        ((PODS, APID), [ALWAYS[0], TO_OTHERS, "new src not 0.0.0.0/0 tcp dport 50000-50000 drop"]),
     ],
 )
 def test_the_rules_of_the_chain_before_addresses_are_translated(
@@ -225,7 +240,8 @@ def test_the_rules_of_the_chain_before_addresses_are_translated(
     chain = chains(*documents)["prerouting"]
     assert words(chain) == expected
     assert (chain.hook, chain.priority.number, chain.policy) == ("prerouting", -110, Verdict.ACCEPT)
-    assert "prerouting" not in chains(*documents, own=None)
+    # The kernel's routes say which addresses are the node's; the list is for those in other tables.
+    assert words(chains(*documents, own=())["prerouting"]) == [expected[0], NOT_LOCAL, *expected[2:]]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +270,9 @@ def test_the_rules_of_the_chain_before_addresses_are_translated(
         ),
         ({"source": "2001:db8::1", "protocol": "udp", "source_port": 547, "port": 546}, True, False),
         ({"source": "203.0.113.7", "protocol": "47"}, True, False),
+        # An address of the node that no list has.
+        ({"source": "203.0.113.7", "port": 10250, "destination": "172.17.0.1"}, False, False),
+        ({"source": "10.1.2.3", "port": 10250, "destination": "172.17.0.1"}, True, True),
         ({"source": "203.0.113.7", "port": 22, "link": "kubespan"}, True, True),
         ({"source": "127.0.0.1", "port": 22, "link": "lo"}, True, True),
     ],
@@ -286,7 +305,7 @@ async def test_the_controller_follows_the_configuration_and_the_addresses() -> N
     async with running(NfTablesChainConfigController()) as node:
         await node.put(MachineConfig, MACHINE_CONFIG_ID, config(BLOCK, APID))
         await node.eventually(NfTablesChain, "ingress", lambda chain: chain.spec.policy is Verdict.DROP)
-        assert node.state.find(NfTablesChain, "prerouting") is None
+        await node.eventually(NfTablesChain, "prerouting", lambda chain: words(chain.spec)[1] == NOT_LOCAL)
         await node.put(NodeAddress, ROUTED_ADDRESSES_ID, NodeAddressSpec(addresses=("10.244.0.1/24", "10.3.4.5/24")))
         await node.eventually(NfTablesChain, "prerouting", lambda chain: "10.244.0.1/32" in words(chain.spec)[1])
         # The list without addresses of pods counts, if there is one.

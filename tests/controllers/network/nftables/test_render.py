@@ -11,6 +11,7 @@ from nodespan.controllers.network.nftables.document import Document, SeenChain, 
 from nodespan.controllers.network.nftables.render import RenderedChain, clamped_mss, owner_of_part, render
 from nodespan.resources.network import (
     AddressMatch,
+    AddressTypeMatch,
     ChainHook,
     ChainType,
     ClampMSS,
@@ -27,6 +28,8 @@ from nodespan.resources.network import (
 )
 from tests.support.vectors import each
 
+ALL_BUT_ONE = (("0.0.0.0", "192.0.2.0"), ("192.0.2.2", "255.255.255.255"))
+TYPE = {"fib": {"result": "type", "flags": ["daddr"]}}
 MARK = {"meta": {"key": "mark"}}
 ACCEPT = {"accept": None}
 V4 = {"payload": {"protocol": "ip", "field": "daddr"}}
@@ -76,6 +79,24 @@ def match(left: Any, right: Any, operator: str = "==") -> Any:
         (
             {"match_destination_address": AddressMatch(include_subnets=("192.0.2.0/31", "192.0.2.2/32"))},
             [[match(V4, {"set": [{"range": ["192.0.2.0", "192.0.2.2"]}]})]],
+        ),
+        ({"match_destination_type": AddressTypeMatch(types=("local",))}, [[match(TYPE, "local")]]),
+        (
+            {
+                "match_destination_type": AddressTypeMatch(types=("local", "anycast"), invert=True),
+                "match_destination_address": AddressMatch(include_subnets=("192.0.2.1",), invert=True),
+                "verdict": Verdict.ACCEPT,
+            },
+            [
+                [
+                    match(
+                        V4, {"set": [{"range": ["0.0.0.0", "192.0.2.0"]}, {"range": ["192.0.2.2", "255.255.255.255"]}]}
+                    ),
+                    match(TYPE, {"set": ["local", "anycast"]}, "!="),
+                    ACCEPT,
+                ],
+                [IS_V6, match(TYPE, {"set": ["local", "anycast"]}, "!="), ACCEPT],
+            ],
         ),
         ({"match_destination_address": AddressMatch(include_subnets=("::/0",))}, [[IS_V6]]),
         ({"match_destination_address": AddressMatch()}, []),
