@@ -1,36 +1,62 @@
-"""Makes the kernel's connection tracking know the TCP connections that there are.
+"""Makes the kernel's connection tracking know the connections that there are.
 
 The kernel tracks connections of a network namespace from when a first rule looks at their state. A connection from
 before is new to it: a packet of it that comes in then looks like the first of a connection, and where only established
-ones are let in it is dropped, and each repetition of it. So the tracker gets an entry for each established connection
-of the namespace's own sockets before the first such rule. One that has an entry keeps it.
+ones are let in it is dropped, and each repetition of it. So before the first such rule the tracker gets an entry for
+each established TCP connection of the namespace's own sockets, for each UDP socket that is connected to a peer, and for
+each peer of WireGuard with a session. One that has an entry keeps it. Other UDP sockets do not say whom they talk with.
+
+The table of the tracker is the machine's: an eighth of it is left to connections that come later. What does not fit, or
+would take too long, is counted.
 
 The sockets come from NETLINK_SOCK_DIAG (linux/inet_diag.h), the entries go to nfnetlink's subsystem of connection
 tracking (linux/netfilter/nfnetlink_conntrack.h).
 """
 
 import errno
+import itertools
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING
 
 import attrs
 
 from nodespan.kernel.netns import in_netns
-from nodespan.kernel.rtnetlink import attribute, nest, number8, split
-from nodespan.kernel.rtnl import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
+from nodespan.kernel.rtnetlink import (
+    RtnlSocket,
+    attribute,
+    inside,
+    members,
+    nest,
+    number8,
+    open_rtnl_socket,
+    split,
+    text,
+)
+from nodespan.kernel.rtnl import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, RTM_GETLINK
+
+if TYPE_CHECKING:
+    from nodespan.kernel.wireguard.device import DeviceState
 
 _SOCK_DIAG, _NETFILTER = 4, 12  # families of netlink
 _BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY
 _NEW_CONNECTION = 1 << 8  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
+_GET_STATISTICS = 1 << 8 | 5  # IPCTNL_MSG_CT_GET_STATS
+_ENTRIES, _MOST_ENTRIES = 1, 2  # CTA_STATS_GLOBAL_...
 _CREATE, _EXCLUSIVE = 0x400, 0x200  # NLM_F_CREATE, NLM_F_EXCL
 _HEADER = struct.Struct("=IHHII")
+_GENERIC = struct.Struct("=BBH")  # family, version, resource
+_IFNAME, _LINKINFO, _INFO_KIND, _PREFERRED_SOURCE = 3, 18, 1, 7  # IFLA_..., RTA_PREFSRC
 _SOCKET_REQUEST = struct.Struct("=BBBxI48x")  # family, protocol, -, states, identity
 _SOCKET = struct.Struct("!4x2s2s16s16s")  # family, state and timers, then both ports and both addresses
 # ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK: what may still get packets.
 _STATES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9
+_CONNECTED = 1 << 1
 _TUPLE_ORIGINAL, _TUPLE_REPLY, _STATUS, _PROTOCOL_STATE, _TIMEOUT = 1, 2, 3, 4, 7  # CTA_...
 _ADDRESSES, _PORTS = 1, 2  # CTA_TUPLE_IP, CTA_TUPLE_PROTO
 _SOURCE = {4: 1, 6: 3}  # CTA_IP_V4_SRC, CTA_IP_V6_SRC; the destination is the next number
@@ -41,13 +67,20 @@ _TRACKED_AS_ESTABLISHED = 3  # TCP_CONNTRACK_ESTABLISHED
 _SEEN_BOTH_WAYS = 2 | 4 | 8
 # The tracker does not know the windows of a connection that it has not seen begin: IP_CT_TCP_FLAG_BE_LIBERAL.
 _ANY_WINDOW = bytes((8, 8))
-# As the kernel's own for established connections, in seconds.
-_FOR = 432_000
+# As the kernel's own for established connections, and for UDP both ways, in seconds.
+_FOR = {socket.IPPROTO_TCP: 432_000, socket.IPPROTO_UDP: 120}
 _DATAGRAM = 1 << 16
-_MOST = 1 << 16
+# How many entries there may be, where the kernel does not say.
+_MOST_BEFORE = 1 << 16
+# What part of the table is left to others.
+_RESERVE = 8
 # So many are sent before the answers are read, so that these fit into the socket's buffer.
 _BATCH = 64
 _PATIENCE = 30.0
+# The rules wait for it, so it takes no longer, in seconds; half a million entries take about as long.
+_LONGEST = 20.0
+# A peer of WireGuard with an older handshake has no session (REJECT_AFTER_TIME), in seconds.
+_SESSION = 180.0
 # The kernel has no such subsystem, so it tracks no connections either, or none can be put into it.
 _UNSUPPORTED = frozenset({errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT})
 
@@ -56,16 +89,26 @@ Address = IPv4Address | IPv6Address
 
 @attrs.frozen(order=True)
 class Connection:
-    """A TCP connection of a socket here."""
+    """A connection of a socket here."""
 
     local: Address
     local_port: int
     peer: Address
     peer_port: int
+    protocol: int = socket.IPPROTO_TCP
 
 
-def track_connections(netns: str | None) -> int:
-    """Make the tracker know the established connections of a namespace; returns how many it did not know. Blocks.
+@attrs.frozen(kw_only=True)
+class Tracked:
+    """How many connections are known now that were not, and how many are not, because of `reason`."""
+
+    made: int = 0
+    left_out: int = 0
+    reason: str = ""
+
+
+def track_connections(netns: str | None, *, longest: float = _LONGEST) -> Tracked:
+    """Make the tracker know the connections of a namespace. Blocks, for no longer than `longest` seconds or so.
 
     A connection that ends meanwhile is no error. Raises OSError if the kernel refuses: EPERM without CAP_NET_ADMIN,
     EOPNOTSUPP if it cannot be told about connections.
@@ -77,12 +120,49 @@ def track_connections(netns: str | None) -> int:
         for each in (sockets, tracker):
             each.settimeout(_PATIENCE)
             each.bind((0, 0))
-        found = [*_connections(sockets, socket.AF_INET), *_connections(sockets, socket.AF_INET6)]
-        return _tell(tracker, [each for each in found if not each.peer.is_loopback][:_MOST])
+        entries, most = _room(tracker)
+        found = itertools.chain(
+            _connections(sockets, socket.IPPROTO_TCP, _STATES),
+            _connections(sockets, socket.IPPROTO_UDP, _CONNECTED),
+            _tunnels(netns),
+        )
+        return _tell(
+            tracker,
+            filter(_is_outside, found),
+            room=max(0, most - most // _RESERVE - entries),
+            full=f"the table of connections has room for {most}: raise net.netfilter.nf_conntrack_max",
+            longest=longest,
+        )
 
 
-def _connections(sockets: socket.socket, family: int) -> Iterator[Connection]:
-    body = _SOCKET_REQUEST.pack(family, socket.IPPROTO_TCP, 0, _STATES)
+def _is_outside(connection: Connection) -> bool:
+    peer = connection.peer
+    ports = connection.local_port and connection.peer_port
+    return bool(ports) and not (peer.is_loopback or peer.is_multicast or peer.is_unspecified)
+
+
+def _room(tracker: socket.socket) -> tuple[int, int]:
+    """How many entries the tracker has here, and may have at most."""
+    body = _GENERIC.pack(socket.AF_UNSPEC, 0, 0)
+    tracker.sendall(_HEADER.pack(_HEADER.size + len(body), _GET_STATISTICS, NLM_F_REQUEST, 0, 0) + body)
+    data = tracker.recv(_DATAGRAM)
+    for type, _, start, end in split(data):
+        if type == NLMSG_ERROR:
+            raise _refusal(-struct.unpack_from("=i", data, start)[0])
+        found = dict(members(data[start + _GENERIC.size : end]))
+        # Linux before 4.17 does not say how many it may have.
+        entries, most = (int.from_bytes(found.get(number, b"")) for number in (_ENTRIES, _MOST_ENTRIES))
+        return entries, most or _MOST_BEFORE
+    raise OSError(errno.EBADMSG, "the kernel's connection tracking does not answer")
+
+
+def _connections(sockets: socket.socket, protocol: int, states: int) -> Iterator[Connection]:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        yield from _of_family(sockets, family, protocol, states)
+
+
+def _of_family(sockets: socket.socket, family: int, protocol: int, states: int) -> Iterator[Connection]:
+    body = _SOCKET_REQUEST.pack(family, protocol, 0, states)
     length = _HEADER.size + len(body)
     sockets.sendall(_HEADER.pack(length, _BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + body)
     while True:
@@ -93,20 +173,56 @@ def _connections(sockets: socket.socket, family: int) -> Iterator[Connection]:
             if type == NLMSG_ERROR:
                 number = -struct.unpack_from("=i", data, start)[0]
                 if number == errno.ENOENT:
-                    # The kernel has no sockets of this family.
+                    # The kernel has no sockets of this family, or does not list those of this protocol.
                     return
                 raise OSError(number, os.strerror(number))
             if end - start >= _SOCKET.size:
-                yield _connection(family, data, start)
+                yield _connection(family, protocol, data, start)
 
 
-def _connection(family: int, data: bytes, start: int) -> Connection:
+def _tunnels(netns: str | None) -> Iterator[Connection]:
+    """The peers of WireGuard with a session: the kernel's own sockets are connected to no peer."""
+    with open_rtnl_socket(netns) as kernel:
+        names = [
+            text(link.attributes, _IFNAME)
+            for link in kernel.dump(RTM_GETLINK)
+            if text(inside(link.attributes, _LINKINFO), _INFO_KIND) == "wireguard"
+        ]
+        if not names:
+            return
+        from nodespan.kernel.wireguard.genl import KernelWireguard
+
+        begin = datetime.now(UTC) - timedelta(seconds=_SESSION)
+        for name in names:
+            device = KernelWireguard(netns).read(name)
+            if device is not None:
+                yield from _sessions(kernel, device, begin)
+
+
+def _sessions(kernel: RtnlSocket, device: "DeviceState", begin: datetime) -> Iterator[Connection]:
+    for peer in device.peers.values():
+        if peer.last_handshake_time is None or peer.last_handshake_time < begin or not peer.config.endpoint:
+            continue
+        host, _, port = peer.config.endpoint.rpartition(":")
+        there = ip_address(host.strip("[]"))
+        try:
+            route = kernel.route_to(str(there), mark=device.firewall_mark)
+        except OSError:
+            # No packet of it goes anywhere.
+            continue
+        source = b"" if route is None else route.attributes.get(_PREFERRED_SOURCE, b"")
+        if source:
+            yield Connection(ip_address(source), device.listen_port, there, int(port), socket.IPPROTO_UDP)
+
+
+def _connection(family: int, protocol: int, data: bytes, start: int) -> Connection:
     local_port, peer_port, local, peer = _SOCKET.unpack_from(data, start)
     return Connection(
         local=_address(family, local),
         local_port=int.from_bytes(local_port),
         peer=_address(family, peer),
         peer_port=int.from_bytes(peer_port),
+        protocol=protocol,
     )
 
 
@@ -122,47 +238,65 @@ def entry(connection: Connection) -> bytes:
     """The body of a message that makes an entry: the peer counts as the one who began."""
     family = socket.AF_INET if connection.peer.version == 4 else socket.AF_INET6
     there = (connection.peer, connection.peer_port), (connection.local, connection.local_port)
-    state = nest(
-        _TCP,
-        number8(_TCP_STATE, _TRACKED_AS_ESTABLISHED),
-        attribute(_FLAGS_ORIGINAL, _ANY_WINDOW),
-        attribute(_FLAGS_REPLY, _ANY_WINDOW),
-    )
-    parts = (
-        nest(_TUPLE_ORIGINAL, *_way(*there)),
-        nest(_TUPLE_REPLY, *_way(*reversed(there))),
+    protocol = connection.protocol
+    parts = [
+        nest(_TUPLE_ORIGINAL, *_way(protocol, *there)),
+        nest(_TUPLE_REPLY, *_way(protocol, *reversed(there))),
         attribute(_STATUS, struct.pack("!I", _SEEN_BOTH_WAYS)),
-        nest(_PROTOCOL_STATE, state),
-        attribute(_TIMEOUT, struct.pack("!I", _FOR)),
-    )
-    return struct.pack("=BBH", family, 0, 0) + b"".join(parts)
+        attribute(_TIMEOUT, struct.pack("!I", _FOR[protocol])),
+    ]
+    if protocol == socket.IPPROTO_TCP:
+        state = nest(
+            _TCP,
+            number8(_TCP_STATE, _TRACKED_AS_ESTABLISHED),
+            attribute(_FLAGS_ORIGINAL, _ANY_WINDOW),
+            attribute(_FLAGS_REPLY, _ANY_WINDOW),
+        )
+        parts.append(nest(_PROTOCOL_STATE, state))
+    return _GENERIC.pack(family, 0, 0) + b"".join(parts)
 
 
-def _way(source: tuple[Address, int], destination: tuple[Address, int]) -> Iterator[bytes]:
+def _way(protocol: int, source: tuple[Address, int], destination: tuple[Address, int]) -> Iterator[bytes]:
     number = _SOURCE[source[0].version]
     yield nest(_ADDRESSES, attribute(number, source[0].packed), attribute(number + 1, destination[0].packed))
     yield nest(
         _PORTS,
-        number8(_PROTOCOL, socket.IPPROTO_TCP),
+        number8(_PROTOCOL, protocol),
         attribute(_SOURCE_PORT, struct.pack("!H", source[1])),
         attribute(_DESTINATION_PORT, struct.pack("!H", destination[1])),
     )
 
 
-def _tell(tracker: socket.socket, connections: list[Connection]) -> int:
-    made = 0
-    for first in range(0, len(connections), _BATCH):
-        batch = connections[first : first + _BATCH]
-        for number, connection in enumerate(batch):
-            body = entry(connection)
-            flags = NLM_F_REQUEST | NLM_F_ACK | _CREATE | _EXCLUSIVE
-            tracker.sendall(_HEADER.pack(_HEADER.size + len(body), _NEW_CONNECTION, flags, number, 0) + body)
-        made += sum(_answers(tracker, len(batch)))
-    return made
+def _tell(
+    tracker: socket.socket, connections: Iterator[Connection], *, room: int, full: str, longest: float
+) -> Tracked:
+    end = time.monotonic() + longest
+    made, left_out, reason = 0, 0, ""
+    while batch := tuple(itertools.islice(connections, _BATCH)):
+        if made + len(batch) > room:
+            reason = reason or full
+        elif time.monotonic() > end:
+            reason = reason or f"that would take longer than {longest:g} s"
+        if reason:
+            left_out += len(batch)
+            continue
+        answers = _told(tracker, batch)
+        made += answers.count(0)
+        if errno.ENOMEM in answers:
+            # Others have taken the room.
+            left_out, reason = answers.count(errno.ENOMEM), full
+    return Tracked(made=made, left_out=left_out, reason=reason)
 
 
-def _answers(tracker: socket.socket, count: int) -> Iterable[bool]:
-    """For each message, whether it made an entry."""
+def _told(tracker: socket.socket, connections: Sequence[Connection]) -> tuple[int, ...]:
+    flags = NLM_F_REQUEST | NLM_F_ACK | _CREATE | _EXCLUSIVE
+    for number, body in enumerate(map(entry, connections)):
+        tracker.sendall(_HEADER.pack(_HEADER.size + len(body), _NEW_CONNECTION, flags, number, 0) + body)
+    return tuple(_answers(tracker, len(connections)))
+
+
+def _answers(tracker: socket.socket, count: int) -> Iterator[int]:
+    """For each message the error number, 0 if it made an entry, EEXIST if there was one."""
     left = count
     while left:
         data = tracker.recv(_DATAGRAM)
@@ -171,8 +305,12 @@ def _answers(tracker: socket.socket, count: int) -> Iterable[bool]:
                 continue
             left -= 1
             number = -struct.unpack_from("=i", data, start)[0]
-            if number in _UNSUPPORTED:
-                raise OSError(errno.EOPNOTSUPP, "the kernel cannot be told about connections that it does not track")
-            if number not in (0, errno.EEXIST):
-                raise OSError(number, os.strerror(number))
-            yield number == 0
+            if number not in (0, errno.EEXIST, errno.ENOMEM):
+                raise _refusal(number)
+            yield number
+
+
+def _refusal(number: int) -> OSError:
+    if number in _UNSUPPORTED:
+        return OSError(errno.EOPNOTSUPP, "the kernel cannot be told about connections that it does not track")
+    return OSError(number, os.strerror(number))

@@ -205,6 +205,14 @@ async def test_a_connection_from_before_the_firewall_goes_on_and_no_new_one_come
             accepted = stack.enter_context(server.accept()[0])
             accepted.settimeout(PATIENCE)
             pairs.append((server, client, accepted))
+        with entered(node):
+            asking = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        with entered(other):
+            asked = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        for each, here, there in ((asking, OWN[0], NEAR[0]), (asked, NEAR[0], OWN[0])):
+            each.bind((here, MARKER))
+            each.connect((there, MARKER))
+            each.settimeout(PATIENCE)
         async with firewall(node) as runtime:
             for documents in (
                 (BLOCK, mark()),
@@ -212,6 +220,8 @@ async def test_a_connection_from_before_the_firewall_goes_on_and_no_new_one_come
                 (BLOCK, mark()),
             ):
                 await apply(runtime, node, *documents)
+                asked.send(b"answer")
+                assert await trio.to_thread.run_sync(asking.recv, 6) == b"answer"
                 for _, client, accepted in pairs:
                     # The other end speaks first: the kernel has seen nothing of this connection.
                     client.sendall(b"ping")

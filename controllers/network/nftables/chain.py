@@ -391,10 +391,7 @@ class _TableDriver(Driver[TableWork, Mapping[str, Sent]]):
         desired, others = self._desired, self._others
         for sent in result.values():
             if sent.untracked:
-                others.disturbance = (
-                    f"connections from before the firewall may be cut off, for they could not be made known to it: "
-                    f"{sent.untracked}"
-                )
+                others.disturbance = f"connections from before the firewall may be cut off, for {sent.untracked}"
                 others.disturbed_until = trio.current_time() + SHOWN_FOR
             match sent.work:
                 case GuardWork():
@@ -556,7 +553,9 @@ def _track(netns: str | None) -> str:
     from nodespan.kernel.packet_filter.connections import track_connections
 
     try:
-        track_connections(netns)
+        tracked = track_connections(netns)
     except OSError as error:
-        return reason_of(error)
+        return f"they could not be made known to it: {reason_of(error)}"
+    if tracked.left_out:
+        return f"{tracked.left_out} of them could not be made known to it: {tracked.reason}"
     return ""

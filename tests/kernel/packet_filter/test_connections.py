@@ -1,11 +1,19 @@
 """What the tracker of connections is told about one, byte by byte. Whether the kernel takes it: tests/mesh."""
 
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from typing import cast
 
 import pytest
 
-from nodespan.kernel.packet_filter.connections import Connection, entry
-from nodespan.kernel.rtnetlink import members
+from nodespan.kernel.packet_filter.connections import Connection, Tracked, _sessions, _tell, entry
+from nodespan.kernel.rtnetlink import Message, RtnlSocket, attribute, members, message_of
+from nodespan.kernel.rtnl import NLMSG_ERROR, RTM_NEWROUTE
+from nodespan.kernel.wireguard.device import DeviceState, PeerConfig, PeerState
 
 
 def read(data: bytes) -> dict[int, bytes]:
@@ -32,3 +40,93 @@ def test_an_entry_has_both_ways_of_the_connection(local: str, peer: str, family:
     assert found[3] == (2 | 4 | 8).to_bytes(4)
     assert read(read(found[4])[1]) == {1: b"\x03", 4: b"\x08\x08", 5: b"\x08\x08"}
     assert found[7] == (432_000).to_bytes(4)
+
+
+def test_an_entry_of_udp_has_no_state_and_the_time_of_a_stream() -> None:
+    connection = Connection(ip_address("192.0.2.1"), 500, ip_address("198.51.100.7"), 4500, socket.IPPROTO_UDP)
+    found = read(entry(connection)[4:])
+    assert read(read(found[1])[2])[1] == b"\x11"
+    assert 4 not in found
+    assert found[7] == (120).to_bytes(4)
+
+
+class Tracker:
+    """Takes messages, and answers each with a number: that of the port that the connection came from, if it is one."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self._answers: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.asked += 1
+        port = int.from_bytes(read(read(read(data[20:])[1])[2])[2])
+        self._answers.append(struct.pack("=IHHIIi16x", 36, NLMSG_ERROR, 0, 0, 0, -port if port < 200 else 0))
+
+    def recv(self, _: int) -> bytes:
+        answers, self._answers = b"".join(self._answers), []
+        return answers
+
+
+def connections(count: int, *ports: int) -> Iterator[Connection]:
+    for number in range(count):
+        port = ports[number] if number < len(ports) else 1000 + number
+        yield Connection(ip_address("192.0.2.1"), 22, ip_address("198.51.100.7"), port)
+
+
+@pytest.mark.parametrize(
+    ("given", "room", "longest", "expected", "asked"),
+    [
+        (connections(0), 1000, 60.0, Tracked(), 0),
+        (connections(130), 1000, 60.0, Tracked(made=130), 130),
+        # One has an entry; the room is for whole batches.
+        (connections(10, errno.EEXIST), 1000, 60.0, Tracked(made=9), 10),
+        (connections(200), 150, 60.0, Tracked(made=128, left_out=72, reason="full"), 128),
+        (connections(100), 0, 60.0, Tracked(left_out=100, reason="full"), 0),
+        (connections(100, errno.ENOMEM, errno.ENOMEM), 1000, 60.0, Tracked(made=62, left_out=38, reason="full"), 64),
+        (connections(70), 1000, -1.0, Tracked(left_out=70, reason="that would take longer than -1 s"), 0),
+    ],
+)
+def test_connections_that_do_not_fit_are_counted(
+    given: Iterator[Connection], room: int, longest: float, expected: Tracked, asked: int
+) -> None:
+    tracker = Tracker()
+    assert _tell(cast(socket.socket, tracker), given, room=room, full="full", longest=longest) == expected
+    assert tracker.asked == asked
+
+
+def test_a_refusal_is_an_error() -> None:
+    with pytest.raises(PermissionError):
+        _tell(cast(socket.socket, Tracker()), connections(1, errno.EPERM), room=9, full="", longest=60.0)
+
+
+class Routes:
+    """A kernel from whose address 192.0.2.1 all is reached but 203.0.113.9."""
+
+    def route_to(self, address: str, *, mark: int) -> Message:
+        assert mark == 0x51
+        if address == "203.0.113.9":
+            raise OSError(errno.ENETUNREACH, "unreachable")
+        source = attribute(7, ip_address("2001:db8::1" if ":" in address else "192.0.2.1").packed)
+        return message_of(RTM_NEWROUTE, bytes(12) + source)
+
+
+def test_peers_of_wireguard_with_a_session_are_connections() -> None:
+    now = datetime.now(UTC)
+    given = (
+        ("198.51.100.7:51820", now),
+        ("[2001:db8:1::7]:7", now),
+        ("198.51.100.8:51820", now - timedelta(hours=1)),
+        ("198.51.100.9:51820", None),
+        ("203.0.113.9:51820", now),
+        ("", now),
+    )
+    peers = {
+        str(number): PeerState(config=PeerConfig(public_key=str(number), endpoint=endpoint), last_handshake_time=last)
+        for number, (endpoint, last) in enumerate(given)
+    }
+    device = DeviceState(listen_port=51820, firewall_mark=0x51, peers=peers)
+    found = _sessions(cast(RtnlSocket, Routes()), device, now - timedelta(minutes=3))
+    assert [(str(each.local), each.local_port, str(each.peer), each.peer_port) for each in found] == [
+        ("192.0.2.1", 51820, "198.51.100.7", 51820),
+        ("2001:db8::1", 51820, "2001:db8:1::7", 7),
+    ]

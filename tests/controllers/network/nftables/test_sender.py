@@ -1,5 +1,6 @@
 """Which nft gets a document, and what becomes of one that fails."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -10,6 +11,7 @@ from nodespan.controllers.network.nftables.chain import Send, Sender, TableWork,
 from nodespan.controllers.network.nftables.desired_table import DesiredTable
 from nodespan.controllers.network.nftables.guard import GuardTable, GuardWork
 from nodespan.kernel.packet_filter import nft
+from nodespan.kernel.packet_filter.connections import Tracked
 from nodespan.kernel.packet_filter.owned_table import OwnedTable
 from nodespan.runtime.controller import Access, Retries
 
@@ -117,13 +119,21 @@ def _guard_work(kept: Kept) -> GuardWork:
     return GuardWork(name="t_guard", table=cast(OwnedTable, kept), text="{}", chains={}, sets={})
 
 
-async def test_connections_that_cannot_be_made_known_are_named_and_the_rules_are_sent_all_the_same(
-    processes: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(netns: str | None) -> int:
-        raise OSError(95, "not supported")
+def _refuse(_: str | None) -> Tracked:
+    raise OSError(95, "not supported")
 
-    monkeypatch.setattr("nodespan.kernel.packet_filter.connections.track_connections", refuse)
+
+@pytest.mark.parametrize(
+    ("track", "reason"),
+    [
+        (_refuse, "they could not be made known to it: not supported"),
+        (lambda _: Tracked(made=5, left_out=7, reason="it is full"), "7 of them could not be made known to it: it is"),
+    ],
+)
+async def test_connections_that_cannot_be_made_known_are_named_and_the_rules_are_sent_all_the_same(
+    track: Callable[[str | None], Tracked], reason: str, processes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodespan.kernel.packet_filter.connections.track_connections", track)
     desired, others = DesiredTable("t", "t_guard", Retries(), stale_after=300.0), _Others()
     driver = _TableDriver(
         None, desired, GuardTable("t_guard", None), others, lambda: None, cast(Any, Prior()), trio.Event()
@@ -132,4 +142,4 @@ async def test_connections_that_cannot_be_made_known_are_named_and_the_rules_are
     assert (processes, applied.failed) == (["{}"], {})
     await driver.applied(cast(Access, None), applied.result)
     assert others.disturbance is not None
-    assert "may be cut off, for they could not be made known to it: not supported" in others.disturbance
+    assert f"may be cut off, for {reason}" in others.disturbance
