@@ -20,8 +20,9 @@ PYTEST = NODESPAN_TEST_PROGRESS=$(RESULTS)/$(1).progress $(BIN)/python -m pytest
 UNIT_WORKERS = --numprocesses auto --dist worksteal
 MESH_WORKERS = --numprocesses $$(($$(nproc) + 1)) --dist loadfile
 OTHER_TIERS = --ignore=tests/mesh --ignore=tests/vm --ignore=tests/browser
-# After `sudo make run` the owner of the checkout can go on with what was installed.
-OWNED = [ $$(id -u) != 0 ] || chown --recursive --no-dereference --reference=. .venv
+# After `sudo make run` the owner of the checkout can go on with what was installed, written and compiled.
+OWNED = [ $$(id -u) != 0 ] || find . -path ./.git -prune -o \( -path ./.venv -o -path ./.cache -o -name __pycache__ \) \
+	-prune -exec chown --recursive --no-dereference --reference=. {} +
 PACKAGES = $(PYTHON) tests/support/packages.py
 
 MESH_PACKAGES := ca-certificates iproute2 nftables ethtool pci.ids wireguard-go wireguard-tools iputils-ping etcd-server dnsmasq-base systemd dbus
@@ -46,7 +47,7 @@ export NODESPAN_STATE_DIR=$(CURDIR)/.cache/run/state NODESPAN_SOCKET=$(CURDIR)/.
 mkdir -p .cache/run/state
 rm -f "$$NODESPAN_SOCKET"
 $(BIN)/nodespan agent & agent=$$!
-trap 'kill $$agent 2>/dev/null || true; wait $$agent || true' EXIT
+trap 'kill $$agent 2>/dev/null || true; wait $$agent || true; $(OWNED)' EXIT
 until [ -S "$$NODESPAN_SOCKET" ]; do kill -0 $$agent; sleep 0.1; done
 $(BIN)/nodespan get links -w
 endef
@@ -59,8 +60,9 @@ help:
 
 run: .venv/usable ## a mesh of three nodes here; VIP=1: a virtual IP that moves; RELAY=1: a pair that leaves its relay; without root: links, watched
 	@$(PACKAGES) $(RUN_PACKAGES) || true # what is missing is named by the next command
-	[ -z "$(VIP)" ] || exec $(BIN)/nodespan cluster create --vip 198.51.100.100 --demonstrate
-	[ -z "$(RELAY)" ] || exec $(BIN)/nodespan cluster create --nodes 2 --relay --demonstrate
+	trap '$(OWNED)' EXIT
+	[ -z "$(VIP)" ] || { $(BIN)/nodespan cluster create --vip 198.51.100.100 --demonstrate; exit; }
+	[ -z "$(RELAY)" ] || { $(BIN)/nodespan cluster create --nodes 2 --relay --demonstrate; exit; }
 	status=0; $(BIN)/nodespan cluster create --nodes 3 || status=$$?
 	[ $$status = 3 ] || exit $$status # 3: not on this machine, or not as this user
 	echo "so an agent watches the links of this machine instead, and changes nothing"

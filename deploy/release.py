@@ -6,6 +6,8 @@ in the directory of a release that failed.
 """
 
 import argparse
+import ctypes
+import errno
 import io
 import os
 import re
@@ -24,6 +26,8 @@ from deploy.errors import BuildError
 
 ARCHITECTURES = ("amd64", "arm64")
 SUMS = "SHA256SUMS"
+_libc = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _HEADING = re.compile(r"^## \[(?P<name>[^\]]+)\](?: - (?P<date>\S+))?[ \t]*$", re.MULTILINE)
 _SDIST = "import sys; from hatchling.build import build_sdist; print(build_sdist(sys.argv[1]))"
 _WHEEL = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
@@ -111,21 +115,49 @@ def release(project: Path, version: str, *, output: Path, cache: Path) -> list[P
 
 
 def put(made: Path, target: Path) -> list[Path]:
-    """Have a directory with these files and no others, all at once; returns their paths. Raises BuildError."""
-    staging = target.with_name(f".{target.name}.new")
+    """Have a directory with these files and no others, all at once; returns their paths. Raises BuildError.
+
+    Killed at any moment, it leaves the release of before or this one: the two change places, and the old one goes then.
+    """
+    staging, aside = target.with_name(f".{target.name}.new"), _aside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)
+        # Of one that was killed.
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        for left in (staging, aside):
+            if left.exists():
+                shutil.rmtree(left)
         try:
             shutil.copytree(made, staging)
             if target.exists():
-                shutil.rmtree(target)
-            staging.rename(target)
+                exchange(staging, target)
+            else:
+                staging.rename(target)
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if staging.exists():
+                shutil.rmtree(staging)
     except OSError as error:
         raise BuildError(f"the release cannot be put into {target}: {error}") from error
     return sorted(target.iterdir())
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two directories change their names, in one step where the file system can do that. Raises OSError."""
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(number, os.strerror(number), str(one), None, str(other))
+    # In three steps, and both are whole at each. Killed after the first, it leaves `other` aside, for the next `put`.
+    aside = _aside(other)
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
 
 
 def sums(files: Iterable[Path]) -> str:

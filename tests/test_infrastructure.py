@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import TIERS, starts_processes
 from tests.support import run
-from tests.support.nested import run_pytest
+from tests.support.nested import PROJECT, run_pytest
 from tests.support.process import ending, eventually, running
 from tests.support.progress import unfinished
 from tests.support.tally import tally
@@ -149,6 +150,28 @@ def test_file():
     assert "3 passed, 1 error" in outcome.output
     for lost in ("sleep 1001", "sleep 1002", "-lost"):
         assert lost in outcome.output
+
+
+# A run with a daemon in a session of its own and with a file, killed.
+KILLED_RUN = """
+import os, signal, subprocess, tempfile
+from tests.support import run
+
+directory = run.begin()
+daemon = subprocess.Popen(["sleep", "1003"], start_new_session=True)
+file = tempfile.mkstemp()[1]
+print(daemon.pid, directory, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_what_a_killed_run_leaves_behind_is_removed() -> None:
+    done = await trio.run_process([sys.executable, "-c", KILLED_RUN], cwd=PROJECT, capture_stdout=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    daemon, directory = done.stdout.decode().split()
+
+    # It has ended without `exe`, also where nobody waits for it.
+    await eventually(lambda: not (Path(directory).exists() or Path(f"/proc/{daemon}/exe").exists()))
 
 
 def test_a_process_that_executes_a_program_is_known_once_it_shows_its_environment(

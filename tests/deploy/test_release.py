@@ -4,17 +4,17 @@ import errno
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from deploy import release, sbom, wheels
 from deploy.errors import BuildError
 
+ROOT = Path(__file__).parents[2]
 GOOD = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-01-02\n\n- new\n\n## [1.1.0] - 2025-01-02\n\n- old\n"
 
 
@@ -127,6 +127,74 @@ def test_a_release_is_there_as_a_whole_or_as_before(tmp_path: Path, monkeypatch:
     assert [*target.parent.iterdir()] == [target]
 
 
+# Puts a release of two files over another, in processes that are killed at their first, second ... look at a directory
+# or change of one; prints what is at its place after each, then what is there once a further one came to its end.
+KILLED = """\
+import os, signal, sys
+from pathlib import Path
+from deploy import release
+
+made, target = Path(sys.argv[1], "made"), Path(sys.argv[1], "dist/1.2.0")
+
+def write(place, text):
+    place.mkdir(parents=True)
+    for name in ("a", "b"):
+        (place / name).write_text(text)
+
+class WithoutExchange:
+    def renameat2(self, *_):
+        release.ctypes.set_errno(release.errno.EINVAL)
+        return -1
+
+def put(steps):
+    def count(event, _):
+        nonlocal steps
+        steps -= event in ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.listdir", "os.scandir")
+        if steps < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    release.put(made, target)
+    os._exit(0)
+
+if sys.argv[2] == "in steps":
+    release._libc = WithoutExchange()
+write(made, "new")
+status = signal.SIGKILL
+for steps in range(1000):
+    write(target, "old")
+    if not (child := os.fork()):
+        put(steps)
+    if not (status := os.waitpid(child, 0)[1]):
+        break
+    print(*(path.read_text() for path in target.glob("*")))
+    release.put(made, target)
+    assert [*target.parent.iterdir()] == [target]
+    release.shutil.rmtree(target)
+print(*(path.read_text() for path in target.iterdir()))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("how", "states"), [("at once", {"old old", "new new"}), ("in steps", {"old old", "", "new new"})]
+)
+def test_a_release_that_is_killed_leaves_the_one_before_or_is_there(tmp_path: Path, how: str, states: set[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), how], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = done.stdout.splitlines()
+    assert (found[0], found[-1]) == ("old old", "new new")
+    assert set(found) == states
+
+
+def test_a_release_that_was_put_aside_by_one_that_was_killed_is_there_again(tmp_path: Path) -> None:
+    made, target, aside = tmp_path / "made", tmp_path / "dist/1.2.0", tmp_path / "dist/.1.2.0.old"
+    aside.mkdir(parents=True)
+    (aside / "old").touch()
+    with pytest.raises(BuildError, match="made"):
+        release.put(made, target)
+    assert [*target.parent.rglob("*")] == [target, target / "old"]
+
+
 @pytest.mark.needs_program("sha256sum")
 def test_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
     for name in ("b", "a b"):
@@ -184,6 +252,10 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_the_bill_names_what_is_inside_and_what_needs_what(fetched: list[Path]) -> None:
+    # Compiles dozens of grammars when it is imported: two seconds, for each process that collects these tests.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     text = sbom.bill("1.2.0", 1767312000, sbom.parts(fetched))
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     assert text == sbom.bill("1.2.0", 1767312000, sbom.parts(reversed(fetched)))

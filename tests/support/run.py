@@ -3,13 +3,18 @@
 Everything a test makes outside its own process carries the run's name: namespaces as a prefix of theirs, processes as
 an environment variable, files by lying under the temporary directory. So a run can tell its own leftovers from anything
 else on the machine, also those of a test that died half-way or of a daemon that left its parent.
+
+A run that is killed removes nothing. So a guard beside it, `python -m tests.support.run NAME DIRECTORY`, does that as
+soon as the run has ended without having removed its leftovers: wireguard-go, for one, outlives whoever started it.
 """
 
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +27,11 @@ NAME = f"nst{secrets.token_hex(3)}"
 
 # A process has no environment while it executes a new program: for microseconds, on a busy machine for longer.
 EXECUTING = 10.0
+# What killed programs leave where the machine has a place for it: the names begin with the run's.
+_ELSEWHERE = (Path("/run/nodespan/clusters"), Path("/run/nodespan/nodes"))
+# The name of a link, which that of the socket is made of, has room for this much of the run's.
+_SOCKETS, IN_LINKS = Path("/var/run/wireguard"), -6
+_DISMISSED = b"removed by the run itself"
 # Fields of /proc/PID/stat, counted from the state.
 _STATE, _PARENT, _STARTED = 0, 1, 19
 
@@ -32,12 +42,53 @@ def begin() -> Path:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     directory = Path(tempfile.mkdtemp(prefix=f"{NAME}-"))
     tempfile.tempdir = os.environ["TMPDIR"] = str(directory)
+    # The guard has not the variable of the run, or it would be one of its leftovers.
+    _guards.append(_Guard(directory))
     os.environ[VARIABLE] = NAME
     return directory
 
 
+class _Guard:
+    """A process that removes what the run left behind if the run ends without `leftovers`."""
+
+    def __init__(self, directory: Path) -> None:
+        # Without site-packages, of which it needs nothing. A session of its own: what is sent to the run's group, as by
+        # a terminal, is not for it. Its input ends with the run, for nobody else has the other end.
+        self._process = subprocess.Popen(
+            [sys.executable, "-S", "-m", __name__, NAME, str(directory)],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def dismiss(self) -> None:
+        """End it, and wait for that: the run itself removes its leftovers."""
+        self._process.communicate(_DISMISSED)
+
+
+# One, while the run lasts.
+_guards: list[_Guard] = []
+
+
+def guard(name: str, directory: Path) -> None:
+    """Wait until the run of this name has ended, and remove what it left unless it did so. Blocks."""
+    global NAME
+    NAME = name
+    if sys.stdin.buffer.read() == _DISMISSED:
+        return
+    leftovers(directory)
+    for path in (each for place in _ELSEWHERE for each in place.glob(f"{name}*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in _SOCKETS.glob(f"{name[IN_LINKS:]}*.sock"):
+        path.unlink()
+
+
 def leftovers(directory: Path) -> tuple[str, ...]:
     """Remove what the run left on the machine and say, one line each, what that was."""
+    while _guards:
+        _guards.pop().dismiss()
     found = []
     for pid, command in _end_processes().items():
         found.append(f"process {pid}: {command}")
@@ -57,7 +108,9 @@ def leftovers(directory: Path) -> tuple[str, ...]:
 def _namespaces() -> tuple[str, ...]:
     if not NETNS_DIRECTORY.is_dir():
         return ()
-    return tuple(sorted(entry.name for entry in NETNS_DIRECTORY.iterdir() if entry.name.startswith(NAME)))
+    # Of a test, and of a cluster that bears the run's name.
+    ours = (NAME, f"nodespan-{NAME}")
+    return tuple(sorted(entry.name for entry in NETNS_DIRECTORY.iterdir() if entry.name.startswith(ours)))
 
 
 def _end_processes() -> dict[int, str]:
@@ -112,3 +165,7 @@ def _name(entry: Path) -> str:
 
 def _stat(entry: Path) -> list[str]:
     return (entry / "stat").read_text().rpartition(") ")[2].split()
+
+
+if __name__ == "__main__":
+    guard(sys.argv[1], Path(sys.argv[2]))

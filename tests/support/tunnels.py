@@ -16,7 +16,7 @@ def key_pair(seed: int | None = None) -> tuple[str, str]:
 
 def link_name(label: str) -> str:
     """A name for a link that nobody else on this machine has, for the sockets of wireguard-go share a directory."""
-    return f"{run.NAME[-6:]}{label}"[:15]
+    return f"{run.NAME[run.IN_LINKS :]}{label}"[:15]
 
 
 def show(inside: Namespace, link: str, what: str) -> dict[str, str]:
