@@ -34,6 +34,7 @@ WITHOUT_MESSAGE = frozenset(
     {
         "ApiCertificates.secrets.talos.dev",
         "CertSANs.secrets.talos.dev",
+        "DNSUpstreams.net.talos.dev",
         "DeviceConfigSpecs.net.talos.dev",
         "KernelModuleSpecs.runtime.talos.dev",
         "KernelModuleStatuses.runtime.talos.dev",
@@ -342,6 +343,8 @@ NETWORK: tuple[MessageType[Any], ...] = (
     _network(network.RouteStatusSpec, network_pb2.RouteStatusSpec, _NEXT_HOP, dst="destination", src="source"),
     _network(network.RoutingRuleSpecSpec, network_pb2.RoutingRuleSpecSpec, layer="config_layer"),
     _network(network.RoutingRuleStatusSpec, network_pb2.RoutingRuleStatusSpec),
+    _network(network.DNSResolveCacheSpec, network_pb2.DNSResolveCacheSpec),
+    _network(network.HostDNSConfigSpec, network_pb2.HostDNSConfigSpec),
     _network(network.StaticHostSpec, network_pb2.StaticHostSpec),
     _network(
         network.TimeServerSpecSpec, network_pb2.TimeServerSpecSpec, time_servers="ntp_servers", layer="config_layer"

@@ -11,6 +11,9 @@ from nodespan.resources.config.vip_condition import VipCondition
 from nodespan.resources.kubespan import KUBESPAN_PORT
 from nodespan.runtime.resource import wire
 
+# Not the 127.0.0.53 of the originals: on an ordinary machine that is the stub of systemd-resolved.
+DEFAULT_HOST_DNS_ADDRESS = "127.0.0.153:53"
+
 
 @attrs.frozen(kw_only=True)
 class EtcdSettings:
@@ -187,6 +190,18 @@ class KubeSpanSettings:
 
 
 @attrs.frozen(kw_only=True)
+class HostDnsSettings:
+    """What the originals do not set of the node's own DNS server, which `hostDNS.enabled` starts."""
+
+    listen: tuple[str, ...] = (DEFAULT_HOST_DNS_ADDRESS,)
+    """Where it listens for the machine itself, as `ADDRESS:PORT` with addresses of the loopback."""
+    mesh: bool = False
+    """Whether it also answers the other nodes, at this node's address in the mesh, with the names of members only."""
+    rebinding_allowed: tuple[str, ...] = ()
+    """Domains whose names may have private addresses although a public server says so."""
+
+
+@attrs.frozen(kw_only=True)
 class NodespanConfig:
     """The settings that only nodespan has."""
 
@@ -212,5 +227,7 @@ class NodespanConfig:
     """The dashboard for browsers."""
     kubespan: KubeSpanSettings = KubeSpanSettings()
     """What the originals do not set of KubeSpan."""
+    host_dns: HostDnsSettings = attrs.field(default=HostDnsSettings(), metadata=wire("hostDNS"))
+    """The node's own DNS server."""
     states: tuple[StateSettings, ...] = ()
     """Namespaces that are kept on other states."""

@@ -13,6 +13,7 @@ from nodespan.controllers.config.notation import (
     ENDPOINT_HINT,
     is_cidr,
     is_host_port,
+    is_hostname,
     is_ip_or_cidr,
     is_ip_port,
     is_key,
@@ -22,6 +23,7 @@ from nodespan.controllers.config.rules.base import RuleSet
 from nodespan.resources.config.nodespan import (
     DashboardSettings,
     EtcdSettings,
+    HostDnsSettings,
     KubeSpanSettings,
     NodespanConfig,
     StaticPeer,
@@ -62,10 +64,29 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
         yield at("api", "listen", message=message, hint="write it like 10.0.0.1:50000, or [::]:50000 for all addresses")
     yield from under(("dashboard",), _check_dashboard(settings.dashboard))
     yield from under(("kubespan",), _check_kubespan(settings.kubespan))
+    yield from under(("hostDNS",), _check_host_dns(settings.host_dns))
     for key, networks in (("podNetworks", settings.pod_networks), ("acceptNetworks", settings.accept_networks)):
         for index, network in enumerate(networks):
             if not is_cidr(network):
                 yield at(key, index, message=f"{quote(network)} is not a CIDR", hint=CIDR_HINT)
+
+
+def _check_host_dns(settings: HostDnsSettings) -> Iterator[Finding]:
+    if not settings.listen:
+        yield at("listen", message="the DNS server would listen nowhere", hint="leave it out for 127.0.0.153:53")
+    for index, address in enumerate(settings.listen):
+        if not is_ip_port(address):
+            message = f"{quote(address)} is not an address and a port"
+            yield at("listen", index, message=message, hint="write it like 127.0.0.153:53")
+        elif not ip_address(address.rpartition(":")[0].strip("[]")).is_loopback:
+            message = f"{quote(address)} can be reached from other machines: this would be an open resolver"
+            yield at("listen", index, message=message, hint="use an address of the loopback; mesh: true adds the mesh")
+        elif address in settings.listen[:index]:
+            yield at("listen", index, message="this address is there already", hint="write it once")
+    for index, domain in enumerate(settings.rebinding_allowed):
+        if not is_hostname(domain):
+            message = f"{quote(domain)} is not a domain"
+            yield at("rebindingAllowed", index, message=message, hint="write it like corp.example.org")
 
 
 def _check_kubespan(settings: KubeSpanSettings) -> Iterator[Finding]:
