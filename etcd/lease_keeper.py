@@ -30,13 +30,12 @@ from nodespan.etcd.history import History
 from nodespan.etcd.lease_clock import LeaseClock, beat_interval, valid_for
 from nodespan.etcd.values import Lease, RangeAnswer, Renewal, Sort
 from nodespan.runtime.background import background
+from nodespan.runtime.process.boot_alarm import Until, waiting_on
 from nodespan.runtime.process.boot_time import boot_time
 from nodespan.runtime.transitions import Transitions, checked_transition
 
 # Between two attempts while there is no confirmed renewal.
 _PAUSE = 0.1
-# Trio's clock stands still while the machine sleeps, so the holder's is looked at again after waking.
-_LOOK = 0.1
 _ANY_KEY = b"\0"
 
 
@@ -81,6 +80,7 @@ async def kept_lease(
     ttl: float,
     *,
     clock: Callable[[], float] = boot_time,
+    until: Until | None = None,
     revoke_within: float = 3.0,
     probe: bytes = _ANY_KEY,
 ) -> AsyncIterator["LeaseKeeper"]:
@@ -88,6 +88,9 @@ async def kept_lease(
 
     While it guards no key, `probe` is the key that is read to confirm renewals, whether it exists or not: one that the
     user of the client may read.
+
+    `until` waits until the clock shows a time; without it a clock other than `boot_time` is looked at now and then, ten
+    times a second.
 
     At the block's end the lease is revoked, unless `abandon` was called, and with it its keys are deleted. Others that
     wait for that act at once: give up what the lease guards before. Revoking takes at most `revoke_within` seconds and
@@ -97,8 +100,9 @@ async def kept_lease(
     """
     sent = clock()
     keeper = LeaseKeeper(service, await service.grant(ttl), clock, sent, probe)
+    until = until or waiting_on(clock)
     try:
-        async with background(keeper.run):
+        async with background(keeper.run), background(lambda: keeper.expire(until)):
             yield keeper
     finally:
         with trio.CancelScope(shield=True):
@@ -190,9 +194,7 @@ class LeaseKeeper:
     async def wait_invalid(self) -> str:
         """Wait until the holder may not act any more, and return the reason; it may be allowed to again later."""
         while self.is_valid:
-            remaining = self._deadline.remaining(self._clock())
-            with trio.move_on_after(min(remaining, _LOOK)):
-                await self._changed.wait()
+            await self._changed.wait()
         if self._lost is not None:
             return self._lost
         return f"the lease was not renewed in time: {self._trouble or 'this process was stopped for too long'}"
@@ -242,6 +244,18 @@ class LeaseKeeper:
                 self._trouble = ""
                 self._notify()
                 await trio.sleep_until(began + interval)
+
+    async def expire(self, until: Until) -> None:
+        """Notify those who wait when the holder may not act any more, until the lease is lost.
+
+        The deadline is looked at when the one known before has come: renewals cost no waking.
+        """
+        while self.lost is None:
+            await until(self.valid_until)
+            if not self.is_valid:
+                self._notify()
+            while self.state is LeaseState.INVALID:
+                await self._changed.wait()
 
     async def revoke(self, within: float) -> None:
         """Give the lease up, trying for some seconds to revoke it; `trouble` is why that failed, if it did."""

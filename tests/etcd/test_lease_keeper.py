@@ -242,3 +242,37 @@ async def test_a_lease_that_cannot_be_revoked_is_logged_and_left_to_expire(error
             scope.cancel()
             await trio.sleep_forever()
     assert kept[0].trouble == str(error)
+
+
+@pytest.mark.parametrize("beats", [120, 240])
+async def test_a_holder_is_woken_by_renewals_and_once_in_a_lifetime_of_the_lease(beats: int) -> None:
+    """Not ten times a second: nothing looks at the clock while the deadline is known to be further away."""
+    etcd, alarms = FakeEtcd(), 0
+
+    async def until(moment: float) -> None:
+        nonlocal alarms
+        alarms += 1
+        await trio.sleep_until(moment)
+
+    async with kept_lease(etcd, TTL, clock=trio.current_time, until=until) as keeper:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.wait_invalid)
+            await trio.sleep(beats * 0.5)
+            # Each is for the deadline of the latest renewal, 4 s ahead or half a second less.
+            assert beats * 0.5 / valid_for(TTL) <= alarms <= beats * 0.5 / (valid_for(TTL) - 0.5) + 1
+            etcd.fail = down()
+            expected = keeper.valid_until
+        assert trio.current_time() == expected
+
+
+async def test_a_lease_that_was_invalid_is_watched_again_once_it_is_valid() -> None:
+    etcd = FakeEtcd()
+    async with kept_lease(etcd, TTL, clock=trio.current_time, until=trio.sleep_until) as keeper:
+        for _ in range(3):
+            etcd.fail = down()
+            until = keeper.valid_until
+            await keeper.wait_invalid()
+            assert trio.current_time() == until
+            await trio.sleep(7)
+            etcd.fail = None
+            await keeper.wait_valid()
