@@ -9,7 +9,7 @@
 
 Nothing waits for a client that does not read: it has a queue of bounded size, of which the oldest is dropped. A client
 that sends more than it may is read more slowly; what comes for it from the world above its rate is dropped. The work is
-done in turns (`turns`), since discovery has to answer beside it.
+done in turns (`turns`), since discovery has to answer beside it: what one read of a client brings is carried in pieces.
 """
 
 import socket
@@ -27,7 +27,7 @@ from nodespan.discovery.relay.names import has_name
 from nodespan.discovery.relay.proof import Challenger, ProofError
 from nodespan.discovery.relay.rules import Census, Doors, Ports, RelayLimits
 from nodespan.discovery.relay.turns import Turns
-from nodespan.runtime.api.grpc import Call, Code, Inbox, Method, RPCError, duplex, frame, source_of
+from nodespan.runtime.api.grpc import Call, Code, Inbox, Method, RPCError, duplex, frame, frame_head, source_of
 from nodespan.runtime.process.logger import Logger
 from nodespan.runtime.token_bucket import TokenBucket
 
@@ -40,6 +40,12 @@ _MOST_ANSWERS = 8
 _PACKET_COST = 64
 # So many bytes of a queue are sent at once.
 _SENT_AT_ONCE = 64 << 10
+# So many packets and messages of a client are carried in one turn, and those of one message more.
+_PIECE = 64
+# What a client may have under way to the relay, which it can send within one round trip: at most so much, and no more
+# than it may send in so many seconds, for where it sends too much it waits there.
+_WINDOW = 1 << 20
+_WINDOW_SECONDS = 0.1
 _BIND_ATTEMPTS = 64
 _SPENT_AT_ONCE = 32 << 10
 # A shorter debt, in seconds, is left for the next read.
@@ -97,6 +103,8 @@ class Client:
     sent: int = 0
     heard: int = 0
     since: float = 0.0
+    # What a read has brought, until it is carried.
+    unread: list[bytes] = attrs.field(factory=list)
     is_waiting: bool = False
     unspent: int = 0
     more: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -104,6 +112,24 @@ class Client:
     def received(self, packets: list[tuple[bytes, Where]]) -> None:
         """Packets from the world have come."""
         self.relay.from_world(self, packets)
+
+
+@attrs.define
+class _Onward:
+    """Messages for another client that go on together."""
+
+    parts: list[bytes | memoryview] = attrs.field(factory=list)
+    size: int = 0
+    packets: int = 0
+    messages: int = 0
+
+    def add(self, head: bytes, rest: memoryview, packets: int) -> None:
+        """One more."""
+        self.parts.append(head)
+        self.parts.append(rest)
+        self.size += len(head) + len(rest)
+        self.packets += packets
+        self.messages += 1
 
 
 def source_of_call(call: Call) -> object:
@@ -235,9 +261,11 @@ class Relay:
         log.info("relay: a client has come")
         try:
             grant = wire.Grant(client.port, addresses, int(self._limits.rate))
+            window = min(_WINDOW, int(self._limits.rate * _WINDOW_SECONDS))
             with client.scope:
                 await call.send_framed(frame(grant.encode()))
-                inbox.pass_to(partial(self._from_client, client), partial(self._pace, client))
+                # To a list first: how much is carried in a turn is not left to the client.
+                inbox.pass_to(client.unread.append, partial(self._pace, client), window=window)
                 await self._send_queue(client)
             if client.scope.cancelled_caught:
                 raise RPCError(Code.ABORTED, "another connection has come with the same key")
@@ -328,8 +356,11 @@ class Relay:
 
     # What is carried.
 
-    def _from_client(self, client: Client, message: bytes) -> None:
-        """A client sends packets to an address. Raises RPCError for what is not packets."""
+    def _from_client(self, client: Client, message: bytes, onward: dict[Client, _Onward]) -> int:
+        """A client sends packets to an address. Raises RPCError for what is not packets; returns how many they are.
+
+        What is for other clients is added to `onward`.
+        """
         try:
             address = wire.address_of(message)
             at = 1 + len(address)
@@ -341,25 +372,28 @@ class Relay:
         client.unspent += (1 + count) * _PACKET_COST
         other = self._by_port.get(wire.port_of(address)) if address[:-2] in self._own else None
         if other is not None:
-            self._across(client, other, message, at, count)
-            return
+            self._across(client, other, message, at, count, onward)
+            return count
         # This also goes for what else there is on this machine, as a node of the mesh.
         door = client.doors.for_answer(address, self._now())
         if door is None:
             self.dropped["unknown"] += count
-            return
-        send, where, size = client.opened.sendto, door.where, 0
+            return count
+        send, where, size, lost = client.opened.sendto, door.where, 0, 0
         for packet in wire.packets_of(message, at):
             try:
                 size += send(packet, where)
             except OSError:
                 # The queue of the network card is full, or there is no route: datagrams may get lost.
-                self.dropped["unsendable"] += 1
-                count -= 1
-        self.packets["out"] += count
+                lost += 1
+        self.dropped["unsendable"] += lost
+        self.packets["out"] += count - lost
         self.bytes["out"] += size
+        return count
 
-    def _across(self, client: Client, other: Client, message: bytes, at: int, count: int) -> None:
+    def _across(
+        self, client: Client, other: Client, message: bytes, at: int, count: int, onward: dict[Client, _Onward]
+    ) -> None:
         """To another client: what it gets is the same message, with the address that the first one has here."""
         prefix = client.prefixes.get(message[1])
         if prefix is None or other is client:
@@ -367,7 +401,18 @@ class Relay:
             return
         self.packets["across"] += count
         self.bytes["across"] += len(message) - at - 2 * count
-        self._deliver(other, b"\x10" + prefix + message[at:], count)
+        rest = memoryview(message)[at:]
+        head = frame_head(1 + len(prefix) + len(rest)) + b"\x10" + prefix
+        together = onward.get(other)
+        if together is None or together.size + len(head) + len(rest) > _SENT_AT_ONCE:
+            if together is not None:
+                self._pass_on(other, together)
+            together = onward[other] = _Onward()
+        together.add(head, rest, count)
+
+    def _pass_on(self, other: Client, together: _Onward) -> None:
+        if self._by_key.get(other.key) is other:
+            self._deliver(other, b"".join(together.parts), together.packets, together.messages)
 
     def from_world(self, client: Client, packets: list[tuple[bytes, Where]]) -> None:
         """Packets have come at a client's port."""
@@ -392,7 +437,7 @@ class Relay:
             self.packets["in"] += len(group)
             self.bytes["in"] += sum(map(len, group))
             for message, count in wire.packets_messages(address, group):
-                self._deliver(client, message, count)
+                self._deliver(client, frame(message), count)
 
     def _within_rate(self, client: Client, packets: list[bytes], now: float) -> list[bytes]:
         """As many of the packets as may be received."""
@@ -402,10 +447,9 @@ class Relay:
                 return packets[:count]
         return packets
 
-    def _deliver(self, client: Client, message: bytes, count: int) -> None:
+    def _deliver(self, client: Client, framed: bytes, count: int, messages: int = 1) -> None:
         client.heard += count
-        framed = frame(message)
-        if not client.queue and client.call.offer(framed):
+        if not client.queue and client.call.offer(framed, messages):
             return
         size = len(framed)
         queue, limits = client.queue, self._limits
@@ -446,8 +490,13 @@ class Relay:
                 client.is_waiting = False
 
     async def _pace(self, client: Client, size: int) -> None:
-        """After a read of what a client sends: wait for its turn, and as long as it has sent too much."""
+        """After a read of what a client sends: carry it, and wait for its turn, and as long as it has sent too much.
+
+        Raises RPCError for what is not packets.
+        """
         client.unspent += size
+        if client.unread:
+            await self._carry_read(client)
         if client.unspent >= _SPENT_AT_ONCE:
             # In lots: the clock and three buckets would cost more than what they count.
             size, client.unspent, now = client.unspent, 0, self._now()
@@ -456,6 +505,24 @@ class Relay:
                 await trio.sleep(owed)
                 return
         await self._turns.next()
+
+    async def _carry_read(self, client: Client) -> None:
+        """Carry what a read has brought, a piece in each turn."""
+        messages = tuple(client.unread)
+        client.unread.clear()
+        onward: dict[Client, _Onward] = {}
+        done = 0
+        for message in messages:
+            if done >= _PIECE:
+                for other, together in onward.items():
+                    self._pass_on(other, together)
+                onward, done = {}, 0
+                await self._turns.next()
+                if self._by_key.get(client.key) is not client:
+                    return  # another connection has come with the same key
+            done += 1 + self._from_client(client, message, onward)
+        for other, together in onward.items():
+            self._pass_on(other, together)
 
     def _may_receive(self, client: Client, size: int, now: float) -> bool:
         """Account for what comes from the world, unless it is too much."""

@@ -42,6 +42,8 @@ SMALLEST_PACKET: Final = 32
 LARGEST_PACKET: Final = 9216
 # Of a message with its packets: neither end sends, nor takes, a larger one.
 LARGEST_MESSAGE: Final = 64 << 10
+# And none with more packets: a message is carried in one go.
+MOST_PACKETS: Final = 64
 
 _HELLO = struct.Struct(f">BB{KEY_SIZE}s{CLUSTER_SIZE}sHB")
 _GRANT = struct.Struct(">BHQB")
@@ -267,7 +269,7 @@ def packets_messages(address: bytes, packets: Iterable[bytes]) -> Iterator[tuple
     group, size = list[bytes](), 1 + len(address)
     for packet in packets:
         needed = _LENGTH.size + len(packet)
-        if group and size + needed > LARGEST_MESSAGE:
+        if group and (size + needed > LARGEST_MESSAGE or len(group) == MOST_PACKETS):
             yield packets_message(address, group), len(group)
             group, size = [], 1 + len(address)
         group.append(packet)
@@ -306,6 +308,8 @@ def count_packets(message: bytes, at: int) -> int:
         ):
             raise WireError("a packet is not one of WireGuard")
         count += 1
+    if count > MOST_PACKETS:
+        raise WireError(f"a message with {count} packets, at most {MOST_PACKETS} are carried")
     if not count:
         raise WireError("a message without a packet")
     return count

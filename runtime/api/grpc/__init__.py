@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nodespan.runtime.loading import names_in
 
 if TYPE_CHECKING:
-    from nodespan.runtime.api.grpc.framing import frame
+    from nodespan.runtime.api.grpc.framing import frame, frame_head
     from nodespan.runtime.api.grpc.inbox import Inbox
     from nodespan.runtime.api.grpc.limits import Bounds, Limits
     from nodespan.runtime.api.grpc.method import Call, Method, Peer, duplex, methods, server_stream, unary
@@ -38,6 +38,7 @@ __all__ = [
     "Status",
     "duplex",
     "frame",
+    "frame_head",
     "methods",
     "server_stream",
     "source_of",
@@ -61,6 +62,7 @@ _HOMES = {
     "Status": "status",
     "duplex": "method",
     "frame": "framing",
+    "frame_head": "framing",
     "methods": "method",
     "server_stream": "method",
     "source_of": "sources",

@@ -231,7 +231,7 @@ class Connection:
             return
         if is_duplex:
             # While its handler takes messages one by one, it is waited for as a request is.
-            stream.open_inbox(self._seat.held, partial(self._completed, id))
+            stream.open_inbox(self._seat.held, partial(self._passes_on, id))
             # What is sent both ways goes stale: it should wait where its sender can drop it.
             self._wire.keep_little(MAX_WAITING)
             self._duplex[id] = stream
@@ -305,6 +305,14 @@ class Connection:
     def _completed(self, id: int) -> None:
         if self._incomplete.pop(id, None) is not None:
             self._seat.source.incomplete -= 1
+
+    def _passes_on(self, id: int, window: int) -> None:
+        """The messages of a call are passed on from now on, and the peer may have so much of them under way."""
+        self._completed(id)
+        if window:
+            self._machine.widen(id, window)
+            self._wire.read_much()
+            self._output.wake()
 
     def _expect_requests(self) -> None:
         if self._incomplete and not self._waits_for_requests:

@@ -14,6 +14,11 @@ def frame(message: bytes) -> bytes:
     return _PREFIX.pack(_UNCOMPRESSED, len(message)) + message
 
 
+def frame_head(size: int) -> bytes:
+    """The prefix of a message of this size."""
+    return _PREFIX.pack(_UNCOMPRESSED, size)
+
+
 class OneMessage:
     """Collects a request's body, one message of at most `limit` bytes, and rejects an invalid one early.
 

@@ -31,7 +31,8 @@ _FRAME_COST = 64
 class Inbox:
     """The messages of one call, of at most `limit` bytes each. `give_up` ends the call with an error.
 
-    `held` is where what lies here is accounted for. `on_passed` is called when messages are passed on from now on.
+    `held` is where what lies here is accounted for. `on_passed` is called when messages are passed on from now on,
+    with the window that the peer gets for them.
     """
 
     __slots__ = (
@@ -49,7 +50,7 @@ class Inbox:
     )
 
     def __init__(
-        self, limit: int, give_up: Callable[[RPCError], None], held: Ledger, on_passed: Callable[[], None]
+        self, limit: int, give_up: Callable[[RPCError], None], held: Ledger, on_passed: Callable[[int], None]
     ) -> None:
         self._reader = MessageReader(limit)
         self._held = held
@@ -79,13 +80,19 @@ class Inbox:
         while not self._has_ended:
             await self._news.park()
 
-    def pass_to(self, deliver: Callable[[bytes], None], pace: Callable[[int], Awaitable[None]]) -> None:
-        """From now on give each message to `deliver`, which may raise RPCError, and after reads await `pace`."""
+    def pass_to(
+        self, deliver: Callable[[bytes], None], pace: Callable[[int], Awaitable[None]], *, window: int = 0
+    ) -> None:
+        """From now on give each message to `deliver`, and after reads await `pace`; both may raise RPCError.
+
+        `window` is how many bytes the peer may have under way, if that is to be more than the usual 64 KiB: it is what
+        can be sent within one round trip.
+        """
         while (message := self._reader.take()) is not None:
             deliver(message)
         self._account()
         self._deliver, self._pace = deliver, pace
-        self._on_passed()
+        self._on_passed(window)
 
     # What the connection does.
 
@@ -138,4 +145,7 @@ class Inbox:
         """Let the peer and others have their turn, after a read."""
         received, self.received = self.received, 0
         if received and self._pace is not None:
-            await self._pace(received)
+            try:
+                await self._pace(received)
+            except RPCError as error:
+                self._give_up(error)

@@ -50,6 +50,8 @@ class Machine(h2.connection.H2Connection):
         # The sum of the peer's changes to all windows, and how much of it each stream has applied.
         self._shift = 0
         self._taken: dict[int, int] = {}
+        # The beginning of a frame that `take_parts` waits for the rest of.
+        self._begun = b""
 
     def take_work(self) -> float:
         """The work since the last call."""
@@ -63,6 +65,15 @@ class Machine(h2.connection.H2Connection):
             del self.streams[id]
             self._taken.pop(id, None)
             self._closed_streams[id] = stream.closed_by
+
+    def send_data(
+        self, stream_id: int, data: bytes | memoryview, end_stream: bool = False, pad_length: Any = None
+    ) -> None:
+        """A part of a request, for which there is room. Raises ProtocolError if the stream is over."""
+        if end_stream or pad_length is not None:
+            super().send_data(stream_id, data, end_stream=end_stream, pad_length=pad_length)
+        else:
+            self.send_part(stream_id, data)
 
     def send_part(self, id: int, data: bytes | memoryview) -> None:
         """A part of a request, for which there is room and after which more comes: a frame without the pains of h2.
@@ -81,16 +92,24 @@ class Machine(h2.connection.H2Connection):
     def take_parts(self, data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
         """The frames of data with which what was received begins, as far as they need nothing of h2; and the rest.
 
-        Their windows are those of h2: open them again as for others.
+        Their windows are those of h2: open them again as for others. One that goes on in what comes next is kept until
+        then: given to h2, it would lead all that follow there.
         """
         parts: list[tuple[int, bytes]] = []
+        if self.incoming_buffer._data:
+            return parts, data
+        if self._begun:
+            data, self._begun = self._begun + data, b""
         at, end = 0, len(data)
-        while not self.incoming_buffer._data and end - at > _FRAME_HEAD:
+        while end > at:
+            if end - at < _FRAME_HEAD:
+                self._begun = data[at:]
+                return parts, b""
             high, low, kind, flags, id = _HEAD.unpack_from(data, at)
             size = high << 8 | low
             start = at + _FRAME_HEAD
             stream = self.streams.get(id)
-            if kind or flags or stream is None or start + size > end:
+            if kind or flags or stream is None:
                 break
             state = stream.state_machine
             if not state.headers_received or state.state not in _RECEIVING:
@@ -100,6 +119,9 @@ class Machine(h2.connection.H2Connection):
                 self._inbound_flow_control_window_manager.current_window_size,
             ):
                 break  # h2 says what is wrong with it
+            if start + size > end:
+                self._begun = data[at:]
+                return parts, b""
             stream._inbound_window_manager.window_consumed(size)
             self._inbound_flow_control_window_manager.window_consumed(size)
             self.work += 1 + size // _DATA_UNIT

@@ -7,7 +7,8 @@ kept of a stream that is over: what still arrives for it is ignored.
     HEADERS         is new                         begins a request
                     is open                        ends it (trailers; they are decoded and ignored)
                     is over                        nothing, apart from the table of header fields
-    DATA            is open, not ended             feeds the request; both windows open again at once
+    DATA            is open, not ended             feeds the request; both windows open again at once. They have 64 KiB,
+                                                   or more for a stream that was widened
                     is over                        opens the connection's window again
     RST_STREAM      is open                        ends the stream
     WINDOW_UPDATE   is open, or of all             opens a window
@@ -48,7 +49,8 @@ _DEFAULT_WINDOW: Final = 65_535
 _DEFAULT_TABLE: Final = 4096
 SMALLEST_MAX_FRAME: Final = 16_384
 _LARGEST_FRAME: Final = (1 << 24) - 1
-# What of a window is taken before it is opened again; a frame of the largest size always fits into the rest.
+# What of a window is taken before it is opened again, unless it was widened; a frame of the largest size always fits
+# into the rest.
 _OPEN_AGAIN: Final = 32_768
 _MOST_CONTINUATIONS: Final = 64
 # A frame is one unit of work, plus one for each so many bytes.
@@ -105,11 +107,13 @@ def frame(kind: int, flags: int, id: int, payload: bytes = b"") -> bytes:
 class _Flow:
     """A stream: its window before the changes that are common to all, what it took of its own, and its request."""
 
-    __slots__ = ("has_ended", "taken", "window")
+    __slots__ = ("has_ended", "open_again", "taken", "window")
 
     def __init__(self, window: int, *, has_ended: bool) -> None:
         self.window = window
         self.taken = 0
+        # What is taken before the peer may send as much again.
+        self.open_again = _OPEN_AGAIN
         self.has_ended = has_ended
 
 
@@ -124,6 +128,7 @@ class ServerMachine:
         "_is_closed",
         "_max_header_list",
         "_max_streams",
+        "_open_again",
         "_out",
         "_pending",
         "_prefix",
@@ -131,6 +136,7 @@ class ServerMachine:
         "_streams",
         "_table",
         "_taken",
+        "_widest",
         "max_outbound_frame_size",
         "outbound_flow_control_window",
         "work",
@@ -150,6 +156,9 @@ class ServerMachine:
         # The sum of the peer's changes to all windows.
         self._shift = 0
         self._taken = 0
+        self._open_again = _OPEN_AGAIN
+        # The largest window that the peer was given for one stream.
+        self._widest = _DEFAULT_WINDOW
         self._pending = b""
         # How much of the preface has come, and whether the settings after it have.
         self._greeted = 0
@@ -219,6 +228,21 @@ class ServerMachine:
         if self._streams.pop(id, None) is None:
             raise h2.exceptions.StreamClosedError(id)
         self._out.append(frame(_RST, 0, id, code.to_bytes(4, "big")))
+
+    def widen(self, id: int, window: int) -> None:
+        """The peer may have so many bytes of a stream under way from now on, and as many of all together.
+
+        What it has under way is in the buffers of the kernels and of the network, not here.
+        """
+        flow = self._streams.get(id)
+        if flow is None or flow.has_ended or window <= _DEFAULT_WINDOW:
+            return
+        if window > self._widest:
+            self._out.append(frame(_WINDOW, 0, 0, (window - self._widest).to_bytes(4, "big")))
+            self._widest = window
+            self._open_again = window // 4
+        self._out.append(frame(_WINDOW, 0, id, (window - _DEFAULT_WINDOW).to_bytes(4, "big")))
+        flow.open_again = window // 4
 
     def retire(self, id: int) -> None:
         """Forget a stream that is over at our side."""
@@ -338,7 +362,7 @@ class ServerMachine:
         self.work += size // _DATA_UNIT
         data = self._unpadded(flags, payload) if flags & _PADDED else payload
         self._taken += size
-        if self._taken >= _OPEN_AGAIN:
+        if self._taken >= self._open_again:
             self._out.append(frame(_WINDOW, 0, 0, self._taken.to_bytes(4, "big")))
             self._taken = 0
         flow = self._streams.get(id)
@@ -352,7 +376,7 @@ class ServerMachine:
             flow.has_ended = True
         else:
             flow.taken += size
-            if flow.taken >= _OPEN_AGAIN:
+            if flow.taken >= flow.open_again:
                 self._out.append(frame(_WINDOW, 0, id, flow.taken.to_bytes(4, "big")))
                 flow.taken = 0
         if data:

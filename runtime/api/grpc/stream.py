@@ -125,7 +125,7 @@ class Stream:
         self._forced = status
         self.scope.cancel()
 
-    def open_inbox(self, held: Ledger, on_passed: Callable[[], None]) -> None:
+    def open_inbox(self, held: Ledger, on_passed: Callable[[int], None]) -> None:
         """The call's messages go both ways: it can be run before its request is complete."""
         limit = self._service.limits.max_message
         self.inbox = Inbox(limit, lambda error: self.end(error.status), held, on_passed)

@@ -15,6 +15,8 @@ import trio
 from nodespan.runtime.api.grpc.probing import keep_little
 
 _CHUNK = 16 * 1024
+# What is read at once of a peer that sends much.
+_LARGE_CHUNK = 64 * 1024
 # Bytes of TLS beside the data: so many are one unit of work. They are accounted for when there are more than an
 # incomplete record holds; and so many bytes of answers to them may wait for a peer that does not read.
 _UNIT = 32
@@ -25,11 +27,12 @@ _MOST_OWED = 64 * 1024
 class Wire:
     """A socket. Reading and writing raise BrokenResourceError when the peer is gone."""
 
-    __slots__ = ("_fd", "_stream", "rest")
+    __slots__ = ("_chunk", "_fd", "_stream", "rest")
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._fd = stream.socket.fileno()
+        self._chunk = _CHUNK
         # What waits for room.
         self.rest = b""
 
@@ -42,12 +45,16 @@ class Wire:
         """Have the kernel take no more while so many bytes are not on their way yet."""
         keep_little(self._stream, unsent)
 
+    def read_much(self) -> None:
+        """From now on read more at once: the peer sends much."""
+        self._chunk = _LARGE_CHUNK
+
     async def read(self) -> bytes:
         """What has come; b"" at its end. Always a checkpoint."""
         while True:
             await trio.lowlevel.wait_readable(self._fd)
             try:
-                return os.read(self._fd, _CHUNK)
+                return os.read(self._fd, self._chunk)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -155,8 +162,26 @@ class TLSWire(Wire):
             except ssl.SSLError as error:
                 raise trio.BrokenResourceError from error
             else:
+                if self._chunk > _CHUNK:
+                    data = self._with_more(data)
                 self._bare -= len(data)
                 return data
+
+    def _with_more(self, data: bytes) -> bytes:
+        """The data of a record, and of those that have come with it."""
+        parts, size = [data], len(data)
+        try:
+            while size < self._chunk:
+                part = self._tls.read(_CHUNK)
+                parts.append(part)
+                size += len(part)
+                if not part:
+                    break
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            pass  # the next read finds the same
+        except ssl.SSLError as error:
+            raise trio.BrokenResourceError from error
+        return b"".join(parts)
 
     async def _receive_records(self) -> bool:
         if self._outgoing.pending:

@@ -1,6 +1,7 @@
 """A relay on loopback, its clients, and the world around: plain UDP sockets that send what looks like WireGuard."""
 
 import contextlib
+import itertools
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -253,8 +254,10 @@ async def test_a_client_without_the_private_key_is_granted_nothing() -> None:
         wire.packets_message(bytes(7), [b"x" * 40]),
         # More than any client takes: it must not be passed on as it is.
         wire.packets_message(wire.encode_address((HOST, PORTS[0])), [packet("large", 9000)] * 12),
+        # The least that a packet takes of a message, as often as there is room for.
+        wire.packets_message(wire.encode_address((HOST, PORTS[0])), [packet("", 32)] * 1900),
     ],
-    ids=["empty", "no address", "family 9", "no WireGuard", "too large"],
+    ids=["empty", "no address", "family 9", "no WireGuard", "too large", "too many"],
 )
 async def test_a_client_that_sends_nonsense_loses_its_stream_and_no_other_does(message: bytes) -> None:
     async with house() as at:
@@ -303,6 +306,53 @@ async def test_a_node_sends_jumbo_packets_in_several_messages_and_none_that_the_
         assert one.client.dropped == 2
         assert one.client.is_connected
         assert two.client.is_connected
+
+
+async def test_what_a_client_sends_at_once_is_carried_in_pieces_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with house() as at:
+        one, two = at.node(), at.node()
+        await at.connected(one, two)
+        served = next(client for client in at.relay.clients if client.port == one.port)
+        carried: list[int] = []
+        between = Turns.next
+
+        async def turn(turns: Turns) -> None:
+            carried.append(at.relay.packets.total())
+            await between(turns)
+
+        monkeypatch.setattr(Turns, "next", turn)
+        with world() as peer:
+            peer.sendto(packet("first", 32), (HOST, one.port))
+            await eventually(lambda: len(one.received) == 1)
+            # As a read brings it, of a client that makes as much work of 64 KiB as it can.
+            texts = [str(number) for number in range(500)]
+            other, outside = wire.encode_address((HOST, two.port)), wire.encode_address(peer.getsockname())
+            for text in texts:
+                served.unread.append(wire.packets_message(other, [packet(text, 32)]))
+                if int(text) < 100:  # as many as the socket keeps
+                    served.unread.append(wire.packets_message(outside, [packet(text, 32)]))
+            carried.append(at.relay.packets.total())
+            await at.relay._pace(served, 0)
+            await eventually(lambda: len(two.received) == 500)
+            assert [text for _, text in two.received] == texts
+            assert [text_of(peer.recv(100)) for _ in range(100)] == texts[:100]
+    steps = [after - before for before, after in itertools.pairwise(carried)]
+    assert max(steps) <= 65
+    assert sum(steps) > 500
+
+
+async def test_a_node_may_send_as_much_in_a_round_trip_as_the_relay_takes_of_it_in_a_moment() -> None:
+    def window(node: Node) -> int:
+        assert node.client._call is not None
+        connection, stream = node.client._call._opened or pytest.fail("the call has not begun")
+        return connection._machine.local_flow_control_window(stream.id)
+
+    for rate, expected in ((12.5e6, 1 << 20), (2e6, 200_000), (1e5, 65_535)):
+        async with house(RelayLimits(rate=rate)) as at:
+            node = at.node()
+            await at.connected(node)
+            await eventually(lambda: window(node) > expected - 1000)  # noqa: B023
+            assert window(node) <= expected
 
 
 async def test_a_relay_that_sends_nonsense_with_the_grant_is_one_that_fails() -> None:
@@ -408,7 +458,7 @@ async def test_small_packets_of_a_client_are_not_for_free() -> None:
         served = next(client for client in at.relay.clients if client.port == one.port)
         address = wire.encode_address((HOST, two.port))
         before = served.unspent
-        at.relay._from_client(served, wire.packets_message(address, [packet(str(each), 32) for each in range(9)]))
+        at.relay._from_client(served, wire.packets_message(address, [packet(str(each), 32) for each in range(9)]), {})
         assert served.unspent - before == 10 * 64
 
 

@@ -3,6 +3,7 @@
 import h2.config
 import h2.connection
 import pytest
+from h2.events import DataReceived, Event, PingReceived, StreamEnded
 from h2.settings import SettingCodes
 
 from nodespan.runtime.api.grpc.machine import Machine
@@ -87,3 +88,44 @@ def test_no_window_opens_after_a_goodbye() -> None:
     machine.open_connection_window(60_000)
     machine.open_stream_window(1, 60_000)
     assert machine.data_to_send() == b""
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 9, 10, 11, 100, 5_000, 16_384, 16_393, 60_000])
+def test_data_is_taken_past_h2_however_it_is_cut(size: int) -> None:
+    server, machine = _pair(2)
+    server.send_headers(1, ((":status", "200"),))
+    machine.receive_data(server.data_to_send())
+    bodies = [bytes((number,)) * length for number, length in enumerate((1, 16_384, 700, 0, 9, 12_000))]
+    for body in bodies:
+        server.send_data(1, body)
+    server.ping(b"nodespan")
+    server.send_data(1, b"end", end_stream=True)
+    sent = server.data_to_send()
+    took = b""
+    events: list[Event] = []
+    for start in range(0, len(sent), size):
+        parts, rest = machine.take_parts(sent[start : start + size])
+        took += b"".join(part for _, part in parts)
+        # A frame that is neither complete nor of another kind goes nowhere yet: all after it would go the long way.
+        assert not rest.startswith(b"\0\x40\0\0\0") or len(rest) > 16_384
+        events += machine.receive_data(rest)
+    for event in events:
+        if isinstance(event, DataReceived):
+            took += event.data
+    assert took == b"".join((*bodies, b"end"))
+    assert [type(event) for event in events if not isinstance(event, DataReceived)] == [PingReceived, StreamEnded]
+    assert sum(isinstance(event, DataReceived) for event in events) == 1
+
+
+def test_the_beginning_of_a_frame_of_a_stream_that_is_given_up_meanwhile_is_not_lost() -> None:
+    server, machine = _pair(2)
+    server.send_headers(1, ((":status", "200"),))
+    machine.receive_data(server.data_to_send())
+    server.send_data(1, bytes(100))
+    server.ping(b"nodespan")
+    sent = server.data_to_send()
+    assert machine.take_parts(sent[:50]) == ([], b"")
+    machine.reset_stream(1)
+    machine.retire(1)
+    assert machine.take_parts(sent[50:]) == ([], sent)
+    assert [type(event) for event in machine.receive_data(sent)] == [PingReceived]

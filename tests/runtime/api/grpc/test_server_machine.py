@@ -178,6 +178,27 @@ def test_a_whole_body_passes_however_small_the_windows_are() -> None:
     assert sum(len(data) for _, _, data in recorder.take()) == 300_000  # type: ignore[arg-type,misc]
 
 
+def test_a_stream_that_is_widened_may_have_more_under_way_and_others_as_much_as_before() -> None:
+    client, machine, recorder = _pair(3)
+    for id, window in ((1, 1 << 20), (3, 100_000), (7, 1 << 20), (1, 10)):
+        machine.widen(id, window)
+    client.receive_data(machine.data_to_send())
+    windows = [client.local_flow_control_window(id) for id in (1, 3, 5)]
+    assert windows == [1 << 20, 100_000, 65_535]
+    # What is under way is taken again and again, and no window is larger than it was.
+    for _ in range(100):
+        for id in (1, 3, 5):
+            for _ in range(client.local_flow_control_window(id) // 16_384):
+                client.send_data(id, bytes(16_384))
+        machine.receive_data(client.data_to_send())
+        client.receive_data(machine.data_to_send())
+        after = [client.local_flow_control_window(id) for id in (1, 3, 5)]
+        assert all(
+            least < now <= most for least, now, most in zip((780_000, 30_000, 16_384), after, windows, strict=True)
+        )
+    assert sum(said[0] == "feed" for said in recorder.take()) > 5000
+
+
 def test_a_response_is_understood_with_long_fields_and_after_the_table_was_shortened() -> None:
     client, machine, _ = _pair(1)
     client.update_settings({SettingCodes.HEADER_TABLE_SIZE: 100})
