@@ -351,7 +351,7 @@ class Agent:
         await self._leave_request.done.wait()
         left = self._leave_request.left
         yield (
-            {"text": f"the agent stops, but could not revert everything in time: {', '.join(left)}\n", "status": 1}
+            {"text": f"the agent stops, but could not revert everything: {'; '.join(left)}\n", "status": 1}
             if left
             else {"text": "the node has left, and the agent stops\n", "status": 0}
         )
@@ -372,6 +372,15 @@ class Agent:
         left = self._going() or ["a controller is still at work"] if patience.cancelled_caught else []
         if left:
             self._log.error("some changes of the system could not be reverted in time", left=left)
+        for look in self._settings.left_behind:
+            try:
+                found = await trio.to_thread.run_sync(_listed, look)
+            except Exception:
+                self._log.exception("what could not be reverted cannot be told", of=repr(look))
+                found = ["what the log of the agent says"]
+            if found:
+                self._log.error("some changes of the system could not be reverted", left=found)
+            left += found
         return left
 
     async def _settled(self, within: float) -> bool:
@@ -389,6 +398,10 @@ class Agent:
         """The resources that are tearing down."""
         views = (self.state.view(kind) for kind in self.state.kinds())
         return [str(found) for view in views for found in view.items.values() if found.metadata.is_tearing_down]
+
+
+def _listed(look: Callable[[], Iterable[str]]) -> list[str]:
+    return list(look())
 
 
 @contextmanager

@@ -63,7 +63,8 @@ class Settings:
     `config` are the configuration files or directories that the operator named; what they hold is up to the
     controllers. `state_dir` is the agent's own directory; it exists. `root` is the directory below which the files of
     the system are, None for the agent's root directory. `leaving` is set when the agent is about to stop and is to
-    revert its changes of the system. `settled` waits, for at most so many seconds, until no controller has anything to
+    revert its changes of the system; functions in `left_behind` say afterwards, each in a worker thread, what could not
+    be reverted, in words. `settled` waits, for at most so many seconds, until no controller has anything to
     do, and returns whether that came; it must not be awaited in a turn. `metrics` are added to those of the agent, and
     the agent is not ready while one of `readiness` names what is missing: add to them by `publish`. `agent` is None
     where controllers are made without an agent, to be looked at. `mounts` are the states of namespaces that the agent
@@ -74,6 +75,7 @@ class Settings:
     config: tuple[Path, ...] = ()
     root: Path | None = None
     leaving: trio.Event = attrs.field(factory=trio.Event, eq=False)
+    left_behind: list[Callable[[], Iterable[str]]] = attrs.field(factory=list, eq=False)
     settled: Callable[[float], Awaitable[bool]] = attrs.field(default=at_once, eq=False)
     metrics: list[MetricSource] = attrs.field(factory=list, eq=False)
     readiness: list[Missing] = attrs.field(factory=list, eq=False)

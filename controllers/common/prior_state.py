@@ -7,6 +7,7 @@ agent's own, and is emptied in the end. One that held something keeps it or, if 
 The record is durable (`journal`): an agent that follows one that was killed goes on with it, until the next reboot.
 """
 
+import socket
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -24,7 +25,7 @@ from nodespan.resources.network import LinkFlags
 from nodespan.runtime.process.boot_time import boot_time
 
 FILE_NAME = "before.jsonl"
-_LOST = "lost"
+_LOST, _TABLE = "lost", "nft"
 
 
 @attrs.frozen
@@ -73,7 +74,7 @@ def link_slot(name: str) -> str:
 
 def table_slot(name: str) -> str:
     """The slot of a table of the packet filter: on record if the agent made it."""
-    return f"nft/{name}"
+    return f"{_TABLE}/{name}"
 
 
 def rule_slot(family: str, priority: int) -> str:
@@ -142,6 +143,18 @@ class PriorState:
     def is_own_table(self, name: str) -> bool:
         """Whether the agent made this table of the packet filter. Raises OSError."""
         return not self.journal.is_durable or self.journal.get(table_slot(name)) is not None
+
+    def left_behind(self) -> list[str]:
+        """What links lost through an agent that has left, and could not get back. Raises OSError."""
+        return [
+            f"{len(self._lost(index))} addresses and routes that others had on {_name_of(index)}"
+            for index in sorted(self.links_with_losses())
+            if _name_of(index)
+        ]
+
+    def own_tables(self) -> list[str]:
+        """The tables of the packet filter that the agent made. Raises OSError."""
+        return sorted(name.removeprefix(table_slot("")) for name in self.journal.names(_TABLE))
 
     def note_table(self, name: str, *, is_there: bool) -> None:
         """The agent is about to make a table of the packet filter, or has removed it. Raises OSError."""
@@ -228,6 +241,14 @@ class PriorState:
 
     def _lost(self, index: int) -> tuple[Saved, ...]:
         return tuple(saved_from_plain(each) for each in self.journal.get(_lost_slot(index)) or ())
+
+
+def _name_of(index: int) -> str:
+    """The name of a link, "" for one that is gone: nothing can be put back on it."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
 
 
 def _lost_slot(index: int | str) -> str:

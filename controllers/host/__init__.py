@@ -34,6 +34,9 @@ def controllers(settings: Settings) -> list[AnyController]:
     host = this_host(settings.root)
     files = ManagedFiles(host, settings.state_dir / ORIGINALS)
     leaving = settings.leaving
+    hostname = HostnameSpecController(host, settings.state_dir, leaving=leaving)
+    parameters = KernelParamSpecController(host, settings.state_dir, leaving=leaving)
+    settings.left_behind.extend((files.left_behind, hostname.left_behind, parameters.left_behind))
     return [
         AdjtimeStatusController(),
         EnvironmentController(host),
@@ -41,11 +44,11 @@ def controllers(settings: Settings) -> list[AnyController]:
         EtcFileController(files, leaving=leaving),
         ForwardingController(),
         HostnameConfigController(),
-        HostnameSpecController(host, settings.state_dir, leaving=leaving),
+        hostname,
         KernelModuleConfigController(),
         KernelModuleSpecController(host),
         KernelParamConfigController(),
-        KernelParamSpecController(host, settings.state_dir, leaving=leaving),
+        parameters,
         MachineFileController(files, leaving=leaving),
         NetworkEtcFileController(host),
         ResolverConfigController(),

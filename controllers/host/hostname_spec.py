@@ -100,6 +100,10 @@ class HostnameSpecController(Controller):
         self._damper = Damper()
         self._undo_gate = UndoGate(leaving, grace=grace)
 
+    def left_behind(self) -> list[str]:
+        """What could not be put back. Blocks."""
+        return ["the host name was not restored"] if self._file.exists() else []
+
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the spec and the kernel."""
         problems = Problems(ctx, HostnameSpec)

@@ -134,6 +134,12 @@ class KernelParameters:
         """Whether there is anything to put back. Raises OSError."""
         return bool(self._journal.names(_KIND))
 
+    def left_behind(self) -> list[str]:
+        """What is still to be put back, with the reason where it is known. Raises OSError."""
+        with self._lock:
+            names = sorted(self._journal.names(_KIND))
+            return [self._stuck.get(name) or f"{_parameter(name).absolute} was not put back" for name in names]
+
     def turn(self, desired: Mapping[str, KernelParamSpecSpec], *, may_undo: bool) -> Outcome:
         """Set what is desired and, if that is allowed, put back what is no longer. Raises OSError of the journal."""
         with self._lock:

@@ -125,6 +125,14 @@ class KernelParamSpecController(Controller):
 
         return KernelParameters(self._host, Journal(self._record))
 
+    def left_behind(self) -> list[str]:
+        """What could not be put back. Blocks. Raises OSError."""
+        if self._parameters is None:
+            if not self._record.exists():
+                return []
+            self._parameters = self._make()
+        return self._parameters.left_behind()
+
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the specs and the kernel."""
         problems = Problems(ctx, KernelParamSpec)

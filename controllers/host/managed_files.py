@@ -46,6 +46,12 @@ class ManagedFiles:
         with self._lock:
             return tuple(str(error) for error in self._originals.damaged())
 
+    def left_behind(self) -> list[str]:
+        """The files that are still to be restored, and those of which that is not known. Raises OSError."""
+        with self._lock:
+            changed = [f"{path} was not restored" for path in sorted(self._originals.all())]
+            return changed + [str(error) for error in self._originals.damaged()]
+
     def apply(self, owner: str, key: str, path: str, edit: Edit, *, mode: int | None = None) -> bool:
         """Make the file at an absolute path be as the edit says; no mode leaves the one it has.
 

@@ -57,6 +57,8 @@ def _appliers(settings: Settings) -> list[AnyController]:
     settings.publish(network_metrics.METRICS, network_metrics.missing)
     settings.publish(vip_metrics.METRICS)
     prior = PriorState(settings.state_dir / FILE_NAME)
+    chains = NfTablesChainController(prior=prior, leaving=settings.leaving)
+    settings.left_behind.extend((prior.left_behind, chains.left_behind))
     return [
         AddressSpecController(prior=prior),
         EthernetSpecController(prior=prior),
@@ -64,7 +66,7 @@ def _appliers(settings: Settings) -> list[AnyController]:
         LinkSpecController(record=settings.state_dir / "links.json", prior=prior),
         RouteSpecController(prior=prior),
         RoutingRuleSpecController(prior=prior),
-        NfTablesChainController(prior=prior, leaving=settings.leaving),
+        chains,
         WireguardPeerController(prior=prior),
     ]
 

@@ -92,6 +92,8 @@ class NfTablesChainController(QueueController):
     ) -> None:
         """`leaving` is set when the agent is to revert everything, also what an earlier agent has left."""
         retries = Retries(_RETRIES)
+        self._netns = netns
+        self._prior = prior or PriorState(None)
         guard_name = f"{table}{GUARD_SUFFIX}"
         guard = GuardTable(guard_name, netns)
         self._desired = DesiredTable(table, guard_name, retries, stale_after)
@@ -105,7 +107,7 @@ class NfTablesChainController(QueueController):
                 guard,
                 others,
                 self._wake_at_once,
-                prior or PriorState(None),
+                self._prior,
                 trio.Event() if leaving is None else leaving,
             ),
             retries=retries,
@@ -113,6 +115,11 @@ class NfTablesChainController(QueueController):
             full_interval=full_interval,
             gather=_GATHER,
         )
+
+    def left_behind(self) -> list[str]:
+        """The tables that are still there. Blocks. Raises OSError."""
+        there = (name for name in self._prior.own_tables() if nft.list_table(FAMILY, name, self._netns) is not None)
+        return [f"the table {FAMILY} {name} of the packet filter" for name in there]
 
     def _wake_at_once(self) -> None:
         self._reconciler.wake(at_once=True)

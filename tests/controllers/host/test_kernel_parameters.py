@@ -350,8 +350,12 @@ def test_what_cannot_be_put_back_is_a_problem_and_is_tried_less_and_less_often(
             assert outcome.news == []
             assert 'cannot be put back to "0": Invalid argument' in outcome.problems[PANIC]
     assert len(tried) < 20
+    assert lab.parameters.left_behind() == [outcome.problems[PANIC]]
+    # An agent that did not get to it says so.
+    assert Lab(lab.root, lab.host).parameters.left_behind() == ["/proc/sys/kernel/panic was not put back"]
     assert lab.set({}).problems == {}
     assert (lab.read("proc/sys/kernel/panic"), lab.parameters.has_records) == ("0", False)
+    assert lab.parameters.left_behind() == []
 
 
 def test_one_of_the_others_that_cannot_be_put_back_is_tried_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,10 @@ def test_a_file_is_written_once_and_restored(tmp_path: Path, edit: Edit, base: s
         inode = host.path(FILE).stat().st_ino
         assert not apply(files, edit)
         assert not apply(host.managed_files(), edit)
+        assert host.managed_files().left_behind() == [f"{FILE} was not restored"]
         assert host.path(FILE).stat().st_ino == inode
         assert take_back(host.managed_files()) == ""
+        assert host.managed_files().left_behind() == []
 
 
 @pytest.mark.parametrize("edit", [Whole(b"ours\n"), Block(b"ours\n")])
