@@ -107,6 +107,22 @@ class MemberSpec:
 
 
 @attrs.frozen(kw_only=True)
+class MemberNameSpec:
+    """What one name of a member stands for. The id is the name in lower case, without a final dot."""
+
+    addresses: tuple[str, ...] = ()
+    """The addresses of the member that can be its: first the one in the mesh, then those that it announces."""
+    canonical_name: str = ""
+    """The name that its addresses lead back to: under the domain, if there is one."""
+    node_id: str = ""
+    """The id of the node in its cluster."""
+    ttl: int = 0
+    """For how many seconds an answer may be kept."""
+    reverse_addresses: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """The addresses that lead back to this name: those that no other node has. Other names have none."""
+
+
+@attrs.frozen(kw_only=True)
 class DiscoveryService:
     """A discovery service that is configured."""
 
@@ -218,6 +234,17 @@ Member = ResourceType(
         "Addresses": ".addresses",
     },
 )
+MemberName = ResourceType(
+    "MemberNames.cluster.nodespan.dev",
+    MemberNameSpec,
+    namespace=NAMESPACE,
+    columns={
+        "Addresses": ".addresses",
+        "Canonical Name": ".canonicalName",
+        "Node ID": ".nodeId",
+        "TTL": ".ttl",
+    },
+)
 DiscoveryConfig = ResourceType(
     "DiscoveryConfigs.cluster.talos.dev", DiscoveryConfigSpec, namespace=CONFIG_NAMESPACE, sensitive=True
 )
@@ -280,5 +307,7 @@ __all__ = [
     "MachineResetSignalSpec",
     "MachineType",
     "Member",
+    "MemberName",
+    "MemberNameSpec",
     "MemberSpec",
 ]

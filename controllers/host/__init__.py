@@ -17,6 +17,7 @@ from nodespan.controllers.host.kernel_params import (
 )
 from nodespan.controllers.host.machine_file import MachineFileController
 from nodespan.controllers.host.managed_files import ManagedFiles
+from nodespan.controllers.host.names.member_name import MemberNameController
 from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
 from nodespan.controllers.host.resolver_config import ResolverConfigController
 from nodespan.controllers.host.static_host import StaticHostController
@@ -50,6 +51,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         KernelParamConfigController(),
         parameters,
         MachineFileController(files, leaving=leaving),
+        MemberNameController(host),
         NetworkEtcFileController(host),
         ResolverConfigController(),
         ResolverSpecController(),

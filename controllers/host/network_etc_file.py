@@ -6,6 +6,7 @@ Nothing is written that the configuration, a lease or the kernel command line do
 
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_interface
+from types import MappingProxyType
 
 import attrs
 import trio
@@ -27,7 +28,9 @@ from nodespan.controllers.host.services import (
     find_timekeeping,
 )
 from nodespan.controllers.host.static_host import configured_hosts
+from nodespan.resources.cluster import MemberName, MemberNameSpec
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
+from nodespan.resources.config.nodespan import NameMode
 from nodespan.resources.files import EtcFileSpecSpec
 from nodespan.resources.network import (
     DEFAULT_ADDRESS_ID,
@@ -67,7 +70,12 @@ class Files:
     problem: str = ""
 
 
-def name_files(config: MachineConfigSpec, hostname: HostnameSpecSpec | None, address: str) -> dict[str, str]:
+def name_files(
+    config: MachineConfigSpec,
+    hostname: HostnameSpecSpec | None,
+    address: str,
+    members: Mapping[str, MemberNameSpec] = MappingProxyType({}),
+) -> dict[str, str]:
     """The host name, and the lines of /etc/hosts. `address` is the node's, "" while it has none."""
     found: dict[str, str] = {}
     own = None
@@ -75,7 +83,8 @@ def name_files(config: MachineConfigSpec, hostname: HostnameSpecSpec | None, add
         found["hostname"] = f"{hostname.hostname}\n"
         if address:
             own = (str(ip_interface(address).ip), hostname.names)
-    if lines := texts.hosts_lines(own, configured_hosts(config)):
+    others = texts.member_hosts(members) if config.nodespan.names.mode is NameMode.HOSTS else ()
+    if lines := texts.hosts_lines(own, configured_hosts(config), others):
         found["hosts"] = lines
     return found
 
@@ -153,6 +162,7 @@ class NetworkEtcFileController(Controller):
         weak(TimeServerStatus, TIME_SERVERS_ID),
         weak(TrustBundle, TRUST_BUNDLE_ID),
         weak(TrustedRoot),
+        weak(MemberName),
         ETC_FILE_INPUT,
     )
     outputs = ETC_FILE_OUTPUTS
@@ -177,6 +187,7 @@ class NetworkEtcFileController(Controller):
                         config.spec,
                         None if hostname is None or hostname.metadata.is_tearing_down else hostname.spec,
                         address.spec.addresses[0] if address and address.spec.addresses else "",
+                        {name.id: name.spec for name in ctx.list(MemberName)},
                     )
                     asked = await self._resolvers(ctx), await self._time_servers(ctx, config.spec)
                 every = names | dict(asked[0].texts) | dict(asked[1].texts)

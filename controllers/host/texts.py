@@ -1,7 +1,8 @@
 """Renders the files for resolvers, time services and programs: pure functions from specs to text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from nodespan.resources.cluster import MemberNameSpec
 from nodespan.resources.network import DNSProtocol, NameServer, ResolverStatusSpec
 
 HEADER = "# Written by nodespan from the machine configuration; changes are overwritten.\n"
@@ -78,9 +79,25 @@ def is_clock(server: str) -> bool:
     return server.startswith(_CLOCK)
 
 
-def hosts_lines(own: tuple[str, tuple[str, ...]] | None, others: Mapping[str, tuple[str, ...]]) -> str:
-    """Lines for /etc/hosts, in columns: this node's address and names, if known, and those of others."""
+def hosts_lines(
+    own: tuple[str, tuple[str, ...]] | None,
+    others: Mapping[str, tuple[str, ...]],
+    members: Iterable[tuple[str, tuple[str, ...]]] = (),
+) -> str:
+    """Lines for /etc/hosts, in columns: this node's address and names, if known, those of others, those of members."""
     lines = [own] if own is not None and own[1] else []
-    lines += [(address, names) for address, names in others.items() if names]
+    lines += [(address, names) for address, names in (*others.items(), *members) if names]
     width = max((len(address) for address, _ in lines), default=0)
     return "".join(f"{address:<{width}} {' '.join(names)}\n" for address, names in lines)
+
+
+def member_hosts(names: Mapping[str, MemberNameSpec]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The addresses of members, each with the names that lead to it: first the one that it leads back to."""
+    by_canonical: dict[str, list[str]] = {}
+    for name, spec in names.items():
+        by_canonical.setdefault(spec.canonical_name, []).append(name)
+    for canonical, found in sorted(by_canonical.items()):
+        if canonical not in found:
+            continue  # it is being made or removed
+        for address in names[canonical].addresses:
+            yield address, (canonical, *sorted(name for name in found if name != canonical))

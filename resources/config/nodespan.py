@@ -189,6 +189,36 @@ class KubeSpanSettings:
     """The URLs of relays, of which the nearest gives this node an address that others reach."""
 
 
+class NameMode(enum.StrEnum):
+    """How the programs of the machine get to know the names of members."""
+
+    OFF = "off"
+    HOSTS = "hosts"
+    RESOLVED = "resolved"
+    STUB = "stub"
+
+
+class NameAddresses(enum.StrEnum):
+    """Which addresses the names of members stand for."""
+
+    ALL = "all"
+    MESH = "mesh"
+
+
+@attrs.frozen(kw_only=True)
+class NameSettings:
+    """Names of the members of the cluster on this machine."""
+
+    mode: NameMode = NameMode.OFF
+    """How programs get to know them: `hosts` keeps lines in /etc/hosts, `resolved` registers the domain with
+    systemd-resolved, `stub` only offers a resolver.
+    """
+    domain: str = ""
+    """The domain under which members have a name too, as `mesh.internal`; "" for none."""
+    addresses: NameAddresses = NameAddresses.ALL
+    """Whether a name stands for all addresses of a member or for the one in the mesh only."""
+
+
 @attrs.frozen(kw_only=True)
 class HostDnsSettings:
     """What the originals do not set of the node's own DNS server, which `hostDNS.enabled` starts."""
@@ -229,5 +259,7 @@ class NodespanConfig:
     """What the originals do not set of KubeSpan."""
     host_dns: HostDnsSettings = attrs.field(default=HostDnsSettings(), metadata=wire("hostDNS"))
     """The node's own DNS server."""
+    names: NameSettings = NameSettings()
+    """Names of the members of the cluster."""
     states: tuple[StateSettings, ...] = ()
     """Namespaces that are kept on other states."""

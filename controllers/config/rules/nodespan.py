@@ -7,6 +7,7 @@ from typing import Final
 
 from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.common.quoting import quote
+from nodespan.controllers.common.special_names import domain_fault
 from nodespan.controllers.config.finding import Finding, at, under
 from nodespan.controllers.config.notation import (
     CIDR_HINT,
@@ -25,6 +26,8 @@ from nodespan.resources.config.nodespan import (
     EtcdSettings,
     HostDnsSettings,
     KubeSpanSettings,
+    NameMode,
+    NameSettings,
     NodespanConfig,
     StaticPeer,
 )
@@ -65,6 +68,7 @@ def check_nodespan(settings: NodespanConfig) -> Iterator[Finding]:
     yield from under(("dashboard",), _check_dashboard(settings.dashboard))
     yield from under(("kubespan",), _check_kubespan(settings.kubespan))
     yield from under(("hostDNS",), _check_host_dns(settings.host_dns))
+    yield from under(("names",), _check_names(settings.names))
     for key, networks in (("podNetworks", settings.pod_networks), ("acceptNetworks", settings.accept_networks)):
         for index, network in enumerate(networks):
             if not is_cidr(network):
@@ -87,6 +91,16 @@ def _check_host_dns(settings: HostDnsSettings) -> Iterator[Finding]:
         if not is_hostname(domain):
             message = f"{quote(domain)} is not a domain"
             yield at("rebindingAllowed", index, message=message, hint="write it like corp.example.org")
+
+
+def _check_names(names: NameSettings) -> Iterator[Finding]:
+    fault = domain_fault(names.domain) if names.domain else ""
+    if fault:
+        hint = "write one of your own, or one for the inside, like mesh.internal"
+        yield at("domain", message=f"{quote(names.domain)} {fault}", hint=hint)
+    if names.mode is NameMode.RESOLVED and not names.domain:
+        message = "systemd-resolved is told of a domain, and none is given"
+        yield at("domain", message=message, hint="write domain: mesh.internal")
 
 
 def _check_kubespan(settings: KubeSpanSettings) -> Iterator[Finding]:

@@ -1,0 +1,231 @@
+"""From affiliates to names, and to the lines of /etc/hosts; in real time, for files are read in threads."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from nodespan.controllers.host.etc_file import EtcFileController
+from nodespan.controllers.host.names.member_name import MemberNameController
+from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
+from nodespan.resources.cluster import LOCAL, Affiliate, Identity, IdentitySpec, MemberName
+from nodespan.resources.config import (
+    MACHINE_CONFIG_ID,
+    Machine,
+    MachineConfig,
+    MachineConfigSpec,
+    MainDocument,
+    NodespanConfig,
+)
+from nodespan.resources.config.nodespan import NameMode, NameSettings
+from nodespan.resources.network import (
+    CURRENT_ADDRESSES_ID,
+    NetworkProblem,
+    NodeAddress,
+    NodeAddressSpec,
+    StaticHost,
+    StaticHostSpec,
+)
+from nodespan.runtime.testing.kit import Node, running
+from tests.controllers.cluster.samples import affiliate
+from tests.controllers.host.machine import Machine as HostMachine
+from tests.controllers.host.machine import machine
+from tests.support.process import eventually
+
+DOMAIN = NameSettings(mode=NameMode.STUB, domain="mesh.internal")
+OWN_HOSTS = "127.0.0.1 localhost\n127.0.1.1 a\n"
+
+
+def configured(names: NameSettings) -> MachineConfigSpec:
+    return MachineConfigSpec(main=MainDocument(machine=Machine()), nodespan=NodespanConfig(names=names))
+
+
+@attrs.frozen
+class Lab:
+    """A node with its machine."""
+
+    node: Node
+    machine: HostMachine
+
+    async def configure(self, names: NameSettings) -> None:
+        await self.node.put(MachineConfig, MACHINE_CONFIG_ID, configured(names))
+
+    async def member(self, node_id: str, hostname: str, *addresses: str) -> None:
+        spec = attrs.evolve(affiliate(node_id, *addresses), hostname=hostname, nodename=hostname)
+        await self.node.put(Affiliate, node_id, spec)
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        return {name.id: name.spec.addresses for name in self.node.state.list(MemberName)}
+
+    def hosts(self) -> str:
+        return self.machine.read("/etc/hosts") or ""
+
+    def problems(self) -> dict[str, str]:
+        return {problem.id: problem.spec.message for problem in self.node.state.list(NetworkProblem)}
+
+
+@asynccontextmanager
+async def lab(tmp_path: Path, names: NameSettings = DOMAIN, *, hosts: str = OWN_HOSTS) -> AsyncIterator[Lab]:
+    at = machine(tmp_path)
+    at.write("/etc/hosts", hosts)
+    controllers = (
+        MemberNameController(at.host, look_interval=0.01),
+        NetworkEtcFileController(at.host),
+        EtcFileController(at.managed_files(), leaving=trio.Event(), poll_interval=0.01, grace=0.0),
+    )
+    async with running(*controllers) as node:
+        made = Lab(node, at)
+        await node.put(Identity, LOCAL, IdentitySpec(node_id="id-a"))
+        await made.configure(names)
+        yield made
+
+
+async def test_names_follow_members_as_they_come_change_and_go(tmp_path: Path) -> None:
+    async with lab(tmp_path) as at:
+        await at.member("id-b", "b", "10.0.0.2")
+        await at.node.eventually(MemberName, "b.mesh.internal")
+        await at.node.settled()
+        assert at.names() == {"b": ("10.0.0.2",), "b.mesh.internal": ("10.0.0.2",)}
+        await at.member("id-b", "c", "10.0.0.3")
+        await at.node.eventually(MemberName, "c.mesh.internal")
+        await at.node.settled()
+        assert at.names() == {"c": ("10.0.0.3",), "c.mesh.internal": ("10.0.0.3",)}
+        await at.configure(NameSettings(mode=NameMode.STUB))
+        await at.node.gone(MemberName, "c.mesh.internal")
+        await at.node.settled()
+        assert at.names() == {"c": ("10.0.0.3",)}
+        await at.node.destroy(Affiliate, "id-b")
+        await at.node.gone(MemberName, "c")
+        assert at.names() == {}
+
+
+async def test_no_name_is_made_unless_configured(tmp_path: Path) -> None:
+    async with lab(tmp_path, NameSettings()) as at:
+        await at.member("id-b", "b", "10.0.0.2")
+        await at.member("id-c", "wpad", "10.0.0.3")
+        await at.node.settled()
+        assert at.names() == {}
+        assert at.problems() == {}
+        await at.configure(DOMAIN)
+        await at.node.eventually(MemberName, "b")
+        await at.configure(NameSettings())
+        await at.node.gone(MemberName, "b")
+        await at.node.settled()
+        assert at.problems() == {}
+
+
+async def test_nodes_of_one_name_are_told_apart_until_one_leaves(tmp_path: Path) -> None:
+    async with lab(tmp_path) as at:
+        await at.member("id-c", "db", "10.0.0.3")
+        await at.node.eventually(MemberName, "db")
+        await at.member("id-b", "db", "10.0.0.2")
+        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "id-b")
+        await at.node.settled()
+        (other,) = (name for name in at.names() if name.startswith("db-") and "." not in name)
+        assert at.names()[other] == ("10.0.0.3",)
+        assert "2 nodes are called d" in at.problems()["MemberNames/db"]
+        # Somebody who calls itself by that name has it: the first one gets another.
+        await at.member("id-d", other, "10.0.0.4")
+        await at.node.eventually(MemberName, other, lambda found: found.spec.addresses == ("10.0.0.4",))
+        await at.node.settled()
+        assert sum(addresses == ("10.0.0.3",) for addresses in at.names().values()) == 2
+        await at.node.destroy(Affiliate, "id-d")
+        await at.node.eventually(MemberName, other, lambda found: found.spec.addresses == ("10.0.0.3",))
+        await at.node.destroy(Affiliate, "id-b")
+        await at.node.eventually(MemberName, "db", lambda found: found.spec.node_id == "id-c")
+        await at.node.settled()
+        assert at.names().keys() == {"db", "db.mesh.internal"}
+        assert at.problems() == {}
+
+
+async def test_an_address_that_two_nodes_have_leads_back_to_neither(tmp_path: Path) -> None:
+    def leads_back(at: Lab, name: str) -> tuple[str, ...]:
+        return at.node.state.get(MemberName, name).spec.reverse_addresses
+
+    async with lab(tmp_path) as at:
+        await at.member("id-b", "b", "10.0.0.2", "192.0.2.9")
+        await at.node.eventually(MemberName, "b.mesh.internal")
+        assert leads_back(at, "b.mesh.internal") == ("10.0.0.2", "192.0.2.9")
+        assert leads_back(at, "b") == ()
+        await at.member("id-c", "c", "192.0.2.9")
+        await at.node.eventually(MemberName, "c.mesh.internal")
+        await at.node.settled()
+        assert leads_back(at, "b.mesh.internal") == ("10.0.0.2",)
+        assert leads_back(at, "c.mesh.internal") == ()
+        await at.node.destroy(Affiliate, "id-b")
+        await at.node.gone(MemberName, "b")
+        await at.node.settled()
+        assert leads_back(at, "c.mesh.internal") == ("192.0.2.9",)
+
+
+async def test_a_member_takes_no_name_and_no_address_of_this_machine(tmp_path: Path) -> None:
+    async with lab(tmp_path, hosts=OWN_HOSTS + "192.0.2.7 b\n") as at:
+        await at.node.put(NodeAddress, CURRENT_ADDRESSES_ID, NodeAddressSpec(addresses=("10.0.0.1/24",)))
+        await at.node.put(StaticHost, "c", StaticHostSpec(addresses=("192.0.2.8",)))
+        for name in "abc":
+            await at.member(f"id-{name}{name}", name, "10.0.0.1", "10.0.0.9")
+        await at.member("id-w", "localhost", "10.0.0.9")
+        await at.node.eventually(MemberName, "c.mesh.internal")
+        await at.node.settled()
+        assert at.names() == {f"{name}.mesh.internal": ("10.0.0.9",) for name in "abc"}
+        assert at.problems().keys() == {"Affiliates/id-w", *(f"MemberNames/{name}" for name in "abc")}
+        # What is taken changes.
+        at.machine.write("/etc/hosts", OWN_HOSTS)
+        await at.node.eventually(MemberName, "b")
+        await at.node.destroy(StaticHost, "c")
+        await at.node.eventually(MemberName, "c")
+        at.machine.write("/etc/hosts", OWN_HOSTS + "192.0.2.7 b.mesh.internal\n")
+        await at.node.gone(MemberName, "b.mesh.internal")
+
+
+async def test_the_hosts_file_holds_the_names_between_marks_and_is_as_before_in_the_end(tmp_path: Path) -> None:
+    async with lab(tmp_path, NameSettings(mode=NameMode.HOSTS, domain="mesh.internal")) as at:
+        await at.member("id-a", "a", "10.0.0.1")
+        await at.member("id-b", "b", "10.0.0.2", "fd00::2")
+        await at.member("id-c", "com", "10.0.0.3")
+        expected = (
+            OWN_HOSTS
+            + "# BEGIN nodespan: changes to these lines are overwritten\n"
+            + "10.0.0.1 a.mesh.internal\n"
+            + "10.0.0.2 b.mesh.internal b\n"
+            + "fd00::2  b.mesh.internal b\n"
+            + "10.0.0.3 com.mesh.internal\n"
+            + "# END nodespan\n"
+        )
+        await eventually(lambda: at.hosts() == expected)
+        await at.node.destroy(Affiliate, "id-b")
+        await eventually(lambda: "10.0.0.2" not in at.hosts())
+        # Lines of others come and go beside ours.
+        at.machine.write("/etc/hosts", at.hosts() + "192.0.2.7 printer\n")
+        await at.member("id-d", "d", "10.0.0.4")
+        await eventually(lambda: "10.0.0.4 d.mesh.internal d\n" in at.hosts())
+        await at.configure(NameSettings())
+        await eventually(lambda: at.hosts() == OWN_HOSTS + "192.0.2.7 printer\n")
+
+
+async def test_what_an_earlier_process_left_goes(tmp_path: Path) -> None:
+    async with lab(tmp_path, NameSettings(mode=NameMode.HOSTS)) as at:
+        await at.member("id-b", "b", "10.0.0.2")
+        await eventually(lambda: "10.0.0.2" in at.hosts())
+        state = at.node.state
+    await state.destroy(Affiliate, "id-b")
+    async with running(MemberNameController(at.machine.host), state=state) as node:
+        await node.gone(MemberName, "b")
+
+
+@pytest.mark.parametrize("count", [50])
+async def test_a_join_writes_its_own_names_only(tmp_path: Path, count: int) -> None:
+    async with lab(tmp_path) as at:
+        for number in range(count):
+            await at.member(f"id-{number}", f"n{number}", f"10.0.1.{number}")
+        await at.node.eventually(MemberName, f"n{count - 1}.mesh.internal")
+        await at.node.settled()
+        counters = at.node.engine.runners["cluster.MemberNameController"].access.counters
+        before = counters.writes
+        await at.member("id-x", "x", "10.0.2.1")
+        await at.node.eventually(MemberName, "x.mesh.internal")
+        await at.node.settled()
+        assert counters.writes - before == 2
