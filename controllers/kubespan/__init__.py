@@ -20,16 +20,17 @@ from nodespan.runtime.plugins import AnyController, Settings
 def controllers(settings: Settings) -> list[AnyController]:
     """What the entry point of the family stands for."""
     settings.publish(metrics.METRICS)
+    device = WireguardDevice()
     return [
         ConfigController(),
         IdentityController(settings.state_dir),
         PeerSpecController(),
-        PeerStatusController(WireguardDevice()),
+        PeerStatusController(device),
         ManagerController(),
         DiscoveryPathController(),
         PeerController(),
         EndpointController(),
-        RelayController(KernelTrials(WireguardDevice())),
+        RelayController(KernelTrials(device)),
         PathController(),
         PathRouteController(),
     ]

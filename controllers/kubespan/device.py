@@ -4,17 +4,22 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import trio
 
 from nodespan.controllers.kubespan.data_path import FIREWALL_MARK, LINK_NAME
 from nodespan.controllers.kubespan.peer_state import ObservedPeer
-from nodespan.controllers.kubespan.probe import Probe
 from nodespan.kernel.netns import in_netns
 from nodespan.kernel.rtnetlink import integer, open_rtnl_socket
 from nodespan.kernel.wireguard import DeviceState, read_device
 from nodespan.kernel.wireguard.device import parse_endpoint
 
+if TYPE_CHECKING:
+    from nodespan.kernel.packets.echo import Echo
+
+# The size of the packet of a probe, inside of the tunnel.
+_PROBE_SIZE = 64
 _OIF = 4  # RTA_OIF, the link that a route leads to
 
 
@@ -43,8 +48,11 @@ class WireguardDevice:
         self._netns = netns
 
     @cached_property
-    def _probe(self) -> Probe:
-        return Probe(self._netns)
+    def _echo(self) -> "Echo":
+        # Only an agent with peers has any to ask.
+        from nodespan.kernel.packets.echo import Echo
+
+        return Echo(self._netns)
 
     @cached_property
     def _counters(self) -> int:
@@ -54,9 +62,9 @@ class WireguardDevice:
 
     def close(self) -> None:
         """Close what was opened; it is opened again on use."""
-        if "_probe" in vars(self):
-            self._probe.close()
-            del self._probe
+        if "_echo" in vars(self):
+            self._echo.close()
+            del self._echo
         if "_counters" in vars(self):
             os.close(self._counters)
             del self._counters
@@ -79,8 +87,22 @@ class WireguardDevice:
         return b"".join(parts).decode(errors="surrogateescape")
 
     def probe(self, addresses: Iterable[str]) -> None:
-        """Send an echo request to each of these addresses of the mesh; does not wait."""
-        self._probe.send(addresses)
+        """Send an echo request to each of these addresses of the mesh; does not wait.
+
+        It makes WireGuard start a handshake with a peer that it has no session with. One that cannot be sent counts as
+        not answered.
+        """
+        for address in addresses:
+            try:
+                self._echo.send(address, 0, _PROBE_SIZE)
+            except OSError:  # no route, no peer, no room: the next look tries again
+                continue
+
+    def answered(self) -> frozenset[str]:
+        """The addresses that have answered a probe since this was asked last; of a flood, those at its beginning."""
+        if "_echo" not in vars(self):
+            return frozenset()
+        return frozenset(answer.address for answer in self._echo.received())
 
     async def is_tunnelled(self, endpoint: str) -> bool:
         """Whether the tunnel's own packets to this endpoint would be routed into the tunnel."""

@@ -24,6 +24,13 @@ every second, and moves as soon as one handshake has certainly failed; the wire 
 peer that is up keeps the endpoint that the device observed, whether or not it was this node that chose it: a path that
 works is never given up for one that may work. A silent one moves; without another endpoint it is down where it is.
 
+What is received may be the peer's own doing while nothing gets to it: on a path that is cut one way only it goes on
+sending data, keepalives and handshakes that it begins. So each peer that comes up is asked once whether it answers
+echo requests, which nearly all do. One that has answered is probed, too, when it was sent more than keepalives for 10 s
+without an answer or a completed handshake, which takes both ways; and nothing but these two ends that. A completed
+handshake without an answer shows that it answers no echoes any more: then all that is received is a sign of life again,
+until it answers the next time.
+
 A peer that no longer announces the address of its endpoint as its own has probably moved: it is probed at once, and has
 less time to answer. (The endpoint itself stays in the list, since discovery services expire endpoints by age only.)
 """
@@ -49,6 +56,10 @@ WITHDRAWN_TIMEOUT = 3.0
 QUIET_TIMEOUT = 45.0
 # An empty packet, which is not answered.
 KEEPALIVE_BYTES = 32
+# How long a peer that answers is believed to be reached after it has shown it, and what may be sent to it from then on:
+# more than the keepalives between two handshakes, of which there are five.
+PROOF_TIMEOUT = 10.0
+_UNPROVEN_BYTES = 8 * KEEPALIVE_BYTES
 # A handshake that seems to be this far in the future shows that the wall clock was set back since, in seconds.
 _FUTURE = 1.0
 
@@ -123,6 +134,7 @@ class ObservedPeer:
     """A peer as the device shows it: the endpoint it uses ("" for none), the last handshake, and bytes in and out.
 
     The handshake is in seconds of the wall clock of that moment. `relay` is the one that the peer is reached over.
+    `answered` is whether it has answered an echo request since the last reading.
     """
 
     endpoint: str = ""
@@ -130,6 +142,7 @@ class ObservedPeer:
     last_handshake: float | None = None
     received: int = 0
     sent: int = 0
+    answered: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -138,8 +151,10 @@ class Path:
 
     `endpoint` is what the device uses, `last_used` what this node gave it last. `heard` is when the bytes received last
     grew, and `sent_when_heard` how many had been sent by then; `probed` is since when the peer has been probed without
-    an answer. `is_announced` is whether the peer was last seen to announce the address of `endpoint`, `is_withdrawn`
-    whether it has ceased to and was not heard from since.
+    an answer. `is_asked` is whether it was probed since it came up, `answers` whether an echo is what it answers with,
+    on whatever endpoint; `proven` is when it last showed that it is reached, and `sent_when_proven` how many bytes had
+    been sent by then. `is_announced` is whether the peer was last seen to announce the address of `endpoint`,
+    `is_withdrawn` whether it has ceased to and was not heard from since.
     """
 
     endpoint: str = ""
@@ -151,6 +166,10 @@ class Path:
     heard: float | None = None
     sent_when_heard: int = 0
     probed: float | None = None
+    is_asked: bool = False
+    answers: bool = False
+    proven: float | None = None
+    sent_when_proven: int = 0
     is_announced: bool = False
     is_withdrawn: bool = False
 
@@ -188,8 +207,19 @@ class Path:
         path = self if observed is None else self._with(observed, now, wall_offset)
         if path.probed is not None:
             return path
-        is_due = path.sent > path.sent_when_heard + KEEPALIVE_BYTES or now - path.last_sign > QUIET_TIMEOUT
+        if not path.is_asked and path.state(now) is PeerState.UP:
+            return attrs.evolve(path, probed=now, is_asked=True)
+        is_due = (
+            path.sent > path.sent_when_heard + KEEPALIVE_BYTES
+            or now - path.last_sign > QUIET_TIMEOUT
+            or (path.has_to_prove and path.proven is not None and now - path.proven > PROOF_TIMEOUT)
+        )
         return attrs.evolve(path, probed=now) if is_due else path
+
+    @property
+    def has_to_prove(self) -> bool:
+        """Whether a peer that answers has been sent more than keepalives since it last showed that it is reached."""
+        return self.answers and self.sent > self.sent_when_proven + _UNPROVEN_BYTES
 
     def _with(self, observed: ObservedPeer, now: float, wall_offset: float) -> "Path":
         is_first = self.handshake.read == -math.inf
@@ -200,6 +230,8 @@ class Path:
             received=observed.received,
             sent=observed.sent,
         )
+        if observed.answered or path.last_handshake != self.last_handshake:
+            path = attrs.evolve(path, proven=now, sent_when_proven=observed.sent)
         if is_first:
             # Nothing is known of when these bytes came, except that a handshake brought some.
             reported = observed.last_handshake
@@ -212,10 +244,16 @@ class Path:
             )
         if observed.received < self.received or observed.sent < self.sent:
             # The device was replaced, and counts from zero: that is no sign of life.
-            return attrs.evolve(path, sent_when_heard=observed.sent)
-        if observed.received > self.received:
-            return attrs.evolve(path, heard=now, sent_when_heard=observed.sent, probed=None, is_withdrawn=False)
-        return path
+            return attrs.evolve(path, sent_when_heard=observed.sent, sent_when_proven=observed.sent)
+        return path._heard(observed, now) if observed.received > self.received or observed.answered else path
+
+    def _heard(self, observed: ObservedPeer, now: float) -> "Path":
+        path, answers = attrs.evolve(self, heard=now), self.answers or observed.answered
+        if self.probed is not None and self.answers and not observed.answered:
+            if self.last_handshake is None or self.last_handshake < self.probed:
+                return path
+            answers = False
+        return attrs.evolve(path, sent_when_heard=observed.sent, probed=None, answers=answers, is_withdrawn=False)
 
     def announced(self, allowed_ips: tuple[str, ...], now: float, *, roamed: bool) -> "Path":
         """With what the peer announces now; `roamed` is whether the device has found another endpoint itself."""
@@ -235,6 +273,7 @@ class Path:
             last_used=endpoint,
             last_change=now,
             probed=None,
+            is_asked=False,
             sent_when_heard=self.sent,
             is_announced=False,
             is_withdrawn=False,
@@ -316,6 +355,7 @@ def is_the_same(path: Path, before: ObservedPeer | None, observed: ObservedPeer 
         and before.last_handshake == observed.last_handshake
         and before.endpoint == observed.endpoint
         and before.relay == observed.relay
+        and before.answered == observed.answered
     )
 
 
@@ -331,6 +371,8 @@ def _moments(path: Path) -> Iterator[float]:
         yield path.probed + (WITHDRAWN_TIMEOUT if path.is_withdrawn else SILENCE_TIMEOUT)
     else:
         yield path.last_sign + QUIET_TIMEOUT
+        if path.has_to_prove and path.proven is not None:
+            yield path.proven + PROOF_TIMEOUT
 
 
 def _has_failed(path: Path, now: float) -> bool:

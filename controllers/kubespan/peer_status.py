@@ -65,6 +65,10 @@ class Device(Protocol):
         """Send something that is answered to these addresses of the mesh; does not wait."""
         ...
 
+    def answered(self) -> frozenset[str]:
+        """The addresses that have answered a probe since this was asked last."""
+        ...
+
     async def is_tunnelled(self, endpoint: str) -> bool:
         """Whether the tunnel's own packets to this endpoint would be routed into the tunnel."""
         ...
@@ -119,6 +123,8 @@ class PeerStatusController(QueueController):
         self._own: frozenset[str] = frozenset()
         self._greetings = 0
         self._relayed = Relayed()
+        # Addresses that have answered a probe by the latest reading, until the peer is looked at.
+        self._answered: set[str] = set()
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
         """The node's own addresses changed, or which are those of a relay: the next reading shows who is affected."""
@@ -152,6 +158,8 @@ class PeerStatusController(QueueController):
         await self._look(ctx, item.id, spec.spec)
 
     async def _read(self) -> None:
+        # Before the reading, which then has counted their packets.
+        self._answered = set(self._device.answered())
         self._observed = self._relayed.named(await self._device.read())
         self._gone &= self._observed.keys()
 
@@ -188,7 +196,6 @@ class PeerStatusController(QueueController):
                 continue
             looks += 1
             await self._read()
-            self._device.probe(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
             if all_are_due:
                 looked = trio.current_time()
                 due = [peer.id for peer in ctx.list(KubeSpanPeerSpec)]
@@ -208,6 +215,8 @@ class PeerStatusController(QueueController):
                 if peer is not None:
                     await self._look(ctx, id, peer.spec)
                     await slices.rest()
+            # After the looks: who is in doubt now, and not those that have answered by now.
+            self._device.probe(self._addresses(ctx, self._unsettled if looks % RETRY_LOOKS == 0 else self._doubtful))
 
     async def shutdown(self, ctx: QueueContext) -> None:  # noqa: ARG002
         """Close the device."""
@@ -245,8 +254,12 @@ class PeerStatusController(QueueController):
         if last is not None and last.read > last.at:
             before = before.read_again(last.read)
         endpoints, wall_offset, now = spec.endpoints, self._wall_offset.read(), self._now()
+        seen = observed
+        if observed is not None and spec.address in self._answered:
+            self._answered.discard(spec.address)
+            seen = attrs.evolve(observed, answered=True)
         while True:
-            path, state = step(before, endpoints, observed, now, allowed_ips=spec.allowed_ips, wall_offset=wall_offset)
+            path, state = step(before, endpoints, seen, now, allowed_ips=spec.allowed_ips, wall_offset=wall_offset)
             if path.last_used == before.last_used or not await self._device.is_tunnelled(path.last_used):
                 break
             self._warn(ctx, spec.label, path.last_used)

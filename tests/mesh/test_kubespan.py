@@ -237,8 +237,9 @@ def test_a_peer_with_one_endpoint_cut_off_is_reached_at_the_other(
         key = specs_of(peer, "kubespanidentities")[0]["publicKey"]
         used = wg(node, "endpoints")[key]
         (other,) = both - {used}
-        with Pinging(node, mesh.address(peer)) as pinging:
-            eventually(lambda: pinging.answered_at > 0)
+        # The peer goes on sending, too, which shows nothing of the way to it.
+        with Pinging(node, mesh.address(peer)) as pinging, Pinging(peer, mesh.address(node)) as talking:
+            eventually(lambda: pinging.answered_at > 0 and talking.answered_at > 0)
             try:
                 inside(peer, "nft", "-f", "-", stdin=cut % (used.partition(":")[0], KUBESPAN_PORT))
                 began = time.monotonic()

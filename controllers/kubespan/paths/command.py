@@ -13,7 +13,7 @@ from nodespan.runtime.cli.options import add_client_options, socket_of
 from nodespan.runtime.text.escaping import escaped
 
 if TYPE_CHECKING:
-    from nodespan.controllers.kubespan.paths.echo import Echo
+    from nodespan.kernel.packets.echo import Echo
 
 _COUNT = 10
 _INTERVAL = 1.0
@@ -34,7 +34,7 @@ class PingCommand:
 
     def run(self, options: argparse.Namespace) -> int:
         """Ping; returns 0 if any answer came, else 1. Raises CommandError."""
-        from nodespan.controllers.kubespan.paths.echo import Echo
+        from nodespan.kernel.packets.echo import Echo
 
         if options.count is not None and options.count < 1:
             raise CommandError("--count is at least 1")

@@ -16,7 +16,6 @@ import attrs
 import trio
 
 from nodespan.controllers.common.problems import Problems
-from nodespan.controllers.kubespan.paths.echo import Answer, Echo
 from nodespan.controllers.kubespan.paths.rules import (
     MOST_BUSY,
     RAISE_INTERVAL,
@@ -28,6 +27,7 @@ from nodespan.controllers.kubespan.paths.rules import (
     is_news,
     with_trial,
 )
+from nodespan.kernel.packets.echo import Answer, Echo
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     KubeSpanConfig,

@@ -2,7 +2,9 @@
 
 A device is read as a whole when it is new, and at each full comparison; in between, a changed peer is compared with
 what was sent last. The endpoint is the exception to "the device is the truth", for it moves with the peer: it is sent
-when the desired one changes, and not again because the device shows another one later.
+when the desired one changes, and not again because the device shows another one later. The peer is greeted at an
+endpoint that it gets instead of another: a device does not send to it of itself, so what the peer sends from where it
+was would take the device back there before it has a reason to answer from elsewhere.
 
 A device may know peers that nothing desires (yet): after a restart of the agent, controllers learn of their peers one
 after the other. Those that were never sent here are removed only when the caller says that this has lasted long enough.
@@ -12,6 +14,7 @@ from collections.abc import Collection, Mapping
 
 import attrs
 
+from nodespan.controllers.network.wireguard.first_word import without_keepalive
 from nodespan.kernel.wireguard.device import DeviceChange, DeviceState, PeerConfig, wireguard_peer_equal
 
 
@@ -44,7 +47,10 @@ class PeerLedger:
             elif sent is None:
                 changed.append(peer)
             elif not wireguard_peer_equal(sent, peer):
-                changed.append(self._without_known_endpoint(peer))
+                peer = self._without_known_endpoint(peer)
+                # A device that is told to keep a peer alive, and did not, begins at once.
+                is_greeted = peer.endpoint and sent.persistent_keepalive and peer.persistent_keepalive
+                changed += [without_keepalive(peer), peer] if is_greeted else [peer]
         return DeviceChange(peers=tuple(changed), removed=tuple(removed))
 
     def differences(

@@ -251,7 +251,9 @@ async def test_a_peer_with_an_address_that_is_none_is_left_out_and_the_others_ar
 class FakeDevice:
     """A device whose answers the test sets; counts how often it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers: bool = False) -> None:
+        self.answers = answers
+        self.echoes: set[str] = set()
         self.peers: dict[str, ObservedPeer] = {}
         self.reads = 0
         self.was_read = trio.Event()
@@ -272,7 +274,18 @@ class FakeDevice:
         return self.packets
 
     def probe(self, addresses: Iterable[str]) -> None:
-        self.probed += addresses
+        asked = list(addresses)
+        self.probed += asked
+        if self.answers and asked:
+            self.echoes.update(asked)
+            # All of them, whatever their addresses.
+            for key, peer in self.peers.items():
+                self.peers[key] = attrs.evolve(peer, received=peer.received + 96)
+
+    def answered(self) -> frozenset[str]:
+        answered = frozenset(self.echoes)
+        self.echoes.clear()
+        return answered
 
     async def is_tunnelled(self, endpoint: str) -> bool:
         return endpoint in self.tunnelled
@@ -284,7 +297,7 @@ def _peer(*endpoints: str) -> KubeSpanPeerSpecSpec:
 
 @pytest.mark.virtual_clock
 async def test_a_settled_mesh_costs_one_look_per_half_minute_and_no_write() -> None:
-    device = FakeDevice()
+    device = FakeDevice(answers=True)
     for number in range(200):
         device.peers[f"key-{number}"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
     controller = PeerStatusController(device, now=trio.current_time, wall=trio.current_time)
@@ -292,17 +305,21 @@ async def test_a_settled_mesh_costs_one_look_per_half_minute_and_no_write() -> N
         for number in range(200):
             await node.create(KubeSpanPeerSpec.new(f"key-{number}", _peer("192.0.2.2:1")))
         await node.settled()
+        # As it comes up, each is asked once whether it answers.
+        await trio.sleep(3)
+        asked = len(device.probed)
+        assert asked == 200
         counters = node.engine.runners[controller.name].access.counters
-        for heard in range(1, 6):
+        for _ in range(5):
             for key, peer in device.peers.items():
-                device.peers[key] = attrs.evolve(peer, last_handshake=trio.current_time(), received=92 * heard)
+                device.peers[key] = attrs.evolve(peer, last_handshake=trio.current_time(), received=peer.received + 92)
             await device.was_read.wait()
             await trio.sleep(1)
             reads, writes = device.reads, counters.writes
             await trio.sleep(30)
             assert device.reads - reads == 1
             assert counters.writes == writes
-        assert not device.probed
+        assert len(device.probed) == asked
 
 
 @pytest.mark.virtual_clock
@@ -338,11 +355,14 @@ async def test_peers_that_are_down_cost_one_wake_up_a_second_and_a_write_every_h
 
 @pytest.mark.virtual_clock
 async def test_a_node_that_has_lost_an_address_lets_its_peers_hear_from_it_at_once() -> None:
-    device = FakeDevice()
+    device = FakeDevice(answers=True)
     device.peers["key"] = ObservedPeer(endpoint="192.0.2.2:1", last_handshake=trio.current_time())
     async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
         await node.create(KubeSpanPeerSpec.new("key", _peer("192.0.2.2:1")))
         await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is PeerState.UP)
+        await trio.sleep(3)
+        assert device.probed == ["fd00::2"]
+        device.probed.clear()
         # Gaining one is no reason: what was sent from elsewhere is still answered.
         for addresses, asked in (
             (("192.0.2.1/24",), 0),

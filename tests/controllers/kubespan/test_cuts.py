@@ -22,6 +22,8 @@ class Wire:
 
     working: frozenset[str] = frozenset({WORKING})
     is_cut: bool = False
+    # Endpoints at which nothing arrives, while what the peer sends of its own accord comes from there.
+    deaf: frozenset[str] = frozenset()
 
     def carries(self, endpoint: str) -> bool:
         return not self.is_cut and endpoint in self.working
@@ -44,6 +46,7 @@ class ModelDevice:
     # Whether packets leave the machine at all, and whether there is a device.
     sends: bool = True
     is_there: bool = True
+    echoes: set[str] = attrs.field(factory=set)
 
     async def read(self) -> Mapping[str, ObservedPeer]:
         if not self.is_there:
@@ -68,6 +71,9 @@ class ModelDevice:
         if not self.sends:
             return
         self.sent += 148
+        if self.endpoint in self.wire.deaf:
+            self.received += 148
+            return
         if not self.wire.carries(self.endpoint):
             return
         if self.last_handshake is None or now - self.last_handshake > 120:
@@ -84,8 +90,15 @@ class ModelDevice:
         return self.sent
 
     def probe(self, addresses: Iterable[str]) -> None:
-        for _ in addresses:
+        for address in addresses:
             self.carry()
+            if self.wire.carries(self.endpoint) and self.endpoint not in self.wire.deaf:
+                self.echoes.add(address)
+
+    def answered(self) -> frozenset[str]:
+        answered = frozenset(self.echoes)
+        self.echoes.clear()
+        return answered
 
     async def is_tunnelled(self, endpoint: str) -> bool:
         return endpoint == ""
@@ -149,3 +162,22 @@ async def test_a_peer_that_nothing_answers_for_is_not_up_for_longer_than_90_seco
         await node.eventually(KubeSpanPeerStatus, "key", lambda r: r.spec.state is not PeerState.UP, within=90)
         await trio.sleep(300)
         assert node.state.get(KubeSpanPeerStatus, "key").spec.state is not PeerState.UP
+
+
+@pytest.mark.virtual_clock
+async def test_a_path_that_is_cut_one_way_is_left_for_another_though_the_peer_is_heard_on_it() -> None:
+    other = "198.51.100.9:51820"
+    device = ModelDevice(Wire(working=frozenset({WORKING, other})))
+    async with running(PeerStatusController(device, now=trio.current_time, wall=trio.current_time)) as node:
+        spec = KubeSpanPeerSpecSpec(address="fd00::2", endpoints=(WORKING, other), label="two")
+        await node.create(KubeSpanPeerSpec.new("key", spec))
+        await _live(node, device, 60, until_up=True)
+        await _live(node, device, 60)
+        assert device.endpoint == WORKING
+        device.wire.deaf = frozenset({WORKING})
+        await _live(node, device, 30)
+        assert device.endpoint == other
+        changes = device.changes
+        await _live(node, device, 600)
+        assert (device.endpoint, device.changes) == (other, changes)
+        assert node.state.get(KubeSpanPeerStatus, "key").spec.state is PeerState.UP

@@ -105,7 +105,13 @@ def test_a_peer_moves_on_after_one_handshake_timeout() -> None:
 
 def _up() -> Path:
     path, state = step(
-        Path(last_used="10.0.0.1:1", last_change=NOW - 400, handshake=Handshake(read=NOW - 1), received=900),
+        Path(
+            last_used="10.0.0.1:1",
+            last_change=NOW - 400,
+            handshake=Handshake(read=NOW - 1),
+            received=900,
+            is_asked=True,
+        ),
         ENDPOINTS,
         ObservedPeer(endpoint="10.0.0.1:1", last_handshake=NOW - 100, received=1000, sent=1000),
         NOW,
@@ -139,9 +145,11 @@ def test_a_packet_received_on_the_new_endpoint_makes_the_peer_up_without_a_hands
     path = _up().to("10.0.0.2:1", NOW)
     seen = ObservedPeer(endpoint="10.0.0.2:1", last_handshake=NOW - 100, received=1500, sent=1500)
     path, state = step(path, ENDPOINTS, seen, NOW + 1)
-    assert state is PeerState.UP
-    path, state = step(path, ENDPOINTS, seen, NOW + 20)
-    assert (path.last_used, state) == ("10.0.0.2:1", PeerState.UP)
+    assert (state, path.probed) == (PeerState.UP, NOW + 1)
+    seen = attrs.evolve(seen, received=1600, answered=True)
+    path, state = step(path, ENDPOINTS, seen, NOW + 2)
+    path, state = step(path, ENDPOINTS, attrs.evolve(seen, answered=False), NOW + 20)
+    assert (path.last_used, state, path.answers) == ("10.0.0.2:1", PeerState.UP, True)
 
 
 def test_an_answer_ends_the_probing() -> None:
@@ -327,8 +335,11 @@ def test_looks_that_are_left_out_while_nothing_changes_would_have_found_nothing(
                 endpoint=chance.choice(("", "10.0.0.0:1", "10.9.9.9:9")),
                 last_handshake=handshake,
                 received=observed.received + chance.choice((0, 0, 32, 148)),
-                sent=observed.sent + chance.choice((0, 32, 148)),
+                sent=observed.sent + chance.choice((0, 32, 148, 1480)),
+                answered=chance.random() < 0.3,
             )
+        elif observed is not None:
+            observed = attrs.evolve(observed, answered=False)
         each, state = step(each, endpoints, observed, now)
         is_known = not isinstance(shown, tuple) and rules.is_the_same(seldom, shown, observed)
         if is_known and now < rules.changes_at(seldom, looked):
@@ -376,3 +387,60 @@ def test_an_agent_that_starts_after_a_step_is_doubtful_of_old_handshakes(stepped
     path, found = step(path, ENDPOINTS, observed, NOW + rules.SILENCE_TIMEOUT)
     assert found is not PeerState.UP
     assert path.last_used
+
+
+def look(path: Path, at: float, *, received: int, sent: int, answered: bool = False, handshake: float = -1.0) -> Path:
+    seen = ObservedPeer(endpoint="a:1", last_handshake=handshake, received=received, sent=sent, answered=answered)
+    return path.observed(seen, at)
+
+
+def _asked(*, answered: bool) -> Path:
+    """A peer that has come up, was asked, and has sent something."""
+    path = look(Path(), 0.0, received=100, sent=100)
+    assert path.state(0.0) is PeerState.UP
+    assert path.probed == 0.0
+    path = look(path, 1.0, received=200, sent=200, answered=answered)
+    assert (path.probed, path.answers) == (None, answered)
+    return path
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_a_peer_sends_of_its_own_accord_is_no_sign_that_it_is_reached(answers: bool) -> None:
+    path = look(_asked(answered=answers), 2.0, received=200, sent=400)
+    assert path.probed == 2.0
+    # From here on nothing gets to it. It sends keepalives, data, and handshakes that it begins.
+    for second in range(3, 20):
+        path = look(path, second, received=200 + 148 * second, sent=400 + 96 * second)
+        assert path.is_silent(second) is (answers and second - 2.0 >= rules.SILENCE_TIMEOUT)
+    assert path.state(20.0) is (PeerState.UNKNOWN if answers else PeerState.UP)
+
+
+def test_a_peer_that_answers_is_heard_however_much_else_it_sends() -> None:
+    path = _asked(answered=True)
+    for second in range(2, 60):
+        path = look(path, second, received=200 + 148 * second, sent=400 + 96 * second, answered=second % 4 == 0)
+        assert not path.is_silent(second)
+    assert path.answers
+
+
+def test_a_completed_handshake_shows_that_a_peer_answers_no_echoes_any_more() -> None:
+    path = look(_asked(answered=True), 3.0, received=200, sent=500)
+    path = look(path, 4.0, received=300, sent=600)
+    assert path.probed == 3.0
+    path = look(path, 5.0, received=400, sent=700, handshake=4.5)
+    assert (path.probed, path.answers) == (None, False)
+    for second in range(6, 30):
+        path = look(path, second, received=400 + 100 * second, sent=700 + 100 * second, handshake=4.5)
+        assert not path.is_silent(second)
+
+
+def test_a_device_that_roams_back_to_a_path_cut_one_way_leaves_it_again() -> None:
+    """What the peer sends from there takes the device back: that it answers is known of the peer, not of the path."""
+    endpoints = ("a:1", "b:1")
+    path = _asked(answered=True)
+    tried = []
+    for second in range(2, 40):
+        seen = ObservedPeer(endpoint="a:1", last_handshake=-1.0, received=200 + 148 * second, sent=400 + 96 * second)
+        path, _ = step(path, endpoints, seen, second)
+        tried.append(path.endpoint)
+    assert tried.count("b:1") == 2

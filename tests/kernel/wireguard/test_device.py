@@ -261,6 +261,7 @@ def test_a_refusal_of_a_device_in_userspace_is_an_error() -> None:
 # What a device was told.
 
 PEER = PeerConfig(public_key=OTHER, endpoint="192.0.2.1:7", allowed_ips=("10.0.0.0/8",))
+ALIVE = attrs.evolve(PEER, persistent_keepalive=25)
 
 
 def device(*peers: PeerConfig) -> DeviceState:
@@ -291,6 +292,22 @@ def test_an_endpoint_is_set_again_after_it_was_unset() -> None:
     ledger = told(PEER)
     ledger.note({OTHER: attrs.evolve(PEER, endpoint="")})
     assert ledger.changes({OTHER: PEER}) == DeviceChange(peers=(PEER,))
+
+
+@pytest.mark.parametrize("known", [ALIVE, attrs.evolve(ALIVE, endpoint="")])
+def test_a_peer_is_greeted_at_an_endpoint_that_it_gets_instead_of_another(known: PeerConfig) -> None:
+    wanted = attrs.evolve(ALIVE, endpoint="192.0.2.2:7")
+    # A device that is told to keep a peer alive, and did not, begins at once.
+    silent = attrs.evolve(wanted, persistent_keepalive=0)
+    assert told(known).changes({OTHER: wanted}) == DeviceChange(peers=(silent, wanted))
+
+
+def test_a_peer_that_is_not_kept_alive_or_gets_no_endpoint_is_not_greeted() -> None:
+    held_back = attrs.evolve(ALIVE, persistent_keepalive=0)
+    for wanted in (ALIVE, attrs.evolve(ALIVE, endpoint="192.0.2.2:7")):
+        assert len(told(held_back).changes({OTHER: wanted}).peers) == 1
+    more = attrs.evolve(ALIVE, allowed_ips=("10.0.0.0/8", "10.0.0.0/7"))
+    assert told(ALIVE).changes({OTHER: more}) == DeviceChange(peers=(attrs.evolve(more, endpoint=""),))
 
 
 def test_only_configured_peers_are_removed_one_by_one() -> None:

@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from nodespan.controllers.kubespan.paths.controller import PathController
-from nodespan.controllers.kubespan.paths.echo import Answer
 from nodespan.controllers.kubespan.paths.measuring import SMALL
 from nodespan.controllers.kubespan.paths.routes import PathRouteController
 from nodespan.controllers.kubespan.paths.rules import BUDGET, BUSY_BYTES, RAISE_INTERVAL, SHORTEST_INTERVAL
+from nodespan.kernel.packets.echo import Answer
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     KubeSpanConfig,
