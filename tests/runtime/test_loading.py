@@ -15,7 +15,7 @@ from tests.support.deadlines import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 # Never in an agent: they are for clients, for tests, or were too heavy for what they were used for.
-NEVER = ("argparse", "grpc", "hypothesis", "prometheus_client", "pyroute2", "pytest", "unittest")
+NEVER = ("argparse", "asyncio.events", "grpc", "hypothesis", "prometheus_client", "pyroute2", "pytest", "unittest")
 # Only when a configuration or a client asks for it.
 LATER = (
     *("cryptography", "google.protobuf", "h11", "h2", "http", "ruamel.yaml", "sqlite3"),
@@ -66,6 +66,8 @@ cluster:
 AGENT = """
 import sys
 from pathlib import Path
+from nodespan.runtime.process.unneeded import leave_unloaded
+leave_unloaded("asyncio")
 import trio
 from nodespan.runtime.agent import Agent, AgentOptions
 from nodespan.resources.cluster import DiscoveryServiceStatus

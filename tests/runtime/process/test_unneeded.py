@@ -1,0 +1,67 @@
+"""A stand-in for a library that is imported and not used."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from nodespan.runtime.cli import command
+from nodespan.runtime.process.unneeded import leave_unloaded
+
+NAME = "a_library_for_tests"
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with one module below it."""
+    (tmp_path / NAME).mkdir()
+    (tmp_path / NAME / "__init__.py").write_text("from .below import answer\n__all__ = ['answer']\n")
+    (tmp_path / NAME / "below.py").write_text("answer = 42\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # Removed at the end, whatever is there then.
+    for name in (NAME, f"{NAME}.below"):
+        monkeypatch.setitem(sys.modules, name, sys)
+        del sys.modules[name]
+    return NAME
+
+
+def test_importing_it_loads_nothing_and_using_it_loads_it(library: str) -> None:
+    leave_unloaded(library)
+    imported = importlib.import_module(library)
+    assert not hasattr(imported, "__file__")
+    assert f"{library}.below" not in sys.modules
+    assert imported.answer == 42
+    assert sys.modules[library] is not imported
+    assert sys.modules[library].__file__
+    # Who has it already goes on using it.
+    assert imported.answer == 42
+    with pytest.raises(AttributeError, match="question"):
+        _ = imported.question
+
+
+@pytest.mark.parametrize(
+    "statement", [f"import {NAME}.below as found", f"from {NAME} import below as found", f"from {NAME} import *"]
+)
+def test_every_way_to_import_from_it_finds_what_is_there(library: str, statement: str) -> None:
+    leave_unloaded(library)
+    names: dict[str, object] = {}
+    exec(f"import {library}\n{statement}", names)
+    found = names.get("found")
+    assert getattr(found, "answer", names.get("answer")) == 42
+
+
+def test_a_library_that_is_loaded_stays(library: str) -> None:
+    loaded = importlib.import_module(library)
+    leave_unloaded(library)
+    assert sys.modules[library] is loaded
+
+
+@pytest.mark.parametrize("verb", ["agent", "discovery", "relay"])
+def test_a_program_that_stays_leaves_asyncio_unloaded(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Beside asyncio, which the tests have loaded.
+    left: list[str] = []
+    monkeypatch.setattr("nodespan.runtime.process.unneeded.leave_unloaded", left.append)
+    monkeypatch.setattr("nodespan.runtime.process.garbage.tune", lambda: None)
+    assert command.run([verb, "--help"]) == 0
+    assert left == ["asyncio"]
