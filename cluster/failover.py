@@ -2,14 +2,10 @@
 
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Callable
 
-from nodespan.cluster.echo import ping
+from nodespan.cluster.pinging import INTERVAL, Pinging
 from nodespan.cluster.plan import Plan, Station
 from nodespan.cluster.service import Service, agent_service
 from nodespan.cluster.station_processes import NAMESPACES, start
@@ -26,79 +22,22 @@ from nodespan.cluster.virtual_ip import (
 from nodespan.runtime.cli.errors import CommandError
 
 _LOOK_INTERVAL = 0.05
-_PING_INTERVAL = 0.02
 _PING_TIMEOUT = 0.1
 _STOP_PATIENCE = 10.0
 _PATIENCE = 30.0
 _Processes = dict[Service, "subprocess.Popen[bytes]"]
 
 
-# The times of the last answer before it and of the answer that ended it.
-Silence = tuple[float, float]
-
-
-def longest_silence(answers: Sequence[float], since: float) -> Silence:
-    """The longest time between an answer and the next one that came after a moment. Raises ValueError if there is
-    none."""
-    silences = [(before, after) for before, after in pairwise(answers) if after > since]
-    return max(silences, key=lambda silence: silence[1] - silence[0])
-
-
-class Client:
-    """Pings an address from a namespace repeatedly, in a thread, and records the times of answers."""
-
-    def __init__(self, namespace: Path, address: str) -> None:
-        self._namespace = namespace
-        self._address = address
-        self._over = threading.Event()
-        self._answers: list[float] = []
-        self._failure: OSError | None = None
-
-    def answered_since(self, since: float) -> bool:
-        """Whether there was an answer after this time. Raises OSError if pinging failed."""
-        if self._failure is not None:
-            raise self._failure
-        return bool(self._answers) and self._answers[-1] > since
-
-    def silence(self, since: float) -> Silence:
-        """The longest silence that ended after this time. Raises ValueError without two answers."""
-        answers = tuple(self._answers)
-        return longest_silence(answers, since)
-
-    @contextmanager
-    def pinging(self) -> Iterator["Client"]:
-        """Ping until the block ends."""
-        thread = threading.Thread(target=self._ping)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            thread.join()
-
-    def _ping(self) -> None:
-        sequence = 0
-        while not self._over.wait(_PING_INTERVAL):
-            sequence = (sequence + 1) & 0xFFFF
-            try:
-                took = ping(self._namespace, self._address, sequence=sequence, timeout=_PING_TIMEOUT)
-            except OSError as error:
-                self._failure = error
-                return
-            if took is not None:
-                self._answers.append(time.monotonic())
-
-
 def demonstrate(plan: Plan, processes: _Processes, terminal: Terminal) -> None:
     """Have the address move twice, and report what happens. Blocks for half a minute. Agents are restarted, and are in
     `processes` then. Raises CommandError where it does not move."""
     namespace = NAMESPACES / plan.discovery.namespace
-    with Client(namespace, str(plan.vip)).pinging() as client:
-        terminal.line(f"\n{plan.discovery.name} pings {plan.vip} every {_PING_INTERVAL * 1000:g} ms from now on")
+    with Pinging(namespace, str(plan.vip), timeout=_PING_TIMEOUT) as pings:
+        terminal.line(f"\n{plan.discovery.name} pings {plan.vip} every {INTERVAL * 1000:g} ms from now on")
         for number, what in ((signal.SIGTERM, "stopped regularly"), (signal.SIGKILL, "killed (kill -9)")):
             terminal.line(f"waiting until the others have been candidates for {LEASE_TTL:g} s")
             _watch(plan, terminal, would_take_over_at_once)
-            _hand_over(plan, processes, terminal, client, number, what)
+            _hand_over(plan, processes, terminal, pings, number, what)
     terminal.line("waiting until all others are candidates again")
     _watch(plan, terminal, would_take_over_at_once)
     terminal.line("\nthe final reports of the nodes")
@@ -107,7 +46,7 @@ def demonstrate(plan: Plan, processes: _Processes, terminal: Terminal) -> None:
 
 
 def _hand_over(
-    plan: Plan, processes: _Processes, terminal: Terminal, client: Client, number: signal.Signals, what: str
+    plan: Plan, processes: _Processes, terminal: Terminal, pings: Pinging, number: signal.Signals, what: str
 ) -> None:
     before = look_at_vip(plan)
     holder = agreed_holder(before)
@@ -119,8 +58,8 @@ def _hand_over(
     processes[service].send_signal(number)
     _watch(plan, terminal, lambda views: _taken_over(views, holder), before=before, began=began)
     taken = time.monotonic()
-    _wait(lambda: client.answered_since(taken), f"{plan.vip} does not answer {plan.discovery.name}")
-    last, next_one = client.silence(began)
+    _wait(lambda: pings.answered_since(taken), f"{plan.vip} does not answer {plan.discovery.name}")
+    last, next_one = pings.silence(began)
     terminal.line(
         f"the client had no answer for {next_one - last:.2f} s: "
         f"from {max(0.0, last - began):.2f} s to {next_one - began:.2f} s"

@@ -1,67 +1,26 @@
 """Demonstrates the relay: two nodes that cannot send each other UDP, and the moment when they can again."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
 
 from nodespan.cluster.commands import ALLOW_UDP, BLOCK_UDP
-from nodespan.cluster.echo import ping
 from nodespan.cluster.peers import MeshView, changes, kubespan_address, look, specs_of, table
+from nodespan.cluster.pinging import INTERVAL, Pinging
 from nodespan.cluster.plan import Plan
 from nodespan.cluster.station_processes import NAMESPACES, run
 from nodespan.cluster.terminal import Terminal
 from nodespan.runtime.cli.errors import CommandError
 
 _LOOK_INTERVAL = 0.2
-_PING_INTERVAL = 0.02
-_PING_TIMEOUT = 0.5
 # A direct path is found within two minutes.
 _PATIENCE = 150.0
 # So long it is watched afterwards: what is lost shows a moment later.
 _AFTERWARDS = 3.0
 
 
-class Pinging:
-    """Pings from one node to another, each in its turn, in a thread: the times of those that were sent and answered."""
-
-    def __init__(self, plan: Plan) -> None:
-        first, last = plan.nodes[0], plan.nodes[-1]
-        self._namespace = NAMESPACES / first.namespace
-        self._address = kubespan_address(last)
-        self._over = threading.Event()
-        # When each was sent, and its round trip: None for no answer.
-        self.taken: list[tuple[float, float | None]] = []
-
-    @contextmanager
-    def running(self) -> Iterator["Pinging"]:
-        """Ping until the block ends."""
-        thread = threading.Thread(target=self._ping)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._over.set()
-            thread.join()
-
-    def _ping(self) -> None:
-        sequence = 0
-        while not self._over.wait(_PING_INTERVAL):
-            sequence = (sequence + 1) & 0xFFFF
-            began = time.monotonic()
-            took = ping(self._namespace, self._address, sequence=sequence, timeout=_PING_TIMEOUT)
-            self.taken.append((began, took))
-
-    def median(self, since: float, until: float) -> float:
-        """The usual round trip between two moments, in seconds; 0 without any."""
-        found = sorted(took for at, took in self.taken if took is not None and since <= at < until)
-        return found[len(found) // 2] if found else 0.0
-
-    def silence(self, since: float) -> float:
-        """The longest time between two answers after this moment, in seconds."""
-        answered = [at + took for at, took in self.taken if took is not None and at >= since]
-        return max((after - before for before, after in pairwise(answered)), default=0.0)
+def pings_between(plan: Plan) -> Pinging:
+    """Pings from the first node to the last one."""
+    first, last = plan.nodes[0], plan.nodes[-1]
+    return Pinging(NAMESPACES / first.namespace, kubespan_address(last))
 
 
 def is_direct(view: MeshView) -> bool:
@@ -76,7 +35,7 @@ def is_relayed(view: MeshView) -> bool:
 
 def demonstrate_relay(plan: Plan, terminal: Terminal) -> None:
     """Show the pair on the relay, let it send UDP, and show how it goes direct. Blocks. Raises CommandError."""
-    first, last = plan.nodes[0].name, plan.nodes[-1].name
+    first, target = plan.nodes[0].name, plan.nodes[-1].name
     terminal.line("\nthe relay and the paths, as the nodes show them")
     for node in plan.nodes:
         for spec in specs_of(node, "kubespanrelaystatuses"):
@@ -86,9 +45,9 @@ def demonstrate_relay(plan: Plan, terminal: Terminal) -> None:
     view = look(plan)
     for line in table(view):
         terminal.line(f"  {line}")
-    with Pinging(plan).running() as pings:
+    with pings_between(plan) as pings:
         began = time.monotonic()
-        terminal.line(f"\n{first} pings {last} every {_PING_INTERVAL * 1000:g} ms from now on")
+        terminal.line(f"\n{first} pings {target} every {INTERVAL * 1000:g} ms from now on")
         time.sleep(_AFTERWARDS)
         allowed = time.monotonic()
         allow_udp(plan)
@@ -103,7 +62,11 @@ def demonstrate_relay(plan: Plan, terminal: Terminal) -> None:
         direct = time.monotonic()
         time.sleep(_AFTERWARDS)
         terminal.line(f"both ends are direct {direct - allowed:.1f} s after it became possible")
-        terminal.line(f"the longest time without an answer was {pings.silence(began):.2f} s")
+        try:
+            last, next_one = pings.silence(began)
+        except ValueError:
+            raise CommandError(f"{target} answers no ping") from None
+        terminal.line(f"the longest time without an answer was {next_one - last:.2f} s")
         terminal.line(
             f"the round trip was {pings.median(began, allowed) * 1000:.2f} ms over the relay, "
             f"and is {pings.median(direct, direct + _AFTERWARDS) * 1000:.2f} ms now"

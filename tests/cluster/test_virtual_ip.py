@@ -7,8 +7,8 @@ import pytest
 
 from nodespan.cluster.commands import network_commands
 from nodespan.cluster.etcd import etcd_command, etcd_endpoints
-from nodespan.cluster.failover import longest_silence
 from nodespan.cluster.node_configs import node_configs
+from nodespan.cluster.pinging import longest_silence
 from nodespan.cluster.plan import Plan
 from nodespan.cluster.virtual_ip import NO_AGENT, VipView, agreed_holder, vip_changes, would_take_over_at_once
 from nodespan.controllers.config.loading import load

@@ -15,6 +15,7 @@ import pytest
 from nodespan.cluster.commands import agent_command
 from nodespan.cluster.echo import ping
 from nodespan.cluster.peers import kubespan_address, look
+from nodespan.cluster.pinging import Pinging
 from nodespan.cluster.plan import Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
 from nodespan.runtime.cli.client import ask
@@ -31,7 +32,6 @@ pytestmark = [
 
 _UP_WITHIN = 60
 _GONE_WITHIN = 30
-_PING_INTERVAL = 0.02
 
 
 def plan_called(suffix: str, size: int = 3) -> Plan:
@@ -104,37 +104,15 @@ def wg(node: Station, what: str) -> list[str]:
     return sorted(done.stdout.splitlines())
 
 
-class Pinging:
-    """Pings without pause, from a thread, for as long as the block lasts."""
-
-    def __init__(self, node: Station, address: str) -> None:
-        self._node = node
-        self._address = address
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._ping)
-        self.sent = self.lost = 0
-
-    def _ping(self) -> None:
-        while not self._over.is_set():
-            self.sent += 1
-            took = ping(NAMESPACES / self._node.namespace, self._address, sequence=self.sent & 0xFFFF)
-            self.lost += took is None
-            time.sleep(_PING_INTERVAL)
-
-    def __enter__(self) -> "Pinging":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-
 def test_killing_an_agent_loses_no_packet(kept: Kept) -> None:
     victim, other = kept.node(1), kept.node(2)
     address = kubespan_address(victim)
     handshakes = wg(victim, "latest-handshakes")
-    with Pinging(other, address) as through_mesh, Pinging(other, victim.address) as to_node:
+    here = NAMESPACES / other.namespace
+    with (
+        Pinging(here, address, timeout=1.0) as through_mesh,
+        Pinging(here, victim.address, timeout=1.0) as to_node,
+    ):
         pid = agent_pid(victim)
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: pid not in pids_in(victim.namespace), 5)

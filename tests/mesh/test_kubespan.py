@@ -6,7 +6,6 @@ Each test leaves the mesh as it found it, so they run in any order.
 import base64
 import contextlib
 import http.client
-import itertools
 import os
 import re
 import signal
@@ -25,6 +24,7 @@ import pytest
 from nodespan.cluster.commands import LINK, NODESPAN, Command, agent_command, discovery_command, enter
 from nodespan.cluster.echo import ping
 from nodespan.cluster.peers import kubespan_address, look, specs_of
+from nodespan.cluster.pinging import Pinging
 from nodespan.cluster.plan import DISCOVERY_PORT, Plan, Station
 from nodespan.cluster.station_processes import NAMESPACES, pids_in, start
 from nodespan.controllers.kubespan.data_path import LINK_NAME, ROUTING_TABLE
@@ -48,7 +48,6 @@ _SETTLED_WITHIN = 150.0
 _FAILED_OVER_WITHIN = 75.0
 # WireGuard gives up on an answer after 15 s and makes new keys then.
 _KEYS_SETTLE = 18
-_PING_INTERVAL = 0.02
 _ANSWERS_WITHIN = 0.5
 # As often as WireGuard makes new keys by itself, in seconds.
 _REKEY_AFTER = 120
@@ -137,44 +136,14 @@ def answers(node: Station, address: str) -> bool:
     return ping(NAMESPACES / node.namespace, address) is not None
 
 
-class Pinging:
-    """Pings without pause, from a thread, for as long as the block lasts."""
+def pinging_from(node: Station, address: str) -> Pinging:
+    """Pings from a node."""
+    return Pinging(NAMESPACES / node.namespace, address)
 
-    def __init__(self, node: Station, address: str) -> None:
-        self._node = node
-        self._address = address
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._ping)
-        self.sent = self.lost = 0
-        self.answered_at = 0.0
 
-    def _ping(self) -> None:
-        for number in itertools.count(1):
-            if self._over.is_set():
-                return
-            self.sent = number
-            if (
-                ping(
-                    NAMESPACES / self._node.namespace, self._address, sequence=number & 0xFFFF, timeout=_ANSWERS_WITHIN
-                )
-                is None
-            ):
-                self.lost += 1
-            else:
-                self.answered_at = time.monotonic()
-            time.sleep(_PING_INTERVAL)
-
-    def answers_since(self, moment: float) -> bool:
-        """Whether one was sent and answered after that."""
-        return self.answered_at > moment + 1.0
-
-    def __enter__(self) -> "Pinging":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+def answers_since(pinging: Pinging, moment: float) -> bool:
+    """Whether one was sent and answered after that."""
+    return pinging.answered_since(moment + 1.0)
 
 
 def agent_pid(node: Station) -> int:
@@ -238,12 +207,12 @@ def test_a_peer_with_one_endpoint_cut_off_is_reached_at_the_other(
         used = wg(node, "endpoints")[key]
         (other,) = both - {used}
         # The peer goes on sending, too, which shows nothing of the way to it.
-        with Pinging(node, mesh.address(peer)) as pinging, Pinging(peer, mesh.address(node)) as talking:
+        with pinging_from(node, mesh.address(peer)) as pinging, pinging_from(peer, mesh.address(node)) as talking:
             eventually(lambda: pinging.answered_at > 0 and talking.answered_at > 0)
             try:
                 inside(peer, "nft", "-f", "-", stdin=cut % (used.partition(":")[0], KUBESPAN_PORT))
                 began = time.monotonic()
-                eventually(lambda: pinging.answers_since(began), _FAILED_OVER_WITHIN)
+                eventually(lambda: answers_since(pinging, began), _FAILED_OVER_WITHIN)
                 record_property("failover_seconds", round(pinging.answered_at - began, 1))
                 assert pinging.lost > 0
                 assert wg(node, "endpoints")[key] == other
@@ -281,7 +250,7 @@ def test_without_the_discovery_service_traffic_flows_and_changes_arrive_once_it_
 ) -> None:
     node, peer, discovery = mesh.node(0), mesh.node(2), mesh.plan.discovery
     address = "203.0.113.4"
-    with contextlib.ExitStack() as undo, Pinging(node, mesh.address(peer)) as pinging:
+    with contextlib.ExitStack() as undo, pinging_from(node, mesh.address(peer)) as pinging:
         eventually(lambda: pinging.answered_at > 0)
         for pid in pids_in(discovery.namespace):
             os.kill(pid, signal.SIGKILL)
@@ -291,7 +260,7 @@ def test_without_the_discovery_service_traffic_flows_and_changes_arrive_once_it_
         try:
             undo.enter_context(extra_address(mesh, peer, f"{address}/32"))
             began = time.monotonic()
-            eventually(lambda: pinging.answers_since(began + 2))
+            eventually(lambda: answers_since(pinging, began + 2))
             assert f"{address}/32" not in mesh.allowed(node, peer)
         finally:
             begin(discovery, discovery_command(mesh.plan))
@@ -338,8 +307,8 @@ def test_a_killed_agent_loses_no_packet_and_forces_no_rekeying(mesh: Mesh) -> No
     handshakes, link = wg(victim, "latest-handshakes"), link_index(victim)
     with (
         link_events(victim) as events,
-        Pinging(other, mesh.address(victim)) as through_mesh,
-        Pinging(victim, other.address) as to_node,
+        pinging_from(other, mesh.address(victim)) as through_mesh,
+        pinging_from(victim, other.address) as to_node,
     ):
         stop_agent(victim, signal.SIGKILL)
         begin(victim, agent_command(victim))
@@ -356,7 +325,7 @@ def test_a_killed_agent_loses_no_packet_and_forces_no_rekeying(mesh: Mesh) -> No
 
 def loses_nothing(node: Station, address: str) -> bool:
     """Whether a node gets answers from an address without a gap for a moment."""
-    with Pinging(node, address) as pinging:
+    with pinging_from(node, address) as pinging:
         eventually(lambda: pinging.sent > 50)
     return pinging.lost == 0
 

@@ -74,8 +74,9 @@ class PathRouteController(QueueController):
     outputs = (shared(RouteSpec),)
 
     def __init__(self) -> None:
-        # The peer of each route that was made.
+        # The peer of each route that was made, and the routes of each peer.
         self._peers: dict[str, str] = {}
+        self._routes: dict[str, set[str]] = {}
 
     def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
         """The peer of a route that is to go, or of a spec; all that have routes or are narrow for the configuration."""
@@ -84,7 +85,7 @@ class PathRouteController(QueueController):
             return () if peer is None else (KubeSpanPathStatus.pointer(peer),)
         if changed.type == KubeSpanPeerSpec.name:
             return (KubeSpanPathStatus.pointer(changed.id),)
-        ids = {*self._peers.values(), *(path.id for path in ctx.list(KubeSpanPathStatus) if path.spec.path_mtu)}
+        ids = {*self._routes, *(path.id for path in ctx.list(KubeSpanPathStatus) if path.spec.path_mtu)}
         return [KubeSpanPathStatus.pointer(id) for id in ids]
 
     async def reconcile(self, ctx: QueueContext, item: Pointer[Any]) -> None:
@@ -101,12 +102,27 @@ class PathRouteController(QueueController):
             and 0 < path.spec.path_mtu < path.spec.tunnel_mtu
         ):
             desired = narrow_routes(peer.spec.address, peer.spec.allowed_ips, path.spec.path_mtu)
-        for id in [id for id, owner in self._peers.items() if owner == item.id and id not in desired]:
+        for id in sorted(self._routes.get(item.id, set()) - desired.keys()):
             if ctx.find(_ROUTES, id) is None or await ctx.remove(_ROUTES, id):
-                del self._peers[id]
+                self._forget(id)
         for id, route in desired.items():
             current = ctx.find(_ROUTES, id)
-            self._peers[id] = item.id
+            self._note(id, item.id)
             if current is not None and current.metadata.is_tearing_down and not await ctx.remove(_ROUTES, id):
                 continue
             await ctx.put(_ROUTES, id, route)
+
+    def _note(self, id: str, peer: str) -> None:
+        """A route is this peer's now."""
+        if self._peers.get(id) != peer:
+            self._forget(id)
+            self._peers[id] = peer
+            self._routes.setdefault(peer, set()).add(id)
+
+    def _forget(self, id: str) -> None:
+        peer = self._peers.pop(id, None)
+        if peer is not None:
+            routes = self._routes[peer]
+            routes.discard(id)
+            if not routes:
+                del self._routes[peer]

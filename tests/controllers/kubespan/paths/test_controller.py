@@ -314,3 +314,23 @@ async def test_a_narrow_path_gets_routes_of_its_own_for_as_long_as_it_is_narrow(
         # Nothing of it is left without the setting.
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
         await node.gone(routes, "operator/180/inet4//10.0.0.1/32/1")
+
+
+async def test_a_change_of_one_narrow_path_costs_the_same_however_many_there_are() -> None:
+    narrow = KubeSpanPathStatusSpec(path=PathKind.DIRECT, path_mtu=1376, tunnel_mtu=1420)
+    controller = PathRouteController()
+    async with running(controller) as node:
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, attrs.evolve(CONFIG, auto_mtu=True))
+        for number in (1, 2, 3):
+            await add(node, number)
+            await node.put(KubeSpanPathStatus, f"key-{number}", narrow)
+        await node.settled()
+        made = {peer: frozenset(routes) for peer, routes in controller._routes.items()}
+        assert {peer: len(routes) for peer, routes in made.items()} == {"key-1": 2, "key-2": 2, "key-3": 2}
+        await node.put(KubeSpanPathStatus, "key-2", attrs.evolve(narrow, path_mtu=1420))
+        await node.settled()
+        assert controller._routes == {"key-1": made["key-1"], "key-3": made["key-3"]}
+        assert set(controller._peers) == made["key-1"] | made["key-3"]
+        await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
+        await node.settled()
+        assert (controller._routes, controller._peers) == ({}, {})
