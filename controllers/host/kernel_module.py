@@ -4,6 +4,9 @@ A module stays loaded when it is no longer named: whoever came to use it since w
 that is loaded take effect at the next boot.
 """
 
+import contextlib
+import os
+
 import trio
 
 from nodespan.controllers.common.problems import Problems
@@ -54,6 +57,12 @@ class KernelModuleSpecController(Controller):
     def __init__(self, host: Host, *, look_interval: float = LOOK_INTERVAL) -> None:
         self._host = host
         self._look_interval = look_interval
+        # The kernel's names of modules that specs name otherwise, by an alias, or as modprobe found them.
+        self._names: dict[KernelModuleSpecSpec, str] = {}
+        # Those that are part of the kernel though it shows nothing of them.
+        self._silent: set[KernelModuleSpecSpec] = set()
+        # Of which modprobe said that it is done, though there is no such module.
+        self._absent: dict[KernelModuleSpecSpec, str] = {}
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the specs and the kernel."""
@@ -82,15 +91,42 @@ class KernelModuleSpecController(Controller):
         faults = {id: text for id, spec in specs.items() if (text := self._host.refusal or module_fault(spec))}
         statuses = await trio.to_thread.run_sync(self._look, specs)
         for id, spec in specs.items():
-            if id in faults or statuses[id].state:
+            if statuses[id].state:
+                self._absent.pop(spec, None)
+            if id in faults or statuses[id].state or spec in self._absent:
                 continue
             try:
                 await self._load(spec)
             except (CommandFailedError, HostError) as error:
                 faults[id] = str(error)
+                continue
+            if not (await trio.to_thread.run_sync(self._look, {id: spec}))[id].state:
+                await self._find_out(id, spec)
+        for spec in (self._names.keys() | self._absent.keys() | self._silent) - set(specs.values()):
+            self._names.pop(spec, None)
+            self._absent.pop(spec, None)
+            self._silent.discard(spec)
         if any(not status.state for status in statuses.values()):
             statuses = await trio.to_thread.run_sync(self._look, specs)
-        return statuses, faults
+        return statuses, faults | {
+            id: self._absent[spec] for id, spec in specs.items() if spec in self._absent and not statuses[id].state
+        }
+
+    async def _find_out(self, id: str, spec: KernelModuleSpecSpec) -> None:
+        """What modprobe has loaded, if it is there under another name."""
+        from nodespan.controllers.host.kernel_module_rules import built_in_modules, resolved_name
+
+        assert self._host.commands is not None
+        with contextlib.suppress(CommandFailedError):
+            # It fails for a name that modprobe does not know: then it is not an alias either.
+            self._names[spec] = resolved_name(await self._host.commands.run("modprobe", "-R", "--", spec.name))
+        text = await trio.to_thread.run_sync(_text, self._host, f"/lib/modules/{os.uname().release}/modules.builtin")
+        if self._kernel_name(spec) in built_in_modules(text):
+            self._silent.add(spec)
+        elif not (await trio.to_thread.run_sync(self._look, {id: spec}))[id].state:
+            self._absent[spec] = (
+                f"modprobe {spec.name} loads nothing: see whether /etc/modprobe.d disables it (install, blacklist)"
+            )
 
     async def _load(self, spec: KernelModuleSpecSpec) -> None:
         if self._host.commands is None:
@@ -99,16 +135,26 @@ class KernelModuleSpecController(Controller):
 
     def _look(self, specs: dict[str, KernelModuleSpecSpec]) -> dict[str, KernelModuleStatusSpec]:
         """In a worker thread."""
-        from nodespan.controllers.host.kernel_module_rules import kernel_name, loaded_modules
+        from nodespan.controllers.host.kernel_module_rules import BUILT_IN, loaded_modules
 
-        loaded = loaded_modules(_text(self._host, "/proc/modules"), (spec.name for spec in specs.values()))
-        return {id: loaded.get(kernel_name(spec.name)) or self._built_in(spec) for id, spec in specs.items()}
+        names = {id: self._kernel_name(spec) for id, spec in specs.items()}
+        loaded = loaded_modules(_text(self._host, "/proc/modules"), names.values())
+        return {
+            id: BUILT_IN if specs[id] in self._silent else loaded.get(name) or self._built_in(name)
+            for id, name in names.items()
+        }
 
-    def _built_in(self, spec: KernelModuleSpecSpec) -> KernelModuleStatusSpec:
+    def _kernel_name(self, spec: KernelModuleSpecSpec) -> str:
+        from nodespan.controllers.host.kernel_module_rules import kernel_name
+
+        return kernel_name(self._names.get(spec) or spec.name)
+
+    def _built_in(self, name: str) -> KernelModuleStatusSpec:
         """A module that has no line of its own, but is there, is part of the kernel."""
-        from nodespan.controllers.host.kernel_module_rules import BUILT_IN, kernel_name, module_fault
+        from nodespan.controllers.common.kernel_names import MODULE_NAME
+        from nodespan.controllers.host.kernel_module_rules import BUILT_IN
 
-        is_there = not module_fault(spec) and self._host.exists(f"/sys/module/{kernel_name(spec.name)}")
+        is_there = MODULE_NAME.fullmatch(name) is not None and self._host.exists(f"/sys/module/{name}")
         return BUILT_IN if is_there else KernelModuleStatusSpec()
 
 

@@ -35,6 +35,18 @@ def kernel_name(name: str) -> str:
     return name.replace("-", "_")
 
 
+def resolved_name(said: str) -> str:
+    """The first module that an alias stands for, from what `modprobe -R` prints; "" for none."""
+    names = said.split()
+    return names[0] if names and MODULE_NAME.fullmatch(names[0]) else ""
+
+
+def built_in_modules(text: str) -> frozenset[str]:
+    """The names, in the kernel's form, of what `modules.builtin` lists as paths: `kernel/fs/ext4/ext4.ko`."""
+    names = (line.strip().rpartition("/")[2].partition(".ko")[0] for line in text.splitlines())
+    return frozenset(map(kernel_name, names))
+
+
 def loaded_modules(text: str, names: Iterable[str]) -> dict[str, KernelModuleStatusSpec]:
     """Of these modules those that are loaded, by their names in the kernel, from the text of /proc/modules."""
     sought = {kernel_name(name) for name in names}

@@ -66,6 +66,13 @@ class Parameter:
         match = _OF_LINK.fullmatch(self.path)
         return match[3] if match is not None and match[3] not in _SHARED else ""
 
+    def of_link(self, name: str) -> "Parameter":
+        """The same setting of another link; this one must be of a link."""
+        start, end = (_SYSFS_OF_LINK.match(self.path) if self.sys else _OF_LINK.fullmatch(self.path)).span(  # type: ignore[union-attr]
+            1 if self.sys else 3
+        )
+        return Parameter(f"{self.path[:start]}{name}{self.path[end:]}", sys=self.sys)
+
     @property
     def is_forwarding_of_all(self) -> bool:
         """Whether it is the one switch for forwarding on all links, by either of its names."""

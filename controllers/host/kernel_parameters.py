@@ -10,7 +10,8 @@ written, unless another program changed it since: then it stays as that program 
 Two records can be about one parameter: its own, and one that has it beside. The value before is what was there before
 the first of them, in both. While both are desired its own decides; afterwards the one that remains does.
 
-A setting of a link goes with its link, so a link that is made again under the name begins with a record of its own.
+A setting of a link goes with its link: under a new name it is put back there, or goes on if that is desired. A link
+that is made again under the name begins with a record of its own.
 """
 
 import errno
@@ -61,13 +62,21 @@ def index_of_link(name: str) -> int:
         return 0
 
 
+def name_of_link(index: int) -> str:
+    """The name of a link of the network namespace of this process, "" if there is none of the index."""
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""
+
+
 @attrs.frozen(kw_only=True)
 class Record:
     """What is to be put back. Values are in the kernel's own form.
 
     `value` is the desired one, `reads` what the kernel makes of it ("" until it was written). `index` is that of the
-    link that it is a setting of, else 0. `others` are the values before and after of the parameters beside it, and
-    `restoring` those of them that are about to be put back with it.
+    link that it is a setting of, else 0. `others` are the values before and after of the parameters beside it, `links`
+    the indexes of the links that these are of, and `restoring` those of them that are about to be put back with it.
     """
 
     before: str
@@ -75,6 +84,7 @@ class Record:
     reads: str = ""
     index: int = 0
     others: Mapping[str, tuple[str, str]] = attrs.field(factory=dict)
+    links: Mapping[str, int] = attrs.field(factory=dict)
     restoring: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
@@ -114,12 +124,14 @@ class KernelParameters:
         own: Path = Path("/"),
         clock: Callable[[], float] = time.monotonic,
         link_index: Callable[[str], int] = index_of_link,
+        link_name: Callable[[int], str] = name_of_link,
     ) -> None:
         self._host = host
         self._journal = journal
         self._own = own
         self._clock = clock
         self._link_index = link_index
+        self._link_name = link_name
         self._damper = Damper()
         # Why records are not put back, by name.
         self._stuck: dict[str, str] = {}
@@ -144,6 +156,7 @@ class KernelParameters:
         """Set what is desired and, if that is allowed, put back what is no longer. Raises OSError of the journal."""
         with self._lock:
             outcome = Outcome()
+            self._follow_links()
             found = {id: parameter for id in desired if (parameter := parameter_of(id)) is not None}
             kept = frozenset(_name(parameter) for parameter in found.values())
             if may_undo:
@@ -186,6 +199,33 @@ class KernelParameters:
                 outcome.problems[id] = _reason(parameter, error, "read")
         self._journal.change(changes)
         return there
+
+    def _follow_links(self) -> None:
+        """Have the records of links that were renamed be about their new names."""
+        changes: dict[str, Any] = {}
+        for name in self._journal.names(_KIND):
+            parameter, record = _parameter(name), Record.of(self._journal.get(name))
+            after = self._renamed(parameter, record.index)
+            paths = {path: self._renamed(Parameter(path), index).path for path, index in record.links.items()}
+            if after == parameter and all(path == new for path, new in paths.items()):
+                continue
+            moved = attrs.evolve(
+                record,
+                others={paths.get(path, path): both for path, both in record.others.items()},
+                links={paths[path]: index for path, index in record.links.items()},
+                restoring=tuple(paths.get(path, path) for path in record.restoring),
+            )
+            if after != parameter:
+                changes.setdefault(name, None)
+            changes[_name(after)] = moved.to_plain()
+        self._journal.change(changes)
+
+    def _renamed(self, parameter: Parameter, index: int) -> Parameter:
+        """The parameter of the link of this index, which may have another name by now."""
+        if not index or self._link_index(parameter.link_name) == index:
+            return parameter
+        name = self._link_name(index)
+        return parameter.of_link(name) if name else parameter
 
     def _record_of(self, parameter: Parameter) -> Record | None:
         """The record of a parameter; None for that of a link that is gone, though there is another of its name."""
@@ -254,10 +294,14 @@ class KernelParameters:
     def _write_recorded(self, parameter: Parameter, record: Record) -> str:
         """Write the value, with a record before and after; returns what the kernel makes of it."""
         others = dict(record.others)
+        links = dict(record.links)
         for path in self._paths_beside(parameter):
             value = self._read_beside(path)
             if value is not None and path not in others:
                 others[path] = (self._before(Parameter(path), value), value)
+                if index := self._index(Parameter(path)):
+                    links[path] = index
+        record = attrs.evolve(record, links=links)
         self._journal.change({_name(parameter): attrs.evolve(record, others=others).to_plain()})
         self._write_beside(parameter, record.value, others)
         reads = self._read(parameter)

@@ -25,6 +25,8 @@ class NotedCommands:
     asked: list[str] = attrs.field(factory=list)
     failing: set[str] = attrs.field(factory=set)
     states: dict[str, str] = attrs.field(factory=dict)
+    # What commands print, by their whole line.
+    printed: dict[str, str] = attrs.field(factory=dict)
 
     async def run(self, *command: str) -> str:
         """Note it, and answer for systemd. Raises CommandFailedError for one that is to fail."""
@@ -34,7 +36,7 @@ class NotedCommands:
         self.asked.append(line)
         if line.startswith(tuple(self.failing)):
             raise CommandFailedError(f"{line}: exit 1: it is to fail")
-        return ""
+        return self.printed.get(line, "")
 
     def changes(self) -> list[str]:
         """Those that change something, and forget them."""

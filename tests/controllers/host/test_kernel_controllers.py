@@ -1,5 +1,6 @@
 """From the configuration to kernel parameters, modules and rules of udev, and back; in real time, with threads."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -224,6 +225,38 @@ async def test_modules_are_loaded_once_and_shown(on: Machine) -> None:
         await at.node.gone(KernelModuleStatus, "xyz")
     # Never unloaded.
     assert not [line for line in on.commands.asked if "-r" in line or "rmmod" in line]
+
+
+async def test_a_module_that_is_named_by_an_alias_is_loaded_once_and_found(on: Machine) -> None:
+    on.commands.printed["modprobe -R -- fs-ext9"] = "ext_nine\n"
+    on.commands.printed["modprobe -R -- odd"] = "../evil\n"
+    on.commands.failing.add("modprobe -R -- gone")
+    on.write(f"/lib/modules/{os.uname().release}/modules.builtin", "kernel/net/x/mute-one.ko\nkernel/y.ko\n")
+    async with run(on) as at:
+        loads = [f"modprobe -- {name}" for name in ("fs-ext9", "odd", "gone", "mute-one")]
+        on.write("/proc/modules", "ext_nine 7 0 - Live 0x0\n")
+        await at.configure(
+            "machine: {kernel: {modules: [{name: fs-ext9}, {name: odd}, {name: gone}, {name: mute-one}]}}"
+        )
+        status = KernelModuleStatusSpec(type="dynamic", state="live", size=7, address="0x0")
+        await at.node.eventually(KernelModuleStatus, "fs-ext9", spec=status)
+        await eventually(lambda: sorted(at.problems()) == ["KernelModuleSpecs/gone", "KernelModuleSpecs/odd"])
+        await at.node.eventually(
+            KernelModuleStatus, "mute-one", spec=KernelModuleStatusSpec(type="built-in", state="built-in")
+        )
+        assert "modprobe odd loads nothing" in at.problems()["KernelModuleSpecs/odd"]
+        # Looks go on, loads do not.
+        on.write("/proc/modules", "ext_nine 8 0 - Live 0x0\n")
+        await at.node.eventually(KernelModuleStatus, "fs-ext9", lambda found: found.spec.size == 8)
+        assert sorted(line for line in on.commands.asked if line in loads) == sorted(loads)
+        # What was taken away is loaded again, under the name that is known.
+        on.commands.asked.clear()
+        on.write("/proc/modules", "")
+        await eventually(lambda: "modprobe -- fs-ext9" in on.commands.asked)
+        on.write("/proc/modules", "ext_nine 9 0 - Live 0x0\n")
+        await at.configure("machine: {kernel: {modules: [{name: fs-ext9}]}}")
+        await at.node.eventually(KernelModuleStatus, "fs-ext9", lambda found: found.spec.size == 9)
+        await eventually(lambda: not at.problems())
 
 
 def test_what_the_kernel_says_of_its_modules() -> None:

@@ -67,8 +67,19 @@ class Lab:
         """A new process on the same record, whatever became of the one before."""
         journal = Journal(self.root / "state.jsonl")
         self.parameters = Cascading(
-            self.host, journal, own=self.root, clock=lambda: self.now, link_index=lambda name: self.links.get(name, 0)
+            self.host,
+            journal,
+            own=self.root,
+            clock=lambda: self.now,
+            link_index=lambda name: self.links.get(name, 0),
+            link_name=lambda index: next((name for name, each in self.links.items() if each == index), ""),
         )
+
+    def rename(self, before: str, after: str) -> None:
+        """A link gets another name, with all its settings."""
+        conf = self.root / "proc/sys/net/ipv4/conf"
+        (conf / before).rename(conf / after)
+        self.links[after] = self.links.pop(before)
 
     def write(self, path: str, text: str) -> None:
         file = self.root / path
@@ -492,6 +503,53 @@ def test_a_link_that_is_not_there_yet_gets_its_setting_later(lab: Lab) -> None:
     outcome = lab.set({"proc.sys.net.ipv4.conf.eth7.rp_filter": "2"})
     assert (outcome.waiting, lab.read("proc/sys/net/ipv4/conf/eth7/rp_filter")) == ({}, "2")
     assert outcome.statuses["proc.sys.net.ipv4.conf.eth7.rp_filter"].default == "1"
+
+
+def test_settings_of_a_link_that_was_renamed_are_put_back_under_its_new_name(lab: Lab) -> None:
+    lab.set({RP_FILTER: "2"})
+    lab.rename("eth0", "lan0")
+    lab.restart()
+    # The old name is of another link by now.
+    lab.links["eth0"] = 12
+    lab.write("proc/sys/net/ipv4/conf/eth0/rp_filter", "1")
+    outcome = lab.set({RP_FILTER: "2"})
+    assert outcome.statuses[RP_FILTER].default == "1"
+    assert lab.read("proc/sys/net/ipv4/conf/lan0/rp_filter") == "0"
+    lab.set({})
+    assert lab.read("proc/sys/net/ipv4/conf/eth0/rp_filter") == "1"
+    assert not lab.parameters.has_records
+
+
+def test_a_setting_that_is_desired_under_the_new_name_goes_on(lab: Lab) -> None:
+    lab.set({RP_FILTER: "2"})
+    lab.rename("eth0", "lan0")
+    id = RP_FILTER.replace("eth0", "lan0")
+    outcome = lab.set({id: "2"})
+    assert (outcome.statuses[id].default, outcome.news) == ("0", [])
+    lab.set({})
+    assert lab.read("proc/sys/net/ipv4/conf/lan0/rp_filter") == "0"
+
+
+def test_two_links_that_exchange_their_names_get_back_what_each_had(lab: Lab) -> None:
+    lab.links["eth1"] = 3
+    lab.write("proc/sys/net/ipv4/conf/eth1/rp_filter", "1")
+    both = {RP_FILTER: "2", RP_FILTER.replace("eth0", "eth1"): "2"}
+    lab.set(both)
+    for before, after in (("eth0", "x"), ("eth1", "eth0"), ("x", "eth1")):
+        lab.rename(before, after)
+    lab.set(both)
+    lab.set({})
+    assert [lab.read(f"proc/sys/net/ipv4/conf/{link}/rp_filter") for link in ("eth0", "eth1")] == ["1", "0"]
+
+
+def test_what_a_write_changed_of_a_link_comes_back_under_its_new_name(lab: Lab) -> None:
+    lab.links["eth1"] = 3
+    lab.set({FORWARD: "1"})
+    lab.rename("eth0", "lan0")
+    lab.rename("eth1", "lan1")
+    lab.restart()
+    lab.set({})
+    assert [lab.read(f"proc/sys/net/ipv4/conf/{link}/forwarding") for link in ("lan0", "lan1")] == ["0", "1"]
 
 
 def test_a_link_that_was_made_again_has_a_record_of_its_own(lab: Lab) -> None:
