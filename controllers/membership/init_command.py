@@ -42,6 +42,17 @@ class InitCommand:
             "--ca", metavar="FILE", help="PEM file of the CA of that service's certificate, if not a known one"
         )
         parser.add_argument(
+            "--relay",
+            dest="relays",
+            metavar="URL",
+            action="append",
+            nargs="?",
+            const="",
+            default=[],
+            help="a relay for nodes that others cannot reach; may be repeated; without a URL the discovery service of "
+            "--discovery relays too",
+        )
+        parser.add_argument(
             "--no-api",
             action="store_true",
             help="nothing listens for --nodes and for machines that join: tokens hold the secrets themselves",
@@ -100,6 +111,8 @@ def _init(options: argparse.Namespace) -> int:
 
     if options.discovery and (options.endpoint or options.ca):
         raise CommandError("--discovery runs the service here: leave --endpoint and --ca out")
+    if "" in options.relays and not options.discovery:
+        raise CommandError("--relay: give the URL of the relay, or --discovery for a service here that relays too")
     if options.uses < 0:
         raise CommandError("--uses: give a number of machines, or leave it out")
     common.seconds(options.ttl)
@@ -118,7 +131,8 @@ def _init(options: argparse.Namespace) -> int:
     if not is_started:
         if units:
             serve = f"nodespan discovery serve --tls-cert {files[0]} --tls-key {files[1]}"
-            common.print_line(f"start the discovery service:\n\n    {serve}\n")
+            relay = f" {_relay_options(options)}" if "" in options.relays else ""
+            common.print_line(f"start the discovery service:\n\n    {serve}{relay}\n")
         common.print_line(f"start the agent:\n\n    {common.agent_command(place)}\n")
     token = new_token(place, offline=not listen, uses=options.uses, ttl=options.ttl, addresses=options.addresses)
     common.print_line(f"{token.note}\n\n    {token.line}\n")
@@ -148,6 +162,8 @@ def _make(options: argparse.Namespace, place: "Place") -> None:
     if draft.listen:
         client = _client_file(place)
         common.print_line(f"for `nodespan --nodes` and talosctl, on any machine: nodespan config merge {client}")
+    if "" in options.relays:
+        common.print_line("its discovery service relays too: a firewall must let UDP in at the ports 21000 to 24999")
     if draft.url == DEFAULT_DISCOVERY_ENDPOINT:
         common.print_line(
             f"its nodes find each other through {draft.url}, the public service of Talos Linux, whose operator's terms "
@@ -174,6 +190,8 @@ def _keep(options: argparse.Namespace, place: "Place", mesh: "Mesh") -> None:
         other = f"--no-api: its API listens at {listen}"
     elif options.endpoint and options.endpoint not in urls and not options.patches:
         other = f"--endpoint: it uses {' and '.join(urls)}"
+    elif (missing := [url for url in _relays(options, urls) if url not in mesh.relays]) and not options.patches:
+        other = f"--relay: its relays are {' and '.join(mesh.relays) or 'none'}, not {' and '.join(missing)}"
     if other:
         raise CommandError(
             f"the mesh {mesh.cluster_name!r} was made before, in {place.config}, in another way; {other}. Leave that "
@@ -210,9 +228,12 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
         root, files = _discovery_certificate(place, addresses, now)
         roots = ((_ROOT, root),)
         url = f"https://{common.host_port(addresses[0], _DISCOVERY_PORT)}/"
+        if "" in options.relays:
+            files.append(_relay_file(place, options))
     elif options.ca:
         roots = (("discovery", Path(options.ca).read_text()),)
-    mesh = new_mesh(options.cluster_name, url, trusted_roots=roots, authority=new_authority(now))
+    relays = _relays(options, [url])
+    mesh = new_mesh(options.cluster_name, url, trusted_roots=roots, authority=new_authority(now), relays=relays)
     node = NodePart(
         control_plane=True,
         has_key=True,
@@ -238,6 +259,36 @@ def _draft(options: argparse.Namespace, place: "Place") -> _Draft:
     files.append((_client_file(place), admin_client_text(mesh, endpoints, now)))
     files.append((place.config, text))
     return _Draft(mesh=mesh, listen=listen, url=url, files=tuple(files))
+
+
+def _relays(options: argparse.Namespace, services: list[str]) -> tuple[str, ...]:
+    """The URLs of the relays; one without a URL is the discovery service, here."""
+    return tuple(dict.fromkeys(url or services[0] for url in options.relays))
+
+
+def _relay_options(options: argparse.Namespace) -> str:
+    """The options with which the discovery service relays: it announces addresses, of which names are none."""
+    from nodespan.controllers.membership import options as common
+    from nodespan.resources.addresses import parse_address
+
+    found: dict[int, str] = {}
+    for each in common.reached_at("", options.addresses):
+        try:
+            found.setdefault(parse_address(each).version, each)
+        except ValueError:
+            continue
+    return " ".join(("--relay", *(f"--relay-address {each}" for each in found.values())))
+
+
+def _relay_file(place: "Place", options: argparse.Namespace) -> tuple[Path, str]:
+    """The file from which the unit of the discovery service has its options. Raises CommandError."""
+    file = place.config.parent / "discovery.env"
+    if os.path.lexists(file):
+        raise CommandError(
+            f"{file}: there already: move it away, or add --relay to its OPTIONS= and give the URL of the service to "
+            "--relay here. Nothing was changed"
+        )
+    return file, f"# Written by `nodespan init --relay`.\nOPTIONS={_relay_options(options)}\n"
 
 
 def _client_file(place: "Place") -> Path:

@@ -132,6 +132,7 @@ def _stand_in(token: "InvitationToken") -> "Description":
         exclude_advertised_networks=("192.0.2.0/24",),
         authority=KeyPair(token.authority),
         token=f"{token.id[:6]}.{token.secret[:16]}",
+        relays=("https://relay.example.org:3443",),
     )
     return Description(mesh=mesh, api=f"[::]:{common.API_PORT}")
 

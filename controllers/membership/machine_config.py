@@ -55,7 +55,7 @@ class Mesh:
 
     `kubespan`: whether the nodes create tunnels to each other; without, they only know each other.
     `endpoint_filters` select the addresses that a node announces, None for all. `authority` and `token` are
-    those of the API, None and "" for none.
+    those of the API, None and "" for none. `relays` are the URLs of its relays.
     """
 
     cluster_name: str
@@ -70,6 +70,7 @@ class Mesh:
     exclude_advertised_networks: tuple[str, ...] = ()
     authority: KeyPair | None = None
     token: str = attrs.field(default="", repr=False)
+    relays: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +98,7 @@ def new_mesh(
     *,
     trusted_roots: tuple[tuple[str, str], ...] = (),
     authority: KeyPair | None = None,
+    relays: tuple[str, ...] = (),
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Mesh:
     """A new mesh with a random id and secret, and a token where it has an authority."""
@@ -108,6 +110,7 @@ def new_mesh(
         trusted_roots=trusted_roots,
         authority=authority,
         token="" if authority is None else _new_token(random_bytes),
+        relays=relays,
     )
 
 
@@ -123,8 +126,11 @@ def config_text(mesh: Mesh, *, purpose: str, node: NodePart = _ANY_NODE) -> str:
     Raises MachineConfigError if the result is not valid, with the findings of `nodespan validate`.
     """
     parts = [_head(mesh, purpose, node), *(_document(kind, spec) for kind, spec in _documents(mesh))]
-    if node.nodespan:
-        parts.append(dump({"apiVersion": "nodespan.dev/v1alpha1", "kind": "NodespanConfig", **node.nodespan}))
+    own = dict(node.nodespan)
+    if mesh.relays:
+        own["kubespan"] = {**own.get("kubespan", {}), "relays": list(mesh.relays)}
+    if own:
+        parts.append(dump({"apiVersion": "nodespan.dev/v1alpha1", "kind": "NodespanConfig", **own}))
     text = "---\n".join(parts)
     read_text(text, "the configuration")
     return text
@@ -183,6 +189,7 @@ def mesh_of(config: MachineConfigSpec, name: str) -> tuple[Mesh, tuple[str, ...]
         exclude_advertised_networks=() if settings is None else settings.exclude_advertised_networks,
         authority=_authority(config, name),
         token=config.machine.token,
+        relays=config.nodespan.kubespan.relays,
     )
     return mesh, tuple(remarks)
 

@@ -116,6 +116,7 @@ def describe(description: Description) -> dict[str, Any]:
         "harvest": mesh.harvest_extra_endpoints,
         "mtu": mesh.mtu,
         "excluded": mesh.exclude_advertised_networks,
+        "relays": mesh.relays,
         "ca": _shortened(mesh.authority.certificate) if mesh.authority else "",
         "token": mesh.token,
         "api": description.api,
@@ -140,6 +141,7 @@ def understand(plain: Mapping[str, Any]) -> Description:
         exclude_advertised_networks=tuple(map(_text, plain.get("excluded", ()))),
         authority=KeyPair(_lengthened(plain["ca"])) if "ca" in plain else None,
         token=_text(plain.get("token", "")),
+        relays=tuple(map(_text, plain.get("relays", ()))),
     )
     return Description(mesh=mesh, api=_text(plain.get("api", "")))
 

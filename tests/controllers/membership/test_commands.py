@@ -18,6 +18,8 @@ from nodespan.controllers.membership.machine_config import read_mesh
 from nodespan.controllers.membership.token import Description, InvitationToken, decode
 from nodespan.controllers.remote.talosconfig import read_config
 from nodespan.controllers.secrets.authority import load_certificate, roles_of
+from nodespan.discovery.cli import command as discovery_command
+from nodespan.discovery.relay_arguments import relay_options
 from nodespan.runtime import whole_file
 from nodespan.runtime.cli.errors import CommandError
 from nodespan.runtime.cli.extension import Command
@@ -103,6 +105,45 @@ def test_a_discovery_service_of_its_own_has_a_certificate_that_nobody_can_make_a
     assert kept.count("BEGIN PRIVATE KEY") == 1  # the server's; those in configurations are base64
     assert modes(tmp_path / "etc")["discovery/tls.key"] == 0o600
     assert "nodespan discovery serve" in capsys.readouterr().out
+
+
+def test_relays_of_the_mesh_are_those_of_every_machine_that_joins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    reached = "--address d.example.org --address 192.0.2.1 --address 2001:db8::1"
+    assert run(one, f"init --discovery --relay --relay https://relay.example.org:3443 {reached}") == 0
+    out = capsys.readouterr().out
+    relay = "--relay --relay-address 192.0.2.1 --relay-address 2001:db8::1"
+    assert (one / "etc/discovery.env").read_text().splitlines()[-1] == f"OPTIONS={relay}"
+    assert f"tls.key {relay}\n" in out
+    assert "21000 to 24999" in out
+    # What it says is what the service takes.
+    served = argparse.ArgumentParser()
+    discovery_command.add_arguments(served)
+    taken = relay_options(served.parse_args(["serve", *relay.split()]))
+    assert [str(address) for address in taken.addresses] == ["192.0.2.1", "2001:db8::1"]
+    expected = ("https://d.example.org:3000/", "https://relay.example.org:3443")
+    assert read_and_load(one / "etc/config.yaml").config.nodespan.kubespan.relays == expected
+    assert run(one, "token create --offline") == 0
+    (tmp_path / "token").write_text(last_word(capsys))
+    assert run(two, f"join @{tmp_path / 'token'}") == 0
+    loaded = read_and_load(two / "etc/config.yaml")
+    assert not loaded.errors
+    assert loaded.config.nodespan.kubespan.relays == expected
+    assert loaded.config.nodespan.api.listen == "[::]:50000"
+    # Once more is the same; with another relay it is another mesh.
+    assert run(one, f"init --discovery --relay {reached}") == 0
+    with pytest.raises(CommandError, match=r"--relay: its relays are .*, not https://other\.example\.org"):
+        run(one, f"init --relay https://other.example.org {reached}")
+
+
+def test_options_of_a_discovery_service_that_was_there_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/discovery.env").write_text("OPTIONS=--redirect example.org:3000\n")
+    with pytest.raises(CommandError, match=r"discovery.env: there already: .* Nothing was changed"):
+        run(tmp_path, "init --discovery --relay --address 192.0.2.1")
+    assert [path.name for path in (tmp_path / "etc").iterdir()] == ["discovery.env"]
 
 
 def test_an_offline_token_makes_a_worker_without_asking_anybody(
@@ -194,6 +235,8 @@ def test_tokens_are_listed_and_revoked(one: tuple[Path, str], capsys: pytest.Cap
     [
         ("init --discovery --endpoint https://d.example.org/", "leave --endpoint and --ca out"),
         ("init --uses -1", "--uses"),
+        ("init --relay --address 192.0.2.1", "give the URL of the relay, or --discovery"),
+        ("init --relay relay.example.org --no-api", "is not the URL of a relay"),
         ("init --ttl 5x --address 192.0.2.1", "--ttl '5x': write it like 30m"),
         ("init --endpoint ftp://x --no-api", "not a valid machine configuration"),
         ("init --ca /nowhere/ca.pem --no-api", "/nowhere/ca.pem: No such file"),

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from nodespan.controllers.cluster.config import discovery_config
 from nodespan.controllers.config.loading import load
 from nodespan.controllers.kubespan.config import kubespan_config
-from nodespan.controllers.membership.machine_config import MachineConfigError, Mesh, config_text, new_mesh, read_mesh
+from nodespan.controllers.membership.machine_config import (
+    MachineConfigError,
+    Mesh,
+    NodePart,
+    config_text,
+    new_mesh,
+    read_mesh,
+)
 from nodespan.discovery.cluster_secret import decode_secret
 
 SECRET = base64.b64encode(bytes(range(32))).decode()
@@ -134,6 +141,18 @@ def test_a_joining_node_has_the_same_effective_settings(tmp_path: Path, text: st
     assert kubespan_config(ours) == kubespan_config(theirs)
     endpoints = [service.endpoint for service in discovery_config(theirs).service_endpoints]
     assert [service.endpoint for service in discovery_config(ours).service_endpoints] == endpoints
+
+
+def test_a_joining_node_has_the_relays_of_the_mesh_beside_its_own_settings(tmp_path: Path) -> None:
+    relays = ("https://discovery.example.org:3000/", "https://relay.example.org:3443")
+    settings = {"kubespan": {"listenPort": 51999}, "api": {"listen": "[::]:50000"}}
+    text = config_text(new_mesh("home", relays=relays), purpose="A node.", node=NodePart(nodespan=settings))
+    mesh, _ = joined(tmp_path, text)
+    assert mesh.relays == relays
+    config = load(config_text(mesh, purpose="Another node.")).config.nodespan
+    assert config.kubespan.relays == relays
+    assert (config.kubespan.listen_port, config.api.listen) == (51820, "")
+    assert load(text).config.nodespan.kubespan.listen_port == 51999
 
 
 def test_a_joining_node_takes_only_the_mesh_from_the_other_node(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ FULL = attrs.evolve(
     mtu=1380,
     endpoint_filters=(),
     exclude_advertised_networks=("198.51.100.0/24",),
+    relays=("https://discovery.example.org:3000/", "https://relay.example.org:3443"),
 )
 BARE = Mesh(cluster_name="", cluster_id=MESH.cluster_id, cluster_secret=MESH.cluster_secret)
 
