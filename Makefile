@@ -32,6 +32,8 @@ FETCHED := systemd-resolved systemd-timesyncd chrony
 # Nor are these, which would take over its firewall: they run in namespaces.
 FIREWALLS := ufw firewalld python3-firewall python3-nftables python3-dbus python3-gi python3-cap-ng \
 	gir1.2-glib-2.0 libgirepository-1.0-1 libcap-ng0 iptables libip4tc2 libip6tc2 libxtables12 libnftnl11
+# Nor this, a router: it runs in a namespace. It has its libraries from nftables.
+ROUTER := miniupnpd-nftables
 # Nor this, which would be a service: its programs check metrics and alerts.
 PROMETHEUS := prometheus
 
@@ -113,6 +115,7 @@ test-mesh-packages: .venv/installed
 	@$(PACKAGES) $(MESH_PACKAGES) || [ $$? = 3 ] # 3: not on this machine; what needs them is skipped
 	$(PACKAGES) --fetch .cache/packages $(FETCHED) || [ $$? = 3 ]
 	$(PACKAGES) --fetch .cache/firewalls $(FIREWALLS) || [ $$? = 3 ]
+	$(PACKAGES) --fetch .cache/router $(ROUTER) || [ $$? = 3 ]
 	$(PACKAGES) --fetch .cache/prometheus $(PROMETHEUS) || [ $$? = 3 ]
 
 test-vm: .venv/installed ## kernels of their own, under User Mode Linux and QEMU, for what this kernel lacks

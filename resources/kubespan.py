@@ -74,6 +74,8 @@ class KubeSpanConfigSpec:
     """Whether the paths to peers are measured."""
     auto_mtu: bool = attrs.field(default=False, metadata=wire("autoMTU"))
     """Whether packets to a peer are kept as small as its path needs."""
+    port_mapping: bool = False
+    """Whether this node's router is asked to let the tunnel in."""
     static_peers: tuple[KubeSpanStaticPeer, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
     """Peers that need no discovery."""
     relays: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
@@ -179,6 +181,47 @@ class KubeSpanRelayStatusSpec:
     """The first and the last of the ports that it gives to nodes."""
     message: str = attrs.field(default="", metadata=wire(omit_empty=True))
     """Why it cannot be used."""
+
+
+class MappingProtocol(enum.StrEnum):
+    """How a router is asked for a port mapping."""
+
+    NONE = "none"
+    PCP = "PCP"
+    NAT_PMP = "NAT-PMP"
+    UPNP = "UPnP"
+
+
+class MappingState(enum.StrEnum):
+    """How far this node has come with its port mapping."""
+
+    ASKING = "asking"
+    MAPPED = "mapped"
+    FAILED = "failed"
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanPortMappingSpec:
+    """The port of this node's router that leads to the tunnel. The only id is `local`."""
+
+    state: MappingState = MappingState.ASKING
+    """How far this node has come."""
+    gateway: str = ""
+    """The address of the router, which is the gateway of the IPv4 default route."""
+    protocol: MappingProtocol = MappingProtocol.NONE
+    """How the router was asked."""
+    internal: str = ""
+    """Where the router sends what comes in, as `address:port`: this node."""
+    external: str = ""
+    """Where the router lets packets in, as `address:port`; other nodes are told of it."""
+    lifetime: timedelta = timedelta()
+    """For how long the router grants it; it is renewed at half of that time. 0 is until it is given back."""
+    behind_nat: bool = attrs.field(default=False, metadata=wire("behindNAT"))
+    """Whether the address of the router is itself behind a NAT, as one of a carrier: few nodes reach it then."""
+    foreign: bool = False
+    """Whether the mapping was there before, made by somebody else: then it is used, and left as it is."""
+    message: str = attrs.field(default="", metadata=wire(omit_empty=True))
+    """Why there is none, or why it could not be renewed."""
 
 
 @attrs.frozen(kw_only=True)
@@ -299,6 +342,19 @@ KubeSpanRelayStatus = ResourceType(
         "Message": ".message",
     },
 )
+KubeSpanPortMapping = ResourceType(
+    "KubeSpanPortMappings.kubespan.nodespan.dev",
+    KubeSpanPortMappingSpec,
+    namespace=NAMESPACE,
+    columns={
+        "State": ".state",
+        "Gateway": ".gateway",
+        "Protocol": ".protocol",
+        "Internal": ".internal",
+        "External": ".external",
+        "Message": ".message",
+    },
+)
 KubeSpanRelayedEndpoint = ResourceType(
     "KubeSpanRelayedEndpoints.kubespan.nodespan.dev",
     KubeSpanRelayedEndpointSpec,
@@ -340,11 +396,15 @@ __all__ = [
     "KubeSpanPeerSpecSpec",
     "KubeSpanPeerStatus",
     "KubeSpanPeerStatusSpec",
+    "KubeSpanPortMapping",
+    "KubeSpanPortMappingSpec",
     "KubeSpanRelayStatus",
     "KubeSpanRelayStatusSpec",
     "KubeSpanRelayedEndpoint",
     "KubeSpanRelayedEndpointSpec",
     "KubeSpanStaticPeer",
+    "MappingProtocol",
+    "MappingState",
     "PathKind",
     "PathTrial",
     "PeerState",

@@ -144,6 +144,8 @@ LOADED_LATER = (
     "nodespan.controllers.dashboard.listening",
     "nodespan.controllers.host.kernel_parameters",
     "nodespan.controllers.network.apply.ethernet_plan",
+    "nodespan.controllers.kubespan.mapping.record",
+    "nodespan.controllers.kubespan.mapping.requests",
     "nodespan.controllers.kubespan.paths.measuring",
     "nodespan.controllers.kubespan.relaying",
     "nodespan.controllers.network.config.ingress_chains",

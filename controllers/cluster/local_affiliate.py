@@ -18,7 +18,13 @@ from nodespan.resources.cluster import (
     MachineType,
 )
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig, MachineConfigSpec
-from nodespan.resources.kubespan import KUBESPAN_CONFIG_ID, KubeSpanConfig, KubeSpanIdentity, KubeSpanRelayStatus
+from nodespan.resources.kubespan import (
+    KUBESPAN_CONFIG_ID,
+    KubeSpanConfig,
+    KubeSpanIdentity,
+    KubeSpanPortMapping,
+    KubeSpanRelayStatus,
+)
 from nodespan.resources.network import (
     CURRENT_NO_K8S_ID,
     HOSTNAME_ID,
@@ -50,6 +56,7 @@ class LocalAffiliateController(Controller):
         weak(KubeSpanIdentity, LOCAL),
         weak(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID),
         weak(KubeSpanRelayStatus),
+        weak(KubeSpanPortMapping, LOCAL),
     )
     outputs = (shared(Affiliate),)
 
@@ -101,6 +108,7 @@ def _kubespan(
     config, identity = ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID), ctx.find(KubeSpanIdentity, LOCAL)
     if config is None or identity is None:
         return None
+    mapping = ctx.find(KubeSpanPortMapping, LOCAL)
     public = ctx.find(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID)
     address = identity.spec.address.partition("/")[0]
     return KubeSpanAffiliate(
@@ -115,6 +123,7 @@ def _kubespan(
             extra=config.spec.extra_endpoints,
             vips=configured_vips(machine),
             port=config.spec.listen_port,
+            mapped=() if mapping is None or not mapping.spec.external else (mapping.spec.external,),
             relayed=[
                 endpoint
                 for relay in ctx.list(KubeSpanRelayStatus)

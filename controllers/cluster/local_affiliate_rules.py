@@ -1,8 +1,8 @@
 """What this node announces: its addresses, and the endpoints at which it can be reached. Pure rules.
 
-Peers try the endpoints in their order: the node's own addresses first, then the public one that a discovery service
-sees, then what the operator added, and at last those at a relay. A filter goes over all but what the operator added and
-the relay gave.
+Peers try the endpoints in their order: the node's own addresses first, then the one that its router lets in, then the
+public one that a discovery service sees, which is a guess at the port, then what the operator added, and at last those
+at a relay. A filter goes over the own and the public ones: the others were asked for.
 
 Pods are not the node, and the bridges of containers have the same address on every machine: what is announced comes
 from the lists of the filter `no-k8s`, which have neither.
@@ -37,6 +37,7 @@ def own_endpoints(
     vips: Collection[str] = (),
     port: int = KUBESPAN_PORT,
     relayed: Iterable[str] = (),
+    mapped: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """The endpoints of this node, best first. No filter keeps all, a filter without entries none.
 
@@ -49,12 +50,18 @@ def own_endpoints(
         for address in plain_addresses(current_addresses)
         if address != kubespan_address and address not in vips and not is_siderolink(address)
     ]
+    public_addresses = tuple(public_addresses)
     addresses = tuple(dict.fromkeys((*reachable, *public_addresses)))
     if filters is not None:
         addresses = filter_endpoints(addresses, filters)
-    last = (*extra, *relayed)
-    own = (join_endpoint(parse_address(address).packed, port) for address in addresses)
-    return tuple(dict.fromkeys((*own, *(join_endpoint(*split_endpoint(endpoint)) for endpoint in last))))
+    public = set(public_addresses) - set(reachable)
+    first_public = next((at for at, address in enumerate(addresses) if address in public), len(addresses))
+    own = [join_endpoint(parse_address(address).packed, port) for address in addresses]
+    let_in, last = (
+        [join_endpoint(*split_endpoint(endpoint)) for endpoint in endpoints]
+        for endpoints in (mapped, (*extra, *relayed))
+    )
+    return tuple(dict.fromkeys((*own[:first_public], *let_in, *own[first_public:], *last)))
 
 
 def configured_vips(config: MachineConfigSpec) -> frozenset[str]:

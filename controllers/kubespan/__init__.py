@@ -12,6 +12,7 @@ from nodespan.controllers.kubespan.paths.routes import PathRouteController
 from nodespan.controllers.kubespan.peer import PeerController
 from nodespan.controllers.kubespan.peer_spec import PeerSpecController
 from nodespan.controllers.kubespan.peer_status import PeerStatusController
+from nodespan.controllers.kubespan.port_mapping import PortMappingController
 from nodespan.controllers.kubespan.relay import RelayController
 from nodespan.controllers.kubespan.trials import KernelTrials
 from nodespan.runtime.plugins import AnyController, Settings
@@ -31,6 +32,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         PeerController(),
         EndpointController(),
         RelayController(KernelTrials(device)),
+        PortMappingController(settings.state_dir),
         PathController(),
         PathRouteController(),
     ]
@@ -47,6 +49,7 @@ __all__ = [
     "PeerController",
     "PeerSpecController",
     "PeerStatusController",
+    "PortMappingController",
     "RelayController",
     "controllers",
 ]

@@ -54,6 +54,7 @@ def kubespan_config(machine: MachineConfigSpec) -> KubeSpanConfigSpec | None:
         listen_port=machine.nodespan.kubespan.listen_port,
         measure_paths=machine.nodespan.kubespan.measure_paths or machine.nodespan.kubespan.auto_mtu,
         auto_mtu=machine.nodespan.kubespan.auto_mtu,
+        port_mapping=machine.nodespan.kubespan.port_mapping,
         static_peers=tuple(map(_static_peer, machine.nodespan.kubespan.static_peers or ())),
         relays=machine.nodespan.kubespan.relays,
     )

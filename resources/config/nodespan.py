@@ -185,6 +185,8 @@ class KubeSpanSettings:
     """Whether the round trip to each peer, its losses and the size that its path carries are measured in the tunnel."""
     auto_mtu: bool = attrs.field(default=False, metadata=wire("autoMTU"))
     """Whether packets to a peer are kept as small as its path needs."""
+    port_mapping: bool = False
+    """Whether this node's router is asked, by PCP, NAT-PMP or UPnP, to let the tunnel in."""
     relays: tuple[str, ...] = ()
     """The URLs of relays, of which the nearest gives this node an address that others reach."""
 

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ConfigSpec(_message.Message):
-    __slots__ = ("enabled", "cluster_id", "shared_secret", "force_routing", "advertise_kubernetes_networks", "mtu", "endpoint_filters", "harvest_extra_endpoints", "extra_endpoints", "exclude_advertised_networks", "endpoint_filters_given", "peer_endpoint_filters", "peer_endpoint_filters_given", "accepted_networks", "listen_port", "static_peers", "relays", "measure_paths", "auto_mtu")
+    __slots__ = ("enabled", "cluster_id", "shared_secret", "force_routing", "advertise_kubernetes_networks", "mtu", "endpoint_filters", "harvest_extra_endpoints", "extra_endpoints", "exclude_advertised_networks", "endpoint_filters_given", "peer_endpoint_filters", "peer_endpoint_filters_given", "accepted_networks", "listen_port", "static_peers", "relays", "measure_paths", "auto_mtu", "port_mapping")
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     SHARED_SECRET_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class ConfigSpec(_message.Message):
     RELAYS_FIELD_NUMBER: _ClassVar[int]
     MEASURE_PATHS_FIELD_NUMBER: _ClassVar[int]
     AUTO_MTU_FIELD_NUMBER: _ClassVar[int]
+    PORT_MAPPING_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
     cluster_id: str
     shared_secret: str
@@ -50,7 +51,8 @@ class ConfigSpec(_message.Message):
     relays: _containers.RepeatedScalarFieldContainer[str]
     measure_paths: bool
     auto_mtu: bool
-    def __init__(self, enabled: _Optional[bool] = ..., cluster_id: _Optional[str] = ..., shared_secret: _Optional[str] = ..., force_routing: _Optional[bool] = ..., advertise_kubernetes_networks: _Optional[bool] = ..., mtu: _Optional[int] = ..., endpoint_filters: _Optional[_Iterable[str]] = ..., harvest_extra_endpoints: _Optional[bool] = ..., extra_endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., exclude_advertised_networks: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ..., endpoint_filters_given: _Optional[bool] = ..., peer_endpoint_filters: _Optional[_Iterable[str]] = ..., peer_endpoint_filters_given: _Optional[bool] = ..., accepted_networks: _Optional[_Iterable[str]] = ..., listen_port: _Optional[int] = ..., static_peers: _Optional[_Iterable[_Union[StaticPeer, _Mapping]]] = ..., relays: _Optional[_Iterable[str]] = ..., measure_paths: _Optional[bool] = ..., auto_mtu: _Optional[bool] = ...) -> None: ...
+    port_mapping: bool
+    def __init__(self, enabled: _Optional[bool] = ..., cluster_id: _Optional[str] = ..., shared_secret: _Optional[str] = ..., force_routing: _Optional[bool] = ..., advertise_kubernetes_networks: _Optional[bool] = ..., mtu: _Optional[int] = ..., endpoint_filters: _Optional[_Iterable[str]] = ..., harvest_extra_endpoints: _Optional[bool] = ..., extra_endpoints: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., exclude_advertised_networks: _Optional[_Iterable[_Union[_common_pb2.NetIPPrefix, _Mapping]]] = ..., endpoint_filters_given: _Optional[bool] = ..., peer_endpoint_filters: _Optional[_Iterable[str]] = ..., peer_endpoint_filters_given: _Optional[bool] = ..., accepted_networks: _Optional[_Iterable[str]] = ..., listen_port: _Optional[int] = ..., static_peers: _Optional[_Iterable[_Union[StaticPeer, _Mapping]]] = ..., relays: _Optional[_Iterable[str]] = ..., measure_paths: _Optional[bool] = ..., auto_mtu: _Optional[bool] = ..., port_mapping: _Optional[bool] = ...) -> None: ...
 
 class StaticPeer(_message.Message):
     __slots__ = ("public_key", "label", "address", "endpoints", "allowed_ips")

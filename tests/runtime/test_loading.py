@@ -26,6 +26,7 @@ LATER = (
     "nodespan.controllers.config.rules",
     "nodespan.controllers.host.kernel_parameters",
     "nodespan.controllers.network.apply.ethernet_plan",
+    "nodespan.controllers.kubespan.mapping",
     "nodespan.controllers.kubespan.relaying",
     "nodespan.controllers.network.config.ingress_chains",
     "nodespan.controllers.network.dhcp",
