@@ -20,7 +20,7 @@ from nodespan.resources.network import (
     operator_id,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, strong
-from tests.support.clouds import TOKEN, Clouds, FloatingIP, Server, serving
+from tests.support.clouds import AUTHORITY, TOKEN, Clouds, FloatingIP, Server, serving
 from tests.support.process import eventually
 from tests.support.vip_stage import ID, IP, SPEC, has_address, vip_stage
 
@@ -110,7 +110,7 @@ async def test_a_cloud_leads_the_address_to_the_leader_before_it_is_held_and_is_
     clouds = Clouds(servers={1: Server(), 4711: Server()}, floating={7: FloatingIP(IP, 1)})
     async with serving(clouds, tmp_path) as endpoints:
         clouds.failures = [(503, None), (404, None)]
-        async with vip_stage(tmp_path, spec=CLOUD, clouds=endpoints) as at:
+        async with vip_stage(tmp_path, spec=CLOUD, clouds=endpoints, trust=tmp_path / AUTHORITY) as at:
             # The address need not be of a network of the link.
             await at.is_(VIPState.REFUSED, "metadata service of Hetzner Cloud answers 503")
             assert not has_address(at.inside)
@@ -132,7 +132,7 @@ async def test_a_leader_to_whom_a_cloud_does_not_lead_the_address_resigns(tmp_pa
     clouds = Clouds(servers={4711: Server()})
     async with (
         serving(clouds, tmp_path) as endpoints,
-        vip_stage(tmp_path, spec=CLOUD, clouds=endpoints) as at,
+        vip_stage(tmp_path, spec=CLOUD, clouds=endpoints, trust=tmp_path / AUTHORITY) as at,
     ):
         status = await at.is_(VIPState.REFUSED, "floating IP / alias IP is not found")
         assert status.trouble

@@ -20,6 +20,8 @@ from nodespan.controllers.network.vip.clouds.endpoints import Endpoints
 from tests.support.certificates import Authority
 
 TOKEN = "t" * 64
+# The file of the authority that their certificate is of, in the directory given.
+AUTHORITY = "clouds.crt"
 _PAGE = 2
 # An answer: its status and its content.
 Answer = tuple[int, Any]
@@ -69,7 +71,7 @@ class Clouds:
         self.asked.clear()
         return found
 
-    def endpoints(self, authority: Path) -> Endpoints:
+    def endpoints(self) -> Endpoints:
         """Where they are."""
         base = f"https://127.0.0.1:{self.port}"
         return Endpoints(
@@ -77,7 +79,6 @@ class Clouds:
             hcloud_metadata=f"{base}/hetzner/v1/metadata",
             equinix_metal=f"{base}/metal/v1",
             equinix_metal_metadata=f"{base}/metadata",
-            tls=lambda: ssl.create_default_context(cafile=authority),
         )
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: Any) -> Answer:
@@ -192,7 +193,7 @@ async def serving(clouds: Clouds, directory: Path) -> AsyncIterator[Endpoints]:
     authority = Authority("clouds")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.issue(directory, "127.0.0.1"))
-    file = directory / "clouds.crt"
+    file = directory / AUTHORITY
     file.write_bytes(authority.pem)
 
     async def serve(plain: trio.SocketStream) -> None:
@@ -205,5 +206,5 @@ async def serving(clouds: Clouds, directory: Path) -> AsyncIterator[Endpoints]:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         clouds.port = listener.socket.getsockname()[1]
         nursery.start_soon(trio.serve_listeners, serve, [listener])
-        yield clouds.endpoints(file)
+        yield clouds.endpoints()
         nursery.cancel_scope.cancel()

@@ -33,6 +33,7 @@ from nodespan.resources.network import (
     operator_id,
 )
 from nodespan.resources.network import Operator as OperatorKind
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle, TrustBundleSpec
 from nodespan.runtime.controller import Controller
 from nodespan.runtime.resource import Resource
 from nodespan.runtime.testing.kit import Node, running
@@ -75,8 +76,9 @@ async def vip_stage(
     ttl: float = 5.0,
     spec: OperatorSpecSpec = SPEC,
     clouds: Endpoints | None = None,
+    trust: Path | None = None,
 ) -> AsyncIterator[Stage]:
-    """An operator that leads at once, in a namespace with one cable."""
+    """An operator that leads at once, in a namespace with one cable. `trust` is a file of authorities."""
     async with etcd_cluster(1, fast=fast) as etcd:
         with namespaces("near", "far") as (near, far):
             connect(near, "eth0", far, "eth0")
@@ -95,6 +97,9 @@ async def vip_stage(
                 settings = VipSettings(lease_ttl=timedelta(seconds=ttl))
                 nodespan = NodespanConfig(etcd=EtcdSettings(endpoints=etcd.endpoints), vip=settings)
                 await node.create(MachineConfig.new(MACHINE_CONFIG_ID, MachineConfigSpec(nodespan=nodespan)))
+                if trust is not None:
+                    bundle = TrustBundleSpec(path=str(trust), digest="1")
+                    await node.create(TrustBundle.new(TRUST_BUNDLE_ID, bundle))
                 await node.create(HostnameStatus.new(HOSTNAME_ID, HostnameStatusSpec(hostname="one")))
                 await node.create(OperatorSpec.new(operator_id(spec), spec))
                 yield Stage(node, near, etcd)

@@ -3,16 +3,14 @@
 import base64
 import http
 import socket
-import ssl
 import struct
 import urllib.parse
-from collections.abc import Iterable
-from functools import lru_cache
 
 import trio
 
 from nodespan.controllers.common.connection_errors import connection_fault
-from nodespan.controllers.common.http_client import FetchError, Request, fetch, host_and_port
+from nodespan.controllers.common.http_client import FetchError, Request, fetch
+from nodespan.controllers.common.web_access import WebAccess
 from nodespan.controllers.network.probes.probe_rules import Target
 
 _SUCCESS = range(200, 400)
@@ -49,13 +47,11 @@ async def _connect(endpoint: str, within: float) -> str:
 
 async def _request(target: Target) -> str:
     url = target.url
-    is_tls = url.startswith("https:")
+    access = WebAccess(variables=target.variables, trust=target.trust, digest=target.digest)
     try:
-        # The authorities are read once for each version of them: that takes tens of milliseconds.
-        tls = await trio.to_thread.run_sync(_context, target.trust, target.digest) if is_tls else None
-        proxy = _proxy(url, is_tls=is_tls, variables=target.variables)
-    except (OSError, ValueError, FetchError) as error:
-        return connection_fault(error)
+        tls, proxy = await access.tls(url), access.proxy(url)
+    except FetchError as error:
+        return str(error)
     headers = {"User-Agent": _USER_AGENT, **_credentials(url)}
     try:
         answer = await fetch(Request(url=_bare(url), headers=headers), tls, proxy=proxy)
@@ -65,25 +61,6 @@ async def _request(target: Target) -> str:
         return ""
     phrase = answer.reason or next((known.phrase for known in http.HTTPStatus if known == answer.status), "")
     return f"received non-success status code: {answer.status} {phrase}".rstrip()
-
-
-@lru_cache(maxsize=2)
-def _context(trust: str, digest: str) -> ssl.SSLContext:  # noqa: ARG001
-    return ssl.create_default_context(cafile=trust or None)
-
-
-def _proxy(url: str, *, is_tls: bool, variables: Iterable[str]) -> str:
-    """The proxy by which a page is reached, "" for none. Raises ProxyError, which is a ValueError."""
-    environment = dict(variable.partition("=")[::2] for variable in variables)
-    name = "https_proxy" if is_tls else "http_proxy"
-    if not (environment.get(name) or environment.get(name.upper())):
-        return ""
-    from nodespan.discovery.endpoint_url import DialAddress
-    from nodespan.discovery.proxy import proxy_for
-
-    host, port = host_and_port(url)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return proxy_for(DialAddress(address, insecure=not is_tls), environment) or ""
 
 
 def _bare(url: str) -> str:

@@ -15,6 +15,7 @@ import trio
 
 from nodespan.controllers.common.problems import reason_of
 from nodespan.controllers.common.wall_offset import WallOffset, follow_steps
+from nodespan.controllers.common.web_access import WebAccess
 from nodespan.controllers.network.operators.base import Operator, OperatorContext, OperatorFactory
 from nodespan.controllers.network.vip.environment import VIPEnvironment
 from nodespan.controllers.network.vip.holding import Holding, NotAppliedError
@@ -42,6 +43,8 @@ from nodespan.resources.network import (
 )
 from nodespan.resources.network import Operator as OperatorKind
 from nodespan.resources.network.vip_condition import VIPCondition, VIPConditionSpec
+from nodespan.resources.runtime import ENVIRONMENT_ID, Environment
+from nodespan.resources.trust import TRUST_BUNDLE_ID, TrustBundle
 from nodespan.runtime.background import background
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.loading import load
@@ -90,7 +93,7 @@ class VIPOperator(Operator):
             await load(_CLOUD)
             from nodespan.controllers.network.vip.clouds.cloud import cloud_of
 
-            self._cloud = cloud_of(self._vip, self._environment.clouds, _new_random())
+            self._cloud = cloud_of(self._vip, self._environment.clouds, self._access, _new_random())
         clock = WallOffset(self._environment.clock, self._environment.wall)
         self._report = Report(ctx, clock)
         self._holding = Holding(ctx, self._report, self._environment)
@@ -107,6 +110,15 @@ class VIPOperator(Operator):
                 await self._run_in(self._situation)
         if not self._candidacy.is_abandoned:
             await trio.to_thread.run_sync(self._note.remove)
+
+    def _access(self) -> WebAccess:
+        """How the API of the cloud is reached at the moment."""
+        environment, bundle = self._ctx.find(Environment, ENVIRONMENT_ID), self._ctx.find(TrustBundle, TRUST_BUNDLE_ID)
+        return WebAccess(
+            variables=() if environment is None else environment.spec.variables,
+            trust="" if bundle is None else bundle.spec.path,
+            digest="" if bundle is None else bundle.spec.digest,
+        )
 
     # What happens around the sessions.
 

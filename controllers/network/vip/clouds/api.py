@@ -11,19 +11,29 @@ import random
 import ssl
 import urllib.parse
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import trio
 
 from nodespan.controllers.common.http_client import Answer, FetchError, Request, fetch
+from nodespan.controllers.common.web_access import WebAccess
 from nodespan.controllers.network.vip.clouds.token import TokenError, read_token
 from nodespan.runtime.backoff import Exponential
 from nodespan.runtime.text.escaping import bounded
 
 T = TypeVar("T")
 Permit = Callable[[], None]
-Fetch = Callable[[Request, ssl.SSLContext | None], Awaitable[Answer]]
+Access = Callable[[], WebAccess]
+
+
+class Fetch(Protocol):
+    """Sends a request; see `http_client.fetch`."""
+
+    def __call__(self, request: Request, tls: ssl.SSLContext | None, *, proxy: str = "") -> Awaitable[Answer]:
+        """The answer. Raises FetchError."""
+        ...
+
 
 # In seconds: how long one request may take.
 TIMEOUT = 10.0
@@ -73,7 +83,7 @@ def no_permit() -> None:
 
 
 class CloudAPI:
-    """One API. `token` is as the configuration gives it, and read at each request."""
+    """One API. `token` is as the configuration gives it; it and `access` are read at each request."""
 
     def __init__(
         self,
@@ -81,15 +91,14 @@ class CloudAPI:
         token: str,
         dialect: Dialect,
         *,
-        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        access: Access = WebAccess,
         random: random.Random | None = None,
         fetch: Fetch = fetch,
     ) -> None:
         self._base = base.rstrip("/")
         self._token = token
         self._dialect = dialect
-        self._make_tls = tls
-        self._tls: ssl.SSLContext | None = None
+        self._access = access
         self._random = random
         self._fetch = fetch
 
@@ -134,6 +143,7 @@ class CloudAPI:
     ) -> Any:
         what = f"{self._dialect.name}: {method} {path.partition('?')[0]}"
         request = await self._request(method, path, body)
+        access = self._access()
         reason = ""
         for attempt in range(1, ATTEMPTS + 1):
             if attempt > 1:
@@ -142,7 +152,8 @@ class CloudAPI:
             answer: Answer | None = None
             with trio.move_on_after(TIMEOUT):
                 try:
-                    answer = await self._fetch(request, self._tls)
+                    tls = await access.tls(request.url)
+                    answer = await self._fetch(request, tls, proxy=access.proxy(request.url))
                 except FetchError as error:
                     reason = str(error)
                     continue
@@ -165,9 +176,6 @@ class CloudAPI:
             token = await trio.to_thread.run_sync(read_token, self._token) if is_file else read_token(self._token)
         except TokenError as error:
             raise CloudError(str(error)) from error
-        if self._tls is None and self._base.startswith("https:"):
-            # Reading the authorities of the system takes a moment.
-            self._tls = await trio.to_thread.run_sync(self._make_tls)
         headers = {"Accept": "application/json", **self._dialect.headers, **self._dialect.authorize(token)}
         data = b"" if body is None else json.dumps(body).encode()
         if body is not None:
@@ -175,11 +183,15 @@ class CloudAPI:
         return Request(url=f"{self._base}/{path.lstrip('/')}", method=method, headers=headers, body=data, most=_MOST)
 
 
-async def metadata(url: str, name: str, *, tls: ssl.SSLContext | None = None, fetch: Fetch = fetch) -> bytes:
-    """What the metadata service of a cloud says. Raises CloudError, also where there is no such service."""
+async def metadata(url: str, name: str, *, access: WebAccess | None = None, fetch: Fetch = fetch) -> bytes:
+    """What the metadata service of a cloud says. Raises CloudError, also where there is no such service.
+
+    It is on the network of the machine itself, and tells by that who asks: no proxy may ask in its place.
+    """
     answer: Answer | None = None
     with trio.move_on_after(TIMEOUT):
         try:
+            tls = await (access or WebAccess()).tls(url)
             answer = await fetch(Request(url=url, most=_MOST), tls)
         except FetchError as error:
             raise CloudError(

@@ -3,7 +3,8 @@
 import random
 from typing import Protocol
 
-from nodespan.controllers.network.vip.clouds.api import Permit
+from nodespan.controllers.common.web_access import WebAccess
+from nodespan.controllers.network.vip.clouds.api import Access, Permit
 from nodespan.controllers.network.vip.clouds.endpoints import Endpoints
 from nodespan.resources.network import VIPOperatorSpec
 
@@ -28,14 +29,16 @@ class Cloud(Protocol):
         ...
 
 
-def cloud_of(vip: VIPOperatorSpec, endpoints: Endpoints, source: random.Random | None = None) -> Cloud | None:
-    """The cloud that has to route a virtual IP, None for none."""
+def cloud_of(
+    vip: VIPOperatorSpec, endpoints: Endpoints, access: Access = WebAccess, source: random.Random | None = None
+) -> Cloud | None:
+    """The cloud that has to route a virtual IP, None for none. `access` is asked at each request how it is reached."""
     if vip.equinix_metal is not None:
         from nodespan.controllers.network.vip.clouds.equinix_metal import EquinixMetal
 
-        return EquinixMetal(vip.ip, vip.equinix_metal, endpoints, source)
+        return EquinixMetal(vip.ip, vip.equinix_metal, endpoints, access, source)
     if vip.hcloud is not None:
         from nodespan.controllers.network.vip.clouds.hcloud import HCloud
 
-        return HCloud(vip.ip, vip.hcloud, endpoints, source)
+        return HCloud(vip.ip, vip.hcloud, endpoints, access, source)
     return None

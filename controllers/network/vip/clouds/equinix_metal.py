@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from nodespan.controllers.network.vip.clouds.api import (
+    Access,
     CloudAPI,
     CloudError,
     Dialect,
@@ -46,11 +47,17 @@ class EquinixMetal:
     """A virtual IP at Equinix Metal."""
 
     def __init__(
-        self, ip: str, spec: VIPEquinixMetalSpec, endpoints: Endpoints, source: random.Random | None = None
+        self,
+        ip: str,
+        spec: VIPEquinixMetalSpec,
+        endpoints: Endpoints,
+        access: Access,
+        source: random.Random | None = None,
     ) -> None:
         self._ip = ipaddress.ip_address(ip)
-        self._api = CloudAPI(endpoints.equinix_metal, spec.api_token, _DIALECT, tls=endpoints.tls, random=source)
+        self._api = CloudAPI(endpoints.equinix_metal, spec.api_token, _DIALECT, access=access, random=source)
         self._endpoints = endpoints
+        self._access = access
         self._device = spec.device_id
         self._project = spec.project_id
         # The id of this node's own assignment, "" for none.
@@ -60,7 +67,7 @@ class EquinixMetal:
         """See `Cloud`."""
         if not self._device:
             url = self._endpoints.equinix_metal_metadata
-            self._device = _id(_read(await metadata(url, _NAME, tls=self._endpoints.tls_for(url))), "id")
+            self._device = _id(_read(await metadata(url, _NAME, access=self._access())), "id")
         if not self._project:
             device = await self._api.get(f"devices/{self._device}", include="project,facility")
             self._project = _id(device, "project", "id")

@@ -15,6 +15,7 @@ import trio
 from nodespan.controllers.network.vip.clouds.api import (
     ATTEMPTS,
     WAITS,
+    Access,
     CloudAPI,
     CloudError,
     ConflictError,
@@ -56,11 +57,14 @@ _DIALECT = Dialect(
 class HCloud:
     """A virtual IP at Hetzner Cloud."""
 
-    def __init__(self, ip: str, spec: VIPHCloudSpec, endpoints: Endpoints, source: random.Random | None = None) -> None:
+    def __init__(
+        self, ip: str, spec: VIPHCloudSpec, endpoints: Endpoints, access: Access, source: random.Random | None = None
+    ) -> None:
         self._ip = ipaddress.ip_address(ip)
-        self._api = CloudAPI(endpoints.hcloud, spec.api_token, _DIALECT, tls=endpoints.tls, random=source)
+        self._api = CloudAPI(endpoints.hcloud, spec.api_token, _DIALECT, access=access, random=source)
         self._metadata = endpoints.hcloud_metadata.rstrip("/")
         self._endpoints = endpoints
+        self._access = access
         self._random = source
         self._device = spec.device_id
         # 0 for a floating IP, None as long as that is not known.
@@ -70,7 +74,7 @@ class HCloud:
         """See `Cloud`."""
         if not self._device:
             url = f"{self._metadata}/instance-id"
-            self._device = _id(await metadata(url, _NAME, tls=self._endpoints.tls_for(url)))
+            self._device = _id(await metadata(url, _NAME, access=self._access()))
         if self._network is None:
             self._network = await self._find_network() if self._is_private() else 0
 

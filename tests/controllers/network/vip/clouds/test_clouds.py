@@ -3,7 +3,7 @@
 import json
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from nodespan.controllers.common.http_client import Answer, FetchError, Request
+from nodespan.controllers.common.web_access import WebAccess
 from nodespan.controllers.network.vip.clouds.api import (
     ATTEMPTS,
     CloudAPI,
@@ -19,6 +20,7 @@ from nodespan.controllers.network.vip.clouds.api import (
     Failure,
     NotPermittedError,
     field,
+    metadata,
     no_permit,
     optional,
 )
@@ -27,7 +29,8 @@ from nodespan.controllers.network.vip.clouds.endpoints import Endpoints
 from nodespan.controllers.network.vip.clouds.hcloud import HCloud, _id
 from nodespan.controllers.network.vip.clouds.token import TokenError, read_token
 from nodespan.resources.network import VIPEquinixMetalSpec, VIPHCloudSpec, VIPOperatorSpec
-from tests.support.clouds import TOKEN, Clouds, FloatingIP, Network, Server, serving
+from tests.support.certificates import Authority
+from tests.support.clouds import AUTHORITY, TOKEN, Clouds, FloatingIP, Network, Server, serving
 
 ALIAS = "192.168.9.1"
 
@@ -39,11 +42,17 @@ def at_hetzner(**servers: list[str]) -> Clouds:
     return Clouds(device="4711", servers=made, networks=networks)
 
 
+def trusting(directory: Path) -> Callable[[], WebAccess]:
+    """The authority of the clouds in this directory."""
+    file = directory / AUTHORITY
+    return lambda: WebAccess(trust=str(file), digest=file.read_text())
+
+
 @asynccontextmanager
 async def hcloud(clouds: Clouds, directory: Path, ip: str = ALIAS, token: str = TOKEN) -> AsyncIterator[Cloud]:
     async with serving(clouds, directory) as endpoints:
         vip = VIPOperatorSpec(ip=ip, gratuitous_arp=False, hcloud=VIPHCloudSpec(api_token=token))
-        cloud = cloud_of(vip, endpoints, random.Random(1))
+        cloud = cloud_of(vip, endpoints, trusting(directory), random.Random(1))
         assert cloud is not None
         yield cloud
 
@@ -52,7 +61,7 @@ async def hcloud(clouds: Clouds, directory: Path, ip: str = ALIAS, token: str = 
 async def equinix_metal(clouds: Clouds, directory: Path, ip: str = "198.51.100.9") -> AsyncIterator[Cloud]:
     async with serving(clouds, directory) as endpoints:
         vip = VIPOperatorSpec(ip=ip, gratuitous_arp=False, equinix_metal=VIPEquinixMetalSpec(api_token=TOKEN))
-        cloud = cloud_of(vip, endpoints, random.Random(1))
+        cloud = cloud_of(vip, endpoints, trusting(directory), random.Random(1))
         assert cloud is not None
         yield cloud
 
@@ -87,7 +96,7 @@ async def test_two_virtual_ips_of_one_server_keep_each_other(tmp_path: Path) -> 
     other = "192.168.9.2"
     async with hcloud(clouds, tmp_path) as first:
         vip = VIPOperatorSpec(ip=other, hcloud=VIPHCloudSpec(api_token=TOKEN))
-        second = cloud_of(vip, clouds.endpoints(tmp_path / "clouds.crt"))
+        second = cloud_of(vip, clouds.endpoints(), trusting(tmp_path))
         assert second is not None
         for change in (lambda cloud: cloud.acquire(no_permit), lambda cloud: cloud.release()):
             async with trio.open_nursery() as nursery:
@@ -107,9 +116,9 @@ async def test_two_servers_take_an_address_in_turn(tmp_path: Path) -> None:
         await first.resolve()
         await first.acquire(no_permit)
         clouds.device = "2"
-        endpoints = clouds.endpoints(tmp_path / "clouds.crt")
+        endpoints = clouds.endpoints()
         vip = VIPOperatorSpec(ip=ALIAS, hcloud=VIPHCloudSpec(api_token=TOKEN))
-        second = cloud_of(vip, endpoints)
+        second = cloud_of(vip, endpoints, trusting(tmp_path))
         assert second is not None
         await second.resolve()
         await second.acquire(no_permit)
@@ -225,9 +234,11 @@ class Answers:
         self.left = list(answers)
         self.times: list[float] = []
         self.requests: list[Request] = []
+        self.proxies: list[str] = []
 
-    async def __call__(self, request: Request, tls: object) -> Answer:
+    async def __call__(self, request: Request, tls: object, *, proxy: str = "") -> Answer:
         self.times.append(trio.current_time())
+        self.proxies.append(proxy)
         self.requests.append(request)
         answer = self.left.pop(0)
         if answer is None:
@@ -238,9 +249,9 @@ class Answers:
         return answer
 
 
-def api(answers: Answers, token: str = TOKEN) -> CloudAPI:
+def api(answers: Answers, token: str = TOKEN, access: Callable[[], WebAccess] = WebAccess) -> CloudAPI:
     dialect = Dialect(name="the cloud", authorize=lambda token: {}, failure=failure, again_codes=("conflict",))
-    return CloudAPI("http://192.0.2.1", token, dialect, random=None, fetch=answers)
+    return CloudAPI("http://192.0.2.1", token, dialect, access=access, random=None, fetch=answers)
 
 
 OK = Answer(status=200, body=b'{"a": 1}')
@@ -277,6 +288,49 @@ async def test_only_so_many_times_and_not_what_will_not_pass() -> None:
     assert len(asked.times) == 1
 
 
+async def test_requests_go_through_the_proxy_of_the_environment_at_that_moment() -> None:
+    asked = Answers(OK, OK, OK)
+    variables = [("http_proxy=http://192.0.2.3:3128",), ("HTTP_PROXY=http://192.0.2.4:1", "NO_PROXY=192.0.2.1"), ()]
+    through = api(asked, access=lambda: WebAccess(variables=variables.pop(0)))
+    for _ in range(3):
+        await through.get("x")
+    assert asked.proxies == ["http://192.0.2.3:3128", "", ""]
+    # The metadata service tells who asks by where the request comes from.
+    asked = Answers(OK)
+    await metadata(
+        "http://192.0.2.1/", "x", access=WebAccess(variables=("http_proxy=http://192.0.2.3:1",)), fetch=asked
+    )
+    assert asked.proxies == [""]
+
+
+@pytest.mark.virtual_clock
+async def test_a_proxy_that_is_none_is_named_without_its_password() -> None:
+    asked = Answers()
+    bad = WebAccess(variables=("http_proxy=ftp://user:secret@x",))
+    with pytest.raises(CloudError, match="names a proxy that cannot be used") as caught:
+        await api(asked, access=lambda: bad).get("x")
+    assert "secret" not in str(caught.value)
+    assert asked.requests == []
+
+
+async def test_authorities_that_come_later_count_from_the_next_request_on(tmp_path: Path) -> None:
+    clouds = at_hetzner(s4711=[])
+    async with serving(clouds, tmp_path) as endpoints:
+        (tmp_path / "other.crt").write_bytes(Authority("other").pem)
+        access = [WebAccess(trust=str(tmp_path / "other.crt")), WebAccess(trust=str(tmp_path / "nowhere"))]
+        now = access[0]
+        vip = VIPOperatorSpec(ip=ALIAS, gratuitous_arp=False, hcloud=VIPHCloudSpec(device_id=4711, api_token=TOKEN))
+        cloud = cloud_of(vip, endpoints, lambda: now)
+        assert cloud is not None
+        for now, said in zip(access, ("its certificate is refused", "authorities cannot be read"), strict=True):
+            with pytest.raises(CloudError, match=said):
+                await metadata(endpoints.hcloud_metadata, "x", access=now)
+        now = WebAccess(trust=str(tmp_path / AUTHORITY))
+        await cloud.resolve()
+        await cloud.acquire(no_permit)
+        assert clouds.servers[4711].aliases[33] == [ALIAS]
+
+
 def server_with(*aliases: str) -> Answer:
     server = {"id": 4711, "private_net": [{"network": 33, "alias_ips": list(aliases)}]}
     return Answer(status=200, body=json.dumps({"servers": [server]}).encode())
@@ -285,7 +339,7 @@ def server_with(*aliases: str) -> Answer:
 @pytest.mark.virtual_clock
 async def test_lists_are_read_again_where_another_machine_was_faster() -> None:
     asked = Answers(server_with(), BUSY, server_with("192.168.9.2"), OK)
-    cloud = HCloud(ALIAS, VIPHCloudSpec(device_id=4711, network_id=33, api_token=TOKEN), Endpoints())
+    cloud = HCloud(ALIAS, VIPHCloudSpec(device_id=4711, network_id=33, api_token=TOKEN), Endpoints(), WebAccess)
     cloud._api = api(asked)
     await cloud.acquire(no_permit)
     sent = [json.loads(request.body)["alias_ips"] for request in asked.requests if request.method == "POST"]
