@@ -13,9 +13,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.site", description="Make the documentation site.")
     parser.add_argument("--output", metavar="DIR", type=Path, default=Path("dist/site"), help="(%(default)s)")
     parser.add_argument("--work", metavar="DIR", type=Path, default=Path(".cache/site"), help="(%(default)s)")
+    parser.add_argument(
+        "--draft", action="store_true", help="without the colours of code, which are a quarter of the work"
+    )
     options = parser.parse_args(arguments)
     try:
-        site = build(options.work, options.output)
+        site = build(options.work, options.output, draft=options.draft)
     except BuildError as error:
         print(f"deploy.site: {error}", file=sys.stderr)
         return 1

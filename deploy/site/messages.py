@@ -44,12 +44,22 @@ def calls(folder: str, names: Iterable[str]) -> Iterator[tuple[str, ast.Call, as
         source = path.read_text()
         if not wanted.search(source):
             continue
+        found: list[tuple[ast.Call, ast.AST]] = []
         tree = ast.parse(source)
-        scopes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-        for scope in (tree, *scopes):
-            for node in _within(scope):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and wanted.fullmatch(node.func.id):
-                    yield str(path.relative_to(ROOT)), node, scope
+        _collect(tree, tree, wanted, found)
+        for call, scope in found:
+            yield str(path.relative_to(ROOT)), call, scope
+
+
+def _collect(node: ast.AST, scope: ast.AST, wanted: re.Pattern[str], found: list[tuple[ast.Call, ast.AST]]) -> None:
+    """Find the calls below a node, each with the function that it is in, in one walk over half a million nodes."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and wanted.fullmatch(child.func.id):
+            found.append((child, scope))
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            _collect(child, child, wanted, found)
+        elif not isinstance(child, ast.Lambda | ast.Name | ast.Constant | ast.expr_context):
+            _collect(child, scope, wanted, found)
 
 
 def text_of(node: ast.expr | None, scope: ast.AST, seen: frozenset[str] = frozenset()) -> str:

@@ -131,9 +131,8 @@ def _of_key(key: str) -> str:
         assert not problem.message.startswith("unknown key"), f"nothing here knows the key {key}"
     if any(ignored.path == key for ignored in loaded.ignored):
         return "left to other systems"
-    for place, consequence in _effects_of(MainDocument):
-        if place == key:
-            return f"no effect: {consequence}"
+    if key in (effects := _effects_of(MainDocument)):
+        return f"no effect: {effects[key]}"
     return "applied" if _is_used(key) else "checked, and of no use here"
 
 
@@ -178,13 +177,14 @@ def _explained(kind: str) -> str:
 def _without_effect() -> Iterator[tuple[str, str]]:
     """The keys without effect, in the order of the classes, each with the consequence."""
     for cls in (MainDocument, *(found for _, found in sorted(classes().items()))):
-        yield from _effects_of(cls)
+        yield from _effects_of(cls).items()
 
 
-def _effects_of(cls: type) -> Iterator[tuple[str, str]]:
-    """The keys of documents of one class that have no effect, by trying each."""
+@functools.cache
+def _effects_of(cls: type) -> Mapping[str, str]:
+    """The keys of documents of one class that have no effect, by trying each, with the consequence."""
     kind = "" if cls is MainDocument else str(attrs.fields_dict(cls)["kind"].default)
-    seen: set[str] = set()
+    found: dict[str, str] = {}
     for value in _samples(cls):
         document = {"apiVersion": "v1alpha1", "kind": kind, **value} if kind else value
         loaded = load(json.dumps(document))
@@ -192,9 +192,9 @@ def _effects_of(cls: type) -> Iterator[tuple[str, str]]:
             place = re.sub(r"^(\w+)(\[[^]]*\])?(?=\.)", r"\1", ignored.path) if kind else ignored.path
             place = re.sub(r"\[\d+\]", "[]", place)
             consequence, _, _ = ignored.consequence.partition(";")
-            if ignored.consequence and place not in seen:
-                seen.add(place)
-                yield place, consequence
+            if ignored.consequence:
+                found.setdefault(place, consequence)
+    return found
 
 
 def _samples(cls: Any) -> Iterator[dict[str, Any]]:
