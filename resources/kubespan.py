@@ -232,6 +232,8 @@ class KubeSpanRelayedEndpointSpec:
     """The true address, as the relay knows it."""
     relay: str = ""
     """The host and port of the relay."""
+    requested: bool = False
+    """Whether this node reaches a peer there, whose endpoint is at the relay; else something came from there."""
 
 
 class PathKind(enum.StrEnum):

@@ -50,6 +50,8 @@ class LocalSocket:
     used: float
     now: Callable[[], float]
     is_answered: bool = False
+    # Whether this node reaches a peer there: else something came from there, if the relay is to be believed.
+    is_requested: bool = False
     divert: Divert | None = None
     lost: int = 0
 
@@ -126,6 +128,13 @@ class LocalSockets:
             self.refused += len(packets)
         else:
             found.to_wireguard(packets)
+
+    def request(self, client: "RelayClient", address: bytes) -> None:
+        """Have a socket for an address at which this node reaches a peer."""
+        found = self.open(client, address)
+        if found is not None and not found.is_requested:
+            found.is_requested = True
+            self._on_change(found.local)
 
     def open(self, client: "RelayClient", address: bytes) -> LocalSocket | None:
         """The socket of an address; None if there are too many, or it cannot be opened."""

@@ -1,9 +1,8 @@
 """kubespan.PeerController: writes each peer of the WireGuard link, and its part of the set of routed addresses."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 from ipaddress import ip_network
-from types import MappingProxyType
 from typing import Any
 
 from nodespan.controllers.common.ip.blocks import IPSet, parse_network
@@ -67,17 +66,18 @@ def desired_peer(
     config: KubeSpanConfigSpec,
     spec: KubeSpanPeerSpecSpec,
     status: KubeSpanPeerStatusSpec,
-    local: Mapping[str, str] = MappingProxyType({}),
+    relayed: Relayed | None = None,
 ) -> WireguardPeer:
     """The desired peer of the device. An endpoint that the device found itself is left to it.
 
-    `local` are the local addresses by which the device knows endpoints that are reached over a relay.
+    `relayed` are the endpoints that are reached over a relay, which the device knows by local addresses.
     """
-    path = Path(endpoint=status.endpoint, last_used=status.last_used_endpoint)
+    endpoint = Path(endpoint=status.endpoint, last_used=status.last_used_endpoint).desired_endpoint
+    local = "" if relayed is None else relayed.local_of(endpoint, status.relay)
     return WireguardPeer(
         public_key=key,
         preshared_key=config.shared_secret,
-        endpoint=local.get(path.desired_endpoint, path.desired_endpoint),
+        endpoint=local or endpoint,
         persistent_keepalive_interval=timedelta(seconds=KEEPALIVE),
         allowed_ips=spec.allowed_ips,
     )
@@ -181,7 +181,7 @@ class PeerController(QueueController):
             and spec is not None
             and status is not None
         ):
-            peer = desired_peer(key, config.spec, spec.spec, status.spec, self._relayed.local)
+            peer = desired_peer(key, config.spec, spec.spec, status.spec, self._relayed)
             accepted = IPSet.of(map(parse_network, config.spec.accepted_networks))
             prefixes = outside(routed_prefixes(spec.spec.allowed_ips), self._needed(), accepted)
             if prefixes and is_routed(config.spec, status.spec.state):

@@ -2,6 +2,10 @@
 
 Whatever the node shows or announces has the true ones. A local address that stands for nothing any more, since the
 relay was given up, is no endpoint.
+
+What a relay says of where packets come from is a claim, of the relay or of whoever can send to it from a made-up
+address. So it changes nothing about a peer until WireGuard itself has taken the peer's packets from there: without that
+a peer that answers at its own address could be led over the relay by a single packet.
 """
 
 from collections.abc import Mapping
@@ -30,27 +34,37 @@ class Relayed:
 
     def __init__(self) -> None:
         self._by_local: dict[str, KubeSpanRelayedEndpointSpec] = {}
-        # The local address of each endpoint.
-        self.local: dict[str, str] = {}
+        # The local addresses of each endpoint, the newest being the last.
+        self._by_endpoint: dict[str, dict[str, KubeSpanRelayedEndpointSpec]] = {}
         # Local addresses that stood for an endpoint once.
         self._former: set[str] = set()
 
     def note(self, local: str, spec: KubeSpanRelayedEndpointSpec | None) -> frozenset[str]:
         """What a local address stands for now, None for nothing. Returns the endpoints that this changes."""
         before = self._by_local.pop(local, None)
-        if before is not None and self.local.get(before.endpoint) == local:
-            del self.local[before.endpoint]
-            # It may have another one, over another relay; the newest counts.
-            for other, each in self._by_local.items():
-                if each.endpoint == before.endpoint:
-                    self.local[before.endpoint] = other
+        if before is not None:
+            others = self._by_endpoint[before.endpoint]
+            del others[local]
+            if not others:
+                del self._by_endpoint[before.endpoint]
         if spec is not None:
             self._by_local[local] = spec
-            self.local[spec.endpoint] = local
+            self._by_endpoint.setdefault(spec.endpoint, {})[local] = spec
             self._former.discard(local)
         elif before is not None:
             self._former.add(local)
         return frozenset(each.endpoint for each in (before, spec) if each is not None)
+
+    def local_of(self, endpoint: str, relay: str) -> str:
+        """The local address by which to give the device an endpoint, "" to give it the endpoint itself.
+
+        `relay` is the one over which the device has heard the peer last, "" for none.
+        """
+        found = ""
+        for local, spec in self._by_endpoint.get(endpoint, {}).items():
+            if spec.requested or (relay and spec.relay == relay):
+                found = local
+        return found
 
     def named(self, peers: Mapping[str, ObservedPeer]) -> Mapping[str, ObservedPeer]:
         """The peers of a device, with their true endpoints."""

@@ -16,6 +16,7 @@ import trio
 
 from nodespan.controllers.kubespan.direct_path import CONFIRM, Search, round_of
 from nodespan.controllers.kubespan.local_sockets import LocalSocket, LocalSockets
+from nodespan.controllers.kubespan.relay_claims import DirectEndpoints
 from nodespan.controllers.kubespan.relay_settings import RelaySettings, Trials
 from nodespan.controllers.kubespan.relayed import is_local
 from nodespan.discovery.client import TransportError
@@ -114,6 +115,7 @@ class Relaying:
             self._datagrams, settings.port, trio.current_time, self._socket_changed, self._socket_failed
         )
         self._peers: dict[str, _Peer] = {}
+        self._direct = DirectEndpoints()
         # Peers whose endpoint is at a relay, and those that are reached over one with their search for a direct path.
         self._waiting: set[str] = set()
         self._searches: dict[str, Search] = {}
@@ -235,7 +237,9 @@ class Relaying:
             return ""
         for name, relay in self._relays.items():
             if relay.description is not None and relay.description.has(address):
-                return name
+                # The relay itself answers where it was dialled; of any other address it could say so.
+                is_there = relay.target.host == address[0]
+                return name if is_there or not self._direct.answers(endpoint, trio.current_time()) else ""
         return ""
 
     # The peers.
@@ -243,6 +247,7 @@ class Relaying:
     def note(self, id: str, spec: KubeSpanPeerSpecSpec, status: KubeSpanPeerStatusSpec) -> None:
         """A peer as it is now."""
         peer = self._peers[id] = _Peer(spec, status)
+        self._direct.note(id, status, trio.current_time())
         wanted = peer.wanted
         if wanted and self.relay_of(wanted):
             self._waiting.add(id)
@@ -259,6 +264,7 @@ class Relaying:
         self._peers.pop(id, None)
         self._searches.pop(id, None)
         self._waiting.discard(id)
+        self._direct.forget(id)
 
     def _open_for(self, id: str) -> None:
         """Have a local address for the endpoint of a peer, once its relay is connected."""
@@ -268,13 +274,14 @@ class Relaying:
             return
         client = self._client_of(name)
         if client.is_connected and wanted not in client.endpoints:
-            self._sockets.open(client, encode_address(parse_endpoint(wanted)))
+            self._sockets.request(client, encode_address(parse_endpoint(wanted)))
 
     # Looks.
 
     def _look(self) -> None:
         now = trio.current_time()
         self._sockets.reclaim()
+        self._direct.expire(now)
         home = self._relays.get(self._home)
         if home is not None and (home.client is None or not home.client.is_connected):
             self._choose()
@@ -368,7 +375,7 @@ class Relaying:
         found = self._sockets.by_local.get(local)
         if found is not None:
             relay = found.client.options.target.address
-            spec = KubeSpanRelayedEndpointSpec(endpoint=found.endpoint, relay=relay)
+            spec = KubeSpanRelayedEndpointSpec(endpoint=found.endpoint, relay=relay, requested=found.is_requested)
             await self._ctx.put(KubeSpanRelayedEndpoint, local, spec)
         elif self._ctx.find(KubeSpanRelayedEndpoint, local) is not None:
             await self._ctx.destroy(KubeSpanRelayedEndpoint, local)

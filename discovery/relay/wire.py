@@ -33,7 +33,8 @@ NONCE_SIZE: Final = 16
 PROOF_SIZE: Final = 32
 CLUSTER_SIZE: Final = 16
 _LONGEST_NAME: Final = 255
-_MOST_ADDRESSES: Final = 8
+# One of IPv4 and one of IPv6: what a relay says is its own goes over it.
+_MOST_ADDRESSES: Final = 2
 # A relay gives away no port that a service of the system may have.
 _LOWEST_PORT: Final = 1024
 
@@ -212,6 +213,8 @@ def _unpacked(message: bytes, at: int, count: int) -> tuple[IPv4Address | IPv6Ad
         at += 1 + size
     if at != len(message):
         raise WireError("the message of the relay has a wrong length")
+    if len({address.version for address in addresses}) < count:
+        raise WireError("the relay has more than one address of a kind")
     return tuple(addresses)
 
 

@@ -130,7 +130,7 @@ async def test_a_peer_whose_endpoint_is_at_a_relay_has_the_local_address_while_t
         await node.put(KubeSpanConfig, KUBESPAN_CONFIG_ID, CONFIG)
         await node.put(KubeSpanIdentity, LOCAL, IDENTITY)
         await node.create(KubeSpanPeerSpec.new(KEY, PEER))
-        relayed = KubeSpanRelayedEndpointSpec(endpoint=there, relay="relay:3443")
+        relayed = KubeSpanRelayedEndpointSpec(endpoint=there, relay="relay:3443", requested=True)
         await node.put(KubeSpanRelayedEndpoint, "127.0.0.1:40001", relayed)
 
         async def given(expected: str) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,7 @@ from nodespan.controllers.kubespan.relay import RelayController
 from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.discovery.relay.client import RelayClient
 from nodespan.discovery.relay.datagrams import Datagrams
-from nodespan.discovery.relay.wire import encode_address
+from nodespan.discovery.relay.wire import Description, encode_address
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
@@ -248,6 +249,50 @@ class _Client:
 
     def send(self, address: bytes, packets: list[bytes]) -> None:
         self.sent.extend((address, each) for each in packets)
+
+
+@pytest.mark.virtual_clock
+async def test_a_relay_that_claims_the_address_of_a_peer_that_answers_directly_is_not_believed() -> None:
+    ctx = SimpleNamespace(log=structlog.get_logger())
+    settings = SimpleNamespace(relays=("http://evil.example.org:1", "http://203.0.113.9:1"), port=51820)
+    work: Any = relaying.Relaying(ctx, settings, None, None, wall=lambda: 0.0, random=None)  # type: ignore[arg-type]
+    evil, honest = work._relays.values()
+    own, at_relay = "192.0.2.7:51820", "203.0.113.9:51820"
+    spec = KubeSpanPeerSpecSpec(endpoints=(own,))
+    status = KubeSpanPeerStatusSpec(endpoint=own, last_used_endpoint=own, state=PeerState.UP, receive_bytes=1)
+    with work._datagrams:
+        for endpoint in (own, at_relay):
+            for received in (1, 2):
+                seen = attrs.evolve(status, endpoint=endpoint, last_used_endpoint=endpoint, receive_bytes=received)
+                work.note("peer", spec, seen)
+        evil.description = Description(1, (1024, 65535), (ip_address("192.0.2.7"),))
+        honest.description = Description(1, (51000, 51999), (ip_address("203.0.113.9"),))
+        # One that was dialled at an address does have it: a peer that was reached there by UDP is so by the stream now.
+        assert work.relay_of(at_relay) == "203.0.113.9:1"
+        assert work.relay_of("192.0.2.7:51821") == "evil.example.org:1"
+        assert work.relay_of(own) == ""
+        await trio.sleep(599)
+        assert work.relay_of(own) == ""
+        await trio.sleep(2)
+        # It has not answered for long: where it is may be at a relay by now.
+        assert work.relay_of(own) == "evil.example.org:1"
+
+
+def test_an_address_is_requested_by_this_node_only() -> None:
+    changed, client = list[str](), _Client()
+    datagrams: Datagrams[LocalSocket] = Datagrams(connected=True)
+    relay: RelayClient = client  # type: ignore[assignment]
+    with world() as wireguard, datagrams:
+        sockets = LocalSockets(datagrams, wireguard.getsockname()[1], lambda: 0.0, changed.append, lambda _: None)
+        peer = encode_address(("192.0.2.7", 51820))
+        sockets.receive(relay, peer, [packet("from there, it says")])
+        found = sockets.find("192.0.2.7:51820", "relay:1")
+        assert found is not None
+        assert not found.is_requested
+        sockets.request(relay, peer)
+        sockets.request(relay, peer)
+        assert found.is_requested
+        assert changed == [found.local] * 2
 
 
 def test_local_addresses_are_bounded_and_one_that_is_answered_is_not_driven_out() -> None:

@@ -1,3 +1,4 @@
+import attrs
 import pytest
 
 from nodespan.controllers.kubespan.peer import desired_peer
@@ -30,7 +31,7 @@ def test_a_local_address_that_stands_for_nothing_any_more_is_no_endpoint() -> No
     relayed.note(LOCAL, SPEC)
     assert relayed.note(LOCAL, None) == {TRUE}
     assert relayed.named({"a": ObservedPeer(endpoint=LOCAL)}) == {"a": ObservedPeer()}
-    assert relayed.local == {}
+    assert relayed.local_of(TRUE, SPEC.relay) == ""
 
 
 def test_the_newest_local_address_of_an_endpoint_counts() -> None:
@@ -38,7 +39,7 @@ def test_the_newest_local_address_of_an_endpoint_counts() -> None:
     relayed.note(LOCAL, SPEC)
     relayed.note("127.0.0.1:40002", SPEC)
     relayed.note(LOCAL, None)
-    assert relayed.local == {TRUE: "127.0.0.1:40002"}
+    assert relayed.local_of(TRUE, SPEC.relay) == "127.0.0.1:40002"
 
 
 def test_an_endpoint_that_is_reached_over_two_relays_keeps_the_other_local_address() -> None:
@@ -46,16 +47,30 @@ def test_an_endpoint_that_is_reached_over_two_relays_keeps_the_other_local_addre
     relayed.note(LOCAL, SPEC)
     relayed.note("127.0.0.1:40002", SPEC)
     relayed.note("127.0.0.1:40002", None)
-    assert relayed.local == {TRUE: LOCAL}
+    assert relayed.local_of(TRUE, SPEC.relay) == LOCAL
 
 
 def test_the_device_is_given_the_local_address_of_an_endpoint_at_a_relay() -> None:
     status = KubeSpanPeerStatusSpec(endpoint=TRUE, last_used_endpoint=TRUE)
     settings = KubeSpanConfigSpec(enabled=True), KubeSpanPeerSpecSpec(), status
-    assert desired_peer("key", *settings, {TRUE: LOCAL}).endpoint == LOCAL
+    relayed = Relayed()
+    relayed.note(LOCAL, attrs.evolve(SPEC, requested=True))
+    assert desired_peer("key", *settings, relayed).endpoint == LOCAL
     assert desired_peer("key", *settings).endpoint == TRUE
     roamed = KubeSpanPeerStatusSpec(endpoint="192.0.2.1:51820", last_used_endpoint=TRUE)
-    assert desired_peer("key", settings[0], settings[1], roamed, {TRUE: LOCAL}).endpoint == ""
+    assert desired_peer("key", settings[0], settings[1], roamed, relayed).endpoint == ""
+
+
+def test_what_a_relay_says_of_a_source_changes_nothing_until_wireguard_has_heard_the_peer_there() -> None:
+    settings = KubeSpanConfigSpec(enabled=True), KubeSpanPeerSpecSpec()
+    direct = KubeSpanPeerStatusSpec(endpoint=TRUE, last_used_endpoint=TRUE)
+    relayed = Relayed()
+    # The relay, or somebody who can make packets seem to come from elsewhere, claims the address of the peer.
+    relayed.note(LOCAL, SPEC)
+    assert desired_peer("key", *settings, direct, relayed).endpoint == TRUE
+    # The peer itself has come over another relay, and then over this one.
+    assert desired_peer("key", *settings, attrs.evolve(direct, relay="other:3443"), relayed).endpoint == TRUE
+    assert desired_peer("key", *settings, attrs.evolve(direct, relay=SPEC.relay), relayed).endpoint == LOCAL
 
 
 @pytest.mark.parametrize(

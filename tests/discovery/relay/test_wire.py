@@ -77,6 +77,17 @@ def test_a_message_without_a_packet_is_invalid() -> None:
 
 
 @pytest.mark.parametrize(
+    "texts", [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2"), ("192.0.2.1", "2001:db8::1", "192.0.2.2")]
+)
+def test_a_relay_has_one_address_of_each_kind(texts: tuple[str, ...]) -> None:
+    addresses = tuple(map(ip_address, texts))
+    with pytest.raises(WireError):
+        Grant.decode(Grant(21005, addresses, 1).encode())
+    with pytest.raises(WireError):
+        wire.Description.decode(wire.Description(1, (21000, 24999), addresses).encode())
+
+
+@pytest.mark.parametrize(
     ("port", "address"),
     [
         (0, "192.0.2.1"),
