@@ -123,6 +123,24 @@ class MemberNameSpec:
 
 
 @attrs.frozen(kw_only=True)
+class NameServiceStatusSpec:
+    """How the programs of this machine get to know the names of members."""
+
+    mode: str = ""
+    """The mode by the configuration: `hosts`, `resolved`, `stub`, or `off` if only the resolver knows them."""
+    domain: str = ""
+    """The domain under which members have names, "" for none."""
+    ready: bool = False
+    """Whether programs get to know them in this way now."""
+    servers: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """Where the node's own DNS server answers, as `address:port`."""
+    link: str = attrs.field(default="", metadata=_OPTIONAL)
+    """The link for which systemd-resolved knows of it."""
+    message: str = ""
+    """What programs have to do, or what is missing."""
+
+
+@attrs.frozen(kw_only=True)
 class DiscoveryService:
     """A discovery service that is configured."""
 
@@ -245,6 +263,19 @@ MemberName = ResourceType(
         "TTL": ".ttl",
     },
 )
+NameServiceStatus = ResourceType(
+    "NameServiceStatuses.cluster.nodespan.dev",
+    NameServiceStatusSpec,
+    singular="NameServiceStatus",
+    namespace=NAMESPACE,
+    columns={
+        "Mode": ".mode",
+        "Domain": ".domain",
+        "Ready": ".ready",
+        "Servers": ".servers",
+        "Message": ".message",
+    },
+)
 DiscoveryConfig = ResourceType(
     "DiscoveryConfigs.cluster.talos.dev", DiscoveryConfigSpec, namespace=CONFIG_NAMESPACE, sensitive=True
 )
@@ -310,4 +341,6 @@ __all__ = [
     "MemberName",
     "MemberNameSpec",
     "MemberSpec",
+    "NameServiceStatus",
+    "NameServiceStatusSpec",
 ]

@@ -18,6 +18,7 @@ from nodespan.controllers.host.kernel_params import (
 from nodespan.controllers.host.machine_file import MachineFileController
 from nodespan.controllers.host.managed_files import ManagedFiles
 from nodespan.controllers.host.names.member_name import MemberNameController
+from nodespan.controllers.host.names.name_service import NameServiceController
 from nodespan.controllers.host.network_etc_file import NetworkEtcFileController
 from nodespan.controllers.host.resolver_config import ResolverConfigController
 from nodespan.controllers.host.static_host import StaticHostController
@@ -37,7 +38,8 @@ def controllers(settings: Settings) -> list[AnyController]:
     leaving = settings.leaving
     hostname = HostnameSpecController(host, settings.state_dir, leaving=leaving)
     parameters = KernelParamSpecController(host, settings.state_dir, leaving=leaving)
-    settings.left_behind.extend((files.left_behind, hostname.left_behind, parameters.left_behind))
+    names = NameServiceController(host, settings.state_dir)
+    settings.left_behind.extend((files.left_behind, hostname.left_behind, parameters.left_behind, names.left_behind))
     return [
         AdjtimeStatusController(),
         EnvironmentController(host),
@@ -52,6 +54,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         parameters,
         MachineFileController(files, leaving=leaving),
         MemberNameController(host),
+        names,
         NetworkEtcFileController(host),
         ResolverConfigController(),
         ResolverSpecController(),

@@ -11,6 +11,8 @@ from nodespan.resources.cluster import (
     Identity,
     Info,
     Member,
+    MemberName,
+    NameServiceStatus,
     ServiceState,
 )
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus
@@ -243,6 +245,27 @@ def _since(spec: VIPStatusSpec, now: datetime.datetime) -> str:
     return ago(datetime.datetime.fromisoformat(spec.since), now) if spec.since else "-"
 
 
+def _names(glance: Glance) -> SectionView:
+    status = glance.find(NameServiceStatus, LOCAL)
+    if status is None:
+        return SectionView(data={})
+    spec = status.spec
+    known = len({name.spec.canonical_name for name in glance.list(MemberName)})
+    where = f" under {spec.domain}" if spec.domain else ""
+    facts = [Fact("members", f"{known} have names{where}"), Fact("programs", f"{spec.mode}: {spec.message}")]
+    if spec.servers:
+        facts.append(Fact("asked at", ", ".join(spec.servers)))
+    data = {
+        "mode": spec.mode,
+        "domain": spec.domain,
+        "ready": spec.ready,
+        "servers": list(spec.servers),
+        "message": spec.message,
+        "members": known,
+    }
+    return SectionView(facts=tuple(facts), data=data)
+
+
 def _discovery(glance: Glance) -> SectionView:
     services = glance.list(DiscoveryServiceStatus)
     if not services:
@@ -344,6 +367,7 @@ SECTIONS = (
     Section(name="mesh", title="Mesh", order=200, inputs=(KubeSpanPeerStatus, Member), view=_mesh),
     Section(name="vips", title="Virtual IPs", order=300, inputs=(VIPStatus,), view=_vips),
     Section(name="discovery", title="Discovery", order=400, inputs=(DiscoveryServiceStatus,), view=_discovery),
+    Section(name="names", title="Names of members", order=450, inputs=(NameServiceStatus, MemberName), view=_names),
     Section(name="problems", title="Problems", order=500, inputs=(NetworkProblem, NetworkStatus), view=_problems),
     Section(name="events", title="Lately", order=600, inputs=(Event,), view=_events),
 )

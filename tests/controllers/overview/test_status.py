@@ -16,7 +16,11 @@ from nodespan.resources.cluster import (
     Identity,
     IdentitySpec,
     Member,
+    MemberName,
+    MemberNameSpec,
     MemberSpec,
+    NameServiceStatus,
+    NameServiceStatusSpec,
     ServiceState,
 )
 from nodespan.resources.config.status import CONFIG_STATUS_ID, ConfigStatus, ConfigStatusSpec
@@ -278,6 +282,22 @@ async def test_a_section_that_fails_is_a_finding_and_the_others_are_shown() -> N
     assert [log["section"] for log in logs] == ["bad"]
     assert findings(report) == ["error the section bad of the status failed", "warning w"]
     assert section(report, "good")["data"] == {"a": 1}
+
+
+async def test_how_programs_get_to_know_the_names_of_members() -> None:
+    status = NameServiceStatusSpec(
+        mode="stub", domain="mesh.internal", ready=True, servers=("127.0.0.153:53",), message="forward it"
+    )
+    names = (
+        MemberName.new(name, MemberNameSpec(canonical_name="b.mesh.internal")) for name in ("b", "b.mesh.internal")
+    )
+    report = await report_of([NameServiceStatus.new(LOCAL, status), *names])
+    assert section(report, "names")["facts"] == [
+        ["members", "1 have names under mesh.internal"],
+        ["programs", "stub: forward it"],
+        ["asked at", "127.0.0.153:53"],
+    ]
+    assert section(report, "names")["data"]["members"] == 1
 
 
 def test_ages_and_sizes_in_few_characters() -> None:
