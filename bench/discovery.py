@@ -27,6 +27,7 @@ from bench.measure import Figure
 from nodespan.discovery.service.server import DiscoveryOptions, serve_discovery
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.runtime.api.grpc import frame
+from nodespan.runtime.process import garbage
 
 WATCHERS = 1_000
 AFFILIATES = 1_000
@@ -244,6 +245,7 @@ def _main(arguments: list[str]) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     match arguments:
         case ["serve"]:
+            garbage.tune()  # as the command does
             trio.run(_serve)
         case ["watch", port]:
             trio.run(_watch, int(port))

@@ -30,7 +30,10 @@ SECONDS = 3.0
 AT_ONCE = 16
 WATCHERS, JOINS, PAUSE = 1_000, 15, 0.2
 MANY_WATCHERS, TOLD = 5_000, 5
+# How many connections come from one address: a service bounds the work that one may ask for. Of a large cluster, which
+# changes little, one address may have some thousand.
 _OF_ONE_ADDRESS = 3_000
+_OF_ONE_BUSY_ADDRESS = 3 * NODES
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HELLO = (
     _PREFACE
@@ -55,9 +58,8 @@ def _fields(method: str) -> bytes:
 class _Node:
     """A connection; `ended` counts the calls that were answered, `told` the messages of the watch that came."""
 
-    def __init__(self, port: int, cluster: str, number: int) -> None:
-        # One address may have some thousand connections.
-        source = f"127.0.0.{1 + number // _OF_ONE_ADDRESS}"
+    def __init__(self, port: int, cluster: str, number: int, neighbours: int) -> None:
+        source = f"127.0.0.{1 + number // neighbours}"
         self.socket = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
         self.socket.sendall(_HELLO)
         self.cluster = cluster
@@ -108,12 +110,13 @@ class _Crowd:
     pid: int
     port: int
     nodes: list[_Node] = attrs.field(factory=list)
+    neighbours: int = _OF_ONE_ADDRESS
     _poll: select.epoll = attrs.field(factory=select.epoll)
     _by_file: dict[int, _Node] = attrs.field(factory=dict)
 
     def add(self, cluster: str) -> _Node:
         """One more node of a cluster."""
-        node = _Node(self.port, cluster, len(self.nodes))
+        node = _Node(self.port, cluster, len(self.nodes), self.neighbours)
         self.nodes.append(node)
         self._by_file[node.socket.fileno()] = node
         self._poll.register(node.socket, select.EPOLLIN)
@@ -143,11 +146,11 @@ class _Crowd:
 
 
 @contextmanager
-def _crowd() -> Iterator[_Crowd]:
+def _crowd(neighbours: int = _OF_ONE_ADDRESS) -> Iterator[_Crowd]:
     _allow_many_files()
     with ExitStack() as stack:
         server, answer = stack.enter_context(_program("serve"))
-        crowd = _Crowd(server.pid, int(answer()))
+        crowd = _Crowd(server.pid, int(answer()), neighbours=neighbours)
         stack.callback(crowd.close)
         yield crowd
 
@@ -163,7 +166,7 @@ class _Many:
 
 @functools.cache
 def _many_clusters() -> _Many:
-    with _crowd() as crowd:
+    with _crowd(_OF_ONE_BUSY_ADDRESS) as crowd:
         memory, began = _resident_kib(crowd.pid), crowd.processor()
         count = CLUSTERS * NODES
         for first in range(0, count, AT_ONCE):

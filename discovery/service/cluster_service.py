@@ -12,7 +12,7 @@ from nodespan.discovery.service.cluster import Cluster, Clusters
 from nodespan.discovery.service.version_label import version_label
 from nodespan.discovery.wire import server_pb2 as wire
 from nodespan.resources.addresses import encode_address
-from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, methods, server_stream, unary
+from nodespan.runtime.api.grpc import Call, Code, Method, RPCError, frame, methods, server_stream, unary
 from nodespan.runtime.errors import (
     ConflictError,
     NotFoundError,
@@ -28,6 +28,8 @@ SERVICE = "sidero.discovery.server.Cluster"
 _LOOKED_AT_ONCE = 200
 # The time, in seconds, in which a watcher must read one batch.
 _MAX_STALL = 60.0
+# The one answer to all reports that are taken.
+_UPDATED = frame(wire.AffiliateUpdateResponse().SerializeToString())
 
 
 class ClusterService:
@@ -81,7 +83,7 @@ class ClusterService:
             response.client_ip = encode_address(str(address))
         return response
 
-    async def _update(self, request: wire.AffiliateUpdateRequest, _call: Call) -> wire.AffiliateUpdateResponse:
+    async def _update(self, request: wire.AffiliateUpdateRequest, _call: Call) -> bytes:
         cluster_id, id = request.cluster_id, request.affiliate_id
         rules.check_cluster_id(cluster_id)
         rules.check_affiliate_id(id)
@@ -97,15 +99,22 @@ class ClusterService:
             spec, error = rules.merge(known.spec, request.affiliate_data, request.affiliate_endpoints, expiry)
             return known.with_spec(spec)
 
-        fresh = Affiliate.new(affiliate_id(cluster_id, id), AffiliateSpec(cluster=cluster_id, affiliate=id))
+        stored = affiliate_id(cluster_id, id)
+
+        def write() -> Awaitable[object]:
+            if self._state.find(Affiliate, stored) is not None:
+                return self._state.update_with_conflicts(Affiliate, stored, merged, owner=OWNER)
+            fresh = Affiliate.new(stored, AffiliateSpec(cluster=cluster_id, affiliate=id))
+            return self._state.modify(fresh, merged, owner=OWNER)
+
         cluster.expect(id)
         try:
-            await _written(lambda: self._state.modify(fresh, merged, owner=OWNER))
+            await _written(write)
         finally:
             cluster.expected(id)
         if error is not None:
             raise error
-        return wire.AffiliateUpdateResponse()
+        return _UPDATED
 
     async def _delete(self, request: wire.AffiliateDeleteRequest, _call: Call) -> wire.AffiliateDeleteResponse:
         cluster = self._cluster(request.cluster_id)

@@ -26,11 +26,17 @@ class Peer:
     # The address of this machine that the peer has connected to, if that is known.
     local: IPv4Address | IPv6Address | None = None
     certificate: bytes | None = None
+    # It is in each line of the log about a call.
+    _text: str = attrs.field(init=False, eq=False, repr=False)
 
-    def __str__(self) -> str:
+    @_text.default
+    def _made_text(self) -> str:
         if self.address is None:
             return "local"
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+    def __str__(self) -> str:
+        return self._text
 
 
 class Outlet(Protocol):

@@ -237,12 +237,24 @@ class ServerOutput(Output):
 
     def offer(self, id: int, data: bytes, head: bytes = b"") -> bool:
         """Send the head and data now, if nobody has to wait for that; False: nothing was sent."""
-        if not self._has_room(id, len(data)):
+        size = len(data)
+        if not head and size <= SMALLEST_MAX_FRAME and not self._is_writing:
+            # A change that watchers are told of, the most frequent of all: one frame, which is all there is to write.
+            framed = self.machine.take_data(id, data)
+            if framed is not None:
+                self.count += 1
+                self._wire.send(framed)
+                if self._wire.rest:
+                    self._is_writing = True
+                    self._waiting += size
+                    self._start_writer()
+                return True
+        if not self._has_room(id, size):
             return False
         if head:
             self.machine.send_headers(id, head)
         self._send(id, data)
-        self.add(len(data))
+        self.add(size)
         return True
 
     def answer(self, id: int, head: bytes, data: bytes, trailers: bytes) -> bool:

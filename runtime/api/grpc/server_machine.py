@@ -202,6 +202,18 @@ class ServerMachine:
         self._out.append(_HEAD.pack(size >> 8, size & 0xFF, _DATA, _END_STREAM if end_stream else 0, id))
         self._out.append(data)
 
+    def take_data(self, id: int, data: bytes) -> bytes | None:
+        """A part of a response that fits into a frame, to be written by the caller at once.
+
+        None, and nothing is sent, if it has to wait for a window or for what is to be written before it.
+        """
+        flow, size = self._streams.get(id), len(data)
+        if flow is None or self._out or size > self.outbound_flow_control_window or size > flow.window + self._shift:
+            return None
+        flow.window -= size
+        self.outbound_flow_control_window -= size
+        return _HEAD.pack(size >> 8, size & 0xFF, _DATA, 0, id) + data
+
     def send_headers(self, id: int, block: bytes, end_stream: bool = False) -> None:
         """The fields before or after a response, as `header_block` makes them. Raises StreamClosedError."""
         if id not in self._streams:

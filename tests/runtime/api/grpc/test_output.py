@@ -123,6 +123,34 @@ async def test_what_did_not_fit_goes_before_all_else() -> None:
         assert len(now.started) == 1
 
 
+async def test_what_waits_in_the_machine_goes_before_what_is_offered() -> None:
+    async with scene() as now:
+        assert now.output.offer(1, b"one", HEAD)
+        # A ping, whose answer nobody has written yet.
+        now.machine.receive_data(b"\0\0\x08\x06\0\0\0\0\0" + bytes(8))
+        before = len(now.socket.taken)
+        assert now.output.offer(1, b"two")
+        assert now.socket.taken[before:].startswith(b"\0\0\x08\x06\x01")
+        assert now.socket.writes == 2
+        assert received(now.client, now.socket.taken) == b"onetwo"
+        # Nothing waits: the frame is all that is written.
+        assert now.output.offer(1, b"three")
+        assert now.socket.taken.endswith(b"\0\0\x05\0\0\0\0\0\1three")
+
+
+async def test_what_is_offered_counts_for_both_windows() -> None:
+    async with scene(window=10) as now:
+        assert now.output.offer(1, b"123456", HEAD)
+        shared = now.machine.outbound_flow_control_window
+        assert now.output.offer(1, b"7890")
+        assert now.machine.local_flow_control_window(1) == 0
+        assert now.machine.outbound_flow_control_window == shared - 4
+        now.machine.outbound_flow_control_window = 2
+        now.machine.receive_data(b"\0\0\x04\x08\0\0\0\0\1" + (10).to_bytes(4, "big"))
+        assert not now.output.offer(1, b"abc")
+        assert now.output.offer(1, b"ab")
+
+
 async def test_without_room_in_the_window_nothing_is_sent() -> None:
     async with scene(window=10) as now:
         assert not now.output.offer(1, b"eleven byte", HEAD)
