@@ -16,6 +16,44 @@ IPV4_FORWARDING: Final = "net.ipv4.ip_forward"
 IPV6_FORWARDING: Final = "net.ipv6.conf.all.forwarding"
 _IPV4_ID, _IPV6_ID = f"{PROC_SYS}{IPV4_FORWARDING}", f"{PROC_SYS}{IPV6_FORWARDING}"
 _DROPPED: Final = "podNetworks are advertised to the mesh, and packets to them are dropped here"
+# What the originals set by default, beside the ports of their own API.
+_DEFAULTS: Final = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.icmp_ignore_bogus_error_responses": "1",
+    "net.ipv4.icmp_echo_ignore_broadcasts": "1",
+    "net.ipv4.conf.all.send_redirects": "0",
+    "net.ipv4.conf.default.send_redirects": "0",
+    "net.ipv4.tcp_keepalive_time": "600",
+    "net.ipv4.tcp_keepalive_intvl": "60",
+    "net.ipv6.conf.default.forwarding": "1",
+    "net.ipv6.conf.default.accept_ra": "2",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+    "kernel.panic": "10",
+    "kernel.pid_max": "262144",
+    "kernel.ctrl-alt-del": "0",
+    "vm.overcommit_memory": "1",
+    "fs.inotify.max_user_instances": "8192",
+    "fs.aio-max-nr": "1048576",
+}
+# By which they protect the kernel, as the Kernel Self Protection Project recommends.
+_HARDENING: Final = {
+    "dev.tty.ldisc_autoload": "0",
+    "dev.tty.legacy_tiocsti": "0",
+    "fs.protected_symlinks": "1",
+    "fs.protected_hardlinks": "1",
+    "fs.protected_fifos": "2",
+    "fs.protected_regular": "2",
+    "fs.suid_dumpable": "0",
+    "kernel.kptr_restrict": "2",
+    "kernel.dmesg_restrict": "1",
+    "kernel.perf_event_paranoid": "3",
+    "kernel.randomize_va_space": "2",
+    "kernel.yama.ptrace_scope": "2",
+    "kernel.unprivileged_bpf_disabled": "1",
+    "net.core.bpf_jit_harden": "2",
+    "user.max_user_namespaces": "0",
+}
 # What belongs to a network namespace, below /proc/sys.
 _NAMESPACED: Final = "net/"
 # A setting of one link, of all, or of those to come: the family of settings, the link, the setting.
@@ -126,10 +164,29 @@ def configured_parameters(config: MachineConfigSpec) -> dict[str, KernelParamSpe
 
 
 def implied_parameters(config: MachineConfigSpec, mesh: KubeSpanConfigSpec | None) -> dict[str, KernelParamSpecSpec]:
-    """What a node needs that advertises IPv4 networks behind it to the mesh: it forwards their packets."""
-    if 4 not in advertised_versions(config, mesh):
+    """What the configuration implies without naming it.
+
+    A node that advertises IPv4 networks behind it to the mesh forwards their packets. The defaults of the originals are
+    set where they are asked for; what this kernel does not have of them is no problem.
+    """
+    found: dict[str, KernelParamSpecSpec] = {}
+    defaults = config.nodespan.defaults
+    for values, is_enabled in ((_DEFAULTS, defaults.kernel_parameters), (_HARDENING, defaults.hardening)):
+        if is_enabled:
+            for key, value in values.items():
+                found[f"{PROC_SYS}{key}"] = KernelParamSpecSpec(value=value, ignore_errors=True)
+    if 4 in advertised_versions(config, mesh):
+        found[_IPV4_ID] = KernelParamSpecSpec(value="1")
+    return found
+
+
+def weakened(config: MachineConfigSpec) -> dict[str, str]:
+    """The values that the configuration names in place of those by which it has the kernel protected, by parameter."""
+    if not config.nodespan.defaults.hardening:
         return {}
-    return {_IPV4_ID: KernelParamSpecSpec(value="1")}
+    named = {parameter_of(id): spec.value.strip() for id, spec in configured_parameters(config).items()}
+    values = {key: named.get(parameter_of(f"{PROC_SYS}{key}"), value) for key, value in _HARDENING.items()}
+    return {key: value for key, value in values.items() if value != _HARDENING[key]}
 
 
 def advertised_versions(config: MachineConfigSpec, mesh: KubeSpanConfigSpec | None) -> frozenset[int]:

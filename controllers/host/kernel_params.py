@@ -41,6 +41,7 @@ class KernelParamConfigController(Controller):
 
     async def run(self, ctx: ControllerContext) -> None:
         """Follow the configuration."""
+        warned: dict[str, str] = {}
         async for _ in ctx:
             async with ctx.tracked_outputs(KernelParamSpec, KernelParamDefaultSpec):
                 config, mesh = ctx.find(MachineConfig, MACHINE_CONFIG_ID), ctx.find(KubeSpanConfig, KUBESPAN_CONFIG_ID)
@@ -48,12 +49,17 @@ class KernelParamConfigController(Controller):
                     from nodespan.controllers.host.kernel_parameter_rules import (
                         configured_parameters,
                         implied_parameters,
+                        weakened,
                     )
 
                     for id, spec in configured_parameters(config.spec).items():
                         await ctx.put(KernelParamSpec, id, spec)
                     for id, spec in implied_parameters(config.spec, None if mesh is None else mesh.spec).items():
                         await ctx.put(KernelParamDefaultSpec, id, spec)
+                    overridden = weakened(config.spec)
+                    for key in sorted(overridden.keys() - warned.keys()):
+                        ctx.log.warning("a kernel parameter is set that defaults.hardening protects", parameter=key)
+                    warned = overridden
 
 
 class ForwardingController(Controller):

@@ -61,6 +61,10 @@ class DefaultsSettings:
     """Set resolvers where the configuration leaves them unset."""
     time_servers: bool = False
     """Set time servers where the configuration leaves them unset."""
+    kernel_parameters: bool = False
+    """Set the kernel parameters for networks and containers that the originals set."""
+    hardening: bool = False
+    """Set the kernel parameters by which the originals protect the kernel. Among others, no user namespaces."""
 
 
 class NamingScheme(enum.StrEnum):

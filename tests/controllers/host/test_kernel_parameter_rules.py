@@ -10,6 +10,7 @@ from nodespan.controllers.host.kernel_parameter_rules import (
     configured_parameters,
     implied_parameters,
     parameter_of,
+    weakened,
 )
 from nodespan.resources.kubespan import KubeSpanConfigSpec
 
@@ -132,3 +133,32 @@ def test_a_node_that_advertises_networks_behind_it_forwards(
     assert advertised_versions(config, mesh) == versions
     found = {id: spec.value for id, spec in implied_parameters(config, mesh).items()}
     assert found == ({"proc.sys.net.ipv4.ip_forward": "1"} if 4 in versions else {})
+
+
+DEFAULTS = "{apiVersion: nodespan.dev/v1alpha1, kind: NodespanConfig, defaults: {%s}}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "some", "none"),
+    [
+        ("kernelParameters: true", {"kernel.pid_max": "262144", "net.ipv4.ip_forward": "1"}, "kernel.kptr_restrict"),
+        ("hardening: true", {"kernel.kptr_restrict": "2", "user.max_user_namespaces": "0"}, "net.ipv4.ip_forward"),
+        ("dhcp: true", {}, "kernel.panic"),
+    ],
+)
+def test_defaults_of_the_original_are_set_where_they_are_asked_for(
+    settings: str, some: dict[str, str], none: str
+) -> None:
+    found = implied_parameters(load(DEFAULTS % settings).config, None)
+    assert {key: found[f"proc.sys.{key}"].value for key in some} == some
+    assert f"proc.sys.{none}" not in found
+    assert bool(found) is bool(some)
+    # A kernel without one of them is no problem.
+    assert all(spec.ignore_errors for spec in found.values())
+    assert all(parameter_of(id) is not None for id in found)
+
+
+def test_what_weakens_the_protection_is_known() -> None:
+    own = "machine: {sysctls: {kernel/kptr_restrict: 1, kernel.dmesg_restrict: '1', kernel.panic: 3}}\n---\n"
+    assert weakened(load(own + DEFAULTS % "hardening: true").config) == {"kernel.kptr_restrict": "1"}
+    assert weakened(load(own).config) == {}
