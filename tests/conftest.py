@@ -142,6 +142,7 @@ LOADED_LATER = (
     "nodespan.controllers.cluster.conversion",
     "nodespan.controllers.config.apply",
     "nodespan.controllers.dashboard.listening",
+    "nodespan.controllers.dns.serving",
     "nodespan.controllers.host.kernel_parameters",
     "nodespan.controllers.network.apply.ethernet_plan",
     "nodespan.controllers.kubespan.mapping.record",

@@ -1,12 +1,17 @@
 """The node's own DNS server: what it does by the configuration, which names it knows, whom it asks for others."""
 
+from nodespan.controllers.dns.counting import Counts
 from nodespan.controllers.dns.host_dns_config import HostDNSConfigController
+from nodespan.controllers.dns.metrics import dns_metrics
+from nodespan.controllers.dns.resolve_cache import DNSResolveCacheController
 from nodespan.runtime.plugins import AnyController, Settings
 
 
-def controllers(settings: Settings) -> list[AnyController]:  # noqa: ARG001
+def controllers(settings: Settings) -> list[AnyController]:
     """The controllers of this family, for its entry point."""
-    return [HostDNSConfigController()]
+    counts = Counts()
+    settings.publish(dns_metrics(counts))
+    return [HostDNSConfigController(), DNSResolveCacheController(counts)]
 
 
-__all__ = ["HostDNSConfigController", "controllers"]
+__all__ = ["DNSResolveCacheController", "HostDNSConfigController", "controllers"]

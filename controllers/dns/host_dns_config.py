@@ -32,6 +32,7 @@ def host_dns_config(config: MachineConfigSpec, identity: KubeSpanIdentitySpec | 
         listen_addresses=listen,
         resolve_member_names=asked.resolve_member_names,
         mesh_subnet=subnet,
+        domain=config.nodespan.names.domain,
         rebinding_allowed=tuple(domain.lower().rstrip(".") for domain in settings.rebinding_allowed),
     )
 

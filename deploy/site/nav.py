@@ -43,6 +43,7 @@ NAV: list[Any] = [
                     "vip.md",
                     "firewall.md",
                     "host.md",
+                    "dns.md",
                 ]
             },
             {

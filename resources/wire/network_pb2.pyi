@@ -516,7 +516,7 @@ class DNSResolveCacheSpec(_message.Message):
     def __init__(self, status: _Optional[str] = ...) -> None: ...
 
 class HostDNSConfigSpec(_message.Message):
-    __slots__ = ("enabled", "listen_addresses", "service_host_dns_address", "resolve_member_names", "service_host_dns_address_v6", "mesh_subnet", "rebinding_allowed")
+    __slots__ = ("enabled", "listen_addresses", "service_host_dns_address", "resolve_member_names", "service_host_dns_address_v6", "mesh_subnet", "rebinding_allowed", "domain")
     ENABLED_FIELD_NUMBER: _ClassVar[int]
     LISTEN_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     SERVICE_HOST_DNS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -524,6 +524,7 @@ class HostDNSConfigSpec(_message.Message):
     SERVICE_HOST_DNS_ADDRESS_V6_FIELD_NUMBER: _ClassVar[int]
     MESH_SUBNET_FIELD_NUMBER: _ClassVar[int]
     REBINDING_ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
     enabled: bool
     listen_addresses: _containers.RepeatedCompositeFieldContainer[_common_pb2.NetIPPort]
     service_host_dns_address: _common_pb2.NetIP
@@ -531,7 +532,8 @@ class HostDNSConfigSpec(_message.Message):
     service_host_dns_address_v6: _common_pb2.NetIP
     mesh_subnet: str
     rebinding_allowed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, enabled: _Optional[bool] = ..., listen_addresses: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., service_host_dns_address: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., resolve_member_names: _Optional[bool] = ..., service_host_dns_address_v6: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., mesh_subnet: _Optional[str] = ..., rebinding_allowed: _Optional[_Iterable[str]] = ...) -> None: ...
+    domain: str
+    def __init__(self, enabled: _Optional[bool] = ..., listen_addresses: _Optional[_Iterable[_Union[_common_pb2.NetIPPort, _Mapping]]] = ..., service_host_dns_address: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., resolve_member_names: _Optional[bool] = ..., service_host_dns_address_v6: _Optional[_Union[_common_pb2.NetIP, _Mapping]] = ..., mesh_subnet: _Optional[str] = ..., rebinding_allowed: _Optional[_Iterable[str]] = ..., domain: _Optional[str] = ...) -> None: ...
 
 class NameServerSpec(_message.Message):
     __slots__ = ("addr", "protocol", "tls_server_name")

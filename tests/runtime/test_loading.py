@@ -18,12 +18,13 @@ ROOT = Path(__file__).parents[2]
 NEVER = ("argparse", "asyncio.events", "grpc", "hypothesis", "prometheus_client", "pyroute2", "pytest", "unittest")
 # Only when a configuration or a client asks for it.
 LATER = (
-    *("cryptography", "google.protobuf", "h11", "h2", "http", "ruamel.yaml", "sqlite3"),
+    *("cryptography", "dns", "google.protobuf", "h11", "h2", "http", "ruamel.yaml", "sqlite3"),
     "nodespan.controllers.api.serving",
     "nodespan.controllers.common.cel",
     "nodespan.controllers.config.apply",
     "nodespan.controllers.config.loading",
     "nodespan.controllers.config.rules",
+    "nodespan.controllers.dns.serving",
     "nodespan.controllers.host.kernel_parameters",
     "nodespan.controllers.network.apply.ethernet_plan",
     "nodespan.controllers.kubespan.mapping",

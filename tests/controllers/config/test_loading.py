@@ -157,26 +157,25 @@ def test_settings_without_effect_are_named_with_their_consequence() -> None:
           time: {bootTimeout: 2m}
           install: {‸extraKernelArgs: [quiet]}
           features:
-            ‸hostDNS: {enabled: true, resolveMemberNames: true}
+            hostDNS: {enabled: true, resolveMemberNames: true, ‸forwardKubeDNSToHost: true}
     """)
     loaded = load(text)
     assert loaded.problems == ()
     assert [ignored.line for ignored in loaded.ignored] == [line for line, _ in places]
-    resolver = "systemd-resolved, where it runs, or as /etc/resolv.conf says"
-    host_dns = f"names are looked up by {resolver}; those of the other nodes are not added to them"
+    forward = "the DNS of Kubernetes is not led to the node's own server: name servers in its own configuration"
     assert [str(ignored).partition(": ")[2] for ignored in loaded.ignored] == [
         "debug is not managed by nodespan, ignored: start the agent with --log-level debug",
         "machine.kubelet is not managed by nodespan, ignored",
         "machine.install.extraKernelArgs is not managed by nodespan, ignored: give them to the boot loader yourself",
-        f"machine.features.hostDNS is not managed by nodespan, ignored: {host_dns}",
+        f"machine.features.hostDNS.forwardKubeDNSToHost is not managed by nodespan, ignored: {forward}",
     ]
     text, places = unmark("""
         apiVersion: v1alpha1
         kind: ResolverConfig
         nameservers:
           - {address: 9.9.9.9, tlsServerName: dns.example, protocol: DoT}
-          - {address: 9.9.9.9, tlsServerName: dns.example, ‸protocol: DoH}
-        ‸hostDNS: {enabled: true, forwardKubeDNSToHost: true}
+          - {address: 9.9.9.9, tlsServerName: dns.example, protocol: DoH}
+        hostDNS: {enabled: true, ‸forwardKubeDNSToHost: true}
         ---
         apiVersion: v1alpha1
         kind: TimeSyncConfig
@@ -186,8 +185,7 @@ def test_settings_without_effect_are_named_with_their_consequence() -> None:
     assert loaded.problems == ()
     assert [ignored.line for ignored in loaded.ignored] == [line for line, _ in places]
     assert [(ignored.path, bool(ignored.consequence)) for ignored in loaded.ignored] == [
-        ("ResolverConfig.nameservers[1].protocol", True),
-        ("ResolverConfig.hostDNS", True),
+        ("ResolverConfig.hostDNS.forwardKubeDNSToHost", True),
     ]
 
 

@@ -1,0 +1,168 @@
+"""The servers that are asked for names of others: in their order, and those that do not answer last.
+
+A question goes to the first server. An error, SERVFAIL or REFUSED lets it go to the next one; the last such answer is
+the client's if nobody has a better one. A server that did not answer is unhealthy: it is asked after all others until
+it has answered a question that is asked only to see that, at first often and then ever more rarely.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import attrs
+import structlog
+import trio
+
+from nodespan.controllers.dns.cache import Answer
+from nodespan.controllers.dns.connections import ExchangeError
+from nodespan.controllers.dns.counting import Counts
+from nodespan.controllers.dns.exchanges import Exchanges
+from nodespan.controllers.dns.queries import RECURSE, Query, RCode
+from nodespan.controllers.dns.rebinding import Rebinding, is_inside
+from nodespan.controllers.dns.upstream_answers import AnswerError, checked
+from nodespan.resources.network import DNSProtocol
+
+# Seconds for one server, and for all of them.
+PATIENCE = 2.0
+ALTOGETHER = 4.5
+# Seconds until an unhealthy server is tried again, at first and at most.
+FIRST_LOOK, LAST_LOOK = 0.5, 30.0
+_LOOK_PATIENCE = 1.0
+_SWEEP = 5.0
+_NS = 2
+# The servers of the root: everybody who resolves names knows them.
+_PROBE = Query(id=0, flags=RECURSE, question=b"\0\0\x02\0\x01", name="", type=_NS)
+
+
+@attrs.define(eq=False)
+class Upstream:
+    """A server, and how it fares. `healthy` is None until it was asked."""
+
+    id: str
+    exchanges: Exchanges
+    healthy: bool | None = None
+    # Why it is unhealthy.
+    reason: str = ""
+    _asked_inside: bool = attrs.field(init=False)
+    _is_trusted: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        server = self.exchanges.server
+        self._asked_inside = is_inside(server.addr)
+        self._is_trusted = server.protocol is not DNSProtocol.DO53
+
+    def read(self, query: Query, data: bytes, rebinding: Rebinding) -> Answer:
+        """What it answered. Raises AnswerError."""
+        return checked(query, data, rebinding, asked_inside=self._asked_inside, is_trusted=self._is_trusted)
+
+
+class Upstreams:
+    """All of them. `on_change` is called when the health of one changed."""
+
+    def __init__(self, counts: Counts, on_change: Callable[[Upstream], None]) -> None:
+        self.rebinding = Rebinding()
+        self._servers: tuple[Upstream, ...] = ()
+        self._counts = counts
+        self._on_change = on_change
+        self._wake = trio.Event()
+        self._log = structlog.get_logger("dns")
+
+    @property
+    def servers(self) -> Sequence[Upstream]:
+        """The servers, in the order of the configuration."""
+        return self._servers
+
+    async def replace(self, servers: Iterable[Upstream]) -> None:
+        """Ask these from now on."""
+        old, self._servers = self._servers, tuple(servers)
+        self._wake.set()
+        for server in old:
+            if server not in self._servers:
+                await server.exchanges.aclose()
+
+    async def ask(self, query: Query, *, over_stream: bool) -> Answer:
+        """The answer to a question; SERVFAIL if nobody has one, after some seconds at most."""
+        answer: Answer | None = None
+        servers = sorted(self._servers, key=lambda server: server.healthy is False)
+        with trio.move_on_after(ALTOGETHER):
+            # Silent ones once more, for a datagram may get lost; then it is up to the client.
+            for _ in range(2):
+                silent: list[Upstream] = []
+                for server in servers:
+                    found = await self._ask_one(server, query, over_stream=over_stream)
+                    if found is None:
+                        silent.append(server)
+                    elif found.rcode not in (RCode.SERVFAIL, RCode.REFUSED):
+                        return found
+                    else:
+                        answer = found
+                if answer is not None:
+                    break
+                servers = silent
+        return answer or Answer(rcode=RCode.SERVFAIL)
+
+    async def _ask_one(self, server: Upstream, query: Query, *, over_stream: bool) -> Answer | None:
+        self._counts.asked[server.id] += 1
+        try:
+            with trio.fail_after(PATIENCE):
+                data = await server.exchanges.ask(query, over_stream=over_stream)
+            answer = server.read(query, data, self.rebinding)
+        except trio.TooSlowError:
+            self._note(server, healthy=False, reason=f"no answer within {PATIENCE:g} s")
+        except (ExchangeError, AnswerError) as error:
+            self._note(server, healthy=False, reason=str(error))
+        else:
+            self._note(server, healthy=True)
+            return answer
+        self._counts.failed[server.id] += 1
+        return None
+
+    def _note(self, server: Upstream, *, healthy: bool, reason: str = "") -> None:
+        if server.healthy is healthy and server.reason == reason:
+            return
+        if server.healthy is not healthy:
+            self._wake.set()
+        server.healthy, server.reason = healthy, reason
+        if server in self._servers:
+            self._on_change(server)
+
+    async def run(self) -> None:
+        """Look after the servers: whether those that did not answer do again, until cancelled. Then nothing is open."""
+        try:
+            await self._look()
+        finally:
+            for server in self._servers:
+                await server.exchanges.aclose()
+
+    async def _look(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sweep)
+            wait = FIRST_LOOK
+            while True:
+                self._wake = trio.Event()
+                async with trio.open_nursery() as looks:
+                    for server in self._servers:
+                        if not server.healthy:
+                            looks.start_soon(self._look_at, server)
+                if all(server.healthy for server in self._servers):
+                    wait = FIRST_LOOK
+                    await self._wake.wait()
+                    continue
+                with trio.move_on_after(wait) as waiting:
+                    await self._wake.wait()
+                wait = min(2 * wait, LAST_LOOK) if waiting.cancelled_caught else FIRST_LOOK
+
+    async def _look_at(self, server: Upstream) -> None:
+        try:
+            with trio.fail_after(_LOOK_PATIENCE):
+                await server.exchanges.ask(_PROBE, over_stream=False)
+        except trio.TooSlowError:
+            self._note(server, healthy=False, reason=f"no answer within {_LOOK_PATIENCE:g} s")
+        except ExchangeError as error:
+            self._note(server, healthy=False, reason=str(error))
+        else:
+            self._note(server, healthy=True)
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(_SWEEP)
+            for server in self._servers:
+                await server.exchanges.sweep()

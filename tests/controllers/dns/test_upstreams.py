@@ -1,0 +1,191 @@
+"""Which server is asked, in which order, and for how long, in virtual time."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, cast
+
+import attrs
+import dns.message
+import pytest
+import trio
+
+from nodespan.controllers.dns.answering import MOST_OF_ONE_CLIENT, Answering
+from nodespan.controllers.dns.connections import ExchangeError
+from nodespan.controllers.dns.counting import Counts, Outcome
+from nodespan.controllers.dns.exchanges import Exchanges
+from nodespan.controllers.dns.names import Names
+from nodespan.controllers.dns.queries import Query, RCode, forwarded, read_query
+from nodespan.controllers.dns.upstreams import ALTOGETHER, Upstream, Upstreams
+from nodespan.resources.network import NameServer
+from tests.controllers.dns.servers import answer
+
+pytestmark = pytest.mark.virtual_clock
+QUERY = dns.message.make_query("www.example.org", "A").to_wire()
+
+
+@attrs.define
+class Fake:
+    """A server that answers with a code after a while, or is silent."""
+
+    rcode: int | None = 0
+    delay: float = 0.01
+    asked: list[float] = attrs.field(factory=list)
+    server: NameServer = attrs.field(factory=lambda: NameServer(addr="192.0.2.53"))
+    address: str = "192.0.2.53:53"
+
+    async def ask(self, query: Query, *, over_stream: bool) -> bytes:
+        if query.name:
+            self.asked.append(trio.current_time())
+        await trio.sleep(self.delay)
+        if self.rcode is None:
+            raise ExchangeError("there is nobody")
+        question = cast(dns.message.QueryMessage, dns.message.from_wire(forwarded(query, 1, 1232)))
+        records = ["www.example.org. 60 IN A 93.184.215.14"] if query.name and not self.rcode else []
+        return answer(question, *records, rcode=self.rcode).to_wire()
+
+    async def sweep(self) -> None:
+        return
+
+    async def aclose(self) -> None:
+        return
+
+
+@attrs.frozen
+class Stage:
+    upstreams: Upstreams
+    answering: Answering
+    counts: Counts
+    changes: list[tuple[str, bool | None]]
+
+    async def ask(self, data: bytes = QUERY, client: str = "127.0.0.1") -> dns.message.Message:
+        found = self.answering.at_once(data, self.answering.machine)
+        if isinstance(found, Query):
+            found = await self.answering.look_up(found, self.answering.machine, client)
+        return dns.message.from_wire(found)
+
+
+@contextlib.asynccontextmanager
+async def asking(servers: Mapping[str, Fake]) -> AsyncIterator[Stage]:
+    counts = Counts()
+    changes: list[tuple[str, bool | None]] = []
+    upstreams = Upstreams(counts, lambda server: changes.append((server.id, server.healthy)))
+    await upstreams.replace(Upstream(id, cast(Exchanges, fake)) for id, fake in servers.items())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(upstreams.run)
+        await trio.sleep(0.5)
+        yield Stage(upstreams, Answering(Names(), upstreams, counts), counts, changes)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected", "asked"),
+    [
+        ((0, 0), 0, (1, 0)),
+        ((3, 0), 3, (1, 0)),
+        ((2, 0), 0, (1, 1)),
+        ((5, 0), 0, (1, 1)),
+        ((2, 5), 5, (1, 1)),
+        ((5, 2), 2, (1, 1)),
+    ],
+)
+async def test_the_next_server_is_asked_for_what_one_does_not_know(
+    codes: tuple[int, int], expected: int, asked: tuple[int, int]
+) -> None:
+    fakes = {str(number): Fake(code) for number, code in enumerate(codes)}
+    async with asking(fakes) as at:
+        assert int((await at.ask()).rcode()) == expected
+        assert tuple(len(fake.asked) for fake in fakes.values()) == asked
+
+
+async def test_a_server_that_is_silent_is_asked_last_until_it_answers_again() -> None:
+    first, second = Fake(delay=100.0), Fake()
+    async with asking({"0": first, "1": second}) as at:
+        await trio.sleep(5)
+        assert at.changes == [("1", True), ("0", False)]
+        started = trio.current_time()
+        assert int((await at.ask()).rcode()) == RCode.NOERROR
+        assert trio.current_time() - started < 0.1
+        assert not first.asked
+        first.delay = 0.01
+        await trio.sleep(60)
+        assert at.changes[2:] == [("0", True)]
+        at.answering.servers_changed()
+        assert int((await at.ask()).rcode()) == RCode.NOERROR
+        assert len(first.asked) == 1
+
+
+async def test_when_nobody_answers_the_client_gets_an_end_in_time() -> None:
+    silent, absent = Fake(delay=100.0), Fake(None)
+    async with asking({"0": silent, "1": absent}) as at:
+        started = trio.current_time()
+        assert int((await at.ask()).rcode()) == RCode.SERVFAIL
+        assert trio.current_time() - started <= ALTOGETHER + 0.1
+        # Silence may be a lost datagram: everybody is asked twice.
+        assert (len(silent.asked), len(absent.asked)) == (2, 2)
+        # For some seconds that is known; then they are asked again.
+        assert int((await at.ask()).rcode()) == RCode.SERVFAIL
+        assert len(absent.asked) == 2
+        await trio.sleep(6)
+        await at.ask()
+        assert len(absent.asked) == 4
+    async with asking({}) as at:
+        assert int((await at.ask()).rcode()) == RCode.SERVFAIL
+
+
+async def test_everybody_who_asks_the_same_at_a_time_gets_one_answer() -> None:
+    fake = Fake(delay=0.2)
+    async with asking({"0": fake}) as at:
+        found: list[Any] = []
+
+        async def ask() -> None:
+            found.append(await at.ask())
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask)
+        assert len(found) == 20
+        assert len(fake.asked) == 1
+        assert {message.rcode() for message in found} == {RCode.NOERROR}
+        assert at.counts.queries[Outcome.FORWARDED] == 20
+        assert at.counts.in_flight == 0
+
+
+async def test_what_is_asked_of_others_at_a_time_is_bounded_for_each_client() -> None:
+    fake = Fake(delay=1.0)
+    async with asking({"0": fake}) as at, trio.open_nursery() as nursery:
+        for number in range(MOST_OF_ONE_CLIENT):
+            data = dns.message.make_query(f"{number}.example.org", "A").to_wire()
+            nursery.start_soon(at.ask, data)
+        await trio.sleep(0.5)
+        assert at.counts.in_flight == MOST_OF_ONE_CLIENT
+        refused = await at.ask()
+        assert int(refused.rcode()) == RCode.SERVFAIL
+        nursery.start_soon(at.ask, QUERY, "127.0.0.2")
+        await trio.sleep(0.1)
+        assert at.counts.in_flight == MOST_OF_ONE_CLIENT + 1
+        await trio.sleep(3)
+        assert at.counts.in_flight == 0
+
+
+async def test_the_mesh_gets_members_only_and_nobody_is_asked_for_it() -> None:
+    fake = Fake()
+    async with asking({"0": fake}) as at:
+        found = at.answering.at_once(QUERY, at.answering.mesh)
+        assert isinstance(found, bytes)
+        assert int(dns.message.from_wire(found).rcode()) == RCode.REFUSED
+        assert not fake.asked
+
+
+async def test_an_answer_that_was_prepared_is_as_one_that_was_not() -> None:
+    async with asking({}) as at:
+        query = dns.message.make_query("localhost", "A", use_edns=0).to_wire()
+        first = at.answering.at_once(query, at.answering.machine)
+        second = at.answering.at_once(b"\xab\xcd" + query[2:], at.answering.machine)
+        assert isinstance(first, bytes)
+        assert second == b"\xab\xcd" + first[2:]
+        assert read_query(query).name in dns.message.from_wire(first).question[0].to_text()
+        # What others ask in more words is not kept without end.
+        for number in range(3000):
+            other = dns.message.make_query(f"{number}.localhost", "A").to_wire()
+            at.answering.at_once(other, at.answering.machine)
+        assert len(at.answering.machine.prepared) <= 1024
