@@ -23,6 +23,7 @@ from nodespan.runtime.api.grpc.client import Stage, TrustError, system_roots
 from tests.discovery.samples import KEY, node
 from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
+from tests.support.ports import free_port
 
 PATH = "/sidero.discovery.server.Cluster/"
 
@@ -368,9 +369,7 @@ async def test_a_refused_connection_fails_at_once() -> None:
 
 
 async def test_a_failed_call_names_the_step_that_failed() -> None:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
+    port = free_port()
     target = DialAddress(f"127.0.0.1:{port}", insecure=True)
     async with GrpcTransport(environment=dict).connect(target, keepalive=60) as connection:
         with pytest.raises(TransportError) as failed:

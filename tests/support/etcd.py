@@ -9,7 +9,6 @@ import http.client
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -23,6 +22,7 @@ from nodespan.etcd import TLSFiles
 from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
 from tests.support.netns import Namespace, entered
+from tests.support.ports import free_ports
 from tests.support.process import end, stop
 
 CLIENT_PORT = 2379
@@ -268,11 +268,8 @@ async def etcd_cluster(
 
 
 def loopback(count: int, address: str = "127.0.0.1") -> tuple[Place, ...]:
-    """Places with ports that nobody has at the moment."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server((address, 0), family=family)) for _ in range(2 * count)]
-        ports = [listening.getsockname()[1] for listening in sockets]
+    """Places with ports that nobody else has."""
+    ports = free_ports(2 * count, address)
     return tuple(
         Place(address=address, client_port=client, peer_port=peer)
         for client, peer in zip(ports[::2], ports[1::2], strict=True)

@@ -1,6 +1,5 @@
 """The service inside an agent."""
 
-import socket
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import trio
 from nodespan.discovery.wire.server_pb2 import AffiliateUpdateRequest
 from tests.support.agent import nodespan
 from tests.support.deadlines import PATIENCE
+from tests.support.ports import free_port
 from tests.support.process import running
 
 COMMAND = (
@@ -20,13 +20,6 @@ COMMAND = (
     "discovery",
     "serve",
 )
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def join(port: int) -> None:

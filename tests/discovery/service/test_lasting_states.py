@@ -1,6 +1,5 @@
 """The service on states that last: nothing acknowledged is lost, and what takes time to be stored breaks no rule."""
 
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from nodespan.runtime.state import MemoryState
 from tests.discovery.service.house import SECOND, open_house
 from tests.discovery.service.rpc import connected
 from tests.support.deadlines import PATIENCE
+from tests.support.ports import free_port
 from tests.support.process import running
 
 HERE = DiscoveryOptions(listen=("127.0.0.1", 0))
@@ -181,8 +181,7 @@ async def test_what_expired_during_an_outage_is_kept_for_a_while(
 
 
 async def test_no_acknowledged_announcement_is_lost_by_a_kill(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     nodespan = "import sys; from nodespan.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
     words = ("discovery", "serve", "--insecure", "--listen", f"127.0.0.1:{port}", "--rate-limit", "0")
     lasting = ("--snapshot", "", "--state", "sqlite:records.db", "--state-dir", str(tmp_path), "--log-level", "error")

@@ -33,6 +33,7 @@ from nodespan.runtime.cli.errors import CommandError
 from tests.runtime.api.grpc.greeter import RawClient
 from tests.support.certificates import Authority
 from tests.support.deadlines import PATIENCE
+from tests.support.ports import free_port
 from tests.support.process import eventually, running
 
 SERVICE = "/sidero.discovery.server.Cluster"
@@ -173,9 +174,7 @@ async def test_an_unwritable_path_is_logged_and_the_service_goes_on(tmp_path: Pa
 
 async def test_a_service_that_is_killed_comes_back_with_its_last_snapshot(tmp_path: Path) -> None:
     path = tmp_path / "state.binpb"
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
+    port = free_port()
     nodespan = "import sys; from nodespan.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
     words = ("discovery", "serve", "--insecure", "--listen", f"127.0.0.1:{port}")
     keeping = ("--snapshot", str(path), "--snapshot-interval", "0.1")

@@ -15,6 +15,7 @@ from nodespan.discovery.endpoint_url import DialAddress
 from nodespan.runtime.api.grpc.client import CallError, Endpoint, Stage, client_context
 from nodespan.runtime.api.grpc.client.dial import Dialer
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 
 
 @attrs.frozen
@@ -82,13 +83,6 @@ def _context(authority: Authority, directory: Path, name: str, protocols: list[s
     return context
 
 
-async def _free_port() -> int:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        port: int = listener.socket.getsockname()[1]
-        return port
-
-
 async def test_an_unknown_name() -> None:
     cause = await find_cause(DialAddress("name.invalid:443"), None, b"")
     assert cause is not None
@@ -103,7 +97,7 @@ async def test_a_name_that_cannot_be_one() -> None:
 
 
 async def test_a_port_without_a_listener() -> None:
-    port = await _free_port()
+    port = free_port()
     assert await find_cause(DialAddress(f"127.0.0.1:{port}", insecure=True), None, b"") == Cause(
         Stage.TCP, f"no connection to 127.0.0.1:{port}: Connection refused"
     )
@@ -176,7 +170,7 @@ async def test_a_certificate_that_is_over(tmp_path: Path) -> None:
 
 
 async def test_a_proxy_that_cannot_be_reached() -> None:
-    port = await _free_port()
+    port = free_port()
     target = DialAddress("discovery.example.org:443")
     cause = await find_cause(target, f"http://127.0.0.1:{port}", b"")
     text = f"no connection to the proxy 127.0.0.1 at 127.0.0.1:{port}: Connection refused"

@@ -17,6 +17,7 @@ from nodespan.runtime.api.grpc.client import CallError, Endpoint, EndpointError,
 from nodespan.runtime.api.grpc.client.dial import Dialer
 from nodespan.runtime.api.grpc.client.proxies import Proxy, lead_on
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 
 _Talk = Callable[[trio.abc.Stream], Awaitable[None]]
 
@@ -61,13 +62,6 @@ async def _failure(endpoint: Endpoint, dialer: Dialer | None = None, within: flo
     return failed.value.stage, str(failed.value)
 
 
-async def _free_port() -> int:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        port: int = listener.socket.getsockname()[1]
-        return port
-
-
 @asynccontextmanager
 async def _server(talk: _Talk) -> AsyncIterator[int]:
     async def serve(stream: trio.SocketStream) -> None:
@@ -85,7 +79,7 @@ async def test_names_and_ports_that_are_none() -> None:
     assert stage is Stage.LOOKUP
     assert text.startswith("the name name.invalid cannot be looked up: ")
     assert (await _failure(Endpoint("x" * 70, 1, secure=False)))[0] is Stage.LOOKUP
-    port = await _free_port()
+    port = free_port()
     assert await _failure(Endpoint("127.0.0.1", port, secure=False)) == (
         Stage.TCP,
         f"no connection to 127.0.0.1:{port}: Connection refused",
@@ -111,7 +105,7 @@ async def test_the_first_address_that_answers_is_taken(monkeypatch: pytest.Monke
     async def wait(stream: trio.abc.Stream) -> None:
         await stream.receive_some(1)
 
-    closed = await _free_port()
+    closed = free_port()
     async with _server(wait) as port:
         trio.socket.set_custom_hostname_resolver(_Names([("127.0.0.1", closed), ("127.0.0.1", port)]))
         stream = await Dialer().dial(Endpoint("both.example", 1, secure=False), 20)
