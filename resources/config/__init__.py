@@ -55,7 +55,7 @@ from nodespan.resources.config.network import (
     RoutingRuleConfig,
     TCPProbeConfig,
 )
-from nodespan.resources.config.nodespan import NodespanConfig
+from nodespan.resources.config.nodespan import NameMode, NodespanConfig
 from nodespan.resources.config.selector import DeviceSelector
 from nodespan.runtime.resource import ResourceType
 
@@ -127,6 +127,17 @@ class MachineConfigSpec:
     def cluster(self) -> Cluster:
         """The cluster section, with all defaults if there is none."""
         return self.main.cluster or Cluster()
+
+    @property
+    def names_members(self) -> bool:
+        """Whether members of the cluster have names here: for a mode, or for the resolver if it is to know them."""
+        if self.nodespan.names.mode is not NameMode.OFF:
+            return True
+        resolver = next(iter(self.documents_of(ResolverConfig)), None)
+        host_dns = None if resolver is None else resolver.host_dns
+        if host_dns is None or not host_dns.enabled:
+            host_dns = self.machine.features.host_dns
+        return host_dns is not None and host_dns.enabled and host_dns.resolve_member_names
 
     @property
     def time_is_kept(self) -> bool:

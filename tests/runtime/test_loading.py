@@ -26,6 +26,8 @@ LATER = (
     "nodespan.controllers.config.rules",
     "nodespan.controllers.dns.serving",
     "nodespan.controllers.host.kernel_parameters",
+    "nodespan.controllers.host.names.registry",
+    "nodespan.controllers.host.names.resolved",
     "nodespan.controllers.network.apply.ethernet_plan",
     "nodespan.controllers.kubespan.mapping",
     "nodespan.controllers.kubespan.relaying",

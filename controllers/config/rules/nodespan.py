@@ -7,7 +7,6 @@ from typing import Final
 
 from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.common.quoting import quote
-from nodespan.controllers.common.special_names import domain_fault
 from nodespan.controllers.config.finding import Finding, at, under
 from nodespan.controllers.config.notation import (
     CIDR_HINT,
@@ -94,10 +93,12 @@ def _check_host_dns(settings: HostDnsSettings) -> Iterator[Finding]:
 
 
 def _check_names(names: NameSettings) -> Iterator[Finding]:
-    fault = domain_fault(names.domain) if names.domain else ""
-    if fault:
-        hint = "write one of your own, or one for the inside, like mesh.internal"
-        yield at("domain", message=f"{quote(names.domain)} {fault}", hint=hint)
+    if names.domain:
+        from nodespan.controllers.common.special_names import domain_fault
+
+        if fault := domain_fault(names.domain):
+            hint = "write one of your own, or one for the inside, like mesh.internal"
+            yield at("domain", message=f"{quote(names.domain)} {fault}", hint=hint)
     if names.mode is NameMode.RESOLVED and not names.domain:
         message = "systemd-resolved is told of a domain, and none is given"
         yield at("domain", message=message, hint="write domain: mesh.internal")

@@ -24,8 +24,8 @@ from nodespan.controllers.common.ip.notation import parse_ip
 from nodespan.controllers.common.quoting import quote
 from nodespan.controllers.common.special_names import LONGEST_NAME, is_label, is_special, is_top_level
 from nodespan.resources.cluster import AffiliateSpec, MemberNameSpec
-from nodespan.resources.config import MachineConfigSpec, ResolverConfig
-from nodespan.resources.config.nodespan import NameAddresses, NameMode
+from nodespan.resources.config import MachineConfigSpec
+from nodespan.resources.config.nodespan import NameAddresses
 
 # Seconds, as in the originals.
 TTL = 10
@@ -53,18 +53,10 @@ class Policy:
 
 
 def policy_of(config: MachineConfigSpec) -> Policy:
-    """The policy of a configuration: names are made for a mode, or for the resolver if it is to know members."""
+    """The policy of a configuration."""
     settings = config.nodespan.names
-    resolver = next(iter(config.documents_of(ResolverConfig)), None)
-    host_dns = resolver.host_dns if resolver is not None and resolver.host_dns else None
-    if host_dns is None or not host_dns.enabled:
-        host_dns = config.machine.features.host_dns
-    by_resolver = host_dns is not None and host_dns.enabled and host_dns.resolve_member_names
-    return Policy(
-        is_enabled=by_resolver or settings.mode is not NameMode.OFF,
-        domain=settings.domain,
-        only_mesh=settings.addresses is NameAddresses.MESH,
-    )
+    only_mesh = settings.addresses is NameAddresses.MESH
+    return Policy(is_enabled=config.names_members, domain=settings.domain, only_mesh=only_mesh)
 
 
 def label_of(name: str) -> str:

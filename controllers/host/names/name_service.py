@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -11,8 +12,6 @@ from nodespan.controllers.common.damping import Damper
 from nodespan.controllers.common.problems import Problems
 from nodespan.controllers.host.commands import CommandFailedError
 from nodespan.controllers.host.host import Host, HostError
-from nodespan.controllers.host.names.name_service_rules import Plan, Registration, Situation, plan
-from nodespan.controllers.host.names.resolved import Resolved
 from nodespan.controllers.host.polling import wake_every
 from nodespan.resources.cluster import LOCAL, NameServiceStatus, NameServiceStatusSpec
 from nodespan.resources.config import MACHINE_CONFIG_ID, MachineConfig
@@ -29,7 +28,12 @@ from nodespan.resources.network import (
     Severity,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
+from nodespan.runtime.loading import load
 from nodespan.runtime.ticks import tick
+
+if TYPE_CHECKING:
+    from nodespan.controllers.host.names.name_service_rules import Plan, Registration, Situation
+    from nodespan.controllers.host.names.resolved import Resolved
 
 RECORD = "resolved.jsonl"
 LINK = "kubespan"
@@ -38,6 +42,8 @@ LOOK_INTERVAL = 2.0
 RETRY_INTERVAL = 30.0
 # Seconds that taking back may last when the agent ends.
 _PATIENCE = 5.0
+_RULES = "nodespan.controllers.host.names.name_service_rules"
+_RESOLVED = "nodespan.controllers.host.names.resolved"
 _ALWAYS = (weak(MachineConfig, MACHINE_CONFIG_ID), weak(HostDNSConfig, HOST_DNS_CONFIG_ID), weak(DNSResolveCache))
 # What else is looked at in each mode.
 _MORE = {
@@ -95,11 +101,16 @@ class NameServiceController(Controller):
                     if now is not mode:
                         mode = now
                         ctx.set_inputs((*_ALWAYS, *(_MORE.get(mode, ()) if mode is not None else ())))
-                    found = Plan() if config is None else plan(config.spec, _now(ctx))
+                    found: Plan | None = None
+                    if config is not None and config.spec.names_members:
+                        await load(_RULES)
+                        from nodespan.controllers.host.names.name_service_rules import plan
+
+                        found = plan(config.spec, _now(ctx))
                     problem, severity = await self._apply(ctx, found)
                     async with ctx.tracked_outputs(NameServiceStatus):
-                        if found.status is not None:
-                            await ctx.put(NameServiceStatus, LOCAL, _shown(found, problem))
+                        if found is not None and found.status is not None:
+                            await ctx.put(NameServiceStatus, LOCAL, _shown(found, found.status, problem))
                     if problem:
                         await problems.set(LOCAL, problem, severity=severity)
                     else:
@@ -114,22 +125,23 @@ class NameServiceController(Controller):
             with trio.move_on_after(_PATIENCE, shield=True):
                 await self._end(ctx)
 
-    async def _apply(self, ctx: ControllerContext, found: Plan) -> tuple[str, Severity]:
+    async def _apply(self, ctx: ControllerContext, found: "Plan | None") -> tuple[str, Severity]:
         """Register, or take back; returns what is wrong."""
         try:
-            if found.registration is None:
+            if found is None or found.registration is None:
                 await self._take_back(ctx)
-                return found.problem, Severity.ERROR
+                return "" if found is None else found.problem, Severity.ERROR
             return await self._register(ctx, found.registration), Severity.WARNING
         except (HostError, CommandFailedError) as error:
             return str(error), Severity.ERROR
         except OSError as error:
             return f"{error.filename or self._path}: {error.strerror}", Severity.ERROR
 
-    async def _register(self, ctx: ControllerContext, desired: Registration) -> str:
+    async def _register(self, ctx: ControllerContext, desired: "Registration") -> str:
         """Returns what to look at though it is registered."""
         status = ctx.find(LinkStatus, LINK)
         index = 0 if status is None else status.spec.index
+        await load(_RESOLVED)
         resolved = self._open()
         signature = await trio.to_thread.run_sync(resolved.signature, index)
         is_known = self._done == (desired, index) and signature == self._signature
@@ -156,13 +168,14 @@ class NameServiceController(Controller):
     async def _take_back(self, ctx: ControllerContext) -> None:
         if self._resolved is None and not await trio.to_thread.run_sync(self._path.exists):
             return
+        await load(_RESOLVED)
         self._done = None
         if left := await self._open().take_back(LINK):
             ctx.log.warning(left)
 
     async def _end(self, ctx: ControllerContext) -> None:
         """The server ends with the agent, so nothing may lead to it any longer."""
-        if self._done is None:
+        if self._resolved is None:
             return
         try:
             await self._take_back(ctx)
@@ -185,13 +198,17 @@ class NameServiceController(Controller):
                 if signature != self._signature and done == self._done:
                     ctx.wake()
 
-    def _open(self) -> Resolved:
+    def _open(self) -> "Resolved":
+        from nodespan.controllers.host.names.resolved import Resolved
+
         if self._resolved is None:
             self._resolved = Resolved(self._host, self._path)
         return self._resolved
 
 
-def _now(ctx: ControllerContext) -> Situation:
+def _now(ctx: ControllerContext) -> "Situation":
+    from nodespan.controllers.host.names.name_service_rules import Situation
+
     config = ctx.find(MachineConfig, MACHINE_CONFIG_ID)
     mode = None if config is None else config.spec.nodespan.names.mode
     host_dns = ctx.find(HostDNSConfig, HOST_DNS_CONFIG_ID)
@@ -210,8 +227,7 @@ def _now(ctx: ControllerContext) -> Situation:
     )
 
 
-def _shown(found: Plan, problem: str) -> NameServiceStatusSpec:
-    assert found.status is not None
+def _shown(found: "Plan", status: NameServiceStatusSpec, problem: str) -> NameServiceStatusSpec:
     if not problem or problem == found.problem:
-        return found.status
-    return attrs.evolve(found.status, ready=False, message=problem)
+        return status
+    return attrs.evolve(status, ready=False, message=problem)

@@ -14,7 +14,6 @@ from typing import Any
 
 import attrs
 
-from nodespan.controllers.host.names.member_naming import policy_of
 from nodespan.resources.cluster import NameServiceStatusSpec
 from nodespan.resources.config import MachineConfigSpec
 from nodespan.resources.config.nodespan import NameMode
@@ -68,7 +67,7 @@ class Situation:
 def plan(config: MachineConfigSpec, now: Situation) -> Plan:
     """The plan; the status is None where no names are made."""
     settings = config.nodespan.names
-    if not policy_of(config).is_enabled:
+    if not config.names_members:
         return Plan()
     servers = local_servers(now.host_dns) if now.host_dns.resolve_member_names else ()
     shown = NameServiceStatusSpec(mode=str(settings.mode), domain=settings.domain, servers=servers)
