@@ -184,6 +184,11 @@ class Client:
         return self._view.known
 
     @property
+    def own_endpoints(self) -> tuple[str, ...]:
+        """The endpoints of this node that the service has: its own, now or lately, and those that others report."""
+        return self._view.own_endpoints
+
+    @property
     def public_address(self) -> str:
         """This node's address as observed by the service, "" if unknown."""
         return self._public_address
@@ -354,6 +359,7 @@ class Client:
 
     async def _receive(self, messages: AsyncIterator[server_pb2.WatchResponse]) -> None:
         async for message in messages:
+            own = self._view.own_endpoints
             change = await self._take(message)
             for rejection in change.rejections:
                 self._complain(rejection)
@@ -364,7 +370,7 @@ class Client:
                     rejected_so_far=self._view.rejected,
                 )
             self._set_connected(is_connected=True)
-            if change.ids or change.rejections or not self._is_synced:
+            if change.ids or change.rejections or not self._is_synced or own != self._view.own_endpoints:
                 self._is_synced = True
                 self._changed |= change.ids
                 self._missing = (self._missing - change.ids) | change.missing

@@ -5,7 +5,7 @@ each stream is a full snapshot, even if it is empty: it replaces the view. All l
 streams the view is kept: a dead service must not remove living nodes.
 
     message       entry                  effect
-    any           this node's id         none
+    any           this node's id         none, but for its endpoints: some are what others report of it
     any           without data           none: its owner has not announced it yet
     any           unreadable             counted; the known affiliate is kept (but a first message removes it)
     first         (missing)              removed, and named as missing: nobody said that it is gone
@@ -19,7 +19,8 @@ The endpoints of an affiliate are in the order of the service: its own first, th
 unreadable one is left out and counted.
 """
 
-from collections.abc import Generator, Iterable, Mapping
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import attrs
@@ -74,6 +75,8 @@ class View:
         self._unreadable: dict[str, str] = {}
         self._expects_snapshot = True
         self.rejected = 0
+        # What the service has of this node itself: announced by it, now or lately, and reported by others.
+        self.own_endpoints: tuple[str, ...] = ()
 
     @property
     def known(self) -> Mapping[str, SeenAffiliate]:
@@ -117,6 +120,8 @@ class View:
     def _apply(self, reading: "_Reading") -> Change:
         read = reading.read_affiliates
         self.rejected += reading.rejected
+        if reading.own_endpoints is not None:
+            self.own_endpoints = reading.own_endpoints
         gone: frozenset[str] = frozenset()
         if self._expects_snapshot:
             self._expects_snapshot = False
@@ -148,10 +153,14 @@ class _Reading:
         self.unreadable: dict[str, str] = {}
         self.rejections: list[Rejection] = []
         self.rejected = 0
+        self.own_endpoints: tuple[str, ...] | None = None
 
     def read(self, message: server_pb2.WatchResponse) -> Generator[None, None, None]:
         for entry in message.affiliates:
-            if entry.id == self._own_id or not entry.data:
+            if entry.id == self._own_id:
+                self.own_endpoints = tuple(self._readable(entry.endpoints[:MOST_ENDPOINTS]))
+                continue
+            if not entry.data:
                 continue
             self._left -= 1 + len(entry.endpoints)
             if self._left <= 0:
@@ -178,6 +187,12 @@ class _Reading:
             except BlobError as error:
                 self._reject(Rejection(entry.id, str(error), is_endpoint=True))
         return tuple(endpoints)
+
+    def _readable(self, blobs: Iterable[bytes]) -> Iterator[str]:
+        for blob in blobs:
+            # What others report of this node, and cannot be read, concerns nobody.
+            with contextlib.suppress(BlobError):
+                yield self._cipher.decrypt_endpoint(blob)
 
     def _reject(self, rejection: Rejection) -> None:
         self.rejected += 1

@@ -201,6 +201,8 @@ class DiscoveryServiceStatusSpec:
     """How many affiliates the service has reported."""
     unreadable: int = 0
     """How many of them have records that cannot be read, most often for they were encrypted with another secret."""
+    own_endpoints: tuple[str, ...] = attrs.field(default=(), metadata=_OPTIONAL)
+    """The endpoints of this node that the service has: announced by it, now or lately, and reported by others."""
 
 
 @attrs.frozen(kw_only=True)

@@ -224,6 +224,29 @@ class KubeSpanPortMappingSpec:
     """Why there is none, or why it could not be renewed."""
 
 
+class NATKind(enum.StrEnum):
+    """What the way out of this node makes of its address, as far as is known from what others see."""
+
+    UNKNOWN = "unknown"
+    NONE = "none"
+    ONE_PORT = "one port"
+    BY_DESTINATION = "by destination"
+
+
+@attrs.frozen(kw_only=True)
+class KubeSpanNATStatusSpec:
+    """What this node looks like from outside, by IPv4. The only id is `local`."""
+
+    kind: NATKind = NATKind.UNKNOWN
+    """`none` for a public address of its own; `one port`, the same for everybody; `by destination`, one for each
+    peer; `unknown` as long as no peer has reported another place than those that this node announces.
+    """
+    public_address: str = ""
+    """The address that a discovery service sees."""
+    seen: tuple[str, ...] = ()
+    """Where others see this node, as `address:port`, beside what it announces itself."""
+
+
 @attrs.frozen(kw_only=True)
 class KubeSpanRelayedEndpointSpec:
     """An address that is reached over a relay. The id is the local address by which WireGuard knows it."""
@@ -344,6 +367,13 @@ KubeSpanRelayStatus = ResourceType(
         "Message": ".message",
     },
 )
+KubeSpanNATStatus = ResourceType(
+    "KubeSpanNATStatuses.kubespan.nodespan.dev",
+    KubeSpanNATStatusSpec,
+    singular="KubeSpanNATStatus",
+    namespace=NAMESPACE,
+    columns={"Kind": ".kind", "Public Address": ".publicAddress", "Seen": ".seen"},
+)
 KubeSpanPortMapping = ResourceType(
     "KubeSpanPortMappings.kubespan.nodespan.dev",
     KubeSpanPortMappingSpec,
@@ -392,6 +422,8 @@ __all__ = [
     "KubeSpanEndpointSpec",
     "KubeSpanIdentity",
     "KubeSpanIdentitySpec",
+    "KubeSpanNATStatus",
+    "KubeSpanNATStatusSpec",
     "KubeSpanPathStatus",
     "KubeSpanPathStatusSpec",
     "KubeSpanPeerSpec",
@@ -407,6 +439,7 @@ __all__ = [
     "KubeSpanStaticPeer",
     "MappingProtocol",
     "MappingState",
+    "NATKind",
     "PathKind",
     "PathTrial",
     "PeerState",

@@ -438,6 +438,7 @@ def service_status(client: "Client") -> DiscoveryServiceStatusSpec:
         message="" if failure is None else failure.message,
         affiliates=len(client.affiliates),
         unreadable=len(client.unreadable),
+        own_endpoints=client.own_endpoints,
     )
 
 

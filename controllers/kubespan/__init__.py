@@ -7,6 +7,7 @@ from nodespan.controllers.kubespan.discovery_path import DiscoveryPathController
 from nodespan.controllers.kubespan.endpoint import EndpointController
 from nodespan.controllers.kubespan.identity import IdentityController
 from nodespan.controllers.kubespan.manager import ManagerController
+from nodespan.controllers.kubespan.nat import NATController
 from nodespan.controllers.kubespan.paths.controller import PathController
 from nodespan.controllers.kubespan.paths.routes import PathRouteController
 from nodespan.controllers.kubespan.peer import PeerController
@@ -31,6 +32,7 @@ def controllers(settings: Settings) -> list[AnyController]:
         DiscoveryPathController(),
         PeerController(),
         EndpointController(),
+        NATController(),
         RelayController(KernelTrials(device)),
         PortMappingController(settings.state_dir),
         PathController(),
@@ -44,6 +46,7 @@ __all__ = [
     "EndpointController",
     "IdentityController",
     "ManagerController",
+    "NATController",
     "PathController",
     "PathRouteController",
     "PeerController",

@@ -3,14 +3,19 @@
 A peer that the configuration names stands for itself while no affiliate has its key, and is added to what that one
 announces when one has; either way, a network behind it takes no address from a member. One file may name all nodes:
 this node's own key is left out.
+
+The endpoints of a peer are in the order of their likelihood (`endpoint_order`), unless a filter says which comes first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from nodespan.controllers.common.ip.blocks import IPSet
 from nodespan.controllers.kubespan.allowed_ips import AllowedIPs, Claim, Overlap, claim_of, static_claim
-from nodespan.resources.cluster import Affiliate, Identity
+from nodespan.controllers.kubespan.endpoint_order import RelayPorts, Whereabouts, networks_of, ordered
+from nodespan.resources.cluster import NAMESPACE, PUBLIC_ADDRESS_ID, Affiliate, Identity
 from nodespan.resources.kubespan import (
     KUBESPAN_CONFIG_ID,
     LOCAL,
@@ -18,13 +23,17 @@ from nodespan.resources.kubespan import (
     KubeSpanIdentity,
     KubeSpanPeerSpec,
     KubeSpanPeerSpecSpec,
+    KubeSpanRelayStatus,
     KubeSpanStaticPeer,
 )
+from nodespan.resources.network import CURRENT_NO_K8S_ID, AddressStatus, NodeAddress
 from nodespan.runtime.controller import QueueContext, QueueController, exclusive, mapped, primary
 from nodespan.runtime.resource import Metadata, Pointer
 
 # In front of the key of a peer that the configuration names, where ids of affiliates stand.
 _STATIC = "~static:"
+_PUBLIC_ADDRESS = AddressStatus.within(NAMESPACE)
+_PLACES = (NodeAddress.name, AddressStatus.name, KubeSpanRelayStatus.name)
 
 
 class PeerSpecController(QueueController):
@@ -36,6 +45,9 @@ class PeerSpecController(QueueController):
         mapped(KubeSpanConfig, KUBESPAN_CONFIG_ID),
         mapped(Identity, LOCAL),
         mapped(KubeSpanIdentity, LOCAL),
+        mapped(NodeAddress, CURRENT_NO_K8S_ID),
+        mapped(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID),
+        mapped(KubeSpanRelayStatus),
     )
     outputs = (exclusive(KubeSpanPeerSpec),)
 
@@ -44,10 +56,15 @@ class PeerSpecController(QueueController):
         # Warned once for each pair: a floating address moves between nodes again and again.
         self._warned: set[Overlap] = set()
         self._unreadable: dict[str, str] = {}
+        self._here = Whereabouts()
         self._static: tuple[Sequence[KubeSpanStaticPeer], str, Mapping[str, KubeSpanStaticPeer]] = ((), "", {})
 
-    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:  # noqa: ARG002
-        """The configuration and the identity of this node concern all peers."""
+    def map_input(self, ctx: QueueContext, changed: Metadata) -> Iterable[Pointer[Any]]:
+        """The configuration, the identity of this node and where it is concern all peers."""
+        if changed.type in _PLACES:
+            before, self._here = self._here, _whereabouts(ctx)
+            if self._here == before:
+                return ()
         known = {affiliate.id for affiliate in ctx.list(Affiliate)} | set(self._allowed.affiliates())
         known |= {_STATIC + key for key in self._static_peers(ctx)}
         return [Affiliate.pointer(id) for id in known]
@@ -84,7 +101,9 @@ class PeerSpecController(QueueController):
                 ctx.log.warning("a peer is ignored: it announces an invalid address", node=id, error=str(error))
             return None
         self._unreadable.pop(id, None)
-        return claim
+        if claim is None or config.spec.peer_endpoint_filters is not None:
+            return claim
+        return attrs.evolve(claim, endpoints=ordered(claim.endpoints, self._here))
 
     def _static_peers(self, ctx: QueueContext) -> Mapping[str, KubeSpanStaticPeer]:
         """The peers that the configuration names, by public key, without this node itself."""
@@ -125,3 +144,15 @@ class PeerSpecController(QueueController):
             label=claim.label,
         )
         await ctx.put(KubeSpanPeerSpec, key, spec)
+
+
+def _whereabouts(ctx: QueueContext) -> Whereabouts:
+    addresses = ctx.find(NodeAddress, CURRENT_NO_K8S_ID)
+    public = ctx.find(_PUBLIC_ADDRESS, PUBLIC_ADDRESS_ID)
+    return Whereabouts(
+        networks=networks_of(() if addresses is None else addresses.spec.addresses),
+        public="" if public is None else public.spec.address.partition("/")[0],
+        relays=tuple(
+            RelayPorts(frozenset(relay.spec.addresses), relay.spec.ports) for relay in ctx.list(KubeSpanRelayStatus)
+        ),
+    )

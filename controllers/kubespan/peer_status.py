@@ -18,6 +18,7 @@ import trio
 
 from nodespan.controllers.common.slices import Slices
 from nodespan.controllers.common.wall_offset import WallOffset
+from nodespan.controllers.kubespan.endpoint_order import due
 from nodespan.controllers.kubespan.peer_state import ObservedPeer, Path, changes_at, found_nothing, is_the_same, step
 from nodespan.controllers.kubespan.relayed import Relayed
 from nodespan.resources.kubespan import (
@@ -253,7 +254,8 @@ class PeerStatusController(QueueController):
         observed, before, last = self._observed_now(id), self._paths.get(id, Path()), self._looks.pop(id, None)
         if last is not None and last.read > last.at:
             before = before.read_again(last.read)
-        endpoints, wall_offset, now = spec.endpoints, self._wall_offset.read(), self._now()
+        wall_offset, now = self._wall_offset.read(), self._now()
+        endpoints = all_due = due(spec.endpoints, now + wall_offset)
         seen = observed
         if observed is not None and spec.address in self._answered:
             self._answered.discard(spec.address)
@@ -265,7 +267,7 @@ class PeerStatusController(QueueController):
             self._warn(ctx, spec.label, path.last_used)
             endpoints = tuple(endpoint for endpoint in endpoints if endpoint != path.last_used)
         self._paths[id] = path
-        if found_nothing(before, path, now) and len(endpoints) == len(spec.endpoints):
+        if found_nothing(before, path, now) and len(endpoints) == len(all_due):
             # Nothing was new. Whether an endpoint leads into the tunnel is asked again in each look.
             self._looks[id] = _Look(observed, wall_offset, now, now, changes_at(path, now))
         _mark(self._doubtful, id, state is PeerState.UP and path.probed is not None)

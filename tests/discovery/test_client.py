@@ -137,6 +137,23 @@ async def test_other_nodes_appear_change_and_disappear() -> None:
         assert not client.affiliates
 
 
+async def test_what_others_report_of_the_node_itself_is_news() -> None:
+    service, news = FakeService(), News()
+    client = make_client(service, on_change=news)
+    client.publish(node("me"), ("203.0.113.7:51820",))
+    async with running(client):
+        await trio.sleep(1)
+        service.put(blob("me", "203.0.113.7:51820", "203.0.113.7:6000"))
+        await wait_all_tasks_blocked()
+        assert client.own_endpoints == ("203.0.113.7:51820", "203.0.113.7:6000")
+        count = news.count
+        assert count
+        service.put(blob("me", "203.0.113.7:51820", "203.0.113.7:6000"))
+        await wait_all_tasks_blocked()
+        assert news.count == count
+        assert not client.affiliates
+
+
 async def test_two_clients_find_each_other() -> None:
     service = FakeService()
     one, two = make_client(service, "one"), make_client(service, "two")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nodespan.discovery.affiliate import AffiliateData
 from nodespan.discovery.ciphers import ClusterCipher
-from nodespan.discovery.message_limits import MOST_AFFILIATES, ExcessError
+from nodespan.discovery.message_limits import MOST_AFFILIATES, MOST_ENDPOINTS, ExcessError
 from nodespan.discovery.view import Change, Rejection, SeenAffiliate, View
 from nodespan.discovery.wire import server_pb2
 from tests.discovery.samples import KEY, OTHER_KEY, node
@@ -53,6 +53,21 @@ def test_a_change_lists_added_changed_and_removed_affiliates() -> None:
     assert view.receive(message(entry("b"), entry("c"), deleted=True)) == Change(frozenset({"b"}))
     view.begin_stream()
     assert view.receive(message(entry("c"))) == Change(frozenset({"a", "c"}), missing=frozenset({"a"}))
+
+
+def test_the_endpoints_of_the_node_itself_are_kept_beside_the_view() -> None:
+    view = View("me", CIPHER)
+    mine = entry("me", None, "203.0.113.7:51820", "203.0.113.7:6000")
+    mine.endpoints.append(b"\0" * 16)
+    assert view.receive(message(entry("a"), mine)) == Change(frozenset({"a"}))
+    assert view.own_endpoints == ("203.0.113.7:51820", "203.0.113.7:6000")
+    # News of others say nothing of them; others may have reported before this node announced anything.
+    view.receive(message(entry("b")))
+    assert view.own_endpoints == ("203.0.113.7:51820", "203.0.113.7:6000")
+    view.receive(message(server_pb2.Affiliate(id="me", endpoints=[CIPHER.encrypt_endpoint("203.0.113.7:7000")] * 999)))
+    assert set(view.own_endpoints) == {"203.0.113.7:7000"}
+    assert len(view.own_endpoints) == MOST_ENDPOINTS
+    assert (view.rejected, "me" in view.known) == (0, False)
 
 
 def test_unreadable_affiliates_are_counted_and_reported_and_the_rest_is_kept() -> None:
