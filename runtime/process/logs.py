@@ -54,8 +54,9 @@ class _Tolerant:
             self._stream.flush()
 
 
-def _logger() -> structlog.PrintLogger:
-    return structlog.PrintLogger(cast(TextIO, _Tolerant(sys.stderr)))
+def _logger() -> structlog.WriteLogger:
+    # A line and its end in one system call: lines of several processes on one stream stay lines.
+    return structlog.WriteLogger(cast(TextIO, _Tolerant(sys.stderr)))
 
 
 def plain_logger() -> Any:

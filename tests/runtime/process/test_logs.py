@@ -24,6 +24,30 @@ def test_a_machine_gets_one_object_a_line() -> None:
     assert entry == {"event": "it happened", "level": "warning", "where": "here", "many": 2}
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_and_its_end_are_one_write(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise those of several processes on one stream would get into each other; and it costs a system call."""
+    writes: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    monkeypatch.setattr("sys.stderr", Stream())
+    before = structlog.get_config()
+    logs.configure(form, "info")
+    try:
+        log = structlog.get_logger()
+        for event in ("first", "second"):
+            log.info(event, where="here")
+        log.bind(who="one").info("third")
+    finally:
+        structlog.configure(**before)
+    assert [text.count("\n") for text in writes] == [1, 1, 1]
+    assert all(text.endswith("\n") for text in writes)
+
+
 def test_a_person_gets_a_readable_line() -> None:
     log, written = logger("text")
     log.info("it happened", where="here")
