@@ -18,7 +18,7 @@ RESULTS := .cache/test
 PYTEST = NODESPAN_TEST_PROGRESS=$(RESULTS)/$(1).progress $(BIN)/python -m pytest --junit-xml=$(RESULTS)/$(1).xml
 # Most of the mesh tier is waiting: its tests use a fifth of a processor each. ARGS='-n 0' for none of it.
 UNIT_WORKERS = --numprocesses auto --dist worksteal
-MESH_WORKERS = --numprocesses $$(($$(nproc) + 3)) --dist loadfile
+MESH_WORKERS = --numprocesses $$(($$(nproc) + 3)) --dist loadfile --no-loadscope-reorder
 # What computes gets the processors when the mesh tier waits, whose clusters measure how soon packets come.
 BEHIND := nice -n 10
 OTHER_TIERS = --ignore=tests/mesh --ignore=tests/vm --ignore=tests/browser

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import TIERS, starts_processes
+from tests.mesh.conftest import LONGEST
 from tests.support import run
 from tests.support.nested import PROJECT, run_pytest
 from tests.support.process import ending, eventually, running
@@ -230,6 +231,11 @@ def test_waits_for_processes_and_the_kernel_have_the_common_deadline() -> None:
         if OWN_DEADLINE.search(line)
     ]
     assert found == [], "give them the deadline of tests.support.deadlines, or none"
+
+
+def test_the_files_of_the_mesh_tier_that_come_first_are_there() -> None:
+    here = Path(__file__).parent / "mesh"
+    assert [name for name in LONGEST if not (here / f"{name}.py").exists()] == []
 
 
 def test_modules_that_start_processes_are_recognized_by_their_source() -> None:
