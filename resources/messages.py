@@ -406,6 +406,7 @@ MACHINE: tuple[MessageType[Any], ...] = (
     MessageType(runtime.KernelCmdlineSpec, runtime_pb2.KernelCmdlineSpec),
     MessageType(runtime.KernelParamSpecSpec, runtime_pb2.KernelParamSpecSpec),
     MessageType(runtime.KernelParamStatusSpec, runtime_pb2.KernelParamStatusSpec),
+    MessageType(runtime.LoadedKernelModuleSpec, runtime_pb2.LoadedKernelModuleSpec),
     MessageType(runtime.AdjtimeStatusSpec, time_pb2.AdjtimeStatusSpec),
     MessageType(runtime.TimeStatusSpec, time_pb2.StatusSpec),
     MessageType(cluster.MachineResetSignalSpec, runtime_pb2.MachineResetSignalSpec),

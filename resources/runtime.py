@@ -126,6 +126,30 @@ KernelModuleStatus = ResourceType(
 
 
 @attrs.frozen(kw_only=True)
+class LoadedKernelModuleSpec:
+    """A module that the kernel has loaded, as it lists it. The id is its name."""
+
+    size: int = 0
+    """Its size in bytes."""
+    reference_count: int = 0
+    """How many use it."""
+    dependencies: tuple[str, ...] = attrs.field(default=(), metadata=wire(omit_empty=True))
+    """The modules that use it, as the kernel lists them."""
+    state: str = ""
+    """`Live`, `Loading` or `Unloading`."""
+    address: str = ""
+    """Where it is in memory, as far as the kernel tells."""
+
+
+LoadedKernelModule = ResourceType(
+    "LoadedKernelModules.runtime.talos.dev",
+    LoadedKernelModuleSpec,
+    namespace=NAMESPACE,
+    columns={"State": ".state"},
+)
+
+
+@attrs.frozen(kw_only=True)
 class TimeStatusSpec:
     """Whether the clock may be relied on."""
 
@@ -233,6 +257,8 @@ __all__ = [
     "KernelParamSpecSpec",
     "KernelParamStatus",
     "KernelParamStatusSpec",
+    "LoadedKernelModule",
+    "LoadedKernelModuleSpec",
     "NTPSource",
     "NTPSourceSpec",
     "TimeStatus",

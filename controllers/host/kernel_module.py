@@ -20,6 +20,8 @@ from nodespan.resources.runtime import (
     KernelModuleSpecSpec,
     KernelModuleStatus,
     KernelModuleStatusSpec,
+    LoadedKernelModule,
+    LoadedKernelModuleSpec,
 )
 from nodespan.runtime.controller import Controller, ControllerContext, exclusive, shared, weak
 
@@ -48,15 +50,17 @@ class KernelModuleConfigController(Controller):
 
 
 class KernelModuleSpecController(Controller):
-    """Loads each module once, and shows the states of those that are named. Without any it looks at nothing."""
+    """Loads each module once, and shows their states, and all that are loaded. Without any it looks at nothing."""
 
     name = "runtime.KernelModuleSpecController"
     inputs = (weak(KernelModuleSpec),)
-    outputs = (exclusive(KernelModuleStatus), shared(NetworkProblem))
+    outputs = (exclusive(KernelModuleStatus), exclusive(LoadedKernelModule), shared(NetworkProblem))
 
     def __init__(self, host: Host, *, look_interval: float = LOOK_INTERVAL) -> None:
         self._host = host
         self._look_interval = look_interval
+        # All that the kernel listed at the last look.
+        self._listed: dict[str, LoadedKernelModuleSpec] = {}
         # The kernel's names of modules that specs name otherwise, by an alias, or as modprobe found them.
         self._names: dict[KernelModuleSpecSpec, str] = {}
         # Those that are part of the kernel though it shows nothing of them.
@@ -72,9 +76,11 @@ class KernelModuleSpecController(Controller):
             async for _ in ctx:
                 specs = {found.id: found.spec for found in ctx.list(KernelModuleSpec)}
                 statuses, faults = await self._loaded(specs)
-                async with ctx.tracked_outputs(KernelModuleStatus):
+                async with ctx.tracked_outputs(KernelModuleStatus, LoadedKernelModule):
                     for id, status in statuses.items():
                         await ctx.put(KernelModuleStatus, id, status)
+                    for name, module in self._listed.items() if specs else ():
+                        await ctx.put(LoadedKernelModule, name, module)
                 await problems.show(faults, loud=frozenset(faults))
                 if specs and not is_looking:
                     is_looking = True
@@ -135,12 +141,16 @@ class KernelModuleSpecController(Controller):
 
     def _look(self, specs: dict[str, KernelModuleSpecSpec]) -> dict[str, KernelModuleStatusSpec]:
         """In a worker thread."""
-        from nodespan.controllers.host.kernel_module_rules import BUILT_IN, loaded_modules
+        from nodespan.controllers.host.kernel_module_rules import BUILT_IN, listed_modules, status_of
 
         names = {id: self._kernel_name(spec) for id, spec in specs.items()}
-        loaded = loaded_modules(_text(self._host, "/proc/modules"), names.values())
+        self._listed = listed_modules(_text(self._host, "/proc/modules"))
         return {
-            id: BUILT_IN if specs[id] in self._silent else loaded.get(name) or self._built_in(name)
+            id: status_of(self._listed[name])
+            if name in self._listed
+            else BUILT_IN
+            if specs[id] in self._silent
+            else self._built_in(name)
             for id, name in names.items()
         }
 

@@ -1,15 +1,16 @@
 """Which kernel modules the configuration names, and what /proc/modules and /sys say of one. Pure."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from nodespan.controllers.common.kernel_names import MODULE_NAME, MODULE_PARAMETER
 from nodespan.controllers.common.quoting import quote
 from nodespan.resources.config import KernelModuleConfig, MachineConfigSpec
-from nodespan.resources.runtime import KernelModuleSpecSpec, KernelModuleStatusSpec
+from nodespan.resources.runtime import KernelModuleSpecSpec, KernelModuleStatusSpec, LoadedKernelModuleSpec
 
 _STATES: Final = {"Live": "live", "Loading": "loading", "Unloading": "unloading"}
 _FIELDS = 6
+# What the kernel lists is bounded, as all that comes from outside is.
+_MOST = 4096
 BUILT_IN = KernelModuleStatusSpec(type="built-in", state="built-in")
 
 
@@ -47,21 +48,31 @@ def built_in_modules(text: str) -> frozenset[str]:
     return frozenset(map(kernel_name, names))
 
 
-def loaded_modules(text: str, names: Iterable[str]) -> dict[str, KernelModuleStatusSpec]:
-    """Of these modules those that are loaded, by their names in the kernel, from the text of /proc/modules."""
-    sought = {kernel_name(name) for name in names}
-    found: dict[str, KernelModuleStatusSpec] = {}
-    for line in text.splitlines():
+def listed_modules(text: str) -> dict[str, LoadedKernelModuleSpec]:
+    """The modules of the text of /proc/modules, by their names in the kernel."""
+    found: dict[str, LoadedKernelModuleSpec] = {}
+    for line in text.splitlines()[:_MOST]:
         fields = line.split()
-        if len(fields) < _FIELDS or fields[0] not in sought:
+        if len(fields) < _FIELDS:
             continue
         name, size, count, others, state, address = fields[:_FIELDS]
-        found[name] = KernelModuleStatusSpec(
-            type="dynamic",
-            state=_STATES.get(state, state.lower()),
+        found[name] = LoadedKernelModuleSpec(
             size=int(size) if size.isdecimal() else 0,
             reference_count=int(count) if count.isdecimal() else 0,
             dependencies=tuple(filter(None, others.strip("-").split(","))),
+            state=state,
             address=address,
         )
     return found
+
+
+def status_of(module: LoadedKernelModuleSpec) -> KernelModuleStatusSpec:
+    """The status of a configured module that the kernel lists."""
+    return KernelModuleStatusSpec(
+        type="dynamic",
+        state=_STATES.get(module.state, module.state.lower()),
+        size=module.size,
+        reference_count=module.reference_count,
+        dependencies=module.dependencies,
+        address=module.address,
+    )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresources/wire/runtime.proto\x12\"talos.resource.definitions.runtime\"$\n\x0f\x45nvironmentSpec\x12\x11\n\tvariables\x18\x01 \x03(\t\"$\n\x11KernelCmdlineSpec\x12\x0f\n\x07\x63mdline\x18\x01 \x01(\t\";\n\x13KernelParamSpecSpec\x12\r\n\x05value\x18\x01 \x01(\t\x12\x15\n\rignore_errors\x18\x02 \x01(\x08\"N\n\x15KernelParamStatusSpec\x12\x0f\n\x07\x63urrent\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x02 \x01(\t\x12\x13\n\x0bunsupported\x18\x03 \x01(\x08\"\x18\n\x16MachineResetSignalSpecb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresources/wire/runtime.proto\x12\"talos.resource.definitions.runtime\"$\n\x0f\x45nvironmentSpec\x12\x11\n\tvariables\x18\x01 \x03(\t\"$\n\x11KernelCmdlineSpec\x12\x0f\n\x07\x63mdline\x18\x01 \x01(\t\";\n\x13KernelParamSpecSpec\x12\r\n\x05value\x18\x01 \x01(\t\x12\x15\n\rignore_errors\x18\x02 \x01(\x08\"N\n\x15KernelParamStatusSpec\x12\x0f\n\x07\x63urrent\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x02 \x01(\t\x12\x13\n\x0bunsupported\x18\x03 \x01(\x08\"\x18\n\x16MachineResetSignalSpec\"u\n\x16LoadedKernelModuleSpec\x12\x0c\n\x04size\x18\x01 \x01(\x03\x12\x17\n\x0freference_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x64\x65pendencies\x18\x03 \x03(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,4 +41,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KERNELPARAMSTATUSSPEC']._serialized_end=283
   _globals['_MACHINERESETSIGNALSPEC']._serialized_start=285
   _globals['_MACHINERESETSIGNALSPEC']._serialized_end=309
+  _globals['_LOADEDKERNELMODULESPEC']._serialized_start=311
+  _globals['_LOADEDKERNELMODULESPEC']._serialized_end=428
 # @@protoc_insertion_point(module_scope)

@@ -39,3 +39,17 @@ class KernelParamStatusSpec(_message.Message):
 class MachineResetSignalSpec(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class LoadedKernelModuleSpec(_message.Message):
+    __slots__ = ("size", "reference_count", "dependencies", "state", "address")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCIES_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    reference_count: int
+    dependencies: _containers.RepeatedScalarFieldContainer[str]
+    state: str
+    address: str
+    def __init__(self, size: _Optional[int] = ..., reference_count: _Optional[int] = ..., dependencies: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...

@@ -69,6 +69,7 @@ NAMES = {
     "LinkRefreshes.net.talos.dev": "network.LinkRefreshSpec",
     "LinkSpecs.net.talos.dev": "network.LinkSpecSpec",
     "LinkStatuses.net.talos.dev": "network.LinkStatusSpec",
+    "LoadedKernelModules.runtime.talos.dev": "runtime.LoadedKernelModuleSpec",
     "MachineConfigs.config.talos.dev": "talos.resource.config.MachineConfigSpec",
     "MachineResetSignals.runtime.talos.dev": "runtime.MachineResetSignalSpec",
     "Members.cluster.talos.dev": "cluster.MemberSpec",

@@ -15,7 +15,7 @@ from nodespan.controllers.host.etc_file import EtcFileController
 from nodespan.controllers.host.etc_file_config import UdevRuleController, rules_text
 from nodespan.controllers.host.host import Host
 from nodespan.controllers.host.kernel_module import KernelModuleConfigController, KernelModuleSpecController
-from nodespan.controllers.host.kernel_module_rules import loaded_modules
+from nodespan.controllers.host.kernel_module_rules import listed_modules, status_of
 from nodespan.controllers.host.kernel_parameters import KernelParameters
 from nodespan.controllers.host.kernel_params import (
     RECORD,
@@ -33,6 +33,8 @@ from nodespan.resources.runtime import (
     KernelParamDefaultSpec,
     KernelParamStatus,
     KernelParamStatusSpec,
+    LoadedKernelModule,
+    LoadedKernelModuleSpec,
 )
 from nodespan.runtime.testing.kit import Node, running
 from tests.controllers.host.machine import Machine, machine
@@ -208,6 +210,8 @@ async def test_modules_are_loaded_once_and_shown(on: Machine) -> None:
         )
         status = await at.node.eventually(KernelModuleStatus, "br-netfilter")
         assert (status.spec.type, status.spec.state) == ("dynamic", "live")
+        # All that are loaded are listed beside, whoever loaded them.
+        assert (await at.node.eventually(LoadedKernelModule, "xt_x")).spec.state == "Loading"
         await at.node.eventually(
             KernelModuleStatus, "bonding", spec=KernelModuleStatusSpec(type="built-in", state="built-in")
         )
@@ -223,6 +227,7 @@ async def test_modules_are_loaded_once_and_shown(on: Machine) -> None:
         await at.configure("machine: {}")
         await eventually(lambda: not at.problems())
         await at.node.gone(KernelModuleStatus, "xyz")
+        assert not at.node.state.list(LoadedKernelModule)
     # Never unloaded.
     assert not [line for line in on.commands.asked if "-r" in line or "rmmod" in line]
 
@@ -261,14 +266,18 @@ async def test_a_module_that_is_named_by_an_alias_is_loaded_once_and_found(on: M
 
 def test_what_the_kernel_says_of_its_modules() -> None:
     text = "xt_x 12 2 a,b, Loading 0x1 (OE)\nbroken\nother 1 1 - Live 0x0\ny 5 0 [permanent], Unloading 0x2\n"
-    assert loaded_modules(text, ["xt-x", "y", "missing"]) == {
-        "xt_x": KernelModuleStatusSpec(
-            type="dynamic", state="loading", size=12, reference_count=2, dependencies=("a", "b"), address="0x1"
-        ),
-        "y": KernelModuleStatusSpec(
-            type="dynamic", state="unloading", size=5, dependencies=("[permanent]",), address="0x2"
-        ),
-    }
+    found = listed_modules(text)
+    assert list(found) == ["xt_x", "other", "y"]
+    assert found["xt_x"] == LoadedKernelModuleSpec(
+        size=12, reference_count=2, dependencies=("a", "b"), state="Loading", address="0x1"
+    )
+    assert status_of(found["xt_x"]) == KernelModuleStatusSpec(
+        type="dynamic", state="loading", size=12, reference_count=2, dependencies=("a", "b"), address="0x1"
+    )
+    assert status_of(found["y"]) == KernelModuleStatusSpec(
+        type="dynamic", state="unloading", size=5, dependencies=("[permanent]",), address="0x2"
+    )
+    assert len(listed_modules("".join(f"m{number} 1 0 - Live 0x0\n" for number in range(9000)))) == 4096
 
 
 RULES = "/etc/udev/rules.d/99-nodespan.rules"
